@@ -1,0 +1,149 @@
+"""What can go wrong with a dataset.
+
+    LakeError                         (connector.errors: code, message, hint, request id)
+    └── PipelineError
+        ├── the caller's input: change it
+        │   ├── SpecError             (ValueError)         a spec that contradicts itself, or an unknown field
+        │   ├── SchemaMismatch        (ValueError)         data that the table's schema cannot take
+        │   ├── SourceError           (ValueError)         a source that cannot be read
+        │   ├── RejectedTooMany       (ValueError)         more bad rows than the spec allows
+        │   └── UnknownPartition      (KeyError)           a key that the table does not have
+        ├── the state of the table: look, then decide
+        │   ├── TableNotFound         (FileNotFoundError)  nothing there
+        │   ├── TableExists           (FileExistsError)    `create` where one is
+        │   ├── CommitConflict        (RuntimeError)       somebody else changed the same partitions
+        │   ├── StalePlan             (RuntimeError)       the partition is not what the plan saw
+        │   └── ArchivedError         (PermissionError)    the class needs a restore before it can be read
+        ├── a policy says no
+        │   └── PolicyRefused         (PermissionError)    held, retained, waiting for downstream, past its grace
+        ├── the format or the process cannot
+        │   ├── UnsupportedByTable    (NotImplementedError)
+        │   └── ForkedProcess         (RuntimeError)       Rust libraries do not survive a fork
+        └── PartialFailure            (RuntimeError)       some of it was done; `failures` lists the rest
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from connector.errors import LakeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "ArchivedError",
+    "CommitConflict",
+    "ForkedProcess",
+    "PartialFailure",
+    "PipelineError",
+    "PolicyRefused",
+    "RejectedTooMany",
+    "SchemaMismatch",
+    "SourceError",
+    "SpecError",
+    "StalePlan",
+    "TableExists",
+    "TableNotFound",
+    "UnknownPartition",
+    "UnsupportedByTable",
+]
+
+
+class PipelineError(LakeError):
+    """Anything that the dataset layer raises."""
+
+    code = "PipelineError"
+
+
+class SpecError(PipelineError, ValueError):
+    """A dataset spec that contradicts itself or names what does not exist."""
+
+    code = "SpecError"
+
+
+class SchemaMismatch(PipelineError, ValueError):
+    """Data whose columns the table's schema cannot take; both schemas are in the message."""
+
+    code = "SchemaMismatch"
+
+
+class SourceError(PipelineError, ValueError):
+    """A source that is missing, unreadable or of an unknown kind."""
+
+    code = "SourceError"
+
+
+class RejectedTooMany(PipelineError, ValueError):
+    """More rows were rejected than `rejects.max_ratio` allows; nothing was committed."""
+
+    code = "RejectedTooMany"
+
+
+class UnknownPartition(PipelineError, KeyError):
+    """A partition key that the table does not have."""
+
+    code = "UnknownPartition"
+
+
+class TableNotFound(PipelineError, FileNotFoundError):
+    """No table at this URI."""
+
+    code = "TableNotFound"
+
+
+class TableExists(PipelineError, FileExistsError):
+    """`create` where a table already is."""
+
+    code = "TableExists"
+
+
+class CommitConflict(PipelineError, RuntimeError):
+    """Another writer changed the same partitions first; nothing of ours was committed."""
+
+    code = "CommitConflict"
+
+
+class StalePlan(PipelineError, RuntimeError):
+    """A partition changed after the plan was made; plan again."""
+
+    code = "StalePlan"
+
+
+class ArchivedError(PipelineError, PermissionError):
+    """Files in a storage class that needs a restore before it can be read."""
+
+    code = "ArchivedError"
+
+
+class PolicyRefused(PipelineError, PermissionError):
+    """A hold, a retention rule or an ended grace forbids it."""
+
+    code = "PolicyRefused"
+
+
+class UnsupportedByTable(PipelineError, NotImplementedError):
+    """An operation that this table's format or features do not allow."""
+
+    code = "UnsupportedByTable"
+
+
+class ForkedProcess(PipelineError, RuntimeError):
+    """A process forked from one that used the Rust libraries; use spawn or forkserver."""
+
+    code = "ForkedProcess"
+
+
+class PartialFailure(PipelineError, RuntimeError):
+    """Part of the work was done.
+
+    Attributes:
+        failures: what failed, each with its error text.
+    """
+
+    code = "PartialFailure"
+
+    def __init__(self, message: str, *, failures: Mapping[str, str], hint: str | None = None) -> None:
+        """Keep the failures beside the message."""
+        super().__init__(message, hint=hint)
+        self.failures = dict(failures)

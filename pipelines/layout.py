@@ -1,0 +1,97 @@
+"""Partition keys and where they lie in the store.
+
+A key is what `ls` prints and what every call takes: `date=2013-07-04`, or `date=2013-07-04/origin=JFK`. Its values are
+ISO strings, the empty string is null. In the store it is a Hive path: special characters percent-escaped as Spark and
+Hive do, null as `__HIVE_DEFAULT_PARTITION__`.
+"""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+from urllib.parse import unquote
+
+from pipelines.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["HIVE_NULL", "PartitionKey", "escape_value", "unescape_value"]
+
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+_SAFE = frozenset(string.ascii_letters + string.digits + "-_.~")
+
+
+def escape_value(value: str) -> str:
+    """One partition value as a path segment (Hive's percent escapes; null for the empty string)."""
+    if value == "":
+        return HIVE_NULL
+    return "".join(
+        char if char in _SAFE else "".join(f"%{byte:02X}" for byte in char.encode()) for char in value
+    )
+
+
+def unescape_value(segment: str) -> str:
+    """The inverse of `escape_value`."""
+    return "" if segment == HIVE_NULL else unquote(segment)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PartitionKey:
+    """One partition: its columns and values, in the table's order. The empty key is an unpartitioned table."""
+
+    items: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, values: Mapping[str, str | None] | Iterable[tuple[str, str | None]]) -> Self:
+        """From column to value; None is null."""
+        pairs = values.items() if hasattr(values, "items") else values
+        return cls(tuple((name, value or "") for name, value in pairs))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `str` writes.
+
+        Raises:
+            SpecError: a segment without `=`.
+        """
+        if text == "":
+            return cls(())
+        pairs: list[tuple[str, str]] = []
+        for segment in text.strip("/").split("/"):
+            name, equals, value = segment.partition("=")
+            if not equals or not name:
+                message = f"{text!r} is not a partition key"
+                raise SpecError(message, hint="write it as `ls` prints it: date=2013-07-04")
+            pairs.append((name, unescape_value(value)))
+        return cls(tuple(pairs))
+
+    @classmethod
+    def of_path(cls, path: str, columns: tuple[str, ...]) -> Self:
+        """The key of a file by its path below the table's root; missing segments are null."""
+        found = dict(
+            (name, unescape_value(value))
+            for name, equals, value in (segment.partition("=") for segment in path.split("/")[:-1])
+            if equals
+        )
+        return cls(tuple((name, found.get(name, "")) for name in columns))
+
+    @property
+    def prefix(self) -> str:
+        """The Hive path below the table's root, without slashes at the ends."""
+        return "/".join(f"{name}={escape_value(value)}" for name, value in self.items)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The partition columns' names."""
+        return tuple(name for name, _ in self.items)
+
+    def as_dict(self) -> dict[str, str]:
+        """Column to value; the empty string is null."""
+        return dict(self.items)
+
+    def __str__(self) -> str:
+        """As `ls` prints it: the Hive path."""
+        return "/".join(f"{name}={escape_value(value) if value else ''}" for name, value in self.items)

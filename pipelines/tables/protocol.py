@@ -1,0 +1,181 @@
+"""What a table format must do: say which files are live, and change that in one step.
+
+Everything above (ingest, tiering, expiry, compaction, verify, Dagster) is written against this file and never asks
+which format it has; what a format cannot do raises `UnsupportedByTable` by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    import pyarrow as pa
+    import pyarrow.dataset as pads
+
+    from pipelines.layout import PartitionKey
+
+__all__ = ["Change", "Commit", "LiveFile", "Operation", "RemovedFile", "Snapshot", "StagedFile", "Table"]
+
+Operation = Literal["create", "ingest", "append", "compact", "expire", "undo", "adopt"]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFile:
+    """A file that a commit names.
+
+    Attributes:
+        path: store key below the table's root, as the store spells it.
+        size: bytes.
+        key: its partition.
+        rows: row count where the table knows it without opening the file.
+        modified: when it was written.
+        stats: Delta statistics as JSON text (`numRecords`, `minValues`, ...), for the log.
+    """
+
+    path: str
+    size: int
+    key: PartitionKey
+    rows: int | None
+    modified: datetime
+    stats: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedFile:
+    """A file that a commit took out of the table, and when (the log's time)."""
+
+    path: str
+    removed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFile:
+    """A file written but not committed.
+
+    Attributes:
+        file: what the commit will name.
+        local: the spool file with its bytes, for formats where writing to the store is the commit.
+    """
+
+    file: LiveFile
+    local: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The table at one version. `version` orders commits within one table; plain tables have none and count 0."""
+
+    version: int
+    files: tuple[LiveFile, ...]
+    schema: pa.Schema | None
+
+    def by_partition(self) -> dict[PartitionKey, tuple[LiveFile, ...]]:
+        """Files by partition, in key order."""
+        grouped: dict[PartitionKey, list[LiveFile]] = {}
+        for file in self.files:
+            grouped.setdefault(file.key, []).append(file)
+        return {key: tuple(grouped[key]) for key in sorted(grouped)}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One commit to be: files in, files out, and what history should say of it.
+
+    Attributes:
+        operation: what kind of change it is.
+        base: the snapshot it was planned on.
+        adds: files that become live.
+        removes: files that stop being live; all must be live in `base`.
+        schema: the table's schema after the change, partition columns included; None leaves it.
+        run_key: an identity: a second commit with it is recognised and not made.
+        details: JSON values for the commit's metadata (rows, bytes, reason, run id).
+    """
+
+    operation: Operation
+    base: Snapshot
+    adds: tuple[StagedFile, ...] = ()
+    removes: tuple[LiveFile, ...] = ()
+    schema: pa.Schema | None = None
+    run_key: str | None = None
+    details: Mapping[str, object] = field(default_factory=dict)
+
+    def touched(self) -> frozenset[PartitionKey]:
+        """The partitions that it changes."""
+        return frozenset(staged.file.key for staged in self.adds) | frozenset(file.key for file in self.removes)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One entry of a table's history.
+
+    Attributes:
+        version: the table's version after it.
+        at: the log's time.
+        operation: `ingest`, `expire`, ... for ours; the writer's own word for others'.
+        run_key: identity of the run, where there is one.
+        details: what was written with it.
+    """
+
+    version: int
+    at: datetime
+    operation: str
+    run_key: str | None
+    details: Mapping[str, object]
+
+
+class Table(Protocol):
+    """One table in one format, under one root."""
+
+    @property
+    def format(self) -> str:
+        """`delta` or `parquet`."""
+
+    @property
+    def root(self) -> str:
+        """`bucket/prefix`."""
+
+    @property
+    def partition_columns(self) -> tuple[str, ...]:
+        """The Hive columns, in order."""
+
+    @property
+    def can_append(self) -> bool:
+        """Whether a partition may hold several files that we wrote, so that append and compact are possible."""
+
+    @property
+    def is_published_by_writing(self) -> bool:
+        """Whether an uploaded file is live at once (plain Parquet), so that uploads wait for `commit`."""
+
+    def snapshot(self, version: int | None = None) -> Snapshot:
+        """The live files, now or at an older version.
+
+        Raises:
+            TableNotFound: nothing there, or no such version.
+            UnsupportedByTable: time travel on a plain table.
+        """
+
+    def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:
+        """Where a new file of this partition goes, below the root."""
+
+    def commit(self, change: Change) -> Commit:
+        """Make the change visible.
+
+        Raises:
+            CommitConflict: another writer changed the same partitions since `change.base`.
+        """
+
+    def is_committed(self, run_key: str) -> bool:
+        """Whether a commit with this run key was made and its partitions have not expired since."""
+
+    def removed_files(self) -> Sequence[RemovedFile]:
+        """Files that commits took out and the store may still hold."""
+
+    def history(self, limit: int | None = None) -> list[Commit]:
+        """Commits, newest first."""
+
+    def dataset(self, files: Sequence[LiveFile], schema: pa.Schema | None) -> pads.Dataset:
+        """The rows of these files, lazily, with the partition columns as strings."""
