@@ -1,0 +1,44 @@
+"""Whose clock counts.
+
+`as_of` drives policies and is the caller's. Grace periods and the age of orphans go by the server's clock, so that a
+client whose clock is wrong deletes nothing early (DESIGN section 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from connector.filesystem import LakeFileSystem
+
+__all__ = ["Clock", "ServerClock"]
+
+
+class Clock(Protocol):
+    """Something that tells the time."""
+
+    def now(self) -> datetime:
+        """The present instant, aware."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerClock:
+    """The store's own clock (`Date` header), shifted by an injected offset.
+
+    Attributes:
+        fs: the connector.
+        bucket: which bucket to ask.
+        offset: added to the server's time; tests and rehearsals look into the future with it.
+    """
+
+    fs: LakeFileSystem
+    bucket: str
+    offset: timedelta = timedelta(0)
+
+    def now(self) -> datetime:
+        """Ask the server; one request."""
+        return self.fs.server_time(self.bucket) + self.offset

@@ -1,0 +1,119 @@
+"""`_lake/dataset.json`: what is stored with a dataset so that afterwards its URI is enough.
+
+The spec, the holds and the partitions kept longer than the policy says. It changes by compare-and-swap on its ETag, so
+two writers never lose each other's hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime  # noqa: TC003 - pydantic reads the annotation at run time
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from connector.errors import PreconditionFailed
+from pipelines.errors import CommitConflict, SpecError, TableNotFound
+from pipelines.spec import DatasetSpec
+
+if TYPE_CHECKING:
+    from connector.filesystem import LakeFileSystem
+
+__all__ = ["DatasetDocument", "DocumentStore", "Hold"]
+
+_ATTEMPTS = 20
+
+
+class Hold(BaseModel):
+    """Why a partition may not be expired or deleted, whatever the policy says."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reason: str
+    since: datetime
+
+
+class DatasetDocument(BaseModel):
+    """The stored description.
+
+    Attributes:
+        spec: the dataset's spec.
+        holds: by partition key.
+        retains: partition key to the instant until which it is kept.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    layout: int = 1
+    spec: DatasetSpec
+    holds: dict[str, Hold] = Field(default_factory=dict)
+    retains: dict[str, datetime] = Field(default_factory=dict)
+
+
+class DocumentStore:
+    """Reads and swaps the document of one dataset."""
+
+    def __init__(self, fs: LakeFileSystem, root: str) -> None:
+        """Work below `root` (`bucket/prefix`) through a filesystem that may write there."""
+        self._fs = fs
+        self.path = f"{root}/_lake/dataset.json"
+
+    def exists(self) -> bool:
+        """Whether this prefix has been described by us."""
+        return self._fetch() is not None
+
+    def _fetch(self) -> tuple[DatasetDocument, str] | None:
+        try:
+            data, etag = self._fs.read_with_etag(self.path)
+        except FileNotFoundError:
+            return None
+        try:
+            return DatasetDocument.model_validate_json(data), etag
+        except ValidationError as error:
+            message = f"{self.path} is not a dataset document: {error.errors(include_url=False)[0]['msg']}"
+            raise SpecError(message, hint="was it edited by hand? `tierlake history` shows who wrote last") from error
+
+    def read(self) -> DatasetDocument:
+        """The document as it stands.
+
+        Raises:
+            TableNotFound: there is none.
+            SpecError: it cannot be read.
+        """
+        found = self._fetch()
+        if found is None:
+            message = f"no dataset description at lake://{self.path}"
+            raise TableNotFound(message)
+        return found[0]
+
+    def create(self, document: DatasetDocument) -> None:
+        """Write the first version.
+
+        Raises:
+            PreconditionFailed: there is one already.
+        """
+        self._fs.put_if(self.path, document.model_dump_json(indent=1).encode(), if_none_match=True)
+
+    def update(self, change: Callable[[DatasetDocument], DatasetDocument]) -> DatasetDocument:
+        """Apply a pure change by compare-and-swap, again on a newer version when somebody was faster.
+
+        Raises:
+            TableNotFound: there is no document.
+            CommitConflict: others kept winning.
+        """
+        for _ in range(_ATTEMPTS):
+            found = self._fetch()
+            if found is None:
+                message = f"no dataset description at lake://{self.path}"
+                raise TableNotFound(message)
+            document, etag = found
+            changed = change(document)
+            if changed == document:
+                return document
+            try:
+                self._fs.put_if(self.path, changed.model_dump_json(indent=1).encode(), if_match=etag)
+            except PreconditionFailed:
+                continue
+            return changed
+        message = f"{self.path} is being changed by others all the time; nothing was changed"
+        raise CommitConflict(message)

@@ -1,0 +1,37 @@
+"""What every operation on a dataset works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from connector.filesystem import LakeFileSystem
+    from pipelines.clock import Clock
+    from pipelines.document import DocumentStore
+    from pipelines.journal import Journal
+    from pipelines.spec import DatasetSpec
+    from pipelines.tables.protocol import Table
+
+__all__ = ["Handle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """An open dataset: the parts that plans, movers and maintenance need.
+
+    Attributes:
+        fs: a filesystem without live view that may write below the table's root.
+        spec: the description.
+        table: the live files and how they change.
+        document: the stored description with holds; None for a table that nobody described.
+        journal: what our plans did.
+        clock: the server's clock.
+    """
+
+    fs: LakeFileSystem
+    spec: DatasetSpec
+    table: Table
+    document: DocumentStore | None
+    journal: Journal
+    clock: Clock

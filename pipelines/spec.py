@@ -1,0 +1,288 @@
+"""The description of a dataset: a frozen value, the same in Python, in YAML and in `_lake/dataset.json`.
+
+    uri: lake://warehouse/flights
+    format: delta
+    partition:
+      time: {column: time_hour, every: day, timezone: America/New_York, key: date}
+      by: [origin]
+    write: {encryption: sse-s3, storage_class: STANDARD, compression: zstd, target_file_size: 256MB}
+    tiers:
+      - {after: 30d, tier: warm}
+    retention: {expire_after: 300d, grace: 7d, after: [monthly_summary]}
+    rejects: {max_ratio: 0.01}
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import available_timezones
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from pipelines.errors import SpecError
+from pipelines.windows import Every  # noqa: TC001 - pydantic reads the annotation at run time
+
+__all__ = [
+    "DatasetSpec",
+    "Duration",
+    "PartitionSpec",
+    "RejectSpec",
+    "RetentionSpec",
+    "Tier",
+    "TierStep",
+    "TimePartition",
+    "WriteSpec",
+]
+
+Tier = Literal["hot", "warm", "cold", "archive"]
+TIER_ORDER: tuple[Tier, ...] = ("hot", "warm", "cold", "archive")
+
+_DURATION = re.compile(r"^(\d+)\s*(h|d|w)$")
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_COLUMN = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*$")
+
+
+def _parse_duration(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.match(value.strip())
+    if match is None:
+        message = f"{value!r} is not a duration; write 12h, 30d or 8w"
+        raise ValueError(message)
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def format_duration(value: timedelta) -> str:
+    """A duration as specs write it: `30d`, or `12h` where it is no whole number of days."""
+    hours, rest = divmod(value, timedelta(hours=1))
+    if rest:
+        message = f"{value} is not a whole number of hours"
+        raise ValueError(message)
+    return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
+
+
+Duration = Annotated[timedelta, BeforeValidator(_parse_duration), PlainSerializer(format_duration, return_type=str)]
+"""A span of time, written `12h`, `30d` or `8w`."""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TimePartition(_Value):
+    """Partition by windows of a time column.
+
+    Attributes:
+        column: the event time, a timestamp or date; text is read as ISO 8601.
+        every: the width of a window.
+        timezone: IANA name of the zone in which days and months begin; naive times are taken to be in it.
+        key: the Hive column that holds the window, as in `date=2013-07-04`.
+    """
+
+    column: str
+    every: Every = "day"
+    timezone: str = "UTC"
+    key: str = "date"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            message = f"{value!r} is not an IANA timezone such as America/New_York"
+            raise ValueError(message)
+        return value
+
+
+class PartitionSpec(_Value):
+    """How rows are spread over partitions: by time, by columns, or both (time first)."""
+
+    time: TimePartition | None = None
+    by: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The Hive columns, in order."""
+        return (*((self.time.key,) if self.time else ()), *self.by)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.columns)) < len(self.columns):
+            message = f"partition columns repeat: {', '.join(self.columns)}"
+            raise ValueError(message)
+        if self.time and self.time.key == self.time.column:
+            message = f"partition.time.key {self.time.key!r} is the time column itself: give the Hive column another name"
+            raise ValueError(message)
+        bad = [name for name in self.columns if not _COLUMN.match(name)]
+        if bad:
+            message = f"not usable as a Hive column: {', '.join(bad)}"
+            raise ValueError(message)
+        return self
+
+
+class WriteSpec(_Value):
+    """How files are written.
+
+    Attributes:
+        encryption: `sse-s3`, `sse-kms`, `sse-kms:KEY`, or `none` (only when said so).
+        storage_class: the class of new files.
+        compression: Parquet codec.
+        target_file_size: roll to a new file above this many bytes (Delta tables).
+        sort_by: columns to sort rows by within each file.
+    """
+
+    encryption: str = "sse-s3"
+    storage_class: str = "STANDARD"
+    compression: Literal["zstd", "snappy", "gzip", "lz4", "none"] = "zstd"
+    target_file_size: ByteSize = Field(default=ByteSize(256_000_000), gt=0)
+    sort_by: tuple[str, ...] = ()
+
+
+class TierStep(_Value):
+    """From this age on, partitions belong in this tier."""
+
+    after: Duration
+    tier: Tier
+
+
+class RetentionSpec(_Value):
+    """When partitions leave.
+
+    Attributes:
+        expire_after: age at which a partition leaves the table; None keeps all.
+        grace: how long undo stays possible before files are deleted.
+        after: names of downstream assets that must have seen a partition before it may go.
+    """
+
+    expire_after: Duration | None = None
+    grace: Duration = timedelta(days=7)
+    after: tuple[str, ...] = ()
+
+
+class RejectSpec(_Value):
+    """How many bad rows an ingest tolerates, as a ratio of the rows read."""
+
+    max_ratio: float = Field(default=0.01, ge=0.0, le=1.0)
+
+
+class DatasetSpec(_Value):
+    """One dataset, described once; afterwards its URI is enough."""
+
+    uri: str
+    format: Literal["delta", "parquet"] = "delta"
+    partition: PartitionSpec = PartitionSpec()
+    columns: dict[str, str] = Field(default_factory=dict)
+    write: WriteSpec = WriteSpec()
+    tiers: tuple[TierStep, ...] = ()
+    retention: RetentionSpec = RetentionSpec()
+    rejects: RejectSpec = RejectSpec()
+
+    def __init__(self, **data: Any) -> None:  # noqa: ANN401 - pydantic's own signature
+        """Validate the fields.
+
+        Raises:
+            SpecError: naming every field that is wrong.
+        """
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc'])) or 'spec'}: {fault['msg'].removeprefix('Value error, ')}"
+                for fault in error.errors(include_url=False, include_context=False)
+            )
+            message = f"the dataset spec is not valid: {faults}"
+            raise SpecError(message) from error
+
+    @field_validator("uri")
+    @classmethod
+    def _has_a_prefix(cls, value: str) -> str:
+        scheme, separator, rest = value.partition("://")
+        if not separator or scheme not in {"lake", "s3"}:
+            message = f"{value!r} does not look like lake://bucket/prefix"
+            raise ValueError(message)
+        bucket, _, prefix = rest.strip("/").partition("/")
+        if not bucket or not prefix:
+            message = f"{value!r} must name a bucket and a prefix: lake://bucket/prefix"
+            raise ValueError(message)
+        return f"lake://{bucket}/{prefix}"
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        self._check_tiers()
+        clash = set(self.columns) & ({self.partition.time.key} if self.partition.time else set())
+        if clash:
+            message = f"partition.time.key {clash.pop()!r} is also a column: give the Hive column another name"
+            raise ValueError(message)
+        if self.partition.time and self.columns and self.partition.time.column not in self.columns:
+            message = f"partition.time.column {self.partition.time.column!r} is not among the declared columns"
+            raise ValueError(message)
+        return self
+
+    def _check_tiers(self) -> None:
+        for earlier, later in zip(self.tiers, self.tiers[1:], strict=False):
+            if later.after <= earlier.after or TIER_ORDER.index(later.tier) <= TIER_ORDER.index(earlier.tier):
+                message = (
+                    f"tiers contradict each other: {earlier.tier} after {format_duration(earlier.after)}, then "
+                    f"{later.tier} after {format_duration(later.after)}; each must be later and colder than the one before"
+                )
+                raise ValueError(message)
+        expire_after = self.retention.expire_after
+        if expire_after is not None and self.tiers and self.tiers[-1].after >= expire_after:
+            message = (
+                f"tiers contradict retention: {self.tiers[-1].tier} after {format_duration(self.tiers[-1].after)}, but "
+                f"partitions expire after {format_duration(expire_after)}"
+            )
+            raise ValueError(message)
+        if (self.tiers or expire_after is not None) and self.partition.time is None:
+            message = "tiers and retention go by age: partition by time (partition.time)"
+            raise ValueError(message)
+
+    @property
+    def root(self) -> str:
+        """`bucket/prefix`."""
+        return self.uri.removeprefix("lake://")
+
+    @property
+    def bucket(self) -> str:
+        """The bucket."""
+        return self.root.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The last segment of the URI, for people."""
+        return self.root.rpartition("/")[2]
+
+    @classmethod
+    def from_yaml(cls, text: str | Path) -> Self:
+        """Read a spec from YAML text or a YAML file.
+
+        Raises:
+            SpecError: not YAML, not a mapping, or not a valid spec.
+        """
+        source = text.read_text(encoding="utf-8") if isinstance(text, Path) else text
+        try:
+            data = yaml.safe_load(source)
+        except yaml.YAMLError as error:
+            message = f"the dataset spec is not YAML: {error}"
+            raise SpecError(message) from error
+        if not isinstance(data, dict):
+            message = "the dataset spec must be a mapping with at least `uri`"
+            raise SpecError(message)
+        return cls(**data)
+
+    def to_yaml(self) -> str:
+        """The spec as YAML, fields that are at their defaults included."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
