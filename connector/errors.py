@@ -1,0 +1,262 @@
+"""What can go wrong with an object store, grouped by what a handler would do about it.
+
+::
+
+    LakeError
+    ├── something is not there           ObjectNotFound, BucketNotFound            (FileNotFoundError)
+    ├── something is there already       AlreadyExists                             (FileExistsError)
+    ├── the caller may not               AccessDenied, BadCredentials,             (PermissionError)
+    │                                    TableWriteRefused
+    ├── the call is wrong                InvalidName, InsecureEndpoint,            (ValueError)
+    │                                    InvalidSetting, UnknownOption             (TypeError)
+    │                                    RequestRefused                            (OSError EINVAL)
+    ├── this server cannot               UnsupportedByServer, EncryptionIgnored    (OSError, NotImplementedError)
+    ├── somebody was faster              PreconditionFailed                        (OSError EINVAL)
+    ├── try again later                  Throttled, EndpointUnreachable            (OSError EBUSY, ConnectionError)
+    ├── done in part                     DeletionFailed                            (OSError EIO)
+    └── the server failed                ServerError                               (OSError EIO)
+
+Every error has a stable ``code`` for programs, a ``message`` for people, and where known a ``hint`` (what to
+do), the server's ``request_id`` and ``server_code``, the ``bucket`` and the ``key``. Each class also derives
+from the builtin that users of fsspec expect. Texts never hold a secret: :func:`connector.redact.redact` has
+been applied to what servers and libraries said.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any, ClassVar
+
+__all__ = [
+    "AccessDenied",
+    "AlreadyExists",
+    "BadCredentials",
+    "BucketNotFound",
+    "DeletionFailed",
+    "EncryptionIgnored",
+    "EndpointUnreachable",
+    "InsecureEndpoint",
+    "InvalidName",
+    "InvalidSetting",
+    "LakeError",
+    "ObjectNotFound",
+    "PreconditionFailed",
+    "RequestRefused",
+    "ServerError",
+    "TableWriteRefused",
+    "Throttled",
+    "UnknownOption",
+    "UnsupportedByServer",
+]
+
+_CONTEXT = ("hint", "request_id", "server_code", "bucket", "key")
+
+
+def _rebuild(cls: type[LakeError], message: str, state: dict[str, Any]) -> LakeError:
+    error = cls.__new__(cls)
+    LakeError.__init__(error, message, errno=state.pop("errno", None))
+    error.__dict__.update(state)
+    return error
+
+
+class LakeError(Exception):
+    """Base of all errors that tierlake raises on purpose.
+
+    Args:
+        message: One sentence for a person.
+        hint: What to do about it.
+        request_id: The id under which the server logged the request.
+        server_code: The server's own error code, such as ``NoSuchKey``.
+        bucket: The bucket concerned.
+        key: The object key concerned.
+        errno: For errors that are OSErrors: another number than the class's own.
+    """
+
+    code: ClassVar[str] = "lake_error"
+    errno_default: ClassVar[int] = errno.EIO
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hint: str | None = None,
+        request_id: str | None = None,
+        server_code: str | None = None,
+        bucket: str | None = None,
+        key: str | None = None,
+        errno: int | None = None,
+    ) -> None:
+        self.message = message
+        self.hint = hint
+        self.request_id = request_id
+        self.server_code = server_code
+        self.bucket = bucket
+        self.key = key
+        if isinstance(self, OSError):
+            OSError.__init__(self, self.errno_default if errno is None else errno, message)
+        else:
+            Exception.__init__(self, message)
+
+    def __str__(self) -> str:
+        where = "/".join(part for part in (self.bucket, self.key) if part)
+        facts = [
+            f"{name} {value}"
+            for name, value in (("at", where), ("server code", self.server_code), ("request id", self.request_id))
+            if value
+        ]
+        text = self.message + (f" ({', '.join(facts)})" if facts else "")
+        return f"{text}. {self.hint}" if self.hint else text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {**self.__dict__, "errno": getattr(self, "errno", None)}
+        return _rebuild, (type(self), self.message, state)
+
+    def to_dict(self) -> dict[str, str]:
+        """The error as plain values, for logs and ``--json``."""
+        facts = {"code": self.code, "message": self.message}
+        facts.update({name: value for name in _CONTEXT if (value := getattr(self, name)) is not None})
+        return facts
+
+
+class ObjectNotFound(LakeError, FileNotFoundError):
+    """No object has this key."""
+
+    code = "object_not_found"
+    errno_default = errno.ENOENT
+
+
+class BucketNotFound(LakeError, FileNotFoundError):
+    """The bucket does not exist."""
+
+    code = "bucket_not_found"
+    errno_default = errno.ENOENT
+
+
+class AccessDenied(LakeError, PermissionError):
+    """The credentials are valid, but do not allow this."""
+
+    code = "access_denied"
+    errno_default = errno.EACCES
+
+
+class BadCredentials(LakeError, PermissionError):
+    """The server does not accept the credentials, or there are none."""
+
+    code = "bad_credentials"
+    errno_default = errno.EACCES
+
+
+class TableWriteRefused(LakeError, PermissionError):
+    """A raw write or delete below a table's root: only its ``Dataset`` may do that."""
+
+    code = "table_write_refused"
+    errno_default = errno.EPERM
+
+
+class InvalidName(LakeError, ValueError):
+    """A key or a bucket name that must not be used; no request was made."""
+
+    code = "invalid_name"
+
+
+class InvalidSetting(LakeError, ValueError):
+    """A setting, a policy or an argument whose value makes no sense; no request was made."""
+
+    code = "invalid_setting"
+
+
+class InsecureEndpoint(LakeError, ValueError):
+    """Plain HTTP to a host that is not loopback, and nobody allowed it."""
+
+    code = "insecure_endpoint"
+
+
+class UnknownOption(LakeError, TypeError):
+    """An option that no S3 operation has, most likely misspelt; no request was made."""
+
+    code = "unknown_option"
+
+
+class RequestRefused(LakeError, OSError):
+    """The server refused the request for another reason; its own code says which."""
+
+    code = "request_refused"
+    errno_default = errno.EINVAL
+
+
+class UnsupportedByServer(LakeError, OSError, NotImplementedError):
+    """This server cannot do that; the hint says what to use instead.
+
+    Args:
+        server: The profile's name, such as ``minio``.
+        operation: What was asked for.
+        alternative: What to use instead.
+    """
+
+    code = "unsupported_by_server"
+    errno_default = errno.ENOSYS
+
+    def __init__(self, server: str, operation: str, alternative: str | None = None, **context: str | None) -> None:
+        super().__init__(
+            f"{server} does not support {operation}",
+            hint=f"Use instead: {alternative}" if alternative else None,
+            **context,
+        )
+        self.server = server
+        self.operation = operation
+        self.alternative = alternative
+
+
+class EncryptionIgnored(LakeError, OSError, NotImplementedError):
+    """The server stored an object without the encryption that was asked for."""
+
+    code = "encryption_ignored"
+    errno_default = errno.ENOSYS
+
+
+class PreconditionFailed(LakeError, OSError):
+    """The object is not, or no longer, what the condition of the request says."""
+
+    code = "precondition_failed"
+    errno_default = errno.EINVAL
+
+
+class AlreadyExists(PreconditionFailed, FileExistsError):
+    """The object or the bucket exists, and the request said that it must not."""
+
+    code = "already_exists"
+    errno_default = errno.EEXIST
+
+
+class Throttled(LakeError, OSError):
+    """The server asks to slow down, and went on asking through all retries."""
+
+    code = "throttled"
+    errno_default = errno.EBUSY
+
+
+class EndpointUnreachable(LakeError, ConnectionError):
+    """No connection to the endpoint, or it broke through all retries."""
+
+    code = "endpoint_unreachable"
+    errno_default = errno.ECONNREFUSED
+
+
+class ServerError(LakeError, OSError):
+    """The server failed, or answered what nobody expects."""
+
+    code = "server_error"
+
+
+class DeletionFailed(LakeError, OSError):
+    """Some of the objects of a bulk delete are still there.
+
+    Args:
+        failures: What the server said, by key (with ``?versionId=`` where a version was to be deleted).
+    """
+
+    code = "deletion_failed"
+
+    def __init__(self, message: str, failures: dict[str, str], **context: str | None) -> None:
+        super().__init__(message, **context)
+        self.failures = failures

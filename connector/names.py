@@ -1,0 +1,79 @@
+"""Which bucket names and keys are used at all: checked before any request."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from connector.errors import InvalidName
+
+KEY_BYTES_MAX = 1024
+"""S3's limit for a key, in bytes of UTF-8."""
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
+_BUCKET_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--table-s3")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def check_key(key: str, *, bucket: str | None = None) -> None:
+    """Refuse a key that is empty, too long, or could be read as another one.
+
+    Args:
+        key: The object key.
+        bucket: Only for the error.
+
+    Raises:
+        InvalidName: The key is empty, longer than 1024 bytes, holds a control character, or has a segment
+            ``.`` or ``..``.
+    """
+    problem = None
+    if not key:
+        problem = "A key must not be empty"
+    elif len(key.encode("utf-8", "surrogatepass")) > KEY_BYTES_MAX:
+        problem = f"A key must not be longer than {KEY_BYTES_MAX} bytes"
+    elif _CONTROL.search(key):
+        problem = f"A key must not hold control characters: {key!r}"
+    elif any(segment in {".", ".."} for segment in key.split("/")):
+        problem = f"A key must not have a segment '.' or '..': {key!r}"
+    elif any("\ud800" <= char <= "\udfff" for char in key):
+        problem = f"A key must be valid Unicode: {key!r}"
+    if problem:
+        raise InvalidName(problem, bucket=bucket)
+
+
+def check_bucket(name: str) -> None:
+    """Refuse a name that is not a bucket name by S3's rules (or an access point's ARN).
+
+    Args:
+        name: The bucket's name.
+
+    Raises:
+        InvalidName: The name breaks a rule; the message says which.
+    """
+    if name.startswith("arn:"):
+        return
+    problem = None
+    if not name:
+        problem = "A bucket name must not be empty"
+    elif not _BUCKET.fullmatch(name):
+        problem = (
+            f"{name!r} is no bucket name: 3 to 63 of lower case letters, digits, hyphens and dots, "
+            "beginning and ending with a letter or digit"
+        )
+    elif ".." in name or ".-" in name or "-." in name:
+        problem = f"{name!r} is no bucket name: each part between dots is a host name"
+    elif _is_address(name):
+        problem = f"{name!r} is no bucket name: it looks like an IP address"
+    elif name.startswith(_BUCKET_PREFIXES) or name.endswith(_BUCKET_SUFFIXES):
+        problem = f"{name!r} is no bucket name: S3 reserves this prefix or suffix"
+    if problem:
+        raise InvalidName(problem)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.IPv4Address(name)
+    except ValueError:
+        return False
+    return True

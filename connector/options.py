@@ -1,0 +1,75 @@
+"""Which options there are: a misspelt one must not vanish.
+
+s3fs drops every keyword that the operation at hand does not take. That is right for defaults that concern
+other operations, and wrong for a misspelt ``ServerSideEncrytion``. Here a name that no S3 operation has at
+all is an error, with the nearest right name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from typing import TYPE_CHECKING, Any
+
+from connector.errors import UnknownOption
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_LOWER_CASE_ALIASES = {"acl": "ACL"}
+"""s3fs takes these spellings too, and acts on them itself."""
+
+
+def _model_name(operation: str) -> str:
+    return "".join(part.capitalize() for part in operation.split("_"))
+
+
+@functools.lru_cache(maxsize=256)
+def _parameters(service: Any, operation: str) -> frozenset[str]:
+    shape = service.operation_model(_model_name(operation)).input_shape
+    return frozenset(shape.members) if shape is not None else frozenset()
+
+
+@functools.lru_cache(maxsize=4)
+def _all_parameters(service: Any) -> frozenset[str]:
+    shapes = (service.operation_model(name).input_shape for name in service.operation_names)
+    return frozenset(member for shape in shapes if shape is not None for member in shape.members)
+
+
+def fitting(service: Any, operation: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the options that an operation takes.
+
+    Args:
+        service: botocore's service model of S3.
+        operation: The operation's name as a method, such as ``put_object``.
+        options: Options of the call and defaults, which may concern other operations.
+
+    Returns:
+        The options that concern this operation.
+
+    Raises:
+        UnknownOption: An option concerns no S3 operation at all.
+    """
+    known = _parameters(service, operation)
+    fit = {name: value for name, value in options.items() if name in known}
+    if len(fit) != len(options):
+        check_known(service, options.keys() - known)
+    return fit
+
+
+def check_known(service: Any, names: Iterable[str]) -> None:
+    """Raise for names that no S3 operation has.
+
+    Raises:
+        UnknownOption: With the nearest right name as the hint.
+    """
+    known = _all_parameters(service)
+    for name in sorted(names):
+        if name in known or name in _LOWER_CASE_ALIASES:
+            continue
+        by_lower = {candidate.lower(): candidate for candidate in known}
+        near = difflib.get_close_matches(name.lower().replace("_", ""), by_lower, n=1, cutoff=0.6)
+        raise UnknownOption(
+            f"No S3 operation has an option {name!r}",
+            hint=f"Did you mean {by_lower[near[0]]!r}?" if near else None,
+        )

@@ -1,0 +1,57 @@
+"""Server profiles: one server a file, found by name or by the ``Server`` header.
+
+More are added by entry point; the object is a :class:`~connector.profiles.profile.Profile`::
+
+    [project.entry-points."tierlake.profiles"]
+    myserver = "mypackage.profiles:PROFILE"
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from importlib.metadata import entry_points
+
+from connector.errors import InvalidSetting
+from connector.profiles import aws, generic, minio, seaweedfs
+from connector.profiles.profile import Profile
+
+__all__ = ["Profile", "get_profile", "profile_for_server_header", "profile_names"]
+
+ENTRY_POINT_GROUP = "tierlake.profiles"
+_OURS = {module.PROFILE.name: module.PROFILE for module in (aws, minio, seaweedfs, generic)}
+
+
+@functools.cache
+def _profiles() -> dict[str, Profile]:
+    theirs = {entry.name: entry.load() for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    return {**_OURS, **theirs}
+
+
+def profile_names() -> tuple[str, ...]:
+    """The names of all profiles, sorted."""
+    return tuple(sorted(_profiles()))
+
+
+def get_profile(name: str) -> Profile:
+    """The profile of that name.
+
+    Raises:
+        InvalidSetting: There is none; the nearest name is in the hint.
+    """
+    found = _profiles().get(name.lower())
+    if found is None:
+        near = difflib.get_close_matches(name.lower(), profile_names(), n=1, cutoff=0.4)
+        raise InvalidSetting(
+            f"There is no server profile {name!r}; there are {', '.join(profile_names())}",
+            hint=f"Did you mean {near[0]!r}?" if near else None,
+        )
+    return found
+
+
+def profile_for_server_header(header: str | None) -> Profile:
+    """The profile of the server that calls itself so; ``generic`` where none does."""
+    for profile in _profiles().values():
+        if header and header.lower().startswith(tuple(h.lower() for h in profile.server_headers)):
+            return profile
+    return _OURS["generic"]

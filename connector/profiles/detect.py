@@ -1,0 +1,40 @@
+"""Which server an endpoint is: told by the ``Server`` header of any response, remembered by endpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from connector.profiles import Profile, get_profile, profile_for_server_header
+from connector.settings import is_aws
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_headers: dict[str, str] = {}
+
+
+def observe(endpoint_url: str, response: Mapping[str, Any]) -> None:
+    """Learn from a response, successful or not, which server is behind an endpoint."""
+    if endpoint_url in _headers:
+        return
+    header = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("server")
+    if header:
+        _headers[endpoint_url] = header
+
+
+def known_profile(name: str | None, endpoint_url: str | None) -> Profile | None:
+    """The profile, where it can be told without a request.
+
+    Args:
+        name: The profile that the settings name.
+        endpoint_url: The endpoint; None is AWS.
+
+    Returns:
+        The profile; None where the endpoint has not answered anything yet.
+    """
+    if name:
+        return get_profile(name)
+    if endpoint_url is None or is_aws(endpoint_url):
+        return get_profile("aws")
+    header = _headers.get(endpoint_url)
+    return profile_for_server_header(header) if header else None

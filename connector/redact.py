@@ -1,0 +1,69 @@
+"""Secrets never reach a log or an error text.
+
+botocore logs whole requests at DEBUG, headers included, and so customer-provided encryption keys, session
+tokens and signatures. :func:`guard_logs` puts a filter on its loggers, once per process.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+
+HIDDEN = "***"
+
+_SECRET_NAMES = (
+    r"SSECustomerKey(?:MD5)?|CopySourceSSECustomerKey(?:MD5)?"
+    r"|(?:x-amz-|x-amz-copy-source-)server-side-encryption-customer-key(?:-md5)?"
+    r"|x-amz-security-token|authorization|aws_secret_access_key|aws_session_token|secret_access_key|session_token"
+    r"|secret|password|SecretAccessKey|SessionToken"
+)
+_PAIR = re.compile(
+    rf"""(?P<name>['"]?\b(?:{_SECRET_NAMES})\b['"]?\s*[:=]\s*)(?P<value>b?'[^']*'|b?"[^"]*"|[^\s,}})&]+)""", re.IGNORECASE
+)
+_QUERY = re.compile(r"(?P<name>(?:X-Amz-Signature|X-Amz-Credential|X-Amz-Security-Token|Signature|AWSAccessKeyId)=)[^&\s'\"]+")
+_SIGNATURE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^\n]*|(?<=Signature:\n)[0-9a-f]{64}")
+
+_LOGGERS = (
+    "botocore.auth",
+    "botocore.endpoint",
+    "botocore.hooks",
+    "botocore.httpsession",
+    "botocore.parsers",
+    "botocore.regions",
+    "botocore.retryhandler",
+    "botocore.signers",
+    "botocore.utils",
+    "aiobotocore.endpoint",
+    "aiobotocore.regions",
+    "s3fs",
+)
+
+
+def redact(text: str) -> str:
+    """Replace what looks like a secret or a signature.
+
+    Args:
+        text: Anything that a server or a library said.
+
+    Returns:
+        The text with ``***`` in place of each secret value.
+    """
+    hidden = _PAIR.sub(lambda match: f"{match['name']}{HIDDEN}", text)
+    hidden = _QUERY.sub(lambda match: f"{match['name']}{HIDDEN}", hidden)
+    return _SIGNATURE.sub(HIDDEN, hidden)
+
+
+class _Redacting(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = redact(record.getMessage())
+        record.args = ()
+        return True
+
+
+_FILTER = _Redacting()
+
+
+def guard_logs() -> None:
+    """Put the redacting filter on the loggers that print requests; calling it again changes nothing."""
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_FILTER)

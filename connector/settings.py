@@ -1,0 +1,302 @@
+"""Settings: an explicit argument wins over ``TIERLAKE_*`` in the environment, that over the default.
+
+One frozen value renders itself for each library that talks to the store: :meth:`LakeSettings.s3fs_kwargs`,
+:meth:`LakeSettings.boto3_kwargs`, :meth:`LakeSettings.delta_options`. Where no key is set, credentials come
+from the standard AWS chain (environment, shared files, roles, web identity, SSO).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import os
+import secrets
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from connector.encryption import Encryption, SseC, SseKms, SseS3
+from connector.errors import BadCredentials, InsecureEndpoint, InvalidSetting
+from connector.policy import WritePolicy, WriteRule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENVIRONMENT_PREFIXES = ("TIERLAKE_", "AWS_")
+DEFAULT_REGION = "us-east-1"
+_FINGERPRINT_KEY = secrets.token_bytes(16)
+_CREDENTIALS = ("key", "secret", "token")
+
+
+def _from_environment(name: str, *names: str) -> AliasChoices:
+    return AliasChoices(f"TIERLAKE_{name.upper()}", *names)
+
+
+class LakeSettings(BaseSettings):
+    """Where the store is, who we are, and what every object gets.
+
+    Args:
+        profile: The server's profile; None tells it by the endpoint.
+        endpoint_url: The S3 endpoint; None is AWS. ``AWS_ENDPOINT_URL_S3`` and ``AWS_ENDPOINT_URL`` are
+            honoured too.
+        key: Access key id; None leaves credentials to the AWS chain.
+        secret: Secret access key.
+        token: Session token.
+        region: The region's name; ``AWS_REGION`` and ``AWS_DEFAULT_REGION`` are honoured too.
+        encryption: Default encryption, a value or its text.
+        storage_class: Default storage class.
+        rules: Write rules, before the defaults.
+        allow_http: Allow plain HTTP to hosts that are not loopback.
+        view_freshness: Seconds for which a look into a table's log is good; 0 looks each time.
+        connect_timeout: Seconds to wait for a connection.
+        read_timeout: Seconds to wait for the next bytes of a response.
+        max_retries: How often a failed request is tried again.
+        retry_seconds: No retry starts later than this after the first try.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="TIERLAKE_", frozen=True, extra="forbid", populate_by_name=True
+    )
+
+    profile: str | None = None
+    endpoint_url: str | None = Field(
+        None,
+        validation_alias=_from_environment(
+            "endpoint_url", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"
+        ),
+    )
+    key: str | None = None
+    secret: SecretStr | None = None
+    token: SecretStr | None = None
+    region: str | None = Field(
+        None, validation_alias=_from_environment("region", "AWS_REGION", "AWS_DEFAULT_REGION")
+    )
+    encryption: str | SseS3 | SseKms | SseC | Any = "sse-s3"
+    storage_class: str = "STANDARD"
+    rules: tuple[Any, ...] = ()
+    allow_http: bool = False
+    view_freshness: float = Field(1.0, ge=0)
+    connect_timeout: float = Field(3.0, gt=0)
+    read_timeout: float = Field(30.0, gt=0)
+    max_retries: int = Field(4, ge=0)
+    retry_seconds: float = Field(30.0, ge=0)
+
+    @classmethod
+    def of(cls, base: LakeSettings | None = None, **explicit: Any) -> LakeSettings:
+        """Settings from what a caller said, and the environment or other settings for the rest.
+
+        Args:
+            base: Take the rest from these settings and not from the environment.
+            **explicit: Settings that win; None leaves a setting to ``base`` or the environment. Explicit
+                credentials are never completed with others' parts.
+
+        Raises:
+            InvalidSetting: A value has the wrong type or is out of range; no value is shown.
+        """
+        said = {name: value for name, value in explicit.items() if value is not None}
+        if any(name in said for name in _CREDENTIALS):
+            said = {**dict.fromkeys(_CREDENTIALS), **said}
+        if base is not None:
+            said = {**{name: getattr(base, name) for name in cls.model_fields}, **said}
+        try:
+            settings = cls(**said)
+        except ValidationError as error:
+            raise _invalid(error) from None
+        if bool(settings.key) != bool(settings.secret):
+            raise InvalidSetting("A key needs its secret, and a secret its key")
+        return settings
+
+    def __repr_args__(self) -> Any:
+        for name, value in super().__repr_args__():
+            yield name, _fingerprint(value) if isinstance(value, SecretStr) else value
+
+    @property
+    def policy(self) -> WritePolicy:
+        """The write policy that these settings say."""
+        return WritePolicy.of(self.rules, self.encryption, self.storage_class)
+
+    def secret_of(self, name: str) -> str | None:
+        """The plain value of ``secret`` or ``token``."""
+        value: SecretStr | None = getattr(self, name)
+        return value.get_secret_value() if value else None
+
+    def s3fs_kwargs(self) -> dict[str, Any]:
+        """Arguments for :class:`s3fs.S3FileSystem`."""
+        said = {
+            "endpoint_url": self.endpoint_url,
+            "key": self.key,
+            "secret": self.secret_of("secret"),
+            "token": self.secret_of("token"),
+            "config_kwargs": self.botocore_config(),
+        }
+        return {name: value for name, value in said.items() if value is not None}
+
+    def botocore_config(self) -> dict[str, Any]:
+        """Arguments for botocore's ``Config``."""
+        config: dict[str, Any] = {
+            "connect_timeout": self.connect_timeout,
+            "read_timeout": self.read_timeout,
+        }
+        if self.region:
+            config["region_name"] = self.region
+        elif self.endpoint_url and not is_aws(self.endpoint_url):
+            config["region_name"] = DEFAULT_REGION
+        return config
+
+    def boto3_kwargs(self) -> dict[str, Any]:
+        """Arguments for ``boto3.client("s3", **kwargs)``."""
+        from botocore.config import Config
+
+        said = {
+            "endpoint_url": self.endpoint_url,
+            "aws_access_key_id": self.key,
+            "aws_secret_access_key": self.secret_of("secret"),
+            "aws_session_token": self.secret_of("token"),
+            "config": Config(**self.botocore_config()),
+        }
+        return {name: value for name, value in said.items() if value is not None}
+
+    def delta_options(self, encryption: Encryption) -> dict[str, str]:
+        """Storage options for ``deltalake``, whose every request then ends within bounds.
+
+        Args:
+            encryption: What the table's log gets.
+
+        Raises:
+            BadCredentials: There are no credentials.
+        """
+        options = {
+            **self._delta_credentials(),
+            **_delta_encryption(encryption),
+            "aws_region": self.region or self._chain_region() or DEFAULT_REGION,
+            "aws_conditional_put": "etag",
+            "connect_timeout": f"{self.connect_timeout:g}s",
+            "timeout": f"{max(self.read_timeout, self.connect_timeout):g}s",
+            "max_retries": str(self.max_retries),
+            "retry_timeout": f"{self.retry_seconds:g}s",
+        }
+        if self.endpoint_url:
+            options["aws_endpoint_url"] = self.endpoint_url
+            options["aws_virtual_hosted_style_request"] = "false"
+            if urlsplit(self.endpoint_url).scheme == "http":
+                options["allow_http"] = "true"
+        return options
+
+    def _delta_credentials(self) -> dict[str, str]:
+        if self.key:
+            found = (self.key, self.secret_of("secret"), self.secret_of("token"))
+        else:
+            import botocore.session
+
+            credentials = botocore.session.get_session().get_credentials()
+            if credentials is None:
+                raise BadCredentials(
+                    "There are no credentials: no key is set and the AWS chain has none",
+                    hint="Set TIERLAKE_KEY and TIERLAKE_SECRET, or AWS_PROFILE, or pass key= and secret=",
+                )
+            frozen = credentials.get_frozen_credentials()
+            found = (frozen.access_key, frozen.secret_key, frozen.token)
+        names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+        return {name: value for name, value in zip(names, found, strict=True) if value}
+
+    def _chain_region(self) -> str | None:
+        if self.endpoint_url and not is_aws(self.endpoint_url):
+            return None
+        import botocore.session
+
+        region: str | None = botocore.session.get_session().get_config_variable("region")
+        return region
+
+
+def _delta_encryption(encryption: Encryption) -> dict[str, str]:
+    if isinstance(encryption, SseC):
+        import base64
+
+        return {
+            "aws_server_side_encryption": "sse-c",
+            "aws_sse_customer_key_base64": base64.b64encode(encryption.key).decode(),
+        }
+    headers = encryption.headers()
+    options = {}
+    if "ServerSideEncryption" in headers:
+        options["aws_server_side_encryption"] = headers["ServerSideEncryption"]
+    if "SSEKMSKeyId" in headers:
+        options["aws_sse_kms_key_id"] = headers["SSEKMSKeyId"]
+    if headers.get("BucketKeyEnabled"):
+        options["aws_sse_bucket_key_enabled"] = "true"
+    return options
+
+
+def _fingerprint(value: SecretStr) -> str:
+    """Tells secrets apart within this process (fsspec's instance cache uses the repr), and tells nothing."""
+    digest = hmac.new(_FINGERPRINT_KEY, value.get_secret_value().encode(), hashlib.sha256)
+    return f"***{digest.hexdigest()[:8]}"
+
+
+def _invalid(error: ValidationError) -> InvalidSetting:
+    problems = "; ".join(
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+        for problem in error.errors(include_input=False, include_url=False, include_context=False)
+    )
+    return InvalidSetting(f"Wrong settings: {problems}")
+
+
+def environment_token(environ: Mapping[str, str] = os.environ) -> str:
+    """A digest of all that the environment says to us, for fsspec's instance cache."""
+    relevant = sorted(item for item in environ.items() if item[0].startswith(ENVIRONMENT_PREFIXES))
+    return hashlib.sha256(repr(relevant).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def is_aws(endpoint_url: str) -> bool:
+    """Whether an endpoint belongs to AWS."""
+    host = urlsplit(endpoint_url).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
+def is_loopback(endpoint_url: str) -> bool:
+    """Whether an endpoint is on this machine."""
+    host = urlsplit(endpoint_url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_endpoint(endpoint_url: str, *, allow_http: bool) -> None:
+    """Refuse an endpoint that is no URL, or sends data in clear over a network.
+
+    Args:
+        endpoint_url: The endpoint.
+        allow_http: Plain HTTP to any host is wanted.
+
+    Raises:
+        InvalidSetting: It is no ``http://`` or ``https://`` URL, or holds a user name or password.
+        InsecureEndpoint: It is plain HTTP to a host that is not loopback.
+    """
+    parts = urlsplit(endpoint_url)
+    if parts.username or parts.password:
+        raise InvalidSetting("An endpoint URL must not hold credentials")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise InvalidSetting(
+            f"{endpoint_url!r} is no endpoint URL", hint="Write http://HOST:PORT or https://HOST"
+        )
+    if parts.scheme == "http" and not allow_http and not is_loopback(endpoint_url):
+        raise InsecureEndpoint(
+            f"Plain HTTP to {parts.hostname} would send data and signatures in clear",
+            hint="Use https, or say allow_http=True (TIERLAKE_ALLOW_HTTP=1)",
+        )
+
+
+__all__ = [
+    "LakeSettings",
+    "WriteRule",
+    "check_endpoint",
+    "environment_token",
+    "is_aws",
+    "is_loopback",
+]
