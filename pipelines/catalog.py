@@ -1,0 +1,245 @@
+"""The catalog: a dataset's partitions with their size, place, age and price, from one snapshot and one LIST."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+from pipelines import units
+from pipelines.cost import monthly_storage
+from pipelines.lifecycle import window_of_key
+from pipelines.placement import MISSING, placed, tier_of_class
+from pipelines.prices import price_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime, timedelta
+
+    import pyarrow as pa
+
+    from connector.profiles import Profile
+    from pipelines.document import DatasetDocument
+    from pipelines.handle import Handle
+    from pipelines.layout import PartitionKey
+    from pipelines.placement import PlacedPartition
+    from pipelines.prices import PriceList
+    from pipelines.spec import DatasetSpec, Tier
+    from pipelines.windows import Window
+
+__all__ = ["Catalog", "CatalogTotal", "PartitionInfo", "kept_because", "monthly_cost", "read_catalog"]
+
+_SHOWN = 40  # rows that print() shows
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionInfo:
+    """One partition.
+
+    Attributes:
+        key: what every call takes.
+        rows: row count; None where the table does not know it.
+        files: how many.
+        bytes: size of them.
+        storage_class: as the store reports it; several are joined by `+`; `MISSING` where an object is not there.
+        tier: what the server's profile calls that class; None for several, and for one that is no tier.
+        age: since the end of its window; None without one.
+        window: the event time it covers; None for null keys and without a time partition.
+        monthly_cost: storage in dollars a month; None where there is no price for its class.
+        held: why it may not expire; None where nothing keeps it.
+    """
+
+    key: PartitionKey
+    rows: int | None
+    files: int
+    bytes: int
+    storage_class: str
+    tier: Tier | None
+    age: timedelta | None
+    window: Window | None
+    monthly_cost: float | None
+    held: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogTotal:
+    """All partitions together; a sum is None where a part is not known."""
+
+    partitions: int
+    rows: int | None
+    files: int
+    bytes: int
+    monthly_cost: float | None
+
+
+class Catalog(Sequence[PartitionInfo]):
+    """Partitions in key order; prints as a table."""
+
+    def __init__(self, partitions: Iterable[PartitionInfo], *, as_of: datetime) -> None:
+        """Keep the partitions as they were.
+
+        Args:
+            partitions: in key order.
+            as_of: the instant that ages count to.
+        """
+        self._partitions = tuple(partitions)
+        self.as_of = as_of
+
+    @overload
+    def __getitem__(self, index: int) -> PartitionInfo: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[PartitionInfo, ...]: ...
+    def __getitem__(self, index: int | slice) -> PartitionInfo | tuple[PartitionInfo, ...]:
+        """By position."""
+        return self._partitions[index]
+
+    def __len__(self) -> int:
+        return len(self._partitions)
+
+    @property
+    def total(self) -> CatalogTotal:
+        """All partitions together."""
+        rows = [part.rows for part in self]
+        costs = [part.monthly_cost for part in self]
+        return CatalogTotal(
+            partitions=len(self),
+            rows=None if None in rows else sum(row for row in rows if row is not None),
+            files=sum(part.files for part in self),
+            bytes=sum(part.bytes for part in self),
+            monthly_cost=None if None in costs else sum(cost for cost in costs if cost is not None),
+        )
+
+    def to_arrow(self) -> pa.Table:
+        """The catalog as columns; ages are durations, windows two instants in UTC."""
+        import pyarrow as pa
+
+        instant = pa.timestamp("us", tz="UTC")
+        columns: dict[str, pa.Array[Any]] = {
+            "key": pa.array([str(part.key) for part in self], pa.string()),
+            "rows": pa.array([part.rows for part in self], pa.int64()),
+            "files": pa.array([part.files for part in self], pa.int64()),
+            "bytes": pa.array([part.bytes for part in self], pa.int64()),
+            "storage_class": pa.array([part.storage_class for part in self], pa.string()),
+            "tier": pa.array([part.tier for part in self], pa.string()),
+            "age": pa.array([part.age for part in self], pa.duration("us")),
+            "window_start": pa.array([_edge(part.window, "start") for part in self], instant),
+            "window_end": pa.array([_edge(part.window, "end") for part in self], instant),
+            "monthly_cost": pa.array([part.monthly_cost for part in self], pa.float64()),
+            "held": pa.array([part.held for part in self], pa.string()),
+        }
+        return pa.table(columns)
+
+    def render(self, limit: int | None = None) -> str:
+        """The catalog as a table for people.
+
+        Args:
+            limit: show this many partitions; None shows all.
+        """
+        total = self.total
+        return units.table_text(
+            ["key", ">rows", ">files", ">size", "class", "tier", ">age", ">$/month", "held"],
+            (
+                (
+                    str(part.key) or "(all)",
+                    units.count(part.rows),
+                    units.count(part.files),
+                    units.size(part.bytes),
+                    part.storage_class,
+                    part.tier or "-",
+                    units.age(part.age),
+                    units.money(part.monthly_cost),
+                    part.held or "",
+                )
+                for part in self
+            ),
+            footer=(
+                f"{total.partitions:,} partitions",
+                units.count(total.rows),
+                units.count(total.files),
+                units.size(total.bytes),
+                "",
+                "",
+                "",
+                units.money(total.monthly_cost),
+                "",
+            ),
+            limit=limit,
+        )
+
+    def __str__(self) -> str:
+        return self.render(_SHOWN)
+
+    def __repr__(self) -> str:
+        return f"<Catalog of {len(self):,} partitions as of {self.as_of.isoformat()}>"
+
+
+def read_catalog(handle: Handle, as_of: datetime) -> Catalog:
+    """Look at a dataset.
+
+    Args:
+        handle: the dataset.
+        as_of: the instant that ages count to, and by which a partition is still retained.
+    """
+    document = handle.document.read() if handle.document else None
+    prices = price_list(handle.fs.profile.price_list)
+    partitions = placed(handle, handle.table.snapshot())
+    return Catalog(
+        (_described(part, handle.spec, handle.fs.profile, prices, document, as_of) for part in partitions.values()),
+        as_of=as_of,
+    )
+
+
+def kept_because(document: DatasetDocument | None, key: str, as_of: datetime) -> str | None:
+    """Why a partition may not expire, in words; None where nothing keeps it. A hold comes before a retention."""
+    if document is None:
+        return None
+    hold = document.holds.get(key)
+    if hold is not None:
+        return f"held: {hold.reason}"
+    until = document.retains.get(key)
+    if until is not None and as_of < until:
+        return f"retained until {units.day(until)}"
+    return None
+
+
+def monthly_cost(part: PlacedPartition, spec: DatasetSpec, profile: Profile, prices: PriceList) -> float | None:
+    """Storage of a partition in dollars a month; None where there is no price for one of its classes."""
+    cost = 0.0
+    for storage_class in part.classes:
+        if storage_class == MISSING:
+            continue
+        rates = prices.rates(storage_class, tier_of_class(spec, profile, storage_class))
+        if rates is None:
+            return None
+        sizes = [file.live.size for file in part.files if file.storage_class == storage_class]
+        cost += monthly_storage(sizes, rates, prices.standard)
+    return cost
+
+
+def _described(
+    part: PlacedPartition,
+    spec: DatasetSpec,
+    profile: Profile,
+    prices: PriceList,
+    document: DatasetDocument | None,
+    as_of: datetime,
+) -> PartitionInfo:
+    window = window_of_key(spec, part.key)
+    only = part.classes[0] if len(part.classes) == 1 else None
+    return PartitionInfo(
+        key=part.key,
+        rows=part.rows,
+        files=len(part.files),
+        bytes=part.bytes,
+        storage_class="+".join(part.classes),
+        tier=tier_of_class(spec, profile, only) if only else None,
+        age=window.age(as_of) if window else None,
+        window=window,
+        monthly_cost=monthly_cost(part, spec, profile, prices),
+        held=kept_because(document, str(part.key), as_of),
+    )
+
+
+def _edge(window: Window | None, name: str) -> datetime | None:
+    edge: datetime | None = getattr(window, name, None)
+    return edge

@@ -1,0 +1,65 @@
+"""What a dataset's policy says of a partition of some age: pure functions over the spec.
+
+Ages count from the end of the partition's window (`windows.py`). A step is reached at its age exactly: `after <= age`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pipelines.windows import Window, window_of
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from pipelines.layout import PartitionKey
+    from pipelines.spec import DatasetSpec, Tier
+
+__all__ = ["NextStep", "is_past_retention", "next_step", "tier_at", "window_of_key"]
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What the policy does next.
+
+    Attributes:
+        what: the tier that the partition goes to, or `expire`.
+        after: the age at which it does.
+    """
+
+    what: Tier | Literal["expire"]
+    after: timedelta
+
+    def at(self, window: Window) -> datetime:
+        """The instant at which a partition reaches it."""
+        return window.end + self.after
+
+
+def window_of_key(spec: DatasetSpec, key: PartitionKey) -> Window | None:
+    """The span of event time of a partition; None without a time partition, for null and for foreign values."""
+    time = spec.partition.time
+    value = key.as_dict().get(time.key) if time else None
+    if time is None or not value:
+        return None
+    return window_of(value, time.every, time.timezone)
+
+
+def tier_at(spec: DatasetSpec, age: timedelta) -> Tier:
+    """The tier where partitions of this age belong."""
+    reached = [step.tier for step in spec.tiers if step.after <= age]
+    return reached[-1] if reached else "hot"
+
+
+def next_step(spec: DatasetSpec, age: timedelta) -> NextStep | None:
+    """What comes after this age, or None when everything has happened."""
+    steps = [NextStep(step.tier, step.after) for step in spec.tiers]
+    if spec.retention.expire_after is not None:
+        steps.append(NextStep("expire", spec.retention.expire_after))
+    return next((step for step in steps if step.after > age), None)
+
+
+def is_past_retention(spec: DatasetSpec, age: timedelta) -> bool:
+    """Whether partitions of this age leave the table."""
+    expire_after = spec.retention.expire_after
+    return expire_after is not None and expire_after <= age

@@ -1,0 +1,125 @@
+"""Where live files lie: a snapshot of the table joined with one listing of the store.
+
+The table says which files count, the listing says in which storage class each is and under which ETag. Whatever else
+lies below the root (the log, `_lake/`, orphans) is left out here, so that nothing above can touch it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.spec import TIER_ORDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from connector.filesystem import LakeFileSystem
+
+    from connector.profiles import Profile
+    from pipelines.handle import Handle
+    from pipelines.layout import PartitionKey
+    from pipelines.spec import DatasetSpec, Tier
+    from pipelines.tables.protocol import LiveFile, Snapshot
+
+__all__ = ["MISSING", "PlacedFile", "PlacedPartition", "class_of_tier", "placed", "tier_of_class"]
+
+MISSING = "MISSING"
+"""Stands for the storage class of a live file that the store does not have."""
+
+_FEW_FOLDERS = 4  # listing so many is cheaper than listing the table
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedFile:
+    """A live file and what the store says of it.
+
+    Attributes:
+        live: as the table has it.
+        etag: of the stored object, without quotes; empty where it is missing.
+        storage_class: as the listing reports it; `MISSING` where the object is not there.
+        since: when the object came to its class, as far as the store tells; a move rewrites it.
+    """
+
+    live: LiveFile
+    etag: str
+    storage_class: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedPartition:
+    """A partition's live files."""
+
+    key: PartitionKey
+    files: tuple[PlacedFile, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(file.live.size for file in self.files)
+
+    @property
+    def rows(self) -> int | None:
+        """All rows; None where the table does not know a file's."""
+        counts = [file.live.rows for file in self.files]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The storage classes of its files, each once, sorted."""
+        return tuple(sorted({file.storage_class for file in self.files}))
+
+
+def placed(
+    handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionKey] | None = None
+) -> dict[PartitionKey, PlacedPartition]:
+    """Look where the files of a snapshot lie; one LIST, or a few small ones for single partitions.
+
+    Args:
+        handle: the dataset.
+        snapshot: which files count.
+        keys: only these partitions; None means all.
+    """
+    wanted = None if keys is None else set(keys)
+    partitions = {key: files for key, files in snapshot.by_partition().items() if wanted is None or key in wanted}
+    root = handle.table.root
+    if wanted is None:
+        folders = {root}
+    else:
+        folders = {f"{root}/{file.path}".rpartition("/")[0] for files in partitions.values() for file in files}
+        folders = folders if len(folders) <= _FEW_FOLDERS else {root}
+    listed: dict[str, Mapping[str, Any]] = {}
+    for folder in folders if partitions else ():
+        listed |= _listed(handle.fs, folder)
+    return {
+        key: PlacedPartition(key, tuple(_placed(file, listed.get(f"{root}/{file.path}")) for file in files))
+        for key, files in partitions.items()
+    }
+
+
+def _listed(fs: LakeFileSystem, folder: str) -> dict[str, Mapping[str, Any]]:
+    found: dict[str, Mapping[str, Any]] = fs.find(folder, detail=True, refresh=True)
+    return found
+
+
+def _placed(file: LiveFile, info: Mapping[str, Any] | None) -> PlacedFile:
+    if info is None:
+        return PlacedFile(file, "", MISSING, file.modified)
+    return PlacedFile(
+        live=file,
+        etag=str(info.get("ETag") or "").strip('"'),
+        storage_class=str(info.get("StorageClass") or "STANDARD"),
+        since=info.get("LastModified") or file.modified,
+    )
+
+
+def class_of_tier(spec: DatasetSpec, profile: Profile, tier: Tier) -> str | None:
+    """The storage class that stands for a tier on this server; hot is where the spec writes. None: it has none."""
+    return spec.write.storage_class if tier == "hot" else profile.tier_classes.get(tier)
+
+
+def tier_of_class(spec: DatasetSpec, profile: Profile, storage_class: str) -> Tier | None:
+    """What a storage class stands for on this server: the hottest tier of that class, or None."""
+    return next((tier for tier in TIER_ORDER if class_of_tier(spec, profile, tier) == storage_class), None)

@@ -1,0 +1,113 @@
+"""How long-running work says where it is: one event, any listener, a bar where somebody watches.
+
+plan.apply(progress=True)                                   # a bar on stderr
+plan.apply(progress=lambda step: print(step.done, step.total))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from pipelines import units
+
+__all__ = ["Listener", "Progress", "Step", "reporting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where some work is.
+
+    Attributes:
+        operation: what is being done, for people: `tiering`, `expiry`.
+        done: items finished, failures included.
+        total: items there are.
+        bytes_done: bytes of the finished items.
+        bytes_total: bytes of all.
+        item: what was finished last; None at the start.
+    """
+
+    operation: str
+    done: int
+    total: int
+    bytes_done: int
+    bytes_total: int
+    item: str | None = None
+
+
+Listener: TypeAlias = Callable[[Step], None]
+Progress: TypeAlias = bool | Listener
+"""True: a bar on stderr. False: silence. A function: it is called with each step, from one thread."""
+
+
+@contextmanager
+def reporting(
+    operation: str, *, total: int, bytes_total: int, progress: Progress
+) -> Iterator[Callable[[str, int], None]]:
+    """Tell a listener where some work is.
+
+    Args:
+        operation: what is being done.
+        total: items there are.
+        bytes_total: bytes of all.
+        progress: who listens.
+
+    Yields:
+        A function to call with each finished item and its bytes.
+    """
+    with _listening(operation, progress) as listener:
+        step = Step(operation, 0, total, 0, bytes_total)
+        listener(step)
+
+        def advance(item: str, size: int) -> None:
+            nonlocal step
+            step = replace(step, done=step.done + 1, bytes_done=step.bytes_done + size, item=item)
+            listener(step)
+
+        yield advance
+
+
+@contextmanager
+def _listening(operation: str, progress: Progress) -> Iterator[Listener]:
+    if progress is False:
+        yield lambda _: None
+    elif progress is True:
+        with _bar(operation) as listener:
+            yield listener
+    else:
+        yield progress
+
+
+@contextmanager
+def _bar(operation: str) -> Iterator[Listener]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[bytes]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as bar:
+        task = bar.add_task(operation, total=None, bytes="")
+
+        def listen(step: Step) -> None:
+            amount = f"{units.size(step.bytes_done)} of {units.size(step.bytes_total)}"
+            bar.update(
+                task,
+                total=step.total,
+                completed=step.done,
+                bytes=amount if step.bytes_total else "",
+            )
+
+        yield listen

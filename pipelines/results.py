@@ -1,0 +1,115 @@
+"""What applying a plan, or undoing an expiry, did: values that print as a line and serialize as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from connector.errors import LakeError
+from pipelines import units
+from pipelines.errors import PartialFailure
+
+__all__ = ["ApplyResult", "UndoResult"]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ApplyResult(_Value):
+    """What applying a plan did.
+
+    Attributes:
+        operation: `tiering` or `expiry`.
+        done: partitions that were changed as planned.
+        skipped: partitions that were so already.
+        failed: partitions that were not changed, or not wholly, each with its error.
+        codes: of the failed, the errors' codes (`StalePlan`, `PolicyRefused`, ...).
+        files: how many files were changed.
+        bytes: their size.
+    """
+
+    operation: Literal["tiering", "expiry"]
+    done: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    failed: dict[str, str] = Field(default_factory=dict)
+    codes: dict[str, str] = Field(default_factory=dict)
+    files: int = 0
+    bytes: int = 0
+
+    WORDS: ClassVar[Mapping[str, str]] = {"tiering": "moved", "expiry": "expired"}
+
+    @classmethod
+    def of(
+        cls,
+        operation: Literal["tiering", "expiry"],
+        *,
+        done: Iterable[str] = (),
+        skipped: Iterable[str] = (),
+        failures: Mapping[str, Exception],
+        files: int,
+        size: int,
+    ) -> Self:
+        """From what happened to each partition."""
+        return cls(
+            operation=operation,
+            done=tuple(sorted(done)),
+            skipped=tuple(sorted(skipped)),
+            failed={key: str(error) for key, error in sorted(failures.items())},
+            codes={
+                key: error.code if isinstance(error, LakeError) else type(error).__name__
+                for key, error in sorted(failures.items())
+            },
+            files=files,
+            bytes=size,
+        )
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failed
+
+    def raise_failures(self) -> None:
+        """Turn failures into an error.
+
+        Raises:
+            PartialFailure: something failed; it lists each.
+        """
+        if self.failed:
+            raise PartialFailure(f"{self.operation}: {self}", failures=self.failed)
+
+    def __str__(self) -> str:
+        amount = f"{self.files:,} files, {units.size(self.bytes)}"
+        parts = [f"{len(self.done):,} partitions {self.WORDS[self.operation]} ({amount})"]
+        parts += [f"{len(self.skipped):,} were so already"] if self.skipped else []
+        parts += [f"{len(self.failed):,} failed"] if self.failed else []
+        return ", ".join(parts)
+
+
+class UndoResult(_Value):
+    """What an undo did.
+
+    Attributes:
+        key: the partition.
+        changed: False where it had come back already.
+        files: how many came back, or are back.
+        rows: theirs; None where it is not known.
+        bytes: theirs.
+        kept_until: the next expiry leaves it alone before this instant.
+    """
+
+    key: str
+    changed: bool
+    files: int
+    rows: int | None
+    bytes: int
+    kept_until: datetime | None = None
+
+    def __str__(self) -> str:
+        if not self.changed:
+            return f"{self.key} is back already: nothing changed"
+        kept = f"; kept until {units.day(self.kept_until)}" if self.kept_until else ""
+        return f"{self.key} is back: {self.files:,} files, {units.size(self.bytes)}{kept}"
