@@ -6,8 +6,7 @@ two writers never lose each other's hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime  # noqa: TC003 - pydantic reads the annotation at run time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,6 +16,8 @@ from pipelines.errors import CommitConflict, SpecError, TableNotFound
 from pipelines.spec import DatasetSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from connector.filesystem import LakeFileSystem
 
 __all__ = ["DatasetDocument", "DocumentStore", "Hold"]

@@ -1,25 +1,25 @@
 """What can go wrong with a dataset.
 
-    LakeError                         (connector.errors: code, message, hint, request id)
-    └── PipelineError
-        ├── the caller's input: change it
-        │   ├── SpecError             (ValueError)         a spec that contradicts itself, or an unknown field
-        │   ├── SchemaMismatch        (ValueError)         data that the table's schema cannot take
-        │   ├── SourceError           (ValueError)         a source that cannot be read
-        │   ├── RejectedTooMany       (ValueError)         more bad rows than the spec allows
-        │   └── UnknownPartition      (KeyError)           a key that the table does not have
-        ├── the state of the table: look, then decide
-        │   ├── TableNotFound         (FileNotFoundError)  nothing there
-        │   ├── TableExists           (FileExistsError)    `create` where one is
-        │   ├── CommitConflict        (RuntimeError)       somebody else changed the same partitions
-        │   ├── StalePlan             (RuntimeError)       the partition is not what the plan saw
-        │   └── ArchivedError         (PermissionError)    the class needs a restore before it can be read
-        ├── a policy says no
-        │   └── PolicyRefused         (PermissionError)    held, retained, waiting for downstream, past its grace
-        ├── the format or the process cannot
-        │   ├── UnsupportedByTable    (NotImplementedError)
-        │   └── ForkedProcess         (RuntimeError)       Rust libraries do not survive a fork
-        └── PartialFailure            (RuntimeError)       some of it was done; `failures` lists the rest
+LakeError                         (connector.errors: code, message, hint, request id)
+└── PipelineError
+├── the caller's input: change it
+│   ├── SpecError             (ValueError)         a spec that contradicts itself, or an unknown field
+│   ├── SchemaMismatch        (ValueError)         data that the table's schema cannot take
+│   ├── SourceError           (ValueError)         a source that cannot be read
+│   ├── RejectedTooMany       (ValueError)         more bad rows than the spec allows
+│   └── UnknownPartition      (KeyError)           a key that the table does not have
+├── the state of the table: look, then decide
+│   ├── TableNotFound         (FileNotFoundError)  nothing there
+│   ├── TableExists           (FileExistsError)    `create` where one is
+│   ├── CommitConflict        (RuntimeError)       somebody else changed the same partitions
+│   ├── StalePlan             (RuntimeError)       the partition is not what the plan saw
+│   └── ArchivedError         (PermissionError)    the class needs a restore before it can be read
+├── a policy says no
+│   └── PolicyRefused         (PermissionError)    held, retained, waiting for downstream, past its grace
+├── the format or the process cannot
+│   ├── UnsupportedByTable    (NotImplementedError)
+│   └── ForkedProcess         (RuntimeError)       Rust libraries do not survive a fork
+└── PartialFailure            (RuntimeError)       some of it was done; `failures` lists the rest
 """
 
 from __future__ import annotations
@@ -53,85 +53,85 @@ __all__ = [
 class PipelineError(LakeError):
     """Anything that the dataset layer raises."""
 
-    code = "PipelineError"
+    code = "pipeline_error"
 
 
 class SpecError(PipelineError, ValueError):
     """A dataset spec that contradicts itself or names what does not exist."""
 
-    code = "SpecError"
+    code = "spec_error"
 
 
 class SchemaMismatch(PipelineError, ValueError):
     """Data whose columns the table's schema cannot take; both schemas are in the message."""
 
-    code = "SchemaMismatch"
+    code = "schema_mismatch"
 
 
 class SourceError(PipelineError, ValueError):
     """A source that is missing, unreadable or of an unknown kind."""
 
-    code = "SourceError"
+    code = "source_error"
 
 
 class RejectedTooMany(PipelineError, ValueError):
     """More rows were rejected than `rejects.max_ratio` allows; nothing was committed."""
 
-    code = "RejectedTooMany"
+    code = "rejected_too_many"
 
 
 class UnknownPartition(PipelineError, KeyError):
     """A partition key that the table does not have."""
 
-    code = "UnknownPartition"
+    code = "unknown_partition"
 
 
 class TableNotFound(PipelineError, FileNotFoundError):
     """No table at this URI."""
 
-    code = "TableNotFound"
+    code = "table_not_found"
 
 
 class TableExists(PipelineError, FileExistsError):
     """`create` where a table already is."""
 
-    code = "TableExists"
+    code = "table_exists"
 
 
 class CommitConflict(PipelineError, RuntimeError):
     """Another writer changed the same partitions first; nothing of ours was committed."""
 
-    code = "CommitConflict"
+    code = "commit_conflict"
 
 
 class StalePlan(PipelineError, RuntimeError):
     """A partition changed after the plan was made; plan again."""
 
-    code = "StalePlan"
+    code = "stale_plan"
 
 
 class ArchivedError(PipelineError, PermissionError):
     """Files in a storage class that needs a restore before it can be read."""
 
-    code = "ArchivedError"
+    code = "archived_error"
 
 
 class PolicyRefused(PipelineError, PermissionError):
     """A hold, a retention rule or an ended grace forbids it."""
 
-    code = "PolicyRefused"
+    code = "policy_refused"
 
 
 class UnsupportedByTable(PipelineError, NotImplementedError):
     """An operation that this table's format or features do not allow."""
 
-    code = "UnsupportedByTable"
+    code = "unsupported_by_table"
 
 
 class ForkedProcess(PipelineError, RuntimeError):
     """A process forked from one that used the Rust libraries; use spawn or forkserver."""
 
-    code = "ForkedProcess"
+    code = "forked_process"
 
 
 class PartialFailure(PipelineError, RuntimeError):
@@ -141,7 +141,7 @@ class PartialFailure(PipelineError, RuntimeError):
         failures: what failed, each with its error text.
     """
 
-    code = "PartialFailure"
+    code = "partial_failure"
 
     def __init__(self, message: str, *, failures: Mapping[str, str], hint: str | None = None) -> None:
         """Keep the failures beside the message."""

@@ -28,9 +28,7 @@ def escape_value(value: str) -> str:
     """One partition value as a path segment (Hive's percent escapes; null for the empty string)."""
     if value == "":
         return HIVE_NULL
-    return "".join(
-        char if char in _SAFE else "".join(f"%{byte:02X}" for byte in char.encode()) for char in value
-    )
+    return "".join(char if char in _SAFE else "".join(f"%{byte:02X}" for byte in char.encode()) for char in value)
 
 
 def unescape_value(segment: str) -> str:
@@ -71,11 +69,11 @@ class PartitionKey:
     @classmethod
     def of_path(cls, path: str, columns: tuple[str, ...]) -> Self:
         """The key of a file by its path below the table's root; missing segments are null."""
-        found = dict(
-            (name, unescape_value(value))
+        found = {
+            name: unescape_value(value)
             for name, equals, value in (segment.partition("=") for segment in path.split("/")[:-1])
             if equals
-        )
+        }
         return cls(tuple((name, found.get(name, "")) for name in columns))
 
     @property

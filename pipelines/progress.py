@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from pipelines import units
 
-__all__ = ["Listener", "Progress", "Step", "reporting"]
+__all__ = ["Listener", "Progress", "Step", "counting", "reporting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Step:
     Attributes:
         operation: what is being done, for people: `tiering`, `expiry`.
         done: items finished, failures included.
-        total: items there are.
+        total: items there are; 0 where nobody knows beforehand.
         bytes_done: bytes of the finished items.
         bytes_total: bytes of all.
         item: what was finished last; None at the start.
@@ -70,6 +70,21 @@ def reporting(
 
 
 @contextmanager
+def counting(operation: str, *, progress: Progress) -> Iterator[Callable[[int], None]]:
+    """Tell a listener how far some work of unknown length is.
+
+    Args:
+        operation: what is being done.
+        progress: who listens.
+
+    Yields:
+        A function to call with the number of items done so far.
+    """
+    with _listening(operation, progress) as listener:
+        yield lambda done: listener(Step(operation, done, 0, 0, 0))
+
+
+@contextmanager
 def _listening(operation: str, progress: Progress) -> Iterator[Listener]:
     if progress is False:
         yield lambda _: None
@@ -105,7 +120,7 @@ def _bar(operation: str) -> Iterator[Listener]:
             amount = f"{units.size(step.bytes_done)} of {units.size(step.bytes_total)}"
             bar.update(
                 task,
-                total=step.total,
+                total=step.total or None,
                 completed=step.done,
                 bytes=amount if step.bytes_total else "",
             )

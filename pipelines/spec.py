@@ -1,15 +1,15 @@
 """The description of a dataset: a frozen value, the same in Python, in YAML and in `_lake/dataset.json`.
 
-    uri: lake://warehouse/flights
-    format: delta
-    partition:
-      time: {column: time_hour, every: day, timezone: America/New_York, key: date}
-      by: [origin]
-    write: {encryption: sse-s3, storage_class: STANDARD, compression: zstd, target_file_size: 256MB}
-    tiers:
-      - {after: 30d, tier: warm}
-    retention: {expire_after: 300d, grace: 7d, after: [monthly_summary]}
-    rejects: {max_ratio: 0.01}
+uri: lake://warehouse/flights
+format: delta
+partition:
+time: {column: time_hour, every: day, timezone: America/New_York, key: date}
+by: [origin]
+write: {encryption: sse-s3, storage_class: STANDARD, compression: zstd, target_file_size: 256MB}
+tiers:
+- {after: 30d, tier: warm}
+retention: {expire_after: 300d, grace: 7d, after: [monthly_summary]}
+rejects: {max_ratio: 0.01}
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pydantic import (
 )
 
 from pipelines.errors import SpecError
-from pipelines.windows import Every  # noqa: TC001 - pydantic reads the annotation at run time
+from pipelines.windows import Every
 
 __all__ = [
     "DatasetSpec",
@@ -124,7 +124,7 @@ class PartitionSpec(_Value):
             message = f"partition columns repeat: {', '.join(self.columns)}"
             raise ValueError(message)
         if self.time and self.time.key == self.time.column:
-            message = f"partition.time.key {self.time.key!r} is the time column itself: give the Hive column another name"
+            message = f"partition.time.key {self.time.key!r} is the time column itself: name the Hive column otherwise"
             raise ValueError(message)
         bad = [name for name in self.columns if not _COLUMN.match(name)]
         if bad:
@@ -190,7 +190,7 @@ class DatasetSpec(_Value):
     retention: RetentionSpec = RetentionSpec()
     rejects: RejectSpec = RejectSpec()
 
-    def __init__(self, **data: Any) -> None:  # noqa: ANN401 - pydantic's own signature
+    def __init__(self, **data: Any) -> None:
         """Validate the fields.
 
         Raises:
@@ -224,7 +224,7 @@ class DatasetSpec(_Value):
         self._check_tiers()
         clash = set(self.columns) & ({self.partition.time.key} if self.partition.time else set())
         if clash:
-            message = f"partition.time.key {clash.pop()!r} is also a column: give the Hive column another name"
+            message = f"partition.time.key {clash.pop()!r} is also a column: name the Hive column otherwise"
             raise ValueError(message)
         if self.partition.time and self.columns and self.partition.time.column not in self.columns:
             message = f"partition.time.column {self.partition.time.column!r} is not among the declared columns"
@@ -236,7 +236,7 @@ class DatasetSpec(_Value):
             if later.after <= earlier.after or TIER_ORDER.index(later.tier) <= TIER_ORDER.index(earlier.tier):
                 message = (
                     f"tiers contradict each other: {earlier.tier} after {format_duration(earlier.after)}, then "
-                    f"{later.tier} after {format_duration(later.after)}; each must be later and colder than the one before"
+                    f"{later.tier} after {format_duration(later.after)}; each must be later and colder than the last"
                 )
                 raise ValueError(message)
         expire_after = self.retention.expire_after

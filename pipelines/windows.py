@@ -26,7 +26,7 @@ KEY_FORMATS: dict[Every, str] = {
     "month": "%Y-%m",
     "year": "%Y",
 }
-"""How a window's start is written as a key value, by `strftime` (ISO 8601 prefixes, so that text order is time order)."""
+"""How a window's start is written as a key value (`strftime`; ISO 8601 prefixes, so that text order is time order)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +67,14 @@ def window_of(value: str, every: Every, timezone: str) -> Window | None:
     return Window(start.replace(tzinfo=zone), end.replace(tzinfo=zone))
 
 
-def as_instant(value: datetime | date | str | None, timezone: str, *, now: datetime) -> datetime:
+def as_instant(value: datetime | date | str, timezone: str) -> datetime:
     """A date or an instant, as users type it, as an aware instant.
 
-    A date means the start of that day in `timezone`; None means `now`.
+    A date means the start of that day in `timezone`.
 
     Raises:
         SpecError: text that is neither.
     """
-    if value is None:
-        return now
     if isinstance(value, str):
         try:
             parsed = datetime.fromisoformat(value)

@@ -177,5 +177,5 @@ class Table(Protocol):
     def history(self, limit: int | None = None) -> list[Commit]:
         """Commits, newest first."""
 
-    def dataset(self, files: Sequence[LiveFile], schema: pa.Schema | None) -> pads.Dataset:
-        """The rows of these files, lazily, with the partition columns as strings."""
+    def dataset(self, snapshot: Snapshot) -> pads.Dataset:
+        """The rows of a snapshot, lazily, with the partition columns among the columns."""

@@ -1,0 +1,91 @@
+"""What happened to a dataset, newest first: the table's commits and the journal's events in one list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pipelines.handle import Handle
+    from pipelines.journal import JournalEntry
+    from pipelines.tables.protocol import Commit
+
+__all__ = ["HistoryEntry", "history"]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One event.
+
+    Attributes:
+        at: when, by the log or the server.
+        operation: `ingest`, `append`, `expire`, `undo`, `tier`, `vacuum`, ..., or another writer's own word.
+        version: the table's version after it; None for what is no commit.
+        partitions: how many partitions it concerned.
+        keys: which, where that was written down.
+        rows: rows written.
+        bytes: bytes written, moved, taken out or deleted.
+        reason: why.
+        run: who did it.
+    """
+
+    at: datetime
+    operation: str
+    version: int | None
+    partitions: int | None
+    keys: tuple[str, ...]
+    rows: int | None
+    bytes: int | None
+    reason: str | None
+    run: str | None
+
+
+def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
+    """Commits and events, newest first.
+
+    Args:
+        handle: the dataset.
+        limit: at most this many.
+    """
+    commits = handle.table.history(limit)
+    has_log = any(commit.version for commit in commits) or handle.table.can_append
+    entries = [_of_commit(commit) for commit in commits if not (has_log and commit.operation in {"expire", "undo"})]
+    versions = {str(commit.details.get("expiry")): commit.version for commit in commits if commit.operation == "expire"}
+    entries.extend(_of_event(event, versions) for event in handle.journal.entries() if event.committed)
+    entries.sort(key=lambda entry: entry.at, reverse=True)
+    return entries[:limit]
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _of_commit(commit: Commit) -> HistoryEntry:
+    details = commit.details
+    return HistoryEntry(
+        at=commit.at,
+        operation=commit.operation,
+        version=commit.version or None,
+        partitions=_integer(details.get("partitions")),
+        keys=(),
+        rows=_integer(details.get("rows")),
+        bytes=_integer(details.get("bytes")),
+        reason=str(details["reason"]) if "reason" in details else None,
+        run=str(details["run_id"]) if "run_id" in details else commit.run_key,
+    )
+
+
+def _of_event(event: JournalEntry, versions: dict[str, int]) -> HistoryEntry:
+    return HistoryEntry(
+        at=event.at,
+        operation=event.operation,
+        version=versions.get(event.id),
+        partitions=len(event.keys) or None,
+        keys=event.keys,
+        rows=None,
+        bytes=event.bytes,
+        reason=event.reason,
+        run=event.run_id,
+    )

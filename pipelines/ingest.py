@@ -1,0 +1,226 @@
+"""Ingest: from any source into the table's partitions, as one commit.
+
+Read, sort by partition, write files, commit. A crash before the commit leaves files that no reader sees; the same run
+key again is one commit.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import pyarrow as pa
+
+from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
+from pipelines.partitioning import Partitioner
+from pipelines.rejects import Rejects
+from pipelines.schema import conform, declared_schema, merged_schema, storable_schema
+from pipelines.sources import open_source
+from pipelines.tables.delta import run_token
+from pipelines.tables.protocol import Change
+from pipelines.writer import PartitionedWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pipelines.handle import Handle
+    from pipelines.layout import PartitionKey
+    from pipelines.sources import RowStream
+    from pipelines.tables.protocol import Commit, Snapshot, StagedFile
+    from pipelines.writer import WriterLimits
+
+__all__ = ["IngestMode", "IngestResult", "ingest"]
+
+IngestMode = Literal["replace", "append"]
+
+_ATTEMPTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class IngestResult:
+    """What an ingest did.
+
+    Attributes:
+        rows: rows committed.
+        rejected: rows kept in `_lake/rejects/`.
+        rejects_path: where, or None.
+        partitions: keys that were written or emptied.
+        files: files committed.
+        bytes: their size.
+        version: the table's version after the commit.
+        run_key: the run's identity.
+        committed: False where this run key had been committed before; then the counts are 0.
+    """
+
+    rows: int
+    rejected: int
+    rejects_path: str | None
+    partitions: tuple[PartitionKey, ...]
+    files: int
+    bytes: int
+    version: int
+    run_key: str
+    committed: bool
+
+
+def ingest(  # noqa: PLR0913 - the user's own options
+    handle: Handle,
+    source: object,
+    *,
+    mode: IngestMode = "replace",
+    run_key: str | None = None,
+    keys: Sequence[PartitionKey] | None = None,
+    details: Mapping[str, object] | None = None,
+    limits: WriterLimits | None = None,
+    storage_options: Mapping[str, object] | None = None,
+    on_rows: Callable[[int], None] | None = None,
+) -> IngestResult:
+    """Write a source's rows and commit them.
+
+    Args:
+        handle: the dataset.
+        source: see `pipelines.sources`.
+        mode: `replace` the partitions that the source touches, or `append` to them.
+        run_key: identity of the run; a second ingest with it does nothing. A fresh one by default.
+        keys: the partitions that the source covers: rows outside are refused, and a partition without rows is emptied.
+        details: more JSON values for the commit's metadata.
+        limits: bounds on memory and concurrency.
+        storage_options: for a source path, passed to its filesystem.
+        on_rows: called with the number of rows of each batch read.
+
+    Raises:
+        SchemaMismatch: the data does not fit the table.
+        RejectedTooMany: more bad rows than the spec allows; they are kept, nothing is committed.
+        UnsupportedByTable: append to a plain table.
+        CommitConflict: others kept changing the same partitions.
+    """
+    if mode == "append" and not handle.table.can_append:
+        message = f"lake://{handle.table.root} is plain Parquet: a partition is one object, and append would rewrite it"
+        raise UnsupportedByTable(message, hint="use mode='replace', or a dataset with format: delta")
+    key = run_key or uuid.uuid4().hex
+    if run_key is not None and handle.table.is_committed(run_key):
+        version = handle.table.snapshot().version
+        return IngestResult(0, 0, None, (), 0, 0, version, key, committed=False)
+    snapshot = handle.table.snapshot()
+    declared = declared_schema(handle.spec.columns) if handle.spec.columns else None
+    stream = open_source(source, _source_types(snapshot, declared, handle), storage_options)
+    partitioner = Partitioner(handle.spec.partition)
+    partitioner.check(stream.schema)
+    schema = _table_schema(stream, snapshot, declared, partitioner)
+    token = run_token(key)
+    rejects = Rejects(handle.fs, handle.table.root, token, handle.spec.rejects)
+    total = 0
+    with PartitionedWriter(
+        handle.fs,
+        handle.table,
+        handle.spec.write,
+        partitioner.stored_columns(_data_columns(schema, handle)),
+        token,
+        limits,
+    ) as writer:
+        for assigned_rows, bad in _assigned(stream, partitioner, schema, handle, keys):
+            rejects.add(bad)
+            for partition, rows in assigned_rows:
+                writer.add(partition, rows)
+                total += rows.num_rows
+            if on_rows:
+                on_rows(total + rejects.count)
+        rejects.write()
+        rejects.check(total + rejects.count)
+        staged = writer.finish()
+        metadata = {
+            "rows": total,
+            "rejected": rejects.count,
+            "bytes": sum(file.file.size for file in staged),
+            "source": stream.name[:200],
+            **(details or {}),
+        }
+        commit, touched = _commit(handle, snapshot, staged, schema, mode, key, keys, metadata)
+    return IngestResult(
+        rows=total,
+        rejected=rejects.count,
+        rejects_path=rejects.path if rejects.count else None,
+        partitions=touched,
+        files=len(staged),
+        bytes=sum(file.file.size for file in staged),
+        version=commit.version,
+        run_key=key,
+        committed=True,
+    )
+
+
+def _source_types(snapshot: Snapshot, declared: pa.Schema | None, handle: Handle) -> pa.Schema | None:
+    known = snapshot.schema if snapshot.schema is not None and len(snapshot.schema) else declared
+    return _data_columns(known, handle) if known is not None else None
+
+
+def _data_columns(schema: pa.Schema, handle: Handle) -> pa.Schema:
+    """Without the time key, which no source has."""
+    time = handle.spec.partition.time
+    return pa.schema([field for field in schema if time is None or field.name != time.key])
+
+
+def _table_schema(
+    stream: RowStream, snapshot: Snapshot, declared: pa.Schema | None, partitioner: Partitioner
+) -> pa.Schema:
+    """The table's schema after this ingest, partition columns included and first."""
+    keys = pa.schema([pa.field(name, pa.string()) for name in partitioner.columns])
+    incoming = storable_schema(partitioner.typed(stream.schema))
+    stored = pa.schema([field for field in incoming if field.name not in keys.names])
+    if snapshot.schema is not None and any(name not in keys.names for name in snapshot.schema.names):
+        return merged_schema(snapshot.schema, pa.schema([*keys, *stored]))
+    if declared is not None:
+        stored = merged_schema(pa.schema([field for field in declared if field.name not in keys.names]), stored)
+    return pa.schema([*keys, *stored])
+
+
+def _assigned(
+    stream: RowStream,
+    partitioner: Partitioner,
+    schema: pa.Schema,
+    handle: Handle,
+    keys: Sequence[PartitionKey] | None,
+) -> Iterator[tuple[list[tuple[PartitionKey, pa.Table]], pa.Table]]:
+    columns = partitioner.stored_columns(_data_columns(schema, handle))
+    allowed = frozenset(keys) if keys is not None else None
+    for batch in stream.batches:
+        assigned = partitioner.assign(pa.Table.from_batches([batch]))
+        parts = [(key, conform(rows, columns)) for key, rows in assigned.parts()]
+        outside = [key for key, _ in parts if allowed is not None and key not in allowed]
+        if outside:
+            message = f"the source has rows of {outside[0]}, outside the partitions that it was said to cover"
+            raise SchemaMismatch(message, hint="pass those keys too, or leave `keys` out")
+        yield parts, assigned.bad
+
+
+def _commit(
+    handle: Handle,
+    snapshot: Snapshot,
+    staged: tuple[StagedFile, ...],
+    schema: pa.Schema,
+    mode: IngestMode,
+    run_key: str,
+    keys: Sequence[PartitionKey] | None,
+    details: Mapping[str, object],
+) -> tuple[Commit, tuple[PartitionKey, ...]]:
+    covered = {file.file.key for file in staged} | set(keys or ())
+    for attempt in range(_ATTEMPTS):
+        live = snapshot.by_partition()
+        removes = () if mode == "append" else tuple(file for key in sorted(covered) for file in live.get(key, ()))
+        change = Change(
+            operation="append" if mode == "append" else "ingest",
+            base=snapshot,
+            adds=staged,
+            removes=removes,
+            schema=schema,
+            run_key=run_key,
+            details={**details, "partitions": len(covered)},
+        )
+        try:
+            return handle.table.commit(change), tuple(sorted(covered))
+        except CommitConflict:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            snapshot = handle.table.snapshot()
+    raise AssertionError  # pragma: no cover - the last attempt returns or raises

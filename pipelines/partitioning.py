@@ -1,0 +1,209 @@
+"""Which partition each row belongs to, and which rows belong to none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pat
+
+from pipelines.errors import SchemaMismatch
+from pipelines.layout import PartitionKey
+from pipelines.windows import KEY_FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipelines.spec import PartitionSpec, TimePartition
+
+__all__ = ["EARLIEST", "LATEST", "REASON_COLUMN", "Assigned", "Partitioner"]
+
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+"""Event times outside are taken for placeholders (0001-01-01, 9999-12-31) or damage, and rejected."""
+
+REASON_COLUMN = "_reject_reason"
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """One batch, sorted out.
+
+    Attributes:
+        good: rows with a partition, without the key columns that the partition implies.
+        keys: one per run of rows in `good`, with the number of its rows.
+        bad: rows without one, as they came, with `_reject_reason`.
+    """
+
+    good: pa.Table
+    keys: tuple[tuple[PartitionKey, int], ...]
+    bad: pa.Table
+
+    def parts(self) -> Iterator[tuple[PartitionKey, pa.Table]]:
+        """The good rows of each partition."""
+        start = 0
+        for key, rows in self.keys:
+            yield key, self.good.slice(start, rows)
+            start += rows
+
+
+class Partitioner:
+    """Splits batches by a dataset's partitioning."""
+
+    def __init__(self, spec: PartitionSpec) -> None:
+        """Take the partitioning of a spec."""
+        self._spec = spec
+
+    def check(self, schema: pa.Schema) -> None:
+        """Refuse data that cannot be partitioned at all.
+
+        Raises:
+            SchemaMismatch: a partition source column is missing, or the key column is one of the data's own.
+        """
+        needed = [*([self._spec.time.column] if self._spec.time else []), *self._spec.by]
+        missing = [name for name in needed if name not in schema.names]
+        if missing:
+            message = f"the data lacks the column {missing[0]}, which the dataset is partitioned by"
+            raise SchemaMismatch(message, hint=f"it has: {', '.join(schema.names)}")
+        if self._spec.time and self._spec.time.key in schema.names:
+            message = f"the data has a column named {self._spec.time.key}, the name of the partition key"
+            raise SchemaMismatch(message, hint="choose another name in partition.time.key, or drop the column")
+        if self._spec.time:
+            kind = schema.field(self._spec.time.column).type
+            if not (pat.is_temporal(kind) or _is_text(kind) or pat.is_null(kind)) or pat.is_time(kind):
+                message = f"the time column {self._spec.time.column} is {kind}, not a time"
+                raise SchemaMismatch(message, hint="it must be a timestamp, a date or ISO 8601 text")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The Hive columns, in order."""
+        return self._spec.columns
+
+    def typed(self, schema: pa.Schema) -> pa.Schema:
+        """The schema with a text time column as the instant that `assign` makes of it."""
+        if self._spec.time is None or not _is_text(schema.field(self._spec.time.column).type):
+            return schema
+        position = schema.get_field_index(self._spec.time.column)
+        return schema.set(position, pa.field(self._spec.time.column, pa.timestamp("us", "UTC")))
+
+    def stored_columns(self, schema: pa.Schema) -> pa.Schema:
+        """The columns that go into the files: all but those that the path tells."""
+        return pa.schema([field for field in schema if field.name not in self._spec.by])
+
+    def assign(self, batch: pa.Table) -> Assigned:
+        """Sort one batch by partition.
+
+        Args:
+            batch: rows that passed `check`; a text time column is stored as the instant that it spells.
+        """
+        if not self._spec.columns:
+            return Assigned(batch, ((PartitionKey(()), batch.num_rows),), _with_reason(batch.slice(0, 0), pa.nulls(0)))
+        names: list[pa.ChunkedArray] = []
+        reasons: pa.ChunkedArray | None = None
+        rows = batch
+        if self._spec.time:
+            times, reasons = event_times(batch.column(self._spec.time.column), self._spec.time)
+            position = batch.schema.get_field_index(self._spec.time.column)
+            if _is_text(batch.schema.field(position).type):
+                rows = batch.set_column(position, self._spec.time.column, _as_instants(times, self._spec.time))
+            names.append(_key_values(times, self._spec.time))
+        names.extend(pc.fill_null(batch.column(name).cast(pa.string()), "") for name in self._spec.by)
+        if reasons is not None and reasons.null_count < len(reasons):
+            is_bad = reasons.is_valid()
+            bad = _with_reason(batch.filter(is_bad), reasons.filter(is_bad))
+            is_good = pc.invert(is_bad)
+            rows, names = rows.filter(is_good), [name.filter(is_good) for name in names]
+        else:
+            bad = _with_reason(batch.slice(0, 0), pa.nulls(0))
+        return self._sorted(rows.drop_columns(list(self._spec.by)) if self._spec.by else rows, names, bad)
+
+    def _sorted(self, rows: pa.Table, names: list[pa.ChunkedArray], bad: pa.Table) -> Assigned:
+        columns = self._spec.columns
+        keyed = pa.table({"key": _joined(names), "row": pa.array(range(rows.num_rows), pa.int64())})
+        # sorting by the row number too keeps the source's order within a partition
+        keyed = keyed.sort_by([("key", "ascending"), ("row", "ascending")])
+        runs = pc.run_end_encode(keyed.column("key").combine_chunks(), run_end_type=pa.int64())
+        ends = runs.run_ends.to_pylist()
+        firsts = keyed.column("row").take(pa.array([0, *ends[:-1]], pa.int64())) if ends else pa.array([], pa.int64())
+        values = zip(*(name.take(firsts).to_pylist() for name in names), strict=True)
+        keys = tuple(
+            (PartitionKey(tuple(zip(columns, value, strict=True))), end - start)
+            for value, start, end in zip(values, [0, *ends], ends, strict=False)
+        )
+        return Assigned(rows.take(keyed.column("row")), keys, bad)
+
+
+def event_times(column: pa.ChunkedArray, time: TimePartition) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """Instants or wall clock times of a time column, and for each row a reason to reject it or null."""
+    was_null = column.is_null()
+    if _is_text(column.type):
+        column = _parsed(column)
+    elif pat.is_null(column.type):
+        column = column.cast(pa.timestamp("us", "UTC"))
+    elif not (pat.is_timestamp(column.type) and column.type.unit == "us"):
+        column = column.cast(pa.timestamp("us", column.type.tz if pat.is_timestamp(column.type) else None), safe=False)
+    bounds = [
+        pa.scalar(bound if column.type.tz else bound.replace(tzinfo=None), column.type) for bound in (EARLIEST, LATEST)
+    ]
+    is_out = pc.or_(pc.less(column, bounds[0]), pc.greater_equal(column, bounds[1]))
+    reasons = pc.case_when(
+        pc.make_struct(
+            was_null, pc.and_(column.is_null(), pc.invert(was_null)), pc.fill_null(is_out, fill_value=False)
+        ),
+        pa.scalar(f"{time.column} is null"),
+        pa.scalar(f"{time.column} is not a time"),
+        pa.scalar(f"{time.column} is out of range ({EARLIEST.year} to {LATEST.year})"),
+    )
+    return column, reasons if isinstance(reasons, pa.ChunkedArray) else pa.chunked_array([reasons])
+
+
+def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    instant, wall = pa.timestamp("us", "UTC"), pa.timestamp("us")
+    for kind in (wall, instant):
+        try:
+            return column.cast(pa.string()).cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    # the slow way, for a batch in which some text is no time
+    times = [_one_time(text) for text in column.to_pylist()]
+    if all(time is None or time.tzinfo is None for time in times):
+        return pa.chunked_array([pa.array(times, wall)])
+    aware = [time if time is None or time.tzinfo else time.replace(tzinfo=UTC) for time in times]
+    return pa.chunked_array([pa.array(aware, instant)])
+
+
+def _one_time(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+
+
+def _key_values(times: pa.ChunkedArray, time: TimePartition) -> pa.ChunkedArray:
+    local = pc.local_timestamp(times.cast(pa.timestamp("us", time.timezone))) if times.type.tz else times
+    # whole seconds: strftime would print fractions otherwise
+    return pc.fill_null(pc.strftime(local.cast(pa.timestamp("s"), safe=False), format=KEY_FORMATS[time.every]), "")
+
+
+def _as_instants(times: pa.ChunkedArray, time: TimePartition) -> pa.ChunkedArray:
+    """Text without an offset is a wall clock time in the dataset's timezone."""
+    if times.type.tz:
+        return times
+    aware = pc.assume_timezone(times, time.timezone, ambiguous="earliest", nonexistent="latest")
+    return aware.cast(pa.timestamp("us", "UTC"))
+
+
+def _joined(names: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+    joined = names[0] if len(names) == 1 else pc.binary_join_element_wise(*names, "\x1f")
+    return joined if isinstance(joined, pa.ChunkedArray) else pa.chunked_array([joined])
+
+
+def _with_reason(rows: pa.Table, reasons: pa.ChunkedArray | pa.Array) -> pa.Table:
+    return rows.append_column(REASON_COLUMN, reasons.cast(pa.string()))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pat.is_string(kind) or pat.is_large_string(kind) or pat.is_string_view(kind))

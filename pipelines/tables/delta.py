@@ -1,0 +1,361 @@
+"""Delta tables: the log says which files are live; delta-rs (`deltalake`) reads and writes it.
+
+Files are written by us under the write policy and committed with `create_write_transaction`. What delta-rs can and
+cannot do, and the traps that shape this module, are in DESIGN section 6.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
+
+from pipelines.errors import CommitConflict, TableNotFound, UnsupportedByTable
+from pipelines.forks import refuse_after_fork, rust_is_in_use
+from pipelines.layout import PartitionKey
+from pipelines.schema import merged_schema
+from pipelines.stats import log_stats
+from pipelines.tables import delta_log
+from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pyarrow.dataset as pads
+    from connector.filesystem import LakeFileSystem
+
+__all__ = ["LakeDeltaTable", "run_token"]
+
+_READER_FEATURES = frozenset({"timestampNtz"})
+_WRITER_FEATURES = _READER_FEATURES | {"appendOnly", "invariants"}
+_PLAIN_READER, _PLAIN_WRITER, _FEATURES_READER, _FEATURES_WRITER = 1, 2, 3, 7
+_ATTEMPTS = 30
+_APP_PREFIX = "lake-"
+
+
+def run_token(run_key: str) -> str:
+    """A run key as a short, path-safe token: file names and the log's transaction ids carry it."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"tierlake:{run_key}").hex[:16]
+
+
+def _token_of(path: str) -> str | None:
+    name = path.rpartition("/")[2]
+    return name.split("-")[1] if name.startswith("part-") and name.count("-") >= 3 else None  # noqa: PLR2004
+
+
+class LakeDeltaTable:
+    """One Delta table, ours or anybody's."""
+
+    format = "delta"
+    can_append = True
+    is_published_by_writing = False
+
+    def __init__(self, fs: LakeFileSystem, root: str) -> None:
+        """Point at `root` (`bucket/prefix`); nothing is read yet."""
+        self._fs = fs
+        self.root = root
+        self._uri = f"s3://{root}"
+
+    @classmethod
+    def create(
+        cls,
+        fs: LakeFileSystem,
+        root: str,
+        schema: pa.Schema,
+        partition_columns: tuple[str, ...],
+        configuration: Mapping[str, str],
+    ) -> LakeDeltaTable:
+        """Write version 0 of a new table; an existing one is left as it is.
+
+        Args:
+            fs: may write below the root.
+            root: `bucket/prefix`.
+            schema: with the partition columns.
+            partition_columns: the Hive columns, in order.
+            configuration: Delta table properties.
+        """
+        refuse_after_fork()
+        rust_is_in_use()
+        DeltaTable.create(
+            f"s3://{root}",
+            schema,
+            mode="ignore",
+            partition_by=list(partition_columns),
+            configuration=dict(configuration),
+            storage_options=fs.delta_options(),
+            commit_properties=CommitProperties(custom_metadata={"lake.operation": "create"}),
+        )
+        return cls(fs, root)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def _open(self, version: int | None = None) -> DeltaTable:
+        refuse_after_fork()
+        rust_is_in_use()
+        try:
+            return DeltaTable(self._uri, version=version, storage_options=self._fs.delta_options())
+        except TableNotFoundError as error:
+            message = f"no Delta table at lake://{self.root}"
+            raise TableNotFound(message) from error
+        except DeltaError as error:
+            if version is not None and "version" in str(error).lower():
+                message = f"lake://{self.root} has no version {version}"
+                raise TableNotFound(message, hint="`tierlake history` lists the versions") from error
+            raise
+
+    def exists(self) -> bool:
+        """Whether a log is there."""
+        try:
+            self._open()
+        except TableNotFound:
+            return False
+        return True
+
+    @property
+    def partition_columns(self) -> tuple[str, ...]:
+        """The Hive columns, in order."""
+        return tuple(self._open().metadata().partition_columns)
+
+    def snapshot(self, version: int | None = None) -> Snapshot:
+        """The live files, now or at an older version; see `Table.snapshot`."""
+        return _snapshot(self._open(version))
+
+    def live_sizes(self) -> tuple[int, dict[str, int]]:
+        """The version, and path to size of the live files: what a listing needs, without statistics.
+
+        Raises:
+            UnsupportedByTable: deletion vectors or column mapping, which a listing cannot tell.
+        """
+        table = self._open()
+        _check_features(table, _READER_FEATURES, "listed as Parquet files")
+        adds = pa.table(table.get_add_actions())
+        paths, sizes = adds.column("path").to_pylist(), adds.column("size_bytes").to_pylist()
+        return table.version(), {unquote(path): size for path, size in zip(paths, sizes, strict=True)}
+
+    def dataset(self, snapshot: Snapshot) -> pads.Dataset:
+        """The rows of a snapshot, lazily; the log's statistics prune files.
+
+        Raises:
+            UnsupportedByTable: deletion vectors or column mapping, which a Parquet reader would read wrongly.
+        """
+        table = self._open(snapshot.version)
+        _check_features(table, _READER_FEATURES, "read as Parquet files")
+        return table.to_pyarrow_dataset()
+
+    def history(self, limit: int | None = None) -> list[Commit]:
+        """Commits, newest first, as far back as the log goes."""
+        return [_commit_of(entry) for entry in self._open().history(limit)]
+
+    def removed_files(self) -> Sequence[RemovedFile]:
+        """Tombstones of the log."""
+        return delta_log.removed_files(self._fs, self.root)
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:
+        """A new name for every attempt: a file that a commit names is never written again."""
+        name = f"part-{token}-{uuid.uuid4().hex[:12]}-{number:05d}.{suffix}"
+        return f"{key.prefix}/{name}" if key.items else name
+
+    def is_committed(self, run_key: str) -> bool:
+        """Whether this run key was committed and not forgotten since by an expiry."""
+        return _is_odd(self._open().transaction_version(_app_id(run_token(run_key))))
+
+    def commit(self, change: Change) -> Commit:
+        """Write one log entry; see `Table.commit`.
+
+        delta-rs would rebase a stale change by itself and so double rows or leave a late append behind. Only plain
+        appends keep its retries; everything else is retried here, after a look at what the newer commits did.
+        """
+        run_key = change.run_key or uuid.uuid4().hex
+        app_id = _app_id(run_token(run_key))
+        is_blind = not change.removes and change.operation in {"append", "create"}
+        for _ in range(_ATTEMPTS):
+            table = self._open()
+            _check_writable(table)
+            seen = table.transaction_version(app_id)
+            if _is_odd(seen):
+                return self._find(table, run_key)
+            if not is_blind and table.version() != change.base.version:
+                self._check_untouched(change, _snapshot(table))
+            schema = self._evolved(table, change.schema)
+            if schema is None:
+                continue
+            properties = CommitProperties(
+                custom_metadata=_commit_metadata(change, run_key),
+                max_commit_retries=None if is_blind else 0,
+                app_transactions=[
+                    Transaction(app_id, 1 if seen is None else seen + 1),
+                    *_run_key_transactions(table, change),
+                ],
+            )
+            try:
+                table.create_write_transaction(
+                    _actions(change),
+                    "append",
+                    schema,
+                    list(table.metadata().partition_columns),
+                    commit_properties=properties,
+                )
+            except CommitFailedError:
+                continue  # somebody was faster, or the reply was lost: the next look at the log tells
+            self._fs.invalidate_view(self.root)
+            return self._find(self._open(), run_key)
+        message = (
+            f"lake://{self.root}: {_ATTEMPTS} attempts to commit lost against other writers; nothing was committed"
+        )
+        raise CommitConflict(message, hint="run it again when the table is quieter")
+
+    def _find(self, table: DeltaTable, run_key: str) -> Commit:
+        for entry in table.history(50):
+            if entry.get("lake.run_key") == run_key:
+                return _commit_of(entry)
+        return Commit(table.version(), datetime.now(UTC), "unknown", run_key, {})
+
+    def _check_untouched(self, change: Change, now: Snapshot) -> None:
+        before, after = change.base.by_partition(), now.by_partition()
+        for key in sorted(change.touched()):
+            if {file.path for file in before.get(key, ())} != {file.path for file in after.get(key, ())}:
+                newer = [commit for commit in self.history(20) if commit.version > change.base.version]
+                who = ", ".join(f"version {c.version} ({c.operation}, run {c.run_key})" for c in newer)
+                message = (
+                    f"lake://{self.root}: partition {key} was changed by {who or 'another writer'} since it was read"
+                )
+                raise CommitConflict(message, hint="look at `tierlake history`, then plan or ingest again")
+
+    def _evolved(self, table: DeltaTable, wanted: pa.Schema | None) -> pa.Schema | None:
+        """The table's schema with new nullable columns added; None where another writer changed it meanwhile."""
+        current = pa.schema(table.schema().to_arrow())
+        if wanted is None:
+            return current
+        merged = merged_schema(current, wanted)
+        new = [field for field in merged if field.name not in current.names]
+        if new:
+            from deltalake import Schema
+
+            try:
+                table.alter.add_columns(list(Schema.from_arrow(pa.schema(new)).fields))
+            except CommitFailedError:
+                return None
+        return merged
+
+
+def _app_id(token: str) -> str:
+    return f"{_APP_PREFIX}{token}"
+
+
+def _is_odd(version: int | None) -> bool:
+    """A run key's transaction counts up: odd means committed, even means forgotten by an expiry."""
+    return version is not None and version % 2 == 1
+
+
+def _run_key_transactions(table: DeltaTable, change: Change) -> Iterable[Transaction]:
+    """An expired partition forgets the runs that wrote it, and undo remembers them again."""
+    if change.operation not in {"expire", "undo"}:
+        return
+    paths = [file.path for file in change.removes] or [staged.file.path for staged in change.adds]
+    for token in sorted({token for path in paths if (token := _token_of(path))}):
+        seen = table.transaction_version(_app_id(token))
+        if seen is not None and _is_odd(seen) == (change.operation == "expire"):
+            yield Transaction(_app_id(token), seen + 1)
+
+
+def _commit_metadata(change: Change, run_key: str) -> dict[str, Any]:
+    return {
+        "lake.operation": change.operation,
+        "lake.run_key": run_key,
+        **{f"lake.{name}": value for name, value in change.details.items()},
+    }
+
+
+def _actions(change: Change) -> list[AddAction | RemoveAction]:
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    changes_data = change.operation != "compact"
+    adds = [
+        AddAction(
+            path=staged.file.path,
+            size=staged.file.size,
+            partition_values={name: value or None for name, value in staged.file.key.items},
+            modification_time=int(staged.file.modified.timestamp() * 1000),
+            data_change=changes_data,
+            stats=staged.file.stats or "{}",
+        )
+        for staged in change.adds
+    ]
+    removes = [
+        RemoveAction(file.path, changes_data, now, file.size, {name: value or None for name, value in file.key.items})
+        for file in change.removes
+    ]
+    return [*adds, *removes]
+
+
+def _snapshot(table: DeltaTable) -> Snapshot:
+    columns = tuple(table.metadata().partition_columns)
+    files = tuple(_live_file(row, columns) for row in pa.table(table.get_add_actions()).to_pylist())
+    return Snapshot(table.version(), files, pa.schema(table.schema().to_arrow()))
+
+
+def _live_file(row: dict[str, Any], columns: tuple[str, ...]) -> LiveFile:
+    values = row.get("partition") or {}
+    return LiveFile(
+        # the log spells keys URL-encoded once more than the store does
+        path=unquote(row["path"]),
+        size=row["size_bytes"],
+        key=PartitionKey.of((name, None if values.get(name) is None else str(values[name])) for name in columns),
+        rows=row["num_records"],
+        modified=datetime.fromtimestamp(row["modification_time"] / 1000, UTC),
+        stats=log_stats(row["num_records"], row.get("min") or {}, row.get("max") or {}, row.get("null_count") or {}),
+    )
+
+
+def _commit_of(entry: dict[str, Any]) -> Commit:
+    return Commit(
+        version=entry["version"],
+        at=datetime.fromtimestamp(entry["timestamp"] / 1000, UTC),
+        operation=entry.get("lake.operation") or str(entry.get("operation", "unknown")),
+        run_key=entry.get("lake.run_key"),
+        details={
+            name.removeprefix("lake."): value
+            for name, value in entry.items()
+            if name.startswith("lake.") and name not in {"lake.operation", "lake.run_key"}
+        },
+    )
+
+
+def _check_writable(table: DeltaTable) -> None:
+    _check_features(table, _WRITER_FEATURES, "written")
+    properties = table.metadata().configuration
+    if properties.get("delta.appendOnly") == "true":
+        message = f"{table.table_uri} is append-only (delta.appendOnly); it cannot be replaced, expired or compacted"
+        raise UnsupportedByTable(message)
+    named = [
+        name
+        for name, value in properties.items()
+        if name.startswith("delta.constraints.")
+        or (name == "delta.columnMapping.mode" and value != "none")
+        or (name in {"delta.enableDeletionVectors", "delta.enableChangeDataFeed"} and value == "true")
+    ]
+    if named:
+        message = f"{table.table_uri} uses {', '.join(named)}, which we would not honour: it is not written"
+        raise UnsupportedByTable(message, hint="write it with the engine that made it; reading is fine")
+
+
+def _check_features(table: DeltaTable, allowed: frozenset[str], what: str) -> None:
+    protocol = table.protocol()
+    features = {*(protocol.reader_features or ()), *(protocol.writer_features or () if what == "written" else ())}
+    unknown = features - allowed
+    is_older = protocol.min_reader_version in {_PLAIN_READER, _FEATURES_READER} and (
+        what != "written" or protocol.min_writer_version in {1, _PLAIN_WRITER, _FEATURES_WRITER}
+    )
+    if unknown or not is_older:
+        names = ", ".join(sorted(unknown)) or (
+            f"reader version {protocol.min_reader_version}, writer version {protocol.min_writer_version}"
+        )
+        message = f"{table.table_uri} needs the Delta features {names}; it cannot be {what} by this version"
+        raise UnsupportedByTable(message, hint="use the engine that made it")

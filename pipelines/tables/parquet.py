@@ -1,0 +1,267 @@
+"""Plain tables: a Hive-partitioned prefix, and the listing is the truth.
+
+Partitions that we write are one object under a stable key, replaced by one PUT, so a reader sees the old rows or the
+new ones. There is no commit over several partitions: an ingest is complete when its run record is there, and a run
+that died is finished by running it again. On a versioned bucket an expired partition is a delete marker, and undo
+removes it.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+from pipelines.errors import CommitConflict, PolicyRefused, TableNotFound, UnsupportedByTable
+from pipelines.layout import PartitionKey
+from pipelines.tables.delta import run_token
+from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from connector.filesystem import LakeFileSystem
+    from connector.objects import ObjectVersion
+
+__all__ = ["PlainParquetTable", "open_plain"]
+
+_OBJECT_NAME = "data.parquet"
+_CONCURRENCY = 8
+
+
+class PlainParquetTable:
+    """One prefix of Hive-partitioned Parquet, ours or anybody's."""
+
+    format = "parquet"
+    can_append = False
+    is_published_by_writing = True
+
+    def __init__(self, fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...]) -> None:
+        """Point at `root` (`bucket/prefix`); nothing is read yet."""
+        self._fs = fs
+        self.root = root
+        self.partition_columns = partition_columns
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def snapshot(self, version: int | None = None) -> Snapshot:
+        """What the listing shows; see `Table.snapshot`."""
+        if version is not None:
+            message = f"lake://{self.root} is plain Parquet and keeps no older versions to read"
+            raise UnsupportedByTable(message, hint="use format: delta for time travel")
+        self._fs.invalidate_cache()
+        infos = self._fs.find(self.root, detail=True)
+        files = tuple(
+            LiveFile(
+                path=path,
+                size=int(info["size"]),
+                key=PartitionKey.of_path(path, self.partition_columns),
+                rows=None,
+                modified=info["LastModified"],
+            )
+            for name, info in sorted(infos.items())
+            if _is_data(path := name.removeprefix(f"{self.root}/"), info)
+        )
+        return Snapshot(0, files, self._schema(files))
+
+    def _filesystem(self) -> PyFileSystem:
+        return PyFileSystem(FSSpecHandler(self._fs))
+
+    def _schema(self, files: tuple[LiveFile, ...]) -> pa.Schema | None:
+        if not files:
+            return None
+        newest = max(files, key=lambda file: file.modified)
+        fragment = pads.ParquetFileFormat().make_fragment(f"{self.root}/{newest.path}", self._filesystem())
+        stored = fragment.physical_schema.remove_metadata()
+        keys = [pa.field(name, pa.string()) for name in self.partition_columns]
+        return pa.schema([*keys, *(field for field in stored if field.name not in self.partition_columns)])
+
+    def dataset(self, snapshot: Snapshot) -> pads.Dataset:
+        """The rows of a snapshot, lazily; partition columns are strings, '' is null."""
+        form, filesystem = pads.ParquetFileFormat(), self._filesystem()
+        fragments = [
+            form.make_fragment(
+                f"{self.root}/{file.path}", filesystem, partition_expression=_expression(file.key), file_size=file.size
+            )
+            for file in snapshot.files
+        ]
+        return pads.FileSystemDataset(fragments, snapshot.schema or pa.schema([]), form, filesystem)
+
+    def history(self, limit: int | None = None) -> list[Commit]:
+        """Ingests by their run records, newest first; expiries are in the journal."""
+        records = sorted(self._records().values(), key=lambda record: str(record["at"]), reverse=True)
+        return [
+            Commit(0, datetime.fromisoformat(record["at"]), record["operation"], record["run_key"], record["details"])
+            for record in records[:limit]
+        ]
+
+    def removed_files(self) -> Sequence[RemovedFile]:
+        """Objects behind a delete marker; none on an unversioned bucket, where gone is gone."""
+        if not self._fs.is_versioned(self.root.partition("/")[0]):
+            return []
+        return [
+            RemovedFile(version.key.removeprefix(f"{self.root.partition('/')[2]}/"), version.modified)
+            for version in self._fs.object_versions(f"{self.root}/")
+            if version.is_latest and version.is_delete_marker and not _is_ours(version.key)
+        ]
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:  # noqa: ARG002 - the protocol's
+        """The stable key of the partition's one object."""
+        return f"{key.prefix}/{_OBJECT_NAME}" if key.items else _OBJECT_NAME
+
+    def is_committed(self, run_key: str) -> bool:
+        """Whether this run's record is there; an expiry of one of its partitions deletes it."""
+        return bool(self._fs.exists(self._record_path(run_token(run_key))))
+
+    def commit(self, change: Change) -> Commit:
+        """Publish partition by partition, then write the run record; see `Table.commit`.
+
+        Raises:
+            UnsupportedByTable: a replace of a partition that others wrote as several objects.
+            CommitConflict: an undo of a partition that has live files again.
+        """
+        with ThreadPoolExecutor(_CONCURRENCY) as pool:
+            match change.operation:
+                case "ingest":
+                    self._check_single_objects(change)
+                    added = {staged.file.key: staged for staged in change.adds}
+                    list(pool.map(lambda key: self._publish(change, added[key].local, key), added))
+                    emptied = [file.path for file in change.removes if file.key not in added]
+                    list(pool.map(self._remove, emptied))
+                case "expire":
+                    list(pool.map(self._remove, [file.path for file in change.removes]))
+                    self._forget_runs(change.touched())
+                case "undo":
+                    self._check_absent(change)
+                    list(pool.map(self._restore, [staged.file.path for staged in change.adds]))
+                case _:
+                    message = f"{change.operation} is not possible on plain Parquet (lake://{self.root})"
+                    raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table")
+        self._fs.invalidate_cache()
+        return self._record(change)
+
+    def _check_single_objects(self, change: Change) -> None:
+        for key, files in change.base.by_partition().items():
+            if key in change.touched() and len(files) > 1:
+                message = f"lake://{self.root}: {key} is {len(files)} objects, which no single PUT can replace"
+                raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table, which can")
+
+    def _publish(self, change: Change, spooled: str | None, key: PartitionKey) -> None:
+        if spooled is None:  # pragma: no cover - the writer keeps the spool where writing is publishing
+            raise ValueError(key)
+        existing = change.base.by_partition().get(key, ())
+        path = existing[0].path if existing else self.path_for(key, "", 0, "")
+        self._fs.put_file(spooled, f"{self.root}/{path}")
+
+    def _remove(self, path: str) -> None:
+        self._fs.rm_file(f"{self.root}/{path}")
+
+    def _check_absent(self, change: Change) -> None:
+        live = {file.path for file in self.snapshot().files}
+        back = sorted(staged.file.path for staged in change.adds if staged.file.path in live)
+        if len(back) == len(change.adds):
+            return
+        touched = {file.key for file in self.snapshot().files} & change.touched()
+        if touched and not back:
+            message = f"lake://{self.root}: {min(touched)} has live files again"
+            raise CommitConflict(message, hint="it was ingested anew; undo would double its rows")
+
+    def _restore(self, path: str) -> None:
+        versions = [
+            v for v in self._fs.object_versions(f"{self.root}/{path}") if f"{v.bucket}/{v.key}" == f"{self.root}/{path}"
+        ]
+        markers = _newer_markers(versions)
+        if markers is None:
+            message = f"lake://{self.root}/{path}: no version is left to bring back"
+            raise PolicyRefused(message, hint="the bucket is not versioned, or the grace ended and vacuum deleted it")
+        if markers:
+            self._fs.delete_versions(f"{self.root}/{path}", [marker.version_id for marker in markers])
+
+    # -- run records --------------------------------------------------------------------------------------------------
+
+    def _record_path(self, token: str) -> str:
+        return f"{self.root}/_lake/runs/{token}.json"
+
+    def _record(self, change: Change) -> Commit:
+        run_key = change.run_key or uuid.uuid4().hex
+        at = datetime.now(UTC)
+        record = {
+            "run_key": run_key,
+            "operation": change.operation,
+            "at": at.isoformat(),
+            "partitions": sorted(str(key) for key in change.touched()),
+            "details": dict(change.details),
+        }
+        if change.operation == "ingest":
+            self._fs.pipe_file(self._record_path(run_token(run_key)), json.dumps(record).encode())
+        return Commit(0, at, change.operation, run_key, dict(change.details))
+
+    def _records(self) -> dict[str, dict[str, Any]]:
+        folder = f"{self.root}/_lake/runs"
+        self._fs.invalidate_cache(folder)
+        paths = self._fs.find(folder)
+        with ThreadPoolExecutor(_CONCURRENCY) as pool:
+            return {
+                path: json.loads(data) for path, data in zip(paths, pool.map(self._fs.cat_file, paths), strict=True)
+            }
+
+    def _forget_runs(self, expired: frozenset[PartitionKey]) -> None:
+        names = {str(key) for key in expired}
+        for path, record in self._records().items():
+            if names & set(record["partitions"]):
+                self._fs.rm_file(path)
+
+
+def _is_ours(path: str) -> bool:
+    return any(segment.startswith(("_", ".")) for segment in path.split("/"))
+
+
+def _is_data(path: str, info: dict[str, Any]) -> bool:
+    """A Parquet file that readers would read: not hidden by its name, not a "directory" object."""
+    return info["type"] == "file" and path.endswith((".parquet", ".pq")) and not _is_ours(path)
+
+
+def _expression(key: PartitionKey) -> pads.Expression:
+    expression = pads.scalar(value=True)
+    for name, value in key.items:
+        column = pads.field(name) == value if value else pads.field(name).is_null()
+        expression = expression & column
+    return expression
+
+
+def _newer_markers(versions: list[ObjectVersion]) -> list[ObjectVersion] | None:
+    """The delete markers above the newest version that is an object; None where there is no such version.
+
+    A server may have stacked several (SeaweedFS writes one for every delete).
+    """
+    markers: list[ObjectVersion] = []
+    for version in versions:
+        if not version.is_delete_marker:
+            return markers
+        markers.append(version)
+    return None
+
+
+def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...] | None) -> PlainParquetTable:
+    """A prefix that holds Parquet, its partition columns told by the paths where nobody declared them.
+
+    Raises:
+        TableNotFound: no Parquet file below the prefix.
+    """
+    if partition_columns is not None:
+        return PlainParquetTable(fs, root, partition_columns)
+    for name, info in sorted(fs.find(root, detail=True).items()):
+        path = name.removeprefix(f"{root}/")
+        if _is_data(path, info):
+            columns = tuple(segment.partition("=")[0] for segment in path.split("/")[:-1] if "=" in segment)
+            return PlainParquetTable(fs, root, columns)
+    message = f"no table at lake://{root}: neither a Delta log nor a Parquet file below it"
+    raise TableNotFound(message, hint="create one with `tierlake create SPEC.yaml`")

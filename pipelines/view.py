@@ -1,0 +1,57 @@
+"""Delta tables behind `lake://`: which files are live, for the connector's listings (group `tierlake.views`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from connector.filesystem import LakeFileSystem
+
+    from connector.views import LiveTable
+
+__all__ = ["DeltaLive", "DeltaProvider", "provider"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaLive:
+    """One look at a table.
+
+    Attributes:
+        root: `bucket/prefix`.
+        version: the log's version at that look.
+        sizes: path below the root to bytes.
+    """
+
+    root: str
+    version: int
+    sizes: Mapping[str, int]
+
+    def files(self) -> Mapping[str, int]:
+        """Path below the root to size, of what is committed."""
+        return self.sizes
+
+
+class DeltaProvider:
+    """Finds Delta tables by their log."""
+
+    marker = "_delta_log/"
+    hidden = frozenset({"_delta_log", "_lake"})
+
+    def open(self, fs: LakeFileSystem, root: str) -> LiveTable:
+        """Read the log.
+
+        Raises:
+            FileNotFoundError: there is a folder of that name, but no table.
+            UnsupportedByTable: its files do not tell its rows (deletion vectors, column mapping).
+        """
+        # deltalake and pyarrow load when the first table is met, not with the filesystem
+        from pipelines.tables.delta import LakeDeltaTable
+
+        version, sizes = LakeDeltaTable(fs, root).live_sizes()
+        return DeltaLive(root, version, sizes)
+
+
+provider = DeltaProvider()
