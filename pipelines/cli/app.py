@@ -1,0 +1,106 @@
+"""The program: finds the command, runs it, turns what it raises into an exit code and a line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.errors import LakeError
+from pipelines.cli.failures import ExitCode, Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "create": "build",
+    "ingest": "build",
+    "ls": "look",
+    "show": "look",
+    "explain": "look",
+    "history": "look",
+    "plan": "policy",
+    "apply": "policy",
+    "tier": "policy",
+    "expire": "policy",
+    "undo": "keep",
+    "hold": "keep",
+    "release": "keep",
+    "retain": "keep",
+    "verify": "care",
+    "vacuum": "care",
+    "presign": "access",
+    "server": "serve",
+}
+"""Command to module, in the order of a dataset's life."""
+
+PLUGINS = "tierlake.commands"
+
+
+class _Commands(click.Group):
+    """Imports a command's module when it is asked for, so that `--help` and `--version` answer at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Ours in the order of a dataset's life, then what entry points add."""
+        return [*COMMANDS, *sorted(entry_points(group=PLUGINS).names - set(COMMANDS))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        """The command, or None when nobody has it."""
+        module = COMMANDS.get(cmd_name)
+        if module is not None:
+            command: click.Command = getattr(import_module(f"pipelines.cli.{module}"), cmd_name)
+            return command
+        for plugin in entry_points(group=PLUGINS, name=cmd_name):
+            loaded: click.Command = plugin.load()
+            return loaded
+        return None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tierlake")
+def cli() -> None:
+    """Keep Parquet datasets in S3 or MinIO cheap, encrypted and consistent.
+
+    DATASET is a URI (lake://bucket/prefix) or a YAML file that describes it. KEY is a partition as `ls` prints it
+    (date=2013-07-04). A date means the start of that day in the dataset's timezone.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        arguments: what follows the program's name; the process's own arguments by default.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given
+    if os.environ.get("TIERLAKE_DEBUG", "0") not in {"", "0"}:
+        sys.exit(cli.main(given, prog_name="tierlake", standalone_mode=False))
+    sys.excepthook = partial(_tell_bug, as_json=as_json)
+    try:
+        code = cli.main(given, prog_name="tierlake", standalone_mode=False)
+    except click.ClickException as error:
+        code = Failure.of_usage(error).report(as_json=as_json)
+    except click.Abort:
+        interrupted = Failure.plainly("interrupted", "interrupted", exit_code=ExitCode.INTERRUPTED)
+        code = interrupted.report(as_json=as_json)
+    except (LakeError, OSError) as error:
+        code = Failure.of(error).report(as_json=as_json)
+    sys.exit(code)
+
+
+def _tell_bug(kind: type[BaseException], error: BaseException, _trace: TracebackType | None, *, as_json: bool) -> None:
+    """What nobody foresaw: no traceback in a user's face, but a way to get it."""
+    Failure.plainly(
+        "unexpected",
+        f"unexpected {kind.__name__}: {error}",
+        hint="a bug in tierlake or in a library; TIERLAKE_DEBUG=1 shows where it comes from",
+    ).report(as_json=as_json)

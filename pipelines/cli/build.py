@@ -1,0 +1,132 @@
+"""Making a dataset and filling it: create, ingest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipelines import units
+from pipelines.cli import options
+from pipelines.cli.options import Session, with_session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from connector.filesystem import LakeFileSystem
+
+    from pipelines.dataset import Dataset
+    from pipelines.ingest import IngestResult
+    from pipelines.spec import DatasetSpec
+
+__all__ = ["create", "ingest"]
+
+
+@click.command()
+@click.argument("spec", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@options.dry_run
+@with_session
+def create(session: Session, spec: Path, *, dry_run: bool) -> None:
+    """Create the dataset that SPEC (a YAML file) describes.
+
+    Afterwards its URI is enough: the description is stored with it. The same SPEC again changes nothing.
+    """
+    from pipelines.dataset import Dataset
+
+    described = options.spec_in(spec)
+    fs = session.filesystem()
+    is_new = not _is_there(described, fs)
+    document = {"uri": described.uri, "format": described.format, "created": is_new and not dry_run}
+    if not dry_run:
+        Dataset.create(described, fs=fs)
+    if is_new:
+        session.out.emit(document, f"{'would create' if dry_run else 'created'} {described.uri} ({described.format})")
+    else:
+        session.out.emit(document, f"{described.uri} is there already: nothing changed")
+
+
+@click.command()
+@options.dataset
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.option("--append", is_flag=True, help="Add to the partitions that the rows fall in; else they are replaced.")
+@click.option("--run-key", metavar="K", help="An identity: a second ingest with it changes nothing.")
+@options.dry_run
+@with_session
+def ingest(
+    session: Session, dataset: str, sources: tuple[str, ...], *, append: bool, run_key: str | None, dry_run: bool
+) -> None:
+    """Read SOURCEs (CSV, JSON Lines, Parquet, Arrow; paths or URLs) into the partitions of DATASET, as one commit."""
+    opened = session.dataset(dataset)
+    if dry_run:
+        rehearsed = _rehearse(opened, list(sources))
+        session.out.emit(rehearsed, str(rehearsed))
+        return
+    result = opened.ingest(
+        list(sources),
+        mode="append" if append else "replace",
+        run_key=run_key,
+        progress=session.out.shows_progress,
+    )
+    session.out.emit(result, _said(result))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rehearsal:
+    """What an ingest would do: rows by partition, and rows that it would reject."""
+
+    partitions: Mapping[str, int]
+    rejected: int
+
+    def __str__(self) -> str:
+        rows = ((key, units.count(rows)) for key, rows in sorted(self.partitions.items()))
+        footer = (f"{len(self.partitions):,} partitions", units.count(sum(self.partitions.values())))
+        table = units.table_text(["key", ">rows"], rows, footer=footer)
+        return f"{table}\nwould be written; {self.rejected:,} rows would be rejected"
+
+
+def _rehearse(opened: Dataset, sources: list[str]) -> _Rehearsal:
+    """Read the sources and sort their rows, but write nothing."""
+    import pyarrow as pa
+
+    from pipelines.partitioning import Partitioner
+    from pipelines.schema import merged_schema, storable_schema
+    from pipelines.sources import open_source
+
+    partitioner = Partitioner(opened.spec.partition)
+    keys = partitioner.columns
+    known = pa.schema([field for field in opened.schema if field.name not in keys])
+    stream = open_source(sources, known if len(known) else None)
+    partitioner.check(stream.schema)
+    incoming = [field for field in storable_schema(partitioner.typed(stream.schema)) if field.name not in keys]
+    if len(known):
+        merged_schema(known, pa.schema(incoming))
+    rows: Counter[str] = Counter()
+    rejected = 0
+    for batch in stream.batches:
+        assigned = partitioner.assign(pa.Table.from_batches([batch]))
+        rows.update({str(key): part.num_rows for key, part in assigned.parts()})
+        rejected += assigned.bad.num_rows
+    return _Rehearsal(rows, rejected)
+
+
+def _is_there(spec: DatasetSpec, fs: LakeFileSystem) -> bool:
+    from pipelines.dataset import Dataset
+
+    try:
+        Dataset.open(spec.uri, fs=fs)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _said(result: IngestResult) -> str:
+    if not result.committed:
+        return f"run key {result.run_key} is committed already: nothing changed"
+    written = f"{result.rows:,} rows in {len(result.partitions):,} partitions, {units.size(result.bytes)}"
+    lines = [f"{written} (version {result.version}, run key {result.run_key})"]
+    if result.rejected:
+        lines.append(f"{result.rejected:,} rows were rejected, and are kept in lake://{result.rejects_path}")
+    return "\n".join(lines)

@@ -1,0 +1,94 @@
+"""What went wrong, as lines for people, a document for programs and an exit code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Self
+
+import click
+
+from connector.errors import DeletionFailed, LakeError
+from connector.redact import redact
+from pipelines.errors import PartialFailure, PolicyRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ExitCode", "Failure"]
+
+
+class ExitCode(IntEnum):
+    """What the process says at its end."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    PARTIAL = 3
+    REFUSED = 4
+    INTERRUPTED = 130  # as shells count what SIGINT ended
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as the user gets it.
+
+    Attributes:
+        exit_code: how the process ends.
+        message: one sentence.
+        hint: what to do about it.
+        facts: everything known, for programs: at least `code` and `message`.
+        failures: what failed of something done in part, each with its error.
+    """
+
+    exit_code: ExitCode
+    message: str
+    hint: str | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, error: LakeError | OSError) -> Self:
+        """From what pipelines, the connector or the local file system raised."""
+        if not isinstance(error, LakeError):
+            message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            return cls.plainly("local_error", message)
+        exit_code, failures = ExitCode.FAILED, {}
+        if isinstance(error, PolicyRefused):
+            exit_code = ExitCode.REFUSED
+        elif isinstance(error, PartialFailure | DeletionFailed):
+            exit_code, failures = ExitCode.PARTIAL, dict(error.failures)
+        return cls(exit_code, error.message, error.hint, error.to_dict(), failures)
+
+    @classmethod
+    def of_usage(cls, error: click.ClickException) -> Self:
+        """From click: an unknown option, a missing argument, a value that is none."""
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f"{context.command_path if context else 'tierlake'} --help"
+        return cls.plainly("usage", error.format_message(), hint=hint, exit_code=ExitCode.USAGE)
+
+    @classmethod
+    def plainly(
+        cls, code: str, message: str, *, hint: str | None = None, exit_code: ExitCode = ExitCode.FAILED
+    ) -> Self:
+        """From nothing but a name and a sentence."""
+        facts = {"code": code, "message": message} | ({"hint": hint} if hint else {})
+        return cls(exit_code, message, hint, facts)
+
+    def report(self, *, as_json: bool) -> ExitCode:
+        """Tell it: lines on stderr and, where a program listens, one document on stdout.
+
+        Returns:
+            How to end the process.
+        """
+        request_id = self.facts.get("request_id")
+        lines = [f"error: {self.message}"]
+        lines += [f"  {name}: {text}" for name, text in self.failures.items()]
+        lines += [f"  hint: {self.hint}"] if self.hint else []
+        lines += [f"  request id: {request_id}"] if request_id else []
+        click.echo(redact("\n".join(lines)), err=True)
+        if as_json:
+            document = {"error": dict(self.facts) | ({"failures": self.failures} if self.failures else {})}
+            click.echo(redact(json.dumps(document, ensure_ascii=False)))
+        return self.exit_code

@@ -1,0 +1,109 @@
+"""Looking at a dataset: ls, show, explain, history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pipelines import units
+from pipelines.cli import options
+from pipelines.cli.options import Session, with_session
+
+if TYPE_CHECKING:
+    from pipelines.history import HistoryEntry
+
+__all__ = ["explain", "history", "ls", "show"]
+
+_KEYS_SHOWN = 3
+
+
+@click.command()
+@options.dataset
+@options.optional_key
+@options.as_of
+@with_session
+def ls(session: Session, dataset: str, key: str | None, *, as_of: str | None) -> None:
+    """List the partitions: rows, files, size, storage class, tier, age and cost. With KEY, only those that begin so."""
+    from pipelines.catalog import Catalog
+    from pipelines.layout import PartitionKey
+
+    catalog = session.dataset(dataset).partitions(as_of=as_of)
+    if key is not None:
+        wanted = PartitionKey.parse(key).items
+        chosen = (part for part in catalog if part.key.items[: len(wanted)] == wanted)
+        catalog = Catalog(chosen, as_of=catalog.as_of)
+    document = {"as_of": catalog.as_of, "partitions": list(catalog), "total": catalog.total}
+    session.out.emit(document, catalog.render())
+
+
+@click.command()
+@options.dataset
+@with_session
+def show(session: Session, dataset: str) -> None:
+    """Show a dataset's description, columns and totals."""
+    opened = session.dataset(dataset)
+    total = opened.partitions().total
+    columns = {field.name: str(field.type) for field in opened.schema}
+    state = {"version": opened.version, "columns": columns, "total": total, "spec": opened.spec}
+    facts = [
+        ("table", f"{opened.format}, version {opened.version}"),
+        ("partitions", units.count(total.partitions)),
+        ("rows", units.count(total.rows)),
+        ("files", units.count(total.files)),
+        ("size", units.size(total.bytes)),
+        ("storage", f"{units.money(total.monthly_cost)} a month"),
+    ]
+    parts = [
+        opened.uri,
+        units.table_text(["", ""], facts),
+        units.table_text(["column", "type"], columns.items()),
+        opened.spec.to_yaml(),
+    ]
+    session.out.emit({"uri": opened.uri, "format": opened.format, **state}, "\n\n".join(map(str.strip, parts)))
+
+
+@click.command()
+@options.dataset
+@options.optional_key
+@options.as_of
+@with_session
+def explain(session: Session, dataset: str, key: str | None, *, as_of: str | None) -> None:
+    """Say why a partition is where it is, what happens next, when, at what cost, and what blocks it. No KEY: all."""
+    opened = session.dataset(dataset)
+    keys = [key] if key is not None else [str(part.key) for part in opened.partitions(as_of=as_of)]
+    explained = [opened.explain(each, as_of=as_of) for each in keys]
+    document = explained[0] if key is not None else explained
+    session.out.emit(document, "\n".join(map(str, explained)))
+
+
+@click.command()
+@options.dataset
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most this many, newest first.")
+@with_session
+def history(session: Session, dataset: str, *, limit: int) -> None:
+    """Say what happened to a dataset: ingests, moves, expiries, undos, deletions, with reason and run."""
+    entries = session.dataset(dataset).history(limit)
+    rows = (
+        (
+            f"{entry.at:%Y-%m-%d %H:%M:%S%z}",
+            entry.operation,
+            units.count(entry.version),
+            _partitions(entry),
+            units.count(entry.rows),
+            "-" if entry.bytes is None else units.size(entry.bytes),
+            entry.reason or "",
+            entry.run or "",
+        )
+        for entry in entries
+    )
+    headings = ["when", "what", ">version", "partitions", ">rows", ">size", "why", "run"]
+    session.out.emit(entries, units.table_text(headings, rows))
+
+
+def _partitions(entry: HistoryEntry) -> str:
+    if not entry.keys:
+        return units.count(entry.partitions)
+    named = ", ".join(entry.keys[:_KEYS_SHOWN])
+    more = len(entry.keys) - _KEYS_SHOWN
+    return f"{named} and {more:,} more" if more > 0 else named

@@ -1,0 +1,148 @@
+"""What commands have in common: `--json`, `--profile`, `--endpoint-url`, asking first, DATASET, KEY and dates."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
+
+import click
+
+from pipelines.cli.output import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from connector.filesystem import LakeFileSystem
+
+    from pipelines.dataset import Dataset
+    from pipelines.spec import DatasetSpec
+
+__all__ = [
+    "DATE",
+    "KEY",
+    "Session",
+    "as_of",
+    "dataset",
+    "dry_run",
+    "key",
+    "optional_key",
+    "spec_in",
+    "with_session",
+    "yes",
+]
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One run of one command: its voice and the server that it talks to."""
+
+    out: Output
+    profile: str | None
+    endpoint_url: str | None
+
+    def filesystem(self) -> LakeFileSystem:
+        """The connector, as options and environment say."""
+        from connector.filesystem import LakeFileSystem
+
+        given = {"profile": self.profile, "endpoint_url": self.endpoint_url}
+        return LakeFileSystem(**{name: value for name, value in given.items() if value is not None})
+
+    def dataset(self, named: str) -> Dataset:
+        """The dataset at a URI, or the one that a YAML file describes.
+
+        Raises:
+            TableNotFound: nobody created it.
+        """
+        from pipelines.dataset import Dataset
+
+        return Dataset.open(named if "://" in named else spec_in(Path(named)), fs=self.filesystem())
+
+    def confirm(self, question: str, *, yes: bool) -> bool:
+        """Ask before something is changed, unless `--yes` said it already.
+
+        Raises:
+            click.UsageError: there is nobody to ask.
+        """
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            message = f"{question} There is no terminal to ask at: say --yes."
+            raise click.UsageError(message, click.get_current_context())
+        return click.confirm(question, err=True)
+
+
+def spec_in(path: Path) -> DatasetSpec:
+    """The spec in a YAML file."""
+    from pipelines.spec import DatasetSpec
+
+    if not path.is_file():
+        message = f"{str(path)!r} is neither a URI (lake://bucket/prefix) nor a YAML file"
+        raise click.UsageError(message, click.get_current_context())
+    return DatasetSpec.from_yaml(path)
+
+
+def with_session(command: Callable[Concatenate[Session, P], int | None]) -> Callable[P, int | None]:
+    """Give a command the options that all have, and a session in their place."""
+
+    @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+    @click.option("--profile", metavar="NAME", help="The server's profile: aws, minio, seaweedfs, generic.")
+    @click.option("--endpoint-url", metavar="URL", help="The server, where it is not AWS.")
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> int | None:
+        given = dict(kwargs)
+        session = Session(
+            out=Output(as_json=bool(given.pop("as_json"))),
+            profile=_text(given.pop("profile")),
+            endpoint_url=_text(given.pop("endpoint_url")),
+        )
+        return command(session, *args, **given)  # type: ignore[arg-type] # click hands the rest on by name
+
+    return run
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+class _Key(click.ParamType[str]):
+    name = "KEY"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from pipelines.errors import SpecError
+        from pipelines.layout import PartitionKey
+
+        try:
+            return str(PartitionKey.parse(value))
+        except SpecError as error:
+            self.fail(f"{error.message}; {error.hint}", param, ctx)
+
+
+class _Date(click.ParamType[str]):
+    """Checked here, but handed on as text: only the dataset knows the timezone in which a day begins."""
+
+    name = "DATE"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            message = f"{value!r} is neither a date (2014-01-01) nor an instant (2014-01-01T06:00:00+00:00)"
+            self.fail(message, param, ctx)
+        return value
+
+
+KEY = _Key()
+DATE = _Date()
+
+dataset = click.argument("dataset")
+key = click.argument("key", type=KEY)
+optional_key = click.argument("key", type=KEY, required=False)
+as_of = click.option("--as-of", type=DATE, help="Plan as if it were this day or instant. [default: now]")
+yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")

@@ -1,0 +1,105 @@
+"""What policies ask for: plan it, look at it, apply it, or both in one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipelines.cli import options
+from pipelines.cli.failures import ExitCode
+from pipelines.cli.options import Session, with_session
+
+if TYPE_CHECKING:
+    from pipelines.dataset import Dataset
+    from pipelines.plan import ExpiryPlan, TieringPlan
+    from pipelines.results import ApplyResult
+
+__all__ = ["apply", "expire", "plan", "tier"]
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["tiering", "expiry"]))
+@options.dataset
+@options.as_of
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan, for `tierlake apply`.")
+@with_session
+def plan(session: Session, what: str, dataset: str, *, as_of: str | None, out: Path | None) -> None:
+    """Say what a policy would move or expire, what that costs and what it saves. Changes nothing."""
+    opened = session.dataset(dataset)
+    made = opened.plan_tiering(as_of=as_of) if what == "tiering" else opened.plan_expiry(as_of=as_of)
+    session.out.emit(made, str(made))
+    if out is not None:
+        out.write_text(made.to_json(), encoding="utf-8")
+        session.out.note(f"saved; do it with: tierlake apply {out}")
+
+
+@click.command()
+@click.argument("saved", metavar="PLAN.json", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@options.dry_run
+@options.yes
+@with_session
+def apply(session: Session, saved: Path, *, dry_run: bool, yes: bool) -> int:
+    """Do what a saved plan says.
+
+    What is done already is skipped, and a partition that has changed since is left alone: the same plan again goes on
+    where an interruption stopped it.
+    """
+    from pipelines.plan import load_plan
+
+    made = load_plan(saved.read_text(encoding="utf-8"))
+    return _applied(session, session.dataset(made.uri), made, dry_run=dry_run, yes=yes)
+
+
+@click.command()
+@options.dataset
+@options.as_of
+@options.dry_run
+@options.yes
+@with_session
+def tier(session: Session, dataset: str, *, as_of: str | None, dry_run: bool, yes: bool) -> int:
+    """Move partitions to the tiers where they belong: plan and apply in one."""
+    opened = session.dataset(dataset)
+    return _applied(session, opened, opened.plan_tiering(as_of=as_of), dry_run=dry_run, yes=yes)
+
+
+@click.command()
+@options.dataset
+@options.as_of
+@options.dry_run
+@options.yes
+@with_session
+def expire(session: Session, dataset: str, *, as_of: str | None, dry_run: bool, yes: bool) -> int:
+    """Take partitions that are past retention out of the table: plan and apply in one.
+
+    Readers no longer see them. `undo` brings them back until the grace ends; then `vacuum` deletes the files.
+    """
+    opened = session.dataset(dataset)
+    return _applied(session, opened, opened.plan_expiry(as_of=as_of), dry_run=dry_run, yes=yes)
+
+
+def _applied(
+    session: Session, opened: Dataset, made: TieringPlan | ExpiryPlan, *, dry_run: bool, yes: bool
+) -> ExitCode:
+    if dry_run or not made.steps:
+        session.out.emit(made, str(made))
+        return ExitCode.DONE
+    if not yes:
+        session.out.note(f"{made}\n")
+    if not session.confirm(f"Do this to {len(made.steps):,} partitions?", yes=yes):
+        session.out.note("nothing was changed")
+        return ExitCode.FAILED
+    result = opened.apply(made, progress=session.out.shows_progress)
+    session.out.emit(result, str(result))
+    for key, error in result.failed.items():
+        session.out.note(f"error: {key}: {error}")
+    return _exit_code(result)
+
+
+def _exit_code(result: ApplyResult) -> ExitCode:
+    if result.ok:
+        return ExitCode.DONE
+    if result.done or result.skipped:
+        return ExitCode.PARTIAL
+    return ExitCode.REFUSED if set(result.codes.values()) == {"PolicyRefused"} else ExitCode.FAILED

@@ -1,0 +1,95 @@
+"""A real S3 server on this machine: server."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+
+from connector.errors import EndpointUnreachable
+from pipelines.cli.output import Output
+
+if TYPE_CHECKING:
+    from connector.server import LocalServer
+
+__all__ = ["env_file", "server"]
+
+_LOOK_EVERY_SECONDS = 2.0
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="The folder for all that it keeps; the same folder again brings everything back.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="The port of S3. [default: a free one]")
+@click.option("--kind", type=click.Choice(["seaweedfs", "minio"]), default="seaweedfs", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def server(data: Path, port: int | None, kind: str, *, as_json: bool) -> None:
+    """Run a real S3 server on this machine until Ctrl-C: SeaweedFS, or MinIO.
+
+    It listens on the loopback interface only, with credentials of its own, which `source DIR/env.sh` sets.
+    """
+    from connector.server import EmbeddedServer, MinioServer
+
+    stops = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    chosen = MinioServer if kind == "minio" else EmbeddedServer
+    # blocked before the start, so that a Ctrl-C at any moment finds somebody who stops the child
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops)
+    try:
+        with chosen(data, port=port) as running:
+            script = env_file(running)
+            Output(as_json).emit(
+                {"endpoint_url": running.endpoint_url, "profile": running.name, "env_file": str(script)},
+                _how_to(running, script),
+            )
+            _serve_until(stops, running)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
+    click.echo(f"stopped; the data stays in {data}", err=True)
+
+
+def env_file(running: LocalServer) -> Path:
+    """Write `env.sh` beside the data: what a shell needs to find this server. Only its owner can read it."""
+    path = running.data / "env.sh"
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in running.environ().items()]
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.writelines(lines)
+    draft.replace(path)
+    return path
+
+
+def _how_to(running: LocalServer, script: Path) -> str:
+    return f"""\
+{running.name} answers at {running.endpoint_url}; its data is in {running.data}
+
+In another terminal:
+  source {shlex.quote(str(script))}      # the endpoint and its credentials
+  python -c 'import fsspec; fsspec.filesystem("lake").mkdir("warehouse")'
+
+In Python, started from that terminal:
+  import pandas as pd
+  pd.DataFrame({{"x": [1, 2, 3]}}).to_parquet("lake://warehouse/x.parquet")
+  pd.read_parquet("lake://warehouse/x.parquet")
+
+Ctrl-C stops it."""
+
+
+def _serve_until(stops: set[signal.Signals], running: LocalServer) -> None:
+    address = urlsplit(running.endpoint_url)
+    while signal.sigtimedwait(stops, _LOOK_EVERY_SECONDS) is None:
+        try:
+            socket.create_connection((address.hostname, address.port), _LOOK_EVERY_SECONDS).close()
+        except OSError as error:
+            message = f"the server at {running.endpoint_url} ended by itself"
+            raise EndpointUnreachable(message, hint=f"its log: {running.log}") from error
