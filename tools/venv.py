@@ -3,9 +3,9 @@
     python3 tools/venv.py demo     # what the demo needs
     python3 tools/venv.py dev      # and what the tests need
 
-uv installs (from PyPI, into the same .venv) because it is quick. It does not read pip's configuration, so this reads it
-for it: an index, a certificate or an offline folder set for pip (pip.conf, PIP_*) holds here too. Where uv fails, pip has
-the last word.
+uv installs (from PyPI, into the same .venv) because it is quick. It does not read pip's configuration, so this reads
+it for it: an index, a certificate or an offline folder set for pip (pip.conf, PIP_*) holds here too. Where uv fails,
+pip has the last word.
 """
 
 from __future__ import annotations

@@ -1,0 +1,93 @@
+"""Servers and buckets for the tests.
+
+Servers start when the first test asks for them, once for each xdist worker, and stop at the end. `server` runs a test
+on each real server; `bucket` and `fs` give it a place of its own there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import fsspec
+import pytest
+
+from tests.servers import MinioPair, Rig, minio_pair, minio_rig, moto_rig, seaweedfs_rig
+
+if TYPE_CHECKING:
+    from connector import LakeFileSystem
+
+REAL_SERVERS = ("seaweedfs", "minio")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No credentials, endpoint, profile or cached filesystem from outside, and no search for them on the network."""
+    for name in os.environ:
+        if name.startswith(("AWS_", "TIERLAKE_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "yes")
+    if "connector.filesystem" in sys.modules:
+        fsspec.get_filesystem_class("lake").clear_instance_cache()
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with seaweedfs_rig(tmp_path_factory.mktemp("seaweedfs")) as rig:
+        yield rig
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with minio_rig(tmp_path_factory.mktemp("minio")) as rig:
+        yield rig
+
+
+@pytest.fixture(scope="session")
+def minio_tiers(minio: Rig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioPair]:
+    """The server `minio`, and a second one to be its remote tier."""
+    with minio_pair(minio, tmp_path_factory.mktemp("minio-cold")) as pair:
+        yield pair
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Rig]:
+    with moto_rig() as rig:
+        yield rig
+
+
+@pytest.fixture(scope="session", params=REAL_SERVERS)
+def server(request: pytest.FixtureRequest) -> Rig:
+    """Each real server in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def make_bucket(server: Rig) -> Iterator[Callable[..., str]]:
+    """Makes buckets on `server` that go away afterwards; takes what `Rig.make_bucket` takes."""
+    made: list[str] = []
+
+    def make(**options: bool) -> str:
+        made.append(server.make_bucket(**options))
+        return made[-1]
+
+    yield make
+    for name in made:
+        server.drop_bucket(name)
+
+
+@pytest.fixture
+def bucket(make_bucket: Callable[..., str]) -> str:
+    """A bucket of the test's own."""
+    return make_bucket()
+
+
+@pytest.fixture
+def fs(server: Rig) -> LakeFileSystem:
+    """A filesystem on `server`, shared with nobody."""
+    return fsspec.filesystem("lake", skip_instance_cache=True, **server.storage_options)

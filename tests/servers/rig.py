@@ -1,0 +1,98 @@
+"""What every server looks like to a test."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from connector.server import LocalServer
+
+REGION = "us-east-1"
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A running server.
+
+    ``admin`` is a plain boto3 client: what it sees and does has not been through the code under test.
+    """
+
+    name: str
+    endpoint_url: str
+    key: str
+    secret: str = field(repr=False)
+
+    @classmethod
+    def of(cls, server: LocalServer) -> Rig:
+        return cls(server.name, server.endpoint_url, server.key, server.secret)
+
+    @cached_property
+    def admin(self) -> Any:
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint_url,
+            aws_access_key_id=self.key,
+            aws_secret_access_key=self.secret,
+            region_name=REGION,
+            config=Config(retries={"total_max_attempts": 2}, s3={"addressing_style": "path"}),
+        )
+
+    @property
+    def storage_options(self) -> dict[str, str]:
+        """What a user passes to fsspec, pandas or ``Dataset.open``."""
+        return {"endpoint_url": self.endpoint_url, "key": self.key, "secret": self.secret, "profile": self.profile}
+
+    @property
+    def profile(self) -> str:
+        """moto plays AWS."""
+        return {"moto": "aws"}.get(self.name, self.name)
+
+    def environ(self) -> dict[str, str]:
+        """What a child process needs to find this server."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.key,
+            "AWS_SECRET_ACCESS_KEY": self.secret,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "TIERLAKE_ENDPOINT_URL": self.endpoint_url,
+            "TIERLAKE_PROFILE": self.profile,
+        }
+
+    def make_bucket(self, *, versioned: bool = False, encrypted: bool = False) -> str:
+        """A bucket that no other test has."""
+        name = f"t-{uuid.uuid4().hex[:20]}"
+        self.admin.create_bucket(Bucket=name)
+        if versioned:
+            self.admin.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        if encrypted:
+            rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+            self.admin.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": [rule]})
+        return name
+
+    def drop_bucket(self, name: str) -> None:
+        """Removes it with all that is in it, versions and markers too; missing is fine."""
+        try:
+            for page in self.admin.get_paginator("list_object_versions").paginate(Bucket=name):
+                entries = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+                objects = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in entries]
+                if objects:
+                    self.admin.delete_objects(Bucket=name, Delete={"Objects": objects, "Quiet": True})
+            self.admin.delete_bucket(Bucket=name)
+        except self.admin.exceptions.NoSuchBucket:
+            pass
+
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+        """All keys, in order."""
+        pages = self.admin.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def heads(self, bucket: str, prefix: str = "") -> dict[str, dict[str, Any]]:
+        """What HEAD says of each object: encryption, storage class, metadata, type."""
+        return {key: self.admin.head_object(Bucket=bucket, Key=key) for key in self.keys(bucket, prefix)}

