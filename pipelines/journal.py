@@ -272,7 +272,11 @@ class Journal:
             SpecError: a record that cannot be read.
             PolicyRefused: a record that names files outside the dataset.
         """
-        return list(self._read("expiry", self._names("expiry"), ExpiryRecord))
+        return list(self.iter_expiries())
+
+    def iter_expiries(self) -> Iterator[ExpiryRecord]:
+        """Expiries, newest first, read as they are asked for; raises as `expiries` does."""
+        return self._read("expiry", self._names("expiry"), ExpiryRecord)
 
     def latest_expiry(self, key: str) -> ExpiryRecord | None:
         """The newest expiry of a partition.
@@ -284,14 +288,8 @@ class Journal:
             SpecError: a record that cannot be read.
             PolicyRefused: a record that names files outside the dataset.
         """
-        return next(
-            (
-                record
-                for record in self._read("expiry", self._names("expiry"), ExpiryRecord)
-                if record.partition(key) is not None
-            ),
-            None,
-        )
+        records = self.iter_expiries()
+        return next((record for record in records if record.partition(key) is not None), None)
 
     def entries(self) -> list[JournalEntry]:
         """The whole journal, newest first.

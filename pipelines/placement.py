@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Any
 from pipelines.spec import TIER_ORDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from connector.filesystem import LakeFileSystem
-
     from connector.profiles import Profile
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
     from pipelines.spec import DatasetSpec, Tier
     from pipelines.tables.protocol import LiveFile, Snapshot
 
-__all__ = ["MISSING", "PlacedFile", "PlacedPartition", "class_of_tier", "placed", "tier_of_class"]
+__all__ = ["MISSING", "PlacedFile", "PlacedPartition", "class_of_tier", "listed", "placed", "tier_of_class"]
 
 MISSING = "MISSING"
 """Stands for the storage class of a live file that the store does not have."""
@@ -85,22 +84,28 @@ def placed(
     wanted = None if keys is None else set(keys)
     partitions = {key: files for key, files in snapshot.by_partition().items() if wanted is None or key in wanted}
     root = handle.table.root
-    if wanted is None:
-        folders = {root}
-    else:
-        folders = {f"{root}/{file.path}".rpartition("/")[0] for files in partitions.values() for file in files}
-        folders = folders if len(folders) <= _FEW_FOLDERS else {root}
-    listed: dict[str, Mapping[str, Any]] = {}
-    for folder in folders if partitions else ():
-        listed |= _listed(handle.fs, folder)
+    paths = None if wanted is None else [file.path for files in partitions.values() for file in files]
+    stored = listed(handle.fs, root, paths)
     return {
-        key: PlacedPartition(key, tuple(_placed(file, listed.get(f"{root}/{file.path}")) for file in files))
+        key: PlacedPartition(key, tuple(_placed(file, stored.get(f"{root}/{file.path}")) for file in files))
         for key, files in partitions.items()
     }
 
 
-def _listed(fs: LakeFileSystem, folder: str) -> dict[str, Mapping[str, Any]]:
-    found: dict[str, Mapping[str, Any]] = fs.find(folder, detail=True, refresh=True)
+def listed(fs: LakeFileSystem, root: str, paths: Collection[str] | None = None) -> dict[str, Mapping[str, Any]]:
+    """What the store has below a root, by `bucket/key`: the folders of these files, or everything.
+
+    Args:
+        fs: the connector.
+        root: `bucket/prefix`.
+        paths: files below the root that must be in the answer if they exist; None means all.
+    """
+    if paths is not None and not paths:
+        return {}
+    folders = {f"{root}/{path}".rpartition("/")[0] for path in paths or ()}
+    found: dict[str, Mapping[str, Any]] = {}
+    for folder in folders if paths is not None and len(folders) <= _FEW_FOLDERS else (root,):
+        found |= fs.find(folder, detail=True, refresh=True)
     return found
 
 

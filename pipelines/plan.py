@@ -203,6 +203,15 @@ class Plan(_Value, Generic[StepT]):
         except ValidationError as error:
             raise _not_a_plan(error) from error
 
+    def check_is_for(self, uri: str) -> None:
+        """Refuse to act on somebody else's data.
+
+        Raises:
+            SpecError: the plan was made for another dataset.
+        """
+        if self.uri != uri:
+            raise SpecError(f"this plan is for {self.uri}, not for {uri}")
+
     def selected(self, keys: Iterable[str | PartitionKey] | None) -> tuple[StepT, ...]:
         """The steps for these partitions; None means all.
 

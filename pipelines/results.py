@@ -30,6 +30,7 @@ class ApplyResult(_Value):
         codes: of the failed, the errors' codes (`StalePlan`, `PolicyRefused`, ...).
         files: how many files were changed.
         bytes: their size.
+        pending: of the files, how many the server has yet to move; it does so by itself.
     """
 
     operation: Literal["tiering", "expiry"]
@@ -39,6 +40,7 @@ class ApplyResult(_Value):
     codes: dict[str, str] = Field(default_factory=dict)
     files: int = 0
     bytes: int = 0
+    pending: int = 0
 
     WORDS: ClassVar[Mapping[str, str]] = {"tiering": "moved", "expiry": "expired"}
 
@@ -52,6 +54,7 @@ class ApplyResult(_Value):
         failures: Mapping[str, Exception],
         files: int,
         size: int,
+        pending: int = 0,
     ) -> Self:
         """From what happened to each partition."""
         return cls(
@@ -65,6 +68,7 @@ class ApplyResult(_Value):
             },
             files=files,
             bytes=size,
+            pending=pending,
         )
 
     @property
@@ -84,6 +88,7 @@ class ApplyResult(_Value):
     def __str__(self) -> str:
         amount = f"{self.files:,} files, {units.size(self.bytes)}"
         parts = [f"{len(self.done):,} partitions {self.WORDS[self.operation]} ({amount})"]
+        parts += [f"{self.pending:,} files are tagged, the server moves them by itself"] if self.pending else []
         parts += [f"{len(self.skipped):,} were so already"] if self.skipped else []
         parts += [f"{len(self.failed):,} failed"] if self.failed else []
         return ", ".join(parts)

@@ -1,0 +1,220 @@
+"""What to do with one partition: move it to its tier, leave it with a reason, or nothing.
+
+A partition's tier goes by its age (`lifecycle.py`), the tier's storage class by the server's profile, the price by the
+profile's list (`cost.py`). Plans and explanations ask here, so that they never disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pipelines import units
+from pipelines.catalog import kept_because
+from pipelines.cost import DEFAULT_HORIZON, MoveCost, monthly_storage, move_cost
+from pipelines.lifecycle import is_past_retention, next_step, tier_at, window_of_key
+from pipelines.movers import get_mover
+from pipelines.placement import MISSING, class_of_tier, tier_of_class
+from pipelines.plan import PlannedFile, Refusal, TierMove
+from pipelines.prices import price_list
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from connector.profiles import Profile
+    from pipelines.document import DatasetDocument
+    from pipelines.handle import Handle
+    from pipelines.layout import PartitionKey
+    from pipelines.movers import Mover
+    from pipelines.placement import PlacedFile, PlacedPartition
+    from pipelines.prices import PriceList
+    from pipelines.spec import DatasetSpec, Tier
+
+__all__ = ["Decider", "decider", "planned_files", "price_note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """Decides for one partition at a time; asks the server once for each tier.
+
+    Attributes:
+        handle: the dataset.
+        as_of: the instant that ages count to.
+        prices: what places and moves cost.
+        mover: how files move.
+        document: holds and retentions, which put an expiry off.
+    """
+
+    handle: Handle
+    as_of: datetime
+    prices: PriceList
+    mover: Mover
+    document: DatasetDocument | None
+    _obstacles: dict[Tier, str | None] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The dataset's policy."""
+        return self.handle.spec
+
+    @property
+    def profile(self) -> Profile:
+        """The server's."""
+        return self.handle.fs.profile
+
+    def decide(self, part: PlacedPartition) -> TierMove | Refusal | None:
+        """What to do with a partition: move it, leave it with a reason, or nothing since it is where it belongs."""
+        window = window_of_key(self.spec, part.key)
+        if window is None or not self.spec.tiers:
+            return None
+        age = window.age(self.as_of)
+        tier = tier_at(self.spec, age)
+        target = class_of_tier(self.spec, self.profile, tier)
+        if target is not None and part.classes == (target,):
+            return None
+        why_not = self._obstacle(tier, target) or self._unmovable(part, age)
+        if target is None or why_not is not None:
+            return Refusal(key=str(part.key), reason=why_not or "")
+        moving = [file for file in part.files if file.storage_class != target]
+        until = self._until(part.key, age)
+        cost = self._cost(moving, target, tier, (until - self.as_of) if until else DEFAULT_HORIZON)
+        if cost is not None and not cost.pays:
+            return Refusal(key=str(part.key), reason=self._too_dear(cost, moving, target, until))
+        return TierMove(
+            key=str(part.key),
+            files=planned_files(part),
+            rows=part.rows,
+            age=age,
+            reason=self._reason(age, tier),
+            tier=tier,
+            storage_class=target,
+            monthly_before=cost.monthly_before if cost else None,
+            monthly_after=cost.monthly_after if cost else None,
+            one_off=cost.one_off if cost else None,
+            saved=cost.saved if cost else None,
+            until=until,
+        )
+
+    def _obstacle(self, tier: Tier, target: str | None) -> str | None:
+        """Why nothing can go to this tier on this server."""
+        if target is None:
+            return f"the server ({self.profile.name}) has no storage class for tier {tier}"
+        if target in self.profile.archived_classes and tier != "archive":
+            return (
+                f"{target} needs a restore before it can be read, which only tier archive allows; the spec says {tier}"
+            )
+        if tier not in self._obstacles:
+            self._obstacles[tier] = self.mover.obstacle(self.handle.fs, self.handle.table.root, tier, target)
+        return self._obstacles[tier]
+
+    def _unmovable(self, part: PlacedPartition, age: timedelta) -> str | None:
+        """Why this partition should not go anywhere."""
+        missing = sum(file.storage_class == MISSING for file in part.files)
+        if missing:
+            return f"{missing} of its {len(part.files)} files are not in the store; `tierlake verify` says which"
+        archived = sorted(set(part.classes) & set(self.profile.archived_classes))
+        if archived:
+            return f"it is archived in {', '.join(archived)} and must be restored before it can move"
+        if is_past_retention(self.spec, age) and self._kept(part.key) is None:
+            return "it is past its retention: the next expiry takes it out"
+        return None
+
+    def _kept(self, key: PartitionKey) -> str | None:
+        return kept_because(self.document, str(key), self.as_of)
+
+    def _until(self, key: PartitionKey, age: timedelta) -> datetime | None:
+        """When a partition that moves now moves again or expires; None where neither is in sight."""
+        window, step = window_of_key(self.spec, key), next_step(self.spec, age)
+        if window is None or (step is not None and step.what != "expire"):
+            return step.at(window) if window and step else None
+        if self._kept(key) is None:
+            return step.at(window) if step else None
+        if self.document is None or str(key) in self.document.holds:
+            return None
+        retained = self.document.retains[str(key)]
+        return max(retained, step.at(window)) if step else retained
+
+    def _cost(self, moving: Sequence[PlacedFile], target: str, tier: Tier, horizon: timedelta) -> MoveCost | None:
+        """What the move costs; None where there is no price for one of the classes."""
+        after = self.prices.rates(target, tier)
+        costs: list[MoveCost] = []
+        for source in sorted({file.storage_class for file in moving}):
+            before = self.prices.rates(source, tier_of_class(self.spec, self.profile, source))
+            if before is None or after is None:
+                return None
+            costs.append(
+                move_cost(
+                    [(file.live.size, file.since) for file in moving if file.storage_class == source],
+                    before,
+                    after,
+                    prices=self.prices,
+                    mover=self.mover.priced_as,
+                    as_of=self.as_of,
+                    horizon=horizon,
+                )
+            )
+        return MoveCost(
+            monthly_before=sum(cost.monthly_before for cost in costs),
+            monthly_after=sum(cost.monthly_after for cost in costs),
+            requests=sum(cost.requests for cost in costs),
+            retrieval=sum(cost.retrieval for cost in costs),
+            early_deletion=sum(cost.early_deletion for cost in costs),
+            horizon=max(horizon, timedelta(0)),
+        )
+
+    def monthly_in(self, part: PlacedPartition, tier: Tier) -> float | None:
+        """What a partition's storage would cost a month in a tier; None where nobody knows."""
+        target = class_of_tier(self.spec, self.profile, tier)
+        rates = self.prices.rates(target, tier) if target else None
+        if rates is None:
+            return None
+        return monthly_storage([file.live.size for file in part.files], rates, self.prices.standard)
+
+    def _reason(self, age: timedelta, tier: Tier) -> str:
+        begins = next((step.after for step in self.spec.tiers if step.tier == tier), None)
+        return f"{units.age(age)} old; {tier}" + (f" begins at {units.age(begins)}" if begins else "")
+
+    def _too_dear(self, cost: MoveCost, moving: Sequence[PlacedFile], target: str, until: datetime | None) -> str:
+        """A refusal's figures."""
+        before, after = units.money(cost.monthly_before), units.money(cost.monthly_after)
+        if cost.monthly_after >= cost.monthly_before:
+            reason = f"moving to {target} would not save: storage goes from {before} to {after} a month"
+            rates = self.prices.rates(target, tier_of_class(self.spec, self.profile, target))
+            least = int(rates.min_bytes.value) if rates else 0
+            small = sum(file.live.size < least for file in moving)
+            if small:
+                reason += f", as {small} files are smaller than the {least // 1024} KB that {target} charges at least"
+                reason += " (compact first)"
+            return reason
+        span = f"until {units.day(until)}" if until else "in 12 months"
+        return (
+            f"moving to {target} costs {units.money(cost.one_off)} and saves {units.money(cost.saved)} {span} "
+            f"(storage from {before} to {after} a month)"
+        )
+
+
+def decider(handle: Handle, as_of: datetime) -> Decider:
+    """Someone who decides about this dataset's partitions; reads the holds once."""
+    profile = handle.fs.profile
+    return Decider(
+        handle=handle,
+        as_of=as_of,
+        prices=price_list(profile.price_list),
+        mover=get_mover(profile.mover),
+        document=handle.document.read() if handle.document else None,
+    )
+
+
+def planned_files(part: PlacedPartition) -> tuple[PlannedFile, ...]:
+    """A partition's files as a plan remembers them."""
+    return tuple(
+        PlannedFile(path=file.live.path, size=file.live.size, etag=file.etag, storage_class=file.storage_class)
+        for file in part.files
+    )
+
+
+def price_note(prices: PriceList) -> str:
+    """What a reader of a plan's figures should know of the list they come from."""
+    return f"{prices.region}, {prices.dated}" + (f"; {prices.note}" if prices.note else "")

@@ -1,0 +1,362 @@
+"""Expiry: say which partitions are past their retention, and take them out of the table.
+
+Applying works in this order, so that a crash anywhere leaves the table whole and a second try completes it:
+
+    1. holds, retentions and the spec are read again: what is kept by now stays
+    2. the journal gets a record with all files (undo needs it)
+    3. one commit takes all partitions out; readers no longer see them
+    4. the record is marked as committed: the grace begins
+    5. holds are read once more: what was held meanwhile comes back
+
+The files stay until the grace ends and `vacuum` runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from connector.errors import LakeError
+from pipelines import units
+from pipelines.catalog import kept_because, monthly_cost
+from pipelines.decider import planned_files, price_note
+from pipelines.errors import CommitConflict, PolicyRefused, StalePlan
+from pipelines.journal import ExpiredPartition, ExpiryRecord, FileRecord, new_record_id
+from pipelines.layout import PartitionKey
+from pipelines.lifecycle import is_past_retention, window_of_key
+from pipelines.placement import placed
+from pipelines.plan import Expiration, ExpiryPlan, Refusal
+from pipelines.prices import price_list
+from pipelines.progress import reporting
+from pipelines.results import ApplyResult
+from pipelines.tables.protocol import Change
+from pipelines.undo import bring_back, expired_keys, undo_expiry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pipelines.document import DatasetDocument
+    from pipelines.handle import Handle
+    from pipelines.placement import PlacedPartition
+    from pipelines.progress import Progress
+    from pipelines.spec import DatasetSpec
+    from pipelines.tables.protocol import LiveFile, Snapshot
+
+__all__ = ["Materialized", "apply_expiry", "expired_keys", "plan_expiry", "undo_expiry", "waits_for"]
+
+Materialized: TypeAlias = Mapping[str, Mapping[str, datetime] | Callable[[str], datetime | bool | None]]
+"""What downstream assets have seen: by asset, the instant of the latest materialization that depends on a partition key
+(None: never), as a mapping or a function of the key; True and False where only that much is known."""
+
+_ATTEMPTS = 10
+
+
+# -- planning -------------------------------------------------------------------------------------------------------
+
+
+def plan_expiry(handle: Handle, as_of: datetime, materialized: Materialized | None = None) -> ExpiryPlan:
+    """Say which partitions leave the table, and which would but are kept.
+
+    Args:
+        handle: the dataset.
+        as_of: the instant that ages count to.
+        materialized: what the assets of `retention.after` have seen. Without it nothing is known of them, and what
+            should wait for them waits.
+    """
+    spec, profile = handle.spec, handle.fs.profile
+    document = handle.document.read() if handle.document else None
+    prices = price_list(profile.price_list)
+    snapshot = handle.table.snapshot()
+    steps: list[Expiration] = []
+    refused: list[Refusal] = []
+    partitions = placed(handle, snapshot)
+    for part in partitions.values():
+        window = window_of_key(spec, part.key)
+        if window is None or not is_past_retention(spec, window.age(as_of)):
+            continue
+        key, age = str(part.key), window.age(as_of)
+        kept = kept_because(document, key, as_of) or waits_for(spec, part, materialized)
+        if kept is not None:
+            refused.append(Refusal(key=key, reason=kept))
+            continue
+        steps.append(
+            Expiration(
+                key=key,
+                files=planned_files(part),
+                rows=part.rows,
+                age=age,
+                reason=f"{units.age(age)} old, kept for {units.age(spec.retention.expire_after)}",
+                monthly=monthly_cost(part, spec, profile, prices),
+            )
+        )
+    plan = ExpiryPlan(
+        uri=spec.uri,
+        version=snapshot.version,
+        as_of=as_of,
+        steps=tuple(steps),
+        refused=tuple(refused),
+        untouched=len(partitions) - len(steps) - len(refused),
+        note=price_note(prices),
+        grace=spec.retention.grace,
+    )
+    return plan.bind(partial(apply_expiry, handle))
+
+
+def waits_for(spec: DatasetSpec, part: PlacedPartition, materialized: Materialized | None) -> str | None:
+    """Which downstream assets have not seen a partition since its last change, in words; None where all have."""
+    if not spec.retention.after:
+        return None
+    changed = max(file.live.modified for file in part.files)
+    unseen = [name for name in spec.retention.after if not _has_seen(name, str(part.key), changed, materialized)]
+    if not unseen:
+        return None
+    names = ", ".join(unseen)
+    if materialized is None:
+        return f"waits for {names}: only Dagster knows whether they have seen it"
+    return f"waits for {names} to be materialized after its last change on {units.day(changed)}"
+
+
+def _has_seen(name: str, key: str, changed: datetime, materialized: Materialized | None) -> bool:
+    known = (materialized or {}).get(name)
+    if known is None:
+        return False
+    seen = known(key) if callable(known) else known.get(key)
+    return seen >= changed if isinstance(seen, datetime) else bool(seen)
+
+
+# -- applying -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What has happened to each partition so far."""
+
+    done: dict[str, ExpiredPartition] = field(default_factory=dict)
+    skipped: set[str] = field(default_factory=set)
+    failures: dict[str, Exception] = field(default_factory=dict)
+
+
+def apply_expiry(
+    handle: Handle,
+    plan: ExpiryPlan,
+    *,
+    progress: Progress = False,
+    undo: bool = True,
+    keys: Iterable[str | PartitionKey] | None = None,
+    run_id: str | None = None,
+) -> ApplyResult:
+    """Take the plan's partitions out of the table, those that are still as the plan saw them and still due.
+
+    Args:
+        handle: the dataset that the plan is for.
+        plan: what to do.
+        progress: who listens.
+        undo: False gives undo up.
+        keys: only these partitions.
+        run_id: who did it, for the history.
+
+    Raises:
+        SpecError: the plan is for another dataset.
+        UnknownPartition: keys that the plan has no step for.
+        PolicyRefused: the bucket is not versioned, so that a plain table's partitions could not come back.
+    """
+    plan.check_is_for(handle.spec.uri)
+    steps = plan.selected(keys)
+    _check_undo_is_possible(handle, undo=undo)
+    tally = _Tally()
+    with reporting(
+        "expiry", total=len(steps), bytes_total=sum(step.bytes for step in steps), progress=progress
+    ) as advance:
+        _expire(handle, plan, steps, tally, undo=undo, run_id=run_id)
+        for step in steps:
+            advance(step.key, step.bytes)
+    return ApplyResult.of(
+        "expiry",
+        done=tally.done,
+        skipped=tally.skipped,
+        failures=tally.failures,
+        files=sum(len(gone.files) for gone in tally.done.values()),
+        size=sum(gone.bytes for gone in tally.done.values()),
+    )
+
+
+def _check_undo_is_possible(handle: Handle, *, undo: bool) -> None:
+    bucket = handle.table.root.partition("/")[0]
+    if undo and handle.table.is_published_by_writing and not handle.fs.is_versioned(bucket):
+        raise PolicyRefused(
+            f"{handle.spec.uri} is plain Parquet in an unversioned bucket: what expires could not come back",
+            hint="turn versioning on, use format: delta, or give undo up: apply(undo=False)",
+        )
+
+
+def _expire(
+    handle: Handle,
+    plan: ExpiryPlan,
+    steps: Sequence[Expiration],
+    tally: _Tally,
+    *,
+    undo: bool,
+    run_id: str | None,
+) -> None:
+    at = handle.clock.now() if steps else plan.as_of
+    record_id = new_record_id(at)
+    conflict: CommitConflict | None = None
+    for _ in range(_ATTEMPTS):
+        snapshot = handle.table.snapshot()
+        due = _still_due(handle, plan, steps, snapshot, tally)
+        if not due:
+            return
+        record = ExpiryRecord(
+            id=record_id,
+            at=at,
+            as_of=plan.as_of,
+            run_id=run_id,
+            grace=handle.spec.retention.grace,
+            undoable=undo,
+            partitions=_partitions(handle, due),
+        )
+        handle.journal.write_expiry(record)
+        try:
+            handle.table.commit(_change(snapshot, record, due))
+        except CommitConflict as error:
+            conflict = error
+        except LakeError as error:
+            _sort_out(handle, record, error, tally)
+            return
+        else:
+            _confirm(handle, record, tally)
+            return
+    for step in steps:
+        if step.key not in tally.skipped and conflict is not None:
+            tally.failures.setdefault(step.key, conflict)
+
+
+def _still_due(
+    handle: Handle, plan: ExpiryPlan, steps: Sequence[Expiration], snapshot: Snapshot, tally: _Tally
+) -> list[tuple[Expiration, tuple[LiveFile, ...]]]:
+    """The steps that may be carried out now; the others become skipped or failures."""
+    document = handle.document.read() if handle.document else None
+    spec = document.spec if document else handle.spec
+    live = snapshot.by_partition()
+    due: list[tuple[Expiration, tuple[LiveFile, ...]]] = []
+    for step in steps:
+        files = live.get(PartitionKey.parse(step.key), ())
+        if not files:
+            tally.skipped.add(step.key)
+            continue
+        try:
+            _check(handle, plan, step, files, spec, document)
+        except (PolicyRefused, StalePlan) as error:
+            tally.failures[step.key] = error
+        else:
+            due.append((step, files))
+    return due
+
+
+def _check(
+    handle: Handle,
+    plan: ExpiryPlan,
+    step: Expiration,
+    files: Sequence[LiveFile],
+    spec: DatasetSpec,
+    document: DatasetDocument | None,
+) -> None:
+    kept = kept_because(document, step.key, plan.as_of)
+    if kept is not None:
+        raise PolicyRefused(f"{step.key} is {kept}")
+    window = window_of_key(spec, PartitionKey.parse(step.key))
+    if window is None or not is_past_retention(spec, window.age(plan.as_of)):
+        raise PolicyRefused(
+            f"{step.key} is not past its retention as of {units.day(plan.as_of)}",
+            hint="the policy or the plan was changed; plan again",
+        )
+    found = {(file.path, file.size) for file in files}
+    planned = {(file.path, file.size) for file in step.files}
+    # objects of a plain table go one by one: what an interrupted expiry left is a part of the plan
+    if not (found <= planned if handle.table.is_published_by_writing else found == planned):
+        raise StalePlan(f"{step.key} has other files than when the plan was made", hint="plan again")
+
+
+def _partitions(handle: Handle, due: Sequence[tuple[Expiration, tuple[LiveFile, ...]]]) -> tuple[ExpiredPartition, ...]:
+    """What the journal must remember, with the files that an interrupted expiry has taken already."""
+    keys = {step.key for step, _ in due}
+    taken = _taken_already(handle, keys) if handle.table.is_published_by_writing else {}
+    partitions = []
+    for step, files in due:
+        records = {file.path: FileRecord.of(file) for file in files}
+        partitions.append(
+            ExpiredPartition(
+                key=step.key,
+                reason=step.reason,
+                files=tuple((taken.get(step.key, {}) | records).values()),
+            )
+        )
+    return tuple(partitions)
+
+
+def _taken_already(handle: Handle, keys: set[str]) -> dict[str, dict[str, FileRecord]]:
+    found: dict[str, dict[str, FileRecord]] = {}
+    settled: set[str] = set()
+    for record in handle.journal.iter_expiries():
+        for gone in record.partitions:
+            if gone.key not in keys - settled:
+                continue
+            if record.committed_at is not None:
+                settled.add(gone.key)
+            else:
+                older = found.setdefault(gone.key, {})
+                found[gone.key] = {file.path: file for file in gone.files} | older
+        if settled == keys:
+            break
+    return found
+
+
+def _change(snapshot: Snapshot, record: ExpiryRecord, due: Sequence[tuple[Expiration, tuple[LiveFile, ...]]]) -> Change:
+    removes = tuple(file for _, files in due for file in files)
+    reasons = sorted({step.reason for step, _ in due})
+    details: dict[str, object] = {
+        "expiry": record.id,
+        "reason": reasons[0] if len(reasons) == 1 else f"past retention as of {record.as_of.isoformat()}",
+        "partitions": len(due),
+        "files": len(removes),
+        "bytes": sum(file.size for file in removes),
+    }
+    if record.run_id is not None:
+        details["run_id"] = record.run_id
+    return Change(operation="expire", base=snapshot, removes=removes, details=details)
+
+
+def _confirm(handle: Handle, record: ExpiryRecord, tally: _Tally) -> None:
+    """The grace begins; what somebody held while we were at it comes back."""
+    done = record.model_copy(update={"committed_at": handle.clock.now()})
+    handle.journal.write_expiry(done)
+    tally.done |= {gone.key: gone for gone in done.partitions}
+    document = handle.document.read() if handle.document else None
+    if document is None or not document.holds.keys() & tally.done.keys():
+        return
+    held = [gone for gone in done.partitions if gone.key in document.holds]
+    bring_back(handle, handle.table.snapshot(), done, held, run_id=done.run_id)
+    for gone in held:
+        del tally.done[gone.key]
+        reason = document.holds[gone.key].reason
+        tally.failures[gone.key] = PolicyRefused(
+            f"{gone.key} was held while it was being expired ({reason}): it is back"
+        )
+
+
+def _sort_out(handle: Handle, record: ExpiryRecord, error: LakeError, tally: _Tally) -> None:
+    """After a commit that failed half-way: look which partitions are gone, and report the others."""
+    live = handle.table.snapshot().by_partition()
+    left = [gone for gone in record.partitions if live.get(PartitionKey.parse(gone.key))]
+    gone = [part for part in record.partitions if part not in left]
+    tally.failures |= {part.key: error for part in left}
+    if not gone:
+        return
+    if left:
+        # a record of their own, not committed: the next try finds in it what was taken already
+        part = record.model_copy(update={"id": new_record_id(record.at), "partitions": tuple(left)})
+        handle.journal.write_expiry(part)
+    _confirm(handle, record.model_copy(update={"partitions": tuple(gone)}), tally)

@@ -1,0 +1,185 @@
+"""Why a partition is where it is, what happens to it next, when, at what cost, and what stands in the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pipelines import units
+from pipelines.catalog import kept_because, monthly_cost
+from pipelines.decider import Decider, decider
+from pipelines.errors import UnknownPartition
+from pipelines.layout import PartitionKey
+from pipelines.lifecycle import NextStep, is_past_retention, next_step, tier_at, window_of_key
+from pipelines.placement import class_of_tier, placed, tier_of_class
+from pipelines.plan import TierMove
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pipelines.handle import Handle
+    from pipelines.placement import PlacedPartition
+    from pipelines.spec import Tier
+    from pipelines.windows import Window
+
+__all__ = ["Explanation", "explain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One partition's state, in words and in values.
+
+    Attributes:
+        key: the partition.
+        text: one or two sentences.
+        storage_class: where it is; None when it is not in the table.
+        tier: what the server's profile calls that class.
+        age: at `as_of`; None without a window.
+        monthly_cost: storage in dollars a month; None where there is no price.
+        next: what the policy does next: a tier, or `expire`; None when nothing comes.
+        next_at: when; None when nothing comes, and in the past when it is overdue.
+        blocked_by: what stands in the way of the next step.
+        undo_until: for an expired partition, when its grace ends.
+    """
+
+    key: str
+    text: str
+    storage_class: str | None = None
+    tier: Tier | None = None
+    age: timedelta | None = None
+    monthly_cost: float | None = None
+    next: str | None = None
+    next_at: datetime | None = None
+    blocked_by: str | None = None
+    undo_until: datetime | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def explain(handle: Handle, key: PartitionKey | str, as_of: datetime) -> Explanation:
+    """Explain one partition; for one that expired, until when it can come back.
+
+    Args:
+        handle: the dataset.
+        key: the partition.
+        as_of: the instant that the policy is asked about.
+
+    Raises:
+        UnknownPartition: the table does not have it, and nothing of this key was expired.
+    """
+    wanted = PartitionKey.parse(key) if isinstance(key, str) else key
+    part = placed(handle, handle.table.snapshot(), [wanted]).get(wanted)
+    if part is None:
+        return _explain_expired(handle, str(wanted))
+    deciding = decider(handle, as_of)
+    window = window_of_key(handle.spec, wanted)
+    if window is None:
+        return _explain_ageless(deciding, part)
+    return _explain_live(deciding, part, window)
+
+
+def _explain_live(deciding: Decider, part: PlacedPartition, window: Window) -> Explanation:
+    spec, as_of = deciding.spec, deciding.as_of
+    age = window.age(as_of)
+    decision = deciding.decide(part)
+    step, blocked = next_step(spec, age), None
+    if is_past_retention(spec, age) and spec.retention.expire_after is not None:
+        step = NextStep("expire", spec.retention.expire_after)
+        blocked = kept_because(deciding.document, str(part.key), as_of) or _waits(deciding)
+        then = f"It is past its retention since {units.day(step.at(window))}"
+        then += f", but stays: {blocked}." if blocked else ": the next expiry takes it out."
+    elif isinstance(decision, TierMove):
+        step = NextStep(decision.tier, _begins(deciding, decision.tier))
+        then = (
+            f"The next tiering moves it to {decision.storage_class} ({decision.reason}), which costs "
+            f"{units.money(decision.one_off)} and saves {units.money(decision.saved)} "
+            f"{'until ' + units.day(decision.until) if decision.until else 'in 12 months'}."
+        )
+    elif decision is not None:
+        blocked = decision.reason
+        then = f"The policy asks for tier {tier_at(spec, age)}, but it stays: {blocked}."
+    else:
+        then = _what_comes(deciding, part, step, window)
+    return Explanation(
+        key=str(part.key),
+        text=f"{_where(deciding, part, age)} {then}",
+        storage_class="+".join(part.classes),
+        tier=_tier(deciding, part),
+        age=age,
+        monthly_cost=_monthly(deciding, part),
+        next=step.what if step else None,
+        next_at=step.at(window) if step else None,
+        blocked_by=blocked,
+    )
+
+
+def _what_comes(deciding: Decider, part: PlacedPartition, step: NextStep | None, window: Window) -> str:
+    """For a partition that is where it belongs."""
+    if step is None:
+        return "It is where it belongs, and nothing comes after that."
+    day = units.day(step.at(window))
+    kept = kept_because(deciding.document, str(part.key), deciding.as_of)
+    if step.what == "expire":
+        return f"It is where it belongs and expires on {day}" + (f", unless it is still {kept}." if kept else ".")
+    target = class_of_tier(deciding.spec, deciding.profile, step.what)
+    if target is None:
+        return f"On {day} it should go to tier {step.what}, for which {deciding.profile.name} has no storage class."
+    after = deciding.monthly_in(part, step.what)
+    price = f", at {units.money(after)} a month from then" if after is not None else ""
+    return f"It is where it belongs and goes to {target} ({step.what}) on {day}{price}."
+
+
+def _explain_ageless(deciding: Decider, part: PlacedPartition) -> Explanation:
+    why = "it is no window of time, so no age moves or expires it"
+    return Explanation(
+        key=str(part.key),
+        text=f"{_where(deciding, part, None)} It stays there: {why}.",
+        storage_class="+".join(part.classes),
+        tier=_tier(deciding, part),
+        monthly_cost=_monthly(deciding, part),
+    )
+
+
+def _explain_expired(handle: Handle, name: str) -> Explanation:
+    record = handle.journal.latest_expiry(name)
+    gone = record.partition(name) if record else None
+    if record is None or gone is None:
+        raise UnknownPartition(f"{handle.spec.uri} has no partition {name}", hint="`tierlake ls` prints the keys")
+    amount = f"{len(gone.files):,} files, {units.size(gone.bytes)}"
+    left = f"{name} ({amount}) was expired on {units.day(record.committed_at or record.at)}: {gone.reason}."
+    is_over = not record.undoable or handle.clock.now() >= record.undo_until
+    then = (
+        "Undo is no longer possible; ingest it again from its source to have it back."
+        if is_over
+        else f"It can be undone until {record.undo_until:%Y-%m-%d %H:%M %Z}; after that `vacuum` deletes its files."
+    )
+    return Explanation(key=name, text=f"{left} {then}", undo_until=None if is_over else record.undo_until)
+
+
+def _where(deciding: Decider, part: PlacedPartition, age: timedelta | None) -> str:
+    tier = _tier(deciding, part)
+    facts = [f"{len(part.files):,} files", units.size(part.bytes)]
+    facts += [f"{units.age(age)} old"] if age is not None else []
+    facts += [f"{units.money(_monthly(deciding, part))} a month"]
+    place = " and ".join(part.classes) + (f" ({tier})" if tier else "")
+    return f"{part.key} ({', '.join(facts)}) is in {place}."
+
+
+def _tier(deciding: Decider, part: PlacedPartition) -> Tier | None:
+    only = part.classes[0] if len(part.classes) == 1 else None
+    return tier_of_class(deciding.spec, deciding.profile, only) if only else None
+
+
+def _monthly(deciding: Decider, part: PlacedPartition) -> float | None:
+    return monthly_cost(part, deciding.spec, deciding.profile, deciding.prices)
+
+
+def _begins(deciding: Decider, tier: Tier) -> timedelta:
+    return next((step.after for step in deciding.spec.tiers if step.tier == tier), timedelta(0))
+
+
+def _waits(deciding: Decider) -> str | None:
+    names = ", ".join(deciding.spec.retention.after)
+    return f"waits until {names} have seen it" if names else None

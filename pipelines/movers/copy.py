@@ -1,0 +1,29 @@
+"""Moving by a self-copy with another storage class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from connector.filesystem import LakeFileSystem
+    from pipelines.movers.protocol import Outcome
+    from pipelines.spec import Tier
+
+__all__ = ["CopyMover"]
+
+
+class CopyMover:
+    """Copies an object onto itself; the connector keeps what a plain copy would drop."""
+
+    priced_as: Literal["copy", "tag"] = "copy"
+
+    def obstacle(self, fs: LakeFileSystem, root: str, tier: Tier, storage_class: str) -> str | None:  # noqa: ARG002 - the protocol's
+        """Why this tier cannot be reached: only a class that the server does not take."""
+        if storage_class in fs.profile.storage_classes:
+            return None
+        return f"{fs.profile.name} does not take objects in {storage_class}, the class of tier {tier}"
+
+    def move(self, fs: LakeFileSystem, path: str, *, tier: Tier, storage_class: str, etag: str) -> Outcome:  # noqa: ARG002 - the protocol's
+        """Copy it, if it is still the object that was meant; see `Mover.move`."""
+        result = fs.transition(path, storage_class=storage_class, if_match=etag)
+        return "moved" if result.changed else "unchanged"

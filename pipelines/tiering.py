@@ -1,0 +1,200 @@
+"""Tiering: say which partitions should move to another tier and what that saves, and move them.
+
+What the policy asks for and is not done is in the plan with its reason: the server has no such tier, the move costs
+more than it saves, the class could not be read any more.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from connector.errors import LakeError, ObjectNotFound, PreconditionFailed
+from pipelines.decider import decider, price_note
+from pipelines.errors import StalePlan
+from pipelines.journal import TieringRecord, new_record_id
+from pipelines.layout import PartitionKey
+from pipelines.movers import get_mover
+from pipelines.placement import class_of_tier, placed
+from pipelines.plan import PlannedFile, Refusal, TieringPlan, TierMove
+from pipelines.progress import reporting
+from pipelines.results import ApplyResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from pipelines.handle import Handle
+    from pipelines.movers import Mover, Outcome
+    from pipelines.placement import PlacedPartition
+    from pipelines.progress import Progress
+
+__all__ = ["apply_tiering", "plan_tiering"]
+
+_CONCURRENCY = 16
+
+
+def plan_tiering(handle: Handle, as_of: datetime) -> TieringPlan:
+    """Say which partitions should move, at what price, and which should but will not.
+
+    Args:
+        handle: the dataset.
+        as_of: the instant that ages count to.
+    """
+    deciding = decider(handle, as_of)
+    snapshot = handle.table.snapshot()
+    decisions = [deciding.decide(part) for part in placed(handle, snapshot).values()]
+    plan = TieringPlan(
+        uri=handle.spec.uri,
+        version=snapshot.version,
+        as_of=as_of,
+        steps=tuple(made for made in decisions if isinstance(made, TierMove)),
+        refused=tuple(made for made in decisions if isinstance(made, Refusal)),
+        untouched=sum(made is None for made in decisions),
+        note=price_note(deciding.prices),
+    )
+    return plan.bind(partial(apply_tiering, handle))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What has happened so far."""
+
+    moved: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, Exception] = field(default_factory=dict)
+    files: int = 0
+    bytes: int = 0
+    pending: int = 0
+
+
+def apply_tiering(
+    handle: Handle,
+    plan: TieringPlan,
+    *,
+    progress: Progress = False,
+    keys: Iterable[str | PartitionKey] | None = None,
+    run_id: str | None = None,
+) -> ApplyResult:
+    """Move what the plan says and the store does not have there yet.
+
+    Each file's move stands for itself: after a crash, or for a second time, applying goes on where it stopped. One
+    failure stops nothing else.
+
+    Args:
+        handle: the dataset that the plan is for.
+        plan: what to do.
+        progress: who listens.
+        keys: only these partitions.
+        run_id: who did it, for the history.
+
+    Raises:
+        SpecError: the plan is for another dataset.
+        UnknownPartition: keys that the plan has no step for.
+    """
+    plan.check_is_for(handle.spec.uri)
+    steps = plan.selected(keys)
+    tally = _Tally()
+    work = _work(handle, steps, tally)
+    files = [(step, file) for step, pending in work for file in pending]
+    total = sum(file.size for _, file in files)
+    mover = get_mover(handle.fs.profile.mover)
+    try:
+        with (
+            reporting("tiering", total=len(files), bytes_total=total, progress=progress) as advance,
+            ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="tiering") as pool,
+        ):
+            started = {pool.submit(_move, handle, mover, step, file): (step, file) for step, file in files}
+            try:
+                for future in as_completed(started):
+                    step, file = started[future]
+                    _count(tally, step, file, future)
+                    advance(f"{step.key}/{file.path.rpartition('/')[2]}", file.size)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+    finally:
+        if tally.moved:
+            _remember(handle, plan, tally, run_id)
+    return ApplyResult.of(
+        "tiering",
+        done=tally.moved.keys() - tally.failures.keys(),
+        skipped={step.key for step in steps} - tally.moved.keys() - tally.failures.keys(),
+        failures=tally.failures,
+        files=tally.files,
+        size=tally.bytes,
+        pending=tally.pending,
+    )
+
+
+def _work(handle: Handle, steps: Sequence[TierMove], tally: _Tally) -> list[tuple[TierMove, list[PlannedFile]]]:
+    """The files still to be moved; partitions that are not what the plan saw become failures."""
+    keys = {step.key: PartitionKey.parse(step.key) for step in steps}
+    now = placed(handle, handle.table.snapshot(), keys.values()) if steps else {}
+    work: list[tuple[TierMove, list[PlannedFile]]] = []
+    for step in steps:
+        try:
+            pending = _pending(handle, step, now.get(keys[step.key]))
+        except StalePlan as stale:
+            tally.failures[step.key] = stale
+        else:
+            work.append((step, pending))
+    return work
+
+
+def _pending(handle: Handle, step: TierMove, now: PlacedPartition | None) -> list[PlannedFile]:
+    if now is None:
+        raise StalePlan(f"{step.key} is not in the table any more", hint="plan again")
+    if class_of_tier(handle.spec, handle.fs.profile, step.tier) != step.storage_class:
+        raise StalePlan(
+            f"{step.storage_class} is not the class of tier {step.tier} here",
+            hint="the plan was made for another server or under another spec; plan again",
+        )
+    found = {file.live.path: file for file in now.files}
+    moving = [
+        file for file in step.files if file.path in found and found[file.path].storage_class != step.storage_class
+    ]
+    if found.keys() != {file.path for file in step.files} or any(found[file.path].etag != file.etag for file in moving):
+        raise StalePlan(f"{step.key} has other files than when the plan was made", hint="plan again")
+    return moving
+
+
+def _move(handle: Handle, mover: Mover, step: TierMove, file: PlannedFile) -> Outcome:
+    try:
+        return mover.move(
+            handle.fs,
+            f"{handle.table.root}/{file.path}",
+            tier=step.tier,
+            storage_class=step.storage_class,
+            etag=file.etag,
+        )
+    except (PreconditionFailed, ObjectNotFound) as error:
+        raise StalePlan(f"{file.path} was replaced or deleted while it was to be moved", hint="plan again") from error
+
+
+def _count(tally: _Tally, step: TierMove, file: PlannedFile, future: Future[Outcome]) -> None:
+    try:
+        outcome = future.result()
+    except (LakeError, OSError) as error:
+        tally.failures.setdefault(step.key, error)
+        return
+    if outcome != "unchanged":
+        tally.moved[step.key] = step.storage_class
+        tally.pending += outcome == "pending"
+        tally.files += 1
+        tally.bytes += file.size
+
+
+def _remember(handle: Handle, plan: TieringPlan, tally: _Tally, run_id: str | None) -> None:
+    at = handle.clock.now()
+    handle.journal.write_tiering(
+        TieringRecord(
+            id=new_record_id(at),
+            at=at,
+            as_of=plan.as_of,
+            run_id=run_id,
+            keys=tally.moved,
+            files=tally.files,
+            bytes=tally.bytes,
+        )
+    )
