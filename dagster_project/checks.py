@@ -1,0 +1,28 @@
+"""Asset checks: what a reader relies on."""
+
+from typing import Final
+
+import dagster as dg
+
+from dagster_project.datasets import DATASETS, LakeAsset
+from dagster_project.resources import LakeResource
+
+__all__ = ["CHECKS", "verify_check"]
+
+
+def verify_check(asset: LakeAsset) -> dg.AssetChecksDefinition:
+    """All that the table names is in the store, encrypted and in the class that the policy says."""
+
+    @dg.asset_check(asset=asset.asset_key, name="table_and_store_agree", description=verify_check.__doc__)
+    def check(lake: LakeResource) -> dg.AssetCheckResult:
+        report = lake.dataset(asset.name).verify(lake.today())
+        return dg.AssetCheckResult(
+            passed=report.ok,
+            severity=dg.AssetCheckSeverity.ERROR,
+            metadata={"report": dg.MetadataValue.md(f"```\n{report}\n```")},
+        )
+
+    return check
+
+
+CHECKS: Final = [verify_check(asset) for asset in DATASETS.values()]

@@ -1,0 +1,91 @@
+"""The demo's datasets: what is stored where, in which tiers, for how long. The one place to change them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import dagster as dg
+
+from dagster_project.nyc import TIMEZONE
+from dagster_project.partitions import KeyNames, time_windows
+from pipelines.spec import DatasetSpec
+
+if TYPE_CHECKING:
+    from dagster_project.resources import LakeResource
+
+__all__ = ["DATASETS", "FLIGHTS", "MONTHLY_SUMMARY", "WEATHER", "LakeAsset"]
+
+
+@dataclass(frozen=True, slots=True)
+class LakeAsset:
+    """A dataset and the asset that stands for it in Dagster.
+
+    Attributes:
+        spec: its description; the URI counts from the resource's warehouse on, whatever it says here.
+        partitions_def: the asset's partitions, keyed as the dataset's.
+    """
+
+    spec: DatasetSpec
+    partitions_def: dg.TimeWindowPartitionsDefinition
+
+    @property
+    def name(self) -> str:
+        """The dataset's name, and the asset's."""
+        return self.spec.name
+
+    @property
+    def asset_key(self) -> dg.AssetKey:
+        """The asset's key."""
+        return dg.AssetKey(self.name)
+
+    @property
+    def keys(self) -> KeyNames:
+        """Maps partition keys."""
+        return KeyNames(self.spec.partition.columns)
+
+    def spec_in(self, lake: LakeResource) -> DatasetSpec:
+        """The description with its URI in a warehouse."""
+        return self.spec.model_copy(update={"uri": lake.uri(self.name)})
+
+
+FLIGHTS: Final = LakeAsset(
+    DatasetSpec.from_yaml(f"""
+        uri: lake://warehouse/flights
+        format: delta
+        partition:
+          time: {{column: time_hour, every: day, timezone: {TIMEZONE}, key: date}}
+        write: {{sort_by: [carrier, origin]}}
+        tiers:
+          - {{after: 30d, tier: warm}}
+          - {{after: 90d, tier: cold}}
+        retention: {{expire_after: 300d, grace: 7d, after: [monthly_summary]}}
+    """),
+    time_windows("day", TIMEZONE, "2013-01-01", "2014-01-01"),
+)
+
+WEATHER: Final = LakeAsset(
+    # the source has columns year, month, day and hour already: the Hive key is none of them
+    DatasetSpec.from_yaml(f"""
+        uri: lake://warehouse/weather
+        format: parquet
+        partition:
+          time: {{column: time_hour, every: month, timezone: {TIMEZONE}, key: year_month}}
+        tiers:
+          - {{after: 90d, tier: warm}}
+        retention: {{expire_after: 3650d, grace: 30d}}
+    """),
+    time_windows("month", TIMEZONE, "2013-01", "2014-01"),
+)
+
+MONTHLY_SUMMARY: Final = LakeAsset(
+    DatasetSpec.from_yaml(f"""
+        uri: lake://warehouse/monthly_summary
+        format: delta
+        partition:
+          time: {{column: month_start, every: month, timezone: {TIMEZONE}, key: month}}
+    """),
+    time_windows("month", TIMEZONE, "2013-01", "2014-01"),
+)
+
+DATASETS: Final = {dataset.name: dataset for dataset in (FLIGHTS, WEATHER, MONTHLY_SUMMARY)}

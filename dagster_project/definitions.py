@@ -1,0 +1,24 @@
+"""What `dagster` and `dg` load. Loading needs no server, and imports none of the libraries that move data."""
+
+import dagster as dg
+
+from dagster_project.assets import ASSETS
+from dagster_project.checks import CHECKS
+from dagster_project.io_manager import LakeParquetIOManager
+from dagster_project.jobs import JOBS
+from dagster_project.resources import LakeResource
+from dagster_project.schedules import SCHEDULES
+from dagster_project.sensors import SENSORS
+
+__all__ = ["defs"]
+
+lake = LakeResource()
+
+defs = dg.Definitions(
+    assets=ASSETS,
+    asset_checks=CHECKS,
+    jobs=JOBS,
+    schedules=SCHEDULES,
+    sensors=SENSORS,
+    resources={"lake": lake, "io_manager": LakeParquetIOManager(lake=lake)},
+)

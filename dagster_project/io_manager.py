@@ -1,0 +1,163 @@
+"""An IO manager that keeps what assets return as Parquet datasets behind `lake://`.
+
+An asset's dataset lies below the resource's warehouse under the asset's key. Each run is one commit, whatever number of
+partitions it covers: a backfill of a year as a single run replaces 365 partitions at once, or none of them. The run's
+identity is its run key, so that a retried step whose commit arrived writes nothing twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+
+from dagster_project.frames import type_name
+from dagster_project.metadata import partition_metadata, spec_of, table_metadata
+from dagster_project.partition_wipe import latest_storage_ids
+from dagster_project.partitions import KeyNames
+from dagster_project.resources import LakeResource
+from pipelines.errors import TableNotFound
+from pipelines.spec import DatasetSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines import Dataset, PartitionKey
+
+__all__ = ["ALLOW_MISSING", "COLUMNS", "LakeParquetIOManager", "run_key"]
+
+COLUMNS: Final = "columns"
+"""Input metadata: which columns to read."""
+
+ALLOW_MISSING: Final = "allow_missing_partitions"
+"""Input metadata: read what is there, where some of the partitions are not."""
+
+_DETAILED_PARTITIONS: Final = 1000
+"""A run over more partitions than this gets the same metadata on each: Dagster checks each key against all."""
+
+
+class LakeParquetIOManager(dg.ConfigurableIOManager):
+    """Stores outputs in, and loads inputs from, the datasets of a `LakeResource`.
+
+    The asset's metadata (`metadata.spec_metadata`) says how its dataset is partitioned, tiered and retained; the first
+    run creates it. Outputs are pandas or polars frames, pyarrow tables or readers. Inputs are what their annotation
+    says: `pyarrow.Table`, else `pandas.DataFrame`; `AssetIn(metadata={"columns": [...]})` reads only those.
+    """
+
+    lake: LakeResource
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        """Replace the run's partitions by what the asset returned, in one commit.
+
+        Raises:
+            TypeError: the asset returned nothing.
+            SchemaMismatch: it has rows outside the run's partitions, or columns that the table cannot take.
+        """
+        if obj is None:
+            raise TypeError(
+                f"{context.asset_key.to_user_string()} returned None: annotate it `-> None` to store nothing"
+            )
+        dataset = self._created(context)
+        names = KeyNames(dataset.spec.partition.columns)
+        asked = {key: names.to_lake(key) for key in _asset_keys(context)}
+        step = context.step_context
+        result = dataset.ingest(
+            obj,
+            run_key=run_key(step.instance, step.dagster_run, context.step_key),
+            keys=list(asked.values()) if asked else None,
+            details={"run_id": context.run_id, "job": context.job_name},
+        )
+        catalog = dataset.partitions()
+        found = {partition.key: partition for partition in catalog}
+        parts = [found[key] for key in asked.values() if key in found] if asked else list(catalog)
+        facts = table_metadata(dataset.spec, dataset.schema, catalog.total, result, version=result.version)
+        context.log.info("%s: %d rows in %d partitions (%s)", dataset.uri, result.rows, len(parts), result.run_key)
+        if 1 < len(asked) <= _DETAILED_PARTITIONS:
+            context.add_output_metadata(facts)
+            for key, lake_key in asked.items():
+                own = partition_metadata([found[lake_key]] if lake_key in found else [])
+                step.add_asset_metadata(own, context.asset_key, key)
+        else:
+            context.add_output_metadata(facts | partition_metadata(parts))
+
+    def load_input(self, context: dg.InputContext) -> object:
+        """Read the partitions that the input asks for, through its partition mapping.
+
+        Raises:
+            FileNotFoundError: one of them was never materialized, or has expired.
+            TypeError: an annotation that this IO manager does not know.
+        """
+        wanted = type_name(context.dagster_type.typing_type)
+        if wanted not in {"", "pandas.DataFrame", "pyarrow.Table"}:
+            raise TypeError(f"input {context.name} asks for {wanted}: annotate it pandas.DataFrame or pyarrow.Table")
+        dataset = self.lake.dataset(_name(context.asset_key))
+        where = None
+        if context.has_asset_partitions:
+            names = KeyNames(dataset.spec.partition.columns)
+            asked = {key: names.to_lake(key) for key in context.asset_partition_keys}
+            self._check_present(context, dataset, asked)
+            where = _filter(list(asked.values()))
+        columns = context.definition_metadata.get(COLUMNS)
+        table = dataset.read(columns=columns, where=where)
+        return table if wanted == "pyarrow.Table" else table.to_pandas()
+
+    def _created(self, context: dg.OutputContext) -> Dataset:
+        from pipelines import Dataset
+
+        name = _name(context.asset_key)
+        said = spec_of(context.definition_metadata) or DatasetSpec(uri=self.lake.uri(name))
+        spec = said.model_copy(update={"uri": self.lake.uri(name)})
+        try:
+            dataset = self.lake.dataset(name)
+        except TableNotFound:
+            return Dataset.create(spec, fs=self.lake.filesystem())
+        if dataset.spec != spec:
+            context.log.warning("%s keeps the spec that it was created with; the asset's differs", dataset.uri)
+        return dataset
+
+    @staticmethod
+    def _check_present(context: dg.InputContext, dataset: Dataset, asked: dict[str, PartitionKey]) -> None:
+        """Refuse to compute from what is not there; a materialized partition without rows is there."""
+        live = {partition.key for partition in dataset.partitions()}
+        absent = [key for key, lake_key in asked.items() if lake_key not in live]
+        missing = sorted(set(absent) - set(latest_storage_ids(context.instance, context.asset_key, absent or None)))
+        if not missing:
+            return
+        some = f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}"  # noqa: PLR2004 - enough for a message
+        message = f"{dataset.uri} lacks {len(missing)} of {len(asked)} partitions: {some}; never written, or expired"
+        if not context.definition_metadata.get(ALLOW_MISSING):
+            raise FileNotFoundError(f"{message}. To go on without: AssetIn(metadata={{{ALLOW_MISSING!r}: True}})")
+        context.log.warning("%s", message)
+
+
+def run_key(instance: dg.DagsterInstance, run: dg.DagsterRun, step_key: str) -> str:
+    """Names a step's commit: the same for the retries of a run, and new when a finished run is executed again.
+
+    Args:
+        instance: knows the earlier runs.
+        run: the run that commits.
+        step_key: its step.
+    """
+    first = run
+    while first.parent_run_id:
+        parent = instance.get_run_by_id(first.parent_run_id)
+        if parent is None or parent.is_success:
+            break
+        first = parent
+    return f"{first.run_id}/{step_key}"
+
+
+def _name(asset_key: dg.AssetKey) -> str:
+    return "/".join(asset_key.path)
+
+
+def _asset_keys(context: dg.OutputContext) -> Sequence[str]:
+    return context.asset_partition_keys if context.has_asset_partitions else ()
+
+
+def _filter(keys: list[PartitionKey]) -> list[Any]:
+    """Rows of these partitions, as pyarrow takes filters."""
+    columns = keys[0].columns
+    if len(columns) == 1:
+        return [(columns[0], "in", [key.as_dict()[columns[0]] for key in keys])]
+    return [[(name, "==", value) for name, value in key.items] for key in keys]

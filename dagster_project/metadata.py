@@ -1,0 +1,100 @@
+"""What materializations say about a dataset: pure functions from tierlake's values to Dagster's."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+
+from pipelines.spec import DatasetSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+
+    from pipelines.catalog import CatalogTotal, PartitionInfo
+    from pipelines.ingest import IngestResult
+
+__all__ = ["SPEC", "column_schema", "partition_metadata", "spec_metadata", "spec_of", "table_metadata"]
+
+SPEC: Final = "tierlake/spec"
+"""Definition metadata: the dataset's spec, by which the IO manager creates it."""
+
+
+def spec_metadata(spec: DatasetSpec) -> dict[str, Any]:
+    """Definition metadata of the asset that stands for a dataset."""
+    return {SPEC: dg.MetadataValue.json(spec.model_dump(mode="json"))}
+
+
+def spec_of(definition_metadata: Mapping[str, Any]) -> DatasetSpec | None:
+    """The spec that `spec_metadata` put there.
+
+    Raises:
+        SpecError: it is not a valid spec.
+    """
+    said = definition_metadata.get(SPEC)
+    if said is None:
+        return None
+    data = said.data if isinstance(said, dg.JsonMetadataValue) else said
+    return DatasetSpec.model_validate(json.loads(data) if isinstance(data, str) else data)
+
+
+def column_schema(schema: pa.Schema, keys: tuple[str, ...]) -> dg.TableSchema:
+    """The table's columns as Dagster shows them; partition columns are tagged."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                field.name,
+                str(field.type),
+                constraints=dg.TableColumnConstraints(nullable=field.nullable),
+                tags={"tierlake/partition": ""} if field.name in keys else None,
+            )
+            for field in schema
+        ]
+    )
+
+
+def table_metadata(
+    spec: DatasetSpec,
+    schema: pa.Schema,
+    total: CatalogTotal,
+    result: IngestResult,
+    *,
+    version: int,
+) -> dict[str, Any]:
+    """What is true of the whole table after an ingest."""
+    facts = {
+        "dagster/uri": spec.uri,
+        "dagster/column_schema": column_schema(schema, spec.partition.columns),
+        "table_bytes": total.bytes,
+        "encryption": spec.write.encryption,
+        "format": spec.format,
+        "run_key": result.run_key,
+        "rejected_rows": result.rejected,
+    }
+    if total.rows is not None:
+        facts["dagster/row_count"] = total.rows
+    if version:
+        facts["table_version"] = version
+    if result.rejects_path:
+        facts["rejects"] = dg.MetadataValue.path(f"lake://{result.rejects_path}")
+    if not result.committed:
+        facts["note"] = "this run had been committed before; nothing was written again"
+    return facts
+
+
+def partition_metadata(partitions: list[PartitionInfo]) -> dict[str, Any]:
+    """What is true of the given partitions together; zeros where there are none."""
+    rows = [partition.rows for partition in partitions]
+    classes = sorted({name for partition in partitions for name in partition.storage_class.split("+")})
+    facts: dict[str, Any] = {
+        "files": sum(partition.files for partition in partitions),
+        "bytes": sum(partition.bytes for partition in partitions),
+        "storage_class": "+".join(classes) or "none: no rows",
+    }
+    known = [count for count in rows if count is not None]
+    if len(known) == len(rows):
+        facts["dagster/partition_row_count"] = sum(known)
+    return facts

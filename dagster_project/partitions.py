@@ -1,0 +1,99 @@
+"""Dagster's partition keys and tierlake's, one for one.
+
+A time window's key is the same text on both sides (`2013-07-04`, `2013-07`): Dagster gets the format in which
+tierlake writes key values, and the dataset's timezone, so that a day starts for both at the same instant. With two
+dimensions, each is named after its Hive column.
+
+    2013-07-04           date=2013-07-04
+    JFK|2013-07-04       date=2013-07-04/origin=JFK
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import dagster as dg
+
+from pipelines.layout import PartitionKey
+from pipelines.windows import KEY_FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipelines.windows import Every
+
+__all__ = ["KeyNames", "known_keys", "time_windows"]
+
+_STARTS: Final[dict[Every, str]] = {
+    "hour": "0 * * * *",
+    "day": "0 0 * * *",
+    "month": "0 0 1 * *",
+    "year": "0 0 1 1 *",
+}
+"""When each width of window starts, as cron says it."""
+
+
+def time_windows(every: Every, timezone: str, start: str, end: str | None = None) -> dg.TimeWindowPartitionsDefinition:
+    """Time-window partitions whose Dagster keys are the values of the dataset's time key.
+
+    Args:
+        every: hour, day, month or year.
+        timezone: IANA name, the dataset's.
+        start: the first key, as tierlake writes it: `2013-01-01` for days, `2013-01` for months.
+        end: the key of the first window that is left out; None goes on with the clock.
+    """
+    return dg.TimeWindowPartitionsDefinition(
+        start=start, end=end, fmt=KEY_FORMATS[every], cron_schedule=_STARTS[every], timezone=timezone
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNames:
+    """Maps keys of one dataset.
+
+    Attributes:
+        columns: the dataset's partition columns, in the table's order.
+    """
+
+    columns: tuple[str, ...]
+
+    def to_lake(self, key: str) -> PartitionKey:
+        """The dataset's key of a Dagster key.
+
+        Raises:
+            ValueError: two dimensions on one side, another number on the other.
+        """
+        if isinstance(key, dg.MultiPartitionKey):
+            values = dict(key.keys_by_dimension)
+            if set(values) != set(self.columns):
+                raise ValueError(f"dimensions {sorted(values)} are not the columns {sorted(self.columns)}")
+            return PartitionKey.of((column, values[column]) for column in self.columns)
+        if len(self.columns) != 1:
+            raise ValueError(f"{key!r} names one value, the dataset is partitioned by {self.columns}")
+        return PartitionKey.of({self.columns[0]: key})
+
+    def to_dagster(self, key: PartitionKey) -> str:
+        """The Dagster key of a dataset's key."""
+        values = key.as_dict()
+        if len(values) == 1:
+            return values[self.columns[0]]
+        return dg.MultiPartitionKey(values)
+
+
+def known_keys(
+    keys: Iterable[str], partitions_def: dg.PartitionsDefinition[str], instance: dg.DagsterInstance
+) -> tuple[list[str], list[str]]:
+    """Split keys into those that the partitions definition has, and the others.
+
+    One unknown key in a sensor's tick fails the whole tick.
+
+    Returns:
+        The known and the unknown keys, each in the order given.
+    """
+    valid = set(partitions_def.get_partition_keys(dynamic_partitions_store=instance))
+    known: list[str] = []
+    unknown: list[str] = []
+    for key in keys:
+        (known if key in valid else unknown).append(key)
+    return known, unknown

@@ -1,0 +1,134 @@
+"""Retention: each tick looks for partitions past their retention and asks for a run that expires them.
+
+A tick asks only for keys that Dagster knows (an unknown one would fail the whole tick), in batches, and not again for
+those that a run is busy with. The run key is made of the partitions and of the storage ids of their latest
+materializations: the same request is never run twice, and a partition that was ingested again is a new request. A
+request whose run failed is repeated a few times.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import dagster as dg
+
+from dagster_project.datasets import DATASETS, LakeAsset
+from dagster_project.jobs import ExpiryConfig, expire_partitions, expiry
+from dagster_project.partition_wipe import latest_storage_ids, reconcile_status
+from dagster_project.partitions import known_keys
+from dagster_project.resources import LakeResource
+from dagster_project.retention import Due, Retention
+from pipelines.errors import TableNotFound
+
+__all__ = ["DATASET_TAG", "SENSORS", "retention_sensor", "run_key"]
+
+DATASET_TAG: Final = "tierlake/dataset"
+RUN_KEY_TAG: Final = "dagster/run_key"
+KEYS_PER_RUN: Final = 500
+ATTEMPTS: Final = 3
+_BUSY: Final = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+
+def retention_sensor(asset: LakeAsset) -> dg.SensorDefinition:
+    """The sensor that expires partitions of one dataset; it is off until somebody turns it on."""
+
+    @dg.sensor(
+        name=f"{asset.name}_retention",
+        job=expiry,
+        minimum_interval_seconds=300,
+        description=f"Finds partitions of {asset.name} past their retention and asks for a run that expires them.",
+    )
+    def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
+        wrong = reconcile_status(context.instance, asset.asset_key, asset.partitions_def)
+        if wrong:
+            context.log.warning("the cached status of %d partitions was stale and has been cleared", len(wrong))
+        try:
+            dataset = lake.dataset(asset.name)
+        except TableNotFound:
+            return dg.SkipReason(f"{lake.uri(asset.name)} does not exist yet")
+        today = lake.today()
+        due = Retention(context.instance, asset, dataset, DATASETS).due(today)
+        keys, unknown = known_keys(due.keys, asset.partitions_def, context.instance)
+        if unknown:
+            context.log.warning("%d keys are no partitions of the asset: %s", len(unknown), ", ".join(unknown[:5]))
+        busy = _busy_keys(context.instance, asset.name)
+        config = {"dataset": asset.name, "as_of": today.isoformat() if today else None}
+        requests = list(_requests(context.instance, asset, [key for key in keys if key not in busy], config))
+        if requests:
+            return dg.SensorResult(run_requests=requests)
+        return dg.SkipReason(_why_not(due, keys, busy))
+
+    return tick
+
+
+def run_key(asset: LakeAsset, keys: Sequence[str], storage_ids: Mapping[str, int]) -> str:
+    """Names a request by its partitions and the materializations that it is about."""
+    about = "\n".join(f"{key} {storage_ids.get(key, 0)}" for key in sorted(keys))
+    digest = hashlib.sha256(about.encode()).hexdigest()[:16]
+    return f"{asset.name}:{min(keys)}..{max(keys)}:{digest}"
+
+
+def _requests(
+    instance: dg.DagsterInstance, asset: LakeAsset, keys: Sequence[str], config: Mapping[str, Any]
+) -> Iterator[dg.RunRequest]:
+    storage_ids = latest_storage_ids(instance, asset.asset_key, keys) if keys else {}
+    for start in range(0, len(keys), KEYS_PER_RUN):
+        batch = list(keys[start : start + KEYS_PER_RUN])
+        base = run_key(asset, batch, storage_ids)
+        attempt = _failed_attempts(instance, base)
+        if attempt < ATTEMPTS:
+            yield dg.RunRequest(
+                run_key=f"{base}:{attempt}" if attempt else base,
+                run_config=dg.RunConfig({expire_partitions.name: ExpiryConfig(**config, keys=batch)}),
+                tags={DATASET_TAG: asset.name},
+            )
+
+
+def _failed_attempts(instance: dg.DagsterInstance, base: str) -> int:
+    """How often the run of a request has failed; its run keys are numbered by it."""
+    attempt = 0
+    while attempt < ATTEMPTS:
+        tag = f"{base}:{attempt}" if attempt else base
+        only = dg.RunsFilter(tags={RUN_KEY_TAG: tag}, statuses=[dg.DagsterRunStatus.FAILURE])
+        if not instance.get_runs(filters=only, limit=1):
+            break
+        attempt += 1
+    return attempt
+
+
+def _busy_keys(instance: dg.DagsterInstance, name: str) -> set[str]:
+    """Partitions that unfinished expiry runs were asked to expire."""
+    only = dg.RunsFilter(job_name=expiry.name, tags={DATASET_TAG: name}, statuses=list(_BUSY))
+    return {key for run in instance.get_runs(filters=only) for key in _asked_keys(run.run_config)}
+
+
+def _asked_keys(run_config: Any) -> list[str]:
+    keys: list[str] = run_config["ops"][expire_partitions.name]["config"]["keys"]
+    return keys
+
+
+def _why_not(due: Due, keys: Sequence[str], busy: set[str]) -> str:
+    said = []
+    if keys and set(keys) <= busy:
+        said.append(f"a run is expiring {len(keys)} partitions")
+    elif keys:
+        said.append(f"{len(keys)} partitions are due, but their expiry failed {ATTEMPTS} times: look at its runs")
+    else:
+        said.append(f"nothing to expire as of {due.as_of:%Y-%m-%d}")
+    if due.refused:
+        key, reason = next(iter(due.refused.items()))
+        said.append(f"{len(due.refused)} are kept, such as {key}: {reason}")
+    if due.next_key and due.next_at:
+        said.append(f"next is {due.next_key} on {due.next_at:%Y-%m-%d}")
+    return "; ".join(said)
+
+
+SENSORS: Final = [
+    retention_sensor(asset) for asset in DATASETS.values() if asset.spec.retention.expire_after is not None
+]
