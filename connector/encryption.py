@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import difflib
 import hashlib
 import json
@@ -55,7 +56,7 @@ class SseKms:
 
     key_id: str | None = None
     bucket_key: bool = True
-    context: tuple[tuple[str, str], ...] | None = None
+    context: Mapping[str, str] | tuple[tuple[str, str], ...] | None = None
     dsse: bool = False
 
     def __post_init__(self) -> None:
@@ -91,7 +92,7 @@ class SseC:
     key: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.key, bytes) or len(self.key) != SSE_C_KEY_BYTES:
+        if len(self.key) != SSE_C_KEY_BYTES:
             raise InvalidSetting(f"An SSE-C key is bytes of length {SSE_C_KEY_BYTES}")
 
     @property
@@ -131,8 +132,8 @@ def parse_encryption(value: str | Encryption) -> Encryption:
     """Read an encryption from text.
 
     Args:
-        value: ``sse-s3``, ``sse-kms``, ``sse-kms:KEY``, ``dsse-kms``, ``dsse-kms:KEY``, ``none``, or one of
-            this module's values.
+        value: ``sse-s3``, ``sse-kms``, ``sse-kms:KEY``, ``dsse-kms``, ``dsse-kms:KEY``, ``sse-c:BASE64``,
+            ``none``, or one of this module's values.
 
     Returns:
         The value.
@@ -146,6 +147,8 @@ def parse_encryption(value: str | Encryption) -> Encryption:
     mode = name.strip().lower().replace("_", "-")
     if mode in {"sse-kms", "dsse-kms"}:
         return SseKms(key_id=key_id or None, dsse=mode == "dsse-kms")
+    if mode == "sse-c":
+        return SseC(_customer_key(key_id))
     if key_id:
         raise InvalidSetting(
             f"A KMS key needs a KMS mode, and {name!r} is none",
@@ -155,13 +158,18 @@ def parse_encryption(value: str | Encryption) -> Encryption:
         return SseS3()
     if mode == "none":
         return Unencrypted()
-    if mode == "sse-c":
-        raise InvalidSetting("An SSE-C key is not text", hint="Pass SseC(key) from Python")
     near = difflib.get_close_matches(mode, _NAMES, n=1, cutoff=0.4)
     raise InvalidSetting(
         f"{value!r} is no encryption; there are {', '.join(_NAMES)}",
         hint=f"Did you mean {near[0]!r}?" if near else None,
     )
+
+
+def _customer_key(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise InvalidSetting("The key after sse-c: is not base64") from None
 
 
 def encryption_text(encryption: Encryption) -> str:

@@ -196,7 +196,7 @@ class UnsupportedByServer(LakeError, OSError, NotImplementedError):
     code = "unsupported_by_server"
     errno_default = errno.ENOSYS
 
-    def __init__(self, server: str, operation: str, alternative: str | None = None, **context: str | None) -> None:
+    def __init__(self, server: str, operation: str, alternative: str | None = None, **context: Any) -> None:
         super().__init__(
             f"{server} does not support {operation}",
             hint=f"Use instead: {alternative}" if alternative else None,
@@ -257,6 +257,6 @@ class DeletionFailed(LakeError, OSError):
 
     code = "deletion_failed"
 
-    def __init__(self, message: str, failures: dict[str, str], **context: str | None) -> None:
+    def __init__(self, message: str, failures: dict[str, str], **context: Any) -> None:
         super().__init__(message, **context)
         self.failures = failures

@@ -11,16 +11,19 @@ import re
 
 HIDDEN = "***"
 
-_SECRET_NAMES = (
+_HIDDEN_NAMES = (
     r"SSECustomerKey(?:MD5)?|CopySourceSSECustomerKey(?:MD5)?"
     r"|(?:x-amz-|x-amz-copy-source-)server-side-encryption-customer-key(?:-md5)?"
     r"|x-amz-security-token|authorization|aws_secret_access_key|aws_session_token|secret_access_key|session_token"
     r"|secret|password|SecretAccessKey|SessionToken"
 )
 _PAIR = re.compile(
-    rf"""(?P<name>['"]?\b(?:{_SECRET_NAMES})\b['"]?\s*[:=]\s*)(?P<value>b?'[^']*'|b?"[^"]*"|[^\s,}})&]+)""", re.IGNORECASE
+    rf"""(?P<name>['"]?\b(?:{_HIDDEN_NAMES})\b['"]?\s*[:=]\s*)(?P<value>b?'[^']*'|b?"[^"]*"|[^\s,}})&]+)""",
+    re.IGNORECASE,
 )
-_QUERY = re.compile(r"(?P<name>(?:X-Amz-Signature|X-Amz-Credential|X-Amz-Security-Token|Signature|AWSAccessKeyId)=)[^&\s'\"]+")
+_QUERY = re.compile(
+    r"(?P<name>(?:X-Amz-Signature|X-Amz-Credential|X-Amz-Security-Token|Signature|AWSAccessKeyId)=)[^&\s'\"]+"
+)
 _SIGNATURE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^\n]*|(?<=Signature:\n)[0-9a-f]{64}")
 
 _LOGGERS = (

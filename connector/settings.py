@@ -12,13 +12,13 @@ import hmac
 import ipaddress
 import os
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from connector.encryption import Encryption, SseC, SseKms, SseS3
+from connector.encryption import Encryption, SseC, SseS3, parse_encryption
 from connector.errors import BadCredentials, InsecureEndpoint, InvalidSetting
 from connector.policy import WritePolicy, WriteRule
 
@@ -35,6 +35,10 @@ def _from_environment(name: str, *names: str) -> AliasChoices:
     return AliasChoices(f"TIERLAKE_{name.upper()}", *names)
 
 
+def _rules(value: Any) -> tuple[WriteRule, ...]:
+    return tuple(WriteRule.from_value(rule) for rule in value)
+
+
 class LakeSettings(BaseSettings):
     """Where the store is, who we are, and what every object gets.
 
@@ -46,7 +50,7 @@ class LakeSettings(BaseSettings):
         secret: Secret access key.
         token: Session token.
         region: The region's name; ``AWS_REGION`` and ``AWS_DEFAULT_REGION`` are honoured too.
-        encryption: Default encryption, a value or its text.
+        encryption: Default encryption, a value or its text; kept as a value.
         storage_class: Default storage class.
         rules: Write rules, before the defaults.
         allow_http: Allow plain HTTP to hosts that are not loopback.
@@ -57,26 +61,20 @@ class LakeSettings(BaseSettings):
         retry_seconds: No retry starts later than this after the first try.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="TIERLAKE_", frozen=True, extra="forbid", populate_by_name=True
-    )
+    model_config = SettingsConfigDict(env_prefix="TIERLAKE_", frozen=True, extra="forbid", populate_by_name=True)
 
     profile: str | None = None
     endpoint_url: str | None = Field(
         None,
-        validation_alias=_from_environment(
-            "endpoint_url", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"
-        ),
+        validation_alias=_from_environment("endpoint_url", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
     )
     key: str | None = None
     secret: SecretStr | None = None
     token: SecretStr | None = None
-    region: str | None = Field(
-        None, validation_alias=_from_environment("region", "AWS_REGION", "AWS_DEFAULT_REGION")
-    )
-    encryption: str | SseS3 | SseKms | SseC | Any = "sse-s3"
+    region: str | None = Field(None, validation_alias=_from_environment("region", "AWS_REGION", "AWS_DEFAULT_REGION"))
+    encryption: Annotated[Any, BeforeValidator(parse_encryption)] = SseS3()
     storage_class: str = "STANDARD"
-    rules: tuple[Any, ...] = ()
+    rules: Annotated[tuple[Any, ...], BeforeValidator(_rules)] = ()
     allow_http: bool = False
     view_freshness: float = Field(1.0, ge=0)
     connect_timeout: float = Field(3.0, gt=0)
@@ -282,9 +280,7 @@ def check_endpoint(endpoint_url: str, *, allow_http: bool) -> None:
     if parts.username or parts.password:
         raise InvalidSetting("An endpoint URL must not hold credentials")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise InvalidSetting(
-            f"{endpoint_url!r} is no endpoint URL", hint="Write http://HOST:PORT or https://HOST"
-        )
+        raise InvalidSetting(f"{endpoint_url!r} is no endpoint URL", hint="Write http://HOST:PORT or https://HOST")
     if parts.scheme == "http" and not allow_http and not is_loopback(endpoint_url):
         raise InsecureEndpoint(
             f"Plain HTTP to {parts.hostname} would send data and signatures in clear",

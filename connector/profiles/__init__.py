@@ -19,12 +19,12 @@ from connector.profiles.profile import Profile
 __all__ = ["Profile", "get_profile", "profile_for_server_header", "profile_names"]
 
 ENTRY_POINT_GROUP = "tierlake.profiles"
-_OURS = {module.PROFILE.name: module.PROFILE for module in (aws, minio, seaweedfs, generic)}
+_OURS: dict[str, Profile] = {module.PROFILE.name: module.PROFILE for module in (aws, minio, seaweedfs, generic)}
 
 
 @functools.cache
 def _profiles() -> dict[str, Profile]:
-    theirs = {entry.name: entry.load() for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    theirs: dict[str, Profile] = {entry.name: entry.load() for entry in entry_points(group=ENTRY_POINT_GROUP)}
     return {**_OURS, **theirs}
 
 
@@ -39,7 +39,7 @@ def get_profile(name: str) -> Profile:
     Raises:
         InvalidSetting: There is none; the nearest name is in the hint.
     """
-    found = _profiles().get(name.lower())
+    found: Profile | None = _profiles().get(name.lower())
     if found is None:
         near = difflib.get_close_matches(name.lower(), profile_names(), n=1, cutoff=0.4)
         raise InvalidSetting(
@@ -54,4 +54,4 @@ def profile_for_server_header(header: str | None) -> Profile:
     for profile in _profiles().values():
         if header and header.lower().startswith(tuple(h.lower() for h in profile.server_headers)):
             return profile
-    return _OURS["generic"]
+    return generic.PROFILE

@@ -4,6 +4,7 @@ from connector.profiles.profile import Profile
 
 PROFILE = Profile(
     name="generic",
+    price_list="self_hosted",
     archived_classes=(),
     encryptions=("sse-s3", "sse-kms", "sse-c", "none"),
     encryption_alternatives={"dsse-kms": "sse-kms"},

@@ -11,6 +11,7 @@ PROFILE = Profile(
     # Remote tiers, set up by the admin API; an object that was moved reports the tier's name, and MinIO
     # takes only upper-case names.
     tier_classes={"hot": "STANDARD", "warm": "WARM", "cold": "COLD", "archive": "ARCHIVE"},
+    price_list="self_hosted",
     mover="tag",
     # Seen: DSSE-KMS is InvalidArgument; SSE-S3 and SSE-KMS need a KMS, else they are refused.
     encryptions=("sse-s3", "sse-kms", "sse-c", "none"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from connector.errors import UnsupportedByServer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 AWS_STORAGE_CLASSES = (
     "STANDARD",
@@ -78,7 +80,7 @@ class Profile:
     archived_classes: tuple[str, ...] = ("GLACIER", "DEEP_ARCHIVE")
     tier_classes: Mapping[str, str] = field(default_factory=lambda: dict(AWS_TIERS), hash=False)
     mover: Literal["copy", "tag"] = "copy"
-    price_list: str = "us-east-1"
+    price_list: str = "aws_us_east_1"
     encryptions: tuple[str, ...] = ("sse-s3", "sse-kms", "dsse-kms", "sse-c", "none")
     encryption_alternatives: Mapping[str, str] = field(default_factory=dict, hash=False)
     sse_c_over_http: bool = False
@@ -122,9 +124,7 @@ class Profile:
             alternative = f"the tag tier=<tier>, which a lifecycle rule acts on ({self._classes()})"
         else:
             alternative = self._classes()
-        raise UnsupportedByServer(
-            self.name, f"writing the storage class {storage_class!r}", alternative, key=key
-        )
+        raise UnsupportedByServer(self.name, f"writing the storage class {storage_class!r}", alternative, key=key)
 
     def check_encryption(self, mode: str, *, key: str | None = None) -> None:
         """Refuse an encryption mode that this server refuses, ignores or fails on.

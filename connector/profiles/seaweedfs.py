@@ -4,12 +4,11 @@ from connector.profiles.profile import AWS_STORAGE_CLASSES, Profile
 
 PROFILE = Profile(
     name="seaweedfs",
+    price_list="self_hosted",  # a server of one's own: nobody sends a bill
     server_headers=("SeaweedFS",),
     # Seen: AWS's names except these; stored and reported, the bytes stay where they are.
     storage_classes=tuple(
-        name
-        for name in AWS_STORAGE_CLASSES
-        if name not in {"EXPRESS_ONEZONE", "FSX_OPENZFS", "FSX_ONTAP"}
+        name for name in AWS_STORAGE_CLASSES if name not in {"EXPRESS_ONEZONE", "FSX_OPENZFS", "FSX_ONTAP"}
     ),
     # Seen: reads go on; there is no such state.
     archived_classes=(),

@@ -1,0 +1,57 @@
+"""Looking back at what is stored: does every object have the encryption that the write policy asks for?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from connector.encryption import Encryption, SseC, SseKms, encryption_of, encryption_text
+from connector.objects import head, object_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from connector.filesystem import LakeFileSystem
+
+_CONCURRENCY = 32
+
+
+async def encryption_faults(fs: LakeFileSystem, paths: Iterable[str]) -> dict[str, str]:
+    """Objects whose encryption is not what this filesystem's write policy says.
+
+    Args:
+        fs: The filesystem; one HEAD an object.
+        paths: The objects.
+
+    Returns:
+        Path to what is wrong, such as ``none instead of sse-s3``; empty when all is well.
+
+    Raises:
+        ObjectNotFound: One of them does not exist.
+    """
+    limit = asyncio.Semaphore(_CONCURRENCY)
+
+    async def fault(path: str) -> tuple[str, str | None]:
+        bucket, key = object_path(fs, path)
+        wanted = fs.policy.for_key(bucket, key).encryption
+        async with limit:
+            found = encryption_of(await head(fs, path))
+        return path, None if _satisfies(found, wanted) else f"{_named(found)} instead of {encryption_text(wanted)}"
+
+    found = await asyncio.gather(*(fault(path) for path in paths))
+    return {path: detail for path, detail in found if detail is not None}
+
+
+def _named(encryption: Encryption | None) -> str:
+    return "sse-c" if encryption is None else encryption_text(encryption)
+
+
+def _satisfies(found: Encryption | None, wanted: Encryption) -> bool:
+    if isinstance(wanted, SseC) or found is None:
+        return isinstance(wanted, SseC) and found is None
+    if isinstance(found, SseKms) and isinstance(wanted, SseKms):
+        # a server reports the full ARN of a key that was asked for by its alias or id
+        same_key = not wanted.key_id or (found.key_id or "").endswith(wanted.key_id.removeprefix("alias/"))
+        return found.mode == wanted.mode and same_key
+    # a bucket default may encrypt what was allowed to stay in clear
+    return wanted.mode in {found.mode, "none"}

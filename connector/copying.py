@@ -1,0 +1,204 @@
+"""Copies between keys: the destination gets its own class and encryption, and keeps what the source says.
+
+A request ``CopyObject`` copies at most 5 GB; larger objects, and those whose parts are to be kept, are
+copied part by part, each under the condition that the source is still the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from connector.kept import kept_content
+from connector.objects import get_tags, object_path
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from connector.filesystem import LakeFileSystem
+    from connector.profiles import Profile
+
+MIB = 2**20
+COPY_BYTES_MAX = 5 * 2**30
+"""S3's limit for one CopyObject, and for one part."""
+PART_BYTES_MIN = 5 * MIB
+PARTS_MAX = 10_000
+SINGLE_COPY_BYTES = 150 * MIB
+"""Above this, parts in parallel are faster than one request (s3fs's threshold)."""
+PART_BYTES = 64 * MIB
+CONCURRENT_PARTS = 10
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is copied, as it was when looked at."""
+
+    bucket: str
+    key: str
+    head: Mapping[str, Any]
+    version_id: str | None = None
+
+    @property
+    def reference(self) -> dict[str, str]:
+        """The source as S3's ``CopySource``."""
+        version = {"VersionId": self.version_id} if self.version_id else {}
+        return {"Bucket": self.bucket, "Key": self.key, **version}
+
+    def condition(self, profile: Profile) -> dict[str, str]:
+        """The precondition that the source has not changed, where the server honours it."""
+        return {"CopySourceIfMatch": self.head["ETag"]} if profile.copy_source_if_match else {}
+
+
+async def look_at(fs: LakeFileSystem, path: str) -> Source:
+    """HEAD the source of a copy.
+
+    Raises:
+        ObjectNotFound: There is no such object.
+    """
+    bucket, key = object_path(fs, path)
+    version_id = fs.split_path(path)[2]
+    which = {"VersionId": version_id} if version_id else {}
+    head = await fs.seam.send("head_object", Bucket=bucket, Key=key, **which)
+    return Source(bucket, key, head, version_id)
+
+
+async def copy_file(
+    fs: LakeFileSystem, path1: str, path2: str, *, preserve_etag: bool | None = None, **options: Any
+) -> None:
+    """Copy an object to another key.
+
+    Args:
+        fs: The filesystem.
+        path1: The source.
+        path2: The destination.
+        preserve_etag: Copy with the source's part sizes, so that the ETag stays.
+        **options: Parameters that win over the policy and the source's.
+
+    Raises:
+        ObjectNotFound: There is no such source.
+        ValueError: The destination is a version.
+    """
+    bucket, key = object_path(fs, path2)
+    if fs.split_path(path2)[2]:
+        raise ValueError("Cannot copy to a versioned file!")
+    source = await look_at(fs, path1)
+    size = source.head["ContentLength"]
+    part_bytes = options.pop("block", None)
+    many_parts = "-" in str(source.head.get("ETag", ""))
+    if size and ((preserve_etag and many_parts) or size > SINGLE_COPY_BYTES or part_bytes):
+        tags = await get_tags(fs, source.bucket, source.key, source.version_id)
+        kept = kept_content(source.head) | ({"Tagging": urlencode(tags)} if tags else {})
+        parts = await _original_parts(fs, source) if preserve_etag and many_parts else None
+        await copy_in_parts(
+            fs,
+            source,
+            lambda: fs.seam.call("create_multipart_upload", Bucket=bucket, Key=key, **{**kept, **options}),
+            (bucket, key),
+            ranges=parts or part_ranges(size, part_bytes),
+        )
+    else:
+        profile = await fs.seam.profile()
+        await fs.seam.call(
+            "copy_object",
+            source.condition(profile),
+            options,
+            Bucket=bucket,
+            Key=key,
+            CopySource=source.reference,
+        )
+    fs.invalidate_cache(f"{bucket}/{key}")
+
+
+def part_ranges(size: int, part_bytes: int | None = None) -> list[tuple[int, int]]:
+    """First and last byte of each part, both included.
+
+    Args:
+        size: The object's size in bytes.
+        part_bytes: The parts' size; None chooses one that needs at most 10,000 parts.
+
+    Raises:
+        ValueError: The parts' size is not from 5 MiB to 5 GiB.
+    """
+    chosen = part_bytes or max(PART_BYTES, -(-size // PARTS_MAX))
+    if not PART_BYTES_MIN <= chosen <= COPY_BYTES_MAX:
+        raise ValueError("Copy block size must be 5MB<=block<=5GB")
+    return [(start, min(start + chosen, size) - 1) for start in range(0, size, chosen)]
+
+
+async def _original_parts(fs: LakeFileSystem, source: Source) -> list[tuple[int, int]]:
+    count = int(source.head["ETag"].strip('"').rpartition("-")[2])
+    heads = await asyncio.gather(
+        *(
+            fs.seam.send("head_object", Bucket=source.bucket, Key=source.key, PartNumber=number)
+            for number in range(1, count + 1)
+        )
+    )
+    ranges, start = [], 0
+    for head in heads:
+        ranges.append((start, start + head["ContentLength"] - 1))
+        start += head["ContentLength"]
+    return ranges
+
+
+async def copy_in_parts(
+    fs: LakeFileSystem,
+    source: Source,
+    create: Callable[[], Awaitable[Any]],
+    target: tuple[str, str],
+    *,
+    ranges: list[tuple[int, int]],
+) -> Any:
+    """Copy with a multipart upload; nothing of it is left when it fails.
+
+    Args:
+        fs: The filesystem.
+        source: What is copied.
+        create: Begins the upload and says what the object will be.
+        target: Bucket and key of the destination.
+        ranges: First and last byte of each part.
+
+    Returns:
+        The response of ``complete_multipart_upload``.
+
+    Raises:
+        PreconditionFailed: The source changed meanwhile.
+    """
+    bucket, key = target
+    profile = await fs.seam.profile()
+    upload_id = (await create())["UploadId"]
+    limit = asyncio.Semaphore(CONCURRENT_PARTS)
+
+    async def copy_part(number: int, first: int, last: int) -> dict[str, Any]:
+        async with limit:
+            response = await fs.seam.send(
+                "upload_part_copy",
+                Bucket=bucket,
+                Key=key,
+                UploadId=upload_id,
+                PartNumber=number,
+                CopySource=source.reference,
+                CopySourceRange=f"bytes={first}-{last}",
+                **source.condition(profile),
+            )
+        return {"PartNumber": number, "ETag": response["CopyPartResult"]["ETag"]}
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(copy_part(number, first, last))
+                for number, (first, last) in enumerate(ranges, start=1)
+            ]
+        return await fs.seam.send(
+            "complete_multipart_upload",
+            Bucket=bucket,
+            Key=key,
+            UploadId=upload_id,
+            MultipartUpload={"Parts": [task.result() for task in tasks]},
+        )
+    except BaseException as error:
+        await fs.seam.send("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload_id)
+        if isinstance(error, BaseExceptionGroup):
+            raise error.exceptions[0] from error
+        raise

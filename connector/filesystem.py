@@ -1,0 +1,346 @@
+"""``lake://``: an S3 store as an fsspec filesystem, a facade over this package's modules.
+
+>>> fs = LakeFileSystem(encryption="sse-s3", storage_class="STANDARD")      # doctest: +SKIP
+>>> pd.read_parquet("lake://warehouse/flights")                             # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack
+
+import botocore.session
+from fsspec.asyn import sync, sync_wrapper
+from fsspec.utils import stringify_path
+
+from connector import audit, copying, objects
+from connector import presign as presigning
+from connector import transition as transitions
+from connector.arguments import OWN_OPTIONS, LakeOptions, check_arguments, plain_options
+from connector.file import LakeFile, open_file
+from connector.listings import TableListings
+from connector.live import Views
+from connector.profiles import get_profile, profile_names
+from connector.profiles.detect import known_profile
+from connector.redact import guard_logs
+from connector.seam import Seam
+from connector.settings import LakeSettings, check_endpoint, environment_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+    from datetime import datetime, timedelta
+
+    from connector.policy import WritePolicy
+    from connector.presign import PresignConditions, PresignedPost
+    from connector.profiles import Profile
+    from connector.transition import TransitionResult
+
+_OPEN_ARGUMENTS = ("anon", "endpoint_url", "key")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _synced(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], T]:
+    """The blocking face of an async method, with its signature."""
+
+    def blocking(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        result: T = sync(self.loop, functools.partial(method, self), *args, **kwargs)
+        return result
+
+    functools.update_wrapper(blocking, method)
+    return blocking
+
+
+class _EnvironmentToken:
+    """A class attribute that fsspec's instance cache sees: another environment, another instance."""
+
+    def __get__(self, instance: object, owner: type) -> str:
+        return environment_token(os.environ)
+
+
+class LakeFileSystem(TableListings):
+    """S3, MinIO or any S3 server, with a write policy on every path and tables that show commits only.
+
+    Args:
+        anon: No credentials at all.
+        endpoint_url: The endpoint; None is AWS.
+        key: Access key id; None leaves credentials to the AWS chain.
+        secret: Secret access key.
+        token: Session token.
+        **options: :class:`LakeOptions`, and every further argument of :class:`s3fs.S3FileSystem`. What is
+            not said comes from ``settings`` or, without it, from the environment (``TIERLAKE_*``).
+            ``table_root``: the only table below whose root this instance may write. ``raw``: never answer
+            from a table, always from the store. ``aws_profile``: a profile of the AWS configuration files.
+
+    Raises:
+        InvalidSetting: An argument's value makes no sense.
+        InsecureEndpoint: Plain HTTP to a host that is not loopback.
+        UnknownOption: There is no such argument.
+    """
+
+    protocol = ("lake",)
+    _extra_tokenize_attributes = ("default_block_size", "environment")
+    environment = _EnvironmentToken()
+
+    def __init__(
+        self,
+        anon: bool = False,  # noqa: FBT001, FBT002 -- s3fs's order
+        endpoint_url: str | None = None,
+        key: str | None = None,
+        secret: str | None = None,
+        token: str | None = None,
+        **options: Unpack[LakeOptions],
+    ) -> None:
+        given: dict[str, Any] = dict(options)
+        guard_logs()
+        self.raw: bool = bool(given.pop("raw", False))
+        root = given.pop("table_root", None)
+        self.table_root: str | None = self._strip_protocol(root).strip("/") if root else None
+        credentials = {
+            "key": key or given.pop("username", None),
+            "secret": secret or given.pop("password", None),
+            "token": token,
+        }
+        session_options = self._aws_profile(given)
+        client_kwargs = dict(given.get("client_kwargs") or {})
+        base = given.pop("settings", None)
+        own = {name: given.pop(name) for name in OWN_OPTIONS & given.keys()}
+        check_arguments(given, credentials)
+        elsewhere = anon or given.get("session") is not None or "aws_access_key_id" in client_kwargs
+        settings = LakeSettings.of(
+            base,
+            endpoint_url=endpoint_url or client_kwargs.get("endpoint_url"),
+            **credentials,
+            **own,
+        )
+        if elsewhere and not credentials["key"]:
+            settings = settings.model_copy(update={"key": None, "secret": None, "token": None})
+        self.settings: LakeSettings = settings
+        self.policy: WritePolicy = settings.policy
+        self.endpoint: str | None = settings.endpoint_url
+        if given.get("use_ssl") is False and self.endpoint is None:
+            check_endpoint("http://s3.amazonaws.com", allow_http=settings.allow_http)
+        if self.endpoint is not None:
+            check_endpoint(self.endpoint, allow_http=settings.allow_http)
+        rendered = settings.s3fs_kwargs()
+        config = {**rendered.pop("config_kwargs"), **(given.pop("config_kwargs", None) or {})}
+        config.setdefault("signature_version", "s3v4")
+        config.setdefault("retries", {"total_max_attempts": 1, "mode": "standard"})
+        given.update(session_options)
+        super().__init__(anon=anon, config_kwargs=config, **rendered, **given)
+        self._tables: dict[str, LakeFileSystem] = {}
+        self.seam = Seam(self)
+        self.views = Views(self, settings.view_freshness)
+
+    # -- identity ----------------------------------------------------------------------------------
+
+    @staticmethod
+    def _aws_profile(given: dict[str, Any]) -> dict[str, Any]:
+        """``profile`` is a server's; s3fs's users also pass an AWS configuration profile by that name."""
+        aws_profile = given.pop("aws_profile", None)
+        name = given.get("profile")
+        if aws_profile is None and name is not None and name.lower() not in profile_names():
+            if name not in botocore.session.get_session().available_profiles:
+                get_profile(name)  # raises with the nearest name
+            aws_profile = given.pop("profile")
+        return {"profile": aws_profile} if aws_profile else {}
+
+    def __repr__(self) -> str:
+        place = self.endpoint or "AWS"
+        return f"<{type(self).__name__} {place}{f' table {self.table_root}' if self.table_root else ''}>"
+
+    def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
+        """The constructor's arguments as plain values.
+
+        Args:
+            include_password: With secrets; the settings of the environment are never in it.
+        """
+        document: dict[str, Any] = {
+            "cls": f"{type(self).__module__}:{type(self).__name__}",
+            "protocol": self.protocol[0],
+            "args": list(self.storage_args[: None if include_password else len(_OPEN_ARGUMENTS)]),
+            **plain_options(self.storage_options, include_secrets=include_password),
+        }
+        return document
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(one) for one in path]
+        text: str = stringify_path(path)
+        for other in ("s3://", "s3a://"):
+            text = text.removeprefix(other)
+        return super()._strip_protocol(text)
+
+    def for_table(
+        self, root: str, *, encryption: str | None = None, storage_class: str | None = None
+    ) -> LakeFileSystem:
+        """The filesystem that may write below a table's root, and sees the store as it is.
+
+        Args:
+            root: The table's root, with or without protocol.
+            encryption: What the table's files get, where that is not this filesystem's own default.
+            storage_class: The class of the table's data files, likewise; its log stays in the hot class.
+
+        Returns:
+            A blocking filesystem with the same settings, one for each root.
+        """
+        path = self._strip_protocol(root).strip("/")
+        wanted = {
+            name: value
+            for name, value in (("encryption", encryption), ("storage_class", storage_class))
+            if value is not None
+        }
+        identity = "|".join((path, *wanted.values()))
+        if identity not in self._tables:
+            options = {n: v for n, v in self.storage_options.items() if n not in {"asynchronous", "loop"}}
+            options.update(raw=True, table_root=path, **wanted)
+            now: Any = {**options, "settings": self.settings, "skip_instance_cache": True}
+            made = type(self)(*self.storage_args, **now)
+            # Equal settings of the environment are not pickled along: a worker has its own.
+            made.storage_options = options
+            self._tables[identity] = made
+        return self._tables[identity]
+
+    @property
+    def profile(self) -> Profile:
+        """The server's profile; asks the server once where nothing else tells."""
+        known = known_profile(self.settings.profile, self.endpoint)
+        return known if known is not None else self._ask_profile()
+
+    async def _profile(self) -> Profile:
+        return await self.seam.profile()
+
+    _ask_profile = _synced(_profile)
+
+    @property
+    def client_region(self) -> str | None:
+        """The region of the client, once there is one."""
+        region: str | None = self._s3.meta.region_name if self._s3 is not None else None
+        return region
+
+    def delta_options(self) -> dict[str, str]:
+        """Storage options for ``deltalake``: endpoint, credentials, encryption, bounded time.
+
+        Raises:
+            BadCredentials: There are no credentials.
+        """
+        bucket, _, prefix = (self.table_root or "").partition("/")
+        policy = self.policy.for_key(bucket, f"{prefix}/_delta_log/")
+        return self.settings.delta_options(policy.encryption)
+
+    # -- the seam ----------------------------------------------------------------------------------
+
+    async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
+        return await self.seam.call(method, *akwarglist, **kwargs)
+
+    call_s3 = sync_wrapper(_call_s3)
+
+    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> LakeFile:
+        return open_file(self, path, mode, kwargs)
+
+    async def _cp_file(
+        self,
+        path1: str,
+        path2: str,
+        preserve_etag: bool | None = None,  # noqa: FBT001 -- s3fs's order
+        **kwargs: Any,
+    ) -> None:
+        await copying.copy_file(self, path1, path2, preserve_etag=preserve_etag, **kwargs)
+
+    async def _bulk_delete(self, pathlist: list[str], **_kwargs: Any) -> list[str]:
+        return await objects.delete_paths(self, pathlist)
+
+    # -- tables --------------------------------------------------------------------------------------
+
+    def invalidate_view(self, root: str) -> None:
+        """A commit was made to the table at ``root``: look again before the next answer, in this process."""
+        path = self._strip_protocol(root).strip("/")
+        self.views.invalidate(path)
+        self.invalidate_cache(path)
+
+    # -- objects -----------------------------------------------------------------------------------
+
+    async def _head(self, path: str, version_id: str | None = None) -> dict[str, Any]:
+        """HEAD of an object as botocore answers it; see :func:`connector.objects.head`."""
+        return await objects.head(self, path, version_id)
+
+    async def _server_time(self, bucket: str) -> datetime:
+        """The server's clock, in UTC; see :func:`connector.objects.server_time`."""
+        return await objects.server_time(self, bucket)
+
+    async def _put_if(self, path: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False) -> str:
+        """A conditional write, its new ETag; see :func:`connector.objects.put_if`."""
+        return await objects.put_if(self, path, data, if_match=if_match, if_none_match=if_none_match)
+
+    async def _read_with_etag(self, path: str) -> tuple[bytes, str]:
+        """An object's bytes and their ETag, from one GET; see :func:`connector.objects.read_with_etag`."""
+        return await objects.read_with_etag(self, path)
+
+    async def _encryption_faults(self, paths: Iterable[str]) -> dict[str, str]:
+        """Objects not encrypted as the write policy says; see :func:`connector.audit.encryption_faults`."""
+        return await audit.encryption_faults(self, paths)
+
+    async def _object_versions(self, prefix: str) -> list[objects.ObjectVersion]:
+        """Versions and delete markers below a prefix; see :func:`connector.objects.object_versions`."""
+        return await objects.object_versions(self, prefix)
+
+    async def _delete_versions(self, path: str, version_ids: Iterable[str]) -> None:
+        """Delete versions of a key for good; see :func:`connector.objects.delete_versions`."""
+        await objects.delete_versions(self, path, version_ids)
+
+    async def _is_versioned(self, bucket: str) -> bool:
+        """Whether a bucket keeps versions; see :func:`connector.objects.is_versioned`."""
+        return await objects.is_versioned(self, bucket)
+
+    async def _transition(self, path: str, *, storage_class: str, if_match: str | None = None) -> TransitionResult:
+        """Move an object to another storage class; see :func:`connector.transition.transition`."""
+        return await transitions.transition(self, path, storage_class, if_match=if_match)
+
+    async def _tag_tier(
+        self,
+        path: str,
+        tier: str,
+        *,
+        at_once: bool = False,
+        wait_seconds: float = 0.0,
+        if_match: str | None = None,
+    ) -> TransitionResult:
+        """Move an object to a remote tier by its tag; see :func:`connector.transition.tag_tier`."""
+        return await transitions.tag_tier(
+            self, path, tier, at_once=at_once, wait_seconds=wait_seconds, if_match=if_match
+        )
+
+    async def _presign(
+        self, /, path: str, *, expires: float | timedelta = 3600, method: str = "GET", **options: Any
+    ) -> str:
+        """A URL for one request without credentials; see :func:`connector.presign.presign`."""
+        return await presigning.presign(self, path, expires=expires, method=method, **options)
+
+    async def _presign_post(
+        self, path: str, *, expires: float | timedelta = 3600, **conditions: Unpack[PresignConditions]
+    ) -> PresignedPost:
+        """A form for one upload without credentials; see :func:`connector.presign.presign_post`."""
+        return await presigning.presign_post(self, path, expires=expires, **conditions)
+
+    head = _synced(_head)
+    server_time = _synced(_server_time)
+    put_if = _synced(_put_if)
+    read_with_etag = _synced(_read_with_etag)
+    encryption_faults = _synced(_encryption_faults)
+    object_versions = _synced(_object_versions)
+    delete_versions = _synced(_delete_versions)
+    is_versioned = _synced(_is_versioned)
+    transition = _synced(_transition)
+    tag_tier = _synced(_tag_tier)
+    presign = _synced(_presign)
+    presign_post = _synced(_presign_post)
+
+    async def _url(self, path: str, expires: float = 3600, client_method: str = "get_object", **kwargs: Any) -> str:
+        method = presigning.presigned_method(client_method)
+        return await presigning.presign(self, path, expires=expires, method=method, **kwargs)
+
+    url = sync_wrapper(_url)

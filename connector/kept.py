@@ -1,0 +1,61 @@
+"""What an object has, as the parameters of a request that writes it anew.
+
+A self-copy drops encryption, and with ``REPLACE`` metadata and content headers as well: whoever copies an
+object onto itself sends all of it again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from connector.encryption import encryption_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from connector.profiles import Profile
+
+CONTENT_HEADERS = (
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "ContentType",
+    "WebsiteRedirectLocation",
+)
+
+
+def kept_content(head: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata and content headers.
+
+    Args:
+        head: The response of ``head_object``.
+    """
+    kept = {name: head[name] for name in CONTENT_HEADERS if head.get(name)}
+    if head.get("ExpiresString"):
+        kept["Expires"] = head["ExpiresString"]
+    kept["Metadata"] = dict(head.get("Metadata") or {})
+    return kept
+
+
+def kept_encryption(head: Mapping[str, Any]) -> dict[str, Any]:
+    """The encryption, except SSE-C, whose key the policy adds.
+
+    Args:
+        head: The response of ``head_object``.
+    """
+    encryption = encryption_of(head)
+    return encryption.headers() if encryption is not None else {}
+
+
+def kept_parameters(head: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
+    """Everything but the tags: metadata, content headers, encryption, storage class.
+
+    Args:
+        head: The response of ``head_object``.
+        profile: The server's profile; a class that cannot be written (a remote tier) is left out.
+    """
+    kept = {**kept_content(head), **kept_encryption(head)}
+    if head.get("StorageClass") in profile.storage_classes:
+        kept["StorageClass"] = head["StorageClass"]
+    return kept

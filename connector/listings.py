@@ -1,0 +1,102 @@
+"""Listings inside a table come from what is committed; everywhere else they are s3fs's."""
+
+# ruff: noqa: FBT001, FBT002 -- the signatures are fsspec's and s3fs's
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fsspec.asyn import sync_wrapper
+from s3fs import S3FileSystem
+
+from connector import live, objects
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
+    """The methods of a filesystem that say what is there."""
+
+    views: live.Views
+
+    async def _info(
+        self,
+        path: str,
+        bucket: str | None = None,
+        key: str | None = None,
+        refresh: bool = False,
+        version_id: str | None = None,
+    ) -> dict[str, Any]:
+        listing = None if version_id else await self.views.listing_for(self._strip_protocol(path))
+        raw = super()._info
+        if listing is None:
+            try:
+                stored: dict[str, Any] = await raw(path, bucket, key, refresh=refresh, version_id=version_id)
+            except FileNotFoundError as error:
+                raise objects.not_found(self, path, error) from error
+            return stored
+        return await live.info(listing, self._strip_protocol(path), raw, refresh=refresh)
+
+    async def _lsdir(self, path: str, *args: Any, prefix: str = "", **kwargs: Any) -> list[dict[str, Any]]:
+        path = self._strip_protocol(path)
+        versions = kwargs.get("versions", False)
+        listing = None if versions else await self.views.listing_for(path)
+        if listing is None:
+            stored: list[dict[str, Any]] = await super()._lsdir(path, *args, prefix=prefix, **kwargs)
+            return stored
+        return listing.children(path, prefix)
+
+    async def _find(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool | None = None,
+        detail: bool = False,
+        prefix: str = "",
+        **kwargs: Any,
+    ) -> Any:
+        path = self._strip_protocol(path)
+        listing = await self.views.listing_for(path)
+        if listing is None:
+            return await super()._find(
+                path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, prefix=prefix, **kwargs
+            )
+        found = listing.find(path, maxdepth=maxdepth, withdirs=bool(withdirs), prefix=prefix)
+        return {entry["name"]: entry for entry in found} if detail else [entry["name"] for entry in found]
+
+    async def _isdir(self, path: str) -> bool:
+        path = self._strip_protocol(path)
+        listing = await self.views.listing_for(path)
+        if listing is None:
+            return bool(await super()._isdir(path))
+        return listing.is_folder(path)
+
+    async def _exists(self, path: str, **_kwargs: Any) -> bool:
+        path = self._strip_protocol(path)
+        if path and "/" not in path:
+            return await objects.bucket_exists(self, path)
+        if await self.views.listing_for(path) is None:
+            return bool(await super()._exists(path))
+        try:
+            await self._info(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    async def _checksum(self, path: str, refresh: bool = False) -> int:
+        inside = await self.views.listing_for(self._strip_protocol(path)) is not None
+        value: int = await super()._checksum(path, refresh=refresh or inside)
+        return value
+
+    def modified(self, path: str, version_id: str | None = None, refresh: bool = False) -> datetime:
+        """When an object was written, by the server's clock."""
+        info = self.info(path, version_id=version_id, refresh=refresh)
+        missing = info["type"] == "file" and "LastModified" not in info
+        when: datetime = super().modified(path, version_id=version_id, refresh=refresh or missing)
+        return when
+
+    # s3fs binds these to its own coroutines.
+    find = sync_wrapper(_find)
+    exists = sync_wrapper(_exists)
+    isdir = sync_wrapper(_isdir)
+    checksum = sync_wrapper(_checksum)

@@ -1,0 +1,310 @@
+"""Listings inside a table, answered from what is committed.
+
+:class:`Views` finds the table that a path is in and keeps its committed files as a :class:`Listing` for a
+moment; :mod:`connector.filesystem` asks it first and the store second. It also refuses raw writes below a
+table's root.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from connector.errors import AccessDenied, BucketNotFound, ObjectNotFound, TableWriteRefused
+from connector.views import view_providers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from connector.filesystem import LakeFileSystem
+    from connector.views import LiveTable, ViewProvider
+
+NOT_A_TABLE_SECONDS = 30.0
+_committed: dict[tuple[str | None, str], float] = {}
+"""Endpoint and root to the moment of this process's last commit, for all filesystems in it."""
+
+
+def file_info(name: str, size: int) -> dict[str, Any]:
+    """A listing entry of a live file.
+
+    It has no ETag: a table's files never change their bytes, and a transition may change the ETag under
+    a reader. ``info(path, refresh=True)`` asks the store for the rest.
+    """
+    return {"Key": name, "name": name, "Size": size, "size": size, "type": "file"}
+
+
+def folder_info(name: str) -> dict[str, Any]:
+    """A listing entry of a folder, as s3fs has it."""
+    return {
+        "Key": name,
+        "name": name,
+        "Size": 0,
+        "size": 0,
+        "StorageClass": "DIRECTORY",
+        "type": "directory",
+    }
+
+
+class Listing:
+    """The committed files of one table, by folder.
+
+    Args:
+        root: The table's root as ``bucket/prefix``.
+        table: The table as its provider opened it.
+    """
+
+    def __init__(self, root: str, table: LiveTable) -> None:
+        self.root = root
+        self.version = table.version
+        self._sizes: Mapping[str, int] = table.files()
+        self._folders: dict[str, set[str]] = {"": set()}
+        for path in self._sizes:
+            self._add(path)
+
+    def _add(self, path: str) -> None:
+        """Put a path into its folder, and the folder into its own, up to one that is known."""
+        child, folder = path, path.rpartition("/")[0]
+        while folder not in self._folders:
+            self._folders[folder] = {child}
+            child, folder = folder, folder.rpartition("/")[0]
+        self._folders[folder].add(child)
+
+    def relative(self, path: str) -> str:
+        """A path below the root, without slashes at its ends."""
+        return path[len(self.root) :].strip("/")
+
+    def is_file(self, path: str) -> bool:
+        """Whether the path is a committed file."""
+        return self.relative(path) in self._sizes
+
+    def is_folder(self, path: str) -> bool:
+        """Whether the path is the root, or a folder that holds a committed file."""
+        return self.relative(path) in self._folders
+
+    def info(self, path: str) -> dict[str, Any] | None:
+        """The entry of a file or folder; None for what is not committed."""
+        relative = self.relative(path)
+        name = f"{self.root}/{relative}" if relative else self.root
+        if relative in self._sizes:
+            return file_info(name, self._sizes[relative])
+        return folder_info(name) if relative in self._folders else None
+
+    def children(self, path: str, prefix: str = "") -> list[dict[str, Any]]:
+        """The entries directly below a folder whose names begin with a prefix, sorted by name."""
+        relative = self.relative(path)
+        start = f"{relative}/{prefix}" if relative else prefix
+        below = sorted(child for child in self._folders.get(relative, ()) if child.startswith(start))
+        return [entry for child in below if (entry := self.info(f"{self.root}/{child}")) is not None]
+
+    def find(self, path: str, *, maxdepth: int | None, withdirs: bool, prefix: str) -> list[dict[str, Any]]:
+        """All entries below a path, sorted by name; the path itself where it is a file.
+
+        Args:
+            path: Where to begin.
+            maxdepth: How many levels to descend; None is all.
+            withdirs: With folders, and with the path itself where it is one.
+            prefix: Only what begins with it directly below the path.
+        """
+        relative = self.relative(path)
+        if relative in self._sizes:
+            return [file_info(f"{self.root}/{relative}", self._sizes[relative])] if not prefix else []
+        base = f"{relative}/" if relative else ""
+        start = base + prefix
+        candidates: list[str] = [*self._sizes, *(self._folders if withdirs else ())]
+        found = [
+            below
+            for below in candidates
+            if below.startswith(start)
+            and len(below) > len(base)
+            and (not maxdepth or below.count("/", len(base)) < maxdepth)
+        ]
+        if withdirs and relative in self._folders and not prefix:
+            found.append(relative)
+        entries = (self.info(f"{self.root}/{below}" if below else self.root) for below in found)
+        return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry["name"])
+
+
+async def info(
+    listing: Listing, path: str, raw: Callable[..., Awaitable[dict[str, Any]]], *, refresh: bool
+) -> dict[str, Any]:
+    """The entry of a path inside a table.
+
+    Args:
+        listing: The table's listing.
+        path: ``bucket/key`` without protocol.
+        raw: Asks the store.
+        refresh: Ask the store even about a committed file, for its ETag, class and date.
+
+    Returns:
+        The entry. A file that is no longer, or not yet, committed can still be opened: for it the store
+        answers.
+
+    Raises:
+        ObjectNotFound: There is nothing, or a folder without a committed file.
+    """
+    entry = listing.info(path)
+    if entry is not None and (entry["type"] == "directory" or not refresh):
+        return entry
+    stored = await raw(path, refresh=True)
+    if stored["type"] != "file":
+        bucket, _, key = path.partition("/")
+        raise ObjectNotFound("No committed file is there", bucket=bucket, key=key)
+    return stored
+
+
+@dataclass
+class _Loaded:
+    listing: Listing
+    at: float
+
+
+class Views:
+    """The tables that one filesystem has met.
+
+    Args:
+        fs: The filesystem.
+        freshness: Seconds for which a look into a log is good.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, fs: LakeFileSystem, freshness: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fs = fs
+        self._freshness = freshness
+        self._clock = clock
+        self._no_table: dict[str, float] = {}
+        self._providers: dict[str, ViewProvider] = {}
+        self._loaded: dict[str, _Loaded] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    async def listing_for(self, path: str) -> Listing | None:
+        """The listing that answers for a path.
+
+        Args:
+            path: ``bucket/key`` without protocol.
+
+        Returns:
+            The table's listing; None where the store itself answers: outside of tables, in their logs,
+            and always for a filesystem made with ``raw=True``.
+        """
+        if self._fs.raw or not path or "?versionId=" in path:
+            return None
+        found = await self._table_of(self._candidates(path), NOT_A_TABLE_SECONDS)
+        if found is None:
+            return None
+        root, provider = found
+        first = path[len(root) :].strip("/").partition("/")[0]
+        if first in provider.hidden:
+            return None
+        return await self._load(root, provider)
+
+    async def _load(self, root: str, provider: ViewProvider) -> Listing | None:
+        async with self._locks.setdefault(root, asyncio.Lock()):
+            loaded = self._loaded.get(root)
+            now = self._clock()
+            if loaded is not None and self._is_fresh(root, loaded.at, now):
+                return loaded.listing
+            try:
+                table = await asyncio.to_thread(provider.open, self._fs.for_table(root), root)
+            except FileNotFoundError:
+                self._forget(root)
+                self._no_table[root] = now
+                return None
+            if loaded is not None and loaded.listing.version == table.version:
+                listing = loaded.listing
+            else:
+                listing = await asyncio.to_thread(Listing, root, table)
+            self._loaded[root] = _Loaded(listing, now)
+            return listing
+
+    def _is_fresh(self, root: str, at: float, now: float) -> bool:
+        return now - at < self._freshness and at > _committed.get((self._fs.endpoint, root), -1.0)
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    async def refuse_writes(self, paths: Iterable[str]) -> None:
+        """Refuse what a raw write or delete would do to a table.
+
+        Args:
+            paths: ``bucket/key`` of each object that a request would write or delete.
+
+        Raises:
+            TableWriteRefused: One of them is below a table's root, and this filesystem is not the one
+                made for that table.
+        """
+        for folder, path in {path.rpartition("/")[0]: path for path in paths}.items():
+            own = self._fs.table_root
+            if own is not None and f"{folder}/".startswith(f"{own}/"):
+                continue
+            found = await self._table_of(self._candidates(folder), self._freshness)
+            if found is not None and not await self._has_marker(*found):
+                self._forget(found[0])
+            elif found is not None:
+                bucket, _, key = path.partition("/")
+                raise TableWriteRefused(
+                    f"lake://{found[0]} is a table, and a raw write or delete would break it",
+                    hint=f'Use Dataset.open("lake://{found[0]}") from tierlake\'s pipelines',
+                    bucket=bucket,
+                    key=key,
+                )
+
+    def written(self, path: str) -> None:
+        """An object was written: what was no table may be one now."""
+        for provider in view_providers():
+            root, marker, _ = path.partition(f"/{provider.marker}")
+            if marker:
+                self._no_table.pop(root, None)
+
+    def invalidate(self, root: str) -> None:
+        """A commit was made: every filesystem of this process looks again."""
+        _committed[(self._fs.endpoint, root)] = self._clock()
+
+    # -- discovery ---------------------------------------------------------------------------------
+
+    def _candidates(self, path: str) -> list[str]:
+        """Where a table's root could be: the path and its ancestors, up to a segment with ``=``."""
+        hidden = {name for provider in view_providers() for name in provider.hidden}
+        candidates: list[str] = []
+        parts = path.strip("/").split("/")
+        for depth, part in enumerate(parts, start=1):
+            if "=" in part or part in hidden:
+                break
+            candidates.append("/".join(parts[:depth]))
+        return candidates
+
+    async def _table_of(self, candidates: list[str], no_table_seconds: float) -> tuple[str, ViewProvider] | None:
+        for root in candidates:
+            if root in self._providers:
+                return root, self._providers[root]
+        now = self._clock()
+        unknown = [root for root in candidates if not self._known_as_none(root, now, no_table_seconds)]
+        probes = [(root, provider) for root in unknown for provider in view_providers()]
+        answers = await asyncio.gather(*(self._has_marker(*probe) for probe in probes))
+        for root in unknown:
+            self._no_table[root] = now
+        for (root, provider), is_table in zip(probes, answers, strict=True):
+            if is_table:
+                self._no_table.pop(root, None)
+                self._providers[root] = provider
+                return root, provider
+        return None
+
+    def _known_as_none(self, root: str, now: float, seconds: float) -> bool:
+        at = self._no_table.get(root)
+        return at is not None and now - at < seconds and at > _committed.get((self._fs.endpoint, root), -1.0)
+
+    async def _has_marker(self, root: str, provider: ViewProvider) -> bool:
+        bucket, _, prefix = root.partition("/")
+        marker = f"{prefix}/{provider.marker}" if prefix else provider.marker
+        try:
+            page = await self._fs.seam.send("list_objects_v2", Bucket=bucket, Prefix=marker, MaxKeys=1)
+        except (AccessDenied, BucketNotFound):
+            return False
+        return bool(page.get("Contents") or page.get("KeyCount"))
+
+    def _forget(self, root: str) -> None:
+        self._providers.pop(root, None)
+        self._loaded.pop(root, None)

@@ -1,0 +1,363 @@
+"""Requests on single objects that s3fs has no method for, as async functions over the filesystem's seam."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from connector.errors import (
+    BucketNotFound,
+    DeletionFailed,
+    InvalidName,
+    LakeError,
+    ObjectNotFound,
+    PreconditionFailed,
+    ServerError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from datetime import datetime
+
+    from connector.filesystem import LakeFileSystem
+
+DELETE_BATCH = 1000
+"""S3's limit for one bulk delete."""
+
+
+@dataclass(frozen=True)
+class ObjectVersion:
+    """One version, or one delete marker, of a key.
+
+    Args:
+        path: ``bucket/key``.
+        key: The key.
+        version_id: The version's id; ``null`` where the bucket was not versioned.
+        is_latest: It is what a GET without version sees.
+        is_delete_marker: It says that the key is deleted.
+        size: Bytes; 0 for a marker.
+        etag: The ETag without quotes; empty for a marker.
+        modified: When it was written, by the server's clock.
+        storage_class: The class; empty for a marker.
+    """
+
+    path: str
+    key: str
+    version_id: str
+    is_latest: bool
+    is_delete_marker: bool
+    size: int
+    etag: str
+    modified: datetime
+    storage_class: str
+
+
+def object_path(fs: LakeFileSystem, path: str) -> tuple[str, str]:
+    """Bucket and key of a path that must name an object.
+
+    Raises:
+        InvalidName: The path is a bucket.
+    """
+    bucket, key, _ = fs.split_path(path)
+    if not key:
+        raise InvalidName(f"{path!r} names no object", bucket=bucket or None)
+    return bucket, key
+
+
+def not_found(fs: LakeFileSystem, path: str, error: FileNotFoundError) -> FileNotFoundError:
+    """s3fs's own FileNotFoundError as one of ours; ours stay themselves."""
+    if isinstance(error, LakeError):
+        return error
+    bucket, key, _ = fs.split_path(path)
+    return ObjectNotFound("No such object or folder", bucket=bucket, key=key)
+
+
+def unquoted(etag: str | None) -> str:
+    """An ETag without its quotes."""
+    return (etag or "").strip('"')
+
+
+async def head(fs: LakeFileSystem, path: str, version_id: str | None = None) -> dict[str, Any]:
+    """HEAD of an object.
+
+    Args:
+        fs: The filesystem.
+        path: The object.
+        version_id: A version; None is the latest.
+
+    Returns:
+        botocore's response.
+
+    Raises:
+        ObjectNotFound: There is no such object.
+        BucketNotFound: There is no such bucket.
+    """
+    bucket, key = object_path(fs, path)
+    which = {"VersionId": version_id} if version_id else {}
+    try:
+        response: dict[str, Any] = await fs.seam.send("head_object", Bucket=bucket, Key=key, **which)
+    except ObjectNotFound:
+        await fs.seam.send("head_bucket", Bucket=bucket)
+        raise
+    return response
+
+
+async def server_time(fs: LakeFileSystem, bucket: str) -> datetime:
+    """The server's clock.
+
+    Args:
+        fs: The filesystem.
+        bucket: A bucket to ask about.
+
+    Returns:
+        An aware time, to the second.
+
+    Raises:
+        BucketNotFound: There is no such bucket.
+        ServerError: The response has no Date header.
+    """
+    response = await fs.seam.send("head_bucket", Bucket=fs.split_path(bucket)[0])
+    date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
+    if not date:
+        raise ServerError("The response has no Date header", bucket=bucket)
+    return parsedate_to_datetime(date)
+
+
+async def read_with_etag(fs: LakeFileSystem, path: str) -> tuple[bytes, str]:
+    """An object's bytes and the ETag that belongs to just those.
+
+    Args:
+        fs: The filesystem.
+        path: The object.
+
+    Returns:
+        The bytes, and the ETag without quotes, for :func:`put_if`.
+
+    Raises:
+        ObjectNotFound: There is no such object.
+    """
+    bucket, key = object_path(fs, path)
+    response = await fs.seam.send("get_object", Bucket=bucket, Key=key)
+    async with response["Body"] as body:
+        return await body.read(), unquoted(response["ETag"])
+
+
+async def put_if(
+    fs: LakeFileSystem,
+    path: str,
+    data: bytes,
+    *,
+    if_match: str | None = None,
+    if_none_match: bool = False,
+) -> str:
+    """Write an object only if it is what the caller thinks.
+
+    When the reply to a write that succeeded is lost, the repeated request fails its own condition. So a
+    failed condition is looked at again: bytes equal to ours are our own write.
+
+    Args:
+        fs: The filesystem.
+        path: The object.
+        data: Its new bytes.
+        if_match: The ETag that it must have now.
+        if_none_match: It must not exist.
+
+    Returns:
+        The new ETag, without quotes.
+
+    Raises:
+        PreconditionFailed: It is something else; :class:`~connector.errors.AlreadyExists` where it must not
+            exist.
+        ValueError: Not exactly one of the two conditions is given.
+    """
+    if (if_match is None) == (not if_none_match):
+        raise ValueError("put_if needs exactly one of if_match and if_none_match")
+    bucket, key = object_path(fs, path)
+    condition = {"IfNoneMatch": "*"} if if_none_match else {"IfMatch": f'"{unquoted(if_match)}"'}
+    try:
+        response = await fs.seam.call("put_object", Bucket=bucket, Key=key, Body=data, **condition)
+    except (PreconditionFailed, ObjectNotFound) as error:
+        own = await _own_write(fs, bucket, key, data)
+        if own is not None:
+            return own
+        if isinstance(error, PreconditionFailed):
+            raise
+        raise PreconditionFailed("The object does not exist", bucket=bucket, key=key) from error
+    finally:
+        fs.invalidate_cache(f"{bucket}/{key}")
+    return unquoted(response["ETag"])
+
+
+async def _own_write(fs: LakeFileSystem, bucket: str, key: str, data: bytes) -> str | None:
+    try:
+        response = await fs.seam.send("get_object", Bucket=bucket, Key=key)
+    except ObjectNotFound:
+        return None
+    async with response["Body"] as body:
+        same = await body.read() == data
+    return unquoted(response["ETag"]) if same else None
+
+
+async def is_versioned(fs: LakeFileSystem, bucket: str) -> bool:
+    """Whether a bucket keeps versions now (not: suspended)."""
+    response = await fs.seam.send("get_bucket_versioning", Bucket=fs.split_path(bucket)[0])
+    return bool(response.get("Status") == "Enabled")
+
+
+async def _version_pages(fs: LakeFileSystem, bucket: str, prefix: str) -> AsyncIterator[dict[str, Any]]:
+    markers: dict[str, str] = {}
+    while True:
+        page = await fs.seam.send("list_object_versions", Bucket=bucket, Prefix=prefix, **markers)
+        yield page
+        if not page.get("IsTruncated"):
+            return
+        markers = {"KeyMarker": page["NextKeyMarker"]}
+        if page.get("NextVersionIdMarker"):
+            markers["VersionIdMarker"] = page["NextVersionIdMarker"]
+
+
+async def object_versions(fs: LakeFileSystem, prefix: str) -> list[ObjectVersion]:
+    """All versions and delete markers below a prefix.
+
+    Args:
+        fs: The filesystem.
+        prefix: ``bucket/prefix``; every key that begins with it counts, so end a folder with a slash.
+
+    Returns:
+        Versions by key, the latest first.
+
+    Raises:
+        BucketNotFound: There is no such bucket.
+    """
+    bucket, key_prefix, _ = fs.split_path(prefix)
+    found = []
+    async for page in _version_pages(fs, bucket, key_prefix):
+        for name in ("Versions", "DeleteMarkers"):
+            found += [_version(bucket, item, marker=name == "DeleteMarkers") for item in page.get(name, ())]
+    return sorted(found, key=lambda version: (version.key, not version.is_latest, -version.modified.timestamp()))
+
+
+def _version(bucket: str, item: dict[str, Any], *, marker: bool) -> ObjectVersion:
+    return ObjectVersion(
+        path=f"{bucket}/{item['Key']}",
+        key=item["Key"],
+        version_id=item.get("VersionId") or "null",
+        is_latest=bool(item.get("IsLatest")),
+        is_delete_marker=marker,
+        size=0 if marker else item["Size"],
+        etag="" if marker else unquoted(item.get("ETag")),
+        modified=item["LastModified"],
+        storage_class="" if marker else item.get("StorageClass") or "STANDARD",
+    )
+
+
+async def delete_versions(fs: LakeFileSystem, path: str, version_ids: Iterable[str]) -> None:
+    """Delete versions or delete markers of one key for good.
+
+    Args:
+        fs: The filesystem.
+        path: The object.
+        version_ids: Ids as :func:`object_versions` gives them.
+
+    Raises:
+        DeletionFailed: Some are still there; ``failures`` says which and why.
+        TableWriteRefused: The path is inside a table that this filesystem was not made for.
+    """
+    bucket, key = object_path(fs, path)
+    await delete_keys(fs, bucket, [{"Key": key, "VersionId": version} for version in version_ids])
+    fs.invalidate_cache(f"{bucket}/{key}")
+
+
+async def delete_keys(
+    fs: LakeFileSystem, bucket: str, objects: Sequence[dict[str, str]], *, guarded: bool = True
+) -> list[str]:
+    """Bulk delete, with what the server says about each key.
+
+    Args:
+        fs: The filesystem.
+        bucket: The bucket.
+        objects: ``Key`` and perhaps ``VersionId`` of each.
+        guarded: Refuse what is inside a table; False only where the table's own content stays.
+
+    Returns:
+        The keys deleted.
+
+    Raises:
+        DeletionFailed: Some are still there; ``failures`` says which and why.
+    """
+    request = fs.seam.call if guarded else fs.seam.send
+    failures: dict[str, str] = {}
+    for start in range(0, len(objects), DELETE_BATCH):
+        batch = list(objects[start : start + DELETE_BATCH])
+        response = await request("delete_objects", Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
+        failures.update(_failures(response))
+    if failures:
+        first, said = next(iter(failures.items()))
+        raise DeletionFailed(
+            f"{len(failures)} of {len(objects)} objects were not deleted, the first is {first!r}: {said}",
+            failures,
+            bucket=bucket,
+        )
+    return [item["Key"] for item in objects]
+
+
+async def delete_paths(fs: LakeFileSystem, paths: Sequence[str]) -> list[str]:
+    """Bulk delete of paths in one bucket.
+
+    Args:
+        fs: The filesystem.
+        paths: The objects.
+
+    Returns:
+        The paths deleted.
+
+    Raises:
+        ValueError: The paths are in several buckets.
+        DeletionFailed: Some are still there; ``failures`` says which and why.
+    """
+    targets = [object_path(fs, path) for path in paths]
+    buckets = {bucket for bucket, _ in targets}
+    if len(buckets) > 1:
+        raise ValueError("Bulk delete files should refer to only one bucket")
+    for path in paths:
+        fs.invalidate_cache(path)
+    for bucket in buckets:
+        keys = await delete_keys(fs, bucket, [{"Key": key} for _, key in targets])
+        return [f"{bucket}/{key}" for key in keys]
+    return []
+
+
+def _failures(response: dict[str, Any]) -> dict[str, str]:
+    failures = {}
+    for error in response.get("Errors", ()):
+        if error.get("Code") in {"NoSuchKey", "NoSuchVersion"}:
+            continue
+        version = error.get("VersionId")
+        name = error["Key"] + (f"?versionId={version}" if version else "")
+        failures[name] = f"{error.get('Code')}: {error.get('Message')}"
+    return failures
+
+
+async def bucket_exists(fs: LakeFileSystem, bucket: str) -> bool:
+    """Whether a bucket exists, even one that we may not look into.
+
+    Raises:
+        LakeError: The endpoint is down, or the credentials are wrong.
+    """
+    try:
+        await fs.seam.send("head_bucket", Bucket=bucket)
+    except BucketNotFound:
+        return False
+    except LakeError as error:
+        if error.code == "access_denied":
+            return True
+        raise
+    return True
+
+
+async def get_tags(fs: LakeFileSystem, bucket: str, key: str, version_id: str | None = None) -> dict[str, str]:
+    """The tags of an object."""
+    which = {"VersionId": version_id} if version_id else {}
+    response = await fs.seam.send("get_object_tagging", Bucket=bucket, Key=key, **which)
+    return {tag["Key"]: tag["Value"] for tag in response["TagSet"]}

@@ -1,0 +1,144 @@
+"""URLs that let somebody without credentials do one thing for a while."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from connector.errors import InvalidSetting
+from connector.names import check_bucket, check_key
+from connector.objects import object_path
+from connector.options import fitting
+
+if TYPE_CHECKING:
+    from connector.filesystem import LakeFileSystem
+
+LONGEST = timedelta(days=7)
+"""Signature version 4's limit, https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
+_OPERATIONS = {"GET": "get_object", "HEAD": "head_object", "PUT": "put_object"}
+_FORM_FIELDS = {
+    "ContentType": "Content-Type",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "StorageClass": "x-amz-storage-class",
+}
+
+
+class PresignConditions(TypedDict, total=False):
+    """What a presigned POST may hold.
+
+    Keys:
+        size: Smallest and largest size in bytes.
+        content_type: The content type, or its beginning with ``*`` at the end (``image/*``).
+    """
+
+    size: tuple[int, int]
+    content_type: str
+
+
+class PresignedPost(TypedDict):
+    """A form for a browser: send ``fields`` and then the file to ``url``."""
+
+    url: str
+    fields: dict[str, str]
+
+
+def presigned_method(client_method: str) -> str:
+    """s3fs's name of what to presign (``get_object``) as an HTTP method."""
+    return next((method for method, operation in _OPERATIONS.items() if operation == client_method), client_method)
+
+
+def lifetime_seconds(expires: float | timedelta) -> int:
+    """A URL's lifetime in whole seconds.
+
+    Raises:
+        InvalidSetting: It is not between one second and seven days.
+    """
+    seconds = int(expires.total_seconds() if isinstance(expires, timedelta) else expires)
+    if not 1 <= seconds <= LONGEST.total_seconds():
+        raise InvalidSetting(
+            f"A presigned URL lives from 1 second to 7 days, not {seconds} seconds",
+            hint=f"Say expires={int(LONGEST.total_seconds())} or less",
+        )
+    return seconds
+
+
+async def presign(fs: LakeFileSystem, path: str, *, expires: float | timedelta, method: str, **options: Any) -> str:
+    """Sign a URL for one GET, HEAD or PUT.
+
+    A PUT is signed with what the write policy says: whoever uses the URL has to send those headers.
+
+    Args:
+        fs: The filesystem.
+        path: The object.
+        expires: The URL's lifetime in seconds, at most seven days.
+        method: ``GET``, ``HEAD`` or ``PUT``.
+        **options: Parameters of the request, such as ``VersionId`` or ``ResponseContentDisposition``.
+
+    Returns:
+        The URL.
+
+    Raises:
+        InvalidSetting: The lifetime or the method is none.
+    """
+    seconds = lifetime_seconds(expires)
+    operation = _OPERATIONS.get(method.upper())
+    if operation is None:
+        raise InvalidSetting(
+            f"{method!r} is no method to presign; there are {', '.join(_OPERATIONS)} and POST (presign_post)"
+        )
+    bucket, key = object_path(fs, path)
+    check_bucket(bucket)
+    check_key(key, bucket=bucket)
+    await fs.set_session()
+    client = await fs.get_s3(bucket)
+    params = {"Bucket": bucket, "Key": key, **fitting(client.meta.service_model, operation, options)}
+    if operation == "put_object":
+        await fs.views.refuse_writes([f"{bucket}/{key}"])
+        params = await fs.seam.under_policy(operation, params)
+    url: str = await client.generate_presigned_url(operation, Params=params, ExpiresIn=seconds)
+    return url
+
+
+async def presign_post(
+    fs: LakeFileSystem,
+    path: str,
+    *,
+    expires: float | timedelta,
+    **conditions: Unpack[PresignConditions],
+) -> PresignedPost:
+    """Sign a form that uploads one object.
+
+    Args:
+        fs: The filesystem.
+        path: The object.
+        expires: The form's lifetime in seconds, at most seven days.
+        **conditions: What the upload may be.
+
+    Returns:
+        The URL and the fields to send with the file.
+    """
+    seconds = lifetime_seconds(expires)
+    bucket, key = object_path(fs, path)
+    check_bucket(bucket)
+    check_key(key, bucket=bucket)
+    await fs.set_session()
+    client = await fs.get_s3(bucket)
+    await fs.views.refuse_writes([f"{bucket}/{key}"])
+    said = await fs.seam.under_policy("put_object", {"Bucket": bucket, "Key": key})
+    fields = {form: str(said[name]) for name, form in _FORM_FIELDS.items() if name in said}
+    rules: list[Any] = [{name: value} for name, value in fields.items()]
+    if "size" in conditions:
+        rules.append(["content-length-range", *conditions["size"]])
+    content_type = conditions.get("content_type")
+    if content_type is not None and content_type.endswith("*"):
+        fields.pop("Content-Type", None)
+        rules = [rule for rule in rules if "Content-Type" not in rule]
+        rules.append(["starts-with", "$Content-Type", content_type[:-1]])
+    elif content_type is not None:
+        fields["Content-Type"] = content_type
+        rules.append({"Content-Type": content_type})
+    form: PresignedPost = await client.generate_presigned_post(
+        bucket, key, Fields=fields, Conditions=rules, ExpiresIn=seconds
+    )
+    return form

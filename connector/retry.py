@@ -1,0 +1,99 @@
+"""Trying again: exponential backoff with full jitter, within a budget, and only where it can help."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import s3fs.core
+from botocore import exceptions as boto
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+
+_RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
+_RETRIED_CODES = frozenset(
+    {
+        "InternalError",
+        "RequestTimeout",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+        "XAmzContentSHA256Mismatch",
+    }
+)
+_NO_CONNECTION = (boto.EndpointConnectionError, boto.ConnectTimeoutError, boto.ProxyConnectionError)
+_JITTER = random.SystemRandom()
+
+
+@dataclass(frozen=True)
+class RetryBudget:
+    """How long to go on trying.
+
+    Args:
+        attempts: At most so many tries, the first included.
+        seconds: No try starts later than this after the first.
+        connect_attempts: The same bound where nothing listens at all: that should be known soon.
+        first_wait: Upper bound of the first wait, in seconds; each further one doubles it.
+        longest_wait: Upper bound of any wait, in seconds.
+    """
+
+    attempts: int = 5
+    seconds: float = 30.0
+    connect_attempts: int = 3
+    first_wait: float = 0.1
+    longest_wait: float = 5.0
+
+    def wait(self, tries: int) -> float:
+        """Seconds to wait after so many tries: anything up to the bound (full jitter)."""
+        return _JITTER.uniform(0, min(self.longest_wait, self.first_wait * 2**tries))
+
+
+def retryable(error: Exception) -> bool:
+    """Whether the same request may succeed later: throttling, 5xx, time-outs and broken connections."""
+    if isinstance(error, boto.SSLError):
+        return False
+    if isinstance(error, boto.ClientError):
+        code = error.response.get("Error", {}).get("Code", "")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code in _RETRIED_CODES or status in _RETRIED_STATUS or "reduce your request rate" in str(error):
+            return True
+    elif isinstance(error, (*_NO_CONNECTION, *s3fs.core.S3_RETRYABLE_ERRORS)):
+        return True
+    return bool(s3fs.core.CUSTOM_ERROR_HANDLER(error))
+
+
+async def retrying(attempt: Callable[[], Awaitable[T]], budget: RetryBudget) -> T:
+    """Run a request until it succeeds, fails for good, or the budget is spent.
+
+    Args:
+        attempt: Makes the request once.
+        budget: How long to go on.
+
+    Returns:
+        What the request returned.
+
+    Raises:
+        Exception: What the last try raised.
+    """
+    started = time.monotonic()
+    tries = 0
+    while True:
+        try:
+            return await attempt()
+        except Exception as error:
+            tries += 1
+            allowed = budget.connect_attempts if isinstance(error, _NO_CONNECTION) else budget.attempts
+            wait = budget.wait(tries)
+            spent = time.monotonic() - started + wait
+            if tries >= min(allowed, budget.attempts) or spent > budget.seconds or not retryable(error):
+                raise
+            await asyncio.sleep(wait)

@@ -1,0 +1,379 @@
+"""The one place through which every request goes.
+
+:meth:`Seam.call` takes what s3fs gives to ``_call_s3`` and decides, before any byte leaves: are names and
+options valid, may this be written here, what does the write policy add, does the server have that. After
+the response: was the encryption honoured, and which error is it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from botocore import exceptions as boto
+from s3fs.utils import SSEParams
+
+from connector.encryption import ENCRYPTION_PARAMETERS, SseC, Unencrypted, parse_encryption
+from connector.errors import (
+    BadCredentials,
+    BucketNotFound,
+    EncryptionIgnored,
+    InvalidSetting,
+    LakeError,
+    UnsupportedByServer,
+)
+from connector.kept import kept_parameters
+from connector.names import check_bucket, check_key
+from connector.options import fitting
+from connector.policy import STANDARD, ObjectPolicy
+from connector.profiles import get_profile
+from connector.profiles.detect import known_profile, observe
+from connector.retry import RetryBudget, retrying
+from connector.translate import Asked, raise_translated, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from connector.filesystem import LakeFileSystem
+    from connector.profiles import Profile
+
+logger = logging.getLogger("tierlake.connector")
+
+CREATES = frozenset({"put_object", "create_multipart_upload", "copy_object"})
+"""Operations that say what an object will be."""
+WRITES = CREATES | {"delete_object", "delete_objects"}
+_NEEDS_CUSTOMER_KEY = CREATES | {"get_object", "head_object", "upload_part", "upload_part_copy"}
+_COPIES = frozenset({"copy_object", "upload_part_copy"})
+_MODES = {
+    "AES256": "sse-s3",
+    "aws:kms": "sse-kms",
+    "aws:kms:dsse": "dsse-kms",
+    "aws:fsx": "sse-s3",
+}
+_HEADS = frozenset({"head_object", "head_bucket"})
+_DIAGNOSED_STATUS = frozenset({400, 403})
+
+
+def copy_source(params: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Bucket and key of a copy's source, however it is given."""
+    source = params.get("CopySource")
+    if source is None:
+        return None
+    if isinstance(source, str):
+        bucket, _, key = source.lstrip("/").partition("/")
+        return bucket, key.partition("?versionId=")[0]
+    return source["Bucket"], source["Key"]
+
+
+def is_self_copy(params: Mapping[str, Any]) -> bool:
+    """Whether a copy changes an object in place: its class, tags or metadata, never its bytes."""
+    source = copy_source(params)
+    return source is not None and source == (params.get("Bucket"), params.get("Key"))
+
+
+class Seam:
+    """All requests of one filesystem.
+
+    Args:
+        fs: The filesystem whose settings, policy and client are used.
+    """
+
+    def __init__(self, fs: LakeFileSystem) -> None:
+        self._fs = fs
+        self._budget = RetryBudget(attempts=fs.settings.max_retries + 1, seconds=fs.settings.retry_seconds)
+        self._uploads: dict[str, dict[str, Any]] = {}
+        self._seen_buckets: set[str] = set()
+        self._trusted: set[tuple[str, str, str]] = set()
+
+    # -- what the filesystem calls -----------------------------------------------------------------
+
+    async def call(self, operation: str, *defaults: Any, **params: Any) -> Any:
+        """Make a request under the write policy and the guards.
+
+        Args:
+            operation: botocore's method name, such as ``put_object``.
+            *defaults: Mappings of options, a later one wins.
+            **params: The request's parameters; they win over ``defaults``.
+
+        Returns:
+            botocore's response.
+
+        Raises:
+            LakeError: Anything that went wrong, see :mod:`connector.errors`.
+        """
+        request = await self._fitting(operation, defaults, params)
+        self._check_names(operation, request)
+        if operation in WRITES and not (operation == "copy_object" and is_self_copy(request)):
+            await self._fs.views.refuse_writes(self._written_paths(request))
+        if operation in CREATES:
+            await self._check_bucket_exists(request["Bucket"])
+            request = await self.under_policy(operation, request)
+        elif operation == "create_bucket":
+            request = self._with_location(request)
+        return await self._send(operation, self._with_customer_keys(operation, request))
+
+    async def send(self, operation: str, **params: Any) -> Any:
+        """Make a request as it is: no policy, no guard. For the connector's own modules.
+
+        They use it where the object's bytes stay the same, and for what concerns no object.
+        """
+        self._check_names(operation, params)
+        return await self._send(operation, self._with_customer_keys(operation, params))
+
+    async def profile(self) -> Profile:
+        """The server's profile; at most one request for an endpoint that has not answered yet."""
+        client = await self._fs.set_session()
+        known = known_profile(self._fs.settings.profile, self._fs.endpoint)
+        if known is None:
+            try:
+                await self._send("list_buckets", {})
+            except LakeError as error:
+                logger.debug("list_buckets for the Server header: %s", error.code)
+                if error.server_code is None and not isinstance(error, BadCredentials):
+                    raise
+            known = known_profile(self._fs.settings.profile, client.meta.endpoint_url)
+        return known or get_profile("generic")
+
+    def forget_bucket(self, bucket: str) -> None:
+        """A bucket was deleted: look again before the next write."""
+        self._seen_buckets.discard(bucket)
+
+    # -- before the request ------------------------------------------------------------------------
+
+    async def _fitting(self, operation: str, defaults: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
+        fs = self._fs
+        client = await fs.set_session()
+        options: dict[str, Any] = {**fs.s3_additional_kwargs, **fs.req_kw}
+        for some in defaults:
+            if some is not fs.kwargs:  # s3fs passes the session's arguments along with a HEAD
+                options.update(some.to_kwargs() if isinstance(some, SSEParams) else some)
+        options.update(params)
+        if options.get("RequestPayer", "") is None:
+            del options["RequestPayer"]
+        return fitting(client.meta.service_model, operation, options)
+
+    def _check_names(self, operation: str, request: Mapping[str, Any]) -> None:
+        bucket, key = request.get("Bucket"), request.get("Key")
+        if bucket is not None:
+            check_bucket(bucket)
+        if key is not None:
+            check_key(key, bucket=bucket)
+        for item in request.get("Delete", {}).get("Objects", ()) if operation == "delete_objects" else ():
+            check_key(item["Key"], bucket=bucket)
+        source = copy_source(request)
+        if source is not None:
+            check_key(unquote(source[1]), bucket=source[0])
+
+    def _written_paths(self, request: Mapping[str, Any]) -> list[str]:
+        bucket = request["Bucket"]
+        if "Delete" in request:
+            return [f"{bucket}/{item['Key']}" for item in request["Delete"]["Objects"]]
+        return [f"{bucket}/{request['Key']}"]
+
+    async def _check_bucket_exists(self, bucket: str) -> None:
+        """Some servers create a bucket by writing into it: a mistyped name must not do that."""
+        known = known_profile(self._fs.settings.profile, self._fs.endpoint)
+        if bucket in self._seen_buckets or (known is not None and not known.put_creates_bucket):
+            return
+        try:
+            await self._send("head_bucket", {"Bucket": bucket})
+        except BucketNotFound:
+            raise
+        except PermissionError as error:
+            if isinstance(error, BadCredentials):
+                raise
+        self._seen_buckets.add(bucket)
+
+    async def under_policy(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        """What a request that creates an object is after the write policy, validated for this server.
+
+        Args:
+            operation: One of :data:`CREATES`.
+            request: What the caller says; it wins over the policy.
+
+        Raises:
+            UnsupportedByServer: The server lacks the class or the encryption.
+        """
+        policy = self._fs.policy.for_key(request["Bucket"], request["Key"])
+        self_copy = operation == "copy_object" and is_self_copy(request)
+        settled = await self._kept(request) if self_copy else _applied(operation, request, policy)
+        return await self._validated(settled)
+
+    async def _kept(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A self-copy by a caller (``setxattr``): what is not said anew stays as it is."""
+        head = await self.send("head_object", Bucket=request["Bucket"], Key=request["Key"])
+        profile = await self.profile()
+        kept = kept_parameters(head, profile)
+        if request.get("MetadataDirective", "COPY") != "REPLACE":
+            kept = {n: v for n, v in kept.items() if n in ENCRYPTION_PARAMETERS or n == "StorageClass"}
+        if ENCRYPTION_PARAMETERS & request.keys():
+            kept = {name: value for name, value in kept.items() if name not in ENCRYPTION_PARAMETERS}
+        return {**kept, **request}
+
+    async def _validated(self, request: dict[str, Any]) -> dict[str, Any]:
+        request = {name: value for name, value in request.items() if value is not None}
+        mode = _mode_of(request)
+        storage_class = request.get("StorageClass", STANDARD)
+        bucket, key = request["Bucket"], request["Key"]
+        profile = known_profile(self._fs.settings.profile, self._fs.endpoint)
+        if profile is None and (storage_class != STANDARD or mode not in {"sse-s3", "none"}):
+            profile = await self.profile()
+        if profile is None:
+            return request
+        profile.check_class(storage_class, key=f"{bucket}/{key}")
+        profile.check_encryption(mode, key=f"{bucket}/{key}")
+        if mode == "sse-c" and not profile.sse_c_over_http and self._plain_http():
+            raise UnsupportedByServer(
+                profile.name, "SSE-C over plain HTTP", "an https endpoint", bucket=bucket, key=key
+            )
+        if not profile.kms_bucket_key:
+            request.pop("BucketKeyEnabled", None)
+        return request
+
+    def _plain_http(self) -> bool:
+        return bool(self._fs.endpoint) and urlsplit(self._fs.endpoint).scheme == "http"
+
+    def _with_customer_keys(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        if operation not in _NEEDS_CUSTOMER_KEY:
+            return request
+        wanted: dict[str, Any] = {}
+        if operation in {"upload_part", "upload_part_copy"}:
+            chosen = self._uploads.get(request["UploadId"], {})
+            wanted = {name: value for name, value in chosen.items() if name.startswith("SSECustomer")}
+        elif operation in {"get_object", "head_object"}:
+            held = self._fs.policy.for_key(request["Bucket"], request["Key"]).encryption
+            wanted = held.headers() if isinstance(held, SseC) else {}
+        source = copy_source(request) if operation in _COPIES else None
+        if source is not None:
+            held = self._fs.policy.for_key(source[0], unquote(source[1])).encryption
+            wanted |= held.source_headers() if isinstance(held, SseC) else {}
+        return {**wanted, **request}
+
+    def _with_location(self, request: dict[str, Any]) -> dict[str, Any]:
+        """AWS wants the region of a new bucket said, except for us-east-1, where it must not be."""
+        located = dict(request)
+        said = located.get("CreateBucketConfiguration", {}).get("LocationConstraint")
+        region = said or self._fs.client_region
+        if said == "us-east-1":
+            del located["CreateBucketConfiguration"]
+        elif self._fs.endpoint is None and said is None and region not in {None, "us-east-1", "aws-global"}:
+            located["CreateBucketConfiguration"] = {"LocationConstraint": region}
+        return located
+
+    # -- the request -------------------------------------------------------------------------------
+
+    async def _send(self, operation: str, request: dict[str, Any]) -> Any:
+        fs = self._fs
+        await fs.set_session()
+        client = await fs.get_s3(request.get("Bucket"))
+        method = getattr(client, operation)
+        endpoint = client.meta.endpoint_url
+        bucket, key = request.get("Bucket"), request.get("Key")
+        logger.debug("%s %s", operation, "/".join(part for part in (bucket, key) if part))
+        try:
+            response = await retrying(lambda: method(**request), self._budget)
+        except (boto.BotoCoreError, boto.ClientError, OSError) as error:
+            if isinstance(error, boto.ClientError):
+                observe(endpoint, error.response)
+            known = known_profile(fs.settings.profile, endpoint)
+            asked = Asked(
+                operation=operation,
+                endpoint=endpoint,
+                server=known.name if known else "the server",
+                bucket=bucket,
+                key=key,
+                must_not_exist=request.get("IfNoneMatch") == "*",
+            )
+            if operation in _HEADS and bucket is not None:
+                await self._diagnose(client, error, asked)
+            raise_translated(error, asked)
+        observe(endpoint, response)
+        await self._after(operation, request, response)
+        return response
+
+    async def _diagnose(self, client: Any, error: Exception, asked: Asked) -> None:
+        """A HEAD has no body to say why it failed: ask with a GET whether the credentials are known."""
+        if not isinstance(error, boto.ClientError):
+            return
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in _DIAGNOSED_STATUS:
+            return
+        try:
+            await client.list_objects_v2(Bucket=asked.bucket, Prefix=asked.key or "", MaxKeys=1)
+        except boto.ClientError as told:
+            better = translated(told, asked)
+            if isinstance(better, BadCredentials | BucketNotFound):
+                raise better from told
+
+    # -- after the response ------------------------------------------------------------------------
+
+    async def _after(self, operation: str, request: dict[str, Any], response: Any) -> None:
+        if operation == "create_multipart_upload":
+            chosen = {name: value for name, value in request.items() if name in ENCRYPTION_PARAMETERS}
+            self._uploads[response["UploadId"]] = chosen
+        elif operation == "delete_bucket":
+            self.forget_bucket(request["Bucket"])
+        if operation in CREATES:
+            self._fs.views.written(f"{request['Bucket']}/{request['Key']}")
+        asked = request.get("ServerSideEncryption")
+        if operation in {"complete_multipart_upload", "abort_multipart_upload"}:
+            asked = self._uploads.pop(request["UploadId"], {}).get("ServerSideEncryption")
+        if asked and operation in {"put_object", "copy_object", "complete_multipart_upload"}:
+            await self._check_honoured(operation, request, response, asked)
+
+    async def _check_honoured(self, operation: str, request: dict[str, Any], response: Any, asked: str) -> None:
+        """A server that ignores the header stores in clear: look once for each way and bucket."""
+        way = (request["Bucket"], operation, asked)
+        if way in self._trusted:
+            return
+        got = response.get("ServerSideEncryption")
+        if got is None:
+            head = await self.send("head_object", Bucket=request["Bucket"], Key=request["Key"])
+            got = head.get("ServerSideEncryption")
+        if got != asked:
+            raise EncryptionIgnored(
+                f"The server was asked for the encryption {asked} and reports {got or 'none'}",
+                hint="The object is there, not encrypted as asked: delete it, and choose another mode",
+                bucket=request["Bucket"],
+                key=request["Key"],
+            )
+        self._trusted.add(way)
+
+
+def _mode_of(request: Mapping[str, Any]) -> str:
+    if "SSECustomerKey" in request:
+        return "sse-c"
+    algorithm = request.get("ServerSideEncryption")
+    if algorithm is None:
+        if "SSEKMSKeyId" in request:
+            raise InvalidSetting(
+                "A KMS key id needs ServerSideEncryption='aws:kms'",
+                bucket=request.get("Bucket"),
+                key=request.get("Key"),
+            )
+        return Unencrypted.mode
+    mode = _MODES.get(algorithm)
+    if mode is None:
+        parse_encryption(algorithm)  # raises with the nearest name
+        raise InvalidSetting(f"ServerSideEncryption={algorithm!r} is no algorithm; there are {', '.join(_MODES)}")
+    if mode == "sse-s3" and "SSEKMSKeyId" in request:
+        raise InvalidSetting(f"A KMS key id does not go with ServerSideEncryption={algorithm!r}")
+    return mode
+
+
+def _applied(operation: str, request: Mapping[str, Any], policy: ObjectPolicy) -> dict[str, Any]:
+    """The request with what the policy says; what the caller says stays."""
+    added: dict[str, Any] = {}
+    if not ENCRYPTION_PARAMETERS & request.keys():
+        added.update(policy.encryption.headers())
+    if operation == "copy_object" or policy.storage_class != STANDARD:
+        # A copy says STANDARD too: some servers take the source's class over.
+        added["StorageClass"] = policy.storage_class
+    tagging = policy.tagging()
+    if tagging and "Tagging" not in request and "TaggingDirective" not in request:
+        added["Tagging"] = tagging
+        if operation == "copy_object":
+            added["TaggingDirective"] = "REPLACE"
+    if policy.content_type and operation != "copy_object":
+        added["ContentType"] = policy.content_type
+    return {**added, **request}

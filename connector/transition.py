@@ -1,0 +1,251 @@
+"""Changing an object's storage class in place: the key, the bytes and everything said about them stay.
+
+There are two ways, and a server's profile names its own. A *self-copy* writes the object anew with another
+class (:func:`transition`). A *tag* is set, and a lifecycle rule of the bucket moves the object to a remote
+tier (:func:`tag_tier`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from connector.copying import (
+    COPY_BYTES_MAX,
+    Source,
+    copy_in_parts,
+    look_at,
+    part_ranges,
+)
+from connector.errors import PreconditionFailed, ServerError
+from connector.kept import kept_content, kept_parameters
+from connector.objects import delete_keys, get_tags, unquoted
+from connector.policy import STANDARD
+
+if TYPE_CHECKING:
+    from connector.filesystem import LakeFileSystem
+    from connector.profiles import Profile
+
+TIER_TAG = "tier"
+"""The tag on which a bucket's lifecycle rule moves objects, see :mod:`connector.bucket.lifecycle`."""
+_POLL_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
+
+
+@dataclass(frozen=True)
+class TransitionResult:
+    """What a transition did.
+
+    Args:
+        path: ``bucket/key``.
+        from_class: The storage class before.
+        to_class: The storage class that the object reports now.
+        changed: False where it was in that class already.
+        size: Bytes.
+        deleted_version: The version that held the bytes before and was deleted; None where the bucket
+            keeps no versions.
+        pending: The object is tagged, and the server has not moved it yet.
+    """
+
+    path: str
+    from_class: str
+    to_class: str
+    changed: bool
+    size: int
+    deleted_version: str | None = None
+    pending: bool = False
+
+
+def class_of(head: dict[str, Any]) -> str:
+    """The storage class that a HEAD reports; servers leave STANDARD out."""
+    return str(head.get("StorageClass") or STANDARD)
+
+
+async def transition(
+    fs: LakeFileSystem, path: str, storage_class: str, *, if_match: str | None = None
+) -> TransitionResult:
+    """Move an object to another storage class by copying it onto itself.
+
+    Metadata, content headers, tags and encryption stay. The copy is made under the condition that the
+    object is still the one that was looked at, and verified afterwards. On a versioned bucket the version
+    copied from is deleted once the new one is verified.
+
+    Args:
+        fs: The filesystem.
+        path: The object.
+        storage_class: The class to move it to.
+        if_match: The ETag that it must have.
+
+    Returns:
+        What was done; ``changed`` is False where it was in that class already.
+
+    Raises:
+        UnsupportedByServer: The server has no such class.
+        PreconditionFailed: The object is, or became meanwhile, another one.
+        ObjectNotFound: There is no such object.
+        ServerError: The object does not report what it was given.
+    """
+    profile = await fs.seam.profile()
+    profile.check_class(storage_class, key=path)
+    source = await look_at(fs, path)
+    _check_etag(source, if_match)
+    before, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
+    size = source.head["ContentLength"]
+    if before == storage_class:
+        return TransitionResult(name, before, before, changed=False, size=size)
+    kept = kept_parameters(source.head, profile) | {"StorageClass": storage_class}
+    await _self_copy(fs, source, profile, kept, await _tags(fs, source))
+    head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
+    _verify(source, head, storage_class)
+    deleted = await _delete_source_version(fs, source, head)
+    fs.invalidate_cache(name)
+    return TransitionResult(name, before, storage_class, changed=True, size=size, deleted_version=deleted)
+
+
+async def tag_tier(
+    fs: LakeFileSystem,
+    path: str,
+    tier: str,
+    *,
+    at_once: bool = False,
+    wait_seconds: float = 0.0,
+    if_match: str | None = None,
+) -> TransitionResult:
+    """Move an object to a remote tier, or back, by the tag ``tier``.
+
+    Args:
+        fs: The filesystem.
+        path: The object.
+        tier: A tier's name, such as ``cold``; ``hot`` brings the object back.
+        at_once: Write the object anew with the tag, and the server moves it at once. The copy waits behind
+            a reader that stalls, for half a minute. Otherwise only the tag is set, and the server moves
+            the object when its scanner comes by (about a minute). Bringing back is always a copy.
+        wait_seconds: Wait so long for the object to report the new class.
+        if_match: The ETag that it must have.
+
+    Returns:
+        What was done; ``pending`` where the server has not moved the object yet.
+
+    Raises:
+        PreconditionFailed: The object is, or became meanwhile, another one.
+        ObjectNotFound: There is no such object.
+    """
+    profile = await fs.seam.profile()
+    target = profile.tier_classes.get(tier, tier.upper())
+    source = await look_at(fs, path)
+    _check_etag(source, if_match)
+    before, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
+    size = source.head["ContentLength"]
+    tags = await _tags(fs, source)
+    wanted = {**tags, TIER_TAG: tier}
+    if before == target and tags == wanted:
+        return TransitionResult(name, before, before, changed=False, size=size)
+    deleted = None
+    head = dict(source.head)
+    if before == target or not (at_once or target == STANDARD):
+        tag_set = [{"Key": key, "Value": value} for key, value in wanted.items()]
+        await fs.seam.send("put_object_tagging", Bucket=source.bucket, Key=source.key, Tagging={"TagSet": tag_set})
+    else:
+        kept = kept_parameters(source.head, profile)
+        kept["StorageClass"] = target if target in profile.storage_classes else STANDARD
+        await _self_copy(fs, source, profile, kept, wanted)
+        head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
+        deleted = await _delete_source_version(fs, source, head)
+    head = await _await_class(fs, source, head, target, wait_seconds)
+    fs.invalidate_cache(name)
+    after = class_of(head)
+    return TransitionResult(
+        name,
+        before,
+        after,
+        changed=after != before,
+        size=size,
+        deleted_version=deleted,
+        pending=after != target,
+    )
+
+
+async def _tags(fs: LakeFileSystem, source: Source) -> dict[str, str]:
+    return await get_tags(fs, source.bucket, source.key) if source.head.get("TagCount", 1) else {}
+
+
+def _check_etag(source: Source, if_match: str | None) -> None:
+    if if_match is not None and unquoted(if_match) != unquoted(source.head["ETag"]):
+        raise PreconditionFailed("The object is another one by now", bucket=source.bucket, key=source.key)
+
+
+async def _self_copy(
+    fs: LakeFileSystem, source: Source, profile: Profile, kept: dict[str, Any], tags: dict[str, str]
+) -> None:
+    target = {"Bucket": source.bucket, "Key": source.key}
+    if source.head["ContentLength"] > COPY_BYTES_MAX:
+        tagging = {"Tagging": urlencode(tags)} if tags else {}
+        await copy_in_parts(
+            fs,
+            source,
+            lambda: fs.seam.send("create_multipart_upload", **target, **kept, **tagging),
+            (source.bucket, source.key),
+            ranges=part_ranges(source.head["ContentLength"]),
+        )
+        return
+    said = {**kept, "MetadataDirective": profile.self_copy_directive}
+    if profile.self_copy_directive == "COPY":
+        for name in kept_content(source.head):
+            said.pop(name, None)
+    await fs.seam.send(
+        "copy_object",
+        **target,
+        **said,
+        **source.condition(profile),
+        CopySource=source.reference,
+        Tagging=urlencode(tags),
+        TaggingDirective="REPLACE",
+    )
+
+
+def _verify(source: Source, head: dict[str, Any], storage_class: str) -> None:
+    expected = {
+        "StorageClass": storage_class,
+        "ContentLength": source.head["ContentLength"],
+        "Metadata": dict(source.head.get("Metadata") or {}),
+        "ContentType": source.head.get("ContentType"),
+        "ServerSideEncryption": source.head.get("ServerSideEncryption"),
+    }
+    found = {name: head.get(name) for name in expected} | {
+        "StorageClass": class_of(head),
+        "Metadata": dict(head.get("Metadata") or {}),
+    }
+    wrong = [name for name, value in expected.items() if found[name] != value]
+    if wrong:
+        raise ServerError(
+            f"After the copy the object differs in {', '.join(wrong)}",
+            hint="Look at it before you go on: nothing was deleted",
+            bucket=source.bucket,
+            key=source.key,
+        )
+
+
+async def _delete_source_version(fs: LakeFileSystem, source: Source, head: dict[str, Any]) -> str | None:
+    """The version copied from is stored twice now; an unversioned bucket has none."""
+    new = head.get("VersionId")
+    # What was written before the bucket kept versions is the version "null", which some servers do not say.
+    old = str(source.head.get("VersionId") or "null")
+    if not new or old == new:
+        return None
+    await delete_keys(fs, source.bucket, [{"Key": source.key, "VersionId": old}], guarded=False)
+    return old
+
+
+async def _await_class(
+    fs: LakeFileSystem, source: Source, head: dict[str, Any], target: str, seconds: float
+) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    waits = iter(_POLL_SECONDS)
+    wait = next(waits)
+    while class_of(head) != target and time.monotonic() < deadline:
+        await asyncio.sleep(wait)
+        wait = next(waits, wait)
+        head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
+    return head

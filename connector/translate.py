@@ -1,0 +1,149 @@
+"""From botocore's errors to ours: a table of codes, and what the request was about."""
+
+from __future__ import annotations
+
+import errno as errno_module
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import s3fs.errors
+from botocore import exceptions as boto
+
+from connector.errors import (
+    AccessDenied,
+    AlreadyExists,
+    BadCredentials,
+    BucketNotFound,
+    EndpointUnreachable,
+    InvalidSetting,
+    LakeError,
+    ObjectNotFound,
+    PreconditionFailed,
+    RequestRefused,
+    ServerError,
+    Throttled,
+    UnsupportedByServer,
+)
+from connector.redact import redact
+
+SERVER_FAILURE = 500
+_CREDENTIALS_HINT = "Check the key and the secret (TIERLAKE_KEY and TIERLAKE_SECRET, or the AWS chain)"
+
+_BY_CODE: dict[str, tuple[type[LakeError], str | None]] = {
+    "NoSuchKey": (ObjectNotFound, None),
+    "NoSuchVersion": (ObjectNotFound, None),
+    "NoSuchUpload": (ObjectNotFound, None),
+    "NoSuchBucket": (BucketNotFound, "Create it, or check the name"),
+    "AccessDenied": (AccessDenied, None),
+    "AllAccessDisabled": (AccessDenied, None),
+    "AccountProblem": (AccessDenied, None),
+    "InvalidObjectState": (AccessDenied, "The object is archived: restore it first"),
+    "InvalidAccessKeyId": (BadCredentials, _CREDENTIALS_HINT),
+    "SignatureDoesNotMatch": (BadCredentials, _CREDENTIALS_HINT),
+    "InvalidToken": (BadCredentials, _CREDENTIALS_HINT),
+    "InvalidSecurity": (BadCredentials, _CREDENTIALS_HINT),
+    "CredentialsNotSupported": (BadCredentials, _CREDENTIALS_HINT),
+    "ExpiredToken": (BadCredentials, "The session has expired: get a new one"),
+    "TokenRefreshRequired": (BadCredentials, "The session has expired: get a new one"),
+    "RequestTimeTooSkewed": (BadCredentials, "This machine's clock differs from the server's"),
+    "PreconditionFailed": (PreconditionFailed, None),
+    "ConditionalRequestConflict": (PreconditionFailed, None),
+    "BucketAlreadyExists": (AlreadyExists, "Somebody owns this bucket name"),
+    "BucketAlreadyOwnedByYou": (AlreadyExists, None),
+    "SlowDown": (Throttled, "Make fewer requests at a time"),
+    "Throttling": (Throttled, "Make fewer requests at a time"),
+    "ThrottlingException": (Throttled, "Make fewer requests at a time"),
+    "RequestLimitExceeded": (Throttled, "Make fewer requests at a time"),
+    "TooManyRequests": (Throttled, "Make fewer requests at a time"),
+    "ServiceUnavailable": (Throttled, None),
+    "kms:KeyNotFound": (InvalidSetting, "The server's KMS has no such key"),
+    "KMS.NotFoundException": (InvalidSetting, "KMS has no such key"),
+}
+_BY_STATUS: dict[int, type[LakeError]] = {
+    401: BadCredentials,
+    403: AccessDenied,
+    404: ObjectNotFound,
+    412: PreconditionFailed,
+    429: Throttled,
+    501: UnsupportedByServer,
+    503: Throttled,
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request was about."""
+
+    operation: str
+    endpoint: str
+    server: str
+    bucket: str | None = None
+    key: str | None = None
+    must_not_exist: bool = False
+
+
+def raise_translated(error: Exception, asked: Asked) -> NoReturn:
+    """Raise the error that a caller can act on.
+
+    Args:
+        error: What botocore raised.
+        asked: What the request was about.
+    """
+    if isinstance(error, boto.ParamValidationError):
+        # Its text and its cause may hold the values of parameters, and so keys.
+        raise RequestRefused(f"{asked.operation}: {redact(str(error))}", bucket=asked.bucket, key=asked.key) from None
+    raise translated(error, asked) from error
+
+
+def translated(error: Exception, asked: Asked) -> Exception:
+    """The error that a caller can act on; an error that is not botocore's stays itself."""
+    if isinstance(error, boto.ClientError):
+        return _of_response(error, asked)
+    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
+        return BadCredentials(
+            f"No usable credentials: {redact(str(error))}", hint=_CREDENTIALS_HINT, bucket=asked.bucket
+        )
+    if isinstance(error, boto.HTTPClientError | boto.ConnectionError | TimeoutError | OSError):
+        if isinstance(error, LakeError):
+            return error
+        return EndpointUnreachable(
+            f"No answer from {asked.endpoint}: {redact(str(error) or type(error).__name__)}",
+            hint="Check the endpoint, and whether the server runs",
+            bucket=asked.bucket,
+            key=asked.key,
+        )
+    return error
+
+
+def _of_response(error: boto.ClientError, asked: Asked) -> LakeError:
+    said: dict[str, Any] = error.response.get("Error", {})
+    meta: dict[str, Any] = error.response.get("ResponseMetadata", {})
+    status = int(meta.get("HTTPStatusCode", 0))
+    code = str(said.get("Code", status))
+    context: dict[str, Any] = {
+        "server_code": code,
+        "request_id": meta.get("RequestId") or meta.get("HTTPHeaders", {}).get("x-amz-request-id"),
+        "bucket": asked.bucket,
+        "key": asked.key,
+    }
+    message = f"{asked.operation}: {redact(str(said.get('Message') or code))}"
+    kind, hint = _BY_CODE.get(code, (_BY_STATUS.get(status), None))
+    if kind is ObjectNotFound and asked.key is None and code.isdigit():
+        kind = BucketNotFound
+    if kind is PreconditionFailed and asked.must_not_exist:
+        kind, message = AlreadyExists, f"{asked.operation}: it exists already"
+    if kind is BucketNotFound:
+        message = f"There is no bucket {asked.bucket!r}"
+    if kind is UnsupportedByServer:
+        return UnsupportedByServer(asked.server, f"{asked.operation} in this way ({message})", **context)
+    if kind is not None:
+        return kind(message, hint=hint, **context)
+    like = s3fs.errors.translate_boto_error(error, set_cause=False)
+    number = like.errno if isinstance(like, OSError) else None
+    if isinstance(like, PermissionError):
+        return AccessDenied(message, **context)
+    if isinstance(like, FileNotFoundError):
+        return ObjectNotFound(message, **context)
+    if status >= SERVER_FAILURE:
+        return ServerError(message, errno=number, **context)
+    return RequestRefused(message, errno=number or errno_module.EINVAL, **context)
