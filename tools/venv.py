@@ -77,7 +77,7 @@ def install(extra: str) -> bool:
         if subprocess.call([*uv, *wanted], env={**os.environ, **uv_environ(pip_config())}) == 0:
             return True
         say("uv could not install it: trying with pip")
-    return subprocess.call([*pip, "install", *wanted]) == 0
+    return subprocess.call([*pip, "install", "--quiet", *wanted]) == 0
 
 
 def pip_config() -> dict[str, str]:

@@ -1,0 +1,166 @@
+"""The house keeps its promises: what is public exists, what ships is complete, what is written down is true."""
+
+from __future__ import annotations
+
+import importlib.util
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import import_module, metadata
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("connector", "pipelines", "dagster_project")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+MODULES = sorted(
+    module.name
+    for package in PACKAGES
+    for module in [
+        *pkgutil.walk_packages([str(ROOT / package)], f"{package}."),
+        pkgutil.ModuleInfo(None, package, True),
+    ]
+    if not module.name.endswith("__main__")
+)
+
+# What the design promises to those who type it.
+PROMISED = {
+    "connector": {"LakeFileSystem", "LakeSettings"},
+    "pipelines": {"Dataset", "DatasetSpec"},
+}
+
+# Of the machine this was written on, or of an index that somebody else may not have. In pieces, or they would find
+# themselves.
+NOT_OURS = re.compile(
+    "|".join(
+        [
+            "/wo" + "rk/",
+            "/ro" + "ot/",
+            "/ho" + r"me/\w",
+            r"files\.python" + "hosted",
+            "proxy" + r"\.golang",
+            "--index" + "-url",
+        ]
+    )
+)
+BINARY = {".png", ".gz", ".parquet", ".ipynb"}
+
+
+def tracked() -> list[Path]:
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"tools_{name}", ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_a_module_exports_exists(name: str) -> None:
+    module = import_module(name)
+    exported = getattr(module, "__all__", [])
+    assert len(set(exported)) == len(exported)
+    assert [missing for missing in exported if not hasattr(module, missing)] == []
+
+
+@pytest.mark.parametrize("package", PROMISED)
+def test_a_package_exports_what_the_design_promises(package: str) -> None:
+    assert PROMISED[package] <= set(import_module(package).__all__)
+
+
+def test_entry_points_load() -> None:
+    points = metadata.distribution("tierlake").entry_points
+    assert {point.group for point in points} >= {"fsspec.specs", "console_scripts", "tierlake.views"}
+    for point in points:
+        if point.group == "fsspec.specs":  # fsspec writes module:Class, or module.Class
+            assert point.value == "connector.filesystem:LakeFileSystem"
+        assert point.load() is not None
+
+
+def test_the_wheel_has_all_of_the_packages_and_nothing_else(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert {f"{package}/py.typed" for package in PACKAGES} <= names
+    kept = {str(path.relative_to(ROOT)) for path in tracked() if path.relative_to(ROOT).parts[0] in PACKAGES}
+    assert kept <= names
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_readme_names_commands_that_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        name
+        for document in ("README.md", "CONTRIBUTING.md")
+        for name in re.findall(r"(?:`|^\s*\$? ?)make ([a-z-]+)", (ROOT / document).read_text(), re.MULTILINE)
+    }
+    assert named >= {"demo", "test", "minio"}
+    assert named <= targets
+
+
+def test_the_changelog_has_this_version() -> None:
+    versions = re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == PROJECT["project"]["version"] == metadata.version("tierlake")
+
+
+def test_no_file_names_a_machine_or_an_index() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in tracked()
+        if path.suffix not in BINARY
+        for match in NOT_OURS.finditer(path.read_text())
+    ]
+    assert found == []
+
+
+def test_constraints_are_versions_and_nothing_else() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()[1:]
+    assert len(lines) > 100
+    assert [line for line in lines if not re.fullmatch(r"[a-z0-9.-]+==[a-z0-9.]+( ; .+)?", line)] == []
+
+
+def test_each_exception_to_the_rules_is_explained() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    lint = text[text.index("[tool.ruff.lint]") : text.index("[tool.mypy]")]
+    exceptions = re.findall(r'^  "[A-Z]+[0-9]*",.*$', lint, re.MULTILINE)
+    assert len(exceptions) > 10
+    assert [line for line in exceptions if not re.search(r"# \S", line)] == []
+
+
+def test_pips_configuration_holds_for_uv(monkeypatch: pytest.MonkeyPatch) -> None:
+    venv = tool("venv")
+    for variable in venv.UV_VARIABLES.values():
+        monkeypatch.delenv(variable, raising=False)
+    listed = """\
+:env:.find-links='/wheels'
+global.extra-index-url='\\nhttps://one.example/simple\\nhttps://two.example/simple'
+global.index-url='https://global.example/simple'
+install.index-url='https://install.example/simple'
+list.format='columns'
+"""
+    expected = {
+        "UV_DEFAULT_INDEX": "https://install.example/simple",
+        "UV_INDEX": "https://one.example/simple https://two.example/simple",
+        "UV_FIND_LINKS": "/wheels",
+    }
+    assert venv.uv_environ(venv.parse_pip_config(listed)) == expected
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://uv.example/simple")
+    del expected["UV_DEFAULT_INDEX"]
+    assert venv.uv_environ(venv.parse_pip_config(listed)) == expected
