@@ -14,8 +14,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from connector import LakeFileSystem
 from connector.errors import EncryptionIgnored, PreconditionFailed
+from connector.filesystem import LakeFileSystem
 from pipelines.clock import Clock, ServerClock
 from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import SpecError, TableExists, TableNotFound
@@ -91,14 +91,12 @@ class Dataset:
             message = f"{spec.uri} is a Delta table already"
             raise TableExists(message, hint=f"Dataset.open({spec.uri!r}) works with it as it is")
         try:
-            store.create(DatasetDocument(spec=spec))
+            _describe(inside, store, DatasetDocument(spec=spec))
         except PreconditionFailed as error:
             stored = store.read().spec
             if stored != spec:
                 message = f"{spec.uri} exists with another spec: {_difference(stored, spec)}"
                 raise TableExists(message, hint=f"Dataset.open({spec.uri!r}), or choose another URI") from error
-        else:
-            _check_encryption(inside, store.path)
         if spec.format == "delta":
             LakeDeltaTable.create(inside, spec.root, _first_schema(spec), spec.partition.columns, _properties(spec))
             inside.invalidate_view(spec.root)
@@ -393,12 +391,13 @@ def _open_table(fs: LakeFileSystem, spec: DatasetSpec, *, declared: bool) -> Tab
     return open_plain(fs, spec.root, None)
 
 
-def _check_encryption(fs: LakeFileSystem, path: str) -> None:
-    faults = fs.encryption_faults([path])
-    if faults:
-        fs.rm_file(path)
-        message = f"the server stored lake://{path} {faults[path]}; no dataset was created"
-        raise EncryptionIgnored(message, hint="choose an encryption that this server honours, or 'none' by name")
+def _describe(fs: LakeFileSystem, store: DocumentStore, document: DatasetDocument) -> None:
+    """Write the first object of the dataset; it shows whether the server honours the encryption."""
+    try:
+        store.create(document)
+    except EncryptionIgnored:
+        fs.rm_file(store.path)
+        raise
 
 
 def _first_schema(spec: DatasetSpec) -> pa.Schema:

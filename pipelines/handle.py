@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
-
     from pipelines.clock import Clock
     from pipelines.document import DocumentStore
     from pipelines.journal import Journal

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
+from pipelines import units
 from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
 from pipelines.partitioning import Partitioner
 from pipelines.rejects import Rejects
@@ -62,6 +63,16 @@ class IngestResult:
     version: int
     run_key: str
     committed: bool
+
+    def __str__(self) -> str:
+        """One line for people."""
+        if not self.committed:
+            return f"run {self.run_key} had been committed before: nothing changed"
+        told = f", {self.rejected:,} rejected (lake://{self.rejects_path})" if self.rejected else ""
+        return (
+            f"{self.rows:,} rows in {len(self.partitions):,} partitions ({self.files:,} files, "
+            f"{units.size(self.bytes)}), version {self.version}{told}"
+        )
 
 
 def ingest(  # noqa: PLR0913 - the user's own options

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +25,9 @@ __all__ = ["EARLIEST", "LATEST", "REASON_COLUMN", "Assigned", "Partitioner"]
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 """Event times outside are taken for placeholders (0001-01-01, 9999-12-31) or damage, and rejected."""
+
+_ARROW_ZONES_END = datetime(2037, 1, 1, tzinfo=UTC)
+"""Arrow knows no summer time after the year 2037 (seen with 26.0: New York in April 2038 is at -05:00)."""
 
 REASON_COLUMN = "_reject_reason"
 
@@ -157,6 +161,7 @@ def event_times(column: pa.ChunkedArray, time: TimePartition) -> tuple[pa.Chunke
         pa.scalar(f"{time.column} is not a time"),
         pa.scalar(f"{time.column} is out of range ({EARLIEST.year} to {LATEST.year})"),
     )
+    column = pc.if_else(pc.fill_null(is_out, fill_value=False), pa.scalar(None, column.type), column)
     return column, reasons if isinstance(reasons, pa.ChunkedArray) else pa.chunked_array([reasons])
 
 
@@ -183,9 +188,18 @@ def _one_time(text: str | None) -> datetime | None:
 
 
 def _key_values(times: pa.ChunkedArray, time: TimePartition) -> pa.ChunkedArray:
-    local = pc.local_timestamp(times.cast(pa.timestamp("us", time.timezone))) if times.type.tz else times
+    local = _local(times, time.timezone) if times.type.tz else times
     # whole seconds: strftime would print fractions otherwise
     return pc.fill_null(pc.strftime(local.cast(pa.timestamp("s"), safe=False), format=KEY_FORMATS[time.every]), "")
+
+
+def _local(times: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
+    latest = pc.max(times).as_py()
+    if latest is None or latest < _ARROW_ZONES_END or timezone == "UTC":
+        return pc.local_timestamp(times.cast(pa.timestamp("us", timezone)))
+    zone = ZoneInfo(timezone)
+    local = [at and at.astimezone(zone).replace(tzinfo=None) for at in times.to_pylist()]
+    return pa.chunked_array([pa.array(local, pa.timestamp("us"))])
 
 
 def _as_instants(times: pa.ChunkedArray, time: TimePartition) -> pa.ChunkedArray:

@@ -13,7 +13,6 @@ from pipelines.partitioning import REASON_COLUMN
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
-
     from pipelines.spec import RejectSpec
 
 __all__ = ["Rejects"]

@@ -6,6 +6,8 @@ frame, an Arrow table, reader or dataset, or an iterable of batches.
 
 from __future__ import annotations
 
+import lzma
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ __all__ = ["RowStream", "open_source"]
 _BLOCK_BYTES = 8 << 20
 _TEXT_FORMATS = {"csv": "csv", "tsv": "tsv", "json": "json", "jsonl": "json", "ndjson": "json"}
 _BINARY_FORMATS = {"parquet": "parquet", "pq": "parquet", "arrow": "ipc", "feather": "ipc", "ipc": "ipc"}
+_UNREADABLE = (OSError, ValueError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 _COMPRESSIONS = ("gz", "zip", "bz2", "xz", "zst")
 
 
@@ -120,18 +123,15 @@ def _iterable(items: Iterator[object]) -> RowStream:
 def _files(paths: list[str], known: pa.Schema | None, storage_options: Mapping[str, Any]) -> RowStream:
     opened: list[tuple[OpenFile, str]] = []
     for path in paths:
-        kind, is_compressed = _format_of(path)
         try:
-            found = fsspec.open_files(
-                path, "rb", compression="infer" if is_compressed else None, **_options(path, storage_options)
-            )
+            found = fsspec.open_files(path, "rb", compression="infer", **_options(path, storage_options))
         except (OSError, ValueError) as error:
             message = f"cannot open {path}: {error}"
             raise SourceError(message) from error
         if not found:
             message = f"nothing matches {path}"
             raise SourceError(message)
-        opened.extend((file, kind) for file in found)
+        opened.extend((file, _format_of(file.path)) for file in found)
     first = _read(*opened[0], known)
 
     def stream() -> Iterator[pa.RecordBatch]:
@@ -152,16 +152,15 @@ def _options(path: str, storage_options: Mapping[str, Any]) -> Mapping[str, Any]
     return storage_options if "://" in path else {}
 
 
-def _format_of(path: str) -> tuple[str, bool]:
+def _format_of(path: str) -> str:
     parts = path.rpartition("/")[2].lower().split(".")
-    is_compressed = parts[-1] in _COMPRESSIONS
-    suffix = parts[-2] if is_compressed and len(parts) > 2 else parts[-1]  # noqa: PLR2004 - name.csv.gz
-    kind = _TEXT_FORMATS.get(suffix) or (None if is_compressed else _BINARY_FORMATS.get(suffix))
+    is_compressed = len(parts) > 2 and parts[-1] in _COMPRESSIONS  # noqa: PLR2004 - name.csv.gz
+    kind = _TEXT_FORMATS.get(parts[-2]) if is_compressed else {**_TEXT_FORMATS, **_BINARY_FORMATS}.get(parts[-1])
     if kind is None:
         known = ", ".join(sorted({*_TEXT_FORMATS, *_BINARY_FORMATS}))
         message = f"cannot tell the format of {path} by its name"
         raise SourceError(message, hint=f"names end in one of {known}; text may be compressed as well")
-    return kind, is_compressed
+    return kind
 
 
 def _read(file: OpenFile, kind: str, known: pa.Schema | None) -> RowStream:
@@ -186,7 +185,7 @@ def _read(file: OpenFile, kind: str, known: pa.Schema | None) -> RowStream:
         else:
             parquet = pq.ParquetFile(handle)
             return RowStream(parquet.schema_arrow, _guarded(parquet.iter_batches(), file.path), file.path)
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except _UNREADABLE as error:
         raise _unreadable(file.path, error) from error
     return RowStream(reader.schema, _guarded(iter(reader), file.path), file.path)
 
@@ -207,7 +206,7 @@ def _guarded(batches: Iterator[pa.RecordBatch], path: str) -> Iterator[pa.Record
             batch = next(batches)
         except StopIteration:
             return
-        except (OSError, ValueError, pa.ArrowException) as error:
+        except _UNREADABLE as error:
             raise _unreadable(path, error) from error
         yield batch
 

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from connector.filesystem import LakeFileSystem
-
     from connector.views import LiveTable
 
 __all__ = ["DeltaLive", "DeltaProvider", "provider"]

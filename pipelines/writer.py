@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from connector.filesystem import LakeFileSystem
-
     from pipelines.layout import PartitionKey
     from pipelines.spec import WriteSpec
     from pipelines.tables.protocol import Table

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import pyarrow.dataset as pads
+
     from connector.filesystem import LakeFileSystem
 
 __all__ = ["LakeDeltaTable", "run_token"]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -30,11 +31,12 @@ def removed_files(fs: LakeFileSystem, root: str) -> list[RemovedFile]:
     log = f"{root}/_delta_log"
     start, checkpoint = _last_checkpoint(fs, log)
     removed: dict[str, int] = dict(_checkpoint_tombstones(fs, checkpoint)) if checkpoint else {}
-    names = sorted(path for path in fs.find(log, refresh=True) if path.endswith(".json") and path[-25:-5].isdigit())
+    fs.invalidate_cache(log)  # deltalake writes behind fsspec's back
+    names = sorted(path for path in fs.find(log) if path.endswith(".json") and path[-25:-5].isdigit())
     for path in names:
         if int(path[-25:-5]) < start:
             continue
-        for action in _actions(fs.cat_file(path)):
+        for action in _actions(fs.read_with_etag(path)[0]):
             if (remove := action.get("remove")) is not None:
                 removed[unquote(str(remove["path"]))] = int(str(remove.get("deletionTimestamp") or 0))
             elif (add := action.get("add")) is not None:
@@ -52,7 +54,7 @@ def _actions(data: bytes) -> Iterator[dict[str, dict[str, object]]]:
 
 def _last_checkpoint(fs: LakeFileSystem, log: str) -> tuple[int, list[str]]:
     try:
-        pointer = json.loads(fs.cat_file(f"{log}/_last_checkpoint"))
+        pointer = json.loads(fs.read_with_etag(f"{log}/_last_checkpoint")[0])
     except FileNotFoundError:
         return 0, []
     version, parts = int(pointer["version"]), pointer.get("parts")
@@ -63,8 +65,7 @@ def _last_checkpoint(fs: LakeFileSystem, log: str) -> tuple[int, list[str]]:
 
 def _checkpoint_tombstones(fs: LakeFileSystem, paths: list[str]) -> Iterator[tuple[str, int]]:
     for path in paths:
-        with fs.open(path, "rb") as file:
-            table = pq.read_table(file, columns=["remove"])
+        table = pq.read_table(io.BytesIO(fs.read_with_etag(path)[0]), columns=["remove"])
         for remove in table.column("remove").to_pylist():
             if remove is not None and remove["path"] is not None:
                 yield unquote(remove["path"]), remove["deletionTimestamp"] or 0

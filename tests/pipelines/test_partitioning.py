@@ -1,0 +1,98 @@
+"""Every row goes to the partition that its time names, or to the rejects with a reason; none is lost."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.errors import SchemaMismatch
+from pipelines.partitioning import REASON_COLUMN, Partitioner
+from pipelines.spec import PartitionSpec, TimePartition
+
+NEW_YORK = TimePartition(column="t", timezone="America/New_York")
+instants = st.datetimes(datetime(1900, 1, 2), datetime(2199, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+def rows_by_key(assigned):
+    return {str(key): part.to_pylist() for key, part in assigned.parts()}
+
+
+@given(st.lists(st.tuples(instants, st.sampled_from(["JFK", "LGA", "a b/c", None])), max_size=40))
+def test_rows_are_spread_by_local_day_and_column_in_their_order(rows):
+    table = pa.table(
+        {
+            "t": pa.array([at for at, _ in rows], pa.timestamp("us", "UTC")),
+            "origin": pa.array([origin for _, origin in rows], pa.string()),
+            "n": pa.array(range(len(rows)), pa.int64()),
+        }
+    )
+    assigned = Partitioner(PartitionSpec(time=NEW_YORK, by=("origin",))).assign(table)
+    expected: dict[tuple[str, str], list[int]] = {}
+    for number, (at, origin) in enumerate(rows):
+        local = at.astimezone(ZoneInfo("America/New_York"))
+        expected.setdefault((local.strftime("%Y-%m-%d"), origin or ""), []).append(number)
+    found = {tuple(value for _, value in key.items): part.column("n").to_pylist() for key, part in assigned.parts()}
+    assert found == expected
+    assert assigned.bad.num_rows == 0
+    assert "origin" not in assigned.good.column_names
+
+
+@pytest.mark.parametrize(
+    ("every", "value"), [("hour", "2013-07-04T23"), ("day", "2013-07-04"), ("month", "2013-07"), ("year", "2013")]
+)
+def test_widths_of_windows(every, value):
+    at = datetime(2013, 7, 5, 3, 30, 1, 5, tzinfo=UTC)
+    time = TimePartition(column="t", every=every, timezone="America/New_York", key="k")
+    table = pa.table({"t": pa.array([at], pa.timestamp("us", "UTC"))})
+    assert list(rows_by_key(Partitioner(PartitionSpec(time=time)).assign(table))) == [f"k={value}"]
+
+
+def test_bad_times_are_kept_with_their_reason():
+    times = ["2013-07-04T12:00:00Z", None, "noon", "9999-12-31T00:00:00Z", "0001-01-01T00:00:00Z"]
+    table = pa.table({"t": times, "n": range(5)})
+    assigned = Partitioner(PartitionSpec(time=NEW_YORK)).assign(table)
+    assert [key for key in rows_by_key(assigned)] == ["date=2013-07-04"]
+    assert [(row["n"], row[REASON_COLUMN]) for row in assigned.bad.to_pylist()] == [
+        (1, "t is null"),
+        (2, "t is not a time"),
+        (3, "t is out of range (1900 to 2200)"),
+        (4, "t is out of range (1900 to 2200)"),
+    ]
+    assert assigned.bad.column("t").to_pylist() == times[1:], "rejected rows stay as they came"
+
+
+def test_text_without_an_offset_is_in_the_datasets_timezone():
+    table = pa.table({"t": ["2013-07-04 23:30:00"]})
+    assigned = Partitioner(PartitionSpec(time=NEW_YORK)).assign(table)
+    assert rows_by_key(assigned) == {"date=2013-07-04": [{"t": datetime(2013, 7, 5, 3, 30, tzinfo=UTC)}]}
+
+
+def test_dates_and_naive_timestamps_are_local():
+    for kind in (pa.date32(), pa.timestamp("ns"), pa.timestamp("s")):
+        table = pa.table({"t": pa.array([datetime(2013, 7, 4)], pa.timestamp("s")).cast(kind)})  # noqa: DTZ001
+        assert list(rows_by_key(Partitioner(PartitionSpec(time=NEW_YORK)).assign(table))) == ["date=2013-07-04"]
+
+
+def test_a_day_with_a_clock_change_holds_25_hours():
+    start = datetime(2013, 11, 3, 4, tzinfo=UTC)
+    times = [start + timedelta(hours=hour) for hour in range(25)]
+    table = pa.table({"t": pa.array(times, pa.timestamp("us", "UTC"))})
+    assigned = Partitioner(PartitionSpec(time=NEW_YORK)).assign(table)
+    assert {str(key): part.num_rows for key, part in assigned.parts()} == {"date=2013-11-03": 25}
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        (pa.schema({"x": pa.int64()}), "lacks the column t"),
+        (pa.schema({"t": pa.int64()}), "is int64, not a time"),
+        (pa.schema({"t": pa.time32("s")}), "not a time"),
+        (pa.schema({"t": pa.date32(), "date": pa.string()}), "has a column named date"),
+    ],
+)
+def test_data_that_cannot_be_partitioned_is_refused(schema, says):
+    with pytest.raises(SchemaMismatch, match=says):
+        Partitioner(PartitionSpec(time=NEW_YORK)).check(schema)

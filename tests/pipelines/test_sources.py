@@ -1,0 +1,115 @@
+"""Anything a user would hand to `ingest` becomes a stream of batches."""
+
+import gzip
+import json
+
+import fsspec
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.dataset as pads
+import pyarrow.feather as paf
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.errors import SourceError
+from pipelines.sources import open_source
+
+TABLE = pa.table({"n": [1, 2, 3], "name": ["a", "b", None]})
+
+
+def rows(source, known=None):
+    stream = open_source(source, known)
+    return pa.Table.from_batches(stream.batches, stream.schema).to_pylist()
+
+
+@pytest.fixture
+def files(tmp_path):
+    pacsv.write_csv(TABLE, tmp_path / "rows.csv")
+    (tmp_path / "rows.csv.gz").write_bytes(gzip.compress((tmp_path / "rows.csv").read_bytes()))
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in TABLE.to_pylist()))
+    pq.write_table(TABLE, tmp_path / "rows.parquet")
+    paf.write_feather(TABLE, tmp_path / "rows.arrow")
+    with pa.ipc.new_stream(tmp_path / "stream.ipc", TABLE.schema) as writer:
+        writer.write_table(TABLE)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.jsonl", "rows.parquet", "rows.arrow", "stream.ipc"])
+def test_files_by_their_names(files, name):
+    assert rows(str(files / name)) == TABLE.to_pylist()
+    assert rows(files / name) == TABLE.to_pylist()
+
+
+def test_urls_globs_and_lists(files):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(files / "rows.csv"), "/sources/rows.csv")
+    try:
+        assert rows("memory://sources/rows.csv") == TABLE.to_pylist()
+    finally:
+        memory.rm("/sources", recursive=True)
+    assert len(rows(str(files / "rows.csv*"))) == 6
+    assert len(rows([files / "rows.csv", files / "rows.jsonl"])) == 6
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        TABLE,
+        TABLE.to_batches()[0],
+        TABLE.to_reader(),
+        pads.dataset(TABLE),
+        TABLE.to_pandas(),
+        pl.from_arrow(TABLE),
+        pl.from_arrow(TABLE).lazy(),
+        [TABLE, TABLE.slice(0, 0)],
+        (batch for batch in TABLE.to_batches()),
+    ],
+    ids=["table", "batch", "reader", "dataset", "pandas", "polars", "lazy polars", "list", "generator"],
+)
+def test_frames_and_arrow(source):
+    assert rows(source) == TABLE.to_pylist()
+
+
+def test_a_named_pandas_index_is_a_column_and_a_plain_one_is_not():
+    frame = pd.DataFrame({"n": [1]}, index=pd.Index(["k"], name="key"))
+    assert rows(frame) == [{"n": 1, "key": "k"}]
+    assert rows(pd.DataFrame({"n": [1]}, index=[7])) == [{"n": 1}]
+
+
+def test_text_is_read_in_the_types_that_the_table_knows(files):
+    stream = open_source(files / "rows.csv", pa.schema({"n": pa.float64(), "name": pa.string()}))
+    assert stream.schema.field("n").type == pa.float64()
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (42, "cannot ingest a int"),
+        ("nothing.csv", "cannot (open|read) nothing.csv|nothing.csv"),
+        ("none-*.csv", "nothing matches none-"),
+        ("rows.xls", "cannot tell the format of .*rows.xls"),
+        (iter([]), "yielded nothing"),
+        (iter([1]), "must yield Arrow tables"),
+    ],
+)
+def test_what_cannot_be_read_is_named(source, says):
+    with pytest.raises(SourceError, match=says):
+        open_source(source, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("x.parquet", b"PAR1 not really"), ("x.csv", b""), ("x.arrow", b"no"), ("x.csv.gz", b"\x1f\x8bbroken")],
+)
+def test_damaged_files_are_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match=f"cannot read .*{name}"):
+        rows(str(tmp_path / name))
+
+
+def test_files_of_different_schemas_are_not_mixed(files):
+    (files / "zz.csv").write_text("n,other\n1,2\n")
+    with pytest.raises(SourceError, match="has another schema than"):
+        rows([files / "rows.csv", files / "zz.csv"])
