@@ -47,9 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Materialized", "apply_expiry", "expired_keys", "plan_expiry", "undo_expiry", "waits_for"]
 
-Materialized: TypeAlias = Mapping[str, Mapping[str, datetime] | Callable[[str], datetime | bool | None]]
-"""What downstream assets have seen: by asset, the instant of the latest materialization that depends on a partition key
-(None: never), as a mapping or a function of the key; True and False where only that much is known."""
+Materialized: TypeAlias = Mapping[str, Callable[[PartitionKey], datetime | None]]
+"""What downstream assets have seen: by asset, a function from a partition to the instant of the latest materialization
+that depends on it; None: never."""
 
 _ATTEMPTS = 10
 
@@ -110,7 +110,7 @@ def waits_for(spec: DatasetSpec, part: PlacedPartition, materialized: Materializ
     if not spec.retention.after:
         return None
     changed = max(file.live.modified for file in part.files)
-    unseen = [name for name in spec.retention.after if not _has_seen(name, str(part.key), changed, materialized)]
+    unseen = [name for name in spec.retention.after if not _has_seen(name, part.key, changed, materialized)]
     if not unseen:
         return None
     names = ", ".join(unseen)
@@ -119,12 +119,9 @@ def waits_for(spec: DatasetSpec, part: PlacedPartition, materialized: Materializ
     return f"waits for {names} to be materialized after its last change on {units.day(changed)}"
 
 
-def _has_seen(name: str, key: str, changed: datetime, materialized: Materialized | None) -> bool:
-    known = (materialized or {}).get(name)
-    if known is None:
-        return False
-    seen = known(key) if callable(known) else known.get(key)
-    return seen >= changed if isinstance(seen, datetime) else bool(seen)
+def _has_seen(name: str, key: PartitionKey, changed: datetime, materialized: Materialized | None) -> bool:
+    at = materialized[name](key) if materialized and name in materialized else None
+    return at is not None and at >= changed
 
 
 # -- applying -------------------------------------------------------------------------------------------------------

@@ -88,8 +88,8 @@ def _explain_live(deciding: Decider, part: PlacedPartition, window: Window) -> E
     if is_past_retention(spec, age) and spec.retention.expire_after is not None:
         step = NextStep("expire", spec.retention.expire_after)
         blocked = kept_because(deciding.document, str(part.key), as_of) or _waits(deciding)
-        then = f"It is past its retention since {units.day(step.at(window))}"
-        then += f", but stays: {blocked}." if blocked else ": the next expiry takes it out."
+        then = f"Its retention ended on {units.day(step.at(window))}"
+        then += f", but it stays: {blocked}." if blocked else ": the next expiry takes it out."
     elif isinstance(decision, TierMove):
         step = NextStep(decision.tier, _begins(deciding, decision.tier))
         then = (
@@ -147,7 +147,7 @@ def _explain_expired(handle: Handle, name: str) -> Explanation:
     gone = record.partition(name) if record else None
     if record is None or gone is None:
         raise UnknownPartition(f"{handle.spec.uri} has no partition {name}", hint="`tierlake ls` prints the keys")
-    amount = f"{len(gone.files):,} files, {units.size(gone.bytes)}"
+    amount = f"{units.files(len(gone.files))}, {units.size(gone.bytes)}"
     left = f"{name} ({amount}) was expired on {units.day(record.committed_at or record.at)}: {gone.reason}."
     is_over = not record.undoable or handle.clock.now() >= record.undo_until
     then = (
@@ -160,7 +160,7 @@ def _explain_expired(handle: Handle, name: str) -> Explanation:
 
 def _where(deciding: Decider, part: PlacedPartition, age: timedelta | None) -> str:
     tier = _tier(deciding, part)
-    facts = [f"{len(part.files):,} files", units.size(part.bytes)]
+    facts = [units.files(len(part.files)), units.size(part.bytes)]
     facts += [f"{units.age(age)} old"] if age is not None else []
     facts += [f"{units.money(_monthly(deciding, part))} a month"]
     place = " and ".join(part.classes) + (f" ({tier})" if tier else "")

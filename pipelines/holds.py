@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["hold", "release", "retain"]
 
 
-def hold(handle: Handle, key: PartitionKey | str, reason: str, now: datetime) -> bool:
+def hold(handle: Handle, key: PartitionKey | str, reason: str, now: datetime | None = None) -> bool:
     """Forbid that a partition expires or is deleted, until `release`.
 
     Args:
         handle: the dataset.
         key: the partition.
         reason: why; plans, explanations and the catalog repeat it.
-        now: since when.
+        now: since when; the server's now by default.
 
     Returns:
         Whether anything changed; the same hold again does not.
@@ -45,11 +45,13 @@ def hold(handle: Handle, key: PartitionKey | str, reason: str, now: datetime) ->
     if not text:
         raise SpecError("a hold needs a reason", hint="say why: it is what others will read")
 
+    since = now or handle.clock.now()
+
     def change(document: DatasetDocument) -> DatasetDocument:
         held = document.holds.get(name)
         if held is not None and held.reason == text:
             return document
-        return document.model_copy(update={"holds": {**document.holds, name: Hold(reason=text, since=now)}})
+        return document.model_copy(update={"holds": {**document.holds, name: Hold(reason=text, since=since)}})
 
     return _update(store, change)
 

@@ -237,11 +237,18 @@ class Plan(_Value, Generic[StepT]):
         return self._apply(self, **options)
 
     def _refused_text(self) -> list[str]:
+        """What is left alone; partitions with the same reason share a line."""
         if not self.refused:
             return []
-        rows = ((refusal.key, refusal.reason) for refusal in self.refused)
-        table = units.table_text(["left alone", "why"], rows, limit=_SHOWN)
-        return ["", table]
+        keys: dict[str, list[str]] = {}
+        for refusal in self.refused:
+            keys.setdefault(refusal.reason, []).append(refusal.key)
+        rows = ((_span(same), reason) for reason, same in keys.items())
+        return ["", units.table_text(["left alone", "why"], rows, limit=_SHOWN)]
+
+
+def _span(keys: list[str]) -> str:
+    return keys[0] if len(keys) == 1 else f"{keys[0]} ... {keys[-1]} ({len(keys):,})"
 
 
 class TieringPlan(Plan[TierMove]):

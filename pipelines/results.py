@@ -86,9 +86,9 @@ class ApplyResult(_Value):
             raise PartialFailure(f"{self.operation}: {self}", failures=self.failed)
 
     def __str__(self) -> str:
-        amount = f"{self.files:,} files, {units.size(self.bytes)}"
+        amount = f"{units.files(self.files)}, {units.size(self.bytes)}"
         parts = [f"{len(self.done):,} partitions {self.WORDS[self.operation]} ({amount})"]
-        parts += [f"{self.pending:,} files are tagged, the server moves them by itself"] if self.pending else []
+        parts += [f"{units.files(self.pending)} tagged, the server moves them by itself"] if self.pending else []
         parts += [f"{len(self.skipped):,} were so already"] if self.skipped else []
         parts += [f"{len(self.failed):,} failed"] if self.failed else []
         return ", ".join(parts)

@@ -193,7 +193,7 @@ def _remember(handle: Handle, plan: TieringPlan, tally: _Tally, run_id: str | No
             at=at,
             as_of=plan.as_of,
             run_id=run_id,
-            keys=tally.moved,
+            keys=dict(sorted(tally.moved.items())),
             files=tally.files,
             bytes=tally.bytes,
         )

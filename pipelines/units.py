@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime, timedelta
 
-__all__ = ["age", "count", "day", "money", "size", "table_text"]
+__all__ = ["age", "count", "day", "files", "money", "size", "table_text"]
 
 _STEP = 1000
 _HOURS_BELOW_DAYS = 2
+_SMALLEST_DOLLARS = 1e-6
 _WIDE = 10_000  # columns: text is cut by whoever shows it, not by us
 
 
@@ -41,17 +43,22 @@ def age(span: timedelta | None) -> str:
 
 
 def money(dollars: float | None) -> str:
-    """US dollars; small sums keep two digits that say something; `-` where there is no price."""
+    """US dollars; sums below one keep two digits that say something; `-` where there is no price."""
     if dollars is None:
         return "-"
-    if dollars == 0:
-        return "$0"
     sign, value = ("-" if dollars < 0 else ""), abs(dollars)
+    if value == 0:
+        return "$0"
     if value >= 1:
         return f"{sign}${value:,.2f}"
-    exact = f"{value:.12f}"
-    first = next((place for place, char in enumerate(exact[2:], 1) if char != "0"), None)
-    return f"{sign}$0" if first is None else f"{sign}${value:.{max(2, first + 1)}f}"
+    if value < _SMALLEST_DOLLARS:
+        return f"{sign}<${_SMALLEST_DOLLARS:f}"
+    return f"{sign}${value:.{max(2, 1 - math.floor(math.log10(value)))}f}"
+
+
+def files(number: int) -> str:
+    """A number of files."""
+    return "1 file" if number == 1 else f"{number:,} files"
 
 
 def day(moment: datetime | None) -> str:
