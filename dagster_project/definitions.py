@@ -5,7 +5,7 @@ import dagster as dg
 from dagster_project.assets import ASSETS
 from dagster_project.checks import CHECKS
 from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.jobs import JOBS
+from dagster_project.jobs import ASSET_JOBS, JOBS
 from dagster_project.resources import LakeResource
 from dagster_project.schedules import SCHEDULES
 from dagster_project.sensors import SENSORS
@@ -17,7 +17,7 @@ lake = LakeResource()
 defs = dg.Definitions(
     assets=ASSETS,
     asset_checks=CHECKS,
-    jobs=JOBS,
+    jobs=[*ASSET_JOBS, *JOBS],
     schedules=SCHEDULES,
     sensors=SENSORS,
     resources={"lake": lake, "io_manager": LakeParquetIOManager(lake=lake)},

@@ -4,7 +4,7 @@ Each takes a small configuration that a person can fill in at the launchpad, and
 """
 
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 from pydantic import Field
@@ -15,7 +15,7 @@ from dagster_project.retention import Retention
 from pipelines.plan import TieringPlan
 from pipelines.results import ApplyResult
 
-__all__ = ["JOBS", "ExpiryConfig", "TieringConfig", "UndoConfig", "expiry", "tiering", "undo_expiry"]
+__all__ = ["ASSET_JOBS", "JOBS", "ExpiryConfig", "TieringConfig", "UndoConfig", "expiry", "tiering", "undo_expiry"]
 
 _AS_OF = "By which day the policies judge, as 2014-01-01; empty takes the resource's today, else the clock."
 
@@ -31,7 +31,7 @@ class ExpiryConfig(dg.Config):
     """What to expire."""
 
     dataset: str = Field(description="Name of the dataset, as flights.")
-    keys: list[str] = Field(
+    partitions: list[str] = Field(
         default=[],
         description="Partition keys; empty expires all that the policy asks for. What it does not ask for stays.",
     )
@@ -43,7 +43,7 @@ class UndoConfig(dg.Config):
     """What to bring back."""
 
     dataset: str = Field(description="Name of the dataset, as flights.")
-    key: str = Field(description="The partition key, as 2013-01-01.")
+    partition: str = Field(description="The partition key, as 2013-01-01.")
 
 
 @dg.op
@@ -68,7 +68,7 @@ def move_to_tiers(context: dg.OpExecutionContext, config: TieringConfig, lake: L
 def expire_partitions(context: dg.OpExecutionContext, config: ExpiryConfig, lake: LakeResource) -> None:
     """Take partitions out of the table, then make Dagster show that they are gone."""
     expired = _retention(context, lake, config.dataset).expire(
-        config.keys or None, _day(config.as_of, lake), run_id=context.run_id, undo=config.undo
+        config.partitions or None, _day(config.as_of, lake), run_id=context.run_id, undo=config.undo
     )
     context.log.info("%s", expired.plan)
     for key, reason in expired.kept.items():
@@ -93,7 +93,7 @@ def expire_partitions(context: dg.OpExecutionContext, config: ExpiryConfig, lake
 @dg.op
 def bring_back(context: dg.OpExecutionContext, config: UndoConfig, lake: LakeResource) -> None:
     """Undo the expiry of one partition within its grace; Dagster shows it again."""
-    result = _retention(context, lake, config.dataset).undo(config.key, run_id=context.run_id)
+    result = _retention(context, lake, config.dataset).undo(config.partition, run_id=context.run_id)
     context.log.info("%s", result)
     context.add_output_metadata({"changed": result.changed, "files": result.files, "bytes": result.bytes})
 
@@ -116,7 +116,14 @@ def undo_expiry() -> None:
     bring_back()
 
 
-JOBS = [tiering, expiry, undo_expiry]
+flights_job = dg.define_asset_job("flights_job", selection="flights", description="Ingests days of flights.")
+weather_job = dg.define_asset_job("weather_job", selection="weather", description="Ingests months of weather.")
+monthly_summary_job = dg.define_asset_job(
+    "monthly_summary_job", selection="monthly_summary", description="Sums up months of flights."
+)
+
+ASSET_JOBS: Final = [flights_job, weather_job, monthly_summary_job]
+JOBS: Final = [tiering, expiry, undo_expiry]
 
 
 def _asset(name: str) -> LakeAsset:
