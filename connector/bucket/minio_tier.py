@@ -1,0 +1,175 @@
+"""MinIO's remote tiers: other servers to which lifecycle rules move objects, set up by its admin API.
+
+The Python client has no call for tiers, so the request is made here: ``PUT /minio/admin/v3/tier``, signed
+as an S3 request, its body encrypted with the secret key (``minio.crypto``, from the extra ``minio``).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import botocore.session
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import HTTPClientError
+from botocore.httpsession import URLLib3Session
+
+from connector.errors import (
+    AccessDenied,
+    BadCredentials,
+    EndpointUnreachable,
+    InvalidSetting,
+    LakeError,
+    ServerError,
+    UnsupportedByServer,
+)
+from connector.redact import redact
+from connector.settings import DEFAULT_REGION
+
+if TYPE_CHECKING:
+    from connector.filesystem import LakeFileSystem
+
+_PATH = "/minio/admin/v3/tier"
+_DENIED = frozenset({401, 403})
+_OK = range(200, 300)
+
+
+@dataclass(frozen=True)
+class RemoteTier:
+    """Where a tier's objects go.
+
+    Args:
+        name: The tier's name, in upper case, which becomes the objects' storage class.
+        endpoint_url: The other server, as the first one reaches it.
+        key: Access key id there.
+        secret: Secret access key there.
+        bucket: The bucket there; it must exist.
+        prefix: Keys there begin with it.
+        region: The region there.
+    """
+
+    name: str
+    endpoint_url: str
+    key: str
+    secret: str = field(repr=False)
+    bucket: str
+    prefix: str = ""
+    region: str = ""
+
+    def __post_init__(self) -> None:
+        if self.name != self.name.upper() or not self.name:
+            raise InvalidSetting(f"MinIO takes only upper-case tier names, not {self.name!r}")
+
+
+def remote_tiers(fs: LakeFileSystem) -> dict[str, dict[str, Any]]:
+    """The remote tiers that a MinIO server knows, by name, without secrets.
+
+    Args:
+        fs: A filesystem on that server, with an administrator's credentials.
+
+    Raises:
+        UnsupportedByServer: The server is no MinIO.
+        AccessDenied: The credentials are no administrator's.
+    """
+    tiers = json.loads(_request(fs, "GET", b"") or b"[]") or []
+    kept = ("Endpoint", "Bucket", "Prefix", "Region")
+    places = {tier["Name"]: tier.get("MinIO") or tier.get("S3") or {} for tier in tiers}
+    return {name: {part.lower(): place.get(part, "") for part in kept} for name, place in places.items()}
+
+
+def ensure_remote_tier(fs: LakeFileSystem, tier: RemoteTier) -> bool:
+    """Make a remote tier known to a MinIO server.
+
+    Args:
+        fs: A filesystem on that server, with an administrator's credentials.
+        tier: The tier.
+
+    Returns:
+        True where it was added, False where it was there.
+
+    Raises:
+        InvalidSetting: A tier of that name goes elsewhere, or the server cannot use the other one.
+        UnsupportedByServer: The server is no MinIO.
+        AccessDenied: The credentials are no administrator's.
+    """
+    present = remote_tiers(fs).get(tier.name)
+    if present is not None:
+        same = present["endpoint"].rstrip("/") == tier.endpoint_url.rstrip("/") and present["bucket"] == tier.bucket
+        if not same or present["prefix"].strip("/") != tier.prefix.strip("/"):
+            raise InvalidSetting(
+                f"The tier {tier.name} goes to {present['endpoint']}/{present['bucket']} already",
+                hint="A tier never changes its place: choose another name",
+            )
+        return False
+    document = {
+        "Version": "v1",
+        "Type": "minio",
+        "Name": tier.name,
+        "MinIO": {
+            "Endpoint": tier.endpoint_url,
+            "AccessKey": tier.key,
+            "SecretKey": tier.secret,
+            "Bucket": tier.bucket,
+            "Prefix": tier.prefix,
+            "Region": tier.region,
+        },
+    }
+    _request(fs, "PUT", json.dumps(document).encode())
+    return True
+
+
+def _encrypted(body: bytes, secret: str) -> bytes:
+    try:
+        from minio.crypto import encrypt
+    except ImportError:
+        raise InvalidSetting(
+            "MinIO's admin API needs the Python package minio", hint="pip install 'tierlake[minio]'"
+        ) from None
+    encrypted: bytes = encrypt(body, secret)
+    return encrypted
+
+
+def _credentials(fs: LakeFileSystem) -> Credentials:
+    settings = fs.settings
+    if settings.key:
+        return Credentials(settings.key, settings.secret_of("secret"), settings.secret_of("token"))
+    found = botocore.session.get_session().get_credentials()
+    if found is None:
+        raise BadCredentials("There are no credentials for MinIO's admin API")
+    return found
+
+
+def _request(fs: LakeFileSystem, method: str, body: bytes) -> bytes:
+    profile = fs.profile
+    if not profile.remote_tiers or fs.endpoint is None:
+        raise UnsupportedByServer(profile.name, "remote tiers", f"the mover {profile.mover!r}")
+    credentials = _credentials(fs)
+    data = _encrypted(body, credentials.get_frozen_credentials().secret_key) if body else b""
+    request = AWSRequest(method=method, url=fs.endpoint.rstrip("/") + _PATH, data=data)
+    S3SigV4Auth(credentials, "s3", fs.settings.region or DEFAULT_REGION).add_auth(request)
+    session = URLLib3Session(timeout=(fs.settings.connect_timeout, fs.settings.read_timeout))
+    try:
+        response = session.send(request.prepare())
+    except HTTPClientError as error:
+        raise EndpointUnreachable(f"No answer from {fs.endpoint}: {redact(str(error))}") from error
+    finally:
+        session.close()
+    if response.status_code not in _OK:
+        _fail(response.status_code, response.content)
+    content: bytes = response.content
+    return content
+
+
+def _fail(status: int, content: bytes) -> NoReturn:
+    try:
+        said = json.loads(content)
+    except ValueError:
+        said = {}
+    code, message = str(said.get("Code", status)), redact(str(said.get("Message", "no reason given")))
+    kind: type[LakeError] = InvalidSetting if code.startswith("XMinioAdminTier") else ServerError
+    if status in _DENIED:
+        kind = AccessDenied
+    raise kind(f"MinIO's admin API: {message}", server_code=code, request_id=said.get("RequestId"))
