@@ -14,7 +14,7 @@ import botocore.session
 from fsspec.asyn import sync, sync_wrapper
 from fsspec.utils import stringify_path
 
-from connector import audit, copying, objects
+from connector import audit, copying, objects, removal
 from connector import presign as presigning
 from connector import transition as transitions
 from connector.arguments import OWN_OPTIONS, LakeOptions, check_arguments, plain_options
@@ -252,7 +252,14 @@ class LakeFileSystem(TableListings):
         await copying.copy_file(self, path1, path2, preserve_etag=preserve_etag, **kwargs)
 
     async def _bulk_delete(self, pathlist: list[str], **_kwargs: Any) -> list[str]:
-        return await objects.delete_paths(self, pathlist)
+        return await removal.delete_paths(self, pathlist)
+
+    async def _rm(self, path: str | list[str], recursive: bool = False, **kwargs: Any) -> list[str]:  # noqa: FBT001, FBT002 -- fsspec's order
+        whole_bucket = isinstance(path, str) and "/" not in self._strip_protocol(path)
+        if recursive and not whole_bucket:
+            return await removal.remove(self, path, maxdepth=kwargs.get("maxdepth"))
+        deleted: list[str] = await super()._rm(path, recursive=recursive, **kwargs)
+        return deleted
 
     # -- tables --------------------------------------------------------------------------------------
 
@@ -289,8 +296,8 @@ class LakeFileSystem(TableListings):
         return await objects.object_versions(self, prefix)
 
     async def _delete_versions(self, path: str, version_ids: Iterable[str]) -> None:
-        """Delete versions of a key for good; see :func:`connector.objects.delete_versions`."""
-        await objects.delete_versions(self, path, version_ids)
+        """Delete versions of a key for good; see :func:`connector.removal.delete_versions`."""
+        await removal.delete_versions(self, path, version_ids)
 
     async def _is_versioned(self, bucket: str) -> bool:
         """Whether a bucket keeps versions; see :func:`connector.objects.is_versioned`."""

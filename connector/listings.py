@@ -11,7 +11,27 @@ from s3fs import S3FileSystem
 from connector import live, objects
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
+
+
+def folders_marked(entries: Iterable[dict[str, Any]], *, withdirs: bool) -> list[dict[str, Any]]:
+    """Empty objects that stand for a folder (``date=2013-01-01/``), as folders.
+
+    pyarrow's own S3 writer leaves them, and its readers fail on them where they are listed as files.
+
+    Args:
+        entries: What s3fs found.
+        withdirs: With folders; without, these are none of the answer.
+    """
+    found = []
+    for entry in entries:
+        if entry["type"] == "file" and entry["name"].endswith("/") and not entry["size"]:
+            if withdirs:
+                found.append({**entry, "type": "directory"})
+        else:
+            found.append(entry)
+    return found
 
 
 class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
@@ -58,10 +78,12 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         path = self._strip_protocol(path)
         listing = await self.views.listing_for(path)
         if listing is None:
-            return await super()._find(
-                path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, prefix=prefix, **kwargs
+            stored = await super()._find(
+                path, maxdepth=maxdepth, withdirs=withdirs, detail=True, prefix=prefix, **kwargs
             )
-        found = listing.find(path, maxdepth=maxdepth, withdirs=bool(withdirs), prefix=prefix)
+            found = folders_marked(stored.values(), withdirs=bool(withdirs))
+        else:
+            found = listing.find(path, maxdepth=maxdepth, withdirs=bool(withdirs), prefix=prefix)
         return {entry["name"]: entry for entry in found} if detail else [entry["name"] for entry in found]
 
     async def _isdir(self, path: str) -> bool:

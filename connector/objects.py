@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from connector.errors import (
     BucketNotFound,
-    DeletionFailed,
     InvalidName,
     LakeError,
     ObjectNotFound,
@@ -17,13 +16,10 @@ from connector.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator
     from datetime import datetime
 
     from connector.filesystem import LakeFileSystem
-
-DELETE_BATCH = 1000
-"""S3's limit for one bulk delete."""
 
 
 @dataclass(frozen=True)
@@ -250,93 +246,6 @@ def _version(bucket: str, item: dict[str, Any], *, marker: bool) -> ObjectVersio
         modified=item["LastModified"],
         storage_class="" if marker else item.get("StorageClass") or "STANDARD",
     )
-
-
-async def delete_versions(fs: LakeFileSystem, path: str, version_ids: Iterable[str]) -> None:
-    """Delete versions or delete markers of one key for good.
-
-    Args:
-        fs: The filesystem.
-        path: The object.
-        version_ids: Ids as :func:`object_versions` gives them.
-
-    Raises:
-        DeletionFailed: Some are still there; ``failures`` says which and why.
-        TableWriteRefused: The path is inside a table that this filesystem was not made for.
-    """
-    bucket, key = object_path(fs, path)
-    await delete_keys(fs, bucket, [{"Key": key, "VersionId": version} for version in version_ids])
-    fs.invalidate_cache(f"{bucket}/{key}")
-
-
-async def delete_keys(
-    fs: LakeFileSystem, bucket: str, objects: Sequence[dict[str, str]], *, guarded: bool = True
-) -> list[str]:
-    """Bulk delete, with what the server says about each key.
-
-    Args:
-        fs: The filesystem.
-        bucket: The bucket.
-        objects: ``Key`` and perhaps ``VersionId`` of each.
-        guarded: Refuse what is inside a table; False only where the table's own content stays.
-
-    Returns:
-        The keys deleted.
-
-    Raises:
-        DeletionFailed: Some are still there; ``failures`` says which and why.
-    """
-    request = fs.seam.call if guarded else fs.seam.send
-    failures: dict[str, str] = {}
-    for start in range(0, len(objects), DELETE_BATCH):
-        batch = list(objects[start : start + DELETE_BATCH])
-        response = await request("delete_objects", Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
-        failures.update(_failures(response))
-    if failures:
-        first, said = next(iter(failures.items()))
-        raise DeletionFailed(
-            f"{len(failures)} of {len(objects)} objects were not deleted, the first is {first!r}: {said}",
-            failures,
-            bucket=bucket,
-        )
-    return [item["Key"] for item in objects]
-
-
-async def delete_paths(fs: LakeFileSystem, paths: Sequence[str]) -> list[str]:
-    """Bulk delete of paths in one bucket.
-
-    Args:
-        fs: The filesystem.
-        paths: The objects.
-
-    Returns:
-        The paths deleted.
-
-    Raises:
-        ValueError: The paths are in several buckets.
-        DeletionFailed: Some are still there; ``failures`` says which and why.
-    """
-    targets = [object_path(fs, path) for path in paths]
-    buckets = {bucket for bucket, _ in targets}
-    if len(buckets) > 1:
-        raise ValueError("Bulk delete files should refer to only one bucket")
-    for path in paths:
-        fs.invalidate_cache(path)
-    for bucket in buckets:
-        keys = await delete_keys(fs, bucket, [{"Key": key} for _, key in targets])
-        return [f"{bucket}/{key}" for key in keys]
-    return []
-
-
-def _failures(response: dict[str, Any]) -> dict[str, str]:
-    failures = {}
-    for error in response.get("Errors", ()):
-        if error.get("Code") in {"NoSuchKey", "NoSuchVersion"}:
-            continue
-        version = error.get("VersionId")
-        name = error["Key"] + (f"?versionId={version}" if version else "")
-        failures[name] = f"{error.get('Code')}: {error.get('Message')}"
-    return failures
 
 
 async def bucket_exists(fs: LakeFileSystem, bucket: str) -> bool:

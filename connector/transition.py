@@ -22,8 +22,9 @@ from connector.copying import (
 )
 from connector.errors import PreconditionFailed, ServerError
 from connector.kept import kept_content, kept_parameters
-from connector.objects import delete_keys, get_tags, unquoted
+from connector.objects import get_tags, unquoted
 from connector.policy import STANDARD
+from connector.removal import delete_keys
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem

@@ -1,0 +1,137 @@
+"""Deleting in bulk: each key that is still there is reported, and no folder leaves a delete marker behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from connector.errors import DeletionFailed, ObjectNotFound
+from connector.objects import object_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from connector.filesystem import LakeFileSystem
+
+DELETE_BATCH = 1000
+"""S3's limit for one bulk delete."""
+
+
+async def remove(fs: LakeFileSystem, path: str | list[str], *, maxdepth: int | None = None) -> list[str]:
+    """Delete everything below paths.
+
+    s3fs also deletes the names of folders, which are no objects: on a versioned bucket each leaves a delete
+    marker. Here only objects are deleted, those that stand for an empty folder included.
+
+    Args:
+        fs: The filesystem.
+        path: A path, glob or list of these.
+        maxdepth: How many levels to descend; None is all.
+
+    Returns:
+        The paths deleted.
+
+    Raises:
+        ObjectNotFound: There is nothing to delete.
+        DeletionFailed: Some are still there.
+        TableWriteRefused: Some are inside a table.
+    """
+    doomed: dict[str, None] = {}
+    for start in await fs._expand_path(path):  # noqa: SLF001 -- fsspec's own
+        entries = await fs._find(start, maxdepth=maxdepth, withdirs=True, detail=True)  # noqa: SLF001
+        doomed.update((name, None) for name, entry in entries.items() if entry["type"] == "file" or name.endswith("/"))
+    if not doomed:
+        raise ObjectNotFound(f"There is nothing at {path}")
+    by_bucket: dict[str, list[str]] = {}
+    for name in doomed:
+        by_bucket.setdefault(fs.split_path(name)[0], []).append(name)
+    deleted: list[str] = []
+    for paths in by_bucket.values():
+        deleted += await delete_paths(fs, paths)
+    return deleted
+
+
+async def delete_versions(fs: LakeFileSystem, path: str, version_ids: Iterable[str]) -> None:
+    """Delete versions or delete markers of one key for good.
+
+    Args:
+        fs: The filesystem.
+        path: The object.
+        version_ids: Ids as :func:`object_versions` gives them.
+
+    Raises:
+        DeletionFailed: Some are still there; ``failures`` says which and why.
+        TableWriteRefused: The path is inside a table that this filesystem was not made for.
+    """
+    bucket, key = object_path(fs, path)
+    await delete_keys(fs, bucket, [{"Key": key, "VersionId": version} for version in version_ids])
+    fs.invalidate_cache(f"{bucket}/{key}")
+
+
+async def delete_keys(
+    fs: LakeFileSystem, bucket: str, objects: Sequence[dict[str, str]], *, guarded: bool = True
+) -> list[str]:
+    """Bulk delete, with what the server says about each key.
+
+    Args:
+        fs: The filesystem.
+        bucket: The bucket.
+        objects: ``Key`` and perhaps ``VersionId`` of each.
+        guarded: Refuse what is inside a table; False only where the table's own content stays.
+
+    Returns:
+        The keys deleted.
+
+    Raises:
+        DeletionFailed: Some are still there; ``failures`` says which and why.
+    """
+    request = fs.seam.call if guarded else fs.seam.send
+    failures: dict[str, str] = {}
+    for start in range(0, len(objects), DELETE_BATCH):
+        batch = list(objects[start : start + DELETE_BATCH])
+        response = await request("delete_objects", Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
+        failures.update(_failures(response))
+    if failures:
+        first, said = next(iter(failures.items()))
+        raise DeletionFailed(
+            f"{len(failures)} of {len(objects)} objects were not deleted, the first is {first!r}: {said}",
+            failures,
+            bucket=bucket,
+        )
+    return [item["Key"] for item in objects]
+
+
+async def delete_paths(fs: LakeFileSystem, paths: Sequence[str]) -> list[str]:
+    """Bulk delete of paths in one bucket.
+
+    Args:
+        fs: The filesystem.
+        paths: The objects.
+
+    Returns:
+        The paths deleted.
+
+    Raises:
+        ValueError: The paths are in several buckets.
+        DeletionFailed: Some are still there; ``failures`` says which and why.
+    """
+    targets = [object_path(fs, path) for path in paths]
+    buckets = {bucket for bucket, _ in targets}
+    if len(buckets) > 1:
+        raise ValueError("Bulk delete files should refer to only one bucket")
+    for path in paths:
+        fs.invalidate_cache(path)
+    for bucket in buckets:
+        keys = await delete_keys(fs, bucket, [{"Key": key} for _, key in targets])
+        return [f"{bucket}/{key}" for key in keys]
+    return []
+
+
+def _failures(response: dict[str, Any]) -> dict[str, str]:
+    failures = {}
+    for error in response.get("Errors", ()):
+        if error.get("Code") in {"NoSuchKey", "NoSuchVersion"}:
+            continue
+        version = error.get("VersionId")
+        name = error["Key"] + (f"?versionId={version}" if version else "")
+        failures[name] = f"{error.get('Code')}: {error.get('Message')}"
+    return failures
