@@ -8,6 +8,7 @@ the commit (plain Parquet).
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -89,6 +90,7 @@ class PartitionedWriter:
         self._numbers: dict[PartitionKey, int] = defaultdict(int)
         self._folder = tempfile.TemporaryDirectory(prefix="tierlake-")
         self._pool = ThreadPoolExecutor(self._limits.uploads, thread_name_prefix="tierlake-upload")
+        self._spool_numbers = itertools.count()
         self._staged: list[Future[StagedFile]] = []
 
     def __enter__(self) -> Self:
@@ -143,11 +145,14 @@ class PartitionedWriter:
         self._numbers[key] += 1
         return number
 
+    def _new_spool(self) -> Path:
+        return Path(self._folder.name) / f"{next(self._spool_numbers)}.parquet"
+
     def _spool(self, key: PartitionKey) -> None:
         rows = self._take(key)
         spool = self._spools.get(key)
         if spool is None:
-            path = Path(self._folder.name) / f"{len(self._spools)}-{self._numbers[key]}-{id(rows)}.parquet"
+            path = self._new_spool()
             spool = self._spools[key] = _Spool(path, self._parquet(path))
         spool.writer.write_table(rows, row_group_size=self._limits.row_group_rows)
         if self._table.can_append and spool.path.stat().st_size >= self._spec.target_file_size:
@@ -159,7 +164,7 @@ class PartitionedWriter:
         self._staged.append(self._pool.submit(self._stage, key, spool.path, self._next_number(key)))
 
     def _encode(self, key: PartitionKey, rows: pa.Table, number: int) -> StagedFile:
-        path = Path(self._folder.name) / f"whole-{number}-{id(rows)}.parquet"
+        path = self._new_spool()
         with self._parquet(path) as writer:
             writer.write_table(rows, row_group_size=self._limits.row_group_rows)
         return self._stage(key, path, number)

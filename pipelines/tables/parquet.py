@@ -175,9 +175,7 @@ class PlainParquetTable:
             raise CommitConflict(message, hint="it was ingested anew; undo would double its rows")
 
     def _restore(self, path: str) -> None:
-        versions = [
-            v for v in self._fs.object_versions(f"{self.root}/{path}") if f"{v.bucket}/{v.key}" == f"{self.root}/{path}"
-        ]
+        versions = [v for v in self._fs.object_versions(f"{self.root}/{path}") if v.path == f"{self.root}/{path}"]
         markers = _newer_markers(versions)
         if markers is None:
             message = f"lake://{self.root}/{path}: no version is left to bring back"

@@ -54,7 +54,7 @@ def test_bad_times_are_kept_with_their_reason():
     times = ["2013-07-04T12:00:00Z", None, "noon", "9999-12-31T00:00:00Z", "0001-01-01T00:00:00Z"]
     table = pa.table({"t": times, "n": range(5)})
     assigned = Partitioner(PartitionSpec(time=NEW_YORK)).assign(table)
-    assert [key for key in rows_by_key(assigned)] == ["date=2013-07-04"]
+    assert list(rows_by_key(assigned)) == ["date=2013-07-04"]
     assert [(row["n"], row[REASON_COLUMN]) for row in assigned.bad.to_pylist()] == [
         (1, "t is null"),
         (2, "t is not a time"),

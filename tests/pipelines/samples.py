@@ -1,0 +1,82 @@
+"""A small daily dataset for the tests of policies: some days, some rows each, on a clock that can be put forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from connector.filesystem import LakeFileSystem
+from pipelines.clock import ServerClock
+from pipelines.dataset import Dataset
+from pipelines.spec import DatasetSpec
+
+DAYS = ("2013-01-01", "2013-02-01", "2013-03-01", "2013-04-01")
+AS_OF = "2013-04-11"
+"""On this day they are 99, 68, 40 and 9 days old: past retention, cold, warm and hot."""
+
+
+@dataclass
+class Offset:
+    """A server's clock that a test puts forward."""
+
+    fs: LakeFileSystem
+    bucket: str
+    ahead: timedelta = timedelta(0)
+
+    def now(self) -> datetime:
+        return ServerClock(self.fs, self.bucket, self.ahead).now()
+
+
+def rows(days: Iterable[str] = DAYS, *, each: int = 20, start: int = 0) -> pa.Table:
+    """`each` rows a day: `at` in that day (UTC), `v` counting up from `start`."""
+    times, values = [], []
+    for day in days:
+        for number in range(each):
+            times.append(datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(minutes=number))
+            values.append(start + number)
+    return pa.table({"at": pa.array(times, pa.timestamp("us", tz="UTC")), "v": pa.array(values, pa.int64())})
+
+
+def bulky(days: Iterable[str], *, each: int) -> pa.Table:
+    """Like `rows`, with 100 bytes a row that do not compress."""
+    table = rows(days, each=each)
+    noise = np.random.default_rng(7).bytes(100 * table.num_rows)
+    chunks = [noise[100 * number : 100 * number + 100] for number in range(table.num_rows)]
+    return table.append_column("noise", pa.array(chunks, pa.binary()))
+
+
+def daily_spec(bucket: str, **changes: Any) -> DatasetSpec:
+    """Warm from 30 days, cold from 60, gone after 90, undo for a week."""
+    fields: dict[str, Any] = {
+        "uri": f"lake://{bucket}/daily",
+        "partition": {"time": {"column": "at"}},
+        "tiers": [{"after": "30d", "tier": "warm"}, {"after": "60d", "tier": "cold"}],
+        "retention": {"expire_after": "90d", "grace": "7d"},
+    }
+    return DatasetSpec(**(fields | changes))
+
+
+def daily(fs: LakeFileSystem, bucket: str, **changes: Any) -> Dataset:
+    """That dataset, with `DAYS` in it; its clock can be put forward (`clock_of`)."""
+    dataset = Dataset.create(daily_spec(bucket, **changes), fs=fs, clock=Offset(fs, bucket))
+    dataset.ingest(rows())
+    return dataset
+
+
+def clock_of(dataset: Dataset) -> Offset:
+    clock = dataset._handle.clock
+    assert isinstance(clock, Offset)
+    return clock
+
+
+def days_in(dataset: Dataset) -> dict[str, int]:
+    """Rows by day, as a reader sees them."""
+    counts: dict[str, int] = {}
+    for day in dataset.read(["date"]).column("date").to_pylist():
+        counts[day] = counts.get(day, 0) + 1
+    return dict(sorted(counts.items()))

@@ -1,0 +1,260 @@
+"""What must hold of every dataset, in both formats, on both servers."""
+
+import fsspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pytest
+
+from connector.errors import UnsupportedByServer
+from pipelines import Dataset
+from pipelines.errors import (
+    RejectedTooMany,
+    SchemaMismatch,
+    SpecError,
+    TableExists,
+    TableNotFound,
+    UnsupportedByTable,
+)
+from tests.pipelines.conftest import make_trips, trip_spec
+
+KEYS = ["date=2013-01-01", "date=2013-01-02", "date=2013-01-03", "date=2013-01-04"]
+
+
+def totals(table: pa.Table) -> tuple[int, float]:
+    return table.num_rows, sum(table.column("fare").to_pylist())
+
+
+def by_day(table: pa.Table) -> dict[str, int]:
+    return {row["values"]: row["counts"] for row in table.column("date").value_counts().to_pylist()}
+
+
+def data_heads(server, dataset):
+    bucket, _, prefix = dataset.spec.root.partition("/")
+    return {key: head for key, head in server.heads(bucket, prefix).items() if not key.endswith("/")}
+
+
+# -- rows in and out ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_read_back_equals_the_source(dataset, trips):
+    source = trips()
+    result = dataset.ingest(source)
+    assert result.committed
+    assert (result.rows, result.rejected, [str(key) for key in result.partitions]) == (40, 0, KEYS)
+    back = dataset.read()
+    assert totals(back) == totals(source)
+    assert back.sort_by("fare").select(source.column_names).to_pylist() == source.to_pylist()
+    assert by_day(back) == dict.fromkeys((key.removeprefix("date=") for key in KEYS), 10)
+
+
+def test_every_reader_of_lake_sees_the_same(dataset, trips, server):
+    dataset.ingest(trips())
+    path = dataset.uri
+    frame = pd.read_parquet(path, storage_options=server.storage_options, filters=[("date", "==", "2013-01-02")])
+    assert len(frame) == 10
+    fs = fsspec.filesystem("lake", **server.storage_options)
+    scanned = pads.dataset(dataset.spec.root, filesystem=fs, partitioning="hive")
+    assert totals(scanned.to_table()) == totals(trips())
+    assert dataset.to_polars(columns=["fare"]).height == 40
+    assert dataset.to_pandas(where=pads.field("city") == "JFK")["city"].tolist() == ["JFK"] * 14
+
+
+def test_replace_touches_only_the_partitions_of_the_source(dataset, trips):
+    dataset.ingest(trips())
+    dataset.ingest(trips(days=1, each=3, start=1, fare=100.0))
+    assert by_day(dataset.read()) == {"2013-01-01": 10, "2013-01-02": 3, "2013-01-03": 10, "2013-01-04": 10}
+
+
+def test_the_same_run_key_is_one_commit(dataset, trips):
+    first = dataset.ingest(trips(), run_key="run 1/step")
+    again = dataset.ingest(trips(fare=7.0), run_key="run 1/step")
+    assert (first.committed, again.committed, again.rows) == (True, False, 0)
+    assert totals(dataset.read()) == totals(trips())
+    assert [entry.operation for entry in dataset.history()].count("ingest") == 1
+
+
+def test_an_expired_partition_forgets_its_runs(dataset, trips):
+    dataset.ingest(trips(days=1), run_key="r")
+    dataset.plan_expiry("2014-01-01").apply()
+    assert dataset.ingest(trips(days=1), run_key="r").committed
+    assert dataset.read().num_rows == 10
+
+
+def test_keys_say_what_the_source_covers(dataset, trips):
+    dataset.ingest(trips())
+    dataset.ingest(trips(days=1), keys=KEYS[:2])
+    assert by_day(dataset.read()) == {"2013-01-01": 10, "2013-01-03": 10, "2013-01-04": 10}
+    with pytest.raises(SchemaMismatch, match="rows of date=2013-01-02, outside the partitions"):
+        dataset.ingest(trips(), keys=KEYS[:1])
+
+
+def test_append_adds_rows_where_the_format_can(delta, trips):
+    delta.ingest(trips(days=2))
+    delta.ingest(trips(days=1, each=5), mode="append")
+    assert by_day(delta.read()) == {"2013-01-01": 15, "2013-01-02": 10}
+    version = delta.history()[1].version
+    assert delta.read(version=version).num_rows == 20
+
+
+def test_append_is_refused_on_plain_parquet(bucket, fs, trips):
+    plain = Dataset.create(trip_spec(bucket, format="parquet"), fs=fs)
+    with pytest.raises(UnsupportedByTable, match=r"append would rewrite it.*mode='replace'"):
+        plain.ingest(trips(), mode="append")
+    with pytest.raises(UnsupportedByTable, match="no older versions"):
+        plain.read(version=1)
+
+
+def test_more_partition_columns_and_values_that_need_escaping(make_bucket, fs, table_format):
+    spec = trip_spec(make_bucket(), format=table_format, partition={"time": {"column": "at"}, "by": ["city"]})
+    source = make_trips(days=1, each=6).set_column(
+        1, "city", pa.array(["a b", "c/d", "e:f", "g%20h", "köln", None], pa.string())
+    )
+    dataset = Dataset.create(spec, fs=fs)
+    dataset.ingest(source)
+    assert dataset.read().num_rows == 6
+    for value in ("a b", "c/d", "e:f", "g%20h", "köln"):
+        assert dataset.read(where=[("city", "==", value)]).num_rows == 1, value
+    assert dataset.read(where=pads.field("city").is_null()).num_rows == 1
+    dataset.ingest(source)
+    assert dataset.read().num_rows == 6, "a replace finds the partitions that it replaces"
+    assert {part.key.as_dict()["city"] for part in dataset.partitions()} == {"a b", "c/d", "e:f", "g%20h", "köln", ""}
+
+
+def test_new_columns_are_taken_and_old_rows_have_nulls(delta, trips):
+    delta.ingest(trips(days=1))
+    source = trips(days=1, start=1)
+    delta.ingest(source.append_column("tip", pa.array([0.5] * 10)))
+    assert delta.read(columns=["tip"]).column("tip").null_count == 10
+
+
+def test_an_open_dataset_needs_only_its_uri(dataset, trips, fs):
+    dataset.ingest(trips())
+    again = Dataset.open(dataset.uri, fs=fs)
+    assert again.spec == dataset.spec
+    assert again.format == dataset.format
+    assert totals(again.read()) == totals(trips())
+
+
+def test_creating_it_again_opens_it_and_another_spec_is_refused(dataset, fs):
+    assert Dataset.create(dataset.spec, fs=fs).uri == dataset.uri
+    other = dataset.spec.model_copy(update={"tiers": ()})
+    with pytest.raises(TableExists, match="exists with another spec: tiers is"):
+        Dataset.create(other, fs=fs)
+
+
+# -- what is stored ----------------------------------------------------------------------------------------------------
+
+
+def test_every_object_is_encrypted_and_in_its_class(dataset, trips, server):
+    dataset.ingest(trips())
+    dataset.plan_expiry("2014-01-01").apply(keys=KEYS[:1])
+    dataset.undo_expiry(KEYS[0])
+    heads = data_heads(server, dataset)
+    assert len(heads) > 4
+    assert {key: head.get("ServerSideEncryption") for key, head in heads.items()} == dict.fromkeys(heads, "AES256")
+    assert {head.get("StorageClass", "STANDARD") for head in heads.values()} == {"STANDARD"}
+
+
+def test_the_class_of_the_spec_is_for_data_and_not_for_the_log(make_bucket, fs, server, table_format, trips):
+    storage_class = "REDUCED_REDUNDANCY"
+    spec = trip_spec(make_bucket(), format=table_format, write={"storage_class": storage_class}, tiers=[])
+    dataset = Dataset.create(spec, fs=fs)
+    dataset.ingest(trips())
+    classes = {key: head.get("StorageClass", "STANDARD") for key, head in data_heads(server, dataset).items()}
+    for key, found in classes.items():
+        assert found == (storage_class if key.endswith(".parquet") else "STANDARD"), key
+
+
+# -- bad input: a clear error, and nothing lost ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(dataset, trips):
+    dataset.ingest(trips())
+    return dataset
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda table: table.drop_columns(["at"]), "lacks the column at, which the dataset is partitioned by"),
+        (lambda table: table.drop_columns(["fare"]), "lacks the column fare"),
+        (lambda table: table.set_column(2, "fare", pa.array(["x"] * 40)), "column fare is string, which does not fit"),
+        (lambda table: table.set_column(0, "at", pa.array(range(40))), "the time column at is int64, not a time"),
+        (lambda table: table.append_column("date", pa.array(["x"] * 40)), "has a column named date"),
+    ],
+    ids=["no time", "no column", "wrong type", "no times", "key taken"],
+)
+def test_data_that_does_not_fit_is_refused_whole(full, trips, change, says):
+    before = totals(full.read())
+    with pytest.raises(SchemaMismatch, match=says):
+        full.ingest(change(trips()))
+    assert totals(full.read()) == before
+
+
+def test_bad_times_are_kept_with_their_reason(make_bucket, fs, table_format, trips):
+    spec = trip_spec(make_bucket(), format=table_format, rejects={"max_ratio": 0.1})
+    dataset = Dataset.create(spec, fs=fs)
+    source = trips()
+    times = source.column("at").to_pylist()
+    times[3], times[4] = None, times[4].replace(year=9999)
+    result = dataset.ingest(source.set_column(0, "at", pa.array(times, pa.timestamp("us", "UTC"))))
+    assert (result.rows, result.rejected) == (38, 2)
+    with fs.for_table(spec.root).open(result.rejects_path) as file:
+        rejected = pd.read_parquet(file)
+    assert rejected["fare"].tolist() == [4.0, 5.0]
+    assert rejected["_reject_reason"].tolist() == ["at is null", "at is out of range (1900 to 2200)"]
+    assert dataset.read().num_rows == 38
+
+
+def test_too_many_bad_rows_commit_nothing_and_keep_the_rows(full, trips, fs):
+    source = trips()
+    times = pa.array([None] * 10 + source.column("at").to_pylist()[10:], pa.timestamp("us", "UTC"))
+    before = totals(full.read())
+    with pytest.raises(RejectedTooMany, match="10 of 40 rows were rejected .10 x at is null.") as caught:
+        full.ingest(source.set_column(0, "at", times), run_key="bad")
+    assert totals(full.read()) == before
+    path = caught.value.hint.split("lake://")[1].split(",")[0]
+    assert len(pd.read_parquet(fs.for_table(full.spec.root).open(path))) == 10
+
+
+def test_a_class_that_the_server_lacks(bucket, fs, server):
+    spec = trip_spec(bucket, write={"storage_class": "STANDARD_1A"})
+    with pytest.raises(UnsupportedByServer, match="STANDARD_1A") as caught:
+        Dataset.create(spec, fs=fs)
+    assert server.name in str(caught.value).lower()
+    assert server.keys(bucket) == []
+
+
+def test_a_bucket_that_does_not_exist(fs):
+    with pytest.raises(FileNotFoundError, match="no-such-bucket"):
+        Dataset.create(trip_spec("no-such-bucket-here"), fs=fs)
+
+
+def test_nothing_there(bucket, fs):
+    with pytest.raises(TableNotFound, match="neither a Delta log nor a Parquet file"):
+        Dataset.open(f"lake://{bucket}/nothing", fs=fs)
+    with pytest.raises(TableNotFound, match="no file"):
+        Dataset.open("nowhere.yaml", fs=fs)
+
+
+def test_wrong_credentials_and_a_dead_endpoint_fail_by_name(bucket, server):
+    wrong = {**server.storage_options, "secret": "not-the-secret"}
+    with pytest.raises(PermissionError) as caught:
+        Dataset.open(f"lake://{bucket}/x", **wrong)
+    assert "not-the-secret" not in str(caught.value)
+    with pytest.raises(ConnectionError, match="127.0.0.1:9"):
+        Dataset.open(f"lake://{bucket}/x", endpoint_url="http://127.0.0.1:9", key="k", secret="s", profile="generic")
+
+
+def test_unknown_columns_and_plans_of_other_datasets(full):
+    with pytest.raises(SchemaMismatch, match=r"no column nope in .*it has: "):
+        full.read(columns=["nope"])
+    plan = full.plan_expiry("2014-01-01").model_copy(update={"uri": "lake://other/x"})
+    with pytest.raises(SpecError, match="the plan is for lake://other/x"):
+        full.apply(plan)
+
+
+def test_no_secret_in_a_repr(full, server):
+    assert server.secret not in repr(full) + repr(full._handle) + repr(full.fs) + repr(vars(full.fs.settings))

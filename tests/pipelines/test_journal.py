@@ -1,0 +1,189 @@
+"""The journal: written, read back newest first, and nothing hostile gets through."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from connector.filesystem import LakeFileSystem
+from pipelines.errors import PolicyRefused, SpecError
+from pipelines.journal import (
+    ExpiredPartition,
+    ExpiryRecord,
+    FileRecord,
+    Journal,
+    TieringRecord,
+    UndoRecord,
+    VacuumRecord,
+    new_record_id,
+)
+from pipelines.layout import PartitionKey
+from tests.servers import Rig
+
+AT = datetime(2014, 1, 1, 12, tzinfo=UTC)
+
+paths = st.lists(
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/"), min_size=1).filter(
+        lambda part: part not in {".", "..", "_lake", "_delta_log"}
+    ),
+    min_size=1,
+    max_size=4,
+).map("/".join)
+outside = st.one_of(
+    paths.map(lambda path: f"/{path}"),
+    paths.map(lambda path: f"../{path}"),
+    paths.map(lambda path: f"{path}/../../x"),
+    paths.map(lambda path: f"{path}/.."),
+    paths.map(lambda path: f"./{path}"),
+    paths.map(lambda path: f"_delta_log/{path}"),
+    paths.map(lambda path: f"_lake/{path}"),
+    st.sampled_from(["", ".", "..", "/", "_lake", "_delta_log"]),
+)
+
+
+def a_record(*keys: str, at: datetime = AT, committed: bool = True, path: str = "part-0.parquet") -> ExpiryRecord:
+    return ExpiryRecord(
+        id=new_record_id(at),
+        at=at,
+        committed_at=at + timedelta(seconds=5) if committed else None,
+        as_of=at,
+        run_id="run-7",
+        grace=timedelta(days=7),
+        partitions=tuple(
+            ExpiredPartition(
+                key=key,
+                reason="91 d old",
+                files=(FileRecord(path=f"{key}/{path}", size=10, rows=2, modified=at, stats='{"numRecords":2}'),),
+            )
+            for key in keys
+        ),
+    )
+
+
+@pytest.fixture
+def journal(fs: LakeFileSystem, bucket: str) -> Journal:
+    return Journal(fs.for_table(f"{bucket}/t"), f"{bucket}/t")
+
+
+@given(paths, st.integers(0, 2**50), st.none() | st.integers(0, 2**40), st.none() | st.text(max_size=30))
+def test_a_file_is_remembered_as_it_was(path: str, size: int, rows: int | None, stats: str | None) -> None:
+    record = FileRecord(path=path, size=size, rows=rows, modified=AT, stats=stats)
+    again = FileRecord.model_validate_json(record.model_dump_json())
+    assert again == record
+    live = again.live(PartitionKey.parse("date=2013-01-01"))
+    assert FileRecord.of(live) == record
+
+
+@given(outside)
+def test_no_record_names_a_file_outside_or_in_the_log(path: str) -> None:
+    with pytest.raises(ValidationError, match="no data file of this dataset"):
+        FileRecord(path=path, size=1, modified=AT)
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=2, max_size=20, unique=True))
+@settings(deadline=None)
+def test_ids_sort_by_time(seconds: list[int]) -> None:
+    instants = sorted(datetime.fromtimestamp(second, UTC) for second in seconds)
+    ids = [new_record_id(at) for at in instants]
+    assert ids == sorted(ids)
+    within_one_second = [new_record_id(AT) for _ in range(50)]
+    assert within_one_second == sorted(within_one_second)
+
+
+def test_the_grace_counts_from_the_commit() -> None:
+    record = a_record("date=2013-01-01")
+    assert record.undo_until == AT + timedelta(days=7, seconds=5)
+    assert a_record("date=2013-01-01", committed=False).undo_until == AT + timedelta(days=7)
+
+
+def test_an_empty_journal(journal: Journal) -> None:
+    assert journal.expiries() == []
+    assert journal.entries() == []
+    assert journal.latest_expiry("date=2013-01-01") is None
+
+
+def test_newest_first_and_the_newest_of_a_key(journal: Journal) -> None:
+    old = a_record("date=2013-01-01", "date=2013-01-02", at=AT - timedelta(days=30), path="old.parquet")
+    new = a_record("date=2013-01-01")
+    for record in (new, old):
+        journal.write_expiry(record)
+    assert journal.expiries() == [new, old]
+    assert journal.latest_expiry("date=2013-01-01") == new
+    assert journal.latest_expiry("date=2013-01-02") == old
+    assert journal.latest_expiry("date=2013-01-03") is None
+
+
+def test_writing_a_record_again_replaces_it(journal: Journal) -> None:
+    record = a_record("date=2013-01-01", committed=False)
+    journal.write_expiry(record)
+    journal.write_expiry(record.model_copy(update={"committed_at": AT}))
+    (found,) = journal.expiries()
+    assert found.committed_at == AT
+
+
+def test_all_kinds_are_one_history(journal: Journal) -> None:
+    at = [AT + timedelta(hours=hour) for hour in range(4)]
+    journal.write_tiering(
+        TieringRecord(id=new_record_id(at[0]), at=at[0], as_of=AT, keys={"date=2013-01-01": "COLD"}, files=1, bytes=10)
+    )
+    journal.write_expiry(a_record("date=2013-01-01", "date=2013-01-02", at=at[1]))
+    journal.write_undo(
+        UndoRecord(id=new_record_id(at[2]), at=at[2], key="date=2013-01-01", expiry="x", files=1, bytes=10, run_id="r")
+    )
+    journal.write_vacuum(VacuumRecord(id=new_record_id(at[3]), at=at[3], reason="past the grace", files=1, bytes=10))
+    entries = journal.entries()
+    assert [entry.operation for entry in entries] == ["vacuum", "undo", "expire", "tier"]
+    assert entries[2].keys == ("date=2013-01-01", "date=2013-01-02")
+    assert (entries[2].files, entries[2].bytes, entries[2].run_id) == (2, 20, "run-7")
+    assert entries[2].reason == "91 d old"
+    assert entries[2].committed
+    assert "COLD" in entries[3].reason
+
+
+def test_many_records_are_read_in_batches(journal: Journal) -> None:
+    records = [a_record(f"date=2013-01-{n + 1:02}", at=AT + timedelta(minutes=n)) for n in range(20)]
+    for record in records:
+        journal.write_expiry(record)
+    assert journal.expiries() == records[::-1]
+
+
+def written(journal: Journal, server: Rig, bucket: str, change: dict[str, object]) -> None:
+    """A record that somebody else wrote, with these fields changed or added."""
+    record = a_record("date=2013-01-01")
+    document = json.loads(record.model_dump_json()) | change
+    server.admin.put_object(
+        Bucket=bucket, Key=f"t/_lake/journal/expiry-{record.id}.json", Body=json.dumps(document).encode()
+    )
+
+
+def test_fields_of_newer_versions_are_ignored(journal: Journal, server: Rig, bucket: str) -> None:
+    written(journal, server, bucket, {"shiny": {"new": True}})
+    assert len(journal.expiries()) == 1
+
+
+def test_objects_that_are_no_records_are_ignored(journal: Journal, server: Rig, bucket: str) -> None:
+    for name in ("notes.txt", "expiry.json", "coup-1.json", "expiry-x.json.bak"):
+        server.admin.put_object(Bucket=bucket, Key=f"t/_lake/journal/{name}", Body=b"?")
+    assert journal.entries() == []
+
+
+@pytest.mark.parametrize("path", ["../other/x.parquet", "/etc/passwd", "_delta_log/00000000000000000000.json"])
+def test_a_record_that_reaches_outside_is_refused(journal: Journal, server: Rig, bucket: str, path: str) -> None:
+    gone = {"key": "date=2013-01-01", "reason": "r", "files": [{"path": path, "size": 1, "modified": AT.isoformat()}]}
+    written(journal, server, bucket, {"partitions": [gone]})
+    with pytest.raises(PolicyRefused, match="no data file of this dataset"):
+        journal.latest_expiry("date=2013-01-01")
+    with pytest.raises(PolicyRefused):
+        journal.entries()
+
+
+@pytest.mark.parametrize("change", [{"at": "yesterday"}, {"partitions": 1}, {"grace": "soon"}, {"id": None}])
+def test_a_record_that_makes_no_sense_is_named(
+    journal: Journal, server: Rig, bucket: str, change: dict[str, object]
+) -> None:
+    written(journal, server, bucket, change)
+    with pytest.raises(SpecError, match="_lake/journal/expiry-"):
+        journal.expiries()
