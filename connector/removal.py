@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from connector.errors import DeletionFailed, ObjectNotFound
 from connector.objects import object_path
+from connector.seam import DELETE_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from connector.filesystem import LakeFileSystem
-
-DELETE_BATCH = 1000
-"""S3's limit for one bulk delete."""
 
 
 async def remove(fs: LakeFileSystem, path: str | list[str], *, maxdepth: int | None = None) -> list[str]:

@@ -33,7 +33,7 @@ from connector.retry import RetryBudget, retrying
 from connector.translate import Asked, raise_translated, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from connector.filesystem import LakeFileSystem
     from connector.profiles import Profile
@@ -52,6 +52,8 @@ _MODES = {
     "aws:fsx": "sse-s3",
 }
 _HEADS = frozenset({"head_object", "head_bucket"})
+DELETE_BATCH = 1000
+"""S3's limit for one bulk delete."""
 _DIAGNOSED_STATUS = frozenset({400, 403})
 
 
@@ -264,6 +266,11 @@ class Seam:
     # -- the request -------------------------------------------------------------------------------
 
     async def _send(self, operation: str, request: dict[str, Any]) -> Any:
+        response = await self._request(operation, request)
+        await self._after(operation, request, response)
+        return response
+
+    async def _request(self, operation: str, request: dict[str, Any]) -> Any:
         fs = self._fs
         await fs.set_session()
         client = await fs.get_s3(request.get("Bucket"))
@@ -289,7 +296,6 @@ class Seam:
                 await self._diagnose(client, error, asked)
             raise_translated(error, asked)
         observe(endpoint, response)
-        await self._after(operation, request, response)
         return response
 
     async def _diagnose(self, client: Any, error: Exception, asked: Asked) -> None:
@@ -313,6 +319,8 @@ class Seam:
             self._uploads[response["UploadId"]] = chosen
         elif operation == "delete_bucket":
             self.forget_bucket(request["Bucket"])
+        elif operation in {"delete_object", "delete_objects"}:
+            await self._sweep(request)
         if operation in CREATES:
             self._fs.views.written(f"{request['Bucket']}/{request['Key']}")
         asked = request.get("ServerSideEncryption")
@@ -320,6 +328,19 @@ class Seam:
             asked = self._uploads.pop(request["UploadId"], {}).get("ServerSideEncryption")
         if asked and operation in {"put_object", "copy_object", "complete_multipart_upload"}:
             await self._check_honoured(operation, request, response, asked)
+
+    async def _sweep(self, request: dict[str, Any]) -> None:
+        """Some servers go on listing a folder whose last object was deleted: delete it too.
+
+        What is not empty stays (seen), so that the folders above can be named without looking.
+        """
+        known = known_profile(self._fs.settings.profile, self._fs.endpoint)
+        if known is None or not known.empty_prefixes_stay:
+            return
+        folders = empty_candidates(path.partition("/")[2] for path in self._written_paths(request))
+        for start in range(0, len(folders), DELETE_BATCH):
+            batch = {"Objects": [{"Key": key} for key in folders[start : start + DELETE_BATCH]], "Quiet": True}
+            await self._request("delete_objects", {"Bucket": request["Bucket"], "Delete": batch})
 
     async def _check_honoured(self, operation: str, request: dict[str, Any], response: Any, asked: str) -> None:
         """A server that ignores the header stores in clear: look once for each way and bucket."""
@@ -338,6 +359,16 @@ class Seam:
                 key=request["Key"],
             )
         self._trusted.add(way)
+
+
+def empty_candidates(keys: Iterable[str]) -> list[str]:
+    """The folders above keys, as keys of their own, the deepest first."""
+    folders = {
+        "/".join(parts[:depth]) + "/"
+        for parts in (key.rstrip("/").split("/") for key in keys)
+        for depth in range(1, len(parts))
+    }
+    return sorted(folders, key=lambda folder: (-folder.count("/"), folder))
 
 
 def _mode_of(request: Mapping[str, Any]) -> str:
