@@ -87,7 +87,7 @@ class Dataset:
         clock = clock or ServerClock(inside, spec.bucket)
         clock.now()  # a missing bucket, wrong credentials or a dead endpoint end it here, in seconds
         store = DocumentStore(inside, spec.root)
-        if spec.format == "delta" and not store.exists() and LakeDeltaTable(inside, spec.root).exists():
+        if spec.format == "delta" and store.find() is None and LakeDeltaTable(inside, spec.root).exists():
             message = f"{spec.uri} is a Delta table already"
             raise TableExists(message, hint=f"Dataset.open({spec.uri!r}) works with it as it is")
         try:
@@ -128,8 +128,9 @@ class Dataset:
         clock = clock or ServerClock(inside, asked.bucket)
         clock.now()
         store = DocumentStore(inside, asked.root)
-        described = store.exists()
-        spec = store.read().spec if described else asked
+        document = store.find()
+        described = document is not None
+        spec = document.spec if document is not None else asked
         table = _open_table(inside, spec, declared=described or not isinstance(dataset, str))
         if not described and isinstance(dataset, str):
             columns = table.partition_columns

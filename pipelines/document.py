@@ -59,9 +59,14 @@ class DocumentStore:
         self._fs = fs
         self.path = f"{root}/_lake/dataset.json"
 
-    def exists(self) -> bool:
-        """Whether this prefix has been described by us."""
-        return self._fetch() is not None
+    def find(self) -> DatasetDocument | None:
+        """The document, or None where nobody described this prefix.
+
+        Raises:
+            SpecError: it cannot be read.
+        """
+        found = self._fetch()
+        return found[0] if found else None
 
     def _fetch(self) -> tuple[DatasetDocument, str] | None:
         try:
@@ -81,11 +86,11 @@ class DocumentStore:
             TableNotFound: there is none.
             SpecError: it cannot be read.
         """
-        found = self._fetch()
-        if found is None:
+        document = self.find()
+        if document is None:
             message = f"no dataset description at lake://{self.path}"
             raise TableNotFound(message)
-        return found[0]
+        return document
 
     def create(self, document: DatasetDocument) -> None:
         """Write the first version.

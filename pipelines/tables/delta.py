@@ -207,7 +207,10 @@ class LakeDeltaTable:
             except CommitFailedError:
                 continue  # somebody was faster, or the reply was lost: the next look at the log tells
             self._fs.invalidate_view(self.root)
-            return self._find(self._open(), run_key)
+            if is_blind:
+                return self._find(self._open(), run_key)
+            # without delta-rs's own retries the commit is the next version, or none
+            return Commit(table.version() + 1, datetime.now(UTC), change.operation, run_key, dict(change.details))
         message = (
             f"lake://{self.root}: {_ATTEMPTS} attempts to commit lost against other writers; nothing was committed"
         )

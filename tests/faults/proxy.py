@@ -85,13 +85,13 @@ class Proxy:
 
     def _pass_on(self, client: socket.socket) -> None:
         client.settimeout(_TIMEOUT_SECONDS)
-        reader = client.makefile("rb")
-        head = _head(reader)
-        if not head:
-            return
-        if any(line.lower().startswith(b"expect:") for line in head):
-            client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = _body(reader, head)
+        with client.makefile("rb") as reader:
+            head = _head(reader)
+            if not head:
+                return
+            if any(line.lower().startswith(b"expect:") for line in head):
+                client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            body = _body(reader, head)
         method, target, _ = head[0].decode("latin-1").split(" ", 2)
         with self._lock:
             request = Request(len(self.requests), method, target)
@@ -109,7 +109,14 @@ class Proxy:
             pieces = []
             while piece := server.recv(1 << 16):
                 pieces.append(piece)
-            return b"".join(pieces)
+            return _closing(b"".join(pieces))
+
+
+def _closing(answer: bytes) -> bytes:
+    """Tell the client too: one that kept the connection would wait on it for an answer to its next request."""
+    head, blank, body = answer.partition(b"\r\n\r\n")
+    kept = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
+    return b"\r\n".join([*kept, b"Connection: close"]) + blank + body
 
 
 def _head(reader: socket.SocketIO) -> list[bytes]:

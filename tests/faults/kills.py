@@ -1,0 +1,193 @@
+"""Kill a writer at one of its requests, and look at what it left.
+
+The writer is a process of its own, started by a fork server that has everything imported; all its requests go through a
+proxy that counts them and kills the writer before the request is passed on, or after the server has answered.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing.context import ForkServerContext
+from typing import Literal
+
+import fsspec
+import pyarrow as pa
+import pyarrow.dataset as pads
+from deltalake import DeltaTable
+
+from pipelines import Dataset
+from pipelines.clock import ServerClock
+from tests.faults.proxy import Proxy, Request
+from tests.pipelines.conftest import make_trips, trip_spec
+from tests.servers import Rig
+
+When = Literal["before", "after"]
+State = dict[str, tuple[int, float]]
+
+AS_OF = "2013-11-15"  # the first two days are past 300 d, all are past 90 d
+RUN_KEY = "the-run"
+AFTER_THE_GRACE = timedelta(days=8)
+_DEADLINE_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Something that writes.
+
+    Attributes:
+        prepare: brings a dataset with four days into the state before.
+        run: the work that is killed, and that is run again afterwards.
+        is_atomic: readers see one of two states; else each partition is in one of its two.
+        as_of: the clock offset under which it runs.
+    """
+
+    prepare: Callable[[Dataset], object]
+    run: Callable[[Dataset], object]
+    offset: timedelta = timedelta(0)
+
+
+def _nothing(_: Dataset) -> None:
+    return
+
+
+def _replace(dataset: Dataset) -> object:
+    return dataset.ingest(make_trips(days=3, each=5, start=2, fare=100.0), run_key=RUN_KEY)
+
+
+def _append(dataset: Dataset) -> object:
+    return dataset.ingest(make_trips(days=2, each=5, start=3), mode="append", run_key=RUN_KEY)
+
+
+def _tier(dataset: Dataset) -> object:
+    result = dataset.plan_tiering("2013-05-01").apply()
+    result.raise_failures()
+    return result
+
+
+def _expire(dataset: Dataset) -> object:
+    result = dataset.plan_expiry(AS_OF).apply()
+    result.raise_failures()
+    return result
+
+
+def _undo(dataset: Dataset) -> object:
+    return [dataset.undo_expiry(f"date=2013-01-0{day}") for day in (1, 2)]
+
+
+OPERATIONS: dict[str, Operation] = {
+    "ingest": Operation(_nothing, _replace),
+    "append": Operation(_nothing, _append),
+    "tier": Operation(_nothing, _tier),
+    "expire": Operation(_nothing, _expire),
+    "undo": Operation(_expire, _undo),
+    "vacuum": Operation(_expire, Dataset.vacuum, AFTER_THE_GRACE),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a dataset of this experiment is; what a child process needs to open it."""
+
+    uri: str
+    options: dict[str, str]
+
+    def open(self, endpoint_url: str | None = None, offset: timedelta = timedelta(0)) -> Dataset:
+        fs = fsspec.filesystem("lake", **{**self.options, **({"endpoint_url": endpoint_url} if endpoint_url else {})})
+        bucket = self.uri.removeprefix("lake://").partition("/")[0]
+        return Dataset.open(self.uri, fs=fs, clock=ServerClock(fs, bucket, offset))
+
+    def by_lake(self) -> State:
+        """What a reader of `lake://` sees that looks at the log every time."""
+        fs = fsspec.filesystem("lake", view_freshness=0, use_listings_cache=False, **self.options)
+        return state_of(pads.dataset(self.uri.removeprefix("lake://"), filesystem=fs, partitioning="hive").to_table())
+
+    def by_log(self) -> State:
+        """What another Delta reader sees."""
+        options = {
+            "endpoint_url": self.options["endpoint_url"],
+            "access_key_id": self.options["key"],
+            "secret_access_key": self.options["secret"],
+            "region": "us-east-1",
+            "allow_http": "true",
+        }
+        table = DeltaTable(self.uri.replace("lake://", "s3://"), storage_options=options)
+        return state_of(table.to_pyarrow_table())
+
+
+def state_of(table: pa.Table) -> State:
+    """Rows and sum of fares by day."""
+    grouped = table.group_by("date").aggregate([("fare", "count"), ("fare", "sum")]).to_pylist()
+    return {str(row["date"]): (row["fare_count"], round(row["fare_sum"], 6)) for row in grouped}
+
+
+def prepared(server: Rig, bucket: str, operation: Operation, number: int, table_format: str) -> Place:
+    """A dataset in the state before."""
+    place = Place(f"lake://{bucket}/{table_format}-{number}/trips", server.storage_options)
+    fs = fsspec.filesystem("lake", **place.options)
+    dataset = Dataset.create(trip_spec(bucket, uri=place.uri, format=table_format), fs=fs)
+    dataset.ingest(make_trips())
+    operation.prepare(dataset)
+    return place
+
+
+_PRELOADED = [
+    "boto3",
+    "deltalake",
+    "pytest",
+    "pyarrow.dataset",
+    "connector.filesystem",
+    *(
+        f"pipelines.{name}"
+        for name in ("dataset", "ingest", "tiering", "expiry", "undo", "maintenance", "tables.parquet")
+    ),
+]
+
+
+def fork_server() -> ForkServerContext:
+    """A fork server that has imported what writers need; it sees installed packages only, not `tests`."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
+
+
+def _work(place: Place, name: str, endpoint_url: str) -> None:
+    operation = OPERATIONS[name]
+    operation.run(place.open(endpoint_url, operation.offset))
+
+
+def run_killed(place: Place, name: str, number: int, when: When) -> int:
+    """Run an operation and kill it at a request.
+
+    Args:
+        place: a dataset in the state before.
+        name: of the operation.
+        number: the request, counted from 0; one that never comes lets the operation finish.
+        when: before the request is passed on, or after the server has answered.
+
+    Returns:
+        The number of requests that came.
+    """
+    child: multiprocessing.context.ForkServerProcess
+
+    def kill(request: Request) -> None:
+        if request.number == number:
+            os.kill(child.pid, signal.SIGKILL)
+            raise ConnectionAbortedError
+
+    with Proxy(place.options["endpoint_url"], **{when: kill}) as proxy:
+        child = fork_server().Process(target=_work, args=(place, name, proxy.url))
+        child.start()
+        child.join(_DEADLINE_SECONDS)
+        if child.is_alive():
+            child.kill()
+            child.join()
+            raise TimeoutError(f"{name} killed {when} request {number} hangs")
+        seen = len(proxy.requests)
+        expected = -signal.SIGKILL if number < seen and number >= 0 else 0
+        assert child.exitcode == expected, f"exit code {child.exitcode} at request {number} of {seen}"
+        return seen

@@ -1,0 +1,75 @@
+"""A writer that is killed at any of its requests leaves the state before or the state after, and can be run again."""
+
+import random
+
+import pytest
+
+from tests.faults.kills import AFTER_THE_GRACE, OPERATIONS, prepared, run_killed
+
+SAMPLES = 2  # of each operation, when and server in the quick tests
+FORMATS = {"delta": list(OPERATIONS), "parquet": ["ingest", "tier", "expire", "undo", "vacuum"]}
+CASES = [(table_format, name) for table_format, names in FORMATS.items() for name in names]
+
+
+class Experiment:
+    """Kills one operation of one format on one server, each time on a new dataset."""
+
+    def __init__(self, server, bucket, table_format, name):
+        self.server, self.bucket, self.format, self.name = server, bucket, table_format, name
+        self.operation = OPERATIONS[name]
+        self.number = 0
+        place = self.fresh()
+        self.before = place.by_lake()
+        self.requests = run_killed(place, name, -1, "before")
+        self.after = place.by_lake()
+
+    def fresh(self):
+        self.number += 1
+        return prepared(self.server, self.bucket, self.operation, self.number, self.format)
+
+    def kill_at(self, request, when):
+        place = self.fresh()
+        run_killed(place, self.name, request, when)
+        told = f"{self.format} {self.name} killed {when} request {request} of {self.requests}"
+        self.check_readers(place, told)
+        self.operation.run(place.open(offset=self.operation.offset))
+        assert place.by_lake() == self.after, f"{told}, then run again"
+        vacuumed = place.open(offset=AFTER_THE_GRACE)
+        vacuumed.vacuum()
+        assert place.by_lake() == self.after, f"{told}, run again, then vacuumed"
+        report = vacuumed.verify("2013-05-01")
+        assert report.ok, f"{told}: {report}"
+        assert report.orphans == 0, f"{told}: vacuum left {report.orphans} orphans"
+
+    def check_readers(self, place, told):
+        seen = place.by_lake()
+        if self.format == "parquet":
+            # one PUT or DELETE a partition: each is in one of its two states
+            for day in self.before.keys() | self.after.keys():
+                assert seen.get(day) in (self.before.get(day), self.after.get(day)), f"{told}: {day}"
+            return
+        assert seen in (self.before, self.after), told
+        assert place.by_log() in (self.before, self.after), told
+
+
+@pytest.fixture
+def experiment(server, make_bucket, request):
+    table_format, name = request.param
+    return Experiment(server, make_bucket(versioned=table_format == "parquet"), table_format, name)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("experiment", CASES, ids="-".join, indirect=True)
+def test_a_sample_of_kill_points(experiment, when):
+    chance = random.Random(f"{experiment.format}{experiment.name}{when}")  # noqa: S311 - which requests, the same each time
+    for request in sorted(chance.sample(range(experiment.requests), min(SAMPLES, experiment.requests))):
+        experiment.kill_at(request, when)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("experiment", CASES, ids="-".join, indirect=True)
+def test_every_kill_point(experiment, when):
+    for request in range(experiment.requests):
+        experiment.kill_at(request, when)
