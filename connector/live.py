@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from connector.errors import AccessDenied, BucketNotFound, ObjectNotFound, TableWriteRefused
+from connector.names import check_key
 from connector.views import view_providers
 
 if TYPE_CHECKING:
@@ -189,9 +190,15 @@ class Views:
         Returns:
             The table's listing; None where the store itself answers: outside of tables, in their logs,
             and always for a filesystem made with ``raw=True``.
+
+        Raises:
+            InvalidName: The path can be no key.
         """
         if self._fs.raw or not path or "?versionId=" in path:
             return None
+        bucket, _, key = path.partition("/")
+        if key:
+            check_key(key, bucket=bucket)
         found = await self._table_of(self._candidates(path), NOT_A_TABLE_SECONDS)
         if found is None:
             return None

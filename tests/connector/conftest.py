@@ -1,0 +1,26 @@
+"""What the connector's tests share."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from connector import LakeFileSystem
+
+
+@pytest.fixture
+def offline() -> LakeFileSystem:
+    """A filesystem on an endpoint where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return LakeFileSystem(
+        endpoint_url=f"http://127.0.0.1:{port}", key="k", secret="s", profile="minio", skip_instance_cache=True
+    )
+
+
+@pytest.fixture
+def other_class(server) -> str:
+    """A storage class besides STANDARD that the server takes."""
+    return {"seaweedfs": "STANDARD_IA", "minio": "REDUCED_REDUNDANCY"}[server.name]

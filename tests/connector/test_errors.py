@@ -1,0 +1,149 @@
+"""The error tree: every class is a builtin that fsspec's users expect, and says what happened to whom."""
+
+from __future__ import annotations
+
+import errno
+import pickle
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ParamValidationError
+
+from connector import errors
+from connector.errors import LakeError, UnsupportedByServer
+from connector.translate import Asked, raise_translated, translated
+
+ASKED = Asked("put_object", "http://h:1", "minio", bucket="b", key="k")
+BUILTINS = {
+    errors.ObjectNotFound: FileNotFoundError,
+    errors.BucketNotFound: FileNotFoundError,
+    errors.AlreadyExists: FileExistsError,
+    errors.AccessDenied: PermissionError,
+    errors.BadCredentials: PermissionError,
+    errors.TableWriteRefused: PermissionError,
+    errors.InvalidName: ValueError,
+    errors.InvalidSetting: ValueError,
+    errors.InsecureEndpoint: ValueError,
+    errors.UnknownOption: TypeError,
+    errors.UnsupportedByServer: NotImplementedError,
+    errors.EncryptionIgnored: NotImplementedError,
+    errors.PreconditionFailed: OSError,
+    errors.RequestRefused: OSError,
+    errors.Throttled: OSError,
+    errors.EndpointUnreachable: ConnectionError,
+    errors.DeletionFailed: OSError,
+    errors.ServerError: OSError,
+}
+
+
+def every_error():
+    for kind in BUILTINS:
+        if kind is UnsupportedByServer:
+            yield kind("minio", "flying", "walking", bucket="b", key="k", request_id="r")
+        elif kind is errors.DeletionFailed:
+            yield kind("two left", {"k": "AccessDenied: no"}, bucket="b")
+        else:
+            yield kind("what happened", hint="Do this", bucket="b", key="k", request_id="r", server_code="C")
+
+
+def test_the_tree_is_whole():
+    exported = {getattr(errors, name) for name in errors.__all__} - {LakeError}
+    assert exported == set(BUILTINS)
+
+
+@pytest.mark.parametrize("kind", BUILTINS, ids=lambda kind: kind.__name__)
+def test_each_is_a_builtin_too(kind):
+    assert issubclass(kind, LakeError)
+    assert issubclass(kind, BUILTINS[kind])
+
+
+def test_codes_are_unique():
+    assert len({kind.code for kind in BUILTINS}) == len(BUILTINS)
+
+
+@pytest.mark.parametrize("error", list(every_error()), ids=lambda error: type(error).__name__)
+def test_errors_travel_between_processes(error):
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 -- our own bytes
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+    assert copy.to_dict() == error.to_dict()
+    assert copy.args == error.args
+    assert getattr(copy, "errno", None) == getattr(error, "errno", None)
+
+
+def test_the_text_says_who_and_what_to_do():
+    error = errors.AccessDenied("No", hint="Ask", bucket="b", key="k", request_id="r1", server_code="AccessDenied")
+    assert str(error) == "No (at b/k, server code AccessDenied, request id r1). Ask"
+
+
+def response(code, status, message="said"):
+    return {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status, "RequestId": "id-1", "HTTPHeaders": {}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("NoSuchKey", 404, errors.ObjectNotFound),
+        ("404", 404, errors.ObjectNotFound),
+        ("NoSuchBucket", 404, errors.BucketNotFound),
+        ("AccessDenied", 403, errors.AccessDenied),
+        ("403", 403, errors.AccessDenied),
+        ("InvalidAccessKeyId", 403, errors.BadCredentials),
+        ("SignatureDoesNotMatch", 403, errors.BadCredentials),
+        ("ExpiredToken", 400, errors.BadCredentials),
+        ("PreconditionFailed", 412, errors.PreconditionFailed),
+        ("SlowDown", 503, errors.Throttled),
+        ("429", 429, errors.Throttled),
+        ("NotImplemented", 501, errors.UnsupportedByServer),
+        ("BucketAlreadyOwnedByYou", 409, errors.AlreadyExists),
+        ("InternalError", 500, errors.ServerError),
+        ("InvalidArgument", 400, errors.RequestRefused),
+        ("InvalidObjectState", 403, errors.AccessDenied),
+        ("SomethingNew", 400, errors.RequestRefused),
+        ("SomethingWorse", 502, errors.ServerError),
+    ],
+)
+def test_what_servers_say(code, status, kind):
+    error = translated(ClientError(response(code, status), "PutObject"), ASKED)
+    assert type(error) is kind
+    assert (error.server_code, error.request_id, error.bucket, error.key) == (code, "id-1", "b", "k")
+
+
+def test_a_condition_that_it_must_not_exist():
+    asked = Asked("put_object", "http://h:1", "minio", bucket="b", key="k", must_not_exist=True)
+    error = translated(ClientError(response("PreconditionFailed", 412), "PutObject"), asked)
+    assert isinstance(error, FileExistsError)
+    assert error.errno == errno.EEXIST
+
+
+def test_a_missing_bucket_by_its_status():
+    asked = Asked("head_bucket", "http://h:1", "minio", bucket="b")
+    error = translated(ClientError(response("404", 404), "HeadBucket"), asked)
+    assert isinstance(error, errors.BucketNotFound)
+    assert "'b'" in error.message
+
+
+def test_no_connection_names_the_endpoint():
+    error = translated(EndpointConnectionError(endpoint_url="http://h:1/b"), ASKED)
+    assert isinstance(error, errors.EndpointUnreachable)
+    assert "http://h:1" in error.message
+
+
+def test_no_credentials():
+    assert isinstance(translated(NoCredentialsError(), ASKED), errors.BadCredentials)
+
+
+def test_a_wrong_parameter_shows_no_key():
+    wrong = ParamValidationError(report="Invalid: {'SSECustomerKey': 'super-secret-key'}")
+    with pytest.raises(errors.RequestRefused) as caught:
+        raise_translated(wrong, ASKED)
+    assert "super-secret-key" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_other_errors_stay_themselves():
+    error = KeyError("x")
+    assert translated(error, ASKED) is error

@@ -1,0 +1,72 @@
+"""Keys and bucket names are checked before any request."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.errors import InvalidName
+from connector.names import KEY_BYTES_MAX, check_bucket, check_key
+
+segments = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/"), min_size=1, max_size=20
+).filter(lambda segment: segment not in {".", ".."})
+
+
+@given(st.lists(segments, min_size=1, max_size=10).map("/".join))
+def test_ordinary_keys_are_taken(key):
+    check_key(key)
+
+
+@given(st.lists(segments, max_size=4), st.sampled_from([".", ".."]), st.lists(segments, max_size=4))
+def test_a_key_never_climbs(before, dots, after):
+    with pytest.raises(InvalidName, match=r"segment '\.' or '\.\.'"):
+        check_key("/".join([*before, dots, *after]))
+
+
+@given(st.text(max_size=5), st.characters(whitelist_categories=["Cc"], max_codepoint=0x7F), st.text(max_size=5))
+def test_a_key_holds_no_control_characters(before, control, after):
+    with pytest.raises(InvalidName):
+        check_key(f"a{before}{control}{after}")
+
+
+@pytest.mark.parametrize("key", ["", "k" * (KEY_BYTES_MAX + 1), "é" * (KEY_BYTES_MAX // 2 + 1), "a\ud800"])
+def test_impossible_keys(key):
+    with pytest.raises(InvalidName):
+        check_key(key)
+
+
+def test_the_limit_counts_bytes():
+    check_key("é" * (KEY_BYTES_MAX // 2))
+
+
+@pytest.mark.parametrize("name", ["abc", "my-bucket.2013", "a" * 63, "arn:aws:s3:us-east-1:123456789012:accesspoint/x"])
+def test_bucket_names(name):
+    check_bucket(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "ab", "a" * 64, "Upper", "under_score", "-a-", "a..b", "a.-b", "10.0.0.1", "xn--abc", "abc-s3alias"]
+)
+def test_impossible_bucket_names(name):
+    with pytest.raises(InvalidName):
+        check_bucket(name)
+
+
+@pytest.mark.parametrize(
+    ("call", "path"),
+    [
+        ("pipe_file", "bucket/a/../b"),
+        ("cat_file", "bucket/a/../b"),
+        ("touch", "bucket/a\nb"),
+        ("pipe_file", "bucket/" + "k" * 1025),
+        ("pipe_file", "Bad_Bucket/key"),
+        ("mkdir", "Bad_Bucket"),
+    ],
+)
+def test_no_request_is_made(offline, call, path):
+    """The endpoint is down: had a request been made, the error would be another."""
+    arguments = [b"data"] if call == "pipe_file" else []
+    with pytest.raises(InvalidName):
+        getattr(offline, call)(path, *arguments)
