@@ -16,7 +16,7 @@ from pipelines.decider import decider, price_note
 from pipelines.errors import StalePlan
 from pipelines.journal import TieringRecord, new_record_id
 from pipelines.layout import PartitionKey
-from pipelines.movers import get_mover
+from pipelines.movers import Move, get_mover
 from pipelines.placement import class_of_tier, placed
 from pipelines.plan import PlannedFile, Refusal, TieringPlan, TierMove
 from pipelines.progress import reporting
@@ -151,23 +151,22 @@ def _pending(handle: Handle, step: TierMove, now: PlacedPartition | None) -> lis
             hint="the plan was made for another server or under another spec; plan again",
         )
     found = {file.live.path: file for file in now.files}
-    moving = [
-        file for file in step.files if file.path in found and found[file.path].storage_class != step.storage_class
-    ]
-    if found.keys() != {file.path for file in step.files} or any(found[file.path].etag != file.etag for file in moving):
+    if found.keys() != {file.path for file in step.files}:
         raise StalePlan(f"{step.key} has other files than when the plan was made", hint="plan again")
+    moving = [
+        file.model_copy(update={"storage_class": found[file.path].storage_class})
+        for file in step.files
+        if found[file.path].storage_class != step.storage_class
+    ]
+    if any(found[file.path].etag != file.etag for file in moving):
+        raise StalePlan(f"{step.key} was written anew since the plan was made", hint="plan again")
     return moving
 
 
 def _move(handle: Handle, mover: Mover, step: TierMove, file: PlannedFile) -> Outcome:
+    move = Move(tier=step.tier, storage_class=step.storage_class, from_class=file.storage_class, etag=file.etag)
     try:
-        return mover.move(
-            handle.fs,
-            f"{handle.table.root}/{file.path}",
-            tier=step.tier,
-            storage_class=step.storage_class,
-            etag=file.etag,
-        )
+        return mover.move(handle.fs, f"{handle.table.root}/{file.path}", move)
     except (PreconditionFailed, ObjectNotFound) as error:
         raise StalePlan(f"{file.path} was replaced or deleted while it was to be moved", hint="plan again") from error
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
-    from pipelines.movers.protocol import Outcome
+    from pipelines.movers.protocol import Move, Outcome
     from pipelines.spec import Tier
 
 __all__ = ["CopyMover"]
@@ -23,7 +23,7 @@ class CopyMover:
             return None
         return f"{fs.profile.name} does not take objects in {storage_class}, the class of tier {tier}"
 
-    def move(self, fs: LakeFileSystem, path: str, *, tier: Tier, storage_class: str, etag: str) -> Outcome:  # noqa: ARG002 - the protocol's
+    def move(self, fs: LakeFileSystem, path: str, move: Move) -> Outcome:
         """Copy it, if it is still the object that was meant; see `Mover.move`."""
-        result = fs.transition(path, storage_class=storage_class, if_match=etag)
+        result = fs.transition(path, storage_class=move.storage_class, if_match=move.etag)
         return "moved" if result.changed else "unchanged"

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
     from pipelines.spec import Tier
 
-__all__ = ["Mover", "Outcome"]
+__all__ = ["Move", "Mover", "Outcome"]
 
 Outcome = Literal["moved", "pending", "unchanged"]
 """`pending`: what we can do is done, and the server will move the file by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One file's move.
+
+    Attributes:
+        tier: where it goes.
+        storage_class: the class that stands for the tier on this server.
+        from_class: where it is.
+        etag: of the object that is meant.
+    """
+
+    tier: Tier
+    storage_class: str
+    from_class: str
+    etag: str
 
 
 class Mover(Protocol):
@@ -31,7 +49,7 @@ class Mover(Protocol):
             storage_class: the class that stands for it on this server.
         """
 
-    def move(self, fs: LakeFileSystem, path: str, *, tier: Tier, storage_class: str, etag: str) -> Outcome:
+    def move(self, fs: LakeFileSystem, path: str, move: Move) -> Outcome:
         """Move one file, unless it is on its way already.
 
         Metadata, content type, tags and encryption stay.
@@ -39,9 +57,7 @@ class Mover(Protocol):
         Args:
             fs: may write below the table's root.
             path: `bucket/key`.
-            tier: where it goes.
-            storage_class: the class that stands for it on this server.
-            etag: of the object that is meant.
+            move: from where to where.
 
         Returns:
             What was done; `unchanged` where nothing had to be.

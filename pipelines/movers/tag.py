@@ -1,18 +1,25 @@
 """Moving by a tag that a lifecycle rule of the bucket acts on: MinIO's remote tiers.
 
-The rule (`connector.bucket`) moves what carries the tag `tier=<tier>`. Setting the tag leaves readers of the object
-alone; the server's scanner moves it within about a minute, and from then on the object reports the tier's class.
+The rule (`connector.bucket.lifecycle`) moves what carries the tag `tier=<tier>`. Setting the tag leaves readers of the
+object alone; the server's scanner moves it within about a minute, and from then on the object reports the tier's class.
+What is in a remote tier already is not looked at by the scanner again (seen): it goes to the next tier by a copy onto
+itself that carries the new tag.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from fsspec.asyn import sync
+
+from connector.bucket.lifecycle import lifecycle_rules
+from connector.errors import AccessDenied
+from connector.policy import STANDARD
 from connector.transition import TIER_TAG
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
-    from pipelines.movers.protocol import Outcome
+    from pipelines.movers.protocol import Move, Outcome
     from pipelines.spec import Tier
 
 __all__ = ["TagMover"]
@@ -25,13 +32,35 @@ class TagMover:
 
     def obstacle(self, fs: LakeFileSystem, root: str, tier: Tier, storage_class: str) -> str | None:
         """Why this tier cannot be reached: the bucket has no rule that acts on the tag."""
-        return None
+        bucket = root.partition("/")[0]
+        if tier == "hot":
+            return None
+        try:
+            rules: list[dict[str, Any]] = sync(fs.loop, lifecycle_rules, fs, bucket)
+        except AccessDenied:
+            return None  # who may not look at the rules may still set tags
+        if any(_moves(rule, tier, storage_class) for rule in rules):
+            return None
+        return (
+            f"bucket {bucket} has no lifecycle rule that moves tier {tier} to {storage_class} on {fs.profile.name}; "
+            "set up the remote tier and the rule first"
+        )
 
-    def move(self, fs: LakeFileSystem, path: str, *, tier: Tier, storage_class: str, etag: str) -> Outcome:  # noqa: ARG002 - the protocol's
+    def move(self, fs: LakeFileSystem, path: str, move: Move) -> Outcome:
         """Tag it, unless the tag is there already and the server has not come by yet; see `Mover.move`."""
-        if tier != "hot" and fs.get_tags(path).get(TIER_TAG) == tier:
+        is_remote = move.from_class != STANDARD
+        if not is_remote and fs.get_tags(path).get(TIER_TAG) == move.tier:
             return "unchanged"
-        result = fs.tag_tier(path, tier, if_match=etag)
+        result = fs.tag_tier(path, move.tier, at_once=is_remote, if_match=move.etag)
         if result.pending:
             return "pending"
         return "moved" if result.changed else "unchanged"
+
+
+def _moves(rule: dict[str, Any], tier: str, storage_class: str) -> bool:
+    """Whether a lifecycle rule moves what is tagged with the tier, and nothing else selects."""
+    return (
+        rule.get("Status") == "Enabled"
+        and rule.get("Filter", {}).get("Tag") == {"Key": TIER_TAG, "Value": tier}
+        and any(transition.get("StorageClass") == storage_class for transition in rule.get("Transitions") or ())
+    )

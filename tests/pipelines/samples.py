@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from connector.filesystem import LakeFileSystem
 from pipelines.clock import ServerClock
@@ -37,7 +38,7 @@ def rows(days: Iterable[str] = DAYS, *, each: int = 20, start: int = 0) -> pa.Ta
     times, values = [], []
     for day in days:
         for number in range(each):
-            times.append(datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(minutes=number))
+            times.append(datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(seconds=number))
             values.append(start + number)
     return pa.table({"at": pa.array(times, pa.timestamp("us", tz="UTC")), "v": pa.array(values, pa.int64())})
 
@@ -80,3 +81,23 @@ def days_in(dataset: Dataset) -> dict[str, int]:
     for day in dataset.read(["date"]).column("date").to_pylist():
         counts[day] = counts.get(day, 0) + 1
     return dict(sorted(counts.items()))
+
+
+CHANGING = frozenset(
+    {"put_object", "copy_object", "delete_object", "delete_objects", "put_object_tagging", "create_multipart_upload"}
+)
+"""Requests that change something."""
+
+
+def requests_of(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The requests that the dataset's filesystem makes from now on (the Rust libraries' are not among them)."""
+    seam = dataset._handle.fs.seam
+    asked: list[str] = []
+    send = seam._send
+
+    async def noting(operation: str, request: dict[str, Any]) -> Any:
+        asked.append(operation)
+        return await send(operation, request)
+
+    monkeypatch.setattr(seam, "_send", noting)
+    return asked

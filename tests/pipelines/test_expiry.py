@@ -1,0 +1,437 @@
+"""Expiry and undo, over both formats, on real servers."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from connector.errors import AccessDenied
+from connector.filesystem import LakeFileSystem
+from pipelines.dataset import Dataset
+from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition
+from pipelines.expiry import apply_expiry, expired_keys
+from pipelines.layout import PartitionKey
+from pipelines.plan import ExpiryPlan, load_plan
+from pipelines.tables.protocol import Change, Commit, Table
+from tests.pipelines.samples import AS_OF, CHANGING, DAYS, clock_of, daily, days_in, requests_of, rows
+
+GONE = "date=2013-01-01"
+KEPT = dict.fromkeys(DAYS[1:], 20)
+ALL = dict.fromkeys(DAYS, 20)
+MakeBucket = Callable[..., str]
+
+
+@pytest.fixture(params=["delta", "parquet"])
+def dataset(request: pytest.FixtureRequest, fs: LakeFileSystem, make_bucket: MakeBucket) -> Dataset:
+    """The daily sample in each format; plain tables in a versioned bucket."""
+    return daily(fs, make_bucket(versioned=request.param == "parquet"), format=request.param)
+
+
+@pytest.fixture
+def delta(fs: LakeFileSystem, bucket: str) -> Dataset:
+    return daily(fs, bucket)
+
+
+class Interrupted(BaseException):
+    """Stands for a process that dies."""
+
+
+class Meddled:
+    """A table on which something happens around the commit."""
+
+    def __init__(self, table: Table, before: Callable[[], Any] | None = None, after: Callable[[], Any] | None = None):
+        self._table, self._before, self._after = table, before, after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    def commit(self, change: Change) -> Commit:
+        if self._before is not None:
+            before, self._before = self._before, None
+            before()
+        commit = self._table.commit(change)
+        if self._after is not None:
+            after, self._after = self._after, None
+            after()
+        return commit
+
+
+def meddled(dataset: Dataset, **hooks: Callable[[], Any]) -> Any:
+    """The dataset's handle, with `Meddled` in place of its table."""
+    return replace(dataset._handle, table=Meddled(dataset._handle.table, **hooks))
+
+
+def die() -> None:
+    raise Interrupted
+
+
+# -- plan -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_names_what_is_past_retention_and_changes_nothing(dataset: Dataset) -> None:
+    plan = dataset.plan_expiry(AS_OF)
+    assert [step.key for step in plan.steps] == [GONE]
+    assert plan.steps[0].reason == "99 d old, kept for 90 d"
+    assert plan.untouched == 3
+    assert GONE in str(plan)
+    assert days_in(dataset) == ALL
+
+
+def test_nothing_is_due_on_the_day_before(dataset: Dataset) -> None:
+    assert dataset.plan_expiry("2013-04-01T23:59:59+00:00").steps == ()
+    assert [step.key for step in dataset.plan_expiry("2013-04-02").steps] == [GONE]
+
+
+# -- apply and undo -------------------------------------------------------------------------------------------------
+
+
+def test_an_expired_partition_is_gone_at_once_and_comes_back_with_undo(dataset: Dataset) -> None:
+    before = dataset.read()
+    plan = dataset.plan_expiry(AS_OF)
+    result = plan.apply(run_id="run-1")
+    assert (result.done, result.skipped, result.failed) == ((GONE,), (), {})
+    assert (result.files, result.bytes) == (1, plan.bytes)
+    assert days_in(dataset) == KEPT
+
+    undone = dataset.undo_expiry(GONE)
+    assert undone.changed
+    assert undone.files == 1
+    assert days_in(dataset) == ALL
+    assert dataset.read().sort_by("at").equals(before.sort_by("at"))
+    assert dataset.verify(AS_OF).ok
+
+
+def test_a_second_apply_has_nothing_to_do(dataset: Dataset) -> None:
+    plan = dataset.plan_expiry(AS_OF)
+    plan.apply()
+    version, entries = dataset.version, dataset._handle.journal.entries()
+    again = plan.apply()
+    assert (again.done, again.skipped, again.failed) == ((), (GONE,), {})
+    assert dataset.plan_expiry(AS_OF).steps == ()
+    assert (dataset.version, dataset._handle.journal.entries()) == (version, entries)
+
+
+def test_a_second_undo_changes_nothing(dataset: Dataset) -> None:
+    dataset.plan_expiry(AS_OF).apply()
+    dataset.undo_expiry(GONE)
+    version = dataset.version
+    again = dataset.undo_expiry(GONE)
+    assert not again.changed
+    assert dataset.version == version
+    assert days_in(dataset) == ALL
+
+
+def test_what_came_back_is_kept_for_another_grace(dataset: Dataset) -> None:
+    dataset.plan_expiry(AS_OF).apply()
+    undone = dataset.undo_expiry(GONE)
+    assert undone.kept_until is not None
+    plan = dataset.plan_expiry(AS_OF)
+    assert plan.steps == ()
+    assert "retained until" in plan.refused[0].reason
+    later = undone.kept_until + timedelta(seconds=1)
+    assert GONE in [step.key for step in dataset.plan_expiry(later).steps]
+
+
+def test_it_can_expire_and_come_back_again(dataset: Dataset) -> None:
+    for _ in range(2):
+        dataset.plan_expiry(AS_OF).apply()
+        assert days_in(dataset) == KEPT
+        undone = dataset.undo_expiry(GONE)
+        assert undone.changed
+        assert days_in(dataset) == ALL
+        dataset.retain(GONE, until="2013-01-01")
+
+
+def test_a_saved_plan_is_applied_later_and_in_part(dataset: Dataset) -> None:
+    as_of = "2013-05-05"
+    plan = dataset.plan_expiry(as_of)
+    assert [step.key for step in plan.steps] == [GONE, "date=2013-02-01"]
+    loaded = load_plan(plan.to_json())
+    assert isinstance(loaded, ExpiryPlan)
+    result = dataset.apply(loaded, keys=["date=2013-02-01"])
+    assert result.done == ("date=2013-02-01",)
+    assert days_in(dataset) == {day: 20 for day in DAYS if day != "2013-02-01"}
+    rest = dataset.apply(loaded)
+    assert (rest.done, rest.skipped) == ((GONE,), ("date=2013-02-01",))
+
+
+def test_a_run_key_is_forgotten_with_its_partition(dataset: Dataset) -> None:
+    dataset.ingest(rows([DAYS[0]]), run_key="again")
+    assert not dataset.ingest(rows([DAYS[0]]), run_key="again").committed
+    dataset.plan_expiry(AS_OF).apply()
+    assert dataset.ingest(rows([DAYS[0]]), run_key="again").committed
+    assert days_in(dataset) == ALL
+
+
+# -- what undo refuses ----------------------------------------------------------------------------------------------
+
+
+def test_undo_is_refused_when_the_grace_is_over(dataset: Dataset) -> None:
+    dataset.plan_expiry(AS_OF).apply()
+    clock_of(dataset).ahead = timedelta(days=7, minutes=1)
+    with pytest.raises(PolicyRefused, match="the grace of date=2013-01-01 ended"):
+        dataset.undo_expiry(GONE)
+    assert days_in(dataset) == KEPT
+
+
+def test_undo_is_refused_when_the_files_are_gone(dataset: Dataset) -> None:
+    dataset.plan_expiry(AS_OF).apply()
+    clock_of(dataset).ahead = timedelta(days=8)
+    assert dataset.vacuum().deleted == 1
+    clock_of(dataset).ahead = timedelta(0)
+    with pytest.raises(PolicyRefused):
+        dataset.undo_expiry(GONE)
+    assert days_in(dataset) == KEPT
+
+
+def test_undo_never_touches_new_data(dataset: Dataset) -> None:
+    dataset.plan_expiry(AS_OF).apply()
+    dataset.ingest(rows([DAYS[0]], each=5))
+    with pytest.raises(PolicyRefused, match="ingested again"):
+        dataset.undo_expiry(GONE)
+    assert days_in(dataset) == {"2013-01-01": 5, **KEPT}
+
+
+def test_undo_of_what_never_expired(dataset: Dataset) -> None:
+    with pytest.raises(UnknownPartition):
+        dataset.undo_expiry("date=1999-01-01")
+    assert not dataset.undo_expiry("date=2013-04-01").changed
+
+
+def test_undo_given_up_is_given_up(dataset: Dataset) -> None:
+    dataset.plan_expiry(AS_OF).apply(undo=False)
+    with pytest.raises(PolicyRefused, match="undo=False"):
+        dataset.undo_expiry(GONE)
+
+
+def test_what_can_be_undone_and_until_when(dataset: Dataset) -> None:
+    assert expired_keys(dataset._handle) == ()
+    dataset.plan_expiry(AS_OF).apply()
+    (expired,) = expired_keys(dataset._handle)
+    assert expired.key == GONE
+    assert expired.undo_until - expired.expired_at == timedelta(days=7)
+    assert expired.reason == "99 d old, kept for 90 d"
+    clock_of(dataset).ahead = timedelta(days=7, minutes=1)
+    assert expired_keys(dataset._handle) == ()
+    clock_of(dataset).ahead = timedelta(0)
+    dataset.undo_expiry(GONE)
+    assert expired_keys(dataset._handle) == ()
+
+
+# -- holds, retentions, downstream ----------------------------------------------------------------------------------
+
+
+def test_a_hold_wins_in_the_plan(dataset: Dataset) -> None:
+    assert dataset.hold(GONE, reason="audit 2014")
+    plan = dataset.plan_expiry(AS_OF)
+    assert plan.steps == ()
+    assert [(refusal.key, refusal.reason) for refusal in plan.refused] == [(GONE, "held: audit 2014")]
+    assert dataset.release(GONE)
+    assert [step.key for step in dataset.plan_expiry(AS_OF).steps] == [GONE]
+
+
+def test_a_hold_wins_over_a_plan_made_before_it(dataset: Dataset) -> None:
+    plan = dataset.plan_expiry("2013-05-05")
+    dataset.hold(GONE, reason="audit")
+    result = plan.apply()
+    assert result.done == ("date=2013-02-01",)
+    assert "held: audit" in result.failed[GONE]
+    assert result.codes[GONE] == PolicyRefused.code
+    assert "2013-01-01" in days_in(dataset)
+
+
+def test_a_hold_put_while_it_expires_brings_it_back(dataset: Dataset) -> None:
+    plan = dataset.plan_expiry("2013-05-05")
+    handle = meddled(dataset, before=lambda: dataset.hold(GONE, reason="just now"))
+    result = apply_expiry(handle, plan)
+    assert result.done == ("date=2013-02-01",)
+    assert "just now" in result.failed[GONE]
+    assert days_in(dataset) == {day: 20 for day in DAYS if day != "2013-02-01"}
+
+
+def test_holding_twice_is_holding_once(dataset: Dataset) -> None:
+    assert dataset.hold(GONE, reason="audit")
+    assert not dataset.hold(GONE, reason="audit")
+    assert dataset.release(GONE)
+    assert not dataset.release(GONE)
+
+
+def test_holds_know_the_partitions(dataset: Dataset) -> None:
+    with pytest.raises(UnknownPartition, match="1999"):
+        dataset.hold("date=1999-01-01", reason="audit")
+    with pytest.raises(SpecError, match="reason"):
+        dataset.hold(GONE, reason="  ")
+    dataset.plan_expiry(AS_OF).apply()
+    assert dataset.hold(GONE, reason="do not vacuum")
+    clock_of(dataset).ahead = timedelta(days=30)
+    assert dataset.vacuum().deleted == 0
+
+
+def test_a_partition_can_be_kept_longer(dataset: Dataset) -> None:
+    assert dataset.retain(GONE, until="2013-06-01")
+    assert dataset.plan_expiry(AS_OF).refused[0].reason == "retained until 2013-06-01"
+    assert GONE in [step.key for step in dataset.plan_expiry("2013-06-01").steps]
+
+
+def test_it_waits_for_downstream(fs: LakeFileSystem, bucket: str) -> None:
+    dataset = daily(fs, bucket, retention={"expire_after": "90d", "after": ["monthly_summary"]})
+    assert dataset.plan_expiry(AS_OF).steps == ()
+    assert "waits for monthly_summary" in dataset.plan_expiry(AS_OF).refused[0].reason
+
+    never = dataset.plan_expiry(AS_OF, materialized={"monthly_summary": lambda _: None})
+    assert never.steps == ()
+    before = dataset.plan_expiry(AS_OF, materialized={"monthly_summary": lambda _: datetime(2013, 2, 1, tzinfo=UTC)})
+    assert before.steps == ()
+
+    asked: list[PartitionKey] = []
+
+    def seen(key: PartitionKey) -> datetime:
+        asked.append(key)
+        return clock_of(dataset).now() + timedelta(minutes=1)
+
+    plan = dataset.plan_expiry(AS_OF, materialized={"monthly_summary": seen})
+    assert [step.key for step in plan.steps] == [GONE]
+    assert asked == [PartitionKey.parse(GONE)]
+    assert plan.apply().done == (GONE,)
+
+
+# -- plans that are not true any more -------------------------------------------------------------------------------
+
+
+def test_a_partition_that_changed_since_the_plan_stays(dataset: Dataset) -> None:
+    plan = dataset.plan_expiry("2013-05-05")
+    dataset.ingest(rows([DAYS[0]], each=3))
+    result = plan.apply()
+    assert result.done == ("date=2013-02-01",)
+    assert "plan again" in result.failed[GONE]
+    assert result.codes[GONE] == "stale_plan"
+    assert days_in(dataset)["2013-01-01"] == 3
+
+
+def test_a_plan_that_was_edited_expires_nothing_early(dataset: Dataset) -> None:
+    plan = dataset.plan_expiry("2013-12-31")
+    assert len(plan.steps) == 4
+    edited = ExpiryPlan.from_json(plan.to_json().replace("2013-12-31T", "2013-04-11T"))
+    result = dataset.apply(edited)
+    assert result.done == (GONE,)
+    assert all("not past its retention" in text for text in result.failed.values())
+    assert days_in(dataset) == KEPT
+
+
+def test_a_plan_for_another_dataset_is_refused(dataset: Dataset) -> None:
+    plan = dataset.plan_expiry(AS_OF)
+    with pytest.raises(SpecError, match="not for"):
+        apply_expiry(dataset._handle, plan.model_copy(update={"uri": "lake://elsewhere/daily"}))
+
+
+# -- crashes and races ----------------------------------------------------------------------------------------------
+
+
+def test_a_crash_before_the_commit_harms_nothing_and_is_completed(dataset: Dataset) -> None:
+    plan = dataset.plan_expiry(AS_OF)
+    with pytest.raises(Interrupted):
+        apply_expiry(meddled(dataset, before=die), plan)
+    assert days_in(dataset) == ALL
+    assert dataset.verify(AS_OF).ok
+    assert not any(entry.committed for entry in dataset._handle.journal.entries())
+    assert not dataset.undo_expiry(GONE).changed
+
+    assert plan.apply().done == (GONE,)
+    assert days_in(dataset) == KEPT
+    assert dataset.undo_expiry(GONE).changed
+    assert days_in(dataset) == ALL
+
+
+def test_a_crash_after_the_commit_can_be_undone(dataset: Dataset) -> None:
+    plan = dataset.plan_expiry(AS_OF)
+    with pytest.raises(Interrupted):
+        apply_expiry(meddled(dataset, after=die), plan)
+    assert days_in(dataset) == KEPT
+    assert plan.apply().skipped == (GONE,)
+    assert dataset.undo_expiry(GONE).changed
+    assert days_in(dataset) == ALL
+
+
+def test_an_ingest_elsewhere_does_not_disturb_it(delta: Dataset) -> None:
+    plan = delta.plan_expiry(AS_OF)
+    handle = meddled(delta, before=lambda: delta.ingest(rows(["2013-04-05"])))
+    assert apply_expiry(handle, plan).done == (GONE,)
+    assert days_in(delta) == {**KEPT, "2013-04-05": 20}
+
+
+def test_an_ingest_into_the_partition_wins(delta: Dataset) -> None:
+    plan = delta.plan_expiry("2013-05-05")
+    handle = meddled(delta, before=lambda: delta.ingest(rows([DAYS[0]], each=4)))
+    result = apply_expiry(handle, plan)
+    assert result.done == ("date=2013-02-01",)
+    assert result.codes == {GONE: "stale_plan"}
+    assert days_in(delta)["2013-01-01"] == 4
+    (record,) = delta._handle.journal.expiries()
+    assert [gone.key for gone in record.partitions] == ["date=2013-02-01"]
+
+
+def test_two_who_expire_at_once_make_one_expiry(delta: Dataset) -> None:
+    plan = delta.plan_expiry(AS_OF)
+    result = apply_expiry(meddled(delta, before=plan.apply), plan)
+    assert (result.done, result.skipped, result.failed) == ((), (GONE,), {})
+    assert [entry.committed for entry in delta._handle.journal.entries()].count(True) == 1
+    assert delta.undo_expiry(GONE).changed
+    assert days_in(delta) == ALL
+
+
+def test_a_commit_that_fails_is_reported_for_each_partition(delta: Dataset) -> None:
+    def refuse() -> None:
+        raise AccessDenied("no")
+
+    result = apply_expiry(meddled(delta, before=refuse), delta.plan_expiry(AS_OF))
+    assert result.codes == {GONE: "access_denied"}
+    assert days_in(delta) == ALL
+
+
+def test_conflicts_that_never_end_are_reported(delta: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Busy(Meddled):
+        def commit(self, change: Change) -> Commit:
+            raise CommitConflict("always")
+
+    handle = replace(delta._handle, table=Busy(delta._handle.table))
+    result = apply_expiry(handle, delta.plan_expiry(AS_OF))
+    assert "always" in result.failed[GONE]
+    assert days_in(delta) == ALL
+
+
+# -- plain tables ---------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_table_in_an_unversioned_bucket_asks_for_undo_false(fs: LakeFileSystem, bucket: str) -> None:
+    dataset = daily(fs, bucket, format="parquet")
+    with pytest.raises(PolicyRefused, match="could not come back") as caught:
+        dataset.plan_expiry(AS_OF).apply()
+    assert "undo=False" in (caught.value.hint or "")
+    assert days_in(dataset) == ALL
+    assert dataset.plan_expiry(AS_OF).apply(undo=False).done == (GONE,)
+    assert days_in(dataset) == KEPT
+    with pytest.raises(PolicyRefused):
+        dataset.undo_expiry(GONE)
+
+
+# -- history --------------------------------------------------------------------------------------------------------
+
+
+def test_history_says_who_took_what_out_and_why(dataset: Dataset) -> None:
+    dataset.plan_expiry(AS_OF).apply(run_id="run-9")
+    dataset.undo_expiry(GONE, run_id="run-10")
+    (expire,) = [entry for entry in dataset.history() if entry.operation == "expire"]
+    (undo,) = [entry for entry in dataset.history() if entry.operation == "undo"]
+    assert (undo.keys, undo.run) == ((GONE,), "run-10")
+    assert (expire.keys, expire.run) == ((GONE,), "run-9")
+    assert expire.reason == "99 d old, kept for 90 d"
+    assert expire.bytes
+
+
+def test_a_plan_lists_the_store_once(delta: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = requests_of(delta, monkeypatch)
+    delta.plan_expiry(AS_OF)
+    assert asked.count("list_objects_v2") == 1
+    assert not set(asked) & CHANGING
