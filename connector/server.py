@@ -44,6 +44,7 @@ __all__ = [
     "LocalServer",
     "MinioServer",
     "ServerMissing",
+    "client_environ",
     "minio_binary",
     "weed_binary",
 ]
@@ -136,16 +137,7 @@ class LocalServer(ABC):
 
     def environ(self) -> dict[str, str]:
         """What a child process needs to find this server, for tierlake and for any AWS client."""
-        return {
-            "AWS_ACCESS_KEY_ID": self.key,
-            "AWS_SECRET_ACCESS_KEY": self.secret,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_REGION": REGION,
-            "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "TIERLAKE_ENDPOINT_URL": self.endpoint_url,
-            "TIERLAKE_PROFILE": self.name,
-        }
+        return client_environ(self.name, self.endpoint_url, self.key, self.secret)
 
     def start(self) -> Self:
         """Starts it and waits until S3 answers to its credentials.
@@ -352,6 +344,27 @@ class MinioServer(LocalServer):
         }
         addresses = ["--address", f"{LOOPBACK}:{port}", "--console-address", f"{LOOPBACK}:{console}"]
         return Launch([str(binary), "server", *addresses, str(objects)], environ, port)
+
+
+def client_environ(profile: str, endpoint_url: str, key: str, secret: str) -> dict[str, str]:
+    """The variables by which a process finds a server on this machine, and looks nowhere else.
+
+    Args:
+        profile: The server's profile.
+        endpoint_url: Where S3 answers.
+        key: The access key.
+        secret: The secret key.
+    """
+    return {
+        "AWS_ACCESS_KEY_ID": key,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "TIERLAKE_ENDPOINT_URL": endpoint_url,
+        "TIERLAKE_PROFILE": profile,
+    }
 
 
 def _remove(paths: tuple[Path, ...]) -> None:

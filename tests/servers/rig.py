@@ -10,9 +10,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from connector.server import LocalServer
-
-REGION = "us-east-1"
+from connector.server import REGION, LocalServer, client_environ
 
 
 @dataclass(frozen=True)
@@ -54,16 +52,7 @@ class Rig:
 
     def environ(self) -> dict[str, str]:
         """What a child process needs to find this server."""
-        return {
-            "AWS_ACCESS_KEY_ID": self.key,
-            "AWS_SECRET_ACCESS_KEY": self.secret,
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "TIERLAKE_ENDPOINT_URL": self.endpoint_url,
-            "TIERLAKE_PROFILE": self.profile,
-        }
+        return client_environ(self.profile, self.endpoint_url, self.key, self.secret)
 
     def make_bucket(self, *, versioned: bool = False, encrypted: bool = False) -> str:
         """A bucket that no other test has."""
