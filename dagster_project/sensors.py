@@ -7,6 +7,7 @@ request whose run failed is repeated a few times.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ DATASET_TAG: Final = "tierlake/dataset"
 RUN_KEY_TAG: Final = "dagster/run_key"
 KEYS_PER_RUN: Final = 500
 ATTEMPTS: Final = 3
+REASONS_SHOWN: Final = 5
 _BUSY: Final = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -121,9 +123,9 @@ def _why_not(due: Due, keys: Sequence[str], busy: set[str]) -> str:
         said.append(f"{len(keys)} partitions are due, but their expiry failed {ATTEMPTS} times: look at its runs")
     else:
         said.append(f"nothing to expire as of {due.as_of:%Y-%m-%d}")
-    if due.refused:
-        key, reason = next(iter(due.refused.items()))
-        said.append(f"{len(due.refused)} are kept, such as {key}: {reason}")
+    for reason, count in Counter(due.refused.values()).most_common(REASONS_SHOWN):
+        example = next(key for key, why in due.refused.items() if why == reason)
+        said.append(f"{count} kept, {reason} ({example}{', ...' if count > 1 else ''})")
     if due.next_key and due.next_at:
         said.append(f"next is {due.next_key} on {due.next_at:%Y-%m-%d}")
     return "; ".join(said)
