@@ -1,16 +1,22 @@
 """An object store as a filesystem: ``lake://`` over S3, MinIO and other S3 servers.
 
-Knows nothing of datasets or Dagster.
+Knows nothing of datasets or Dagster. What needs s3fs is imported when it is first asked for, so that settings, specs
+and definitions load without it.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from connector.encryption import Encryption, SseC, SseKms, SseS3, Unencrypted
 from connector.errors import LakeError
-from connector.filesystem import LakeFileSystem
 from connector.objects import ObjectVersion
 from connector.policy import WritePolicy, WriteRule
 from connector.profiles import Profile
 from connector.settings import LakeSettings
-from connector.transition import TransitionResult
+
+if TYPE_CHECKING:
+    from connector.filesystem import LakeFileSystem
+    from connector.transition import TransitionResult
 
 __all__ = [
     "Encryption",
@@ -27,3 +33,12 @@ __all__ = [
     "WritePolicy",
     "WriteRule",
 ]
+
+_LATE = {"LakeFileSystem": "connector.filesystem", "TransitionResult": "connector.transition"}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_LATE[name]), name)

@@ -1,11 +1,27 @@
 """tierlake's dataset layer: Hive-partitioned Parquet with a Delta log or plain, ingested, tiered and expired.
 
 from pipelines import Dataset, DatasetSpec
+
+`Dataset` and the libraries that move data are imported when it is first asked for, so that specs and definitions load
+without them.
 """
 
-from pipelines.dataset import Dataset
+from typing import TYPE_CHECKING
+
 from pipelines.layout import PartitionKey
 from pipelines.plan import load_plan
 from pipelines.spec import DatasetSpec
 
+if TYPE_CHECKING:
+    from pipelines.dataset import Dataset
+
 __all__ = ["Dataset", "DatasetSpec", "PartitionKey", "load_plan"]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name != "Dataset":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from pipelines.dataset import Dataset
+
+        return Dataset
