@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from connector.errors import AccessDenied
@@ -15,7 +17,19 @@ from pipelines.expiry import apply_expiry, expired_keys
 from pipelines.layout import PartitionKey
 from pipelines.plan import ExpiryPlan, load_plan
 from pipelines.tables.protocol import Change, Commit, Table
-from tests.pipelines.samples import AS_OF, CHANGING, DAYS, clock_of, daily, days_in, requests_of, rows
+from tests.pipelines.samples import (
+    AS_OF,
+    CHANGING,
+    DAYS,
+    Offset,
+    clock_of,
+    daily,
+    daily_spec,
+    days_in,
+    requests_of,
+    rows,
+)
+from tests.servers import Rig
 
 GONE = "date=2013-01-01"
 KEPT = dict.fromkeys(DAYS[1:], 20)
@@ -414,6 +428,75 @@ def test_a_plain_table_in_an_unversioned_bucket_asks_for_undo_false(fs: LakeFile
     assert days_in(dataset) == KEPT
     with pytest.raises(PolicyRefused):
         dataset.undo_expiry(GONE)
+
+
+@pytest.fixture
+def adopted(server: Rig, fs: LakeFileSystem, make_bucket: MakeBucket) -> Dataset:
+    """A plain table that somebody else wrote, two objects a partition."""
+    bucket = make_bucket(versioned=True)
+    for day in DAYS:
+        for number in range(2):
+            out = BytesIO()
+            pq.write_table(rows([day], each=10, start=10 * number), out)
+            server.admin.put_object(Bucket=bucket, Key=f"daily/date={day}/{number}.parquet", Body=out.getvalue())
+    return Dataset.create(daily_spec(bucket, format="parquet"), fs=fs, clock=Offset(fs, bucket))
+
+
+def test_partitions_of_several_objects_go_and_come_back_whole(adopted: Dataset) -> None:
+    assert days_in(adopted) == ALL
+    adopted.plan_expiry(AS_OF).apply()
+    assert days_in(adopted) == KEPT
+    assert adopted.undo_expiry(GONE).files == 2
+    assert days_in(adopted) == ALL
+
+
+@pytest.mark.parametrize("planned", ["the same plan", "a new plan"])
+def test_an_expiry_that_died_between_two_objects_is_completed_and_undone_whole(adopted: Dataset, planned: str) -> None:
+    plan = adopted.plan_expiry(AS_OF)
+    first = f"{adopted.spec.root}/{GONE}/0.parquet"
+
+    def half() -> None:
+        adopted._handle.fs.rm_file(first)
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        apply_expiry(meddled(adopted, before=half), plan)
+    assert days_in(adopted)["2013-01-01"] == 10
+
+    again = plan if planned == "the same plan" else adopted.plan_expiry(AS_OF)
+    assert again.apply().done == (GONE,)
+    assert days_in(adopted) == KEPT
+    assert adopted.undo_expiry(GONE).files == 2
+    assert days_in(adopted) == ALL
+
+
+def test_an_expiry_that_died_between_two_objects_can_be_undone(adopted: Dataset) -> None:
+    def half() -> None:
+        adopted._handle.fs.rm_file(f"{adopted.spec.root}/{GONE}/0.parquet")
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        apply_expiry(meddled(adopted, before=half), adopted.plan_expiry(AS_OF))
+    assert adopted.undo_expiry(GONE).changed
+    assert days_in(adopted) == ALL
+
+
+def test_an_object_that_cannot_be_removed_is_reported_and_the_rest_is_completed_later(adopted: Dataset) -> None:
+    def half() -> None:
+        adopted._handle.fs.rm_file(f"{adopted.spec.root}/{GONE}/0.parquet")
+        for number in range(2):
+            adopted._handle.fs.rm_file(f"{adopted.spec.root}/date=2013-02-01/{number}.parquet")
+        raise AccessDenied("not the other one")
+
+    plan = adopted.plan_expiry("2013-05-05")
+    result = apply_expiry(meddled(adopted, before=half), plan)
+    assert result.done == ("date=2013-02-01",)
+    assert "not the other one" in result.failed[GONE]
+    rest = plan.apply()
+    assert (rest.done, rest.skipped) == ((GONE,), ("date=2013-02-01",))
+    for key in (GONE, "date=2013-02-01"):
+        assert adopted.undo_expiry(key).files == 2
+    assert days_in(adopted) == ALL
 
 
 # -- history --------------------------------------------------------------------------------------------------------
