@@ -50,8 +50,6 @@ def demo(server: str, *, keep: bool, ui: bool, port: int, as_json: bool) -> None
         facts["folder"] = str(folder)
         say(f"The data is kept in {folder}. The Dagster UI on it: make ui{option}")
     else:
-        say(
-            f"Everything is gone again. To look around in the Dagster UI: make demo KEEP=1{option}, then make ui{option}"
-        )
+        say(f"Everything is gone again. To look around in the UI: make demo KEEP=1{option}, then make ui{option}")
     if as_json:
         click.echo(json.dumps(facts, indent=2))
