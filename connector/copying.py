@@ -46,6 +46,12 @@ class Source:
         version = {"VersionId": self.version_id} if self.version_id else {}
         return {"Bucket": self.bucket, "Key": self.key, **version}
 
+    def keys(self) -> dict[str, None]:
+        """Keeps the policy's customer key (SSE-C) from a source that was written without one."""
+        if self.head.get("SSECustomerAlgorithm"):
+            return {}
+        return {"CopySourceSSECustomerAlgorithm": None, "CopySourceSSECustomerKey": None}
+
     def condition(self, profile: Profile) -> dict[str, str]:
         """The precondition that the source has not changed, where the server honours it."""
         return {"CopySourceIfMatch": self.head["ETag"]} if profile.copy_source_if_match else {}
@@ -102,7 +108,7 @@ async def copy_file(
         profile = await fs.seam.profile()
         await fs.seam.call(
             "copy_object",
-            source.condition(profile),
+            {**source.condition(profile), **source.keys()},
             options,
             Bucket=bucket,
             Key=key,
@@ -181,6 +187,7 @@ async def copy_in_parts(
                 CopySource=source.reference,
                 CopySourceRange=f"bytes={first}-{last}",
                 **source.condition(profile),
+                **source.keys(),
             )
         return {"PartNumber": number, "ETag": response["CopyPartResult"]["ETag"]}
 

@@ -25,6 +25,9 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
 
     def __init__(self, fs: Any, path: str, mode: str = "rb", **kwargs: Any) -> None:
         super().__init__(fs, path, mode, **kwargs)
+        if "a" in mode and self.s3_additional_kwargs.get("StorageClass") not in fs.profile.storage_classes:
+            # s3fs repeats what the HEAD said; a remote tier is no class to write.
+            self.s3_additional_kwargs.pop("StorageClass", None)
         if "x" in mode:
             try:
                 fs.info(path, refresh=True)

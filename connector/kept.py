@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from connector.encryption import encryption_of
+from connector.encryption import SseC, encryption_of
+from connector.errors import InvalidSetting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from connector.encryption import Encryption
     from connector.profiles import Profile
 
 CONTENT_HEADERS = (
@@ -38,24 +40,36 @@ def kept_content(head: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def kept_encryption(head: Mapping[str, Any]) -> dict[str, Any]:
-    """The encryption, except SSE-C, whose key the policy adds.
+def kept_encryption(head: Mapping[str, Any], held: Encryption) -> dict[str, Any]:
+    """The encryption.
 
     Args:
         head: The response of ``head_object``.
+        held: What the write policy says for the key: an SSE-C key is known to nobody else.
+
+    Raises:
+        InvalidSetting: The object has a customer's key, and the policy has none.
     """
     encryption = encryption_of(head)
-    return encryption.headers() if encryption is not None else {}
+    if encryption is not None:
+        return encryption.headers()
+    if not isinstance(held, SseC):
+        raise InvalidSetting("The object is encrypted with a customer's key (SSE-C), and no rule has one for it")
+    return held.headers()
 
 
-def kept_parameters(head: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
+def kept_parameters(head: Mapping[str, Any], profile: Profile, held: Encryption) -> dict[str, Any]:
     """Everything but the tags: metadata, content headers, encryption, storage class.
 
     Args:
         head: The response of ``head_object``.
         profile: The server's profile; a class that cannot be written (a remote tier) is left out.
+        held: The encryption that the write policy says for the key.
+
+    Raises:
+        InvalidSetting: The object has a customer's key, and the policy has none.
     """
-    kept = {**kept_content(head), **kept_encryption(head)}
+    kept = {**kept_content(head), **kept_encryption(head, held)}
     if head.get("StorageClass") in profile.storage_classes:
         kept["StorageClass"] = head["StorageClass"]
     return kept

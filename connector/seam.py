@@ -14,26 +14,26 @@ from urllib.parse import unquote, urlsplit
 from botocore import exceptions as boto
 from s3fs.utils import SSEParams
 
-from connector.encryption import ENCRYPTION_PARAMETERS, SseC, Unencrypted, parse_encryption
+from connector.encryption import ENCRYPTION_PARAMETERS, SseC
 from connector.errors import (
     BadCredentials,
     BucketNotFound,
     EncryptionIgnored,
-    InvalidSetting,
     LakeError,
     UnsupportedByServer,
 )
 from connector.kept import kept_parameters
 from connector.names import check_bucket, check_key
 from connector.options import fitting
-from connector.policy import STANDARD, ObjectPolicy
+from connector.policy import STANDARD
 from connector.profiles import get_profile
 from connector.profiles.detect import known_profile, observe
+from connector.requests import applied, copy_source, empty_candidates, is_self_copy, mode_of
 from connector.retry import RetryBudget, retrying
 from connector.translate import Asked, raise_translated, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from connector.filesystem import LakeFileSystem
     from connector.profiles import Profile
@@ -45,33 +45,10 @@ CREATES = frozenset({"put_object", "create_multipart_upload", "copy_object"})
 WRITES = CREATES | {"delete_object", "delete_objects"}
 _NEEDS_CUSTOMER_KEY = CREATES | {"get_object", "head_object", "upload_part", "upload_part_copy"}
 _COPIES = frozenset({"copy_object", "upload_part_copy"})
-_MODES = {
-    "AES256": "sse-s3",
-    "aws:kms": "sse-kms",
-    "aws:kms:dsse": "dsse-kms",
-    "aws:fsx": "sse-s3",
-}
 _HEADS = frozenset({"head_object", "head_bucket"})
 DELETE_BATCH = 1000
 """S3's limit for one bulk delete."""
 _DIAGNOSED_STATUS = frozenset({400, 403})
-
-
-def copy_source(params: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Bucket and key of a copy's source, however it is given."""
-    source = params.get("CopySource")
-    if source is None:
-        return None
-    if isinstance(source, str):
-        bucket, _, key = source.lstrip("/").partition("/")
-        return bucket, key.partition("?versionId=")[0]
-    return source["Bucket"], source["Key"]
-
-
-def is_self_copy(params: Mapping[str, Any]) -> bool:
-    """Whether a copy changes an object in place: its class, tags or metadata, never its bytes."""
-    source = copy_source(params)
-    return source is not None and source == (params.get("Bucket"), params.get("Key"))
 
 
 class Seam:
@@ -199,14 +176,16 @@ class Seam:
         """
         policy = self._fs.policy.for_key(request["Bucket"], request["Key"])
         self_copy = operation == "copy_object" and is_self_copy(request)
-        settled = await self._kept(request) if self_copy else _applied(operation, request, policy)
-        return await self._validated(settled)
+        settled = await self._kept(request) if self_copy else applied(operation, request, policy)
+        return await self._validated(
+            {n: v for n, v in settled.items() if v is not None or n.startswith("CopySourceSSE")}
+        )
 
     async def _kept(self, request: dict[str, Any]) -> dict[str, Any]:
         """A self-copy by a caller (``setxattr``): what is not said anew stays as it is."""
         head = await self.send("head_object", Bucket=request["Bucket"], Key=request["Key"])
         profile = await self.profile()
-        kept = kept_parameters(head, profile)
+        kept = kept_parameters(head, profile, self._fs.policy.for_key(request["Bucket"], request["Key"]).encryption)
         if request.get("MetadataDirective", "COPY") != "REPLACE":
             kept = {n: v for n, v in kept.items() if n in ENCRYPTION_PARAMETERS or n == "StorageClass"}
         if ENCRYPTION_PARAMETERS & request.keys():
@@ -214,8 +193,7 @@ class Seam:
         return {**kept, **request}
 
     async def _validated(self, request: dict[str, Any]) -> dict[str, Any]:
-        request = {name: value for name, value in request.items() if value is not None}
-        mode = _mode_of(request)
+        mode = mode_of(request)
         storage_class = request.get("StorageClass", STANDARD)
         bucket, key = request["Bucket"], request["Key"]
         profile = known_profile(self._fs.settings.profile, self._fs.endpoint)
@@ -250,7 +228,8 @@ class Seam:
         if source is not None:
             held = self._fs.policy.for_key(source[0], unquote(source[1])).encryption
             wanted |= held.source_headers() if isinstance(held, SseC) else {}
-        return {**wanted, **request}
+        completed = {**wanted, **request}
+        return {n: v for n, v in completed.items() if v is not None or not n.startswith("CopySourceSSE")}
 
     def _with_location(self, request: dict[str, Any]) -> dict[str, Any]:
         """AWS wants the region of a new bucket said, except for us-east-1, where it must not be."""
@@ -345,7 +324,7 @@ class Seam:
     async def _check_honoured(self, operation: str, request: dict[str, Any], response: Any, asked: str) -> None:
         """A server that ignores the header stores in clear: look once for each way and bucket."""
         way = (request["Bucket"], operation, asked)
-        if way in self._trusted:
+        if way in self._trusted or request["Key"].endswith("/"):  # an empty folder has no bytes
             return
         got = response.get("ServerSideEncryption")
         if got is None:
@@ -359,52 +338,3 @@ class Seam:
                 key=request["Key"],
             )
         self._trusted.add(way)
-
-
-def empty_candidates(keys: Iterable[str]) -> list[str]:
-    """The folders above keys, as keys of their own, the deepest first."""
-    folders = {
-        "/".join(parts[:depth]) + "/"
-        for parts in (key.rstrip("/").split("/") for key in keys)
-        for depth in range(1, len(parts))
-    }
-    return sorted(folders, key=lambda folder: (-folder.count("/"), folder))
-
-
-def _mode_of(request: Mapping[str, Any]) -> str:
-    if "SSECustomerKey" in request:
-        return "sse-c"
-    algorithm = request.get("ServerSideEncryption")
-    if algorithm is None:
-        if "SSEKMSKeyId" in request:
-            raise InvalidSetting(
-                "A KMS key id needs ServerSideEncryption='aws:kms'",
-                bucket=request.get("Bucket"),
-                key=request.get("Key"),
-            )
-        return Unencrypted.mode
-    mode = _MODES.get(algorithm)
-    if mode is None:
-        parse_encryption(algorithm)  # raises with the nearest name
-        raise InvalidSetting(f"ServerSideEncryption={algorithm!r} is no algorithm; there are {', '.join(_MODES)}")
-    if mode == "sse-s3" and "SSEKMSKeyId" in request:
-        raise InvalidSetting(f"A KMS key id does not go with ServerSideEncryption={algorithm!r}")
-    return mode
-
-
-def _applied(operation: str, request: Mapping[str, Any], policy: ObjectPolicy) -> dict[str, Any]:
-    """The request with what the policy says; what the caller says stays."""
-    added: dict[str, Any] = {}
-    if not ENCRYPTION_PARAMETERS & request.keys():
-        added.update(policy.encryption.headers())
-    if operation == "copy_object" or policy.storage_class != STANDARD:
-        # A copy says STANDARD too: some servers take the source's class over.
-        added["StorageClass"] = policy.storage_class
-    tagging = policy.tagging()
-    if tagging and "Tagging" not in request and "TaggingDirective" not in request:
-        added["Tagging"] = tagging
-        if operation == "copy_object":
-            added["TaggingDirective"] = "REPLACE"
-    if policy.content_type and operation != "copy_object":
-        added["ContentType"] = policy.content_type
-    return {**added, **request}

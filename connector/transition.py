@@ -27,6 +27,7 @@ from connector.policy import STANDARD
 from connector.removal import delete_keys
 
 if TYPE_CHECKING:
+    from connector.encryption import Encryption
     from connector.filesystem import LakeFileSystem
     from connector.profiles import Profile
 
@@ -96,7 +97,7 @@ async def transition(
     size = source.head["ContentLength"]
     if before == storage_class:
         return TransitionResult(name, before, before, changed=False, size=size)
-    kept = kept_parameters(source.head, profile) | {"StorageClass": storage_class}
+    kept = kept_parameters(source.head, profile, _held(fs, source)) | {"StorageClass": storage_class}
     await _self_copy(fs, source, profile, kept, await _tags(fs, source))
     head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
     _verify(source, head, storage_class)
@@ -149,7 +150,7 @@ async def tag_tier(
         tag_set = [{"Key": key, "Value": value} for key, value in wanted.items()]
         await fs.seam.send("put_object_tagging", Bucket=source.bucket, Key=source.key, Tagging={"TagSet": tag_set})
     else:
-        kept = kept_parameters(source.head, profile)
+        kept = kept_parameters(source.head, profile, _held(fs, source))
         kept["StorageClass"] = target if target in profile.storage_classes else STANDARD
         await _self_copy(fs, source, profile, kept, wanted)
         head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
@@ -166,6 +167,10 @@ async def tag_tier(
         deleted_version=deleted,
         pending=after != target,
     )
+
+
+def _held(fs: LakeFileSystem, source: Source) -> Encryption:
+    return fs.policy.for_key(source.bucket, source.key).encryption
 
 
 async def _tags(fs: LakeFileSystem, source: Source) -> dict[str, str]:
@@ -200,6 +205,7 @@ async def _self_copy(
         **target,
         **said,
         **source.condition(profile),
+        **source.keys(),
         CopySource=source.reference,
         Tagging=urlencode(tags),
         TaggingDirective="REPLACE",
@@ -213,6 +219,7 @@ def _verify(source: Source, head: dict[str, Any], storage_class: str) -> None:
         "Metadata": dict(source.head.get("Metadata") or {}),
         "ContentType": source.head.get("ContentType"),
         "ServerSideEncryption": source.head.get("ServerSideEncryption"),
+        "SSECustomerAlgorithm": source.head.get("SSECustomerAlgorithm"),
     }
     found = {name: head.get(name) for name in expected} | {
         "StorageClass": class_of(head),

@@ -24,3 +24,13 @@ def offline() -> LakeFileSystem:
 def other_class(server) -> str:
     """A storage class besides STANDARD that the server takes."""
     return {"seaweedfs": "STANDARD_IA", "minio": "REDUCED_REDUNDANCY"}[server.name]
+
+
+@pytest.fixture
+def make_fs(server):
+    """Makes filesystems on `server` with further options, none from the instance cache."""
+
+    def make(**options) -> LakeFileSystem:
+        return LakeFileSystem(**{**server.storage_options, **options}, skip_instance_cache=True)
+
+    return make

@@ -1,0 +1,101 @@
+"""What a request says and asks for: pure functions over its parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from connector.encryption import ENCRYPTION_PARAMETERS, Unencrypted, parse_encryption
+from connector.errors import InvalidSetting
+from connector.policy import STANDARD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from connector.policy import ObjectPolicy
+
+_MODES = {
+    "AES256": "sse-s3",
+    "aws:kms": "sse-kms",
+    "aws:kms:dsse": "dsse-kms",
+    "aws:fsx": "sse-s3",
+}
+
+
+def copy_source(params: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Bucket and key of a copy's source, however it is given."""
+    source = params.get("CopySource")
+    if source is None:
+        return None
+    if isinstance(source, str):
+        bucket, _, key = source.lstrip("/").partition("/")
+        return bucket, key.partition("?versionId=")[0]
+    return source["Bucket"], source["Key"]
+
+
+def is_self_copy(params: Mapping[str, Any]) -> bool:
+    """Whether a copy changes an object in place: its class, tags or metadata, never its bytes."""
+    source = copy_source(params)
+    return source is not None and source == (params.get("Bucket"), params.get("Key"))
+
+
+def empty_candidates(keys: Iterable[str]) -> list[str]:
+    """The folders above keys, as keys of their own, the deepest first."""
+    folders = {
+        "/".join(parts[:depth]) + "/"
+        for parts in (key.rstrip("/").split("/") for key in keys)
+        for depth in range(1, len(parts))
+    }
+    return sorted(folders, key=lambda folder: (-folder.count("/"), folder))
+
+
+def mode_of(request: Mapping[str, Any]) -> str:
+    """The encryption mode that a write asks for.
+
+    Raises:
+        InvalidSetting: Its parameters contradict each other.
+    """
+    if "SSECustomerKey" in request:
+        return "sse-c"
+    algorithm = request.get("ServerSideEncryption")
+    if algorithm is None:
+        if "SSEKMSKeyId" in request:
+            raise InvalidSetting(
+                "A KMS key id needs ServerSideEncryption='aws:kms'",
+                bucket=request.get("Bucket"),
+                key=request.get("Key"),
+            )
+        return Unencrypted.mode
+    mode = _MODES.get(algorithm)
+    if mode is None:
+        parse_encryption(algorithm)  # raises with the nearest name
+        raise InvalidSetting(f"ServerSideEncryption={algorithm!r} is no algorithm; there are {', '.join(_MODES)}")
+    if mode == "sse-s3" and "SSEKMSKeyId" in request:
+        raise InvalidSetting(f"A KMS key id does not go with ServerSideEncryption={algorithm!r}")
+    return mode
+
+
+def applied(operation: str, asked: Mapping[str, Any], policy: ObjectPolicy) -> dict[str, Any]:
+    """A write with what the policy says; what the caller says stays.
+
+    Args:
+        operation: ``put_object``, ``create_multipart_upload`` or ``copy_object``.
+        asked: The request's parameters.
+        policy: What the policy says for the key.
+    """
+    added: dict[str, Any] = {}
+    request = dict(asked)
+    if "SSECustomerKey" not in request:  # an append repeats what the HEAD said, which is never the key
+        request.pop("SSECustomerAlgorithm", None)
+    if not ENCRYPTION_PARAMETERS & request.keys():
+        added.update(policy.encryption.headers())
+    if operation == "copy_object" or policy.storage_class != STANDARD:
+        # A copy says STANDARD too: some servers take the source's class over.
+        added["StorageClass"] = policy.storage_class
+    tagging = policy.tagging()
+    if tagging and "Tagging" not in request and "TaggingDirective" not in request:
+        added["Tagging"] = tagging
+        if operation == "copy_object":
+            added["TaggingDirective"] = "REPLACE"
+    if policy.content_type and operation != "copy_object":
+        added["ContentType"] = policy.content_type
+    return {**added, **request}

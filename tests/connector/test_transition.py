@@ -1,0 +1,163 @@
+"""A transition changes the class and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from connector import LakeFileSystem, SseC, SseKms
+from connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
+
+MIB = 2**20
+DESCRIBED = {
+    "ContentType": "application/vnd.apache.parquet",
+    "CacheControl": "max-age=60",
+    "ContentDisposition": 'attachment; filename="x"',
+    "ContentEncoding": "zstd",
+    "ContentLanguage": "en",
+    "Metadata": {"rows": "336776", "origin": "jfk"},
+}
+
+
+def facts(server, bucket, key, **which):
+    head = server.admin.head_object(Bucket=bucket, Key=key, **which)
+    names = (*DESCRIBED, "ContentLength", "ServerSideEncryption", "SSEKMSKeyId")
+    return {name: head.get(name) for name in names}
+
+
+def test_everything_else_stays(fs, server, bucket, other_class):
+    path = f"{bucket}/date=2013-01-01/x.parquet"
+    fs.pipe_file(path, b"some bytes", **DESCRIBED, Tagging="a=1&b=x%20y")
+    before = facts(server, bucket, "date=2013-01-01/x.parquet")
+    result = fs.transition(f"lake://{path}", storage_class=other_class)
+    assert (result.path, result.from_class, result.to_class) == (path, "STANDARD", other_class)
+    assert (result.changed, result.size, result.deleted_version) == (True, 10, None)
+    assert facts(server, bucket, "date=2013-01-01/x.parquet") == before
+    assert fs.head(path)["StorageClass"] == other_class
+    assert fs.get_tags(path) == {"a": "1", "b": "x y"}
+    assert fs.cat_file(path) == b"some bytes"
+    assert {entry["StorageClass"] for entry in fs.ls(f"{bucket}/date=2013-01-01", detail=True)} == {other_class}
+
+
+def test_twice_is_once(fs, bucket, other_class):
+    fs.pipe_file(f"{bucket}/x", b"1")
+    fs.transition(f"{bucket}/x", storage_class=other_class)
+    again = fs.transition(f"{bucket}/x", storage_class=other_class)
+    assert (again.changed, again.from_class, again.to_class) == (False, other_class, other_class)
+
+
+def test_and_back(fs, server, bucket, other_class):
+    fs.pipe_file(f"{bucket}/x", b"1", **DESCRIBED)
+    before = facts(server, bucket, "x")
+    fs.transition(f"{bucket}/x", storage_class=other_class)
+    assert fs.transition(f"{bucket}/x", storage_class="STANDARD").changed
+    assert facts(server, bucket, "x") == before
+    assert fs.head(f"{bucket}/x").get("StorageClass", "STANDARD") == "STANDARD"
+
+
+def test_what_was_in_clear_stays_in_clear(fs, server, bucket, other_class):
+    """A transition is no way to change encryption: it keeps what the object has."""
+    server.admin.put_object(Bucket=bucket, Key="x", Body=b"1")
+    fs.transition(f"{bucket}/x", storage_class=other_class)
+    assert "ServerSideEncryption" not in server.admin.head_object(Bucket=bucket, Key="x")
+
+
+def test_a_multipart_object(fs, server, bucket, other_class):
+    fs.pipe_file(f"{bucket}/x", b"x" * (11 * MIB), chunksize=5 * MIB, **DESCRIBED)
+    before = facts(server, bucket, "x")
+    assert fs.transition(f"{bucket}/x", storage_class=other_class).changed
+    assert facts(server, bucket, "x") == before
+
+
+def test_beyond_the_limit_of_one_copy_it_goes_in_parts(fs, server, bucket, other_class, monkeypatch):
+    monkeypatch.setattr("connector.transition.COPY_BYTES_MAX", 10 * MIB)
+    monkeypatch.setattr("connector.copying.PART_BYTES", 5 * MIB)
+    fs.pipe_file(f"{bucket}/x", bytes(range(256)) * (11 * 4096), **DESCRIBED, Tagging="a=1")
+    before = facts(server, bucket, "x")
+    assert fs.transition(f"{bucket}/x", storage_class=other_class).changed
+    assert facts(server, bucket, "x") == before
+    assert fs.get_tags(f"{bucket}/x") == {"a": "1"}
+    assert fs.head(f"{bucket}/x")["ETag"].endswith('-3"')
+    assert fs.cat_file(f"{bucket}/x") == bytes(range(256)) * (11 * 4096)
+
+
+def test_on_a_versioned_bucket_the_source_version_goes(fs, make_bucket, other_class):
+    bucket = make_bucket(versioned=True)
+    fs.pipe_file(f"{bucket}/x", b"older")
+    fs.pipe_file(f"{bucket}/x", b"newer")
+    older, newer = sorted(fs.object_versions(f"{bucket}/x"), key=lambda version: version.is_latest)
+    result = fs.transition(f"{bucket}/x", storage_class=other_class)
+    assert result.deleted_version == newer.version_id
+    left = {version.version_id: version.storage_class for version in fs.object_versions(f"{bucket}/x")}
+    assert newer.version_id not in left
+    assert left.pop(older.version_id) == "STANDARD"
+    assert list(left.values()) == [other_class]
+    assert fs.cat_file(f"{bucket}/x") == b"newer"
+
+
+def test_what_was_written_before_versioning_goes_too(fs, make_bucket, other_class):
+    bucket = make_bucket()
+    fs.pipe_file(f"{bucket}/x", b"1")
+    fs.make_bucket_versioned(bucket)
+    assert fs.transition(f"{bucket}/x", storage_class=other_class).deleted_version == "null"
+    assert [version.storage_class for version in fs.object_versions(f"{bucket}/x")] == [other_class]
+
+
+def test_the_condition(fs, bucket, other_class):
+    etag = fs.put_if(f"{bucket}/x", b"1", if_none_match=True)
+    fs.put_if(f"{bucket}/x", b"2", if_match=etag)
+    with pytest.raises(PreconditionFailed):
+        fs.transition(f"{bucket}/x", storage_class=other_class, if_match=etag)
+    assert fs.head(f"{bucket}/x").get("StorageClass", "STANDARD") == "STANDARD"
+    assert fs.cat_file(f"{bucket}/x") == b"2"
+
+
+def test_an_object_that_changes_meanwhile_is_left_alone(fs, server, bucket, other_class, monkeypatch):
+    """Between the look and the copy somebody writes: the copy's precondition notices."""
+    fs.pipe_file(f"{bucket}/x", b"old")
+    plain = fs.seam._request
+
+    async def interrupted(operation, request):
+        if operation == "copy_object":
+            await asyncio.to_thread(server.admin.put_object, Bucket=bucket, Key="x", Body=b"new")
+        return await plain(operation, request)
+
+    monkeypatch.setattr(fs.seam, "_request", interrupted)
+    with pytest.raises(PreconditionFailed):
+        fs.transition(f"{bucket}/x", storage_class=other_class)
+    assert server.admin.get_object(Bucket=bucket, Key="x")["Body"].read() == b"new"
+
+
+def test_what_cannot_be(fs, bucket):
+    with pytest.raises(UnsupportedByServer, match="Use instead"):
+        fs.transition(f"{bucket}/x", storage_class="STANDARDIA")
+    with pytest.raises(ObjectNotFound):
+        fs.transition(f"{bucket}/x", storage_class="STANDARD")
+
+
+def test_sse_kms_stays(minio, monkeypatch):
+    bucket = minio.make_bucket()
+    fs = LakeFileSystem(**minio.storage_options, encryption=SseKms(), skip_instance_cache=True)
+    try:
+        fs.pipe_file(f"{bucket}/x", b"1")
+        before = facts(minio, bucket, "x")
+        assert before["ServerSideEncryption"] == "aws:kms"
+        fs.transition(f"{bucket}/x", storage_class="REDUCED_REDUNDANCY")
+        assert facts(minio, bucket, "x") == before
+    finally:
+        minio.drop_bucket(bucket)
+
+
+def test_sse_c_stays(seaweedfs):
+    bucket = seaweedfs.make_bucket()
+    key = SseC(b"0123456789abcdef" * 2)
+    fs = LakeFileSystem(**seaweedfs.storage_options, encryption=key, skip_instance_cache=True)
+    try:
+        fs.pipe_file(f"{bucket}/x", b"secret bytes")
+        fs.transition(f"{bucket}/x", storage_class="STANDARD_IA")
+        head = seaweedfs.admin.head_object(Bucket=bucket, Key="x", **key.headers())
+        assert (head["SSECustomerAlgorithm"], head["StorageClass"]) == ("AES256", "STANDARD_IA")
+        assert fs.cat_file(f"{bucket}/x") == b"secret bytes"
+    finally:
+        seaweedfs.drop_bucket(bucket)
