@@ -212,7 +212,7 @@ def test_too_many_bad_rows_commit_nothing_and_keep_the_rows(full, trips, fs):
     source = trips()
     times = pa.array([None] * 10 + source.column("at").to_pylist()[10:], pa.timestamp("us", "UTC"))
     before = totals(full.read())
-    with pytest.raises(RejectedTooMany, match="10 of 40 rows were rejected .10 x at is null.") as caught:
+    with pytest.raises(RejectedTooMany, match=r"10 of 40 rows were rejected .10 x at is null.") as caught:
         full.ingest(source.set_column(0, "at", times), run_key="bad")
     assert totals(full.read()) == before
     path = caught.value.hint.split("lake://")[1].split(",")[0]
@@ -244,7 +244,7 @@ def test_wrong_credentials_and_a_dead_endpoint_fail_by_name(bucket, server):
     with pytest.raises(PermissionError) as caught:
         Dataset.open(f"lake://{bucket}/x", **wrong)
     assert "not-the-secret" not in str(caught.value)
-    with pytest.raises(ConnectionError, match="127.0.0.1:9"):
+    with pytest.raises(ConnectionError, match=r"127.0.0.1:9"):
         Dataset.open(f"lake://{bucket}/x", endpoint_url="http://127.0.0.1:9", key="k", secret="s", profile="generic")
 
 
