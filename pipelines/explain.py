@@ -87,9 +87,10 @@ def _explain_live(deciding: Decider, part: PlacedPartition, window: Window) -> E
     step, blocked = next_step(spec, age), None
     if is_past_retention(spec, age) and spec.retention.expire_after is not None:
         step = NextStep("expire", spec.retention.expire_after)
-        blocked = kept_because(deciding.document, str(part.key), as_of) or _waits(deciding)
+        kept, waits = kept_because(deciding.document, str(part.key), as_of), _waits(deciding)
         then = f"Its retention ended on {units.day(step.at(window))}"
-        then += f", but it stays: {blocked}." if blocked else ": the next expiry takes it out."
+        then += f", but it is {kept}." if kept else f", but it {waits}." if waits else ": the next expiry takes it out."
+        blocked = kept or waits
     elif isinstance(decision, TierMove):
         step = NextStep(decision.tier, _begins(deciding, decision.tier))
         then = (
@@ -182,4 +183,4 @@ def _begins(deciding: Decider, tier: Tier) -> timedelta:
 
 def _waits(deciding: Decider) -> str | None:
     names = ", ".join(deciding.spec.retention.after)
-    return f"waits until {names} have seen it" if names else None
+    return f"waits for {names} to see it" if names else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from io import StringIO
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,7 +14,6 @@ __all__ = ["age", "count", "day", "files", "money", "size", "table_text"]
 _STEP = 1000
 _HOURS_BELOW_DAYS = 2
 _SMALLEST_DOLLARS = 1e-6
-_WIDE = 10_000  # columns: text is cut by whoever shows it, not by us
 
 
 def size(bytes_: int) -> str:
@@ -83,34 +81,30 @@ def table_text(
         footer: a last row, for totals.
         limit: show this many rows and say how many more there are; None shows all.
     """
-    from rich.console import Console
-    from rich.table import Table
+    from rich.cells import cell_len
 
-    cells = list(rows)
+    cells = [[_line(cell) for cell in row] for row in rows]
     shown = cells if limit is None or len(cells) <= limit else cells[:limit]
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="",
-        box=None,
-        pad_edge=False,
-        show_footer=bool(footer),
-    )
-    for place, heading in enumerate(columns):
-        table.add_column(
-            heading.removeprefix(">"),
-            footer=footer[place] if footer else "",
-            justify="right" if heading.startswith(">") else "left",
-            no_wrap=True,
+    heads = [heading.removeprefix(">") for heading in columns]
+    is_number = [heading.startswith(">") for heading in columns]
+    lines = [heads, *shown, *([list(footer)] if footer else [])]
+    widths = [max(cell_len(line[place]) for line in lines) for place in range(len(heads))]
+
+    def text(line: Sequence[str]) -> str:
+        padded = (
+            " " * (width - cell_len(cell)) + cell if right else cell + " " * (width - cell_len(cell))
+            for cell, width, right in zip(line, widths, is_number, strict=True)
         )
+        return "  ".join(padded).rstrip()
+
+    written = [text(line) for line in [heads, *shown]]
     if len(shown) < len(cells):
-        more = f"... and {len(cells) - len(shown):,} more"
-        for row in shown:
-            table.add_row(*row)
-        table.add_row(more, *("" for _ in columns[1:]))
-    else:
-        for row in shown:
-            table.add_row(*row)
-    out = StringIO()
-    Console(file=out, width=_WIDE, color_system=None, markup=False, highlight=False).print(table)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+        written.append(f"... and {len(cells) - len(shown):,} more")
+    if footer:
+        written.append(text(footer))
+    return "\n".join(([title] if title else []) + written)
+
+
+def _line(cell: str) -> str:
+    """Text from people, such as a hold's reason, without what would break a line or talk to the terminal."""
+    return cell if cell.isprintable() else "".join(char if char.isprintable() else " " for char in cell)

@@ -68,7 +68,7 @@ def test_what_expires_next_and_what_keeps_it(dataset: Dataset) -> None:
     dataset.hold(EXPIRED, reason="audit")
     held = dataset.explain(EXPIRED, AS_OF)
     assert held.blocked_by == "held: audit"
-    assert "but it stays: held: audit." in str(held)
+    assert "but it is held: audit." in str(held)
 
 
 def test_a_hold_shows_before_the_day(dataset: Dataset) -> None:
@@ -79,7 +79,7 @@ def test_a_hold_shows_before_the_day(dataset: Dataset) -> None:
 
 def test_downstream_shows_as_what_it_waits_for(fs: LakeFileSystem, bucket: str) -> None:
     waiting = daily(fs, bucket, retention={"expire_after": "90d", "after": ["monthly_summary"]})
-    assert waiting.explain(EXPIRED, AS_OF).blocked_by == "waits until monthly_summary have seen it"
+    assert waiting.explain(EXPIRED, AS_OF).blocked_by == "waits for monthly_summary to see it"
 
 
 def test_an_expired_partition_says_until_when(dataset: Dataset) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from connector.profiles import get_profile, profile_names
+from pipelines import prices as price_lists
 from pipelines.errors import SpecError
 from pipelines.prices import PriceList, price_list, price_list_names
 
@@ -88,6 +89,18 @@ def test_an_argument_wins_over_the_environment(own_list: Path, monkeypatch: pyte
 def test_an_unknown_list_is_told_the_nearest_name() -> None:
     with pytest.raises(SpecError, match="did you mean 'aws_us_east_1'"):
         price_list("aws-us-east-1")
+
+
+def test_other_distributions_add_lists(own_list: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Entry:
+        name = "cellar"
+
+        def load(self) -> Path:
+            return own_list
+
+    monkeypatch.setattr(price_lists, "entry_points", lambda *, group, name: [Entry()] if name == "cellar" else [])
+    price_lists._named.cache_clear()
+    assert price_list("cellar").region == "cellar"
 
 
 @pytest.mark.parametrize(
