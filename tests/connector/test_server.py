@@ -27,7 +27,7 @@ from connector.server import (
     minio_binary,
     weed_binary,
 )
-from connector.subprocesses import LOOPBACK, PortInUse, ServerEnded, ServerStartFailed, free_ports
+from connector.subprocesses import LOOPBACK, Child, PortInUse, ServerEnded, ServerStartFailed, free_ports
 from tests.servers import MinioPair, Rig
 
 DEADLINE_SECONDS = 30
@@ -179,13 +179,13 @@ def test_a_server_that_dies_shows_its_log(tmp_path: Path) -> None:
 
 def test_a_server_that_never_answers_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[int] = []
-    wait_until = server_module.Child.wait_until
+    wait_until = Child.wait_until
 
-    def impatient(child: server_module.Child, ready: object, *, name: str) -> None:
+    def impatient(child: Child, ready: object, *, name: str) -> None:
         started.append(child.pid)
         wait_until(child, lambda: False, name=name, seconds=0.1)
 
-    monkeypatch.setattr(server_module.Child, "wait_until", impatient)
+    monkeypatch.setattr(Child, "wait_until", impatient)
     with pytest.raises(ServerStartFailed, match=r"did not answer in 0.1 s"):
         EmbeddedServer(tmp_path).start()
     wait_until_gone(started[0])

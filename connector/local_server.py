@@ -1,0 +1,253 @@
+"""A server on this machine whose folder holds all of it: objects, credentials, keys and log.
+
+What is the same for each of them: one server a folder, credentials that stay with it, a start that ends when S3
+answers, a stop that leaves nothing behind. :mod:`connector.server` has the servers themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import secrets
+from abc import ABC, abstractmethod
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from connector.subprocesses import LOOPBACK, Child, ServerEnded, ServerStartFailed, check_port_is_free
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+__all__ = ["REGION", "FolderInUse", "Launch", "LocalServer", "client_environ"]
+
+REGION = "us-east-1"
+START_ATTEMPTS = 3
+PROBE_TIMEOUT_SECONDS = 2.0
+SECRETS_FILE = "credentials.json"
+
+
+class FolderInUse(ServerStartFailed):
+    """Another server runs on this folder."""
+
+    code = "folder_in_use"
+
+
+class Launch(NamedTuple):
+    """How to start a server once."""
+
+    command: list[str]
+    environ: dict[str, str]
+    port: int
+    litter: tuple[Path, ...] = ()  # files outside its folder that it may leave behind
+
+
+class LocalServer(ABC):
+    """A real S3 server in a child process; a context manager.
+
+    Args:
+        data: The folder for all that it keeps; made if missing. One server at a time may run on it.
+        port: The port for S3; a free one if not given.
+        key: The access key; the folder's, or a generated one, if not given.
+        secret: The secret key; likewise.
+    """
+
+    #: The name of its profile.
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        data: str | os.PathLike[str],
+        *,
+        port: int | None = None,
+        key: str | None = None,
+        secret: str | None = None,
+    ) -> None:
+        self.data = Path(data).absolute()
+        self.log = self.data / "server.log"
+        self._given = {name: value for name, value in (("key", key), ("secret", secret)) if value is not None}
+        self._secrets: dict[str, str] = {}
+        self._port = port
+        self._endpoint_url: str | None = None
+        self._child: Child | None = None
+        self._running = contextlib.ExitStack()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.data)!r}, {self._endpoint_url or 'stopped'}, secret=<hidden>)"
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where S3 answers.
+
+        Raises:
+            RuntimeError: It is not running.
+        """
+        if self._endpoint_url is None:
+            raise RuntimeError(f"{self!r} is not running: use it in a with statement, or call start()")
+        return self._endpoint_url
+
+    @property
+    def key(self) -> str:
+        """The access key; known once it has been started."""
+        return self._secrets["key"]
+
+    @property
+    def secret(self) -> str:
+        """The secret key; known once it has been started."""
+        return self._secrets["secret"]
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None where it is not running."""
+        return self._child.pid if self._child is not None else None
+
+    def environ(self) -> dict[str, str]:
+        """What a child process needs to find this server, for tierlake and for any AWS client."""
+        return client_environ(self.name, self.endpoint_url, self.key, self.secret)
+
+    def start(self) -> Self:
+        """Starts it and waits until S3 answers to its credentials.
+
+        Raises:
+            ServerMissing: The program is not installed.
+            FolderInUse: Another server runs on the folder.
+            PortInUse: The port that was asked for is taken.
+            ServerStartFailed: It did not come up; the message ends with its log.
+        """
+        if self._endpoint_url is not None:
+            raise RuntimeError(f"{self!r} is running already")
+        binary = self.binary()
+        if self._port is not None:
+            check_port_is_free(self._port)
+        self.data.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as undo:
+            lock = undo.enter_context(self._locked())
+            self._settle_secrets()
+            self._child, port = self._spawn(binary, lock, undo)
+            self._running = undo.pop_all()
+        self._endpoint_url = f"http://{LOOPBACK}:{port}"
+        return self
+
+    def stop(self) -> None:
+        """Stops it and waits until it has ended. Stopping twice is fine."""
+        self._endpoint_url = self._child = None
+        self._running.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @abstractmethod
+    def binary(self) -> Path:
+        """Its program.
+
+        Raises:
+            ServerMissing: It is not installed.
+        """
+
+    @abstractmethod
+    def launch(self, binary: Path) -> Launch:
+        """How to start it on ports that are free now."""
+
+    def generated(self) -> dict[str, str]:
+        """What is made up for a new folder, and then kept with it."""
+        return {"key": f"tierlake-{secrets.token_hex(4)}", "secret": secrets.token_urlsafe(30)}
+
+    def base_environ(self) -> dict[str, str]:
+        """An environment with nothing of the user's: no credentials, no configuration, no home folder."""
+        return {"PATH": os.defpath, "HOME": str(self.data)}
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[int]:
+        """Holds the folder: a lock file's descriptor, which the server inherits."""
+        lock = os.open(self.data / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise FolderInUse(
+                    f"another server runs on {self.data}", hint="Stop it, or name another folder"
+                ) from error
+            yield lock
+        finally:
+            os.close(lock)
+
+    def _settle_secrets(self) -> None:
+        """Reads the folder's credentials, or makes some; what the caller gave wins, and is kept."""
+        path = self.data / SECRETS_FILE
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        self._secrets = {**self.generated(), **kept, **self._given}
+        if self._secrets != kept:
+            draft = path.with_suffix(".new")
+            draft.unlink(missing_ok=True)
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                json.dump(self._secrets, file)
+            draft.replace(path)
+
+    def _spawn(self, binary: Path, lock: int, undo: contextlib.ExitStack) -> tuple[Child, int]:
+        """Starts the child, on other ports again if it lost one; returns it and the port of S3."""
+        attempt = 1
+        while True:
+            launch = self.launch(binary)
+            child = Child(launch.command, environ=launch.environ, folder=self.data, log=self.log, keep_open=lock)
+            undo.callback(_remove, launch.litter)
+            undo.callback(child.stop)
+            try:
+                child.wait_until(partial(self._answers, launch.port), name=f"{type(self).__name__} on {self.data}")
+            except ServerEnded:
+                if attempt == START_ATTEMPTS:
+                    raise
+                attempt += 1
+            else:
+                return child, launch.port
+
+    def _answers(self, port: int) -> bool:
+        """Whether S3 answers there, to our credentials: a stranger on the port would not know them."""
+        request = AWSRequest("GET", f"http://{LOOPBACK}:{port}/")
+        S3SigV4Auth(Credentials(self.key, self.secret), "s3", REGION).add_auth(request)
+        connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_TIMEOUT_SECONDS)
+        try:
+            connection.request("GET", "/", headers=dict(request.headers.items()))
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def client_environ(profile: str, endpoint_url: str, key: str, secret: str) -> dict[str, str]:
+    """The variables by which a process finds a server on this machine, and looks nowhere else.
+
+    Args:
+        profile: The server's profile.
+        endpoint_url: Where S3 answers.
+        key: The access key.
+        secret: The secret key.
+    """
+    return {
+        "AWS_ACCESS_KEY_ID": key,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "TIERLAKE_ENDPOINT_URL": endpoint_url,
+        "TIERLAKE_PROFILE": profile,
+    }
+
+
+def _remove(paths: tuple[Path, ...]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
