@@ -27,7 +27,7 @@ class ApplyResult(_Value):
         done: partitions that were changed as planned.
         skipped: partitions that were so already.
         failed: partitions that were not changed, or not wholly, each with its error.
-        codes: of the failed, the errors' codes (`StalePlan`, `PolicyRefused`, ...).
+        codes: of the failed, the errors' codes (`stale_plan`, `policy_refused`, ...).
         files: how many files were changed.
         bytes: their size.
         pending: of the files, how many the server has yet to move; it does so by itself.
@@ -87,8 +87,8 @@ class ApplyResult(_Value):
 
     def __str__(self) -> str:
         amount = f"{units.files(self.files)}, {units.size(self.bytes)}"
-        parts = [f"{len(self.done):,} partitions {self.WORDS[self.operation]} ({amount})"]
-        parts += [f"{units.files(self.pending)} tagged, the server moves them by itself"] if self.pending else []
+        parts = [f"{_partitions(len(self.done))} {self.WORDS[self.operation]} ({amount})"]
+        parts += [f"{units.files(self.pending)} tagged for the server to move"] if self.pending else []
         parts += [f"{len(self.skipped):,} were so already"] if self.skipped else []
         parts += [f"{len(self.failed):,} failed"] if self.failed else []
         return ", ".join(parts)
@@ -117,4 +117,8 @@ class UndoResult(_Value):
         if not self.changed:
             return f"{self.key} is back already: nothing changed"
         kept = f"; kept until {units.day(self.kept_until)}" if self.kept_until else ""
-        return f"{self.key} is back: {self.files:,} files, {units.size(self.bytes)}{kept}"
+        return f"{self.key} is back: {units.files(self.files)}, {units.size(self.bytes)}{kept}"
+
+
+def _partitions(number: int) -> str:
+    return "1 partition" if number == 1 else f"{number:,} partitions"

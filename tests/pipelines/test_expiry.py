@@ -13,7 +13,7 @@ from connector.errors import AccessDenied
 from connector.filesystem import LakeFileSystem
 from pipelines.dataset import Dataset
 from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition
-from pipelines.expiry import apply_expiry, expired_keys
+from pipelines.expiry import apply_expiry, expired_keys, undo_expiry
 from pipelines.layout import PartitionKey
 from pipelines.plan import ExpiryPlan, load_plan
 from pipelines.tables.protocol import Change, Commit, Table
@@ -393,6 +393,23 @@ def test_two_who_expire_at_once_make_one_expiry(delta: Dataset) -> None:
     assert [entry.committed for entry in delta._handle.journal.entries()].count(True) == 1
     assert delta.undo_expiry(GONE).changed
     assert days_in(delta) == ALL
+
+
+def test_an_ingest_while_it_comes_back_wins(delta: Dataset) -> None:
+    delta.plan_expiry(AS_OF).apply()
+    handle = meddled(delta, before=lambda: delta.ingest(rows([DAYS[0]], each=4)))
+    with pytest.raises(PolicyRefused, match="ingested again"):
+        undo_expiry(handle, GONE)
+    assert days_in(delta)["2013-01-01"] == 4
+
+
+def test_undo_never_commits_files_that_are_not_there(delta: Dataset) -> None:
+    delta.plan_expiry(AS_OF).apply()
+    (record,) = delta._handle.journal.expiries()
+    delta.fs.rm_file(f"{delta.spec.root}/{record.partitions[0].files[0].path}")
+    with pytest.raises(PolicyRefused, match="not in the store any more"):
+        delta.undo_expiry(GONE)
+    assert days_in(delta) == KEPT
 
 
 def test_a_commit_that_fails_is_reported_for_each_partition(delta: Dataset) -> None:

@@ -82,6 +82,18 @@ def test_downstream_shows_as_what_it_waits_for(fs: LakeFileSystem, bucket: str) 
     assert waiting.explain(EXPIRED, AS_OF).blocked_by == "waits for monthly_summary to see it"
 
 
+def test_what_the_policy_asks_for_and_is_not_done(moto: Rig) -> None:
+    bucket = moto.make_bucket()
+    try:
+        small = daily(fsspec.filesystem("lake", skip_instance_cache=True, **moto.storage_options), bucket)
+        told = small.explain(WARM, AS_OF)
+        assert told.blocked_by is not None
+        assert "The policy asks for tier warm, but it stays: moving to STANDARD_IA would not save" in str(told)
+        assert "smaller than the 128 KB" in told.blocked_by
+    finally:
+        moto.drop_bucket(bucket)
+
+
 def test_an_expired_partition_says_until_when(dataset: Dataset) -> None:
     dataset.plan_expiry(AS_OF).apply()
     told = dataset.explain(EXPIRED, AS_OF)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.errors import SpecError, UnknownPartition
+from pipelines.errors import PartialFailure, SpecError, StalePlan, UnknownPartition
 from pipelines.plan import Expiration, ExpiryPlan, PlannedFile, Refusal, TieringPlan, TierMove, load_plan
-from pipelines.results import ApplyResult
+from pipelines.results import ApplyResult, UndoResult
 
 AS_OF = datetime(2014, 1, 1, tzinfo=UTC)
 
@@ -172,3 +172,30 @@ def test_steps_are_chosen_by_key_and_unknown_keys_are_told_why() -> None:
 def test_only_files_that_are_elsewhere_are_to_be_moved() -> None:
     assert a_move(at="STANDARD_IA").to_move() == ()
     assert a_plan(a_move(), a_move("date=2013-07-05", at="STANDARD_IA")).bytes == 1_500_000
+
+
+def test_a_result_says_what_happened() -> None:
+    result = ApplyResult.of(
+        "tiering",
+        done=["date=2"],
+        skipped=["date=1"],
+        failures={"date=3": StalePlan("it changed", hint="plan again")},
+        files=1,
+        size=1_000_000,
+        pending=1,
+    )
+    assert not result.ok
+    assert str(result) == (
+        "1 partition moved (1 file, 1.0 MB), 1 file tagged for the server to move, 1 were so already, 1 failed"
+    )
+    assert result.failed == {"date=3": "it changed. plan again"}
+    with pytest.raises(PartialFailure) as caught:
+        result.raise_failures()
+    assert caught.value.failures == result.failed
+    ApplyResult(operation="expiry").raise_failures()
+
+
+def test_an_undo_says_what_came_back() -> None:
+    undone = UndoResult(key="date=1", changed=True, files=2, rows=3, bytes=4000, kept_until=AS_OF)
+    assert str(undone) == "date=1 is back: 2 files, 4.0 KB; kept until 2014-01-01"
+    assert str(undone.model_copy(update={"changed": False})) == "date=1 is back already: nothing changed"
