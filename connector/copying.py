@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from connector.kept import kept_content
-from connector.objects import get_tags, object_path
+from connector.objects import get_tags, head, object_path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -65,9 +65,7 @@ async def look_at(fs: LakeFileSystem, path: str) -> Source:
     """
     bucket, key = object_path(fs, path)
     version_id = fs.split_path(path)[2]
-    which = {"VersionId": version_id} if version_id else {}
-    head = await fs.seam.send("head_object", Bucket=bucket, Key=key, **which)
-    return Source(bucket, key, head, version_id)
+    return Source(bucket, key, await head(fs, path, version_id), version_id)
 
 
 async def copy_file(
@@ -135,16 +133,16 @@ def part_ranges(size: int, part_bytes: int | None = None) -> list[tuple[int, int
 
 async def _original_parts(fs: LakeFileSystem, source: Source) -> list[tuple[int, int]]:
     count = int(source.head["ETag"].strip('"').rpartition("-")[2])
-    heads = await asyncio.gather(
+    parts = await asyncio.gather(
         *(
             fs.seam.send("head_object", Bucket=source.bucket, Key=source.key, PartNumber=number)
             for number in range(1, count + 1)
         )
     )
     ranges, start = [], 0
-    for head in heads:
-        ranges.append((start, start + head["ContentLength"] - 1))
-        start += head["ContentLength"]
+    for part in parts:
+        ranges.append((start, start + part["ContentLength"] - 1))
+        start += part["ContentLength"]
     return ranges
 
 

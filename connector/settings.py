@@ -15,10 +15,18 @@ import secrets
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    FieldSerializationInfo,
+    SecretStr,
+    ValidationError,
+    field_serializer,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from connector.encryption import Encryption, SseC, SseS3, parse_encryption
+from connector.encryption import Encryption, SseC, SseS3, encryption_text, parse_encryption
 from connector.errors import BadCredentials, InsecureEndpoint, InvalidSetting
 from connector.policy import WritePolicy, WriteRule
 
@@ -106,6 +114,17 @@ class LakeSettings(BaseSettings):
         if bool(settings.key) != bool(settings.secret):
             raise InvalidSetting("A key needs its secret, and a secret its key")
         return settings
+
+    @field_serializer("encryption", "rules")
+    def _without_keys(self, value: Any, info: FieldSerializationInfo) -> Any:
+        """Pydantic would take these values apart, and so show a customer's key."""
+        if not info.mode_is_json():
+            return value
+        if isinstance(value, tuple):
+            return [
+                {**vars(rule), "encryption": rule.encryption and encryption_text(rule.encryption)} for rule in value
+            ]
+        return encryption_text(value)
 
     def __repr_args__(self) -> Any:
         for name, value in super().__repr_args__():

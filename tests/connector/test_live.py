@@ -1,0 +1,295 @@
+"""Tables behind lake://: listings show what is committed, raw writes are refused; with a format made for the test."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+
+import pandas as pd
+import pyarrow.dataset as ds
+import pytest
+
+from connector import LakeFileSystem
+from connector.errors import InvalidName, ObjectNotFound, TableWriteRefused
+from connector.live import Listing
+from connector.views import register_view, unregister_view, view_providers
+
+DAYS = ("date=2013-01-01", "date=2013-01-02")
+
+
+class ListedTable:
+    """A table whose committed files are in one JSON object."""
+
+    def __init__(self, root, files, version):
+        self.root, self.version, self._files = root, version, files
+
+    def files(self):
+        return self._files
+
+
+class ListedViews:
+    marker = "_list/"
+    hidden = ("_list", "_lake")
+
+    def __init__(self):
+        self.opened = []
+
+    def open(self, fs, root):
+        self.opened.append(root)
+        document, etag = fs.read_with_etag(f"{root}/_list/live.json")
+        return ListedTable(root, json.loads(document), etag)
+
+
+@pytest.fixture
+def views():
+    provider = ListedViews()
+    register_view("listed", provider)
+    yield provider
+    unregister_view("listed")
+
+
+@pytest.fixture
+def parquet():
+    buffer = io.BytesIO()
+    pd.DataFrame({"x": [1, 2]}).to_parquet(buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def table(views, fs, bucket, parquet):
+    """A table of two days: each has a live file, and one that was replaced."""
+    root = f"{bucket}/air/flights"
+    writer = fs.for_table(root)
+    for day in DAYS:
+        writer.pipe_file(f"{root}/{day}/live.parquet", parquet)
+        writer.pipe_file(f"{root}/{day}/old.parquet", parquet)
+    writer.pipe_file(f"{root}/date=2013-01-03/", b"")
+    writer.pipe_file(f"{root}/_lake/dataset.json", b"{}")
+    commit(writer, root, {f"{day}/live.parquet": len(parquet) for day in DAYS})
+    return root
+
+
+def commit(writer, root, files):
+    writer.pipe_file(f"{root}/_list/live.json", json.dumps(files).encode())
+    writer.invalidate_view(root)
+
+
+def test_listings_show_what_is_committed(fs, table):
+    live = [f"{table}/{day}/live.parquet" for day in DAYS]
+    folders = [f"{table}/{day}" for day in DAYS]
+    assert fs.ls(table, detail=False) == folders
+    assert fs.ls(f"lake://{table}/{DAYS[0]}/", detail=False) == live[:1]
+    assert fs.find(table) == live
+    assert fs.find(table, maxdepth=1) == []
+    assert fs.find(table, maxdepth=1, withdirs=True) == [table, *folders]
+    assert fs.find(table, prefix="date=2013-01-02") == live[1:]
+    assert fs.find(live[0]) == live[:1]
+    assert sorted(fs.find(table, withdirs=True)) == sorted([table, *live, *folders])
+    assert fs.glob(f"{table}/*/*.parquet") == live
+    assert fs.glob(f"{table}/**/old.parquet") == []
+    assert list(fs.walk(table)) == [
+        (table, [*DAYS], []),
+        (folders[0], [], ["live.parquet"]),
+        (folders[1], [], ["live.parquet"]),
+    ]
+    assert fs.du(table) == sum(entry["size"] for entry in fs.find(table, detail=True).values())
+
+
+def test_questions_about_single_paths(fs, table, parquet):
+    live, old = f"{table}/{DAYS[0]}/live.parquet", f"{table}/{DAYS[0]}/old.parquet"
+    assert fs.info(live) == {"Key": live, "name": live, "Size": len(parquet), "size": len(parquet), "type": "file"}
+    assert fs.info(table)["type"] == fs.info(f"{table}/{DAYS[0]}")["type"] == "directory"
+    assert fs.isfile(live)
+    assert fs.isdir(table)
+    assert fs.isdir(f"{table}/{DAYS[1]}")
+    assert not fs.isdir(live)
+    assert not fs.exists(f"{table}/date=2013-01-03")
+    assert not fs.isdir(f"{table}/date=2013-01-03")
+    assert fs.exists(old), "a file that left the table stays readable until it is deleted"
+    with fs.open(old) as file:
+        assert file.read() == parquet
+    with pytest.raises(FileNotFoundError):
+        fs.ls(old)
+    with pytest.raises(ObjectNotFound):
+        fs.info(f"{table}/date=2013-01-03")
+
+
+def test_what_the_listing_lacks_is_fetched(fs, table):
+    live = f"{table}/{DAYS[0]}/live.parquet"
+    head = fs.head(live)
+    assert fs.info(live, refresh=True)["ETag"] == head["ETag"]
+    assert fs.modified(live) == head["LastModified"]
+    assert fs.checksum(live) == int(head["ETag"].strip('"'), 16)
+    assert fs.ukey(live)
+    assert len(fs.cat_file(live, start=1, end=5)) == 4
+    assert fs.cat([live]) == {live: fs.cat_file(live)}
+
+
+def test_the_log_and_what_is_above_are_the_store(fs, table, bucket):
+    assert fs.ls(f"{table}/_list", detail=False) == [f"{table}/_list/live.json"]
+    assert fs.cat_file(f"{table}/_lake/dataset.json") == b"{}"
+    assert f"{table}/{DAYS[0]}/old.parquet" in fs.find(bucket)
+    raw = LakeFileSystem(**fs.storage_options, raw=True)
+    assert f"{table}/{DAYS[0]}/old.parquet" in raw.find(table)
+
+
+def test_readers_see_the_table(fs, table, server):
+    assert pd.read_parquet(f"lake://{table}", storage_options=server.storage_options)["x"].sum() == 6
+    dataset = ds.dataset(table, filesystem=fs, partitioning="hive")
+    assert dataset.to_table().num_rows == 4
+    assert dataset.to_table(filter=ds.field("date") == "2013-01-02").num_rows == 2
+
+
+def test_a_commit_is_seen_at_once_in_this_process(fs, make_fs, table):
+    reader = make_fs(view_freshness=3600)
+    assert len(reader.find(table)) == 2
+    commit(fs.for_table(table), table, {f"{DAYS[1]}/old.parquet": 1})
+    assert reader.find(table) == fs.find(table) == [f"{table}/{DAYS[1]}/old.parquet"]
+
+
+def test_others_commits_are_seen_when_the_look_is_old(make_fs, table, server, views):
+    start = time.monotonic()
+    now = [start]
+    reader = make_fs(view_freshness=10)
+    reader.views._clock = lambda: now[0]
+    assert len(reader.find(table)) == 2
+    bucket, _, prefix = table.partition("/")
+    server.admin.put_object(Bucket=bucket, Key=f"{prefix}/_list/live.json", Body=b"{}")
+    opened = len(views.opened)
+    now[0] = start + 9.9
+    assert len(reader.find(table)) == 2
+    assert len(views.opened) == opened
+    now[0] = start + 10.1
+    assert reader.find(table) == []
+
+
+def test_freshness_0_looks_each_time(make_fs, table, views):
+    reader = make_fs(view_freshness=0)
+    opened = len(views.opened)
+    reader.isdir(table)
+    reader.isdir(table)
+    assert len(views.opened) == opened + 2
+
+
+def test_no_table_is_remembered_for_a_while(make_fs, bucket, views):
+    now, probes = [0.0], []
+    reader = make_fs()
+    reader.views._clock = lambda: now[0]
+    plain = reader.views._has_marker
+
+    async def counted(root, provider):
+        if isinstance(provider, ListedViews):
+            probes.append(root)
+        return await plain(root, provider)
+
+    reader.views._has_marker = counted
+    reader.exists(f"{bucket}/plain/date=1/deep/x")
+    assert sorted(probes) == [bucket, f"{bucket}/plain"], "segments with = and below are never looked at"
+    reader.exists(f"{bucket}/plain/date=2/x")
+    assert len(probes) == 2
+    now[0] = 31
+    reader.exists(f"{bucket}/plain/date=2/x")
+    assert len(probes) == 4
+
+
+def test_a_table_that_is_deleted_is_none(fs, table, server, parquet):
+    assert len(fs.find(table)) == 2
+    bucket, _, prefix = table.partition("/")
+    for key in server.keys(bucket, f"{prefix}/_list"):
+        server.admin.delete_object(Bucket=bucket, Key=key)
+    fs.invalidate_view(table)
+    assert f"{table}/{DAYS[0]}/old.parquet" in fs.find(table)
+    fs.pipe_file(f"{table}/x", parquet)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda fs, root: fs.pipe_file(f"{root}/x", b"1"),
+        lambda fs, root: fs.pipe_file(f"{root}/{DAYS[0]}/x.parquet", b"1"),
+        lambda fs, root: fs.pipe_file(f"{root}/_list/live.json", b"{}"),
+        lambda fs, root: fs.open(f"{root}/x", "wb").close(),
+        lambda fs, root: fs.touch(f"{root}/x"),
+        lambda fs, root: fs.copy(f"{root}/{DAYS[0]}/live.parquet", f"{root}/{DAYS[0]}/copy.parquet"),
+        lambda fs, root: fs.put_if(f"{root}/_lake/dataset.json", b"{}", if_none_match=True),
+        lambda fs, root: fs.rm(root, recursive=True),
+        lambda fs, root: fs.rm(root.partition("/")[0] + "/air", recursive=True),
+        lambda fs, root: fs.rm_file(f"{root}/{DAYS[0]}/old.parquet"),
+        lambda fs, root: fs.rm(f"{root}/{DAYS[0]}/live.parquet"),
+        lambda fs, root: fs.delete_versions(f"{root}/{DAYS[0]}/old.parquet", ["null"]),
+        lambda fs, root: fs.merge(f"{root}/x", [f"{root}/{DAYS[0]}/live.parquet"]),
+        lambda fs, root: fs.presign(f"{root}/x", method="PUT"),
+        lambda fs, root: fs.for_table(f"{root}-other").pipe_file(f"{root}/x", b"1"),
+        lambda fs, root: LakeFileSystem(**fs.storage_options, raw=True).touch(f"{root}/x"),
+    ],
+)
+def test_a_raw_write_is_refused(fs, table, server, call):
+    bucket = table.partition("/")[0]
+    before = server.heads(bucket)
+    with pytest.raises(TableWriteRefused, match=r"Dataset\.open"):
+        call(fs, table)
+    after = server.heads(bucket)
+    assert {key: head["ETag"] for key, head in after.items()} == {key: head["ETag"] for key, head in before.items()}
+
+
+def test_the_tables_own_filesystem_may_write(fs, table):
+    writer = fs.for_table(f"lake://{table}/")
+    assert writer is fs.for_table(table)
+    writer.pipe_file(f"{table}/{DAYS[0]}/new.parquet", b"1")
+    writer.rm(f"{table}/{DAYS[0]}/new.parquet")
+
+
+def test_a_new_table_is_guarded_within_a_second(make_fs, bucket, views):
+    now = [0.0]
+    fs = make_fs()
+    fs.views._clock = lambda: now[0]
+    fs.pipe_file(f"{bucket}/t/x", b"1")
+    make_fs().for_table(f"{bucket}/t").pipe_file(f"{bucket}/t/_list/live.json", b"{}")
+    now[0] = 1.1
+    with pytest.raises(TableWriteRefused):
+        fs.pipe_file(f"{bucket}/t/x", b"1")
+
+
+def test_a_transition_is_no_raw_write(fs, table, other_class):
+    """It changes where the bytes are, and none of them."""
+    live = f"{table}/{DAYS[0]}/live.parquet"
+    assert fs.transition(live, storage_class=other_class).changed
+    assert fs.isfile(live)
+
+
+def test_async_users_see_the_table_too(server, table):
+    async def look():
+        fs = LakeFileSystem(**server.storage_options, asynchronous=True, skip_instance_cache=True)
+        session = await fs.set_session()
+        try:
+            assert len(await fs._find(table)) == 2
+            assert await fs._isdir(table)
+            with pytest.raises(TableWriteRefused):
+                await fs._pipe_file(f"{table}/x", b"1")
+        finally:
+            await session.close()
+
+    asyncio.run(look())
+
+
+def test_a_path_that_is_no_key(fs, table):
+    with pytest.raises(InvalidName):
+        fs.info(f"{table}/../x")
+
+
+def test_the_entry_point_is_found():
+    assert any(provider.marker == "_delta_log/" for provider in view_providers())
+
+
+def test_a_large_listing_is_indexed_in_one_pass():
+    files = {f"a={a}/b={b}/part-{n}.parquet": 1 for a in range(30) for b in range(30) for n in range(3)}
+    listing = Listing("bucket/t", ListedTable("bucket/t", files, 1))
+    assert len(listing.find("bucket/t", maxdepth=None, withdirs=False, prefix="")) == len(files)
+    assert len(listing.find("bucket/t", maxdepth=None, withdirs=True, prefix="")) == len(files) + 30 * 30 + 30 + 1
+    assert len(listing.children("bucket/t/a=7")) == 30
+    assert [entry["name"] for entry in listing.children("bucket/t/a=7/b=3", "part-1")] == [
+        "bucket/t/a=7/b=3/part-1.parquet"
+    ]
+    assert listing.info("bucket/t/a=31") is None
