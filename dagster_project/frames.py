@@ -12,7 +12,7 @@ IO manager knows what to hand in. The real classes work as annotations just as w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __all__ = ["ArrowTable", "DataFrame", "type_name"]
 
@@ -47,6 +47,6 @@ def type_name(annotation: object) -> str:
     """
     if isinstance(stands_for := getattr(annotation, "stands_for", None), str):
         return stands_for
-    if not isinstance(annotation, type):
+    if annotation is Any or not isinstance(annotation, type):
         return ""
     return f"{annotation.__module__.partition('.')[0]}.{annotation.__qualname__}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
+from pipelines.errors import SpecError
 from pipelines.spec import DatasetSpec
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ def spec_of(definition_metadata: Mapping[str, Any]) -> DatasetSpec | None:
     if said is None:
         return None
     data = said.data if isinstance(said, dg.JsonMetadataValue) else said
-    return DatasetSpec.model_validate(json.loads(data) if isinstance(data, str) else data)
+    fields = json.loads(data) if isinstance(data, str) else data
+    if not isinstance(fields, dict):
+        raise SpecError(f"{SPEC} is not a dataset's spec", hint="write metadata=spec_metadata(DatasetSpec(...))")
+    return DatasetSpec(**fields)
 
 
 def column_schema(schema: pa.Schema, keys: tuple[str, ...]) -> dg.TableSchema:

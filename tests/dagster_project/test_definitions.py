@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from dagster_project.datasets import DATASETS
+from dagster_project.definitions import defs
+
+HEAVY = ("aiobotocore", "botocore", "deltalake", "fsspec", "pandas", "polars", "pyarrow", "s3fs")
+
+LOAD = f"""
+import json, sys, warnings
+warnings.simplefilter("error")
+from dagster_project.definitions import defs
+repository = defs.get_repository_def()
+names = [key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()]
+print(json.dumps({{"assets": sorted(names), "heavy": [name for name in {HEAVY!r} if name in sys.modules]}}))
+"""
+
+
+def run(*command: str, **environ: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environ, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_loading_needs_no_server_and_no_library_that_moves_data() -> None:
+    nowhere = "http://127.0.0.1:1"
+    found = json.loads(run(sys.executable, "-c", LOAD, TIERLAKE_ENDPOINT_URL=nowhere, AWS_ENDPOINT_URL=nowhere))
+    assert found == {"assets": ["flights", "monthly_summary", "weather"], "heavy": []}
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_assets_say_what_they_are(name: str) -> None:
+    node = defs.resolve_asset_graph().get(dg.AssetKey(name))
+    assert node.description
+    assert node.owners == ["team:data-platform"]
+    assert node.group_name == "nyc"
+    assert "parquet" in node.kinds or "deltalake" in node.kinds
+    assert node.backfill_policy == dg.BackfillPolicy.single_run()
+    assert "tierlake/spec" in node.metadata
+
+
+def test_jobs_schedules_and_sensors_describe_themselves() -> None:
+    repository = defs.get_repository_def()
+    jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
+    assert set(jobs) == {
+        "expiry",
+        "flights_job",
+        "monthly_summary_job",
+        "tiering",
+        "undo_expiry",
+        "weather_job",
+    }
+    assert all(job.description for job in jobs.values())
+    (schedule,) = repository.schedule_defs
+    assert (schedule.name, schedule.job_name) == ("daily_tiering", "tiering")
+    sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
+    assert set(sensors) == {"flights_retention", "weather_retention"}
+    assert all(sensor.description and sensor.job_name == "expiry" for sensor in sensors.values())
+    assert all(sensor.default_status is dg.DefaultSensorStatus.STOPPED for sensor in sensors.values())
+
+
+def test_the_schedule_asks_for_all_datasets_with_tiers() -> None:
+    schedule = defs.resolve_schedule_def("daily_tiering")
+    from datetime import UTC, datetime
+
+    context = dg.build_schedule_context(scheduled_execution_time=datetime(2014, 1, 1, 11, tzinfo=UTC))
+    (request,) = schedule.evaluate_tick(context).run_requests
+    assert request.run_config == {}
+    assert dg.validate_run_config(defs.resolve_job_def("tiering"), request.run_config)
+
+
+def test_launchpad_config_is_validated() -> None:
+    expiry = defs.resolve_job_def("expiry")
+
+    def config(**said: object) -> dict[str, object]:
+        return {"ops": {"expire_partitions": {"config": said}}}
+
+    dg.validate_run_config(expiry, config(dataset="flights"))
+    dg.validate_run_config(expiry, config(dataset="flights", partitions=["2013-01-01"], as_of="2014-01-01"))
+    for wrong in (config(), config(dataset="flights", keys=["2013-01-01"])):
+        with pytest.raises(dg.DagsterInvalidConfigError):
+            dg.validate_run_config(expiry, wrong)
+
+
+@pytest.mark.slow
+def test_the_command_line_lists_everything() -> None:
+    project = ("-m", "dagster_project.definitions")
+    listed = run(sys.executable, "-m", "dagster", "asset", "list", *project)
+    assert listed.split() == ["flights", "monthly_summary", "weather"]
+    jobs = run(sys.executable, "-m", "dagster", "job", "list", *project)
+    assert "undo_expiry" in jobs

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import warnings
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from dagster_project import io_manager
+from dagster_project.io_manager import ALLOW_MISSING, COLUMNS, LakeParquetIOManager, run_key
+from dagster_project.metadata import spec_metadata
+from dagster_project.partitions import time_windows
+from pipelines.errors import SchemaMismatch
+from pipelines.spec import DatasetSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagster_project.resources import LakeResource
+
+DAYS = time_windows("day", "UTC", "2013-01-01", "2013-01-11")
+SPEC = DatasetSpec(
+    uri="lake://elsewhere/events",
+    partition={"time": {"column": "at", "every": "day", "timezone": "UTC"}},
+    retention={"expire_after": "300d"},
+)
+RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+one_server = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+
+
+def rows(*days: int, value: int = 1) -> pa.Table:
+    """Ten rows for each of these days of January."""
+    at = [datetime(2013, 1, day, hour, tzinfo=UTC) for day in days for hour in range(10)]
+    columns = {"at": pa.array(at, pa.timestamp("us", tz="UTC")), "value": [value] * len(at), "name": ["x"] * len(at)}
+    return pa.table(columns)
+
+
+def events(body: Callable[[], object], spec: DatasetSpec | None = SPEC, **options: Any) -> dg.AssetsDefinition:
+    """An asset `events` that returns what `body` does."""
+    said = {"partitions_def": DAYS, "backfill_policy": dg.BackfillPolicy.single_run()} | options
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+
+        @dg.asset(name="events", metadata=spec_metadata(spec) if spec else None, **said)
+        def asset() -> Any:
+            return body()
+
+    return asset
+
+
+def reader(annotation: Any, seen: list[Any], **metadata: Any) -> dg.AssetsDefinition:
+    """An asset downstream of `events`, of the same days, that keeps what it was handed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+
+        def body(events) -> None:
+            seen.append(events)
+
+        body.__annotations__["events"] = annotation
+        options = {"ins": {"events": dg.AssetIn(metadata=metadata)}, "backfill_policy": dg.BackfillPolicy.single_run()}
+        return dg.asset(name="downstream", partitions_def=DAYS, **options)(body)
+
+
+def materialize(
+    asset: dg.AssetsDefinition,
+    instance: dg.DagsterInstance,
+    lake: LakeResource,
+    first: str | None = None,
+    last: str | None = None,
+    upstream: dg.AssetsDefinition | None = None,
+) -> dg.ExecuteInProcessResult:
+    return dg.materialize(
+        [asset, *([upstream] if upstream else [])],
+        selection=[asset],
+        instance=instance,
+        resources={"io_manager": LakeParquetIOManager(lake=lake)},
+        tags=dict(zip(RANGE, (first, last or first), strict=True)) if first else {},
+    )
+
+
+def of_partitions(result: dg.ExecuteInProcessResult) -> dict[str | None, dict[str, Any]]:
+    return {
+        event.partition: {
+            name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
+        }
+        for event in result.get_asset_materialization_events()
+    }
+
+
+def test_a_run_over_a_range_is_one_commit_with_metadata_for_each(instance, lake) -> None:
+    result = materialize(events(lambda: rows(1, 2, 2, 3)), instance, lake, "2013-01-01", "2013-01-04")
+
+    dataset = lake.dataset("events")
+    assert len([entry for entry in dataset.history() if entry.operation == "ingest"]) == 1
+    found = of_partitions(result)
+    counts = {key: facts["dagster/partition_row_count"] for key, facts in found.items()}
+    assert counts == {"2013-01-01": 10, "2013-01-02": 20, "2013-01-03": 10, "2013-01-04": 0}
+    facts = found["2013-01-02"]
+    assert facts["dagster/row_count"] == 40
+    assert facts["dagster/uri"] == lake.uri("events") == dataset.uri
+    assert facts["storage_class"] == "STANDARD"
+    assert facts["encryption"] == "sse-s3"
+    assert facts["table_version"] == dataset.version
+    assert (facts["files"], facts["bytes"] > 500) == (1, True)
+    assert [column.name for column in facts["dagster/column_schema"].columns] == ["date", "at", "value", "name"]
+    assert facts["run_key"] == f"{result.run_id}/events"
+
+
+@pytest.mark.parametrize("frame", ["arrow", "pandas", "reader"])
+def test_what_assets_may_return(instance, lake, frame) -> None:
+    table = rows(1, 2)
+    forms = {"arrow": table, "pandas": table.to_pandas(), "reader": table.to_reader()}
+    materialize(events(lambda: forms[frame]), instance, lake, "2013-01-01", "2013-01-02")
+    assert lake.dataset("events").read(columns=["value"]).num_rows == 20
+
+
+@one_server
+def test_a_second_run_replaces_and_empties_its_partitions_only(instance, lake) -> None:
+    materialize(events(lambda: rows(1, 2, 3)), instance, lake, "2013-01-01", "2013-01-03")
+    materialize(events(lambda: rows(2, value=7)), instance, lake, "2013-01-01", "2013-01-02")
+    frame = lake.dataset("events").to_pandas()
+    assert frame.groupby("date")["value"].agg(["size", "max"]).to_dict("index") == {
+        "2013-01-02": {"size": 10, "max": 7},
+        "2013-01-03": {"size": 10, "max": 1},
+    }
+
+
+@one_server
+def test_rows_outside_the_runs_partitions_are_refused(instance, lake) -> None:
+    with pytest.raises(SchemaMismatch, match="date=2013-01-05, outside the partitions"):
+        materialize(events(lambda: rows(1, 5)), instance, lake, "2013-01-01", "2013-01-02")
+    assert list(lake.dataset("events").partitions()) == []
+    assert instance.get_materialized_partitions(dg.AssetKey("events")) == set()
+
+
+@one_server
+def test_nothing_returned_is_an_error_that_says_what_to_do(instance, lake) -> None:
+    with pytest.raises(TypeError, match="annotate it `-> None`"):
+        materialize(events(lambda: None), instance, lake, "2013-01-01")
+
+
+@one_server
+def test_an_asset_without_partitions_is_a_table_without_partitions(instance, lake) -> None:
+    whole = DatasetSpec(uri=SPEC.uri, columns={"at": "timestamp", "value": "int64", "name": "string"})
+    asset = events(lambda: rows(1, 2), spec=whole, partitions_def=None, backfill_policy=None)
+    for _ in range(2):
+        result = materialize(asset, instance, lake)
+    assert lake.dataset("events").read().num_rows == 20
+    (facts,) = of_partitions(result).values()
+    assert facts["dagster/partition_row_count"] == facts["dagster/row_count"] == 20
+
+
+@pytest.mark.parametrize(
+    ("annotation", "kind"), [(Any, pd.DataFrame), (pd.DataFrame, pd.DataFrame), (pa.Table, pa.Table)]
+)
+def test_an_input_is_what_its_annotation_says(instance, lake, annotation, kind) -> None:
+    upstream, seen = events(lambda: rows(1, 2, 3, 4)), []
+    materialize(upstream, instance, lake, "2013-01-01", "2013-01-04")
+    downstream = reader(annotation, seen, **{COLUMNS: ["date", "value"]})
+    materialize(downstream, instance, lake, "2013-01-02", "2013-01-03", upstream)
+    materialize(downstream, instance, lake, "2013-01-04", upstream=upstream)
+    assert [type(frame) for frame in seen] == [kind, kind]
+    tables = [frame if isinstance(frame, pa.Table) else pa.Table.from_pandas(frame) for frame in seen]
+    assert [table.column_names for table in tables] == [["date", "value"]] * 2
+    assert [sorted(set(table["date"].to_pylist())) for table in tables] == [
+        ["2013-01-02", "2013-01-03"],
+        ["2013-01-04"],
+    ]
+
+
+@one_server
+def test_an_annotation_that_it_does_not_know_is_an_error(instance, lake) -> None:
+    upstream = events(lambda: rows(1))
+    materialize(upstream, instance, lake, "2013-01-01")
+    with pytest.raises(TypeError, match=r"asks for builtins\.dict"):
+        materialize(reader(dict, []), instance, lake, "2013-01-01", upstream=upstream)
+
+
+@one_server
+def test_what_is_missing_is_an_error_unless_allowed(instance, lake) -> None:
+    upstream, seen = events(lambda: rows(1, 2)), []
+    materialize(upstream, instance, lake, "2013-01-01", "2013-01-03")  # the third is empty, and there
+    materialize(reader(Any, seen), instance, lake, "2013-01-01", "2013-01-03", upstream)
+    with pytest.raises(FileNotFoundError, match="lacks 1 of 2 partitions: 2013-01-04"):
+        materialize(reader(Any, seen), instance, lake, "2013-01-03", "2013-01-04", upstream)
+    allowed = reader(Any, seen, **{ALLOW_MISSING: True})
+    materialize(allowed, instance, lake, "2013-01-02", "2013-01-04", upstream)
+    assert [len(frame) for frame in seen] == [20, 10]
+
+
+@one_server
+def test_another_spec_later_is_a_warning(instance, lake) -> None:
+    materialize(events(lambda: rows(1)), instance, lake, "2013-01-01")
+    changed = SPEC.model_copy(update={"format": "parquet"})
+    result = materialize(events(lambda: rows(2), spec=changed), instance, lake, "2013-01-02")
+    assert lake.dataset("events").format == "delta"
+    logged = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    assert any("keeps the spec that it was created with" in message for message in logged)
+
+
+@one_server
+def test_a_retried_step_whose_commit_arrived_writes_nothing_twice(instance, lake, monkeypatch) -> None:
+    real, calls = io_manager.table_metadata, []
+
+    def fails_once(*facts: Any, **more: Any) -> dict[str, Any]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ConnectionError("after the commit")
+        return real(*facts, **more)
+
+    monkeypatch.setattr(io_manager, "table_metadata", fails_once)
+    asset = events(lambda: rows(1), retry_policy=dg.RetryPolicy(max_retries=1))
+    result = materialize(asset, instance, lake, "2013-01-01")
+    assert (result.success, len(calls)) == (True, 2)
+    dataset = lake.dataset("events")
+    assert len([entry for entry in dataset.history() if entry.operation == "ingest"]) == 1
+    assert dataset.read().num_rows == 10
+    (facts,) = of_partitions(result).values()
+    assert facts["note"] == "this run had been committed before; nothing was written again"
+    assert facts["dagster/partition_row_count"] == 10
+
+
+def test_run_keys_are_those_of_the_first_try(instance) -> None:
+    def run(number: int, status: dg.DagsterRunStatus, parent: int | None = None) -> dg.DagsterRun:
+        ids = {"parent_run_id": f"run-{parent}", "root_run_id": "run-1"} if parent else {}
+        return instance.add_run(dg.DagsterRun("job", f"run-{number}", status=status, **ids))
+
+    run(1, dg.DagsterRunStatus.FAILURE)
+    run(2, dg.DagsterRunStatus.FAILURE, parent=1)
+    third = run(3, dg.DagsterRunStatus.SUCCESS, parent=2)
+    fourth = run(4, dg.DagsterRunStatus.STARTED, parent=3)
+    assert run_key(instance, third, "flights") == "run-1/flights"  # a retry of what failed
+    assert run_key(instance, fourth, "flights") == "run-4/flights"  # somebody wants fresh data
+    orphan = dg.DagsterRun("job", "run-5", parent_run_id="deleted", root_run_id="deleted")
+    assert run_key(instance, orphan, "flights") == "run-5/flights"

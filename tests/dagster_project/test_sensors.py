@@ -1,0 +1,149 @@
+"""What a tick of the retention sensor asks for, without running it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pytest
+
+from dagster_project import sensors
+from dagster_project.datasets import FLIGHTS
+from dagster_project.definitions import defs
+from dagster_project.nyc import TIMEZONE
+from dagster_project.partitions import time_windows
+from pipelines import Dataset
+from pipelines.spec import RetentionSpec, WriteSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagster_project.resources import LakeResource
+
+pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+
+SPEC = FLIGHTS.spec.model_copy(
+    update={"retention": RetentionSpec(expire_after="300d"), "tiers": (), "write": WriteSpec()}
+)
+ASSET = sensors.LakeAsset(SPEC, FLIGHTS.partitions_def)
+DUE = ["2013-01-01", "2013-01-02", "2013-01-03"]
+DAYS = [*DUE, "2013-12-30"]
+
+
+def ingest(instance: dg.DagsterInstance, lake: LakeResource, days: Sequence[str]) -> Dataset:
+    """A row a day, in the table and as Dagster sees it."""
+    import pyarrow as pa
+
+    hours = [ASSET.partitions_def.time_window_for_partition_key(day).start for day in days]
+    table = pa.table({"time_hour": pa.array(hours, pa.timestamp("us", tz="UTC")), "n": range(len(days))})
+    dataset = Dataset.create(ASSET.spec_in(lake), fs=lake.filesystem())
+    dataset.ingest(table)
+    for day in days:
+        instance.report_runless_asset_event(dg.AssetMaterialization("flights", partition=day))
+    return dataset
+
+
+def tick(instance: dg.DagsterInstance, lake: LakeResource, asset: sensors.LakeAsset = ASSET):
+    sensor = sensors.retention_sensor(asset)
+    context = dg.build_sensor_context(instance=instance, definitions=defs, resources={"lake": lake})
+    with context:
+        return sensor.evaluate_tick(context)
+
+
+def asked(execution: Any) -> list[list[str]]:
+    return [
+        request.run_config["ops"]["expire_partitions"]["config"]["partitions"] for request in execution.run_requests
+    ]
+
+
+def finished(instance: dg.DagsterInstance, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
+    """What the daemon and the run leave behind."""
+    tags = {**request.tags, "dagster/run_key": request.run_key or ""}
+    instance.add_run(
+        dg.DagsterRun("expiry", f"run-{instance.get_runs_count()}", dict(request.run_config), status=status, tags=tags)
+    )
+
+
+def test_one_request_with_all_that_is_due(instance, lake) -> None:
+    ingest(instance, lake, DAYS)
+    first, again = tick(instance, lake), tick(instance, lake)
+    assert asked(first) == asked(again) == [DUE]
+    (request,), (same,) = first.run_requests, again.run_requests
+    assert request.run_key == same.run_key
+    assert request.run_key.startswith("flights:2013-01-01..2013-01-03:")
+    assert request.tags["tierlake/dataset"] == "flights"
+    config = request.run_config["ops"]["expire_partitions"]["config"]
+    assert (config["dataset"], config["as_of"]) == ("flights", "2014-01-01")
+    dg.validate_run_config(defs.resolve_job_def("expiry"), request.run_config)
+
+
+def test_ingested_again_is_another_request(instance, lake) -> None:
+    dataset = ingest(instance, lake, DAYS)
+    (before,) = tick(instance, lake).run_requests
+    assert dataset
+    instance.report_runless_asset_event(dg.AssetMaterialization("flights", partition=DUE[1]))
+    (after,) = tick(instance, lake).run_requests
+    assert before.run_key != after.run_key
+
+
+def test_what_a_run_is_busy_with_is_not_asked_again(instance, lake) -> None:
+    ingest(instance, lake, DAYS)
+    (request,) = tick(instance, lake).run_requests
+    finished(instance, request, dg.DagsterRunStatus.STARTED)
+    waiting = tick(instance, lake)
+    assert waiting.run_requests == []
+    assert waiting.skip_message.startswith("a run is expiring 3 partitions")
+
+
+def test_a_failed_request_is_repeated_a_few_times(instance, lake) -> None:
+    ingest(instance, lake, DAYS)
+    keys = []
+    for _ in range(sensors.ATTEMPTS):
+        (request,) = tick(instance, lake).run_requests
+        keys.append(request.run_key)
+        finished(instance, request, dg.DagsterRunStatus.FAILURE)
+    assert len(set(keys)) == sensors.ATTEMPTS
+    over = tick(instance, lake)
+    assert over.run_requests == []
+    assert "3 partitions are due, but their expiry failed 3 times: look at its runs" in over.skip_message
+
+
+def test_many_keys_go_in_batches(instance, lake, monkeypatch) -> None:
+    ingest(instance, lake, DAYS)
+    monkeypatch.setattr(sensors, "KEYS_PER_RUN", 2)
+    execution = tick(instance, lake)
+    assert asked(execution) == [DUE[:2], DUE[2:]]
+    assert len({request.run_key for request in execution.run_requests}) == 2
+
+
+def test_keys_that_dagster_does_not_know_are_left_out(instance, lake, caplog) -> None:
+    ingest(instance, lake, DAYS)
+    later = sensors.LakeAsset(SPEC, time_windows("day", TIMEZONE, "2013-01-02", "2014-01-01"))
+    assert asked(tick(instance, lake, later)) == [DUE[1:]]
+
+
+def test_why_nothing_is_asked(instance, lake) -> None:
+    assert tick(instance, lake).skip_message == f"{lake.uri('flights')} does not exist yet"
+    dataset = ingest(instance, lake, DAYS[-1:])
+    assert tick(instance, lake).skip_message == (
+        "nothing to expire as of 2014-01-01; next is date=2013-12-30 on 2014-10-27"
+    )
+    dataset.plan_expiry("2015-01-01").apply()
+    healing = tick(instance, lake)  # Dagster does not know that it is gone
+    assert asked(healing) == [DAYS[-1:]]
+
+
+def test_a_stale_cache_is_cleared_by_the_tick(instance, lake) -> None:
+    from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
+
+    from dagster_project.partition_wipe import wipe_partitions
+
+    ingest(instance, lake, DAYS)
+    asset_key = dg.AssetKey("flights")
+    seen = get_and_update_asset_status_cache_value(instance, asset_key, ASSET.partitions_def)
+    wipe_partitions(instance, asset_key, DUE[:1])
+    instance.update_asset_cached_status_data(asset_key, seen)
+    tick(instance, lake)
+    statuses = instance.get_status_by_partition(asset_key, DAYS, ASSET.partitions_def)
+    assert statuses[DUE[0]] is None
+    assert statuses[DUE[1]] is dg.AssetPartitionStatus.MATERIALIZED
