@@ -94,14 +94,14 @@ class WriteRule:
     match: str = "*"
     encryption: Encryption | None = None
     storage_class: str | None = None
-    tags: tuple[tuple[str, str], ...] = ()
+    tags: Mapping[str, str] | tuple[tuple[str, str], ...] = ()
     content_type: str | None = None
 
     def __post_init__(self) -> None:
         if self.encryption is not None:
             object.__setattr__(self, "encryption", parse_encryption(self.encryption))
-        if isinstance(self.tags, Mapping):
-            object.__setattr__(self, "tags", tuple(sorted(self.tags.items())))
+        pairs = sorted(self.tags.items()) if isinstance(self.tags, Mapping) else self.tags
+        object.__setattr__(self, "tags", tuple((name, value) for name, value in pairs))
         if len(self.tags) > _TAGS_MAX:
             raise InvalidSetting(f"An object has at most {_TAGS_MAX} tags")
         _compiled(self.match)
@@ -179,6 +179,6 @@ class WritePolicy:
         return ObjectPolicy(
             encryption=rule.encryption or self.encryption,
             storage_class=STANDARD if in_log else rule.storage_class or self.storage_class,
-            tags=() if in_log else rule.tags,
+            tags=() if in_log else tuple(dict(rule.tags).items()),
             content_type=rule.content_type,
         )
