@@ -12,10 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from connector.errors import LakeError, ObjectNotFound, PreconditionFailed
+from pipelines import units
 from pipelines.decider import decider, price_note
 from pipelines.errors import StalePlan
 from pipelines.journal import TieringRecord, new_record_id
 from pipelines.layout import PartitionKey
+from pipelines.lifecycle import tier_at, window_of_key
 from pipelines.movers import Move, get_mover
 from pipelines.placement import class_of_tier, placed
 from pipelines.plan import PlannedFile, Refusal, TieringPlan, TierMove
@@ -96,7 +98,7 @@ def apply_tiering(
     plan.check_is_for(handle.spec.uri)
     steps = plan.selected(keys)
     tally = _Tally()
-    work = _work(handle, steps, tally)
+    work = _work(handle, plan, steps, tally)
     files = [(step, file) for step, pending in work for file in pending]
     total = sum(file.size for _, file in files)
     mover = get_mover(handle.fs.profile.mover)
@@ -127,14 +129,16 @@ def apply_tiering(
     )
 
 
-def _work(handle: Handle, steps: Sequence[TierMove], tally: _Tally) -> list[tuple[TierMove, list[PlannedFile]]]:
+def _work(
+    handle: Handle, plan: TieringPlan, steps: Sequence[TierMove], tally: _Tally
+) -> list[tuple[TierMove, list[PlannedFile]]]:
     """The files still to be moved; partitions that are not what the plan saw become failures."""
     keys = {step.key: PartitionKey.parse(step.key) for step in steps}
     now = placed(handle, handle.table.snapshot(), keys.values()) if steps else {}
     work: list[tuple[TierMove, list[PlannedFile]]] = []
     for step in steps:
         try:
-            pending = _pending(handle, step, now.get(keys[step.key]))
+            pending = _pending(handle, plan.as_of, step, now.get(keys[step.key]))
         except StalePlan as stale:
             tally.failures[step.key] = stale
         else:
@@ -142,13 +146,19 @@ def _work(handle: Handle, steps: Sequence[TierMove], tally: _Tally) -> list[tupl
     return work
 
 
-def _pending(handle: Handle, step: TierMove, now: PlacedPartition | None) -> list[PlannedFile]:
+def _pending(handle: Handle, as_of: datetime, step: TierMove, now: PlacedPartition | None) -> list[PlannedFile]:
     if now is None:
         raise StalePlan(f"{step.key} is not in the table any more", hint="plan again")
     if class_of_tier(handle.spec, handle.fs.profile, step.tier) != step.storage_class:
         raise StalePlan(
             f"{step.storage_class} is not the class of tier {step.tier} here",
             hint="the plan was made for another server or under another spec; plan again",
+        )
+    window = window_of_key(handle.spec, now.key)
+    if window is None or tier_at(handle.spec, window.age(as_of)) != step.tier:
+        raise StalePlan(
+            f"{step.key} does not belong in tier {step.tier} as of {units.day(as_of)}",
+            hint="the policy or the plan was changed; plan again",
         )
     found = {file.live.path: file for file in now.files}
     if found.keys() != {file.path for file in step.files}:

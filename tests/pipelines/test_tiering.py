@@ -168,6 +168,17 @@ def test_a_saved_plan_moves_what_it_says(delta: Dataset, seaweedfs: Rig) -> None
         apply_tiering(delta._handle, loaded.model_copy(update={"uri": "lake://elsewhere/daily"}))
 
 
+def test_a_plan_that_was_edited_moves_nothing_elsewhere(delta: Dataset, seaweedfs: Rig) -> None:
+    text = delta.plan_tiering(AS_OF).to_json()
+    to_archive = text.replace('"tier": "warm"', '"tier": "archive"').replace("STANDARD_IA", "DEEP_ARCHIVE")
+    result = delta.apply(TieringPlan.from_json(to_archive))
+    assert result.done == (COLD,)
+    assert "does not belong in tier archive as of 2013-04-11" in result.failed[WARM]
+    of_another_server = text.replace("STANDARD_IA", "WARM")
+    assert "not the class of tier warm here" in delta.apply(TieringPlan.from_json(of_another_server)).failed[WARM]
+    assert classes(seaweedfs, delta)[WARM] == "STANDARD"
+
+
 def test_a_partition_that_changed_since_the_plan_is_left_alone(dataset: Dataset, seaweedfs: Rig) -> None:
     plan = dataset.plan_tiering(AS_OF)
     dataset.ingest(rows([DAYS[2]], each=7))
