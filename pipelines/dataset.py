@@ -11,39 +11,36 @@ print(flights.plan_tiering())
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from connector.errors import EncryptionIgnored, PreconditionFailed
-from connector.filesystem import LakeFileSystem
-from pipelines.clock import Clock, ServerClock
-from pipelines.document import DatasetDocument, DocumentStore
-from pipelines.errors import SpecError, TableExists, TableNotFound
-from pipelines.forks import refuse_after_fork
-from pipelines.handle import Handle
-from pipelines.journal import Journal
+from pipelines.errors import SpecError
 from pipelines.layout import PartitionKey
-from pipelines.spec import DatasetSpec, PartitionSpec
+from pipelines.opening import create_dataset, open_dataset
 from pipelines.windows import as_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import date, datetime
+    from pathlib import Path
 
     import pandas as pd
     import polars as pl
     import pyarrow as pa
     import pyarrow.dataset as pads
 
+    from connector.filesystem import LakeFileSystem
     from pipelines.catalog import Catalog
+    from pipelines.clock import Clock
     from pipelines.explain import Explanation
+    from pipelines.handle import Handle
     from pipelines.history import HistoryEntry
     from pipelines.ingest import IngestMode, IngestResult
     from pipelines.maintenance import VacuumResult, VerifyReport
+    from pipelines.opening import Described
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from pipelines.progress import Progress
     from pipelines.reader import Where
-    from pipelines.tables.protocol import Table
+    from pipelines.spec import DatasetSpec
     from pipelines.writer import WriterLimits
 
 __all__ = ["Dataset"]
@@ -79,34 +76,14 @@ class Dataset:
             EncryptionIgnored: the server stored a file without the encryption that was asked for.
             UnsupportedByServer: the storage class or the encryption does not exist on this server.
         """
-        from pipelines.tables.delta import LakeDeltaTable
-
-        refuse_after_fork()
-        inside = _table_filesystem(fs, spec, storage_options)
-        inside.profile.check_class(spec.write.storage_class)
-        clock = clock or ServerClock(inside, spec.bucket)
-        clock.now()  # a missing bucket, wrong credentials or a dead endpoint end it here, in seconds
-        store = DocumentStore(inside, spec.root)
-        if spec.format == "delta" and store.find() is None and LakeDeltaTable(inside, spec.root).exists():
-            message = f"{spec.uri} is a Delta table already"
-            raise TableExists(message, hint=f"Dataset.open({spec.uri!r}) works with it as it is")
-        try:
-            _describe(inside, store, DatasetDocument(spec=spec))
-        except PreconditionFailed as error:
-            stored = store.read().spec
-            if stored != spec:
-                message = f"{spec.uri} exists with another spec: {_difference(stored, spec)}"
-                raise TableExists(message, hint=f"Dataset.open({spec.uri!r}), or choose another URI") from error
-        if spec.format == "delta":
-            LakeDeltaTable.create(inside, spec.root, _first_schema(spec), spec.partition.columns, _properties(spec))
-            inside.invalidate_view(spec.root)
-        return cls.open(spec.uri, fs=fs, clock=clock, **storage_options)
+        return cls(create_dataset(spec, fs, clock, storage_options))
 
     @classmethod
     def open(
         cls,
         dataset: str | Path | DatasetSpec,
         *,
+        spec: Described | None = None,
         fs: LakeFileSystem | None = None,
         clock: Clock | None = None,
         **storage_options: Any,
@@ -115,32 +92,17 @@ class Dataset:
 
         Args:
             dataset: the URI, a YAML file, or a spec. What is stored with the dataset wins over a file or spec.
+            spec: tiers, retention and more of a table that has no description of ours: a spec, a YAML file, or a
+                mapping with some of a spec's fields. It is not written to the table; `adopt` does that.
             fs: the connector; made from `storage_options` and the environment by default.
             clock: whose time counts for grace periods; the server's by default.
             storage_options: arguments of `LakeFileSystem`.
 
         Raises:
             TableNotFound: nothing there.
+            SpecError: the spec contradicts what is there.
         """
-        refuse_after_fork()
-        asked = _asked_for(dataset)
-        inside = _table_filesystem(fs, asked, storage_options)
-        clock = clock or ServerClock(inside, asked.bucket)
-        clock.now()
-        store = DocumentStore(inside, asked.root)
-        document = store.find()
-        described = document is not None
-        spec = document.spec if document is not None else asked
-        table = _open_table(inside, spec, declared=described or not isinstance(dataset, str))
-        if not described and isinstance(dataset, str):
-            columns = table.partition_columns
-            spec = spec.model_copy(update={"format": table.format, "partition": PartitionSpec(by=columns)})
-        if spec.write != asked.write:
-            inside = _table_filesystem(fs, spec, storage_options)
-            table = _open_table(inside, spec, declared=True)
-            store = DocumentStore(inside, spec.root)
-        journal = Journal(inside, spec.root)
-        return cls(Handle(inside, spec, table, store if described else None, journal, clock))
+        return cls(open_dataset(dataset, spec, fs, clock, storage_options))
 
     @property
     def uri(self) -> str:
@@ -361,62 +323,3 @@ def _key(key: str | PartitionKey) -> PartitionKey:
 
 def _parsed(keys: Iterable[str | PartitionKey] | None) -> tuple[PartitionKey, ...] | None:
     return None if keys is None else tuple(_key(key) for key in keys)
-
-
-def _asked_for(dataset: str | Path | DatasetSpec) -> DatasetSpec:
-    if isinstance(dataset, DatasetSpec):
-        return dataset
-    if isinstance(dataset, Path) or dataset.endswith((".yaml", ".yml")):
-        path = Path(dataset)
-        if not path.is_file():
-            message = f"no file {path}"
-            raise TableNotFound(message, hint="DATASET is a URI (lake://bucket/prefix) or a YAML file")
-        return DatasetSpec.from_yaml(path)
-    return DatasetSpec(uri=dataset)
-
-
-def _table_filesystem(fs: LakeFileSystem | None, spec: DatasetSpec, options: Mapping[str, Any]) -> LakeFileSystem:
-    outside = fs if fs is not None else LakeFileSystem(**options)
-    return outside.for_table(spec.root, encryption=spec.write.encryption, storage_class=spec.write.storage_class)
-
-
-def _open_table(fs: LakeFileSystem, spec: DatasetSpec, *, declared: bool) -> Table:
-    from pipelines.tables.delta import LakeDeltaTable
-    from pipelines.tables.parquet import PlainParquetTable, open_plain
-
-    if declared and spec.format == "parquet":
-        return PlainParquetTable(fs, spec.root, spec.partition.columns)
-    delta = LakeDeltaTable(fs, spec.root)
-    if declared or delta.exists():
-        return delta
-    return open_plain(fs, spec.root, None)
-
-
-def _describe(fs: LakeFileSystem, store: DocumentStore, document: DatasetDocument) -> None:
-    """Write the first object of the dataset; it shows whether the server honours the encryption."""
-    try:
-        store.create(document)
-    except EncryptionIgnored:
-        fs.rm_file(store.path)
-        raise
-
-
-def _first_schema(spec: DatasetSpec) -> pa.Schema:
-    import pyarrow as pa
-
-    from pipelines.schema import declared_schema
-
-    keys = [pa.field(name, pa.string()) for name in spec.partition.columns]
-    declared = declared_schema(spec.columns)
-    return pa.schema([*keys, *(field for field in declared if field.name not in spec.partition.columns)])
-
-
-def _properties(spec: DatasetSpec) -> dict[str, str]:
-    """Delta properties that match the spec: other engines' vacuum then keeps our grace too."""
-    hours = int(spec.retention.grace.total_seconds() // 3600)
-    return {"delta.deletedFileRetentionDuration": f"interval {hours} hours"}
-
-
-def _difference(stored: DatasetSpec, asked: DatasetSpec) -> str:
-    before, after = stored.model_dump(mode="json"), asked.model_dump(mode="json")
-    return "; ".join(f"{name} is {before[name]}, not {after[name]}" for name in before if before[name] != after[name])

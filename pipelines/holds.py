@@ -118,7 +118,7 @@ def _document(handle: Handle) -> DocumentStore:
     if handle.document is None:
         raise UnsupportedByTable(
             f"{handle.spec.uri} has no description of ours, so there is nowhere to keep a hold",
-            hint="describe it once: `tierlake adopt URI`",
+            hint="describe it once: Dataset.adopt(uri), or `tierlake adopt URI`",
         )
     return handle.document
 

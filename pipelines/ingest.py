@@ -35,8 +35,6 @@ __all__ = ["IngestMode", "IngestResult", "ingest"]
 
 IngestMode = Literal["replace", "append"]
 
-_ATTEMPTS = 10
-
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
@@ -167,23 +165,30 @@ def _source_types(snapshot: Snapshot, declared: pa.Schema | None, handle: Handle
 
 
 def _data_columns(schema: pa.Schema, handle: Handle) -> pa.Schema:
-    """Without the time key, which no source has."""
-    time = handle.spec.partition.time
-    return pa.schema([field for field in schema if time is None or field.name != time.key])
+    """Without a time key that is computed, which no source has."""
+    partition = handle.spec.partition
+    computed = set(partition.columns) - set(partition.carried)
+    return pa.schema([field for field in schema if field.name not in computed])
 
 
 def _table_schema(
     stream: RowStream, snapshot: Snapshot, declared: pa.Schema | None, partitioner: Partitioner
 ) -> pa.Schema:
     """The table's schema after this ingest, partition columns included and first."""
-    keys = pa.schema([pa.field(name, pa.string()) for name in partitioner.columns])
     incoming = storable_schema(partitioner.typed(stream.schema))
+    keys = pa.schema([_key_field(name, snapshot.schema, incoming) for name in partitioner.columns])
     stored = pa.schema([field for field in incoming if field.name not in keys.names])
     if snapshot.schema is not None and any(name not in keys.names for name in snapshot.schema.names):
         return merged_schema(snapshot.schema, pa.schema([*keys, *stored]))
     if declared is not None:
         stored = merged_schema(pa.schema([field for field in declared if field.name not in keys.names]), stored)
     return pa.schema([*keys, *stored])
+
+
+def _key_field(name: str, table: pa.Schema | None, incoming: pa.Schema) -> pa.Field:
+    """Keys are text in tables of ours; where others gave them a type, the data's has to fit it."""
+    stored = table.field(name).type if table is not None and name in table.names else pa.string()
+    return pa.field(name, incoming.field(name).type if stored != pa.string() and name in incoming.names else stored)
 
 
 def _assigned(

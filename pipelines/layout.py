@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import string
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote
 
@@ -17,7 +18,7 @@ from pipelines.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["HIVE_NULL", "PartitionKey", "escape_value", "unescape_value"]
+__all__ = ["HIVE_NULL", "PartitionKey", "escape_value", "spelled", "unescape_value"]
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
@@ -34,6 +35,27 @@ def escape_value(value: str) -> str:
 def unescape_value(segment: str) -> str:
     """The inverse of `escape_value`."""
     return "" if segment == HIVE_NULL else unquote(segment)
+
+
+def spelled(value: object) -> str:
+    """A partition value of any type as Delta's log spells it; null is the empty string.
+
+    Format: the Delta protocol's "Partition Value Serialization".
+    """
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case datetime():
+            wall = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+            return wall.isoformat(sep=" ")
+        case date():
+            return value.isoformat()
+        case bytes():
+            return value.decode("utf-8", "backslashreplace")
+        case _:
+            return str(value)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from pipelines.errors import SchemaMismatch
-from pipelines.layout import PartitionKey
-from pipelines.windows import KEY_FORMATS
+from pipelines.layout import PartitionKey, spelled
+from pipelines.windows import KEY_FORMATS, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,19 +67,25 @@ class Partitioner:
         Raises:
             SchemaMismatch: a partition source column is missing, or the key column is one of the data's own.
         """
-        needed = [*([self._spec.time.column] if self._spec.time else []), *self._spec.by]
+        event_time = self._event_time
+        needed = [*([event_time] if event_time else []), *self._spec.carried]
         missing = [name for name in needed if name not in schema.names]
         if missing:
             message = f"the data lacks the column {missing[0]}, which the dataset is partitioned by"
             raise SchemaMismatch(message, hint=f"it has: {', '.join(schema.names)}")
+        if event_time is None:
+            return
         if self._spec.time and self._spec.time.key in schema.names:
             message = f"the data has a column named {self._spec.time.key}, the name of the partition key"
             raise SchemaMismatch(message, hint="choose another name in partition.time.key, or drop the column")
-        if self._spec.time:
-            kind = schema.field(self._spec.time.column).type
-            if not (pat.is_temporal(kind) or _is_text(kind) or pat.is_null(kind)) or pat.is_time(kind):
-                message = f"the time column {self._spec.time.column} is {kind}, not a time"
-                raise SchemaMismatch(message, hint="it must be a timestamp, a date or ISO 8601 text")
+        kind = schema.field(event_time).type
+        if not (pat.is_temporal(kind) or _is_text(kind) or pat.is_null(kind)) or pat.is_time(kind):
+            message = f"the time column {event_time} is {kind}, not a time"
+            raise SchemaMismatch(message, hint="it must be a timestamp, a date or ISO 8601 text")
+
+    @property
+    def _event_time(self) -> str | None:
+        return self._spec.time.column if self._spec.time else None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -88,14 +94,14 @@ class Partitioner:
 
     def typed(self, schema: pa.Schema) -> pa.Schema:
         """The schema with a text time column as the instant that `assign` makes of it."""
-        if self._spec.time is None or not _is_text(schema.field(self._spec.time.column).type):
+        event_time = self._event_time
+        if event_time is None or not _is_text(schema.field(event_time).type):
             return schema
-        position = schema.get_field_index(self._spec.time.column)
-        return schema.set(position, pa.field(self._spec.time.column, pa.timestamp("us", "UTC")))
+        return schema.set(schema.get_field_index(event_time), pa.field(event_time, pa.timestamp("us", "UTC")))
 
     def stored_columns(self, schema: pa.Schema) -> pa.Schema:
         """The columns that go into the files: all but those that the path tells."""
-        return pa.schema([field for field in schema if field.name not in self._spec.by])
+        return pa.schema([field for field in schema if field.name not in self._spec.carried])
 
     def assign(self, batch: pa.Table) -> Assigned:
         """Sort one batch by partition.
@@ -105,16 +111,19 @@ class Partitioner:
         """
         if not self._spec.columns:
             return Assigned(batch, ((PartitionKey(()), batch.num_rows),), _with_reason(batch.slice(0, 0), pa.nulls(0)))
-        names: list[pa.ChunkedArray] = []
+        values = {name: key_texts(batch.column(name)) for name in self._spec.carried}
         reasons: pa.ChunkedArray | None = None
         rows = batch
-        if self._spec.time:
-            times, reasons = event_times(batch.column(self._spec.time.column), self._spec.time)
-            position = batch.schema.get_field_index(self._spec.time.column)
+        time, event_time = self._spec.time, self._event_time
+        if time is not None and event_time is not None:
+            times, reasons = event_times(batch.column(event_time), time)
+            position = batch.schema.get_field_index(event_time)
             if _is_text(batch.schema.field(position).type):
-                rows = batch.set_column(position, self._spec.time.column, _as_instants(times, self._spec.time))
-            names.append(_key_values(times, self._spec.time))
-        names.extend(pc.fill_null(batch.column(name).cast(pa.string()), "") for name in self._spec.by)
+                rows = batch.set_column(position, event_time, _as_instants(times, time))
+            values[time.key] = _key_values(times, time)
+        elif time is not None:
+            reasons = _no_window(values[time.key], time)
+        names = [values[name] for name in self._spec.columns]
         if reasons is not None and reasons.null_count < len(reasons):
             is_bad = reasons.is_valid()
             bad = _with_reason(batch.filter(is_bad), reasons.filter(is_bad))
@@ -122,7 +131,7 @@ class Partitioner:
             rows, names = rows.filter(is_good), [name.filter(is_good) for name in names]
         else:
             bad = _with_reason(batch.slice(0, 0), pa.nulls(0))
-        return self._sorted(rows.drop_columns(list(self._spec.by)) if self._spec.by else rows, names, bad)
+        return self._sorted(rows.drop_columns(list(self._spec.carried)), names, bad)
 
     def _sorted(self, rows: pa.Table, names: list[pa.ChunkedArray], bad: pa.Table) -> Assigned:
         columns = self._spec.columns
@@ -163,6 +172,34 @@ def event_times(column: pa.ChunkedArray, time: TimePartition) -> tuple[pa.Chunke
     )
     column = pc.if_else(pc.fill_null(is_out, fill_value=False), pa.scalar(None, column.type), column)
     return column, reasons if isinstance(reasons, pa.ChunkedArray) else pa.chunked_array([reasons])
+
+
+def key_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column's values as partition keys spell them; null is the empty string."""
+    if _is_text(column.type):
+        return pc.fill_null(column.cast(pa.string()), "")
+    encoded = column.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):  # an empty column has no chunk to combine
+        return pa.chunked_array([pa.array([], pa.string())])
+    texts = pa.array([spelled(value) for value in encoded.dictionary.to_pylist()], pa.string())
+    return pc.fill_null(pa.chunked_array([texts.take(encoded.indices)]), "")
+
+
+def _no_window(values: pa.ChunkedArray, time: TimePartition) -> pa.ChunkedArray:
+    """For each key value a reason to reject its row, or null."""
+    reasons = {text: _why_no_window(text, time) for text in pc.unique(values).to_pylist()}
+    if not any(reasons.values()):
+        return pa.chunked_array([pa.nulls(len(values), pa.string())])
+    return pa.chunked_array([pa.array([reasons[text] for text in values.to_pylist()], pa.string())])
+
+
+def _why_no_window(text: str, time: TimePartition) -> str | None:
+    if not text:
+        return f"{time.key} is null"
+    window = window_of(text, time.every, time.timezone)
+    if window is None or window.start.astimezone(ZoneInfo(time.timezone)).strftime(KEY_FORMATS[time.every]) != text:
+        return f"{time.key} is not the key of one {time.every}"
+    return None
 
 
 def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pyarrow.types as pat
 
 from pipelines.errors import SchemaMismatch
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from pipelines.handle import Handle
 
-__all__ = ["Where", "read", "scan"]
+__all__ = ["Where", "expression_of", "read", "scan"]
 
 Where: TypeAlias = pc.Expression | list[tuple[str, str, Any]] | list[list[tuple[str, str, Any]]]
 """A pyarrow expression, or filters as pandas and pyarrow take them: `[("date", "==", "2013-07-04")]` (all must hold),
@@ -35,6 +36,34 @@ def scan(handle: Handle, version: int | None = None) -> pads.Dataset:
         TableNotFound: no such version.
     """
     return handle.table.dataset(handle.table.snapshot(version))
+
+
+def expression_of(where: Where, schema: pa.Schema) -> pc.Expression:
+    """Filters as an expression; text is compared with numbers and dates by what it says, as keys are text.
+
+    Args:
+        where: an expression (taken as it is) or filters.
+        schema: of the rows.
+
+    Raises:
+        pyarrow.ArrowInvalid: text that is no value of its column's type.
+    """
+    if not isinstance(where, list):
+        return where
+    any_of = where if where and isinstance(where[0], list) else [where]
+    return pq.filters_to_expression([[_typed(condition, schema) for condition in all_of] for all_of in any_of])
+
+
+def _typed(condition: Any, schema: pa.Schema) -> tuple[str, str, Any]:
+    name, operator, value = condition
+    if name not in schema.names:
+        raise pa.ArrowKeyError(f"there is no column {name}")
+    kind = schema.field(name).type
+    if isinstance(value, str) and not (pat.is_string(kind) or pat.is_large_string(kind) or pat.is_null(kind)):
+        return name, operator, pa.scalar(value).cast(kind)
+    if isinstance(value, list | tuple | set | frozenset) and not (pat.is_string(kind) or pat.is_large_string(kind)):
+        return name, operator, [_typed((name, operator, item), schema)[2] for item in value]
+    return name, operator, value
 
 
 def read(
@@ -56,9 +85,9 @@ def read(
     if unknown:
         message = f"no column {', '.join(unknown)} in lake://{handle.table.root}"
         raise SchemaMismatch(message, hint=f"it has: {', '.join(dataset.schema.names)}")
-    expression = pq.filters_to_expression(where) if isinstance(where, list) else where
     try:
+        expression = expression_of(where, dataset.schema) if where is not None else None
         return dataset.to_table(columns=list(columns) if columns is not None else None, filter=expression)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError) as error:
-        message = f"cannot filter lake://{handle.table.root} by {expression}: {error}"
+        message = f"cannot filter lake://{handle.table.root} by {where}: {error}"
         raise SchemaMismatch(message) from error

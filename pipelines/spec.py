@@ -87,13 +87,14 @@ class TimePartition(_Value):
     """Partition by windows of a time column.
 
     Attributes:
-        column: the event time, a timestamp or date; text is read as ISO 8601.
+        column: the event time, a timestamp or date; text is read as ISO 8601. None: there is none, and the rows carry
+            the key column itself, as in tables that others made.
         every: the width of a window.
         timezone: IANA name of the zone in which days and months begin; naive times are taken to be in it.
         key: the Hive column that holds the window, as in `date=2013-07-04`.
     """
 
-    column: str
+    column: str | None = None
     every: Every = "day"
     timezone: str = "UTC"
     key: str = "date"
@@ -108,7 +109,10 @@ class TimePartition(_Value):
 
 
 class PartitionSpec(_Value):
-    """How rows are spread over partitions: by time, by columns, or both (time first)."""
+    """How rows are spread over partitions: by time, by columns, or both.
+
+    Time comes first, unless `by` names its key too and so says where it stands: `by: [origin, date]`.
+    """
 
     time: TimePartition | None = None
     by: tuple[str, ...] = ()
@@ -116,7 +120,17 @@ class PartitionSpec(_Value):
     @property
     def columns(self) -> tuple[str, ...]:
         """The Hive columns, in order."""
-        return (*((self.time.key,) if self.time else ()), *self.by)
+        if self.time is None or self.time.key in self.by:
+            return self.by
+        return (self.time.key, *self.by)
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """The Hive columns that the rows carry themselves: all but a key that is computed from the event time."""
+        is_computed = self.time is not None and self.time.column is not None
+        return tuple(
+            name for name in self.columns if not (is_computed and self.time is not None and name == self.time.key)
+        )
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -140,6 +154,7 @@ class WriteSpec(_Value):
         encryption: `sse-s3`, `sse-kms`, `sse-kms:KEY`, or `none` (only when said so).
         storage_class: the class of new files.
         compression: Parquet codec.
+        compression_level: of the codec, for those that have levels (zstd: 1 to 22); its own default where absent.
         target_file_size: roll to a new file above this many bytes (Delta tables).
         sort_by: columns to sort rows by within each file.
     """
@@ -147,6 +162,7 @@ class WriteSpec(_Value):
     encryption: str = "sse-s3"
     storage_class: str = "STANDARD"
     compression: Literal["zstd", "snappy", "gzip", "lz4", "none"] = "zstd"
+    compression_level: int | None = Field(default=None, ge=1, le=22)
     target_file_size: ByteSize = Field(default=ByteSize(256_000_000), gt=0)
     sort_by: tuple[str, ...] = ()
 
@@ -222,12 +238,14 @@ class DatasetSpec(_Value):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         self._check_tiers()
-        clash = set(self.columns) & ({self.partition.time.key} if self.partition.time else set())
-        if clash:
-            message = f"partition.time.key {clash.pop()!r} is also a column: name the Hive column otherwise"
+        time = self.partition.time
+        if time is None or time.column is None or not self.columns:
+            return self
+        if time.key in self.columns:
+            message = f"partition.time.key {time.key!r} is also a column: name the Hive column otherwise"
             raise ValueError(message)
-        if self.partition.time and self.columns and self.partition.time.column not in self.columns:
-            message = f"partition.time.column {self.partition.time.column!r} is not among the declared columns"
+        if time.column not in self.columns:
+            message = f"partition.time.column {time.column!r} is not among the declared columns"
             raise ValueError(message)
         return self
 

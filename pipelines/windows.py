@@ -42,7 +42,7 @@ class Window:
 
 
 def window_of(value: str, every: Every, timezone: str) -> Window | None:
-    """The window that a key value names, or None for null and for values of another shape.
+    """The window that a key value names, or None for null, for values of another shape and for the end of all time.
 
     Args:
         value: `2013-07-04T05`, `2013-07-04`, `2013-07` or `2013`, by `every`.
@@ -54,6 +54,13 @@ def window_of(value: str, every: Every, timezone: str) -> Window | None:
         start = datetime.strptime(value, KEY_FORMATS[every])  # noqa: DTZ007 - the zone follows on the next line
     except ValueError:
         return None
+    try:
+        return _from(start, every, zone)
+    except OverflowError:
+        return None  # 9999-12-31, a usual placeholder, has no day after it
+
+
+def _from(start: datetime, every: Every, zone: ZoneInfo) -> Window:
     if every == "hour":
         # an hour is added in UTC: local arithmetic would skip or repeat one at a clock change
         first = start.replace(tzinfo=zone).astimezone(UTC)

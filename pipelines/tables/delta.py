@@ -18,7 +18,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.errors import CommitConflict, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork, rust_is_in_use
-from pipelines.layout import PartitionKey
+from pipelines.layout import PartitionKey, spelled
 from pipelines.schema import merged_schema
 from pipelines.stats import log_stats
 from pipelines.tables import delta_log
@@ -311,7 +311,7 @@ def _live_file(row: dict[str, Any], columns: tuple[str, ...]) -> LiveFile:
         # the log spells keys URL-encoded once more than the store does
         path=unquote(row["path"]),
         size=row["size_bytes"],
-        key=PartitionKey.of((name, None if values.get(name) is None else str(values[name])) for name in columns),
+        key=PartitionKey.of((name, spelled(values.get(name))) for name in columns),
         rows=row["num_records"],
         modified=datetime.fromtimestamp(row["modification_time"] / 1000, UTC),
         stats=log_stats(row["num_records"], row.get("min") or {}, row.get("max") or {}, row.get("null_count") or {}),

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import SchemaMismatch
@@ -20,6 +20,7 @@ def rows_by_key(assigned):
     return {str(key): part.to_pylist() for key, part in assigned.parts()}
 
 
+@settings(deadline=None)  # the first call imports
 @given(st.lists(st.tuples(instants, st.sampled_from(["JFK", "LGA", "a b/c", None])), max_size=40))
 def test_rows_are_spread_by_local_day_and_column_in_their_order(rows):
     table = pa.table(

@@ -1,0 +1,215 @@
+"""Making and opening datasets: ours by what is stored with them, anybody's by what their files tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from connector.errors import EncryptionIgnored, PreconditionFailed
+from connector.filesystem import LakeFileSystem
+from pipelines.clock import Clock, ServerClock
+from pipelines.document import DatasetDocument, DocumentStore
+from pipelines.errors import SpecError, TableExists, TableNotFound
+from pipelines.forks import refuse_after_fork
+from pipelines.handle import Handle
+from pipelines.inference import inferred_partitioning
+from pipelines.journal import Journal
+from pipelines.spec import DatasetSpec, PartitionSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipelines.tables.protocol import Table
+
+__all__ = [
+    "Described",
+    "create_dataset",
+    "first_document",
+    "open_dataset",
+    "spec_of_undescribed",
+    "table_filesystem",
+    "table_properties",
+]
+
+Described: TypeAlias = DatasetSpec | Mapping[str, object] | Path | str
+"""What a caller says of a dataset: a spec, a YAML file, or some of a spec's fields; the table tells the others."""
+
+
+def create_dataset(
+    spec: DatasetSpec, fs: LakeFileSystem | None, clock: Clock | None, options: Mapping[str, Any]
+) -> Handle:
+    """Make a new dataset; see `Dataset.create`."""
+    from pipelines.tables.delta import LakeDeltaTable
+
+    refuse_after_fork()
+    inside = table_filesystem(fs, spec, options)
+    inside.profile.check_class(spec.write.storage_class)
+    now = clock or ServerClock(inside, spec.bucket)
+    now.now()  # a missing bucket, wrong credentials or a dead endpoint end it here, in seconds
+    store = DocumentStore(inside, spec.root)
+    if spec.format == "delta" and store.find() is None and LakeDeltaTable(inside, spec.root).exists():
+        message = f"{spec.uri} is a Delta table already"
+        raise TableExists(message, hint=f"Dataset.open({spec.uri!r}) works with it as it is")
+    try:
+        first_document(inside, store, DatasetDocument(spec=spec))
+    except PreconditionFailed as error:
+        stored = store.read().spec
+        if stored != spec:
+            message = f"{spec.uri} exists with another spec: {_difference(stored, spec)}"
+            raise TableExists(message, hint=f"Dataset.open({spec.uri!r}), or choose another URI") from error
+    if spec.format == "delta":
+        LakeDeltaTable.create(inside, spec.root, _first_schema(spec), spec.partition.columns, table_properties(spec))
+        inside.invalidate_view(spec.root)
+    return open_dataset(spec.uri, None, fs, now, options)
+
+
+def open_dataset(
+    dataset: str | Path | DatasetSpec,
+    described: Described | None,
+    fs: LakeFileSystem | None,
+    clock: Clock | None,
+    options: Mapping[str, Any],
+) -> Handle:
+    """Open what is there; see `Dataset.open`."""
+    refuse_after_fork()
+    uri, said = _asked_for(dataset, described)
+    asked = DatasetSpec(uri=uri)
+    inside = table_filesystem(fs, asked, options)
+    now = clock or ServerClock(inside, asked.bucket)
+    now.now()
+    store = DocumentStore(inside, asked.root)
+    document = store.find()
+    if document is not None:
+        spec = document.spec
+        table = _declared_table(inside, spec)
+    else:
+        table = _found_table(inside, asked.root)
+        spec = spec_of_undescribed(table, uri, said)
+    if spec.write != asked.write:
+        inside = table_filesystem(fs, spec, options)
+        table = _declared_table(inside, spec)
+        store = DocumentStore(inside, spec.root)
+    return Handle(inside, spec, table, store if document is not None else None, Journal(inside, spec.root), now)
+
+
+def spec_of_undescribed(table: Table, uri: str, said: Mapping[str, object]) -> DatasetSpec:
+    """The spec of a table that has none: what the caller says, the rest as the files tell.
+
+    Raises:
+        SpecError: the two contradict each other.
+    """
+    snapshot = table.snapshot()
+    columns = snapshot.files[0].key.columns if snapshot.files else table.partition_columns
+    given = {name: value for name, value in said.items() if name != "uri"}
+    if "partition" in given:
+        given["partition"] = _fitting(given["partition"], columns, uri)
+    else:
+        given["partition"] = inferred_partitioning(columns, snapshot.by_partition())
+    spec = DatasetSpec(**{"uri": uri, "format": table.format, **given})
+    if spec.format != table.format:
+        message = f"{uri} is {'a Delta table' if table.format == 'delta' else 'plain Parquet'}, not {spec.format}"
+        hint = "leave `format` out" + ("; `tierlake adopt` makes it a Delta table" if spec.format == "delta" else "")
+        raise SpecError(message, hint=hint)
+    return spec
+
+
+def _fitting(said: object, columns: tuple[str, ...], uri: str) -> PartitionSpec:
+    """The partitioning that a caller says, with the table's other columns and in the table's order."""
+    wanted = said if isinstance(said, PartitionSpec) else DatasetSpec(uri=uri, partition=said).partition
+    strange = [name for name in wanted.columns if name not in columns]
+    if strange:
+        table = f"is partitioned by {', '.join(columns)}" if columns else "is not partitioned"
+        raise SpecError(f"{uri} {table}: there is no {', '.join(strange)}", hint="partition.time.key names the column")
+    comes_first = wanted.time is not None and columns[:1] == (wanted.time.key,)
+    return PartitionSpec(time=wanted.time, by=columns[1:] if comes_first else columns)
+
+
+def first_document(fs: LakeFileSystem, store: DocumentStore, document: DatasetDocument) -> None:
+    """Write the first object of a dataset; it shows whether the server honours the encryption.
+
+    Raises:
+        PreconditionFailed: there is one already.
+        EncryptionIgnored: the server stored it without the encryption that was asked for.
+    """
+    try:
+        store.create(document)
+    except EncryptionIgnored:
+        fs.rm_file(store.path)
+        raise
+
+
+def table_filesystem(fs: LakeFileSystem | None, spec: DatasetSpec, options: Mapping[str, Any]) -> LakeFileSystem:
+    """The filesystem that may write below a dataset's root, under its write policy."""
+    outside = fs if fs is not None else LakeFileSystem(**options)
+    return outside.for_table(spec.root, encryption=spec.write.encryption, storage_class=spec.write.storage_class)
+
+
+def table_properties(spec: DatasetSpec) -> dict[str, str]:
+    """Delta properties that match the spec: other engines' vacuum then keeps our grace too."""
+    hours = int(spec.retention.grace.total_seconds() // 3600)
+    return {"delta.deletedFileRetentionDuration": f"interval {hours} hours"}
+
+
+def _asked_for(dataset: str | Path | DatasetSpec, described: Described | None) -> tuple[str, Mapping[str, object]]:
+    """The URI, and the fields that the caller says."""
+    said = fields_of(dataset) if _is_description(dataset) else {"uri": DatasetSpec(uri=str(dataset)).uri}
+    more = fields_of(described) if described is not None else {}
+    both = {**said, **more}
+    if "uri" in more and DatasetSpec(uri=str(more["uri"])).uri != said["uri"]:
+        message = f"the spec is of {more['uri']}, not of {said['uri']}"
+        raise SpecError(message, hint="leave `uri` out of it, or open that one")
+    return str(said["uri"]), both
+
+
+def _is_description(dataset: str | Path | DatasetSpec) -> bool:
+    return not isinstance(dataset, str) or dataset.endswith((".yaml", ".yml"))
+
+
+def fields_of(described: Described) -> dict[str, object]:
+    """The fields that a description sets itself.
+
+    Raises:
+        TableNotFound: no such file.
+        SpecError: the file is no spec.
+    """
+    if isinstance(described, Mapping):
+        return dict(described)
+    if isinstance(described, DatasetSpec):
+        return {name: getattr(described, name) for name in described.model_fields_set}
+    path = Path(described)
+    if not path.is_file():
+        raise TableNotFound(f"no file {path}", hint="DATASET is a URI (lake://bucket/prefix) or a YAML file")
+    return fields_of(DatasetSpec.from_yaml(path))
+
+
+def _declared_table(fs: LakeFileSystem, spec: DatasetSpec) -> Table:
+    from pipelines.tables.delta import LakeDeltaTable
+    from pipelines.tables.parquet import PlainParquetTable
+
+    if spec.format == "parquet":
+        return PlainParquetTable(fs, spec.root, spec.partition.columns)
+    return LakeDeltaTable(fs, spec.root)
+
+
+def _found_table(fs: LakeFileSystem, root: str) -> Table:
+    from pipelines.tables.delta import LakeDeltaTable
+    from pipelines.tables.parquet import open_plain
+
+    delta = LakeDeltaTable(fs, root)
+    return delta if delta.exists() else open_plain(fs, root, None)
+
+
+def _first_schema(spec: DatasetSpec) -> pa.Schema:
+    import pyarrow as pa
+
+    from pipelines.schema import declared_schema
+
+    keys = [pa.field(name, pa.string()) for name in spec.partition.columns]
+    declared = declared_schema(spec.columns)
+    return pa.schema([*keys, *(field for field in declared if field.name not in spec.partition.columns)])
+
+
+def _difference(stored: DatasetSpec, asked: DatasetSpec) -> str:
+    before, after = stored.model_dump(mode="json"), asked.model_dump(mode="json")
+    return "; ".join(f"{name} is {before[name]}, not {after[name]}" for name in before if before[name] != after[name])

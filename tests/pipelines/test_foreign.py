@@ -1,0 +1,194 @@
+"""Tables and prefixes that others made have partitions, ages, tiers and expiry at once."""
+
+from datetime import date, timedelta
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pytest
+
+from pipelines import Dataset, DatasetSpec
+from pipelines.errors import SchemaMismatch, SpecError, TableNotFound, UnsupportedByTable
+from pipelines.inference import inferred_partitioning
+from pipelines.layout import PartitionKey
+from pipelines.spec import PartitionSpec, TimePartition
+from tests.pipelines.foreign import DAYS, by_day, put, write_delta, write_hive
+
+POLICY = {"tiers": [{"after": "30d", "tier": "warm"}], "retention": {"expire_after": "90d"}}
+KEYS = [f"day={day}" for day in DAYS]
+AS_OF = "2013-04-02 12:00:00"  # the first day is 90 days old
+
+
+@pytest.fixture(params=["delta", "parquet"])
+def root(request, make_bucket, server):
+    root = f"{make_bucket(versioned=True)}/theirs/days"
+    if request.param == "delta":
+        write_delta(server, root, by_day().drop_columns("shop"), ["day"])
+    else:
+        write_hive(server, root)
+    return root
+
+
+# -- opening -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_undescribed_table_has_windows_and_ages_at_once(root, fs):
+    theirs = Dataset.open(f"lake://{root}", fs=fs)
+    assert theirs.spec.partition == PartitionSpec(time=TimePartition(key="day", every="day"))
+    parts = theirs.partitions("2013-01-06")
+    assert [(str(part.key), part.age.days) for part in parts] == list(zip(KEYS, [4, 3, 2, 1], strict=True))
+    assert "30 d old" in str(theirs.explain(KEYS[0], "2013-02-01"))
+    assert not theirs.plan_expiry("2033-01-01").steps
+
+
+def test_a_policy_given_at_open_tiers_expires_and_undoes(root, fs):
+    theirs = Dataset.open(f"lake://{root}", spec=POLICY, fs=fs)
+    plan = theirs.plan_expiry(AS_OF)
+    assert [step.key for step in plan.steps] == KEYS[:1]
+    plan.apply().raise_failures()
+    assert theirs.read().num_rows == 15
+    assert theirs.undo_expiry(KEYS[0]).changed
+    assert theirs.read().num_rows == 20
+    moved = [step.key for step in theirs.plan_tiering("2013-02-01 12:00:00").steps]
+    refused = [refusal.key for refusal in theirs.plan_tiering("2013-02-01 12:00:00").refused]
+    assert sorted([*moved, *refused]) == KEYS[:1]  # small files cost more than they save: said, not dropped
+
+
+def test_nothing_is_written_to_the_table_without_being_asked(root, fs, server):
+    bucket, _, prefix = root.partition("/")
+    before = server.keys(bucket)
+    theirs = Dataset.open(f"lake://{root}", spec=POLICY, fs=fs)
+    with pytest.raises(UnsupportedByTable) as refused:
+        theirs.hold(KEYS[0], reason="audit")
+    assert "Dataset.adopt" in refused.value.hint
+    assert "tierlake adopt" in refused.value.hint
+    assert server.keys(bucket) == before
+
+
+def test_a_yaml_file_describes_a_table_of_others(root, fs, tmp_path):
+    path = tmp_path / "theirs.yaml"
+    path.write_text(f"uri: lake://{root}\npartition: {{time: {{key: day}}}}\nretention: {{expire_after: 90d}}\n")
+    assert [step.key for step in Dataset.open(path, fs=fs).plan_expiry(AS_OF).steps] == KEYS[:1]
+    assert Dataset.open(f"lake://{root}", spec=path, fs=fs).spec.retention.expire_after.days == 90
+
+
+def test_a_spec_that_contradicts_the_table_is_refused(root, fs):
+    wrong = {"partition": {"time": {"key": "date"}}}
+    with pytest.raises(SpecError, match="partitioned by day: there is no date"):
+        Dataset.open(f"lake://{root}", spec=wrong, fs=fs)
+    other = "parquet" if Dataset.open(f"lake://{root}", fs=fs).format == "delta" else "delta"
+    with pytest.raises(SpecError, match=f"not {other}"):
+        Dataset.open(f"lake://{root}", spec={"format": other}, fs=fs)
+    with pytest.raises(SpecError, match="not of"):
+        Dataset.open(f"lake://{root}", spec={"uri": f"lake://{root}-2"}, fs=fs)
+    with pytest.raises(TableNotFound):
+        Dataset.open(DatasetSpec(uri=f"lake://{root}-2"), fs=fs)
+
+
+# -- rows into tables of others ----------------------------------------------------------------------------------------
+
+
+def test_rows_carry_the_key_where_there_is_no_event_time(root, fs):
+    theirs = Dataset.open(f"lake://{root}", fs=fs)
+    names = theirs.schema.names
+    kind = theirs.schema.field("day").type
+    more = pa.table({"day": pa.array([date(2013, 1, 4), date(2013, 1, 5)]).cast(kind), "v": [100, 101]})
+    if "name" in names:
+        more = more.append_column("name", pa.array(["y", "y"]))
+    result = theirs.ingest(more)
+    assert [str(key) for key in result.partitions] == ["day=2013-01-04", "day=2013-01-05"]
+    values = theirs.read(["v"], where=[("day", ">=", "2013-01-04")]).column("v").to_pylist()
+    assert sorted(values) == [100, 101]
+    assert theirs.read().num_rows == 17
+
+
+def test_rows_whose_key_is_no_window_are_kept_aside(fs, server, bucket):
+    write_hive(server, f"{bucket}/hive")
+    theirs = Dataset.open(f"lake://{bucket}/hive", spec={"rejects": {"max_ratio": 1.0}}, fs=fs)
+    odd = pa.table({"day": ["2013-1-9", "soon", None, "2013-01-09"], "v": [1, 2, 3, 4], "name": ["z"] * 4})
+    result = theirs.ingest(odd)
+    assert (result.rows, result.rejected) == (1, 3)
+    assert {str(key) for key in result.partitions} == {"day=2013-01-09"}
+    reasons = pads.dataset(result.rejects_path, filesystem=theirs.fs).to_table().column("_reject_reason").to_pylist()
+    assert sorted(reasons) == ["day is not the key of one day", "day is not the key of one day", "day is null"]
+
+
+# -- partition columns of every type -----------------------------------------------------------------------------------
+
+
+def test_typed_keys_read_expire_undo_and_replace(fs, server, bucket):
+    root = f"{bucket}/typed"
+    write_delta(server, root, by_day(), ["shop", "day"])
+    theirs = Dataset.open(f"lake://{root}", spec=POLICY, fs=fs)
+    assert theirs.spec.partition.columns == ("shop", "day")
+    assert theirs.spec.partition.time.key == "day"
+    keys = [str(part.key) for part in theirs.partitions(AS_OF)]
+    assert keys[:2] == ["shop=1/day=2013-01-01", "shop=1/day=2013-01-02"]
+    before = theirs.read().sort_by("v")
+    theirs.plan_expiry(AS_OF).apply().raise_failures()
+    assert theirs.read().num_rows == 15
+    for key in ("shop=1/day=2013-01-01", "shop=2/day=2013-01-01"):
+        theirs.undo_expiry(key)
+    assert theirs.read().sort_by("v") == before
+    assert theirs.schema.field("day").type == pa.date32()
+    theirs.ingest(by_day(each=2))
+    assert theirs.read().num_rows == 8
+    assert theirs.read(where=[("shop", "==", 1)]).num_rows == 4
+    with pytest.raises(SchemaMismatch, match="day"):
+        theirs.ingest(by_day(kind=pa.string()))
+
+
+def test_timestamps_booleans_and_nulls_as_keys(fs, server, bucket):
+    at = pa.array([None, 1_000_001, 86_400_000_000], pa.timestamp("us", "UTC"))
+    table = pa.table({"at": at, "ok": [True, None, False], "v": [1, 2, 3]})
+    write_delta(server, f"{bucket}/odd", table, ["at", "ok"])
+    theirs = Dataset.open(f"lake://{bucket}/odd", fs=fs)
+    keys = [part.key for part in theirs.partitions()]
+    assert PartitionKey.of({"at": "", "ok": "true"}) in keys
+    assert PartitionKey.of({"at": "1970-01-01 00:00:01.000001", "ok": ""}) in keys
+    theirs.ingest(table.set_column(2, "v", pa.array([10, 20, 30])))
+    assert sorted(theirs.read().column("v").to_pylist()) == [10, 20, 30]
+    assert theirs.read().sort_by("v").column("at").to_pylist() == table.column("at").to_pylist()
+    assert len(theirs.partitions()) == 3
+
+
+# -- inference ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "expected"),
+    [
+        (("date",), [("2013-07-04",), ("",)], ("date", "day")),
+        (("at",), [("2013-07-04T05",)], ("at", "hour")),
+        (("m",), [("2013-07",)], ("m", "month")),
+        (("year",), [("2013",)], ("year", "year")),
+        (("sale_year",), [("2013",)], ("sale_year", "year")),
+        (("shop",), [("2013",)], None),
+        (("date",), [("2013-07-04",), ("unknown",)], None),
+        (("date",), [("9999-12-31",)], None),
+        (("date",), [("",)], None),
+        (("city", "date"), [("NYC", "2013-07-04")], ("date", "day")),
+        (("year", "date"), [("2013", "2013-07-04")], ("date", "day")),
+        ((), [()], None),
+    ],
+)
+def test_what_keys_tell_of_time(columns, values, expected):
+    found = inferred_partitioning(columns, [PartitionKey(tuple(zip(columns, value, strict=True))) for value in values])
+    assert found.columns == columns
+    assert (found.time and (found.time.key, found.time.every)) == expected
+
+
+def test_windows_that_a_spec_needs_no_column_for():
+    spec = DatasetSpec(
+        uri="lake://b/t",
+        partition={"time": {"key": "date"}, "by": ["city", "date"]},
+        columns={"date": "string", "v": "int"},
+    )
+    assert spec.partition.columns == spec.partition.carried == ("city", "date")
+    assert DatasetSpec.from_yaml(spec.to_yaml()) == spec
+    assert timedelta(0) < spec.retention.grace
+
+
+def test_a_prefix_without_parquet_is_no_table(fs, server, bucket):
+    put(server, f"{bucket}/notes/readme.txt", b"hello")
+    with pytest.raises(TableNotFound):
+        Dataset.open(f"lake://{bucket}/notes", fs=fs)
