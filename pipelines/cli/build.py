@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from connector.filesystem import LakeFileSystem
-
     from pipelines.dataset import Dataset
     from pipelines.ingest import IngestResult
     from pipelines.spec import DatasetSpec

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import click
 
@@ -11,7 +12,11 @@ from pipelines.cli import options
 from pipelines.cli.options import Session, with_session
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from pipelines.catalog import PartitionInfo
     from pipelines.history import HistoryEntry
+    from pipelines.spec import DatasetSpec
 
 __all__ = ["explain", "history", "ls", "show"]
 
@@ -69,12 +74,31 @@ def show(session: Session, dataset: str) -> None:
 @options.as_of
 @with_session
 def explain(session: Session, dataset: str, key: str | None, *, as_of: str | None) -> None:
-    """Say why a partition is where it is, what happens next, when, at what cost, and what blocks it. No KEY: all."""
+    """Say why a partition is where it is, what happens next, when, at what cost, and what blocks it.
+
+    Without KEY: what comes next for each partition, as a table.
+    """
     opened = session.dataset(dataset)
-    keys = [key] if key is not None else [str(part.key) for part in opened.partitions(as_of=as_of)]
-    explained = [opened.explain(each, as_of=as_of) for each in keys]
-    document = explained[0] if key is not None else explained
-    session.out.emit(document, "\n".join(map(str, explained)))
+    if key is not None:
+        explanation = opened.explain(key, as_of=as_of)
+        session.out.emit(explanation, str(explanation))
+        return
+    outlooks = [_Outlook.of(opened.spec, part) for part in opened.partitions(as_of=as_of)]
+    rows = (
+        (
+            each.key,
+            units.age(each.age),
+            each.storage_class,
+            each.tier or "-",
+            each.belongs or "-",
+            each.next or "-",
+            units.day(each.next_at),
+            each.held or "",
+        )
+        for each in outlooks
+    )
+    headings = ["key", ">age", "class", "tier", "belongs in", "next", "on", "held"]
+    session.out.emit(outlooks, units.table_text(headings, rows))
 
 
 @click.command()
@@ -99,6 +123,41 @@ def history(session: Session, dataset: str, *, limit: int) -> None:
     )
     headings = ["when", "what", ">version", "partitions", ">rows", ">size", "why", "run"]
     session.out.emit(entries, units.table_text(headings, rows))
+
+
+@dataclass(frozen=True, slots=True)
+class _Outlook:
+    """One partition's way through the policy."""
+
+    key: str
+    storage_class: str
+    tier: str | None
+    age: timedelta | None
+    belongs: str | None
+    next: str | None
+    next_at: datetime | None
+    held: str | None
+
+    @classmethod
+    def of(cls, spec: DatasetSpec, part: PartitionInfo) -> Self:
+        from pipelines.lifecycle import NextStep, is_past_retention, next_step, tier_at
+
+        belongs = step = None
+        if part.age is not None:
+            belongs, step = tier_at(spec, part.age), next_step(spec, part.age)
+            expire_after = spec.retention.expire_after
+            if expire_after is not None and is_past_retention(spec, part.age):
+                step = NextStep("expire", expire_after)
+        return cls(
+            key=str(part.key),
+            storage_class=part.storage_class,
+            tier=part.tier,
+            age=part.age,
+            belongs=belongs,
+            next=step.what if step else None,
+            next_at=step.at(part.window) if step and part.window else None,
+            held=part.held,
+        )
 
 
 def _partitions(entry: HistoryEntry) -> str:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from connector.filesystem import LakeFileSystem
-
     from pipelines.dataset import Dataset
     from pipelines.spec import DatasetSpec
 
 __all__ = [
     "DATE",
     "KEY",
+    "SIZE",
     "Session",
     "as_of",
     "dataset",
@@ -50,8 +50,7 @@ class Session:
         """The connector, as options and environment say."""
         from connector.filesystem import LakeFileSystem
 
-        given = {"profile": self.profile, "endpoint_url": self.endpoint_url}
-        return LakeFileSystem(**{name: value for name, value in given.items() if value is not None})
+        return LakeFileSystem(profile=self.profile, endpoint_url=self.endpoint_url)
 
     def dataset(self, named: str) -> Dataset:
         """The dataset at a URI, or the one that a YAML file describes.
@@ -137,8 +136,23 @@ class _Date(click.ParamType[str]):
         return value
 
 
-KEY = _Key()
+class _Size(click.ParamType[int]):
+    """Bytes, as `10MB` or a plain number."""
+
+    name = "SIZE"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from pydantic import ByteSize, TypeAdapter, ValidationError
+
+        try:
+            return TypeAdapter(ByteSize).validate_python(value)
+        except ValidationError:
+            self.fail(f"{value!r} is not a size: write 10MB or a number of bytes", param, ctx)
+
+
 DATE = _Date()
+KEY = _Key()
+SIZE = _Size()
 
 dataset = click.argument("dataset")
 key = click.argument("key", type=KEY)
