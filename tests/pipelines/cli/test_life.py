@@ -1,0 +1,278 @@
+"""The command line on real servers: what it says, what it changes, and how it ends."""
+
+import csv
+
+import pytest
+import requests
+
+SPEC = """
+uri: lake://{bucket}/events
+format: {format}
+partition:
+  time: {{column: at, every: day, key: date}}
+tiers:
+  - {{after: 30d, tier: warm}}
+retention: {{expire_after: 300d, grace: 7d}}
+"""
+DAYS = ("2013-01-01", "2013-06-01", "2013-12-31")
+TODAY = "2014-01-01"
+
+
+@pytest.fixture(params=["delta", "parquet"])
+def table_format(request):
+    return request.param
+
+
+@pytest.fixture
+def lake(tierlake_here, server, make_bucket):
+    """The program with a server and a bucket of its own; arguments may name `{uri}` and `{bucket}`."""
+    bucket = make_bucket(versioned=True)
+
+    def run(*arguments, env=None, answer=None):
+        filled = [str(each).format(uri=f"lake://{bucket}/events", bucket=bucket) for each in arguments]
+        return tierlake_here(*filled, env={**server.environ(), **(env or {})}, answer=answer)
+
+    run.bucket = bucket
+    run.server = server
+    return run
+
+
+@pytest.fixture
+def events(lake, tmp_path, table_format):
+    """A dataset of three days with two rows each."""
+    (tmp_path / "spec.yaml").write_text(SPEC.format(bucket=lake.bucket, format=table_format))
+    write_csv(tmp_path / "events.csv", [(f"{day}T{hour:02}:00:00Z", hour) for day in DAYS for hour in (1, 2)])
+    created = lake("create", "spec.yaml", "--json")
+    assert created.document == {"uri": f"lake://{lake.bucket}/events", "format": table_format, "created": True}
+    ingested = lake("ingest", "spec.yaml", "events.csv", "--run-key", "first", "--json")
+    assert ingested.code == 0, ingested.err
+    assert ingested.document["rows"] == 6
+    return lake
+
+
+def write_csv(path, rows):
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["at", "amount"])
+        writer.writerows(rows)
+
+
+def keys_of(lake):
+    return [part["key"] for part in lake("ls", "{uri}", "--json").document["partitions"]]
+
+
+def test_create_and_ingest_again_change_nothing_and_exit_0(events, tmp_path):
+    again = events("create", "spec.yaml", "--json")
+    assert (again.code, again.document["created"]) == (0, False)
+    repeated = events("ingest", "{uri}", "events.csv", "--run-key", "first")
+    assert repeated.code == 0
+    assert repeated.out == "run key first is committed already: nothing changed\n"
+
+
+def test_a_rehearsed_ingest_counts_and_writes_nothing(events, tmp_path):
+    write_csv(tmp_path / "more.csv", [("2013-06-01T00:00:00Z", 1), ("2013-06-02T00:00:00Z", 1), ("", 1)])
+    rehearsed = events("ingest", "{uri}", "more.csv", "--dry-run", "--json")
+    assert rehearsed.code == 0, rehearsed.err
+    assert rehearsed.document == {"partitions": {"date=2013-06-01": 1, "date=2013-06-02": 1}, "rejected": 1}
+    assert keys_of(events) == [f"date={day}" for day in DAYS]
+
+
+def test_too_many_bad_rows_fail_and_are_kept(events, tmp_path):
+    write_csv(tmp_path / "bad.csv", [("2013-06-01T00:00:00Z", 1), ("", 1)])
+    failed = events("ingest", "{uri}", "bad.csv", "--json")
+    assert failed.code == 1
+    assert failed.document["error"]["code"] == "RejectedTooMany"
+    assert "_lake/rejects/" in failed.err
+
+
+def test_ls_is_a_table_for_people_and_can_be_narrowed(events):
+    listed = events("ls", "{uri}")
+    assert [line.split()[0] for line in listed.out.splitlines()[1:4]] == [f"date={day}" for day in DAYS]
+    one = events("ls", "{uri}", "date=2013-06-01", "--json").document
+    assert [part["key"] for part in one["partitions"]] == ["date=2013-06-01"]
+    assert one["total"]["partitions"] == 1
+
+
+def test_show_explain_and_history_tell_what_there_is(events):
+    shown = events("show", "{uri}", "--json").document
+    assert shown["spec"]["retention"]["expire_after"] == "300d"
+    assert shown["columns"]["amount"] == "int64"
+    assert "300d" in events("show", "{uri}").out
+    sentence = events("explain", "{uri}", "date=2013-12-31", "--as-of", TODAY).out
+    assert sentence.startswith("date=2013-12-31 (1 file, ")
+    outlooks = events("explain", "{uri}", "--as-of", TODAY, "--json").document
+    assert [each["next"] for each in outlooks] == ["expire", "expire", "warm"]
+    operations = [entry["operation"] for entry in events("history", "{uri}", "--json").document]
+    assert "ingest" in operations
+    assert "ingest" in events("history", "{uri}").out
+
+
+def test_expire_asks_first_and_undo_brings_back(events):
+    mute = events("expire", "{uri}", "--as-of", TODAY)
+    assert mute.code == 2
+    assert "--yes" in mute.err
+    assert keys_of(events) == [f"date={day}" for day in DAYS]
+
+    declined = events("expire", "{uri}", "--as-of", TODAY, answer="n")
+    assert (declined.code, declined.out) == (1, "")
+    assert "date=2013-01-01" in declined.err
+    assert "nothing was changed" in declined.err
+    assert keys_of(events) == [f"date={day}" for day in DAYS]
+
+    rehearsed = events("expire", "{uri}", "--as-of", TODAY, "--dry-run", "--json")
+    assert [step["key"] for step in rehearsed.document["steps"]] == ["date=2013-01-01"]
+    assert keys_of(events) == [f"date={day}" for day in DAYS]
+
+    done = events("expire", "{uri}", "--as-of", TODAY, "--yes", "--json")
+    assert (done.code, done.document["done"]) == (0, ["date=2013-01-01"])
+    assert keys_of(events) == ["date=2013-06-01", "date=2013-12-31"]
+    again = events("expire", "{uri}", "--as-of", TODAY, "--yes", "--json")
+    assert (again.code, again.document["steps"]) == (0, [])
+
+    would = events("undo", "{uri}", "date=2013-01-01", "--dry-run")
+    assert would.code == 0
+    assert would.out.startswith("would bring back date=2013-01-01")
+    assert "can be undone until" in would.out
+    back = events("undo", "{uri}", "date=2013-01-01", "--json")
+    assert (back.code, back.document["changed"]) == (0, True)
+    assert keys_of(events) == [f"date={day}" for day in DAYS]
+    repeated = events("undo", "{uri}", "date=2013-01-01")
+    assert repeated.code == 0
+    assert "nothing changed" in repeated.out
+
+
+def test_a_plan_is_saved_applied_and_applied_again(events, tmp_path):
+    planned = events("plan", "expiry", "{uri}", "--as-of", TODAY, "--out", "plan.json")
+    assert planned.code == 0
+    assert "tierlake apply plan.json" in planned.err
+    assert "date=2013-01-01" in planned.out
+    applied = events("apply", "plan.json", "--yes", "--json")
+    assert (applied.code, applied.document["done"]) == (0, ["date=2013-01-01"])
+    again = events("apply", "plan.json", "--yes", "--json")
+    assert (again.code, again.document["done"]) == (0, [])
+
+
+def test_holds_and_retentions_win_over_expiry(events):
+    assert events("hold", "{uri}", "date=2013-01-01", "--reason", "audit").code == 0
+    again = events("hold", "{uri}", "date=2013-01-01", "--reason", "audit")
+    assert (again.code, "nothing changed" in again.out) == (0, True)
+    plan = events("plan", "expiry", "{uri}", "--as-of", TODAY, "--json").document
+    assert plan["steps"] == []
+    assert plan["refused"] == [{"key": "date=2013-01-01", "reason": "held: audit"}]
+    assert events("release", "{uri}", "date=2013-01-01", "--json").document["changed"] is True
+    assert events("release", "{uri}", "date=2013-01-01", "--json").document["changed"] is False
+    assert events("retain", "{uri}", "date=2013-01-01", "--until", "2015-01-01").code == 0
+    plan = events("plan", "expiry", "{uri}", "--as-of", TODAY, "--json").document
+    assert plan["steps"] == []
+
+
+def test_a_hold_put_after_the_plan_makes_apply_exit_4(events):
+    events("plan", "expiry", "{uri}", "--as-of", TODAY, "--out", "plan.json")
+    events("hold", "{uri}", "date=2013-01-01", "--reason", "audit")
+    refused = events("apply", "plan.json", "--yes", "--json")
+    assert refused.code == 4
+    assert refused.document["failed"].keys() == {"date=2013-01-01"}
+    assert "audit" in refused.err
+
+
+def test_verify_is_clean_and_finds_what_is_missing(events):
+    clean = events("verify", "{uri}", "--json")
+    assert (clean.code, clean.document["ok"]) == (0, True)
+    admin, bucket = events.server.admin, events.bucket
+    lost = next(key for key in events.server.keys(bucket, "events/date=2013-06-01/"))
+    for version in admin.list_object_versions(Bucket=bucket, Prefix=lost)["Versions"]:
+        admin.delete_object(Bucket=bucket, Key=lost, VersionId=version["VersionId"])
+    found = events("verify", "{uri}", "--json")
+    if events("show", "{uri}", "--json").document["format"] == "parquet":
+        assert found.code == 0  # what is listed is the table: a file deleted behind our back is no longer part of it
+    else:
+        assert found.code == 1
+        assert [problem["kind"] for problem in found.document["problems"]] == ["missing"]
+
+
+def test_vacuum_asks_and_deletes_only_after_the_grace(events):
+    events("expire", "{uri}", "--as-of", TODAY, "--yes")
+    waiting = events("vacuum", "{uri}", "--yes", "--json")
+    assert waiting.code == 0
+    assert waiting.document["expired"] == []
+    assert waiting.document["kept"] >= 1
+    assert events("undo", "{uri}", "date=2013-01-01").code == 0
+
+
+def test_unknown_things_are_named(events):
+    missing = events("undo", "{uri}", "date=1999-01-01", "--json")
+    assert missing.code == 1
+    assert missing.document["error"]["code"] == "UnknownPartition"
+    assert "Traceback" not in missing.err
+    nowhere = events("ls", "lake://{bucket}/nothing", "--json")
+    assert nowhere.code == 1
+    assert nowhere.document["error"]["code"] == "TableNotFound"
+
+
+def test_append_works_on_delta_and_is_refused_by_name_on_plain(events, table_format):
+    appended = events("ingest", "{uri}", "events.csv", "--append", "--json")
+    if table_format == "delta":
+        assert appended.code == 0
+        total = events("ls", "{uri}", "--json").document["total"]
+        assert (total["rows"], total["files"]) == (12, 6)
+    else:
+        assert appended.code == 1
+        assert appended.document["error"]["code"] == "UnsupportedByTable"
+
+
+def test_tiering_by_a_copy_moves_once(lake, tmp_path, server):
+    if server.name != "seaweedfs":
+        pytest.skip("MinIO's tiers are other servers: the demo's test has two")
+    (tmp_path / "spec.yaml").write_text(SPEC.format(bucket=lake.bucket, format="delta"))
+    write_csv(tmp_path / "events.csv", [(f"{day}T01:00:00Z", 1) for day in DAYS])
+    lake("create", "spec.yaml")
+    lake("ingest", "{uri}", "events.csv")
+    moved = lake("tier", "{uri}", "--as-of", TODAY, "--yes", "--json")
+    assert (moved.code, moved.document["done"]) == (0, ["date=2013-06-01"])
+    again = lake("tier", "{uri}", "--as-of", TODAY, "--yes", "--json")
+    assert (again.code, again.document["steps"]) == (0, [])
+    heads = server.heads(lake.bucket, "events/date=2013-06-01/")
+    assert {head["StorageClass"] for head in heads.values()} == {"STANDARD_IA"}
+
+
+def test_presigned_urls_work_without_credentials(lake):
+    put = lake("presign", "lake://{bucket}/note.txt", "--method", "PUT", "--json").document
+    assert requests.put(put["url"], data=b"hello", headers=put["headers"], timeout=30).status_code == 200
+    get = lake("presign", "lake://{bucket}/note.txt", "--json").document
+    assert requests.get(get["url"], timeout=30).content == b"hello"
+    form = lake("presign", "lake://{bucket}/form.txt", "--method", "POST", "--max-size", "1KB", "--json").document
+    small = requests.post(form["url"], data=form["fields"], files={"file": b"x" * 10}, timeout=30)
+    large = requests.post(form["url"], data=form["fields"], files={"file": b"x" * 5000}, timeout=30)
+    assert (small.ok, large.ok) == (True, False)
+    assert set(lake.server.heads(lake.bucket)) == {"note.txt", "form.txt"}
+    assert {head["ServerSideEncryption"] for head in lake.server.heads(lake.bucket).values()} == {"AES256"}
+
+
+def test_conditions_of_a_form_are_refused_elsewhere(lake):
+    said = lake("presign", "lake://{bucket}/note.txt", "--max-size", "1KB")
+    assert said.code == 2
+
+
+def test_wrong_credentials_say_so_without_the_secret(lake):
+    wrong = "not-the-secret-1234567890"
+    said = lake("ls", "{uri}", "--json", env={"AWS_SECRET_ACCESS_KEY": wrong})
+    assert said.code == 1
+    assert said.document["error"]["code"] == "bad_credentials"
+    assert wrong not in said.out + said.err
+
+
+def test_a_bucket_that_does_not_exist_is_named(lake, tmp_path):
+    (tmp_path / "spec.yaml").write_text(SPEC.format(bucket="t-no-such-bucket", format="delta"))
+    said = lake("create", "spec.yaml", "--json")
+    assert said.code == 1
+    assert said.document["error"]["code"] == "bucket_not_found"
+    assert "t-no-such-bucket" in said.err
+
+
+def test_a_spec_with_contradictory_tiers_is_refused_before_anything_is_made(lake, tmp_path):
+    text = SPEC.format(bucket=lake.bucket, format="delta").replace("after: 30d", "after: 400d")
+    (tmp_path / "spec.yaml").write_text(text)
+    said = lake("create", "spec.yaml")
+    assert said.code == 1
+    assert "contradict" in said.err
+    assert lake.server.keys(lake.bucket) == []
