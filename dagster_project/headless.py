@@ -44,6 +44,13 @@ __all__ = [
     "undo",
 ]
 
+_CONFIG: Final = """\
+# no calls home, no pop-up that asks for an address
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+"""
 _RANGE_START: Final = "dagster/asset_partition_range_start"
 _RANGE_END: Final = "dagster/asset_partition_range_end"
 _RUN_KEY: Final = "dagster/run_key"
@@ -79,7 +86,7 @@ def dagster_home(folder: Path) -> Iterator[dg.DagsterInstance]:
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "dagster.yaml"
     if not config.exists():
-        config.write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
+        config.write_text(_CONFIG, encoding="utf-8")
     before = os.environ.get("DAGSTER_HOME")
     os.environ["DAGSTER_HOME"] = str(folder.resolve())
     try:

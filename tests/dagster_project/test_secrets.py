@@ -1,0 +1,83 @@
+"""No secret in what Dagster stores, logs or shows."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dagster_project import headless
+from tests.dagster_project import status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+
+SOMEBODYS_PROJECT = """
+import dagster as dg
+from dagster_project.assets import weather
+from dagster_project.io_manager import LakeParquetIOManager
+from dagster_project.jobs import JOBS
+from dagster_project.resources import LakeResource
+
+lake = LakeResource(key=dg.EnvVar("LAKE_KEY"), secret=dg.EnvVar("LAKE_SECRET"))
+defs = dg.Definitions([weather], jobs=JOBS, resources={"lake": lake, "io_manager": LakeParquetIOManager(lake=lake)})
+"""
+
+RESOURCES = """
+query($repository: RepositorySelector!) {
+  allTopLevelResourceDetailsOrError(repositorySelector: $repository) {
+    ... on ResourceDetailsList {
+      results {
+        name
+        configuredValues { key value type }
+        configFields { name description defaultValueAsJson }
+        nestedResources { name resource { configuredValues { key value type } } }
+      }
+    }
+  }
+}
+"""
+
+
+def stored(home: Path) -> bytes:
+    """Everything in a Dagster home: runs, events, logs, schedules."""
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert any(path.name == "index.db" for path in files)
+    return b"".join(path.read_bytes() for path in files)
+
+
+def test_in_no_file_that_runs_leave_behind(instance, lake, dagster_home, server, monkeypatch, capfd) -> None:
+    headless.materialize(instance, "weather", "2013-01", log_level="DEBUG")
+    headless.tier(instance, ["weather"], log_level="DEBUG")
+    headless.tick_retention(instance, "weather", log_level="DEBUG")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-and-still-secret")
+    with pytest.raises(headless.RunFailed) as failure:
+        headless.materialize(instance, "weather", "2013-02", log_level="DEBUG")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.delenv("TIERLAKE_ENDPOINT_URL")
+    with pytest.raises(headless.RunFailed, match=r"127\.0\.0\.1:1"):
+        headless.materialize(instance, "weather", "2013-02", log_level="DEBUG")
+
+    said = "".join(capfd.readouterr()) + str(failure.value)
+    assert "RUN_FAILURE" in said
+    for secret in (server.secret, "wrong-and-still-secret"):
+        assert secret not in said
+        assert secret.encode() not in stored(dagster_home)
+
+
+def test_not_in_the_ui_which_names_the_variables(instance, lake, server, tmp_path, monkeypatch) -> None:
+    project = tmp_path / "somebodys_project.py"
+    project.write_text(SOMEBODYS_PROJECT)
+    monkeypatch.setenv("LAKE_KEY", server.key)
+    monkeypatch.setenv("LAKE_SECRET", server.secret)
+    repository = {"repositoryLocationName": "tests", "repositoryName": "__repository__"}
+    with status.workspace(instance, project, "defs") as context:
+        answer = status.ask(context, RESOURCES, repository=repository)
+    (details,) = [found for found in answer["allTopLevelResourceDetailsOrError"]["results"] if found["name"] == "lake"]
+    values = {value["key"]: (value["type"], value["value"]) for value in details["configuredValues"]}
+    assert values["secret"] == ("ENV_VAR", "LAKE_SECRET")
+    assert values["key"] == ("ENV_VAR", "LAKE_KEY")
+    assert server.secret not in json.dumps(answer)
