@@ -96,12 +96,13 @@ def _rehearse(opened: Dataset, sources: list[str]) -> _Rehearsal:
 
     partitioner = Partitioner(opened.spec.partition)
     keys = partitioner.columns
-    known = pa.schema([field for field in opened.schema if field.name not in keys])
+    computed = set(keys) - set(opened.spec.partition.carried)
+    known = pa.schema([field for field in opened.schema if field.name not in computed])
     stream = open_source(sources, known if len(known) else None)
     partitioner.check(stream.schema)
-    incoming = [field for field in storable_schema(partitioner.typed(stream.schema)) if field.name not in keys]
-    if len(known):
-        merged_schema(known, pa.schema(incoming))
+    incoming = storable_schema(partitioner.typed(stream.schema))
+    if set(known.names) - set(keys):
+        merged_schema(*(pa.schema([field for field in each if field.name not in keys]) for each in (known, incoming)))
     rows: Counter[str] = Counter()
     rejected = 0
     for batch in stream.batches:

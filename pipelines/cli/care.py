@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from pipelines import units
@@ -22,7 +24,7 @@ def verify(session: Session, dataset: str, *, as_of: str | None) -> ExitCode:
     Exits 0 where it is. Files that no commit names are counted: they are no error.
     """
     report = session.dataset(dataset).verify(as_of=as_of)
-    session.out.emit({"ok": report.ok, "report": report}, str(report))
+    session.out.emit({"ok": report.ok, **asdict(report)}, str(report))
     return ExitCode.DONE if report.ok else ExitCode.FAILED
 
 

@@ -10,6 +10,7 @@ import click
 from pipelines.cli import options
 from pipelines.cli.failures import ExitCode
 from pipelines.cli.options import Session, with_session
+from pipelines.errors import PolicyRefused
 
 if TYPE_CHECKING:
     from pipelines.dataset import Dataset
@@ -102,4 +103,4 @@ def _exit_code(result: ApplyResult) -> ExitCode:
         return ExitCode.DONE
     if result.done or result.skipped:
         return ExitCode.PARTIAL
-    return ExitCode.REFUSED if set(result.codes.values()) == {"PolicyRefused"} else ExitCode.FAILED
+    return ExitCode.REFUSED if set(result.codes.values()) == {PolicyRefused.code} else ExitCode.FAILED

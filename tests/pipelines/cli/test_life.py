@@ -81,7 +81,7 @@ def test_too_many_bad_rows_fail_and_are_kept(events, tmp_path):
     write_csv(tmp_path / "bad.csv", [("2013-06-01T00:00:00Z", 1), ("", 1)])
     failed = events("ingest", "{uri}", "bad.csv", "--json")
     assert failed.code == 1
-    assert failed.document["error"]["code"] == "RejectedTooMany"
+    assert failed.document["error"]["code"] == "rejected_too_many"
     assert "_lake/rejects/" in failed.err
 
 
@@ -202,11 +202,11 @@ def test_vacuum_asks_and_deletes_only_after_the_grace(events):
 def test_unknown_things_are_named(events):
     missing = events("undo", "{uri}", "date=1999-01-01", "--json")
     assert missing.code == 1
-    assert missing.document["error"]["code"] == "UnknownPartition"
+    assert missing.document["error"]["code"] == "unknown_partition"
     assert "Traceback" not in missing.err
     nowhere = events("ls", "lake://{bucket}/nothing", "--json")
     assert nowhere.code == 1
-    assert nowhere.document["error"]["code"] == "TableNotFound"
+    assert nowhere.document["error"]["code"] == "table_not_found"
 
 
 def test_append_works_on_delta_and_is_refused_by_name_on_plain(events, table_format):
@@ -217,7 +217,7 @@ def test_append_works_on_delta_and_is_refused_by_name_on_plain(events, table_for
         assert (total["rows"], total["files"]) == (12, 6)
     else:
         assert appended.code == 1
-        assert appended.document["error"]["code"] == "UnsupportedByTable"
+        assert appended.document["error"]["code"] == "unsupported_by_table"
 
 
 def test_tiering_by_a_copy_moves_once(lake, tmp_path, server):
