@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 
 from pipelines import units
+from pipelines.contention import turns
 from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
 from pipelines.partitioning import Partitioner
 from pipelines.rejects import Rejects
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["IngestMode", "IngestResult", "ingest"]
 
 IngestMode = Literal["replace", "append"]
+
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +224,8 @@ def _commit(
     details: Mapping[str, object],
 ) -> tuple[Commit, tuple[PartitionKey, ...]]:
     covered = {file.file.key for file in staged} | set(keys or ())
-    for attempt in range(_ATTEMPTS):
+    conflict: CommitConflict | None = None
+    for _ in turns():
         live = snapshot.by_partition()
         removes = () if mode == "append" else tuple(file for key in sorted(covered) for file in live.get(key, ()))
         change = Change(
@@ -235,8 +239,7 @@ def _commit(
         )
         try:
             return handle.table.commit(change), tuple(sorted(covered))
-        except CommitConflict:
-            if attempt == _ATTEMPTS - 1:
-                raise
-            snapshot = handle.table.snapshot()
-    raise AssertionError  # pragma: no cover - the last attempt returns or raises
+        except CommitConflict as lost:
+            # to replace means to replace what is there at the commit: look again
+            conflict, snapshot = lost, handle.table.snapshot()
+    raise conflict or AssertionError

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction, RemoveAction
+from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
+from pipelines.contention import turns
 from pipelines.errors import CommitConflict, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork, rust_is_in_use
 from pipelines.layout import PartitionKey, spelled
 from pipelines.schema import merged_schema
 from pipelines.stats import log_stats
 from pipelines.tables import delta_log
-from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot
+from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot, StagedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +37,8 @@ __all__ = ["LakeDeltaTable", "run_token"]
 _READER_FEATURES = frozenset({"timestampNtz"})
 _WRITER_FEATURES = _READER_FEATURES | {"appendOnly", "invariants"}
 _PLAIN_READER, _PLAIN_WRITER, _FEATURES_READER, _FEATURES_WRITER = 1, 2, 3, 7
-_ATTEMPTS = 30
+_NAMED_COMMITS = 3
+"""How many of the newest commits a conflict names."""
 _APP_PREFIX = "lake-"
 
 
@@ -92,6 +94,61 @@ class LakeDeltaTable:
             storage_options=fs.delta_options(),
             commit_properties=CommitProperties(custom_metadata={"lake.operation": "create"}),
         )
+        return cls(fs, root)
+
+    @classmethod
+    def adopt(
+        cls,
+        fs: LakeFileSystem,
+        root: str,
+        schema: pa.Schema,
+        partition_columns: tuple[str, ...],
+        files: Sequence[LiveFile],
+        configuration: Mapping[str, str],
+        run_tokens: Sequence[str] = (),
+    ) -> LakeDeltaTable:
+        """Write version 0 of a table that names files which are there already.
+
+        Args:
+            fs: may write below the root.
+            root: `bucket/prefix`.
+            schema: with the partition columns.
+            partition_columns: the Hive columns, in order.
+            files: what is live.
+            configuration: Delta table properties.
+            run_tokens: runs that count as committed.
+
+        Raises:
+            CommitConflict: somebody else made it a table meanwhile.
+        """
+        refuse_after_fork()
+        rust_is_in_use()
+        empty = Snapshot(-1, (), None)
+        change = Change("adopt", empty, adds=tuple(StagedFile(file) for file in files))
+        details = {"rows": sum(file.rows or 0 for file in files), "bytes": sum(file.size for file in files)}
+        try:
+            create_table_with_add_actions(
+                f"s3://{root}",
+                Schema.from_arrow(schema),
+                [action for action in _actions(change) if isinstance(action, AddAction)],
+                mode="error",
+                partition_by=list(partition_columns),
+                configuration=dict(configuration),
+                storage_options=fs.delta_options(),
+                commit_properties=CommitProperties(
+                    custom_metadata={
+                        f"lake.{name}": value for name, value in {"operation": "adopt", **details}.items()
+                    },
+                    app_transactions=[Transaction(_app_id(token), 1) for token in run_tokens],
+                ),
+            )
+        except (CommitFailedError, DeltaError) as error:
+            if not cls(fs, root).exists():
+                raise
+            message = f"lake://{root} became a Delta table meanwhile"
+            raise CommitConflict(
+                message, hint="look at it, then adopt it again: it needs the description alone"
+            ) from error
         return cls(fs, root)
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -177,14 +234,14 @@ class LakeDeltaTable:
         run_key = change.run_key or uuid.uuid4().hex
         app_id = _app_id(run_token(run_key))
         is_blind = not change.removes and change.operation in {"append", "create"}
-        for _ in range(_ATTEMPTS):
+        for _ in turns():
             table = self._open()
             _check_writable(table)
             seen = table.transaction_version(app_id)
             if _is_odd(seen):
                 return self._find(table, run_key)
             if not is_blind and table.version() != change.base.version:
-                self._check_untouched(change, _snapshot(table))
+                self._check_untouched(change, table)
             schema = self._evolved(table, change.schema)
             if schema is None:
                 continue
@@ -211,9 +268,7 @@ class LakeDeltaTable:
                 return self._find(self._open(), run_key)
             # without delta-rs's own retries the commit is the next version, or none
             return Commit(table.version() + 1, datetime.now(UTC), change.operation, run_key, dict(change.details))
-        message = (
-            f"lake://{self.root}: {_ATTEMPTS} attempts to commit lost against other writers; nothing was committed"
-        )
+        message = f"lake://{self.root}: every attempt to commit lost against other writers; nothing was committed"
         raise CommitConflict(message, hint="run it again when the table is quieter")
 
     def _find(self, table: DeltaTable, run_key: str) -> Commit:
@@ -222,11 +277,11 @@ class LakeDeltaTable:
                 return _commit_of(entry)
         return Commit(table.version(), datetime.now(UTC), "unknown", run_key, {})
 
-    def _check_untouched(self, change: Change, now: Snapshot) -> None:
-        before, after = change.base.by_partition(), now.by_partition()
+    def _check_untouched(self, change: Change, table: DeltaTable) -> None:
+        before, after = change.base.by_partition(), _snapshot(table).by_partition()
         for key in sorted(change.touched()):
             if {file.path for file in before.get(key, ())} != {file.path for file in after.get(key, ())}:
-                newer = [commit for commit in self.history(20) if commit.version > change.base.version]
+                newer = map(_commit_of, table.history(min(table.version() - change.base.version, _NAMED_COMMITS)))
                 who = ", ".join(f"version {c.version} ({c.operation}, run {c.run_key})" for c in newer)
                 message = (
                     f"lake://{self.root}: partition {key} was changed by {who or 'another writer'} since it was read"
@@ -241,8 +296,6 @@ class LakeDeltaTable:
         merged = merged_schema(current, wanted)
         new = [field for field in merged if field.name not in current.names]
         if new:
-            from deltalake import Schema
-
             try:
                 table.alter.add_columns(list(Schema.from_arrow(pa.schema(new)).fields))
             except CommitFailedError:
