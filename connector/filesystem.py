@@ -25,11 +25,14 @@ from connector.profiles import get_profile, profile_names
 from connector.profiles.detect import known_profile
 from connector.redact import guard_logs
 from connector.seam import Seam
+from connector.sessions import new_session
 from connector.settings import LakeSettings, check_endpoint, environment_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from datetime import datetime, timedelta
+
+    from aiobotocore.session import AioSession
 
     from connector.policy import WritePolicy
     from connector.presign import PresignConditions, PresignedPost
@@ -84,6 +87,8 @@ class LakeFileSystem(TableListings):
     protocol = ("lake",)
     _extra_tokenize_attributes = ("default_block_size", "environment")
     environment = _EnvironmentToken()
+    session: AioSession | None
+    _session_is_owned: bool
 
     def __init__(
         self,
@@ -231,6 +236,14 @@ class LakeFileSystem(TableListings):
         bucket, _, prefix = (self.table_root or "").partition("/")
         policy = self.policy.for_key(bucket, f"{prefix}/_delta_log/")
         return self.settings.delta_options(policy.encryption)
+
+    async def set_session(self, refresh: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 -- s3fs's order
+        """The client, made when it is first needed; ``refresh`` makes another one, with new credentials."""
+        if self.session is None:
+            self.session, self._session_is_owned = new_session(**self.kwargs), True
+        return await super().set_session(refresh=refresh, **kwargs)
+
+    connect = sync_wrapper(set_session)
 
     # -- the seam ----------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ def test_an_endpoint_that_is_down_is_named_within_seconds(offline, call):
     started = time.monotonic()
     with pytest.raises(EndpointUnreachable, match=offline.endpoint):
         CALLS[call](offline, "bucket")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15, "it takes half a second where the machine is idle"
 
 
 def test_the_profile_of_an_endpoint_that_is_down(offline):
@@ -52,7 +52,7 @@ def test_a_table_on_an_endpoint_that_is_down(offline):
     started = time.monotonic()
     with pytest.raises(Exception, match=offline.endpoint):
         DeltaTable("s3://bucket/table", storage_options=offline.delta_options())
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20, "it takes a second where the machine is idle"
 
 
 @each_call

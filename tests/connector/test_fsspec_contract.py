@@ -46,14 +46,17 @@ class LocalFixtures:
         return lambda *parts: "/".join(parts)
 
 
+@pytest.mark.slow
 class TestCopy(AbstractCopyTests, LakeFixtures):
     pass
 
 
+@pytest.mark.slow
 class TestGet(AbstractGetTests, LakeFixtures):
     pass
 
 
+@pytest.mark.slow
 class TestPut(AbstractPutTests, LakeFixtures):
     pass
 

@@ -154,10 +154,13 @@ def test_deleting_nothing_says_so(fs, bucket):
         fs.rm(f"{bucket}/nothing", recursive=True)
 
 
-def test_more_than_one_batch(fs, server, bucket):
-    fs.pipe({f"{bucket}/d/{number}": b"" for number in range(1005)})
+def test_more_than_one_batch(fs, server, bucket, monkeypatch):
+    monkeypatch.setattr("connector.removal.DELETE_BATCH", 10)
+    monkeypatch.setattr("connector.seam.DELETE_BATCH", 2)
+    fs.pipe({f"{bucket}/d/{number}/x": b"" for number in range(25)})
     fs.rm(f"{bucket}/d", recursive=True)
     assert server.keys(bucket) == []
+    assert fs.ls(bucket) == []
 
 
 def test_folder_objects_are_folders_in_find(fs, bucket):
