@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
     from connector.filesystem import LakeFileSystem
+    from pipelines.adopt import AdoptReport
     from pipelines.catalog import Catalog
     from pipelines.clock import Clock
     from pipelines.explain import Explanation
@@ -103,6 +104,35 @@ class Dataset:
             SpecError: the spec contradicts what is there.
         """
         return cls(open_dataset(dataset, spec, fs, clock, storage_options))
+
+    @classmethod
+    def adopt(
+        cls,
+        uri: str,
+        spec: Described | None = None,
+        *,
+        dry_run: bool = True,
+        fs: LakeFileSystem | None = None,
+        clock: Clock | None = None,
+        **storage_options: Any,
+    ) -> AdoptReport:
+        """Make what others wrote a dataset of ours where it lies, or say what that would take; no data is rewritten.
+
+        Args:
+            uri: a Hive prefix of Parquet, which becomes a Delta table, or a Delta table, which gets our description.
+            spec: tiers, retention and more: a spec, a YAML file, or some of a spec's fields.
+            dry_run: only look; False does it.
+            fs: the connector; made from `storage_options` and the environment by default.
+            clock: whose time counts; the server's by default.
+            storage_options: arguments of `LakeFileSystem`.
+
+        Raises:
+            TableNotFound: nothing there.
+            SchemaMismatch: the files' schemas do not merge.
+        """
+        from pipelines.adopt import adopt
+
+        return adopt(uri, spec, dry_run=dry_run, fs=fs, clock=clock, options=storage_options)
 
     @property
     def uri(self) -> str:

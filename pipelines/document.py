@@ -41,6 +41,8 @@ class DatasetDocument(BaseModel):
         spec: the dataset's spec.
         holds: by partition key.
         retains: partition key to the instant until which it is kept.
+        adopted_at: when others' files became this dataset, by the server's clock. What was there before and no commit
+            names is somebody's: `vacuum` leaves it alone.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,6 +51,7 @@ class DatasetDocument(BaseModel):
     spec: DatasetSpec
     holds: dict[str, Hold] = Field(default_factory=dict)
     retains: dict[str, datetime] = Field(default_factory=dict)
+    adopted_at: datetime | None = None
 
 
 class DocumentStore:

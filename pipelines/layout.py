@@ -8,6 +8,7 @@ Hive do, null as `__HIVE_DEFAULT_PARTITION__`.
 from __future__ import annotations
 
 import string
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Self
@@ -18,7 +19,7 @@ from pipelines.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["HIVE_NULL", "PartitionKey", "escape_value", "spelled", "unescape_value"]
+__all__ = ["HIVE_NULL", "PartitionKey", "escape_value", "hive_columns", "path_columns", "spelled", "unescape_value"]
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
@@ -56,6 +57,23 @@ def spelled(value: object) -> str:
             return value.decode("utf-8", "backslashreplace")
         case _:
             return str(value)
+
+
+def path_columns(path: str) -> tuple[str, ...] | None:
+    """The Hive columns in a file's path; None where a folder is not `name=value`, or a column comes twice."""
+    names: list[str] = []
+    for segment in path.split("/")[:-1]:
+        name, equals, _ = segment.partition("=")
+        if not equals or not name or name in names:
+            return None
+        names.append(name)
+    return tuple(names)
+
+
+def hive_columns(paths: Iterable[str]) -> tuple[str, ...]:
+    """The Hive columns of most paths below a root."""
+    counts = Counter(columns for path in paths if (columns := path_columns(path)) is not None)
+    return counts.most_common(1)[0][0] if counts else ()
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -120,7 +120,7 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
     live = {file.path for file in handle.table.snapshot().files}
     removed = {file.path: file.removed_at for file in handle.table.removed_files() if file.path not in live}
     stored = _stored(handle)
-    held = _held_prefixes(handle)
+    held, adopted_at = _held_prefixes(handle), _adopted_at(handle)
     expired: list[str] = []
     orphans: list[str] = []
     kept = 0
@@ -134,6 +134,8 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
         )
         if handle.table.is_published_by_writing and not is_expired:
             continue  # no orphans in a plain table: what is there is live, or is not ours
+        if not is_expired and adopted_at is not None and since <= adopted_at:
+            continue  # it was there before us: somebody's, not an orphan of ours
         if path.startswith(held) or now - since < wait:
             kept += 1
         else:
@@ -154,6 +156,10 @@ def _held_prefixes(handle: Handle) -> tuple[str, ...]:
     if handle.document is None:
         return ()
     return tuple(f"{PartitionKey.parse(key).prefix}/" for key in handle.document.read().holds)
+
+
+def _adopted_at(handle: Handle) -> datetime | None:
+    return handle.document.read().adopted_at if handle.document is not None else None
 
 
 def _delete(handle: Handle, paths: Sequence[str]) -> None:

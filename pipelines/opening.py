@@ -18,13 +18,17 @@ from pipelines.journal import Journal
 from pipelines.spec import DatasetSpec, PartitionSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pyarrow as pa
 
+    from pipelines.layout import PartitionKey
     from pipelines.tables.protocol import Table
 
 __all__ = [
     "Described",
     "create_dataset",
+    "fields_of",
     "first_document",
     "open_dataset",
     "spec_of_undescribed",
@@ -85,7 +89,10 @@ def open_dataset(
         table = _declared_table(inside, spec)
     else:
         table = _found_table(inside, asked.root)
-        spec = spec_of_undescribed(table, uri, said)
+        snapshot = table.snapshot()
+        columns = snapshot.files[0].key.columns if snapshot.files else table.partition_columns
+        told = {"uri": uri, "format": table.format}
+        spec = spec_of_undescribed(told, columns, snapshot.by_partition(), said)
     if spec.write != asked.write:
         inside = table_filesystem(fs, spec, options)
         table = _declared_table(inside, spec)
@@ -93,22 +100,29 @@ def open_dataset(
     return Handle(inside, spec, table, store if document is not None else None, Journal(inside, spec.root), now)
 
 
-def spec_of_undescribed(table: Table, uri: str, said: Mapping[str, object]) -> DatasetSpec:
+def spec_of_undescribed(
+    told: Mapping[str, str], columns: tuple[str, ...], keys: Iterable[PartitionKey], said: Mapping[str, object]
+) -> DatasetSpec:
     """The spec of a table that has none: what the caller says, the rest as the files tell.
+
+    Args:
+        told: its `uri` and `format`.
+        columns: its Hive columns, in order.
+        keys: of its partitions.
+        said: a spec's fields.
 
     Raises:
         SpecError: the two contradict each other.
     """
-    snapshot = table.snapshot()
-    columns = snapshot.files[0].key.columns if snapshot.files else table.partition_columns
+    uri, found = told["uri"], told["format"]
     given = {name: value for name, value in said.items() if name != "uri"}
     if "partition" in given:
         given["partition"] = _fitting(given["partition"], columns, uri)
     else:
-        given["partition"] = inferred_partitioning(columns, snapshot.by_partition())
-    spec = DatasetSpec(**{"uri": uri, "format": table.format, **given})
-    if spec.format != table.format:
-        message = f"{uri} is {'a Delta table' if table.format == 'delta' else 'plain Parquet'}, not {spec.format}"
+        given["partition"] = inferred_partitioning(columns, keys)
+    spec = DatasetSpec(**{**told, **given})
+    if spec.format != found:
+        message = f"{uri} is {'a Delta table' if found == 'delta' else 'plain Parquet'}, not {spec.format}"
         hint = "leave `format` out" + ("; `tierlake adopt` makes it a Delta table" if spec.format == "delta" else "")
         raise SpecError(message, hint=hint)
     return spec

@@ -22,6 +22,7 @@ __all__ = ["main"]
 
 COMMANDS = {
     "create": "build",
+    "adopt": "adoption",
     "ingest": "build",
     "ls": "look",
     "show": "look",

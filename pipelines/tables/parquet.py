@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-from pipelines.errors import CommitConflict, PolicyRefused, TableNotFound, UnsupportedByTable
-from pipelines.layout import PartitionKey
+from pipelines.errors import CommitConflict, PolicyRefused, SourceError, TableNotFound, UnsupportedByTable
+from pipelines.layout import PartitionKey, hive_columns
 from pipelines.tables.delta import run_token
 from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot
 
@@ -33,6 +33,7 @@ __all__ = ["PlainParquetTable", "open_plain"]
 
 _OBJECT_NAME = "data.parquet"
 _CONCURRENCY = 8
+_SCHEMA_ATTEMPTS = 5
 
 
 class PlainParquetTable:
@@ -76,11 +77,22 @@ class PlainParquetTable:
     def _schema(self, files: tuple[LiveFile, ...]) -> pa.Schema | None:
         if not files:
             return None
-        newest = max(files, key=lambda file: file.modified)
-        fragment = pads.ParquetFileFormat().make_fragment(f"{self.root}/{newest.path}", self._filesystem())
-        stored = fragment.physical_schema.remove_metadata()
+        stored = self._newest_schema(files)
         keys = [pa.field(name, pa.string()) for name in self.partition_columns]
         return pa.schema([*keys, *(field for field in stored if field.name not in self.partition_columns)])
+
+    def _newest_schema(self, files: tuple[LiveFile, ...]) -> pa.Schema:
+        """Of the newest file; of the next where others left one that is not Parquet."""
+        filesystem = self._filesystem()
+        broken = ""
+        newest = sorted(files, key=lambda file: file.modified, reverse=True)[:_SCHEMA_ATTEMPTS]
+        for file in newest:
+            fragment = pads.ParquetFileFormat().make_fragment(f"{self.root}/{file.path}", filesystem)
+            try:
+                return fragment.physical_schema.remove_metadata()
+            except pa.ArrowInvalid as error:
+                broken = f"lake://{self.root}/{file.path} is not Parquet: {error}"
+        raise SourceError(broken, hint=f"nor are the next of the newest {len(newest)} files")
 
     def dataset(self, snapshot: Snapshot) -> pads.Dataset:
         """The rows of a snapshot, lazily; partition columns are strings, '' is null."""
@@ -223,8 +235,8 @@ def _is_ours(path: str) -> bool:
 
 
 def _is_data(path: str, info: dict[str, Any]) -> bool:
-    """A Parquet file that readers would read: not hidden by its name, not a "directory" object."""
-    return info["type"] == "file" and path.endswith((".parquet", ".pq")) and not _is_ours(path)
+    """A Parquet file that readers would read: not hidden by its name, not empty, not a "directory" object."""
+    return info["type"] == "file" and bool(info["size"]) and path.endswith((".parquet", ".pq")) and not _is_ours(path)
 
 
 def _expression(key: PartitionKey) -> pads.Expression:
@@ -256,10 +268,9 @@ def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...]
     """
     if partition_columns is not None:
         return PlainParquetTable(fs, root, partition_columns)
-    for name, info in sorted(fs.find(root, detail=True).items()):
-        path = name.removeprefix(f"{root}/")
-        if _is_data(path, info):
-            columns = tuple(segment.partition("=")[0] for segment in path.split("/")[:-1] if "=" in segment)
-            return PlainParquetTable(fs, root, columns)
+    found = {name.removeprefix(f"{root}/"): info for name, info in fs.find(root, detail=True).items()}
+    paths = [path for path, info in found.items() if _is_data(path, info)]
+    if paths:
+        return PlainParquetTable(fs, root, hive_columns(paths))
     message = f"no table at lake://{root}: neither a Delta log nor a Parquet file below it"
     raise TableNotFound(message, hint="create one with `tierlake create SPEC.yaml`")

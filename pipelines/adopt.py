@@ -1,0 +1,234 @@
+"""Adopting what others wrote: a Hive prefix of Parquet becomes a Delta table where it lies, and gets our description.
+
+No data byte is read or written: the footers tell rows, schema and statistics, and the first commit of the log names the
+files. A Delta table that is there already gets the description alone. In this order, so that a crash anywhere leaves
+either the prefix as it was or a Delta table, and a second try completes it:
+
+    1. the survey (`survey.py`), which refuses what cannot be one table
+    2. the log's version 0, with all files: from here on readers see a Delta table
+    3. `_lake/dataset.json`
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from connector.errors import PreconditionFailed
+from pipelines import units
+from pipelines.clock import Clock, ServerClock
+from pipelines.document import DatasetDocument, DocumentStore
+from pipelines.errors import SpecError, TableExists
+from pipelines.forks import refuse_after_fork
+from pipelines.opening import (
+    fields_of,
+    first_document,
+    open_dataset,
+    spec_of_undescribed,
+    table_filesystem,
+    table_properties,
+)
+from pipelines.spec import DatasetSpec
+from pipelines.survey import OddObject, survey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from connector.filesystem import LakeFileSystem
+    from pipelines.handle import Handle
+    from pipelines.opening import Described
+    from pipelines.survey import Survey
+
+__all__ = ["AdoptReport", "adopt"]
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptReport:
+    """What was adopted, or would be.
+
+    Attributes:
+        uri: the dataset.
+        spec: its description.
+        partitions: how many.
+        files: data files that are the table's.
+        rows: in them; None where an existing log does not say.
+        bytes: their size; none of them was rewritten.
+        writes_log: True where a Delta log was written, or would be; False for a table that had one.
+        odd: objects that are left alone: not in the table, never deleted by `vacuum`.
+        notes: what one should know of the files.
+        changed: False for a dry run, and where everything was adopted before.
+        dry_run: True where nothing was written.
+    """
+
+    uri: str
+    spec: DatasetSpec
+    partitions: int
+    files: int
+    rows: int | None
+    bytes: int
+    writes_log: bool
+    odd: tuple[OddObject, ...]
+    notes: tuple[str, ...]
+    changed: bool
+    dry_run: bool
+
+    def __str__(self) -> str:
+        """For people."""
+        time = self.spec.partition.time
+        by = ", ".join(self.spec.partition.columns) or "nothing"
+        log = "a Delta log for" if self.writes_log else "the description of"
+        did = "would write" if self.dry_run else "wrote" if self.changed else "found complete:"
+        amount = f"{units.files(self.files)}, {units.count(self.rows)} rows, {units.size(self.bytes)}"
+        lines = [
+            f"{did} {log} {self.uri}: {units.count(self.partitions)} partitions, {amount}; no data is rewritten",
+            f"partitioned by {by}" + (f"; ages go by {time.key}, one {time.every} each" if time else "; no ages"),
+            *self.notes,
+            *(f"left alone: {odd.path}: {odd.problem}" for odd in self.odd[:_SHOWN]),
+        ]
+        if len(self.odd) > _SHOWN:
+            lines.append(f"left alone: {len(self.odd) - _SHOWN} more")
+        return "\n".join(lines)
+
+
+def adopt(
+    uri: str,
+    spec: Described | None = None,
+    *,
+    dry_run: bool = True,
+    fs: LakeFileSystem | None = None,
+    clock: Clock | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> AdoptReport:
+    """Make a prefix that others wrote a dataset of ours, in place.
+
+    Args:
+        uri: `lake://bucket/prefix`.
+        spec: tiers, retention and more; the files tell what it leaves out.
+        dry_run: only say what would be adopted. False does it.
+        fs: the connector.
+        clock: whose time counts.
+        options: arguments of `LakeFileSystem`.
+
+    Raises:
+        TableNotFound: no Delta log and no Parquet file is there.
+        SchemaMismatch: the files' schemas do not merge.
+        UnsupportedByTable: another table lies below.
+        SpecError: the spec contradicts what is there.
+        TableExists: the dataset is described already, and otherwise.
+    """
+    refuse_after_fork()
+    said = fields_of(spec) if spec is not None else {}
+    if "format" in said and said["format"] != "delta":
+        raise SpecError("an adopted dataset is a Delta table", hint="Dataset.open works on plain Parquet as it is")
+    opened = open_dataset(uri, None, fs, clock, options or {})
+    if opened.table.format == "delta":
+        return _adopt_table(opened, said, fs, options or {}, dry_run=dry_run)
+    return _adopt_prefix(opened, said, fs, options or {}, dry_run=dry_run)
+
+
+def _adopt_table(
+    opened: Handle, said: Mapping[str, object], fs: LakeFileSystem | None, options: Mapping[str, Any], *, dry_run: bool
+) -> AdoptReport:
+    """A Delta table gets our description, nothing else."""
+    snapshot = opened.table.snapshot()
+    is_new = opened.document is None
+    if not is_new:
+        _check_described(opened.spec, said)
+        spec = opened.spec
+    else:
+        told = {"uri": opened.spec.uri, "format": "delta"}
+        spec = spec_of_undescribed(told, opened.table.partition_columns, snapshot.by_partition(), said)
+        if not dry_run:
+            _describe(spec, fs, options)
+    counts = [file.rows for file in snapshot.files]
+    return AdoptReport(
+        uri=spec.uri,
+        spec=spec,
+        partitions=len(snapshot.by_partition()),
+        files=len(snapshot.files),
+        rows=None if None in counts else sum(count for count in counts if count is not None),
+        bytes=sum(file.size for file in snapshot.files),
+        writes_log=False,
+        odd=(),
+        notes=(),
+        changed=is_new and not dry_run,
+        dry_run=dry_run,
+    )
+
+
+def _adopt_prefix(
+    opened: Handle, said: Mapping[str, object], fs: LakeFileSystem | None, options: Mapping[str, Any], *, dry_run: bool
+) -> AdoptReport:
+    """A prefix gets a log that names its files, then our description."""
+    from pipelines.tables.delta import LakeDeltaTable
+
+    found = survey(opened.fs, opened.table.root)
+    if opened.document is None:
+        told = {"uri": opened.spec.uri, "format": "delta"}
+        spec = spec_of_undescribed(told, found.columns, {file.key for file in found.files}, said)
+    else:
+        _check_described(opened.spec, said)
+        spec = opened.spec.model_copy(update={"format": "delta"})
+    if not dry_run:
+        inside = table_filesystem(fs, spec, options)
+        LakeDeltaTable.adopt(
+            inside, spec.root, _schema(found), found.columns, found.files, table_properties(spec), _run_tokens(opened)
+        )
+        inside.invalidate_view(spec.root)
+        if opened.document is None:
+            _describe(spec, fs, options)
+        else:
+            at = opened.clock.now()
+            opened.document.update(
+                lambda document: document.model_copy(
+                    update={"spec": document.spec.model_copy(update={"format": "delta"}), "adopted_at": at}
+                )
+            )
+    return AdoptReport(
+        uri=spec.uri,
+        spec=spec,
+        partitions=len({file.key for file in found.files}),
+        files=len(found.files),
+        rows=sum(file.rows or 0 for file in found.files),
+        bytes=sum(file.size for file in found.files),
+        writes_log=True,
+        odd=found.odd,
+        notes=found.notes,
+        changed=not dry_run,
+        dry_run=dry_run,
+    )
+
+
+def _schema(found: Survey) -> pa.Schema:
+    return pa.schema([*(pa.field(name, pa.string()) for name in found.columns), *found.schema])
+
+
+def _run_tokens(opened: Handle) -> tuple[str, ...]:
+    """Runs whose records a plain dataset of ours keeps: the table must know them still."""
+    records = opened.fs.find(f"{opened.table.root}/_lake/runs")
+    return tuple(path.rpartition("/")[2].removesuffix(".json") for path in records)
+
+
+def _describe(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str, Any]) -> None:
+    inside = table_filesystem(fs, spec, options)
+    store = DocumentStore(inside, spec.root)
+    at = ServerClock(inside, spec.bucket).now()
+    try:
+        first_document(inside, store, DatasetDocument(spec=spec, adopted_at=at))
+    except PreconditionFailed:
+        if store.read().spec != spec:
+            raise TableExists(f"{spec.uri} was described by somebody else meanwhile", hint="look at it first") from None
+
+
+def _check_described(stored: DatasetSpec, said: Mapping[str, object]) -> None:
+    """A second adoption says the same, or nothing."""
+    wanted = DatasetSpec(**{**{name: getattr(stored, name) for name in stored.model_fields_set}, **said})
+    other = [name for name in said if name not in {"uri", "format"} and getattr(wanted, name) != getattr(stored, name)]
+    if other:
+        raise TableExists(
+            f"{stored.uri} is described already, with another {', '.join(other)}", hint="what is stored stays as it is"
+        )

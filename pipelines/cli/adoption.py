@@ -1,0 +1,48 @@
+"""Taking over what others wrote: adopt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipelines import units
+from pipelines.cli import options
+from pipelines.cli.failures import ExitCode
+from pipelines.cli.options import Session, with_session
+
+__all__ = ["adopt"]
+
+
+@click.command()
+@click.argument("uri")
+@click.option(
+    "--spec",
+    "described",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A YAML file with tiers, retention and more. [default: what the files tell]",
+)
+@options.dry_run
+@options.yes
+@with_session
+def adopt(session: Session, uri: str, *, described: Path | None, dry_run: bool, yes: bool) -> ExitCode:
+    """Make a prefix of Parquet, or somebody's Delta table, a dataset where it lies. No data is rewritten.
+
+    A prefix becomes a Delta table: a log is written that names its files. A Delta table gets our description alone.
+    Objects that do not fit are reported and left alone.
+    """
+    from pipelines.dataset import Dataset
+
+    fs = session.filesystem()
+    found = Dataset.adopt(uri, described, fs=fs)
+    if dry_run:
+        session.out.emit(found, str(found))
+        return ExitCode.DONE
+    if not yes:
+        session.out.note(f"{found}\n")
+    if not session.confirm(f"Adopt {units.files(found.files)} at {found.uri}?", yes=yes):
+        session.out.note("nothing was changed")
+        return ExitCode.FAILED
+    report = Dataset.adopt(uri, described, dry_run=False, fs=fs)
+    session.out.emit(report, str(report))
+    return ExitCode.DONE

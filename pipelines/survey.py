@@ -1,0 +1,201 @@
+"""What lies below a prefix that others wrote: files that can be a table's, their common schema, and odd objects.
+
+Looks at the listing and at the footers, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.types as pat
+
+from pipelines.errors import SchemaMismatch, TableNotFound, UnsupportedByTable
+from pipelines.footers import NotParquet, read_footers
+from pipelines.layout import PartitionKey, hive_columns, path_columns
+from pipelines.schema import storable_type
+from pipelines.stats import footer_stats
+from pipelines.tables.protocol import LiveFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from connector.filesystem import LakeFileSystem
+
+__all__ = ["OddObject", "Survey", "survey"]
+
+_HIDDEN = ("_", ".")
+
+
+@dataclass(frozen=True, slots=True)
+class OddObject:
+    """An object that does not become part of the table, and why.
+
+    Attributes:
+        path: below the root.
+        problem: in words.
+    """
+
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found.
+
+    Attributes:
+        files: data files, with rows and statistics.
+        columns: the Hive columns, in order.
+        schema: of the files together, without the Hive columns; all nullable, in the types that Delta keeps.
+        odd: objects that are left alone.
+        notes: what one should know of the files, such as columns that some lack.
+    """
+
+    files: tuple[LiveFile, ...]
+    columns: tuple[str, ...]
+    schema: pa.Schema
+    odd: tuple[OddObject, ...]
+    notes: tuple[str, ...]
+
+
+def survey(fs: LakeFileSystem, root: str) -> Survey:
+    """Look at every object below a root: one listing, and the footers.
+
+    Raises:
+        TableNotFound: no Parquet file is there.
+        UnsupportedByTable: a table of its own lies below.
+        SchemaMismatch: the files' schemas do not merge, naming two that clash.
+    """
+    infos = _listed(fs, root)
+    nested = next((path for path in infos if "/_delta_log/" in path), None)
+    if nested is not None:
+        inner = f"lake://{root}/{nested.partition('/_delta_log/')[0]}"
+        raise UnsupportedByTable(f"a Delta table lies below lake://{root}: {inner}", hint=f"adopt {inner} by itself")
+    odd = {path: problem for path, info in infos.items() if (problem := _problem(path, info))}
+    candidates = {path: info for path, info in infos.items() if path not in odd and not _is_hidden(path)}
+    columns = hive_columns(candidates)
+    for path in candidates:
+        if path_columns(path) != columns:
+            odd[path] = f"not below {'/'.join(f'{name}=…' for name in columns) or 'the root itself'}"
+    sizes = {path: int(info["size"]) for path, info in candidates.items() if path not in odd}
+    files: list[LiveFile] = []
+    merging = _Merging(columns)
+    for path, footer in read_footers(fs, root, sizes):
+        if isinstance(footer, NotParquet):
+            odd[path] = f"not Parquet: {footer}"
+            continue
+        merging.add(path, footer.schema.to_arrow_schema())
+        files.append(
+            LiveFile(
+                path=path,
+                size=sizes[path],
+                key=PartitionKey.of_path(path, columns),
+                rows=footer.num_rows,
+                modified=candidates[path]["LastModified"],
+                stats=footer_stats(footer),
+            )
+        )
+    if not files:
+        raise TableNotFound(f"no Parquet file below lake://{root}", hint=_first_problem(odd))
+    return Survey(
+        files=tuple(files),
+        columns=columns,
+        schema=merging.schema(),
+        odd=tuple(OddObject(path, problem) for path, problem in sorted(odd.items())),
+        notes=merging.notes(),
+    )
+
+
+def _listed(fs: LakeFileSystem, root: str) -> dict[str, Mapping[str, Any]]:
+    """Everything below the root by its path, "directory" objects too; not what is ours."""
+    found = fs.find(root, detail=True, withdirs=True, refresh=True)
+    below = {name.removeprefix(f"{root}/"): info for name, info in found.items() if name != root}
+    return {
+        path: info
+        for path, info in sorted(below.items())
+        if not path.startswith("_lake/") and (info["type"] == "file" or info.get("LastModified") is not None)
+    }
+
+
+def _problem(path: str, info: Mapping[str, Any]) -> str | None:
+    if path.endswith("/") or info["type"] != "file":
+        return '"directory" object'
+    if _is_hidden(path):
+        return "hidden by its name: readers skip it"
+    if not path.lower().endswith((".parquet", ".pq")):
+        return "not Parquet by its name"
+    if int(info["size"]) == 0:
+        return "empty: zero bytes"
+    return None
+
+
+def _is_hidden(path: str) -> bool:
+    return any(segment.startswith(_HIDDEN) for segment in path.split("/"))
+
+
+def _first_problem(odd: Mapping[str, str]) -> str | None:
+    path = next(iter(sorted(odd)), None)
+    return None if path is None else f"{len(odd)} other objects, such as {path}: {odd[path]}"
+
+
+class _Merging:
+    """The schemas of many files, taken together."""
+
+    def __init__(self, columns: tuple[str, ...]) -> None:
+        self._columns = columns
+        self._types: dict[str, pa.DataType] = {}
+        self._first: dict[str, str] = {}
+        self._seen: dict[str, int] = {}
+        self._widened: dict[str, pa.DataType] = {}
+        self._files = 0
+
+    def add(self, path: str, schema: pa.Schema) -> None:
+        """Take one file's.
+
+        Raises:
+            SchemaMismatch: a column has a type that does not merge with another file's.
+        """
+        self._files += 1
+        for field in schema:
+            if field.name in self._columns:
+                continue  # the path tells it
+            kind = storable_type(field.type)
+            self._seen[field.name] = self._seen.get(field.name, 0) + 1
+            known = self._types.setdefault(field.name, kind)
+            self._first.setdefault(field.name, path)
+            if known == kind:
+                continue
+            wider = _wider(known, kind)
+            if wider is None:
+                raise SchemaMismatch(
+                    f"column {field.name} is {known} in {self._first[field.name]}, but {kind} in {path}: "
+                    "one table cannot have both",
+                    hint="ingest the files into a new dataset, or move one kind to another prefix",
+                )
+            self._types[field.name] = self._widened[field.name] = wider
+
+    def schema(self) -> pa.Schema:
+        """All columns, in the order in which they came."""
+        return pa.schema([pa.field(name, kind) for name, kind in self._types.items()])
+
+    def notes(self) -> tuple[str, ...]:
+        """Columns that some files lack or have narrower."""
+        lacking = [
+            f"{self._files - seen} of {self._files} files lack the column {name}: null there"
+            for name, seen in self._seen.items()
+            if seen < self._files
+        ]
+        widened = [
+            f"column {name} is narrower in some files: {kind} in the table" for name, kind in self._widened.items()
+        ]
+        return (*lacking, *widened)
+
+
+def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """The wider of two numbers of one kind; None where no reader could take both for one column."""
+    for kind in (pat.is_signed_integer, pat.is_floating):
+        if kind(one) and kind(other):
+            return one if one.bit_width >= other.bit_width else other
+    return None
