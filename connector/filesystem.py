@@ -14,7 +14,7 @@ import botocore.session
 from fsspec.asyn import sync, sync_wrapper
 from fsspec.utils import stringify_path
 
-from connector import audit, copying, objects, removal
+from connector import archive, audit, copying, multipart, objects, removal
 from connector import presign as presigning
 from connector import transition as transitions
 from connector.arguments import OWN_OPTIONS, LakeOptions, check_arguments, plain_options
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from aiobotocore.session import AioSession
 
+    from connector.archive import RestoreStatus
+    from connector.multipart import IncompleteUpload
     from connector.policy import WritePolicy
     from connector.presign import PresignConditions, PresignedPost
     from connector.profiles import Profile
@@ -334,6 +336,20 @@ class LakeFileSystem(TableListings):
             self, path, tier, at_once=at_once, wait_seconds=wait_seconds, if_match=if_match
         )
 
+    async def _restore(self, path: str, *, days: int = 1, speed: str = "bulk") -> RestoreStatus:
+        """Ask for an archived object back; see :func:`connector.archive.restore`."""
+        return await archive.restore(self, path, days=days, speed=speed)
+
+    async def _restore_status(self, path: str) -> RestoreStatus:
+        """Whether an archived object can be read; see :func:`connector.archive.restore_status`."""
+        return await archive.restore_status(self, path)
+
+    async def _abort_incomplete_uploads(
+        self, path: str, *, older_than: str | timedelta, dry_run: bool = False
+    ) -> list[IncompleteUpload]:
+        """Abort old uploads; see :func:`connector.multipart.abort_incomplete_uploads`."""
+        return await multipart.abort_incomplete_uploads(self, path, older_than=older_than, dry_run=dry_run)
+
     async def _presign(
         self, /, path: str, *, expires: float | timedelta = 3600, method: str = "GET", **options: Any
     ) -> str:
@@ -356,6 +372,9 @@ class LakeFileSystem(TableListings):
     is_versioned = _synced(_is_versioned)
     transition = _synced(_transition)
     tag_tier = _synced(_tag_tier)
+    restore = _synced(_restore)
+    restore_status = _synced(_restore_status)
+    abort_incomplete_uploads = _synced(_abort_incomplete_uploads)
     presign = _synced(_presign)
     presign_post = _synced(_presign_post)
 

@@ -10,7 +10,7 @@ import pytest
 
 from connector import LakeFileSystem, SseKms
 from connector.bucket import ensure_bucket
-from connector.errors import AccessDenied
+from connector.errors import AccessDenied, InvalidSetting, UnsupportedByServer
 
 
 @pytest.fixture
@@ -60,6 +60,26 @@ def test_an_archived_object_says_what_to_do(make, bucket):
     fs.transition(f"{bucket}/x", storage_class="DEEP_ARCHIVE")
     with pytest.raises(AccessDenied, match="restore it first"):
         fs.cat_file(f"{bucket}/x", start=0, end=1)
+    assert fs.restore_status(f"{bucket}/x").state == "archived"
+
+
+def test_an_archived_object_is_restored(make, bucket):
+    fs = make()
+    fs.pipe_file(f"{bucket}/x", b"1")
+    assert fs.restore(f"{bucket}/x").state == "not archived"
+    fs.transition(f"{bucket}/x", storage_class="GLACIER")
+    status = fs.restore(f"{bucket}/x", days=3, speed="bulk")
+    assert (status.storage_class, status.state, status.readable) == ("GLACIER", "restored", True)
+    assert status.expires is not None
+    assert fs.restore(f"{bucket}/x", days=3) == status
+    assert fs.cat_file(f"{bucket}/x", start=0, end=1) == b"1"
+
+
+def test_restores_that_cannot_be(make, bucket, seaweedfs):
+    with pytest.raises(InvalidSetting, match="expedited"):
+        make().restore(f"{bucket}/x", speed="fast")
+    with pytest.raises(UnsupportedByServer, match="nothing is archived"):
+        LakeFileSystem(**seaweedfs.storage_options, skip_instance_cache=True).restore("bucket/x")
 
 
 def test_a_bucket_with_a_kms_default(make, moto):

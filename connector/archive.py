@@ -1,0 +1,98 @@
+"""Archived classes: asking for an object back, and whether it is there."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Literal
+
+from connector.errors import InvalidSetting, RequestRefused, Throttled, UnsupportedByServer
+from connector.objects import head, object_path
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from connector.filesystem import LakeFileSystem
+
+_SPEEDS = {"expedited": "Expedited", "standard": "Standard", "bulk": "Bulk"}
+_RESTORE = re.compile(r'ongoing-request="(true|false)"(?:,\s*expiry-date="([^"]*)")?')
+
+RestoreState = Literal["not archived", "archived", "in progress", "restored"]
+
+
+@dataclass(frozen=True)
+class RestoreStatus:
+    """Whether an archived object can be read.
+
+    Args:
+        path: ``bucket/key``.
+        storage_class: The class that it reports.
+        state: ``not archived`` needs no restore, ``archived`` needs one, ``in progress`` was asked for,
+            ``restored`` can be read until ``expires``.
+        expires: When the restored copy goes away again.
+    """
+
+    path: str
+    storage_class: str
+    state: RestoreState
+    expires: datetime | None = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether a GET succeeds now."""
+        return self.state in {"not archived", "restored"}
+
+
+async def restore_status(fs: LakeFileSystem, path: str) -> RestoreStatus:
+    """Whether an object can be read.
+
+    Raises:
+        ObjectNotFound: There is no such object.
+    """
+    bucket, key = object_path(fs, path)
+    response = await head(fs, path)
+    profile = await fs.seam.profile()
+    storage_class = response.get("StorageClass") or "STANDARD"
+    said = _RESTORE.search(response.get("Restore") or "")
+    state: RestoreState = "archived" if storage_class in profile.archived_classes else "not archived"
+    expires = None
+    if said is not None:
+        state = "in progress" if said[1] == "true" else "restored"
+        expires = parsedate_to_datetime(said[2]) if said[2] else None
+    return RestoreStatus(f"{bucket}/{key}", storage_class, state, expires)
+
+
+async def restore(fs: LakeFileSystem, path: str, *, days: int, speed: str) -> RestoreStatus:
+    """Ask for a readable copy of an archived object; asking again changes nothing.
+
+    Args:
+        fs: The filesystem.
+        path: The object.
+        days: How long the copy stays.
+        speed: ``bulk`` (cheapest, hours), ``standard`` or ``expedited`` (minutes, GLACIER only).
+
+    Returns:
+        The status afterwards.
+
+    Raises:
+        UnsupportedByServer: The server has no archived classes.
+        InvalidSetting: ``days`` or ``speed`` is none.
+        ObjectNotFound: There is no such object.
+    """
+    if days < 1 or speed not in _SPEEDS:
+        raise InvalidSetting(f"restore takes days >= 1 and a speed of {', '.join(_SPEEDS)}")
+    profile = await fs.seam.profile()
+    if not profile.restore:
+        raise UnsupportedByServer(profile.name, "restoring", "a plain read: nothing is archived there")
+    before = await restore_status(fs, path)
+    if before.state != "archived":
+        return before
+    bucket, key = object_path(fs, path)
+    asked = {"Days": days, "GlacierJobParameters": {"Tier": _SPEEDS[speed]}}
+    try:
+        await fs.seam.send("restore_object", Bucket=bucket, Key=key, RestoreRequest=asked)
+    except (RequestRefused, Throttled) as error:
+        if error.server_code != "RestoreAlreadyInProgress":
+            raise
+    return await restore_status(fs, path)
