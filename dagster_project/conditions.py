@@ -1,0 +1,73 @@
+"""Automation conditions that know retention.
+
+`AutomationCondition.on_missing()` and `eager()` would ingest again what has just expired: it is missing. Combined with
+`not_expired`, they leave it alone:
+
+    @dg.asset(automation_condition=dg.AutomationCondition.on_missing() & not_expired(FLIGHTS.spec), ...)
+
+It is a condition in Python, so its sensor must evaluate in the code location:
+`dg.AutomationConditionSensorDefinition("automation", target="*", use_user_code_server=True)`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from dagster_project.resources import LakeResource
+from pipelines.windows import as_instant, window_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pipelines.spec import DatasetSpec, TimePartition
+
+__all__ = ["NotExpired", "not_expired"]
+
+
+def not_expired(spec: DatasetSpec) -> dg.AutomationCondition[dg.AssetKey]:
+    """True for partitions that the dataset's retention would not take away at once.
+
+    Args:
+        spec: of the dataset that the asset stands for, partitioned by time alone.
+    """
+    return NotExpired(spec)
+
+
+class NotExpired(dg.AutomationCondition[dg.AssetKey]):
+    """See `not_expired`. The day is TIERLAKE_TODAY where that is set, else the time of the evaluation."""
+
+    def __init__(self, spec: DatasetSpec) -> None:
+        """Go by this spec's retention."""
+        self._spec = spec
+
+    @property
+    def name(self) -> str:
+        """What the UI calls it."""
+        return "not_expired"
+
+    @property
+    def description(self) -> str:
+        """What the UI says of it."""
+        return f"Within the retention of {self._spec.name}"
+
+    def evaluate(self, context: dg.AutomationContext[dg.AssetKey]) -> dg.AutomationResult[dg.AssetKey]:
+        """Keep the candidates whose window ended less than the retention ago."""
+        candidates = context.candidate_subset
+        time, after = self._spec.partition.time, self._spec.retention.expire_after
+        if time is None or after is None:
+            return dg.AutomationResult(context, candidates)
+        today = LakeResource().today()
+        as_of = as_instant(today, time.timezone) if today else context.evaluation_time
+        kept = {
+            key
+            for _, key in candidates.expensively_compute_asset_partitions()
+            if key is not None and (end := _end(key, time)) is not None and end + after > as_of
+        }
+        return dg.AutomationResult(context, candidates.compute_intersection_with_partition_keys(kept))
+
+
+def _end(key: str, time: TimePartition) -> datetime | None:
+    window = window_of(key, time.every, time.timezone)
+    return window.end if window else None

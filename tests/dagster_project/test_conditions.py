@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from dagster_project.conditions import not_expired
+from dagster_project.datasets import FLIGHTS
+from pipelines.spec import DatasetSpec
+
+# Dagster's own tester of conditions uses what is in beta
+pytestmark = pytest.mark.filterwarnings("ignore:Parameter `include_sources`")
+
+
+@pytest.fixture
+def instance():
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def requested(instance: dg.DagsterInstance, spec: DatasetSpec, now: datetime) -> list[str]:
+    @dg.asset(
+        partitions_def=FLIGHTS.partitions_def,
+        automation_condition=dg.AutomationCondition.missing() & not_expired(spec),
+    )
+    def flights() -> None: ...
+
+    result = dg.evaluate_automation_conditions(dg.Definitions([flights]), instance, evaluation_time=now)
+    return sorted(result.get_requested_partitions(dg.AssetKey("flights")))
+
+
+def test_missing_partitions_within_retention_only(instance: dg.DagsterInstance) -> None:
+    days = requested(instance, FLIGHTS.spec, datetime(2014, 1, 1, 5, tzinfo=UTC))
+    assert (days[0], days[-1], len(days)) == ("2013-03-07", "2013-12-31", 300)
+    instance.report_runless_asset_event(dg.AssetMaterialization("flights", partition="2013-03-07"))
+    assert requested(instance, FLIGHTS.spec, datetime(2014, 1, 1, 5, tzinfo=UTC))[0] == "2013-03-08"
+
+
+def test_the_fixed_today_counts(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIERLAKE_TODAY", "2014-10-27")
+    assert requested(instance, FLIGHTS.spec, datetime(2030, 1, 1, tzinfo=UTC)) == ["2013-12-31"]
+
+
+def test_without_retention_nothing_is_expired(instance: dg.DagsterInstance) -> None:
+    spec = DatasetSpec(uri=FLIGHTS.spec.uri, partition=FLIGHTS.spec.partition)
+    assert len(requested(instance, spec, datetime(2030, 1, 1, tzinfo=UTC))) == 365
