@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,24 +51,40 @@ def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
         limit: at most this many.
     """
     commits = handle.table.history(limit)
-    has_log = any(commit.version for commit in commits) or handle.table.can_append
-    entries = [_of_commit(commit) for commit in commits if not (has_log and commit.operation in {"expire", "undo"})]
+    has_log = not handle.table.is_published_by_writing
+    entries = [
+        _of_commit(commit, commit.version if has_log else None)
+        for commit in commits
+        if not (has_log and commit.operation in {"expire", "undo"})
+    ]
     versions = {str(commit.details.get("expiry")): commit.version for commit in commits if commit.operation == "expire"}
     entries.extend(_of_event(event, versions) for event in handle.journal.entries() if event.committed)
-    entries.sort(key=lambda entry: entry.at, reverse=True)
-    return entries[:limit]
+    return _newest_first(entries)[:limit]
+
+
+def _newest_first(entries: list[HistoryEntry]) -> list[HistoryEntry]:
+    """Commits in the order of their versions, and events between them by time.
+
+    A commit's time is its writer's clock, an event's the server's, in whole seconds: neither may reorder commits.
+    """
+    commits = sorted((entry for entry in entries if entry.version is not None), key=lambda entry: entry.version or 0)
+    latest = itertools.accumulate((commit.at for commit in commits), max)
+    placed = [(at, commit.version or 0, commit) for at, commit in zip(latest, commits, strict=True)]
+    after_all = len(entries) + max((version for _, version, _ in placed), default=0)
+    placed += [(entry.at, after_all, entry) for entry in entries if entry.version is None]
+    return [entry for _, _, entry in sorted(placed, key=lambda place: place[:2], reverse=True)]
 
 
 def _integer(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _of_commit(commit: Commit) -> HistoryEntry:
+def _of_commit(commit: Commit, version: int | None) -> HistoryEntry:
     details = commit.details
     return HistoryEntry(
         at=commit.at,
         operation=commit.operation,
-        version=commit.version or None,
+        version=version,
         partitions=_integer(details.get("partitions")),
         keys=(),
         rows=_integer(details.get("rows")),

@@ -49,6 +49,7 @@ def create_dataset(
     refuse_after_fork()
     inside = table_filesystem(fs, spec, options)
     inside.profile.check_class(spec.write.storage_class)
+    schema = _first_schema(spec) if spec.format == "delta" else None
     now = clock or ServerClock(inside, spec.bucket)
     now.now()  # a missing bucket, wrong credentials or a dead endpoint end it here, in seconds
     store = DocumentStore(inside, spec.root)
@@ -62,8 +63,8 @@ def create_dataset(
         if stored != spec:
             message = f"{spec.uri} exists with another spec: {_difference(stored, spec)}"
             raise TableExists(message, hint=f"Dataset.open({spec.uri!r}), or choose another URI") from error
-    if spec.format == "delta":
-        LakeDeltaTable.create(inside, spec.root, _first_schema(spec), spec.partition.columns, table_properties(spec))
+    if schema is not None:
+        LakeDeltaTable.create(inside, spec.root, schema, spec.partition.columns, table_properties(spec))
         inside.invalidate_view(spec.root)
     return open_dataset(spec.uri, None, fs, now, options)
 
@@ -219,6 +220,9 @@ def _first_schema(spec: DatasetSpec) -> pa.Schema:
 
     from pipelines.schema import declared_schema
 
+    if not spec.columns and not spec.partition.columns:
+        message = f"{spec.uri}: a Delta table needs at least one column when it is made"
+        raise SpecError(message, hint="declare `columns` in the spec, or partition it")
     keys = [pa.field(name, pa.string()) for name in spec.partition.columns]
     declared = declared_schema(spec.columns)
     return pa.schema([*keys, *(field for field in declared if field.name not in spec.partition.columns)])

@@ -102,4 +102,4 @@ def test_four_writers_of_two_partitions(server, bucket, fs):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_eight_writers_of_two_partitions(server, bucket, fs):
-    contend(server, bucket, fs, writers=8, rounds=12)
+    contend(server, bucket, fs, writers=8, rounds=8)

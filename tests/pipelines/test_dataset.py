@@ -227,6 +227,12 @@ def test_a_class_that_the_server_lacks(bucket, fs, server):
     assert server.keys(bucket) == []
 
 
+def test_a_table_without_any_column(bucket, fs):
+    with pytest.raises(SpecError, match="needs at least one column"):
+        Dataset.create(trip_spec(bucket, partition={}, tiers=[], retention={}), fs=fs)
+    assert fs.find(bucket) == []
+
+
 def test_a_bucket_that_does_not_exist(fs):
     with pytest.raises(FileNotFoundError, match="no-such-bucket"):
         Dataset.create(trip_spec("no-such-bucket-here"), fs=fs)
