@@ -1,6 +1,7 @@
 """`tierlake demo`: the life of a dataset on a real S3 server, told as it happens.
 
-The command alone, so that `tierlake --help` stays quick: `stage` starts the servers, `story` tells.
+This process sets the stage (`stage.py`: servers, a bucket, a folder) and clears it away; a child tells the story on it
+(`story.py`). Dagster keeps Ctrl-C to itself while it runs something: a child can be ended all the same.
 """
 
 from __future__ import annotations
@@ -23,33 +24,35 @@ KEPT: Final = Path(".demo")
 @click.option("--ui", is_flag=True, help="Open the Dagster UI on the kept data; make it first where there is none.")
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="The UI's port.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout; the story goes to stderr.")
-def demo(server: str, *, keep: bool, ui: bool, port: int, as_json: bool) -> None:
+@click.option("--tell", type=click.Path(path_type=Path), hidden=True, help="The child's part: tell it on this stage.")
+def demo(server: str, *, keep: bool, ui: bool, port: int, as_json: bool, tell: Path | None) -> int:
     """Tell the life of a dataset on a real S3 server: ingested, priced, tiered, expired, undone, read with pandas.
 
     A year of flights from New York, on a server started for it, as if today were 2014-01-01.
     """
-    from dagster_project import stage as stages
-    from dagster_project.story import Story
+    from dagster_project import stage
 
     say = partial(click.echo, err=as_json)
-    stays = keep or ui
-    facts: dict[str, object] = {"server": server}
-    with stages.kept_folder(KEPT / server) if stays else stages.temporary_folder() as folder:
-        is_told = (folder / stages.DONE).exists()
-        if not is_told or ui:
-            with stages.staged(server, folder) as stage:
-                if not is_told:
-                    story = Story(stage, say)
-                    story.tell()
-                    facts |= story.facts
-                    (folder / stages.DONE).touch()
+    if tell is not None:
+        from dagster_project.story import tell_on
+
+        facts = tell_on(tell, say)
+        (tell / stage.DONE).write_text(json.dumps(facts), encoding="utf-8")
+        return 0
+    with stage.kept_folder(KEPT / server) if keep or ui else stage.temporary_folder() as folder:
+        done = folder / stage.DONE
+        if ui or not done.exists():
+            with stage.staged(server, folder):
+                code = 0 if done.exists() else stage.tell_in_a_child(folder, as_json=as_json)
+                if code:
+                    return code
                 if ui:
-                    stages.serve_ui(stage, port, say)
+                    stage.serve_ui(folder, port, say)
+        if as_json:
+            click.echo(done.read_text(encoding="utf-8"))
     option = "" if server == "seaweedfs" else f" SERVER={server}"
-    if stays:
-        facts["folder"] = str(folder)
+    if keep or ui:
         say(f"The data is kept in {folder}. The Dagster UI on it: make ui{option}")
     else:
         say(f"Everything is gone again. To look around in the UI: make demo KEEP=1{option}, then make ui{option}")
-    if as_json:
-        click.echo(json.dumps(facts, indent=2))
+    return 0

