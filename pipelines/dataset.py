@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pipelines.adopt import AdoptReport
     from pipelines.catalog import Catalog
     from pipelines.clock import Clock
+    from pipelines.compact import CompactResult
     from pipelines.explain import Explanation
     from pipelines.handle import Handle
     from pipelines.history import HistoryEntry
@@ -333,6 +334,29 @@ class Dataset:
         from pipelines.maintenance import vacuum
 
         return vacuum(self._handle, dry_run=dry_run, run_id=run_id)
+
+    def compact(
+        self,
+        key: str | PartitionKey | None = None,
+        *,
+        sort_by: Sequence[str] | None = None,
+        compression_level: int | None = None,
+        dry_run: bool = False,
+        limits: WriterLimits | None = None,
+        progress: Progress = False,
+    ) -> CompactResult:
+        """Put the small files of a partition, or of all, together; see `pipelines.compact.compact`."""
+        from pipelines.compact import compact
+
+        return compact(
+            self._handle,
+            None if key is None else (_key(key),),
+            sort_by=sort_by,
+            compression_level=compression_level,
+            dry_run=dry_run,
+            limits=limits,
+            progress=progress,
+        )
 
     # -- helpers ------------------------------------------------------------------------------------------------------
 

@@ -19,8 +19,8 @@ from pipelines.partitioning import Partitioner
 from pipelines.rejects import Rejects
 from pipelines.schema import conform, declared_schema, merged_schema, storable_schema
 from pipelines.sources import open_source
-from pipelines.tables.delta import run_token
 from pipelines.tables.protocol import Change
+from pipelines.tables.runs import run_token
 from pipelines.writer import PartitionedWriter
 
 if TYPE_CHECKING:

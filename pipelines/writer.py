@@ -170,7 +170,12 @@ class PartitionedWriter:
         return self._stage(key, path, number)
 
     def _parquet(self, path: Path) -> pq.ParquetWriter:
-        return pq.ParquetWriter(path, self._schema, compression=self._spec.compression)
+        return pq.ParquetWriter(
+            path,
+            self._schema,
+            compression=self._spec.compression,
+            compression_level=self._spec.compression_level,
+        )
 
     def _stage(self, key: PartitionKey, spooled: Path, number: int) -> StagedFile:
         footer = pq.read_metadata(spooled)

@@ -24,6 +24,7 @@ from pipelines.schema import merged_schema
 from pipelines.stats import log_stats
 from pipelines.tables import delta_log
 from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot, StagedFile
+from pipelines.tables.runs import run_token, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
 
-__all__ = ["LakeDeltaTable", "run_token"]
+__all__ = ["LakeDeltaTable"]
 
 _READER_FEATURES = frozenset({"timestampNtz"})
 _WRITER_FEATURES = _READER_FEATURES | {"appendOnly", "invariants"}
@@ -40,16 +41,6 @@ _PLAIN_READER, _PLAIN_WRITER, _FEATURES_READER, _FEATURES_WRITER = 1, 2, 3, 7
 _NAMED_COMMITS = 3
 """How many of the newest commits a conflict names."""
 _APP_PREFIX = "lake-"
-
-
-def run_token(run_key: str) -> str:
-    """A run key as a short, path-safe token: file names and the log's transaction ids carry it."""
-    return uuid.uuid5(uuid.NAMESPACE_URL, f"tierlake:{run_key}").hex[:16]
-
-
-def _token_of(path: str) -> str | None:
-    name = path.rpartition("/")[2]
-    return name.split("-")[1] if name.startswith("part-") and name.count("-") >= 3 else None  # noqa: PLR2004
 
 
 class LakeDeltaTable:
@@ -250,7 +241,7 @@ class LakeDeltaTable:
                 max_commit_retries=None if is_blind else 0,
                 app_transactions=[
                     Transaction(app_id, 1 if seen is None else seen + 1),
-                    *_run_key_transactions(table, change),
+                    *self._run_key_transactions(table, change),
                 ],
             )
             try:
@@ -271,6 +262,16 @@ class LakeDeltaTable:
         message = f"lake://{self.root}: every attempt to commit lost against other writers; nothing was committed"
         raise CommitConflict(message, hint="run it again when the table is quieter")
 
+    def _run_key_transactions(self, table: DeltaTable, change: Change) -> Iterable[Transaction]:
+        """An expired partition forgets the runs that wrote it, and undo remembers them again."""
+        if change.operation not in {"expire", "undo"}:
+            return
+        paths = [file.path for file in change.removes] or [staged.file.path for staged in change.adds]
+        for token in sorted(runs_of(self._fs, self.root, paths)):
+            seen = table.transaction_version(_app_id(token))
+            if seen is not None and _is_odd(seen) == (change.operation == "expire"):
+                yield Transaction(_app_id(token), seen + 1)
+
     def _find(self, table: DeltaTable, run_key: str) -> Commit:
         for entry in table.history(50):
             if entry.get("lake.run_key") == run_key:
@@ -278,7 +279,12 @@ class LakeDeltaTable:
         return Commit(table.version(), datetime.now(UTC), "unknown", run_key, {})
 
     def _check_untouched(self, change: Change, table: DeltaTable) -> None:
-        before, after = change.base.by_partition(), _snapshot(table).by_partition()
+        now = _snapshot(table)
+        before, after = change.base.by_partition(), now.by_partition()
+        if change.operation in {"compact", "erase"}:
+            # files that others added meanwhile stay beside ours: only our own sources have to be there still
+            live = {file.path for file in now.files}
+            before, after = {file.key: (file,) for file in change.removes if file.path not in live}, {}
         for key in sorted(change.touched()):
             if {file.path for file in before.get(key, ())} != {file.path for file in after.get(key, ())}:
                 newer = map(_commit_of, table.history(min(table.version() - change.base.version, _NAMED_COMMITS)))
@@ -310,17 +316,6 @@ def _app_id(token: str) -> str:
 def _is_odd(version: int | None) -> bool:
     """A run key's transaction counts up: odd means committed, even means forgotten by an expiry."""
     return version is not None and version % 2 == 1
-
-
-def _run_key_transactions(table: DeltaTable, change: Change) -> Iterable[Transaction]:
-    """An expired partition forgets the runs that wrote it, and undo remembers them again."""
-    if change.operation not in {"expire", "undo"}:
-        return
-    paths = [file.path for file in change.removes] or [staged.file.path for staged in change.adds]
-    for token in sorted({token for path in paths if (token := _token_of(path))}):
-        seen = table.transaction_version(_app_id(token))
-        if seen is not None and _is_odd(seen) == (change.operation == "expire"):
-            yield Transaction(_app_id(token), seen + 1)
 
 
 def _commit_metadata(change: Change, run_key: str) -> dict[str, Any]:

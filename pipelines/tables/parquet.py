@@ -20,8 +20,8 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from pipelines.errors import CommitConflict, PolicyRefused, SourceError, TableNotFound, UnsupportedByTable
 from pipelines.layout import PartitionKey, hive_columns
-from pipelines.tables.delta import run_token
 from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot
+from pipelines.tables.runs import run_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

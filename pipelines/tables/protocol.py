@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "Commit", "LiveFile", "Operation", "RemovedFile", "Snapshot", "StagedFile", "Table"]
 
-Operation = Literal["create", "ingest", "append", "compact", "expire", "undo", "adopt"]
+Operation = Literal["create", "ingest", "append", "compact", "erase", "expire", "undo", "adopt"]
 
 
 @dataclass(frozen=True, slots=True)

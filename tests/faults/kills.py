@@ -78,12 +78,18 @@ def _undo(dataset: Dataset) -> object:
     return dataset.undo_expiry("date=2013-01-02")
 
 
+def _append_twice(dataset: Dataset) -> None:
+    for fare in (10.0, 100.0):
+        dataset.ingest(make_trips(days=2, each=5, fare=fare), mode="append")
+
+
 OPERATIONS: dict[str, Operation] = {
     "ingest": Operation(_nothing, _replace),
     "append": Operation(_nothing, _append),
     "tier": Operation(_nothing, _tier),
     "expire": Operation(_nothing, _expire),
     "undo": Operation(_expire, _undo),
+    "compact": Operation(_append_twice, Dataset.compact),
     "vacuum": Operation(_expire, Dataset.vacuum, AFTER_THE_GRACE),
 }
 
@@ -142,7 +148,7 @@ _PRELOADED = [
     "connector.filesystem",
     *(
         f"pipelines.{name}"
-        for name in ("dataset", "ingest", "tiering", "expiry", "undo", "maintenance", "tables.parquet")
+        for name in ("dataset", "ingest", "tiering", "expiry", "undo", "maintenance", "compact", "tables.parquet")
     ),
 ]
 

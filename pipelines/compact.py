@@ -1,0 +1,289 @@
+"""Compaction: many small files of a partition become few of the target size, in one commit that no reader notices.
+
+The rows stay the same (`dataChange=false`), files that others append meanwhile stay beside the new ones, and a
+partition stays in its storage class. The old files are deleted by `vacuum` after the grace.
+"""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from pipelines import units
+from pipelines.errors import CommitConflict, SchemaMismatch, UnknownPartition, UnsupportedByTable
+from pipelines.placement import MISSING, placed
+from pipelines.progress import reporting
+from pipelines.rewriting import Rewriter, archived_classes, class_to_keep, commit_rewrites
+from pipelines.writer import WriterLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pipelines.handle import Handle
+    from pipelines.layout import PartitionKey
+    from pipelines.progress import Progress
+    from pipelines.rewriting import Rewrite
+    from pipelines.spec import WriteSpec
+    from pipelines.tables.protocol import LiveFile, Snapshot
+
+__all__ = ["CompactResult", "CompactedPartition", "compact", "groups_of"]
+
+_SMALL = 0.75  # files below this share of the target size are small
+_COMMIT_PARTITIONS = 16
+_CONCURRENCY = 4
+_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CompactedPartition:
+    """One partition before and after.
+
+    Attributes:
+        key: the partition.
+        files_before: small files that were, or would be, put together.
+        bytes_before: their size.
+        files_after: files in their place; for a dry run about how many.
+        bytes_after: their size; None for a dry run.
+        storage_class: where they are.
+    """
+
+    key: PartitionKey
+    files_before: int
+    bytes_before: int
+    files_after: int
+    bytes_after: int | None
+    storage_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompactResult:
+    """What a compaction did, or would do.
+
+    Attributes:
+        partitions: the ones that were worth it.
+        skipped: partitions that could not be compacted, each with why.
+        dry_run: True where nothing was written.
+    """
+
+    partitions: tuple[CompactedPartition, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    dry_run: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was written."""
+        return bool(self.partitions) and not self.dry_run
+
+    def __str__(self) -> str:
+        """For people."""
+        rows = (
+            (
+                str(part.key) or "(all)",
+                units.count(part.files_before),
+                units.count(part.files_after),
+                units.size(part.bytes_before),
+                "-" if part.bytes_after is None else units.size(part.bytes_after),
+                part.storage_class,
+            )
+            for part in self.partitions
+        )
+        lines = [f"{key}: left alone: {why}" for key, why in self.skipped.items()]
+        if not self.partitions:
+            return "\n".join([*lines, "nothing to compact: no partition has small files to put together"])
+        headings = ["key", ">files", ">then", ">size", ">then", "class"]
+        return "\n".join([units.table_text(headings, rows), *lines])
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    key: PartitionKey
+    groups: tuple[tuple[LiveFile, ...], ...]
+    storage_class: str
+
+    @property
+    def files(self) -> tuple[LiveFile, ...]:
+        return tuple(itertools.chain.from_iterable(self.groups))
+
+
+def compact(
+    handle: Handle,
+    keys: Iterable[PartitionKey] | None = None,
+    *,
+    sort_by: Sequence[str] | None = None,
+    compression_level: int | None = None,
+    dry_run: bool = False,
+    limits: WriterLimits | None = None,
+    progress: Progress = False,
+) -> CompactResult:
+    """Put small files together.
+
+    Args:
+        handle: the dataset.
+        keys: only these partitions.
+        sort_by: sort rows by these columns within each new file; then all files are rewritten, not only small ones. A
+            file whose rows exceed the memory bound is sorted by row groups.
+        compression_level: of the dataset's codec (zstd: up to 22); then all files are rewritten too.
+        dry_run: only say what would be done.
+        limits: bounds on memory and concurrency.
+        progress: who listens.
+
+    Raises:
+        UnsupportedByTable: a plain table: its partitions are one object each.
+        UnknownPartition: keys that the table does not have.
+        SchemaMismatch: a column to sort by that the table does not have.
+        CommitConflict: others kept rewriting the same files; what was compacted before stays so.
+    """
+    if not handle.table.can_append:
+        message = f"lake://{handle.table.root} is plain Parquet: a partition that we wrote is one object"
+        raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table, which can be compacted")
+    changes: dict[str, object] = {"sort_by": tuple(sort_by)} if sort_by else {}
+    if compression_level is not None:
+        changes["compression_level"] = compression_level
+    write = handle.spec.write.model_copy(update=changes)
+    snapshot = handle.table.snapshot()
+    wanted = _wanted(handle, snapshot, keys)
+    _check_columns(snapshot, write)
+    plan, skipped = _planned(handle, snapshot, wanted, write, everything=bool(changes))
+    if dry_run:
+        return CompactResult(tuple(_foreseen(job) for job in plan), skipped, dry_run=True)
+    done: dict[PartitionKey, CompactedPartition] = {}
+    total = sum(file.size for job in plan for file in job.files)
+    with reporting("compact", total=len(plan), bytes_total=total, progress=progress) as advance:
+        for start in range(0, len(plan), _COMMIT_PARTITIONS):
+            _compact_batch(handle, plan[start : start + _COMMIT_PARTITIONS], write, limits, done, bool(changes))
+            for job in plan[start : start + _COMMIT_PARTITIONS]:
+                advance(str(job.key), sum(file.size for file in job.files))
+    return CompactResult(tuple(done[key] for key in sorted(done)), skipped)
+
+
+def _wanted(handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionKey] | None) -> set[PartitionKey]:
+    live = set(snapshot.by_partition())
+    if keys is None:
+        return live
+    wanted = set(keys)
+    unknown = sorted(wanted - live)
+    if unknown:
+        raise UnknownPartition(f"{handle.spec.uri} has no partition {unknown[0]}", hint="`tierlake ls` prints the keys")
+    return wanted
+
+
+def _check_columns(snapshot: Snapshot, write: WriteSpec) -> None:
+    names = snapshot.schema.names if snapshot.schema is not None else []
+    unknown = [name for name in write.sort_by if name not in names]
+    if unknown:
+        raise SchemaMismatch(f"no column {', '.join(unknown)} to sort by", hint=f"there are: {', '.join(names)}")
+
+
+def _planned(
+    handle: Handle, snapshot: Snapshot, keys: set[PartitionKey], write: WriteSpec, *, everything: bool
+) -> tuple[list[_Job], dict[str, str]]:
+    jobs: list[_Job] = []
+    skipped: dict[str, str] = {}
+    by_partition = snapshot.by_partition()
+    grouped = {
+        key: groups_of(by_partition[key], int(write.target_file_size), everything=everything)
+        for key in sorted(keys & set(by_partition))
+    }
+    worth = {key: groups for key, groups in grouped.items() if groups}
+    now = handle.clock.now()
+    for key, part in (placed(handle, snapshot, worth) if worth else {}).items():
+        if (archived := archived_classes(handle, part)) is not None:
+            skipped[str(key)] = f"archived in {archived}: it must be restored before it can be read"
+        elif MISSING in part.classes:
+            skipped[str(key)] = "a committed file is not in the store: `tierlake verify`"
+        else:
+            jobs.append(_Job(key, worth[key], class_to_keep(handle, part, now)))
+    return jobs, skipped
+
+
+def groups_of(
+    files: Iterable[LiveFile], target_bytes: int, *, everything: bool = False
+) -> tuple[tuple[LiveFile, ...], ...]:
+    """Which files of one partition become one file each, by size: oldest first, up to the target.
+
+    Args:
+        files: of the partition.
+        target_bytes: size of a file.
+        everything: take files of the right size and single files too.
+    """
+    ordered = sorted(files, key=lambda file: (file.modified, file.path))
+    groups: list[list[LiveFile]] = []
+    size = 0
+    for file in ordered:
+        if not everything and file.size >= target_bytes * _SMALL:
+            continue
+        if not groups or size + file.size > target_bytes:
+            groups.append([])
+            size = 0
+        groups[-1].append(file)
+        size += file.size
+    return tuple(tuple(group) for group in groups if everything or len(group) > 1)
+
+
+def _foreseen(job: _Job) -> CompactedPartition:
+    size = sum(file.size for file in job.files)
+    return CompactedPartition(job.key, len(job.files), size, len(job.groups), None, job.storage_class)
+
+
+def _compact_batch(
+    handle: Handle,
+    jobs: Sequence[_Job],
+    write: WriteSpec,
+    limits: WriterLimits | None,
+    done: dict[PartitionKey, CompactedPartition],
+    everything: bool,  # noqa: FBT001 - private
+) -> None:
+    """Write and commit some partitions; those that others changed meanwhile are planned and written again."""
+    pending = list(jobs)
+    for _ in range(_ROUNDS):
+        if not pending:
+            return
+        snapshot = handle.table.snapshot()
+        live = {file.path for file in snapshot.files}
+        if any(file.path not in live for job in pending for file in job.files):
+            pending, _skipped = _planned(handle, snapshot, {job.key for job in pending}, write, everything=everything)
+        rewrites = _written(handle, snapshot, pending, write, limits)
+        flat = [rewrite for parts in rewrites.values() for rewrite in parts]
+        _, late = commit_rewrites(handle, "compact", flat, {"files": sum(len(part.sources) for part in flat)})
+        behind = {rewrite.key for rewrite in late}
+        for job in pending:
+            standing = [rewrite for rewrite in rewrites[job.key] if rewrite not in late]
+            if standing:
+                done[job.key] = _summed(done.get(job.key), job, standing)
+        pending = [job for job in pending if job.key in behind]
+    if pending:
+        keys = ", ".join(str(job.key) for job in pending)
+        raise CommitConflict(
+            f"lake://{handle.table.root}: others kept rewriting {keys} while it was compacted",
+            hint="nothing of it is lost; run it again when the table is quieter",
+        )
+
+
+def _written(
+    handle: Handle, snapshot: Snapshot, jobs: Sequence[_Job], write: WriteSpec, limits: WriterLimits | None
+) -> dict[PartitionKey, list[Rewrite]]:
+    """The new files of each partition; several partitions at a time share the memory bound."""
+    whole = limits or WriterLimits()
+    share = replace(whole, memory_bytes=max(1, whole.memory_bytes // _CONCURRENCY))
+    rewriter = Rewriter(handle, snapshot, write, share)
+
+    def one(job: _Job) -> list[Rewrite]:
+        return [rewriter.rewrite(job.key, group, job.storage_class) for group in job.groups]
+
+    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="compact") as pool:
+        return dict(zip((job.key for job in jobs), pool.map(one, jobs), strict=True))
+
+
+def _summed(before: CompactedPartition | None, job: _Job, rewrites: Sequence[Rewrite]) -> CompactedPartition:
+    sources = [file for rewrite in rewrites for file in rewrite.sources]
+    staged = [file.file for rewrite in rewrites for file in rewrite.staged]
+    return CompactedPartition(
+        key=job.key,
+        files_before=len(sources) + (before.files_before if before else 0),
+        bytes_before=sum(file.size for file in sources) + (before.bytes_before if before else 0),
+        files_after=len(staged) + (before.files_after if before else 0),
+        bytes_after=sum(file.size for file in staged) + ((before.bytes_after or 0) if before else 0),
+        storage_class=job.storage_class,
+    )

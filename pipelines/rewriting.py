@@ -1,0 +1,228 @@
+"""Live files written anew: rows stream through, the storage class stays, one commit swaps old for new.
+
+Compaction and erasure share this. Nothing is visible before the commit; a crash leaves files that no commit names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.errors import CommitConflict
+from pipelines.lifecycle import tier_at, window_of_key
+from pipelines.movers import Move, get_mover
+from pipelines.placement import MISSING, class_of_tier, tier_of_class
+from pipelines.tables.protocol import Change
+from pipelines.tables.runs import new_rewrite_token, remember_sources
+from pipelines.writer import PartitionedWriter, WriterLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    import pyarrow.dataset as pads
+
+    from connector.filesystem import LakeFileSystem
+    from pipelines.handle import Handle
+    from pipelines.layout import PartitionKey
+    from pipelines.placement import PlacedPartition
+    from pipelines.spec import WriteSpec
+    from pipelines.tables.protocol import Commit, LiveFile, Operation, Snapshot, StagedFile
+
+__all__ = ["Rewrite", "Rewriter", "archived_classes", "class_to_keep", "commit_rewrites"]
+
+_BATCH_ROWS = 1 << 16
+_READAHEAD = 2
+_ATTEMPTS = 20
+MATCHES = "__matches"
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Files to be swapped.
+
+    Attributes:
+        key: their partition.
+        sources: live files that go.
+        staged: files that come; none where no row is left.
+        dropped: rows that are not in them any more.
+    """
+
+    key: PartitionKey
+    sources: tuple[LiveFile, ...]
+    staged: tuple[StagedFile, ...]
+    dropped: int = 0
+
+
+class Rewriter:
+    """Reads live files of one snapshot and writes their rows to new ones."""
+
+    def __init__(self, handle: Handle, snapshot: Snapshot, write: WriteSpec, limits: WriterLimits | None) -> None:
+        """Rewrite under `write`, an encoding that may differ from the dataset's own."""
+        self._handle = handle
+        self._write = write
+        self._limits = limits or WriterLimits()
+        self._dataset = handle.table.dataset(snapshot)
+        self._fragments: Mapping[str, pads.Fragment] = {
+            fragment.path.removeprefix(f"{handle.table.root}/"): fragment for fragment in self._dataset.get_fragments()
+        }
+
+    @property
+    def dataset(self) -> pads.Dataset:
+        """The rows of the snapshot, lazily."""
+        return self._dataset
+
+    def count(self, path: str, matching: pc.Expression) -> int:
+        """Rows of one live file that match."""
+        counted: int = self._fragments[path].scanner(schema=self._dataset.schema, filter=matching).count_rows()
+        return counted
+
+    def rewrite(
+        self, key: PartitionKey, sources: Sequence[LiveFile], storage_class: str, without: pc.Expression | None = None
+    ) -> Rewrite:
+        """Write the rows of some files of one partition to new files.
+
+        Args:
+            key: the partition.
+            sources: its files.
+            storage_class: where the new files belong.
+            without: rows that match are left out; rows for which it is null stay.
+        """
+        token = new_rewrite_token()
+        fs, is_there = self._filesystem(storage_class)
+        kept = pa.schema(
+            [field for field in self._dataset.schema if field.name not in self._handle.table.partition_columns]
+        )
+        total = written = 0
+        with PartitionedWriter(fs, self._handle.table, self._write, kept, token, self._limits) as writer:
+            for rows in self._rows(sources, kept, without):
+                left = rows if without is None else _without_matches(rows)
+                total += rows.num_rows
+                written += left.num_rows
+                if left.num_rows:
+                    writer.add(key, left)
+            staged = writer.finish()
+            if not is_there:
+                self._move([file.file.path for file in staged], storage_class)
+        if staged:
+            remember_sources(self._handle.fs, self._handle.table.root, token, [file.path for file in sources])
+        return Rewrite(key, tuple(sources), staged, dropped=total - written)
+
+    def _rows(self, sources: Sequence[LiveFile], kept: pa.Schema, without: pc.Expression | None) -> Iterator[pa.Table]:
+        columns: dict[str, pc.Expression] = {name: pc.field(name) for name in kept.names}
+        if without is not None:
+            columns[MATCHES] = without
+        for source in sources:
+            scanner = self._fragments[source.path].scanner(
+                schema=self._dataset.schema,
+                columns=columns,
+                batch_size=_BATCH_ROWS,
+                batch_readahead=_READAHEAD,
+                fragment_readahead=1,
+            )
+            for batch in scanner.to_batches():
+                rows = pa.Table.from_batches([batch])
+                named = rows.select(kept.names).cast(kept)
+                yield named if without is None else named.append_column(MATCHES, rows.column(MATCHES))
+
+    def _filesystem(self, storage_class: str) -> tuple[LakeFileSystem, bool]:
+        """Where new files are written, and whether that is their storage class already."""
+        handle = self._handle
+        if storage_class in handle.fs.profile.storage_classes:
+            encryption = handle.spec.write.encryption
+            return handle.fs.for_table(handle.table.root, encryption=encryption, storage_class=storage_class), True
+        return handle.fs, storage_class == handle.spec.write.storage_class
+
+    def _move(self, paths: Sequence[str], storage_class: str) -> None:
+        """To a class that no PUT takes (MinIO's remote tiers)."""
+        handle = self._handle
+        tier = tier_of_class(handle.spec, handle.fs.profile, storage_class)
+        if tier is None:
+            return
+        mover = get_mover(handle.fs.profile.mover)
+        for path in paths:
+            etag = str(handle.fs.head(f"{handle.table.root}/{path}")["ETag"]).strip('"')
+            move = Move(tier, storage_class, from_class=handle.spec.write.storage_class, etag=etag)
+            mover.move(handle.fs, f"{handle.table.root}/{path}", move)
+
+
+def _without_matches(rows: pa.Table) -> pa.Table:
+    matches = pc.fill_null(rows.column(MATCHES), False)  # noqa: FBT003 - arrow's signature
+    return rows.drop_columns([MATCHES]).filter(pc.invert(matches))
+
+
+def class_to_keep(handle: Handle, part: PlacedPartition, as_of: datetime) -> str:
+    """Where a partition's rewritten files belong: where its files are, or where the policy says if they are spread."""
+    classes = tuple(name for name in part.classes if name != MISSING)
+    if len(classes) == 1:
+        return classes[0]
+    window = window_of_key(handle.spec, part.key)
+    due = class_of_tier(handle.spec, handle.fs.profile, tier_at(handle.spec, window.age(as_of))) if window else None
+    return due if due is not None and due in classes else handle.spec.write.storage_class
+
+
+def archived_classes(handle: Handle, part: PlacedPartition) -> str | None:
+    """The classes of a partition that need a restore before they can be read, in words; None where none does."""
+    archived = sorted(set(part.classes) & set(handle.fs.profile.archived_classes))
+    return ", ".join(archived) or None
+
+
+def commit_rewrites(
+    handle: Handle,
+    operation: Operation,
+    rewrites: Sequence[Rewrite],
+    details: Mapping[str, object],
+    snapshot_of: Callable[[], Snapshot] | None = None,
+) -> tuple[Commit | None, tuple[Rewrite, ...]]:
+    """Swap files in one commit: those whose sources are all live still.
+
+    Args:
+        handle: the dataset.
+        operation: `compact` or `erase`.
+        rewrites: what to swap.
+        details: for the commit's metadata.
+        snapshot_of: reads the table; for tests.
+
+    Returns:
+        The commit, None where nothing was left to swap; and the rewrites that came too late.
+
+    Raises:
+        CommitConflict: others kept winning.
+    """
+    import uuid
+
+    run_key = uuid.uuid4().hex
+    read = snapshot_of or handle.table.snapshot
+    for attempt in range(_ATTEMPTS):
+        base = read()
+        live = {file.path for file in base.files}
+        standing = [rewrite for rewrite in rewrites if all(file.path in live for file in rewrite.sources)]
+        late = tuple(rewrite for rewrite in rewrites if rewrite not in standing)
+        if attempt and late and handle.table.is_committed(run_key):
+            late = ()  # our own commit took them out, and its reply was lost
+            standing = list(rewrites)
+        if not standing:
+            return None, late
+        adds = tuple(staged for rewrite in standing for staged in rewrite.staged)
+        change = Change(
+            operation=operation,
+            base=base,
+            adds=adds,
+            removes=tuple(file for rewrite in standing for file in rewrite.sources),
+            run_key=run_key,
+            details={
+                "partitions": len({rewrite.key for rewrite in standing}),
+                "rows": sum(staged.file.rows or 0 for staged in adds),
+                "bytes": sum(staged.file.size for staged in adds),
+                **details,
+            },
+        )
+        try:
+            return handle.table.commit(change), late
+        except CommitConflict:
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError  # pragma: no cover - the last attempt returns or raises

@@ -1,0 +1,71 @@
+"""Which runs wrote a file: its name says so, and for rewritten files a record says whose rows they hold.
+
+An ingest's files carry the token of its run key. When a partition expires, the table forgets the runs that wrote it, so
+that the same run key can fill it again. A file that compaction or erasure wrote holds rows of several runs: its token
+begins with `r`, and `_lake/runs/<token>.json`, written before the commit, names theirs.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from connector.filesystem import LakeFileSystem
+
+__all__ = ["new_rewrite_token", "remember_sources", "run_token", "runs_of"]
+
+_TOKEN_LENGTH = 16
+_NAME_PARTS = 4  # part-<token>-<unique>-<number>.…
+_REWRITE = "r"
+
+
+def run_token(run_key: str) -> str:
+    """A run key as a short, path-safe token: file names and the log's transaction ids carry it."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"tierlake:{run_key}").hex[:_TOKEN_LENGTH]
+
+
+def new_rewrite_token() -> str:
+    """A token for files that hold others' rows; no run has one like it."""
+    return _REWRITE + uuid.uuid4().hex[: _TOKEN_LENGTH - 1]
+
+
+def remember_sources(fs: LakeFileSystem, root: str, token: str, sources: Iterable[str]) -> None:
+    """Write down whose rows the files of a rewrite hold.
+
+    Args:
+        fs: may write below the root.
+        root: `bucket/prefix`.
+        token: of the rewrite.
+        sources: paths of the files that it replaces.
+    """
+    record = {"runs": sorted(runs_of(fs, root, sources))}
+    if record["runs"]:
+        fs.pipe_file(_record_path(root, token), json.dumps(record).encode())
+
+
+def runs_of(fs: LakeFileSystem, root: str, paths: Iterable[str]) -> frozenset[str]:
+    """The tokens of the runs whose rows some files hold; files that others wrote have none."""
+    tokens = {token for path in paths if (token := _token_of(path)) is not None}
+    rewritten = {token for token in tokens if token.startswith(_REWRITE)}
+    return frozenset(tokens - rewritten).union(*(_sources(fs, root, token) for token in sorted(rewritten)))
+
+
+def _sources(fs: LakeFileSystem, root: str, token: str) -> frozenset[str]:
+    try:
+        record = json.loads(fs.read_with_etag(_record_path(root, token))[0])
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset(str(run) for run in record["runs"])
+
+
+def _record_path(root: str, token: str) -> str:
+    return f"{root}/_lake/runs/{token}.json"
+
+
+def _token_of(path: str) -> str | None:
+    parts = path.rpartition("/")[2].split("-")
+    return parts[1] if parts[0] == "part" and len(parts) >= _NAME_PARTS and len(parts[1]) == _TOKEN_LENGTH else None
