@@ -12,6 +12,7 @@ from pydantic import Field
 from dagster_project.datasets import DATASETS, LakeAsset
 from dagster_project.resources import LakeResource
 from dagster_project.retention import Retention
+from pipelines.errors import TableNotFound
 from pipelines.plan import TieringPlan
 from pipelines.results import ApplyResult
 
@@ -53,7 +54,13 @@ def move_to_tiers(context: dg.OpExecutionContext, config: TieringConfig, lake: L
     results: dict[str, ApplyResult] = {}
     metadata: dict[str, Any] = {}
     for name in names:
-        dataset = lake.dataset(_asset(name).name)
+        try:
+            dataset = lake.dataset(_asset(name).name)
+        except TableNotFound:
+            if config.datasets:
+                raise
+            context.log.info("%s does not exist yet", lake.uri(name))
+            continue
         plan = dataset.plan_tiering(_day(config.as_of, lake))
         context.log.info("%s", plan)
         results[name] = plan.apply(run_id=context.run_id)

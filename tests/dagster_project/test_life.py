@@ -13,6 +13,7 @@ from tests.dagster_project import status
 
 if TYPE_CHECKING:
     from dagster_project.resources import LakeResource
+    from tests.servers import Rig
 
 JANUARY = tuple(f"2013-01-{day:02}" for day in range(1, 32))
 MARCH = tuple(f"2013-03-{day:02}" for day in range(1, 32))
@@ -59,6 +60,21 @@ def test_a_range_is_one_run_and_one_commit(
     summary = lake.dataset("monthly_summary").to_pandas()
     assert summary["flights"].sum() == source.num_rows
     assert summary["cancelled"].sum() == source["dep_delay"].null_count
+    (check,) = _checks(instance, march)
+    assert (check.check_name, check.passed) == ("table_and_store_agree", True)
+
+
+@one_server
+def test_a_lost_file_fails_the_check(
+    instance: dg.DagsterInstance, lake: LakeResource, march: dg.DagsterRun, server: Rig
+) -> None:
+    bucket, _, prefix = lake.uri("flights").removeprefix("lake://").partition("/")
+    lost = next(key for key in server.keys(bucket, f"{prefix}/date=2013-03-15/") if key.endswith(".parquet"))
+    server.admin.delete_object(Bucket=bucket, Key=lost)
+    run = headless.materialize(instance, "flights", "2013-03-20")
+    (check,) = _checks(instance, run)
+    assert not check.passed
+    assert "date=2013-03-15" in check.metadata["report"].value
 
 
 def test_expired_undone_and_ingested_again(
@@ -186,7 +202,7 @@ def test_plain_parquet_too(instance: dg.DagsterInstance, lake: LakeResource) -> 
 
 
 def test_tiering_reports_its_numbers(instance: dg.DagsterInstance, lake: LakeResource, march: dg.DagsterRun) -> None:
-    run = headless.tier(instance, ["flights"])
+    run = headless.tier(instance)  # all that have tiers: there is no weather yet, which is no failure
     (output,) = [
         entry.dagster_event.step_output_data
         for entry in instance.all_logs(run.run_id)
@@ -202,6 +218,8 @@ def test_tiering_reports_its_numbers(instance: dg.DagsterInstance, lake: LakeRes
     else:
         assert (moved, classes) == (0, {"STANDARD"})  # no remote tier has been set up on this server
     assert shown(instance, lake) == set(MARCH)
+    with pytest.raises(headless.RunFailed, match="weather"):
+        headless.tier(instance, ["weather"])
 
 
 def _source(start: str, end: str):
@@ -220,6 +238,12 @@ def _far_future():
     from datetime import UTC, datetime
 
     return datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def _checks(instance: dg.DagsterInstance, run: dg.DagsterRun):
+    events = [entry.dagster_event for entry in instance.all_logs(run.run_id)]
+    kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    return [event.asset_check_evaluation_data for event in events if event and event.event_type is kind]
 
 
 def _metadata(result: dg.ExecuteInProcessResult):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -42,15 +43,15 @@ DUE = 65  # days before 2013-03-07
 
 @contextmanager
 def ui(tmp_path: Path) -> Iterator[str]:
-    """The webserver on the instance that DAGSTER_HOME names."""
+    """The UI and the daemon on the instance that DAGSTER_HOME names."""
     (port,) = free_ports(1)
-    command = [sys.executable, "-m", "dagster_webserver", "-m", PROJECT, "-h", "127.0.0.1", "-p", str(port)]
-    with (tmp_path / "webserver.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
+    command = headless.ui_command(port)
+    with (tmp_path / "ui.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
         try:
             _wait_for(f"http://127.0.0.1:{port}/server_info", server)
             yield f"http://127.0.0.1:{port}"
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
