@@ -6,8 +6,10 @@ key again is one commit.
 
 from __future__ import annotations
 
+import time
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
@@ -15,6 +17,7 @@ import pyarrow as pa
 from pipelines import units
 from pipelines.contention import turns
 from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
+from pipelines.maintenance import ORPHAN_AGE
 from pipelines.partitioning import Partitioner
 from pipelines.rejects import Rejects
 from pipelines.schema import conform, declared_schema, merged_schema, storable_schema
@@ -87,6 +90,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
     limits: WriterLimits | None = None,
     storage_options: Mapping[str, object] | None = None,
     on_rows: Callable[[int], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> IngestResult:
     """Write a source's rows and commit them.
 
@@ -100,12 +104,13 @@ def ingest(  # noqa: PLR0913 - the user's own options
         limits: bounds on memory and concurrency.
         storage_options: for a source path, passed to its filesystem.
         on_rows: called with the number of rows of each batch read.
+        clock: seconds that pass, for the age of files that wait for their commit.
 
     Raises:
         SchemaMismatch: the data does not fit the table.
         RejectedTooMany: more bad rows than the spec allows; they are kept, nothing is committed.
         UnsupportedByTable: append to a plain table.
-        CommitConflict: others kept changing the same partitions.
+        CommitConflict: others kept changing the same partitions, or a vacuum took files that had waited for a day.
     """
     if mode == "append" and not handle.table.can_append:
         message = f"lake://{handle.table.root} is plain Parquet: a partition is one object, and append would rewrite it"
@@ -121,6 +126,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
     partitioner.check(stream.schema)
     schema = _table_schema(stream, snapshot, declared, partitioner)
     token = run_token(key)
+    started = clock()
     rejects = Rejects(handle.fs, handle.table.root, token, handle.spec.rejects)
     total = 0
     with PartitionedWriter(
@@ -141,6 +147,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         rejects.write()
         rejects.check(total + rejects.count)
         staged = writer.finish()
+        _look_again(handle, staged, age=timedelta(seconds=clock() - started))
         metadata = {
             "rows": total,
             "rejected": rejects.count,
@@ -160,6 +167,17 @@ def ingest(  # noqa: PLR0913 - the user's own options
         run_key=key,
         committed=True,
     )
+
+
+def _look_again(handle: Handle, staged: Sequence[StagedFile], age: timedelta) -> None:
+    """Files that waited for half the age at which a vacuum takes orphans may be gone: see before they are named."""
+    if age < ORPHAN_AGE / 2 or handle.table.is_published_by_writing:
+        return
+    handle.fs.invalidate_cache()
+    gone = [file.file.path for file in staged if not handle.fs.exists(f"{handle.table.root}/{file.file.path}")]
+    if gone:
+        message = f"lake://{handle.table.root}: {len(gone)} of the files written were deleted before their commit"
+        raise CommitConflict(message, hint=f"the ingest took {age}; run it again, in smaller pieces")
 
 
 def _source_types(snapshot: Snapshot, declared: pa.Schema | None, handle: Handle) -> pa.Schema | None:

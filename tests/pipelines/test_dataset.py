@@ -9,6 +9,7 @@ import pytest
 from connector.errors import UnsupportedByServer
 from pipelines import Dataset
 from pipelines.errors import (
+    CommitConflict,
     RejectedTooMany,
     SchemaMismatch,
     SpecError,
@@ -16,6 +17,7 @@ from pipelines.errors import (
     TableNotFound,
     UnsupportedByTable,
 )
+from pipelines.ingest import ingest
 from tests.pipelines.conftest import make_trips, trip_spec
 
 KEYS = ["date=2013-01-01", "date=2013-01-02", "date=2013-01-03", "date=2013-01-04"]
@@ -264,3 +266,33 @@ def test_unknown_columns_and_plans_of_other_datasets(full):
 
 def test_no_secret_in_a_repr(full, server):
     assert server.secret not in repr(full) + repr(full._handle) + repr(full.fs) + repr(vars(full.fs.settings))
+
+
+def test_files_that_waited_long_for_their_commit_are_looked_at_again(delta, trips, fs):
+    """A vacuum takes orphans after a day: an ingest that slow must not name files that are gone."""
+    delta.ingest(trips(days=1))
+    hours = iter([0.0, 13 * 3600.0])
+
+    def slow_source():
+        yield trips(days=1, start=1)
+
+    assert ingest(delta._handle, slow_source(), clock=lambda: next(hours)).committed
+
+    class Vacuumed:
+        """A clock that is read when the files are written, and takes them away."""
+
+        readings = 0
+
+        def __call__(self):
+            self.readings += 1
+            if self.readings == 2:
+                live = {file.path for file in delta._handle.table.snapshot().files}
+                root = delta.spec.root
+                for path in delta.fs.find(root):
+                    if path.endswith(".parquet") and path.removeprefix(f"{root}/") not in live:
+                        delta.fs.rm_file(path)
+            return 13 * 3600.0 * self.readings
+
+    with pytest.raises(CommitConflict, match="deleted before their commit"):
+        ingest(delta._handle, trips(days=1, start=2), clock=Vacuumed())
+    assert delta.read().num_rows == 20
