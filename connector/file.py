@@ -85,9 +85,10 @@ def open_file(fs: LakeFileSystem, path: str, mode: str, options: dict[str, Any])
     if version_id and not fs.version_aware:
         raise ValueError("version_id cannot be specified if the filesystem is not version aware")
     extra = fs.s3_additional_kwargs
+    spelt_otherwise = rest.pop("blocksize", None)  # as the files themselves call it
     payer, fill = rest.pop("requester_pays", None), rest.pop("fill_cache", None)
     said = {
-        "block_size": rest.pop("block_size", None) or fs.default_block_size,
+        "block_size": rest.pop("block_size", None) or spelt_otherwise or fs.default_block_size,
         "acl": rest.pop("acl", False) or extra.get("ACL", False) or extra.get("acl", False),
         "version_id": version_id,
         "fill_cache": fs.default_fill_cache if fill is None else fill,

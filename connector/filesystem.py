@@ -14,10 +14,11 @@ import botocore.session
 from fsspec.asyn import sync, sync_wrapper
 from fsspec.utils import stringify_path
 
-from connector import archive, audit, copying, multipart, objects, removal
+from connector import archive, audit, copying, interop, multipart, objects, removal
 from connector import presign as presigning
 from connector import transition as transitions
 from connector.arguments import OWN_OPTIONS, LakeOptions, check_arguments, plain_options
+from connector.caches import ListingCache, share_writes
 from connector.file import LakeFile, open_file
 from connector.listings import TableListings
 from connector.live import Views
@@ -106,17 +107,17 @@ class LakeFileSystem(TableListings):
         self.raw: bool = bool(given.pop("raw", False))
         root = given.pop("table_root", None)
         self.table_root: str | None = self._strip_protocol(root).strip("/") if root else None
+        client_kwargs = dict(given.get("client_kwargs") or {})
         credentials = {
-            "key": key or given.pop("username", None),
-            "secret": secret or given.pop("password", None),
-            "token": token,
+            "key": key or given.pop("username", None) or client_kwargs.get("aws_access_key_id"),
+            "secret": secret or given.pop("password", None) or client_kwargs.get("aws_secret_access_key"),
+            "token": token or client_kwargs.get("aws_session_token"),
         }
         session_options = self._aws_profile(given)
-        client_kwargs = dict(given.get("client_kwargs") or {})
         base = given.pop("settings", None)
         own = {name: given.pop(name) for name in OWN_OPTIONS & given.keys()}
         check_arguments(given, credentials)
-        elsewhere = anon or given.get("session") is not None or "aws_access_key_id" in client_kwargs
+        elsewhere = anon or given.get("session") is not None
         settings = LakeSettings.of(
             base,
             endpoint_url=endpoint_url or client_kwargs.get("endpoint_url"),
@@ -137,7 +138,14 @@ class LakeFileSystem(TableListings):
         config.setdefault("signature_version", "s3v4")
         config.setdefault("retries", {"total_max_attempts": 1, "mode": "standard"})
         given.update(session_options)
+        given.setdefault("listings_expiry_time", settings.view_freshness)
         super().__init__(anon=anon, config_kwargs=config, **rendered, **given)
+        self.dircache = ListingCache(
+            use_listings_cache=given.get("use_listings_cache", True),
+            listings_expiry_time=given["listings_expiry_time"],
+            max_paths=given.get("max_paths"),
+        )
+        share_writes(self)
         self._tables: dict[str, LakeFileSystem] = {}
         self.seam = Seam(self)
         self.views = Views(self, settings.view_freshness)
@@ -229,15 +237,43 @@ class LakeFileSystem(TableListings):
         region: str | None = self._s3.meta.region_name if self._s3 is not None else None
         return region
 
+    # -- the same store for other libraries ----------------------------------------------------------
+
+    def arrow_filesystem(self) -> Any:
+        """Arrow's own S3 client, for reading; see :func:`connector.interop.arrow_filesystem`."""
+        return interop.arrow_filesystem(self)
+
+    def boto3_client(self) -> Any:
+        """A boto3 client under the write policy; see :func:`connector.interop.boto3_client`."""
+        return interop.boto3_client(self)
+
+    def dask_options(self) -> dict[str, Any]:
+        """``storage_options`` for Dask's workers; see :func:`connector.interop.dask_options`."""
+        return interop.dask_options(self)
+
     def delta_options(self) -> dict[str, str]:
         """Storage options for ``deltalake``: endpoint, credentials, encryption, bounded time.
 
         Raises:
             BadCredentials: There are no credentials.
         """
-        bucket, _, prefix = (self.table_root or "").partition("/")
-        policy = self.policy.for_key(bucket, f"{prefix}/_delta_log/")
-        return self.settings.delta_options(policy.encryption)
+        return interop.delta_options(self)
+
+    def duckdb_secret(self, name: str = "tierlake", *, scope: str | None = None) -> str:
+        """A ``CREATE SECRET`` statement; see :func:`connector.interop.duckdb_secret`."""
+        return interop.duckdb_secret(self, name, scope=scope)
+
+    def obstore(self, bucket: str, *, prefix: str | None = None) -> Any:
+        """A bucket for the package obstore; see :func:`connector.interop.obstore`."""
+        return interop.obstore(self, bucket, prefix=prefix)
+
+    def polars_options(self) -> dict[str, Any]:
+        """``storage_options`` for polars; see :func:`connector.interop.polars_options`."""
+        return interop.polars_options(self)
+
+    def spark_conf(self) -> dict[str, Any]:
+        """Spark's configuration of ``s3a://``; see :func:`connector.interop.spark_conf`."""
+        return interop.spark_conf(self)
 
     async def set_session(self, refresh: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 -- s3fs's order
         """The client, made when it is first needed; ``refresh`` makes another one, with new credentials."""
@@ -286,7 +322,7 @@ class LakeFileSystem(TableListings):
 
     # -- objects -----------------------------------------------------------------------------------
 
-    async def _head(self, path: str, version_id: str | None = None) -> dict[str, Any]:
+    async def _head_object(self, path: str, version_id: str | None = None) -> dict[str, Any]:
         """HEAD of an object as botocore answers it; see :func:`connector.objects.head`."""
         return await objects.head(self, path, version_id)
 
@@ -362,7 +398,7 @@ class LakeFileSystem(TableListings):
         """A form for one upload without credentials; see :func:`connector.presign.presign_post`."""
         return await presigning.presign_post(self, path, expires=expires, **conditions)
 
-    head = _synced(_head)
+    head_object = _synced(_head_object)
     server_time = _synced(_server_time)
     put_if = _synced(_put_if)
     read_with_etag = _synced(_read_with_etag)

@@ -11,6 +11,7 @@ KEY_BYTES_MAX = 1024
 """S3's limit for a key, in bytes of UTF-8."""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_OLD_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 _BUCKET_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _BUCKET_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--table-s3")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -43,7 +44,29 @@ def check_key(key: str, *, bucket: str | None = None) -> None:
 
 
 def check_bucket(name: str) -> None:
-    """Refuse a name that is not a bucket name by S3's rules (or an access point's ARN).
+    """Refuse what can be no bucket's name, not even an old one's (or an access point's ARN).
+
+    Before March 2018 us-east-1 took names of up to 255 letters, digits, dots, hyphens and underscores
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html), and other servers still do.
+
+    Args:
+        name: The bucket's name.
+
+    Raises:
+        InvalidName: The name breaks a rule.
+    """
+    if name.startswith("arn:"):
+        return
+    if not _OLD_BUCKET.fullmatch(name):
+        raise InvalidName(f"{name!r} is no bucket name")
+    if ".." in name or _is_address(name):
+        raise InvalidName(
+            f"{name!r} is no bucket name: each part between dots is a host name, and the whole no address"
+        )
+
+
+def check_new_bucket(name: str) -> None:
+    """Refuse a name that is not by S3's present rules, for a bucket that we make.
 
     Args:
         name: The bucket's name.
@@ -51,12 +74,8 @@ def check_bucket(name: str) -> None:
     Raises:
         InvalidName: The name breaks a rule; the message says which.
     """
-    if name.startswith("arn:"):
-        return
     problem = None
-    if not name:
-        problem = "A bucket name must not be empty"
-    elif not _BUCKET.fullmatch(name):
+    if not _BUCKET.fullmatch(name):
         problem = (
             f"{name!r} is no bucket name: 3 to 63 of lower case letters, digits, hyphens and dots, "
             "beginning and ending with a letter or digit"

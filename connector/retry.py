@@ -42,6 +42,7 @@ class RetryBudget:
         attempts: At most so many tries, the first included.
         seconds: No try starts later than this after the first.
         connect_attempts: The same bound where nothing listens at all: that should be known soon.
+        silent_attempts: The same bound where connecting ends in a time-out.
         first_wait: Upper bound of the first wait, in seconds; each further one doubles it.
         longest_wait: Upper bound of any wait, in seconds.
     """
@@ -49,8 +50,15 @@ class RetryBudget:
     attempts: int = 5
     seconds: float = 30.0
     connect_attempts: int = 3
+    silent_attempts: int = 2
     first_wait: float = 0.1
     longest_wait: float = 5.0
+
+    def allowed(self, error: Exception) -> int:
+        """How many tries this error is worth."""
+        if isinstance(error, boto.ConnectTimeoutError):
+            return min(self.attempts, self.silent_attempts)
+        return min(self.attempts, self.connect_attempts) if isinstance(error, _NO_CONNECTION) else self.attempts
 
     def wait(self, tries: int) -> float:
         """Seconds to wait after so many tries: anything up to the bound (full jitter)."""
@@ -91,9 +99,8 @@ async def retrying(attempt: Callable[[], Awaitable[T]], budget: RetryBudget) -> 
             return await attempt()
         except Exception as error:
             tries += 1
-            allowed = budget.connect_attempts if isinstance(error, _NO_CONNECTION) else budget.attempts
             wait = budget.wait(tries)
             spent = time.monotonic() - started + wait
-            if tries >= min(allowed, budget.attempts) or spent > budget.seconds or not retryable(error):
+            if tries >= budget.allowed(error) or spent > budget.seconds or not retryable(error):
                 raise
             await asyncio.sleep(wait)

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from botocore import exceptions as boto
 from s3fs.utils import SSEParams
 
+from connector.caches import forget_everywhere
 from connector.encryption import ENCRYPTION_PARAMETERS, SseC
 from connector.errors import (
     BadCredentials,
@@ -300,6 +301,8 @@ class Seam:
             self.forget_bucket(request["Bucket"])
         elif operation in {"delete_object", "delete_objects"}:
             await self._sweep(request)
+        if operation in WRITES or operation == "complete_multipart_upload":
+            forget_everywhere(self._fs.endpoint, self._written_paths(request))
         if operation in CREATES:
             self._fs.views.written(f"{request['Bucket']}/{request['Key']}")
         asked = request.get("ServerSideEncryption")

@@ -61,9 +61,10 @@ class LakeSettings(BaseSettings):
         storage_class: Default storage class.
         rules: Write rules, before the defaults.
         allow_http: Allow plain HTTP to hosts that are not loopback.
-        view_freshness: Seconds for which a look into a table's log is good; 0 looks each time.
+        view_freshness: Seconds for which a listing, or a look into a table's log, is good; 0 looks each time.
         connect_timeout: Seconds to wait for a connection.
-        read_timeout: Seconds to wait for the next bytes of a response.
+        read_timeout: Seconds to wait for the next bytes of a response. A copy on the server may take long
+            to answer (MinIO's waits half a minute behind a reader that stalls).
         max_retries: How often a failed request is tried again.
         retry_seconds: No retry starts later than this after the first try.
     """
@@ -84,8 +85,8 @@ class LakeSettings(BaseSettings):
     rules: Annotated[tuple[Any, ...], BeforeValidator(_rules)] = ()
     allow_http: bool = False
     view_freshness: float = Field(1.0, ge=0)
-    connect_timeout: float = Field(3.0, gt=0)
-    read_timeout: float = Field(30.0, gt=0)
+    connect_timeout: float = Field(5.0, gt=0)
+    read_timeout: float = Field(60.0, gt=0)
     max_retries: int = Field(4, ge=0)
     retry_seconds: float = Field(30.0, ge=0)
 

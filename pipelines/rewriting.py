@@ -144,7 +144,7 @@ class Rewriter:
             return
         mover = get_mover(handle.fs.profile.mover)
         for path in paths:
-            etag = str(handle.fs.head(f"{handle.table.root}/{path}")["ETag"]).strip('"')
+            etag = str(handle.fs.head_object(f"{handle.table.root}/{path}")["ETag"]).strip('"')
             move = Move(tier, storage_class, from_class=handle.spec.write.storage_class, etag=etag)
             mover.move(handle.fs, f"{handle.table.root}/{path}", move)
 

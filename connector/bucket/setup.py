@@ -10,7 +10,7 @@ from fsspec.asyn import sync
 from connector import objects
 from connector.encryption import Encryption, SseC, SseKms, Unencrypted, parse_encryption
 from connector.errors import AlreadyExists, InvalidSetting, ObjectNotFound, UnsupportedByServer
-from connector.names import check_bucket
+from connector.names import check_new_bucket
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
@@ -67,7 +67,7 @@ def ensure_bucket(
 async def _ensure_bucket(
     fs: LakeFileSystem, name: str, *, versioning: bool | None, encryption: str | Encryption | None
 ) -> BucketChange:
-    check_bucket(name)
+    check_new_bucket(name)
     default = None if encryption is None else _default_rule(parse_encryption(encryption))
     created = await _create(fs, name)
     changed, lacking = [], []

@@ -34,3 +34,14 @@ def make_fs(server):
         return LakeFileSystem(**{**server.storage_options, **options}, skip_instance_cache=True)
 
     return make
+
+
+@pytest.fixture
+def make_offline():
+    """Makes filesystems on an endpoint that nobody asks anything."""
+
+    def make(**options) -> LakeFileSystem:
+        place = {"endpoint_url": "http://127.0.0.1:9", "key": "k", "secret": "s", "profile": "seaweedfs"}
+        return LakeFileSystem(**{**place, **options}, skip_instance_cache=True)
+
+    return make

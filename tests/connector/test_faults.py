@@ -22,7 +22,7 @@ CALLS = {
     "cat_file": lambda fs, bucket: fs.cat_file(f"{bucket}/x"),
     "open": lambda fs, bucket: fs.open(f"{bucket}/x"),
     "pipe_file": lambda fs, bucket: fs.pipe_file(f"{bucket}/x", b"1"),
-    "head": lambda fs, bucket: fs.head(f"{bucket}/x"),
+    "head": lambda fs, bucket: fs.head_object(f"{bucket}/x"),
     "put_if": lambda fs, bucket: fs.put_if(f"{bucket}/x", b"1", if_none_match=True),
     "rm_file": lambda fs, bucket: fs.rm_file(f"{bucket}/x"),
     "transition": lambda fs, bucket: fs.transition(f"{bucket}/x", storage_class="STANDARD"),

@@ -128,7 +128,7 @@ def test_coroutines(server, bucket):
         try:
             await asyncio.gather(*(fs._pipe_file(f"{bucket}/{n}", b"1") for n in range(5)))
             etag = await fs._put_if(f"{bucket}/x", b"1", if_none_match=True)
-            assert (await fs._head(f"{bucket}/x"))["ETag"] == f'"{etag}"'
+            assert (await fs._head_object(f"{bucket}/x"))["ETag"] == f'"{etag}"'
             assert (await fs._profile()).name == server.profile
             return await fs._find(bucket)
         finally:

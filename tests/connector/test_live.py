@@ -118,7 +118,7 @@ def test_questions_about_single_paths(fs, table, parquet):
 
 def test_what_the_listing_lacks_is_fetched(fs, table):
     live = f"{table}/{DAYS[0]}/live.parquet"
-    head = fs.head(live)
+    head = fs.head_object(live)
     assert fs.info(live, refresh=True)["ETag"] == head["ETag"]
     assert fs.modified(live) == head["LastModified"]
     assert fs.checksum(live) == int(head["ETag"].strip('"'), 16)

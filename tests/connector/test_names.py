@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.errors import InvalidName
-from connector.names import KEY_BYTES_MAX, check_bucket, check_key
+from connector.names import KEY_BYTES_MAX, check_bucket, check_key, check_new_bucket
 
 segments = st.text(
     st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/"), min_size=1, max_size=20
@@ -41,14 +41,28 @@ def test_the_limit_counts_bytes():
     check_key("é" * (KEY_BYTES_MAX // 2))
 
 
-@pytest.mark.parametrize("name", ["abc", "my-bucket.2013", "a" * 63, "arn:aws:s3:us-east-1:123456789012:accesspoint/x"])
+@pytest.mark.parametrize("name", ["abc", "my-bucket.2013", "a" * 63])
 def test_bucket_names(name):
     check_bucket(name)
+    check_new_bucket(name)
+
+
+@pytest.mark.parametrize("name", ["Upper", "under_score", "a" * 255, "arn:aws:s3:us-east-1:123456789012:accesspoint/x"])
+def test_old_and_other_names_can_be_used(name):
+    check_bucket(name)
+    with pytest.raises(InvalidName):
+        check_new_bucket(name)
 
 
 @pytest.mark.parametrize(
     "name", ["", "ab", "a" * 64, "Upper", "under_score", "-a-", "a..b", "a.-b", "10.0.0.1", "xn--abc", "abc-s3alias"]
 )
+def test_names_that_no_new_bucket_has(name):
+    with pytest.raises(InvalidName):
+        check_new_bucket(name)
+
+
+@pytest.mark.parametrize("name", ["", "ab", "a" * 256, "-a-", "a..b", "a b", "a\nb", "10.0.0.1"])
 def test_impossible_bucket_names(name):
     with pytest.raises(InvalidName):
         check_bucket(name)
@@ -61,8 +75,8 @@ def test_impossible_bucket_names(name):
         ("cat_file", "bucket/a/../b"),
         ("touch", "bucket/a\nb"),
         ("pipe_file", "bucket/" + "k" * 1025),
-        ("pipe_file", "Bad_Bucket/key"),
-        ("mkdir", "Bad_Bucket"),
+        ("pipe_file", "Bad Bucket/key"),
+        ("mkdir", "Bad Bucket"),
     ],
 )
 def test_no_request_is_made(offline, call, path):

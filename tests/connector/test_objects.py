@@ -19,21 +19,21 @@ from tests.faults.proxy import Proxy
 
 def test_head_says_what_is_there(fs, bucket):
     fs.pipe_file(f"{bucket}/x", b"12345", Metadata={"a": "b"})
-    head = fs.head(f"lake://{bucket}/x")
+    head = fs.head_object(f"lake://{bucket}/x")
     assert (head["ContentLength"], head["Metadata"]) == (5, {"a": "b"})
 
 
 def test_head_tells_a_missing_object_from_a_missing_bucket(fs, bucket):
     with pytest.raises(ObjectNotFound) as caught:
-        fs.head(f"{bucket}/x")
+        fs.head_object(f"{bucket}/x")
     assert (caught.value.bucket, caught.value.key) == (bucket, "x")
     with pytest.raises(BucketNotFound, match=f"{bucket}-not"):
-        fs.head(f"{bucket}-not/x")
+        fs.head_object(f"{bucket}-not/x")
 
 
 def test_a_bucket_is_no_object(fs, bucket):
     with pytest.raises(InvalidName):
-        fs.head(bucket)
+        fs.head_object(bucket)
 
 
 def test_the_servers_clock(fs, bucket):

@@ -156,8 +156,8 @@ def test_options_for_delta():
         "allow_http": "true",
         "aws_conditional_put": "etag",
         "aws_server_side_encryption": "AES256",
-        "connect_timeout": "3s",
-        "timeout": "30s",
+        "connect_timeout": "5s",
+        "timeout": "60s",
         "max_retries": "2",
         "retry_timeout": "30s",
     }

@@ -34,7 +34,7 @@ def test_everything_else_stays(fs, server, bucket, other_class):
     assert (result.path, result.from_class, result.to_class) == (path, "STANDARD", other_class)
     assert (result.changed, result.size, result.deleted_version) == (True, 10, None)
     assert facts(server, bucket, "date=2013-01-01/x.parquet") == before
-    assert fs.head(path)["StorageClass"] == other_class
+    assert fs.head_object(path)["StorageClass"] == other_class
     assert fs.get_tags(path) == {"a": "1", "b": "x y"}
     assert fs.cat_file(path) == b"some bytes"
     assert {entry["StorageClass"] for entry in fs.ls(f"{bucket}/date=2013-01-01", detail=True)} == {other_class}
@@ -53,7 +53,7 @@ def test_and_back(fs, server, bucket, other_class):
     fs.transition(f"{bucket}/x", storage_class=other_class)
     assert fs.transition(f"{bucket}/x", storage_class="STANDARD").changed
     assert facts(server, bucket, "x") == before
-    assert fs.head(f"{bucket}/x").get("StorageClass", "STANDARD") == "STANDARD"
+    assert fs.head_object(f"{bucket}/x").get("StorageClass", "STANDARD") == "STANDARD"
 
 
 def test_what_was_in_clear_stays_in_clear(fs, server, bucket, other_class):
@@ -78,7 +78,7 @@ def test_beyond_the_limit_of_one_copy_it_goes_in_parts(fs, server, bucket, other
     assert fs.transition(f"{bucket}/x", storage_class=other_class).changed
     assert facts(server, bucket, "x") == before
     assert fs.get_tags(f"{bucket}/x") == {"a": "1"}
-    assert fs.head(f"{bucket}/x")["ETag"].endswith('-3"')
+    assert fs.head_object(f"{bucket}/x")["ETag"].endswith('-3"')
     assert fs.cat_file(f"{bucket}/x") == bytes(range(256)) * (11 * 4096)
 
 
@@ -109,7 +109,7 @@ def test_the_condition(fs, bucket, other_class):
     fs.put_if(f"{bucket}/x", b"2", if_match=etag)
     with pytest.raises(PreconditionFailed):
         fs.transition(f"{bucket}/x", storage_class=other_class, if_match=etag)
-    assert fs.head(f"{bucket}/x").get("StorageClass", "STANDARD") == "STANDARD"
+    assert fs.head_object(f"{bucket}/x").get("StorageClass", "STANDARD") == "STANDARD"
     assert fs.cat_file(f"{bucket}/x") == b"2"
 
 
