@@ -14,7 +14,10 @@ from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
+
+from pipelines.cli.app import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("connector", "pipelines", "dagster_project")
@@ -113,6 +116,15 @@ def test_the_readme_names_commands_that_exist() -> None:
     }
     assert named >= {"demo", "test", "minio"}
     assert named <= targets
+
+
+def test_the_readme_names_subcommands_that_exist() -> None:
+    commands = set(cli.list_commands(click.Context(cli)))
+    named = set(
+        re.findall(r"(?:`|^\$ (?:[A-Z_]+=\S+ )?)tierlake ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    )
+    assert named >= {"server", "create", "ls"}
+    assert named <= commands
 
 
 def test_the_changelog_has_this_version() -> None:
