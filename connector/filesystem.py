@@ -251,20 +251,6 @@ class LakeFileSystem(TableListings):
         """``storage_options`` for Dask's workers; see :func:`connector.interop.dask_options`."""
         return interop.dask_options(self)
 
-    # -- the same store for other libraries ----------------------------------------------------------
-
-    def arrow_filesystem(self) -> Any:
-        """Arrow's own S3 client, for reading; see :func:`connector.interop.arrow_filesystem`."""
-        return interop.arrow_filesystem(self)
-
-    def boto3_client(self) -> Any:
-        """A boto3 client under the write policy; see :func:`connector.interop.boto3_client`."""
-        return interop.boto3_client(self)
-
-    def dask_options(self) -> dict[str, Any]:
-        """``storage_options`` for Dask's workers; see :func:`connector.interop.dask_options`."""
-        return interop.dask_options(self)
-
     def delta_options(self) -> dict[str, str]:
         """Storage options for ``deltalake``: endpoint, credentials, encryption, bounded time.
 
