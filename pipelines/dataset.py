@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pipelines.catalog import Catalog
     from pipelines.clock import Clock
     from pipelines.compact import CompactResult
+    from pipelines.erase import EraseReport
     from pipelines.explain import Explanation
     from pipelines.handle import Handle
     from pipelines.history import HistoryEntry
@@ -356,6 +357,27 @@ class Dataset:
             dry_run=dry_run,
             limits=limits,
             progress=progress,
+        )
+
+    def erase(
+        self,
+        where: Where,
+        *,
+        dry_run: bool = False,
+        unsafe_delete_old_files: bool = False,
+        limits: WriterLimits | None = None,
+        run_id: str | None = None,
+    ) -> EraseReport:
+        """Delete the rows that match from every partition; see `pipelines.erase.erase`."""
+        from pipelines.erase import erase
+
+        return erase(
+            self._handle,
+            where,
+            dry_run=dry_run,
+            unsafe_delete_old_files=unsafe_delete_old_files,
+            limits=limits,
+            run_id=run_id,
         )
 
     # -- helpers ------------------------------------------------------------------------------------------------------

@@ -8,14 +8,33 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.errors import RejectedTooMany
+from pipelines.errors import RejectedTooMany, SourceError
 from pipelines.partitioning import REASON_COLUMN
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
     from pipelines.spec import RejectSpec
 
-__all__ = ["Rejects"]
+__all__ = ["Rejects", "read_rejects", "reject_paths"]
+
+
+def reject_paths(fs: LakeFileSystem, root: str) -> list[str]:
+    """The files of rejected rows."""
+    folder = f"{root}/_lake/rejects"
+    fs.invalidate_cache(folder)
+    return [path for path in sorted(fs.find(folder)) if path.endswith(".parquet")]
+
+
+def read_rejects(fs: LakeFileSystem, path: str) -> pa.Table:
+    """The rows of one such file, with `_reject_reason`.
+
+    Raises:
+        SourceError: there is no such file, or it cannot be read.
+    """
+    try:
+        return pq.read_table(io.BytesIO(fs.cat_file(path)))
+    except (OSError, pa.ArrowException) as error:
+        raise SourceError(f"cannot read the rejected rows in lake://{path}: {error}") from error
 
 
 class Rejects:

@@ -5,7 +5,7 @@ Compaction and erasure share this. Nothing is visible before the commit; a crash
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -69,11 +69,15 @@ class Rewriter:
         self._fragments: Mapping[str, pads.Fragment] = {
             fragment.path.removeprefix(f"{handle.table.root}/"): fragment for fragment in self._dataset.get_fragments()
         }
+        self._possible: tuple[pc.Expression, frozenset[str]] | None = None
 
-    @property
-    def dataset(self) -> pads.Dataset:
-        """The rows of the snapshot, lazily."""
-        return self._dataset
+    def may_hold(self, path: str, matching: pc.Expression) -> bool:
+        """Whether the partition and the statistics of a live file leave room for a match."""
+        if self._possible is None or self._possible[0] is not matching:
+            paths = (fragment.path for fragment in self._dataset.get_fragments(filter=matching))
+            prefix = f"{self._handle.table.root}/"
+            self._possible = (matching, frozenset(path.removeprefix(prefix) for path in paths))
+        return path in self._possible[1]
 
     def count(self, path: str, matching: pc.Expression) -> int:
         """Rows of one live file that match."""
@@ -93,9 +97,7 @@ class Rewriter:
         """
         token = new_rewrite_token()
         fs, is_there = self._filesystem(storage_class)
-        kept = pa.schema(
-            [field for field in self._dataset.schema if field.name not in self._handle.table.partition_columns]
-        )
+        kept = self._kept()
         total = written = 0
         with PartitionedWriter(fs, self._handle.table, self._write, kept, token, self._limits) as writer:
             for rows in self._rows(sources, kept, without):
@@ -110,6 +112,53 @@ class Rewriter:
         if staged:
             remember_sources(self._handle.fs, self._handle.table.root, token, [file.path for file in sources])
         return Rewrite(key, tuple(sources), staged, dropped=total - written)
+
+    def swap(
+        self,
+        file: LiveFile,
+        storage_class: str,
+        without: pc.Expression,
+        base: Snapshot,
+        details: Mapping[str, object],
+    ) -> None:
+        """Replace one object of a plain table by itself without some rows; one without a row left is deleted.
+
+        Args:
+            file: the object.
+            storage_class: where it belongs.
+            without: rows that match are left out.
+            base: the snapshot that `file` is of.
+            details: for the commit.
+
+        Raises:
+            CommitConflict: the object is another one by now.
+        """
+        table = self._handle.table
+        etag = str(self._handle.fs.head_object(f"{table.root}/{file.path}")["ETag"]).strip('"')
+        kept = self._kept()
+        is_put_there = storage_class in self._handle.fs.profile.storage_classes
+        with PartitionedWriter(self._handle.fs, table, self._write, kept, new_rewrite_token(), self._limits) as writer:
+            for rows in self._rows([file], kept, without):
+                left = _without_matches(rows)
+                if left.num_rows:
+                    writer.add(file.key, left)
+            adds = tuple(
+                replace(
+                    staged,
+                    file=replace(staged.file, path=file.path),
+                    if_match=etag,
+                    storage_class=storage_class if is_put_there else None,
+                )
+                for staged in writer.finish()
+            )
+            table.commit(Change("erase", base, adds=adds, removes=() if adds else (file,), details=details))
+        if adds and not is_put_there:
+            self._move([file.path], storage_class)
+
+    def _kept(self) -> pa.Schema:
+        """The columns of the files: all but those that the path tells."""
+        keys = self._handle.table.partition_columns
+        return pa.schema([field for field in self._dataset.schema if field.name not in keys])
 
     def _rows(self, sources: Sequence[LiveFile], kept: pa.Schema, without: pc.Expression | None) -> Iterator[pa.Table]:
         columns: dict[str, pc.Expression] = {name: pc.field(name) for name in kept.names}

@@ -39,7 +39,10 @@ COMMANDS = {
     "verify": "care",
     "vacuum": "care",
     "compact": "rewrite",
+    "erase": "rewrite",
     "presign": "access",
+    "iam-policy": "iam",
+    "doctor": "doctor",
     "server": "serve",
 }
 """Command to module, in the order of a dataset's life."""

@@ -1,13 +1,15 @@
-"""Writing files anew: compact."""
+"""Writing files anew: compact, erase."""
 
 from __future__ import annotations
 
 import click
 
+from pipelines import units
 from pipelines.cli import options
+from pipelines.cli.failures import ExitCode
 from pipelines.cli.options import Session, with_session
 
-__all__ = ["compact"]
+__all__ = ["compact", "erase"]
 
 
 @click.command()
@@ -44,3 +46,58 @@ def compact(
         progress=session.out.shows_progress,
     )
     session.out.emit(result, str(result))
+
+
+@click.command()
+@options.dataset
+@click.option(
+    "--where",
+    "conditions",
+    metavar="COLUMN=VALUE",
+    multiple=True,
+    required=True,
+    help="Which rows; several conditions must all hold.",
+)
+@click.option(
+    "--unsafe-delete-old-files",
+    is_flag=True,
+    help="Delete the old files with such rows at once: readers that are at it fail, and undo is no longer possible.",
+)
+@options.dry_run
+@options.yes
+@with_session
+def erase(
+    session: Session,
+    dataset: str,
+    *,
+    conditions: tuple[str, ...],
+    unsafe_delete_old_files: bool,
+    dry_run: bool,
+    yes: bool,
+) -> ExitCode:
+    """Delete the rows that match from every partition that holds them (requests to be forgotten).
+
+    The report says what was rewritten and where such rows still are: held partitions, archived classes, and old files,
+    which `vacuum` deletes after the grace. Exits 3 where a hold or an archived class kept some rows in the table.
+    """
+    where = [_condition(text) for text in conditions]
+    opened = session.dataset(dataset)
+    found = opened.erase(where, dry_run=True)
+    if dry_run:
+        session.out.emit(found, str(found))
+        return ExitCode.DONE
+    if not yes:
+        session.out.note(f"{found}\n")
+    if not session.confirm(f"Erase {units.count(found.rows)} rows of {opened.uri}?", yes=yes):
+        session.out.note("nothing was changed")
+        return ExitCode.FAILED
+    report = opened.erase(where, unsafe_delete_old_files=unsafe_delete_old_files)
+    session.out.emit(report, str(report))
+    return ExitCode.PARTIAL if report.held or report.archived else ExitCode.DONE
+
+
+def _condition(text: str) -> tuple[str, str, str]:
+    column, equals, value = text.partition("=")
+    if not equals or not column:
+        raise click.UsageError(f"--where {text!r} is not COLUMN=VALUE", click.get_current_context())
+    return column, "==", value

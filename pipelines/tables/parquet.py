@@ -12,15 +12,17 @@ import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.dataset as pads
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
+from connector.errors import ObjectNotFound, PreconditionFailed
 from pipelines.errors import CommitConflict, PolicyRefused, SourceError, TableNotFound, UnsupportedByTable
 from pipelines.layout import PartitionKey, hive_columns
-from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot
+from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.runs import run_token
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ __all__ = ["PlainParquetTable", "open_plain"]
 
 _OBJECT_NAME = "data.parquet"
 _CONCURRENCY = 8
+_CONDITIONAL_PUT_BYTES = 64 << 20
 _SCHEMA_ATTEMPTS = 5
 
 
@@ -148,6 +151,9 @@ class PlainParquetTable:
                     list(pool.map(lambda key: self._publish(change, added[key].local, key), added))
                     emptied = [file.path for file in change.removes if file.key not in added]
                     list(pool.map(self._remove, emptied))
+                case "erase":
+                    list(pool.map(self._swap, change.adds))
+                    list(pool.map(self._remove, [file.path for file in change.removes]))
                 case "expire":
                     list(pool.map(self._remove, [file.path for file in change.removes]))
                     self._forget_runs(change.touched())
@@ -172,6 +178,26 @@ class PlainParquetTable:
         existing = change.base.by_partition().get(key, ())
         path = existing[0].path if existing else self.path_for(key, "", 0, "")
         self._fs.put_file(spooled, f"{self.root}/{path}")
+
+    def _swap(self, staged: StagedFile) -> None:
+        """Replace an object that must still be the one that was read."""
+        path = f"{self.root}/{staged.file.path}"
+        fs = self._fs.for_table(self.root, storage_class=staged.storage_class)
+        if staged.local is None or staged.if_match is None:  # pragma: no cover - the caller has both
+            raise ValueError(path)
+        try:
+            if staged.file.size <= _CONDITIONAL_PUT_BYTES:
+                fs.put_if(path, Path(staged.local).read_bytes(), if_match=staged.if_match)
+                return
+            is_same = str(fs.head_object(path)["ETag"]).strip('"') == staged.if_match
+        except (PreconditionFailed, ObjectNotFound) as error:
+            raise self._replaced(path) from error
+        if not is_same:
+            raise self._replaced(path)
+        fs.put_file(staged.local, path)  # in parts, which take no condition together
+
+    def _replaced(self, path: str) -> CommitConflict:
+        return CommitConflict(f"lake://{path} was replaced or deleted by another writer meanwhile", hint="run it again")
 
     def _remove(self, path: str) -> None:
         self._fs.rm_file(f"{self.root}/{path}")

@@ -79,8 +79,14 @@ def _undo(dataset: Dataset) -> object:
 
 
 def _append_twice(dataset: Dataset) -> None:
+    """Plain tables take no append: they get other rows."""
+    mode = "append" if dataset.format == "delta" else "replace"
     for fare in (10.0, 100.0):
-        dataset.ingest(make_trips(days=2, each=5, fare=fare), mode="append")
+        dataset.ingest(make_trips(days=2, each=5, fare=fare), mode=mode)
+
+
+def _erase(dataset: Dataset) -> object:
+    return dataset.erase([("city", "==", "JFK")])
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -90,6 +96,7 @@ OPERATIONS: dict[str, Operation] = {
     "expire": Operation(_nothing, _expire),
     "undo": Operation(_expire, _undo),
     "compact": Operation(_append_twice, Dataset.compact),
+    "erase": Operation(_append_twice, _erase),
     "vacuum": Operation(_expire, Dataset.vacuum, AFTER_THE_GRACE),
 }
 
@@ -148,7 +155,17 @@ _PRELOADED = [
     "connector.filesystem",
     *(
         f"pipelines.{name}"
-        for name in ("dataset", "ingest", "tiering", "expiry", "undo", "maintenance", "compact", "tables.parquet")
+        for name in (
+            "dataset",
+            "ingest",
+            "tiering",
+            "expiry",
+            "undo",
+            "maintenance",
+            "compact",
+            "erase",
+            "tables.parquet",
+        )
     ),
 ]
 

@@ -1,0 +1,308 @@
+"""Erasure: the rows that match a predicate leave every partition that holds them (requests to be forgotten).
+
+Statistics tell which files cannot hold a match; of the others, only those that do are written anew, in their storage
+class, without the rows. A Delta table changes in one commit; a plain table object by object, and a run that died is
+finished by running it again. What this cannot reach is in the report: held partitions, archived classes that need a
+restore first, and old files that stay readable until their grace ends and `vacuum` deletes them.
+
+The predicate's values are written nowhere: not in the log, not in the journal. Older entries of a Delta log keep the
+smallest and largest value of the old files' columns until log clean-up.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipelines import units
+from pipelines.errors import CommitConflict, SchemaMismatch, SpecError
+from pipelines.placement import MISSING, placed
+from pipelines.reader import expression_of
+from pipelines.remnants import Remnant, delete_remnants, matching_remnants
+from pipelines.rewriting import Rewriter, archived_classes, commit_rewrites
+from pipelines.writer import WriterLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow.compute as pc
+
+    from pipelines.handle import Handle
+    from pipelines.layout import PartitionKey
+    from pipelines.reader import Where
+    from pipelines.rewriting import Rewrite
+    from pipelines.tables.protocol import LiveFile, Snapshot
+
+__all__ = ["EraseReport", "ErasedPartition", "erase"]
+
+_CONCURRENCY = 4
+_ROUNDS = 10
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedPartition:
+    """What left one partition.
+
+    Attributes:
+        key: the partition.
+        rows: how many matched.
+        files: files that held them.
+    """
+
+    key: PartitionKey
+    rows: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class EraseReport:
+    """What was erased, or would be, and where matching rows still are.
+
+    Attributes:
+        partitions: what left the table.
+        held: partitions with matching rows that a hold keeps, each with why and how many rows.
+        archived: partitions that may hold matching rows, but need a restore before anybody can tell.
+        remnants: old files with matching rows that can still be read, or of which it cannot be told.
+        deleted: remnants that were deleted at once, because that was asked for.
+        rejects: files of rejected rows that hold matching rows, or of which it cannot be told.
+        dry_run: True where nothing was written.
+    """
+
+    partitions: tuple[ErasedPartition, ...] = ()
+    held: Mapping[str, str] = field(default_factory=dict)
+    archived: Mapping[str, str] = field(default_factory=dict)
+    remnants: tuple[Remnant, ...] = ()
+    deleted: tuple[Remnant, ...] = ()
+    rejects: tuple[str, ...] = ()
+    dry_run: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Rows that left the table, or would."""
+        return sum(part.rows for part in self.partitions)
+
+    @property
+    def files(self) -> int:
+        """Files that were written anew or left, or would be."""
+        return sum(part.files for part in self.partitions)
+
+    @property
+    def is_complete(self) -> bool:
+        """No matching row can be read any more, anywhere below the root."""
+        return not (self.held or self.archived or self.remnants or self.rejects or (self.dry_run and self.rows))
+
+    def __str__(self) -> str:
+        """For people."""
+        did = "would erase" if self.dry_run else "erased"
+        where = f"{units.count(len(self.partitions))} partitions ({units.files(self.files)} that held them)"
+        lines = [f"{did} {units.count(self.rows)} rows of {where}"]
+        lines += [f"{key}: not erased: {why}" for key, why in {**self.held, **self.archived}.items()]
+        for remnant in self.remnants[:_SHOWN]:
+            amount = "may hold such rows" if remnant.rows is None else f"{units.count(remnant.rows)} rows"
+            then = (
+                f"until {units.day(remnant.until)}, when vacuum may delete it"
+                if remnant.until
+                else "until you delete it"
+            )
+            lines.append(f"{remnant.path}: {amount} can still be read ({remnant.why}), {then}")
+        if len(self.remnants) > _SHOWN:
+            lines.append(f"{len(self.remnants) - _SHOWN} more old files")
+        lines += [
+            f"{path}: rejected rows that match, or may: fix and ingest them, or delete the file"
+            for path in self.rejects
+        ]
+        if self.deleted:
+            lines.append(f"{units.files(len(self.deleted))} with such rows deleted for good")
+        return "\n".join(lines)
+
+
+def erase(
+    handle: Handle,
+    where: Where,
+    *,
+    dry_run: bool = False,
+    unsafe_delete_old_files: bool = False,
+    limits: WriterLimits | None = None,
+    run_id: str | None = None,
+) -> EraseReport:
+    """Delete the rows that match.
+
+    Rows for which the predicate is null stay.
+
+    Args:
+        handle: the dataset.
+        where: which rows: a pyarrow expression or filters.
+        dry_run: only count them.
+        unsafe_delete_old_files: delete the old files that hold such rows at once, those of expired partitions too:
+            readers that are at it fail, older versions of the table cannot be read any more, and an expiry whose files
+            are among them cannot be undone.
+        limits: bounds on memory and concurrency.
+        run_id: for the history.
+
+    Raises:
+        SpecError: filters that match every row.
+        SchemaMismatch: an unknown column, or a value that does not fit its type.
+        CommitConflict: others kept changing the same files.
+    """
+    snapshot = handle.table.snapshot()
+    schema = snapshot.schema if snapshot.schema is not None else pa.schema([])
+    matching = _predicate(where, schema, handle)
+    erasing = _Erasing(handle, matching, limits or WriterLimits(), run_id)
+    if dry_run:
+        erasing.look(snapshot)
+    else:
+        erasing.work(snapshot)
+    now = handle.table.snapshot()
+    live = [file.path for file in now.files]
+    remnants = matching_remnants(handle, matching, schema, but=live)
+    deleted: tuple[Remnant, ...] = ()
+    if unsafe_delete_old_files and not dry_run:
+        deleted = tuple(one for one in remnants if one.rows and str(one.key) not in _holds(handle))
+        delete_remnants(handle, deleted, reason="rows erased on request", run_id=run_id)
+        remnants = tuple(one for one in remnants if one not in deleted)
+    return EraseReport(
+        partitions=tuple(ErasedPartition(key, rows, files) for key, (rows, files) in sorted(erasing.erased.items())),
+        held=erasing.held,
+        archived=erasing.archived,
+        remnants=remnants,
+        deleted=deleted,
+        rejects=_rejects(handle, matching),
+        dry_run=dry_run,
+    )
+
+
+def _predicate(where: Where, schema: pa.Schema, handle: Handle) -> pc.Expression:
+    if isinstance(where, list) and not (where and all(where)):
+        raise SpecError("no condition, so every row would match", hint="to empty a dataset, expire its partitions")
+    try:
+        matching = expression_of(where, schema)
+        pa.Table.from_batches([], schema=schema).filter(matching)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError) as error:
+        raise SchemaMismatch(f"cannot find rows of lake://{handle.table.root} that way: {error}") from error
+    return matching
+
+
+def _holds(handle: Handle) -> Mapping[str, str]:
+    if handle.document is None:
+        return {}
+    return {key: hold.reason for key, hold in handle.document.read().holds.items()}
+
+
+class _Erasing:
+    """One erasure: what was found and done so far."""
+
+    def __init__(self, handle: Handle, matching: pc.Expression, limits: WriterLimits, run_id: str | None) -> None:
+        self._handle = handle
+        self._matching = matching
+        self._limits = limits
+        self._details = {"reason": "rows erased on request"} | ({"run_id": run_id} if run_id else {})
+        self.erased: dict[PartitionKey, tuple[int, int]] = {}
+        self.held: dict[str, str] = {}
+        self.archived: dict[str, str] = {}
+
+    def look(self, snapshot: Snapshot) -> None:
+        """Count what would go."""
+        for file, rows, _ in self._found(self._rewriter(snapshot), snapshot, known=frozenset()):
+            self._add(file.key, rows, 1)
+
+    def work(self, first: Snapshot) -> None:
+        """Erase until no live file holds a match: files that others add meanwhile are looked at too."""
+        snapshot, known = first, frozenset[str]()
+        for _ in range(_ROUNDS):
+            rewriter = self._rewriter(snapshot)
+            found = self._found(rewriter, snapshot, known)
+            if not found:
+                return
+            known = frozenset(file.path for file in snapshot.files)
+            if self._handle.table.is_published_by_writing:
+                known -= self._swap_objects(rewriter, snapshot, found)
+            else:
+                late = self._commit(rewriter, found)
+                known -= {file.path for rewrite in late for file in rewrite.sources}
+            snapshot = self._handle.table.snapshot()
+        raise CommitConflict(
+            f"lake://{self._handle.table.root}: others kept writing rows that match", hint="run it again"
+        )
+
+    def _rewriter(self, snapshot: Snapshot) -> Rewriter:
+        share = replace(self._limits, memory_bytes=max(1, self._limits.memory_bytes // _CONCURRENCY))
+        return Rewriter(self._handle, snapshot, self._handle.spec.write, share)
+
+    def _found(self, rewriter: Rewriter, snapshot: Snapshot, known: frozenset[str]) -> list[tuple[LiveFile, int, str]]:
+        """Live files with matches that can be rewritten: each with their number and the class that it keeps."""
+        files = [
+            file for file in snapshot.files if file.path not in known and rewriter.may_hold(file.path, self._matching)
+        ]
+        holds = _holds(self._handle)
+        parts = placed(self._handle, snapshot, {file.key for file in files}) if files else {}
+        classes = {file.live.path: file.storage_class for part in parts.values() for file in part.files}
+        readable: list[LiveFile] = []
+        for file in files:
+            archived = archived_classes(self._handle, parts[file.key])
+            if archived is not None:
+                self.archived[str(file.key)] = f"in {archived}: restore it, then erase again"
+            elif MISSING in parts[file.key].classes:
+                self.archived[str(file.key)] = "a committed file is not in the store: `tierlake verify`"
+            else:
+                readable.append(file)
+        with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="erase") as pool:
+            counts = list(pool.map(lambda file: rewriter.count(file.path, self._matching), readable))
+        found = []
+        for file, rows in zip(readable, counts, strict=True):
+            if rows and str(file.key) in holds:
+                self.held[str(file.key)] = f"held: {holds[str(file.key)]}"
+            elif rows:
+                found.append((file, rows, classes[file.path]))
+        return found
+
+    def _commit(self, rewriter: Rewriter, found: Sequence[tuple[LiveFile, int, str]]) -> tuple[Rewrite, ...]:
+        """All files in one commit; those that others changed meanwhile come back."""
+
+        def one(item: tuple[LiveFile, int, str]) -> Rewrite:
+            file, _, storage_class = item
+            return rewriter.rewrite(file.key, [file], storage_class, without=self._matching)
+
+        with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="erase") as pool:
+            rewrites = list(pool.map(one, found))
+        _, late = commit_rewrites(self._handle, "erase", rewrites, self._details)
+        for rewrite in rewrites:
+            if rewrite not in late:
+                self._add(rewrite.key, rewrite.dropped, 1)
+        return late
+
+    def _swap_objects(
+        self, rewriter: Rewriter, snapshot: Snapshot, found: Sequence[tuple[LiveFile, int, str]]
+    ) -> set[str]:
+        """A plain table: each object by itself, if it is still the one that was read; the others come back."""
+        late: set[str] = set()
+        for file, rows, storage_class in found:
+            try:
+                rewriter.swap(file, storage_class, self._matching, snapshot, self._details)
+            except CommitConflict:
+                late.add(file.path)
+            else:
+                self._add(file.key, rows, 1)
+        return late
+
+    def _add(self, key: PartitionKey, rows: int, files: int) -> None:
+        before = self.erased.get(key, (0, 0))
+        self.erased[key] = (before[0] + rows, before[1] + files)
+
+
+def _rejects(handle: Handle, matching: pc.Expression) -> tuple[str, ...]:
+    """Files of rejected rows that hold a match; those that cannot be asked are named too."""
+    from pipelines.rejects import read_rejects, reject_paths
+
+    named = []
+    for path in reject_paths(handle.fs, handle.table.root):
+        try:
+            has_match = bool(read_rejects(handle.fs, path).filter(matching).num_rows)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError):
+            has_match = True
+        if has_match:
+            named.append(path)
+    return tuple(named)

@@ -1,0 +1,178 @@
+"""What the store still holds beside the table: old files, orphans, older versions, and which of them have some rows.
+
+A commit takes rows out of the table at once, but the files that held them stay until their grace ends and `vacuum`
+runs. Whoever must know where rows still are looks here.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from pipelines.journal import VacuumRecord, new_record_id
+from pipelines.layout import PartitionKey
+from pipelines.maintenance import ORPHAN_AGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    import pyarrow.compute as pc
+
+    from connector.filesystem import LakeFileSystem
+    from pipelines.handle import Handle
+
+__all__ = ["Remnant", "delete_remnants", "matching_remnants"]
+
+_CONCURRENCY = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Remnant:
+    """An object, or an older version of one, that is not part of the table any more, or never was.
+
+    Attributes:
+        path: below the root.
+        key: the partition that its path names.
+        size: bytes.
+        rows: how many of the rows in question it holds; None where it cannot be told.
+        why: what it is, in words.
+        until: from when `vacuum` deletes it; None where it does not.
+        version_id: of the older version; None for the object as it is.
+    """
+
+    path: str
+    key: PartitionKey
+    size: int
+    rows: int | None
+    why: str
+    until: datetime | None
+    version_id: str | None = None
+
+
+def matching_remnants(
+    handle: Handle, matching: pc.Expression, schema: pa.Schema, *, but: Iterable[str] = ()
+) -> tuple[Remnant, ...]:
+    """The remnants that hold matching rows, or may.
+
+    Args:
+        handle: the dataset.
+        matching: which rows.
+        schema: of the table.
+        but: live files.
+    """
+    live = frozenset(but)
+    candidates = list(_candidates(handle, live))
+
+    def counted(remnant: Remnant) -> Remnant:
+        return Remnant(
+            remnant.path,
+            remnant.key,
+            remnant.size,
+            _count(handle, remnant, matching, schema),
+            remnant.why,
+            remnant.until,
+            remnant.version_id,
+        )
+
+    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="remnants") as pool:
+        return tuple(remnant for remnant in pool.map(counted, candidates) if remnant.rows != 0)
+
+
+def delete_remnants(handle: Handle, remnants: Sequence[Remnant], *, reason: str, run_id: str | None = None) -> None:
+    """Delete remnants for good, now; readers of older versions and `undo` lose them.
+
+    Args:
+        handle: the dataset.
+        remnants: which.
+        reason: for the history.
+        run_id: likewise.
+    """
+    if not remnants:
+        return
+    root = handle.table.root
+    is_versioned = handle.fs.is_versioned(root.partition("/")[0])
+    for path in sorted({remnant.path for remnant in remnants}):
+        versions = [one.version_id for one in remnants if one.path == path and one.version_id is not None]
+        if versions:
+            handle.fs.delete_versions(f"{root}/{path}", versions)
+        elif is_versioned:
+            found = [one for one in handle.fs.object_versions(f"{root}/{path}") if one.path == f"{root}/{path}"]
+            handle.fs.delete_versions(f"{root}/{path}", [one.version_id for one in found])
+        else:
+            handle.fs.rm_file(f"{root}/{path}")
+    handle.fs.invalidate_cache()
+    at = handle.clock.now()
+    handle.journal.write_vacuum(
+        VacuumRecord(
+            id=new_record_id(at),
+            at=at,
+            run_id=run_id,
+            keys=tuple(sorted({str(remnant.key) for remnant in remnants})),
+            reason=reason,
+            files=len(remnants),
+            bytes=sum(remnant.size for remnant in remnants),
+        )
+    )
+
+
+def _candidates(handle: Handle, live: frozenset[str]) -> Iterator[Remnant]:
+    root, columns = handle.table.root, handle.table.partition_columns
+    removed = {file.path: file.removed_at for file in handle.table.removed_files()}
+    grace = handle.spec.retention.grace
+    if handle.fs.is_versioned(root.partition("/")[0]):
+        found = [
+            (version.path, version.size, version.modified, None if version.is_latest else version.version_id)
+            for version in handle.fs.object_versions(f"{root}/")
+            if not version.is_delete_marker
+        ]
+    else:
+        infos = handle.fs.find(root, detail=True, refresh=True)
+        found = [
+            (name, int(info["size"]), info["LastModified"], None)
+            for name, info in infos.items()
+            if info["type"] == "file"
+        ]
+    for name, size, modified, version_id in found:
+        path = name.removeprefix(f"{root}/")
+        if path.startswith(("_delta_log/", "_lake/")) or not size or (path in live and version_id is None):
+            continue
+        key = PartitionKey.of_path(path, columns)
+        if path in removed and path not in live:
+            why, until = "expired or replaced", removed[path] + grace
+        elif version_id is not None:
+            why, until = "an older version of an object", None
+        else:
+            why, until = "named by no commit", modified + ORPHAN_AGE
+        yield Remnant(path, key, size, None, why, until, version_id)
+
+
+def _count(handle: Handle, remnant: Remnant, matching: pc.Expression, schema: pa.Schema) -> int | None:
+    path = f"{handle.table.root}/{remnant.path}"
+    try:
+        with _open_version(handle.fs, path, remnant.version_id) if remnant.version_id else handle.fs.open(path) as file:
+            fragment = pads.ParquetFileFormat().make_fragment(
+                file, partition_expression=_key_expression(remnant.key, schema)
+            )
+            counted: int = fragment.scanner(schema=schema, filter=matching).count_rows()
+            return counted
+    except (pa.ArrowException, OSError, ValueError):
+        return None  # not Parquet, other types, gone, or archived: said as such
+
+
+def _open_version(fs: LakeFileSystem, path: str, version_id: str) -> Any:
+    """An older version of an object, for reading; only a filesystem that was made so takes a version id."""
+    options = {**fs.storage_options, "settings": fs.settings, "version_aware": True}
+    return type(fs)(*fs.storage_args, **options).open(path, "rb", version_id=version_id)
+
+
+def _key_expression(key: PartitionKey, schema: pa.Schema) -> pc.Expression:
+    expression = pads.scalar(value=True)
+    for name, value in key.items:
+        is_it = pads.field(name) == pa.scalar(value).cast(schema.field(name).type)
+        expression = expression & (is_it if value else pads.field(name).is_null())
+    return expression

@@ -1,0 +1,217 @@
+"""Rows that must be forgotten leave every partition that holds them, and the report says where they still are."""
+
+import itertools
+from datetime import timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from pipelines import Dataset
+from pipelines.clock import ServerClock
+from pipelines.errors import PolicyRefused, SchemaMismatch, SpecError
+from pipelines.rewriting import Rewriter
+from tests.pipelines.conftest import make_trips, trip_spec
+from tests.pipelines.foreign import by_day, write_delta
+
+JFK = [("city", "==", "JFK")]
+
+
+def cities(dataset):
+    found = {}
+    for city in dataset.read(["city"]).column("city").to_pylist():
+        found[city] = found.get(city, 0) + 1
+    return found
+
+
+def versions(server, dataset):
+    bucket, _, prefix = dataset.spec.root.partition("/")
+    pages = server.admin.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=f"{prefix}/date=")
+    return [version for page in pages for version in page.get("Versions", [])]
+
+
+def test_matching_rows_leave_every_partition_and_nothing_else_does(dataset, trips):
+    dataset.ingest(trips())
+    before = cities(dataset)
+    foreseen = dataset.erase(JFK, dry_run=True)
+    assert (foreseen.rows, foreseen.files, len(foreseen.partitions)) == (before["JFK"], 4, 4)
+    assert cities(dataset) == before
+    report = dataset.erase(JFK)
+    assert report.rows == before["JFK"]
+    assert cities(dataset) == {city: rows for city, rows in before.items() if city != "JFK"}
+    assert dataset.erase(JFK).rows == 0
+    assert dataset.verify().ok
+
+
+def test_rows_for_which_the_predicate_is_null_stay(dataset, trips):
+    dataset.ingest(trips())
+    nulls = cities(dataset)[None]
+    dataset.erase(pc.field("city") != "LGA")
+    assert set(cities(dataset)) == {None, "LGA"}
+    assert cities(dataset)[None] == nulls
+
+
+def test_only_files_with_matches_are_rewritten(dataset, trips):
+    dataset.ingest(trips())
+    before = {file.path: file.modified for file in dataset._handle.table.snapshot().files}
+    report = dataset.erase([("at", ">=", "2013-01-04T00:00:00+00:00")])
+    assert [str(part.key) for part in report.partitions] == ["date=2013-01-04"]
+    after = {file.path: file.modified for file in dataset._handle.table.snapshot().files}
+    assert len(after) == 3
+    assert after.items() <= before.items()
+
+
+def test_one_commit_for_a_delta_table_without_the_value(delta, trips, server):
+    delta.ingest(trips())
+    version = delta.version
+    delta.erase([("city", "==", "JFK"), ("fare", "<", 1000.5)], run_id="request 7")
+    assert delta.version == version + 1
+    entry = delta.history()[0]
+    assert (entry.operation, entry.reason, entry.run) == ("erase", "rows erased on request", "request 7")
+    bucket, _, prefix = delta.spec.root.partition("/")
+    log = f"{prefix}/_delta_log/{delta.version:020d}.json"
+    commit_info = server.admin.get_object(Bucket=bucket, Key=log)["Body"].read().splitlines()
+    told = b"".join(line for line in commit_info if b'"commitInfo"' in line)
+    assert b"1000.5" not in told
+
+
+def test_old_files_are_reported_until_they_are_gone(delta, trips, fs):
+    delta.ingest(trips())
+    report = delta.erase(JFK)
+    assert not report.is_complete
+    assert sum(remnant.rows for remnant in report.remnants) == report.rows
+    assert {remnant.why for remnant in report.remnants} == {"expired or replaced"}
+    assert "can still be read" in str(report)
+    assert delta.read(version=delta.version - 1).num_rows == 40
+    later = Dataset.open(delta.uri, fs=fs, clock=ServerClock(fs, delta.spec.bucket, timedelta(days=8)))
+    later.vacuum()
+    assert later.erase(JFK).is_complete
+
+
+def test_old_files_can_be_deleted_at_once_by_a_dangerous_name(dataset, trips, server):
+    dataset.ingest(trips())
+    before = cities(dataset)
+    report = dataset.erase(JFK, unsafe_delete_old_files=True)
+    assert report.is_complete, str(report)
+    assert sum(remnant.rows for remnant in report.deleted) == before["JFK"]
+    assert len(versions(server, dataset)) == 4
+    assert "vacuum" in {entry.operation for entry in dataset.history()}
+    assert dataset.verify().ok
+
+
+def test_rows_of_expired_partitions_are_found_in_their_grace(delta, trips):
+    delta.ingest(trips())
+    delta.plan_expiry("2013-10-29").apply().raise_failures()
+    report = delta.erase(JFK)
+    assert "date=2013-01-01" not in {str(part.key) for part in report.partitions}
+    assert "date=2013-01-01" in {str(remnant.key) for remnant in report.remnants}
+    delta.erase(JFK, unsafe_delete_old_files=True)
+    with pytest.raises(PolicyRefused, match="not in the store"):
+        delta.undo_expiry("date=2013-01-01")
+
+
+def test_a_hold_wins(dataset, trips):
+    dataset.ingest(trips())
+    dataset.hold("date=2013-01-02", reason="lawsuit")
+    report = dataset.erase(JFK, unsafe_delete_old_files=True)
+    assert report.held == {"date=2013-01-02": "held: lawsuit"}
+    assert not report.is_complete
+    assert cities(dataset)["JFK"] == 3
+    dataset.release("date=2013-01-02")
+    assert dataset.erase(JFK).rows == 3
+
+
+def test_rows_that_come_meanwhile_are_erased_too(delta, trips, monkeypatch):
+    delta.ingest(trips())
+    real = Rewriter.rewrite
+    turns = itertools.count()
+
+    def rewrite(self, *args, **kwargs):
+        if next(turns) == 0:
+            delta.ingest(trips(days=1, fare=50.0), mode="append")
+            delta.ingest(trips(days=1, start=1, each=3))
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Rewriter, "rewrite", rewrite)
+    delta.erase(JFK)
+    assert "JFK" not in cities(delta)
+    assert cities(delta) == {"LGA": 3 + 3 + 1 + 3 + 3, None: 3 + 3 + 1 + 4 + 3}
+
+
+def test_an_object_that_others_replaced_meanwhile_is_not_overwritten(make_bucket, fs, monkeypatch):
+    plain = Dataset.create(trip_spec(make_bucket(versioned=True), format="parquet"), fs=fs)
+    plain.ingest(make_trips())
+    real = Rewriter._rows
+    once = []
+
+    def rows(self, *args):
+        yield from real(self, *args)
+        if not once:
+            once.append(plain.ingest(make_trips(days=1, each=3)))
+
+    monkeypatch.setattr(Rewriter, "_rows", rows)
+    plain.erase(JFK)
+    assert "JFK" not in cities(plain)
+    assert plain.read(where=[("date", "==", "2013-01-01")]).num_rows == 2
+
+
+def test_the_storage_class_stays(delta, trips, server):
+    if server.name == "minio":
+        pytest.skip("MinIO's tiers are other servers")
+    delta.ingest(trips())
+    for file in delta._handle.table.snapshot().files[:2]:
+        delta.fs.transition(f"{delta.spec.root}/{file.path}", storage_class="STANDARD_IA")
+    before = [part.storage_class for part in delta.partitions()]
+    assert set(before) == {"STANDARD", "STANDARD_IA"}
+    delta.erase(JFK)
+    assert [part.storage_class for part in delta.partitions()] == before
+
+
+def test_foreign_tables_and_typed_keys(bucket, fs, server):
+    root = f"{bucket}/theirs"
+    write_delta(server, root, by_day(), ["day", "shop"])
+    theirs = Dataset.open(f"lake://{root}", fs=fs)
+    report = theirs.erase([("shop", "==", "1"), ("v", "<", "10")])
+    assert {str(part.key) for part in report.partitions} == {"day=2013-01-01/shop=1", "day=2013-01-02/shop=1"}
+    assert theirs.read().num_rows == 15
+
+
+def test_rejected_rows_that_match_are_named(delta, trips):
+    bad = pa.table({"at": pa.array([None], pa.timestamp("us", "UTC")), "city": ["JFK"], "fare": [1.0]})
+    delta.ingest(pa.concat_tables([*[trips()] * 3, bad]))
+    report = delta.erase(JFK, unsafe_delete_old_files=True)
+    assert len(report.rejects) == 1
+    assert not report.is_complete
+    assert not delta.erase([("city", "==", "ORD")]).rejects
+
+
+@pytest.mark.parametrize("nothing", [[], [[]]])
+def test_a_filter_that_matches_everything_is_refused(delta, trips, nothing):
+    delta.ingest(trips())
+    with pytest.raises(SpecError, match="every row"):
+        delta.erase(nothing)
+
+
+@pytest.mark.parametrize("wrong", [[("nobody", "==", 1)], [("fare", "==", "x")], pc.field("fare") == "x"])
+def test_a_predicate_that_does_not_fit_is_refused(delta, trips, wrong):
+    delta.ingest(trips())
+    with pytest.raises(SchemaMismatch):
+        delta.erase(wrong)
+
+
+def test_archived_partitions_are_named_and_left(delta, trips, server, monkeypatch):
+    if server.name == "minio":
+        pytest.skip("MinIO has no archived classes")
+    delta.ingest(trips())
+    profile = type(delta.fs.profile)
+    monkeypatch.setattr(profile, "archived_classes", ("GLACIER",), raising=False)
+    path = delta._handle.table.snapshot().files[0].path
+    delta.fs.transition(f"{delta.spec.root}/{path}", storage_class="GLACIER")
+    object.__setattr__(delta.fs.profile, "archived_classes", ("GLACIER",))
+    try:
+        report = delta.erase(JFK)
+    finally:
+        object.__setattr__(delta.fs.profile, "archived_classes", ())
+    assert list(report.archived) == [path.partition("/")[0]]
+    assert not report.is_complete
+    assert len(report.partitions) == 3
