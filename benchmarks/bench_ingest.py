@@ -119,9 +119,10 @@ def main() -> None:
             endpoint_url = server.endpoint_url
         fs = LakeFileSystem(endpoint_url=endpoint_url)
         fs.mkdir(BUCKET)
-        stack.callback(fs.rm, BUCKET, recursive=True)
         rows = source()
         plain = s3fs.S3FileSystem(endpoint_url=endpoint_url, skip_instance_cache=True)
+        # around lake://, which refuses to delete below a table
+        stack.callback(plain.rm, BUCKET, recursive=True)
         writers = {
             "tierlake, delta": ours("delta", rows, fs),
             "tierlake, plain parquet": ours("parquet", rows, fs),

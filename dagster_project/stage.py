@@ -19,7 +19,7 @@ from connector.server import EmbeddedServer, LocalServer, MinioServer
 from connector.subprocesses import free_ports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
 
 __all__ = [
@@ -41,6 +41,8 @@ TIERS: Final = ("warm", "cold")
 DAGSTER_HOME: Final = "dagster"
 DONE: Final = "facts.json"
 """What the story told, and the sign that it has come to its end in this folder."""
+
+STOP_SECONDS: Final = 10
 
 _OTHERS: Final = ("AWS_", "TIERLAKE_")
 _PORTS: Final = "ports.json"
@@ -96,12 +98,8 @@ def staged(kind: str, folder: Path) -> Iterator[LocalServer]:
 def tell_in_a_child(folder: Path, *, as_json: bool) -> int:
     """Tell the story in a process of its own, on the stage that the environment names; returns its exit code."""
     command = [sys.executable, "-m", "pipelines.cli", "demo", "--tell", str(folder)]
-    # a session of its own: Ctrl-C reaches us alone, and we end it
-    with subprocess.Popen([*command, "--json"] if as_json else command, start_new_session=True) as child:  # noqa: S603
-        try:
-            return child.wait()
-        finally:
-            child.kill()
+    with _child([*command, "--json"] if as_json else command) as child:
+        return child.wait()
 
 
 def serve_ui(folder: Path, port: int, say: Callable[[str], None]) -> None:
@@ -109,10 +107,22 @@ def serve_ui(folder: Path, port: int, say: Callable[[str], None]) -> None:
     from dagster_project import headless
 
     say(f"The Dagster UI: http://127.0.0.1:{port} (Ctrl-C ends it; the data stays in {folder})")
-    with subprocess.Popen(headless.ui_command(port)) as process:  # noqa: S603 - our own command
-        with suppress(KeyboardInterrupt):
-            process.wait()
-        process.terminate()
+    with _child(headless.ui_command(port)) as child, suppress(KeyboardInterrupt):
+        child.wait()
+
+
+@contextmanager
+def _child(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a session of its own: Ctrl-C reaches us alone, and we end it with all its children."""
+    with subprocess.Popen(command, start_new_session=True) as child:  # noqa: S603 - our own commands
+        try:
+            yield child
+        finally:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, number)
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(STOP_SECONDS)
 
 
 def _tier_to(fs: LakeFileSystem, remote: LocalServer) -> None:

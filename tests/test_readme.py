@@ -1,0 +1,67 @@
+"""What the README shows is what happens: its Python runs, its paths exist, its commands are there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli.app import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def blocks(language):
+    return [text for name, text in BLOCKS if name == language]
+
+
+@pytest.fixture
+def emptied(seaweedfs, monkeypatch):
+    """The embedded server, as `source env.sh` makes it known, without a bucket named warehouse before and after."""
+    for name, value in seaweedfs.environ().items():
+        monkeypatch.setenv(name, value)
+    seaweedfs.drop_bucket("warehouse")
+    yield seaweedfs
+    seaweedfs.drop_bucket("warehouse")
+
+
+def test_its_python_runs_from_top_to_bottom(emptied, tmp_path):
+    script = tmp_path / "readme.py"
+    script.write_text("\n".join(blocks("python")) + "\nprint(len(dataset.read()), fs.profile.name)\n")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "2 minio"
+    assert "1 file" in done.stdout  # the explanation of a partition
+    heads = emptied.heads("warehouse")
+    assert {head["ServerSideEncryption"] for head in heads.values()} == {"AES256"}
+    assert "scratch/flights.parquet" in heads
+
+
+def test_the_folders_it_lists_exist():
+    (listing,) = blocks("")
+    folder = ROOT
+    for line in listing.splitlines():
+        names = re.match(r"(?P<indent> *)(?P<names>[\w./, ]*?)(?:  +|$| (?=[a-z]+,))", line)
+        assert names is not None, line
+        for name in re.findall(r"[\w.]+/?", names["names"]):
+            inside = ROOT if not names["indent"] else folder
+            path = inside / name
+            assert path.exists(), f"{path} of {line!r}"
+            if not names["indent"] and name.endswith("/"):
+                folder = path
+
+
+def test_the_files_and_commands_it_names_exist():
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert link.startswith("http") or (ROOT / link).exists(), link
+    for path in re.findall(r"`([\w/]+\.(?:py|md|yaml))`", README):
+        assert list(ROOT.rglob(path)) or path == "spec.yaml", path
+    for command in re.findall(r"(?:`|\$ .*)tierlake (\w+)", README):
+        assert command in {*COMMANDS, "demo"}, command
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"make ([a-z-]+)", README)) <= targets
