@@ -220,15 +220,19 @@ def test_append_works_on_delta_and_is_refused_by_name_on_plain(events, table_for
         assert appended.document["error"]["code"] == "unsupported_by_table"
 
 
-def test_tiering_by_a_copy_moves_once(lake, tmp_path, server):
-    if server.name != "seaweedfs":
-        pytest.skip("MinIO's tiers are other servers: the demo's test has two")
+def test_tiering_moves_once_or_says_what_is_missing(lake, tmp_path, server):
     (tmp_path / "spec.yaml").write_text(SPEC.format(bucket=lake.bucket, format="delta"))
     write_csv(tmp_path / "events.csv", [(f"{day}T01:00:00Z", 1) for day in DAYS])
     lake("create", "spec.yaml")
     lake("ingest", "{uri}", "events.csv")
     moved = lake("tier", "{uri}", "--as-of", TODAY, "--yes", "--json")
-    assert (moved.code, moved.document["done"]) == (0, ["date=2013-06-01"])
+    assert moved.code == 0
+    if server.name == "minio":  # its tiers are other servers, and nobody has set one up: the demo's test has
+        assert moved.document["steps"] == []
+        reasons = {refusal["key"]: refusal["reason"] for refusal in moved.document["refused"]}
+        assert "rule" in reasons["date=2013-06-01"]
+        return
+    assert moved.document["done"] == ["date=2013-06-01"]
     again = lake("tier", "{uri}", "--as-of", TODAY, "--yes", "--json")
     assert (again.code, again.document["steps"]) == (0, [])
     heads = server.heads(lake.bucket, "events/date=2013-06-01/")
