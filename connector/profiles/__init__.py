@@ -13,13 +13,15 @@ import functools
 from importlib.metadata import entry_points
 
 from connector.errors import InvalidSetting
-from connector.profiles import aws, generic, minio, seaweedfs
+from connector.profiles import aws, ceph, generic, minio, r2, seaweedfs
 from connector.profiles.profile import Profile
 
 __all__ = ["Profile", "get_profile", "profile_for_server_header", "profile_names"]
 
 ENTRY_POINT_GROUP = "tierlake.profiles"
-_OURS: dict[str, Profile] = {module.PROFILE.name: module.PROFILE for module in (aws, minio, seaweedfs, generic)}
+_OURS: dict[str, Profile] = {
+    module.PROFILE.name: module.PROFILE for module in (aws, minio, seaweedfs, ceph, r2, generic)
+}
 
 
 @functools.cache

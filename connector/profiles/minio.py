@@ -41,4 +41,10 @@ PROFILE = Profile(
     repeated_delete_adds_marker=False,
     # Seen: accepted, readable, and in no listing.
     keys_below_objects_hidden=True,
+    # Seen: a copy drops SSE, its own or another key's, and keeps the class.
+    self_copy_keeps_encryption=False,
+    copy_keeps_encryption=False,
+    copy_keeps_class=True,
+    # Seen: NoSuchUpload.
+    complete_again=False,
 )

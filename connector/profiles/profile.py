@@ -72,6 +72,18 @@ class Profile:
         empty_prefixes_stay: A prefix whose last object is deleted stays in listings.
         repeated_delete_adds_marker: Deleting a deleted key of a versioned bucket adds a marker.
         keys_below_objects_hidden: A key below an existing object is missing from listings.
+        self_copy_keeps_encryption: A self-copy that names no encryption keeps SSE-S3.
+        self_copy_keeps_tags: A self-copy with ``REPLACE`` keeps the tags.
+        copy_keeps_encryption: A copy to another key that names no encryption keeps SSE-S3.
+        copy_keeps_class: A copy to another key that names no class keeps the source's.
+        put_if_none_match: A PUT honours ``If-None-Match``.
+        put_if_match: A PUT honours ``If-Match``.
+        put_if_match_missing: The status of a PUT with ``If-Match`` where there is no object.
+        complete_if_none_match: The end of a multipart upload honours ``If-None-Match``.
+        complete_again: Finishing a finished upload again succeeds for a while.
+        expiration_date_rule: Lifecycle rules expire objects at a date.
+        versions: Buckets keep versions: delete markers, GET by version, undo by deleting the marker.
+        newer_checksums: A PUT may carry CRC32, SHA-1 or SHA-256 (``x-amz-checksum-*``).
     """
 
     name: str
@@ -104,6 +116,26 @@ class Profile:
     empty_prefixes_stay: bool = False
     repeated_delete_adds_marker: bool = True
     keys_below_objects_hidden: bool = False
+    # Encrypted with the bucket's default, which is SSE-S3 at least, and of class STANDARD, unless the request says
+    # otherwise: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
+    self_copy_keeps_encryption: bool = True
+    copy_keeps_encryption: bool = True
+    copy_keeps_class: bool = False
+    # The same page, x-amz-tagging-directive: COPY is the default.
+    self_copy_keeps_tags: bool = True
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+    put_if_none_match: bool = True
+    put_if_match: bool = True
+    put_if_match_missing: int = 404
+    complete_if_none_match: bool = True
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
+    complete_again: bool = True
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleExpiration.html, Date
+    expiration_date_rule: bool = True
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/Versioning.html
+    versions: bool = True
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
+    newer_checksums: bool = True
 
     def check_class(self, storage_class: str, *, key: str | None = None) -> None:
         """Refuse a storage class that a write to this server cannot ask for.

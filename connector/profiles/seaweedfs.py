@@ -29,4 +29,10 @@ PROFILE = Profile(
     # Seen: stays in CommonPrefixes until `prefix/` is deleted, deepest first.
     empty_prefixes_stay=True,
     repeated_delete_adds_marker=True,
+    # Seen: a copy drops SSE, its own or another key's, and keeps the class.
+    self_copy_keeps_encryption=False,
+    copy_keeps_encryption=False,
+    copy_keeps_class=True,
+    # Seen: PreconditionFailed.
+    put_if_match_missing=412,
 )

@@ -1,0 +1,162 @@
+"""What is true of a live server, and where its profile says something else.
+
+::
+
+    report = diagnose(fs)                 # makes buckets of its own, and removes them
+    report = diagnose(fs, "warehouse")    # leaves a prefix of that bucket as it was
+    print(report)
+    report.agrees
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore import exceptions as boto
+from fsspec.asyn import sync
+
+from connector.errors import LakeError
+from connector.probes import PROBES, Place, code_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from connector.filesystem import LakeFileSystem
+    from connector.probes import Probe
+    from connector.profiles import Profile
+
+NOT_TRIED = "not tried"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fact.
+
+    Args:
+        what: The fact.
+        profile: What the profile says; empty where it says nothing.
+        server: What the server does; :data:`NOT_TRIED` where the probe needs a bucket of its own.
+        agree: Whether the two agree; None where one of them says nothing.
+    """
+
+    what: str
+    profile: str
+    server: str
+    agree: bool | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found out.
+
+    Args:
+        endpoint: The endpoint.
+        profile: The profile's name.
+        rows: The facts.
+    """
+
+    endpoint: str
+    profile: str
+    rows: tuple[Row, ...]
+
+    @property
+    def disagreements(self) -> tuple[Row, ...]:
+        """The rows in which the server does not do what the profile says."""
+        return tuple(row for row in self.rows if row.agree is False)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether there are none of them."""
+        return not self.disagreements
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        what, says, does = (
+            max(len(heading), *(len(getattr(row, field)) for row in self.rows))
+            for field, heading in (("what", ""), ("profile", "profile"), ("server", "server"))
+        )
+        yield f"{self.endpoint}, profile {self.profile}"
+        yield f"  {'':{what}}  {'profile':{says}}  {'server':{does}}".rstrip()
+        for row in self.rows:
+            mark = "!" if row.agree is False else " "
+            yield f"{mark} {row.what:{what}}  {row.profile or '-':{says}}  {row.server}"
+        count = len(self.disagreements)
+        yield "the server does what the profile says" if not count else f"{count} rows differ from the profile"
+
+
+def diagnose(fs: LakeFileSystem, bucket: str | None = None) -> Report:
+    """Try what a server does, in a place that is removed afterwards.
+
+    Args:
+        fs: A filesystem on the server.
+        bucket: A bucket below a temporary prefix of which to try; what needs a bucket of its own is then not tried.
+            None makes two buckets, and removes them.
+
+    Returns:
+        The facts.
+
+    Raises:
+        LakeError: The server cannot be reached, or the place cannot be made.
+    """
+    options: dict[str, Any] = {name: value for name, value in fs.storage_options.items() if name != "loop"}
+    once = {"max_retries": 0, "settings": fs.settings, "asynchronous": False, "skip_instance_cache": True}
+    patient = type(fs)(*fs.storage_args, **{**options, **once})
+    report: Report = sync(patient.loop, _diagnose, patient, bucket)
+    return report
+
+
+async def _diagnose(fs: LakeFileSystem, bucket: str | None) -> Report:
+    profile = await fs.seam.profile()
+    client = await fs.set_session()
+    mark = f"tierlake-doctor-{uuid.uuid4().hex[:12]}"
+    places: dict[str, Place] = {}
+    try:
+        if bucket is None:
+            for name, needs in ((mark, "bucket"), (f"{mark}-v", "versions")):
+                await fs.seam.call("create_bucket", Bucket=name)
+                places[needs] = Place(client, name)
+            status = {"Status": "Enabled"}
+            await places["versions"].ask("put_bucket_versioning", VersioningConfiguration=status)
+            places["prefix"] = places["bucket"]
+        else:
+            name = fs.split_path(bucket)[0]
+            await fs.seam.send("head_bucket", Bucket=name)
+            places["prefix"] = Place(client, name, f"{mark}/")
+        rows = [await _row(probe, profile, places.get(probe.needs)) for probe in PROBES]
+    finally:
+        for place in {place.bucket: place for place in places.values()}.values():
+            await _remove(fs, place)
+    return Report(str(client.meta.endpoint_url), profile.name, tuple(rows))
+
+
+async def _row(probe: Probe, profile: Profile, place: Place | None) -> Row:
+    says = probe.says(profile)
+    told = " or ".join(says)
+    if place is None:
+        return Row(probe.what, told, NOT_TRIED, None)
+    try:
+        does = await probe.does(place)
+    except boto.ClientError as error:
+        does = f"failed: {code_of(error)}"
+    except LakeError as error:
+        does = f"failed: {error.code}"
+    answer = does if does in says else does.partition(":")[0]
+    return Row(probe.what, told, does, answer in says if says else None)
+
+
+async def _remove(fs: LakeFileSystem, place: Place) -> None:
+    """Uploads, versions and markers, and the bucket where it is ours."""
+    for upload in (await place.ask("list_multipart_uploads")).get("Uploads", ()):
+        if upload["Key"].startswith(place.prefix):
+            await place.ask("abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])
+    found = await fs.seam.send("list_object_versions", Bucket=place.bucket, Prefix=place.prefix)
+    entries = [*found.get("Versions", ()), *found.get("DeleteMarkers", ())]
+    objects = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in entries]
+    if objects:  # fewer than one page: each probe writes a handful
+        await fs.seam.send("delete_objects", Bucket=place.bucket, Delete={"Objects": objects, "Quiet": True})
+    if not place.prefix:
+        await fs.seam.call("delete_bucket", Bucket=place.bucket)

@@ -1,0 +1,545 @@
+"""What a server does, found out by trying: one function a fact, over a place of its own.
+
+A probe answers in a word or two, most with ``yes`` or ``no``. Beside it stands what the profile says, so that
+:mod:`connector.doctor` can compare. Requests go to the client as they are: no write policy, no guards, no retries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from botocore import exceptions as boto
+from botocore.awsrequest import AWSRequest
+from botocore.httpsession import URLLib3Session
+
+from connector.encryption import SseC, SseKms, SseS3
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from connector.encryption import Encryption
+    from connector.profiles import Profile
+
+YES, NO = "yes", "no"
+_GENERAL_CLASSES = (
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+    "GLACIER_IR",
+)
+"""Classes of general-purpose buckets: the other ones belong to buckets of another kind."""
+_MISSING = frozenset({"NotImplemented", "MethodNotAllowed", "MalformedXML", "UnsupportedOperation"})
+_MISSING_STATUS = frozenset({405, 501})
+_PRECONDITION = frozenset({404, 409, 412})
+_WRONG_ETAG = '"00000000000000000000000000000000"'
+_FIRST = b"first"
+_REPLACE: dict[str, Any] = {"MetadataDirective": "REPLACE", "Metadata": {"a": "b"}}
+LARGEST_SKEW_SECONDS = 300
+"""AWS refuses 15 minutes; https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, RequestTimeTooSkewed"""
+
+
+class Place:
+    """Where probes may do what they want.
+
+    Args:
+        client: An aiobotocore client for the server.
+        bucket: A bucket.
+        prefix: Keys begin with it; empty where the bucket is ours.
+    """
+
+    def __init__(self, client: Any, bucket: str, prefix: str = "") -> None:
+        self.bucket = bucket
+        self.prefix = prefix
+        self._client = client
+
+    def key(self, name: str = "x") -> str:
+        """A key that nobody has used."""
+        return f"{self.prefix}{uuid.uuid4().hex[:8]}/{name}"
+
+    async def ask(self, operation: str, **params: Any) -> dict[str, Any]:
+        """Make a request, in our bucket unless it names another one."""
+        answer: dict[str, Any] = await getattr(self._client, operation)(**{"Bucket": self.bucket, **params})
+        return answer
+
+    async def put(self, **params: Any) -> str:
+        """Write an object; its key."""
+        key = params.pop("Key", None) or self.key()
+        await self.ask("put_object", **{"Body": _FIRST, **params, "Key": key})
+        return str(key)
+
+    async def takes(self, operation: str, **params: Any) -> str:
+        """``yes`` where a request succeeds."""
+        try:
+            await self.ask(operation, **params)
+        except boto.ClientError as error:
+            return f"{NO}: {code_of(error)}"
+        return YES
+
+    async def has(self, operation: str, **params: Any) -> str:
+        """``yes`` where the server knows the request, whatever it thinks of it."""
+        try:
+            await self.ask(operation, **params)
+        except boto.ClientError as error:
+            code, status = code_of(error), status_of(error)
+            return f"{NO}: {code}" if code in _MISSING or status in _MISSING_STATUS else YES
+        return YES
+
+    async def refuses(self, operation: str, **params: Any) -> str:
+        """``yes`` where a request fails on its precondition, ``no: ignored`` where it succeeds."""
+        try:
+            await self.ask(operation, **params)
+        except boto.ClientError as error:
+            return YES if status_of(error) in _PRECONDITION else f"{NO}: {code_of(error)}"
+        return f"{NO}: ignored"
+
+    def source(self, key: str) -> dict[str, str]:
+        """A copy's source in our bucket."""
+        return {"Bucket": self.bucket, "Key": key}
+
+    async def presigned(self, key: str) -> str:
+        """A URL for a GET."""
+        params = {"Bucket": self.bucket, "Key": key}
+        url: str = await self._client.generate_presigned_url("get_object", Params=params, ExpiresIn=60)
+        return url
+
+    @property
+    def region(self) -> str:
+        """The client's region."""
+        return str(self._client.meta.region_name)
+
+    @property
+    def endpoint(self) -> str:
+        """The client's endpoint."""
+        return str(self._client.meta.endpoint_url)
+
+
+def code_of(error: boto.ClientError) -> str:
+    """The server's error code."""
+    return str(error.response.get("Error", {}).get("Code", "?"))
+
+
+def status_of(error: boto.ClientError) -> int:
+    """The HTTP status."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One row.
+
+    Args:
+        what: The fact, as the row's heading.
+        says: What the profile says of it: answers that agree; none where it says nothing.
+        does: What the server does.
+        needs: ``prefix`` where a prefix in any bucket will do, ``bucket`` where the bucket must be ours,
+            ``versions`` where it must be ours and versioned.
+    """
+
+    what: str
+    says: Callable[[Profile], tuple[str, ...]]
+    does: Callable[[Place], Awaitable[str]]
+    needs: Literal["prefix", "bucket", "versions"] = "prefix"
+
+
+def flag(name: str) -> Callable[[Profile], tuple[str, ...]]:
+    """What a field that is true or false says."""
+    return lambda profile: (YES if getattr(profile, name) else NO,)
+
+
+def constant(*answers: str) -> Callable[[Profile], tuple[str, ...]]:
+    """What holds on every server, or what nobody says."""
+    return lambda _profile: answers
+
+
+# -- classes and copies --------------------------------------------------------------------------------
+
+
+async def classes(place: Place) -> str:
+    """Classes that a PUT may ask for."""
+    taken = [
+        name for name in _GENERAL_CLASSES if await place.takes("put_object", Key=place.key(), StorageClass=name) == YES
+    ]
+    return _listed(taken)
+
+
+def _listed(names: Iterable[str]) -> str:
+    listed = tuple(names)
+    return "all" if listed == _GENERAL_CLASSES else ", ".join(listed)
+
+
+async def _other_class(place: Place) -> str:
+    for name in ("STANDARD_IA", "REDUCED_REDUNDANCY"):
+        if await place.takes("put_object", Key=place.key(), StorageClass=name) == YES:
+            return name
+    return "STANDARD"
+
+
+async def self_copy(place: Place) -> str:
+    """The directive that a self-copy to another class needs."""
+    key, other = await place.put(), await _other_class(place)
+    said = {"Key": key, "CopySource": place.source(key), "StorageClass": other}
+    return "COPY" if await place.takes("copy_object", **said) == YES else "REPLACE"
+
+
+async def self_copy_encryption(place: Place) -> str:
+    """Whether a self-copy that says nothing keeps SSE-S3."""
+    key = await place.put(ServerSideEncryption="AES256")
+    await place.ask(
+        "copy_object", Key=key, CopySource=place.source(key), MetadataDirective="REPLACE", Metadata={"a": "b"}
+    )
+    return await _encrypted(place, key)
+
+
+async def copy_encryption(place: Place) -> str:
+    """Whether a copy to another key that says nothing keeps SSE-S3."""
+    key, copy = await place.put(ServerSideEncryption="AES256"), place.key()
+    await place.ask("copy_object", Key=copy, CopySource=place.source(key))
+    return await _encrypted(place, copy)
+
+
+async def copy_class(place: Place) -> str:
+    """Whether a copy to another key that says nothing keeps the class."""
+    other, copy = await _other_class(place), place.key()
+    key = await place.put(StorageClass=other)
+    await place.ask("copy_object", Key=copy, CopySource=place.source(key))
+    return YES if (await place.ask("head_object", Key=copy)).get("StorageClass") == other else NO
+
+
+async def self_copy_tags(place: Place) -> str:
+    """Whether a self-copy with REPLACE keeps the tags."""
+    key = await place.put(Tagging="a=b")
+    await place.ask(
+        "copy_object", Key=key, CopySource=place.source(key), MetadataDirective="REPLACE", Metadata={"a": "b"}
+    )
+    return YES if (await place.ask("get_object_tagging", Key=key))["TagSet"] else NO
+
+
+async def _encrypted(place: Place, key: str) -> str:
+    return YES if (await place.ask("head_object", Key=key)).get("ServerSideEncryption") else NO
+
+
+async def self_copy_etag(place: Place) -> str:
+    """Whether a multipart object keeps its ETag through a self-copy."""
+    key = place.key()
+    before = (await _upload(place, key))["ETag"]
+    await place.ask("copy_object", Key=key, CopySource=place.source(key), **_REPLACE)
+    return YES if (await place.ask("head_object", Key=key))["ETag"] == before else NO
+
+
+# -- encryption ----------------------------------------------------------------------------------------
+
+
+def encryption(value: Encryption) -> Callable[[Place], Awaitable[str]]:
+    """Whether an object is stored as encrypted as it was asked to be."""
+
+    async def probe(place: Place) -> str:
+        params = {**value.headers()}
+        params.pop("BucketKeyEnabled", None)
+        key = place.key()
+        try:
+            await place.ask("put_object", Key=key, Body=_FIRST, **params)
+            again = params if isinstance(value, SseC) else {}
+            head = await place.ask("head_object", Key=key, **again)
+        except boto.ClientError as error:
+            return f"{NO}: {code_of(error)}"
+        except boto.ParamValidationError:  # botocore itself sends no key in clear
+            return f"{NO}: not over HTTP"
+        name = "SSECustomerAlgorithm" if isinstance(value, SseC) else "ServerSideEncryption"
+        return YES if head.get(name) == params[name] else f"{NO}: ignored"
+
+    return probe
+
+
+def _takes_mode(mode: str) -> Callable[[Profile], tuple[str, ...]]:
+    return lambda profile: (YES if mode in profile.encryptions else NO,)
+
+
+def _takes_customer_keys(profile: Profile) -> tuple[str, ...]:
+    if "sse-c" not in profile.encryptions:
+        return (NO,)
+    return (YES,) if profile.sse_c_over_http else (YES, NO)
+
+
+# -- conditions ----------------------------------------------------------------------------------------
+
+
+def conditional(operation: str, **condition: str) -> Callable[[Place], Awaitable[str]]:
+    """Whether a condition that does not hold stops a request on an existing object."""
+
+    async def probe(place: Place) -> str:
+        key = await place.put()
+        source = {"CopySource": place.source(key)} if operation == "copy_object" else {}
+        target = await place.put() if source else key
+        return await place.refuses(operation, Key=target, **source, **condition)
+
+    return probe
+
+
+async def if_match_missing(place: Place) -> str:
+    """The status of a PUT with If-Match where there is no object."""
+    try:
+        await place.ask("put_object", Key=place.key(), Body=_FIRST, IfMatch=_WRONG_ETAG)
+    except boto.ClientError as error:
+        return str(status_of(error))
+    return "ignored"
+
+
+async def _upload(place: Place, key: str, **condition: str) -> dict[str, Any]:
+    started = await place.ask("create_multipart_upload", Key=key)
+    part = {"Key": key, "UploadId": started["UploadId"]}
+    etag = (await place.ask("upload_part", **part, PartNumber=1, Body=_FIRST))["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    done = await place.ask("complete_multipart_upload", **part, MultipartUpload=parts, **condition)
+    return {**done, "again": {**part, "MultipartUpload": parts}}
+
+
+async def complete_if_none_match(place: Place) -> str:
+    """Whether the end of an upload honours If-None-Match."""
+    key = await place.put()
+    try:
+        await _upload(place, key, IfNoneMatch="*")
+    except boto.ClientError as error:
+        return YES if status_of(error) in _PRECONDITION else f"{NO}: {code_of(error)}"
+    return f"{NO}: ignored"
+
+
+async def complete_again(place: Place) -> str:
+    """Whether a finished upload may be finished again."""
+    done = await _upload(place, place.key())
+    return await place.takes("complete_multipart_upload", **done["again"])
+
+
+async def uploads_by_prefix(place: Place) -> str:
+    """Whether incomplete uploads are found by prefix."""
+    key = place.key()
+    started = await place.ask("create_multipart_upload", Key=key)
+    found = await place.ask("list_multipart_uploads", Prefix=key.rpartition("/")[0] + "/")
+    await place.ask("abort_multipart_upload", Key=key, UploadId=started["UploadId"])
+    return YES if found.get("Uploads") else NO
+
+
+# -- buckets -------------------------------------------------------------------------------------------
+
+
+def lifecycle(action: dict[str, Any]) -> Callable[[Place], Awaitable[str]]:
+    """Whether a lifecycle rule is taken; its filter fits nothing, and it goes away again."""
+
+    async def probe(place: Place) -> str:
+        rule = {"ID": "probe", "Status": "Enabled", "Filter": {"Prefix": "no-such-prefix/"}, **action}
+        said = await place.takes("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [rule]})
+        if said == YES:
+            await place.ask("delete_bucket_lifecycle")
+        return said
+
+    return probe
+
+
+async def lifecycle_transition(place: Place) -> str:
+    """Whether lifecycle moves objects to another class, or only to remote tiers."""
+    said = await lifecycle({"Transitions": [{"Days": 30, "StorageClass": "STANDARD_IA"}]})(place)
+    return "remote tiers" if said.endswith("InvalidStorageClass") else said
+
+
+def _moves(profile: Profile) -> tuple[str, ...]:
+    if not profile.lifecycle_transitions:
+        return (NO,)
+    return ("remote tiers",) if profile.remote_tiers else (YES,)
+
+
+async def restore(place: Place) -> str:
+    """Whether archived objects can be asked back."""
+    asked = {"Days": 1, "GlacierJobParameters": {"Tier": "Bulk"}}
+    return await place.has("restore_object", Key=await place.put(), RestoreRequest=asked)
+
+
+async def public_access_block(place: Place) -> str:
+    """Whether public access can be blocked."""
+    names = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    return await place.has("put_public_access_block", PublicAccessBlockConfiguration=dict.fromkeys(names, True))
+
+
+async def ownership(place: Place) -> str:
+    """Whether object ownership can be enforced."""
+    rules = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    return await place.has("put_bucket_ownership_controls", OwnershipControls=rules)
+
+
+async def cors(place: Place) -> str:
+    """Whether a bucket has CORS rules."""
+    rule = {"AllowedOrigins": ["https://app.example"], "AllowedMethods": ["GET"]}
+    return await place.has("put_bucket_cors", CORSConfiguration={"CORSRules": [rule]})
+
+
+async def default_encryption(place: Place) -> str:
+    """Whether a bucket has a default encryption."""
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    said = await place.has("put_bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [rule]})
+    if said == YES:
+        await place.ask("delete_bucket_encryption")
+    return said
+
+
+async def put_creates_bucket(place: Place) -> str:
+    """Whether a PUT into a bucket that does not exist makes it."""
+    name = f"tierlake-doctor-{uuid.uuid4().hex[:12]}"
+    said = await place.takes("put_object", Bucket=name, Key="x", Body=_FIRST)
+    if said == YES:
+        await place.ask("delete_object", Bucket=name, Key="x")
+        await place.ask("delete_bucket", Bucket=name)
+    return said.partition(":")[0]
+
+
+async def versions(place: Place) -> str:
+    """Delete marker, GET by version, undo by deleting the marker."""
+    key = place.key()
+    first = (await place.ask("put_object", Key=key, Body=_FIRST)).get("VersionId")
+    await place.ask("put_object", Key=key, Body=b"second")
+    marker = (await place.ask("delete_object", Key=key)).get("VersionId")
+    if first is None or marker is None:
+        return NO
+    async with (await place.ask("get_object", Key=key, VersionId=first))["Body"] as body:
+        old = await body.read()
+    await place.ask("delete_object", Key=key, VersionId=marker)
+    async with (await place.ask("get_object", Key=key))["Body"] as body:
+        return YES if (old, await body.read()) == (_FIRST, b"second") else NO
+
+
+async def repeated_delete(place: Place) -> str:
+    """Whether deleting a deleted key of a versioned bucket adds a marker."""
+    key = await place.put()
+    for _ in range(2):
+        await place.ask("delete_object", Key=key)
+    listed = await place.ask("list_object_versions", Prefix=key)
+    return YES if len(listed.get("DeleteMarkers", ())) > 1 else NO
+
+
+async def empty_prefix(place: Place) -> str:
+    """Whether a prefix whose last object is deleted stays in listings."""
+    key = await place.put()
+    await place.ask("delete_object", Key=key)
+    listed = await place.ask("list_objects_v2", Prefix=place.prefix, Delimiter="/")
+    folder = key.rpartition("/")[0] + "/"
+    return YES if folder in {entry["Prefix"] for entry in listed.get("CommonPrefixes", ())} else NO
+
+
+async def hidden_key(place: Place) -> str:
+    """Whether a key below an existing object is missing from listings."""
+    key = await place.put()
+    below = f"{key}/below"
+    if await place.takes("put_object", Key=below, Body=_FIRST) != YES:
+        return "refused"
+    listed = await place.ask("list_objects_v2", Prefix=key)
+    await place.ask("delete_object", Key=below)
+    return NO if below in {entry["Key"] for entry in listed.get("Contents", ())} else YES
+
+
+# -- the connection ------------------------------------------------------------------------------------
+
+
+async def presign(place: Place) -> str:
+    """Whether a presigned URL is served without credentials, and another key is not."""
+    key = await place.put()
+    url = await place.presigned(key)
+    session = URLLib3Session(timeout=10)
+    with contextlib.closing(session):
+        good, other = (
+            session.send(AWSRequest(method="GET", url=address).prepare()).status_code
+            for address in (url, url.replace(key.rpartition("/")[2] + "?", "other?"))
+        )
+    return YES if (good, other) == (200, 403) else f"{NO}: {good}, another key {other}"
+
+
+async def checksums(place: Place) -> str:
+    """Which of the newer checksums a PUT may carry."""
+    offered = ["CRC32", "SHA1", "SHA256"]  # CRC32C and CRC64NVME need the package awscrt
+    taken = [
+        name for name in offered if await place.takes("put_object", Key=place.key(), ChecksumAlgorithm=name) == YES
+    ]
+    return YES if taken == offered else f"{NO}: only {', '.join(taken) or 'none'}"
+
+
+async def clock(place: Place) -> str:
+    """Whether both clocks agree."""
+    answer = await place.ask("head_bucket")
+    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    if not date:
+        return "no Date header"
+    seconds = (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()
+    return YES if abs(seconds) < LARGEST_SKEW_SECONDS else f"{NO}: the server is {seconds:+.0f} s from here"
+
+
+async def tls(place: Place) -> str:
+    """Whether requests are encrypted on their way."""
+    return YES if urlsplit(place.endpoint).scheme == "https" else NO
+
+
+async def region(place: Place) -> str:
+    """Whether the bucket is in the region that requests are signed for."""
+    found = (await place.ask("get_bucket_location")).get("LocationConstraint") or "us-east-1"
+    return YES if found in {place.region, "auto"} else f"{NO}: the bucket is in {found}"
+
+
+PROBES = (
+    Probe("storage classes", lambda p: (_listed(c for c in _GENERAL_CLASSES if c in p.storage_classes),), classes),
+    Probe("self-copy to change class needs", lambda p: (p.self_copy_directive,), self_copy),
+    Probe("self-copy keeps SSE unasked", flag("self_copy_keeps_encryption"), self_copy_encryption),
+    Probe("self-copy with REPLACE keeps tags", flag("self_copy_keeps_tags"), self_copy_tags),
+    Probe("multipart ETag survives a self-copy", flag("etag_survives_self_copy"), self_copy_etag),
+    Probe("copy keeps SSE unasked", flag("copy_keeps_encryption"), copy_encryption),
+    Probe("copy keeps the class unasked", flag("copy_keeps_class"), copy_class),
+    Probe("encryption sse-s3", _takes_mode("sse-s3"), encryption(SseS3())),
+    Probe("encryption sse-kms", _takes_mode("sse-kms"), encryption(SseKms())),
+    Probe("encryption dsse-kms", _takes_mode("dsse-kms"), encryption(SseKms(dsse=True))),
+    Probe("encryption sse-c", _takes_customer_keys, encryption(SseC(b"0123456789abcdef" * 2))),
+    Probe("PUT If-None-Match", flag("put_if_none_match"), conditional("put_object", IfNoneMatch="*")),
+    Probe("PUT If-Match", flag("put_if_match"), conditional("put_object", IfMatch=_WRONG_ETAG)),
+    Probe("PUT If-Match on a missing key", lambda p: (str(p.put_if_match_missing),), if_match_missing),
+    Probe("complete an upload If-None-Match", flag("complete_if_none_match"), complete_if_none_match),
+    Probe(
+        "copy source If-Match", flag("copy_source_if_match"), conditional("copy_object", CopySourceIfMatch=_WRONG_ETAG)
+    ),
+    Probe("copy If-None-Match", flag("copy_if_none_match"), conditional("copy_object", IfNoneMatch="*")),
+    Probe("GET If-Match", flag("get_if_match"), conditional("get_object", IfMatch=_WRONG_ETAG)),
+    Probe("DELETE If-Match", flag("delete_if_match"), conditional("delete_object", IfMatch=_WRONG_ETAG)),
+    Probe("complete a finished upload again", flag("complete_again"), complete_again),
+    Probe("incomplete uploads by prefix", flag("uploads_by_prefix"), uploads_by_prefix),
+    Probe(
+        "rule: abort incomplete uploads",
+        flag("abort_uploads_rule"),
+        lifecycle({"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}}),
+        "bucket",
+    ),
+    Probe(
+        "rule: expire by a past date",
+        flag("expiration_date_rule"),
+        lifecycle({"Expiration": {"Date": datetime(2020, 1, 1, tzinfo=UTC)}}),
+        "bucket",
+    ),
+    Probe("rule: transitions", _moves, lifecycle_transition, "bucket"),
+    Probe("RestoreObject", flag("restore"), restore),
+    Probe("public access block", flag("public_access_block"), public_access_block, "bucket"),
+    Probe("ownership controls", flag("ownership_controls"), ownership, "bucket"),
+    Probe("bucket CORS", flag("bucket_cors"), cors, "bucket"),
+    Probe("bucket default encryption", flag("default_encryption"), default_encryption, "bucket"),
+    Probe("PUT makes a missing bucket", lambda p: (YES, NO) if p.put_creates_bucket else (NO,), put_creates_bucket),
+    Probe("versions and undo", flag("versions"), versions, "versions"),
+    Probe("a repeated delete adds a marker", flag("repeated_delete_adds_marker"), repeated_delete, "versions"),
+    Probe("empty prefixes stay listed", flag("empty_prefixes_stay"), empty_prefix),
+    Probe("keys below an object are hidden", flag("keys_below_objects_hidden"), hidden_key),
+    Probe("presigned URLs", constant(YES), presign),
+    Probe("newer checksums", flag("newer_checksums"), checksums),
+    Probe("the clocks agree", constant(YES), clock),
+    Probe("TLS", constant(), tls),
+    Probe("the client's region", constant(YES), region),
+)
+"""All rows, in the order in which they are shown."""
