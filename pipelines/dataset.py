@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from pipelines.progress import Progress
     from pipelines.reader import Where
+    from pipelines.rejects import RejectFile
     from pipelines.spec import DatasetSpec
     from pipelines.writer import WriterLimits
 
@@ -170,7 +171,7 @@ class Dataset:
 
     # -- rows in and out ----------------------------------------------------------------------------------------------
 
-    def ingest(
+    def ingest(  # noqa: PLR0913 - the user's own options
         self,
         source: object,
         mode: IngestMode = "replace",
@@ -180,6 +181,7 @@ class Dataset:
         details: Mapping[str, object] | None = None,
         limits: WriterLimits | None = None,
         storage_options: Mapping[str, object] | None = None,
+        unique_by: Sequence[str] = (),
         progress: Progress = False,
     ) -> IngestResult:
         """Write rows and commit them; see `pipelines.ingest.ingest` for the arguments and errors.
@@ -192,6 +194,7 @@ class Dataset:
             details: more JSON values for the commit's metadata, such as a run id.
             limits: bounds on memory and concurrency.
             storage_options: for a source path.
+            unique_by: keep the last of the source's rows in one partition that are equal in these columns.
             progress: a bar with rows read, or a function that is called with each step.
         """
         from pipelines.ingest import ingest
@@ -207,8 +210,23 @@ class Dataset:
                 details=details,
                 limits=limits,
                 storage_options=storage_options,
+                unique_by=unique_by,
                 on_rows=on_rows,
             )
+
+    def rejects(self) -> tuple[RejectFile, ...]:
+        """Rows that could not be taken and wait to be mended: files with counts and reasons, newest first."""
+        from pipelines.rejects import list_rejects
+
+        return list_rejects(self._handle.fs, self._handle.table.root)
+
+    def ingest_rejects(
+        self, path: str, fix: Callable[[pa.Table], object] | None = None, *, mode: IngestMode = "append"
+    ) -> IngestResult:
+        """Mend the rows of a reject file and ingest them; see `pipelines.mending.ingest_rejects`."""
+        from pipelines.mending import ingest_rejects
+
+        return ingest_rejects(self._handle, path, fix, mode=mode)
 
     def scan(self, version: int | None = None) -> pads.Dataset:
         """The whole table as a lazy `pyarrow.dataset.Dataset`; `version` reads an older state of a Delta table."""

@@ -56,6 +56,7 @@ class IngestResult:
         version: the table's version after the commit.
         run_key: the run's identity.
         committed: False where this run key had been committed before; then the counts are 0.
+        duplicates: rows left out because a later row of the source had their key.
     """
 
     rows: int
@@ -67,12 +68,14 @@ class IngestResult:
     version: int
     run_key: str
     committed: bool
+    duplicates: int = 0
 
     def __str__(self) -> str:
         """One line for people."""
         if not self.committed:
             return f"run {self.run_key} had been committed before: nothing changed"
-        told = f", {self.rejected:,} rejected (lake://{self.rejects_path})" if self.rejected else ""
+        told = f", {self.duplicates:,} duplicates left out" if self.duplicates else ""
+        told += f", {self.rejected:,} rejected (lake://{self.rejects_path})" if self.rejected else ""
         return (
             f"{self.rows:,} rows in {len(self.partitions):,} partitions ({self.files:,} files, "
             f"{units.size(self.bytes)}), version {self.version}{told}"
@@ -90,6 +93,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
     limits: WriterLimits | None = None,
     storage_options: Mapping[str, object] | None = None,
     on_rows: Callable[[int], None] | None = None,
+    unique_by: Sequence[str] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> IngestResult:
     """Write a source's rows and commit them.
@@ -104,6 +108,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         limits: bounds on memory and concurrency.
         storage_options: for a source path, passed to its filesystem.
         on_rows: called with the number of rows of each batch read.
+        unique_by: of the source's rows in one partition that are equal in these columns, keep the last.
         clock: seconds that pass, for the age of files that wait for their commit.
 
     Raises:
@@ -125,9 +130,10 @@ def ingest(  # noqa: PLR0913 - the user's own options
     partitioner = Partitioner(handle.spec.partition)
     partitioner.check(stream.schema)
     schema = _table_schema(stream, snapshot, declared, partitioner)
+    told_apart_by = _unique_columns(unique_by, schema, partitioner)
     token = run_token(key)
     started = clock()
-    rejects = Rejects(handle.fs, handle.table.root, token, handle.spec.rejects)
+    rejects = Rejects(handle.fs, handle.table.root, token, handle.spec.rejects, stream.name[:200])
     total = 0
     with PartitionedWriter(
         handle.fs,
@@ -136,6 +142,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         partitioner.stored_columns(_data_columns(schema, handle)),
         token,
         limits,
+        told_apart_by,
     ) as writer:
         for assigned_rows, bad in _assigned(stream, partitioner, schema, handle, keys):
             rejects.add(bad)
@@ -148,6 +155,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         rejects.check(total + rejects.count)
         staged = writer.finish()
         _look_again(handle, staged, age=timedelta(seconds=clock() - started))
+        total -= writer.duplicates
         metadata = {
             "rows": total,
             "rejected": rejects.count,
@@ -166,6 +174,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         version=commit.version,
         run_key=key,
         committed=True,
+        duplicates=writer.duplicates,
     )
 
 
@@ -178,6 +187,17 @@ def _look_again(handle: Handle, staged: Sequence[StagedFile], age: timedelta) ->
     if gone:
         message = f"lake://{handle.table.root}: {len(gone)} of the files written were deleted before their commit"
         raise CommitConflict(message, hint=f"the ingest took {age}; run it again, in smaller pieces")
+
+
+def _unique_columns(unique_by: Sequence[str], schema: pa.Schema, partitioner: Partitioner) -> tuple[str, ...]:
+    """Without partition columns, which are equal in a partition anyway."""
+    unknown = [name for name in unique_by if name not in schema.names]
+    kept = tuple(name for name in unique_by if name not in partitioner.columns)
+    if unknown or (unique_by and not kept):
+        why = f"no column {unknown[0]}" if unknown else "they are all partition columns"
+        hint = f"there are: {', '.join(name for name in schema.names if name not in partitioner.columns)}"
+        raise SchemaMismatch(f"rows cannot be told apart by {', '.join(unique_by)}: {why}", hint=hint)
+    return kept
 
 
 def _source_types(snapshot: Snapshot, declared: pa.Schema | None, handle: Handle) -> pa.Schema | None:

@@ -1,8 +1,14 @@
-"""Rows that could not be taken, kept with the reason, and the limit that turns them into a failure."""
+"""Rows that could not be taken, kept with the reason, and the limit that turns them into a failure.
+
+They wait in `_lake/rejects/`, one file a run, until somebody fixes and ingests them again (`ingest_rejects`), which
+removes the file, or deletes it.
+"""
 
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -12,10 +18,35 @@ from pipelines.errors import RejectedTooMany, SourceError
 from pipelines.partitioning import REASON_COLUMN
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
     from connector.filesystem import LakeFileSystem
     from pipelines.spec import RejectSpec
 
-__all__ = ["Rejects", "read_rejects", "reject_paths"]
+__all__ = ["RejectFile", "Rejects", "list_rejects", "read_rejects", "reject_paths"]
+
+_ABOUT = b"lake.source"
+_READAHEAD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RejectFile:
+    """The rejected rows of one run.
+
+    Attributes:
+        path: `bucket/key` of the Parquet file: the rows as they came, with `_reject_reason`.
+        rows: how many.
+        reasons: how many for each reason.
+        at: when it was written.
+        source: where the rows came from.
+    """
+
+    path: str
+    rows: int
+    reasons: Mapping[str, int]
+    at: datetime
+    source: str
 
 
 def reject_paths(fs: LakeFileSystem, root: str) -> list[str]:
@@ -37,11 +68,36 @@ def read_rejects(fs: LakeFileSystem, path: str) -> pa.Table:
         raise SourceError(f"cannot read the rejected rows in lake://{path}: {error}") from error
 
 
+def list_rejects(fs: LakeFileSystem, root: str) -> tuple[RejectFile, ...]:
+    """What was rejected and not ingested since, newest first.
+
+    Raises:
+        SourceError: a file that cannot be read.
+    """
+    paths = reject_paths(fs, root)
+
+    def described(path: str) -> RejectFile:
+        rows = read_rejects(fs, path)
+        source = (rows.schema.metadata or {}).get(_ABOUT, b"").decode("utf-8", "replace")
+        modified: datetime = fs.info(path)["LastModified"]
+        return RejectFile(path, rows.num_rows, counted_reasons(rows), modified, source)
+
+    with ThreadPoolExecutor(_READAHEAD, thread_name_prefix="rejects") as pool:
+        return tuple(sorted(pool.map(described, paths), key=lambda file: file.at, reverse=True))
+
+
+def counted_reasons(rows: pa.Table) -> dict[str, int]:
+    """How many rows for each reason."""
+    counts = rows.column(REASON_COLUMN).value_counts().to_pylist()
+    return {str(count["values"]): count["counts"] for count in counts}
+
+
 class Rejects:
     """Collects the bad rows of one ingest and writes them to `_lake/rejects/`, as Parquet with `_reject_reason`."""
 
-    def __init__(self, fs: LakeFileSystem, root: str, token: str, spec: RejectSpec) -> None:
+    def __init__(self, fs: LakeFileSystem, root: str, token: str, spec: RejectSpec, source: str = "") -> None:
         """Collect for the run that `token` names; a second attempt overwrites the first one's file."""
+        self._source = source
         self._fs = fs
         self._spec = spec
         self._rows: list[pa.Table] = []
@@ -58,8 +114,8 @@ class Rejects:
         """How many rows for each reason."""
         counts: dict[str, int] = {}
         for rows in self._rows:
-            for reason in rows.column(REASON_COLUMN).value_counts().to_pylist():
-                counts[reason["values"]] = counts.get(reason["values"], 0) + reason["counts"]
+            for reason, count in counted_reasons(rows).items():
+                counts[reason] = counts.get(reason, 0) + count
         return counts
 
     def write(self) -> None:
@@ -67,7 +123,9 @@ class Rejects:
         if not self._rows:
             return
         buffer = io.BytesIO()
-        pq.write_table(pa.concat_tables(self._rows, promote_options="permissive"), buffer, compression="zstd")
+        rows = pa.concat_tables(self._rows, promote_options="permissive")
+        about = {**(rows.schema.metadata or {}), _ABOUT: self._source.encode()}
+        pq.write_table(rows.replace_schema_metadata(about), buffer, compression="zstd")
         self._fs.pipe_file(self.path, buffer.getvalue())
 
     def check(self, total: int) -> None:

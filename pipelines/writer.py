@@ -22,8 +22,10 @@ import pyarrow.parquet as pq
 
 from pipelines.stats import footer_stats
 from pipelines.tables.protocol import LiveFile, StagedFile
+from pipelines.unique import last_of_each, unique_batches
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from connector.filesystem import LakeFileSystem
@@ -66,6 +68,7 @@ class PartitionedWriter:
         schema: pa.Schema,
         token: str,
         limits: WriterLimits | None = None,
+        unique_by: Sequence[str] = (),
     ) -> None:
         """Prepare to write files of `schema` (without partition columns) below the table's root.
 
@@ -76,7 +79,10 @@ class PartitionedWriter:
             schema: columns of the files.
             token: goes into file names, so that a file tells the run that wrote it.
             limits: bounds on memory and concurrency.
+            unique_by: of the rows of a partition that are equal in these columns, only the last is written.
         """
+        self._unique_by = tuple(unique_by)
+        self.duplicates = 0
         self._fs = fs
         self._table = table
         self._spec = spec
@@ -125,10 +131,13 @@ class PartitionedWriter:
             if key in self._spools:
                 self._spool(key)
             elif self._waiting[key]:
-                rows = self._take(key)
+                rows = self._sorted(self._unique(self._take(key)))
                 self._staged.append(self._pool.submit(self._encode, key, rows, self._next_number(key)))
         for key in sorted(self._spools):
-            self._close(key)
+            if self._unique_by:
+                self._respool(key)
+            if key in self._spools:
+                self._close(key)
         return tuple(future.result() for future in self._staged)
 
     # -- the steps ----------------------------------------------------------------------------------------------------
@@ -136,9 +145,32 @@ class PartitionedWriter:
     def _take(self, key: PartitionKey) -> pa.Table:
         rows = pa.concat_tables(self._waiting.pop(key))
         self._total_bytes -= self._waiting_bytes.pop(key)
-        if self._spec.sort_by:
-            rows = rows.sort_by([(name, "ascending") for name in self._spec.sort_by])
         return rows
+
+    def _sorted(self, rows: pa.Table) -> pa.Table:
+        return rows.sort_by([(name, "ascending") for name in self._spec.sort_by]) if self._spec.sort_by else rows
+
+    def _unique(self, rows: pa.Table) -> pa.Table:
+        if not self._unique_by:
+            return rows
+        kept = last_of_each(rows, self._unique_by)
+        self.duplicates += rows.num_rows - kept.num_rows
+        return kept
+
+    def _respool(self, key: PartitionKey) -> None:
+        """Write a partition's spool again without duplicates; only now are all its rows there."""
+        spool = self._spools.pop(key)
+        spool.writer.close()
+        before = pq.read_metadata(spool.path).num_rows
+        unique_by, self._unique_by = self._unique_by, ()
+        for rows in unique_batches(spool.path, unique_by):
+            before -= rows.num_rows
+            if rows.num_rows:
+                self.add(key, rows)
+        self._unique_by = unique_by
+        self.duplicates += before
+        spool.path.unlink()
+        self._spool(key)
 
     def _next_number(self, key: PartitionKey) -> int:
         number = self._numbers[key]
@@ -149,13 +181,16 @@ class PartitionedWriter:
         return Path(self._folder.name) / f"{next(self._spool_numbers)}.parquet"
 
     def _spool(self, key: PartitionKey) -> None:
-        rows = self._take(key)
+        if not self._waiting.get(key):
+            return
+        taken = self._take(key)
+        rows = taken if self._unique_by else self._sorted(taken)
         spool = self._spools.get(key)
         if spool is None:
             path = self._new_spool()
             spool = self._spools[key] = _Spool(path, self._parquet(path))
         spool.writer.write_table(rows, row_group_size=self._limits.row_group_rows)
-        if self._table.can_append and spool.path.stat().st_size >= self._spec.target_file_size:
+        if self._table.can_append and not self._unique_by and spool.path.stat().st_size >= self._spec.target_file_size:
             self._close(key)
 
     def _close(self, key: PartitionKey) -> None:

@@ -24,6 +24,7 @@ COMMANDS = {
     "create": "build",
     "adopt": "adoption",
     "ingest": "build",
+    "rejects": "rejected",
     "ls": "look",
     "show": "look",
     "explain": "look",

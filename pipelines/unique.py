@@ -1,0 +1,55 @@
+"""Of rows with equal keys, the last one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.errors import SchemaMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+__all__ = ["last_of_each", "last_rows", "unique_batches"]
+
+_BATCH_ROWS = 1 << 16
+_ROW = "__row"
+
+
+def last_rows(keys: pa.Table) -> pa.Array:
+    """For each row whether it is the last with its key; nulls are equal to one another.
+
+    Raises:
+        SchemaMismatch: a column of a type that cannot be compared, such as a list.
+    """
+    numbered = keys.append_column(_ROW, pa.array(range(keys.num_rows), pa.int64()))
+    try:
+        last = numbered.group_by(keys.column_names, use_threads=False).aggregate([(_ROW, "max")]).column(f"{_ROW}_max")
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        message = f"rows cannot be told apart by {', '.join(keys.column_names)}: {error}"
+        raise SchemaMismatch(message, hint="name columns of numbers, text, times or booleans in unique_by") from error
+    return pc.is_in(pa.array(range(keys.num_rows), pa.int64()), value_set=last.combine_chunks())
+
+
+def last_of_each(rows: pa.Table, unique_by: Sequence[str]) -> pa.Table:
+    """The rows without those that a later row has the key of, in their order."""
+    return rows.filter(last_rows(rows.select(list(unique_by))))
+
+
+def unique_batches(spooled: Path, unique_by: Sequence[str]) -> Iterator[pa.Table]:
+    """The same for the rows of a Parquet file, in memory for its key columns and one batch.
+
+    Args:
+        spooled: the file.
+        unique_by: its key columns.
+    """
+    keep = last_rows(pq.read_table(spooled, columns=list(unique_by), partitioning=None))
+    start = 0
+    with pq.ParquetFile(spooled) as file:
+        for batch in file.iter_batches(_BATCH_ROWS):
+            yield pa.Table.from_batches([batch]).filter(keep.slice(start, batch.num_rows))
+            start += batch.num_rows
