@@ -40,7 +40,7 @@ def vacuum(session: Session, dataset: str, *, dry_run: bool, yes: bool) -> ExitC
     said = f"{units.count(found.deleted)} files, {units.size(found.bytes)}"
     waiting = f"; {units.count(found.kept)} wait for their grace or their age" if found.kept else ""
     if dry_run or not found.deleted:
-        session.out.emit(found, f"{'would delete' if found.deleted else 'nothing to delete:'} {said}{waiting}")
+        session.out.emit(found, (f"would delete {said}" if found.deleted else "nothing to delete") + waiting)
         return ExitCode.DONE
     if not session.confirm(f"Delete {said} of {opened.uri} for good?", yes=yes):
         session.out.note("nothing was changed")
