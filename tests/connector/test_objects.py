@@ -149,6 +149,15 @@ def test_a_deleted_folder_is_gone(fs, bucket):
     assert not fs.isdir(f"{bucket}/a")
 
 
+def test_one_bucket_at_a_time(fs, make_bucket):
+    one, two = make_bucket(), make_bucket()
+    fs.pipe({f"{one}/d/x": b"1", f"{two}/d/x": b"1"})
+    with pytest.raises(ValueError, match="one bucket"):
+        fs.rm([f"{one}/d/x", f"{two}/d/x"])
+    fs.rm([f"{one}/d", f"{two}/d"], recursive=True)
+    assert fs.find(one) == fs.find(two) == []
+
+
 def test_deleting_nothing_says_so(fs, bucket):
     with pytest.raises(FileNotFoundError):
         fs.rm(f"{bucket}/nothing", recursive=True)

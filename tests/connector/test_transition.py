@@ -129,6 +129,24 @@ def test_an_object_that_changes_meanwhile_is_left_alone(fs, server, bucket, othe
     assert server.admin.get_object(Bucket=bucket, Key="x")["Body"].read() == b"new"
 
 
+def test_an_object_that_changes_while_its_parts_are_copied(fs, server, bucket, other_class, monkeypatch):
+    monkeypatch.setattr("connector.transition.COPY_BYTES_MAX", 10 * MIB)
+    monkeypatch.setattr("connector.copying.PART_BYTES", 5 * MIB)
+    fs.pipe_file(f"{bucket}/x", b"x" * (11 * MIB))
+    plain = fs.seam._request
+
+    async def interrupted(operation, request):
+        if operation == "upload_part_copy" and request["PartNumber"] == 1:
+            await asyncio.to_thread(server.admin.put_object, Bucket=bucket, Key="x", Body=b"new")
+        return await plain(operation, request)
+
+    monkeypatch.setattr(fs.seam, "_request", interrupted)
+    with pytest.raises(PreconditionFailed):
+        fs.transition(f"{bucket}/x", storage_class=other_class)
+    assert server.admin.get_object(Bucket=bucket, Key="x")["Body"].read() == b"new"
+    assert not server.admin.list_multipart_uploads(Bucket=bucket).get("Uploads")
+
+
 def test_what_cannot_be(fs, bucket):
     with pytest.raises(UnsupportedByServer, match="Use instead"):
         fs.transition(f"{bucket}/x", storage_class="STANDARDIA")
