@@ -37,7 +37,7 @@ def vacuum(session: Session, dataset: str, *, dry_run: bool, yes: bool) -> ExitC
     """Delete the files that no commit names: expired and replaced ones after the grace, orphans after 24 hours."""
     opened = session.dataset(dataset)
     found = opened.vacuum(dry_run=True)
-    said = f"{units.count(found.deleted)} files, {units.size(found.bytes)}"
+    said = f"{units.files(found.deleted)}, {units.size(found.bytes)}"
     waiting = f"; {units.count(found.kept)} wait for their grace or their age" if found.kept else ""
     if dry_run or not found.deleted:
         session.out.emit(found, (f"would delete {said}" if found.deleted else "nothing to delete") + waiting)
@@ -46,5 +46,5 @@ def vacuum(session: Session, dataset: str, *, dry_run: bool, yes: bool) -> ExitC
         session.out.note("nothing was changed")
         return ExitCode.FAILED
     result = opened.vacuum()
-    session.out.emit(result, f"deleted {units.count(result.deleted)} files, {units.size(result.bytes)}{waiting}")
+    session.out.emit(result, f"deleted {units.files(result.deleted)}, {units.size(result.bytes)}{waiting}")
     return ExitCode.DONE

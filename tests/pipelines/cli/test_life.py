@@ -1,6 +1,7 @@
 """The command line on real servers: what it says, what it changes, and how it ends."""
 
 import csv
+import time
 
 import pytest
 import requests
@@ -173,6 +174,36 @@ def test_a_hold_put_after_the_plan_makes_apply_exit_4(events):
     assert refused.code == 4
     assert refused.document["failed"].keys() == {"date=2013-01-01"}
     assert "audit" in refused.err
+
+
+def test_what_is_done_in_part_exits_3_and_lists_the_rest(events):
+    later = "2014-06-01"  # two of the three days are past their retention
+    assert events("plan", "expiry", "{uri}", "--as-of", later, "--out", "plan.json").code == 0
+    events("hold", "{uri}", "date=2013-01-01", "--reason", "audit")
+    partly = events("apply", "plan.json", "--yes", "--json")
+    assert partly.code == 3
+    assert partly.document["done"] == ["date=2013-06-01"]
+    assert "error: date=2013-01-01: " in partly.err
+
+
+def test_vacuum_deletes_for_good_once_the_grace_is_over(lake, tmp_path, table_format):
+    text = SPEC.format(bucket=lake.bucket, format=table_format).replace("grace: 7d", "grace: 0d")
+    (tmp_path / "spec.yaml").write_text(text)
+    write_csv(tmp_path / "events.csv", [(f"{day}T01:00:00Z", 1) for day in DAYS])
+    lake("create", "spec.yaml")
+    lake("ingest", "{uri}", "events.csv")
+    lake("expire", "{uri}", "--as-of", TODAY, "--yes")
+    deadline = time.monotonic() + 10  # the server's clock counts whole seconds: the grace may end within this one
+    while "would delete 1 file" not in lake("vacuum", "{uri}", "--dry-run").out:
+        assert time.monotonic() < deadline
+    assert lake("vacuum", "{uri}").code == 2  # nobody to ask
+    done = lake("vacuum", "{uri}", "--yes", "--json")
+    assert done.code == 0
+    assert len(done.document["expired"]) == 1
+    assert "nothing to delete" in lake("vacuum", "{uri}", "--yes").out
+    assert lake.server.keys(lake.bucket, "events/date=2013-01-01/") == []
+    refused = lake("undo", "{uri}", "date=2013-01-01", "--json")
+    assert (refused.code, refused.document["error"]["code"]) == (4, "policy_refused")
 
 
 def test_verify_is_clean_and_finds_what_is_missing(events):
