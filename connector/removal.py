@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from connector.errors import DeletionFailed, ObjectNotFound
+from connector.errors import AccessDenied, DeletionFailed, ObjectNotFound
 from connector.objects import object_path
 from connector.seam import DELETE_BATCH
 
@@ -80,21 +80,25 @@ async def delete_keys(
         The keys deleted.
 
     Raises:
+        AccessDenied: We may delete none of them.
         DeletionFailed: Some are still there; ``failures`` says which and why.
     """
     request = fs.seam.call if guarded else fs.seam.send
     failures: dict[str, str] = {}
+    request_id: str | None = None
     for start in range(0, len(objects), DELETE_BATCH):
         batch = list(objects[start : start + DELETE_BATCH])
         response = await request("delete_objects", Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
-        failures.update(_failures(response))
+        failed = _failures(response)
+        failures.update(failed)
+        request_id = response["ResponseMetadata"].get("RequestId") if failed else request_id
     if failures:
         first, said = next(iter(failures.items()))
-        raise DeletionFailed(
-            f"{len(failures)} of {len(objects)} objects were not deleted, the first is {first!r}: {said}",
-            failures,
-            bucket=bucket,
-        )
+        message = f"{len(failures)} of {len(objects)} objects were not deleted, the first is {first!r}: {said}"
+        context = {"bucket": bucket, "request_id": request_id}
+        if len(failures) == len(objects) and all(text.startswith("AccessDenied:") for text in failures.values()):
+            raise AccessDenied(message, server_code="AccessDenied", **context)
+        raise DeletionFailed(message, failures, **context)
     return [item["Key"] for item in objects]
 
 

@@ -121,22 +121,36 @@ class EmbeddedServer(LocalServer):
         Raises:
             ServerError: It could not.
         """
+        s3 = f"{LOOPBACK}:{self._ports['s3.port.grpc']}"
+        said = self.shell(
+            f"s3.lifecycle.run-shard -shards {_SHARDS} -s3 {s3} -runtime {LIFECYCLE_SECONDS}s -refresh 1s"
+        )
+        if "complete" not in said:
+            raise ServerError(f"SeaweedFS's lifecycle pass failed: {said[-500:]}")
+
+    def shell(self, command: str) -> str:
+        """Runs a command of ``weed shell``, SeaweedFS's own administration, and returns all that it says.
+
+        Raises:
+            ServerError: The shell itself failed.
+        """
         master, filer = (
             f"{LOOPBACK}:{self._ports[f'{part}.port']}.{self._ports[f'{part}.port.grpc']}"
             for part in ("master", "filer")
         )
-        s3 = f"{LOOPBACK}:{self._ports['s3.port.grpc']}"
         done = subprocess.run(  # noqa: S603 -- the program that runs the server
             [str(self.binary()), "shell", f"-master={master}", f"-filer={filer}"],
-            input=f"s3.lifecycle.run-shard -shards {_SHARDS} -s3 {s3} -runtime {LIFECYCLE_SECONDS}s -refresh 1s\n",
+            input=command + "\n",
             env={**self.base_environ(), "AWS_ACCESS_KEY_ID": self.key, "AWS_SECRET_ACCESS_KEY": self.secret},
             capture_output=True,
             text=True,
             timeout=LIFECYCLE_SECONDS + 60,
             check=False,
         )
-        if done.returncode or "complete" not in done.stdout + done.stderr:
-            raise ServerError(f"SeaweedFS's lifecycle pass failed: {done.stderr.strip()[-500:]}")
+        said = (done.stdout + done.stderr).strip()
+        if done.returncode:
+            raise ServerError(f"weed shell failed: {said[-500:]}")
+        return said
 
 
 class MinioServer(LocalServer):

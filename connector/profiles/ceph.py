@@ -23,8 +23,8 @@ PROFILE = Profile(
         "GLACIER_IR",
     ),
     archived_classes=(),
-    # https://docs.ceph.com/en/latest/radosgw/encryption/: SSE-C over TLS (rgw crypt require ssl), SSE-KMS with Barbican,
-    # Vault or KMIP, SSE-S3 with Vault.
+    # https://docs.ceph.com/en/latest/radosgw/encryption/: SSE-C over TLS (rgw crypt require ssl), SSE-KMS with
+    # Barbican, Vault or KMIP, SSE-S3 with Vault.
     encryptions=("sse-s3", "sse-kms", "sse-c", "none"),
     encryption_alternatives={"dsse-kms": "sse-kms"},
     kms_bucket_key=False,

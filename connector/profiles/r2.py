@@ -14,8 +14,8 @@ PROFILE = Profile(
     storage_classes=("STANDARD", "STANDARD_IA"),
     archived_classes=(),
     tier_classes={"hot": "STANDARD", "warm": "STANDARD_IA"},
-    # https://developers.cloudflare.com/r2/reference/data-security/: all is encrypted with AES-256, and nobody can ask for
-    # it: x-amz-server-side-encryption is not implemented, customers' keys are.
+    # https://developers.cloudflare.com/r2/reference/data-security/: all is encrypted with AES-256, and nobody
+    # can ask for it: x-amz-server-side-encryption is not implemented, customers' keys are.
     encryptions=("sse-c", "none"),
     encryption_alternatives=dict.fromkeys(("sse-s3", "sse-kms", "dsse-kms"), "none: R2 encrypts every object at rest"),
     kms_bucket_key=False,

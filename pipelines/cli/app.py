@@ -62,7 +62,7 @@ class _Commands(click.Group):
         """The command, or None when nobody has it."""
         module = COMMANDS.get(cmd_name)
         if module is not None:
-            command: click.Command = getattr(import_module(f"pipelines.cli.{module}"), cmd_name)
+            command: click.Command = getattr(import_module(f"pipelines.cli.{module}"), cmd_name.replace("-", "_"))
             return command
         for plugin in entry_points(group=PLUGINS, name=cmd_name):
             loaded: click.Command = plugin.load()

@@ -31,11 +31,13 @@ class Rig:
     secret: str = field(repr=False)
     run_lifecycle: Callable[[], None] = field(default=_of_itself, repr=False)
     """Makes the server act on lifecycle rules now, where it does not do so by itself within seconds."""
+    shell: Callable[[str], str] | None = field(default=None, repr=False)
+    """Runs a command of the server's own administration, where it has one."""
 
     @classmethod
     def of(cls, server: LocalServer) -> Rig:
         run = getattr(server, "run_lifecycle", _of_itself)
-        return cls(server.name, server.endpoint_url, server.key, server.secret, run)
+        return cls(server.name, server.endpoint_url, server.key, server.secret, run, getattr(server, "shell", None))
 
     @cached_property
     def admin(self) -> Any:

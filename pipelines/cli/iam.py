@@ -1,0 +1,28 @@
+"""What a role must be allowed: iam-policy."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from pipelines.cli.options import Session, with_session
+
+__all__ = ["iam_policy"]
+
+
+@click.command("iam-policy")
+@click.option("--role", type=click.Choice(["reader", "writer", "operator"]), required=True, help="Whose policy.")
+@click.option("--bucket", metavar="NAME", required=True, help="The bucket.")
+@click.option("--prefix", metavar="PREFIX", default="", help="Only objects below it.")
+@click.option("--kms-key", metavar="ARN", help="The key, where objects are encrypted with SSE-KMS.")
+@with_session
+def iam_policy(session: Session, *, role: str, bucket: str, prefix: str, kms_key: str | None) -> None:
+    """Print the least privilege that a role needs, as an IAM policy for AWS or MinIO.
+
+    A reader reads, a writer also ingests, an operator also tiers, expires, vacuums and sets buckets up.
+    """
+    from connector.iam import policy_document
+
+    document = policy_document(role, bucket, prefix, kms_key=kms_key)
+    session.out.emit(document, json.dumps(document, indent=2))
