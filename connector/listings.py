@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from connector.seam import Seam
+
 
 def folders_marked(entries: Iterable[dict[str, Any]], *, withdirs: bool) -> list[dict[str, Any]]:
     """Empty objects that stand for a folder (``date=2013-01-01/``), as folders.
@@ -38,6 +40,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
     """The methods of a filesystem that say what is there."""
 
     views: live.Views
+    seam: Seam
 
     async def _info(
         self,
@@ -48,14 +51,13 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         version_id: str | None = None,
     ) -> dict[str, Any]:
         listing = None if version_id else await self.views.listing_for(self._strip_protocol(path))
-        raw = super()._info
-        if listing is None:
-            try:
-                stored: dict[str, Any] = await raw(path, bucket, key, refresh=refresh, version_id=version_id)
-            except FileNotFoundError as error:
-                raise objects.not_found(self, path, error) from error
-            return stored
-        return await live.info(listing, self._strip_protocol(path), raw, refresh=refresh)
+        if listing is not None:
+            return await live.info(self, listing, self._strip_protocol(path), refresh=refresh)
+        try:
+            stored: dict[str, Any] = await super()._info(path, bucket, key, refresh=refresh, version_id=version_id)
+        except FileNotFoundError as error:
+            raise objects.not_found(self, path, error) from error
+        return stored
 
     async def _lsdir(self, path: str, *args: Any, prefix: str = "", **kwargs: Any) -> list[dict[str, Any]]:
         path = self._strip_protocol(path)

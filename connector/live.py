@@ -17,7 +17,7 @@ from connector.names import check_key
 from connector.views import view_providers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from connector.filesystem import LakeFileSystem
     from connector.views import LiveTable, ViewProvider
@@ -127,15 +127,13 @@ class Listing:
         return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry["name"])
 
 
-async def info(
-    listing: Listing, path: str, raw: Callable[..., Awaitable[dict[str, Any]]], *, refresh: bool
-) -> dict[str, Any]:
+async def info(fs: LakeFileSystem, listing: Listing, path: str, *, refresh: bool) -> dict[str, Any]:
     """The entry of a path inside a table.
 
     Args:
+        fs: The filesystem.
         listing: The table's listing.
         path: ``bucket/key`` without protocol.
-        raw: Asks the store.
         refresh: Ask the store even about a committed file, for its ETag, class and date.
 
     Returns:
@@ -148,11 +146,21 @@ async def info(
     entry = listing.info(path)
     if entry is not None and (entry["type"] == "directory" or not refresh):
         return entry
-    stored = await raw(path, refresh=True)
-    if stored["type"] != "file":
-        bucket, _, key = path.partition("/")
-        raise ObjectNotFound("No committed file is there", bucket=bucket, key=key)
-    return stored
+    bucket, _, key = path.partition("/")
+    try:
+        head = await fs.seam.send("head_object", Bucket=bucket, Key=key)
+    except ObjectNotFound as error:
+        raise ObjectNotFound("No committed file is there", bucket=bucket, key=key) from error
+    return {
+        "ETag": head.get("ETag", ""),
+        "LastModified": head.get("LastModified", ""),
+        "size": head["ContentLength"],
+        "name": path,
+        "type": "file",
+        "StorageClass": head.get("StorageClass", "STANDARD"),
+        "VersionId": head.get("VersionId"),
+        "ContentType": head.get("ContentType"),
+    }
 
 
 @dataclass
