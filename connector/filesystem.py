@@ -358,6 +358,10 @@ class LakeFileSystem(TableListings):
         """Move an object to another storage class; see :func:`connector.transition.transition`."""
         return await transitions.transition(self, path, storage_class, if_match=if_match)
 
+    async def _reencrypt(self, path: str, *, if_match: str | None = None) -> bool:
+        """Encrypt an object as the write policy says; see :func:`connector.transition.reencrypt`."""
+        return await transitions.reencrypt(self, path, if_match=if_match)
+
     async def _tag_tier(
         self,
         path: str,
@@ -407,6 +411,7 @@ class LakeFileSystem(TableListings):
     delete_versions = _synced(_delete_versions)
     is_versioned = _synced(_is_versioned)
     transition = _synced(_transition)
+    reencrypt = _synced(_reencrypt)
     tag_tier = _synced(_tag_tier)
     restore = _synced(_restore)
     restore_status = _synced(_restore_status)

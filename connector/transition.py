@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from connector.audit import encryption_faults
 from connector.copying import (
     COPY_BYTES_MAX,
     Source,
@@ -20,7 +21,8 @@ from connector.copying import (
     look_at,
     part_ranges,
 )
-from connector.errors import PreconditionFailed, ServerError
+from connector.encryption import ENCRYPTION_PARAMETERS
+from connector.errors import EncryptionIgnored, PreconditionFailed, ServerError
 from connector.kept import kept_content, kept_parameters
 from connector.objects import get_tags, unquoted
 from connector.policy import STANDARD
@@ -104,6 +106,43 @@ async def transition(
     deleted = await _delete_source_version(fs, source, head)
     fs.invalidate_cache(name)
     return TransitionResult(name, before, storage_class, changed=True, size=size, deleted_version=deleted)
+
+
+async def reencrypt(fs: LakeFileSystem, path: str, *, if_match: str | None = None) -> bool:
+    """Give an object the encryption that the write policy says, by copying it onto itself.
+
+    Metadata, content headers, tags and the storage class stay. On a versioned bucket the version copied from is deleted
+    once the new one is verified.
+
+    Args:
+        fs: The filesystem.
+        path: The object.
+        if_match: The ETag that it must have.
+
+    Returns:
+        Whether it had to be done.
+
+    Raises:
+        PreconditionFailed: The object is, or became meanwhile, another one.
+        ObjectNotFound: There is no such object.
+        EncryptionIgnored: The server did not encrypt it.
+    """
+    if not await encryption_faults(fs, [path]):
+        return False
+    profile = await fs.seam.profile()
+    source = await look_at(fs, path)
+    _check_etag(source, if_match)
+    kept = kept_parameters(source.head, profile, _held(fs, source))
+    wanted = {name: value for name, value in kept.items() if name not in ENCRYPTION_PARAMETERS}
+    wanted |= _held(fs, source).headers()
+    await _self_copy(fs, source, profile, wanted, await _tags(fs, source))
+    head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
+    faults = await encryption_faults(fs, [path])
+    if faults:
+        raise EncryptionIgnored(f"After the copy it is {faults[path]}", bucket=source.bucket, key=source.key)
+    await _delete_source_version(fs, source, head)
+    fs.invalidate_cache(f"{source.bucket}/{source.key}")
+    return True
 
 
 async def tag_tier(

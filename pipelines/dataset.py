@@ -278,11 +278,17 @@ class Dataset:
 
         return history(self._handle, limit)
 
-    def verify(self, as_of: datetime | date | str | None = None) -> VerifyReport:
-        """Whether all that is committed is there and as the policy says."""
-        from pipelines.maintenance import verify
+    def verify(self, as_of: datetime | date | str | None = None, *, repair: bool = False) -> VerifyReport:
+        """Whether all that is committed is there and as the policy says.
 
-        return verify(self._handle, self._instant(as_of))
+        Args:
+            as_of: which age the policy sees; now by default.
+            repair: mend a wrong storage class or a lost encryption by self-copies; nothing is ever deleted.
+        """
+        from pipelines.maintenance import verify
+        from pipelines.repair import verify_and_repair
+
+        return (verify_and_repair if repair else verify)(self._handle, self._instant(as_of))
 
     # -- policies -----------------------------------------------------------------------------------------------------
 

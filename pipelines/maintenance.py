@@ -71,12 +71,14 @@ class VerifyReport:
         bytes: their size.
         problems: what is wrong.
         orphans: files that no commit names, counted, no error while they are young.
+        repaired: what was wrong and has been mended.
     """
 
     files: int
     bytes: int
     problems: tuple[Problem, ...]
     orphans: int
+    repaired: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -85,7 +87,8 @@ class VerifyReport:
 
     def __str__(self) -> str:
         """One line a finding."""
-        lines = [f"{problem.path}: {problem.kind}: {problem.detail}" for problem in self.problems]
+        lines = [f"{problem.path}: {problem.kind}: {problem.detail}: mended" for problem in self.repaired]
+        lines += [f"{problem.path}: {problem.kind}: {problem.detail}" for problem in self.problems]
         state = "clean" if self.ok else f"{len(self.problems)} problem{'s' * (len(self.problems) > 1)}"
         orphans = f", {self.orphans} not named by any commit" if self.orphans else ""
         return "\n".join([*lines, f"{self.files} files, {self.bytes} bytes{orphans}: {state}"])

@@ -17,13 +17,14 @@ __all__ = ["vacuum", "verify"]
 @click.command()
 @options.dataset
 @options.as_of
+@click.option("--repair", is_flag=True, help="Mend a wrong storage class or a lost encryption; never deletes anything.")
 @with_session
-def verify(session: Session, dataset: str, *, as_of: str | None) -> ExitCode:
+def verify(session: Session, dataset: str, *, as_of: str | None, repair: bool) -> ExitCode:
     """Check that all that is committed is there, encrypted, and in a class that the policy allows.
 
     Exits 0 where it is. Files that no commit names are counted: they are no error.
     """
-    report = session.dataset(dataset).verify(as_of=as_of)
+    report = session.dataset(dataset).verify(as_of=as_of, repair=repair)
     session.out.emit({"ok": report.ok, **asdict(report)}, str(report))
     return ExitCode.DONE if report.ok else ExitCode.FAILED
 

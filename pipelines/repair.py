@@ -1,0 +1,92 @@
+"""Mending what `verify` found, where that is safe: a wrong storage class, a lost encryption.
+
+Both are self-copies: the key, the bytes and everything said about them stay. Nothing is ever deleted, and what is
+missing or has another size is left for people to look at.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from connector.errors import LakeError
+from pipelines.lifecycle import tier_at, window_of_key
+from pipelines.maintenance import verify
+from pipelines.movers import Move, get_mover
+from pipelines.placement import class_of_tier
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pipelines.handle import Handle
+    from pipelines.layout import PartitionKey
+    from pipelines.maintenance import Problem, VerifyReport
+
+__all__ = ["verify_and_repair"]
+
+_CONCURRENCY = 8
+
+
+def verify_and_repair(handle: Handle, as_of: datetime) -> VerifyReport:
+    """Verify, mend what is safe to mend, and verify again.
+
+    Args:
+        handle: the dataset.
+        as_of: which age the policy sees.
+
+    Returns:
+        What is wrong still, and in `repaired` what no longer is.
+    """
+    before = verify(handle, as_of)
+    mendable = [problem for problem in before.problems if problem.kind in {"class", "encryption"}]
+    if not mendable:
+        return before
+    keys = {file.path: file.key for file in handle.table.snapshot().files}
+
+    def mended(problem: Problem) -> tuple[Problem, str] | None:
+        key = keys.get(problem.path)
+        return None if key is None else _mended(handle, problem, key, as_of)
+
+    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="repair") as pool:
+        refusals = [refusal for refusal in pool.map(mended, mendable) if refusal]
+    after = verify(handle, as_of)
+    left = {(problem.kind, problem.path): problem for problem in after.problems}
+    why = {(problem.kind, problem.path): reason for problem, reason in refusals}
+    return replace(
+        after,
+        problems=tuple(
+            replace(problem, detail=f"{problem.detail}; not mended: {why[place]}") if place in why else problem
+            for place, problem in left.items()
+        ),
+        repaired=tuple(problem for problem in mendable if (problem.kind, problem.path) not in left),
+    )
+
+
+def _mended(handle: Handle, problem: Problem, key: PartitionKey, as_of: datetime) -> tuple[Problem, str] | None:
+    """Mend one; what cannot be mended comes back with why."""
+    path = f"{handle.table.root}/{problem.path}"
+    try:
+        if problem.kind == "encryption":
+            handle.fs.reencrypt(path)
+            return None
+        return _moved(handle, problem, key, as_of)
+    except (LakeError, OSError) as error:
+        return problem, str(error)
+
+
+def _moved(handle: Handle, problem: Problem, key: PartitionKey, as_of: datetime) -> tuple[Problem, str] | None:
+    path = f"{handle.table.root}/{problem.path}"
+    window = window_of_key(handle.spec, key)
+    tier = tier_at(handle.spec, window.age(as_of)) if window else "hot"
+    storage_class = class_of_tier(handle.spec, handle.fs.profile, tier)
+    if storage_class is None:
+        return problem, f"{handle.fs.profile.name} has no class for tier {tier}"
+    mover = get_mover(handle.fs.profile.mover)
+    obstacle = mover.obstacle(handle.fs, handle.table.root, tier, storage_class)
+    if obstacle is not None:
+        return problem, obstacle
+    head = handle.fs.head_object(path)
+    found = str(head.get("StorageClass") or "STANDARD")
+    mover.move(handle.fs, path, Move(tier, storage_class, from_class=found, etag=str(head["ETag"]).strip('"')))
+    return None
