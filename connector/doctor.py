@@ -18,7 +18,8 @@ from botocore import exceptions as boto
 from fsspec.asyn import sync
 
 from connector.errors import LakeError
-from connector.probes import PROBES, Place, code_of
+from connector.place import Place, code_of
+from connector.probes import PROBES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

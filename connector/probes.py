@@ -19,14 +19,15 @@ from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
 
 from connector.encryption import SseC, SseKms, SseS3
+from connector.place import FIRST, NO, PRECONDITION, YES, code_of, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from connector.encryption import Encryption
+    from connector.place import Place
     from connector.profiles import Profile
 
-YES, NO = "yes", "no"
 _GENERAL_CLASSES = (
     "STANDARD",
     "REDUCED_REDUNDANCY",
@@ -38,99 +39,10 @@ _GENERAL_CLASSES = (
     "GLACIER_IR",
 )
 """Classes of general-purpose buckets: the other ones belong to buckets of another kind."""
-_MISSING = frozenset({"NotImplemented", "MethodNotAllowed", "MalformedXML", "UnsupportedOperation"})
-_MISSING_STATUS = frozenset({405, 501})
-_PRECONDITION = frozenset({404, 409, 412})
 _WRONG_ETAG = '"00000000000000000000000000000000"'
-_FIRST = b"first"
 _REPLACE: dict[str, Any] = {"MetadataDirective": "REPLACE", "Metadata": {"a": "b"}}
 LARGEST_SKEW_SECONDS = 300
 """AWS refuses 15 minutes; https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, RequestTimeTooSkewed"""
-
-
-class Place:
-    """Where probes may do what they want.
-
-    Args:
-        client: An aiobotocore client for the server.
-        bucket: A bucket.
-        prefix: Keys begin with it; empty where the bucket is ours.
-    """
-
-    def __init__(self, client: Any, bucket: str, prefix: str = "") -> None:
-        self.bucket = bucket
-        self.prefix = prefix
-        self._client = client
-
-    def key(self, name: str = "x") -> str:
-        """A key that nobody has used."""
-        return f"{self.prefix}{uuid.uuid4().hex[:8]}/{name}"
-
-    async def ask(self, operation: str, **params: Any) -> dict[str, Any]:
-        """Make a request, in our bucket unless it names another one."""
-        answer: dict[str, Any] = await getattr(self._client, operation)(**{"Bucket": self.bucket, **params})
-        return answer
-
-    async def put(self, **params: Any) -> str:
-        """Write an object; its key."""
-        key = params.pop("Key", None) or self.key()
-        await self.ask("put_object", **{"Body": _FIRST, **params, "Key": key})
-        return str(key)
-
-    async def takes(self, operation: str, **params: Any) -> str:
-        """``yes`` where a request succeeds."""
-        try:
-            await self.ask(operation, **params)
-        except boto.ClientError as error:
-            return f"{NO}: {code_of(error)}"
-        return YES
-
-    async def has(self, operation: str, **params: Any) -> str:
-        """``yes`` where the server knows the request, whatever it thinks of it."""
-        try:
-            await self.ask(operation, **params)
-        except boto.ClientError as error:
-            code, status = code_of(error), status_of(error)
-            return f"{NO}: {code}" if code in _MISSING or status in _MISSING_STATUS else YES
-        return YES
-
-    async def refuses(self, operation: str, **params: Any) -> str:
-        """``yes`` where a request fails on its precondition, ``no: ignored`` where it succeeds."""
-        try:
-            await self.ask(operation, **params)
-        except boto.ClientError as error:
-            return YES if status_of(error) in _PRECONDITION else f"{NO}: {code_of(error)}"
-        return f"{NO}: ignored"
-
-    def source(self, key: str) -> dict[str, str]:
-        """A copy's source in our bucket."""
-        return {"Bucket": self.bucket, "Key": key}
-
-    async def presigned(self, key: str) -> str:
-        """A URL for a GET."""
-        params = {"Bucket": self.bucket, "Key": key}
-        url: str = await self._client.generate_presigned_url("get_object", Params=params, ExpiresIn=60)
-        return url
-
-    @property
-    def region(self) -> str:
-        """The client's region."""
-        return str(self._client.meta.region_name)
-
-    @property
-    def endpoint(self) -> str:
-        """The client's endpoint."""
-        return str(self._client.meta.endpoint_url)
-
-
-def code_of(error: boto.ClientError) -> str:
-    """The server's error code."""
-    return str(error.response.get("Error", {}).get("Code", "?"))
-
-
-def status_of(error: boto.ClientError) -> int:
-    """The HTTP status."""
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 @dataclass(frozen=True)
@@ -247,7 +159,7 @@ def encryption(value: Encryption) -> Callable[[Place], Awaitable[str]]:
         params.pop("BucketKeyEnabled", None)
         key = place.key()
         try:
-            await place.ask("put_object", Key=key, Body=_FIRST, **params)
+            await place.ask("put_object", Key=key, Body=FIRST, **params)
             again = params if isinstance(value, SseC) else {}
             head = await place.ask("head_object", Key=key, **again)
         except boto.ClientError as error:
@@ -288,7 +200,7 @@ def conditional(operation: str, **condition: str) -> Callable[[Place], Awaitable
 async def if_match_missing(place: Place) -> str:
     """The status of a PUT with If-Match where there is no object."""
     try:
-        await place.ask("put_object", Key=place.key(), Body=_FIRST, IfMatch=_WRONG_ETAG)
+        await place.ask("put_object", Key=place.key(), Body=FIRST, IfMatch=_WRONG_ETAG)
     except boto.ClientError as error:
         return str(status_of(error))
     return "ignored"
@@ -297,7 +209,7 @@ async def if_match_missing(place: Place) -> str:
 async def _upload(place: Place, key: str, **condition: str) -> dict[str, Any]:
     started = await place.ask("create_multipart_upload", Key=key)
     part = {"Key": key, "UploadId": started["UploadId"]}
-    etag = (await place.ask("upload_part", **part, PartNumber=1, Body=_FIRST))["ETag"]
+    etag = (await place.ask("upload_part", **part, PartNumber=1, Body=FIRST))["ETag"]
     parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
     done = await place.ask("complete_multipart_upload", **part, MultipartUpload=parts, **condition)
     return {**done, "again": {**part, "MultipartUpload": parts}}
@@ -309,7 +221,7 @@ async def complete_if_none_match(place: Place) -> str:
     try:
         await _upload(place, key, IfNoneMatch="*")
     except boto.ClientError as error:
-        return YES if status_of(error) in _PRECONDITION else f"{NO}: {code_of(error)}"
+        return YES if status_of(error) in PRECONDITION else f"{NO}: {code_of(error)}"
     return f"{NO}: ignored"
 
 
@@ -392,7 +304,7 @@ async def default_encryption(place: Place) -> str:
 async def put_creates_bucket(place: Place) -> str:
     """Whether a PUT into a bucket that does not exist makes it."""
     name = f"tierlake-doctor-{uuid.uuid4().hex[:12]}"
-    said = await place.takes("put_object", Bucket=name, Key="x", Body=_FIRST)
+    said = await place.takes("put_object", Bucket=name, Key="x", Body=FIRST)
     if said == YES:
         await place.ask("delete_object", Bucket=name, Key="x")
         await place.ask("delete_bucket", Bucket=name)
@@ -402,7 +314,7 @@ async def put_creates_bucket(place: Place) -> str:
 async def versions(place: Place) -> str:
     """Delete marker, GET by version, undo by deleting the marker."""
     key = place.key()
-    first = (await place.ask("put_object", Key=key, Body=_FIRST)).get("VersionId")
+    first = (await place.ask("put_object", Key=key, Body=FIRST)).get("VersionId")
     await place.ask("put_object", Key=key, Body=b"second")
     marker = (await place.ask("delete_object", Key=key)).get("VersionId")
     if first is None or marker is None:
@@ -411,7 +323,7 @@ async def versions(place: Place) -> str:
         old = await body.read()
     await place.ask("delete_object", Key=key, VersionId=marker)
     async with (await place.ask("get_object", Key=key))["Body"] as body:
-        return YES if (old, await body.read()) == (_FIRST, b"second") else NO
+        return YES if (old, await body.read()) == (FIRST, b"second") else NO
 
 
 async def repeated_delete(place: Place) -> str:
@@ -436,7 +348,7 @@ async def hidden_key(place: Place) -> str:
     """Whether a key below an existing object is missing from listings."""
     key = await place.put()
     below = f"{key}/below"
-    if await place.takes("put_object", Key=below, Body=_FIRST) != YES:
+    if await place.takes("put_object", Key=below, Body=FIRST) != YES:
         return "refused"
     listed = await place.ask("list_objects_v2", Prefix=key)
     await place.ask("delete_object", Key=below)

@@ -95,7 +95,7 @@ async def delete_keys(
     if failures:
         first, said = next(iter(failures.items()))
         message = f"{len(failures)} of {len(objects)} objects were not deleted, the first is {first!r}: {said}"
-        context = {"bucket": bucket, "request_id": request_id}
+        context: dict[str, Any] = {"bucket": bucket, "request_id": request_id}
         if len(failures) == len(objects) and all(text.startswith("AccessDenied:") for text in failures.values()):
             raise AccessDenied(message, server_code="AccessDenied", **context)
         raise DeletionFailed(message, failures, **context)
