@@ -14,7 +14,7 @@ from dagster_project.io_manager import ALLOW_MISSING, COLUMNS, LakeParquetIOMana
 from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import time_windows
 from pipelines.errors import SchemaMismatch
-from pipelines.spec import DatasetSpec
+from pipelines.spec import DatasetSpec, PartitionSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,6 +170,35 @@ def test_an_input_is_what_its_annotation_says(instance, lake, annotation, kind) 
         ["2013-01-02", "2013-01-03"],
         ["2013-01-04"],
     ]
+
+
+@one_server
+def test_two_dimensions_are_two_columns(instance, lake) -> None:
+    """Dimensions are named after the dataset's columns, and sorted by Dagster as it likes."""
+    both = dg.MultiPartitionsDefinition({"name": dg.StaticPartitionsDefinition(["x", "y"]), "date": DAYS})
+    spec = SPEC.model_copy(update={"partition": PartitionSpec(time=SPEC.partition.time, by=("name",))})
+    upstream, seen = events(lambda: rows(1), spec, partitions_def=both, backfill_policy=None), []
+    resources = {"io_manager": LakeParquetIOManager(lake=lake)}
+    key = dg.MultiPartitionKey({"date": "2013-01-01", "name": "x"})
+
+    dg.materialize([upstream], instance=instance, resources=resources, partition_key=key)
+
+    assert [str(partition.key) for partition in lake.dataset("events").partitions()] == ["date=2013-01-01/name=x"]
+    assert instance.get_materialized_partitions(upstream.key) == {"2013-01-01|x"}
+
+    @dg.asset(name="downstream", partitions_def=both)
+    def downstream(events: pd.DataFrame) -> None:
+        seen.append(events)
+
+    def read(name: str) -> None:
+        asked = dg.MultiPartitionKey({"date": "2013-01-01", "name": name})
+        assets = [downstream, upstream]
+        dg.materialize(assets, selection=[downstream], instance=instance, resources=resources, partition_key=asked)
+
+    read("x")
+    assert [len(frame) for frame in seen] == [10]
+    with pytest.raises(FileNotFoundError, match=r"lacks 1 of 1 partitions: 2013-01-01\|y"):
+        read("y")
 
 
 @one_server
