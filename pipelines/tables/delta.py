@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
@@ -23,6 +22,7 @@ from pipelines.layout import PartitionKey, spelled
 from pipelines.schema import merged_schema
 from pipelines.stats import log_stats
 from pipelines.tables import delta_log
+from pipelines.tables.paths import data_path
 from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.runs import run_token, runs_of
 
@@ -173,7 +173,7 @@ class LakeDeltaTable:
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """The live files, now or at an older version; see `Table.snapshot`."""
-        return _snapshot(self._open(version))
+        return _snapshot(self._open(version), self.root)
 
     def live_sizes(self) -> tuple[int, dict[str, int]]:
         """The version, and path to size of the live files: what a listing needs, without statistics.
@@ -185,7 +185,7 @@ class LakeDeltaTable:
         _check_features(table, _READER_FEATURES, "listed as Parquet files")
         adds = pa.table(table.get_add_actions())
         paths, sizes = adds.column("path").to_pylist(), adds.column("size_bytes").to_pylist()
-        return table.version(), {unquote(path): size for path, size in zip(paths, sizes, strict=True)}
+        return table.version(), {data_path(self.root, path): size for path, size in zip(paths, sizes, strict=True)}
 
     def dataset(self, snapshot: Snapshot) -> pads.Dataset:
         """The rows of a snapshot, lazily; the log's statistics prune files.
@@ -279,7 +279,7 @@ class LakeDeltaTable:
         return Commit(table.version(), datetime.now(UTC), "unknown", run_key, {})
 
     def _check_untouched(self, change: Change, table: DeltaTable) -> None:
-        now = _snapshot(table)
+        now = _snapshot(table, self.root)
         before, after = change.base.by_partition(), now.by_partition()
         if change.operation in {"compact", "erase"}:
             # files that others added meanwhile stay beside ours: only our own sources have to be there still
@@ -347,17 +347,16 @@ def _actions(change: Change) -> list[AddAction | RemoveAction]:
     return [*adds, *removes]
 
 
-def _snapshot(table: DeltaTable) -> Snapshot:
+def _snapshot(table: DeltaTable, root: str) -> Snapshot:
     columns = tuple(table.metadata().partition_columns)
-    files = tuple(_live_file(row, columns) for row in pa.table(table.get_add_actions()).to_pylist())
+    files = tuple(_live_file(root, row, columns) for row in pa.table(table.get_add_actions()).to_pylist())
     return Snapshot(table.version(), files, pa.schema(table.schema().to_arrow()))
 
 
-def _live_file(row: dict[str, Any], columns: tuple[str, ...]) -> LiveFile:
+def _live_file(root: str, row: dict[str, Any], columns: tuple[str, ...]) -> LiveFile:
     values = row.get("partition") or {}
     return LiveFile(
-        # the log spells keys URL-encoded once more than the store does
-        path=unquote(row["path"]),
+        path=data_path(root, row["path"]),
         size=row["size_bytes"],
         key=PartitionKey.of((name, spelled(values.get(name))) for name in columns),
         rows=row["num_records"],

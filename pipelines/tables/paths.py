@@ -1,0 +1,34 @@
+"""Which paths a table's log may name: files below its root, outside its own folders, and nothing else.
+
+A log is read from a bucket that others may write to. A path that leaves the root would make us read, copy or delete
+what is not the table's, so it is refused before anybody acts on it.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from pipelines.errors import PolicyRefused
+
+__all__ = ["data_path"]
+
+_FOLDERS = frozenset({"_lake", "_delta_log"})
+
+
+def data_path(root: str, logged: str) -> str:
+    """A path of the log as the store spells it, below the root.
+
+    Args:
+        root: the table's, `bucket/prefix`.
+        logged: as the log spells it: URL-encoded once more than the key in the store.
+
+    Raises:
+        PolicyRefused: an absolute path, another bucket, `..`, or the table's own log.
+    """
+    path = unquote(logged)
+    segments = path.split("/")
+    leaves = "" in segments or {".", ".."} & set(segments) or segments[0].endswith(":")
+    if leaves or segments[0] in _FOLDERS or any(ord(char) < ord(" ") for char in path):
+        message = f"the log of lake://{root} names {logged!r}, which is no data file below its root"
+        raise PolicyRefused(message, hint="nothing of the table was touched; find out who wrote that commit")
+    return path
