@@ -20,7 +20,7 @@ from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
 from pipelines.maintenance import ORPHAN_AGE
 from pipelines.partitioning import Partitioner
 from pipelines.rejects import Rejects
-from pipelines.schema import conform, declared_schema, merged_schema, storable_schema
+from pipelines.schema import check_storable, conform, declared_schema, merged_schema, storable_schema
 from pipelines.sources import open_source
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import run_token
@@ -130,6 +130,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
     partitioner = Partitioner(handle.spec.partition)
     partitioner.check(stream.schema)
     schema = _table_schema(stream, snapshot, declared, partitioner)
+    check_storable(schema)
     told_apart_by = _unique_columns(unique_by, schema, partitioner)
     token = run_token(key)
     started = clock()

@@ -13,6 +13,7 @@ import pyarrow.types as pat
 
 from pipelines.errors import SchemaMismatch
 from pipelines.layout import PartitionKey, spelled
+from pipelines.schema import without_views
 from pipelines.windows import KEY_FORMATS, window_of
 
 if TYPE_CHECKING:
@@ -103,12 +104,13 @@ class Partitioner:
         """The columns that go into the files: all but those that the path tells."""
         return pa.schema([field for field in schema if field.name not in self._spec.carried])
 
-    def assign(self, batch: pa.Table) -> Assigned:
+    def assign(self, source: pa.Table) -> Assigned:
         """Sort one batch by partition.
 
         Args:
-            batch: rows that passed `check`; a text time column is stored as the instant that it spells.
+            source: rows that passed `check`; a text time column is stored as the instant that it spells.
         """
+        batch = without_views(source)
         if not self._spec.columns:
             return Assigned(batch, ((PartitionKey(()), batch.num_rows),), _with_reason(batch.slice(0, 0), pa.nulls(0)))
         values = {name: key_texts(batch.column(name)) for name in self._spec.carried}

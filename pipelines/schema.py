@@ -2,6 +2,10 @@
 
 The rules (DESIGN section 6): new nullable columns are taken, data that fits a column's type without loss is taken,
 anything else is refused with both schemas shown.
+
+What Parquet and Delta cannot keep: a categorical becomes its values; the zone of an instant becomes UTC, the instant
+stays; unsigned integers are stored in the next wider type; nanoseconds that a microsecond cannot hold, durations and
+times of day are refused.
 """
 
 from __future__ import annotations
@@ -17,7 +21,15 @@ from pipelines.errors import SchemaMismatch, SpecError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["conform", "declared_schema", "merged_schema", "storable_schema", "storable_type"]
+__all__ = [
+    "check_storable",
+    "conform",
+    "declared_schema",
+    "merged_schema",
+    "storable_schema",
+    "storable_type",
+    "without_views",
+]
 
 _TIMESTAMP = re.compile(r"^timestamp(?:\[(?:us)(?:,\s*(?:tz=)?(?P<zone>[\w/+:-]+))?\])?$")
 _DECIMAL = re.compile(r"^decimal(?:128)?\((?P<precision>\d+),\s*(?P<scale>\d+)\)$")
@@ -94,6 +106,36 @@ _STORED_AS: tuple[tuple[tuple[Callable[[pa.DataType], bool], ...], Callable[[pa.
 def storable_schema(schema: pa.Schema) -> pa.Schema:
     """The schema with every field nullable, in its stored type, and without pandas metadata."""
     return pa.schema([pa.field(field.name, storable_type(field.type)) for field in schema])
+
+
+def check_storable(schema: pa.Schema) -> None:
+    """Refuse types that no table format of ours keeps.
+
+    Raises:
+        SchemaMismatch: naming the column.
+    """
+    for field in schema:
+        if any(kind(field.type) for kind in _NOT_STORABLE):
+            message = f"column {field.name} is {field.type}, a type that Delta tables do not have"
+            raise SchemaMismatch(message, hint="store a duration or a time of day as a number, and name the unit")
+
+
+_NOT_STORABLE = (pat.is_time, pat.is_duration, pat.is_interval, pat.is_union)
+
+
+def without_views(table: pa.Table) -> pa.Table:
+    """Text and bytes as plain arrays: polars hands over views, for which Arrow lacks kernels (seen with 26.0: take)."""
+    columns = [_plain(column) if "_view" in str(column.type) else column for column in table.itercolumns()]
+    return pa.table(columns, names=table.column_names) if columns else table
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = storable_type(column.type)
+    if not pat.is_dictionary(column.type):
+        return column.cast(kind)
+    # casting a dictionary of views takes from them too: only its values are cast
+    chunks = [pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(kind)) for chunk in column.chunks]
+    return pa.chunked_array(chunks, pa.dictionary(column.type.index_type, kind)).cast(kind)
 
 
 def merged_schema(current: pa.Schema, wanted: pa.Schema) -> pa.Schema:

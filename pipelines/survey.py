@@ -14,7 +14,7 @@ import pyarrow.types as pat
 from pipelines.errors import SchemaMismatch, TableNotFound, UnsupportedByTable
 from pipelines.footers import NotParquet, read_footers
 from pipelines.layout import PartitionKey, hive_columns, path_columns
-from pipelines.schema import storable_type
+from pipelines.schema import check_storable, storable_type
 from pipelines.stats import footer_stats
 from pipelines.tables.protocol import LiveFile
 
@@ -99,10 +99,12 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
         )
     if not files:
         raise TableNotFound(f"no Parquet file below lake://{root}", hint=_first_problem(odd))
+    schema = merging.schema()
+    check_storable(schema)
     return Survey(
         files=tuple(files),
         columns=columns,
-        schema=merging.schema(),
+        schema=schema,
         odd=tuple(OddObject(path, problem) for path, problem in sorted(odd.items())),
         notes=merging.notes(),
     )

@@ -54,7 +54,7 @@ def test_a_policy_given_at_open_tiers_expires_and_undoes(root, fs):
 
 
 def test_nothing_is_written_to_the_table_without_being_asked(root, fs, server):
-    bucket, _, prefix = root.partition("/")
+    bucket = root.partition("/")[0]
     before = server.keys(bucket)
     theirs = Dataset.open(f"lake://{root}", spec=POLICY, fs=fs)
     with pytest.raises(UnsupportedByTable) as refused:
