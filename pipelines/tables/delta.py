@@ -254,6 +254,13 @@ class LakeDeltaTable:
                 )
             except CommitFailedError:
                 continue  # somebody was faster, or the reply was lost: the next look at the log tells
+            except OSError:
+                # the connection broke after the log entry was sent, and delta-rs does not ask again: it may be there
+                after = self._open()
+                if not _is_odd(after.transaction_version(app_id)):
+                    raise
+                self._fs.invalidate_view(self.root)
+                return self._find(after, run_key)
             self._fs.invalidate_view(self.root)
             if is_blind:
                 return self._find(self._open(), run_key)

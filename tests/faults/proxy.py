@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.faults.answers import Answer
+
 _TIMEOUT_SECONDS = 60
 
 
@@ -34,6 +36,8 @@ class Request:
 
 
 Hook = Callable[[Request], None]
+Answering = Callable[[Request], Answer | None]
+"""Returns what happens instead of passing the request on and its answer back; None: just that."""
 
 
 def _nothing(_: Request) -> None:
@@ -46,12 +50,12 @@ class Proxy:
 
     Attributes:
         upstream: the server's URL.
-        before: called before a request is passed on.
+        before: called before a request is passed on; what it returns is the answer.
         after: called when the server has answered, before the client hears of it.
     """
 
     upstream: str
-    before: Hook = _nothing
+    before: Answering = _nothing
     after: Hook = _nothing
     requests: list[Request] = field(default_factory=list)
 
@@ -96,10 +100,13 @@ class Proxy:
         with self._lock:
             request = Request(len(self.requests), method, target)
             self.requests.append(request)
-        self.before(request)
-        answer = self._ask(head, body)
+        answer = self.before(request)
+        if answer is not None:
+            answer.give(client, lambda: self._ask(head, body))
+            return
+        told = self._ask(head, body)
         self.after(request)
-        client.sendall(answer)
+        client.sendall(told)
 
     def _ask(self, head: list[bytes], body: bytes) -> bytes:
         address = urlsplit(self.upstream)
