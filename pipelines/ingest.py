@@ -131,6 +131,8 @@ def ingest(  # noqa: PLR0913 - the user's own options
     partitioner.check(stream.schema)
     schema = _table_schema(stream, snapshot, declared, partitioner)
     check_storable(schema)
+    columns = partitioner.stored_columns(_data_columns(schema, handle))
+    _check_sortable(handle, columns)
     told_apart_by = _unique_columns(unique_by, schema, partitioner)
     token = run_token(key)
     started = clock()
@@ -140,7 +142,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         handle.fs,
         handle.table,
         handle.spec.write,
-        partitioner.stored_columns(_data_columns(schema, handle)),
+        columns,
         token,
         limits,
         told_apart_by,
@@ -177,6 +179,13 @@ def ingest(  # noqa: PLR0913 - the user's own options
         committed=True,
         duplicates=writer.duplicates,
     )
+
+
+def _check_sortable(handle: Handle, columns: pa.Schema) -> None:
+    unknown = [name for name in handle.spec.write.sort_by if name not in columns.names]
+    if unknown:
+        message = f"write.sort_by names {unknown[0]}, which is no column of the files of {handle.spec.uri}"
+        raise SchemaMismatch(message, hint=f"they have: {', '.join(columns.names)}")
 
 
 def _look_again(handle: Handle, staged: Sequence[StagedFile], age: timedelta) -> None:

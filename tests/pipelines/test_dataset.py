@@ -221,6 +221,19 @@ def test_too_many_bad_rows_commit_nothing_and_keep_the_rows(full, trips, fs):
     assert len(pd.read_parquet(fs.for_table(full.spec.root).open(path))) == 10
 
 
+def test_a_column_to_sort_by_that_does_not_exist(bucket, fs, trips):
+    dataset = Dataset.create(trip_spec(bucket, write={"sort_by": ["carrier"]}), fs=fs)
+    with pytest.raises(SchemaMismatch, match=r"write.sort_by names carrier.*they have: at, city, fare"):
+        dataset.ingest(trips())
+
+
+def test_files_are_sorted_on_request(bucket, fs, trips):
+    dataset = Dataset.create(trip_spec(bucket, write={"sort_by": ["city", "fare"]}), fs=fs)
+    dataset.ingest(trips(days=1))
+    rows = dataset.read(columns=["city", "fare"]).to_pylist()
+    assert rows == sorted(rows, key=lambda row: (row["city"] is None, row["city"] or "", row["fare"]))
+
+
 def test_a_class_that_the_server_lacks(bucket, fs, server):
     spec = trip_spec(bucket, write={"storage_class": "STANDARD_1A"})
     with pytest.raises(UnsupportedByServer, match="STANDARD_1A") as caught:
