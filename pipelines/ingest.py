@@ -212,7 +212,14 @@ def _unique_columns(unique_by: Sequence[str], schema: pa.Schema, partitioner: Pa
 
 def _source_types(snapshot: Snapshot, declared: pa.Schema | None, handle: Handle) -> pa.Schema | None:
     known = snapshot.schema if snapshot.schema is not None and len(snapshot.schema) else declared
-    return _data_columns(known, handle) if known is not None else None
+    if known is None:
+        return None
+    columns = _data_columns(known, handle)
+    time = handle.spec.partition.time
+    if time is None or time.column not in columns.names or not getattr(columns.field(time.column).type, "tz", None):
+        return columns
+    # an instant is read as text: one that is none is a bad row then, and not the end of the whole file
+    return columns.set(columns.get_field_index(time.column), pa.field(time.column, pa.string()))
 
 
 def _data_columns(schema: pa.Schema, handle: Handle) -> pa.Schema:

@@ -109,3 +109,14 @@ def test_a_plain_table_takes_no_append(bucket, fs):
         plain.ingest_rejects(file.path, fix=mend)
     assert plain.ingest_rejects(file.path, fix=mend, mode="replace").rows == 2
     assert plain.read().num_rows == 10
+
+
+def test_a_bad_time_in_a_text_file_is_a_bad_row_also_when_the_table_knows_the_type(bucket, fs, tmp_path):
+    dataset = Dataset.create(trip_spec(bucket, rejects={"max_ratio": 0.5}), fs=fs)
+    path = tmp_path / "trips.csv"
+    path.write_text("at,city,fare\n2013-01-01T00:00:00+00:00,JFK,1.5\nsoon,LGA,2.5\n")
+    for _ in range(2):
+        result = dataset.ingest(path, mode="append")
+        assert (result.rows, result.rejected) == (1, 1)
+    assert dataset.schema.field("at").type == pa.timestamp("us", "UTC")
+    assert dataset.read().column("fare").to_pylist() == [1.5, 1.5]

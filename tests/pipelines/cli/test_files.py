@@ -1,0 +1,82 @@
+"""Commands on the files of a dataset: adopt, compact, erase, rejects, verify --repair."""
+
+import pandas as pd
+import pytest
+
+from pipelines.cli.failures import ExitCode
+from tests.pipelines.conftest import make_trips, trip_spec
+from tests.pipelines.foreign import write_hive
+
+
+@pytest.fixture
+def run(tierlake_here, server):
+    return lambda *arguments, answer=None: tierlake_here(*arguments, env=server.environ(), answer=answer)
+
+
+def test_adopt_asks_first_and_says_what_it_does(run, server, bucket, tmp_path):
+    uri = f"lake://{bucket}/hive"
+    write_hive(server, f"{bucket}/hive")
+    before = server.keys(bucket)
+    assert "would write a Delta log" in run("adopt", uri, "--dry-run").out
+    assert run("adopt", uri).code == ExitCode.USAGE  # nobody to ask
+    assert run("adopt", uri, answer="n").code == ExitCode.FAILED
+    assert server.keys(bucket) == before
+    spec = tmp_path / "policy.yaml"
+    spec.write_text(f"uri: {uri}\npartition: {{time: {{key: day}}}}\nretention: {{expire_after: 90d}}\n")
+    done = run("adopt", uri, "--spec", spec, "--yes", "--json")
+    assert (done.code, done.document["files"], done.document["changed"]) == (0, 4, True)
+    assert done.document["spec"]["retention"]["expire_after"] == "90d"
+    assert not run("adopt", uri, "--yes", "--json").document["changed"]
+    assert run("hold", uri, "day=2013-01-01", "--reason", "audit").code == 0
+    mended = run("verify", uri, "--repair", "--json")
+    assert mended.document["ok"]
+    assert len(mended.document["repaired"]) == 4
+
+
+def test_holds_need_an_adopted_table(run, server, bucket):
+    write_hive(server, f"{bucket}/hive")
+    refused = run("hold", f"lake://{bucket}/hive", "day=2013-01-01", "--reason", "audit")
+    assert refused.code == ExitCode.FAILED
+    assert "tierlake adopt" in refused.err
+
+
+@pytest.fixture
+def trips(run, bucket, tmp_path):
+    spec, source = tmp_path / "trips.yaml", tmp_path / "trips.csv"
+    spec.write_text(trip_spec(bucket, rejects={"max_ratio": 0.5}).to_yaml())
+    frame = make_trips().to_pandas()
+    frame["at"] = frame["at"].astype(str)
+    bad = pd.DataFrame({"at": ["soon"], "city": ["JFK"], "fare": [1.0]})
+    pd.concat([frame, bad]).to_csv(source, index=False)
+    assert run("create", spec).code == 0
+    for _ in range(3):
+        assert run("ingest", spec, source, "--append").code == 0
+    return f"lake://{bucket}/city/trips"
+
+
+def test_compact_and_erase(run, trips):
+    foreseen = run("compact", trips, "date=2013-01-02", "--dry-run", "--json").document
+    assert [part["key"] for part in foreseen["partitions"]] == ["date=2013-01-02"]
+    done = run("compact", trips, "--sort-by", "fare", "--level", "5", "--json")
+    assert {part["files_after"] for part in done.document["partitions"]} == {1}
+    assert "nothing to compact" in run("compact", trips).out
+
+    assert run("erase", trips, "--where", "city", "--yes").code == ExitCode.USAGE
+    counted = run("erase", trips, "--where", "city=JFK", "--where", "fare=1", "--dry-run", "--json").document
+    assert sum(part["rows"] for part in counted["partitions"]) == 3
+    run("hold", trips, "date=2013-01-02", "--reason", "lawsuit")
+    part = run("erase", trips, "--where", "city=JFK", "--yes")
+    assert part.code == ExitCode.PARTIAL
+    assert "lawsuit" in part.out
+    run("release", trips, "date=2013-01-02")
+    rest = run("erase", trips, "--where", "city=JFK", "--yes", "--unsafe-delete-old-files", "--json")
+    assert rest.code == 0
+    assert rest.document["deleted"]
+    assert not rest.document["remnants"]
+
+
+def test_rejects_are_listed(run, trips):
+    listed = run("rejects", trips, "--json").document
+    assert [file["rows"] for file in listed] == [1, 1, 1]
+    assert listed[0]["reasons"] == {"at is not a time": 1}
+    assert "at is not a time" in run("rejects", trips).out
