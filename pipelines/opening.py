@@ -86,7 +86,8 @@ def open_dataset(
     store = DocumentStore(inside, asked.root)
     document = store.find()
     if document is not None:
-        spec = document.spec
+        # where it lies counts, not where it says it was made: it may have been copied, or be somebody's trap
+        spec = document.spec.model_copy(update={"uri": asked.uri})
         table = _declared_table(inside, spec)
     else:
         table = _found_table(inside, asked.root)

@@ -138,6 +138,21 @@ def test_an_open_dataset_needs_only_its_uri(dataset, trips, fs):
     assert totals(again.read()) == totals(trips())
 
 
+def test_a_description_cannot_lead_to_another_place(dataset, fs, trips, server):
+    """A copied dataset works where it lies; a description that names another root reaches nothing there."""
+    dataset.ingest(trips())
+    bucket, _, prefix = dataset.spec.root.partition("/")
+    document = server.admin.get_object(Bucket=bucket, Key=f"{prefix}/_lake/dataset.json")["Body"].read()
+    server.admin.put_object(Bucket=bucket, Key="elsewhere/kept.parquet", Body=b"x")
+    told = document.replace(b"/city/trips", b"/elsewhere")
+    server.admin.put_object(Bucket=bucket, Key=f"{prefix}/_lake/dataset.json", Body=told)
+    opened = Dataset.open(dataset.uri, fs=fs)
+    assert opened.uri == dataset.uri
+    assert opened.read().num_rows == 40
+    opened.plan_expiry("2014-01-01").apply()
+    assert server.keys(bucket, "elsewhere/") == ["elsewhere/kept.parquet"]
+
+
 def test_creating_it_again_opens_it_and_another_spec_is_refused(dataset, fs):
     assert Dataset.create(dataset.spec, fs=fs).uri == dataset.uri
     other = dataset.spec.model_copy(update={"tiers": ()})
