@@ -41,8 +41,8 @@ class DatasetDocument(BaseModel):
         spec: the dataset's spec.
         holds: by partition key.
         retains: partition key to the instant until which it is kept.
-        adopted_at: when others' files became this dataset, by the server's clock. What was there before and no commit
-            names is somebody's: `vacuum` leaves it alone.
+        adopted_at: when others' files became this dataset, by the server's clock; None where we made it. In an adopted
+            one, `vacuum` takes only files that are named as ours for orphans: the others are somebody's.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipelines.journal import VacuumRecord, new_record_id
 from pipelines.layout import PartitionKey
 from pipelines.lifecycle import tier_at, window_of_key
+from pipelines.tables.runs import has_our_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,7 +124,7 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
     live = {file.path for file in handle.table.snapshot().files}
     removed = {file.path: file.removed_at for file in handle.table.removed_files() if file.path not in live}
     stored = _stored(handle)
-    held, adopted_at = _held_prefixes(handle), _adopted_at(handle)
+    held, is_adopted = _held_prefixes(handle), _is_adopted(handle)
     expired: list[str] = []
     orphans: list[str] = []
     kept = 0
@@ -137,8 +138,8 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
         )
         if handle.table.is_published_by_writing and not is_expired:
             continue  # no orphans in a plain table: what is there is live, or is not ours
-        if not is_expired and adopted_at is not None and since <= adopted_at:
-            continue  # it was there before us: somebody's, not an orphan of ours
+        if not is_expired and is_adopted and not has_our_name(path):
+            continue  # somebody's, not an orphan of ours
         if path.startswith(held) or now - since < wait:
             kept += 1
         else:
@@ -161,8 +162,9 @@ def _held_prefixes(handle: Handle) -> tuple[str, ...]:
     return tuple(f"{PartitionKey.parse(key).prefix}/" for key in handle.document.read().holds)
 
 
-def _adopted_at(handle: Handle) -> datetime | None:
-    return handle.document.read().adopted_at if handle.document is not None else None
+def _is_adopted(handle: Handle) -> bool:
+    """Whether others wrote, and may go on to write, files below the root that are theirs to delete."""
+    return handle.document is None or handle.document.read().adopted_at is not None
 
 
 def _delete(handle: Handle, paths: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ begins with `r`, and `_lake/runs/<token>.json`, written before the commit, names
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,17 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
 
-__all__ = ["new_rewrite_token", "remember_sources", "run_token", "runs_of"]
+__all__ = ["has_our_name", "new_rewrite_token", "remember_sources", "run_token", "runs_of"]
 
 _TOKEN_LENGTH = 16
 _NAME_PARTS = 4  # part-<token>-<unique>-<number>.…
 _REWRITE = "r"
+_OURS = re.compile(r"part-(?:r[0-9a-f]{15}|[0-9a-f]{16})-[0-9a-f]{12}-\d{5}\.")
+
+
+def has_our_name(path: str) -> bool:
+    """Whether a file of a Delta table is named as we name ours."""
+    return _OURS.match(path.rpartition("/")[2]) is not None
 
 
 def run_token(run_key: str) -> str:

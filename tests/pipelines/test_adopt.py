@@ -224,3 +224,16 @@ def test_files_of_pandas_and_polars_are_adopted_with_their_types(bucket, fs, ser
     back = Dataset.open(f"lake://{bucket}/mix", fs=fs).to_pandas().sort_values("t")
     assert back["c"].tolist() == ["a", "b", "z"]
     assert back["t"].dt.day.tolist() == [1, 2, 3]
+
+
+def test_our_own_orphans_are_deleted_and_files_that_others_still_write_are_not(bucket, fs, server):
+    root = f"{bucket}/hive"
+    write_hive(server, root)
+    Dataset.adopt(f"lake://{root}", POLICY, dry_run=False, fs=fs)
+    theirs = f"{root}/day=2013-01-05/part-00000-3f2504e0-4f89-11d3-9a0c-0305e82c3301-c000.parquet"
+    ours = f"{root}/day=2013-01-05/part-0123456789abcdef-0123456789ab-00000.zstd.parquet"
+    for path in (theirs, ours):
+        put(server, path, parquet(pa.table({"v": [1], "name": ["z"]})))
+    later = Dataset.open(f"lake://{root}", fs=fs, clock=ServerClock(fs, bucket, timedelta(days=30)))
+    assert [f"{root}/{path}" for path in later.vacuum().orphans] == [ours]
+    assert theirs.partition("/")[2] in server.keys(bucket)
