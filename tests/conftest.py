@@ -21,6 +21,38 @@ if TYPE_CHECKING:
 
 REAL_SERVERS = ("seaweedfs", "minio")
 
+# `make test` holds these against SeaweedFS alone, `make test-slow` against MinIO too: what differs between the servers
+# (encryption, classes, tiers, versions, transitions, kill points, the datasets' own promises) runs on both every time.
+ON_MINIO_WHEN_SLOW = tuple(
+    f"tests/{name}"
+    for name in (
+        "connector/test_faults.py",
+        "connector/test_instances.py",
+        "connector/test_live.py",
+        "connector/test_write_policy.py",
+        "dagster_project/",
+        "faults/test_concurrency.py",
+        "pipelines/cli/",
+        "pipelines/test_adopt.py",
+        "pipelines/test_catalog.py",
+        "pipelines/test_compact.py",
+        "pipelines/test_erase.py",
+        "pipelines/test_expiry.py",
+        "pipelines/test_explain.py",
+        "pipelines/test_foreign.py",
+        "pipelines/test_mending.py",
+        "pipelines/test_roundtrip.py",
+        "pipelines/test_unique.py",
+    )
+)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "[minio" in item.nodeid and item.nodeid.startswith(ON_MINIO_WHEN_SLOW):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(autouse=True)
 def _nothing_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
