@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["CompactResult", "CompactedPartition", "compact", "groups_of"]
 
 _SMALL = 0.75  # files below this share of the target size are small
-_COMMIT_PARTITIONS = 16
+_COMMIT_PARTITIONS = 64
 _CONCURRENCY = 4
 _ROUNDS = 5
 

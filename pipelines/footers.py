@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,47 +12,22 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
 
-__all__ = ["NotParquet", "read_footer", "read_footers"]
+__all__ = ["NotParquet", "read_footers"]
 
-_TAIL_BYTES = 64 << 10
+_TAIL_BYTES = 32 << 10
 _MAGIC = b"PAR1"
 _LENGTH_BYTES = 8  # the footer's length and the magic, at the very end
-_CONCURRENCY = 16
+_BATCH = 512  # tails in memory at once
 
 
 class NotParquet(ValueError):
     """The object is no Parquet file that pyarrow reads."""
 
 
-def read_footer(fs: LakeFileSystem, path: str, size: int) -> pq.FileMetaData:
-    """The footer of one object: one GET of its tail, two where the footer is longer.
-
-    Args:
-        fs: the connector.
-        path: `bucket/key`.
-        size: bytes of the object.
-
-    Raises:
-        NotParquet: it is none.
-    """
-    tail = fs.cat_file(path, start=max(0, size - _TAIL_BYTES), end=size)
-    if len(tail) < _LENGTH_BYTES + len(_MAGIC) or tail[-len(_MAGIC) :] != _MAGIC:
-        raise NotParquet("it does not end as a Parquet file does")
-    needed = int.from_bytes(tail[-_LENGTH_BYTES : -len(_MAGIC)], "little") + _LENGTH_BYTES
-    if needed + len(_MAGIC) > size:
-        raise NotParquet("its footer is longer than the file")
-    if needed > len(tail):
-        tail = fs.cat_file(path, start=size - needed, end=size)
-    try:
-        return pq.read_metadata(pa.BufferReader(_MAGIC + tail[-needed:]))
-    except (pa.ArrowException, OSError) as error:
-        raise NotParquet(f"its footer cannot be read: {error}") from error
-
-
 def read_footers(
     fs: LakeFileSystem, root: str, sizes: Mapping[str, int]
 ) -> Iterator[tuple[str, pq.FileMetaData | NotParquet]]:
-    """The footers of many objects, several at a time, in their order.
+    """The footers of many objects, in their order: one range of each tail, several at a time.
 
     Args:
         fs: the connector.
@@ -63,12 +37,28 @@ def read_footers(
     Yields:
         Each path with its footer, or with why it has none.
     """
+    paths = list(sizes)
+    for start in range(0, len(paths), _BATCH):
+        batch = paths[start : start + _BATCH]
+        names = [f"{root}/{path}" for path in batch]
+        tails = fs.cat_ranges(
+            names, [max(0, sizes[path] - _TAIL_BYTES) for path in batch], [sizes[path] for path in batch]
+        )
+        for path, name, tail in zip(batch, names, tails, strict=True):
+            try:
+                yield path, _parsed(fs, name, tail, sizes[path])
+            except NotParquet as error:
+                yield path, error
 
-    def read(path: str) -> pq.FileMetaData | NotParquet:
-        try:
-            return read_footer(fs, f"{root}/{path}", sizes[path])
-        except NotParquet as error:
-            return error
 
-    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="footers") as pool:
-        yield from zip(sizes, pool.map(read, sizes), strict=True)
+def _parsed(fs: LakeFileSystem, name: str, tail: bytes, size: int) -> pq.FileMetaData:
+    if len(tail) < _LENGTH_BYTES + len(_MAGIC) or tail[-len(_MAGIC) :] != _MAGIC:
+        raise NotParquet("it does not end as a Parquet file does")
+    needed = int.from_bytes(tail[-_LENGTH_BYTES : -len(_MAGIC)], "little") + _LENGTH_BYTES
+    if needed + len(_MAGIC) > size:
+        raise NotParquet("its footer is longer than the file")
+    whole = tail if needed <= len(tail) else fs.cat_file(name, start=size - needed, end=size)
+    try:
+        return pq.read_metadata(pa.BufferReader(_MAGIC + whole[-needed:]))
+    except (pa.ArrowException, OSError) as error:
+        raise NotParquet(f"its footer cannot be read: {error}") from error
