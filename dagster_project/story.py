@@ -192,7 +192,7 @@ class Story:
         self._prose(
             f"The tick asked for {tick.requested} run ({', '.join(run.run_id[:8] for run in tick.runs)}), which took "
             f"{len(gone)} days out of the table: {gone[0]} to {gone[-1]}. Dagster shows {len(shown)} days, readers see "
-            f"{_rows_seen():,} flights, and the files wait 7 days for somebody to change his mind."
+            f"{_rows_seen():,} flights, and the files wait 7 days for second thoughts."
         )
         _check("days expired", gone, sorted(day for day in self._referee.days if _is_past_retention(day)))
         _check("rows left", _rows_seen(), self._referee.flights(without=gone))

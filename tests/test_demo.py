@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from connector.server import ServerMissing, minio_binary
 from dagster_project.referee import Referee
 
+README = Path(__file__).parents[1] / "README.md"
 TIERLAKE = Path(sys.executable).with_name("tierlake")
 
 
@@ -34,6 +36,17 @@ def place(tmp_path):
     for name in ("work", "tmp"):
         (tmp_path / name).mkdir()
     return tmp_path
+
+
+VARYING = re.compile(
+    r"127.0.0.1:\d+|[Rr]un \(?[0-9a-f]{8}|[\d.]+ (?:B|KB|MB|s|seconds|bytes)\b"
+    r"|\$[\d.,]+\d|202\d-\d\d-\d\d|module: \S+/nyc"
+)
+
+
+def without_chance(story):
+    """What every run says; lines break elsewhere where a number is longer."""
+    return VARYING.sub("*", story).split()
 
 
 def start(place, *arguments):
@@ -70,7 +83,9 @@ def test_the_story_comes_to_its_end_and_leaves_nothing(kind, place):
     expected = {"server": kind, "rows": 336_776, "partitions": 365, "tiered": 270, "expired": 65}
     assert facts.items() >= expected.items()
     assert facts["saved_monthly"] > 0
-    assert "8. verify" in err
+    if kind == "seaweedfs":
+        (shown,) = re.findall(r"^\$ make demo\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+        assert without_chance(err) == without_chance(shown)
     assert list((place / "tmp").iterdir()) == []
     assert list((place / "work").iterdir()) == []
     assert processes_of(place) == []
