@@ -29,8 +29,13 @@ POLL_SECONDS = 0.05
 LOG_TAIL_LINES = 15
 
 # Reads one line from its parent. A line: all is well, the server was stopped. End of file: the parent is gone, however
-# it went (kill -9 too), so the server goes as well.
-WATCHDOG = 'read -r _ || kill -TERM "$1"'
+# it went (kill -9 too), so the server goes as well; unless it went before and its number is somebody else's by now,
+# which /proc tells by the time of the start.
+WATCHDOG = """
+born() { cut -d " " -f 22 "/proc/$1/stat" 2>/dev/null; }
+started=$(born "$1")
+read -r _ || [ "$(born "$1")" != "$started" ] || kill -TERM "$1"
+"""
 
 
 class ServerStartFailed(LakeError, RuntimeError):
