@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -103,7 +103,10 @@ def test_credentials_are_private_and_hidden(kind: type[LocalServer], tmp_path: P
 
 def test_listens_on_loopback_only(kind: type[LocalServer], tmp_path: Path) -> None:
     with kind(tmp_path) as server:
-        sockets = {str(link.readlink()) for link in Path(f"/proc/{server.pid}/fd").iterdir()}
+        sockets = set()
+        for link in Path(f"/proc/{server.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # the server closes files while we look
+                sockets.add(str(link.readlink()))
         listening = 0
         # /proc/net/tcp: local address, state 0A is LISTEN, inode; addresses are little-endian hexadecimal.
         for table, loopback in (("tcp", "0100007F"), ("tcp6", "0" * 24 + "01000000")):
