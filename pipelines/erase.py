@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
@@ -41,6 +41,8 @@ __all__ = ["EraseReport", "ErasedPartition", "erase"]
 _CONCURRENCY = 4
 _ROUNDS = 10
 _SHOWN = 20
+
+_Identity: TypeAlias = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +156,8 @@ def erase(
     erasing = _Erasing(handle, matching, limits or WriterLimits(), run_id)
     if dry_run:
         erasing.look(snapshot)
-    else:
-        erasing.work(snapshot)
-    now = handle.table.snapshot()
-    live = [file.path for file in now.files]
-    remnants = matching_remnants(handle, matching, schema, but=live)
+    left = snapshot if dry_run else erasing.work(snapshot)
+    remnants = matching_remnants(handle, matching, left)
     deleted: tuple[Remnant, ...] = ()
     if unsafe_delete_old_files and not dry_run:
         deleted = tuple(one for one in remnants if one.rows and str(one.key) not in _holds(handle))
@@ -192,6 +191,11 @@ def _holds(handle: Handle) -> Mapping[str, str]:
     return {key: hold.reason for key, hold in handle.document.read().holds.items()}
 
 
+def _identity(file: LiveFile) -> _Identity:
+    """Tells a file from another that took its path (plain tables replace objects)."""
+    return file.path, file.size, int(file.modified.timestamp() * 1000)  # the log keeps milliseconds
+
+
 class _Erasing:
     """One erasure: what was found and done so far."""
 
@@ -209,20 +213,27 @@ class _Erasing:
         for file, rows, _ in self._found(self._rewriter(snapshot), snapshot, known=frozenset()):
             self._add(file.key, rows, 1)
 
-    def work(self, first: Snapshot) -> None:
-        """Erase until no live file holds a match: files that others add meanwhile are looked at too."""
-        snapshot, known = first, frozenset[str]()
+    def work(self, first: Snapshot) -> Snapshot:
+        """Erase until no live file holds a match: files that others add meanwhile are looked at too.
+
+        Returns:
+            The table as it was left.
+        """
+        snapshot, known = first, frozenset[_Identity]()
         for _ in range(_ROUNDS):
+            if all(_identity(file) in known for file in snapshot.files):
+                return snapshot
             rewriter = self._rewriter(snapshot)
             found = self._found(rewriter, snapshot, known)
             if not found:
-                return
-            known = frozenset(file.path for file in snapshot.files)
+                return snapshot
+            known = frozenset(map(_identity, snapshot.files))
             if self._handle.table.is_published_by_writing:
                 known -= self._swap_objects(rewriter, snapshot, found)
             else:
-                late = self._commit(rewriter, found)
-                known -= {file.path for rewrite in late for file in rewrite.sources}
+                done, late = self._commit(rewriter, found)
+                known -= {_identity(file) for rewrite in late for file in rewrite.sources}
+                known |= {_identity(new.file) for rewrite in done for new in rewrite.staged}
             snapshot = self._handle.table.snapshot()
         raise CommitConflict(
             f"lake://{self._handle.table.root}: others kept writing rows that match", hint="run it again"
@@ -232,10 +243,14 @@ class _Erasing:
         share = replace(self._limits, memory_bytes=max(1, self._limits.memory_bytes // _CONCURRENCY))
         return Rewriter(self._handle, snapshot, self._handle.spec.write, share)
 
-    def _found(self, rewriter: Rewriter, snapshot: Snapshot, known: frozenset[str]) -> list[tuple[LiveFile, int, str]]:
+    def _found(
+        self, rewriter: Rewriter, snapshot: Snapshot, known: frozenset[_Identity]
+    ) -> list[tuple[LiveFile, int, str]]:
         """Live files with matches that can be rewritten: each with their number and the class that it keeps."""
         files = [
-            file for file in snapshot.files if file.path not in known and rewriter.may_hold(file.path, self._matching)
+            file
+            for file in snapshot.files
+            if _identity(file) not in known and rewriter.may_hold(file.path, self._matching)
         ]
         holds = _holds(self._handle)
         parts = placed(self._handle, snapshot, {file.key for file in files}) if files else {}
@@ -259,8 +274,10 @@ class _Erasing:
                 found.append((file, rows, classes[file.path]))
         return found
 
-    def _commit(self, rewriter: Rewriter, found: Sequence[tuple[LiveFile, int, str]]) -> tuple[Rewrite, ...]:
-        """All files in one commit; those that others changed meanwhile come back."""
+    def _commit(
+        self, rewriter: Rewriter, found: Sequence[tuple[LiveFile, int, str]]
+    ) -> tuple[list[Rewrite], tuple[Rewrite, ...]]:
+        """All files in one commit: what was swapped, and what others had changed meanwhile."""
 
         def one(item: tuple[LiveFile, int, str]) -> Rewrite:
             file, _, storage_class = item
@@ -269,21 +286,21 @@ class _Erasing:
         with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="erase") as pool:
             rewrites = list(pool.map(one, found))
         _, late = commit_rewrites(self._handle, "erase", rewrites, self._details)
-        for rewrite in rewrites:
-            if rewrite not in late:
-                self._add(rewrite.key, rewrite.dropped, 1)
-        return late
+        done = [rewrite for rewrite in rewrites if rewrite not in late]
+        for rewrite in done:
+            self._add(rewrite.key, rewrite.dropped, 1)
+        return done, late
 
     def _swap_objects(
         self, rewriter: Rewriter, snapshot: Snapshot, found: Sequence[tuple[LiveFile, int, str]]
-    ) -> set[str]:
+    ) -> set[_Identity]:
         """A plain table: each object by itself, if it is still the one that was read; the others come back."""
-        late: set[str] = set()
+        late: set[_Identity] = set()
         for file, rows, storage_class in found:
             try:
                 rewriter.swap(file, storage_class, self._matching, snapshot, self._details)
             except CommitConflict:
-                late.add(file.path)
+                late.add(_identity(file))
             else:
                 self._add(file.key, rows, 1)
         return late

@@ -18,13 +18,14 @@ from pipelines.layout import PartitionKey
 from pipelines.maintenance import ORPHAN_AGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     import pyarrow.compute as pc
 
     from connector.filesystem import LakeFileSystem
     from pipelines.handle import Handle
+    from pipelines.tables.protocol import Snapshot
 
 __all__ = ["Remnant", "delete_remnants", "matching_remnants"]
 
@@ -54,19 +55,17 @@ class Remnant:
     version_id: str | None = None
 
 
-def matching_remnants(
-    handle: Handle, matching: pc.Expression, schema: pa.Schema, *, but: Iterable[str] = ()
-) -> tuple[Remnant, ...]:
+def matching_remnants(handle: Handle, matching: pc.Expression, snapshot: Snapshot) -> tuple[Remnant, ...]:
     """The remnants that hold matching rows, or may.
 
     Args:
         handle: the dataset.
         matching: which rows.
-        schema: of the table.
-        but: live files.
+        snapshot: the table as it is.
     """
-    live = frozenset(but)
-    candidates = list(_candidates(handle, live))
+    schema = snapshot.schema if snapshot.schema is not None else pa.schema([])
+    columns = snapshot.files[0].key.columns if snapshot.files else handle.table.partition_columns
+    candidates = list(_candidates(handle, frozenset(file.path for file in snapshot.files), columns))
 
     def counted(remnant: Remnant) -> Remnant:
         return Remnant(
@@ -120,8 +119,8 @@ def delete_remnants(handle: Handle, remnants: Sequence[Remnant], *, reason: str,
     )
 
 
-def _candidates(handle: Handle, live: frozenset[str]) -> Iterator[Remnant]:
-    root, columns = handle.table.root, handle.table.partition_columns
+def _candidates(handle: Handle, live: frozenset[str], columns: tuple[str, ...]) -> Iterator[Remnant]:
+    root = handle.table.root
     removed = {file.path: file.removed_at for file in handle.table.removed_files()}
     grace = handle.spec.retention.grace
     if handle.fs.is_versioned(root.partition("/")[0]):

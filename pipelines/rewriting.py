@@ -69,6 +69,9 @@ class Rewriter:
         self._fragments: Mapping[str, pads.Fragment] = {
             fragment.path.removeprefix(f"{handle.table.root}/"): fragment for fragment in self._dataset.get_fragments()
         }
+        keys = snapshot.files[0].key.columns if snapshot.files else ()
+        # the columns of the files: all but those that the path tells
+        self._kept = pa.schema([field for field in self._dataset.schema if field.name not in keys])
         self._possible: tuple[pc.Expression, frozenset[str]] | None = None
 
     def may_hold(self, path: str, matching: pc.Expression) -> bool:
@@ -97,10 +100,9 @@ class Rewriter:
         """
         token = new_rewrite_token()
         fs, is_there = self._filesystem(storage_class)
-        kept = self._kept()
         total = written = 0
-        with PartitionedWriter(fs, self._handle.table, self._write, kept, token, self._limits) as writer:
-            for rows in self._rows(sources, kept, without):
+        with PartitionedWriter(fs, self._handle.table, self._write, self._kept, token, self._limits) as writer:
+            for rows in self._rows(sources, without):
                 left = rows if without is None else _without_matches(rows)
                 total += rows.num_rows
                 written += left.num_rows
@@ -135,10 +137,11 @@ class Rewriter:
         """
         table = self._handle.table
         etag = str(self._handle.fs.head_object(f"{table.root}/{file.path}")["ETag"]).strip('"')
-        kept = self._kept()
         is_put_there = storage_class in self._handle.fs.profile.storage_classes
-        with PartitionedWriter(self._handle.fs, table, self._write, kept, new_rewrite_token(), self._limits) as writer:
-            for rows in self._rows([file], kept, without):
+        with PartitionedWriter(
+            self._handle.fs, table, self._write, self._kept, new_rewrite_token(), self._limits
+        ) as writer:
+            for rows in self._rows([file], without):
                 left = _without_matches(rows)
                 if left.num_rows:
                     writer.add(file.key, left)
@@ -155,13 +158,8 @@ class Rewriter:
         if adds and not is_put_there:
             self._move([file.path], storage_class)
 
-    def _kept(self) -> pa.Schema:
-        """The columns of the files: all but those that the path tells."""
-        keys = self._handle.table.partition_columns
-        return pa.schema([field for field in self._dataset.schema if field.name not in keys])
-
-    def _rows(self, sources: Sequence[LiveFile], kept: pa.Schema, without: pc.Expression | None) -> Iterator[pa.Table]:
-        columns: dict[str, pc.Expression] = {name: pc.field(name) for name in kept.names}
+    def _rows(self, sources: Sequence[LiveFile], without: pc.Expression | None) -> Iterator[pa.Table]:
+        columns: dict[str, pc.Expression] = {name: pc.field(name) for name in self._kept.names}
         if without is not None:
             columns[MATCHES] = without
         for source in sources:
@@ -174,7 +172,7 @@ class Rewriter:
             )
             for batch in scanner.to_batches():
                 rows = pa.Table.from_batches([batch])
-                named = rows.select(kept.names).cast(kept)
+                named = rows.select(self._kept.names).cast(self._kept)
                 yield named if without is None else named.append_column(MATCHES, rows.column(MATCHES))
 
     def _filesystem(self, storage_class: str) -> tuple[LakeFileSystem, bool]:
