@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from datetime import date, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,16 +50,26 @@ def without_chance(story):
     return VARYING.sub("*", story).split()
 
 
-def start(place, *arguments):
-    return subprocess.Popen(
-        [TIERLAKE, "demo", *arguments],
-        cwd=place / "work",
-        # what a user may have set must not get into the demo's way
-        env={**os.environ, "TMPDIR": str(place / "tmp"), "AWS_SESSION_TOKEN": "old", "TIERLAKE_PROFILE": "aws"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def start(place):
+    """Starts the demo; none outlives its test."""
+    with ExitStack() as stack:
+
+        def run(*arguments):
+            process = subprocess.Popen(
+                [TIERLAKE, "demo", *arguments],
+                cwd=place / "work",
+                # what a user may have set must not get into the demo's way
+                env={**os.environ, "TMPDIR": str(place / "tmp"), "AWS_SESSION_TOKEN": "old", "TIERLAKE_PROFILE": "aws"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.terminate)
+            return process
+
+        yield run
 
 
 def processes_of(place):
@@ -75,8 +86,8 @@ def processes_of(place):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_story_comes_to_its_end_and_leaves_nothing(kind, place):
-    process = start(place, "--server", kind, "--json")
+def test_the_story_comes_to_its_end_and_leaves_nothing(kind, place, start):
+    process = start("--server", kind, "--json")
     out, err = process.communicate()
     assert process.returncode == 0, err
     facts = json.loads(out)
@@ -93,13 +104,13 @@ def test_the_story_comes_to_its_end_and_leaves_nothing(kind, place):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_what_is_kept_can_be_opened_again(kind, place):
-    process = start(place, "--server", kind, "--keep")
+def test_what_is_kept_can_be_opened_again(kind, place, start):
+    process = start("--server", kind, "--keep")
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert "make ui" in out
     folder = place / "work" / ".demo" / kind
-    again = start(place, "--server", kind, "--keep")
+    again = start("--server", kind, "--keep")
     assert "kept in" in again.communicate()[0]
     look = (
         "import sys, pandas as pd\n"
@@ -115,8 +126,8 @@ def test_what_is_kept_can_be_opened_again(kind, place):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_nothing(place, number):
-    process = start(place)
+def test_an_interrupted_demo_leaves_nothing(place, start, number):
+    process = start()
     for line in process.stdout:
         if line.startswith("2. "):
             break
