@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["env_file", "server"]
 
 _LOOK_EVERY_SECONDS = 2.0
+_CLASHING = (
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_ENDPOINT_URL_S3",
+    "TIERLAKE_KEY",
+    "TIERLAKE_SECRET",
+    "TIERLAKE_TOKEN",
+)
 
 
 @click.command()
@@ -60,7 +68,9 @@ def server(data: Path, port: int | None, kind: str, *, as_json: bool) -> None:
 def env_file(running: LocalServer) -> Path:
     """Write `env.sh` beside the data: what a shell needs to find this server. Only its owner can read it."""
     path = running.data / "env.sh"
-    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in running.environ().items()]
+    # what would be mixed with this server's credentials, or win over them
+    lines = [f"unset {' '.join(_CLASHING)}\n"]
+    lines += [f"export {name}={shlex.quote(value)}\n" for name, value in running.environ().items()]
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:

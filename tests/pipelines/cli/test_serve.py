@@ -59,6 +59,7 @@ def test_a_server_is_usable_as_it_says_and_stops_on_ctrl_c(started, kind):
     assert env_file.stat().st_mode & 0o777 == 0o600
     used = subprocess.run(
         ["sh", "-c", '. "$0"; "$1" -c "$2"', env_file, sys.executable, USE_IT],
+        env={**os.environ, "AWS_SESSION_TOKEN": "of another account", "AWS_PROFILE": "nobody"},
         capture_output=True,
         text=True,
         check=False,
@@ -82,7 +83,8 @@ def test_the_secret_is_told_in_the_file_alone(started):
     rest, errors = process.communicate(timeout=30)
     said = "".join(lines) + rest + errors
     script = next(Path(line.split()[1]) for line in lines if line.startswith("  source"))
-    values = dict(line.removeprefix("export ").strip().split("=", 1) for line in script.read_text().splitlines())
+    exported = [line.removeprefix("export ") for line in script.read_text().splitlines() if line.startswith("export ")]
+    values = dict(line.split("=", 1) for line in exported)
     assert values["AWS_ENDPOINT_URL"] in said
     assert values["AWS_SECRET_ACCESS_KEY"].strip("'") not in said
     assert process.returncode == 0
