@@ -197,7 +197,7 @@ def test_vacuum_deletes_for_good_once_the_grace_is_over(lake, tmp_path, table_fo
     while "would delete 1 file" not in lake("vacuum", "{uri}", "--dry-run").out:
         assert time.monotonic() < deadline
     assert lake("vacuum", "{uri}").code == 2  # nobody to ask
-    done = lake("vacuum", "{uri}", "--yes", "--json")
+    done = lake("vacuum", "{uri}", "--json", answer="y")
     assert done.code == 0
     assert len(done.document["expired"]) == 1
     assert "nothing to delete" in lake("vacuum", "{uri}", "--yes").out
