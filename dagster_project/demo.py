@@ -39,6 +39,7 @@ def demo(server: str, *, keep: bool, ui: bool, port: int, as_json: bool, tell: P
         facts = tell_on(tell, say)
         (tell / stage.DONE).write_text(json.dumps(facts), encoding="utf-8")
         return 0
+    stage.check_extras()
     with stage.kept_folder(KEPT / server) if keep or ui else stage.temporary_folder() as folder:
         done = folder / stage.DONE
         if ui or not done.exists():

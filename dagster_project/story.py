@@ -19,11 +19,10 @@ import fsspec
 
 from connector import LakeFileSystem
 from connector.bucket import remote_tiers
-from connector.errors import LakeError
 from dagster_project import headless
 from dagster_project.datasets import DATASETS
 from dagster_project.referee import Referee
-from dagster_project.stage import BUCKET, DAGSTER_HOME, TODAY
+from dagster_project.stage import BUCKET, DAGSTER_HOME, TODAY, DemoFailed
 from pipelines import Dataset, units
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
     from pipelines.plan import TieringPlan, TierMove
 
-__all__ = ["DemoFailed", "Story", "tell_on"]
+__all__ = ["Story", "tell_on"]
 
 FIRST, LAST = "2013-01-01", "2013-12-31"
 HOLIDAY: Final = "2013-07-04"
@@ -46,12 +45,6 @@ pd.read_parquet(
     columns=["origin", "dep_delay"],
 ).groupby("origin")["dep_delay"].agg(["size", "mean"])"""
 SCANNER_SECONDS: Final = 120  # MinIO's scanner moves what is tagged within about a minute
-
-
-class DemoFailed(LakeError, RuntimeError):
-    """Something that the demo shows is not so."""
-
-    code = "demo_failed"
 
 
 def tell_on(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:

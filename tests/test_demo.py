@@ -160,8 +160,27 @@ def test_the_referee_leaves_flights_that_never_left_out_of_the_mean(referee):
 
 
 def test_a_number_that_is_not_so_fails():
-    from dagster_project.story import DemoFailed, _check
+    from dagster_project.stage import DemoFailed
+    from dagster_project.story import _check
 
     _check("rows", 3, 3)
     with pytest.raises(DemoFailed, match="rows: 2, but it should be 3"):
         _check("rows", 2, 3)
+
+
+def test_two_demos_do_not_share_a_folder(tmp_path):
+    from dagster_project.stage import DemoFailed, kept_folder
+
+    folder = tmp_path / "kept"
+    with kept_folder(folder), pytest.raises(DemoFailed, match="another demo"), kept_folder(folder):
+        pass
+    assert not folder.exists()  # no story has come to its end in it
+
+
+def test_what_is_not_installed_is_named_before_anything_starts(monkeypatch):
+    from dagster_project import stage
+
+    monkeypatch.setattr(stage, "find_spec", lambda name: None if name == "dagster" else name)
+    with pytest.raises(stage.DemoFailed, match="needs dagster") as failed:
+        stage.check_extras()
+    assert "tierlake[demo]" in failed.value.hint
