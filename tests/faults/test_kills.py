@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.kills import AFTER_THE_GRACE, OPERATIONS, prepared, run_killed
 
-SAMPLES = 1  # of each operation, format, when and server in the quick tests: 44 kills
+SAMPLES = 1  # of each operation, format, when and server in the quick tests: 56 kills
 FORMATS = {"delta": list(OPERATIONS), "parquet": ["ingest", "tier", "expire", "undo", "erase", "vacuum"]}
 CASES = [(table_format, name) for table_format, names in FORMATS.items() for name in names]
 
