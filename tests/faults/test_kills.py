@@ -67,7 +67,7 @@ def test_a_sample_of_kill_points(experiment, when):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("experiment", CASES, ids="-".join, indirect=True)
 def test_every_kill_point(experiment):
     """Before each request on one server, after each on the other: about a thousand kills.
