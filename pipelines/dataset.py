@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from pipelines.reader import Where
     from pipelines.rejects import RejectFile
     from pipelines.spec import DatasetSpec
+    from pipelines.workers import Engine
     from pipelines.writer import WriterLimits
 
 __all__ = ["Dataset"]
@@ -182,24 +183,31 @@ class Dataset:
         limits: WriterLimits | None = None,
         storage_options: Mapping[str, object] | None = None,
         unique_by: Sequence[str] = (),
+        engine: Engine = "local",
+        client: Any = None,
         progress: Progress = False,
     ) -> IngestResult:
         """Write rows and commit them; see `pipelines.ingest.ingest` for the arguments and errors.
 
         Args:
-            source: path or URL (CSV, JSON Lines, Parquet, Arrow IPC), frame, Arrow table, reader, dataset or iterable.
+            source: path or URL (CSV, JSON Lines, Parquet, Arrow IPC), frame, Arrow table, reader, dataset or iterable;
+                for Dask paths, URLs or a Dask DataFrame.
             mode: `replace` the partitions that the source touches, or `append` to them.
             run_key: identity of the run; the same again commits nothing.
             keys: the partitions that the source covers; those without rows are emptied.
             details: more JSON values for the commit's metadata, such as a run id.
-            limits: bounds on memory and concurrency.
+            limits: bounds on memory and concurrency, of each process.
             storage_options: for a source path.
             unique_by: keep the last of the source's rows in one partition that are equal in these columns.
+            engine: `dask`: workers read and write files; the commit is made here, once.
+            client: the Dask client; the current one by default.
             progress: a bar with rows read, or a function that is called with each step.
         """
         from pipelines.ingest import ingest
         from pipelines.progress import counting
+        from pipelines.workers import Workers
 
+        workers = Workers.of(engine, client)
         with counting("ingest", progress=progress) as on_rows:
             return ingest(
                 self._handle,
@@ -211,6 +219,7 @@ class Dataset:
                 limits=limits,
                 storage_options=storage_options,
                 unique_by=unique_by,
+                workers=workers,
                 on_rows=on_rows,
             )
 

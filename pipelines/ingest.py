@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
@@ -19,21 +21,23 @@ from pipelines.contention import turns
 from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
 from pipelines.maintenance import ORPHAN_AGE
 from pipelines.partitioning import Partitioner
-from pipelines.rejects import Rejects
-from pipelines.schema import check_storable, conform, declared_schema, merged_schema, storable_schema
-from pipelines.sources import open_source
+from pipelines.pieces import split
+from pipelines.rejects import check_tolerable
+from pipelines.schema import check_storable, declared_schema, merged_schema, storable_schema
+from pipelines.sources import RowStream, open_source
+from pipelines.sharing import stage_on_workers
+from pipelines.staging import Staging, open_writer, stage
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import run_token
-from pipelines.writer import PartitionedWriter
+from pipelines.writer import WriterLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
-    from pipelines.sources import RowStream
     from pipelines.tables.protocol import Commit, Snapshot, StagedFile
-    from pipelines.writer import WriterLimits
+    from pipelines.workers import Workers
 
 __all__ = ["IngestMode", "IngestResult", "ingest"]
 
@@ -94,6 +98,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
     storage_options: Mapping[str, object] | None = None,
     on_rows: Callable[[int], None] | None = None,
     unique_by: Sequence[str] = (),
+    workers: Workers | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> IngestResult:
     """Write a source's rows and commit them.
@@ -109,76 +114,85 @@ def ingest(  # noqa: PLR0913 - the user's own options
         storage_options: for a source path, passed to its filesystem.
         on_rows: called with the number of rows of each batch read.
         unique_by: of the source's rows in one partition that are equal in these columns, keep the last.
+        workers: a cluster that reads and writes in this process's stead; the commit is made here.
         clock: seconds that pass, for the age of files that wait for their commit.
 
     Raises:
         SchemaMismatch: the data does not fit the table.
         RejectedTooMany: more bad rows than the spec allows; they are kept, nothing is committed.
-        UnsupportedByTable: append to a plain table.
+        UnsupportedByTable: append to a plain table, or workers that would write one.
         CommitConflict: others kept changing the same partitions, or a vacuum took files that had waited for a day.
     """
     if mode == "append" and not handle.table.can_append:
         message = f"lake://{handle.table.root} is plain Parquet: a partition is one object, and append would rewrite it"
         raise UnsupportedByTable(message, hint="use mode='replace', or a dataset with format: delta")
+    if workers is not None:
+        _check_for_workers(handle, unique_by)
     key = run_key or uuid.uuid4().hex
     if run_key is not None and handle.table.is_committed(run_key):
         version = handle.table.snapshot().version
         return IngestResult(0, 0, None, (), 0, 0, version, key, committed=False)
     snapshot = handle.table.snapshot()
     declared = declared_schema(handle.spec.columns) if handle.spec.columns else None
-    stream = open_source(source, _source_types(snapshot, declared, handle), storage_options)
+    known = _source_types(snapshot, declared, handle)
+    pieces = split(source, known, storage_options, threads=workers.threads) if workers else None
+    if pieces is None:
+        stream = open_source(source, known, storage_options)
+    else:
+        stream = RowStream(pieces.schema, iter(()), pieces.name)
     partitioner = Partitioner(handle.spec.partition)
     partitioner.check(stream.schema)
-    schema = _table_schema(stream, snapshot, declared, partitioner)
+    schema = _table_schema(stream.schema, snapshot, declared, partitioner)
     check_storable(schema)
     columns = partitioner.stored_columns(_data_columns(schema, handle))
     _check_sortable(handle, columns)
-    told_apart_by = _unique_columns(unique_by, schema, partitioner)
-    token = run_token(key)
+    staging = Staging(
+        columns=columns,
+        token=run_token(key),
+        source=stream.name[:200],
+        keys=frozenset(keys) if keys is not None else None,
+        unique_by=_unique_columns(unique_by, schema, partitioner),
+        limits=limits or WriterLimits(),
+    )
+    check = partial(check_tolerable, handle.spec.rejects)
     started = clock()
-    rejects = Rejects(handle.fs, handle.table.root, token, handle.spec.rejects, stream.name[:200])
-    total = 0
-    with PartitionedWriter(
-        handle.fs,
-        handle.table,
-        handle.spec.write,
-        columns,
-        token,
-        limits,
-        told_apart_by,
-    ) as writer:
-        for assigned_rows, bad in _assigned(stream, partitioner, schema, handle, keys):
-            rejects.add(bad)
-            for partition, rows in assigned_rows:
-                writer.add(partition, rows)
-                total += rows.num_rows
-            if on_rows:
-                on_rows(total + rejects.count)
-        rejects.write()
-        rejects.check(total + rejects.count)
-        staged = writer.finish()
-        _look_again(handle, staged, age=timedelta(seconds=clock() - started))
-        total -= writer.duplicates
+    with ExitStack() as stack:
+        if workers and pieces:
+            staged = stage_on_workers(workers, handle, staging, pieces, known, on_rows=on_rows)
+            check(staged.rows + staged.bad_rows, staged.rejected, staged.rejects_path)
+        else:
+            writer = stack.enter_context(open_writer(handle, staging))
+            staged = stage(handle, staging, stream.batches, writer, on_rows=on_rows, check=check)
+        _look_again(handle, staged.files, age=timedelta(seconds=clock() - started))
         metadata = {
-            "rows": total,
-            "rejected": rejects.count,
-            "bytes": sum(file.file.size for file in staged),
-            "source": stream.name[:200],
+            "rows": staged.rows,
+            "rejected": staged.bad_rows,
+            "bytes": staged.bytes,
+            "source": staging.source,
             **(details or {}),
         }
-        commit, touched = _commit(handle, snapshot, staged, schema, mode, key, keys, metadata)
+        commit, touched = _commit(handle, snapshot, staged.files, schema, mode, key, keys, metadata)
     return IngestResult(
-        rows=total,
-        rejected=rejects.count,
-        rejects_path=rejects.path if rejects.count else None,
+        rows=staged.rows,
+        rejected=staged.bad_rows,
+        rejects_path=staged.rejects_path,
         partitions=touched,
-        files=len(staged),
-        bytes=sum(file.file.size for file in staged),
+        files=len(staged.files),
+        bytes=staged.bytes,
         version=commit.version,
         run_key=key,
         committed=True,
-        duplicates=writer.duplicates,
+        duplicates=staged.duplicates,
     )
+
+
+def _check_for_workers(handle: Handle, unique_by: Sequence[str]) -> None:
+    if handle.table.is_published_by_writing:
+        message = f"lake://{handle.table.root} is plain Parquet: a partition is one object, and workers write one each"
+        raise UnsupportedByTable(message, hint="ingest it without workers, or into a dataset with format: delta")
+    if unique_by:
+        message = "workers see a part of the rows each, and cannot tell duplicates among all"
+        raise UnsupportedByTable(message, hint="leave duplicates out before, or ingest without engine='dask'")
 
 
 def _check_sortable(handle: Handle, columns: pa.Schema) -> None:
@@ -230,10 +244,10 @@ def _data_columns(schema: pa.Schema, handle: Handle) -> pa.Schema:
 
 
 def _table_schema(
-    stream: RowStream, snapshot: Snapshot, declared: pa.Schema | None, partitioner: Partitioner
+    source: pa.Schema, snapshot: Snapshot, declared: pa.Schema | None, partitioner: Partitioner
 ) -> pa.Schema:
     """The table's schema after this ingest, partition columns included and first."""
-    incoming = storable_schema(partitioner.typed(stream.schema))
+    incoming = storable_schema(partitioner.typed(source))
     keys = pa.schema([_key_field(name, snapshot.schema, incoming) for name in partitioner.columns])
     stored = pa.schema([field for field in incoming if field.name not in keys.names])
     if snapshot.schema is not None and any(name not in keys.names for name in snapshot.schema.names):
@@ -247,25 +261,6 @@ def _key_field(name: str, table: pa.Schema | None, incoming: pa.Schema) -> pa.Fi
     """Keys are text in tables of ours; where others gave them a type, the data's has to fit it."""
     stored = table.field(name).type if table is not None and name in table.names else pa.string()
     return pa.field(name, incoming.field(name).type if stored != pa.string() and name in incoming.names else stored)
-
-
-def _assigned(
-    stream: RowStream,
-    partitioner: Partitioner,
-    schema: pa.Schema,
-    handle: Handle,
-    keys: Sequence[PartitionKey] | None,
-) -> Iterator[tuple[list[tuple[PartitionKey, pa.Table]], pa.Table]]:
-    columns = partitioner.stored_columns(_data_columns(schema, handle))
-    allowed = frozenset(keys) if keys is not None else None
-    for batch in stream.batches:
-        assigned = partitioner.assign(pa.Table.from_batches([batch]))
-        parts = [(key, conform(rows, columns)) for key, rows in assigned.parts()]
-        outside = [key for key, _ in parts if allowed is not None and key not in allowed]
-        if outside:
-            message = f"the source has rows of {outside[0]}, outside the partitions that it was said to cover"
-            raise SchemaMismatch(message, hint="pass those keys too, or leave `keys` out")
-        yield parts, assigned.bad
 
 
 def _commit(

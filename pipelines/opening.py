@@ -16,6 +16,7 @@ from pipelines.handle import Handle
 from pipelines.inference import inferred_partitioning
 from pipelines.journal import Journal
 from pipelines.spec import DatasetSpec, PartitionSpec
+from pipelines.tables import table_of_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,7 +89,7 @@ def open_dataset(
     if document is not None:
         # where it lies counts, not where it says it was made: it may have been copied, or be somebody's trap
         spec = document.spec.model_copy(update={"uri": asked.uri})
-        table = _declared_table(inside, spec)
+        table = table_of_format(inside, spec.root, spec.format, spec.partition.columns)
     else:
         table = _found_table(inside, asked.root)
         snapshot = table.snapshot()
@@ -97,7 +98,7 @@ def open_dataset(
         spec = spec_of_undescribed(told, columns, snapshot.by_partition(), said)
     if spec.write != asked.write:
         inside = table_filesystem(fs, spec, options)
-        table = _declared_table(inside, spec)
+        table = table_of_format(inside, spec.root, spec.format, spec.partition.columns)
         store = DocumentStore(inside, spec.root)
     return Handle(inside, spec, table, store if document is not None else None, Journal(inside, spec.root), now)
 
@@ -197,15 +198,6 @@ def fields_of(described: Described) -> dict[str, object]:
     if not path.is_file():
         raise TableNotFound(f"no file {path}", hint="DATASET is a URI (lake://bucket/prefix) or a YAML file")
     return fields_of(DatasetSpec.from_yaml(path))
-
-
-def _declared_table(fs: LakeFileSystem, spec: DatasetSpec) -> Table:
-    from pipelines.tables.delta import LakeDeltaTable
-    from pipelines.tables.parquet import PlainParquetTable
-
-    if spec.format == "parquet":
-        return PlainParquetTable(fs, spec.root, spec.partition.columns)
-    return LakeDeltaTable(fs, spec.root)
 
 
 def _found_table(fs: LakeFileSystem, root: str) -> Table:

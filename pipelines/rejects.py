@@ -1,12 +1,13 @@
 """Rows that could not be taken, kept with the reason, and the limit that turns them into a failure.
 
-They wait in `_lake/rejects/`, one file a run, until somebody fixes and ingests them again (`ingest_rejects`), which
-removes the file, or deletes it.
+They wait in `_lake/rejects/`, one file a run (more where there are very many, or several workers), until somebody fixes
+and ingests them again (`ingest_rejects`), which removes the file, or deletes it.
 """
 
 from __future__ import annotations
 
 import io
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
     from pipelines.spec import RejectSpec
 
-__all__ = ["RejectFile", "Rejects", "list_rejects", "read_rejects", "reject_paths"]
+__all__ = ["RejectFile", "Rejects", "check_tolerable", "list_rejects", "read_rejects", "reject_paths"]
 
 _ABOUT = b"lake.source"
 _READAHEAD = 8
+_FILE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,28 +97,37 @@ def counted_reasons(rows: pa.Table) -> dict[str, int]:
 class Rejects:
     """Collects the bad rows of one ingest and writes them to `_lake/rejects/`, as Parquet with `_reject_reason`."""
 
-    def __init__(self, fs: LakeFileSystem, root: str, token: str, spec: RejectSpec, source: str = "") -> None:
-        """Collect for the run that `token` names; a second attempt overwrites the first one's file."""
+    def __init__(self, fs: LakeFileSystem, root: str, token: str, source: str = "") -> None:
+        """Collect for the run that `token` names; a second attempt overwrites the first one's files."""
         self._source = source
         self._fs = fs
-        self._spec = spec
+        self._name = f"{root}/_lake/rejects/{token}"
         self._rows: list[pa.Table] = []
-        self.path = f"{root}/_lake/rejects/{token}.parquet"
-        self.count = 0
+        self._waiting_bytes = 0
+        self._files = 0
+        self.reasons: Counter[str] = Counter()
+
+    @property
+    def count(self) -> int:
+        """Rows that were rejected."""
+        return self.reasons.total()
+
+    @property
+    def path(self) -> str | None:
+        """The file that keeps them, or a pattern for several; None where nothing was written."""
+        if not self._files:
+            return None
+        return f"{self._name}.parquet" if self._files == 1 else f"{self._name}*.parquet"
 
     def add(self, rows: pa.Table) -> None:
-        """Keep these rows."""
-        if rows.num_rows:
-            self._rows.append(rows)
-            self.count += rows.num_rows
-
-    def reasons(self) -> dict[str, int]:
-        """How many rows for each reason."""
-        counts: dict[str, int] = {}
-        for rows in self._rows:
-            for reason, count in counted_reasons(rows).items():
-                counts[reason] = counts.get(reason, 0) + count
-        return counts
+        """Keep these rows; many of them become files at once, so that memory stays bounded."""
+        if not rows.num_rows:
+            return
+        self.reasons.update(counted_reasons(rows))
+        self._rows.append(rows)
+        self._waiting_bytes += rows.nbytes
+        if self._waiting_bytes > _FILE_BYTES:
+            self.write()
 
     def write(self) -> None:
         """Put the rows where people find them; nothing where there are none."""
@@ -126,21 +137,29 @@ class Rejects:
         rows = pa.concat_tables(self._rows, promote_options="permissive")
         about = {**(rows.schema.metadata or {}), _ABOUT: self._source.encode()}
         pq.write_table(rows.replace_schema_metadata(about), buffer, compression="zstd")
-        self._fs.pipe_file(self.path, buffer.getvalue())
+        self._fs.pipe_file(f"{self._name}{f'-{self._files}' if self._files else ''}.parquet", buffer.getvalue())
+        self._files += 1
+        self._rows.clear()
+        self._waiting_bytes = 0
 
-    def check(self, total: int) -> None:
-        """Compare with the spec's limit.
 
-        Args:
-            total: rows read, good and bad.
+def check_tolerable(spec: RejectSpec, rows: int, reasons: Mapping[str, int], path: str | None) -> None:
+    """Compare the rejected rows with the spec's limit.
 
-        Raises:
-            RejectedTooMany: naming the reasons and the file that keeps the rows.
-        """
-        if self.count > self._spec.max_ratio * total:
-            why = ", ".join(f"{count} x {reason}" for reason, count in sorted(self.reasons().items()))
-            message = (
-                f"{self.count} of {total} rows were rejected ({why}), more than rejects.max_ratio "
-                f"{self._spec.max_ratio:g} allows; nothing was committed"
-            )
-            raise RejectedTooMany(message, hint=f"look at lake://{self.path}, then mend the source or raise the limit")
+    Args:
+        spec: the limit.
+        rows: rows read, good and bad.
+        reasons: how many bad ones for each reason.
+        path: what keeps them.
+
+    Raises:
+        RejectedTooMany: naming the reasons and the file that keeps the rows.
+    """
+    count = sum(reasons.values())
+    if count > spec.max_ratio * rows:
+        why = ", ".join(f"{number} x {reason}" for reason, number in sorted(reasons.items()))
+        message = (
+            f"{count} of {rows} rows were rejected ({why}), more than rejects.max_ratio {spec.max_ratio:g} allows; "
+            f"nothing was committed"
+        )
+        raise RejectedTooMany(message, hint=f"look at lake://{path}, then mend the source or raise the limit")

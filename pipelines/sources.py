@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import lzma
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from pipelines.errors import SourceError
 if TYPE_CHECKING:
     from fsspec.core import OpenFile
 
-__all__ = ["RowStream", "open_source"]
+__all__ = ["RowStream", "SourceFile", "find_files", "open_source", "paths_of", "read_file", "read_files"]
 
 _BLOCK_BYTES = 8 << 20
 _TEXT_FORMATS = {"csv": "csv", "tsv": "tsv", "json": "json", "jsonl": "json", "ndjson": "json"}
@@ -61,10 +61,9 @@ def open_source(source: object, known: pa.Schema | None, storage_options: Mappin
     Raises:
         SourceError: a kind that is not known, nothing that matches, or a file that cannot be read.
     """
-    if isinstance(source, str | Path):
-        return _files([str(source)], known, storage_options or {})
-    if isinstance(source, list | tuple) and source and all(isinstance(item, str | Path) for item in source):
-        return _files([str(item) for item in source], known, storage_options or {})
+    paths = paths_of(source)
+    if paths:
+        return read_files(find_files(paths, storage_options or {}), known, ", ".join(paths))
     if isinstance(source, pads.Dataset):
         return RowStream(source.schema, iter(source.to_batches()), "pyarrow dataset")
     if isinstance(source, pa.RecordBatchReader):
@@ -84,6 +83,12 @@ def open_source(source: object, known: pa.Schema | None, storage_options: Mappin
     raise SourceError(
         message, hint="pass a path or URL, a pandas or polars frame, or an Arrow table, reader or dataset"
     )
+
+
+def paths_of(source: object) -> list[str]:
+    """The paths, URLs and patterns that a source consists of; none where it is something else."""
+    items = source if isinstance(source, list | tuple) else [source]
+    return [str(item) for item in items] if all(isinstance(item, str | Path) for item in items) else []
 
 
 def _has_named_index(frame: Any) -> bool:
@@ -120,32 +125,81 @@ def _iterable(items: Iterator[object]) -> RowStream:
     return RowStream(first.schema, stream(), "iterable")
 
 
-def _files(paths: list[str], known: pa.Schema | None, storage_options: Mapping[str, Any]) -> RowStream:
-    opened: list[tuple[OpenFile, str]] = []
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of a source.
+
+    Attributes:
+        file: where it is; opened when it is read.
+        kind: `csv`, `tsv`, `json`, `parquet` or `ipc`.
+    """
+
+    file: OpenFile
+    kind: str
+
+    @property
+    def path(self) -> str:
+        """For people."""
+        return str(self.file.path)
+
+
+def find_files(paths: Sequence[str], storage_options: Mapping[str, Any]) -> list[SourceFile]:
+    """The files that paths, URLs and patterns stand for, in order.
+
+    Args:
+        paths: of any fsspec filesystem.
+        storage_options: passed to the filesystems of URLs.
+
+    Raises:
+        SourceError: nothing matches, or the name of a file does not tell its format.
+    """
+    found: list[SourceFile] = []
     for path in paths:
         try:
-            found = fsspec.open_files(path, "rb", compression="infer", **_options(path, storage_options))
+            files = fsspec.open_files(path, "rb", compression="infer", **_options(path, storage_options))
         except (OSError, ValueError) as error:
             message = f"cannot open {path}: {error}"
             raise SourceError(message) from error
-        if not found:
+        if not files:
             message = f"nothing matches {path}"
             raise SourceError(message)
-        opened.extend((file, _format_of(file.path)) for file in found)
-    first = _read(*opened[0], known)
+        found.extend(SourceFile(file, _format_of(file.path)) for file in files)
+    return found
+
+
+def read_files(
+    files: Sequence[SourceFile],
+    known: pa.Schema | None,
+    name: str,
+    *,
+    row_groups: Sequence[int] | None = None,
+    like: tuple[str, pa.Schema] | None = None,
+) -> RowStream:
+    """The rows of files with the same schema, one file after the other.
+
+    Args:
+        files: at least one.
+        known: types to read text columns in.
+        name: for messages and history.
+        row_groups: of a single Parquet file; None means all.
+        like: path and schema of the source's first file, where that is not among these.
+
+    Raises:
+        SourceError: a file that cannot be read.
+    """
+    first = read_file(files[0], known if known is not None or like is None else like[1], row_groups)
+    model = like or (files[0].path, first.schema)
 
     def stream() -> Iterator[pa.RecordBatch]:
-        yield from first.batches
-        for file, kind in opened[1:]:
-            part = _read(file, kind, known or first.schema)
-            if part.schema != first.schema:
-                message = f"{file.path} has another schema than {opened[0][0].path}"
-                raise SourceError(
-                    message, hint=f"{part.schema.names} instead of {first.schema.names}; ingest it by itself"
-                )
+        for number, file in enumerate(files):
+            part = read_file(file, known if known is not None else model[1]) if number else first
+            if part.schema != model[1]:
+                message = f"{file.path} has another schema than {model[0]}"
+                hint = f"{part.schema.names} instead of {model[1].names}; ingest it by itself"
+                raise SourceError(message, hint=hint)
             yield from part.batches
 
-    return RowStream(first.schema, stream(), ", ".join(paths))
+    return RowStream(model[1], stream(), name)
 
 
 def _options(path: str, storage_options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -163,7 +217,13 @@ def _format_of(path: str) -> str:
     return kind
 
 
-def _read(file: OpenFile, kind: str, known: pa.Schema | None) -> RowStream:
+def read_file(source: SourceFile, known: pa.Schema | None, row_groups: Sequence[int] | None = None) -> RowStream:
+    """The rows of one file, or of some row groups of a Parquet file.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    file, kind = source.file, source.kind
     try:
         handle = file.open()
         if kind in {"csv", "tsv"}:
@@ -184,7 +244,8 @@ def _read(file: OpenFile, kind: str, known: pa.Schema | None) -> RowStream:
             reader = _open_ipc(handle)
         else:
             parquet = pq.ParquetFile(handle)
-            return RowStream(parquet.schema_arrow, _guarded(parquet.iter_batches(), file.path), file.path)
+            batches = parquet.iter_batches(row_groups=None if row_groups is None else list(row_groups))
+            return RowStream(parquet.schema_arrow, _guarded(batches, file.path), file.path)
     except _UNREADABLE as error:
         raise _unreadable(file.path, error) from error
     return RowStream(reader.schema, _guarded(iter(reader), file.path), file.path)

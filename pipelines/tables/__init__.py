@@ -2,3 +2,28 @@
 
 `delta` is the default; `parquet` is a plain Hive-partitioned prefix. What stands above is written against the protocol.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from connector.filesystem import LakeFileSystem
+    from pipelines.tables.protocol import Table
+
+__all__ = ["table_of_format"]
+
+
+def table_of_format(fs: LakeFileSystem, root: str, table_format: str, columns: tuple[str, ...]) -> Table:
+    """A table whose format is known; no request is made.
+
+    Args:
+        fs: may write below the root.
+        root: `bucket/prefix`.
+        table_format: `delta` or `parquet`.
+        columns: its Hive columns, in order.
+    """
+    from pipelines.tables.delta import LakeDeltaTable
+    from pipelines.tables.parquet import PlainParquetTable
+
+    return PlainParquetTable(fs, root, columns) if table_format == "parquet" else LakeDeltaTable(fs, root)

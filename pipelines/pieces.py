@@ -1,0 +1,132 @@
+"""A source in pieces: what each worker reads of it.
+
+Files are put together, and large Parquet files split by row groups, so that there are about two pieces for each thread:
+each of them writes files of its own in every partition that it has rows of, and more pieces mean more small files. A
+large text file stays whole: a quoted line end cannot be told from a row's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.errors import SourceError
+from pipelines.sources import find_files, open_source, paths_of, read_file, read_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pipelines.sources import RowStream, SourceFile
+
+__all__ = ["Piece", "Pieces", "split"]
+
+T = TypeVar("T")
+
+_SMALLEST_BYTES = 32 << 20
+_LARGEST_BYTES = 2 << 30
+_PIECES_A_THREAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one worker reads.
+
+    Attributes:
+        files: whole files, or one of which only some row groups are meant.
+        row_groups: those; None means all.
+    """
+
+    files: tuple[SourceFile, ...]
+    row_groups: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A source in pieces.
+
+    Attributes:
+        schema: of the rows.
+        name: where they come from, for messages and history.
+        like: what every file's schema is compared with: the first file's path and schema.
+        files: pieces of files.
+        frames: pieces that the cluster computes itself: a Dask frame's partitions.
+    """
+
+    schema: pa.Schema
+    name: str
+    like: tuple[str, pa.Schema]
+    files: tuple[Piece, ...] = ()
+    frames: tuple[Any, ...] = ()
+
+    def open(self, known: pa.Schema | None) -> RowStream:
+        """The rows of the first piece; see `pipelines.sources.read_files`."""
+        piece = self.files[0]
+        return read_files(piece.files, known, piece.files[0].path, row_groups=piece.row_groups, like=self.like)
+
+
+def split(
+    source: object, known: pa.Schema | None, storage_options: Mapping[str, Any] | None, *, threads: int
+) -> Pieces:
+    """Cut a source into pieces.
+
+    Args:
+        source: paths, URLs or patterns, or a Dask DataFrame.
+        known: types to read text columns in, where the table knows them.
+        storage_options: for paths.
+        threads: of all workers together.
+
+    Raises:
+        SourceError: a source that only this process has, or one that cannot be read.
+    """
+    paths = paths_of(source)
+    if paths:
+        files = find_files(paths, storage_options or {})
+        head = read_file(files[0], known)
+        like = (files[0].path, head.schema)
+        return Pieces(head.schema, ", ".join(paths), like, files=tuple(_cut(files, threads)))
+    meta = getattr(source, "_meta", None)
+    if type(source).__module__.startswith("dask") and meta is not None and hasattr(source, "to_delayed"):
+        schema = open_source(meta, known).schema
+        return Pieces(schema, "dask frame", ("dask frame", schema), frames=tuple(source.to_delayed()))
+    message = f"workers cannot reach a {type(source).__name__} of this process"
+    raise SourceError(message, hint="hand over paths or URLs, or a Dask DataFrame, or ingest it without engine='dask'")
+
+
+def _cut(files: Sequence[SourceFile], threads: int) -> Iterator[Piece]:
+    sized = [(file, int(file.file.fs.size(file.file.path) or 0)) for file in files]
+    total = sum(size for _, size in sized)
+    wanted = min(_LARGEST_BYTES, max(_SMALLEST_BYTES, total // (_PIECES_A_THREAD * max(1, threads))))
+    small: list[tuple[SourceFile, int]] = []
+    for file, size in sized:
+        if file.kind == "parquet" and size > wanted:
+            yield from (Piece((file,), tuple(groups)) for groups in _row_groups(file, wanted))
+        else:
+            small.append((file, size))
+    yield from (Piece(tuple(together)) for together in _together(small, wanted))
+
+
+def _row_groups(source: SourceFile, wanted: int) -> list[list[int]]:
+    try:
+        with source.file as opened:
+            footer = pq.ParquetFile(opened).metadata
+    except (OSError, pa.ArrowException) as error:
+        raise SourceError(f"cannot read {source.path}: {error}") from error
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    sizes = [sum(group.column(one).total_compressed_size for one in range(group.num_columns)) for group in groups]
+    return _together(enumerate(sizes), wanted)
+
+
+def _together(sized: Iterable[tuple[T, int]], wanted: int) -> list[list[T]]:
+    """Neighbours, as long as they stay within the wanted size."""
+    bundles: list[list[T]] = []
+    room = 0
+    for item, size in sized:
+        if not bundles or size > room:
+            bundles.append([])
+            room = wanted
+        bundles[-1].append(item)
+        room -= size
+    return bundles

@@ -1,0 +1,155 @@
+"""Rows become files that a commit can name: what ingest does between reading and committing, on one machine or many."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipelines.errors import SchemaMismatch
+from pipelines.partitioning import Partitioner
+from pipelines.rejects import Rejects
+from pipelines.schema import conform
+from pipelines.writer import PartitionedWriter, WriterLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from pipelines.handle import Handle
+    from pipelines.layout import PartitionKey
+    from pipelines.tables.protocol import StagedFile
+
+__all__ = ["Staged", "Staging", "open_writer", "stage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """How the rows of one ingest become files.
+
+    Attributes:
+        columns: of the files.
+        token: of the run; goes into file names.
+        source: where the rows come from, for people.
+        keys: the only partitions that rows may belong to; None means any.
+        unique_by: of the rows of a partition that are equal in these columns, only the last is kept.
+        limits: bounds on memory and concurrency.
+    """
+
+    columns: pa.Schema
+    token: str
+    source: str
+    keys: frozenset[PartitionKey] | None = None
+    unique_by: tuple[str, ...] = ()
+    limits: WriterLimits = field(default_factory=WriterLimits)
+
+    def shared_by(self, threads: int) -> Staging:
+        """For one of some threads that share the memory of a process."""
+        memory = max(1, self.limits.memory_bytes // max(1, threads))
+        return replace(self, limits=replace(self.limits, memory_bytes=memory))
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What was written.
+
+    Attributes:
+        files: to be named by a commit.
+        rows: in them.
+        duplicates: rows left out because a later one had their key.
+        rejected: how many bad rows for each reason.
+        rejects_path: the file that keeps them; None where there are none.
+    """
+
+    files: tuple[StagedFile, ...] = ()
+    rows: int = 0
+    duplicates: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    rejects_path: str | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Size of the files."""
+        return sum(file.file.size for file in self.files)
+
+    @property
+    def bad_rows(self) -> int:
+        """All rejected rows."""
+        return sum(self.rejected.values())
+
+    @classmethod
+    def together(cls, parts: Sequence[Staged], rejects_pattern: str) -> Staged:
+        """What several workers wrote; a pattern stands for their files of rejects where there are several."""
+        paths = [part.rejects_path for part in parts if part.rejects_path]
+        return cls(
+            files=tuple(file for part in parts for file in part.files),
+            rows=sum(part.rows for part in parts),
+            duplicates=sum(part.duplicates for part in parts),
+            rejected=dict(sum((Counter(part.rejected) for part in parts), Counter())),
+            rejects_path=paths[0] if len(paths) == 1 else rejects_pattern if paths else None,
+        )
+
+
+def stage(
+    handle: Handle,
+    staging: Staging,
+    batches: Iterable[pa.RecordBatch],
+    writer: PartitionedWriter,
+    *,
+    on_rows: Callable[[int], None] | None = None,
+    share: str = "",
+    check: Callable[[int, Mapping[str, int], str | None], None] | None = None,
+) -> Staged:
+    """Write rows to files, and the bad ones to `_lake/rejects/`.
+
+    Args:
+        handle: the dataset.
+        staging: how.
+        batches: the rows.
+        writer: writes the files; whoever opened it closes it, after the commit where writing is the commit.
+        on_rows: called with the number of rows read so far.
+        share: tells this part of a run from the others.
+        check: called with the rows read, the reasons of the bad ones and the file that keeps them, before the last
+            files are written; raises to end it there.
+    """
+    rejects = Rejects(handle.fs, handle.table.root, f"{staging.token}{share}", staging.source)
+    rows = 0
+    for parts, bad in _sorted_out(batches, Partitioner(handle.spec.partition), staging):
+        rejects.add(bad)
+        for partition, part in parts:
+            writer.add(partition, part)
+            rows += part.num_rows
+        if on_rows:
+            on_rows(rows + rejects.count)
+    rejects.write()
+    if check:
+        check(rows + rejects.count, rejects.reasons, rejects.path)
+    files = writer.finish()
+    return Staged(files, rows - writer.duplicates, writer.duplicates, dict(rejects.reasons), rejects.path)
+
+
+def _sorted_out(
+    batches: Iterable[pa.RecordBatch], partitioner: Partitioner, staging: Staging
+) -> Iterator[tuple[list[tuple[PartitionKey, pa.Table]], pa.Table]]:
+    for batch in batches:
+        assigned = partitioner.assign(pa.Table.from_batches([batch]))
+        parts = [(key, conform(rows, staging.columns)) for key, rows in assigned.parts()]
+        outside = [key for key, _ in parts if staging.keys is not None and key not in staging.keys]
+        if outside:
+            message = f"the source has rows of {outside[0]}, outside the partitions that it was said to cover"
+            raise SchemaMismatch(message, hint="pass those keys too, or leave `keys` out")
+        yield parts, assigned.bad
+
+
+def open_writer(handle: Handle, staging: Staging) -> PartitionedWriter:
+    """The writer for `stage`."""
+    return PartitionedWriter(
+        handle.fs,
+        handle.table,
+        handle.spec.write,
+        staging.columns,
+        staging.token,
+        staging.limits,
+        staging.unique_by,
+    )

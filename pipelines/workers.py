@@ -1,0 +1,148 @@
+"""Work on a Dask cluster: small tasks go out, values come back, and nothing that a worker does is a commit.
+
+A worker that dies costs time: Dask gives its tasks to others, and files that it had written are orphans, which `vacuum`
+deletes. Workers must be spawned, not forked (Dask's own default).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from connector.interop import Options
+from pipelines.clock import ServerClock
+from pipelines.errors import SpecError
+from pipelines.handle import Handle
+from pipelines.journal import Journal
+from pipelines.tables import table_of_format
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pipelines.spec import DatasetSpec
+
+__all__ = ["Engine", "Place", "Workers", "threads_of_this_worker"]
+
+Engine = Literal["local", "dask"]
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a worker needs to reach a dataset.
+
+    Attributes:
+        options: of the filesystem that may write below the root; they mean the same in another environment.
+        spec: the description.
+        format: of the table.
+    """
+
+    options: Options
+    spec: DatasetSpec
+    format: str
+
+    @classmethod
+    def of(cls, handle: Handle) -> Place:
+        """Where a dataset is."""
+        return cls(Options(handle.fs.dask_options()), handle.spec, handle.table.format)
+
+    def open(self) -> Handle:
+        """The dataset, on the worker; no request is made."""
+        from connector.filesystem import LakeFileSystem
+
+        fs = LakeFileSystem(**self.options)
+        table = table_of_format(fs, self.spec.root, self.format, self.spec.partition.columns)
+        return Handle(fs, self.spec, table, None, Journal(fs, self.spec.root), ServerClock(fs, self.spec.bucket))
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """A Dask cluster.
+
+    Attributes:
+        client: `distributed.Client`, not an asynchronous one.
+    """
+
+    client: Any
+
+    @classmethod
+    def of(cls, engine: Engine, client: Any) -> Workers | None:
+        """The cluster that a caller means; None: this process does the work.
+
+        Args:
+            engine: `local` or `dask`.
+            client: a Dask client; None takes the current one.
+
+        Raises:
+            SpecError: there is no client, or it cannot be used here.
+        """
+        if engine == "local":
+            if client is not None:
+                raise SpecError("a client is of no use to engine='local'", hint="say engine='dask'")
+            return None
+        if engine != "dask":
+            raise SpecError(f"there is no engine {engine!r}", hint="engine is 'local' or 'dask'")
+        if client is None:
+            client = _current_client()
+        if getattr(client, "asynchronous", False):
+            raise SpecError("the client is asynchronous", hint="make one with Client(address)")
+        return cls(client)
+
+    @property
+    def threads(self) -> int:
+        """Of all workers; 1 where none has come yet."""
+        counts: dict[str, int] = self.client.nthreads()
+        return max(1, sum(counts.values()))
+
+    def run(self, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[T, R]]:
+        """Do each task on some worker.
+
+        Args:
+            work: a function of a module, so that it can be sent.
+            tasks: its arguments.
+
+        Yields:
+            Each task with its result, as they come; the first failure is raised and ends the others.
+        """
+        yield from self._gathered([self.client.submit(work, task, pure=False) for task in tasks], tasks)
+
+    def run_delayed(self, work: Callable[[T, Any], R], pairs: Sequence[tuple[T, Any]]) -> Iterator[tuple[T, R]]:
+        """Likewise, for tasks with a part that the cluster computes itself (`dask.delayed`)."""
+        from dask.delayed import delayed
+
+        graph = [delayed(work, pure=False)(task, part) for task, part in pairs]
+        yield from self._gathered(self.client.compute(graph), [task for task, _ in pairs])
+
+    def _gathered(self, futures: Sequence[Any], tasks: Sequence[T]) -> Iterator[tuple[T, Any]]:
+        from distributed import as_completed
+
+        numbers = {future.key: number for number, future in enumerate(futures)}
+        try:
+            finished: Any = as_completed(futures, with_results=True)  # type: ignore[no-untyped-call]
+            for future, result in finished:
+                yield tasks[numbers[future.key]], result
+        finally:
+            self.client.cancel(list(futures))
+
+
+def _current_client() -> Any:
+    try:
+        from distributed import get_client
+
+        return get_client()
+    except ImportError as error:
+        raise SpecError("engine='dask' needs Dask", hint="pip install 'tierlake[dask]'") from error
+    except ValueError as error:
+        hint = "distributed.Client() starts workers on this machine; client=... names another"
+        raise SpecError("engine='dask' needs a Dask client, and there is none", hint=hint) from error
+
+
+def threads_of_this_worker() -> int:
+    """How many tasks share the memory of this process; 1 outside a worker."""
+    from distributed import get_worker
+
+    try:
+        return int(get_worker().state.nthreads)
+    except ValueError:
+        return 1
