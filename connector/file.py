@@ -43,12 +43,15 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             raise FileExpired(filename=self.details["name"], e_tag=self.details.get("ETag")) from error
 
     def commit(self) -> None:
-        """Make the file visible."""
-        empty = self.tell() == 0 and self.buffer is not None
-        if empty:
+        """Make the file visible; a refused one leaves no parts behind."""
+        if self.tell() == 0 and self.buffer is not None:
             self._commit_empty()
-        else:
+            return
+        try:
             super().commit()
+        except PreconditionFailed:
+            self._abort_mpu()
+            raise
 
     def _commit_empty(self) -> None:
         self._abort_mpu()

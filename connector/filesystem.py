@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack
 
 import botocore.session
 from fsspec.asyn import sync, sync_wrapper
+from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import stringify_path
 
-from connector import archive, audit, copying, interop, multipart, objects, removal
+from connector import archive, audit, copying, interop, multipart, objects, reading, removal
 from connector import presign as presigning
 from connector import transition as transitions
 from connector.arguments import OWN_OPTIONS, LakeOptions, check_arguments, plain_options
@@ -26,7 +27,7 @@ from connector.profiles import get_profile, profile_names
 from connector.profiles.detect import known_profile
 from connector.redact import guard_logs
 from connector.seam import Seam
-from connector.sessions import new_session
+from connector.sessions import HttpSession, new_session
 from connector.settings import LakeSettings, check_endpoint, environment_token
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class LakeFileSystem(TableListings):
         rendered = settings.s3fs_kwargs()
         config = {**rendered.pop("config_kwargs"), **(given.pop("config_kwargs", None) or {})}
         config.setdefault("signature_version", "s3v4")
+        config.setdefault("http_session_cls", HttpSession)
         config.setdefault("retries", {"total_max_attempts": 1, "mode": "standard"})
         given.update(session_options)
         given.setdefault("listings_expiry_time", settings.view_freshness)
@@ -292,6 +294,12 @@ class LakeFileSystem(TableListings):
 
     def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> LakeFile:
         return open_file(self, path, mode, kwargs)
+
+    async def _cat_file(self, path: str, version_id: str | None = None, **options: Any) -> bytes:
+        return await reading.cat_file(self, path, super()._cat_file, version_id=version_id, **options)
+
+    async def _get_file(self, rpath: str, lpath: str, callback: Any = DEFAULT_CALLBACK, **options: Any) -> None:
+        await reading.get_file(self, rpath, lpath, callback, **options)
 
     async def _cp_file(
         self,

@@ -46,6 +46,7 @@ _OBJECTS: dict[str, tuple[str, ...]] = {
         "s3:PutObject",  # single and multipart
         "s3:PutObjectTagging",  # tags that a write rule adds
         "s3:AbortMultipartUpload",  # of an upload that failed
+        "s3:ListMultipartUploadParts",  # was the upload whose reply was lost completed?
     ),
     "operator": (
         "s3:DeleteObject",
@@ -53,7 +54,6 @@ _OBJECTS: dict[str, tuple[str, ...]] = {
         "s3:GetObjectTagging",  # transitions keep tags
         "s3:GetObjectVersionTagging",
         "s3:RestoreObject",
-        "s3:ListMultipartUploadParts",
     ),
 }
 _KMS: dict[str, tuple[str, ...]] = {

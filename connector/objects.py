@@ -14,6 +14,7 @@ from connector.errors import (
     PreconditionFailed,
     ServerError,
 )
+from connector.lost_replies import holds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -149,8 +150,8 @@ async def put_if(
 ) -> str:
     """Write an object only if it is what the caller thinks.
 
-    When the reply to a write that succeeded is lost, the repeated request fails its own condition. So a
-    failed condition is looked at again: bytes equal to ours are our own write.
+    A failed condition is looked at again: an object that has these bytes already is what the caller wants, be it that
+    another process had the same to write, or this one before it was killed.
 
     Args:
         fs: The filesystem.
@@ -174,9 +175,9 @@ async def put_if(
     try:
         response = await fs.seam.call("put_object", Bucket=bucket, Key=key, Body=data, **condition)
     except (PreconditionFailed, ObjectNotFound) as error:
-        own = await _own_write(fs, bucket, key, data)
+        own = await _holds(fs, bucket, key, data)
         if own is not None:
-            return own
+            return unquoted(own["ETag"])
         if isinstance(error, PreconditionFailed):
             raise
         raise PreconditionFailed("The object does not exist", bucket=bucket, key=key) from error
@@ -185,14 +186,11 @@ async def put_if(
     return unquoted(response["ETag"])
 
 
-async def _own_write(fs: LakeFileSystem, bucket: str, key: str, data: bytes) -> str | None:
+async def _holds(fs: LakeFileSystem, bucket: str, key: str, data: bytes) -> dict[str, Any] | None:
     try:
-        response = await fs.seam.send("get_object", Bucket=bucket, Key=key)
+        return await holds(fs, {"Bucket": bucket, "Key": key}, data)
     except ObjectNotFound:
         return None
-    async with response["Body"] as body:
-        same = await body.read() == data
-    return unquoted(response["ETag"]) if same else None
 
 
 async def is_versioned(fs: LakeFileSystem, bucket: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import s3fs.core
+from aiohttp import ClientConnectionError, ClientConnectorError
 from botocore import exceptions as boto
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
+_DOUBTED_STATUS = frozenset({500, 502, 504})
 _RETRIED_CODES = frozenset(
     {
         "InternalError",
@@ -58,7 +60,7 @@ class RetryBudget:
         """How many tries this error is worth."""
         if isinstance(error, boto.ConnectTimeoutError):
             return min(self.attempts, self.silent_attempts)
-        return min(self.attempts, self.connect_attempts) if isinstance(error, _NO_CONNECTION) else self.attempts
+        return min(self.attempts, self.connect_attempts) if _never_connected(error) else self.attempts
 
     def wait(self, tries: int) -> float:
         """Seconds to wait after so many tries: anything up to the bound (full jitter)."""
@@ -79,8 +81,32 @@ def retryable(error: Exception) -> bool:
     return bool(s3fs.core.CUSTOM_ERROR_HANDLER(error))
 
 
+def in_doubt(error: Exception) -> bool:
+    """Whether the server may have done what it was asked, and only the reply is missing."""
+    if isinstance(error, boto.ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status in _DOUBTED_STATUS
+    return retryable(error) and not _never_connected(error)
+
+
+def _never_connected(error: Exception) -> bool:
+    if isinstance(error, boto.EndpointConnectionError):  # of a connection that was reset, too
+        return not _broke(error)
+    return isinstance(error, _NO_CONNECTION)
+
+
+def _broke(error: Exception) -> bool:
+    """Whether there was a connection, which ended before the answer."""
+    cause = error.kwargs.get("error") if isinstance(error, boto.EndpointConnectionError) else None
+    return isinstance(error, boto.ConnectionClosedError) or (
+        isinstance(cause, ClientConnectionError) and not isinstance(cause, ClientConnectorError)
+    )
+
+
 async def retrying(attempt: Callable[[], Awaitable[T]], budget: RetryBudget) -> T:
     """Run a request until it succeeds, fails for good, or the budget is spent.
+
+    A connection that was kept and has ended meanwhile says nothing of the server: the first that breaks does not count.
 
     Args:
         attempt: Makes the request once.
@@ -93,11 +119,14 @@ async def retrying(attempt: Callable[[], Awaitable[T]], budget: RetryBudget) -> 
         Exception: What the last try raised.
     """
     started = time.monotonic()
-    tries = 0
+    tries, kept = 0, True
     while True:
         try:
             return await attempt()
         except Exception as error:
+            if kept and _broke(error):
+                kept = False
+                continue
             tries += 1
             wait = budget.wait(tries)
             spent = time.monotonic() - started + wait

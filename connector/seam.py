@@ -7,13 +7,16 @@ the response: was the encryption honoured, and which error is it.
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from aiohttp import ClientPayloadError
 from botocore import exceptions as boto
 from s3fs.utils import SSEParams
 
+from connector.body import Body
 from connector.caches import forget_everywhere
 from connector.encryption import ENCRYPTION_PARAMETERS, SseC
 from connector.errors import (
@@ -21,20 +24,23 @@ from connector.errors import (
     BucketNotFound,
     EncryptionIgnored,
     LakeError,
+    ObjectNotFound,
+    PreconditionFailed,
     UnsupportedByServer,
 )
 from connector.kept import kept_parameters
+from connector.lost_replies import own_write
 from connector.names import check_bucket, check_key
 from connector.options import fitting
 from connector.policy import STANDARD
 from connector.profiles import get_profile
 from connector.profiles.detect import known_profile, observe
 from connector.requests import applied, copy_source, empty_candidates, is_self_copy, mode_of
-from connector.retry import RetryBudget, retrying
+from connector.retry import RetryBudget, in_doubt, retrying
 from connector.translate import Asked, raise_translated, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from connector.filesystem import LakeFileSystem
     from connector.profiles import Profile
@@ -220,8 +226,7 @@ class Seam:
             return request
         wanted: dict[str, Any] = {}
         if operation in {"upload_part", "upload_part_copy"}:
-            chosen = self._uploads.get(request["UploadId"], {})
-            wanted = {name: value for name, value in chosen.items() if name.startswith("SSECustomer")}
+            wanted = {n: v for n, v in self._chosen(request).items() if n.startswith("SSECustomer")}
         elif operation in {"get_object", "head_object"}:
             held = self._fs.policy.for_key(request["Bucket"], request["Key"]).encryption
             wanted = held.headers() if isinstance(held, SseC) else {}
@@ -255,28 +260,56 @@ class Seam:
         await fs.set_session()
         client = await fs.get_s3(request.get("Bucket"))
         method = getattr(client, operation)
-        endpoint = client.meta.endpoint_url
-        bucket, key = request.get("Bucket"), request.get("Key")
-        logger.debug("%s %s", operation, "/".join(part for part in (bucket, key) if part))
+        logger.debug("%s %s", operation, "/".join(request[name] for name in ("Bucket", "Key") if request.get(name)))
+        doubts: list[Exception] = []
+
+        async def attempt() -> Any:
+            try:
+                response = await method(**request)
+            except Exception as error:
+                doubts.extend([error] if in_doubt(error) else [])
+                raise
+            observe(client.meta.endpoint_url, response)
+            return response
+
+        patiently = functools.partial(self._patiently, client, operation, request)
         try:
-            response = await retrying(lambda: method(**request), self._budget)
-        except (boto.BotoCoreError, boto.ClientError, OSError) as error:
+            response = await patiently(attempt)
+        except (PreconditionFailed, ObjectNotFound):
+            own = await own_write(fs, operation, request, self._chosen(request)) if doubts else None
+            if own is None:
+                raise
+            response = own
+        if operation == "get_object":
+            response["Body"] = Body(response, request, get=method, patiently=patiently)
+        return response
+
+    async def _patiently(
+        self, client: Any, operation: str, request: Mapping[str, Any], attempt: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        try:
+            return await retrying(attempt, self._budget)
+        except (boto.BotoCoreError, boto.ClientError, OSError, ClientPayloadError) as error:
+            endpoint = client.meta.endpoint_url
             if isinstance(error, boto.ClientError):
                 observe(endpoint, error.response)
-            known = known_profile(fs.settings.profile, endpoint)
+            known = known_profile(self._fs.settings.profile, endpoint)
             asked = Asked(
                 operation=operation,
                 endpoint=endpoint,
                 server=known.name if known else "the server",
-                bucket=bucket,
-                key=key,
+                bucket=request.get("Bucket"),
+                key=request.get("Key"),
                 must_not_exist=request.get("IfNoneMatch") == "*",
             )
-            if operation in _HEADS and bucket is not None:
+            if operation in _HEADS and asked.bucket is not None:
                 await self._diagnose(client, error, asked)
             raise_translated(error, asked)
-        observe(endpoint, response)
-        return response
+
+    def _chosen(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The encryption with which the upload was begun that a request concerns."""
+        chosen: dict[str, Any] = self._uploads.get(request.get("UploadId", ""), {})
+        return chosen
 
     async def _diagnose(self, client: Any, error: Exception, asked: Asked) -> None:
         """A HEAD has no body to say why it failed: ask with a GET whether the credentials are known."""

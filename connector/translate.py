@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import s3fs.errors
+from aiohttp import ClientPayloadError
 from botocore import exceptions as boto
 
 from connector.errors import (
@@ -103,9 +104,16 @@ def translated(error: Exception, asked: Asked) -> Exception:
         return BadCredentials(
             f"No usable credentials: {redact(str(error))}", hint=_CREDENTIALS_HINT, bucket=asked.bucket
         )
+    if isinstance(error, LakeError):
+        return error
+    if isinstance(error, ClientPayloadError | boto.ResponseStreamingError | boto.IncompleteReadError):
+        return EndpointUnreachable(
+            f"The answer from {asked.endpoint} broke off, again and again",
+            hint="Try again; check the network, and what is between here and the server",
+            bucket=asked.bucket,
+            key=asked.key,
+        )
     if isinstance(error, boto.HTTPClientError | boto.ConnectionError | TimeoutError | OSError):
-        if isinstance(error, LakeError):
-            return error
         return EndpointUnreachable(
             f"No answer from {asked.endpoint}: {redact(str(error) or type(error).__name__)}",
             hint="Check the endpoint, and whether the server runs",

@@ -29,6 +29,7 @@ ON_MINIO_WHEN_SLOW = tuple(
         "connector/test_faults.py",
         "connector/test_instances.py",
         "connector/test_live.py",
+        "connector/test_lost_replies.py",
         "connector/test_write_policy.py",
         "dagster_project/",
         "faults/test_concurrency.py",

@@ -1,0 +1,83 @@
+"""The body of an answer, which goes on where its connection broke.
+
+s3fs and its callers read bodies after the request has been answered, when nobody tries again any more. Here the rest is
+asked for from the position reached, under the condition that the object is still the same, within the retry budget.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from aiobotocore.response import AioStreamingBody
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/")
+
+
+class Body(AioStreamingBody):  # type: ignore[misc]  # aiobotocore ships no types
+    """A body that is whole, or raises.
+
+    Args:
+        response: The answer to ``get_object`` that the body belongs to.
+        request: The request's parameters.
+        get: The client's ``get_object``.
+        patiently: Tries something until it succeeds or the retry budget is spent, and then raises an error of ours.
+    """
+
+    def __init__(
+        self,
+        response: Mapping[str, Any],
+        request: Mapping[str, Any],
+        *,
+        get: Callable[..., Awaitable[Any]],
+        patiently: Callable[[Callable[[], Awaitable[bytes]]], Awaitable[bytes]],
+    ) -> None:
+        self._inner: AioStreamingBody | None = response["Body"]
+        super().__init__(response["Body"].raw_stream, None)
+        self._request = {name: value for name, value in request.items() if name not in {"Range", "PartNumber"}}
+        self._request |= {name: response[name] for name in ("VersionId",) if response.get(name) not in {None, "null"}}
+        if response.get("ETag"):
+            self._request["IfMatch"] = response["ETag"]
+        self._get, self._patiently = get, patiently
+        self._first, self._end = _extent(response)
+
+    async def read(self, amt: int | None = None) -> bytes:
+        """At most ``amt`` bytes, or the rest; empty at the end."""
+
+        async def attempt() -> bytes:
+            inner = self._inner if self._inner is not None else await self._reopened()
+            try:
+                data: bytes = await inner.read(amt)
+            except BaseException:
+                inner.close()
+                self._inner = None
+                raise
+            return data
+
+        if self._inner is None and self.tell() == self._end - self._first:
+            return b""
+        data = await self._patiently(attempt)
+        self._amount_read += len(data)
+        return data
+
+    async def readinto(self, b: bytearray) -> int:
+        """Fill a buffer; the number of bytes read, 0 at the end."""
+        data = await self.read(len(b))
+        b[: len(data)] = data
+        return len(data)
+
+    async def _reopened(self) -> AioStreamingBody:
+        rest = f"bytes={self._first + self.tell()}-{self._end - 1}"
+        response = await self._get(**{**self._request, "Range": rest})
+        inner: AioStreamingBody = response["Body"]
+        self._inner, self._raw_stream = inner, inner.raw_stream
+        return inner
+
+
+def _extent(response: Mapping[str, Any]) -> tuple[int, int]:
+    """The first byte of the object in a body, and the one behind the last."""
+    found = _CONTENT_RANGE.match(response.get("ContentRange") or "")
+    return (int(found[1]), int(found[2]) + 1) if found else (0, response["ContentLength"])
