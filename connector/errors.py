@@ -13,7 +13,7 @@
     ├── this server cannot               UnsupportedByServer, EncryptionIgnored    (OSError, NotImplementedError)
     ├── somebody was faster              PreconditionFailed                        (OSError EINVAL)
     ├── try again later                  Throttled, EndpointUnreachable            (OSError EBUSY, ConnectionError)
-    ├── done in part                     DeletionFailed                            (OSError EIO)
+    ├── done in part                     DeletionFailed, AppliedInPart             (OSError EIO)
     └── the server failed                ServerError                               (OSError EIO)
 
 Every error has a stable ``code`` for programs, a ``message`` for people, and where known a ``hint`` (what to
@@ -30,6 +30,7 @@ from typing import Any, ClassVar
 __all__ = [
     "AccessDenied",
     "AlreadyExists",
+    "AppliedInPart",
     "BadCredentials",
     "BucketNotFound",
     "DeletionFailed",
@@ -256,6 +257,20 @@ class DeletionFailed(LakeError, OSError):
     """
 
     code = "deletion_failed"
+
+    def __init__(self, message: str, failures: dict[str, str], **context: Any) -> None:
+        super().__init__(message, **context)
+        self.failures = failures
+
+
+class AppliedInPart(LakeError, OSError):
+    """Some of what a plan says was done, some was not; apply it again when the cause is gone.
+
+    Args:
+        failures: What was not done, and why.
+    """
+
+    code = "applied_in_part"
 
     def __init__(self, message: str, failures: dict[str, str], **context: Any) -> None:
         super().__init__(message, **context)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from connector.errors import InvalidSetting, ObjectNotFound
+from connector.errors import AccessDenied, DeletionFailed, InvalidSetting, LakeError, ObjectNotFound
 from connector.objects import server_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
     from datetime import datetime
 
     from connector.filesystem import LakeFileSystem
 
+_AT_ONCE = 32
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _CLOCK_RESOLUTION = timedelta(seconds=1)
 """The Date header has whole seconds, and an upload's beginning may have fractions."""
@@ -68,22 +70,54 @@ async def abort_incomplete_uploads(
     Raises:
         BucketNotFound: There is no such bucket.
         InvalidSetting: The age is none.
+        DeletionFailed: Some could not be aborted, each with the reason.
     """
     age = parse_age(older_than)
     bucket, prefix, _ = fs.split_path(path)
     limit = await server_time(fs, bucket) + _CLOCK_RESOLUTION - age
     old = [upload async for upload in _uploads(fs, bucket, prefix) if upload.initiated <= limit]
-    for upload in [] if dry_run else old:
-        try:
-            await fs.seam.send(
-                "abort_multipart_upload",
-                Bucket=bucket,
-                Key=upload.path.removeprefix(f"{bucket}/"),
-                UploadId=upload.upload_id,
-            )
-        except ObjectNotFound:
-            continue
+    if not dry_run:
+        await abort_uploads(fs, old)
     return old
+
+
+async def abort_uploads(fs: LakeFileSystem, uploads: Iterable[IncompleteUpload]) -> None:
+    """Abort these uploads; those that are gone already are fine.
+
+    Args:
+        fs: The filesystem.
+        uploads: The uploads.
+
+    Raises:
+        AccessDenied: We may abort none of them.
+        DeletionFailed: Some are still there, each with the reason.
+    """
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def abort(upload: IncompleteUpload) -> LakeError | None:
+        bucket, _, key = upload.path.partition("/")
+        async with places:
+            try:
+                await fs.seam.send("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload.upload_id)
+            except ObjectNotFound:
+                return None
+            except LakeError as error:
+                return error
+        return None
+
+    asked = list(uploads)
+    answers = await asyncio.gather(*map(abort, asked))
+    errors = {
+        f"{upload.path}?uploadId={upload.upload_id}": answer
+        for upload, answer in zip(asked, answers, strict=True)
+        if answer is not None
+    }
+    denied = [error for error in errors.values() if isinstance(error, AccessDenied)]
+    if asked and len(denied) == len(asked):
+        raise denied[0]
+    if errors:
+        failures = {name: str(error) for name, error in errors.items()}
+        raise DeletionFailed(f"{len(errors):,} of {len(asked):,} uploads were not aborted", failures)
 
 
 async def _uploads(fs: LakeFileSystem, bucket: str, prefix: str) -> AsyncIterator[IncompleteUpload]:

@@ -1,15 +1,25 @@
-"""Buckets as they should be: set-up, lifecycle rules, remote tiers. Doing it again changes nothing."""
+"""Buckets as they should be, described by a spec: plan, look, apply. Doing it again changes nothing."""
 
-from connector.bucket.lifecycle import LifecycleChange, ensure_tier_rules
+from connector.bucket.ensure import BucketChange, LifecycleChange, ensure_bucket, ensure_tier_rules
+from connector.bucket.items import Item
 from connector.bucket.minio_tier import RemoteTier, ensure_remote_tier, remote_tiers
-from connector.bucket.setup import BucketChange, ensure_bucket
+from connector.bucket.plan import BucketPlan, BucketResult, plan_bucket
+from connector.bucket.spec import BucketSpec, CorsRule, LifecycleSpec, PolicySpec
 
 __all__ = [
     "BucketChange",
+    "BucketPlan",
+    "BucketResult",
+    "BucketSpec",
+    "CorsRule",
+    "Item",
     "LifecycleChange",
+    "LifecycleSpec",
+    "PolicySpec",
     "RemoteTier",
     "ensure_bucket",
     "ensure_remote_tier",
     "ensure_tier_rules",
+    "plan_bucket",
     "remote_tiers",
 ]

@@ -1,41 +1,47 @@
-"""Lifecycle rules that move what is tagged ``tier=<tier>``; rules that others made stay as they are."""
+"""Lifecycle rules of ours among those of others: abort uploads, expire old versions, move what is tagged.
+
+Days count from an upload's beginning, from when a version was replaced, and from an object's creation.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import difflib
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from fsspec.asyn import sync
-
-from connector.errors import InvalidSetting, ObjectNotFound, UnsupportedByServer
+from connector.bucket.items import Item, Part, merged
+from connector.bucket.minio_tier import remote_tiers
+from connector.errors import AccessDenied, InvalidSetting, ObjectNotFound
 from connector.transition import TIER_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from connector.bucket.items import Site
+    from connector.bucket.spec import BucketSpec
     from connector.filesystem import LakeFileSystem
+    from connector.profiles import Profile
+
+__all__ = ["RULE_PREFIX", "lifecycle", "lifecycle_rules", "rule_id", "rules_part", "tier_rule", "tier_rules"]
 
 RULE_PREFIX = "tierlake-tier-"
-"""The ids of our rules begin so."""
+"""The ids of the rules that move objects begin so."""
+ABORT = "tierlake-abort-uploads"
+NONCURRENT = "tierlake-expire-noncurrent"
+_MINIMUM_DAYS = {"STANDARD_IA": 30, "ONEZONE_IA": 30}
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-transition-general-considerations.html"""
+_SMALLEST = "TransitionDefaultMinimumObjectSize"
+"""A setting of the whole configuration; a PUT that does not repeat it takes it back:
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketLifecycleConfiguration.html"""
+_SMALLEST_DEFAULT = "all_storage_classes_128K"
+
+Rule = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class LifecycleChange:
-    """What was done to a bucket's lifecycle.
-
-    Args:
-        bucket: The bucket's name.
-        added: Ids of rules that are new or different now.
-        kept: Ids of rules that were there and are not ours.
-    """
-
-    bucket: str
-    added: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
-
-
-def tier_rule(tier: str, storage_class: str) -> dict[str, Any]:
-    """The rule that moves what is tagged with a tier, as soon as the server looks.
+def tier_rule(tier: str, storage_class: str) -> Rule:
+    """The rule that moves what is tagged with a tier, as soon as the server looks and the class allows.
 
     Only the tag selects: a table's log is never tagged, and so never moved.
 
@@ -47,67 +53,165 @@ def tier_rule(tier: str, storage_class: str) -> dict[str, Any]:
         "ID": f"{RULE_PREFIX}{tier}",
         "Status": "Enabled",
         "Filter": {"Tag": {"Key": TIER_TAG, "Value": tier}},
-        "Transitions": [{"Days": 0, "StorageClass": storage_class}],
+        "Transitions": [{"Days": _MINIMUM_DAYS.get(storage_class, 0), "StorageClass": storage_class}],
     }
 
 
-def ensure_tier_rules(fs: LakeFileSystem, bucket: str, tiers: Iterable[str]) -> LifecycleChange:
-    """Install the rules that move tagged objects.
-
-    Args:
-        fs: The filesystem.
-        bucket: The bucket's name.
-        tiers: Tiers that the server's profile knows; ``hot`` needs no rule.
-
-    Returns:
-        What was done; nothing when the rules are there already.
+def tier_rules(profile: Profile, tiers: Iterable[str]) -> dict[str, Rule]:
+    """The rules that move to tiers of a profile, by id; ``hot`` needs none.
 
     Raises:
-        UnsupportedByServer: The server's lifecycle moves nothing; its tiers are reached by copies.
-        InvalidSetting: The profile has no such tier, or another rule has one of our ids.
+        InvalidSetting: The profile has no such tier; the nearest name is in the hint.
     """
-    change: LifecycleChange = sync(fs.loop, _ensure_tier_rules, fs, bucket, list(tiers))
-    return change
+    rules = {}
+    for tier in tiers:
+        if tier not in profile.tier_classes:
+            near = difflib.get_close_matches(tier, profile.tier_classes, n=1, cutoff=0.5)
+            raise InvalidSetting(
+                f"{profile.name} has no tier {tier!r}; there are {', '.join(profile.tier_classes)}",
+                hint=f"Did you mean {near[0]!r}?" if near else None,
+            )
+        if tier != "hot":
+            rule = tier_rule(tier, profile.tier_classes[tier])
+            rules[rule["ID"]] = rule
+    return rules
 
 
-async def _ensure_tier_rules(fs: LakeFileSystem, bucket: str, tiers: list[str]) -> LifecycleChange:
-    profile = await fs.seam.profile()
-    if not profile.lifecycle_transitions:
-        raise UnsupportedByServer(
-            profile.name, "lifecycle rules that move objects", f"the mover {profile.mover!r}", bucket=bucket
-        )
-    unknown = [tier for tier in tiers if tier not in profile.tier_classes]
-    if unknown:
-        raise InvalidSetting(f"{profile.name} has no tier {unknown[0]!r}; there are {', '.join(profile.tier_classes)}")
-    wanted = {
-        rule["ID"]: rule for rule in (tier_rule(tier, profile.tier_classes[tier]) for tier in tiers if tier != "hot")
-    }
-    present = {rule.get("ID", ""): rule for rule in await lifecycle_rules(fs, bucket)}
-    others = tuple(name for name in present if not name.startswith(RULE_PREFIX))
-    different = tuple(name for name, rule in wanted.items() if not _same(present.get(name), rule))
-    if different:
-        rules = [rule for name, rule in present.items() if name not in wanted] + list(wanted.values())
-        await fs.seam.send("put_bucket_lifecycle_configuration", Bucket=bucket, LifecycleConfiguration={"Rules": rules})
-    return LifecycleChange(bucket, different, others)
-
-
-async def lifecycle_rules(fs: LakeFileSystem, bucket: str) -> list[dict[str, Any]]:
+async def lifecycle_rules(fs: LakeFileSystem, bucket: str) -> list[Rule]:
     """A bucket's lifecycle rules; none where it has no lifecycle."""
     try:
         response = await fs.seam.send("get_bucket_lifecycle_configuration", Bucket=bucket)
     except ObjectNotFound:
         return []
-    rules: list[dict[str, Any]] = response.get("Rules", [])
+    rules: list[Rule] = response.get("Rules", [])
     return rules
 
 
-def _same(present: dict[str, Any] | None, wanted: dict[str, Any]) -> bool:
-    """Compare what we set; servers add fields with defaults."""
-    if present is None or present.get("Status") != wanted["Status"]:
-        return False
-    transition = (present.get("Transitions") or [{}])[0]
-    return bool(
-        present.get("Filter", {}).get("Tag") == wanted["Filter"]["Tag"]
-        and transition.get("StorageClass") == wanted["Transitions"][0]["StorageClass"]
-        and transition.get("Days", 0) == 0
-    )
+async def lifecycle(site: Site, spec: BucketSpec) -> Part:
+    """What the server does by itself."""
+    wished = spec.lifecycle
+    if wished is None:
+        return Part()
+    configuration = await site.read("get_bucket_lifecycle_configuration")
+    wanted: dict[str, Rule | None] = {}
+    for name, age in ((ABORT, wished.abort_uploads_after), (NONCURRENT, wished.expire_noncurrent_after)):
+        if age is not None:
+            wanted[name] = _timed_rule(name, age.days) if age else None
+    if wished.tiers is not None:
+        present = map(rule_id, configuration.get("Rules", ()))
+        wanted |= dict.fromkeys(name for name in present if name.startswith(RULE_PREFIX))
+        wanted |= tier_rules(site.profile, wished.tiers)
+    return rules_part(site, configuration, wanted, await _refusals(site, spec, wanted))
+
+
+def rules_part(
+    site: Site,
+    configuration: dict[str, Any],
+    wanted: Mapping[str, Rule | None],
+    refused: Mapping[str, str] = MappingProxyType({}),
+) -> Part:
+    """The part that puts rules of ours into a bucket's lifecycle.
+
+    Args:
+        site: The bucket.
+        configuration: Its lifecycle as it is.
+        wanted: Our rules by id; None where there should be none.
+        refused: Those that the server does not take, and what it offers instead.
+    """
+    present: list[Rule] = configuration.get("Rules", [])
+    doable = {name: rule for name, rule in wanted.items() if name not in refused}
+    result = merged(present, doable, name=rule_id, plain=_plain)
+    now = {rule_id(rule): _text(rule) for rule in present}
+    items = [
+        Item(
+            _aspect(name),
+            now.get(name, ""),
+            _text(rule),
+            "lacking" if name in refused else result.actions[name],
+            refused.get(name, ""),
+        )
+        for name, rule in wanted.items()
+        if rule is not None or result.actions[name] != "none"
+    ]
+    kept = configuration.get(_SMALLEST, _SMALLEST_DEFAULT)
+    smallest = {} if kept == _SMALLEST_DEFAULT else {_SMALLEST: kept}
+    return Part(tuple(items), partial(_write, site, result.entries, smallest))
+
+
+async def _write(site: Site, rules: list[Rule], smallest: dict[str, str]) -> None:
+    if rules:
+        await site.send("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules}, **smallest)
+    else:  # no server takes a lifecycle without rules
+        await site.send("delete_bucket_lifecycle")
+
+
+async def _refusals(site: Site, spec: BucketSpec, wanted: Mapping[str, Rule | None]) -> dict[str, str]:
+    """The rules that this server does not take, and what it offers instead."""
+    profile = site.profile
+    rules = {name: rule for name, rule in wanted.items() if rule is not None}
+    fields = {ABORT: "abort_uploads_rule", NONCURRENT: "versions"}
+    missing = {name: fields.get(name, "lifecycle_transitions") for name in rules}
+    refused = {
+        name: f"instead: {profile.alternative(field)}" for name, field in missing.items() if not getattr(profile, field)
+    }
+    moving = {name: rule["Transitions"][0]["StorageClass"] for name, rule in rules.items() if "Transitions" in rule}
+    if moving and profile.remote_tiers:
+        known = await _known_tiers(site, spec)
+        for name, tier in moving.items():
+            if known is not None and tier not in known:
+                refused[name] = f"the server has no remote tier {tier}: say in `remote_tiers` where it is"
+    return refused
+
+
+async def _known_tiers(site: Site, spec: BucketSpec) -> set[str] | None:
+    """The remote tiers that there are, or will be; None where only an administrator may know."""
+    try:
+        there = await asyncio.to_thread(remote_tiers, site.fs)
+    except AccessDenied:
+        return None
+    return there.keys() | {tier.name for tier in spec.remote_tiers}
+
+
+def _timed_rule(name: str, days: int) -> Rule:
+    action = {
+        ABORT: {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days}},
+        NONCURRENT: {"NoncurrentVersionExpiration": {"NoncurrentDays": days}},
+    }[name]
+    return {"ID": name, "Status": "Enabled", "Filter": {"Prefix": ""}, **action}
+
+
+def rule_id(rule: Rule) -> str:
+    """A rule's id; empty where it has none."""
+    return str(rule.get("ID", ""))
+
+
+def _aspect(name: str) -> str:
+    timed = {ABORT: "abort incomplete uploads", NONCURRENT: "expire old versions"}
+    return timed.get(name) or f"move to tier {name.removeprefix(RULE_PREFIX)}"
+
+
+def _plain(rule: Rule) -> object:
+    """Servers fill in a number of days that is 0, and say in two ways that a rule is for everything."""
+    plain = {field: value for field, value in rule.items() if value and field != "ID"}
+    plain["Filter"] = {field: value for field, value in (rule.get("Filter") or {}).items() if value}
+    if "Transitions" in plain:
+        plain["Transitions"] = [{"Days": 0, **transition} for transition in rule["Transitions"]]
+    return plain
+
+
+def _text(rule: Rule | None) -> str:
+    """A rule of ours in words, and what else somebody has made of it."""
+    if rule is None:
+        return ""
+    said = []
+    if "AbortIncompleteMultipartUpload" in rule:
+        said.append(f"after {rule['AbortIncompleteMultipartUpload']['DaysAfterInitiation']} d")
+    if "NoncurrentVersionExpiration" in rule:
+        said.append(f"after {rule['NoncurrentVersionExpiration'].get('NoncurrentDays', 0)} d")
+    for transition in rule.get("Transitions", ()):
+        days = transition.get("Days", 0)
+        said.append(f"{transition['StorageClass']}{f' from {days} d on' if days else ''}")
+    where = {field: value for field, value in (rule.get("Filter") or {}).items() if value and field != "Tag"}
+    said += [f"only {where}"] if where else []
+    said += ["disabled"] if rule.get("Status") != "Enabled" else []
+    return ", ".join(said) or "something else"

@@ -6,9 +6,10 @@ as an S3 request, its body encrypted with the secret key (``minio.crypto``, from
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import botocore.session
 from botocore.auth import S3SigV4Auth
@@ -16,7 +17,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
+from pydantic import ConfigDict
 
+from connector.bucket.items import Part, compared
 from connector.errors import (
     AccessDenied,
     BadCredentials,
@@ -30,6 +33,8 @@ from connector.redact import redact
 from connector.settings import DEFAULT_REGION
 
 if TYPE_CHECKING:
+    from connector.bucket.items import Site
+    from connector.bucket.spec import BucketSpec
     from connector.filesystem import LakeFileSystem
 
 _PATH = "/minio/admin/v3/tier"
@@ -50,6 +55,8 @@ class RemoteTier:
         prefix: Keys there begin with it.
         region: The region there.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # as a part of a BucketSpec
 
     name: str
     endpoint_url: str
@@ -97,13 +104,14 @@ def ensure_remote_tier(fs: LakeFileSystem, tier: RemoteTier) -> bool:
     """
     present = remote_tiers(fs).get(tier.name)
     if present is not None:
-        same = present["endpoint"].rstrip("/") == tier.endpoint_url.rstrip("/") and present["bucket"] == tier.bucket
-        if not same or present["prefix"].strip("/") != tier.prefix.strip("/"):
-            raise InvalidSetting(
-                f"The tier {tier.name} goes to {present['endpoint']}/{present['bucket']} already",
-                hint="A tier never changes its place: choose another name",
-            )
+        _check_place(tier, present)
         return False
+    if not (tier.key and tier.secret):
+        name = tier.name.replace("-", "_")
+        raise InvalidSetting(
+            f"There are no credentials for the tier {tier.name}",
+            hint=f"Set TIERLAKE_TIER_{name}_KEY and TIERLAKE_TIER_{name}_SECRET",
+        )
     document = {
         "Version": "v1",
         "Type": "minio",
@@ -119,6 +127,36 @@ def ensure_remote_tier(fs: LakeFileSystem, tier: RemoteTier) -> bool:
     }
     _request(fs, "PUT", json.dumps(document).encode())
     return True
+
+
+async def remote_tier_part(site: Site, spec: BucketSpec) -> Part:
+    """The remote tiers of the spec."""
+    if not spec.remote_tiers:
+        return Part()
+    places = {tier.name: f"{tier.endpoint_url.rstrip('/')}/{tier.bucket}/{tier.prefix}" for tier in spec.remote_tiers}
+    if not site.profile.remote_tiers:
+        lacking = [site.lacking(f"remote tier {name}", place, "remote_tiers") for name, place in places.items()]
+        return Part(tuple(lacking))
+    present = await asyncio.to_thread(remote_tiers, site.fs)
+    for tier in spec.remote_tiers:
+        if tier.name in present:
+            _check_place(tier, present[tier.name])
+    items = [compared(f"remote tier {name}", place if name in present else "", place) for name, place in places.items()]
+
+    async def write() -> None:
+        for tier in spec.remote_tiers:
+            await asyncio.to_thread(ensure_remote_tier, site.fs, tier)
+
+    return Part(tuple(items), write)
+
+
+def _check_place(tier: RemoteTier, present: dict[str, Any]) -> None:
+    same = present["endpoint"].rstrip("/") == tier.endpoint_url.rstrip("/") and present["bucket"] == tier.bucket
+    if not same or present["prefix"].strip("/") != tier.prefix.strip("/"):
+        raise InvalidSetting(
+            f"The tier {tier.name} goes to {present['endpoint']}/{present['bucket']} already",
+            hint="A tier never changes its place: choose another name",
+        )
 
 
 def _encrypted(body: bytes, secret: str) -> bytes:

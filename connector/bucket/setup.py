@@ -1,118 +1,84 @@
-"""A bucket with what a lake needs: versioning and a default encryption."""
+"""The bucket itself: that it exists, keeps versions, and encrypts what says nothing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fsspec.asyn import sync
-
-from connector import objects
-from connector.encryption import Encryption, SseC, SseKms, Unencrypted, parse_encryption
-from connector.errors import AlreadyExists, InvalidSetting, ObjectNotFound, UnsupportedByServer
+from connector.bucket.items import Item, Part, compared
+from connector.encryption import SseKms, encryption_text
+from connector.errors import AlreadyExists, UnsupportedByServer
 from connector.names import check_new_bucket
 
 if TYPE_CHECKING:
-    from connector.filesystem import LakeFileSystem
+    from connector.bucket.items import Site
+    from connector.bucket.spec import BucketSpec
+    from connector.encryption import Encryption
+
+__all__ = ["default_encryption", "existence", "versioning"]
+
+ENCRYPTION = "default encryption"
 
 
-@dataclass(frozen=True)
-class BucketChange:
-    """What was done to a bucket.
-
-    Args:
-        bucket: The bucket's name.
-        created: It did not exist before.
-        changed: What was set: ``versioning``, ``default encryption``.
-        lacking: What this server cannot do, one sentence each.
-    """
-
-    bucket: str
-    created: bool = False
-    changed: tuple[str, ...] = ()
-    lacking: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        """Whether anything was done."""
-        return self.created or bool(self.changed)
+async def existence(site: Site, _spec: BucketSpec) -> Part:
+    """That there is a bucket."""
+    if not site.exists:
+        check_new_bucket(site.bucket)
+    return Part((compared("bucket", "there" if site.exists else "", "there"),), partial(_create, site))
 
 
-def ensure_bucket(
-    fs: LakeFileSystem,
-    name: str,
-    *,
-    versioning: bool | None = None,
-    encryption: str | Encryption | None = "sse-s3",
-) -> BucketChange:
-    """Create a bucket if it is missing, and set what differs.
-
-    Args:
-        fs: The filesystem.
-        name: The bucket's name.
-        versioning: Keep versions, or suspend that; None leaves it.
-        encryption: Default encryption for whoever writes without saying one; None leaves it.
-
-    Returns:
-        What was done. What the server lacks is named in ``lacking``.
-
-    Raises:
-        InvalidName: It is no bucket name.
-        AlreadyExists: Somebody else owns a bucket of that name.
-        InvalidSetting: The encryption cannot be a bucket's default.
-    """
-    change: BucketChange = sync(fs.loop, _ensure_bucket, fs, name, versioning=versioning, encryption=encryption)
-    return change
-
-
-async def _ensure_bucket(
-    fs: LakeFileSystem, name: str, *, versioning: bool | None, encryption: str | Encryption | None
-) -> BucketChange:
-    check_new_bucket(name)
-    default = None if encryption is None else _default_rule(parse_encryption(encryption))
-    created = await _create(fs, name)
-    changed, lacking = [], []
-    for what, do in (
-        ("versioning", _versioning(fs, name, wanted=versioning)),
-        ("default encryption", _default_encryption(fs, name, default)),
-    ):
-        try:
-            if await do:
-                changed.append(what)
-        except UnsupportedByServer as error:
-            lacking.append(str(error))
-    return BucketChange(name, created, tuple(changed), tuple(lacking))
-
-
-async def _create(fs: LakeFileSystem, name: str) -> bool:
-    if await objects.bucket_exists(fs, name):
-        return False
+async def _create(site: Site) -> None:
     try:
-        await fs.seam.call("create_bucket", Bucket=name)
+        await site.fs.seam.call("create_bucket", Bucket=site.bucket)
     except AlreadyExists as error:
-        if error.server_code == "BucketAlreadyOwnedByYou":
-            return False
-        raise
+        if error.server_code != "BucketAlreadyOwnedByYou":
+            raise
     finally:
-        fs.invalidate_cache("")
-    return True
+        site.fs.invalidate_cache("")
 
 
-async def _versioning(fs: LakeFileSystem, name: str, *, wanted: bool | None) -> bool:
+async def versioning(site: Site, spec: BucketSpec) -> Part:
+    """That versions are kept, or no longer."""
+    if spec.versioning is None:
+        return Part()
+    wanted = "enabled" if spec.versioning else "suspended"
+    if not site.profile.versions:
+        return Part((site.lacking("versioning", wanted, "versions"),) if spec.versioning else ())
+    current = (await site.read("get_bucket_versioning")).get("Status", "").lower()
+    if not current and not spec.versioning:
+        return Part((compared("versioning", "never", "never"),))
+    target = {"Status": wanted.capitalize()}
+    return Part(
+        (compared("versioning", current, wanted),),
+        partial(site.send, "put_bucket_versioning", VersioningConfiguration=target),
+    )
+
+
+async def default_encryption(site: Site, spec: BucketSpec) -> Part:
+    """How a write that says nothing is encrypted."""
+    wanted: Encryption | None = spec.default_encryption
     if wanted is None:
-        return False
-    status = (await fs.seam.send("get_bucket_versioning", Bucket=name)).get("Status")
-    if (status == "Enabled") == wanted:
-        return False
-    target = {"Status": "Enabled" if wanted else "Suspended"}
-    await fs.seam.send("put_bucket_versioning", Bucket=name, VersioningConfiguration=target)
-    return True
+        return Part()
+    text = encryption_text(wanted)
+    if not site.profile.default_encryption:
+        return Part((site.lacking(ENCRYPTION, text, "default_encryption"),))
+    current = await _current(site)
+    try:
+        site.profile.check_encryption(wanted.mode)
+    except UnsupportedByServer as error:
+        return Part((Item(ENCRYPTION, _text(current), text, "lacking", f"instead: {error.alternative}"),))
+    rule = _rule(wanted)
+    extra: tuple[Item, ...] = ()
+    if rule.get("BucketKeyEnabled") and not site.profile.kms_bucket_key:
+        del rule["BucketKeyEnabled"]
+        extra = (site.lacking("bucket key", "enabled", "kms_bucket_key"),)
+    return Part(
+        (compared(ENCRYPTION, _text(current), _text(rule)), *extra),
+        partial(site.send, "put_bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [rule]}),
+    )
 
 
-def _default_rule(encryption: Encryption) -> dict[str, Any] | None:
-    if isinstance(encryption, SseC):
-        raise InvalidSetting("A bucket's default cannot be a key that only the caller has (SSE-C)")
-    if isinstance(encryption, Unencrypted):
-        return None
+def _rule(encryption: Encryption) -> dict[str, Any]:
     default = {"SSEAlgorithm": encryption.headers()["ServerSideEncryption"]}
     rule: dict[str, Any] = {"ApplyServerSideEncryptionByDefault": default}
     if isinstance(encryption, SseKms):
@@ -123,27 +89,17 @@ def _default_rule(encryption: Encryption) -> dict[str, Any] | None:
     return rule
 
 
-async def _default_encryption(fs: LakeFileSystem, name: str, wanted: dict[str, Any] | None) -> bool:
-    if wanted is None:
-        return False
-    profile = await fs.seam.profile()
-    if not profile.default_encryption:
-        raise UnsupportedByServer(profile.name, "a bucket's default encryption", "the write policy", bucket=name)
-    if not profile.kms_bucket_key:
-        wanted = {field: value for field, value in wanted.items() if field != "BucketKeyEnabled"}
-    if await _current_default(fs, name) == {"BucketKeyEnabled": False, **wanted}:
-        return False
-    await fs.seam.send("put_bucket_encryption", Bucket=name, ServerSideEncryptionConfiguration={"Rules": [wanted]})
-    return True
+async def _current(site: Site) -> dict[str, Any]:
+    response = await site.read("get_bucket_encryption")
+    rules = response.get("ServerSideEncryptionConfiguration", {}).get("Rules") or [{}]
+    rule: dict[str, Any] = rules[0]
+    return rule
 
 
-async def _current_default(fs: LakeFileSystem, name: str) -> dict[str, Any]:
-    try:
-        response = await fs.seam.send("get_bucket_encryption", Bucket=name)
-    except ObjectNotFound:
-        return {}
-    rules = response["ServerSideEncryptionConfiguration"].get("Rules") or [{}]
-    rule = rules[0]
-    # Servers fill in fields that nobody set.
-    default = {field: value for field, value in rule.get("ApplyServerSideEncryptionByDefault", {}).items() if value}
-    return {"ApplyServerSideEncryptionByDefault": default, "BucketKeyEnabled": bool(rule.get("BucketKeyEnabled"))}
+def _text(rule: dict[str, Any]) -> str:
+    """A rule in words; servers fill in fields that nobody set."""
+    default = rule.get("ApplyServerSideEncryptionByDefault", {})
+    algorithm, key = default.get("SSEAlgorithm"), default.get("KMSMasterKeyID")
+    modes = {"AES256": "sse-s3", "aws:kms": "sse-kms", "aws:kms:dsse": "dsse-kms"}
+    mode = modes.get(algorithm, algorithm or "")
+    return f"{mode}{f':{key}' if key else ''}{', bucket key' if rule.get('BucketKeyEnabled') else ''}"

@@ -35,6 +35,8 @@ PROFILE = Profile(
     put_creates_bucket=True,
     # https://docs.ceph.com/en/latest/radosgw/s3/bucketops/: public access block and lifecycle are there, ownership
     # controls are not named; https://docs.ceph.com/en/latest/radosgw/cloud-restore/: only from cloud tiers.
+    # https://docs.ceph.com/en/latest/radosgw/bucketpolicy/: bucket policies are there, with aws:SecureTransport and the
+    # conditions of encryption.
     ownership_controls=False,
     restore=False,
     # Not named in https://docs.ceph.com/en/latest/radosgw/s3/objectops/.

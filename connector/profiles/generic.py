@@ -20,4 +20,6 @@ PROFILE = Profile(
     public_access_block=False,
     ownership_controls=False,
     bucket_cors=False,
+    # A statement that such a server reads differently could lock everybody out.
+    bucket_policy=False,
 )

@@ -37,6 +37,16 @@ PROFILE = Profile(
     ownership_controls=False,
     # Seen: NotImplemented; there is a server-wide setting, `mc admin config set ALIAS api cors_allow_origin`.
     bucket_cors=False,
+    # Seen: the denials of a bucket's policy bind requests without credentials alone; those of a user's policy bind the
+    # user, but not root.
+    policy_binds="anonymous",
+    alternatives={
+        "abort_uploads_rule": "the server drops uploads 24 hours after they began; `tierlake uploads abort` sooner",
+        "public_access_block": "nothing is public unless the bucket's policy says so: there are no ACLs",
+        "ownership_controls": "nothing is needed: objects have no owners and no ACLs of their own",
+        "bucket_cors": "the server's setting: mc admin config set ALIAS api cors_allow_origin=ORIGIN,...",
+        "lifecycle_transitions": "remote tiers",
+    },
     # Seen: no further marker.
     repeated_delete_adds_marker=False,
     # Seen: accepted, readable, and in no listing.

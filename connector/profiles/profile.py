@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from connector.errors import UnsupportedByServer
@@ -34,6 +35,23 @@ AWS_TIERS: Mapping[str, str] = {
     "cold": "GLACIER_IR",
     "archive": "DEEP_ARCHIVE",
 }
+
+
+_ALTERNATIVES: Mapping[str, str] = MappingProxyType(
+    {
+        "default_encryption": "the write policy: each write of ours asks for its encryption",
+        "lifecycle_transitions": "the mover 'copy': `tierlake tier` copies objects onto themselves in another class",
+        "remote_tiers": "its own storage classes: leave `remote_tiers` out",
+        "kms_bucket_key": "nothing is needed: a bucket key only saves requests to AWS's KMS",
+        "bucket_policy": "the policies of its users (`tierlake iam-policy`), and a server that speaks TLS alone",
+        "public_access_block": "its own settings, and no policy that lets everybody in",
+        "ownership_controls": "its own settings for ACLs",
+        "bucket_cors": "its own settings, or a proxy that answers for it",
+        "versions": "nothing: what is overwritten or deleted is gone",
+        "abort_uploads_rule": "`tierlake uploads abort`",
+    }
+)
+"""Where a profile names nothing better."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +86,8 @@ class Profile:
         public_access_block: Public access block exists.
         ownership_controls: Object ownership can be enforced.
         bucket_cors: CORS rules belong to a bucket.
+        bucket_policy: A bucket can have a policy.
+        policy_binds: Whom a bucket's policy denies something: ``everybody``, or ``anonymous`` requests alone.
         default_encryption: A bucket can have a default encryption.
         empty_prefixes_stay: A prefix whose last object is deleted stays in listings.
         repeated_delete_adds_marker: Deleting a deleted key of a versioned bucket adds a marker.
@@ -84,6 +104,7 @@ class Profile:
         expiration_date_rule: Lifecycle rules expire objects at a date.
         versions: Buckets keep versions: delete markers, GET by version, undo by deleting the marker.
         newer_checksums: A PUT may carry CRC32, SHA-1 or SHA-256 (``x-amz-checksum-*``).
+        alternatives: What this server offers in place of something that it lacks, by the name of the field above.
     """
 
     name: str
@@ -112,6 +133,8 @@ class Profile:
     public_access_block: bool = True
     ownership_controls: bool = True
     bucket_cors: bool = True
+    bucket_policy: bool = True
+    policy_binds: Literal["everybody", "anonymous"] = "everybody"
     default_encryption: bool = True
     empty_prefixes_stay: bool = False
     repeated_delete_adds_marker: bool = True
@@ -136,6 +159,7 @@ class Profile:
     versions: bool = True
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
     newer_checksums: bool = True
+    alternatives: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def check_class(self, storage_class: str, *, key: str | None = None) -> None:
         """Refuse a storage class that a write to this server cannot ask for.
@@ -172,6 +196,10 @@ class Profile:
             return
         alternative = self.encryption_alternatives.get(mode) or next(iter(self.encryptions))
         raise UnsupportedByServer(self.name, f"the encryption {mode!r}", alternative, key=key)
+
+    def alternative(self, name: str) -> str:
+        """What this server offers in place of what a field says it lacks."""
+        return self.alternatives.get(name) or _ALTERNATIVES.get(name, "")
 
     def _classes(self) -> str:
         return "one of " + ", ".join(self.storage_classes)

@@ -35,5 +35,14 @@ PROFILE = Profile(
     default_encryption=False,
     public_access_block=False,
     ownership_controls=False,
+    bucket_policy=False,
     restore=False,
+    alternatives={
+        "default_encryption": "nothing is needed: R2 encrypts every object at rest",
+        # https://developers.cloudflare.com/r2/buckets/public-buckets/
+        "public_access_block": "buckets are private unless a domain or r2.dev is switched on for them",
+        "ownership_controls": "nothing is needed: there are no ACLs",
+        # https://developers.cloudflare.com/r2/api/tokens/
+        "bucket_policy": "API tokens for single buckets; its API answers over https alone",
+    },
 )

@@ -26,6 +26,9 @@ PROFILE = Profile(
     lifecycle_transitions=False,
     restore=False,
     public_access_block=False,
+    alternatives={
+        "public_access_block": "nothing is public unless the bucket's policy or the identity `anonymous` says so",
+    },
     # Seen: stays in CommonPrefixes until `prefix/` is deleted, deepest first.
     empty_prefixes_stay=True,
     repeated_delete_adds_marker=True,

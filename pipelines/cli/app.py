@@ -42,6 +42,8 @@ COMMANDS = {
     "compact": "rewrite",
     "erase": "rewrite",
     "presign": "access",
+    "bucket": "buckets",
+    "uploads": "uploads",
     "iam-policy": "iam",
     "doctor": "doctor",
     "server": "serve",

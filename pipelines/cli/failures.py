@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from connector.errors import DeletionFailed, LakeError
+from connector.errors import AppliedInPart, DeletionFailed, LakeError
 from connector.redact import redact
 from pipelines.errors import PartialFailure, PolicyRefused
 
@@ -57,7 +57,7 @@ class Failure:
         exit_code, failures = ExitCode.FAILED, {}
         if isinstance(error, PolicyRefused):
             exit_code = ExitCode.REFUSED
-        elif isinstance(error, PartialFailure | DeletionFailed):
+        elif isinstance(error, PartialFailure | DeletionFailed | AppliedInPart):
             exit_code, failures = ExitCode.PARTIAL, dict(error.failures)
         return cls(exit_code, error.message, error.hint, error.to_dict(), failures)
 

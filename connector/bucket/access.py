@@ -1,0 +1,53 @@
+"""Who may be let in at all: ownership and the block of public access."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from connector.bucket.items import Part, compared
+from connector.bucket.policy import public_statements, read_policy
+
+if TYPE_CHECKING:
+    from connector.bucket.items import Site
+    from connector.bucket.spec import BucketSpec
+
+__all__ = ["ownership", "public_access"]
+
+ENFORCED = "BucketOwnerEnforced"
+BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+"""https://docs.aws.amazon.com/AmazonS3/latest/API/API_PublicAccessBlockConfiguration.html"""
+
+
+async def ownership(site: Site, spec: BucketSpec) -> Part:
+    """That the bucket's owner owns every object, and ACLs are off."""
+    if spec.ownership_enforced is None:
+        return Part()
+    aspect, wanted = "object ownership", ENFORCED
+    if not site.profile.ownership_controls:
+        return Part((site.lacking(aspect, wanted, "ownership_controls"),))
+    rules = (await site.read("get_bucket_ownership_controls")).get("OwnershipControls", {}).get("Rules") or [{}]
+    controls = {"Rules": [{"ObjectOwnership": wanted}]}
+    return Part(
+        (compared(aspect, rules[0].get("ObjectOwnership", ""), wanted),),
+        partial(site.send, "put_bucket_ownership_controls", OwnershipControls=controls),
+    )
+
+
+async def public_access(site: Site, spec: BucketSpec) -> Part:
+    """That no ACL and no policy opens the bucket to everybody."""
+    if spec.block_public_access is None:
+        return Part()
+    aspect, wanted = "public access", "blocked"
+    if not site.profile.public_access_block:
+        opened = public_statements(await read_policy(site)) if site.profile.bucket_policy else []
+        current = f"open to everybody by the policy's statement {', '.join(opened)}" if opened else ""
+        return Part((site.lacking(aspect, wanted, "public_access_block", current),))
+    block = (await site.read("get_public_access_block")).get("PublicAccessBlockConfiguration", {})
+    missing = [name for name in BLOCKS if not block.get(name)]
+    current = "" if len(missing) == len(BLOCKS) else f"not {', '.join(missing)}" if missing else wanted
+    configuration = dict.fromkeys(BLOCKS, True)
+    return Part(
+        (compared(aspect, current, wanted),),
+        partial(site.send, "put_public_access_block", PublicAccessBlockConfiguration=configuration),
+    )

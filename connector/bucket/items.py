@@ -1,0 +1,165 @@
+"""What a plan consists of: items, one aspect each, and the part of a bucket that is written at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from connector.errors import ObjectNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from connector.filesystem import LakeFileSystem
+    from connector.profiles import Profile
+
+__all__ = ["Action", "Item", "Merged", "Part", "Site", "compared", "merged"]
+
+Action = Literal["create", "change", "remove", "none", "lacking"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One aspect of a bucket.
+
+    Args:
+        aspect: What it is about.
+        current: How it is; empty where it is not there.
+        wanted: How it should be; empty where it should not be there.
+        action: What applying the plan does; ``lacking`` where the server cannot.
+        note: What the server offers instead, or what else to know.
+    """
+
+    aspect: str
+    current: str
+    wanted: str
+    action: Action
+    note: str = ""
+
+    @property
+    def is_todo(self) -> bool:
+        """Whether applying the plan changes it."""
+        return self.action in {"create", "change", "remove"}
+
+
+async def _nothing() -> None:
+    """Nothing has to be written."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one request writes.
+
+    Args:
+        items: The items; none where the spec leaves the part as it is.
+        write: Makes it so.
+    """
+
+    items: tuple[Item, ...] = ()
+    write: Callable[[], Awaitable[None]] = _nothing
+
+
+@dataclass(frozen=True)
+class Site:
+    """A bucket on a server.
+
+    Args:
+        fs: A filesystem on the server.
+        profile: The server's profile.
+        bucket: The bucket's name.
+        exists: The bucket is there.
+        endpoint: The endpoint, AWS's too.
+    """
+
+    fs: LakeFileSystem
+    profile: Profile
+    bucket: str
+    exists: bool
+    endpoint: str
+
+    async def read(self, operation: str) -> dict[str, Any]:
+        """What the bucket has of something; nothing where it has none, or does not exist yet."""
+        if not self.exists:
+            return {}
+        try:
+            response: dict[str, Any] = await self.fs.seam.send(operation, Bucket=self.bucket)
+        except ObjectNotFound:
+            return {}
+        return response
+
+    async def send(self, operation: str, **params: Any) -> None:
+        """Make a request that changes the bucket."""
+        await self.fs.seam.send(operation, Bucket=self.bucket, **params)
+
+    def lacking(self, aspect: str, wanted: str, name: str, current: str = "") -> Item:
+        """The item of what this server cannot do.
+
+        Args:
+            aspect: What it is about.
+            wanted: How it should be.
+            name: The profile's field that says so.
+            current: How it is, where that can be told.
+        """
+        return Item(aspect, current, wanted, "lacking", f"instead: {self.profile.alternative(name)}")
+
+
+def compared(aspect: str, current: str, wanted: str, note: str = "") -> Item:
+    """The item of an aspect that has one value."""
+    action: Action = "none" if current == wanted else "change" if current else "create"
+    return Item(aspect, current, wanted, action, note)
+
+
+@dataclass(frozen=True)
+class Merged(Generic[T]):
+    """A list in which some entries are ours.
+
+    Args:
+        entries: The list as it should be.
+        actions: What happens to each of ours that was asked about.
+    """
+
+    entries: list[T]
+    actions: dict[str, Action]
+
+    @property
+    def differs(self) -> bool:
+        """Whether the list has to be written."""
+        return any(action != "none" for action in self.actions.values())
+
+
+def merged(
+    present: Sequence[T],
+    wanted: Mapping[str, T | None],
+    *,
+    name: Callable[[T], str],
+    plain: Callable[[T], object],
+) -> Merged[T]:
+    """Put entries that are ours into a list, and leave the others where they are.
+
+    Args:
+        present: The list as it is.
+        wanted: Our entries by name; None where there should be none. Names that are not in it are not touched.
+        name: An entry's name; empty where it has none.
+        plain: An entry as it is compared, without what servers fill in.
+    """
+    actions: dict[str, Action] = {}
+    entries: list[T] = []
+    for entry in present:
+        ours = name(entry)
+        if ours not in wanted:
+            entries.append(entry)
+            continue
+        target = wanted[ours]
+        if ours in actions or target is None:  # a second one of the same name goes
+            actions[ours] = "change" if target is not None else "remove"
+            continue
+        same = plain(entry) == plain(target)
+        actions[ours] = "none" if same else "change"
+        entries.append(entry if same else target)
+    for ours, target in wanted.items():
+        if ours not in actions and target is not None:
+            actions[ours] = "create"
+            entries.append(target)
+        actions.setdefault(ours, "none")
+    return Merged(entries, actions)

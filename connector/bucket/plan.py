@@ -1,0 +1,244 @@
+"""A bucket's plan: what differs from its spec, item by item, and how it is made so.
+
+::
+
+    plan = plan_bucket(fs, BucketSpec(bucket="warehouse", versioning=True))
+    print(plan)              # what would be done, and what this server lacks
+    plan.apply()             # twice is a no-op
+
+Reading a bucket needs an administrator's rights: nothing is changed where an aspect could not be read.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fsspec.asyn import sync
+
+from connector import objects
+from connector.bucket.access import ownership, public_access
+from connector.bucket.cors import cors
+from connector.bucket.items import Site
+from connector.bucket.lifecycle import lifecycle
+from connector.bucket.minio_tier import remote_tier_part
+from connector.bucket.policy import policy
+from connector.bucket.setup import default_encryption, existence, versioning
+from connector.errors import AccessDenied, AppliedInPart, LakeError, PreconditionFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from connector.bucket.items import Item, Part
+    from connector.bucket.spec import BucketSpec
+    from connector.filesystem import LakeFileSystem
+
+__all__ = ["BucketPlan", "BucketResult", "apply_parts", "plan_bucket", "site_of"]
+
+_ASPECTS = {
+    "the bucket": existence,
+    "public access": public_access,
+    "object ownership": ownership,
+    "versioning": versioning,
+    "default encryption": default_encryption,
+    "remote tiers": remote_tier_part,
+    "lifecycle": lifecycle,
+    "CORS": cors,
+    "policy": policy,
+}
+"""In a safe order: closed first; encrypting before it is demanded; tiers before the rules that name them; and the
+policy, by which one can lock oneself out, at the end."""
+
+
+@dataclass(frozen=True)
+class BucketResult:
+    """What applying a plan did.
+
+    Args:
+        bucket: The bucket's name.
+        done: What was changed.
+        lacking: What this server cannot do.
+    """
+
+    bucket: str
+    done: tuple[Item, ...] = ()
+    lacking: tuple[Item, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether anything was changed."""
+        return bool(self.done)
+
+    def __str__(self) -> str:
+        changed = ", ".join(item.aspect for item in self.done)
+        return f"{self.bucket}: {changed or 'nothing'} changed" if self.done else f"{self.bucket} is as it should be"
+
+
+@dataclass(frozen=True)
+class BucketPlan:
+    """The difference of a spec to the live bucket.
+
+    Args:
+        bucket: The bucket's name.
+        server: The server's profile.
+        items: What the spec says something about, each with what it is and what it should be.
+        spec: The spec.
+        fs: The filesystem that it was made with.
+    """
+
+    bucket: str
+    server: str
+    items: tuple[Item, ...]
+    spec: BucketSpec = field(repr=False)
+    fs: LakeFileSystem = field(repr=False, compare=False)
+
+    @property
+    def todo(self) -> tuple[Item, ...]:
+        """What applying it changes."""
+        return tuple(item for item in self.items if item.is_todo)
+
+    @property
+    def lacking(self) -> tuple[Item, ...]:
+        """What this server cannot do; each says what it offers instead."""
+        return tuple(item for item in self.items if item.action == "lacking")
+
+    def apply(self) -> BucketResult:
+        """Make the bucket as the spec says.
+
+        The bucket is read anew first; what has been done since is skipped.
+
+        Returns:
+            What was changed; nothing the second time.
+
+        Raises:
+            AccessDenied: The credentials do not allow it; where reading is refused, nothing was changed.
+            PreconditionFailed: Something else would have to be changed than the plan says; nothing was.
+            AppliedInPart: A request failed after others had succeeded; ``failures`` has what is still to do.
+        """
+        result: BucketResult = sync(self.fs.loop, _apply, self)
+        return result
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values; no secrets."""
+        return {
+            "bucket": self.bucket,
+            "server": self.server,
+            "to_do": len(self.todo),
+            "lacking": len(self.lacking),
+            "items": [asdict(item) for item in self.items],
+        }
+
+    def to_json(self) -> str:
+        """As JSON; no secrets."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"bucket {self.bucket} on {self.server}: {len(self.todo)} to do, {len(self.lacking)} lacking"
+        rows = [
+            ("", "now", "wanted", "action"),
+            *((i.aspect, i.current or "-", i.wanted or "-", i.action) for i in self.items),
+        ]
+        widths = [max(len(row[place]) for row in rows) for place in range(4)]
+        notes = ("", *(item.note for item in self.items))
+        for row, note in zip(rows, notes, strict=True):
+            yield "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+            if note:
+                yield f"    {note}"
+
+
+def plan_bucket(fs: LakeFileSystem, spec: BucketSpec) -> BucketPlan:
+    """Compare a bucket with its spec; changes nothing.
+
+    Args:
+        fs: A filesystem on the server, with an administrator's credentials.
+        spec: What the bucket should be.
+
+    Returns:
+        The plan.
+
+    Raises:
+        AccessDenied: An aspect may not be read; each is named.
+        InvalidSetting: The spec asks for what nobody has: an unknown tier, a remote tier that goes elsewhere.
+    """
+    plan: BucketPlan = sync(fs.loop, _plan, fs, spec)
+    return plan
+
+
+async def _plan(fs: LakeFileSystem, spec: BucketSpec) -> BucketPlan:
+    site = await site_of(fs, spec.bucket)
+    items = tuple(item for part in await _parts(site, spec) for item in part.items)
+    return BucketPlan(spec.bucket, site.profile.name, items, spec, fs)
+
+
+async def site_of(fs: LakeFileSystem, bucket: str) -> Site:
+    """A bucket on the server, looked at."""
+    profile = await fs.seam.profile()
+    client = await fs.set_session()
+    exists = await objects.bucket_exists(fs, bucket)
+    return Site(fs, profile, bucket, exists, str(client.meta.endpoint_url))
+
+
+async def _parts(site: Site, spec: BucketSpec) -> list[Part]:
+    """All that the spec says something about, read before anything is changed."""
+    parts, denied = [], {}
+    for aspect, look in _ASPECTS.items():
+        try:
+            parts.append(await look(site, spec))
+        except AccessDenied as error:
+            denied[aspect] = error
+    if denied:
+        first = next(iter(denied.values()))
+        raise AccessDenied(
+            f"These credentials may not look at {', '.join(denied)} of {site.bucket}; nothing was changed",
+            hint="Buckets are an administrator's; a spec leaves an aspect as it is with null",
+            bucket=site.bucket,
+            request_id=first.request_id,
+            server_code=first.server_code,
+        ) from first
+    return parts
+
+
+async def _apply(plan: BucketPlan) -> BucketResult:
+    site = await site_of(plan.fs, plan.bucket)
+    parts = await _parts(site, plan.spec)
+    seen = {(item.aspect, item.wanted) for item in plan.todo}
+    todo = [item for part in parts for item in part.items if item.is_todo]
+    new = [item.aspect for item in todo if (item.aspect, item.wanted) not in seen]
+    if new:
+        raise PreconditionFailed(
+            f"{plan.bucket} has changed since it was planned: {', '.join(new)}", hint="Plan again", bucket=plan.bucket
+        )
+    return await apply_parts(plan.bucket, parts)
+
+
+async def apply_parts(bucket: str, parts: list[Part]) -> BucketResult:
+    """Write the parts that differ, in their order.
+
+    Raises:
+        AppliedInPart: A request failed after others had succeeded.
+    """
+    items = [item for part in parts for item in part.items]
+    done: list[Item] = []
+    for part in parts:
+        todo = [item for item in part.items if item.is_todo]
+        if not todo:
+            continue
+        try:
+            await part.write()
+        except LakeError as error:
+            if not done:
+                raise
+            failures = {item.aspect: "not tried" for item in items if item.is_todo and item not in done}
+            failures |= {item.aspect: f"{error}" for item in todo}
+            raise AppliedInPart(
+                f"{bucket}: {', '.join(item.aspect for item in done)} changed, the rest not",
+                failures,
+                bucket=bucket,
+                request_id=error.request_id,
+                hint="Apply it again when the cause is gone: what is done already is skipped",
+            ) from error
+        done += todo
+    return BucketResult(bucket, tuple(done), tuple(item for item in items if item.action == "lacking"))

@@ -1,0 +1,319 @@
+"""What a bucket should be: a frozen value, the same in Python and in YAML.
+
+::
+
+    bucket: warehouse
+    versioning: true
+    encryption: sse-s3                       # or sse-kms:arn:aws:kms:...
+    policy: {deny_insecure_transport: true, deny_wrong_encryption: true}
+    cors:
+      - {id: app, origins: ["https://app.example"], methods: [GET, PUT], max_age: 1h}
+    lifecycle: {abort_uploads_after: 7d, expire_noncurrent_after: 30d, tiers: [warm, cold]}
+    remote_tiers:                            # MinIO: where its tiers are
+      - {name: COLD, endpoint_url: "https://cold.example", bucket: cold}
+
+``null`` leaves an aspect as it is. Of what a server keeps in lists (rules, statements) only ours are ever touched,
+which are known by their names; ``false``, and an empty list, take them away again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    field_serializer,
+    field_validator,
+)
+
+from connector.bucket.minio_tier import RemoteTier
+from connector.encryption import SseC, SseKms, Unencrypted, encryption_text, parse_encryption
+from connector.errors import InvalidSetting
+from connector.multipart import parse_age
+from connector.names import check_bucket
+
+__all__ = ["BucketSpec", "CorsRule", "LifecycleSpec", "PolicySpec", "format_age"]
+
+_DAY = timedelta(days=1)
+_FAULTS = " is not valid: "
+_UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
+_ID_MAX = 200
+"""AWS takes 255 characters, and ours begin with a prefix:
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_CORSRule.html"""
+
+
+def format_age(age: timedelta) -> str:
+    """An age as specs write it: ``7d``, ``12h``, ``30m`` or ``10s``."""
+    seconds = int(age.total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % length == 0:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def _age(value: object) -> object:
+    return parse_age(value) if isinstance(value, str) else value
+
+
+def _days(value: object) -> timedelta | Literal[False] | None:
+    if value is None or value is False:
+        return value
+    if not isinstance(value, str | timedelta):
+        raise InvalidSetting(f"{value!r} is no age: write 7d, or false for never")
+    age = parse_age(value)
+    if age < _DAY or age % _DAY:
+        raise InvalidSetting(
+            f"{format_age(age)} is no whole number of days, and lifecycle rules count in days: write 7d"
+        )
+    return age
+
+
+def _days_text(value: timedelta | Literal[False] | None) -> str | Literal[False] | None:
+    return format_age(value) if isinstance(value, timedelta) else value
+
+
+Age = Annotated[timedelta, BeforeValidator(_age), PlainSerializer(format_age, return_type=str)]
+Days = Annotated[timedelta | Literal[False] | None, PlainValidator(_days), PlainSerializer(_days_text)]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **data: Any) -> None:
+        """Validate the fields.
+
+        Raises:
+            InvalidSetting: Naming every field that is wrong, and the nearest name of one that is unknown.
+        """
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise _invalid(type(self), error) from None
+
+
+class CorsRule(_Value):
+    """What pages of other origins may do.
+
+    Args:
+        id: The rule's name; on the server it begins with ``tierlake-``.
+        origins: ``https://app.example``, ``https://*.example`` or ``*``.
+        methods: HTTP methods.
+        headers: Request headers, ``*`` for all.
+        expose: Response headers that scripts may read.
+        max_age: How long a browser remembers the answer.
+    """
+
+    id: str = Field(min_length=1, max_length=_ID_MAX)
+    origins: tuple[str, ...]
+    methods: tuple[Literal["GET", "HEAD", "PUT", "POST", "DELETE"], ...] = ("GET", "HEAD")
+    headers: tuple[str, ...] = ()
+    expose: tuple[str, ...] = ()
+    max_age: Age | None = None
+
+    @field_validator("origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            scheme, separator, host = origin.partition("://")
+            if origin != "*" and not (separator and scheme and host and "/" not in host):
+                raise ValueError(f"{origin!r} is no origin: write https://HOST, without a path, or *")
+        return _one_star(value)
+
+    @field_validator("origins", "methods")
+    @classmethod
+    def _are_some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("there must be one at least")
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _one_star_each(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _one_star(value)
+
+
+def _one_star(value: tuple[str, ...]) -> tuple[str, ...]:
+    for text in value:
+        if text.count("*") > 1:
+            raise ValueError(f"{text!r} has more than one *")
+    return value
+
+
+class PolicySpec(_Value):
+    """What the bucket's policy denies to everybody.
+
+    Args:
+        deny_insecure_transport: Requests over plain HTTP. Only over an https endpoint: over HTTP it would lock
+            everybody out, on some servers the administrator too.
+        deny_wrong_encryption: Writes that ask for less than the spec's ``encryption``, or for another key than the
+            one it names. A write that says nothing is not denied: the bucket's default encrypts it.
+    """
+
+    deny_insecure_transport: bool | None = True
+    deny_wrong_encryption: bool | None = True
+
+
+class LifecycleSpec(_Value):
+    """What the server does by itself.
+
+    Args:
+        abort_uploads_after: Incomplete multipart uploads are aborted so long after they began.
+        expire_noncurrent_after: Versions are deleted so long after another one took their place.
+        tiers: Objects tagged ``tier=<name>`` move to that tier, for each of these tiers of the server's profile.
+    """
+
+    abort_uploads_after: Days = timedelta(days=7)
+    expire_noncurrent_after: Days = None
+    tiers: tuple[str, ...] | None = None
+
+
+class BucketSpec(_Value):
+    """One bucket as it should be.
+
+    Args:
+        bucket: The bucket's name.
+        versioning: Keep versions, or suspend that.
+        encryption: The default for writes that say none: ``sse-s3``, ``sse-kms``, ``sse-kms:KEY``, ``dsse-kms:KEY``.
+        bucket_key: With SSE-KMS: an S3 bucket key, which saves requests to KMS.
+        ownership_enforced: The bucket's owner owns every object, and ACLs are off.
+        block_public_access: No ACL and no policy can open the bucket to everybody.
+        policy: What is denied to everybody.
+        cors: What pages of other origins may do.
+        lifecycle: What the server does by itself.
+        remote_tiers: MinIO's tiers: other servers. Key and secret may come from the environment, as
+            ``TIERLAKE_TIER_<NAME>_KEY`` and ``TIERLAKE_TIER_<NAME>_SECRET``; neither is ever shown or dumped.
+
+    Raises:
+        InvalidSetting: A field is wrong or unknown.
+    """
+
+    bucket: str
+    versioning: bool | None = None
+    encryption: str | None = "sse-s3"
+    bucket_key: bool = True
+    ownership_enforced: Literal[True] | None = True
+    block_public_access: Literal[True] | None = True
+    policy: PolicySpec | None = PolicySpec()
+    cors: tuple[CorsRule, ...] | None = None
+    lifecycle: LifecycleSpec | None = LifecycleSpec()
+    remote_tiers: tuple[RemoteTier, ...] = Field(default=(), repr=False)
+
+    @field_validator("bucket")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        name = value.removeprefix("lake://").removeprefix("s3://").rstrip("/")
+        check_bucket(name)
+        return name
+
+    @field_validator("encryption", mode="before")
+    @classmethod
+    def _can_be_a_default(cls, value: object) -> object:
+        if value is None:
+            return None
+        encryption = parse_encryption(value)  # type: ignore[arg-type] # what is no text is refused by it
+        if isinstance(encryption, SseC):
+            raise InvalidSetting("A bucket's default cannot be a key that only the caller has (SSE-C)")
+        if isinstance(encryption, Unencrypted):
+            raise InvalidSetting("a default is never taken away: write null to leave it as it is")
+        return encryption_text(encryption)
+
+    @field_validator("ownership_enforced", "block_public_access", mode="before")
+    @classmethod
+    def _is_never_opened(cls, value: object) -> object:
+        if value is False:
+            raise InvalidSetting("a bucket is never opened: write null to leave it as it is")
+        return value
+
+    @field_validator("cors")
+    @classmethod
+    def _ids_are_distinct(cls, value: tuple[CorsRule, ...] | None) -> tuple[CorsRule, ...] | None:
+        ids = [rule.id for rule in value or ()]
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"ids repeat: {', '.join(ids)}")
+        return value
+
+    @field_validator("remote_tiers", mode="before")
+    @classmethod
+    def _with_credentials(cls, value: object) -> object:
+        """Credentials that the spec does not hold come from the environment."""
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple(_completed(tier) if isinstance(tier, dict) else tier for tier in value)
+
+    @field_serializer("remote_tiers")
+    def _without_credentials(self, value: tuple[RemoteTier, ...]) -> list[dict[str, str]]:
+        shown = ("name", "endpoint_url", "bucket", "prefix", "region")
+        return [{name: getattr(tier, name) for name in shown} for tier in value]
+
+    @property
+    def default_encryption(self) -> Any:
+        """The encryption as a value; None where it is left as it is."""
+        if self.encryption is None:
+            return None
+        encryption = parse_encryption(self.encryption)
+        if isinstance(encryption, SseKms):
+            return SseKms(encryption.key_id, bucket_key=self.bucket_key, dsse=encryption.dsse)
+        return encryption
+
+    @classmethod
+    def from_yaml(cls, text: str | Path) -> Self:
+        """Read a spec from YAML text or a YAML file.
+
+        Raises:
+            InvalidSetting: It is not YAML, no mapping, or no valid spec.
+        """
+        source = text.read_text(encoding="utf-8") if isinstance(text, Path) else text
+        try:
+            data = yaml.safe_load(source)
+        except yaml.YAMLError as error:
+            # Its message may quote a line that holds a secret: only the place is told.
+            mark = getattr(error, "problem_mark", None)
+            place = f", line {mark.line + 1}" if mark else ""
+            raise InvalidSetting(f"The bucket's spec is not YAML{place}") from None
+        if not isinstance(data, dict):
+            raise InvalidSetting("A bucket's spec is a mapping with at least `bucket`")
+        return cls(**{str(name): value for name, value in data.items()})
+
+    def to_yaml(self) -> str:
+        """The spec as YAML, fields at their defaults included, credentials left out."""
+        document: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        return document
+
+
+def _completed(tier: dict[str, Any]) -> dict[str, Any]:
+    name = str(tier.get("name", "")).upper().replace("-", "_")
+    found = {part: os.environ.get(f"TIERLAKE_TIER_{name}_{part.upper()}", "") for part in ("key", "secret")}
+    return {**found, **tier}
+
+
+def _invalid(model: type[BaseModel], error: ValidationError) -> InvalidSetting:
+    """Every fault with its place; never a value, which might be a secret."""
+    faults: list[str] = []
+    hint = None
+    for fault in error.errors(include_url=False, include_input=False):
+        place = ".".join(str(part) for part in fault["loc"]) or "spec"
+        raised = fault.get("ctx", {}).get("error")
+        if isinstance(raised, InvalidSetting):
+            inner = raised.message.partition(_FAULTS)[2]  # a part of the spec has told its faults already
+            faults += [f"{place}.{part}" for part in inner.split("; ")] if inner else [f"{place}: {raised.message}"]
+            hint = hint or raised.hint
+        elif fault["type"] in _UNKNOWN:
+            # The one part that is no model of pydantic's.
+            known = list(model.model_fields if len(fault["loc"]) == 1 else RemoteTier.__dataclass_fields__)
+            near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.5)
+            faults.append(f"{place}: there is no such field")
+            hint = hint or (f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(known)}")
+        else:
+            faults.append(f"{place}: {fault['msg'].removeprefix('Value error, ')}")
+    return InvalidSetting(f"{model.__name__}{_FAULTS}{'; '.join(dict.fromkeys(faults))}", hint=hint)

@@ -1,0 +1,77 @@
+"""What killed writers leave: uploads abort."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pipelines import units
+from pipelines.cli import options
+from pipelines.cli.failures import ExitCode
+from pipelines.cli.options import Session, with_session
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from connector.multipart import IncompleteUpload
+
+__all__ = ["uploads"]
+
+
+@click.group()
+def uploads() -> None:
+    """Multipart uploads that were begun and not completed: in no listing, and paid for.
+
+    abort takes --json, --profile and --endpoint-url after its name.
+    """
+
+
+@uploads.command("abort")
+@click.argument("place", metavar="BUCKET[/PREFIX]")
+@click.option("--older-than", default="1d", show_default=True, help="Only those begun before that age: 12h, 1d, 2w.")
+@options.dry_run
+@options.yes
+@with_session
+def abort(session: Session, place: str, *, older_than: str, dry_run: bool, yes: bool) -> ExitCode:
+    """Abort old incomplete uploads; their parts are deleted.
+
+    Ages go by the server's clock. An upload that is still written fails when it is aborted: leave it time.
+    """
+    from fsspec.asyn import sync
+
+    from connector.multipart import abort_uploads
+
+    fs = session.filesystem()
+    found = fs.abort_incomplete_uploads(place, older_than=older_than, dry_run=True)
+    now = fs.server_time(fs.split_path(place)[0])
+    if dry_run or not found:
+        session.out.emit({"aborted": [], "would_abort": _rows(found, now)}, _table(found, now))
+        return ExitCode.DONE
+    if not yes:
+        session.out.note(f"{_table(found, now)}\n")
+    if not session.confirm(f"Abort {len(found):,} uploads?", yes=yes):
+        session.out.note("nothing was aborted")
+        return ExitCode.FAILED
+    sync(fs.loop, abort_uploads, fs, found)  # these, and none that came of age meanwhile
+    session.out.emit({"aborted": _rows(found, now), "would_abort": []}, _table(found, now))
+    return ExitCode.DONE
+
+
+def _rows(found: list[IncompleteUpload], now: datetime) -> list[dict[str, object]]:
+    return [
+        {
+            "path": upload.path,
+            "upload_id": upload.upload_id,
+            "initiated": upload.initiated,
+            "age_seconds": int((now - upload.initiated).total_seconds()),
+        }
+        for upload in found
+    ]
+
+
+def _table(found: list[IncompleteUpload], now: datetime) -> str:
+    if not found:
+        return "no such uploads"
+    rows = [(upload.path, upload.upload_id, units.age(now - upload.initiated)) for upload in found]
+    return units.table_text(("key", "upload", ">age"), rows, footer=(f"{len(found):,} uploads", "", ""))
