@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from connector.bucket.items import Part, compared
-from connector.bucket.policy import public_statements, read_policy
+from connector.bucket.policy import read_policy
+from connector.bucket.statements import lets_everybody_in
 
 if TYPE_CHECKING:
     from connector.bucket.items import Site
@@ -40,7 +41,7 @@ async def public_access(site: Site, spec: BucketSpec) -> Part:
         return Part()
     aspect, wanted = "public access", "blocked"
     if not site.profile.public_access_block:
-        opened = public_statements(await read_policy(site)) if site.profile.bucket_policy else []
+        opened = lets_everybody_in(await read_policy(site)) if site.profile.bucket_policy else []
         current = f"open to everybody by the policy's statement {', '.join(opened)}" if opened else ""
         return Part((site.lacking(aspect, wanted, "public_access_block", current),))
     block = (await site.read("get_public_access_block")).get("PublicAccessBlockConfiguration", {})

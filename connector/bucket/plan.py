@@ -23,7 +23,7 @@ from connector.bucket.cors import cors
 from connector.bucket.items import Site
 from connector.bucket.lifecycle import lifecycle
 from connector.bucket.minio_tier import remote_tier_part
-from connector.bucket.policy import policy
+from connector.bucket.policy import denied_encryption, denied_transport
 from connector.bucket.setup import default_encryption, existence, versioning
 from connector.errors import AccessDenied, AppliedInPart, LakeError, PreconditionFailed
 
@@ -45,7 +45,8 @@ _ASPECTS = {
     "remote tiers": remote_tier_part,
     "lifecycle": lifecycle,
     "CORS": cors,
-    "policy": policy,
+    "the policy": denied_encryption,
+    "the policy on transport": denied_transport,
 }
 """In a safe order: closed first; encrypting before it is demanded; tiers before the rules that name them; and the
 policy, by which one can lock oneself out, at the end."""
