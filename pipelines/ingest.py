@@ -24,8 +24,8 @@ from pipelines.partitioning import Partitioner
 from pipelines.pieces import split
 from pipelines.rejects import check_tolerable
 from pipelines.schema import check_storable, declared_schema, merged_schema, storable_schema
-from pipelines.sources import RowStream, open_source
 from pipelines.sharing import stage_on_workers
+from pipelines.sources import RowStream, open_source
 from pipelines.staging import Staging, open_writer, stage
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import run_token

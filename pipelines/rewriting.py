@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import CommitConflict
+from pipelines.fragments import batches_of
 from pipelines.lifecycle import tier_at, window_of_key
 from pipelines.movers import Move, get_mover
 from pipelines.placement import MISSING, class_of_tier, tier_of_class
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Rewrite", "Rewriter", "archived_classes", "class_to_keep", "commit_rewrites"]
 
-_BATCH_ROWS = 1 << 16
-_READAHEAD = 2
 _ATTEMPTS = 20
 MATCHES = "__matches"
 
@@ -163,15 +162,7 @@ class Rewriter:
         if without is not None:
             columns[MATCHES] = without
         for source in sources:
-            scanner = self._fragments[source.path].scanner(
-                schema=self._dataset.schema,
-                columns=columns,
-                batch_size=_BATCH_ROWS,
-                batch_readahead=_READAHEAD,
-                fragment_readahead=1,
-            )
-            for batch in scanner.to_batches():
-                rows = pa.Table.from_batches([batch])
+            for rows in batches_of(self._fragments[source.path], self._dataset.schema, columns):
                 named = rows.select(self._kept.names).cast(self._kept)
                 yield named if without is None else named.append_column(MATCHES, rows.column(MATCHES))
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PartitionedWriter", "WriterLimits"]
 
+_PART_BYTES, _PARTS_AT_ONCE, _MOST_PARTS = 8 << 20, 2, 9000  # of an upload: they are in memory, for each that runs
+
 
 @dataclass(frozen=True, slots=True)
 class WriterLimits:
@@ -225,6 +227,9 @@ class PartitionedWriter:
         staged = StagedFile(file, str(spooled))
         if self._table.is_published_by_writing:
             return staged
-        self._fs.put_file(str(spooled), f"{self._table.root}/{file.path}")
+        part_bytes = max(_PART_BYTES, file.size // _MOST_PARTS)
+        self._fs.put_file(
+            str(spooled), f"{self._table.root}/{file.path}", chunksize=part_bytes, max_concurrency=_PARTS_AT_ONCE
+        )
         spooled.unlink()
         return replace(staged, local=None)
