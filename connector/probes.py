@@ -7,6 +7,7 @@ A probe answers in a word or two, most with ``yes`` or ``no``. Beside it stands 
 from __future__ import annotations
 
 import contextlib
+import json
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -292,6 +293,27 @@ async def cors(place: Place) -> str:
     return await place.has("put_bucket_cors", CORSConfiguration={"CORSRules": [rule]})
 
 
+async def policy(place: Place) -> str:
+    """Whom the bucket's policy denies something: everybody, or requests without credentials alone."""
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject"}
+    statement["Resource"] = f"arn:aws:s3:::{place.bucket}/{await place.put(Key='denied')}"
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    said = await place.takes("put_bucket_policy", Policy=document)
+    if said != YES:
+        return said
+    try:
+        async with (await place.ask("get_object", Key="denied"))["Body"]:
+            return "anonymous"
+    except boto.ClientError:
+        return "everybody"
+    finally:
+        await place.ask("delete_bucket_policy")
+
+
+def _binds(profile: Profile) -> tuple[str, ...]:
+    return (profile.policy_binds,) if profile.bucket_policy else (NO,)
+
+
 async def default_encryption(place: Place) -> str:
     """Whether a bucket has a default encryption."""
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
@@ -442,6 +464,7 @@ PROBES = (
     Probe("public access block", flag("public_access_block"), public_access_block, "bucket"),
     Probe("ownership controls", flag("ownership_controls"), ownership, "bucket"),
     Probe("bucket CORS", flag("bucket_cors"), cors, "bucket"),
+    Probe("a bucket's policy binds", _binds, policy, "bucket"),
     Probe("bucket default encryption", flag("default_encryption"), default_encryption, "bucket"),
     Probe("PUT makes a missing bucket", lambda p: (YES, NO) if p.put_creates_bucket else (NO,), put_creates_bucket),
     Probe("versions and undo", flag("versions"), versions, "versions"),

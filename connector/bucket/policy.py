@@ -147,8 +147,6 @@ async def _put(site: Site, document: dict[str, Any], entries: list[Statement]) -
 async def _try_on_one_key(site: Site, document: dict[str, Any]) -> None:
     """Deny plain HTTP for one key that does not exist, and look: who locks himself out is out for good.
 
-    Seen: SeaweedFS believes no X-Forwarded-Proto, and then refuses to read, change or delete the policy too.
-
     Raises:
         UnsupportedByServer: The server takes our https for HTTP. The policy is as it was.
     """

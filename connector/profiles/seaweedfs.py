@@ -26,6 +26,9 @@ PROFILE = Profile(
     lifecycle_transitions=False,
     restore=False,
     public_access_block=False,
+    # Seen: a bucket's policy binds the administrator too. A denial that fits all of his requests cannot be taken back,
+    # and no X-Forwarded-Proto is believed: behind a proxy that ends TLS, all comes over plain HTTP.
+    policy_binds="everybody",
     alternatives={
         "public_access_block": "nothing is public unless the bucket's policy or the identity `anonymous` says so",
     },
