@@ -33,6 +33,7 @@ AS_OF = "2013-10-30"  # the first two days are past 300 d
 RUN_KEY = "the-run"
 AFTER_THE_GRACE = timedelta(days=8)
 _DEADLINE_SECONDS = 120
+_READS = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True)
@@ -182,22 +183,27 @@ def _work(place: Place, name: str, endpoint_url: str) -> None:
     operation.run(place.open(endpoint_url, operation.offset))
 
 
-def run_killed(place: Place, name: str, number: int, when: When) -> int:
+def run_killed(place: Place, name: str, number: int | None, when: When) -> int:
     """Run an operation and kill it at a request.
 
     Args:
         place: a dataset in the state before.
         name: of the operation.
-        number: the request, counted from 0; one that never comes lets the operation finish.
-        when: before the request is passed on, or after the server has answered.
+        number: of the request among those that count, from 0; with None, or where it never comes, the operation ends.
+        when: ``before`` a request is passed on: each counts. ``after`` the server has answered: those count that change
+            something, since after a read is before the request that follows it.
 
     Returns:
-        The number of requests that came.
+        How many requests came that count.
     """
     child: multiprocessing.context.ForkServerProcess
+    counted: list[Request] = []
 
     def kill(request: Request) -> None:
-        if request.number == number:
+        if when == "after" and request.method in _READS:
+            return
+        counted.append(request)
+        if counted.index(request) == number:
             os.kill(child.pid, signal.SIGKILL)
             raise ConnectionAbortedError
 
@@ -209,7 +215,6 @@ def run_killed(place: Place, name: str, number: int, when: When) -> int:
             child.kill()
             child.join()
             raise TimeoutError(f"{name} killed {when} request {number} hangs")
-        seen = len(proxy.requests)
-        expected = -signal.SIGKILL if number < seen and number >= 0 else 0
-        assert child.exitcode == expected, f"exit code {child.exitcode} at request {number} of {seen}"
-        return seen
+        expected = 0 if number is None or number >= len(counted) else -signal.SIGKILL
+        assert child.exitcode == expected, f"exit code {child.exitcode} at request {number} of {len(counted)}"
+        return len(counted)
