@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 
 import pytest
 
 from connector import LakeFileSystem
+from tests.servers.tls import tls_front
 
 
 @pytest.fixture
@@ -45,3 +47,17 @@ def make_offline():
         return LakeFileSystem(**{**place, **options}, skip_instance_cache=True)
 
     return make
+
+
+@pytest.fixture
+def over_tls(tmp_path):
+    """Makes a filesystem that reaches a server through a proxy that ends TLS."""
+    with ExitStack() as stack:
+
+        def make(rig):
+            front = stack.enter_context(tls_front(rig.endpoint_url, tmp_path))
+            options = {**rig.storage_options, "endpoint_url": front.url}
+            verified = {"verify": str(front.certificate)}
+            return LakeFileSystem(**options, client_kwargs=verified, skip_instance_cache=True)
+
+        yield make
