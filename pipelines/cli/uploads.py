@@ -74,4 +74,4 @@ def _table(found: list[IncompleteUpload], now: datetime) -> str:
     if not found:
         return "no such uploads"
     rows = [(upload.path, upload.upload_id, units.age(now - upload.initiated)) for upload in found]
-    return units.table_text(("key", "upload", ">age"), rows, footer=(f"{len(found):,} uploads", "", ""))
+    return units.table_text(("key", "upload", ">age"), rows, footer=(f"{len(found):,} in all", "", ""))

@@ -43,7 +43,7 @@ class TagMover:
             return None
         return (
             f"bucket {bucket} has no lifecycle rule that moves tier {tier} to {storage_class} on {fs.profile.name}; "
-            "set up the remote tier and the rule first"
+            "`tierlake bucket apply` sets it up (lifecycle.tiers in its spec)"
         )
 
     def move(self, fs: LakeFileSystem, path: str, move: Move) -> Outcome:
