@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.context import ForkServerContext
@@ -151,6 +151,7 @@ def prepared(server: Rig, bucket: str, operation: Operation, number: int, table_
 _PRELOADED = [
     "boto3",
     "deltalake",
+    "moto.server",
     "pytest",
     "pyarrow.dataset",
     "connector.filesystem",
@@ -183,27 +184,32 @@ def _work(place: Place, name: str, endpoint_url: str) -> None:
     operation.run(place.open(endpoint_url, operation.offset))
 
 
-def run_killed(place: Place, name: str, number: int | None, when: When) -> int:
+def kill_points(requests: Iterable[Request], when: When) -> list[Request]:
+    """The requests at which a kill can leave something else than at another.
+
+    Before a request is passed on: each. After the server has answered: those that change something, since after a read
+    is before the request that follows it.
+    """
+    return [request for request in requests if when == "before" or request.method not in _READS]
+
+
+def run_killed(place: Place, name: str, number: int | None, when: When) -> list[Request]:
     """Run an operation and kill it at a request.
 
     Args:
         place: a dataset in the state before.
         name: of the operation.
-        number: of the request among those that count, from 0; with None, or where it never comes, the operation ends.
-        when: ``before`` a request is passed on: each counts. ``after`` the server has answered: those count that change
-            something, since after a read is before the request that follows it.
+        number: of the kill point, from 0; with None, or where it never comes, the operation ends.
+        when: before the request is passed on, or after the server has answered.
 
     Returns:
-        How many requests came that count.
+        The requests that came.
     """
     child: multiprocessing.context.ForkServerProcess
-    counted: list[Request] = []
 
     def kill(request: Request) -> None:
-        if when == "after" and request.method in _READS:
-            return
-        counted.append(request)
-        if counted.index(request) == number:
+        points = kill_points(list(proxy.requests), when)
+        if request in points and points.index(request) == number:
             os.kill(child.pid, signal.SIGKILL)
             raise ConnectionAbortedError
 
@@ -215,6 +221,6 @@ def run_killed(place: Place, name: str, number: int | None, when: When) -> int:
             child.kill()
             child.join()
             raise TimeoutError(f"{name} killed {when} request {number} hangs")
-        expected = 0 if number is None or number >= len(counted) else -signal.SIGKILL
-        assert child.exitcode == expected, f"exit code {child.exitcode} at request {number} of {len(counted)}"
-        return len(counted)
+        came = number is not None and number < len(kill_points(proxy.requests, when))
+        assert child.exitcode == (-signal.SIGKILL if came else 0), f"exit code {child.exitcode} at request {number}"
+        return proxy.requests
