@@ -3,7 +3,9 @@
 - ``reader`` reads datasets and objects.
 - ``writer`` also ingests: it creates and replaces objects, and never deletes one.
 - ``operator`` also tiers, expires, vacuums and restores, and sets buckets up (versioning, default encryption,
-  lifecycle). It cannot change a bucket's policy, with which it could give itself everything.
+  lifecycle). It cannot change a bucket's policy, with which it could give itself everything. Nor can it look at
+  policies, CORS, ownership and the block of public access: ``bucket plan`` and ``bucket apply`` are an administrator's,
+  unless the spec leaves these out.
 
 Objects are limited to the prefix. Listing is by bucket: the code asks for the bucket itself, and looks for tables above
 a path, so the names of other keys can be seen; their bytes cannot.
@@ -30,10 +32,10 @@ _BUCKET: dict[str, tuple[str, ...]] = {
         "s3:GetBucketVersioning",  # are there older versions to delete?
         "s3:ListBucketVersions",  # which?
         "s3:ListBucketMultipartUploads",  # `uploads abort`
-        "s3:PutBucketVersioning",  # ensure_bucket, as the next two
+        "s3:PutBucketVersioning",  # `bucket apply`, as the rest
         "s3:GetEncryptionConfiguration",
         "s3:PutEncryptionConfiguration",
-        "s3:GetLifecycleConfiguration",  # rules that move what is tagged
+        "s3:GetLifecycleConfiguration",
         "s3:PutLifecycleConfiguration",
     ),
 }

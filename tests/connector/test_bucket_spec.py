@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -100,6 +102,15 @@ def test_a_spec_survives_yaml(spec):
 def test_mistakes(text, told):
     with pytest.raises(InvalidSetting, match=f"(?s){told}"):
         BucketSpec.from_yaml(text)
+
+
+def test_the_spec_in_the_readme_is_one():
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (text,) = re.findall(r"^```yaml\n(bucket:.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    spec = BucketSpec.from_yaml(text)
+    defaults = BucketSpec(bucket="warehouse")
+    for said_by_default in ("encryption", "ownership_enforced", "block_public_access", "policy"):
+        assert getattr(spec, said_by_default) == getattr(defaults, said_by_default)
 
 
 def test_names_of_buckets():
