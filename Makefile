@@ -10,7 +10,7 @@ PACKAGES := connector pipelines dagster_project
 INSTALLED_FROM := pyproject.toml constraints.txt tools/venv.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-slow lint fmt minio bench lock clean
+.PHONY: help demo ui test test-slow test-role lint fmt minio bench lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: lint ## what must be green: lint, types, import rules, tests with a covera
 
 test-slow: .venv/dev.stamp ## every kill point, both full demos, the browser (under 30 minutes)
 	$(BIN)/pytest -n 2 -m slow
+
+test-role: .venv/dev.stamp ## the tests with the rights of an operator alone (ROLE=)
+	$(BIN)/pytest -n 2 -m "not slow" --role $(or $(ROLE),operator)
 
 lint: .venv/dev.stamp ## ruff, formatting, strict types, import rules
 	$(BIN)/ruff check

@@ -7,6 +7,7 @@ on each real server; `bucket` and `fs` give it a place of its own there.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -14,10 +15,14 @@ from typing import TYPE_CHECKING
 import fsspec
 import pytest
 
+from connector.iam import ROLES
 from tests.servers import MinioPair, Rig, minio_pair, minio_rig, moto_rig, seaweedfs_rig
+from tests.servers.roles import with_role
 
 if TYPE_CHECKING:
     from connector import LakeFileSystem
+
+pytest_plugins = ["tests.crashes"]
 
 REAL_SERVERS = ("seaweedfs", "minio")
 
@@ -49,10 +54,13 @@ ON_MINIO_WHEN_SLOW = tuple(
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if "[minio" in item.nodeid and item.nodeid.startswith(ON_MINIO_WHEN_SLOW):
             item.add_marker(pytest.mark.slow)
+        for mark in item.iter_markers("more_than_a_role") if config.getoption("--role") else ():
+            if mark.kwargs.get("on", "") in item.nodeid:
+                item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +75,13 @@ def _nothing_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "yes")
     if "connector.filesystem" in sys.modules:
         fsspec.get_filesystem_class("lake").clear_instance_cache()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_reaches_children() -> None:
+    """A shell starts what runs in the background with SIGINT ignored, and children would inherit that."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -94,10 +109,16 @@ def moto() -> Iterator[Rig]:
         yield rig
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--role", choices=ROLES, help="run the code under test with this role's rights alone")
+
+
 @pytest.fixture(scope="session", params=REAL_SERVERS)
-def server(request: pytest.FixtureRequest) -> Rig:
-    """Each real server in turn."""
-    return request.getfixturevalue(request.param)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    """Each real server in turn; with `--role` for somebody who has that role's rights on the tests' buckets."""
+    rig = request.getfixturevalue(request.param)
+    role = request.config.getoption("--role")
+    return with_role(rig, role, tmp_path_factory.mktemp("role")) if role else rig
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ def name(server):
     server.drop_bucket(new)
 
 
+@pytest.mark.more_than_a_role("makes a bucket")
 def test_a_new_bucket(fs, server, name):
     change = ensure_bucket(fs, name, versioning=True)
     assert change.created
@@ -41,6 +42,7 @@ def test_what_differs_is_set(fs, server, name):
     assert not fs.is_versioned(name)
 
 
+@pytest.mark.more_than_a_role("makes a bucket")
 def test_a_written_bucket_may_be_made_by_mkdir(fs, name):
     fs.mkdir(name)
     fs.pipe_file(f"{name}/x", b"1")
@@ -48,6 +50,7 @@ def test_a_written_bucket_may_be_made_by_mkdir(fs, name):
         fs.mkdir(name)
 
 
+@pytest.mark.more_than_a_role("makes a bucket")
 def test_a_deleted_bucket_is_not_made_anew_by_a_write(fs, name):
     fs.mkdir(name)
     fs.touch(f"{name}/x")

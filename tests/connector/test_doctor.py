@@ -21,6 +21,7 @@ def buckets(rig):
     return {bucket["Name"] for bucket in rig.admin.list_buckets()["Buckets"] if "doctor" in bucket["Name"]}
 
 
+@pytest.mark.more_than_a_role("makes buckets")
 def test_the_profile_is_right(fs, server):
     report = diagnose(fs)
     assert report.profile == server.name
@@ -34,6 +35,7 @@ def test_moto_is_aws_but_for_what_is_known(moto):
     assert buckets(moto) == set()
 
 
+@pytest.mark.more_than_a_role("tries everything")
 def test_a_prefix_of_a_bucket_that_is_there(fs, server, bucket):
     fs.pipe_file(f"{bucket}/mine", b"mine")
     report = diagnose(fs, f"lake://{bucket}")

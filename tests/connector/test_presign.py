@@ -65,6 +65,9 @@ def post(form, fields, name, data):
     return fetch(form["url"], "POST", body, {"Content-Type": f"multipart/form-data; boundary={boundary}"})[0]
 
 
+@pytest.mark.more_than_a_role(
+    "SeaweedFS 4.48 asks an identity's own actions for a form, not its policies", on="seaweedfs"
+)
 def test_post(fs, server, bucket):
     form = fs.presign_post(f"{bucket}/x", expires=60, size=(1, 10), content_type="text/*")
     assert post(form, {"Content-Type": "text/csv"}, "x", b"bytes") in {200, 204}

@@ -78,6 +78,7 @@ def test_4_encryption_at_rest(fs, server, bucket, file):
     assert fs.head_object(f"{bucket}/small.csv")["ServerSideEncryption"] == "AES256"
 
 
+@pytest.mark.more_than_a_role("sets CORS rules")
 def test_5_cors_preflight_from_another_origin(fs, server, bucket):
     rule = {"AllowedOrigins": [ORIGIN], "AllowedMethods": ["GET", "PUT"], "AllowedHeaders": ["*"], "MaxAgeSeconds": 60}
     rules = {"Bucket": bucket, "CORSConfiguration": {"CORSRules": [rule]}}

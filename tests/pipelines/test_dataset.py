@@ -263,6 +263,7 @@ def test_a_table_without_any_column(bucket, fs):
     assert fs.find(bucket) == []
 
 
+@pytest.mark.more_than_a_role("nobody may ask about other buckets")
 def test_a_bucket_that_does_not_exist(fs):
     with pytest.raises(FileNotFoundError, match="no-such-bucket"):
         Dataset.create(trip_spec("no-such-bucket-here"), fs=fs)

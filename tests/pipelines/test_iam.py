@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,27 +11,7 @@ from connector.errors import InvalidName, InvalidSetting, LakeError
 from connector.iam import ROLES, policy_document
 from pipelines import Dataset
 from tests.pipelines.conftest import make_trips, trip_spec
-
-
-def _on_minio(server, name, secret, document, _folder):
-    from minio import MinioAdmin
-    from minio.credentials import StaticProvider
-
-    place = urlsplit(server.endpoint_url).netloc
-    admin = MinioAdmin(endpoint=place, credentials=StaticProvider(server.key, server.secret), secure=False)
-    admin.user_add(name, secret)
-    admin.policy_add(name, policy=document)
-    admin.attach_policy([name], user=name)
-
-
-def _on_seaweedfs(server, name, secret, document, folder):
-    file = folder / f"{name}.json"
-    file.write_text(json.dumps(document))
-    server.shell(
-        f"s3.user.create -name {name} -access_key {name} -secret_key {secret}\n"
-        f"s3.policy -put -name={name} -file={file}\n"
-        f"s3.policy.attach -policy {name} -user {name}"
-    )
+from tests.servers.roles import with_role
 
 
 @pytest.fixture
@@ -41,11 +19,8 @@ def as_role(server, bucket, tmp_path):
     """Makes a filesystem that has a role's rights on the bucket, below `city`."""
 
     def make(role):
-        name, secret = f"{role}{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
-        document = policy_document(role, bucket, "city")
-        {"minio": _on_minio, "seaweedfs": _on_seaweedfs}[server.name](server, name, secret, document, tmp_path)
-        options = {**server.storage_options, "key": name, "secret": secret}
-        return LakeFileSystem(**options, skip_instance_cache=True)
+        rig = with_role(server, role, tmp_path, bucket, "city")
+        return LakeFileSystem(**rig.storage_options, skip_instance_cache=True)
 
     return make
 

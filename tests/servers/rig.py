@@ -33,6 +33,8 @@ class Rig:
     """Makes the server act on lifecycle rules now, where it does not do so by itself within seconds."""
     shell: Callable[[str], str] | None = field(default=None, repr=False)
     """Runs a command of the server's own administration, where it has one."""
+    user: tuple[str, str] | None = field(default=None, repr=False)
+    """Key and secret of whoever runs the code under test, where that is not the administrator."""
 
     @classmethod
     def of(cls, server: LocalServer) -> Rig:
@@ -53,7 +55,8 @@ class Rig:
     @property
     def storage_options(self) -> dict[str, str]:
         """What a user passes to fsspec, pandas or ``Dataset.open``."""
-        return {"endpoint_url": self.endpoint_url, "key": self.key, "secret": self.secret, "profile": self.profile}
+        key, secret = self.user or (self.key, self.secret)
+        return {"endpoint_url": self.endpoint_url, "key": key, "secret": secret, "profile": self.profile}
 
     @property
     def profile(self) -> str:
@@ -62,7 +65,8 @@ class Rig:
 
     def environ(self) -> dict[str, str]:
         """What a child process needs to find this server."""
-        return client_environ(self.profile, self.endpoint_url, self.key, self.secret)
+        key, secret = self.user or (self.key, self.secret)
+        return client_environ(self.profile, self.endpoint_url, key, secret)
 
     def make_bucket(self, *, versioned: bool = False, encrypted: bool = False) -> str:
         """A bucket that no other test has."""

@@ -1,0 +1,32 @@
+"""The rights that `iam-policy --role operator` prints are enough for the test suite itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+# Every way to write, every way to move, and the life of a dataset; `make test-role` runs all there is (ten minutes).
+MODULES = (
+    "connector/test_multipart.py",
+    "connector/test_objects.py",
+    "connector/test_transition.py",
+    "pipelines/cli/test_life.py",
+    "pipelines/test_iam.py",
+)
+
+
+@pytest.mark.slow
+def test_an_operators_rights_are_enough_for_the_suite():
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "--role", "operator", "-q", "-m", "not slow", *(HERE / one for one in MODULES)],
+        cwd=HERE.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-4000:]
+    assert " passed" in run.stdout
