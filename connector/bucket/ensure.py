@@ -98,10 +98,19 @@ def ensure_bucket(
 async def _ensure_bucket(fs: LakeFileSystem, spec: BucketSpec) -> BucketChange:
     site = await site_of(fs, spec.bucket)
     parts = [await look(site, spec) for look in (existence, versioning, default_encryption)]
-    result = await apply_parts(spec.bucket, parts)
-    changed = tuple(item.aspect for item in result.done if item.aspect != "bucket")
-    lacking = tuple(f"{site.profile.name} does not support {item.aspect}: {item.note}" for item in result.lacking)
-    return BucketChange(spec.bucket, not site.exists, changed, lacking)
+    applied = await apply_parts(parts)
+    lacking = [
+        f"{site.profile.name} does not support {item.aspect}: {item.note}"
+        for part in parts
+        for item in part.items
+        if item.action == "lacking"
+    ]
+    for error in applied.failures.values():
+        if not isinstance(error, UnsupportedByServer):
+            raise error
+        lacking.append(str(error))
+    changed = tuple(item.aspect for item in applied.done if item.aspect != "bucket")
+    return BucketChange(spec.bucket, not site.exists, changed, tuple(lacking))
 
 
 def ensure_tier_rules(fs: LakeFileSystem, bucket: str, tiers: Iterable[str]) -> LifecycleChange:
@@ -139,7 +148,8 @@ async def _ensure_tier_rules(fs: LakeFileSystem, bucket: str, tiers: list[str]) 
     configuration = await site.read("get_bucket_lifecycle_configuration")
     rules = tier_rules(profile, tiers)
     part = rules_part(site, configuration, rules)
-    await apply_parts(bucket, [part])
     added = tuple(name for name, item in zip(rules, part.items, strict=True) if item.is_todo)
+    if added:
+        await part.write()
     kept = tuple(name for rule in configuration.get("Rules", ()) if not (name := rule_id(rule)).startswith(RULE_PREFIX))
     return LifecycleChange(bucket, added, kept)

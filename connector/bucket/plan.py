@@ -25,7 +25,7 @@ from connector.bucket.lifecycle import lifecycle
 from connector.bucket.minio_tier import remote_tier_part
 from connector.bucket.policy import denied_encryption, denied_transport
 from connector.bucket.setup import default_encryption, existence, versioning
-from connector.errors import AccessDenied, AppliedInPart, LakeError, PreconditionFailed
+from connector.errors import AccessDenied, AppliedInPart, LakeError, PreconditionFailed, UnsupportedByServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from connector.bucket.spec import BucketSpec
     from connector.filesystem import LakeFileSystem
 
-__all__ = ["BucketPlan", "BucketResult", "apply_parts", "plan_bucket", "site_of"]
+__all__ = ["Applied", "BucketPlan", "BucketResult", "apply_parts", "plan_bucket", "site_of"]
 
 _ASPECTS = {
     "the bucket": existence,
@@ -114,7 +114,8 @@ class BucketPlan:
         Raises:
             AccessDenied: The credentials do not allow it; where reading is refused, nothing was changed.
             PreconditionFailed: Something else would have to be changed than the plan says; nothing was.
-            AppliedInPart: A request failed after others had succeeded; ``failures`` has what is still to do.
+            AppliedInPart: Some requests succeeded and another one failed; ``failures`` has what is still to do.
+            LakeError: The first request failed.
         """
         result: BucketResult = sync(self.fs.loop, _apply, self)
         return result
@@ -212,17 +213,40 @@ async def _apply(plan: BucketPlan) -> BucketResult:
         raise PreconditionFailed(
             f"{plan.bucket} has changed since it was planned: {', '.join(new)}", hint="Plan again", bucket=plan.bucket
         )
-    return await apply_parts(plan.bucket, parts)
+    applied = await apply_parts(parts)
+    if applied.failures and not applied.done:
+        raise next(iter(applied.failures.values()))
+    if applied.failures:
+        done = {item.aspect for item in applied.done}
+        left = {item.aspect: "not tried" for item in todo if item.aspect not in done}
+        raise AppliedInPart(
+            f"{plan.bucket}: {', '.join(item.aspect for item in applied.done)} changed, the rest not",
+            left | {aspect: str(error) for aspect, error in applied.failures.items()},
+            bucket=plan.bucket,
+            hint="Apply it again when the cause is gone: what is done already is skipped",
+        )
+    lacking = tuple(item for part in parts for item in part.items if item.action == "lacking")
+    return BucketResult(plan.bucket, applied.done, lacking)
 
 
-async def apply_parts(bucket: str, parts: list[Part]) -> BucketResult:
-    """Write the parts that differ, in their order.
+@dataclass(frozen=True)
+class Applied:
+    """What became of parts.
 
-    Raises:
-        AppliedInPart: A request failed after others had succeeded.
+    Args:
+        done: What was changed.
+        failures: What was not, by aspect. After what the server turned out not to support the next part is tried; any
+            other error is the last.
     """
-    items = [item for part in parts for item in part.items]
+
+    done: tuple[Item, ...]
+    failures: dict[str, LakeError]
+
+
+async def apply_parts(parts: list[Part]) -> Applied:
+    """Write the parts that differ, in their order."""
     done: list[Item] = []
+    failures: dict[str, LakeError] = {}
     for part in parts:
         todo = [item for item in part.items if item.is_todo]
         if not todo:
@@ -230,16 +254,9 @@ async def apply_parts(bucket: str, parts: list[Part]) -> BucketResult:
         try:
             await part.write()
         except LakeError as error:
-            if not done:
-                raise
-            failures = {item.aspect: "not tried" for item in items if item.is_todo and item not in done}
-            failures |= {item.aspect: f"{error}" for item in todo}
-            raise AppliedInPart(
-                f"{bucket}: {', '.join(item.aspect for item in done)} changed, the rest not",
-                failures,
-                bucket=bucket,
-                request_id=error.request_id,
-                hint="Apply it again when the cause is gone: what is done already is skipped",
-            ) from error
-        done += todo
-    return BucketResult(bucket, tuple(done), tuple(item for item in items if item.action == "lacking"))
+            failures |= {item.aspect: error for item in todo}
+            if not isinstance(error, UnsupportedByServer):
+                break
+        else:
+            done += todo
+    return Applied(tuple(done), failures)

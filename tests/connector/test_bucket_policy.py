@@ -14,6 +14,8 @@ from connector.server import EmbeddedServer
 from connector.subprocesses import free_ports
 from tests.servers.tls import make_certificate
 
+pytestmark = pytest.mark.more_than_a_role("buckets are an administrator's")
+
 THEIRS = {"Sid": "theirs", "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
 
 

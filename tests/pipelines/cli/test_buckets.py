@@ -24,6 +24,7 @@ def exists(server, name):
     return name in {bucket["Name"] for bucket in server.admin.list_buckets()["Buckets"]}
 
 
+@pytest.mark.more_than_a_role("buckets are an administrator's")
 def test_a_bucket_by_its_name_gets_the_defaults(run, server, name):
     planned = run("bucket", "plan", name, "--json")
     assert planned.code == 0
