@@ -122,11 +122,6 @@ class Merged(Generic[T]):
     entries: list[T]
     actions: dict[str, Action]
 
-    @property
-    def differs(self) -> bool:
-        """Whether the list has to be written."""
-        return any(action != "none" for action in self.actions.values())
-
 
 def merged(
     present: Sequence[T],

@@ -20,7 +20,7 @@ from fsspec.asyn import sync
 from connector import objects
 from connector.bucket.access import ownership, public_access
 from connector.bucket.cors import cors
-from connector.bucket.items import Site
+from connector.bucket.items import Item, Part, Site
 from connector.bucket.lifecycle import lifecycle
 from connector.bucket.minio_tier import remote_tier_part
 from connector.bucket.policy import denied_encryption, denied_transport
@@ -30,7 +30,6 @@ from connector.errors import AccessDenied, AppliedInPart, LakeError, Preconditio
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from connector.bucket.items import Item, Part
     from connector.bucket.spec import BucketSpec
     from connector.filesystem import LakeFileSystem
 
@@ -191,6 +190,8 @@ async def _parts(site: Site, spec: BucketSpec) -> list[Part]:
             parts.append(await look(site, spec))
         except AccessDenied as error:
             denied[aspect] = error
+        except UnsupportedByServer as error:  # and its profile does not know
+            parts.append(Part((Item(aspect, "", "as in the spec", "lacking", str(error)),)))
     if denied:
         first = next(iter(denied.values()))
         raise AccessDenied(

@@ -293,6 +293,20 @@ def test_a_request_that_fails_in_the_middle(seaweedfs):
     seaweedfs.drop_bucket(bucket)
 
 
+def test_what_not_even_the_profile_knows_is_named(seaweedfs):
+    """Here, that of another server: reading is refused at once, a rule when it is put."""
+    options = {**seaweedfs.storage_options, "profile": "aws"}
+    fs = LakeFileSystem(**options, skip_instance_cache=True)
+    bucket = seaweedfs.make_bucket()
+    plan = plan_bucket(fs, whole_spec(bucket))
+    assert {item.aspect: "NotImplemented" in item.note for item in plan.lacking}["public access"]
+    with pytest.raises(AppliedInPart) as caught:
+        plan.apply()
+    assert "move to tier warm" in caught.value.failures
+    assert {"versioning", "CORS rule app"}.isdisjoint(caught.value.failures)
+    seaweedfs.drop_bucket(bucket)
+
+
 @pytest.mark.slow
 def test_what_a_server_turns_out_to_lack_does_not_stop_the_rest(tmp_path):
     """MinIO without a KMS refuses every encryption, and only then."""
