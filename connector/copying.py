@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from connector.encryption import SseC
 from connector.kept import kept_content
 from connector.objects import get_tags, head, object_path
 
@@ -88,10 +89,16 @@ async def copy_file(
     if fs.split_path(path2)[2]:
         raise ValueError("Cannot copy to a versioned file!")
     source = await look_at(fs, path1)
+    profile = await fs.seam.profile()
     size = source.head["ContentLength"]
     part_bytes = options.pop("block", None)
     many_parts = "-" in str(source.head.get("ETag", ""))
-    if size and ((preserve_etag and many_parts) or size > SINGLE_COPY_BYTES or part_bytes):
+    keyed = "SSECustomerAlgorithm" in source.head or isinstance(fs.policy.for_key(bucket, key).encryption, SseC)
+    if keyed and not profile.sse_c_part_copies and size <= COPY_BYTES_MAX:
+        preserve_etag, part_bytes, limit = False, None, COPY_BYTES_MAX
+    else:
+        limit = SINGLE_COPY_BYTES
+    if size and ((preserve_etag and many_parts) or size > limit or part_bytes):
         tags = await get_tags(fs, source.bucket, source.key, source.version_id)
         kept = kept_content(source.head) | ({"Tagging": urlencode(tags)} if tags else {})
         parts = await _original_parts(fs, source) if preserve_etag and many_parts else None
@@ -103,7 +110,6 @@ async def copy_file(
             ranges=parts or part_ranges(size, part_bytes),
         )
     else:
-        profile = await fs.seam.profile()
         await fs.seam.call(
             "copy_object",
             {**source.condition(profile), **source.keys()},

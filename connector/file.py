@@ -44,7 +44,8 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
 
     def commit(self) -> None:
         """Make the file visible; a refused one leaves no parts behind."""
-        if self.tell() == 0 and self.buffer is not None:
+        empty = self.tell() == 0 and self.buffer is not None
+        if empty:
             self._commit_empty()
             return
         try:

@@ -26,6 +26,7 @@ from connector.errors import (
     LakeError,
     ObjectNotFound,
     PreconditionFailed,
+    RequestRefused,
     UnsupportedByServer,
 )
 from connector.kept import kept_parameters
@@ -50,7 +51,8 @@ logger = logging.getLogger("tierlake.connector")
 CREATES = frozenset({"put_object", "create_multipart_upload", "copy_object"})
 """Operations that say what an object will be."""
 WRITES = CREATES | {"delete_object", "delete_objects"}
-_NEEDS_CUSTOMER_KEY = CREATES | {"get_object", "head_object", "upload_part", "upload_part_copy"}
+_READS = frozenset({"get_object", "head_object"})
+_NEEDS_CUSTOMER_KEY = CREATES | _READS | {"upload_part", "upload_part_copy"}
 _COPIES = frozenset({"copy_object", "upload_part_copy"})
 _HEADS = frozenset({"head_object", "head_bucket"})
 DELETE_BATCH = 1000
@@ -97,7 +99,7 @@ class Seam:
             request = await self.under_policy(operation, request)
         elif operation == "create_bucket":
             request = self._with_location(request)
-        return await self._send(operation, self._with_customer_keys(operation, request))
+        return await self._keyed(operation, request)
 
     async def send(self, operation: str, **params: Any) -> Any:
         """Make a request as it is: no policy, no guard. For the connector's own modules.
@@ -105,7 +107,20 @@ class Seam:
         They use it where the object's bytes stay the same, and for what concerns no object.
         """
         self._check_names(operation, params)
-        return await self._send(operation, self._with_customer_keys(operation, params))
+        return await self._keyed(operation, params)
+
+    async def _keyed(self, operation: str, request: dict[str, Any]) -> Any:
+        """With the customer's key that the policy has; an object that was written without it is read without it."""
+        keyed = self._with_customer_keys(operation, request)
+        try:
+            return await self._send(operation, keyed)
+        except RequestRefused as refused:
+            if operation not in _READS or keyed == request:
+                raise
+            try:
+                return await self._send(operation, request)
+            except RequestRefused:
+                raise refused from None
 
     async def profile(self) -> Profile:
         """The server's profile; at most one request for an endpoint that has not answered yet."""
@@ -210,16 +225,22 @@ class Seam:
             return request
         profile.check_class(storage_class, key=f"{bucket}/{key}")
         profile.check_encryption(mode, key=f"{bucket}/{key}")
-        if mode == "sse-c" and not profile.sse_c_over_http and self._plain_http():
-            raise UnsupportedByServer(
-                profile.name, "SSE-C over plain HTTP", "an https endpoint", bucket=bucket, key=key
-            )
+        if mode == "sse-c" and self._in_clear():
+            raise self._needs_tls(bucket, key)
         if not profile.kms_bucket_key:
             request.pop("BucketKeyEnabled", None)
         return request
 
-    def _plain_http(self) -> bool:
-        return bool(self._fs.endpoint) and urlsplit(self._fs.endpoint).scheme == "http"
+    def _in_clear(self) -> bool:
+        """Whether a customer's key would be sent for all to read, and to a server that takes none in this way."""
+        profile = known_profile(self._fs.settings.profile, self._fs.endpoint)
+        plain = bool(self._fs.endpoint) and urlsplit(self._fs.endpoint).scheme == "http"
+        return plain and profile is not None and not profile.sse_c_over_http
+
+    def _needs_tls(self, bucket: str, key: str) -> UnsupportedByServer:
+        known = known_profile(self._fs.settings.profile, self._fs.endpoint)
+        name = known.name if known is not None else "the server"
+        return UnsupportedByServer(name, "SSE-C over plain HTTP", "an https endpoint", bucket=bucket, key=key)
 
     def _with_customer_keys(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         if operation not in _NEEDS_CUSTOMER_KEY:
@@ -227,15 +248,31 @@ class Seam:
         wanted: dict[str, Any] = {}
         if operation in {"upload_part", "upload_part_copy"}:
             wanted = {n: v for n, v in self._chosen(request).items() if n.startswith("SSECustomer")}
-        elif operation in {"get_object", "head_object"}:
+        elif operation in _READS:
             held = self._fs.policy.for_key(request["Bucket"], request["Key"]).encryption
-            wanted = held.headers() if isinstance(held, SseC) else {}
+            wanted = held.headers() if isinstance(held, SseC) and not self._in_clear() else {}
         source = copy_source(request) if operation in _COPIES else None
         if source is not None:
             held = self._fs.policy.for_key(source[0], unquote(source[1])).encryption
             wanted |= held.source_headers() if isinstance(held, SseC) else {}
         completed = {**wanted, **request}
+        if self._in_clear() and any(name.endswith("SSECustomerKey") for name in completed):
+            raise self._needs_tls(request["Bucket"], request["Key"])
+        if operation == "upload_part_copy" and any(name.endswith("SSECustomerKey") for name in completed):
+            self._check_part_copies(request)
         return {n: v for n, v in completed.items() if v is not None or not n.startswith("CopySourceSSE")}
+
+    def _check_part_copies(self, request: Mapping[str, Any]) -> None:
+        """Some servers refuse them under a customer's key, or store what can never be read."""
+        profile = known_profile(self._fs.settings.profile, self._fs.endpoint)
+        if profile is not None and not profile.sse_c_part_copies:
+            raise UnsupportedByServer(
+                profile.name,
+                "copying parts under a customer's key (SSE-C)",
+                "a whole copy, up to 5 GB, or reading and writing the bytes",
+                bucket=request["Bucket"],
+                key=request["Key"],
+            )
 
     def _with_location(self, request: dict[str, Any]) -> dict[str, Any]:
         """AWS wants the region of a new bucket said, except for us-east-1, where it must not be."""

@@ -16,7 +16,7 @@ import fsspec
 import pytest
 
 from connector.iam import ROLES
-from tests.servers import MinioPair, Rig, minio_pair, minio_rig, moto_rig, seaweedfs_rig
+from tests.servers import MinioPair, Rig, minio_pair, minio_rig, minio_tls_rig, moto_rig, seaweedfs_rig
 from tests.servers.roles import with_role
 
 if TYPE_CHECKING:
@@ -93,6 +93,13 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 @pytest.fixture(scope="session")
 def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     with minio_rig(tmp_path_factory.mktemp("minio")) as rig:
+        yield rig
+
+
+@pytest.fixture(scope="session")
+def minio_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """MinIO over TLS: there it takes customers' keys."""
+    with minio_tls_rig(tmp_path_factory.mktemp("minio-tls")) as rig:
         yield rig
 
 

@@ -22,7 +22,17 @@ MODULES = (
 @pytest.mark.slow
 def test_an_operators_rights_are_enough_for_the_suite():
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "--role", "operator", "-q", "-m", "not slow", *(HERE / one for one in MODULES)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--role",
+            "operator",
+            "-q",
+            "-m",
+            "not slow",
+            *(HERE / one for one in MODULES),
+        ],
         cwd=HERE.parent,
         capture_output=True,
         text=True,

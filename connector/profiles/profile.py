@@ -70,6 +70,7 @@ class Profile:
         encryptions: Modes that a write may ask for (see :mod:`connector.encryption`).
         encryption_alternatives: What to use where a mode is missing.
         sse_c_over_http: SSE-C is taken over plain HTTP too.
+        sse_c_part_copies: Parts can be copied from and to objects with a customer's key.
         kms_bucket_key: S3 bucket keys exist.
         self_copy_directive: The ``MetadataDirective`` that a self-copy to another class needs.
         etag_survives_self_copy: A multipart object keeps its ETag through a self-copy.
@@ -117,6 +118,7 @@ class Profile:
     encryptions: tuple[str, ...] = ("sse-s3", "sse-kms", "dsse-kms", "sse-c", "none")
     encryption_alternatives: Mapping[str, str] = field(default_factory=dict, hash=False)
     sse_c_over_http: bool = False
+    sse_c_part_copies: bool = True
     kms_bucket_key: bool = True
     self_copy_directive: Literal["COPY", "REPLACE"] = "COPY"
     etag_survives_self_copy: bool = False

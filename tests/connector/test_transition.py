@@ -167,15 +167,35 @@ def test_sse_kms_stays(minio, monkeypatch):
         minio.drop_bucket(bucket)
 
 
-def test_sse_c_stays(seaweedfs):
-    bucket = seaweedfs.make_bucket()
+@pytest.mark.parametrize("server", ["seaweedfs", pytest.param("minio_tls", marks=pytest.mark.slow)], indirect=True)
+def test_sse_c_stays(server, bucket, other_class):
     key = SseC(b"0123456789abcdef" * 2)
-    fs = LakeFileSystem(**seaweedfs.storage_options, encryption=key, skip_instance_cache=True)
-    try:
-        fs.pipe_file(f"{bucket}/x", b"secret bytes")
-        fs.transition(f"{bucket}/x", storage_class="STANDARD_IA")
-        head = seaweedfs.admin.head_object(Bucket=bucket, Key="x", **key.headers())
-        assert (head["SSECustomerAlgorithm"], head["StorageClass"]) == ("AES256", "STANDARD_IA")
-        assert fs.cat_file(f"{bucket}/x") == b"secret bytes"
-    finally:
-        seaweedfs.drop_bucket(bucket)
+    fs = LakeFileSystem(**server.storage_options, encryption=key, skip_instance_cache=True)
+    fs.pipe_file(f"{bucket}/x", b"secret bytes")
+    fs.transition(f"{bucket}/x", storage_class=other_class)
+    head = server.admin.head_object(Bucket=bucket, Key="x", **key.headers())
+    assert (head["SSECustomerAlgorithm"], head["StorageClass"]) == ("AES256", other_class)
+    assert fs.cat_file(f"{bucket}/x") == b"secret bytes"
+
+
+@pytest.mark.parametrize("server", ["seaweedfs", pytest.param("minio_tls", marks=pytest.mark.slow)], indirect=True)
+def test_a_large_object_with_a_customers_key(server, bucket, other_class, monkeypatch):
+    """SeaweedFS copies no part of one: whole copies go on beyond s3fs's limit, and what is too large is named."""
+    for name, limit in {
+        "copying.SINGLE_COPY_BYTES": 6,
+        "transition.COPY_BYTES_MAX": 10,
+        "copying.PART_BYTES": 5,
+    }.items():
+        monkeypatch.setattr(f"connector.{name}", limit * MIB)
+    encryption = SseC(b"0123456789abcdef" * 2)
+    fs = LakeFileSystem(**server.storage_options, encryption=encryption, skip_instance_cache=True)
+    data = b"secret bytes" * MIB
+    fs.pipe_file(f"{bucket}/x", data)
+    fs.copy(f"{bucket}/x", f"{bucket}/y")
+    assert fs.cat_file(f"{bucket}/y") == data
+    if fs.profile.sse_c_part_copies:
+        assert fs.transition(f"{bucket}/y", storage_class=other_class).to_class == other_class
+        assert fs.cat_file(f"{bucket}/y") == data
+    else:
+        with pytest.raises(UnsupportedByServer, match="copying parts"):
+            fs.transition(f"{bucket}/y", storage_class=other_class)

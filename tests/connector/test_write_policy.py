@@ -9,7 +9,15 @@ import pytest
 from s3fs.utils import FileExpired
 
 from connector import LakeFileSystem, SseC, SseKms, WriteRule
-from connector.errors import AlreadyExists, EncryptionIgnored, InvalidSetting, UnknownOption, UnsupportedByServer
+from connector.errors import (
+    AlreadyExists,
+    EncryptionIgnored,
+    EndpointUnreachable,
+    InvalidSetting,
+    LakeError,
+    UnknownOption,
+    UnsupportedByServer,
+)
 from connector.profiles import detect
 
 MIB = 2**20
@@ -154,23 +162,23 @@ MODES = {
         "none": {},
         "sse-kms": {"ServerSideEncryption": "aws:kms"},
     },
+    "minio_tls": {"sse-c": {"SSECustomerAlgorithm": "AES256"}},
 }
 CUSTOMER_KEY = SseC(bytes(range(32)))
 
 
 # What is sent in parts and in clear differs in nothing from what is sent whole.
 TABLE = [
-    pytest.param(server, write, mode, id=f"{server}-{write.__name__.removeprefix('write_')}-{mode}")
+    pytest.param(server, write, mode, expected, id=f"{server}-{write.__name__.removeprefix('write_')}-{mode}")
     for server, modes in MODES.items()
     for write in PATHS
-    for mode in modes
-    if mode != "none" or write not in LARGE
+    for mode, expected in modes.items()
+    if (mode != "none" or write not in LARGE) and (server, write, mode) != ("seaweedfs", write_merge, "sse-c")
 ]
 
 
-@pytest.mark.parametrize(("server", "write", "mode"), TABLE, indirect=["server"])
-def test_every_path_gets_class_encryption_tags_and_type(server, bucket, other_class, tmp_path, write, mode):
-    expected = MODES[server.name][mode]
+@pytest.mark.parametrize(("server", "write", "mode", "expected"), TABLE, indirect=["server"])
+def test_every_path_gets_class_encryption_tags_and_type(server, bucket, other_class, tmp_path, write, mode, expected):
     fs = LakeFileSystem(
         **server.storage_options,
         encryption=CUSTOMER_KEY if mode == "sse-c" else mode,
@@ -188,6 +196,7 @@ def test_every_path_gets_class_encryption_tags_and_type(server, bucket, other_cl
     if not write.__name__.startswith(("write_copy", "write_move", "write_pyarrow")):
         assert head["ContentType"] == "application/x-lake"
     assert fs.info(f"{bucket}/folder/object", refresh=True)["size"] == head["ContentLength"]
+    assert len(fs.cat_file(f"{bucket}/folder/object")) == head["ContentLength"]
 
 
 @pytest.mark.parametrize("write", [write_copy, write_copy_parts], ids=["one request", "parts"])
@@ -293,9 +302,64 @@ def test_what_a_server_lacks_is_refused_before_the_request(offline, options, err
         offline.for_table("bucket").pipe_file("bucket/x", b"1", **options)
 
 
+@pytest.mark.parametrize("server", ["seaweedfs", "minio_tls"], indirect=True)
+def test_under_a_customers_key_the_others_are_read_too(server, bucket, fs):
+    """MinIO and AWS refuse a key that an object does not need. The wrong key stays refused."""
+    fs.pipe_file(f"{bucket}/x", b"bytes")
+    keyed = LakeFileSystem(**server.storage_options, encryption=CUSTOMER_KEY, skip_instance_cache=True)
+    assert keyed.cat_file(f"{bucket}/x") == b"bytes"
+    keyed.pipe_file(f"{bucket}/y", b"secret")
+    with pytest.raises(LakeError):
+        fs.cat_file(f"{bucket}/y")
+    other = LakeFileSystem(**server.storage_options, encryption=SseC(b"k" * 32), skip_instance_cache=True)
+    with pytest.raises(LakeError):
+        other.cat_file(f"{bucket}/y")
+
+
+def test_a_certificate_by_the_standard_variable(minio_tls, monkeypatch):
+    bucket = minio_tls.make_bucket()
+    options = {name: value for name, value in minio_tls.storage_options.items() if name != "client_kwargs"}
+    with pytest.raises(EndpointUnreachable, match="certificate"):
+        LakeFileSystem(**options, skip_instance_cache=True).ls(bucket)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(minio_tls.certificate))
+    assert LakeFileSystem(**options, skip_instance_cache=True).ls(bucket) == []
+    minio_tls.drop_bucket(bucket)
+
+
 def test_customer_keys_need_tls_on_minio(offline):
-    with pytest.raises(UnsupportedByServer, match="an https endpoint"):
-        offline.for_table("bucket").pipe_file("bucket/x", b"1", **SseC(b"k" * 32).headers())
+    """No request is made: nobody listens there."""
+    fs, key = offline.for_table("bucket"), SseC(b"k" * 32)
+    for call in (
+        lambda: fs.pipe_file("bucket/x", b"1", **key.headers()),
+        lambda: fs.call_s3("get_object", Bucket="bucket", Key="x", **key.headers()),
+        lambda: fs.call_s3("upload_part", Bucket="bucket", Key="x", UploadId="1", PartNumber=1, **key.headers()),
+        lambda: fs.call_s3("copy_object", Bucket="bucket", Key="x", CopySource="bucket/y", **key.source_headers()),
+    ):
+        with pytest.raises(UnsupportedByServer, match="an https endpoint"):
+            call()
+
+
+def test_no_customers_key_is_sent_in_clear(minio):
+    """Objects without one are read all the same."""
+    bucket = minio.make_bucket()
+    minio.admin.put_object(Bucket=bucket, Key="x", Body=b"bytes")
+    fs = LakeFileSystem(**minio.storage_options, encryption=CUSTOMER_KEY, skip_instance_cache=True)
+    sent = []
+    fs.connect().meta.events.register("before-send.s3", lambda request, **_: sent.append(str(request.headers)))
+    assert fs.cat_file(f"{bucket}/x") == b"bytes"
+    assert sent
+    assert "customer" not in "".join(sent).lower()
+    minio.drop_bucket(bucket)
+
+
+def test_what_seaweedfs_would_make_unreadable_is_refused(seaweedfs):
+    """Parts copied into an object with a customer's key."""
+    bucket = seaweedfs.make_bucket()
+    fs = LakeFileSystem(**seaweedfs.storage_options, encryption=CUSTOMER_KEY, skip_instance_cache=True)
+    fs.pipe_file(f"{bucket}/1", b"x" * (5 * MIB), **PLAIN)
+    with pytest.raises(UnsupportedByServer, match="reading and writing the bytes"):
+        fs.merge(f"{bucket}/whole", [f"{bucket}/1", f"{bucket}/1"])
+    seaweedfs.drop_bucket(bucket)
 
 
 def test_a_server_that_ignores_encryption_is_caught(seaweedfs, monkeypatch):

@@ -1,16 +1,20 @@
-"""MinIO, as `make minio` has built it: one server, or two of which the second is the first's remote tier."""
+"""MinIO, as `make minio` has built it: one server, two of which the second is the first's remote tier, one with TLS."""
 
 from __future__ import annotations
 
+import http.client
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from connector.local_server import Launch
 from connector.server import MinioServer, ServerMissing, minio_binary
 from tests.servers.rig import Rig
+from tests.servers.tls import LOOPBACK, make_certificate
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,42 @@ def minio_rig(folder: Path) -> Iterator[Rig]:
     _skip_without_minio()
     with MinioServer(folder) as server:
         yield Rig.of(server)
+
+
+class _MinioOverTls(MinioServer):
+    def launch(self, binary: Path) -> Launch:
+        certificates = self.data / "certificates"
+        certificates.mkdir(exist_ok=True)
+        certificate, key = make_certificate(certificates)
+        # MinIO looks for these names.
+        certificate.replace(certificates / "public.crt")
+        key.replace(certificates / "private.key")
+        plain = super().launch(binary)
+        return plain._replace(command=[*plain.command, "--certs-dir", str(certificates)])
+
+    @property
+    def certificate(self) -> Path:
+        return self.data / "certificates" / "public.crt"
+
+    def _answers(self, port: int) -> bool:
+        known = ssl.create_default_context(cafile=self.certificate)
+        connection = http.client.HTTPSConnection(LOOPBACK, port, timeout=2, context=known)
+        try:
+            connection.request("GET", "/minio/health/ready")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+@contextmanager
+def minio_tls_rig(folder: Path) -> Iterator[Rig]:
+    """One that speaks TLS alone, with a certificate that no public authority has signed."""
+    _skip_without_minio()
+    with _MinioOverTls(folder) as server:
+        url = server.endpoint_url.replace("http://", "https://")
+        yield replace(Rig.of(server), endpoint_url=url, certificate=server.certificate)
 
 
 @contextmanager

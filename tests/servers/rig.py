@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -35,6 +36,8 @@ class Rig:
     """Runs a command of the server's own administration, where it has one."""
     user: tuple[str, str] | None = field(default=None, repr=False)
     """Key and secret of whoever runs the code under test, where that is not the administrator."""
+    certificate: Path | None = None
+    """By which clients know the server, where it speaks TLS and no public authority vouches for it."""
 
     @classmethod
     def of(cls, server: LocalServer) -> Rig:
@@ -49,14 +52,16 @@ class Rig:
             aws_access_key_id=self.key,
             aws_secret_access_key=self.secret,
             region_name=REGION,
+            verify=str(self.certificate) if self.certificate else None,
             config=Config(retries={"total_max_attempts": 2}, s3={"addressing_style": "path"}),
         )
 
     @property
-    def storage_options(self) -> dict[str, str]:
+    def storage_options(self) -> dict[str, Any]:
         """What a user passes to fsspec, pandas or ``Dataset.open``."""
         key, secret = self.user or (self.key, self.secret)
-        return {"endpoint_url": self.endpoint_url, "key": key, "secret": secret, "profile": self.profile}
+        tls = {"client_kwargs": {"verify": str(self.certificate)}} if self.certificate else {}
+        return {"endpoint_url": self.endpoint_url, "key": key, "secret": secret, "profile": self.profile, **tls}
 
     @property
     def profile(self) -> str:
