@@ -225,8 +225,8 @@ class Seam:
             return request
         profile.check_class(storage_class, key=f"{bucket}/{key}")
         profile.check_encryption(mode, key=f"{bucket}/{key}")
-        if mode == "sse-c" and self._in_clear():
-            raise self._needs_tls(bucket, key)
+        if mode == "sse-c":
+            self._check_customer_keys("put_object", bucket, key)
         if not profile.kms_bucket_key:
             request.pop("BucketKeyEnabled", None)
         return request
@@ -237,10 +237,22 @@ class Seam:
         plain = bool(self._fs.endpoint) and urlsplit(self._fs.endpoint).scheme == "http"
         return plain and profile is not None and not profile.sse_c_over_http
 
-    def _needs_tls(self, bucket: str, key: str) -> UnsupportedByServer:
-        known = known_profile(self._fs.settings.profile, self._fs.endpoint)
-        name = known.name if known is not None else "the server"
-        return UnsupportedByServer(name, "SSE-C over plain HTTP", "an https endpoint", bucket=bucket, key=key)
+    def _check_customer_keys(self, operation: str, bucket: str, key: str) -> None:
+        profile = known_profile(self._fs.settings.profile, self._fs.endpoint)
+        if profile is None:
+            return
+        if self._in_clear():
+            raise UnsupportedByServer(
+                profile.name, "SSE-C over plain HTTP", "an https endpoint", bucket=bucket, key=key
+            )
+        if operation == "upload_part_copy" and not profile.sse_c_part_copies:
+            raise UnsupportedByServer(
+                profile.name,
+                "copying parts under a customer's key (SSE-C)",
+                "a whole copy, up to 5 GB, or reading and writing the bytes",
+                bucket=bucket,
+                key=key,
+            )
 
     def _with_customer_keys(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         if operation not in _NEEDS_CUSTOMER_KEY:
@@ -256,23 +268,9 @@ class Seam:
             held = self._fs.policy.for_key(source[0], unquote(source[1])).encryption
             wanted |= held.source_headers() if isinstance(held, SseC) else {}
         completed = {**wanted, **request}
-        if self._in_clear() and any(name.endswith("SSECustomerKey") for name in completed):
-            raise self._needs_tls(request["Bucket"], request["Key"])
-        if operation == "upload_part_copy" and any(name.endswith("SSECustomerKey") for name in completed):
-            self._check_part_copies(request)
+        if any(name.endswith("SSECustomerKey") and value is not None for name, value in completed.items()):
+            self._check_customer_keys(operation, request["Bucket"], request["Key"])
         return {n: v for n, v in completed.items() if v is not None or not n.startswith("CopySourceSSE")}
-
-    def _check_part_copies(self, request: Mapping[str, Any]) -> None:
-        """Some servers refuse them under a customer's key, or store what can never be read."""
-        profile = known_profile(self._fs.settings.profile, self._fs.endpoint)
-        if profile is not None and not profile.sse_c_part_copies:
-            raise UnsupportedByServer(
-                profile.name,
-                "copying parts under a customer's key (SSE-C)",
-                "a whole copy, up to 5 GB, or reading and writing the bytes",
-                bucket=request["Bucket"],
-                key=request["Key"],
-            )
 
     def _with_location(self, request: dict[str, Any]) -> dict[str, Any]:
         """AWS wants the region of a new bucket said, except for us-east-1, where it must not be."""
