@@ -228,8 +228,13 @@ def _one_time(text: str | None) -> datetime | None:
 
 def _key_values(times: pa.ChunkedArray, time: TimePartition) -> pa.ChunkedArray:
     local = _local(times, time.timezone) if times.type.tz else times
+    # windows are few: only they are spelled, and not every row
+    encoded = pc.floor_temporal(local, unit=time.every).combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):  # an empty column has no chunk to combine
+        return pa.chunked_array([pa.array([], pa.string())])
     # whole seconds: strftime would print fractions otherwise
-    return pc.fill_null(pc.strftime(local.cast(pa.timestamp("s"), safe=False), format=KEY_FORMATS[time.every]), "")
+    texts = pc.strftime(encoded.dictionary.cast(pa.timestamp("s")), format=KEY_FORMATS[time.every])
+    return pc.fill_null(pa.chunked_array([texts.take(encoded.indices)]), "")
 
 
 def _local(times: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Staged", "Staging", "open_writer", "stage"]
 
+_ROWS, _BYTES = 1 << 17, 16 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Staging:
@@ -132,14 +134,30 @@ def stage(
 def _sorted_out(
     batches: Iterable[pa.RecordBatch], partitioner: Partitioner, staging: Staging
 ) -> Iterator[tuple[list[tuple[PartitionKey, pa.Table]], pa.Table]]:
-    for batch in batches:
-        assigned = partitioner.assign(pa.Table.from_batches([batch]))
-        parts = [(key, conform(rows, staging.columns)) for key, rows in assigned.parts()]
+    for rows in _gathered(batches):
+        assigned = partitioner.assign(rows)
+        parts = [(key, conform(part, staging.columns)) for key, part in assigned.parts()]
         outside = [key for key, _ in parts if staging.keys is not None and key not in staging.keys]
         if outside:
             message = f"the source has rows of {outside[0]}, outside the partitions that it was said to cover"
             raise SchemaMismatch(message, hint="pass those keys too, or leave `keys` out")
         yield parts, assigned.bad
+
+
+def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Small batches together: each is cut into as many pieces as it has partitions."""
+    waiting: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        if waiting and (
+            rows + batch.num_rows > _ROWS or size + batch.nbytes > _BYTES or batch.schema != waiting[0].schema
+        ):
+            yield pa.Table.from_batches(waiting)
+            waiting, rows, size = [], 0, 0
+        waiting.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+    if waiting:
+        yield pa.Table.from_batches(waiting)
 
 
 def open_writer(handle: Handle, staging: Staging) -> PartitionedWriter:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.errors import SchemaMismatch
+from pipelines.spool import spooled_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["last_of_each", "last_rows", "unique_batches"]
 
-_BATCH_ROWS = 1 << 16
 _ROW = "__row"
 
 
@@ -40,16 +39,16 @@ def last_of_each(rows: pa.Table, unique_by: Sequence[str]) -> pa.Table:
     return rows.filter(last_rows(rows.select(list(unique_by))))
 
 
-def unique_batches(spooled: Path, unique_by: Sequence[str]) -> Iterator[pa.Table]:
-    """The same for the rows of a Parquet file, in memory for its key columns and one batch.
+def unique_batches(spooled: Path, unique_by: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The same for the rows of a spool, in memory for its key columns and one batch.
 
     Args:
         spooled: the file.
         unique_by: its key columns.
     """
-    keep = last_rows(pq.read_table(spooled, columns=list(unique_by), partitioning=None))
+    names = list(unique_by)
+    keep = last_rows(pa.Table.from_batches([batch.select(names) for batch in spooled_batches(spooled)]))
     start = 0
-    with pq.ParquetFile(spooled) as file:
-        for batch in file.iter_batches(_BATCH_ROWS):
-            yield pa.Table.from_batches([batch]).filter(keep.slice(start, batch.num_rows))
-            start += batch.num_rows
+    for batch in spooled_batches(spooled):
+        yield batch.filter(keep.slice(start, batch.num_rows))
+        start += batch.num_rows

@@ -1,9 +1,8 @@
 """Rows into Parquet files, one partition at a time, in bounded memory.
 
-Rows wait in memory by partition. Where they exceed the budget, the largest partitions move to spool files on local
-disk, a row group at a time. A file that reaches the target size is finished; the rest is finished at the end. Files
-go to the store at once where a commit has to name them before anybody sees them, and with the commit where writing is
-the commit (plain Parquet).
+Rows wait in memory by partition. Where they exceed the budget, all move to spools on local disk. What has been spooled
+is encoded a row group at a time, at the end or when it is enough for a file. Files go to the store at once where a
+commit has to name them before anybody sees them, and with the commit where writing is the commit (plain Parquet).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections import defaultdict
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +19,13 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.spool import append_rows, spooled_batches
 from pipelines.stats import footer_stats
 from pipelines.tables.protocol import LiveFile, StagedFile
 from pipelines.unique import last_of_each, unique_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
     from connector.filesystem import LakeFileSystem
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PartitionedWriter", "WriterLimits"]
 
+_SPOOLED_FILES = 2  # a spool's bytes are worth less than a file's: Parquet is smaller
 _PART_BYTES, _PARTS_AT_ONCE, _MOST_PARTS = 8 << 20, 2, 9000  # of an upload: they are in memory, for each that runs
 
 
@@ -51,12 +52,6 @@ class WriterLimits:
     memory_bytes: int = 256 << 20
     row_group_rows: int = 1 << 20
     uploads: int = 8
-
-
-@dataclass(slots=True)
-class _Spool:
-    path: Path
-    writer: pq.ParquetWriter
 
 
 class PartitionedWriter:
@@ -85,6 +80,8 @@ class PartitionedWriter:
         """
         self._unique_by = tuple(unique_by)
         self.duplicates = 0
+        self._spooled_rows = 0
+        self._rows_of_spools: list[int] = []
         self._fs = fs
         self._table = table
         self._spec = spec
@@ -94,12 +91,12 @@ class PartitionedWriter:
         self._waiting: dict[PartitionKey, list[pa.Table]] = defaultdict(list)
         self._waiting_bytes: dict[PartitionKey, int] = defaultdict(int)
         self._total_bytes = 0
-        self._spools: dict[PartitionKey, _Spool] = {}
-        self._numbers: dict[PartitionKey, int] = defaultdict(int)
+        self._spools: dict[PartitionKey, Path] = {}
+        self._numbers: dict[PartitionKey, Iterator[int]] = defaultdict(itertools.count)
         self._folder = tempfile.TemporaryDirectory(prefix="tierlake-")
         self._pool = ThreadPoolExecutor(self._limits.uploads, thread_name_prefix="tierlake-upload")
-        self._spool_numbers = itertools.count()
-        self._staged: list[Future[StagedFile]] = []
+        self._paths = itertools.count()
+        self._staged: list[Future[list[StagedFile]]] = []
 
     def __enter__(self) -> Self:
         """Nothing is opened before the first rows come."""
@@ -110,8 +107,6 @@ class PartitionedWriter:
     ) -> None:
         """Stop uploads that have not begun and remove the spool folder."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for spool in self._spools.values():
-            spool.writer.close()
         self._folder.cleanup()
 
     def add(self, key: PartitionKey, rows: pa.Table) -> None:
@@ -120,8 +115,8 @@ class PartitionedWriter:
         self._waiting[key].append(rows)
         self._waiting_bytes[key] += size
         self._total_bytes += size
-        while self._total_bytes > self._limits.memory_bytes:
-            self._spool(max(self._waiting_bytes, key=lambda waiting: self._waiting_bytes[waiting]))
+        if self._total_bytes > self._limits.memory_bytes:
+            self._spool_all()
 
     def finish(self) -> tuple[StagedFile, ...]:
         """Write what is left and wait for all files.
@@ -132,15 +127,16 @@ class PartitionedWriter:
         for key in sorted(self._waiting):
             if key in self._spools:
                 self._spool(key)
-            elif self._waiting[key]:
-                rows = self._sorted(self._unique(self._take(key)))
-                self._staged.append(self._pool.submit(self._encode, key, rows, self._next_number(key)))
+            else:
+                rows = self._take(key)
+                kept = last_of_each(rows, self._unique_by) if self._unique_by else rows
+                self.duplicates += rows.num_rows - kept.num_rows
+                self._staged.append(self._pool.submit(self._encode, key, [self._sorted(kept)]))
         for key in sorted(self._spools):
-            if self._unique_by:
-                self._respool(key)
-            if key in self._spools:
-                self._close(key)
-        return tuple(future.result() for future in self._staged)
+            self._close(key)
+        staged = [file for future in self._staged for file in future.result()]
+        self.duplicates += self._spooled_rows - sum(self._rows_of_spools)
+        return tuple(staged)
 
     # -- the steps ----------------------------------------------------------------------------------------------------
 
@@ -152,59 +148,68 @@ class PartitionedWriter:
     def _sorted(self, rows: pa.Table) -> pa.Table:
         return rows.sort_by([(name, "ascending") for name in self._spec.sort_by]) if self._spec.sort_by else rows
 
-    def _unique(self, rows: pa.Table) -> pa.Table:
-        if not self._unique_by:
-            return rows
-        kept = last_of_each(rows, self._unique_by)
-        self.duplicates += rows.num_rows - kept.num_rows
-        return kept
+    def _new_path(self) -> Path:
+        return Path(self._folder.name) / str(next(self._paths))
 
-    def _respool(self, key: PartitionKey) -> None:
-        """Write a partition's spool again without duplicates; only now are all its rows there."""
-        spool = self._spools.pop(key)
-        spool.writer.close()
-        before = pq.read_metadata(spool.path).num_rows
-        unique_by, self._unique_by = self._unique_by, ()
-        for rows in unique_batches(spool.path, unique_by):
-            before -= rows.num_rows
-            if rows.num_rows:
-                self.add(key, rows)
-        self._unique_by = unique_by
-        self.duplicates += before
-        spool.path.unlink()
-        self._spool(key)
-
-    def _next_number(self, key: PartitionKey) -> int:
-        number = self._numbers[key]
-        self._numbers[key] += 1
-        return number
-
-    def _new_spool(self) -> Path:
-        return Path(self._folder.name) / f"{next(self._spool_numbers)}.parquet"
+    def _spool_all(self) -> None:
+        """All of them: rows of many partitions share the memory of the batch that they came in."""
+        for key in list(self._waiting):
+            self._spool(key)
+        pa.default_memory_pool().release_unused()
 
     def _spool(self, key: PartitionKey) -> None:
-        if not self._waiting.get(key):
-            return
-        taken = self._take(key)
-        rows = taken if self._unique_by else self._sorted(taken)
-        spool = self._spools.get(key)
-        if spool is None:
-            path = self._new_spool()
-            spool = self._spools[key] = _Spool(path, self._parquet(path))
-        spool.writer.write_table(rows, row_group_size=self._limits.row_group_rows)
-        if self._table.can_append and not self._unique_by and spool.path.stat().st_size >= self._spec.target_file_size:
+        rows = self._take(key)
+        path = self._spools.setdefault(key, self._new_path())
+        append_rows(path, rows)
+        self._spooled_rows += rows.num_rows
+        is_enough = path.stat().st_size >= _SPOOLED_FILES * self._spec.target_file_size
+        if is_enough and self._table.can_append and not self._unique_by:
             self._close(key)
 
     def _close(self, key: PartitionKey) -> None:
-        spool = self._spools.pop(key)
-        spool.writer.close()
-        self._staged.append(self._pool.submit(self._stage, key, spool.path, self._next_number(key)))
+        """Have a spool encoded; where many wait for that already, wait too, or the disk fills up."""
+        running = [future for future in self._staged if not future.done()]
+        if len(running) > self._limits.uploads:
+            wait(running, return_when=FIRST_COMPLETED)
+        self._staged.append(self._pool.submit(self._encode_spool, key, self._spools.pop(key)))
 
-    def _encode(self, key: PartitionKey, rows: pa.Table, number: int) -> StagedFile:
-        path = self._new_spool()
-        with self._parquet(path) as writer:
+    def _encode_spool(self, key: PartitionKey, spooled: Path) -> list[StagedFile]:
+        batches = unique_batches(spooled, self._unique_by) if self._unique_by else spooled_batches(spooled)
+        staged = self._encode(key, map(self._sorted, self._row_groups(batches)))
+        spooled.unlink()
+        self._rows_of_spools.append(sum(file.file.rows or 0 for file in staged))
+        return staged
+
+    def _row_groups(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+        """Batches put together, as far as each upload's share of the memory goes."""
+        share = max(1, self._limits.memory_bytes // (2 * self._limits.uploads))
+        waiting: list[pa.RecordBatch] = []
+        for batch in batches:
+            if not batch.num_rows:
+                continue
+            rows = sum(one.num_rows for one in waiting) + batch.num_rows
+            if waiting and (rows > self._limits.row_group_rows or sum(one.nbytes for one in waiting) > share):
+                yield pa.Table.from_batches(waiting)
+                waiting = []
+            waiting.append(batch)
+        if waiting:
+            yield pa.Table.from_batches(waiting)
+
+    def _encode(self, key: PartitionKey, row_groups: Iterable[pa.Table]) -> list[StagedFile]:
+        """Write Parquet files, a new one whenever one is large enough, and upload each."""
+        staged: list[StagedFile] = []
+        path, writer = self._new_path(), None
+        for rows in row_groups:
+            writer = writer or self._parquet(path)
             writer.write_table(rows, row_group_size=self._limits.row_group_rows)
-        return self._stage(key, path, number)
+            if self._table.can_append and path.stat().st_size >= self._spec.target_file_size:
+                writer.close()
+                staged.append(self._stage(key, path))
+                path, writer = self._new_path(), None
+        if writer is not None:
+            writer.close()
+            staged.append(self._stage(key, path))
+        return staged
 
     def _parquet(self, path: Path) -> pq.ParquetWriter:
         return pq.ParquetWriter(
@@ -214,10 +219,10 @@ class PartitionedWriter:
             compression_level=self._spec.compression_level,
         )
 
-    def _stage(self, key: PartitionKey, spooled: Path, number: int) -> StagedFile:
+    def _stage(self, key: PartitionKey, spooled: Path) -> StagedFile:
         footer = pq.read_metadata(spooled)
         file = LiveFile(
-            path=self._table.path_for(key, self._token, number, f"{self._spec.compression}.parquet"),
+            path=self._table.path_for(key, self._token, next(self._numbers[key]), f"{self._spec.compression}.parquet"),
             size=spooled.stat().st_size,
             key=key,
             rows=footer.num_rows,

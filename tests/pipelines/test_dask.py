@@ -25,7 +25,7 @@ def test_without_a_client_it_says_how_to_get_one():  # the first test: later one
 def client():
     """Two processes, spawned, on this machine."""
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
         yield client

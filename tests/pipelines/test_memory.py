@@ -1,0 +1,24 @@
+"""Memory goes by the configuration, not by the size of the input."""
+
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parent.parent.parent / "benchmarks"
+
+MEGABYTES = 500
+BUDGET_MIB = 256
+"""Of the rows that wait, as `WriterLimits` has it by default."""
+
+PROCESS_MIB = 450
+"""What Python, the libraries, the CSV reader and the encoders take besides: seen 330 to 400."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_500_mb_of_csv_in_all_days_of_a_year(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from bench_memory import run
+
+    took = run(["ours"], MEGABYTES, tmp_path)["ours"]
+    assert took["peak_mib"] < BUDGET_MIB + PROCESS_MIB
