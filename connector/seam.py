@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from aiohttp import ClientPayloadError
 from botocore import exceptions as boto
@@ -18,7 +18,8 @@ from s3fs.utils import SSEParams
 
 from connector.body import Body
 from connector.caches import forget_everywhere
-from connector.encryption import ENCRYPTION_PARAMETERS, SseC
+from connector.customer_keys import KEYED_READS, check_customer_keys, with_customer_keys
+from connector.encryption import ENCRYPTION_PARAMETERS
 from connector.errors import (
     BadCredentials,
     BucketNotFound,
@@ -27,7 +28,6 @@ from connector.errors import (
     ObjectNotFound,
     PreconditionFailed,
     RequestRefused,
-    UnsupportedByServer,
 )
 from connector.kept import kept_parameters
 from connector.lost_replies import own_write
@@ -51,9 +51,6 @@ logger = logging.getLogger("tierlake.connector")
 CREATES = frozenset({"put_object", "create_multipart_upload", "copy_object"})
 """Operations that say what an object will be."""
 WRITES = CREATES | {"delete_object", "delete_objects"}
-_READS = frozenset({"get_object", "head_object"})
-_NEEDS_CUSTOMER_KEY = CREATES | _READS | {"upload_part", "upload_part_copy"}
-_COPIES = frozenset({"copy_object", "upload_part_copy"})
 _HEADS = frozenset({"head_object", "head_bucket"})
 DELETE_BATCH = 1000
 """S3's limit for one bulk delete."""
@@ -111,11 +108,11 @@ class Seam:
 
     async def _keyed(self, operation: str, request: dict[str, Any]) -> Any:
         """With the customer's key that the policy has; an object that was written without it is read without it."""
-        keyed = self._with_customer_keys(operation, request)
+        keyed = with_customer_keys(self._fs, operation, request, self._chosen(request))
         try:
             return await self._send(operation, keyed)
         except RequestRefused as refused:
-            if operation not in _READS or keyed == request:
+            if operation not in KEYED_READS or keyed == request:
                 raise
             try:
                 return await self._send(operation, request)
@@ -226,51 +223,10 @@ class Seam:
         profile.check_class(storage_class, key=f"{bucket}/{key}")
         profile.check_encryption(mode, key=f"{bucket}/{key}")
         if mode == "sse-c":
-            self._check_customer_keys("put_object", bucket, key)
+            check_customer_keys(self._fs, "put_object", bucket, key)
         if not profile.kms_bucket_key:
             request.pop("BucketKeyEnabled", None)
         return request
-
-    def _in_clear(self) -> bool:
-        """Whether a customer's key would be sent for all to read, and to a server that takes none in this way."""
-        profile = known_profile(self._fs.settings.profile, self._fs.endpoint)
-        plain = bool(self._fs.endpoint) and urlsplit(self._fs.endpoint).scheme == "http"
-        return plain and profile is not None and not profile.sse_c_over_http
-
-    def _check_customer_keys(self, operation: str, bucket: str, key: str) -> None:
-        profile = known_profile(self._fs.settings.profile, self._fs.endpoint)
-        if profile is None:
-            return
-        if self._in_clear():
-            raise UnsupportedByServer(
-                profile.name, "SSE-C over plain HTTP", "an https endpoint", bucket=bucket, key=key
-            )
-        if operation == "upload_part_copy" and not profile.sse_c_part_copies:
-            raise UnsupportedByServer(
-                profile.name,
-                "copying parts under a customer's key (SSE-C)",
-                "a whole copy, up to 5 GB, or reading and writing the bytes",
-                bucket=bucket,
-                key=key,
-            )
-
-    def _with_customer_keys(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        if operation not in _NEEDS_CUSTOMER_KEY:
-            return request
-        wanted: dict[str, Any] = {}
-        if operation in {"upload_part", "upload_part_copy"}:
-            wanted = {n: v for n, v in self._chosen(request).items() if n.startswith("SSECustomer")}
-        elif operation in _READS:
-            held = self._fs.policy.for_key(request["Bucket"], request["Key"]).encryption
-            wanted = held.headers() if isinstance(held, SseC) and not self._in_clear() else {}
-        source = copy_source(request) if operation in _COPIES else None
-        if source is not None:
-            held = self._fs.policy.for_key(source[0], unquote(source[1])).encryption
-            wanted |= held.source_headers() if isinstance(held, SseC) else {}
-        completed = {**wanted, **request}
-        if any(name.endswith("SSECustomerKey") and value is not None for name, value in completed.items()):
-            self._check_customer_keys(operation, request["Bucket"], request["Key"])
-        return {n: v for n, v in completed.items() if v is not None or not n.startswith("CopySourceSSE")}
 
     def _with_location(self, request: dict[str, Any]) -> dict[str, Any]:
         """AWS wants the region of a new bucket said, except for us-east-1, where it must not be."""

@@ -1,0 +1,84 @@
+"""Customers' keys (SSE-C): every request on an object that has one must bring it, and no other request may.
+
+The write policy holds the keys. None is sent in clear to a server that takes none there, and none goes with a request
+that the server fails on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from connector.encryption import SseC
+from connector.errors import UnsupportedByServer
+from connector.profiles.detect import known_profile
+from connector.requests import copy_source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from connector.filesystem import LakeFileSystem
+
+KEYED_READS = frozenset({"get_object", "head_object"})
+_COPIES = frozenset({"copy_object", "upload_part_copy"})
+_KEYED = KEYED_READS | _COPIES | {"put_object", "create_multipart_upload", "upload_part"}
+
+
+def with_customer_keys(
+    fs: LakeFileSystem, operation: str, request: dict[str, Any], chosen: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A request with the customer's keys that it needs; what the caller says stays.
+
+    Args:
+        fs: The filesystem whose policy holds the keys.
+        operation: The request.
+        request: Its parameters.
+        chosen: The encryption with which the upload was begun that it belongs to.
+
+    Raises:
+        UnsupportedByServer: The server takes no key in this way.
+    """
+    if operation not in _KEYED:
+        return request
+    wanted: dict[str, Any] = {}
+    if operation in {"upload_part", "upload_part_copy"}:
+        wanted = {name: value for name, value in chosen.items() if name.startswith("SSECustomer")}
+    elif operation in KEYED_READS:
+        held = fs.policy.for_key(request["Bucket"], request["Key"]).encryption
+        wanted = held.headers() if isinstance(held, SseC) and not _in_clear(fs) else {}
+    source = copy_source(request) if operation in _COPIES else None
+    if source is not None:
+        held = fs.policy.for_key(source[0], unquote(source[1])).encryption
+        wanted |= held.source_headers() if isinstance(held, SseC) else {}
+    completed = {**wanted, **request}
+    if any(name.endswith("SSECustomerKey") and value is not None for name, value in completed.items()):
+        check_customer_keys(fs, operation, request["Bucket"], request["Key"])
+    return {n: v for n, v in completed.items() if v is not None or not n.startswith("CopySourceSSE")}
+
+
+def check_customer_keys(fs: LakeFileSystem, operation: str, bucket: str, key: str) -> None:
+    """Refuse a request with a customer's key that this server refuses, or makes an unreadable object of.
+
+    Raises:
+        UnsupportedByServer: With what to use instead.
+    """
+    profile = known_profile(fs.settings.profile, fs.endpoint)
+    if profile is None:
+        return
+    if _in_clear(fs):
+        raise UnsupportedByServer(profile.name, "SSE-C over plain HTTP", "an https endpoint", bucket=bucket, key=key)
+    if operation == "upload_part_copy" and not profile.sse_c_part_copies:
+        raise UnsupportedByServer(
+            profile.name,
+            "copying parts under a customer's key (SSE-C)",
+            "a whole copy, up to 5 GB, or reading and writing the bytes",
+            bucket=bucket,
+            key=key,
+        )
+
+
+def _in_clear(fs: LakeFileSystem) -> bool:
+    """Whether a key would be sent for all to read, and to a server that takes none in this way."""
+    profile = known_profile(fs.settings.profile, fs.endpoint)
+    plain = bool(fs.endpoint) and urlsplit(fs.endpoint).scheme == "http"
+    return plain and profile is not None and not profile.sse_c_over_http
