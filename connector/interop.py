@@ -16,19 +16,23 @@ table's files are this filesystem's own, and none of theirs.
 from __future__ import annotations
 
 import base64
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import botocore.session
+from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import BotoCoreError
 from pydantic import SecretStr
 
 from connector.arguments import plain_options
 from connector.encryption import SseC, SseKms, SseS3
 from connector.errors import BadCredentials, UnsupportedByServer
 from connector.policy import STANDARD
+from connector.redact import redact
 from connector.requests import applied, copy_source
-from connector.settings import DEFAULT_REGION, is_aws
+from connector.settings import DEFAULT_REGION, environment_token, is_aws
 
 if TYPE_CHECKING:
     from connector.encryption import Encryption
@@ -59,26 +63,36 @@ class Statement(str):
 
 
 def settled(fs: LakeFileSystem) -> LakeSettings:
-    """The settings with the credentials in them, wherever they come from.
+    """The settings with the credentials in them that are valid now, wherever they come from.
 
     Raises:
-        BadCredentials: There are none.
+        BadCredentials: There are none, or they cannot be renewed.
     """
     settings = fs.settings
     if settings.key or fs.anon:
         return settings
-    session = botocore.session.Session(profile=fs.kwargs.get("profile"))
-    found = session.get_credentials()
-    if found is None:
+    try:
+        found = _chain(fs.kwargs.get("profile"), environment_token())
+        if not isinstance(found, RefreshableCredentials):
+            _chain.cache_clear()  # a file may have others next time
+        frozen = found.get_frozen_credentials() if found is not None else None
+    except BotoCoreError as error:
+        raise BadCredentials(f"The AWS chain gave no credentials: {redact(str(error))}") from error
+    if frozen is None:
         raise BadCredentials(
             "There are no credentials: no key is set and the AWS chain has none",
             hint="Set TIERLAKE_KEY and TIERLAKE_SECRET, or AWS_PROFILE, or pass key= and secret=",
         )
-    frozen = found.get_frozen_credentials()
     wanted = {"key": frozen.access_key, "secret": SecretStr(frozen.secret_key)}
     if frozen.token:
         wanted["token"] = SecretStr(frozen.token)
     return settings.model_copy(update=wanted)
+
+
+@functools.lru_cache(maxsize=8)
+def _chain(aws_profile: str | None, _environment: str) -> Any:
+    """Credentials that renew themselves before they end are kept: asking anew may be a request, or a program."""
+    return botocore.session.Session(profile=aws_profile).get_credentials()
 
 
 def region(fs: LakeFileSystem) -> str:

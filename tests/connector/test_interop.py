@@ -5,11 +5,12 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from connector import SseC, SseKms
+from connector import LakeFileSystem, SseC, SseKms
 from connector.errors import BadCredentials, UnsupportedByServer
 
 pa = pytest.importorskip("pyarrow")
@@ -190,3 +191,38 @@ def test_libraries_are_imported_when_they_are_asked_for():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """A program that AWS's configuration names: it hands out numbered keys, valid for so many minutes."""
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = {sys.executable} {tmp_path / 'program.py'}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+
+    def hand_out(minutes):
+        ends = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
+        (tmp_path / "program.py").write_text(
+            "import json, pathlib\n"
+            f"runs = pathlib.Path({str(tmp_path / 'runs')!r})\n"
+            "number = int(runs.read_text() or 0) + 1 if runs.exists() else 1\n"
+            "runs.write_text(str(number))\n"
+            "key = dict(Version=1, AccessKeyId=f'k{number}', SecretAccessKey='s')\n"
+            f"print(json.dumps(key | dict(Expiration='{ends}')))\n"
+        )
+
+    return hand_out
+
+
+@pytest.mark.parametrize(("minutes", "keys"), [(60, 1), (1, 3)], ids=["valid", "ending"])
+def test_credentials_are_renewed_when_they_end_and_not_before(program, minutes, keys):
+    """botocore renews what ends within ten minutes."""
+    program(minutes)
+    fs = LakeFileSystem(endpoint_url="http://127.0.0.1:9", profile="minio", skip_instance_cache=True)
+    assert len({fs.delta_options()["aws_access_key_id"] for _ in range(3)}) == keys
+
+
+def test_a_program_that_fails_is_named(program, tmp_path):
+    (tmp_path / "program.py").write_text("raise SystemExit('no ticket')")
+    fs = LakeFileSystem(endpoint_url="http://127.0.0.1:9", profile="minio", skip_instance_cache=True)
+    with pytest.raises(BadCredentials, match="no ticket"):
+        fs.delta_options()
