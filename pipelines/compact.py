@@ -7,16 +7,15 @@ partition stays in its storage class. The old files are deleted by `vacuum` afte
 from __future__ import annotations
 
 import itertools
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipelines import units
+from pipelines.crew import Crew, Group
 from pipelines.errors import CommitConflict, SchemaMismatch, UnknownPartition, UnsupportedByTable
 from pipelines.placement import MISSING, placed
 from pipelines.progress import reporting
-from pipelines.rewriting import Rewriter, archived_classes, class_to_keep, commit_rewrites
-from pipelines.writer import WriterLimits
+from pipelines.rewriting import archived_classes, class_to_keep, commit_rewrites
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,12 +26,13 @@ if TYPE_CHECKING:
     from pipelines.rewriting import Rewrite
     from pipelines.spec import WriteSpec
     from pipelines.tables.protocol import LiveFile, Snapshot
+    from pipelines.workers import Workers
+    from pipelines.writer import WriterLimits
 
 __all__ = ["CompactResult", "CompactedPartition", "compact", "groups_of"]
 
 _SMALL = 0.75  # files below this share of the target size are small
 _COMMIT_PARTITIONS = 64
-_CONCURRENCY = 4
 _ROUNDS = 5
 
 
@@ -115,6 +115,7 @@ def compact(
     compression_level: int | None = None,
     dry_run: bool = False,
     limits: WriterLimits | None = None,
+    workers: Workers | None = None,
     progress: Progress = False,
 ) -> CompactResult:
     """Put small files together.
@@ -126,7 +127,8 @@ def compact(
             file whose rows exceed the memory bound is sorted by row groups.
         compression_level: of the dataset's codec (zstd: up to 22); then all files are rewritten too.
         dry_run: only say what would be done.
-        limits: bounds on memory and concurrency.
+        limits: bounds on memory and concurrency, of each process.
+        workers: a cluster that reads and writes in this process's stead; the commits are made here.
         progress: who listens.
 
     Raises:
@@ -152,8 +154,9 @@ def compact(
     total = sum(file.size for job in plan for file in job.files)
     with reporting("compact", total=len(plan), bytes_total=total, progress=progress) as advance:
         for start in range(0, len(plan), _COMMIT_PARTITIONS):
-            _compact_batch(handle, plan[start : start + _COMMIT_PARTITIONS], write, limits, done, bool(changes))
-            for job in plan[start : start + _COMMIT_PARTITIONS]:
+            batch = plan[start : start + _COMMIT_PARTITIONS]
+            _compact_batch(handle, batch, write, limits, workers, done, bool(changes))
+            for job in batch:
                 advance(str(job.key), sum(file.size for file in job.files))
     return CompactResult(tuple(done[key] for key in sorted(done)), skipped)
 
@@ -232,6 +235,7 @@ def _compact_batch(
     jobs: Sequence[_Job],
     write: WriteSpec,
     limits: WriterLimits | None,
+    workers: Workers | None,
     done: dict[PartitionKey, CompactedPartition],
     everything: bool,  # noqa: FBT001 - private
 ) -> None:
@@ -244,7 +248,7 @@ def _compact_batch(
         live = {file.path for file in snapshot.files}
         if any(file.path not in live for job in pending for file in job.files):
             pending, _skipped = _planned(handle, snapshot, {job.key for job in pending}, write, everything=everything)
-        rewrites = _written(handle, snapshot, pending, write, limits)
+        rewrites = _written(Crew(handle, snapshot, write, limits, workers), pending)
         flat = [rewrite for parts in rewrites.values() for rewrite in parts]
         _, late = commit_rewrites(handle, "compact", flat, {"files": sum(len(part.sources) for part in flat)})
         behind = {rewrite.key for rewrite in late}
@@ -261,19 +265,13 @@ def _compact_batch(
         )
 
 
-def _written(
-    handle: Handle, snapshot: Snapshot, jobs: Sequence[_Job], write: WriteSpec, limits: WriterLimits | None
-) -> dict[PartitionKey, list[Rewrite]]:
-    """The new files of each partition; several partitions at a time share the memory bound."""
-    whole = limits or WriterLimits()
-    share = replace(whole, memory_bytes=max(1, whole.memory_bytes // _CONCURRENCY))
-    rewriter = Rewriter(handle, snapshot, write, share)
-
-    def one(job: _Job) -> list[Rewrite]:
-        return [rewriter.rewrite(job.key, group, job.storage_class) for group in job.groups]
-
-    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="compact") as pool:
-        return dict(zip((job.key for job in jobs), pool.map(one, jobs), strict=True))
+def _written(crew: Crew, jobs: Sequence[_Job]) -> dict[PartitionKey, list[Rewrite]]:
+    """The new files of each partition."""
+    groups = [Group(job.key, group, job.storage_class) for job in jobs for group in job.groups]
+    written: dict[PartitionKey, list[Rewrite]] = {job.key: [] for job in jobs}
+    for rewrite in crew.rewrite(groups):
+        written[rewrite.key].append(rewrite)
+    return written
 
 
 def _summed(before: CompactedPartition | None, job: _Job, rewrites: Sequence[Rewrite]) -> CompactedPartition:

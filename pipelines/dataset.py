@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
     from pathlib import Path
 
+    import dask.dataframe as dd
     import pandas as pd
     import polars as pl
     import pyarrow as pa
@@ -267,6 +268,15 @@ class Dataset:
         frame = pl.from_arrow(self.read(columns, where, version))
         return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
 
+    def to_dask(
+        self, columns: Sequence[str] | None = None, where: Where | None = None, version: int | None = None
+    ) -> dd.DataFrame:
+        """Rows as a lazy Dask frame; the same arguments as `read`, see `pipelines.frames.to_dask`."""
+        from pipelines.frames import to_dask
+
+        frame: dd.DataFrame = to_dask(self._handle, columns, where, version)
+        return frame
+
     # -- looking ------------------------------------------------------------------------------------------------------
 
     def partitions(self, as_of: datetime | date | str | None = None) -> Catalog:
@@ -377,10 +387,13 @@ class Dataset:
         compression_level: int | None = None,
         dry_run: bool = False,
         limits: WriterLimits | None = None,
+        engine: Engine = "local",
+        client: Any = None,
         progress: Progress = False,
     ) -> CompactResult:
         """Put the small files of a partition, or of all, together; see `pipelines.compact.compact`."""
         from pipelines.compact import compact
+        from pipelines.workers import Workers
 
         return compact(
             self._handle,
@@ -389,6 +402,7 @@ class Dataset:
             compression_level=compression_level,
             dry_run=dry_run,
             limits=limits,
+            workers=Workers.of(engine, client),
             progress=progress,
         )
 
@@ -399,10 +413,13 @@ class Dataset:
         dry_run: bool = False,
         unsafe_delete_old_files: bool = False,
         limits: WriterLimits | None = None,
+        engine: Engine = "local",
+        client: Any = None,
         run_id: str | None = None,
     ) -> EraseReport:
         """Delete the rows that match from every partition; see `pipelines.erase.erase`."""
         from pipelines.erase import erase
+        from pipelines.workers import Workers
 
         return erase(
             self._handle,
@@ -410,6 +427,7 @@ class Dataset:
             dry_run=dry_run,
             unsafe_delete_old_files=unsafe_delete_old_files,
             limits=limits,
+            workers=Workers.of(engine, client),
             run_id=run_id,
         )
 

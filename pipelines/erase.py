@@ -11,34 +11,35 @@ smallest and largest value of the old files' columns until log clean-up.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
 from pipelines import units
-from pipelines.errors import CommitConflict, SchemaMismatch, SpecError
+from pipelines.crew import Crew, Group
+from pipelines.errors import CommitConflict, SchemaMismatch, SpecError, UnsupportedByTable
 from pipelines.placement import MISSING, placed
 from pipelines.reader import expression_of
 from pipelines.remnants import Remnant, delete_remnants, matching_remnants
-from pipelines.rewriting import Rewriter, archived_classes, commit_rewrites
-from pipelines.writer import WriterLimits
+from pipelines.rewriting import archived_classes, commit_rewrites
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pyarrow.compute as pc
 
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
     from pipelines.reader import Where
-    from pipelines.rewriting import Rewrite
+    from pipelines.rewriting import Rewrite, Rewriter
     from pipelines.tables.protocol import LiveFile, Snapshot
+    from pipelines.workers import Workers
+    from pipelines.writer import WriterLimits
 
 __all__ = ["EraseReport", "ErasedPartition", "erase"]
 
-_CONCURRENCY = 4
 _ROUNDS = 10
 _SHOWN = 20
 
@@ -129,6 +130,7 @@ def erase(
     dry_run: bool = False,
     unsafe_delete_old_files: bool = False,
     limits: WriterLimits | None = None,
+    workers: Workers | None = None,
     run_id: str | None = None,
 ) -> EraseReport:
     """Delete the rows that match.
@@ -142,18 +144,24 @@ def erase(
         unsafe_delete_old_files: delete the old files that hold such rows at once, those of expired partitions too:
             readers that are at it fail, older versions of the table cannot be read any more, and an expiry whose files
             are among them cannot be undone.
-        limits: bounds on memory and concurrency.
+        limits: bounds on memory and concurrency, of each process.
+        workers: a cluster that reads and writes in this process's stead; the commit is made here.
         run_id: for the history.
 
     Raises:
         SpecError: filters that match every row.
         SchemaMismatch: an unknown column, or a value that does not fit its type.
         CommitConflict: others kept changing the same files.
+        UnsupportedByTable: workers, and a plain table, whose objects are swapped one by one.
     """
+    if workers is not None and handle.table.is_published_by_writing:
+        message = f"lake://{handle.table.root} is plain Parquet: its objects are swapped one by one, without workers"
+        raise UnsupportedByTable(message, hint="leave engine='dask' out, or `tierlake adopt` makes it a Delta table")
     snapshot = handle.table.snapshot()
     schema = snapshot.schema if snapshot.schema is not None else pa.schema([])
     matching = _predicate(where, schema, handle)
-    erasing = _Erasing(handle, matching, limits or WriterLimits(), run_id)
+    details = {"reason": "rows erased on request"} | ({"run_id": run_id} if run_id else {})
+    erasing = _Erasing(handle, matching, partial(_crew, handle, limits, workers), details)
     if dry_run:
         erasing.look(snapshot)
     left = snapshot if dry_run else erasing.work(snapshot)
@@ -196,21 +204,31 @@ def _identity(file: LiveFile) -> _Identity:
     return file.path, file.size, int(file.modified.timestamp() * 1000)  # the log keeps milliseconds
 
 
+def _crew(handle: Handle, limits: WriterLimits | None, workers: Workers | None, snapshot: Snapshot) -> Crew:
+    return Crew(handle, snapshot, handle.spec.write, limits, workers)
+
+
 class _Erasing:
     """One erasure: what was found and done so far."""
 
-    def __init__(self, handle: Handle, matching: pc.Expression, limits: WriterLimits, run_id: str | None) -> None:
+    def __init__(
+        self,
+        handle: Handle,
+        matching: pc.Expression,
+        crew_of: Callable[[Snapshot], Crew],
+        details: Mapping[str, object],
+    ) -> None:
         self._handle = handle
         self._matching = matching
-        self._limits = limits
-        self._details = {"reason": "rows erased on request"} | ({"run_id": run_id} if run_id else {})
+        self._crew_of = crew_of
+        self._details = details
         self.erased: dict[PartitionKey, tuple[int, int]] = {}
         self.held: dict[str, str] = {}
         self.archived: dict[str, str] = {}
 
     def look(self, snapshot: Snapshot) -> None:
         """Count what would go."""
-        for file, rows, _ in self._found(self._rewriter(snapshot), snapshot, known=frozenset()):
+        for file, rows, _ in self._found(self._crew_of(snapshot), snapshot, known=frozenset()):
             self._add(file.key, rows, 1)
 
     def work(self, first: Snapshot) -> Snapshot:
@@ -223,15 +241,15 @@ class _Erasing:
         for _ in range(_ROUNDS):
             if all(_identity(file) in known for file in snapshot.files):
                 return snapshot
-            rewriter = self._rewriter(snapshot)
-            found = self._found(rewriter, snapshot, known)
+            crew = self._crew_of(snapshot)
+            found = self._found(crew, snapshot, known)
             if not found:
                 return snapshot
             known = frozenset(map(_identity, snapshot.files))
             if self._handle.table.is_published_by_writing:
-                known -= self._swap_objects(rewriter, snapshot, found)
+                known -= self._swap_objects(crew.rewriter, snapshot, found)
             else:
-                done, late = self._commit(rewriter, found)
+                done, late = self._commit(crew, found)
                 known -= {_identity(file) for rewrite in late for file in rewrite.sources}
                 known |= {_identity(new.file) for rewrite in done for new in rewrite.staged}
             snapshot = self._handle.table.snapshot()
@@ -239,18 +257,12 @@ class _Erasing:
             f"lake://{self._handle.table.root}: others kept writing rows that match", hint="run it again"
         )
 
-    def _rewriter(self, snapshot: Snapshot) -> Rewriter:
-        share = replace(self._limits, memory_bytes=max(1, self._limits.memory_bytes // _CONCURRENCY))
-        return Rewriter(self._handle, snapshot, self._handle.spec.write, share)
-
-    def _found(
-        self, rewriter: Rewriter, snapshot: Snapshot, known: frozenset[_Identity]
-    ) -> list[tuple[LiveFile, int, str]]:
+    def _found(self, crew: Crew, snapshot: Snapshot, known: frozenset[_Identity]) -> list[tuple[LiveFile, int, str]]:
         """Live files with matches that can be rewritten: each with their number and the class that it keeps."""
         files = [
             file
             for file in snapshot.files
-            if _identity(file) not in known and rewriter.may_hold(file.path, self._matching)
+            if _identity(file) not in known and crew.rewriter.may_hold(file.path, self._matching)
         ]
         holds = _holds(self._handle)
         parts = placed(self._handle, snapshot, {file.key for file in files}) if files else {}
@@ -264,8 +276,7 @@ class _Erasing:
                 self.archived[str(file.key)] = "a committed file is not in the store: `tierlake verify`"
             else:
                 readable.append(file)
-        with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="erase") as pool:
-            counts = list(pool.map(lambda file: rewriter.count(file.path, self._matching), readable))
+        counts = crew.count(readable, self._matching)
         found = []
         for file, rows in zip(readable, counts, strict=True):
             if rows and str(file.key) in holds:
@@ -275,16 +286,11 @@ class _Erasing:
         return found
 
     def _commit(
-        self, rewriter: Rewriter, found: Sequence[tuple[LiveFile, int, str]]
+        self, crew: Crew, found: Sequence[tuple[LiveFile, int, str]]
     ) -> tuple[list[Rewrite], tuple[Rewrite, ...]]:
         """All files in one commit: what was swapped, and what others had changed meanwhile."""
-
-        def one(item: tuple[LiveFile, int, str]) -> Rewrite:
-            file, _, storage_class = item
-            return rewriter.rewrite(file.key, [file], storage_class, without=self._matching)
-
-        with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="erase") as pool:
-            rewrites = list(pool.map(one, found))
+        groups = [Group(file.key, (file,), storage_class) for file, _, storage_class in found]
+        rewrites = crew.rewrite(groups, without=self._matching)
         _, late = commit_rewrites(self._handle, "erase", rewrites, self._details)
         done = [rewrite for rewrite in rewrites if rewrite not in late]
         for rewrite in done:

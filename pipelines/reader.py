@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pipelines.handle import Handle
 
-__all__ = ["Where", "expression_of", "read", "scan"]
+__all__ = ["Where", "checked_columns", "checked_filter", "expression_of", "read", "scan"]
 
 Where: TypeAlias = pc.Expression | list[tuple[str, str, Any]] | list[list[tuple[str, str, Any]]]
 """A pyarrow expression, or filters as pandas and pyarrow take them: `[("date", "==", "2013-07-04")]` (all must hold),
@@ -81,13 +81,37 @@ def read(
         SchemaMismatch: an unknown column, or a filter that does not fit its type.
     """
     dataset = scan(handle, version)
-    unknown = [name for name in columns or () if name not in dataset.schema.names]
+    names = checked_columns(handle, dataset, columns)
+    matching = checked_filter(handle, dataset, where)
+    return dataset.to_table(columns=names, filter=matching)
+
+
+def checked_columns(handle: Handle, dataset: pads.Dataset, columns: Sequence[str] | None) -> list[str]:
+    """The columns to read.
+
+    Raises:
+        SchemaMismatch: one that the table does not have.
+    """
+    names: list[str] = dataset.schema.names
+    unknown = [name for name in columns or () if name not in names]
     if unknown:
         message = f"no column {', '.join(unknown)} in lake://{handle.table.root}"
-        raise SchemaMismatch(message, hint=f"it has: {', '.join(dataset.schema.names)}")
+        raise SchemaMismatch(message, hint=f"it has: {', '.join(names)}")
+    return names if columns is None else list(columns)
+
+
+def checked_filter(handle: Handle, dataset: pads.Dataset, where: Where | None) -> pc.Expression | None:
+    """The filter as an expression that fits the table.
+
+    Raises:
+        SchemaMismatch: it does not fit a column's type.
+    """
+    if where is None:
+        return None
     try:
-        expression = expression_of(where, dataset.schema) if where is not None else None
-        return dataset.to_table(columns=list(columns) if columns is not None else None, filter=expression)
+        expression = expression_of(where, dataset.schema)
+        dataset.schema.empty_table().filter(expression)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError) as error:
         message = f"cannot filter lake://{handle.table.root} by {where}: {error}"
         raise SchemaMismatch(message) from error
+    return expression

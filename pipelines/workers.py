@@ -107,6 +107,11 @@ class Workers:
         """
         yield from self._gathered([self.client.submit(work, task, pure=False) for task in tasks], tasks)
 
+    def run_in_order(self, work: Callable[[T], R], tasks: Sequence[T]) -> list[R]:
+        """Likewise, all results in the order of the tasks."""
+        done = {id(task): result for task, result in self.run(work, tasks)}
+        return [done[id(task)] for task in tasks]
+
     def run_delayed(self, work: Callable[[T, Any], R], pairs: Sequence[tuple[T, Any]]) -> Iterator[tuple[T, R]]:
         """Likewise, for tasks with a part that the cluster computes itself (`dask.delayed`)."""
         from dask.delayed import delayed

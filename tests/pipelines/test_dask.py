@@ -4,7 +4,9 @@ import os
 import signal
 
 import fsspec
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
@@ -77,6 +79,30 @@ def test_workers_write_and_one_commit_names_it(trips_dataset, client, tmp_path):
     assert trips_dataset.verify().ok
 
 
+def test_workers_compact_and_erase_and_read(trips_dataset, client):
+    for fare in (1.0, 10.0, 100.0):
+        trips_dataset.ingest(make_trips(fare=fare), mode="append")
+    expected = fares(trips_dataset.read())
+    frame = trips_dataset.to_dask(["fare", "date"], [("date", ">", "2013-01-01")])
+    assert frame.fare.sum().compute() == pytest.approx(
+        pc.sum(trips_dataset.read(where=[("date", ">", "2013-01-01")])["fare"]).as_py()
+    )
+
+    result = trips_dataset.compact(engine="dask", client=client)
+    assert [(part.files_before, part.files_after) for part in result.partitions] == [(3, 1)] * 4
+    assert fares(trips_dataset.read()) == expected
+
+    report = trips_dataset.erase([("city", "==", "JFK")], engine="dask", client=client)
+    assert (report.rows, report.files) == (42, 4)
+    assert [entry.operation for entry in trips_dataset.history()][:2] == ["erase", "compact"]
+    whole = trips_dataset.to_dask().compute().sort_values(["at", "fare"], ignore_index=True)
+    pd.testing.assert_frame_equal(
+        whole, trips_dataset.to_pandas().sort_values(["at", "fare"], ignore_index=True), check_dtype=False
+    )
+    assert set(whole.city.dropna()) == {"LGA"}
+
+
+@pytest.mark.slow
 def test_a_dask_frame_is_ingested_by_its_partitions(trips_dataset, client):
     dd = pytest.importorskip("dask.dataframe")
     frame = dd.from_pandas(make_trips().to_pandas(), npartitions=3)
@@ -92,6 +118,7 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr("pipelines.pieces._LARGEST_BYTES", 1)
 
 
+@pytest.mark.slow
 def test_rejects_are_counted_over_all_workers(trips_dataset, client, tmp_path, small_pieces):
     bad = pa.table({"at": ["2013-01-01 00:00:00", "never"], "city": ["JFK", "LGA"], "fare": [1.0, 2.0]})
     good = pa.table({"at": ["2013-01-02 00:00:00"] * 396, "city": ["JFK"] * 396, "fare": [1.0] * 396})
@@ -108,6 +135,7 @@ def test_rejects_are_counted_over_all_workers(trips_dataset, client, tmp_path, s
     assert (fixed.rows, fixed.rejected) == (1, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "changes", "error", "says"),
     [
@@ -126,11 +154,14 @@ def test_what_workers_cannot_do_is_said(trips_dataset, client, tmp_path, monkeyp
     assert trips_dataset.version == 0
 
 
+@pytest.mark.slow
 def test_plain_tables_are_written_by_one_process(place, client):
     rig, bucket = place
     plain = Dataset.create(trip_spec(bucket, format="parquet"), **rig.storage_options)
     with pytest.raises(UnsupportedByTable, match="a partition is one object"):
         plain.ingest("x.csv", engine="dask", client=client)
+    with pytest.raises(UnsupportedByTable, match="swapped one by one"):
+        plain.erase([("city", "==", "JFK")], engine="dask", client=client)
 
 
 @pytest.mark.slow
@@ -151,6 +182,7 @@ def test_workers_that_die_cost_time_and_no_row(trips_dataset, client, tmp_path, 
     assert trips_dataset.verify().ok
 
 
+@pytest.mark.slow
 def test_large_parquet_files_are_split_by_row_groups(trips_dataset, client, tmp_path, small_pieces):
     pq.write_table(make_trips(), tmp_path / "trips.parquet", row_group_size=10)
     assert trips_dataset.ingest(tmp_path / "trips.parquet", engine="dask", client=client).files == 4

@@ -1,0 +1,101 @@
+"""A dataset as a `dask.dataframe`: one partition of the frame for a few live files, read where it is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.dataset as pads
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+from connector.interop import Options
+from pipelines.reader import checked_columns, checked_filter, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from pipelines.handle import Handle
+    from pipelines.reader import Where
+
+__all__ = ["to_dask"]
+
+_PIECE_BYTES = 64 << 20
+
+
+def to_dask(
+    handle: Handle, columns: Sequence[str] | None = None, where: Where | None = None, version: int | None = None
+) -> Any:
+    """The rows as a lazy `dask.dataframe.DataFrame`, partition columns included.
+
+    The live files of this moment are what it reads, also when it is computed later.
+
+    Args:
+        handle: the dataset.
+        columns: names to read; all by default.
+        where: which rows; partitions and files that cannot hold any are not read.
+        version: an older version of a Delta table.
+
+    Raises:
+        SchemaMismatch: an unknown column, or a filter that does not fit its type.
+    """
+    import dask.dataframe as dd
+
+    dataset = scan(handle, version)
+    names = checked_columns(handle, dataset, columns)
+    matching = checked_filter(handle, dataset, where)
+    root = f"{handle.table.root}/"
+    sizes = {file.path: file.size for file in handle.table.snapshot(version).files}
+    files = [
+        _File(f"{root}{path}", sizes.get(path, 0), fragment.partition_expression)
+        for fragment in dataset.get_fragments(filter=matching)
+        if (path := fragment.path.removeprefix(root))
+    ]
+    read = _Reading(Options(handle.fs.dask_options()), dataset.schema, names, matching)
+    meta = dataset.schema.empty_table().select(names).to_pandas()
+    from_map: Any = dd.from_map  # it has no types
+    return from_map(read, _pieces(files) or [()], meta=meta, enforce_metadata=False, label="tierlake")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: str
+    size: int
+    told: pc.Expression
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Reads some files on a worker; what it needs for that is small."""
+
+    options: Options
+    schema: pa.Schema
+    columns: list[str]
+    matching: pc.Expression | None
+
+    def __call__(self, files: tuple[_File, ...]) -> pd.DataFrame:
+        from connector.filesystem import LakeFileSystem
+
+        form, filesystem = pads.ParquetFileFormat(), PyFileSystem(FSSpecHandler(LakeFileSystem(**self.options)))
+        fragments = [
+            form.make_fragment(file.path, filesystem, partition_expression=file.told, file_size=file.size)
+            for file in files
+        ]
+        dataset = pads.FileSystemDataset(fragments, self.schema, form, filesystem)
+        frame: pd.DataFrame = dataset.to_table(columns=self.columns, filter=self.matching).to_pandas()
+        return frame
+
+
+def _pieces(files: Sequence[_File]) -> list[tuple[_File, ...]]:
+    pieces: list[list[_File]] = []
+    room = 0
+    for file in files:
+        if not pieces or file.size > room:
+            pieces.append([])
+            room = _PIECE_BYTES
+        pieces[-1].append(file)
+        room -= file.size
+    return [tuple(piece) for piece in pieces]
