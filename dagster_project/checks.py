@@ -1,13 +1,11 @@
 """Asset checks: what a reader relies on."""
 
-from typing import Final
-
 import dagster as dg
 
-from dagster_project.datasets import DATASETS, LakeAsset
+from dagster_project.lake_asset import LakeAsset
 from dagster_project.resources import LakeResource
 
-__all__ = ["CHECKS", "verify_check"]
+__all__ = ["verify_check"]
 
 
 def verify_check(asset: LakeAsset) -> dg.AssetChecksDefinition:
@@ -23,6 +21,3 @@ def verify_check(asset: LakeAsset) -> dg.AssetChecksDefinition:
         )
 
     return check
-
-
-CHECKS: Final = [verify_check(asset) for asset in DATASETS.values()]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from dagster_project.partitions import KeyNames
 from dagster_project.resources import LakeResource
 from pipelines.windows import as_instant, window_of
 
@@ -30,7 +31,8 @@ def not_expired(spec: DatasetSpec) -> dg.AutomationCondition[dg.AssetKey]:
     """True for partitions that the dataset's retention would not take away at once.
 
     Args:
-        spec: of the dataset that the asset stands for, partitioned by time alone.
+        spec: of the dataset that the asset stands for, with the asset's partition keys (see `partitions`), whatever
+            kind they are of. Where one has no time in it, it never expires.
     """
     return NotExpired(spec)
 
@@ -53,21 +55,22 @@ class NotExpired(dg.AutomationCondition[dg.AssetKey]):
         return f"Within the retention of {self._spec.name}"
 
     def evaluate(self, context: dg.AutomationContext[dg.AssetKey]) -> dg.AutomationResult[dg.AssetKey]:
-        """Keep the candidates whose window ended less than the retention ago."""
+        """Take away the candidates whose window ended as long ago as the retention says."""
         candidates = context.candidate_subset
         time, after = self._spec.partition.time, self._spec.retention.expire_after
         if time is None or after is None:
             return dg.AutomationResult(context, candidates)
         today = LakeResource().today()
         as_of = as_instant(today, time.timezone) if today else context.evaluation_time
+        names = KeyNames(self._spec.partition.columns)
         kept = {
             key
             for _, key in candidates.expensively_compute_asset_partitions()
-            if key is not None and (end := _end(key, time)) is not None and end + after > as_of
+            if key is not None and not ((end := _end(key, names, time)) and end + after <= as_of)
         }
         return dg.AutomationResult(context, candidates.compute_intersection_with_partition_keys(kept))
 
 
-def _end(key: str, time: TimePartition) -> datetime | None:
-    window = window_of(key, time.every, time.timezone)
+def _end(key: str, names: KeyNames, time: TimePartition) -> datetime | None:
+    window = window_of(names.to_lake(key).as_dict()[time.key], time.every, time.timezone)
     return window.end if window else None

@@ -2,52 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import dagster as dg
-
+from dagster_project.lake_asset import LakeAsset
 from dagster_project.nyc import TIMEZONE
-from dagster_project.partitions import KeyNames, time_windows
+from dagster_project.partitions import time_windows
 from pipelines.spec import DatasetSpec
 
-if TYPE_CHECKING:
-    from dagster_project.resources import LakeResource
-
-__all__ = ["DATASETS", "FLIGHTS", "MONTHLY_SUMMARY", "WEATHER", "LakeAsset"]
-
-
-@dataclass(frozen=True, slots=True)
-class LakeAsset:
-    """A dataset and the asset that stands for it in Dagster.
-
-    Attributes:
-        spec: its description; the URI counts from the resource's warehouse on, whatever it says here.
-        partitions_def: the asset's partitions, keyed as the dataset's.
-    """
-
-    spec: DatasetSpec
-    partitions_def: dg.TimeWindowPartitionsDefinition
-
-    @property
-    def name(self) -> str:
-        """The dataset's name, and the asset's."""
-        return self.spec.name
-
-    @property
-    def asset_key(self) -> dg.AssetKey:
-        """The asset's key."""
-        return dg.AssetKey(self.name)
-
-    @property
-    def keys(self) -> KeyNames:
-        """Maps partition keys."""
-        return KeyNames(self.spec.partition.columns)
-
-    def spec_in(self, lake: LakeResource) -> DatasetSpec:
-        """The description with its URI in a warehouse."""
-        return self.spec.model_copy(update={"uri": lake.uri(self.name)})
-
+__all__ = ["DATASETS", "FLIGHTS", "MONTHLY_SUMMARY", "WEATHER"]
 
 FLIGHTS: Final = LakeAsset(
     DatasetSpec.from_yaml(f"""

@@ -3,12 +3,12 @@
 import dagster as dg
 
 from dagster_project.assets import ASSETS
-from dagster_project.checks import CHECKS
+from dagster_project.checks import verify_check
+from dagster_project.datasets import DATASETS
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.jobs import ASSET_JOBS, JOBS
 from dagster_project.resources import LakeResource
-from dagster_project.schedules import SCHEDULES
-from dagster_project.sensors import SENSORS
+from dagster_project.schedules import SCHEDULES, SENSORS
 
 __all__ = ["defs"]
 
@@ -16,7 +16,7 @@ lake = LakeResource()
 
 defs = dg.Definitions(
     assets=ASSETS,
-    asset_checks=CHECKS,
+    asset_checks=[verify_check(asset) for asset in DATASETS.values()],
     jobs=[*ASSET_JOBS, *JOBS],
     schedules=SCHEDULES,
     sensors=SENSORS,

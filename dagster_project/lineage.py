@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
@@ -13,18 +14,54 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
-    from dagster_project.datasets import LakeAsset
+    from dagster_project.lake_asset import LakeAsset
 
     Sight: TypeAlias = Callable[[str | PartitionKey], datetime | None]
 
-__all__ = ["OVER_TIME", "downstream_sight"]
+__all__ = ["OVER_TIME", "Downstream", "downstream_sight", "downstreams_in"]
 
 OVER_TIME: Final = dg.TimeWindowPartitionMapping()
 """How the demo's assets depend on each other: a month on its days."""
 
 
+@dataclass(frozen=True, slots=True)
+class Downstream:
+    """An asset that is computed from a dataset's partitions.
+
+    Attributes:
+        asset_key: its key.
+        partitions_def: its partitions; None where it has none.
+        mapping: how its partitions depend on the dataset's.
+    """
+
+    asset_key: dg.AssetKey
+    partitions_def: dg.PartitionsDefinition[str] | None
+    mapping: dg.PartitionMapping = OVER_TIME
+
+
+def downstreams_in(repository: dg.RepositoryDefinition | None, upstream: LakeAsset) -> dict[str, Downstream]:
+    """The assets of `retention.after` by the name that the spec gives them, as a code location defines them.
+
+    One that is not there, or does not depend on the dataset, is left out: the dataset's partitions then wait for it.
+
+    Args:
+        repository: the code location's definitions; None where Dagster does not tell.
+        upstream: the dataset whose partitions may expire.
+    """
+    if repository is None or not upstream.spec.retention.after:
+        return {}
+    graph = repository.asset_graph
+    found = {}
+    for name in upstream.spec.retention.after:
+        key = dg.AssetKey(name.split("/"))
+        if graph.has(key) and upstream.asset_key in graph.get(key).parent_keys:
+            mapping = graph.get_partition_mapping(key, upstream.asset_key)
+            found[name] = Downstream(key, graph.get(key).partitions_def, mapping)
+    return found
+
+
 def downstream_sight(
-    instance: dg.DagsterInstance, upstream: LakeAsset, datasets: Mapping[str, LakeAsset]
+    instance: dg.DagsterInstance, upstream: LakeAsset, downstreams: Mapping[str, Downstream]
 ) -> dict[str, Sight]:
     """For each name in the upstream's `retention.after`: when it last saw one of the upstream's partitions.
 
@@ -34,27 +71,25 @@ def downstream_sight(
     Args:
         instance: knows the materializations.
         upstream: the dataset whose partitions may expire.
-        datasets: all managed datasets by name.
+        downstreams: what is computed from it, by name.
     """
     return {
-        name: _sight(instance, upstream, datasets[name]) for name in upstream.spec.retention.after if name in datasets
+        name: _sight(instance, upstream, downstreams[name])
+        for name in upstream.spec.retention.after
+        if name in downstreams
     }
 
 
-def _sight(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: LakeAsset) -> Sight:
-    times: dict[str, datetime | None] = {}
+def _sight(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downstream) -> Sight:
+    times: dict[str | None, datetime | None] = {}
 
-    def last(partition: str) -> datetime | None:
+    def last(partition: str | None) -> datetime | None:
         if partition not in times:
             times[partition] = _materialized_at(instance, downstream.asset_key, partition)
         return times[partition]
 
     def seen(key: str | PartitionKey) -> datetime | None:
-        upstream_key = upstream.keys.to_dagster(PartitionKey.parse(str(key)))
-        one = upstream.partitions_def.subset_with_partition_keys([upstream_key])
-        over = OVER_TIME.get_downstream_partitions_for_partitions(
-            one, upstream.partitions_def, downstream.partitions_def
-        ).get_partition_keys()
+        over = _dependent(instance, upstream, downstream, PartitionKey.parse(str(key)))
         found = [last(partition) for partition in over]
         instants = [instant for instant in found if instant is not None]
         return min(instants) if instants and len(instants) == len(found) else None
@@ -62,7 +97,21 @@ def _sight(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: LakeAs
     return seen
 
 
-def _materialized_at(instance: dg.DagsterInstance, asset_key: dg.AssetKey, partition: str) -> datetime | None:
-    only = dg.AssetRecordsFilter(asset_key, asset_partitions=[partition])
+def _dependent(
+    instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downstream, key: PartitionKey
+) -> list[str | None]:
+    """The downstream partitions that are computed from one of the upstream's; [None] is all of the asset."""
+    if downstream.partitions_def is None:
+        return [None]
+    with dg.partition_loading_context(dynamic_partitions_store=instance):
+        one = upstream.partitions_def.subset_with_partition_keys([upstream.keys.to_dagster(key)])
+        over = downstream.mapping.get_downstream_partitions_for_partitions(
+            one, upstream.partitions_def, downstream.partitions_def
+        )
+        return list(over.get_partition_keys())
+
+
+def _materialized_at(instance: dg.DagsterInstance, asset_key: dg.AssetKey, partition: str | None) -> datetime | None:
+    only: Any = dg.AssetRecordsFilter(asset_key, asset_partitions=None if partition is None else [partition])
     records = instance.fetch_materializations(only, limit=1).records
     return datetime.fromtimestamp(records[0].timestamp, UTC) if records else None

@@ -64,14 +64,10 @@ class KeyNames:
         Raises:
             ValueError: two dimensions on one side, another number on the other.
         """
-        if isinstance(key, dg.MultiPartitionKey):
-            values = dict(key.keys_by_dimension)
-            if set(values) != set(self.columns):
-                raise ValueError(f"dimensions {sorted(values)} are not the columns {sorted(self.columns)}")
-            return PartitionKey.of((column, values[column]) for column in self.columns)
-        if len(self.columns) != 1:
-            raise ValueError(f"{key!r} names one value, the dataset is partitioned by {self.columns}")
-        return PartitionKey.of({self.columns[0]: key})
+        values = self._values(key)
+        if set(values) != set(self.columns):
+            raise ValueError(f"dimensions {sorted(values)} are not the columns {sorted(self.columns)}")
+        return PartitionKey.of((column, values[column]) for column in self.columns)
 
     def to_dagster(self, key: PartitionKey) -> str:
         """The Dagster key of a dataset's key."""
@@ -79,6 +75,17 @@ class KeyNames:
         if len(values) == 1:
             return values[self.columns[0]]
         return dg.MultiPartitionKey(values)
+
+    def _values(self, key: str) -> dict[str, str]:
+        """Column to value. As text, and so in run configs and events, dimensions stand in the order of their names."""
+        if isinstance(key, dg.MultiPartitionKey):
+            return dict(key.keys_by_dimension)
+        if len(self.columns) == 1:
+            return {self.columns[0]: key}
+        values = key.split("|")
+        if len(values) != len(self.columns):
+            raise ValueError(f"{key!r} names {len(values)} values, the dataset is partitioned by {self.columns}")
+        return dict(zip(sorted(self.columns), values, strict=True))
 
 
 def known_keys(

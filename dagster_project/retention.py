@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date, datetime
 
-    from dagster_project.datasets import LakeAsset
+    from dagster_project.lake_asset import LakeAsset
+    from dagster_project.lineage import Downstream
     from pipelines import Dataset
     from pipelines.plan import Expiration, ExpiryPlan
     from pipelines.results import ApplyResult, UndoResult
@@ -76,17 +77,17 @@ class Retention:
         instance: the Dagster instance.
         asset: the dataset's asset.
         dataset: the open dataset.
-        datasets: all managed datasets by name, for those that must have seen a partition before it goes.
+        downstreams: by name, what must have seen a partition before it goes (`retention.after`).
     """
 
     instance: dg.DagsterInstance
     asset: LakeAsset
     dataset: Dataset
-    datasets: Mapping[str, LakeAsset]
+    downstreams: Mapping[str, Downstream]
 
     def plan(self, as_of: date | None) -> ExpiryPlan:
         """The dataset's expiry plan, which waits for downstream assets where the spec says so."""
-        sight = downstream_sight(self.instance, self.asset, self.datasets)
+        sight = downstream_sight(self.instance, self.asset, self.downstreams)
         return self.dataset.plan_expiry(as_of, materialized=sight)
 
     def due(self, as_of: date | None) -> Due:

@@ -9,21 +9,22 @@ request whose run failed is repeated a few times.
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import dagster as dg
 
-from dagster_project.datasets import DATASETS, LakeAsset
-from dagster_project.jobs import ExpiryConfig, expire_partitions, expiry
+from dagster_project.dataset_jobs import DATASET_TAG
+from dagster_project.lake_asset import LakeAsset
+from dagster_project.lineage import downstreams_in
 from dagster_project.partition_wipe import latest_storage_ids, reconcile_status
 from dagster_project.partitions import known_keys
 from dagster_project.resources import LakeResource
 from dagster_project.retention import Due, Retention
 from pipelines.errors import TableNotFound
 
-__all__ = ["DATASET_TAG", "SENSORS", "retention_sensor", "run_key"]
+__all__ = ["ExpiryJob", "retention_sensor", "run_key"]
 
-DATASET_TAG: Final = "tierlake/dataset"
 RUN_KEY_TAG: Final = "dagster/run_key"
 KEYS_PER_RUN: Final = 500
 ATTEMPTS: Final = 3
@@ -37,12 +38,32 @@ _BUSY: Final = (
 )
 
 
-def retention_sensor(asset: LakeAsset) -> dg.SensorDefinition:
-    """The sensor that expires partitions of one dataset; it is off until somebody turns it on."""
+@dataclass(frozen=True, slots=True)
+class ExpiryJob:
+    """The job that a sensor asks for.
+
+    Attributes:
+        name: the job's name.
+        op: the name of its op, which takes a configuration such as `upkeep.Expire`.
+        said: what that configuration needs besides.
+    """
+
+    name: str
+    op: str
+    said: Mapping[str, str] = field(default_factory=dict)
+
+
+def retention_sensor(asset: LakeAsset, job: ExpiryJob) -> dg.SensorDefinition:
+    """The sensor that expires partitions of one dataset; it is off until somebody turns it on.
+
+    Args:
+        asset: the dataset's.
+        job: what to ask for. Its runs are found again by the tag `tierlake/dataset`.
+    """
 
     @dg.sensor(
-        name=f"{asset.name}_retention",
-        job_name=expiry.name,  # by name: Dagster warns of its own beta parameter where it swaps the job
+        name=f"{asset.identifier}_retention",
+        job_name=job.name,  # by name: Dagster warns of its own beta parameter where it swaps the job
         minimum_interval_seconds=300,
         description=f"Finds partitions of {asset.name} past their retention and asks for a run that expires them.",
     )
@@ -55,13 +76,14 @@ def retention_sensor(asset: LakeAsset) -> dg.SensorDefinition:
         except TableNotFound:
             return dg.SkipReason(f"{lake.uri(asset.name)} does not exist yet")
         today = lake.today()
-        due = Retention(context.instance, asset, dataset, DATASETS).due(today)
+        waited_for = downstreams_in(context.repository_def, asset)
+        due = Retention(context.instance, asset, dataset, waited_for).due(today)
         keys, unknown = known_keys(due.keys, asset.partitions_def, context.instance)
         if unknown:
             context.log.warning("%d keys are no partitions of the asset: %s", len(unknown), ", ".join(unknown[:5]))
-        busy = _busy_keys(context.instance, asset.name)
-        config = {"dataset": asset.name, "as_of": today.isoformat() if today else None}
-        requests = list(_requests(context.instance, asset, [key for key in keys if key not in busy], config))
+        busy = _busy_keys(context.instance, asset, job)
+        as_of = today.isoformat() if today else None
+        requests = list(_requests(context.instance, asset, [key for key in keys if key not in busy], job, as_of))
         if requests:
             return dg.SensorResult(run_requests=requests)
         return dg.SkipReason(_why_not(due, keys, busy))
@@ -77,17 +99,17 @@ def run_key(asset: LakeAsset, keys: Sequence[str], storage_ids: Mapping[str, int
 
 
 def _requests(
-    instance: dg.DagsterInstance, asset: LakeAsset, keys: Sequence[str], config: Mapping[str, Any]
+    instance: dg.DagsterInstance, asset: LakeAsset, keys: Sequence[str], job: ExpiryJob, as_of: str | None
 ) -> Iterator[dg.RunRequest]:
     storage_ids = latest_storage_ids(instance, asset.asset_key, keys) if keys else {}
     for start in range(0, len(keys), KEYS_PER_RUN):
-        batch = list(keys[start : start + KEYS_PER_RUN])
+        batch = [str(key) for key in keys[start : start + KEYS_PER_RUN]]
         base = run_key(asset, batch, storage_ids)
         attempt = _failed_attempts(instance, base)
         if attempt < ATTEMPTS:
             yield dg.RunRequest(
                 run_key=f"{base}:{attempt}" if attempt else base,
-                run_config=dg.RunConfig({expire_partitions.name: ExpiryConfig(**config, partitions=batch)}),
+                run_config={"ops": {job.op: {"config": {**job.said, "as_of": as_of, "partitions": batch}}}},
                 tags={DATASET_TAG: asset.name},
             )
 
@@ -104,14 +126,15 @@ def _failed_attempts(instance: dg.DagsterInstance, base: str) -> int:
     return attempt
 
 
-def _busy_keys(instance: dg.DagsterInstance, name: str) -> set[str]:
+def _busy_keys(instance: dg.DagsterInstance, asset: LakeAsset, job: ExpiryJob) -> set[str]:
     """Partitions that unfinished expiry runs were asked to expire."""
-    only = dg.RunsFilter(job_name=expiry.name, tags={DATASET_TAG: name}, statuses=list(_BUSY))
-    return {key for run in instance.get_runs(filters=only) for key in _asked_keys(run.run_config)}
+    only = dg.RunsFilter(job_name=job.name, tags={DATASET_TAG: asset.name}, statuses=list(_BUSY))
+    return {key for run in instance.get_runs(filters=only) for key in _asked_keys(run.run_config, job)}
 
 
-def _asked_keys(run_config: Any) -> list[str]:
-    keys: list[str] = run_config["ops"][expire_partitions.name]["config"]["partitions"]
+def _asked_keys(run_config: Any, job: ExpiryJob) -> list[str]:
+    """What a run was asked for by name; one that a person started may name none, and finds out itself."""
+    keys: list[str] = run_config.get("ops", {}).get(job.op, {}).get("config", {}).get("partitions", [])
     return keys
 
 
@@ -129,8 +152,3 @@ def _why_not(due: Due, keys: Sequence[str], busy: set[str]) -> str:
     if due.next_key and due.next_at:
         said.append(f"next is {due.next_key} on {due.next_at:%Y-%m-%d}")
     return "; ".join(said)
-
-
-SENSORS: Final = [
-    retention_sensor(asset) for asset in DATASETS.values() if asset.spec.retention.expire_after is not None
-]

@@ -11,7 +11,7 @@ from dagster._core.workspace.load_target import ModuleTarget, PythonFileTarget
 from dagster_graphql.test.utils import execute_dagster_graphql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 STATUS_QUERY = """
@@ -90,14 +90,18 @@ def in_graphql(context: WorkspaceProcessContext, asset: str, partitions_def: dg.
     return found
 
 
-def in_status(instance: dg.DagsterInstance, asset: str, partitions_def: dg.PartitionsDefinition) -> set[str]:
+def in_status(
+    instance: dg.DagsterInstance, asset: str | Sequence[str], partitions_def: dg.PartitionsDefinition
+) -> set[str]:
     """The available partitions by the status cache, as sensors, backfills and the UI read them."""
     keys = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
     statuses = instance.get_status_by_partition(dg.AssetKey(asset), keys, partitions_def) or {}
     return {k for k, status in statuses.items() if status is dg.AssetPartitionStatus.MATERIALIZED}
 
 
-def available(instance: dg.DagsterInstance, asset: str, partitions_def: dg.PartitionsDefinition) -> set[str]:
+def available(
+    instance: dg.DagsterInstance, asset: str | Sequence[str], partitions_def: dg.PartitionsDefinition
+) -> set[str]:
     """The available partitions by events and by status cache, which must agree."""
     by_events = set(map(str, instance.get_materialized_partitions(dg.AssetKey(asset))))
     by_status = in_status(instance, asset, partitions_def)

@@ -45,3 +45,43 @@ def test_the_fixed_today_counts(instance: dg.DagsterInstance, monkeypatch: pytes
 def test_without_retention_nothing_is_expired(instance: dg.DagsterInstance) -> None:
     spec = DatasetSpec(uri=FLIGHTS.spec.uri, partition=FLIGHTS.spec.partition)
     assert len(requested(instance, spec, datetime(2030, 1, 1, tzinfo=UTC))) == 365
+
+
+CITIES_BY_DAY = DatasetSpec(
+    uri="lake://warehouse/cities",
+    partition={"time": {"column": "at", "every": "day"}, "by": ["city"]},
+    retention={"expire_after": "30d"},
+)
+OLD, NEW = "2013-01-01", "2013-06-01"
+DAY = DatasetSpec(uri=CITIES_BY_DAY.uri, partition={"time": {"column": "at"}}, retention={"expire_after": "30d"})
+
+
+@pytest.mark.parametrize(
+    ("spec", "partitions_def", "kept"),
+    [
+        (DAY, dg.StaticPartitionsDefinition([OLD, NEW, "undated"]), [NEW, "undated"]),
+        (DAY, dg.DynamicPartitionsDefinition(name="days"), [NEW]),
+        (
+            CITIES_BY_DAY,
+            dg.MultiPartitionsDefinition(
+                {
+                    "date": dg.DynamicPartitionsDefinition(name="days"),
+                    "city": dg.StaticPartitionsDefinition(["Oslo", "Kyiv"]),
+                }
+            ),
+            [f"Kyiv|{NEW}", f"Oslo|{NEW}"],
+        ),
+    ],
+    ids=["static", "dynamic", "multi"],
+)
+def test_partitions_of_every_kind(
+    instance: dg.DagsterInstance, spec: DatasetSpec, partitions_def: dg.PartitionsDefinition, kept: list[str]
+) -> None:
+    instance.add_dynamic_partitions("days", [OLD, NEW])
+
+    @dg.asset(partitions_def=partitions_def, automation_condition=dg.AutomationCondition.missing() & not_expired(spec))
+    def cities() -> None: ...
+
+    now = datetime(2013, 6, 15, tzinfo=UTC)
+    result = dg.evaluate_automation_conditions(dg.Definitions([cities]), instance, evaluation_time=now)
+    assert sorted(result.get_requested_partitions(cities.key)) == kept

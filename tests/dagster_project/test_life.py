@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from dagster_project import headless, nyc
-from dagster_project.datasets import DATASETS, FLIGHTS, WEATHER, LakeAsset
+from dagster_project.datasets import DATASETS, FLIGHTS, WEATHER
+from dagster_project.lake_asset import LakeAsset
 from pipelines import Dataset
 from tests.dagster_project import status
 

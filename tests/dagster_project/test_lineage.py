@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from dagster_project.datasets import DATASETS, FLIGHTS, MONTHLY_SUMMARY
+from dagster_project.datasets import FLIGHTS, MONTHLY_SUMMARY
+from dagster_project.jobs import DOWNSTREAMS
 from dagster_project.lineage import downstream_sight
 
 
@@ -16,7 +17,7 @@ def instance():
 
 
 def seen(instance: dg.DagsterInstance, key: str) -> datetime | None:
-    sight = downstream_sight(instance, FLIGHTS, DATASETS)
+    sight = downstream_sight(instance, FLIGHTS, DOWNSTREAMS)
     assert set(sight) == {"monthly_summary"}
     return sight["monthly_summary"](key)
 
@@ -47,4 +48,4 @@ def test_the_latest_time_counts(instance: dg.DagsterInstance) -> None:
 
 
 def test_who_waits_for_nobody_asks_nobody(instance: dg.DagsterInstance) -> None:
-    assert downstream_sight(instance, MONTHLY_SUMMARY, DATASETS) == {}
+    assert downstream_sight(instance, MONTHLY_SUMMARY, DOWNSTREAMS) == {}

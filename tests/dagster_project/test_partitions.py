@@ -60,6 +60,7 @@ def test_two_dimensions_are_named_after_columns_in_any_order() -> None:
     names = KeyNames(("origin", "date"))
     key = dg.MultiPartitionKey({"date": "2013-07-04", "origin": "JFK"})
     assert str(names.to_lake(key)) == "origin=JFK/date=2013-07-04"
+    assert names.to_lake("2013-07-04|JFK") == names.to_lake(key)  # as run configs and events write it
     assert names.to_dagster(names.to_lake(key)) == key == "2013-07-04|JFK"
 
 

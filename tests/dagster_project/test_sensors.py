@@ -10,6 +10,7 @@ import pytest
 from dagster_project import sensors
 from dagster_project.datasets import FLIGHTS
 from dagster_project.definitions import defs
+from dagster_project.lake_asset import LakeAsset
 from dagster_project.nyc import TIMEZONE
 from dagster_project.partitions import time_windows
 from pipelines import Dataset
@@ -25,7 +26,8 @@ pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 SPEC = FLIGHTS.spec.model_copy(
     update={"retention": RetentionSpec(expire_after="300d"), "tiers": (), "write": WriteSpec()}
 )
-ASSET = sensors.LakeAsset(SPEC, FLIGHTS.partitions_def)
+ASSET = LakeAsset(SPEC, FLIGHTS.partitions_def)
+JOB = sensors.ExpiryJob("expiry", "expire_partitions", {"dataset": "flights"})
 DUE = ["2013-01-01", "2013-01-02", "2013-01-03"]
 DAYS = [*DUE, "2013-12-30"]
 
@@ -43,8 +45,8 @@ def ingest(instance: dg.DagsterInstance, lake: LakeResource, days: Sequence[str]
     return dataset
 
 
-def tick(instance: dg.DagsterInstance, lake: LakeResource, asset: sensors.LakeAsset = ASSET):
-    sensor = sensors.retention_sensor(asset)
+def tick(instance: dg.DagsterInstance, lake: LakeResource, asset: LakeAsset = ASSET):
+    sensor = sensors.retention_sensor(asset, JOB)
     context = dg.build_sensor_context(instance=instance, definitions=defs, resources={"lake": lake})
     with context:
         return sensor.evaluate_tick(context)
@@ -118,7 +120,7 @@ def test_many_keys_go_in_batches(instance, lake, monkeypatch) -> None:
 
 def test_keys_that_dagster_does_not_know_are_left_out(instance, lake, caplog) -> None:
     ingest(instance, lake, DAYS)
-    later = sensors.LakeAsset(SPEC, time_windows("day", TIMEZONE, "2013-01-02", "2014-01-01"))
+    later = LakeAsset(SPEC, time_windows("day", TIMEZONE, "2013-01-02", "2014-01-01"))
     assert asked(tick(instance, lake, later)) == [DUE[1:]]
 
 

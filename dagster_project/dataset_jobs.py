@@ -1,0 +1,61 @@
+"""The jobs of one dataset, for anybody's project: `flights_tiering`, `flights_expiry`, `flights_undo_expiry`.
+
+They need nothing but a `LakeResource` named `lake`.
+"""
+
+from datetime import date
+from typing import Final
+
+import dagster as dg
+
+from dagster_project import upkeep
+from dagster_project.lake_asset import LakeAsset
+from dagster_project.resources import LakeResource
+
+__all__ = ["DATASET_TAG", "expiry_job", "tiering_job", "undo_job"]
+
+DATASET_TAG: Final = "tierlake/dataset"
+"""Tag of jobs and runs: the dataset that they are about."""
+
+
+def tiering_job(asset: LakeAsset) -> dg.JobDefinition:
+    """Moves a dataset's partitions to the tiers where their age puts them."""
+    name = f"{asset.identifier}_tiering"
+
+    @dg.op(name=f"{name}_op")
+    def move(context: dg.OpExecutionContext, config: upkeep.MoveToTiers, lake: LakeResource) -> None:
+        today = date.fromisoformat(config.as_of) if config.as_of else lake.today()
+        result, facts = upkeep.move_to_tiers(context, asset.name, lake.dataset(asset.name), today)
+        context.add_output_metadata(facts)
+        result.raise_failures()
+
+    return _job(asset, name, move, f"Moves partitions of {asset.name} to the tiers where their age puts them.")
+
+
+def expiry_job(asset: LakeAsset) -> dg.JobDefinition:
+    """Takes a dataset's partitions past their retention out of the table."""
+    name = f"{asset.identifier}_expiry"
+
+    @dg.op(name=f"{name}_op")
+    def expire(context: dg.OpExecutionContext, config: upkeep.Expire, lake: LakeResource) -> None:
+        upkeep.expire(context, upkeep.retention_of(context, lake, asset), config, lake.today())
+
+    return _job(
+        asset, name, expire, f"Takes partitions of {asset.name} past their retention out; can be undone for a while."
+    )
+
+
+def undo_job(asset: LakeAsset) -> dg.JobDefinition:
+    """Brings an expired partition of a dataset back, within its grace."""
+    name = f"{asset.identifier}_undo_expiry"
+
+    @dg.op(name=f"{name}_op")
+    def undo(context: dg.OpExecutionContext, config: upkeep.Undo, lake: LakeResource) -> None:
+        upkeep.bring_back(context, upkeep.retention_of(context, lake, asset), config)
+
+    return _job(asset, name, undo, f"Brings an expired partition of {asset.name} back, within its grace.")
+
+
+def _job(asset: LakeAsset, name: str, op: dg.OpDefinition, description: str) -> dg.JobDefinition:
+    graph = dg.GraphDefinition(name=name, node_defs=[op])
+    return graph.to_job(description=description, tags={DATASET_TAG: asset.name})

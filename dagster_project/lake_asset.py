@@ -1,0 +1,53 @@
+"""A dataset and the asset that stands for it in Dagster: one value, from which assets, jobs and sensors are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from dagster_project.partitions import KeyNames
+
+if TYPE_CHECKING:
+    from dagster_project.resources import LakeResource
+    from pipelines.spec import DatasetSpec
+
+__all__ = ["LakeAsset"]
+
+
+@dataclass(frozen=True, slots=True)
+class LakeAsset:
+    """A dataset and the asset that stands for it in Dagster.
+
+    Attributes:
+        spec: its description; the URI counts from the resource's warehouse on, whatever it says here.
+        partitions_def: the asset's partitions, keyed as the dataset's.
+    """
+
+    spec: DatasetSpec
+    partitions_def: dg.PartitionsDefinition[str]
+
+    @property
+    def name(self) -> str:
+        """The dataset's path below the warehouse: `flights`, `raw/flights`."""
+        return self.spec.root.partition("/")[2]
+
+    @property
+    def asset_key(self) -> dg.AssetKey:
+        """The asset's key: a segment of the path each."""
+        return dg.AssetKey(self.name.split("/"))
+
+    @property
+    def identifier(self) -> str:
+        """The name as Dagster's jobs and sensors can have it, as Dagster itself writes it: `raw__flights`."""
+        return self.asset_key.to_python_identifier()
+
+    @property
+    def keys(self) -> KeyNames:
+        """Maps partition keys."""
+        return KeyNames(self.spec.partition.columns)
+
+    def spec_in(self, lake: LakeResource) -> DatasetSpec:
+        """The description with its URI in a warehouse."""
+        return self.spec.model_copy(update={"uri": lake.uri(self.name)})

@@ -1,0 +1,139 @@
+"""What the jobs do, whichever datasets they are for: tiering, expiry and its undo, with every number as metadata."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_project.lineage import downstreams_in
+from dagster_project.retention import Retention
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dagster_project.lake_asset import LakeAsset
+    from dagster_project.lineage import Downstream
+    from dagster_project.resources import LakeResource
+    from pipelines import Dataset
+    from pipelines.plan import TieringPlan
+    from pipelines.results import ApplyResult
+
+__all__ = ["AS_OF", "Expire", "MoveToTiers", "Undo", "bring_back", "expire", "move_to_tiers", "retention_of"]
+
+AS_OF: Final = "By which day the policies judge, as 2014-01-01; empty takes the resource's today, else the clock."
+
+
+class MoveToTiers(dg.Config):
+    """When to move to tiers."""
+
+    as_of: str | None = Field(default=None, description=AS_OF)
+
+
+class Expire(dg.Config):
+    """What to expire."""
+
+    partitions: list[str] = Field(
+        default=[],
+        description="Partition keys; empty expires all that the policy asks for. What it does not ask for stays.",
+    )
+    as_of: str | None = Field(default=None, description=AS_OF)
+    undo: bool = Field(default=True, description="False gives undo up: for plain Parquet in unversioned buckets.")
+
+
+class Undo(dg.Config):
+    """What to bring back."""
+
+    partition: str = Field(description="The partition key, as 2013-01-01.")
+
+
+def retention_of(
+    context: dg.OpExecutionContext,
+    lake: LakeResource,
+    asset: LakeAsset,
+    downstreams: Mapping[str, Downstream] | None = None,
+) -> Retention:
+    """Retention of a dataset, in an op.
+
+    Args:
+        context: the op's.
+        lake: where the dataset is.
+        asset: which.
+        downstreams: by name, what must have seen a partition before it goes; None looks it up in the code location.
+    """
+    if downstreams is None:  # an op that runs outside a code location has no repository, and raises when asked for it
+        downstreams = downstreams_in(context.repository_def, asset) if asset.spec.retention.after else {}
+    return Retention(context.instance, asset, lake.dataset(asset.name), downstreams)
+
+
+def move_to_tiers(
+    context: dg.OpExecutionContext, name: str, dataset: Dataset, as_of: date | None
+) -> tuple[ApplyResult, dict[str, Any]]:
+    """Plan and apply the tiers of a dataset.
+
+    Returns:
+        What happened, and metadata that says so.
+    """
+    plan = dataset.plan_tiering(as_of)
+    context.log.info("%s", plan)
+    result = plan.apply(run_id=context.run_id)
+    context.log.info("%s: %s", name, result)
+    return result, _tiering_metadata(name, plan, result)
+
+
+def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire, today: date | None) -> None:
+    """Take partitions out of the table, then make Dagster show that they are gone.
+
+    Raises:
+        PartialFailure: some could not be taken out; the others are.
+    """
+    expired = retention.expire(
+        config.partitions or None, _day(config.as_of) or today, run_id=context.run_id, undo=config.undo
+    )
+    context.log.info("%s", expired.plan)
+    for key, reason in expired.kept.items():
+        context.log.warning("%s stays: %s", key, reason)
+    if expired.wipe.reason and expired.wipe.partitions:
+        context.log.warning("Dagster goes on showing what is gone: %s", expired.wipe.reason)
+    context.add_output_metadata(
+        {
+            "expired": len(expired.result.done) if expired.result else 0,
+            "bytes": expired.result.bytes if expired.result else 0,
+            "wiped": len(expired.wipe.partitions),
+            "wipe": expired.wipe.method.value,
+            "kept": dg.MetadataValue.json(dict(expired.kept)),
+            "partitions": dg.MetadataValue.json(list(expired.wipe.partitions)),
+            "plan": _text(expired.plan),
+        }
+    )
+    if expired.result:
+        expired.result.raise_failures()
+
+
+def bring_back(context: dg.OpExecutionContext, retention: Retention, config: Undo) -> None:
+    """Undo the expiry of one partition within its grace; Dagster shows it again."""
+    result = retention.undo(config.partition, run_id=context.run_id)
+    context.log.info("%s", result)
+    context.add_output_metadata({"changed": result.changed, "files": result.files, "bytes": result.bytes})
+
+
+def _day(said: str | None) -> date | None:
+    return date.fromisoformat(said) if said else None
+
+
+def _tiering_metadata(name: str, plan: TieringPlan, result: ApplyResult) -> dict[str, Any]:
+    return {
+        f"{name}/moved": len(result.done),
+        f"{name}/bytes": result.bytes,
+        f"{name}/saved_per_month_usd": round(plan.saved_monthly, 6),
+        f"{name}/one_off_usd": round(plan.one_off, 6),
+        f"{name}/left_alone": len(plan.refused),
+        f"{name}/failed": dg.MetadataValue.json(result.failed),
+        f"{name}/plan": _text(plan),
+    }
+
+
+def _text(table: object) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(f"```\n{table}\n```")
