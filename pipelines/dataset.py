@@ -20,7 +20,7 @@ from pipelines.windows import as_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import date, datetime
+    from datetime import date, datetime, timedelta
     from pathlib import Path
 
     import dask.dataframe as dd
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
     from pipelines.adopt import AdoptReport
+    from pipelines.archived import RestoreResult, Speed
     from pipelines.catalog import Catalog
     from pipelines.clock import Clock
     from pipelines.compact import CompactResult
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from pipelines.opening import Described
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from pipelines.progress import Progress
-    from pipelines.reader import Where
+    from pipelines.reader import Version, Where
     from pipelines.rejects import RejectFile
     from pipelines.spec import DatasetSpec
     from pipelines.workers import Engine
@@ -238,29 +239,38 @@ class Dataset:
 
         return ingest_rejects(self._handle, path, fix, mode=mode)
 
-    def scan(self, version: int | None = None) -> pads.Dataset:
-        """The whole table as a lazy `pyarrow.dataset.Dataset`; `version` reads an older state of a Delta table."""
+    def scan(self, version: Version = None) -> pads.Dataset:
+        """The whole table as a lazy `pyarrow.dataset.Dataset`.
+
+        Args:
+            version: an older version of a Delta table, or an instant: the version that was the newest then.
+        """
         from pipelines.reader import scan
 
         return scan(self._handle, version)
 
     def read(
-        self, columns: Sequence[str] | None = None, where: Where | None = None, version: int | None = None
+        self,
+        columns: Sequence[str] | None = None,
+        where: Where | None = None,
+        version: Version = None,
+        *,
+        wait: timedelta | str | None = None,
     ) -> pa.Table:
         """Rows in memory; see `pipelines.reader.read`."""
         from pipelines.reader import read
 
-        return read(self._handle, columns, where, version)
+        return read(self._handle, columns, where, version, wait)
 
     def to_pandas(
-        self, columns: Sequence[str] | None = None, where: Where | None = None, version: int | None = None
+        self, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None
     ) -> pd.DataFrame:
         """Rows as a pandas frame; the same arguments as `read`."""
         frame: pd.DataFrame = self.read(columns, where, version).to_pandas()
         return frame
 
     def to_polars(
-        self, columns: Sequence[str] | None = None, where: Where | None = None, version: int | None = None
+        self, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None
     ) -> pl.DataFrame:
         """Rows as a polars frame; the same arguments as `read`."""
         import polars as pl
@@ -269,7 +279,7 @@ class Dataset:
         return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
 
     def to_dask(
-        self, columns: Sequence[str] | None = None, where: Where | None = None, version: int | None = None
+        self, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None
     ) -> dd.DataFrame:
         """Rows as a lazy Dask frame; the same arguments as `read`, see `pipelines.frames.to_dask`."""
         from pipelines.frames import to_dask
@@ -372,6 +382,14 @@ class Dataset:
         from pipelines.holds import retain
 
         return retain(self._handle, _key(key), self._instant(until))
+
+    def restore(
+        self, key: str | PartitionKey, *, days: int = 1, speed: Speed = "bulk", dry_run: bool = False
+    ) -> RestoreResult:
+        """Ask for an archived partition's files; see `pipelines.archived.restore`."""
+        from pipelines.archived import restore
+
+        return restore(self._handle, _key(key), days=days, speed=speed, dry_run=dry_run)
 
     def vacuum(self, *, dry_run: bool = False, run_id: str | None = None) -> VacuumResult:
         """Delete files of expired and replaced partitions whose grace has ended, and old orphans."""

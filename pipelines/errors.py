@@ -111,9 +111,18 @@ class StalePlan(PipelineError, RuntimeError):
 
 
 class ArchivedError(PipelineError, PermissionError):
-    """Files in a storage class that needs a restore before it can be read."""
+    """Files in a storage class that needs a restore before it can be read.
+
+    Attributes:
+        keys: the partitions that have to be restored, as `ls` prints them.
+    """
 
     code = "archived_error"
+
+    def __init__(self, message: str, *, hint: str | None = None, keys: tuple[str, ...] = ()) -> None:
+        """Keep the partitions beside the message."""
+        super().__init__(message, hint=hint)
+        self.keys = keys
 
 
 class PolicyRefused(PipelineError, PermissionError):

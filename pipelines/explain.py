@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pipelines import units
+from pipelines.archived import unreadable
 from pipelines.catalog import kept_because, monthly_cost
 from pipelines.decider import Decider, decider
 from pipelines.errors import UnknownPartition
@@ -41,6 +42,7 @@ class Explanation:
         next_at: when; None when nothing comes, and in the past when it is overdue.
         blocked_by: what stands in the way of the next step.
         undo_until: for an expired partition, when its grace ends.
+        archived_files: files that need a restore before they can be read.
     """
 
     key: str
@@ -53,6 +55,7 @@ class Explanation:
     next_at: datetime | None = None
     blocked_by: str | None = None
     undo_until: datetime | None = None
+    archived_files: int = 0
 
     def __str__(self) -> str:
         return self.text
@@ -75,9 +78,12 @@ def explain(handle: Handle, key: PartitionKey | str, as_of: datetime) -> Explana
         return _explain_expired(handle, str(wanted))
     deciding = decider(handle, as_of)
     window = window_of_key(handle.spec, wanted)
-    if window is None:
-        return _explain_ageless(deciding, part)
-    return _explain_live(deciding, part, window)
+    explained = _explain_ageless(deciding, part) if window is None else _explain_live(deciding, part, window)
+    waiting = unreadable(handle, part)
+    if not waiting:
+        return explained
+    what = f"{units.files(len(waiting))} of it must be restored before it can be read (`tierlake restore`)."
+    return replace(explained, text=f"{explained.text} {what}", archived_files=len(waiting))
 
 
 def _explain_live(deciding: Decider, part: PlacedPartition, window: Window) -> Explanation:

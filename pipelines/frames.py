@@ -9,7 +9,8 @@ import pyarrow.dataset as pads
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from connector.interop import Options
-from pipelines.reader import checked_columns, checked_filter, scan
+from pipelines.archived import refuse_archived
+from pipelines.reader import checked_columns, checked_filter, paths_in, snapshot_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow.compute as pc
 
     from pipelines.handle import Handle
-    from pipelines.reader import Where
+    from pipelines.reader import Version, Where
 
 __all__ = ["to_dask"]
 
@@ -27,7 +28,7 @@ _PIECE_BYTES = 64 << 20
 
 
 def to_dask(
-    handle: Handle, columns: Sequence[str] | None = None, where: Where | None = None, version: int | None = None
+    handle: Handle, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None
 ) -> Any:
     """The rows as a lazy `dask.dataframe.DataFrame`, partition columns included.
 
@@ -37,18 +38,21 @@ def to_dask(
         handle: the dataset.
         columns: names to read; all by default.
         where: which rows; partitions and files that cannot hold any are not read.
-        version: an older version of a Delta table.
+        version: an older version of a Delta table, or the instant at which it was the newest.
 
     Raises:
         SchemaMismatch: an unknown column, or a filter that does not fit its type.
+        ArchivedError: partitions that have to be restored first.
     """
     import dask.dataframe as dd
 
-    dataset = scan(handle, version)
+    snapshot = snapshot_at(handle, version)
+    dataset = handle.table.dataset(snapshot)
     names = checked_columns(handle, dataset, columns)
     matching = checked_filter(handle, dataset, where)
+    refuse_archived(handle, snapshot, paths_in(handle, dataset, matching))
     root = f"{handle.table.root}/"
-    sizes = {file.path: file.size for file in handle.table.snapshot(version).files}
+    sizes = {file.path: file.size for file in snapshot.files}
     files = [
         _File(f"{root}{path}", sizes.get(path, 0), fragment.partition_expression)
         for fragment in dataset.get_fragments(filter=matching)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
@@ -9,33 +10,71 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pat
 
-from pipelines.errors import SchemaMismatch
+from pipelines.archived import refuse_archived, wait_until_readable
+from pipelines.errors import ArchivedError, SchemaMismatch
+from pipelines.spec import parsed_duration
+from pipelines.windows import as_instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
     import pyarrow.dataset as pads
 
     from pipelines.handle import Handle
+    from pipelines.tables.protocol import Snapshot
 
-__all__ = ["Where", "checked_columns", "checked_filter", "expression_of", "read", "scan"]
+__all__ = [
+    "Version",
+    "Where",
+    "checked_columns",
+    "checked_filter",
+    "expression_of",
+    "paths_in",
+    "read",
+    "scan",
+    "snapshot_at",
+]
+
+_READS = 3
 
 Where: TypeAlias = pc.Expression | list[tuple[str, str, Any]] | list[list[tuple[str, str, Any]]]
 """A pyarrow expression, or filters as pandas and pyarrow take them: `[("date", "==", "2013-07-04")]` (all must hold),
 or a list of such lists (one must hold)."""
 
 
-def scan(handle: Handle, version: int | None = None) -> pads.Dataset:
+Version: TypeAlias = int | datetime | date | str | None
+"""A version's number; or an instant, or the beginning of a day: the version that was the newest then. None: now."""
+
+
+def snapshot_at(handle: Handle, version: Version = None) -> Snapshot:
+    """The live files, now or at an older version.
+
+    Args:
+        handle: the dataset.
+        version: which.
+
+    Raises:
+        TableNotFound: no such version, or an instant before the oldest that the log remembers.
+        UnsupportedByTable: time travel on a plain table.
+    """
+    if version is None or isinstance(version, int):
+        return handle.table.snapshot(version)
+    time = handle.spec.partition.time
+    return handle.table.snapshot(handle.table.version_at(as_instant(version, time.timezone if time else "UTC")))
+
+
+def scan(handle: Handle, version: Version = None) -> pads.Dataset:
     """The whole table, lazily.
 
     Args:
         handle: the dataset.
-        version: an older version of a Delta table.
+        version: an older version of a Delta table, or the instant at which it was the newest.
 
     Raises:
         TableNotFound: no such version.
     """
-    return handle.table.dataset(handle.table.snapshot(version))
+    return handle.table.dataset(snapshot_at(handle, version))
 
 
 def expression_of(where: Where, schema: pa.Schema) -> pc.Expression:
@@ -67,7 +106,11 @@ def _typed(condition: Any, schema: pa.Schema) -> tuple[str, str, Any]:
 
 
 def read(
-    handle: Handle, columns: Sequence[str] | None = None, where: Where | None = None, version: int | None = None
+    handle: Handle,
+    columns: Sequence[str] | None = None,
+    where: Where | None = None,
+    version: Version = None,
+    wait: timedelta | str | None = None,
 ) -> pa.Table:
     """Rows in memory.
 
@@ -75,15 +118,39 @@ def read(
         handle: the dataset.
         columns: names to read; all by default.
         where: which rows; partitions and files that cannot hold any are not read.
-        version: an older version of a Delta table.
+        version: an older version of a Delta table, or the instant at which it was the newest.
+        wait: for archived partitions: ask for them and wait so long, as `12h` or a timedelta.
 
     Raises:
         SchemaMismatch: an unknown column, or a filter that does not fit its type.
+        ArchivedError: partitions that have to be restored first.
+        SpecError: `wait` is no duration.
     """
-    dataset = scan(handle, version)
+    patience = parsed_duration(wait, "wait") if wait is not None else None
+    snapshot = snapshot_at(handle, version)
+    dataset = handle.table.dataset(snapshot)
     names = checked_columns(handle, dataset, columns)
     matching = checked_filter(handle, dataset, where)
-    return dataset.to_table(columns=names, filter=matching)
+    for _ in range(_READS):
+        try:
+            return dataset.to_table(columns=names, filter=matching)
+        except OSError:
+            # no request is spent on classes before a read has failed
+            try:
+                refuse_archived(handle, snapshot, paths_in(handle, dataset, matching))
+            except ArchivedError as archived:
+                if patience is None:
+                    raise
+                wait_until_readable(handle, archived.keys, patience)
+                continue
+            raise
+    raise AssertionError  # pragma: no cover - what was restored can be read
+
+
+def paths_in(handle: Handle, dataset: pads.Dataset, matching: pc.Expression | None) -> list[str]:
+    """The files, below the root, that may hold rows which match."""
+    prefix = f"{handle.table.root}/"
+    return [fragment.path.removeprefix(prefix) for fragment in dataset.get_fragments(filter=matching)]
 
 
 def checked_columns(handle: Handle, dataset: pads.Dataset, columns: Sequence[str] | None) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.archived import unreadable
 from pipelines.errors import CommitConflict
 from pipelines.fragments import batches_of
 from pipelines.lifecycle import tier_at, window_of_key
@@ -204,8 +205,7 @@ def class_to_keep(handle: Handle, part: PlacedPartition, as_of: datetime) -> str
 
 def archived_classes(handle: Handle, part: PlacedPartition) -> str | None:
     """The classes of a partition that need a restore before they can be read, in words; None where none does."""
-    archived = sorted(set(part.classes) & set(handle.fs.profile.archived_classes))
-    return ", ".join(archived) or None
+    return ", ".join(sorted({file.storage_class for file in unreadable(handle, part)})) or None
 
 
 def commit_rewrites(

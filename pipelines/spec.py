@@ -46,6 +46,7 @@ __all__ = [
     "TierStep",
     "TimePartition",
     "WriteSpec",
+    "parsed_duration",
 ]
 
 Tier = Literal["hot", "warm", "cold", "archive"]
@@ -64,6 +65,21 @@ def _parse_duration(value: object) -> object:
         message = f"{value!r} is not a duration; write 12h, 30d or 8w"
         raise ValueError(message)
     return int(match[1]) * _UNITS[match[2]]
+
+
+def parsed_duration(value: timedelta | str, name: str) -> timedelta:
+    """A duration that a caller writes.
+
+    Raises:
+        SpecError: it is none.
+    """
+    try:
+        parsed = _parse_duration(value)
+    except ValueError as error:
+        raise SpecError(f"{name}: {error}") from error
+    if not isinstance(parsed, timedelta):
+        raise SpecError(f"{name}: {value!r} is not a duration; write 12h, 30d or 8w")
+    return parsed
 
 
 def format_duration(value: timedelta) -> str:

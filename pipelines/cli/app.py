@@ -37,6 +37,7 @@ COMMANDS = {
     "hold": "keep",
     "release": "keep",
     "retain": "keep",
+    "restore": "keep",
     "verify": "care",
     "vacuum": "care",
     "compact": "rewrite",

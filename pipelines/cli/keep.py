@@ -1,4 +1,4 @@
-"""One partition against the policy: bring it back, hold it, keep it longer."""
+"""One partition against the policy: bring it back, hold it, keep it longer, make it readable."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pipelines.cli import options
 from pipelines.cli.options import Session, with_session
 
 if TYPE_CHECKING:
+    from pipelines.archived import Speed
     from pipelines.dataset import Dataset
 
-__all__ = ["hold", "release", "retain", "undo"]
+__all__ = ["hold", "release", "restore", "retain", "undo"]
 
 
 @click.command()
@@ -72,6 +73,25 @@ def retain(session: Session, dataset: str, key: str, *, until: str, dry_run: boo
         _rehearse(session, opened, key, f"retain until {until}")
         return
     _tell(session, key, f"kept until {until}", changed=opened.retain(key, until=until))
+
+
+@click.command()
+@options.dataset
+@options.key
+@click.option("--days", type=click.IntRange(min=1), default=1, show_default=True, help="How long it stays readable.")
+@click.option(
+    "--speed",
+    type=click.Choice(["bulk", "standard", "expedited"]),
+    default="bulk",
+    show_default=True,
+    help="bulk is the cheapest and takes hours; expedited takes minutes, and does not reach DEEP_ARCHIVE.",
+)
+@options.dry_run
+@with_session
+def restore(session: Session, dataset: str, key: str, *, days: int, speed: Speed, dry_run: bool) -> None:
+    """Ask for a partition in an archived class, so that it can be read; asking again changes nothing."""
+    result = session.dataset(dataset).restore(key, days=days, speed=speed, dry_run=dry_run)
+    session.out.emit(result, str(result))
 
 
 def _rehearse(session: Session, opened: Dataset, key: str, verb: str) -> None:

@@ -197,6 +197,21 @@ class LakeDeltaTable:
         _check_features(table, _READER_FEATURES, "read as Parquet files")
         return table.to_pyarrow_dataset()
 
+    def version_at(self, instant: datetime) -> int:
+        """The version that was the newest at an instant; see `Table.version_at`.
+
+        Commits carry their time; delta-rs's own search goes by the store's times, which some servers keep in seconds.
+        """
+        oldest = None
+        for entry in map(_commit_of, self._open().history()):
+            if entry.at <= instant:
+                return entry.version
+            oldest = entry
+        known = f"; the oldest is of {oldest.at}" if oldest else ""
+        raise TableNotFound(
+            f"lake://{self.root} has no version of {instant}{known}", hint="`tierlake history` lists them"
+        )
+
     def history(self, limit: int | None = None) -> list[Commit]:
         """Commits, newest first, as far back as the log goes."""
         return [_commit_of(entry) for entry in self._open().history(limit)]

@@ -57,8 +57,7 @@ class PlainParquetTable:
     def snapshot(self, version: int | None = None) -> Snapshot:
         """What the listing shows; see `Table.snapshot`."""
         if version is not None:
-            message = f"lake://{self.root} is plain Parquet and keeps no older versions to read"
-            raise UnsupportedByTable(message, hint="use format: delta for time travel")
+            raise self._without_versions()
         self._fs.invalidate_cache()
         infos = self._fs.find(self.root, detail=True)
         files = tuple(
@@ -73,6 +72,14 @@ class PlainParquetTable:
             if _is_data(path := name.removeprefix(f"{self.root}/"), info)
         )
         return Snapshot(0, files, self._schema(files))
+
+    def version_at(self, instant: datetime) -> int:  # noqa: ARG002 - the protocol's
+        """There are no versions; see `Table.version_at`."""
+        raise self._without_versions()
+
+    def _without_versions(self) -> UnsupportedByTable:
+        message = f"lake://{self.root} is plain Parquet and keeps no older versions to read"
+        return UnsupportedByTable(message, hint="use format: delta for time travel")
 
     def _filesystem(self) -> PyFileSystem:
         return PyFileSystem(FSSpecHandler(self._fs))

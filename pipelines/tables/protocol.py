@@ -162,6 +162,14 @@ class Table(Protocol):
             UnsupportedByTable: time travel on a plain table.
         """
 
+    def version_at(self, instant: datetime) -> int:
+        """The version that was the newest at an instant, by the log's times.
+
+        Raises:
+            TableNotFound: before the oldest version that the log remembers.
+            UnsupportedByTable: a plain table has no versions.
+        """
+
     def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:
         """Where a new file of this partition goes, below the root."""
 

@@ -1,5 +1,7 @@
 """What must hold of every dataset, in both formats, on both servers."""
 
+from datetime import UTC, datetime
+
 import fsspec
 import pandas as pd
 import pyarrow as pa
@@ -325,3 +327,14 @@ def test_files_that_waited_long_for_their_commit_are_looked_at_again(delta, trip
     with pytest.raises(CommitConflict, match="deleted before their commit"):
         ingest(delta._handle, trips(days=1, start=2), clock=Vacuumed())
     assert delta.read().num_rows == 20
+
+
+def test_time_travel_by_version_and_by_instant(delta):
+    delta.ingest(make_trips())
+    first, between = delta.version, datetime.now(UTC)
+    delta.ingest(make_trips(fare=100.0))
+    assert delta.read(version=first).equals(delta.read(version=between))
+    assert delta.read(version=between.isoformat()).equals(delta.scan(between).to_table())
+    assert max(delta.read()["fare"].to_pylist()) == 100 * max(delta.read(version=first)["fare"].to_pylist())
+    with pytest.raises(TableNotFound, match=r"has no version of 1999-01-01.*the oldest is of"):
+        delta.read(version="1999-01-01")

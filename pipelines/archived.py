@@ -1,0 +1,200 @@
+"""Partitions in archived classes: which of their files cannot be read now, asking for them back, waiting for them.
+
+Only the profile knows which classes are archived; where a server has none, nothing here costs a request.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pipelines import units
+from pipelines.errors import ArchivedError, UnknownPartition
+from pipelines.layout import PartitionKey
+from pipelines.placement import placed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import timedelta
+
+    from connector.archive import RestoreStatus
+    from pipelines.handle import Handle
+    from pipelines.placement import PlacedFile, PlacedPartition
+    from pipelines.tables.protocol import Snapshot
+
+__all__ = ["RestoreResult", "Speed", "refuse_archived", "restore", "statuses", "unreadable", "wait_until_readable"]
+
+Speed = Literal["bulk", "standard", "expedited"]
+
+_CONCURRENCY = 16
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 300.0
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """What was asked for.
+
+    Attributes:
+        key: the partition.
+        days: how long the readable copies stay.
+        speed: of the restore.
+        files: live files of the partition.
+        archived: files that were archived, and were asked for now; with a dry run, that would be.
+        in_progress: files that are on their way.
+        readable: files that can be read.
+        bytes: size of the archived ones.
+        dry_run: True where nothing was asked for.
+    """
+
+    key: PartitionKey
+    days: int
+    speed: Speed
+    files: int
+    archived: int
+    in_progress: int
+    readable: int
+    bytes: int
+    dry_run: bool = False
+
+    def __str__(self) -> str:
+        """For people."""
+        if not self.archived and not self.in_progress:
+            return f"{self.key} can be read: nothing to restore"
+        did = "would ask for" if self.dry_run else "asked for"
+        asked = f"{did} {units.files(self.archived)} ({units.size(self.bytes)}), {self.speed}, for {self.days} days"
+        return f"{self.key}: {asked}; {self.in_progress} in progress, {self.readable} readable"
+
+
+def statuses(handle: Handle, files: Sequence[PlacedFile]) -> list[RestoreStatus]:
+    """What HEAD says of each of these files."""
+    paths = [f"{handle.table.root}/{file.live.path}" for file in files]
+    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="archived") as pool:
+        return list(pool.map(handle.fs.restore_status, paths))
+
+
+def unreadable(handle: Handle, part: PlacedPartition) -> tuple[PlacedFile, ...]:
+    """The files of a partition that need a restore before they can be read."""
+    archived = _archived(handle, part)
+    return tuple(file for file, status in zip(archived, statuses(handle, archived), strict=True) if not status.readable)
+
+
+def _archived(handle: Handle, part: PlacedPartition) -> list[PlacedFile]:
+    return [file for file in part.files if file.storage_class in handle.fs.profile.archived_classes]
+
+
+def restore(
+    handle: Handle, key: PartitionKey, *, days: int = 1, speed: Speed = "bulk", dry_run: bool = False
+) -> RestoreResult:
+    """Ask for the archived files of a partition; asking again changes nothing.
+
+    Args:
+        handle: the dataset.
+        key: the partition.
+        days: how long the readable copies stay.
+        speed: `bulk` (cheapest, hours), `standard` or `expedited` (minutes, not from DEEP_ARCHIVE).
+        dry_run: only look.
+
+    Raises:
+        UnknownPartition: the table does not have it.
+        InvalidSetting: `days` or `speed` is none.
+        UnsupportedByServer: the server has no restore; nothing is archived there.
+    """
+    part = placed(handle, handle.table.snapshot(), [key]).get(key)
+    if part is None:
+        raise UnknownPartition(f"{handle.spec.uri} has no partition {key}", hint="`tierlake ls` prints the keys")
+    archived = _archived(handle, part)
+    before = statuses(handle, archived)
+    asked = [file for file, status in zip(archived, before, strict=True) if status.state == "archived"]
+    after = before if dry_run else [_ask(handle, status, days, speed) for status in before]
+    ready = len(part.files) - len(archived) + sum(status.readable for status in after)
+    return RestoreResult(
+        key=key,
+        days=days,
+        speed=speed,
+        files=len(part.files),
+        archived=len(asked),
+        in_progress=sum(status.state == "in progress" for status in after),
+        readable=ready,
+        bytes=sum(file.live.size for file in asked),
+        dry_run=dry_run,
+    )
+
+
+def _ask(handle: Handle, status: RestoreStatus, days: int, speed: Speed) -> RestoreStatus:
+    if status.state != "archived":
+        return status
+    return handle.fs.restore(status.path, days=days, speed=speed)
+
+
+def refuse_archived(handle: Handle, snapshot: Snapshot, paths: Iterable[str]) -> None:
+    """Say which partitions have to be restored before these files can be read; none: nothing is said.
+
+    Args:
+        handle: the dataset.
+        snapshot: that the files are of.
+        paths: of the files, below the root.
+
+    Raises:
+        ArchivedError: naming the partitions and the call that asks for them.
+    """
+    if not handle.fs.profile.archived_classes:
+        return
+    wanted = set(paths)
+    keys = {file.key for file in snapshot.files if file.path in wanted}
+    parts = placed(handle, snapshot, keys)
+    waiting = {key: files for key, part in sorted(parts.items()) if (files := unreadable(handle, part))}
+    if not waiting:
+        return
+    names = [str(key) for key in waiting]
+    classes = sorted({file.storage_class for files in waiting.values() for file in files})
+    shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    hint = (
+        f"ask for them with Dataset.restore({names[0]!r}, days=1) or `tierlake restore {handle.spec.uri} {names[0]}`, "
+        f"or wait for them with read(..., wait='12h')"
+    )
+    raise ArchivedError(
+        f"{handle.spec.uri}: {len(names)} partitions are archived in {', '.join(classes)} and cannot be read before "
+        f"they are restored: {shown}",
+        hint=hint,
+        keys=tuple(names),
+    )
+
+
+def wait_until_readable(
+    handle: Handle,
+    keys: Sequence[str],
+    patience: timedelta,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Ask for partitions and wait until they can be read.
+
+    Args:
+        handle: the dataset.
+        keys: the partitions.
+        patience: how long.
+        sleep: waits; tests inject their own.
+        clock: seconds that pass; likewise.
+
+    Raises:
+        ArchivedError: they are not there in time; they stay asked for.
+    """
+    ends, pause = clock() + patience.total_seconds(), _FIRST_WAIT_SECONDS
+    days = patience.days + 1
+    while True:
+        left = [key for key in keys if not _is_readable(restore(handle, PartitionKey.parse(key), days=days))]
+        if not left:
+            return
+        if clock() + pause > ends:
+            message = f"{handle.spec.uri}: {len(left)} partitions were not restored within {patience}"
+            raise ArchivedError(message, hint="they are asked for: read again later", keys=tuple(left))
+        sleep(pause)
+        pause = min(pause * 2, _LONGEST_WAIT_SECONDS)
+
+
+def _is_readable(result: RestoreResult) -> bool:
+    return result.readable == result.files

@@ -1,0 +1,81 @@
+"""Partitions in archived classes, as moto has AWS's: said as such, restored on request, waited for."""
+
+import json
+from datetime import timedelta
+
+import fsspec
+import pyarrow.compute as pc
+import pytest
+from click.testing import CliRunner
+
+from pipelines import Dataset
+from pipelines import archived as archives
+from pipelines.cli.app import cli
+from pipelines.errors import ArchivedError, SpecError, UnknownPartition
+from pipelines.layout import PartitionKey
+from tests.pipelines.conftest import make_trips, trip_spec
+
+FROZEN = "date=2013-01-02"
+
+
+@pytest.fixture
+def trips_dataset(moto):
+    """Four days, one of them in DEEP_ARCHIVE."""
+    bucket = moto.make_bucket()
+    fs = fsspec.filesystem("lake", skip_instance_cache=True, **moto.storage_options)
+    dataset = Dataset.create(trip_spec(bucket), fs=fs)
+    dataset.ingest(make_trips())
+    (path,) = fs.for_table(f"{bucket}/city/trips").find(f"{bucket}/city/trips/{FROZEN}")
+    fs.transition(path, storage_class="DEEP_ARCHIVE")
+    yield dataset
+    moto.drop_bucket(bucket)
+
+
+def test_what_is_archived_is_named_with_the_way_out(trips_dataset):
+    with pytest.raises(ArchivedError, match=rf"DEEP_ARCHIVE.*{FROZEN}.*Dataset\.restore\('{FROZEN}'.*tierlake restore"):
+        trips_dataset.read()
+    with pytest.raises(ArchivedError, match=FROZEN):
+        trips_dataset.to_dask()
+    assert len(trips_dataset.read(where=[("date", "!=", "2013-01-02")])) == 30, "the others can be read"
+    assert trips_dataset.explain(FROZEN, as_of="2013-01-10").archived_files == 1
+
+
+def test_it_is_asked_for_once_and_then_read_compacted_and_erased(trips_dataset, moto):
+    asked = trips_dataset.restore(FROZEN, days=2, dry_run=True)
+    assert (asked.archived, asked.readable) == (1, 0)
+    runner = CliRunner(env=moto.environ())
+    answer = runner.invoke(cli, ["restore", trips_dataset.uri, FROZEN, "--days", "2", "--json"])
+    document = json.loads(answer.stdout)
+    assert (answer.exit_code, document["archived"], document["readable"]) == (0, 1, 1)
+    again = runner.invoke(cli, ["restore", trips_dataset.uri, FROZEN])
+    assert (again.exit_code, again.stdout) == (0, f"{FROZEN} can be read: nothing to restore\n")
+    assert len(trips_dataset.read()) == 40
+    assert trips_dataset.explain(FROZEN, as_of="2013-01-10").archived_files == 0
+    report = trips_dataset.erase([("city", "==", "JFK")])
+    assert (report.rows, report.archived) == (14, {})
+    with pytest.raises(UnknownPartition):
+        trips_dataset.restore("date=1999-01-01")
+
+
+def test_a_reader_can_wait(trips_dataset):
+    assert pc.sum(trips_dataset.read(wait="12h")["fare"]).as_py() == pc.sum(make_trips()["fare"]).as_py()
+    with pytest.raises(SpecError, match="wait: 'long' is not a duration"):
+        trips_dataset.read(wait="long")
+
+
+def test_waiting_ends(trips_dataset, monkeypatch):
+    """moto restores at once; on AWS that takes hours."""
+    now, slept = [0.0], []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds
+
+    on_its_way = archives.RestoreResult(PartitionKey.parse(FROZEN), 1, "bulk", 1, 0, 1, 0, 10)
+    monkeypatch.setattr(archives, "restore", lambda *_, **__: on_its_way)
+    with pytest.raises(ArchivedError, match="1 partitions were not restored within 0:10:00"):
+        archives.wait_until_readable(
+            trips_dataset._handle, [FROZEN], timedelta(minutes=10), sleep=sleep, clock=lambda: now[0]
+        )
+    assert slept == [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    assert str(on_its_way).endswith("1 in progress, 0 readable")
