@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pipelines.explain import Explanation
     from pipelines.handle import Handle
     from pipelines.history import HistoryEntry
-    from pipelines.ingest import IngestMode, IngestResult
+    from pipelines.ingest import IngestMode, IngestResult, Rehearsal
     from pipelines.maintenance import VacuumResult, VerifyReport
     from pipelines.opening import Described
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
@@ -224,6 +224,12 @@ class Dataset:
                 workers=workers,
                 on_rows=on_rows,
             )
+
+    def rehearse(self, source: object, *, storage_options: Mapping[str, object] | None = None) -> Rehearsal:
+        """What `ingest` would do with a source: rows by partition, and how many it would reject; nothing is written."""
+        from pipelines.ingest import rehearse
+
+        return rehearse(self._handle, source, storage_options)
 
     def rejects(self) -> tuple[RejectFile, ...]:
         """Rows that could not be taken and wait to be mended: files with counts and reasons, newest first."""

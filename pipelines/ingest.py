@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,7 +27,7 @@ from pipelines.rejects import check_tolerable
 from pipelines.schema import check_storable, declared_schema, merged_schema, storable_schema
 from pipelines.sharing import stage_on_workers
 from pipelines.sources import RowStream, open_source
-from pipelines.staging import Staging, open_writer, stage
+from pipelines.staging import Staging, open_writer, sorted_out, stage
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import run_token
 from pipelines.writer import WriterLimits
@@ -39,11 +40,9 @@ if TYPE_CHECKING:
     from pipelines.tables.protocol import Commit, Snapshot, StagedFile
     from pipelines.workers import Workers
 
-__all__ = ["IngestMode", "IngestResult", "ingest"]
+__all__ = ["IngestMode", "IngestResult", "Rehearsal", "ingest", "rehearse"]
 
 IngestMode = Literal["replace", "append"]
-
-_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +140,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
     else:
         stream = RowStream(pieces.schema, iter(()), pieces.name)
     partitioner = Partitioner(handle.spec.partition)
-    partitioner.check(stream.schema)
-    schema = _table_schema(stream.schema, snapshot, declared, partitioner)
-    check_storable(schema)
-    columns = partitioner.stored_columns(_data_columns(schema, handle))
-    _check_sortable(handle, columns)
+    schema, columns = _schemas(handle, stream.schema, snapshot, declared, partitioner)
     staging = Staging(
         columns=columns,
         token=run_token(key),
@@ -184,6 +179,64 @@ def ingest(  # noqa: PLR0913 - the user's own options
         committed=True,
         duplicates=staged.duplicates,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What an ingest would do.
+
+    Attributes:
+        partitions: rows by partition, as `ls` prints its key.
+        rejected: rows that it would reject.
+    """
+
+    partitions: Mapping[str, int]
+    rejected: int
+
+    def __str__(self) -> str:
+        """For people."""
+        rows = ((key, units.count(rows)) for key, rows in sorted(self.partitions.items()))
+        footer = (f"{len(self.partitions):,} partitions", units.count(sum(self.partitions.values())))
+        table = units.table_text(["key", ">rows"], rows, footer=footer)
+        return f"{table}\nwould be written; {self.rejected:,} rows would be rejected"
+
+
+def rehearse(handle: Handle, source: object, storage_options: Mapping[str, object] | None = None) -> Rehearsal:
+    """Read a source as `ingest` does and sort its rows, but write nothing.
+
+    Args:
+        handle: the dataset.
+        source: see `pipelines.sources`.
+        storage_options: for a source path, passed to its filesystem.
+
+    Raises:
+        SchemaMismatch: the data does not fit the table.
+        SourceError: the source cannot be read.
+    """
+    snapshot = handle.table.snapshot()
+    declared = declared_schema(handle.spec.columns) if handle.spec.columns else None
+    stream = open_source(source, _source_types(snapshot, declared, handle), storage_options)
+    partitioner = Partitioner(handle.spec.partition)
+    _, columns = _schemas(handle, stream.schema, snapshot, declared, partitioner)
+    rows: Counter[str] = Counter()
+    rejected = 0
+    for parts, bad in sorted_out(stream.batches, partitioner, Staging(columns, token="", source=stream.name)):
+        for key, part in parts:
+            rows[str(key)] += part.num_rows
+        rejected += bad.num_rows
+    return Rehearsal(rows, rejected)
+
+
+def _schemas(
+    handle: Handle, source: pa.Schema, snapshot: Snapshot, declared: pa.Schema | None, partitioner: Partitioner
+) -> tuple[pa.Schema, pa.Schema]:
+    """The table's schema after this ingest, and the columns of its files."""
+    partitioner.check(source)
+    schema = _table_schema(source, snapshot, declared, partitioner)
+    check_storable(schema)
+    columns = partitioner.stored_columns(_data_columns(schema, handle))
+    _check_sortable(handle, columns)
+    return schema, columns
 
 
 def _check_for_workers(handle: Handle, unique_by: Sequence[str]) -> None:

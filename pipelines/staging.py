@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipelines.layout import PartitionKey
     from pipelines.tables.protocol import StagedFile
 
-__all__ = ["Staged", "Staging", "open_writer", "stage"]
+__all__ = ["Staged", "Staging", "open_writer", "sorted_out", "stage"]
 
 _ROWS, _BYTES = 1 << 17, 16 << 20
 
@@ -117,7 +117,7 @@ def stage(
     """
     rejects = Rejects(handle.fs, handle.table.root, f"{staging.token}{share}", staging.source)
     rows = 0
-    for parts, bad in _sorted_out(batches, Partitioner(handle.spec.partition), staging):
+    for parts, bad in sorted_out(batches, Partitioner(handle.spec.partition), staging):
         rejects.add(bad)
         for partition, part in parts:
             writer.add(partition, part)
@@ -131,9 +131,14 @@ def stage(
     return Staged(files, rows - writer.duplicates, writer.duplicates, dict(rejects.reasons), rejects.path)
 
 
-def _sorted_out(
+def sorted_out(
     batches: Iterable[pa.RecordBatch], partitioner: Partitioner, staging: Staging
 ) -> Iterator[tuple[list[tuple[PartitionKey, pa.Table]], pa.Table]]:
+    """Rows by partition, in the columns of the files; and those that belong to none, with the reason.
+
+    Raises:
+        SchemaMismatch: a value does not fit its column, or a row lies outside `staging.keys`.
+    """
     for rows in _gathered(batches):
         assigned = partitioner.assign(rows)
         parts = [(key, conform(part, staging.columns)) for key, part in assigned.parts()]

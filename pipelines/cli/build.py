@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +12,7 @@ from pipelines.cli import options
 from pipelines.cli.options import Session, with_session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from connector.filesystem import LakeFileSystem
-    from pipelines.dataset import Dataset
     from pipelines.ingest import IngestResult
     from pipelines.spec import DatasetSpec
 
@@ -60,7 +55,7 @@ def ingest(
     """Read SOURCEs (CSV, JSON Lines, Parquet, Arrow; paths or URLs) into the partitions of DATASET, as one commit."""
     opened = session.dataset(dataset)
     if dry_run:
-        rehearsed = _rehearse(opened, list(sources))
+        rehearsed = opened.rehearse(list(sources))
         session.out.emit(rehearsed, str(rehearsed))
         return
     result = opened.ingest(
@@ -70,46 +65,6 @@ def ingest(
         progress=session.out.shows_progress,
     )
     session.out.emit(result, _said(result))
-
-
-@dataclass(frozen=True, slots=True)
-class _Rehearsal:
-    """What an ingest would do: rows by partition, and rows that it would reject."""
-
-    partitions: Mapping[str, int]
-    rejected: int
-
-    def __str__(self) -> str:
-        rows = ((key, units.count(rows)) for key, rows in sorted(self.partitions.items()))
-        footer = (f"{len(self.partitions):,} partitions", units.count(sum(self.partitions.values())))
-        table = units.table_text(["key", ">rows"], rows, footer=footer)
-        return f"{table}\nwould be written; {self.rejected:,} rows would be rejected"
-
-
-def _rehearse(opened: Dataset, sources: list[str]) -> _Rehearsal:
-    """Read the sources and sort their rows, but write nothing."""
-    import pyarrow as pa
-
-    from pipelines.partitioning import Partitioner
-    from pipelines.schema import merged_schema, storable_schema
-    from pipelines.sources import open_source
-
-    partitioner = Partitioner(opened.spec.partition)
-    keys = partitioner.columns
-    computed = set(keys) - set(opened.spec.partition.carried)
-    known = pa.schema([field for field in opened.schema if field.name not in computed])
-    stream = open_source(sources, known if len(known) else None)
-    partitioner.check(stream.schema)
-    incoming = storable_schema(partitioner.typed(stream.schema))
-    if set(known.names) - set(keys):
-        merged_schema(*(pa.schema([field for field in each if field.name not in keys]) for each in (known, incoming)))
-    rows: Counter[str] = Counter()
-    rejected = 0
-    for batch in stream.batches:
-        assigned = partitioner.assign(pa.Table.from_batches([batch]))
-        rows.update({str(key): part.num_rows for key, part in assigned.parts()})
-        rejected += assigned.bad.num_rows
-    return _Rehearsal(rows, rejected)
 
 
 def _is_there(spec: DatasetSpec, fs: LakeFileSystem) -> bool:

@@ -338,3 +338,18 @@ def test_time_travel_by_version_and_by_instant(delta):
     assert max(delta.read()["fare"].to_pylist()) == 100 * max(delta.read(version=first)["fare"].to_pylist())
     with pytest.raises(TableNotFound, match=r"has no version of 1999-01-01.*the oldest is of"):
         delta.read(version="1999-01-01")
+
+
+def test_a_rehearsal_says_what_the_ingest_then_does(delta, tmp_path):
+    delta.ingest(make_trips())  # from here on the table knows that `at` is an instant
+    source = tmp_path / "late.csv"
+    source.write_text("at,city,fare\n2013-01-09 10:00:00,JFK,1\nnever,LGA,2\n" + "2013-01-10,JFK,3\n" * 198)
+    foreseen, version = delta.rehearse(source), delta.version
+    assert (foreseen.partitions, foreseen.rejected) == ({"date=2013-01-09": 1, "date=2013-01-10": 198}, 1)
+    assert not delta.rejects()
+    assert delta.version == version
+    result = delta.ingest(source)
+    assert (result.rows, result.rejected) == (199, 1)
+    source.write_text("at,city,fare\n2013-01-09,JFK,many\n")
+    with pytest.raises(SourceError, match="invalid value 'many'"):
+        delta.rehearse(source)
