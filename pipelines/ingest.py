@@ -134,10 +134,12 @@ def ingest(  # noqa: PLR0913 - the user's own options
     snapshot = handle.table.snapshot()
     declared = declared_schema(handle.spec.columns) if handle.spec.columns else None
     known = _source_types(snapshot, declared, handle)
-    pieces = split(source, known, storage_options, threads=workers.threads) if workers else None
-    if pieces is None:
-        stream = open_source(source, known, storage_options)
+    bounds = limits or WriterLimits()
+    pieces = None
+    if workers is None:
+        stream = open_source(source, known, storage_options, bounds.source)
     else:
+        pieces = split(source, known, storage_options, threads=workers.threads, limits=bounds.source)
         stream = RowStream(pieces.schema, iter(()), pieces.name)
     partitioner = Partitioner(handle.spec.partition)
     schema, columns = _schemas(handle, stream.schema, snapshot, declared, partitioner)
@@ -147,7 +149,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         source=stream.name[:200],
         keys=frozenset(keys) if keys is not None else None,
         unique_by=_unique_columns(unique_by, schema, partitioner),
-        limits=limits or WriterLimits(),
+        limits=bounds,
     )
     check = partial(check_tolerable, handle.spec.rejects)
     started = clock()

@@ -19,6 +19,7 @@ from pipelines.sources import find_files, open_source, paths_of, read_file, read
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from pipelines.bounded import SourceLimits
     from pipelines.sources import RowStream, SourceFile
 
 __all__ = ["Piece", "Pieces", "split"]
@@ -68,7 +69,12 @@ class Pieces:
 
 
 def split(
-    source: object, known: pa.Schema | None, storage_options: Mapping[str, Any] | None, *, threads: int
+    source: object,
+    known: pa.Schema | None,
+    storage_options: Mapping[str, Any] | None,
+    *,
+    threads: int,
+    limits: SourceLimits | None = None,
 ) -> Pieces:
     """Cut a source into pieces.
 
@@ -77,13 +83,14 @@ def split(
         known: types to read text columns in, where the table knows them.
         storage_options: for paths.
         threads: of all workers together.
+        limits: what each file may be.
 
     Raises:
         SourceError: a source that only this process has, or one that cannot be read.
     """
     paths = paths_of(source)
     if paths:
-        files = find_files(paths, storage_options or {})
+        files = find_files(paths, storage_options or {}, limits)
         head = read_file(files[0], known)
         like = (files[0].path, head.schema)
         return Pieces(head.schema, ", ".join(paths), like, files=tuple(_cut(files, threads)))

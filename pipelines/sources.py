@@ -9,7 +9,7 @@ from __future__ import annotations
 import lzma
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,9 @@ import pyarrow.dataset as pads
 import pyarrow.ipc as paipc
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
+import pyarrow.types as pat
 
+from pipelines.bounded import BoundedText, SourceLimits, check_columns, check_parquet
 from pipelines.errors import SourceError
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ _CSV_BLOCK_BYTES = 2 << 20  # its reader takes 50 times that (seen with pyarrow 
 _TEXT_FORMATS = {"csv": "csv", "tsv": "tsv", "json": "json", "jsonl": "json", "ndjson": "json"}
 _BINARY_FORMATS = {"parquet": "parquet", "pq": "parquet", "arrow": "ipc", "feather": "ipc", "ipc": "ipc"}
 _UNREADABLE = (OSError, ValueError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
+_RECODE = "text is read as UTF-8: `iconv -f LATIN1 -t UTF-8` or the like makes it that"
 _COMPRESSIONS = ("gz", "zip", "bz2", "xz", "zst")
 
 
@@ -51,20 +54,26 @@ class RowStream:
     name: str
 
 
-def open_source(source: object, known: pa.Schema | None, storage_options: Mapping[str, Any] | None = None) -> RowStream:
+def open_source(
+    source: object,
+    known: pa.Schema | None,
+    storage_options: Mapping[str, Any] | None = None,
+    limits: SourceLimits | None = None,
+) -> RowStream:
     """Open whatever the user handed over.
 
     Args:
         source: see the module's docstring.
         known: types to read text columns in, where the table knows them.
         storage_options: for paths, passed to their fsspec filesystem.
+        limits: what each file may be.
 
     Raises:
         SourceError: a kind that is not known, nothing that matches, or a file that cannot be read.
     """
     paths = paths_of(source)
     if paths:
-        return read_files(find_files(paths, storage_options or {}), known, ", ".join(paths))
+        return read_files(find_files(paths, storage_options or {}, limits), known, ", ".join(paths))
     if isinstance(source, pads.Dataset):
         return RowStream(source.schema, iter(source.to_batches()), "pyarrow dataset")
     if isinstance(source, pa.RecordBatchReader):
@@ -133,10 +142,12 @@ class SourceFile:
     Attributes:
         file: where it is; opened when it is read.
         kind: `csv`, `tsv`, `json`, `parquet` or `ipc`.
+        limits: what it may be.
     """
 
     file: OpenFile
     kind: str
+    limits: SourceLimits = field(default_factory=SourceLimits)
 
     @property
     def path(self) -> str:
@@ -144,12 +155,15 @@ class SourceFile:
         return str(self.file.path)
 
 
-def find_files(paths: Sequence[str], storage_options: Mapping[str, Any]) -> list[SourceFile]:
+def find_files(
+    paths: Sequence[str], storage_options: Mapping[str, Any], limits: SourceLimits | None = None
+) -> list[SourceFile]:
     """The files that paths, URLs and patterns stand for, in order.
 
     Args:
         paths: of any fsspec filesystem.
         storage_options: passed to the filesystems of URLs.
+        limits: what each file may be.
 
     Raises:
         SourceError: nothing matches, or the name of a file does not tell its format.
@@ -164,7 +178,7 @@ def find_files(paths: Sequence[str], storage_options: Mapping[str, Any]) -> list
         if not files:
             message = f"nothing matches {path}"
             raise SourceError(message)
-        found.extend(SourceFile(file, _format_of(file.path)) for file in files)
+        found.extend(SourceFile(file, _format_of(file.path), limits or SourceLimits()) for file in files)
     return found
 
 
@@ -224,32 +238,52 @@ def read_file(source: SourceFile, known: pa.Schema | None, row_groups: Sequence[
     Raises:
         SourceError: it cannot be read.
     """
-    file, kind = source.file, source.kind
+    path = source.path
     try:
-        handle = file.open()
-        if kind in {"csv", "tsv"}:
-            types = {field.name: field.type for field in known} if known is not None else None
-            reader: Any = pacsv.open_csv(
-                handle,
-                read_options=pacsv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
-                parse_options=pacsv.ParseOptions(delimiter="," if kind == "csv" else "\t", newlines_in_values=True),
-                convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True),
-            )
-        elif kind == "json":
-            reader = pajson.open_json(
-                handle,
-                read_options=pajson.ReadOptions(block_size=_JSON_BLOCK_BYTES),
-                parse_options=pajson.ParseOptions(explicit_schema=known),
-            )
-        elif kind == "ipc":
-            reader = _open_ipc(handle)
-        else:
+        handle = source.file.open()
+        if source.kind == "parquet":
             parquet = pq.ParquetFile(handle)
+            check_parquet(path, parquet.metadata, source.limits)
             batches = parquet.iter_batches(row_groups=None if row_groups is None else list(row_groups))
-            return RowStream(parquet.schema_arrow, _guarded(batches, file.path), file.path)
+            return RowStream(parquet.schema_arrow, _guarded(batches, path), path)
+        reader = _open_ipc(handle) if source.kind == "ipc" else _open_text(source, handle, known)
+        schema = reader.schema
+        check_columns(path, len(schema.names), source.limits)
+    except SourceError:
+        raise
     except _UNREADABLE as error:
-        raise _unreadable(file.path, error) from error
-    return RowStream(reader.schema, _guarded(iter(reader), file.path), file.path)
+        raise _unreadable(path, error) from error
+    unknown = [field.name for field in schema if source.kind in {"csv", "tsv"} and pat.is_binary(field.type)]
+    if unknown and known is None:
+        raise SourceError(f"cannot read {path}: {', '.join(unknown)} is not UTF-8", hint=_RECODE)
+    # of JSON, Arrow takes any bytes for text
+    batches = map(_validated, reader) if source.kind == "json" else iter(reader)
+    return RowStream(schema, _guarded(batches, path), path)
+
+
+def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:
+    batch.validate(full=True)
+    return batch
+
+
+def _open_text(source: SourceFile, handle: Any, known: pa.Schema | None) -> Any:
+    stored = source.file.fobjects[0].tell if source.file.compression else None
+    text = BoundedText(source.path, handle, stored, source.limits)
+    if source.kind == "json":
+        return pajson.open_json(
+            text,
+            read_options=pajson.ReadOptions(block_size=_JSON_BLOCK_BYTES),
+            parse_options=pajson.ParseOptions(explicit_schema=known),
+        )
+    delimiter = "," if source.kind == "csv" else "\t"
+    text.check_header(delimiter.encode(), _CSV_BLOCK_BYTES)
+    types = {field.name: field.type for field in known} if known is not None else None
+    return pacsv.open_csv(
+        text,
+        read_options=pacsv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
+        parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True),
+    )
 
 
 def _open_ipc(handle: Any) -> pa.RecordBatchReader:
@@ -268,6 +302,8 @@ def _guarded(batches: Iterator[pa.RecordBatch], path: str) -> Iterator[pa.Record
             batch = next(batches)
         except StopIteration:
             return
+        except SourceError:
+            raise
         except _UNREADABLE as error:
             raise _unreadable(path, error) from error
         yield batch
@@ -275,4 +311,6 @@ def _guarded(batches: Iterator[pa.RecordBatch], path: str) -> Iterator[pa.Record
 
 def _unreadable(path: str, error: Exception) -> SourceError:
     message = f"cannot read {path}: {error}"
+    if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error):
+        return SourceError(message, hint=_RECODE)
     return SourceError(message, hint="a column whose type changes further down can be declared in the spec's `columns`")

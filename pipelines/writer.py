@@ -11,7 +11,7 @@ import itertools
 import tempfile
 from collections import defaultdict
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.bounded import SourceLimits
 from pipelines.spool import append_rows, spooled_batches
 from pipelines.stats import footer_stats
 from pipelines.tables.protocol import LiveFile, StagedFile
@@ -47,11 +48,13 @@ class WriterLimits:
         memory_bytes: rows held in memory, as Arrow counts them, before partitions are spooled to disk.
         row_group_rows: rows of a row group at the most.
         uploads: files encoded and uploaded at the same time.
+        source: what each file of a source may be.
     """
 
     memory_bytes: int = 256 << 20
     row_group_rows: int = 1 << 20
     uploads: int = 8
+    source: SourceLimits = field(default_factory=SourceLimits)
 
 
 class PartitionedWriter:

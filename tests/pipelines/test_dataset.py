@@ -14,6 +14,7 @@ from pipelines.errors import (
     CommitConflict,
     RejectedTooMany,
     SchemaMismatch,
+    SourceError,
     SpecError,
     TableExists,
     TableNotFound,

@@ -1,12 +1,16 @@
-"""A log that names what is not the table's: refused, and nothing outside the root is read, written or deleted."""
+"""A log that names what is not the table's, and sources that break: refused, and nothing is touched or committed."""
 
+import gzip
 import json
 
 import fsspec
+import pyarrow.parquet as pq
 import pytest
 
-from pipelines.errors import PolicyRefused
+from pipelines.bounded import SourceLimits
+from pipelines.errors import PolicyRefused, SourceError
 from pipelines.tables.paths import data_path
+from pipelines.writer import WriterLimits
 from tests.pipelines.conftest import make_trips
 
 OUTSIDE = [
@@ -62,3 +66,18 @@ def test_a_hostile_log_touches_nothing(delta, server, bucket, path):
         with pytest.raises(PolicyRefused, match="no data file below its root"):
             call()
     assert server.keys(bucket) == before
+
+
+@pytest.mark.parametrize("broken", ["truncated", "other bytes", "bomb"])
+def test_a_source_that_breaks_midway_commits_nothing(delta, tmp_path, broken):
+    delta.ingest(make_trips(days=1))
+    version = delta.version
+    pq.write_table(make_trips(), tmp_path / "a.parquet")
+    whole = (tmp_path / "a.parquet").read_bytes()
+    if broken == "bomb":
+        (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"at,city,fare\n" + b"0" * (100 << 20)))
+    else:
+        (tmp_path / "b.parquet").write_bytes(whole[:-40] if broken == "truncated" else b"\x00" * 200 + whole[200:])
+    with pytest.raises(SourceError, match=r"b\.(parquet|csv\.gz)"):
+        delta.ingest(f"{tmp_path}/*", limits=WriterLimits(source=SourceLimits(max_expansion=100)))
+    assert (delta.version, len(delta.read())) == (version, 10)

@@ -1,7 +1,9 @@
 """Anything a user would hand to `ingest` becomes a stream of batches."""
 
+import bz2
 import gzip
 import json
+import lzma
 
 import fsspec
 import pandas as pd
@@ -13,14 +15,15 @@ import pyarrow.feather as paf
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.bounded import SourceLimits
 from pipelines.errors import SourceError
 from pipelines.sources import open_source
 
 TABLE = pa.table({"n": [1, 2, 3], "name": ["a", "b", None]})
 
 
-def rows(source, known=None):
-    stream = open_source(source, known)
+def rows(source, known=None, limits=None):
+    stream = open_source(source, known, limits=limits)
     return pa.Table.from_batches(stream.batches, stream.schema).to_pylist()
 
 
@@ -113,3 +116,71 @@ def test_files_of_different_schemas_are_not_mixed(files):
     (files / "zz.csv").write_text("n,other\n1,2\n")
     with pytest.raises(SourceError, match="has another schema than"):
         rows([files / "rows.csv", files / "zz.csv"])
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
+def test_a_bomb_is_refused_before_it_fills_the_disk(tmp_path, request, compress):
+    suffix = request.node.callspec.id
+    bomb = tmp_path / f"bomb.csv.{suffix}"
+    bomb.write_bytes(compress(b"n,x\n" + (b"0," + b"0" * 1021 + b"\n") * (100 << 10)))
+    with pytest.raises(SourceError, match=r"bomb\.csv\.\w+ expands to more than 100 times its size"):
+        rows(str(bomb), limits=SourceLimits(max_expansion=100))
+    assert bomb.stat().st_size < 1 << 20
+
+
+def test_a_parquet_bomb_is_refused_by_its_footer(tmp_path):
+    table = pa.table({"x": pa.array(["0" * 1000] * (100 << 10))})
+    pq.write_table(table, tmp_path / "bomb.parquet", use_dictionary=False, compression="zstd")
+    with pytest.raises(SourceError, match="expands to more than 100 times its size"):
+        rows(str(tmp_path / "bomb.parquet"), limits=SourceLimits(max_expansion=100))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "arrow", "jsonl"])
+def test_a_file_that_is_too_wide_is_refused(tmp_path, suffix):
+    names, path = [f"c{number}" for number in range(2000)], tmp_path / f"wide.{suffix}"
+    wide = pa.table({name: [1] for name in names})
+    if suffix == "parquet":
+        pq.write_table(wide, path)
+    elif suffix == "arrow":
+        paf.write_feather(wide, path)
+    elif suffix == "jsonl":
+        path.write_text(json.dumps(dict.fromkeys(names, 1)))
+    else:
+        pacsv.write_csv(wide, path, pacsv.WriteOptions(delimiter="," if suffix == "csv" else "\t"))
+    with pytest.raises(SourceError, match=r"wide\.\w+ has 2,000 columns or more; a source may have 1,000"):
+        rows(str(path), limits=SourceLimits(max_columns=1000))
+    assert len(rows(str(path))[0]) == 2000
+
+
+def test_a_million_columns_take_no_memory(tmp_path):
+    (tmp_path / "x.csv").write_text(",".join(["x"] * 1_000_000) + "\n")
+    before = pa.total_allocated_bytes()
+    with pytest.raises(SourceError, match="1,000,000 columns or more"):
+        open_source(str(tmp_path / "x.csv"), None)
+    assert pa.total_allocated_bytes() - before < 16 << 20
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", "n,name\n1,café\n".encode("latin-1")),
+        ("x.csv", "n,café\n1,x\n".encode("latin-1")),
+        ("x.csv", "n,name\n1,x\n".encode("utf-16")),
+        ("x.jsonl", '{"name": "café"}\n'.encode("latin-1")),
+        ("x.jsonl", '{"name": "x"}\n'.encode("utf-16")),
+    ],
+    ids=["latin-1", "latin-1 header", "utf-16", "latin-1 json", "utf-16 json"],
+)
+@pytest.mark.parametrize("known", [None, pa.schema({"n": pa.int64(), "name": pa.string()})], ids=["new", "known"])
+def test_text_in_another_encoding_is_refused(tmp_path, name, content, known):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match=rf"cannot read .*{name}"):
+        rows(str(tmp_path / name), known)
+
+
+def test_a_truncated_parquet_file_is_named_wherever_it_ends(files):
+    whole = (files / "rows.parquet").read_bytes()
+    for length in range(0, len(whole), 97):
+        (files / "cut.parquet").write_bytes(whole[:length])
+        with pytest.raises(SourceError, match=r"cannot read .*cut\.parquet"):
+            rows(str(files / "cut.parquet"))
