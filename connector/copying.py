@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from connector.encryption import SseC
 from connector.kept import kept_content
+from connector.names import check_key
 from connector.objects import get_tags, head, object_path
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ async def copy_file(
         ValueError: The destination is a version.
     """
     bucket, key = object_path(fs, path2)
+    check_key(key, bucket=bucket)
     if fs.split_path(path2)[2]:
         raise ValueError("Cannot copy to a versioned file!")
     source = await look_at(fs, path1)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from connector.encryption import SseC
-from connector.errors import UnsupportedByServer
+from connector.encryption import SSE_C_KEY_BYTES, SseC
+from connector.errors import InvalidSetting, UnsupportedByServer
 from connector.profiles.detect import known_profile
 from connector.requests import copy_source
 
@@ -51,19 +51,26 @@ def with_customer_keys(
         held = fs.policy.for_key(source[0], unquote(source[1])).encryption
         wanted |= held.source_headers() if isinstance(held, SseC) else {}
     completed = {**wanted, **request}
-    if any(name.endswith("SSECustomerKey") and value is not None for name, value in completed.items()):
-        check_customer_keys(fs, operation, request["Bucket"], request["Key"])
+    check_customer_keys(fs, operation, completed)
     return {n: v for n, v in completed.items() if v is not None or not n.startswith("CopySourceSSE")}
 
 
-def check_customer_keys(fs: LakeFileSystem, operation: str, bucket: str, key: str) -> None:
-    """Refuse a request with a customer's key that this server refuses, or makes an unreadable object of.
+def check_customer_keys(fs: LakeFileSystem, operation: str, request: Mapping[str, Any]) -> None:
+    """Refuse keys that are none, and a request that this server refuses or makes an unreadable object of.
 
     Raises:
+        InvalidSetting: A key has the wrong length, or no algorithm.
         UnsupportedByServer: With what to use instead.
     """
+    bucket, key = request["Bucket"], request["Key"]
+    keys = {name: value for name, value in request.items() if name.endswith("SSECustomerKey") and value is not None}
+    for name, value in keys.items():
+        if len(value.encode() if isinstance(value, str) else value) != SSE_C_KEY_BYTES:
+            raise InvalidSetting(f"{name} must be {SSE_C_KEY_BYTES} bytes", bucket=bucket, key=key)
+        if request.get(name.replace("Key", "Algorithm")) != "AES256":
+            raise InvalidSetting(f"{name} needs its algorithm, which is 'AES256'", bucket=bucket, key=key)
     profile = known_profile(fs.settings.profile, fs.endpoint)
-    if profile is None:
+    if not keys or profile is None:
         return
     if _in_clear(fs):
         raise UnsupportedByServer(profile.name, "SSE-C over plain HTTP", "an https endpoint", bucket=bucket, key=key)

@@ -54,23 +54,23 @@ def mode_of(request: Mapping[str, Any]) -> str:
     Raises:
         InvalidSetting: Its parameters contradict each other.
     """
-    if "SSECustomerKey" in request:
-        return "sse-c"
     algorithm = request.get("ServerSideEncryption")
+    for_kms = [name for name in ("SSEKMSKeyId", "SSEKMSEncryptionContext") if name in request]
+    where = {"bucket": request.get("Bucket"), "key": request.get("Key")}
+    if "SSECustomerKey" in request:
+        if algorithm is not None or for_kms:
+            raise InvalidSetting(f"A customer's key does not go with {algorithm or for_kms[0]}: choose one", **where)
+        return "sse-c"
     if algorithm is None:
-        if "SSEKMSKeyId" in request:
-            raise InvalidSetting(
-                "A KMS key id needs ServerSideEncryption='aws:kms'",
-                bucket=request.get("Bucket"),
-                key=request.get("Key"),
-            )
+        if for_kms:
+            raise InvalidSetting(f"{for_kms[0]} needs ServerSideEncryption='aws:kms'", **where)
         return Unencrypted.mode
     mode = _MODES.get(algorithm)
     if mode is None:
         parse_encryption(algorithm)  # raises with the nearest name
         raise InvalidSetting(f"ServerSideEncryption={algorithm!r} is no algorithm; there are {', '.join(_MODES)}")
-    if mode == "sse-s3" and "SSEKMSKeyId" in request:
-        raise InvalidSetting(f"A KMS key id does not go with ServerSideEncryption={algorithm!r}")
+    if mode == "sse-s3" and for_kms:
+        raise InvalidSetting(f"{for_kms[0]} does not go with ServerSideEncryption={algorithm!r}", **where)
     return mode
 
 

@@ -89,10 +89,16 @@ class Seam:
         """
         request = await self._fitting(operation, defaults, params)
         self._check_names(operation, request)
-        if operation in WRITES and not (operation == "copy_object" and is_self_copy(request)):
+        in_place = operation == "copy_object" and is_self_copy(request)
+        if "Key" in request:
+            check_customer_keys(self._fs, operation, request)
+        if operation in CREATES and not in_place:  # what makes no sense is refused before anything is asked
+            request = await self.under_policy(operation, request)
+        if operation in WRITES and not in_place:
             await self._fs.views.refuse_writes(self._written_paths(request))
         if operation in CREATES:
             await self._check_bucket_exists(request["Bucket"])
+        if in_place:
             request = await self.under_policy(operation, request)
         elif operation == "create_bucket":
             request = self._with_location(request)
@@ -223,7 +229,7 @@ class Seam:
         profile.check_class(storage_class, key=f"{bucket}/{key}")
         profile.check_encryption(mode, key=f"{bucket}/{key}")
         if mode == "sse-c":
-            check_customer_keys(self._fs, "put_object", bucket, key)
+            check_customer_keys(self._fs, "put_object", request)
         if not profile.kms_bucket_key:
             request.pop("BucketKeyEnabled", None)
         return request

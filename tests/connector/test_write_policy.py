@@ -13,6 +13,7 @@ from connector.errors import (
     AlreadyExists,
     EncryptionIgnored,
     EndpointUnreachable,
+    InvalidName,
     InvalidSetting,
     LakeError,
     UnknownOption,
@@ -265,7 +266,7 @@ def open_and_write(fs, path, **options):
         file.write(b"1")
 
 
-@pytest.mark.parametrize(
+simple_writes = pytest.mark.parametrize(
     "write",
     [
         lambda fs, path, **options: fs.pipe_file(path, b"1", **options),
@@ -274,6 +275,9 @@ def open_and_write(fs, path, **options):
     ],
     ids=["pipe_file", "touch", "open"],
 )
+
+
+@simple_writes
 def test_a_misspelt_option_does_not_vanish(fs, bucket, write):
     with pytest.raises(UnknownOption, match="Did you mean 'ServerSideEncryption'"):
         write(fs, f"{bucket}/x", ServerSideEncrytion="AES256")
@@ -287,19 +291,37 @@ def test_an_option_of_another_operation_is_fine(server, bucket):
     assert fs.cat_file(f"{bucket}/x") == b"1"
 
 
+KEY = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"k" * 32}
+
+
 @pytest.mark.parametrize(
-    ("options", "error"),
+    ("options", "error", "match"),
     [
-        ({"StorageClass": "STANDARDIA"}, UnsupportedByServer),
-        ({"ServerSideEncryption": "aws:kms:dsse"}, UnsupportedByServer),
-        ({"ServerSideEncryption": "AES257"}, InvalidSetting),
-        ({"SSEKMSKeyId": "k"}, InvalidSetting),
-        ({"ServerSideEncryption": "AES256", "SSEKMSKeyId": "k"}, InvalidSetting),
+        ({"StorageClass": "STANDARDIA"}, UnsupportedByServer, "STANDARD_IA"),
+        ({"StorageClass": "REDUCED_REDUNDANC"}, UnsupportedByServer, "REDUCED_REDUNDANCY"),
+        ({"ServerSideEncryption": "aws:kms:dsse"}, UnsupportedByServer, "sse-s3"),
+        ({"ServerSideEncryption": "AES257"}, InvalidSetting, "AES257"),
+        ({"SSEKMSKeyId": "k"}, InvalidSetting, "needs ServerSideEncryption='aws:kms'"),
+        ({"SSEKMSEncryptionContext": "k"}, InvalidSetting, "needs ServerSideEncryption='aws:kms'"),
+        ({"ServerSideEncryption": "AES256", "SSEKMSKeyId": "k"}, InvalidSetting, "does not go with"),
+        ({**KEY, "SSECustomerKey": b"short"}, InvalidSetting, "must be 32 bytes"),
+        ({**KEY, "SSECustomerKey": "é" * 32}, InvalidSetting, "must be 32 bytes"),
+        ({"SSECustomerKey": b"k" * 32}, InvalidSetting, "'AES256'"),
+        ({**KEY, "ServerSideEncryption": "AES256"}, InvalidSetting, "choose one"),
     ],
 )
-def test_what_a_server_lacks_is_refused_before_the_request(offline, options, error):
-    with pytest.raises(error):
-        offline.for_table("bucket").pipe_file("bucket/x", b"1", **options)
+@simple_writes
+def test_what_makes_no_sense_is_refused_before_any_request(make_offline, write, options, error, match):
+    """Nobody listens there: had a request been made, the error would be another."""
+    with pytest.raises(error, match=match):
+        write(make_offline(), "bucket/x", **options)
+
+
+def test_a_short_key_is_refused_for_reading_too(offline):
+    with pytest.raises(InvalidSetting, match="must be 32 bytes"):
+        offline.call_s3("get_object", Bucket="bucket", Key="x", **{**KEY, "SSECustomerKey": b"short"})
+    with pytest.raises(InvalidName):
+        offline.cp_file("bucket/x", "bucket/../y")
 
 
 @pytest.mark.parametrize("server", ["seaweedfs", "minio_tls"], indirect=True)
@@ -328,7 +350,7 @@ def test_a_certificate_by_the_standard_variable(minio_tls, monkeypatch):
 
 def test_customer_keys_need_tls_on_minio(offline):
     """No request is made: nobody listens there."""
-    fs, key = offline.for_table("bucket"), SseC(b"k" * 32)
+    fs, key = offline, SseC(b"k" * 32)
     for call in (
         lambda: fs.pipe_file("bucket/x", b"1", **key.headers()),
         lambda: fs.call_s3("get_object", Bucket="bucket", Key="x", **key.headers()),
