@@ -1,5 +1,6 @@
 """Dagster definitions: assets, an IO manager, tiering on a schedule, retention by a sensor.
 
 `dagster_project.definitions` is what `dagster` and `dg` load. For other Dagster projects:
-`resources.LakeResource`, `io_manager.LakeParquetIOManager` and `partition_wipe`, which stands alone.
+`resources.LakeResource`, `io_manager.LakeParquetIOManager`, `component.LakeDataset`,
+which makes all that one dataset needs from a YAML file, and `partition_wipe`, which stands alone.
 """

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 import sqlalchemy as sa
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.events import AssetWipedData
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from dagster._core.storage.event_log.schema import (
@@ -52,6 +53,7 @@ __all__ = [
     "TESTED_DAGSTER_VERSION",
     "WipeMethod",
     "WipeResult",
+    "latest_data_versions",
     "latest_storage_ids",
     "newest_storage_id",
     "reconcile_status",
@@ -246,6 +248,14 @@ def latest_storage_ids(
         dg.DagsterEventType.ASSET_MATERIALIZATION,
         set(keys) if keys is not None else None,
     )
+
+
+def latest_data_versions(instance: dg.DagsterInstance, asset_key: dg.AssetKey) -> dict[str, str]:
+    """The data version of each partition's latest materialization; empty text where it said none."""
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
+    )
+    return {partition: said.get(DATA_VERSION_TAG, "") for partition, said in tags.items()}
 
 
 def newest_storage_id(instance: dg.DagsterInstance) -> int | None:

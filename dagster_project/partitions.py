@@ -19,11 +19,11 @@ from pipelines.layout import PartitionKey
 from pipelines.windows import KEY_FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pipelines.windows import Every
 
-__all__ = ["KeyNames", "known_keys", "time_windows"]
+__all__ = ["KeyNames", "known_keys", "time_windows", "unknown_values"]
 
 _STARTS: Final[dict[Every, str]] = {
     "hour": "0 * * * *",
@@ -89,18 +89,67 @@ class KeyNames:
 
 
 def known_keys(
-    keys: Iterable[str], partitions_def: dg.PartitionsDefinition[str], instance: dg.DagsterInstance
+    keys: Iterable[str],
+    partitions_def: dg.PartitionsDefinition[str],
+    instance: dg.DagsterInstance,
+    added: Mapping[str, set[str]] | None = None,
 ) -> tuple[list[str], list[str]]:
     """Split keys into those that the partitions definition has, and the others.
 
     One unknown key in a sensor's tick fails the whole tick.
 
+    Args:
+        keys: as `KeyNames.to_dagster` makes them.
+        partitions_def: the asset's.
+        instance: knows the keys of dynamic partitions.
+        added: keys that are about to be added, as `unknown_values` finds them.
+
     Returns:
         The known and the unknown keys, each in the order given.
     """
-    valid = set(partitions_def.get_partition_keys(dynamic_partitions_store=instance))
+    dimensions = {
+        name: set(part.get_partition_keys(dynamic_partitions_store=instance)) | (added or {}).get(_dynamic(part), set())
+        for name, part in _dimensions(partitions_def).items()
+    }
     known: list[str] = []
     unknown: list[str] = []
     for key in keys:
-        (known if key in valid else unknown).append(key)
+        fits = all(value in dimensions.get(name, ()) for name, value in _by_dimension(key, partitions_def).items())
+        (known if fits else unknown).append(key)
     return known, unknown
+
+
+def unknown_values(
+    keys: Iterable[str], partitions_def: dg.PartitionsDefinition[str], instance: dg.DagsterInstance
+) -> dict[str, set[str]]:
+    """What is missing in dynamic partitions definitions for these keys to be known, by the definition's name."""
+    missing: dict[str, set[str]] = {}
+    dynamic = {name: part for name, part in _dimensions(partitions_def).items() if _dynamic(part)}
+    there = {name: set(part.get_partition_keys(dynamic_partitions_store=instance)) for name, part in dynamic.items()}
+    for key in keys if dynamic else ():
+        for name, value in _by_dimension(key, partitions_def).items():
+            if name in dynamic and value not in there[name]:
+                missing.setdefault(_dynamic(dynamic[name]), set()).add(value)
+    return missing
+
+
+def _dimensions(partitions_def: dg.PartitionsDefinition[str]) -> dict[str, dg.PartitionsDefinition[str]]:
+    """By name; the one dimension of other definitions has none."""
+    if isinstance(partitions_def, dg.MultiPartitionsDefinition):
+        return {part.name: part.partitions_def for part in partitions_def.partitions_defs}
+    return {"": partitions_def}
+
+
+def _by_dimension(key: str, partitions_def: dg.PartitionsDefinition[str]) -> Mapping[str, str]:
+    if not isinstance(partitions_def, dg.MultiPartitionsDefinition):
+        return {"": key}
+    if isinstance(key, dg.MultiPartitionKey):
+        return key.keys_by_dimension
+    names = sorted(_dimensions(partitions_def))
+    values = key.split("|")
+    return dict(zip(names, values, strict=True)) if len(values) == len(names) else {"?": key}
+
+
+def _dynamic(partitions_def: dg.PartitionsDefinition[str]) -> str:
+    """The name under which keys are added; empty where none can be."""
+    return (partitions_def.name or "") if isinstance(partitions_def, dg.DynamicPartitionsDefinition) else ""

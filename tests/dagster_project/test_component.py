@@ -1,0 +1,278 @@
+"""`LakeDataset` in projects that are not ours."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pytest
+from dagster.components.testing.utils import component_defs, create_defs_folder_sandbox
+
+from dagster_project.component import LakeDataset
+from dagster_project.io_manager import LakeParquetIOManager
+from dagster_project.resources import LakeResource
+from pipelines import Dataset
+from pipelines.errors import SpecError
+
+if TYPE_CHECKING:
+    from dagster_project.lake_asset import LakeAsset
+
+# Dagster 1.13 reads YAML with what pydantic has deprecated, and links to the file with what is in beta
+pytestmark = pytest.mark.filterwarnings("ignore:.parse_obj_as. is deprecated", "ignore:.* is currently in beta")
+
+PROJECT = {
+    "pyproject.toml": """
+[project]
+name = "somebodys"
+version = "0.1.0"
+
+[tool.dg]
+directory_type = "project"
+
+[tool.dg.project]
+root_module = "somebodys"
+""",
+    "src/somebodys/__init__.py": "",
+    "src/somebodys/definitions.py": """
+from pathlib import Path
+
+from dagster import definitions, load_from_defs_folder
+
+
+@definitions
+def defs():
+    return load_from_defs_folder(path_within_project=Path(__file__).parent)
+""",
+    "src/somebodys/defs/resources.py": """
+import dagster as dg
+
+from dagster_project.io_manager import LakeParquetIOManager
+from dagster_project.resources import LakeResource
+
+
+@dg.definitions
+def resources():
+    lake = LakeResource()
+    return dg.Definitions(resources={"lake": lake, "lake_io_manager": LakeParquetIOManager(lake=lake)})
+""",
+    "src/somebodys/defs/rollup.py": """
+import dagster as dg
+
+
+@dg.asset(deps=[dg.AssetKey(["raw", "flights"])])
+def rollup() -> None: ...
+""",
+}
+
+FLIGHTS = """
+key: raw/flights
+source: tests.dagster_project.test_component.two_rows_a_day
+start: "2013-01-01"
+end: "2013-01-05"
+partition: {time: {column: at, every: day, timezone: America/New_York}}
+tiers: [{after: 30d, tier: warm}]
+retention: {expire_after: 300d, after: [rollup]}
+owners: ["team:flights"]
+"""
+VISITS = """
+key: visits
+start: "2013-01-01"
+partition: {time: {every: day}, by: [city]}
+values: {city: dynamic}
+"""
+
+
+def two_rows_a_day(context: dg.AssetExecutionContext) -> Any:
+    import pyarrow as pa
+
+    starts = [
+        context.assets_def.partitions_def.time_window_for_partition_key(key).start for key in context.partition_keys
+    ] * 2
+    return pa.table({"at": pa.array(starts, pa.timestamp("us", tz="UTC"))})
+
+
+def component(text: str) -> LakeDataset:
+    return LakeDataset.resolve_from_yaml(text)
+
+
+def definitions(lake: LakeResource, text: str, *more: Any) -> dg.Definitions:
+    resources = {"lake": lake, "lake_io_manager": LakeParquetIOManager(lake=lake)}
+    made = component_defs(component=component(text), resources=resources)
+    return dg.Definitions.merge(made, dg.Definitions(assets=list(more)))
+
+
+def test_what_one_file_makes() -> None:
+    defs = definitions(LakeResource(), FLIGHTS)
+    repository = defs.get_repository_def()
+    jobs = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
+    assert jobs == {
+        "raw__flights_job",
+        "raw__flights_tiering",
+        "raw__flights_expiry",
+        "raw__flights_undo_expiry",
+    }
+    assert [schedule.job_name for schedule in repository.schedule_defs] == ["raw__flights_tiering"]
+    assert [sensor.name for sensor in repository.sensor_defs] == ["raw__flights_retention"]
+    node = defs.resolve_asset_graph().get(dg.AssetKey(["raw", "flights"]))
+    assert node.partitions_def.get_partition_keys()[0] == "2013-01-01"
+    assert (node.kinds, node.owners) == ({"deltalake", "parquet"}, ["team:flights"])
+    assert [key.name for key in node.check_keys] == ["table_and_store_agree"]
+
+
+def test_the_readmes_file_loads() -> None:
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text()
+    (shown,) = re.findall(
+        r"^type: dagster_project.component.LakeDataset\nattributes:\n(.*?)^```", readme, re.MULTILINE | re.DOTALL
+    )
+    said = textwrap.dedent(shown).replace("my_project.flights.read", f"{__name__}.two_rows_a_day")
+    defs = definitions(LakeResource(), said)
+    assert defs.resolve_asset_graph().has(dg.AssetKey("flights"))
+
+
+def test_without_a_source_it_is_observed() -> None:
+    defs = definitions(LakeResource(), VISITS)
+    node = defs.resolve_asset_graph().get(dg.AssetKey("visits"))
+    assert node.is_external
+    assert [sensor.name for sensor in defs.get_repository_def().sensor_defs] == ["visits_observation"]
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("key: a\nstart: '2013'\npartition: {}", "not partitioned by time"),
+        ("key: a\nstart: '2013-01-01'\npartition: {time: {}, by: [city]}", "values: {city: "),
+        ("key: a\nstart: '2013-01-01'\npartition: {time: {}}\nvalues: {city: [Oslo]}", "leave `values` out"),
+        ("key: a\nstart: '2013-01-01'\npartition: {time: {}}\nsource: json.nothing", "there is no source json.nothing"),
+        ("key: a\nstart: '2013-01-01'\npartition: {time: {}}\nsource: sys.path", "is not a function"),
+        (
+            "key: a\nstart: '2013'\npartition: {time: {}}\ntiers: [{after: 9d, tier: cold}, {after: 3d, tier: warm}]",
+            "tiers contradict each other",
+        ),
+    ],
+)
+def test_what_contradicts_itself_is_refused(said: str, why: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        component_defs(component=component(said))
+    assert why in f"{refused.value} {refused.value.hint}"
+
+
+def test_it_is_scaffolded_and_loaded_from_a_project() -> None:
+    with create_defs_folder_sandbox() as sandbox:
+        path = sandbox.scaffold_component(component_cls=LakeDataset, defs_path="visits")
+        with sandbox.load_component_and_build_defs(defs_path=path) as (loaded, defs):
+            assert isinstance(loaded, LakeDataset)
+            made = defs.with_resources({"lake": LakeResource()})
+            assert {job.name for job in made.resolve_all_job_defs() if not job.name.startswith("__")} == {
+                "visits_tiering",
+                "visits_expiry",
+                "visits_undo_expiry",
+            }
+
+
+@pytest.fixture
+def asset() -> LakeAsset:
+    return component(VISITS).lake_asset()
+
+
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+def test_what_others_write_is_seen(instance: dg.DagsterInstance, lake: LakeResource, asset: LakeAsset) -> None:
+    import pyarrow as pa
+
+    defs = definitions(lake, VISITS)
+    sensor = defs.resolve_sensor_def("visits_observation")
+
+    def tick() -> Any:
+        with dg.build_sensor_context(instance=instance, definitions=defs, resources={"lake": lake}) as context:
+            found = sensor.evaluate_tick(context)
+        for request in found.dynamic_partitions_requests or []:  # what the daemon does
+            instance.add_dynamic_partitions(request.partitions_def_name, request.partition_keys)
+        for event in found.asset_events:
+            instance.report_runless_asset_event(event)
+        return found
+
+    def available() -> set[str]:
+        return {str(key) for key in instance.get_materialized_partitions(asset.asset_key)}
+
+    assert tick().skip_message == f"{lake.uri('visits')} does not exist yet"
+    dataset = Dataset.create(asset.spec_in(lake), fs=lake.filesystem())
+    dataset.ingest(pa.table({"date": ["2013-01-01", "2013-01-02"], "city": ["Oslo", "Kyiv"], "n": [1, 2]}))
+    tick()
+    assert available() == {"Oslo|2013-01-01", "Kyiv|2013-01-02"}
+    assert tick().skip_message == "all 2 partitions are as they were"
+
+    dataset.ingest(pa.table({"date": ["2013-01-01"] * 2, "city": ["Oslo"] * 2, "n": [1, 2]}))
+    (event,) = tick().asset_events
+    assert (event.partition, event.metadata["dagster/partition_row_count"].value) == ("Oslo|2013-01-01", 2)
+
+    nothing = pa.table(
+        {"date": pa.array([], pa.string()), "city": pa.array([], pa.string()), "n": pa.array([], "int64")}
+    )
+    dataset.ingest(nothing, keys=[asset.keys.to_lake("Kyiv|2013-01-02")])
+    tick()
+    assert available() == {"Oslo|2013-01-01"}
+
+
+@pytest.fixture
+def project(tmp_path: Path, dagster_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Somebody's project, laid out as `create-dagster project` does it."""
+    root = tmp_path / "somebodys"
+    for name, text in PROJECT.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root / "src"), str(Path(__file__).parents[2])]))
+    return root
+
+
+def dg_says(project: Path, *words: str) -> str:
+    command = [sys.executable, "-m", "dagster_dg_cli.cli", *words]
+    wide = os.environ | {"COLUMNS": "200"}
+    done = subprocess.run(command, cwd=project, env=wide, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_dg_lists_scaffolds_and_checks_it(project: Path) -> None:
+    assert "dagster_project.component.LakeDataset" in dg_says(project, "list", "components")
+    dg_says(project, "scaffold", "defs", "dagster_project.component.LakeDataset", "visits")
+    assert "All definitions loaded successfully" in dg_says(project, "check", "defs")
+    listed = dg_says(project, "list", "defs")
+    for name in ("visits_tiering", "visits_expiry", "visits_undo_expiry", "visits_retention", "visits_observation"):
+        assert name in listed
+    heavy = ("aiobotocore", "botocore", "deltalake", "fsspec", "pandas", "polars", "pyarrow", "s3fs")
+    load = f"import sys, somebodys.definitions as d; d.defs(); print([n for n in {heavy} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=True, cwd=project)
+    assert done.stdout == "[]\n"
+
+    written = project / "src/somebodys/defs/visits/defs.yaml"
+    written.write_text(written.read_text().replace("tiers:", "tires:"))
+    with pytest.raises(AssertionError, match="tires"):
+        dg_says(project, "check", "yaml")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+def test_its_runs_write_wait_for_what_is_downstream_and_expire(lake: LakeResource, project: Path) -> None:
+    folder = project / "src/somebodys/defs/flights"
+    folder.mkdir()
+    indented = FLIGHTS.strip().replace("\n", "\n  ")
+    (folder / "defs.yaml").write_text(f"type: dagster_project.component.LakeDataset\nattributes:\n  {indented}\n")
+
+    def days() -> list[str]:
+        return [part.key.as_dict()["date"] for part in lake.dataset("raw/flights").partitions()]
+
+    flights = ("launch", "--assets", "raw/flights")
+    dg_says(project, *flights, "--partition-range", "2013-01-01...2013-01-04")
+    assert days() == ["2013-01-01", "2013-01-02", "2013-01-03", "2013-01-04"]
+    dg_says(project, "launch", "--job", "raw__flights_expiry")
+    assert len(days()) == 4  # rollup has not seen them
+    dg_says(project, "launch", "--assets", "rollup")
+    dg_says(project, "launch", "--job", "raw__flights_expiry")
+    assert days() == []
