@@ -88,7 +88,7 @@ class LakeFileSystem(TableListings):
         UnknownOption: There is no such argument.
     """
 
-    protocol = ("lake",)
+    protocol = ("lake", "s3", "s3a")  # the first is its name; in place of s3fs it answers to its names too
     _extra_tokenize_attributes = ("default_block_size", "environment")
     environment = _EnvironmentToken()
     session: AioSession | None

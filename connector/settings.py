@@ -272,14 +272,15 @@ def is_aws(endpoint_url: str) -> bool:
 
 
 def is_loopback(endpoint_url: str) -> bool:
-    """Whether an endpoint is on this machine."""
+    """Whether an endpoint is on this machine; connections to ``0.0.0.0`` never leave it either."""
     host = urlsplit(endpoint_url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return address.is_loopback or address.is_unspecified
 
 
 def check_endpoint(endpoint_url: str, *, allow_http: bool) -> None:

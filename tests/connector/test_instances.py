@@ -53,6 +53,13 @@ def test_the_table_of_contents():
     assert all(getattr(connector, name) for name in connector.__all__)
 
 
+def test_in_place_of_s3fs_it_answers_to_its_names():
+    """Libraries look for `s3` there (universal_pathlib's suite does)."""
+    assert LakeFileSystem.protocol[0] == "lake"
+    assert {"s3", "s3a"} <= set(LakeFileSystem.protocol)
+    assert LakeFileSystem(**LOCAL).unstrip_protocol("bucket/key") == "lake://bucket/key"
+
+
 def test_equal_arguments_share_an_instance():
     assert LakeFileSystem(**LOCAL) is LakeFileSystem(**LOCAL)
     assert LakeFileSystem(**LOCAL) is not LakeFileSystem(**LOCAL, storage_class="STANDARD_IA")

@@ -241,6 +241,7 @@ def test_endpoints():
     assert is_aws("https://s3.eu-west-1.amazonaws.com")
     assert not is_aws("https://amazonaws.com.example.org")
     assert is_loopback("http://[::1]:9000")
+    assert is_loopback("http://0.0.0.0:5000"), "where moto's server says that it is"
     assert not is_loopback("http://10.0.0.1")
 
 
