@@ -5,6 +5,7 @@ from datetime import date
 import dagster as dg
 import pytest
 
+from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.resources import LakeResource
 from pipelines.errors import TableNotFound
 
@@ -53,6 +54,37 @@ def test_secrets_do_not_show() -> None:
     for text in (repr(lake), str(lake), f"{[lake]}"):
         assert "hush" not in text
         assert "AKIAVISIBLE" not in text
+
+
+@pytest.mark.parametrize("name", ["secret", "token"])
+def test_a_literal_secret_is_refused_and_not_repeated(name: str) -> None:
+    lake = LakeResource(key="AKIAVISIBLE", **{name: "hush"})
+    ways = (
+        lambda: dg.Definitions(resources={"lake": lake}).get_repository_def(),
+        lambda: LakeParquetIOManager(lake=lake),
+    )
+    for way in ways:
+        with pytest.raises(dg.DagsterInvalidDefinitionError, match=rf"{name}=dg\.EnvVar") as refused:
+            way()
+        assert "hush" not in str(refused.value)
+
+
+def test_the_io_manager_resolves_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str | None] = []
+
+    class Look(LakeParquetIOManager):
+        def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+            seen.append(self.lake.filesystem().settings.secret_of("secret"))
+
+    @dg.asset
+    def one() -> int:
+        return 1
+
+    monkeypatch.setenv("MY_SECRET", "late-secret")
+    lake = LakeResource(endpoint_url="http://127.0.0.1:9", key="AKIA", secret=dg.EnvVar("MY_SECRET"))
+    defs = dg.Definitions([one], resources={"lake": lake, "io_manager": Look(lake=lake)})
+    assert defs.resolve_implicit_global_asset_job_def().execute_in_process().success
+    assert seen == ["late-secret"]
 
 
 def test_environment_variables_are_named_and_resolved_late(monkeypatch: pytest.MonkeyPatch) -> None:
