@@ -261,6 +261,11 @@ class LakeFileSystem(TableListings):
         """
         return interop.delta_options(self)
 
+    @property
+    def credentials_are_renewed(self) -> bool:
+        """Whether :meth:`delta_options` and the like are good for a while only: the credentials in them end."""
+        return interop.are_renewed(self)
+
     def duckdb_secret(self, name: str = "tierlake", *, scope: str | None = None) -> str:
         """A ``CREATE SECRET`` statement; see :func:`connector.interop.duckdb_secret`."""
         return interop.duckdb_secret(self, name, scope=scope)

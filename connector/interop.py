@@ -89,6 +89,13 @@ def settled(fs: LakeFileSystem) -> LakeSettings:
     return settings.model_copy(update=wanted)
 
 
+def are_renewed(fs: LakeFileSystem) -> bool:
+    """Whether the credentials end, and others come from the AWS chain: what was given once is no good for ever."""
+    if fs.settings.key or fs.anon:
+        return False
+    return isinstance(_chain(fs.kwargs.get("profile"), environment_token()), RefreshableCredentials)
+
+
 @functools.lru_cache(maxsize=8)
 def _chain(aws_profile: str | None, _environment: str) -> Any:
     """Credentials that renew themselves before they end are kept: asking anew may be a request, or a program."""

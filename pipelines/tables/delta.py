@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import pyarrow.dataset as pads
+    import pyarrow.fs as pafs
 
     from connector.filesystem import LakeFileSystem
 
@@ -195,7 +196,14 @@ class LakeDeltaTable:
         """
         table = self._open(snapshot.version)
         _check_features(table, _READER_FEATURES, "read as Parquet files")
+        if self._fs.credentials_are_renewed:  # deltalake keeps those it was given, and a scan may outlive them
+            return table.to_pyarrow_dataset(filesystem=self._renewing_filesystem())
         return table.to_pyarrow_dataset()
+
+    def _renewing_filesystem(self) -> pafs.FileSystem:
+        from pyarrow.fs import FSSpecHandler, PyFileSystem, SubTreeFileSystem
+
+        return SubTreeFileSystem(self.root, PyFileSystem(FSSpecHandler(self._fs)))
 
     def version_at(self, instant: datetime) -> int:
         """The version that was the newest at an instant; see `Table.version_at`.

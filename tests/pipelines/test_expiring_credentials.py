@@ -63,11 +63,12 @@ def test_a_dataset_outlives_a_session(minio, sessions):
     trips = Dataset.create(trip_spec(bucket), fs=fs)
     trips.ingest(make_trips(2))
     fs.pipe_file(f"{bucket}/x", b"0123456789")
-    frozen = fs.delta_options()
+    frozen, scan = fs.delta_options(), trips.scan()
     with fs.open(f"{bucket}/x", "rb", cache_type="none") as file:
         assert file.read(5) == b"01234"
         sessions.rotate()
         assert file.read(5) == b"56789"
+    assert scan.to_table().num_rows == 20
     trips.ingest(make_trips(3))
     assert trips.plan_expiry(as_of="2014-12-31").apply().failed == {}
     trips.undo_expiry("date=2013-01-01")
