@@ -118,7 +118,14 @@ def test_files_of_different_schemas_are_not_mixed(files):
         rows([files / "rows.csv", files / "zz.csv"])
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
+@pytest.mark.parametrize(
+    "compress",
+    [
+        pytest.param(gzip.compress, id="gz"),
+        pytest.param(bz2.compress, id="bz2", marks=pytest.mark.slow),
+        pytest.param(lzma.compress, id="xz", marks=pytest.mark.slow),
+    ],
+)
 def test_a_bomb_is_refused_before_it_fills_the_disk(tmp_path, request, compress):
     suffix = request.node.callspec.id
     bomb = tmp_path / f"bomb.csv.{suffix}"
