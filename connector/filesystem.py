@@ -109,9 +109,12 @@ class LakeFileSystem(TableListings):
         root = given.pop("table_root", None)
         self.table_root: str | None = self._strip_protocol(root).strip("/") if root else None
         client_kwargs = dict(given.get("client_kwargs") or {})
+        username, password = given.pop("username", None), given.pop("password", None)
+        if (key and username) or (secret and password):
+            raise KeyError("Supply either key or username, and secret or password, not both")  # as s3fs does
         credentials = {
-            "key": key or given.pop("username", None) or client_kwargs.get("aws_access_key_id"),
-            "secret": secret or given.pop("password", None) or client_kwargs.get("aws_secret_access_key"),
+            "key": key or username or client_kwargs.get("aws_access_key_id"),
+            "secret": secret or password or client_kwargs.get("aws_secret_access_key"),
             "token": token or client_kwargs.get("aws_session_token"),
         }
         session_options = self._aws_profile(given)

@@ -247,3 +247,11 @@ def test_endpoints():
 
 def test_the_default_is_encrypted():
     assert LakeSettings().policy.for_key("b", "k").encryption == SseS3()
+
+
+def test_a_user_name_and_a_password_are_a_key_and_a_secret():
+    fs = LakeFileSystem(username="u", password="p", endpoint_url="http://127.0.0.1:9", skip_instance_cache=True)
+    assert (fs.settings.key, fs.settings.secret_of("secret")) == ("u", "p")
+    for twice in ({"key": "k", "username": "u"}, {"secret": "s", "password": "p"}):
+        with pytest.raises(KeyError, match="not both"):
+            LakeFileSystem(**twice)
