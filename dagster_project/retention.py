@@ -93,13 +93,13 @@ class Retention:
     def due(self, as_of: date | None) -> Due:
         """What would be expired now, and what comes next."""
         plan = self.plan(as_of)
-        catalog = self.dataset.partitions(plan.as_of)
-        live = {str(partition.key) for partition in catalog}
+        windows = self.dataset.windows()
+        live = {str(key) for key in windows}
         after = self.dataset.spec.retention.expire_after
         coming = [
-            (partition.window.end + after, str(partition.key))
-            for partition in catalog
-            if after is not None and partition.window is not None and partition.window.end + after > plan.as_of
+            (window.end + after, str(key))
+            for key, window in windows.items()
+            if after is not None and window is not None and window.end + after > plan.as_of
         ]
         next_at, next_key = min(coming, default=(None, None))
         steps = [self._dagster_key(step.key) for step in plan.steps]
@@ -128,7 +128,7 @@ class Retention:
         asked = list(planned) if keys is None else [str(self.asset.keys.to_lake(key)) for key in keys]
         chosen = [key for key in asked if key in planned]
         result = plan.apply(keys=chosen, run_id=run_id, undo=undo) if chosen else None
-        live = {str(partition.key) for partition in self.dataset.partitions(plan.as_of)}
+        live = {str(key) for key in self.dataset.windows()}
         facts = {self._dagster_key(key): _facts(plan, planned.get(key), run_id) for key in asked if key not in live}
         wipe = wipe_partitions(self.instance, self.asset.asset_key, list(facts), up_to=before, metadata=facts)
         reasons = {refusal.key: refusal.reason for refusal in plan.refused} | (result.failed if result else {})

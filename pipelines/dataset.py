@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pipelines.reader import Version, Where
     from pipelines.rejects import RejectFile
     from pipelines.spec import DatasetSpec
+    from pipelines.windows import Window
     from pipelines.workers import Engine
     from pipelines.writer import WriterLimits
 
@@ -300,6 +301,15 @@ class Dataset:
         from pipelines.catalog import read_catalog
 
         return read_catalog(self._handle, self._instant(as_of))
+
+    def windows(self) -> dict[PartitionKey, Window | None]:
+        """The partitions by key, in order, each with the time that it covers, if any.
+
+        Faster than `partitions`: where the table has a log, the store is not listed.
+        """
+        from pipelines.lifecycle import window_of_key
+
+        return {key: window_of_key(self.spec, key) for key in self._handle.table.snapshot().by_partition()}
 
     def explain(self, key: str | PartitionKey, as_of: datetime | date | str | None = None) -> Explanation:
         """Why a partition is where it is, what happens next, when, at what cost, and what blocks it."""
