@@ -6,6 +6,7 @@
 SHELL := /bin/sh
 SERVER ?= seaweedfs
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest -n 3 --dist worksteal # a third of the time is spent waiting for servers
 PACKAGES := connector pipelines dagster_project
 INSTALLED_FROM := pyproject.toml constraints.txt tools/venv.py
 
@@ -22,13 +23,13 @@ ui: .venv/demo.stamp ## the Dagster UI on the demo's data
 	@$(BIN)/tierlake demo --server $(SERVER) --ui
 
 test: lint ## what must be green: lint, types, import rules, tests with a coverage floor (under 10 minutes)
-	$(BIN)/pytest -n 2 -m "not slow" --cov
+	$(PYTEST) -m "not slow" --cov
 
-test-slow: .venv/dev.stamp ## every kill point, both full demos, the browser (under 30 minutes)
-	$(BIN)/pytest -n 2 -m slow
+test-slow: .venv/slow.stamp ## every kill point, both full demos, the browser (under 30 minutes)
+	$(PYTEST) -m slow
 
 test-role: .venv/dev.stamp ## the tests with the rights of an operator alone (ROLE=)
-	$(BIN)/pytest -n 2 -m "not slow" --role $(or $(ROLE),operator)
+	$(PYTEST) -m "not slow" --role $(or $(ROLE),operator)
 
 lint: .venv/dev.stamp ## ruff, formatting, strict types, import rules
 	$(BIN)/ruff check
@@ -60,3 +61,7 @@ clean: ## .venv, caches and the demo's data
 .venv/dev.stamp: $(INSTALLED_FROM)
 	@python=$$(tools/python.sh) && "$$python" tools/venv.py dev
 	@touch .venv/demo.stamp $@
+
+.venv/slow.stamp: $(INSTALLED_FROM)
+	@python=$$(tools/python.sh) && "$$python" tools/venv.py dev,engines
+	@touch .venv/demo.stamp .venv/dev.stamp $@

@@ -24,6 +24,7 @@ def text_of(output):
     return output.text if output.output_type == "stream" else output.data["text/plain"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_says_what_is_committed(path, tmp_path):
     notebook = nbformat.read(path, as_version=4)

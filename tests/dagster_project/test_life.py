@@ -192,6 +192,7 @@ def test_a_person_expires_by_the_job(instance: dg.DagsterInstance, lake: LakeRes
     assert metadata["wipe"].value == "tombstone"
 
 
+@pytest.mark.slow
 def test_plain_parquet_too(instance: dg.DagsterInstance, lake: LakeResource) -> None:
     headless.materialize(instance, "weather", "2013-01", "2013-03")
     assert shown(instance, lake, WEATHER) == {"2013-01", "2013-02", "2013-03"}

@@ -11,7 +11,7 @@ BUDGET_MIB = 256
 """Of the rows that wait, as `WriterLimits` has it by default."""
 
 PROCESS_MIB = 600
-"""What Python, the libraries, the CSV reader and the encoders take besides: seen 330 to 430."""
+"""What Python, the libraries, the CSV reader and the encoders take besides: seen under 450."""
 
 
 @pytest.mark.slow
