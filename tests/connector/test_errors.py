@@ -31,6 +31,7 @@ BUILTINS = {
     errors.Throttled: OSError,
     errors.EndpointUnreachable: ConnectionError,
     errors.DeletionFailed: OSError,
+    errors.AppliedInPart: OSError,
     errors.ServerError: OSError,
 }
 
@@ -39,7 +40,7 @@ def every_error():
     for kind in BUILTINS:
         if kind is UnsupportedByServer:
             yield kind("minio", "flying", "walking", bucket="b", key="k", request_id="r")
-        elif kind is errors.DeletionFailed:
+        elif kind in {errors.DeletionFailed, errors.AppliedInPart}:
             yield kind("two left", {"k": "AccessDenied: no"}, bucket="b")
         else:
             yield kind("what happened", hint="Do this", bucket="b", key="k", request_id="r", server_code="C")
