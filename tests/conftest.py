@@ -27,7 +27,7 @@ pytest_plugins = ["tests.crashes"]
 REAL_SERVERS = ("seaweedfs", "minio")
 
 # `make test` holds these against SeaweedFS alone, `make test-slow` against MinIO too: what differs between the servers
-# (encryption, classes, tiers, versions, transitions, kill points, the datasets' own promises) runs on both every time.
+# (encryption, classes, tiers, versions, transitions, kill points) runs on both every time.
 ON_MINIO_WHEN_SLOW = tuple(
     f"tests/{name}"
     for name in (
@@ -38,10 +38,12 @@ ON_MINIO_WHEN_SLOW = tuple(
         "connector/test_write_policy.py",
         "dagster_project/",
         "faults/test_concurrency.py",
+        "faults/test_faults.py",
         "pipelines/cli/",
         "pipelines/test_adopt.py",
         "pipelines/test_catalog.py",
         "pipelines/test_compact.py",
+        "pipelines/test_dataset.py",
         "pipelines/test_erase.py",
         "pipelines/test_expiry.py",
         "pipelines/test_explain.py",

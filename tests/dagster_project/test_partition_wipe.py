@@ -29,7 +29,9 @@ EXAMPLES = {
     "multi": ["red|2013-01-02", "blue|2013-01-03", "blue|2013-01-04"],
 }
 
-kinds = pytest.mark.parametrize("kind", EXAMPLES)
+kinds = pytest.mark.parametrize(
+    "kind", ["daily", "multi", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("static", "dynamic"))]
+)
 
 
 def run(instance: dg.DagsterInstance, kind: str, keys: Iterable[str], *, fail: bool = False) -> None:

@@ -156,6 +156,7 @@ def test_the_ui_shows_what_is_true(instance, lake, server, tmp_path) -> None:
             assert server.secret not in page(f"{base}/{path}", tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 def test_what_the_ui_asks_for_is_true_after_each_step(instance: dg.DagsterInstance, lake) -> None:
     days = {f"2013-03-{day:02}" for day in range(1, 32)}
