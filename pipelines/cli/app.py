@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 COMMANDS = {
+    "init": "build",
     "create": "build",
     "adopt": "adoption",
     "ingest": "build",

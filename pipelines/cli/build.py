@@ -1,4 +1,4 @@
-"""Making a dataset and filling it: create, ingest."""
+"""Making a dataset and filling it: init, create, ingest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,33 @@ if TYPE_CHECKING:
     from pipelines.ingest import IngestResult
     from pipelines.spec import DatasetSpec
 
-__all__ = ["create", "ingest"]
+__all__ = ["create", "ingest", "init"]
+
+
+@click.command()
+@click.argument("sample")
+@click.option("--uri", metavar="URI", help="Where it will be. [default: lake://warehouse/ and the file's name]")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this new file.")
+@with_session
+def init(session: Session, sample: str, uri: str | None, out: Path | None) -> None:
+    """Describe the dataset that the rows of SAMPLE (a file as `ingest` takes it) would make.
+
+    The YAML is something to start from: look it over, add tiers and retention, and `create` it.
+    """
+    from pipelines.sample import spec_from_sample
+
+    name = Path(sample).name.partition(".")[0] or "dataset"
+    spec = spec_from_sample(sample, uri or f"lake://warehouse/{name}")
+    if out is None:
+        session.out.emit(spec, spec.to_yaml().rstrip())
+        return
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(spec.to_yaml())
+    except FileExistsError:
+        message = f"{str(out)!r} is there already: name another file, or remove it first"
+        raise click.UsageError(message, click.get_current_context()) from None
+    session.out.emit(spec, f"wrote {out}: look it over, then `tierlake create {out}`")
 
 
 @click.command()

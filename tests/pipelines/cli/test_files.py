@@ -1,4 +1,4 @@
-"""Commands on the files of a dataset: adopt, compact, erase, rejects, verify --repair."""
+"""Commands on the files of a dataset: init, adopt, compact, erase, rejects, verify --repair."""
 
 import pandas as pd
 import pytest
@@ -11,6 +11,21 @@ from tests.pipelines.foreign import write_hive
 @pytest.fixture
 def run(tierlake_here, server):
     return lambda *arguments, answer=None: tierlake_here(*arguments, env=server.environ(), answer=answer)
+
+
+def test_init_writes_a_description_to_start_from(run, bucket, tmp_path):
+    sample, spec = tmp_path / "trips.csv", tmp_path / "trips.yaml"
+    sample.write_text("id,at\n1,2013-01-01T10:00:00Z\n")
+    assert "uri: lake://warehouse/trips\n" in run("init", sample).out
+    described = run("init", sample, "--uri", f"lake://{bucket}/trips", "--out", spec, "--json").document
+    assert described["partition"]["time"] == {"column": "at", "every": "day", "timezone": "UTC", "key": "date"}
+    assert run("create", spec).code == 0
+    assert run("ingest", spec, sample).code == 0
+    kept = spec.read_text()
+    refused = run("init", sample, "--out", spec)
+    assert (refused.code, spec.read_text()) == (ExitCode.USAGE, kept)
+    assert "is there already" in refused.err
+    assert run("init", tmp_path / "missing.csv").code == ExitCode.FAILED
 
 
 def test_adopt_asks_first_and_says_what_it_does(run, server, bucket, tmp_path):
