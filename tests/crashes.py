@@ -18,12 +18,13 @@ _TRACES = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 @pytest.hookimpl(trylast=True)  # after pytest has enabled its own
 def pytest_configure(config: pytest.Config) -> None:
-    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    worker = getattr(config, "workerinput", None)
     if worker is None:
         config.stash[_TRACES] = folder = tempfile.TemporaryDirectory()
         os.environ[_FOLDER] = folder.name
-    elif _FOLDER in os.environ:
-        faulthandler.enable(Path(os.environ[_FOLDER], worker).open("w"))  # noqa: SIM115 - open as long as the worker
+    else:
+        trace = Path(os.environ[_FOLDER], worker["workerid"])
+        faulthandler.enable(trace.open("w"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
