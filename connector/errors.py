@@ -216,10 +216,15 @@ class EncryptionIgnored(LakeError, OSError, NotImplementedError):
 
 
 class PreconditionFailed(LakeError, OSError):
-    """The object is not, or no longer, what the condition of the request says."""
+    """The object is not, or no longer, what the condition of the request says.
+
+    Attributes:
+        after_lost_reply: The reply to an earlier try was lost: it may be what that one made of it.
+    """
 
     code = "precondition_failed"
     errno_default = errno.EINVAL
+    after_lost_reply = False
 
 
 class AlreadyExists(PreconditionFailed, FileExistsError):

@@ -272,9 +272,11 @@ class Seam:
         patiently = functools.partial(self._patiently, client, operation, request)
         try:
             response = await patiently(attempt)
-        except (PreconditionFailed, ObjectNotFound):
+        except (PreconditionFailed, ObjectNotFound) as error:
             own = await own_write(fs, operation, request, self._chosen(request)) if doubts else None
             if own is None:
+                if isinstance(error, PreconditionFailed):
+                    error.after_lost_reply = bool(doubts)
                 raise
             response = own
         if operation == "get_object":

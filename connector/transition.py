@@ -104,7 +104,9 @@ async def transition(
     try:
         await _self_copy(fs, source, profile, kept, await _tags(fs, source))
     except PreconditionFailed as error:
-        refused = error  # after a copy whose reply was lost, too: it has another ETag, and is as it should be
+        if not error.after_lost_reply:
+            raise
+        refused = error  # a copy that was made may have another ETag
     head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
     wrong = _differences(source, head, storage_class)
     if refused and wrong:

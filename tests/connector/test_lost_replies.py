@@ -16,6 +16,7 @@ from tests.faults.proxy import Proxy
 MIB, KIB = 2**20, 2**10
 LARGE = b"0123456789abcdef" * (10 * MIB // 16)
 BYTES = bytes(range(250)) * 1200  # no two ranges of it are the same
+OTHER_CLASS = {"seaweedfs": "STANDARD_IA", "minio": "REDUCED_REDUNDANCY"}
 
 
 def by_pipe(fs, path, folder):
@@ -107,7 +108,7 @@ def test_a_creation_whose_reply_was_lost_is_ours(through, server, bucket, tmp_pa
 
 def test_a_transition_whose_reply_was_lost_is_ours(through, server, bucket):
     """MinIO's copy of what came in parts has another ETag, and the repeated request fails its condition."""
-    storage_class = {"seaweedfs": "STANDARD_IA", "minio": "REDUCED_REDUNDANCY"}[server.name]
+    storage_class = OTHER_CLASS[server.name]
     hook = Times(LostReply(), copies)
     fs = through(hook)
     by_open_in_parts(fs, f"{bucket}/x", None)
@@ -115,6 +116,20 @@ def test_a_transition_whose_reply_was_lost_is_ours(through, server, bucket):
     assert hook.given == {"copy": 1}
     assert server.heads(bucket)["x"]["StorageClass"] == storage_class
     assert server.admin.get_object(Bucket=bucket, Key="x")["Body"].read() == LARGE
+
+
+def test_a_transition_that_lost_the_race_is_not_ours(through, server, bucket):
+    """Somebody else's object of the same size is in that class already, and no reply was lost."""
+
+    def faster(request):
+        if copies(request.method, request.target):
+            server.admin.put_object(Bucket=bucket, Key="x", Body=b"theirs", StorageClass=OTHER_CLASS[server.name])
+
+    fs = through(faster)
+    server.admin.put_object(Bucket=bucket, Key="x", Body=b"before")
+    with pytest.raises(PreconditionFailed):
+        fs.transition(f"{bucket}/x", storage_class=OTHER_CLASS[server.name])
+    assert server.admin.get_object(Bucket=bucket, Key="x")["Body"].read() == b"theirs"
 
 
 @each("write", WAYS, quick=[by_pipe, by_open_in_parts])
