@@ -406,6 +406,10 @@ class LakeFileSystem(TableListings):
         """Abort old uploads; see :func:`connector.multipart.abort_incomplete_uploads`."""
         return await multipart.abort_incomplete_uploads(self, path, older_than=older_than, dry_run=dry_run)
 
+    async def _abort_uploads(self, uploads: Iterable[IncompleteUpload]) -> None:
+        """Abort just these uploads; see :func:`connector.multipart.abort_uploads`."""
+        await multipart.abort_uploads(self, uploads)
+
     async def _presign(
         self, /, path: str, *, expires: float | timedelta = 3600, method: str = "GET", **options: Any
     ) -> str:
@@ -432,6 +436,7 @@ class LakeFileSystem(TableListings):
     restore = _synced(_restore)
     restore_status = _synced(_restore_status)
     abort_incomplete_uploads = _synced(_abort_incomplete_uploads)
+    abort_uploads = _synced(_abort_uploads)
     presign = _synced(_presign)
     presign_post = _synced(_presign_post)
 

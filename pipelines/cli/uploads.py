@@ -38,10 +38,6 @@ def abort(session: Session, place: str, *, older_than: str, dry_run: bool, yes: 
 
     Ages go by the server's clock. An upload that is still written fails when it is aborted: leave it time.
     """
-    from fsspec.asyn import sync
-
-    from connector.multipart import abort_uploads
-
     fs = session.filesystem()
     found = fs.abort_incomplete_uploads(place, older_than=older_than, dry_run=True)
     now = fs.server_time(fs.split_path(place)[0])
@@ -53,7 +49,7 @@ def abort(session: Session, place: str, *, older_than: str, dry_run: bool, yes: 
     if not session.confirm(f"Abort {len(found):,} uploads?", yes=yes):
         session.out.note("nothing was aborted")
         return ExitCode.FAILED
-    sync(fs.loop, abort_uploads, fs, found)  # these, and none that came of age meanwhile
+    fs.abort_uploads(found)  # these, and none that came of age meanwhile
     session.out.emit({"aborted": _rows(found, now), "would_abort": []}, _table(found, now))
     return ExitCode.DONE
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import botocore.session
 import pytest
 
 from connector import LakeFileSystem
 from connector.errors import LakeError
+from connector.multipart import IncompleteUpload
 from tests.servers.roles import with_role
 
 MODEL = botocore.session.get_session().get_service_model("s3")
@@ -86,9 +88,12 @@ def opened_for_writing(fs, path):
         file.write(b"bytes")
 
 
+LONG_AGO = datetime(2013, 1, 1, tzinfo=UTC)
+
 # Method -> the call, with the filesystem, an object that is there, a bucket, a local file.
 REFUSED = {
     "abort_incomplete_uploads": lambda fs, path, bucket, local: fs.abort_incomplete_uploads(bucket, older_than="1d"),
+    "abort_uploads": lambda fs, path, bucket, local: fs.abort_uploads([IncompleteUpload(path, "no-upload", LONG_AGO)]),
     "abort_mpu": lambda fs, path, bucket, local: fs.abort_mpu(bucket, "k", "no-upload"),
     "call_s3": lambda fs, path, bucket, local: fs.call_s3("put_bucket_policy", Bucket=bucket, Policy="{}"),
     "chmod": lambda fs, path, bucket, local: fs.chmod(path, acl="private"),
