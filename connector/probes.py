@@ -7,8 +7,6 @@ A probe answers in a word or two, most with ``yes`` or ``no``. Beside it stands 
 from __future__ import annotations
 
 import contextlib
-import json
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -19,6 +17,7 @@ from botocore import exceptions as boto
 from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
 
+from connector import bucket_probes
 from connector.encryption import SseC, SseKms, SseS3
 from connector.place import FIRST, NO, PRECONDITION, YES, code_of, status_of
 
@@ -244,25 +243,6 @@ async def uploads_by_prefix(place: Place) -> str:
 # -- buckets -------------------------------------------------------------------------------------------
 
 
-def lifecycle(action: dict[str, Any]) -> Callable[[Place], Awaitable[str]]:
-    """Whether a lifecycle rule is taken; its filter fits nothing, and it goes away again."""
-
-    async def probe(place: Place) -> str:
-        rule = {"ID": "probe", "Status": "Enabled", "Filter": {"Prefix": "no-such-prefix/"}, **action}
-        said = await place.takes("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [rule]})
-        if said == YES:
-            await place.ask("delete_bucket_lifecycle")
-        return said
-
-    return probe
-
-
-async def lifecycle_transition(place: Place) -> str:
-    """Whether lifecycle moves objects to another class, or only to remote tiers."""
-    said = await lifecycle({"Transitions": [{"Days": 30, "StorageClass": "STANDARD_IA"}]})(place)
-    return "remote tiers" if said.endswith("InvalidStorageClass") else said
-
-
 def _moves(profile: Profile) -> tuple[str, ...]:
     if not profile.lifecycle_transitions:
         return (NO,)
@@ -275,62 +255,8 @@ async def restore(place: Place) -> str:
     return await place.has("restore_object", Key=await place.put(), RestoreRequest=asked)
 
 
-async def public_access_block(place: Place) -> str:
-    """Whether public access can be blocked."""
-    names = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
-    return await place.has("put_public_access_block", PublicAccessBlockConfiguration=dict.fromkeys(names, True))
-
-
-async def ownership(place: Place) -> str:
-    """Whether object ownership can be enforced."""
-    rules = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
-    return await place.has("put_bucket_ownership_controls", OwnershipControls=rules)
-
-
-async def cors(place: Place) -> str:
-    """Whether a bucket has CORS rules."""
-    rule = {"AllowedOrigins": ["https://app.example"], "AllowedMethods": ["GET"]}
-    return await place.has("put_bucket_cors", CORSConfiguration={"CORSRules": [rule]})
-
-
-async def policy(place: Place) -> str:
-    """Whom the bucket's policy denies something: everybody, or requests without credentials alone."""
-    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject"}
-    statement["Resource"] = f"arn:aws:s3:::{place.bucket}/{await place.put(Key='denied')}"
-    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    said = await place.takes("put_bucket_policy", Policy=document)
-    if said != YES:
-        return said
-    try:
-        async with (await place.ask("get_object", Key="denied"))["Body"]:
-            return "anonymous"
-    except boto.ClientError:
-        return "everybody"
-    finally:
-        await place.ask("delete_bucket_policy")
-
-
 def _binds(profile: Profile) -> tuple[str, ...]:
     return (profile.policy_binds,) if profile.bucket_policy else (NO,)
-
-
-async def default_encryption(place: Place) -> str:
-    """Whether a bucket has a default encryption."""
-    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
-    said = await place.has("put_bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [rule]})
-    if said == YES:
-        await place.ask("delete_bucket_encryption")
-    return said
-
-
-async def put_creates_bucket(place: Place) -> str:
-    """Whether a PUT into a bucket that does not exist makes it."""
-    name = f"tierlake-doctor-{uuid.uuid4().hex[:12]}"
-    said = await place.takes("put_object", Bucket=name, Key="x", Body=FIRST)
-    if said == YES:
-        await place.ask("delete_object", Bucket=name, Key="x")
-        await place.ask("delete_bucket", Bucket=name)
-    return said.partition(":")[0]
 
 
 async def versions(place: Place) -> str:
@@ -450,23 +376,27 @@ PROBES = (
     Probe(
         "rule: abort incomplete uploads",
         flag("abort_uploads_rule"),
-        lifecycle({"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}}),
+        bucket_probes.lifecycle({"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}}),
         "bucket",
     ),
     Probe(
         "rule: expire by a past date",
         flag("expiration_date_rule"),
-        lifecycle({"Expiration": {"Date": datetime(2020, 1, 1, tzinfo=UTC)}}),
+        bucket_probes.lifecycle({"Expiration": {"Date": datetime(2020, 1, 1, tzinfo=UTC)}}),
         "bucket",
     ),
-    Probe("rule: transitions", _moves, lifecycle_transition, "bucket"),
+    Probe("rule: transitions", _moves, bucket_probes.lifecycle_transition, "bucket"),
     Probe("RestoreObject", flag("restore"), restore),
-    Probe("public access block", flag("public_access_block"), public_access_block, "bucket"),
-    Probe("ownership controls", flag("ownership_controls"), ownership, "bucket"),
-    Probe("bucket CORS", flag("bucket_cors"), cors, "bucket"),
-    Probe("a bucket's policy binds", _binds, policy, "bucket"),
-    Probe("bucket default encryption", flag("default_encryption"), default_encryption, "bucket"),
-    Probe("PUT makes a missing bucket", lambda p: (YES, NO) if p.put_creates_bucket else (NO,), put_creates_bucket),
+    Probe("public access block", flag("public_access_block"), bucket_probes.public_access_block, "bucket"),
+    Probe("ownership controls", flag("ownership_controls"), bucket_probes.ownership, "bucket"),
+    Probe("bucket CORS", flag("bucket_cors"), bucket_probes.cors, "bucket"),
+    Probe("a bucket's policy binds", _binds, bucket_probes.policy, "bucket"),
+    Probe("bucket default encryption", flag("default_encryption"), bucket_probes.default_encryption, "bucket"),
+    Probe(
+        "PUT makes a missing bucket",
+        lambda p: (YES, NO) if p.put_creates_bucket else (NO,),
+        bucket_probes.put_creates_bucket,
+    ),
     Probe("versions and undo", flag("versions"), versions, "versions"),
     Probe("a repeated delete adds a marker", flag("repeated_delete_adds_marker"), repeated_delete, "versions"),
     Probe("empty prefixes stay listed", flag("empty_prefixes_stay"), empty_prefix),

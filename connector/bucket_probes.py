@@ -1,0 +1,89 @@
+"""Probes of what belongs to a bucket as a whole; they need one that is ours. See :mod:`connector.probes`."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from botocore import exceptions as boto
+
+from connector.place import FIRST, YES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from connector.place import Place
+
+
+def lifecycle(action: dict[str, Any]) -> Callable[[Place], Awaitable[str]]:
+    """Whether a lifecycle rule is taken; its filter fits nothing, and it goes away again."""
+
+    async def probe(place: Place) -> str:
+        rule = {"ID": "probe", "Status": "Enabled", "Filter": {"Prefix": "no-such-prefix/"}, **action}
+        said = await place.takes("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [rule]})
+        if said == YES:
+            await place.ask("delete_bucket_lifecycle")
+        return said
+
+    return probe
+
+
+async def lifecycle_transition(place: Place) -> str:
+    """Whether lifecycle moves objects to another class, or only to remote tiers."""
+    said = await lifecycle({"Transitions": [{"Days": 30, "StorageClass": "STANDARD_IA"}]})(place)
+    return "remote tiers" if said.endswith("InvalidStorageClass") else said
+
+
+async def public_access_block(place: Place) -> str:
+    """Whether public access can be blocked."""
+    names = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    return await place.has("put_public_access_block", PublicAccessBlockConfiguration=dict.fromkeys(names, True))
+
+
+async def ownership(place: Place) -> str:
+    """Whether object ownership can be enforced."""
+    rules = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    return await place.has("put_bucket_ownership_controls", OwnershipControls=rules)
+
+
+async def cors(place: Place) -> str:
+    """Whether a bucket has CORS rules."""
+    rule = {"AllowedOrigins": ["https://app.example"], "AllowedMethods": ["GET"]}
+    return await place.has("put_bucket_cors", CORSConfiguration={"CORSRules": [rule]})
+
+
+async def policy(place: Place) -> str:
+    """Whom the bucket's policy denies something: everybody, or requests without credentials alone."""
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject"}
+    statement["Resource"] = f"arn:aws:s3:::{place.bucket}/{await place.put(Key='denied')}"
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    said = await place.takes("put_bucket_policy", Policy=document)
+    if said != YES:
+        return said
+    try:
+        async with (await place.ask("get_object", Key="denied"))["Body"]:
+            return "anonymous"
+    except boto.ClientError:
+        return "everybody"
+    finally:
+        await place.ask("delete_bucket_policy")
+
+
+async def default_encryption(place: Place) -> str:
+    """Whether a bucket has a default encryption."""
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    said = await place.has("put_bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [rule]})
+    if said == YES:
+        await place.ask("delete_bucket_encryption")
+    return said
+
+
+async def put_creates_bucket(place: Place) -> str:
+    """Whether a PUT into a bucket that does not exist makes it."""
+    name = f"tierlake-doctor-{uuid.uuid4().hex[:12]}"
+    said = await place.takes("put_object", Bucket=name, Key="x", Body=FIRST)
+    if said == YES:
+        await place.ask("delete_object", Bucket=name, Key="x")
+        await place.ask("delete_bucket", Bucket=name)
+    return said.partition(":")[0]
