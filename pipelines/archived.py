@@ -12,19 +12,28 @@ from typing import TYPE_CHECKING, Literal
 
 from pipelines import units
 from pipelines.errors import ArchivedError, UnknownPartition
-from pipelines.layout import PartitionKey
 from pipelines.placement import placed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from connector.archive import RestoreStatus
     from pipelines.handle import Handle
+    from pipelines.layout import PartitionKey
     from pipelines.placement import PlacedFile, PlacedPartition
     from pipelines.tables.protocol import Snapshot
 
-__all__ = ["RestoreResult", "Speed", "refuse_archived", "restore", "statuses", "unreadable", "wait_until_readable"]
+__all__ = [
+    "RestoreResult",
+    "Speed",
+    "archived_among",
+    "refusal",
+    "restore",
+    "statuses",
+    "unreadable",
+    "wait_until_readable",
+]
 
 Speed = Literal["bulk", "standard", "expedited"]
 
@@ -129,25 +138,26 @@ def _ask(handle: Handle, status: RestoreStatus, days: int, speed: Speed) -> Rest
     return handle.fs.restore(status.path, days=days, speed=speed)
 
 
-def refuse_archived(handle: Handle, snapshot: Snapshot, paths: Iterable[str]) -> None:
-    """Say which partitions have to be restored before these files can be read; none: nothing is said.
+def archived_among(
+    handle: Handle, snapshot: Snapshot, paths: Iterable[str]
+) -> dict[PartitionKey, tuple[PlacedFile, ...]]:
+    """Which of these files need a restore before they can be read, by partition.
 
     Args:
         handle: the dataset.
         snapshot: that the files are of.
         paths: of the files, below the root.
-
-    Raises:
-        ArchivedError: naming the partitions and the call that asks for them.
     """
     if not handle.fs.profile.archived_classes:
-        return
+        return {}
     wanted = set(paths)
     keys = {file.key for file in snapshot.files if file.path in wanted}
     parts = placed(handle, snapshot, keys)
-    waiting = {key: files for key, part in sorted(parts.items()) if (files := unreadable(handle, part))}
-    if not waiting:
-        return
+    return {key: files for key, part in sorted(parts.items()) if (files := unreadable(handle, part))}
+
+
+def refusal(handle: Handle, waiting: Mapping[PartitionKey, Sequence[PlacedFile]]) -> ArchivedError:
+    """The error that names archived partitions and the call that asks for them."""
     names = [str(key) for key in waiting]
     classes = sorted({file.storage_class for files in waiting.values() for file in files})
     shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
@@ -155,7 +165,7 @@ def refuse_archived(handle: Handle, snapshot: Snapshot, paths: Iterable[str]) ->
         f"ask for them with Dataset.restore({names[0]!r}, days=1) or `tierlake restore {handle.spec.uri} {names[0]}`, "
         f"or wait for them with read(..., wait='12h')"
     )
-    raise ArchivedError(
+    return ArchivedError(
         f"{handle.spec.uri}: {len(names)} partitions are archived in {', '.join(classes)} and cannot be read before "
         f"they are restored: {shown}",
         hint=hint,
@@ -165,17 +175,17 @@ def refuse_archived(handle: Handle, snapshot: Snapshot, paths: Iterable[str]) ->
 
 def wait_until_readable(
     handle: Handle,
-    keys: Sequence[str],
+    files: Sequence[PlacedFile],
     patience: timedelta,
     *,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Ask for partitions and wait until they can be read.
+    """Ask for archived files, once, and wait until they can be read.
 
     Args:
         handle: the dataset.
-        keys: the partitions.
+        files: the files.
         patience: how long.
         sleep: waits; tests inject their own.
         clock: seconds that pass; likewise.
@@ -184,17 +194,13 @@ def wait_until_readable(
         ArchivedError: they are not there in time; they stay asked for.
     """
     ends, pause = clock() + patience.total_seconds(), _FIRST_WAIT_SECONDS
-    days = patience.days + 1
-    while True:
-        left = [key for key in keys if not _is_readable(restore(handle, PartitionKey.parse(key), days=days))]
-        if not left:
-            return
+    for status in statuses(handle, files):
+        _ask(handle, status, patience.days + 1, "bulk")
+    left = files
+    while left := [file for file, status in zip(left, statuses(handle, left), strict=True) if not status.readable]:
         if clock() + pause > ends:
-            message = f"{handle.spec.uri}: {len(left)} partitions were not restored within {patience}"
-            raise ArchivedError(message, hint="they are asked for: read again later", keys=tuple(left))
+            keys = tuple(str(key) for key in sorted({file.live.key for file in left}))
+            message = f"{handle.spec.uri}: {len(keys)} partitions were not restored within {patience}"
+            raise ArchivedError(message, hint="they are asked for: read again later", keys=keys)
         sleep(pause)
         pause = min(pause * 2, _LONGEST_WAIT_SECONDS)
-
-
-def _is_readable(result: RestoreResult) -> bool:
-    return result.readable == result.files

@@ -270,25 +270,35 @@ class Dataset:
         return read(self._handle, columns, where, version, wait)
 
     def to_pandas(
-        self, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None
+        self,
+        columns: Sequence[str] | None = None,
+        where: Where | None = None,
+        version: Version = None,
+        *,
+        wait: timedelta | str | None = None,
     ) -> pd.DataFrame:
         """Rows as a pandas frame; the same arguments as `read`."""
-        frame: pd.DataFrame = self.read(columns, where, version).to_pandas()
+        frame: pd.DataFrame = self.read(columns, where, version, wait=wait).to_pandas()
         return frame
 
     def to_polars(
-        self, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None
+        self,
+        columns: Sequence[str] | None = None,
+        where: Where | None = None,
+        version: Version = None,
+        *,
+        wait: timedelta | str | None = None,
     ) -> pl.DataFrame:
         """Rows as a polars frame; the same arguments as `read`."""
         import polars as pl
 
-        frame = pl.from_arrow(self.read(columns, where, version))
+        frame = pl.from_arrow(self.read(columns, where, version, wait=wait))
         return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
 
     def to_dask(
         self, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None
     ) -> dd.DataFrame:
-        """Rows as a lazy Dask frame; the same arguments as `read`, see `pipelines.frames.to_dask`."""
+        """Rows as a lazy Dask frame, read when it is computed; see `pipelines.frames.to_dask`."""
         from pipelines.frames import to_dask
 
         frame: dd.DataFrame = to_dask(self._handle, columns, where, version)

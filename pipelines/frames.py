@@ -9,7 +9,8 @@ import pyarrow.dataset as pads
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from connector.interop import Options
-from pipelines.archived import refuse_archived
+from pipelines.archived import archived_among, refusal
+from pipelines.pieces import together
 from pipelines.reader import checked_columns, checked_filter, paths_in, snapshot_at
 
 if TYPE_CHECKING:
@@ -50,18 +51,19 @@ def to_dask(
     dataset = handle.table.dataset(snapshot)
     names = checked_columns(handle, dataset, columns)
     matching = checked_filter(handle, dataset, where)
-    refuse_archived(handle, snapshot, paths_in(handle, dataset, matching))
+    if waiting := archived_among(handle, snapshot, paths_in(handle, dataset, matching)):
+        raise refusal(handle, waiting)
     root = f"{handle.table.root}/"
     sizes = {file.path: file.size for file in snapshot.files}
-    files = [
-        _File(f"{root}{path}", sizes.get(path, 0), fragment.partition_expression)
-        for fragment in dataset.get_fragments(filter=matching)
-        if (path := fragment.path.removeprefix(root))
-    ]
+    files = []
+    for fragment in dataset.get_fragments(filter=matching):
+        path = fragment.path.removeprefix(root)
+        files.append((_File(f"{root}{path}", sizes[path], fragment.partition_expression), sizes[path]))
+    pieces = [tuple(piece) for piece in together(files, _PIECE_BYTES)]
     read = _Reading(Options(handle.fs.dask_options()), dataset.schema, names, matching)
     meta = dataset.schema.empty_table().select(names).to_pandas()
     from_map: Any = dd.from_map  # it has no types
-    return from_map(read, _pieces(files) or [()], meta=meta, enforce_metadata=False, label="tierlake")
+    return from_map(read, pieces or [()], meta=meta, enforce_metadata=False, label="tierlake")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +93,3 @@ class _Reading:
         dataset = pads.FileSystemDataset(fragments, self.schema, form, filesystem)
         frame: pd.DataFrame = dataset.to_table(columns=self.columns, filter=self.matching).to_pandas()
         return frame
-
-
-def _pieces(files: Sequence[_File]) -> list[tuple[_File, ...]]:
-    pieces: list[list[_File]] = []
-    room = 0
-    for file in files:
-        if not pieces or file.size > room:
-            pieces.append([])
-            room = _PIECE_BYTES
-        pieces[-1].append(file)
-        room -= file.size
-    return [tuple(piece) for piece in pieces]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipelines.bounded import SourceLimits
     from pipelines.sources import RowStream, SourceFile
 
-__all__ = ["Piece", "Pieces", "split"]
+__all__ = ["Piece", "Pieces", "split", "together"]
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ def _cut(files: Sequence[SourceFile], threads: int) -> Iterator[Piece]:
             yield from (Piece((file,), tuple(groups)) for groups in _row_groups(file, wanted))
         else:
             small.append((file, size))
-    yield from (Piece(tuple(together)) for together in _together(small, wanted))
+    yield from (Piece(tuple(bundle)) for bundle in together(small, wanted))
 
 
 def _row_groups(source: SourceFile, wanted: int) -> list[list[int]]:
@@ -123,11 +123,16 @@ def _row_groups(source: SourceFile, wanted: int) -> list[list[int]]:
         raise SourceError(f"cannot read {source.path}: {error}") from error
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     sizes = [sum(group.column(one).total_compressed_size for one in range(group.num_columns)) for group in groups]
-    return _together(enumerate(sizes), wanted)
+    return together(enumerate(sizes), wanted)
 
 
-def _together(sized: Iterable[tuple[T, int]], wanted: int) -> list[list[T]]:
-    """Neighbours, as long as they stay within the wanted size."""
+def together(sized: Iterable[tuple[T, int]], wanted: int) -> list[list[T]]:
+    """Bundles of neighbours, as long as they stay within the wanted size; what is larger stands alone.
+
+    Args:
+        sized: items, each with its size.
+        wanted: of a bundle, in the same unit.
+    """
     bundles: list[list[T]] = []
     room = 0
     for item, size in sized:

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pat
 
-from pipelines.archived import refuse_archived, wait_until_readable
-from pipelines.errors import ArchivedError, SchemaMismatch
+from pipelines.archived import archived_among, refusal, wait_until_readable
+from pipelines.errors import SchemaMismatch
 from pipelines.spec import parsed_duration
 from pipelines.windows import as_instant
 
@@ -35,8 +35,6 @@ __all__ = [
     "scan",
     "snapshot_at",
 ]
-
-_READS = 3
 
 Where: TypeAlias = pc.Expression | list[tuple[str, str, Any]] | list[list[tuple[str, str, Any]]]
 """A pyarrow expression, or filters as pandas and pyarrow take them: `[("date", "==", "2013-07-04")]` (all must hold),
@@ -131,20 +129,17 @@ def read(
     dataset = handle.table.dataset(snapshot)
     names = checked_columns(handle, dataset, columns)
     matching = checked_filter(handle, dataset, where)
-    for _ in range(_READS):
-        try:
-            return dataset.to_table(columns=names, filter=matching)
-        except OSError:
-            # no request is spent on classes before a read has failed
-            try:
-                refuse_archived(handle, snapshot, paths_in(handle, dataset, matching))
-            except ArchivedError as archived:
-                if patience is None:
-                    raise
-                wait_until_readable(handle, archived.keys, patience)
-                continue
+    try:
+        return dataset.to_table(columns=names, filter=matching)
+    except OSError:
+        # no request is spent on classes before a read has failed
+        waiting = archived_among(handle, snapshot, paths_in(handle, dataset, matching))
+        if not waiting:
             raise
-    raise AssertionError  # pragma: no cover - what was restored can be read
+    if patience is None:
+        raise refusal(handle, waiting)
+    wait_until_readable(handle, [file for files in waiting.values() for file in files], patience)
+    return dataset.to_table(columns=names, filter=matching)
 
 
 def paths_in(handle: Handle, dataset: pads.Dataset, matching: pc.Expression | None) -> list[str]:

@@ -8,11 +8,13 @@ import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
 
+from connector.archive import RestoreStatus
 from pipelines import Dataset
 from pipelines import archived as archives
 from pipelines.cli.app import cli
 from pipelines.errors import ArchivedError, SpecError, UnknownPartition
 from pipelines.layout import PartitionKey
+from pipelines.placement import placed
 from tests.pipelines.conftest import make_trips, trip_spec
 
 FROZEN = "date=2013-01-02"
@@ -63,6 +65,16 @@ def test_a_reader_can_wait(trips_dataset):
         trips_dataset.read(wait="long")
 
 
+def test_a_reader_of_an_older_version_waits_for_the_files_of_that_one(trips_dataset):
+    version = trips_dataset._handle.table.snapshot().version
+    trips_dataset.ingest(make_trips(fare=7.0))
+    fares = pc.sum(make_trips()["fare"]).as_py()
+    with pytest.raises(ArchivedError, match=FROZEN):
+        trips_dataset.to_pandas(version=version)
+    assert trips_dataset.to_pandas(version=version, wait="12h")["fare"].sum() == fares
+    assert trips_dataset.to_polars(version=version, wait="12h")["fare"].sum() == fares
+
+
 def test_waiting_ends(trips_dataset, monkeypatch):
     """moto restores at once; on AWS that takes hours."""
     now, slept = [0.0], []
@@ -71,11 +83,12 @@ def test_waiting_ends(trips_dataset, monkeypatch):
         slept.append(seconds)
         now[0] += seconds
 
-    on_its_way = archives.RestoreResult(PartitionKey.parse(FROZEN), 1, "bulk", 1, 0, 1, 0, 10)
-    monkeypatch.setattr(archives, "restore", lambda *_, **__: on_its_way)
-    with pytest.raises(ArchivedError, match="1 partitions were not restored within 0:10:00"):
-        archives.wait_until_readable(
-            trips_dataset._handle, [FROZEN], timedelta(minutes=10), sleep=sleep, clock=lambda: now[0]
-        )
+    handle = trips_dataset._handle
+    (part,) = placed(handle, handle.table.snapshot(), [PartitionKey.parse(FROZEN)]).values()
+    monkeypatch.setattr(RestoreStatus, "readable", property(lambda _: False))
+    with pytest.raises(ArchivedError, match="1 partitions were not restored within 0:10:00") as late:
+        archives.wait_until_readable(handle, part.files, timedelta(minutes=10), sleep=sleep, clock=lambda: now[0])
     assert slept == [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    assert late.value.keys == (FROZEN,)
+    on_its_way = archives.RestoreResult(part.key, 1, "bulk", 1, 0, 1, 0, 10)
     assert str(on_its_way).endswith("1 in progress, 0 readable")
