@@ -43,8 +43,7 @@ def spec_from_sample(source: object, uri: str) -> DatasetSpec:
         SpecError: the URI names no bucket and prefix.
     """
     stream = open_source(source, None)
-    batches = list(islice(stream.batches, _BATCHES))
-    sample = pa.Table.from_batches(batches, stream.schema if not batches else batches[0].schema)
+    sample = pa.Table.from_batches(islice(stream.batches, _BATCHES), stream.schema)
     if not sample.num_columns:
         message = f"{stream.name} has no columns to describe"
         raise SourceError(message)
@@ -84,5 +83,7 @@ def _width(times: pa.ChunkedArray) -> Every:
 
 def _key(taken: list[str], every: Every) -> str:
     """The Hive column: it must be none of the data's."""
-    names = ("date" if every == "day" else every, f"event_{every}", f"partition_{every}")
-    return next(name for name in names if name not in taken)
+    key: str = "date" if every == "day" else every
+    while key in taken:
+        key = f"partition_{key}"
+    return key

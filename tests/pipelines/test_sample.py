@@ -42,8 +42,8 @@ def test_dates_that_all_begin_a_month_make_months():
 
 
 def test_the_key_is_none_of_the_data():
-    assert time_partition(date=[date(2013, 1, 3)]).key == "event_day"
-    assert time_partition(date=["x"], event_day=["y"], at=[START]).key == "partition_day"
+    assert time_partition(date=[date(2013, 1, 3)]).key == "partition_date"
+    assert time_partition(date=["x"], partition_date=["y"], at=[START]).key == "partition_partition_date"
 
 
 def test_rows_without_times_make_one_partition():
