@@ -192,40 +192,37 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
         return dg.MultiPartitionsDefinition({time.key: windows, others[0]: other})
 
     def _external(self, asset: LakeAsset) -> dg.AssetSpec:
-        return dg.AssetSpec(
-            asset.asset_key,
-            partitions_def=asset.partitions_def,
-            metadata=spec_metadata(asset.spec),
-            kinds=_kinds(asset),
-            deps=[dg.AssetKey(key.split("/")) for key in self.deps],
-            description=self.description,
-            group_name=self.group_name,
-            owners=self.owners,
-            tags=self.tags,
-        )
+        return dg.AssetSpec(**self._about(asset))
+
+    def _about(self, asset: LakeAsset) -> dict[str, Any]:
+        """What an asset is told, whoever writes it."""
+        return {
+            "key": asset.asset_key,
+            "partitions_def": asset.partitions_def,
+            "metadata": spec_metadata(asset.spec),
+            "kinds": _kinds(asset),
+            "deps": [dg.AssetKey(key.split("/")) for key in self.deps],
+            "description": self.description,
+            "group_name": self.group_name,
+            "owners": self.owners,
+            "tags": self.tags,
+        }
 
     def _written(self, asset: LakeAsset, source: Callable[[dg.AssetExecutionContext], Any]) -> dg.AssetsDefinition:
         in_one_run = isinstance(asset.partitions_def, dg.TimeWindowPartitionsDefinition)
+
+        def written(context: dg.AssetExecutionContext) -> Any:
+            return source(context)
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", dg.BetaWarning)  # single-run backfills are in beta
-
-            @dg.asset(
-                key=asset.asset_key,
-                partitions_def=asset.partitions_def,
+            make: Any = dg.asset(
+                **self._about(asset),
                 backfill_policy=dg.BackfillPolicy.single_run() if in_one_run else None,
                 io_manager_key=self.io_manager,
-                metadata=spec_metadata(asset.spec),
-                kinds=_kinds(asset),
-                deps=[dg.AssetKey(key.split("/")) for key in self.deps],
-                description=self.description,
-                group_name=self.group_name,
-                owners=self.owners,
-                tags=self.tags,
             )
-            def written(context: dg.AssetExecutionContext) -> Any:
-                return source(context)
-
-        return written
+            made: dg.AssetsDefinition = make(written)
+        return made
 
     def _schedule(self, asset: LakeAsset, job: dg.JobDefinition) -> dg.ScheduleDefinition:
         time = asset.spec.partition.time

@@ -3,7 +3,6 @@
 They need nothing but a `LakeResource` named `lake`.
 """
 
-from datetime import date
 from typing import Final
 
 import dagster as dg
@@ -24,8 +23,8 @@ def tiering_job(asset: LakeAsset) -> dg.JobDefinition:
 
     @dg.op(name=f"{name}_op")
     def move(context: dg.OpExecutionContext, config: upkeep.MoveToTiers, lake: LakeResource) -> None:
-        today = date.fromisoformat(config.as_of) if config.as_of else lake.today()
-        result, facts = upkeep.move_to_tiers(context, asset.name, lake.dataset(asset.name), today)
+        as_of = upkeep.day_of(config, lake)
+        result, facts = upkeep.move_to_tiers(context, asset.name, lake.dataset(asset.name), as_of)
         context.add_output_metadata(facts)
         result.raise_failures()
 
@@ -38,7 +37,7 @@ def expiry_job(asset: LakeAsset) -> dg.JobDefinition:
 
     @dg.op(name=f"{name}_op")
     def expire(context: dg.OpExecutionContext, config: upkeep.Expire, lake: LakeResource) -> None:
-        upkeep.expire(context, upkeep.retention_of(context, lake, asset), config, lake.today())
+        upkeep.expire(context, upkeep.retention_of(context, lake, asset), config, upkeep.day_of(config, lake))
 
     return _job(
         asset, name, expire, f"Takes partitions of {asset.name} past their retention out; can be undone for a while."

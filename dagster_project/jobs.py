@@ -4,7 +4,6 @@ Each takes a small configuration that a person can fill in at the launchpad, and
 `dataset_jobs` makes the same for one dataset of anybody's project.
 """
 
-from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
@@ -58,7 +57,7 @@ class UndoConfig(upkeep.Undo):
 def move_to_tiers(context: dg.OpExecutionContext, config: TieringConfig, lake: LakeResource) -> None:
     """Plan and apply the tiers of datasets; every number is in the output's metadata."""
     names = config.datasets or [name for name, asset in DATASETS.items() if asset.spec.tiers]
-    today = date.fromisoformat(config.as_of) if config.as_of else lake.today()
+    as_of = upkeep.day_of(config, lake)
     results: list[ApplyResult] = []
     metadata: dict[str, Any] = {}
     for name in names:
@@ -69,7 +68,7 @@ def move_to_tiers(context: dg.OpExecutionContext, config: TieringConfig, lake: L
                 raise
             context.log.info("%s does not exist yet", lake.uri(name))
             continue
-        result, facts = upkeep.move_to_tiers(context, name, dataset, today)
+        result, facts = upkeep.move_to_tiers(context, name, dataset, as_of)
         results.append(result)
         metadata |= facts
     context.add_output_metadata(metadata)
@@ -80,7 +79,7 @@ def move_to_tiers(context: dg.OpExecutionContext, config: TieringConfig, lake: L
 @dg.op
 def expire_partitions(context: dg.OpExecutionContext, config: ExpiryConfig, lake: LakeResource) -> None:
     """Take partitions out of the table, then make Dagster show that they are gone."""
-    upkeep.expire(context, _retention(context, lake, config.dataset), config, lake.today())
+    upkeep.expire(context, _retention(context, lake, config.dataset), config, upkeep.day_of(config, lake))
 
 
 @dg.op

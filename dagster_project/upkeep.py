@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipelines.plan import TieringPlan
     from pipelines.results import ApplyResult
 
-__all__ = ["AS_OF", "Expire", "MoveToTiers", "Undo", "bring_back", "expire", "move_to_tiers", "retention_of"]
+__all__ = ["AS_OF", "Expire", "MoveToTiers", "Undo", "bring_back", "day_of", "expire", "move_to_tiers", "retention_of"]
 
 AS_OF: Final = "By which day the policies judge, as 2014-01-01; empty takes the resource's today, else the clock."
 
@@ -47,6 +47,11 @@ class Undo(dg.Config):
     """What to bring back."""
 
     partition: str = Field(description="The partition key, as 2013-01-01.")
+
+
+def day_of(config: MoveToTiers | Expire, lake: LakeResource) -> date | None:
+    """By which day the policies judge: the run's own, else the resource's; None: by the clock."""
+    return date.fromisoformat(config.as_of) if config.as_of else lake.today()
 
 
 def retention_of(
@@ -83,15 +88,13 @@ def move_to_tiers(
     return result, _tiering_metadata(name, plan, result)
 
 
-def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire, today: date | None) -> None:
+def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire, as_of: date | None) -> None:
     """Take partitions out of the table, then make Dagster show that they are gone.
 
     Raises:
         PartialFailure: some could not be taken out; the others are.
     """
-    expired = retention.expire(
-        config.partitions or None, _day(config.as_of) or today, run_id=context.run_id, undo=config.undo
-    )
+    expired = retention.expire(config.partitions or None, as_of, run_id=context.run_id, undo=config.undo)
     context.log.info("%s", expired.plan)
     for key, reason in expired.kept.items():
         context.log.warning("%s stays: %s", key, reason)
@@ -117,10 +120,6 @@ def bring_back(context: dg.OpExecutionContext, retention: Retention, config: Und
     result = retention.undo(config.partition, run_id=context.run_id)
     context.log.info("%s", result)
     context.add_output_metadata({"changed": result.changed, "files": result.files, "bytes": result.bytes})
-
-
-def _day(said: str | None) -> date | None:
-    return date.fromisoformat(said) if said else None
 
 
 def _tiering_metadata(name: str, plan: TieringPlan, result: ApplyResult) -> dict[str, Any]:
