@@ -16,8 +16,15 @@ from dagster_project.partition_wipe import (
     reconcile_status,
     wipe_partitions,
 )
-from tests.dagster_project import four_kinds, status
-from tests.dagster_project.test_partition_wipe import EXAMPLES, available, kinds, report, run
+from tests.dagster_project import four_kinds
+from tests.dagster_project.test_partition_wipe import (
+    EXAMPLES,
+    available,
+    check_what_the_ui_asks_for,
+    kinds,
+    report,
+    run,
+)
 from tests.servers.postgres import postgres_programs, postgres_rig
 
 if TYPE_CHECKING:
@@ -74,16 +81,7 @@ def test_wiped_is_missing_and_shows_again_when_materialized(instance: dg.Dagster
 
 
 def test_the_ui_agrees_for_every_kind(instance: dg.DagsterInstance) -> None:
-    from pathlib import Path
-
-    for kind, keys in EXAMPLES.items():
-        report(instance, kind, keys)
-    with status.workspace(instance, Path(four_kinds.__file__), "defs") as context:
-        for kind, keys in EXAMPLES.items():
-            partitions_def = four_kinds.KINDS[kind]
-            assert status.in_graphql(context, kind, partitions_def) == set(keys)
-            wipe_partitions(instance, dg.AssetKey(kind), keys[1:])
-            assert status.in_graphql(context, kind, partitions_def) == set(keys[:1])
+    check_what_the_ui_asks_for(instance)
 
 
 def test_what_was_materialized_after_the_bound_stays(instance: dg.DagsterInstance) -> None:

@@ -179,6 +179,18 @@ def fork_server() -> ForkServerContext:
     return context
 
 
+def ended(
+    child: multiprocessing.context.ForkServerProcess, what: str, *, seconds: float = _DEADLINE_SECONDS
+) -> int | None:
+    """The exit code of a process that was started; one that hangs is killed, and fails."""
+    child.join(seconds)
+    if child.is_alive():
+        child.kill()
+        child.join()
+        raise TimeoutError(f"{what} hangs")
+    return child.exitcode
+
+
 def _work(place: Place, name: str, endpoint_url: str) -> None:
     operation = OPERATIONS[name]
     operation.run(place.open(endpoint_url, operation.offset))
@@ -216,11 +228,7 @@ def run_killed(place: Place, name: str, number: int | None, when: When) -> list[
     with Proxy(place.options["endpoint_url"], **{when: kill}) as proxy:
         child = fork_server().Process(target=_work, args=(place, name, proxy.url))
         child.start()
-        child.join(_DEADLINE_SECONDS)
-        if child.is_alive():
-            child.kill()
-            child.join()
-            raise TimeoutError(f"{name} killed {when} request {number} hangs")
+        exit_code = ended(child, f"{name} killed {when} request {number}")
         came = number is not None and number < len(kill_points(proxy.requests, when))
-        assert child.exitcode == (-signal.SIGKILL if came else 0), f"exit code {child.exitcode} at request {number}"
+        assert exit_code == (-signal.SIGKILL if came else 0), f"exit code {exit_code} at request {number}"
         return proxy.requests

@@ -8,10 +8,9 @@ import pytest
 
 from pipelines import Dataset
 from tests.faults.answers import Cut, LostReply, Refusal, Stall, Times, Twice
-from tests.faults.kills import OPERATIONS, Operation, fork_server, prepared
+from tests.faults.kills import OPERATIONS, Operation, ended, fork_server, prepared
 from tests.faults.proxy import Proxy
 
-DEADLINE_SECONDS = 120
 IMPATIENT = {"read_timeout": 2}
 
 
@@ -96,11 +95,7 @@ def test_it_is_done_once_and_whole(seaweedfs, case):
         with Proxy(seaweedfs.endpoint_url, before=hook) as proxy:
             child = fork_server().Process(target=_work, args=(hurried, operation, proxy.url))
             child.start()
-            child.join(DEADLINE_SECONDS)
-            if child.is_alive():
-                child.kill()
-                child.join()
-        assert child.exitcode == 0
+            assert ended(child, operation) == 0
         assert hook.given, "the fault was played"
         assert as_it_should_be(stormy, operation) == as_it_should_be(calm, operation)
         assert stormy.open().verify().ok

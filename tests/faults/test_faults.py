@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.answers import Cut, LostReply, Refusal, Times
-from tests.faults.kills import OPERATIONS, RUN_KEY, fork_server, prepared
+from tests.faults.kills import OPERATIONS, RUN_KEY, ended, fork_server, prepared
 from tests.faults.proxy import Proxy
 
 DEADLINE_SECONDS = 60
@@ -18,12 +18,7 @@ def ingest_through(place, hook):
     with Proxy(place.options["endpoint_url"], before=hook) as proxy:
         child = fork_server().Process(target=_work, args=(place, proxy.url))
         child.start()
-        child.join(DEADLINE_SECONDS)
-        if child.is_alive():
-            child.kill()
-            child.join()
-            raise TimeoutError("the ingest hangs")
-    return child.exitcode
+        return ended(child, "the ingest", seconds=DEADLINE_SECONDS)
 
 
 def log_puts(method, target):

@@ -3,7 +3,6 @@
 import os
 import signal
 
-import fsspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,18 +32,14 @@ def client():
         yield client
 
 
-@pytest.fixture
-def place(seaweedfs):
-    """A bucket; what differs between the servers is tested without workers."""
-    name = seaweedfs.make_bucket()
-    yield seaweedfs, name
-    seaweedfs.drop_bucket(name)
+@pytest.fixture(scope="session")
+def server(seaweedfs):
+    """What differs between the servers is tested without workers."""
+    return seaweedfs
 
 
 @pytest.fixture
-def trips_dataset(place):
-    rig, bucket = place
-    fs = fsspec.filesystem("lake", skip_instance_cache=True, **rig.storage_options)
+def trips_dataset(bucket, fs):
     return Dataset.create(trip_spec(bucket, columns={"at": "timestamp[us, tz=UTC]", "city": "string"} | FARE), fs=fs)
 
 
@@ -155,9 +150,8 @@ def test_what_workers_cannot_do_is_said(trips_dataset, client, tmp_path, monkeyp
 
 
 @pytest.mark.slow
-def test_plain_tables_are_written_by_one_process(place, client):
-    rig, bucket = place
-    plain = Dataset.create(trip_spec(bucket, format="parquet"), **rig.storage_options)
+def test_plain_tables_are_written_by_one_process(bucket, fs, client):
+    plain = Dataset.create(trip_spec(bucket, format="parquet"), fs=fs)
     with pytest.raises(UnsupportedByTable, match="a partition is one object"):
         plain.ingest("x.csv", engine="dask", client=client)
     with pytest.raises(UnsupportedByTable, match="swapped one by one"):

@@ -23,12 +23,15 @@ from tests.pipelines.conftest import FIRST_DAY, make_trips, trip_spec
 DAY = "date=2013-01-02"
 
 
+@pytest.fixture(scope="session")
+def server(seaweedfs):
+    """What differs between the servers is in the listing calls, which have tests on both."""
+    return seaweedfs
+
+
 @pytest.fixture
-def place(seaweedfs):
-    """A bucket; what differs between the servers is in the listing calls, which have tests on both."""
-    name = seaweedfs.make_bucket()
-    yield seaweedfs, name
-    seaweedfs.drop_bucket(name)
+def place(server, bucket):
+    return server, bucket
 
 
 @pytest.fixture
