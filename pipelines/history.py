@@ -52,26 +52,33 @@ def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
     """
     commits = handle.table.history(limit)
     has_log = not handle.table.is_published_by_writing
+    versions = {str(commit.details.get("expiry")): commit.version for commit in commits if commit.operation == "expire"}
+    events = [
+        _of_event(event, versions.get(event.id, event.version) if has_log else None)
+        for event in handle.journal.entries()
+        if event.committed
+    ]
+    # the journal tells more of an expiry and an undo than their commits do, unless its writer died in between
+    told = {event.version for event in events if event.version is not None}
     entries = [
         _of_commit(commit, commit.version if has_log else None)
         for commit in commits
-        if not (has_log and commit.operation in {"expire", "undo"})
+        if not (has_log and commit.version in told)
     ]
-    versions = {str(commit.details.get("expiry")): commit.version for commit in commits if commit.operation == "expire"}
-    entries.extend(_of_event(event, versions) for event in handle.journal.entries() if event.committed)
-    return _newest_first(entries)[:limit]
+    return _newest_first(events + entries)[:limit]
 
 
 def _newest_first(entries: list[HistoryEntry]) -> list[HistoryEntry]:
     """Commits in the order of their versions, and events between them by time.
 
-    A commit's time is its writer's clock, an event's the server's, in whole seconds: neither may reorder commits.
+    A commit's time is its writer's clock, an event's the server's, in whole seconds: neither may reorder commits, and
+    an event comes after the commits of its second.
     """
     commits = sorted((entry for entry in entries if entry.version is not None), key=lambda entry: entry.version or 0)
-    latest = itertools.accumulate((commit.at for commit in commits), max)
+    latest = itertools.accumulate((commit.at.replace(microsecond=0) for commit in commits), max)
     placed = [(at, commit.version or 0, commit) for at, commit in zip(latest, commits, strict=True)]
     after_all = len(entries) + max((version for _, version, _ in placed), default=0)
-    placed += [(entry.at, after_all, entry) for entry in entries if entry.version is None]
+    placed += [(entry.at.replace(microsecond=0), after_all, entry) for entry in entries if entry.version is None]
     return [entry for _, _, entry in sorted(placed, key=lambda place: place[:2], reverse=True)]
 
 
@@ -94,11 +101,11 @@ def _of_commit(commit: Commit, version: int | None) -> HistoryEntry:
     )
 
 
-def _of_event(event: JournalEntry, versions: dict[str, int]) -> HistoryEntry:
+def _of_event(event: JournalEntry, version: int | None) -> HistoryEntry:
     return HistoryEntry(
         at=event.at,
         operation=event.operation,
-        version=versions.get(event.id),
+        version=version,
         partitions=len(event.keys) or None,
         keys=event.keys,
         rows=None,

@@ -157,7 +157,11 @@ class ExpiryRecord(_Record):
 
 
 class UndoRecord(_Record):
-    """A partition that came back."""
+    """A partition that came back.
+
+    Attributes:
+        version: the table's version that brought it back; None where tables have none, or an older release wrote this.
+    """
 
     id: str
     at: datetime
@@ -165,6 +169,7 @@ class UndoRecord(_Record):
     expiry: str
     files: int
     bytes: int
+    version: int | None = None
     run_id: str | None = None
 
 
@@ -217,6 +222,7 @@ class JournalEntry:
         bytes: size of the files concerned.
         files: how many.
         run_id: the run that did it.
+        version: the commit that it tells of, where its record knows it.
         committed: False for an expiry whose commit is not known to have been made.
     """
 
@@ -228,6 +234,7 @@ class JournalEntry:
     bytes: int
     files: int
     run_id: str | None
+    version: int | None = None
     committed: bool = True
 
 
@@ -383,6 +390,7 @@ def _undo_entry(record: UndoRecord) -> JournalEntry:
         bytes=record.bytes,
         files=record.files,
         run_id=record.run_id,
+        version=record.version,
     )
 
 

@@ -128,7 +128,7 @@ def bring_back(
     Raises:
         CommitConflict: another writer changed these partitions after `snapshot`.
     """
-    handle.table.commit(
+    commit = handle.table.commit(
         Change(
             operation="undo",
             base=snapshot,
@@ -146,6 +146,7 @@ def bring_back(
                 expiry=record.id,
                 files=len(gone.files),
                 bytes=gone.bytes,
+                version=commit.version,
                 run_id=run_id,
             )
         )

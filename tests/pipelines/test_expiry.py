@@ -530,6 +530,24 @@ def test_history_says_who_took_what_out_and_why(dataset: Dataset) -> None:
     assert expire.bytes
 
 
+def test_history_is_in_the_order_of_commits_though_a_server_counts_whole_seconds(delta: Dataset) -> None:
+    delta.plan_expiry(AS_OF).apply()
+    slow = replace(clock_of(delta), ahead=timedelta(hours=-1))
+    undo_expiry(replace(delta._handle, clock=slow), GONE)
+    told = [entry.operation for entry in delta.history()]
+    assert told[:3] == ["undo", "expire", "ingest"]
+
+
+def test_history_has_what_a_writer_committed_and_died_before_it_wrote_down(delta: Dataset) -> None:
+    with pytest.raises(Interrupted):
+        apply_expiry(meddled(delta, after=die), delta.plan_expiry(AS_OF))
+    with pytest.raises(Interrupted):
+        undo_expiry(meddled(delta, after=die), GONE)
+    told = [entry.operation for entry in delta.history()]
+    assert told[:3] == ["undo", "expire", "ingest"]
+    assert (told.count("undo"), told.count("expire")) == (1, 1)
+
+
 def test_a_plan_lists_the_store_once(delta: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = requests_of(delta, monkeypatch)
     delta.plan_expiry(AS_OF)
