@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from connector.errors import AccessDenied, BucketNotFound, ObjectNotFound, TableWriteRefused
 from connector.names import check_key
+from connector.single_flight import SingleFlight
 from connector.views import view_providers
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ class Views:
         self._providers: dict[str, ViewProvider] = {}
         self._loaded: dict[str, _Loaded] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._probes = SingleFlight[bool]()
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -314,11 +316,15 @@ class Views:
     async def _has_marker(self, root: str, provider: ViewProvider) -> bool:
         bucket, _, prefix = root.partition("/")
         marker = f"{prefix}/{provider.marker}" if prefix else provider.marker
-        try:
-            page = await self._fs.seam.send("list_objects_v2", Bucket=bucket, Prefix=marker, MaxKeys=1)
-        except (AccessDenied, BucketNotFound):
-            return False
-        return bool(page.get("Contents") or page.get("KeyCount"))
+
+        async def look() -> bool:
+            try:
+                page = await self._fs.seam.send("list_objects_v2", Bucket=bucket, Prefix=marker, MaxKeys=1)
+            except (AccessDenied, BucketNotFound):
+                return False
+            return bool(page.get("Contents") or page.get("KeyCount"))
+
+        return await self._probes.ask((bucket, marker), look)
 
     def _forget(self, root: str) -> None:
         self._providers.pop(root, None)

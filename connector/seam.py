@@ -38,6 +38,7 @@ from connector.profiles import get_profile
 from connector.profiles.detect import known_profile, observe
 from connector.requests import applied, copy_source, empty_candidates, is_self_copy, mode_of
 from connector.retry import RetryBudget, in_doubt, retrying
+from connector.single_flight import SingleFlight
 from connector.translate import Asked, raise_translated, translated
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Seam:
         self._budget = RetryBudget(attempts=fs.settings.max_retries + 1, seconds=fs.settings.retry_seconds)
         self._uploads: dict[str, dict[str, Any]] = {}
         self._seen_buckets: set[str] = set()
+        self._bucket_probes = SingleFlight[None]()
         self._trusted: set[tuple[str, str, str]] = set()
 
     # -- what the filesystem calls -----------------------------------------------------------------
@@ -180,13 +182,15 @@ class Seam:
         known = known_profile(self._fs.settings.profile, self._fs.endpoint)
         if bucket in self._seen_buckets or (known is not None and not known.put_creates_bucket):
             return
-        try:
-            await self._send("head_bucket", {"Bucket": bucket})
-        except BucketNotFound:
-            raise
-        except PermissionError as error:
-            if isinstance(error, BadCredentials):
-                raise
+
+        async def look() -> None:
+            try:
+                await self._send("head_bucket", {"Bucket": bucket})
+            except PermissionError as error:
+                if isinstance(error, BadCredentials):
+                    raise
+
+        await self._bucket_probes.ask(bucket, look)
         self._seen_buckets.add(bucket)
 
     async def under_policy(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
