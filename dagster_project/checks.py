@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from dagster_project.failures import tell_dagster
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.resources import LakeResource
 
@@ -12,8 +13,9 @@ def verify_check(asset: LakeAsset) -> dg.AssetChecksDefinition:
     """All that the table names is in the store, encrypted and in the class that the policy says."""
 
     @dg.asset_check(asset=asset.asset_key, name="table_and_store_agree", description=verify_check.__doc__)
-    def check(lake: LakeResource) -> dg.AssetCheckResult:
-        report = lake.dataset(asset.name).verify(lake.today())
+    def check(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        with tell_dagster(context):
+            report = lake.dataset(asset.name).verify(lake.today())
         return dg.AssetCheckResult(
             passed=report.ok,
             severity=dg.AssetCheckSeverity.ERROR,

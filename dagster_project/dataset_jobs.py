@@ -8,6 +8,7 @@ from typing import Final
 import dagster as dg
 
 from dagster_project import upkeep
+from dagster_project.failures import tell_dagster
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.resources import LakeResource
 
@@ -23,10 +24,11 @@ def tiering_job(asset: LakeAsset) -> dg.JobDefinition:
 
     @dg.op(name=f"{name}_op")
     def move(context: dg.OpExecutionContext, config: upkeep.MoveToTiers, lake: LakeResource) -> None:
-        as_of = upkeep.day_of(config, lake)
-        result, facts = upkeep.move_to_tiers(context, asset.name, lake.dataset(asset.name), as_of)
-        context.add_output_metadata(facts)
-        result.raise_failures()
+        with tell_dagster(context):
+            as_of = upkeep.day_of(config, lake)
+            result, facts = upkeep.move_to_tiers(context, asset.name, lake.dataset(asset.name), as_of)
+            context.add_output_metadata(facts)
+            result.raise_failures()
 
     return _job(asset, name, move, f"Moves partitions of {asset.name} to the tiers where their age puts them.")
 
@@ -37,7 +39,8 @@ def expiry_job(asset: LakeAsset) -> dg.JobDefinition:
 
     @dg.op(name=f"{name}_op")
     def expire(context: dg.OpExecutionContext, config: upkeep.Expire, lake: LakeResource) -> None:
-        upkeep.expire(context, upkeep.retention_of(context, lake, asset), config, upkeep.day_of(config, lake))
+        with tell_dagster(context):
+            upkeep.expire(context, upkeep.retention_of(context, lake, asset), config, upkeep.day_of(config, lake))
 
     return _job(
         asset, name, expire, f"Takes partitions of {asset.name} past their retention out; can be undone for a while."
@@ -50,7 +53,8 @@ def undo_job(asset: LakeAsset) -> dg.JobDefinition:
 
     @dg.op(name=f"{name}_op")
     def undo(context: dg.OpExecutionContext, config: upkeep.Undo, lake: LakeResource) -> None:
-        upkeep.bring_back(context, upkeep.retention_of(context, lake, asset), config)
+        with tell_dagster(context):
+            upkeep.bring_back(context, upkeep.retention_of(context, lake, asset), config)
 
     return _job(asset, name, undo, f"Brings an expired partition of {asset.name} back, within its grace.")
 

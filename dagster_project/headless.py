@@ -51,6 +51,9 @@ telemetry:
 nux:
   enabled: false
 """
+_AT_ONCE: Final[dict[str, Any]] = {"retries": {"disabled": {}}}
+"""Somebody is waiting here: what fails is told, not tried again."""
+
 _RANGE_START: Final = "dagster/asset_partition_range_start"
 _RANGE_END: Final = "dagster/asset_partition_range_end"
 _RUN_KEY: Final = "dagster/run_key"
@@ -185,7 +188,7 @@ def _execute(
     with dg.execute_job(
         dg.reconstructable(job),
         instance,
-        run_config={**config, **quiet, "execution": {"config": {"in_process": {}}}},
+        run_config={**config, **quiet, "execution": {"config": {"in_process": _AT_ONCE}}},
         tags=dict(tags),
     ) as result:
         if not result.success:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
+from dagster_project.failures import tell_dagster
 from dagster_project.frames import type_name
 from dagster_project.metadata import partition_metadata, spec_of, table_metadata
 from dagster_project.partition_wipe import latest_storage_ids
@@ -21,6 +22,8 @@ from pipelines.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pyarrow as pa
 
     from pipelines import Dataset, PartitionKey
 
@@ -51,12 +54,17 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
 
         Raises:
             TypeError: the asset returned nothing.
-            SchemaMismatch: it has rows outside the run's partitions, or columns that the table cannot take.
+            dagster.Failure: it has rows outside the run's partitions, or columns that the table cannot take.
+            dagster.RetryRequested: the store failed, and another try may help.
         """
         if obj is None:
             raise TypeError(
                 f"{context.asset_key.to_user_string()} returned None: annotate it `-> None` to store nothing"
             )
+        with tell_dagster(context):
+            self._store(context, obj)
+
+    def _store(self, context: dg.OutputContext, obj: object) -> None:
         dataset = self._created(context)
         names = KeyNames(dataset.spec.partition.columns)
         asked = {key: names.to_lake(key) for key in _asset_keys(context)}
@@ -86,10 +94,17 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         Raises:
             FileNotFoundError: one of them was never materialized, or has expired.
             TypeError: an annotation that this IO manager does not know.
+            dagster.Failure: the dataset is not there, or cannot be read as asked.
+            dagster.RetryRequested: the store failed, and another try may help.
         """
         wanted = type_name(context.dagster_type.typing_type)
         if wanted not in {"", "pandas.DataFrame", "pyarrow.Table"}:
             raise TypeError(f"input {context.name} asks for {wanted}: annotate it pandas.DataFrame or pyarrow.Table")
+        with tell_dagster(context):
+            table = self._load(context)
+        return table if wanted == "pyarrow.Table" else table.to_pandas()
+
+    def _load(self, context: dg.InputContext) -> pa.Table:
         dataset = self.lake.dataset(_name(context.asset_key))
         where = None
         if context.has_asset_partitions:
@@ -98,8 +113,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
             self._check_present(context, dataset, asked)
             where = _filter(list(asked.values()))
         columns = context.definition_metadata.get(COLUMNS)
-        table = dataset.read(columns=columns, where=where)
-        return table if wanted == "pyarrow.Table" else table.to_pandas()
+        return dataset.read(columns=columns, where=where)
 
     def _created(self, context: dg.OutputContext) -> Dataset:
         from pipelines import Dataset

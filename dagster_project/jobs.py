@@ -11,6 +11,7 @@ from pydantic import Field
 
 from dagster_project import upkeep
 from dagster_project.datasets import DATASETS
+from dagster_project.failures import tell_dagster
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.lineage import Downstream
 from dagster_project.resources import LakeResource
@@ -56,36 +57,39 @@ class UndoConfig(upkeep.Undo):
 @dg.op
 def move_to_tiers(context: dg.OpExecutionContext, config: TieringConfig, lake: LakeResource) -> None:
     """Plan and apply the tiers of datasets; every number is in the output's metadata."""
-    names = config.datasets or [name for name, asset in DATASETS.items() if asset.spec.tiers]
-    as_of = upkeep.day_of(config, lake)
-    results: list[ApplyResult] = []
-    metadata: dict[str, Any] = {}
-    for name in names:
-        try:
-            dataset = lake.dataset(_asset(name).name)
-        except TableNotFound:
-            if config.datasets:
-                raise
-            context.log.info("%s does not exist yet", lake.uri(name))
-            continue
-        result, facts = upkeep.move_to_tiers(context, name, dataset, as_of)
-        results.append(result)
-        metadata |= facts
-    context.add_output_metadata(metadata)
-    for result in results:
-        result.raise_failures()
+    with tell_dagster(context):
+        names = config.datasets or [name for name, asset in DATASETS.items() if asset.spec.tiers]
+        as_of = upkeep.day_of(config, lake)
+        results: list[ApplyResult] = []
+        metadata: dict[str, Any] = {}
+        for name in names:
+            try:
+                dataset = lake.dataset(_asset(name).name)
+            except TableNotFound:
+                if config.datasets:
+                    raise
+                context.log.info("%s does not exist yet", lake.uri(name))
+                continue
+            result, facts = upkeep.move_to_tiers(context, name, dataset, as_of)
+            results.append(result)
+            metadata |= facts
+        context.add_output_metadata(metadata)
+        for result in results:
+            result.raise_failures()
 
 
 @dg.op
 def expire_partitions(context: dg.OpExecutionContext, config: ExpiryConfig, lake: LakeResource) -> None:
     """Take partitions out of the table, then make Dagster show that they are gone."""
-    upkeep.expire(context, _retention(context, lake, config.dataset), config, upkeep.day_of(config, lake))
+    with tell_dagster(context):
+        upkeep.expire(context, _retention(context, lake, config.dataset), config, upkeep.day_of(config, lake))
 
 
 @dg.op
 def bring_back(context: dg.OpExecutionContext, config: UndoConfig, lake: LakeResource) -> None:
     """Undo the expiry of one partition within its grace; Dagster shows it again."""
-    upkeep.bring_back(context, _retention(context, lake, config.dataset), config)
+    with tell_dagster(context):
+        upkeep.bring_back(context, _retention(context, lake, config.dataset), config)
 
 
 @dg.job(description="Moves partitions to the tiers where their age puts them.")
