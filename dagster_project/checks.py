@@ -12,7 +12,9 @@ __all__ = ["verify_check"]
 def verify_check(asset: LakeAsset) -> dg.AssetChecksDefinition:
     """All that the table names is in the store, encrypted and in the class that the policy says."""
 
-    @dg.asset_check(asset=asset.asset_key, name="table_and_store_agree", description=verify_check.__doc__)
+    @dg.asset_check(
+        asset=asset.asset_key, name="table_and_store_agree", description=verify_check.__doc__, pool=asset.pool
+    )
     def check(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         with tell_dagster(context):
             report = lake.dataset(asset.name).verify(lake.today())

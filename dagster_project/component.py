@@ -21,8 +21,8 @@ import dagster as dg
 from pydantic import Field
 
 from dagster_project.checks import verify_check
-from dagster_project.dataset_jobs import DATASET_TAG, expiry_job, tiering_job, undo_job
-from dagster_project.lake_asset import LakeAsset
+from dagster_project.dataset_jobs import expiry_job, tiering_job, undo_job
+from dagster_project.lake_asset import DATASET_TAG, POOL, LakeAsset
 from dagster_project.metadata import spec_metadata
 from dagster_project.observe import observation_sensor
 from dagster_project.partitions import time_windows
@@ -113,6 +113,10 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
     ] = RejectSpec()
     tiering_cron: str = Field(default="0 6 * * *", description="When the tiering job runs, in the dataset's timezone.")
     io_manager: str = Field(default="lake_io_manager", description="Resource key of the LakeParquetIOManager.")
+    pool: str | None = Field(
+        default=POOL,
+        description="The concurrency pool of its steps: one an endpoint, so that its limit is the store's.",
+    )
     deps: list[str] = Field(default_factory=list, description="Keys of assets that the source reads.")
     description: str | None = None
     group_name: str | None = None
@@ -166,7 +170,7 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
             retention=self.retention,
             rejects=self.rejects,
         )
-        return LakeAsset(spec, self._partitions_def(spec))
+        return LakeAsset(spec, self._partitions_def(spec), self.pool)
 
     def _partitions_def(self, spec: DatasetSpec) -> dg.PartitionsDefinition[str]:
         time, columns = spec.partition.time, spec.partition.columns
@@ -220,6 +224,7 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
                 **self._about(asset),
                 backfill_policy=dg.BackfillPolicy.single_run() if in_one_run else None,
                 io_manager_key=self.io_manager,
+                pool=asset.pool,
             )
             made: dg.AssetsDefinition = make(written)
         return made

@@ -3,26 +3,21 @@
 They need nothing but a `LakeResource` named `lake`.
 """
 
-from typing import Final
-
 import dagster as dg
 
 from dagster_project import upkeep
 from dagster_project.failures import tell_dagster
-from dagster_project.lake_asset import LakeAsset
+from dagster_project.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.resources import LakeResource
 
-__all__ = ["DATASET_TAG", "expiry_job", "tiering_job", "undo_job"]
-
-DATASET_TAG: Final = "tierlake/dataset"
-"""Tag of jobs and runs: the dataset that they are about."""
+__all__ = ["expiry_job", "tiering_job", "undo_job"]
 
 
 def tiering_job(asset: LakeAsset) -> dg.JobDefinition:
     """Moves a dataset's partitions to the tiers where their age puts them."""
     name = f"{asset.identifier}_tiering"
 
-    @dg.op(name=f"{name}_op")
+    @dg.op(name=f"{name}_op", pool=asset.pool)
     def move(context: dg.OpExecutionContext, config: upkeep.MoveToTiers, lake: LakeResource) -> None:
         with tell_dagster(context):
             as_of = upkeep.day_of(config, lake)
@@ -37,7 +32,7 @@ def expiry_job(asset: LakeAsset) -> dg.JobDefinition:
     """Takes a dataset's partitions past their retention out of the table."""
     name = f"{asset.identifier}_expiry"
 
-    @dg.op(name=f"{name}_op")
+    @dg.op(name=f"{name}_op", pool=asset.pool)
     def expire(context: dg.OpExecutionContext, config: upkeep.Expire, lake: LakeResource) -> None:
         with tell_dagster(context):
             upkeep.expire(context, upkeep.retention_of(context, lake, asset), config, upkeep.day_of(config, lake))
@@ -51,7 +46,7 @@ def undo_job(asset: LakeAsset) -> dg.JobDefinition:
     """Brings an expired partition of a dataset back, within its grace."""
     name = f"{asset.identifier}_undo_expiry"
 
-    @dg.op(name=f"{name}_op")
+    @dg.op(name=f"{name}_op", pool=asset.pool)
     def undo(context: dg.OpExecutionContext, config: upkeep.Undo, lake: LakeResource) -> None:
         with tell_dagster(context):
             upkeep.bring_back(context, upkeep.retention_of(context, lake, asset), config)

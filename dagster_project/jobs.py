@@ -12,7 +12,7 @@ from pydantic import Field
 from dagster_project import upkeep
 from dagster_project.datasets import DATASETS
 from dagster_project.failures import tell_dagster
-from dagster_project.lake_asset import LakeAsset
+from dagster_project.lake_asset import POOL, LakeAsset
 from dagster_project.lineage import Downstream
 from dagster_project.resources import LakeResource
 from dagster_project.retention import Retention
@@ -54,7 +54,7 @@ class UndoConfig(upkeep.Undo):
     dataset: str = Field(description="Name of the dataset, as flights.")
 
 
-@dg.op
+@dg.op(pool=POOL)
 def move_to_tiers(context: dg.OpExecutionContext, config: TieringConfig, lake: LakeResource) -> None:
     """Plan and apply the tiers of datasets; every number is in the output's metadata."""
     with tell_dagster(context):
@@ -78,14 +78,14 @@ def move_to_tiers(context: dg.OpExecutionContext, config: TieringConfig, lake: L
             result.raise_failures()
 
 
-@dg.op
+@dg.op(pool=POOL)
 def expire_partitions(context: dg.OpExecutionContext, config: ExpiryConfig, lake: LakeResource) -> None:
     """Take partitions out of the table, then make Dagster show that they are gone."""
     with tell_dagster(context):
         upkeep.expire(context, _retention(context, lake, config.dataset), config, upkeep.day_of(config, lake))
 
 
-@dg.op
+@dg.op(pool=POOL)
 def bring_back(context: dg.OpExecutionContext, config: UndoConfig, lake: LakeResource) -> None:
     """Undo the expiry of one partition within its grace; Dagster shows it again."""
     with tell_dagster(context):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from dagster_project.resources import LakeResource
     from pipelines.spec import DatasetSpec
 
-__all__ = ["LakeAsset"]
+__all__ = ["DATASET_TAG", "POOL", "LakeAsset"]
+
+DATASET_TAG: Final = "tierlake/dataset"
+"""Tag of jobs and runs: the dataset that they are about."""
+
+POOL: Final = "tierlake"
+"""The concurrency pool of all that works on the store; where there are several endpoints, give each its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +29,12 @@ class LakeAsset:
     Attributes:
         spec: its description; the URI counts from the resource's warehouse on, whatever it says here.
         partitions_def: the asset's partitions, keyed as the dataset's.
+        pool: the concurrency pool in which its steps take a slot, where the Dagster instance limits it.
     """
 
     spec: DatasetSpec
     partitions_def: dg.PartitionsDefinition[str]
+    pool: str | None = POOL
 
     @property
     def name(self) -> str:

@@ -14,8 +14,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from dagster_project.dataset_jobs import DATASET_TAG
-from dagster_project.lake_asset import LakeAsset
+from dagster_project.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.lineage import downstreams_in
 from dagster_project.partition_wipe import latest_storage_ids, reconcile_status
 from dagster_project.partitions import known_keys

@@ -276,3 +276,14 @@ def test_its_runs_write_wait_for_what_is_downstream_and_expire(lake: LakeResourc
     dg_says(project, "launch", "--assets", "rollup")
     dg_says(project, "launch", "--job", "raw__flights_expiry")
     assert days() == []
+
+
+@pytest.mark.parametrize(("said", "pool"), [("", "tierlake"), ("pool: lake_eu", "lake_eu"), ("pool: null", None)])
+def test_all_that_works_on_the_store_takes_slots_of_one_pool(said: str, pool: str | None) -> None:
+    repository = definitions(LakeResource(), FLIGHTS + said).get_repository_def()
+    jobs = [job for job in repository.get_all_jobs() if job.name.startswith("raw__flights")]
+    pools = {job.name: {op.pool for op in job.all_node_defs if isinstance(op, dg.OpDefinition)} for job in jobs}
+    assert pools == {
+        name: {pool}
+        for name in ("raw__flights_job", "raw__flights_tiering", "raw__flights_expiry", "raw__flights_undo_expiry")
+    }
