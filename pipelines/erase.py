@@ -290,7 +290,12 @@ class _Erasing:
     ) -> tuple[list[Rewrite], tuple[Rewrite, ...]]:
         """All files in one commit: what was swapped, and what others had changed meanwhile."""
         groups = [Group(file.key, (file,), storage_class) for file, _, storage_class in found]
-        rewrites = crew.rewrite(groups, without=self._matching)
+        written = crew.rewrite(groups, without=self._matching)
+        holds = _holds(self._handle)  # to write takes time: somebody may have put one meanwhile
+        rewrites = [rewrite for rewrite in written if str(rewrite.key) not in holds]
+        self.held |= {
+            str(rewrite.key): f"held: {holds[str(rewrite.key)]}" for rewrite in written if rewrite not in rewrites
+        }
         _, late = commit_rewrites(self._handle, "erase", rewrites, self._details)
         done = [rewrite for rewrite in rewrites if rewrite not in late]
         for rewrite in done:

@@ -106,7 +106,8 @@ def ingest(  # noqa: PLR0913 - the user's own options
         handle: the dataset.
         source: see `pipelines.sources`.
         mode: `replace` the partitions that the source touches, or `append` to them.
-        run_key: identity of the run; a second ingest with it does nothing. A fresh one by default.
+        run_key: identity of the run; a second ingest with it does nothing. A fresh one by default. The table forgets it
+            when one of its partitions expires: an append under it then adds what is missing, and nothing twice.
         keys: the partitions that the source covers: rows outside are refused, and a partition without rows is emptied.
         details: more JSON values for the commit's metadata.
         limits: bounds on memory and concurrency.
@@ -148,6 +149,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         token=run_token(key),
         source=stream.name[:200],
         keys=frozenset(keys) if keys is not None else None,
+        without=handle.table.left_of(key, snapshot) if run_key and mode == "append" else frozenset(),
         unique_by=_unique_columns(unique_by, schema, partitioner),
         limits=bounds,
     )

@@ -298,6 +298,18 @@ class Journal:
         records = self.iter_expiries()
         return next((record for record in records if record.partition(key) is not None), None)
 
+    def undone(self, since: str) -> frozenset[tuple[str, str]]:
+        """Which partitions came back from which expiries: pairs of the expiry's id and the key.
+
+        Args:
+            since: id of the oldest expiry that matters.
+
+        Raises:
+            SpecError: a record that cannot be read.
+        """
+        names = [name for name in self._names("undo") if _record_id(name) > since]
+        return frozenset((record.expiry, record.key) for record in self._read("undo", names, UndoRecord))
+
     def entries(self) -> list[JournalEntry]:
         """The whole journal, newest first.
 

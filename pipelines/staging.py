@@ -35,6 +35,7 @@ class Staging:
         token: of the run; goes into file names.
         source: where the rows come from, for people.
         keys: the only partitions that rows may belong to; None means any.
+        without: partitions whose rows are there already, and are left out.
         unique_by: of the rows of a partition that are equal in these columns, only the last is kept.
         limits: bounds on memory and concurrency.
     """
@@ -43,6 +44,7 @@ class Staging:
     token: str
     source: str
     keys: frozenset[PartitionKey] | None = None
+    without: frozenset[PartitionKey] = frozenset()
     unique_by: tuple[str, ...] = ()
     limits: WriterLimits = field(default_factory=WriterLimits)
 
@@ -141,7 +143,7 @@ def sorted_out(
     """
     for rows in _gathered(batches):
         assigned = partitioner.assign(rows)
-        parts = [(key, conform(part, staging.columns)) for key, part in assigned.parts()]
+        parts = [(key, conform(part, staging.columns)) for key, part in assigned.parts() if key not in staging.without]
         outside = [key for key, _ in parts if staging.keys is not None and key not in staging.keys]
         if outside:
             message = f"the source has rows of {outside[0]}, outside the partitions that it was said to cover"

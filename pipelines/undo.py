@@ -56,14 +56,16 @@ def expired_keys(handle: Handle) -> tuple[ExpiredKey, ...]:
     """What can still be undone, and until when, in key order."""
     now = handle.clock.now()
     live = {str(file.key) for file in handle.table.snapshot().files}
-    found: dict[str, ExpiredKey | None] = {}
+    found: dict[str, tuple[str, ExpiredKey] | None] = {}
     for record in handle.journal.iter_expiries():
         if record.at + max(record.grace, handle.spec.retention.grace) < now:
             break  # older ones have ended too
         for gone in record.partitions:
             is_over = gone.key in live or not record.undoable or record.undo_until <= now
-            found.setdefault(gone.key, None if is_over else _described(record, gone))
-    return tuple(expired for _, expired in sorted(found.items()) if expired is not None)
+            found.setdefault(gone.key, None if is_over else (record.id, _described(record, gone)))
+    waiting = [expired for _, expired in sorted(found.items()) if expired is not None]
+    undone = handle.journal.undone(min(expiry for expiry, _ in waiting)) if waiting else frozenset()
+    return tuple(expired for expiry, expired in waiting if (expiry, expired.key) not in undone)
 
 
 def can_be_undone(handle: Handle, key: str) -> bool:
@@ -84,7 +86,8 @@ def undo_expiry(handle: Handle, key: PartitionKey | str, *, run_id: str | None =
 
     Raises:
         UnknownPartition: nothing of this key was ever expired.
-        PolicyRefused: its grace is over, undo was given up, its files are gone, or new data has taken its place.
+        PolicyRefused: its grace is over, undo was given up, its files are gone, new data has taken its place, or it was
+            emptied after it had come back.
         CommitConflict: other writers kept changing the partition.
     """
     name = str(PartitionKey.parse(key) if isinstance(key, str) else key)
@@ -95,6 +98,7 @@ def undo_expiry(handle: Handle, key: PartitionKey | str, *, run_id: str | None =
             return _nothing_to_do(snapshot, name)
         if _is_back(snapshot, gone):
             return _nothing_to_do(snapshot, name)
+        _check_not_undone(handle, record, name)
         _check_grace(handle, record, name)
         _check_files(handle, gone)
         kept_until = _keep(handle, name)
@@ -204,6 +208,15 @@ def _nothing_to_do(snapshot: Snapshot, name: str) -> UndoResult:
         rows=None if None in counts else sum(count for count in counts if count is not None),
         bytes=sum(file.size for file in live),
     )
+
+
+def _check_not_undone(handle: Handle, record: ExpiryRecord, name: str) -> None:
+    """What came back once and has left since was erased or emptied: it must not return."""
+    if (record.id, name) in handle.journal.undone(record.id):
+        raise PolicyRefused(
+            f"{name} came back from its expiry, and its rows were erased or replaced since: there is nothing to undo",
+            hint="`tierlake history` says what happened to it; nothing was changed",
+        )
 
 
 def _check_grace(handle: Handle, record: ExpiryRecord, name: str) -> None:

@@ -24,7 +24,7 @@ from pipelines.stats import log_stats
 from pipelines.tables import delta_log
 from pipelines.tables.paths import data_path
 from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot, StagedFile
-from pipelines.tables.runs import run_token, runs_of
+from pipelines.tables.runs import may_hold_rows_of, run_token, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -238,6 +238,18 @@ class LakeDeltaTable:
     def is_committed(self, run_key: str) -> bool:
         """Whether this run key was committed and not forgotten since by an expiry."""
         return _is_odd(self._open().transaction_version(_app_id(run_token(run_key))))
+
+    def left_of(self, run_key: str, snapshot: Snapshot) -> frozenset[PartitionKey]:
+        """Where a forgotten run's rows are live still; see `Table.left_of`."""
+        token = run_token(run_key)
+        if not may_hold_rows_of(token, (file.path for file in snapshot.files)):
+            return frozenset()
+        if self._open().transaction_version(_app_id(token)) is None:
+            return frozenset()
+        by_partition = snapshot.by_partition().items()
+        return frozenset(
+            key for key, files in by_partition if token in runs_of(self._fs, self.root, (file.path for file in files))
+        )
 
     def commit(self, change: Change) -> Commit:
         """Write one log entry; see `Table.commit`.

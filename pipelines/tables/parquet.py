@@ -143,6 +143,10 @@ class PlainParquetTable:
         """Whether this run's record is there; an expiry of one of its partitions deletes it."""
         return bool(self._fs.exists(self._record_path(run_token(run_key))))
 
+    def left_of(self, run_key: str, snapshot: Snapshot) -> frozenset[PartitionKey]:  # noqa: ARG002 - the protocol's
+        """Nothing is appended here, so nobody has to know; see `Table.left_of`."""
+        return frozenset()
+
     def commit(self, change: Change) -> Commit:
         """Publish partition by partition, then write the run record; see `Table.commit`.
 

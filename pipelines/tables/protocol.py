@@ -183,6 +183,9 @@ class Table(Protocol):
     def is_committed(self, run_key: str) -> bool:
         """Whether a commit with this run key was made and its partitions have not expired since."""
 
+    def left_of(self, run_key: str, snapshot: Snapshot) -> frozenset[PartitionKey]:
+        """Where rows of a run are live still that was forgotten because another partition of it expired."""
+
     def removed_files(self) -> Sequence[RemovedFile]:
         """Files that commits took out and the store may still hold."""
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
 
-__all__ = ["has_our_name", "new_rewrite_token", "remember_sources", "run_token", "runs_of"]
+__all__ = ["has_our_name", "may_hold_rows_of", "new_rewrite_token", "remember_sources", "run_token", "runs_of"]
 
 _TOKEN_LENGTH = 16
 _NAME_PARTS = 4  # part-<token>-<unique>-<number>.…
@@ -52,6 +52,11 @@ def remember_sources(fs: LakeFileSystem, root: str, token: str, sources: Iterabl
     record = {"runs": sorted(runs_of(fs, root, sources))}
     if record["runs"]:
         fs.pipe_file(_record_path(root, token), json.dumps(record).encode())
+
+
+def may_hold_rows_of(token: str, paths: Iterable[str]) -> bool:
+    """Whether any of some files can hold a run's rows, by their names alone."""
+    return any(found == token or (found or "").startswith(_REWRITE) for found in map(_token_of, paths))
 
 
 def runs_of(fs: LakeFileSystem, root: str, paths: Iterable[str]) -> frozenset[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from connector.filesystem import LakeFileSystem
 from pipelines.clock import ServerClock
 from pipelines.dataset import Dataset
 from pipelines.spec import DatasetSpec
+from pipelines.tables.protocol import Change, Commit, Table
 
 DAYS = ("2013-01-01", "2013-02-01", "2013-03-01", "2013-04-01")
 AS_OF = "2013-04-11"
@@ -101,3 +102,28 @@ def requests_of(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(seam, "_send", noting)
     return asked
+
+
+class Meddled:
+    """A table on which something happens around the commit."""
+
+    def __init__(self, table: Table, before: Callable[[], Any] | None = None, after: Callable[[], Any] | None = None):
+        self._table, self._before, self._after = table, before, after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    def commit(self, change: Change) -> Commit:
+        if self._before is not None:
+            before, self._before = self._before, None
+            before()
+        commit = self._table.commit(change)
+        if self._after is not None:
+            after, self._after = self._after, None
+            after()
+        return commit
+
+
+def meddled(dataset: Dataset, **hooks: Callable[[], Any]) -> Any:
+    """The dataset's handle, with `Meddled` in place of its table."""
+    return replace(dataset._handle, table=Meddled(dataset._handle.table, **hooks))

@@ -138,6 +138,21 @@ def test_rows_that_come_meanwhile_are_erased_too(delta, trips, monkeypatch):
     assert cities(delta) == {"LGA": 3 + 3 + 1 + 3 + 3, None: 3 + 3 + 1 + 4 + 3}
 
 
+def test_a_hold_that_comes_meanwhile_wins_too(delta, trips, monkeypatch):
+    delta.ingest(trips())
+    real = Rewriter.rewrite
+
+    def rewrite(self, *args, **kwargs):
+        delta.hold("date=2013-01-02", reason="lawsuit")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Rewriter, "rewrite", rewrite)
+    report = delta.erase(JFK)
+    assert report.held == {"date=2013-01-02": "held: lawsuit"}
+    assert len(report.partitions) == 3
+    assert cities(delta)["JFK"] == 3
+
+
 def test_an_object_that_others_replaced_meanwhile_is_not_overwritten(make_bucket, fs, monkeypatch):
     plain = Dataset.create(trip_spec(make_bucket(versioned=True), format="parquet"), fs=fs)
     plain.ingest(make_trips())

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,16 +15,18 @@ from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPa
 from pipelines.expiry import apply_expiry, expired_keys, undo_expiry
 from pipelines.layout import PartitionKey
 from pipelines.plan import ExpiryPlan, load_plan
-from pipelines.tables.protocol import Change, Commit, Table
+from pipelines.tables.protocol import Change, Commit
 from tests.pipelines.samples import (
     AS_OF,
     CHANGING,
     DAYS,
+    Meddled,
     Offset,
     clock_of,
     daily,
     daily_spec,
     days_in,
+    meddled,
     requests_of,
     rows,
 )
@@ -50,31 +51,6 @@ def delta(fs: LakeFileSystem, bucket: str) -> Dataset:
 
 class Interrupted(BaseException):
     """Stands for a process that dies."""
-
-
-class Meddled:
-    """A table on which something happens around the commit."""
-
-    def __init__(self, table: Table, before: Callable[[], Any] | None = None, after: Callable[[], Any] | None = None):
-        self._table, self._before, self._after = table, before, after
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._table, name)
-
-    def commit(self, change: Change) -> Commit:
-        if self._before is not None:
-            before, self._before = self._before, None
-            before()
-        commit = self._table.commit(change)
-        if self._after is not None:
-            after, self._after = self._after, None
-            after()
-        return commit
-
-
-def meddled(dataset: Dataset, **hooks: Callable[[], Any]) -> Any:
-    """The dataset's handle, with `Meddled` in place of its table."""
-    return replace(dataset._handle, table=Meddled(dataset._handle.table, **hooks))
 
 
 def die() -> None:
@@ -179,6 +155,18 @@ def test_a_run_key_is_forgotten_with_its_partition(dataset: Dataset) -> None:
     assert days_in(dataset) == ALL
 
 
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_a_run_that_was_forgotten_in_part_is_completed_and_not_doubled(delta: Dataset, *, is_compacted: bool) -> None:
+    delta.ingest(rows(), mode="append", run_key="more")
+    if is_compacted:
+        delta.compact()
+    delta.plan_expiry(AS_OF).apply()
+    again = delta.ingest(rows(), mode="append", run_key="more")
+    assert ([str(key) for key in again.partitions], again.rows) == ([GONE], 20)
+    assert days_in(delta) == {GONE.removeprefix("date="): 20} | dict.fromkeys(DAYS[1:], 40)
+    assert not delta.ingest(rows(), mode="append", run_key="more").committed
+
+
 # -- what undo refuses ----------------------------------------------------------------------------------------------
 
 
@@ -206,6 +194,16 @@ def test_undo_never_touches_new_data(dataset: Dataset) -> None:
     with pytest.raises(PolicyRefused, match="ingested again"):
         dataset.undo_expiry(GONE)
     assert days_in(dataset) == {"2013-01-01": 5, **KEPT}
+
+
+def test_what_was_erased_after_it_had_come_back_does_not_come_back_again(dataset: Dataset) -> None:
+    dataset.plan_expiry(AS_OF).apply()
+    dataset.undo_expiry(GONE)
+    dataset.erase([("date", "==", GONE.removeprefix("date="))])
+    assert expired_keys(dataset._handle) == ()
+    with pytest.raises(PolicyRefused, match="erased or replaced since"):
+        dataset.undo_expiry(GONE)
+    assert days_in(dataset) == KEPT
 
 
 def test_undo_of_what_never_expired(dataset: Dataset) -> None:
