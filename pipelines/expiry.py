@@ -238,6 +238,8 @@ def _still_due(
     document = handle.document.read() if handle.document else None
     spec = document.spec if document else handle.spec
     live = snapshot.by_partition()
+    tally.skipped.clear()  # what an earlier look said may have changed by now
+    tally.failures.clear()
     due: list[tuple[Expiration, tuple[LiveFile, ...]]] = []
     for step in steps:
         files = live.get(PartitionKey.parse(step.key), ())
