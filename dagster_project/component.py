@@ -20,8 +20,10 @@ from typing import Annotated, Any, Final, Literal
 import dagster as dg
 from pydantic import Field
 
+from dagster_project.alerts import alert_on_failure
 from dagster_project.checks import verify_check
 from dagster_project.dataset_jobs import expiry_job, tiering_job, undo_job
+from dagster_project.failures import tell_dagster
 from dagster_project.lake_asset import DATASET_TAG, POOL, LakeAsset
 from dagster_project.metadata import spec_metadata
 from dagster_project.observe import observation_sensor
@@ -117,6 +119,9 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
         default=POOL,
         description="The concurrency pool of its steps: one an endpoint, so that its limit is the store's.",
     )
+    alert: str | None = Field(
+        default=None, description="Resource key of what hears of failed steps, such as an `alerts.Webhook`."
+    )
     deps: list[str] = Field(default_factory=list, description="Keys of assets that the source reads.")
     description: str | None = None
     group_name: str | None = None
@@ -144,11 +149,11 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
             about = {DATASET_TAG: asset.name}
             jobs.append(dg.define_asset_job(f"{name}_job", selection, description=f"Ingests {asset.name}.", tags=about))
         if spec.tiers:
-            jobs.append(tiering_job(asset))
+            jobs.append(tiering_job(asset).with_hooks(self._hooks()))
             schedules.append(self._schedule(asset, jobs[-1]))
         if spec.retention.expire_after is not None:
-            expiry = expiry_job(asset)
-            jobs += [expiry, undo_job(asset)]
+            expiry = expiry_job(asset).with_hooks(self._hooks())
+            jobs += [expiry, undo_job(asset).with_hooks(self._hooks())]
             sensors.append(retention_sensor(asset, ExpiryJob(expiry.name, f"{expiry.name}_op")))
         return dg.Definitions(
             assets=assets, asset_checks=[verify_check(asset)], jobs=jobs, schedules=schedules, sensors=sensors
@@ -216,7 +221,8 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
         in_one_run = isinstance(asset.partitions_def, dg.TimeWindowPartitionsDefinition)
 
         def written(context: dg.AssetExecutionContext) -> Any:
-            return source(context)
+            with tell_dagster(context):
+                return source(context)
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", dg.BetaWarning)  # single-run backfills are in beta
@@ -225,9 +231,13 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
                 backfill_policy=dg.BackfillPolicy.single_run() if in_one_run else None,
                 io_manager_key=self.io_manager,
                 pool=asset.pool,
+                hooks=self._hooks(),
             )
             made: dg.AssetsDefinition = make(written)
         return made
+
+    def _hooks(self) -> set[dg.HookDefinition]:
+        return {alert_on_failure(self.alert)} if self.alert else set()
 
     def _schedule(self, asset: LakeAsset, job: dg.JobDefinition) -> dg.ScheduleDefinition:
         time = asset.spec.partition.time
