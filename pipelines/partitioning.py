@@ -137,18 +137,19 @@ class Partitioner:
 
     def _sorted(self, rows: pa.Table, names: list[pa.ChunkedArray], bad: pa.Table) -> Assigned:
         columns = self._spec.columns
-        keyed = pa.table({"key": _joined(names), "row": pa.array(range(rows.num_rows), pa.int64())})
-        # sorting by the row number too keeps the source's order within a partition
-        keyed = keyed.sort_by([("key", "ascending"), ("row", "ascending")])
-        runs = pc.run_end_encode(keyed.column("key").combine_chunks(), run_end_type=pa.int64())
-        ends = runs.run_ends.to_pylist()
-        firsts = keyed.column("row").take(pa.array([0, *ends[:-1]], pa.int64())) if ends else pa.array([], pa.int64())
+        texts, codes = _encoded(_joined(names))
+        # small integers are sorted by counting, much faster than their texts; equal ones keep the source's order
+        codes = pc.sort_indices(pc.sort_indices(texts)).take(codes)
+        order = pc.sort_indices(codes)
+        ends = pc.run_end_encode(codes.take(order), run_end_type=pa.int64()).run_ends.to_pylist()
+        starts = [0, *ends[:-1]] if ends else []
+        firsts = order.take(pa.array(starts, pa.int64()))
         values = zip(*(name.take(firsts).to_pylist() for name in names), strict=True)
         keys = tuple(
             (PartitionKey(tuple(zip(columns, value, strict=True))), end - start)
-            for value, start, end in zip(values, [0, *ends], ends, strict=False)
+            for value, start, end in zip(values, starts, ends, strict=True)
         )
-        return Assigned(rows.take(keyed.column("row")), keys, bad)
+        return Assigned(rows.take(order), keys, bad)
 
 
 def event_times(column: pa.ChunkedArray, time: TimePartition) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
@@ -180,11 +181,9 @@ def key_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column's values as partition keys spell them; null is the empty string."""
     if _is_text(column.type):
         return pc.fill_null(column.cast(pa.string()), "")
-    encoded = column.combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):  # an empty column has no chunk to combine
-        return pa.chunked_array([pa.array([], pa.string())])
-    texts = pa.array([spelled(value) for value in encoded.dictionary.to_pylist()], pa.string())
-    return pc.fill_null(pa.chunked_array([texts.take(encoded.indices)]), "")
+    values, codes = _encoded(column)
+    texts = pa.array([spelled(value) for value in values.to_pylist()], pa.string())
+    return pc.fill_null(pa.chunked_array([texts.take(codes)]), "")
 
 
 def _no_window(values: pa.ChunkedArray, time: TimePartition) -> pa.ChunkedArray:
@@ -229,12 +228,10 @@ def _one_time(text: str | None) -> datetime | None:
 def _key_values(times: pa.ChunkedArray, time: TimePartition) -> pa.ChunkedArray:
     local = _local(times, time.timezone) if times.type.tz else times
     # windows are few: only they are spelled, and not every row
-    encoded = pc.floor_temporal(local, unit=time.every).combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):  # an empty column has no chunk to combine
-        return pa.chunked_array([pa.array([], pa.string())])
+    windows, codes = _encoded(pc.floor_temporal(local, unit=time.every))
     # whole seconds: strftime would print fractions otherwise
-    texts = pc.strftime(encoded.dictionary.cast(pa.timestamp("s")), format=KEY_FORMATS[time.every])
-    return pc.fill_null(pa.chunked_array([texts.take(encoded.indices)]), "")
+    texts = pc.strftime(windows.cast(pa.timestamp("s")), format=KEY_FORMATS[time.every])
+    return pc.fill_null(pa.chunked_array([texts.take(codes)]), "")
 
 
 def _local(times: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
@@ -257,6 +254,12 @@ def _as_instants(times: pa.ChunkedArray, time: TimePartition) -> pa.ChunkedArray
 def _joined(names: list[pa.ChunkedArray]) -> pa.ChunkedArray:
     joined = names[0] if len(names) == 1 else pc.binary_join_element_wise(*names, "\x1f")
     return joined if isinstance(joined, pa.ChunkedArray) else pa.chunked_array([joined])
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
+    """A column's distinct values, and for each row the position of its value among them."""
+    encoded = column.combine_chunks().dictionary_encode()
+    return encoded.dictionary, encoded.indices
 
 
 def _with_reason(rows: pa.Table, reasons: pa.ChunkedArray | pa.Array) -> pa.Table:

@@ -201,43 +201,61 @@ class PartitionedWriter:
     def _encode(self, key: PartitionKey, row_groups: Iterable[pa.Table]) -> list[StagedFile]:
         """Write Parquet files, a new one whenever one is large enough, and upload each."""
         staged: list[StagedFile] = []
-        path, writer = self._new_path(), None
+        file: _LocalFile | None = None
         for rows in row_groups:
-            writer = writer or self._parquet(path)
-            writer.write_table(rows, row_group_size=self._limits.row_group_rows)
-            if self._table.can_append and path.stat().st_size >= self._spec.target_file_size:
-                writer.close()
-                staged.append(self._stage(key, path))
-                path, writer = self._new_path(), None
-        if writer is not None:
-            writer.close()
-            staged.append(self._stage(key, path))
+            file = file or _LocalFile(self._new_path(), self._schema, self._spec)
+            file.write(rows, self._limits.row_group_rows)
+            if self._table.can_append and file.size >= self._spec.target_file_size:
+                staged.append(self._stage(key, file))
+                file = None
+        if file is not None:
+            staged.append(self._stage(key, file))
         return staged
 
-    def _parquet(self, path: Path) -> pq.ParquetWriter:
-        return pq.ParquetWriter(
-            path,
-            self._schema,
-            compression=self._spec.compression,
-            compression_level=self._spec.compression_level,
-        )
-
-    def _stage(self, key: PartitionKey, spooled: Path) -> StagedFile:
-        footer = pq.read_metadata(spooled)
+    def _stage(self, key: PartitionKey, local: _LocalFile) -> StagedFile:
+        footer = local.close()
         file = LiveFile(
             path=self._table.path_for(key, self._token, next(self._numbers[key]), f"{self._spec.compression}.parquet"),
-            size=spooled.stat().st_size,
+            size=local.size,
             key=key,
             rows=footer.num_rows,
             modified=datetime.now(UTC),
             stats=footer_stats(footer),
         )
-        staged = StagedFile(file, str(spooled))
+        staged = StagedFile(file, str(local.path))
         if self._table.is_published_by_writing:
             return staged
         part_bytes = max(_PART_BYTES, file.size // _MOST_PARTS)
         self._fs.put_file(
-            str(spooled), f"{self._table.root}/{file.path}", chunksize=part_bytes, max_concurrency=_PARTS_AT_ONCE
+            staged.local, f"{self._table.root}/{file.path}", chunksize=part_bytes, max_concurrency=_PARTS_AT_ONCE
         )
-        spooled.unlink()
+        local.path.unlink()
         return replace(staged, local=None)
+
+
+class _LocalFile:
+    """A Parquet file that is being written on local disk."""
+
+    def __init__(self, path: Path, schema: pa.Schema, spec: WriteSpec) -> None:
+        self.path = path
+        self.size = 0
+        self._sink = pa.OSFile(str(path), "wb")
+        self._footers: list[pq.FileMetaData] = []
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            schema,
+            compression=spec.compression,
+            compression_level=spec.compression_level,
+            metadata_collector=self._footers,
+        )
+
+    def write(self, rows: pa.Table, row_group_rows: int) -> None:
+        self._writer.write_table(rows, row_group_size=row_group_rows)
+        self.size = self._sink.tell()
+
+    def close(self) -> pq.FileMetaData:
+        """End the file; its footer, as it was written."""
+        self._writer.close()
+        self.size = self._sink.tell()
+        self._sink.close()
+        return self._footers[0]

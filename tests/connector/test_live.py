@@ -194,6 +194,20 @@ def test_no_table_is_remembered_for_a_while(make_fs, bucket, views):
     assert len(probes) == 4
 
 
+def test_who_writes_many_at_once_looks_once(make_fs, bucket):
+    writer, asked = make_fs(), []
+    send = writer.seam.send
+
+    async def counted(operation, **params):
+        asked.append((operation, params.get("Prefix")))
+        return await send(operation, **params)
+
+    writer.seam.send = counted
+    writer.pipe({f"{bucket}/many/{number}": b"1" for number in range(40)})
+    assert len(asked) == len(set(asked)) > 0
+    assert len(writer.find(f"{bucket}/many")) == 40
+
+
 def test_a_table_that_is_deleted_is_none(fs, table, server, parquet):
     assert len(fs.find(table)) == 2
     bucket, _, prefix = table.partition("/")
