@@ -3,8 +3,8 @@
     python benchmarks/bench_ticks.py [--partitions 2000] [--rounds 5]
 
 Each partition is an hour, one small file, and one materialization in Dagster's SQLite storage. A tick opens the dataset
-anew, as a daemon's does, reads its log, lists the store once or twice, and compares what it finds with Dagster's books.
-Dagster gives a sensor 60 seconds.
+anew, as a daemon does, reads its log, lists the store where it reports storage classes, and compares what it finds
+with Dagster's books. Dagster gives a sensor 60 seconds; retention is to take less than 2 at 10,000 partitions.
 """
 
 from __future__ import annotations

@@ -43,6 +43,9 @@ from dagster._core.storage.event_log.schema import (
     SqlEventLogStorageTable,
 )
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster._core.storage.partition_status_cache import AssetStatusCacheValue, get_and_update_asset_status_cache_value
+
+from dagster_project.partitions import known_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -71,8 +74,6 @@ _EVENT_TYPES: Final = tuple(
         dg.DagsterEventType.ASSET_FAILED_TO_MATERIALIZE,
     )
 )
-
-_UNFINISHED: Final = (dg.AssetPartitionStatus.FAILED, dg.AssetPartitionStatus.IN_PROGRESS)
 
 _KEYS_PER_STATEMENT: Final = 500
 """SQLite takes 999 bound variables a statement in its older builds."""
@@ -284,17 +285,22 @@ def reconcile_status(
     """
     log = instance.event_log_storage
     attempts = log.get_latest_asset_partition_materialization_attempts_without_materializations
-    available, attempted = latest_storage_ids(instance, asset_key), attempts(asset_key)
-    known = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
-    shown = instance.get_status_by_partition(asset_key, known, partitions_def) or {}
-
-    def expected(key: str) -> dg.AssetPartitionStatus | None:
-        status = shown.get(key)
-        if key in attempted and status in _UNFINISHED:
-            return status
-        return dg.AssetPartitionStatus.MATERIALIZED if key in available else None
-
-    wrong = frozenset(key for key in known if shown.get(key) is not expected(key))
+    available, attempted = set(latest_storage_ids(instance, asset_key)), set(attempts(asset_key))
+    status = get_and_update_asset_status_cache_value(instance, asset_key, partitions_def)
+    with dg.partition_loading_context(dynamic_partitions_store=instance):
+        # sets, and the few that differ: a status asked for key by key takes a cron schedule's search each
+        materialized, unfinished = _shown(status, partitions_def) if status else (set[str](), set[str]())
+        doubtful = (unfinished - attempted) | ((materialized ^ available) - (unfinished & attempted))
+    wrong = frozenset(known_keys(doubtful, partitions_def, instance)[0])
     if wrong:
         instance.wipe_asset_cached_status([asset_key])
     return wrong
+
+
+def _shown(status: AssetStatusCacheValue, partitions_def: dg.PartitionsDefinition[str]) -> tuple[set[str], set[str]]:
+    """The partitions that a status calls materialized, and those that it calls failed or in progress instead."""
+    failed = status.deserialize_failed_partition_subsets(partitions_def)
+    running = status.deserialize_in_progress_partition_subsets(partitions_def)
+    unfinished = {str(key) for subset in (failed, running) for key in subset.get_partition_keys()}
+    materialized = status.deserialize_materialized_partition_subsets(partitions_def).get_partition_keys()
+    return set(map(str, materialized)) - unfinished, unfinished

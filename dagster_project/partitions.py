@@ -107,13 +107,16 @@ def known_keys(
     Returns:
         The known and the unknown keys, each in the order given.
     """
+    asked = list(keys)
+    if not asked:  # a definition's keys are its cron schedule's: thousands of them take a while
+        return [], []
     dimensions = {
         name: set(part.get_partition_keys(dynamic_partitions_store=instance)) | (added or {}).get(_dynamic(part), set())
         for name, part in _dimensions(partitions_def).items()
     }
     known: list[str] = []
     unknown: list[str] = []
-    for key in keys:
+    for key in asked:
         fits = all(value in dimensions.get(name, ()) for name, value in _by_dimension(key, partitions_def).items())
         (known if fits else unknown).append(key)
     return known, unknown

@@ -21,7 +21,7 @@ from dagster_project.partition_wipe import (
 from pipelines.layout import PartitionKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from datetime import date, datetime
 
     from dagster_project.lake_asset import LakeAsset
@@ -40,6 +40,7 @@ class Due:
     Attributes:
         as_of: the instant that it was asked about.
         keys: Dagster keys to expire, and those that are gone already but still show as available.
+        storage_ids: of the latest materialization of each Dagster key, as it was before the table was looked at.
         refused: lake keys that are due and kept, each with the reason.
         next_key: the partition that comes due next; None where none will.
         next_at: when.
@@ -47,6 +48,7 @@ class Due:
 
     as_of: datetime
     keys: tuple[str, ...]
+    storage_ids: Mapping[str, int]
     refused: Mapping[str, str]
     next_key: str | None
     next_at: datetime | None
@@ -92,23 +94,18 @@ class Retention:
 
     def due(self, as_of: date | None) -> Due:
         """What would be expired now, and what comes next."""
-        plan = self.plan(as_of)
-        windows = self.dataset.windows()
-        live = {str(key) for key in windows}
-        after = self.dataset.spec.retention.expire_after
-        coming = [
-            (window.end + after, str(key))
-            for key, window in windows.items()
-            if after is not None and window is not None and window.end + after > plan.as_of
-        ]
-        next_at, next_key = min(coming, default=(None, None))
-        steps = [self._dagster_key(step.key) for step in plan.steps]
+        # before the table is looked at: what is materialized meanwhile is not gone
+        shown = latest_storage_ids(self.instance, self.asset.asset_key)
+        sight = downstream_sight(self.instance, self.asset, self.downstreams)
+        outlook = self.dataset.expiry_outlook(as_of, materialized=sight)
+        gone = self._gone_but_shown(shown, outlook.live)
         return Due(
-            as_of=plan.as_of,
-            keys=(*steps, *self._gone_but_shown(live)),
-            refused={refusal.key: refusal.reason for refusal in plan.refused},
-            next_key=next_key,
-            next_at=next_at,
+            as_of=outlook.as_of,
+            keys=(*map(self.asset.keys.to_dagster, outlook.due), *gone),
+            storage_ids=shown,
+            refused={refusal.key: refusal.reason for refusal in outlook.refused},
+            next_key=None if outlook.next_key is None else str(outlook.next_key),
+            next_at=outlook.next_at,
         )
 
     def expire(
@@ -163,11 +160,10 @@ class Retention:
     def _dagster_key(self, key: str) -> str:
         return self.asset.keys.to_dagster(PartitionKey.parse(key))
 
-    def _gone_but_shown(self, live: set[str]) -> list[str]:
+    def _gone_but_shown(self, shown: Iterable[str], live: Container[PartitionKey]) -> list[str]:
         """Partitions that an expiry took out of the table and that Dagster still calls available."""
-        shown = latest_storage_ids(self.instance, self.asset.asset_key)
-        absent = {key: str(self.asset.keys.to_lake(key)) for key in sorted(shown)}
-        absent = {key: lake_key for key, lake_key in absent.items() if lake_key not in live}
+        lake_keys = {key: self.asset.keys.to_lake(key) for key in sorted(shown)}
+        absent = {key: str(lake_key) for key, lake_key in lake_keys.items() if lake_key not in live}
         if not absent:  # the usual case needs no look into the history
             return []
         last: dict[str, str] = {}

@@ -16,7 +16,7 @@ import dagster as dg
 
 from dagster_project.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.lineage import downstreams_in
-from dagster_project.partition_wipe import latest_storage_ids, reconcile_status
+from dagster_project.partition_wipe import reconcile_status
 from dagster_project.partitions import known_keys
 from dagster_project.resources import LakeResource
 from dagster_project.retention import Due, Retention
@@ -82,7 +82,8 @@ def retention_sensor(asset: LakeAsset, job: ExpiryJob) -> dg.SensorDefinition:
             context.log.warning("%d keys are no partitions of the asset: %s", len(unknown), ", ".join(unknown[:5]))
         busy = _busy_keys(context.instance, asset, job)
         as_of = today.isoformat() if today else None
-        requests = list(_requests(context.instance, asset, [key for key in keys if key not in busy], job, as_of))
+        wanted = [key for key in keys if key not in busy]
+        requests = list(_requests(context.instance, asset, wanted, due.storage_ids, job, as_of))
         if requests:
             return dg.SensorResult(run_requests=requests)
         return dg.SkipReason(_why_not(due, keys, busy))
@@ -98,9 +99,13 @@ def run_key(asset: LakeAsset, keys: Sequence[str], storage_ids: Mapping[str, int
 
 
 def _requests(
-    instance: dg.DagsterInstance, asset: LakeAsset, keys: Sequence[str], job: ExpiryJob, as_of: str | None
+    instance: dg.DagsterInstance,
+    asset: LakeAsset,
+    keys: Sequence[str],
+    storage_ids: Mapping[str, int],
+    job: ExpiryJob,
+    as_of: str | None,
 ) -> Iterator[dg.RunRequest]:
-    storage_ids = latest_storage_ids(instance, asset.asset_key, keys) if keys else {}
     for start in range(0, len(keys), KEYS_PER_RUN):
         batch = [str(key) for key in keys[start : start + KEYS_PER_RUN]]
         base = run_key(asset, batch, storage_ids)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pipelines.ingest import IngestMode, IngestResult, Rehearsal
     from pipelines.maintenance import VacuumResult, VerifyReport
     from pipelines.opening import Described
+    from pipelines.outlook import ExpiryOutlook
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from pipelines.progress import Progress
     from pipelines.reader import Version, Where
@@ -320,6 +321,23 @@ class Dataset:
         from pipelines.lifecycle import window_of_key
 
         return {key: window_of_key(self.spec, key) for key in self._handle.table.snapshot().by_partition()}
+
+    def expiry_outlook(
+        self,
+        as_of: datetime | date | str | None = None,
+        materialized: Mapping[str, Callable[[PartitionKey], datetime | None]] | None = None,
+    ) -> ExpiryOutlook:
+        """What is past its retention, what is kept though it is, and what comes due next.
+
+        The answer of `plan_expiry` without files, places and costs: where the table has a log, the store is not listed.
+
+        Args:
+            as_of: the instant that ages count to; now by default.
+            materialized: for each downstream name in `retention.after`: when it last saw a partition, or None.
+        """
+        from pipelines.outlook import expiry_outlook
+
+        return expiry_outlook(self._handle, self._instant(as_of), materialized)
 
     def explain(self, key: str | PartitionKey, as_of: datetime | date | str | None = None) -> Explanation:
         """Why a partition is where it is, what happens next, when, at what cost, and what blocks it."""

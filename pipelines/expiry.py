@@ -13,11 +13,9 @@ The files stay until the grace ends and `vacuum` runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from connector.errors import LakeError
 from pipelines import units
@@ -27,8 +25,9 @@ from pipelines.errors import CommitConflict, PolicyRefused, StalePlan
 from pipelines.journal import ExpiredPartition, ExpiryRecord, FileRecord, new_record_id
 from pipelines.layout import PartitionKey
 from pipelines.lifecycle import is_past_retention, window_of_key
+from pipelines.outlook import expiry_outlook
 from pipelines.placement import placed
-from pipelines.plan import Expiration, ExpiryPlan, Refusal
+from pipelines.plan import Expiration, ExpiryPlan
 from pipelines.prices import price_list
 from pipelines.progress import reporting
 from pipelines.results import ApplyResult
@@ -37,19 +36,16 @@ from pipelines.undo import bring_back, expired_keys, undo_expiry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from pipelines.document import DatasetDocument
     from pipelines.handle import Handle
-    from pipelines.placement import PlacedPartition
+    from pipelines.outlook import Materialized
     from pipelines.progress import Progress
     from pipelines.spec import DatasetSpec
     from pipelines.tables.protocol import LiveFile, Snapshot
 
-__all__ = ["Materialized", "apply_expiry", "expired_keys", "plan_expiry", "undo_expiry", "waits_for"]
-
-Materialized: TypeAlias = Mapping[str, Callable[[PartitionKey], datetime | None]]
-"""What downstream assets have seen: by asset, a function from a partition to the instant of the latest materialization
-that depends on it; None: never."""
+__all__ = ["apply_expiry", "expired_keys", "plan_expiry", "undo_expiry"]
 
 _ATTEMPTS = 10
 
@@ -67,61 +63,31 @@ def plan_expiry(handle: Handle, as_of: datetime, materialized: Materialized | No
             should wait for them waits.
     """
     spec, profile = handle.spec, handle.fs.profile
-    document = handle.document.read() if handle.document else None
+    outlook = expiry_outlook(handle, as_of, materialized)
     prices = price_list(profile.price_list)
-    snapshot = handle.table.snapshot()
-    steps: list[Expiration] = []
-    refused: list[Refusal] = []
-    partitions = placed(handle, snapshot)
-    for part in partitions.values():
-        window = window_of_key(spec, part.key)
-        if window is None or not is_past_retention(spec, window.age(as_of)):
-            continue
-        key, age = str(part.key), window.age(as_of)
-        kept = kept_because(document, key, as_of) or waits_for(spec, part, materialized)
-        if kept is not None:
-            refused.append(Refusal(key=key, reason=kept))
-            continue
-        steps.append(
-            Expiration(
-                key=key,
-                files=planned_files(part),
-                rows=part.rows,
-                age=age,
-                reason=f"{units.age(age)} old, kept for {units.age(spec.retention.expire_after)}",
-                monthly=monthly_cost(part, spec, profile, prices),
-            )
+    partitions = placed(handle, outlook.snapshot, outlook.due)
+    steps = tuple(
+        Expiration(
+            key=str(key),
+            files=planned_files(part),
+            rows=part.rows,
+            age=outlook.due[key],
+            reason=f"{units.age(outlook.due[key])} old, kept for {units.age(spec.retention.expire_after)}",
+            monthly=monthly_cost(part, spec, profile, prices),
         )
+        for key, part in partitions.items()
+    )
     plan = ExpiryPlan(
         uri=spec.uri,
-        version=snapshot.version,
+        version=outlook.snapshot.version,
         as_of=as_of,
-        steps=tuple(steps),
-        refused=tuple(refused),
-        untouched=len(partitions) - len(steps) - len(refused),
+        steps=steps,
+        refused=outlook.refused,
+        untouched=len(outlook.live) - len(steps) - len(outlook.refused),
         note=price_note(prices),
         grace=spec.retention.grace,
     )
     return plan.bind(partial(apply_expiry, handle))
-
-
-def waits_for(spec: DatasetSpec, part: PlacedPartition, materialized: Materialized | None) -> str | None:
-    """Which downstream assets have not seen a partition since its last change, in words; None where all have."""
-    if not spec.retention.after:
-        return None
-    changed = max(file.live.modified for file in part.files)
-    unseen = [name for name in spec.retention.after if not _has_seen(name, part.key, changed, materialized)]
-    if not unseen:
-        return None
-    names = ", ".join(unseen)
-    if materialized is None:
-        return f"waits for {names}: only Dagster knows whether they have seen it"
-    return f"waits for {names} to be materialized after its last change on {units.day(changed)}"
-
-
-def _has_seen(name: str, key: PartitionKey, changed: datetime, materialized: Materialized | None) -> bool:
-    at = materialized[name](key) if materialized and name in materialized else None
-    return at is not None and at >= changed
 
 
 # -- applying -------------------------------------------------------------------------------------------------------

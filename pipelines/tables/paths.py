@@ -6,6 +6,7 @@ what is not the table's, so it is refused before anybody acts on it.
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote
 
 from pipelines.errors import PolicyRefused
@@ -13,6 +14,7 @@ from pipelines.errors import PolicyRefused
 __all__ = ["data_path"]
 
 _FOLDERS = frozenset({"_lake", "_delta_log"})
+_CONTROL = re.compile(r"[\x00-\x1f]")
 
 
 def data_path(root: str, logged: str) -> str:
@@ -28,7 +30,7 @@ def data_path(root: str, logged: str) -> str:
     path = unquote(logged)
     segments = path.split("/")
     leaves = "" in segments or {".", ".."} & set(segments) or segments[0].endswith(":")
-    if leaves or segments[0] in _FOLDERS or any(ord(char) < ord(" ") for char in path):
+    if leaves or segments[0] in _FOLDERS or _CONTROL.search(path):
         message = f"the log of lake://{root} names {logged!r}, which is no data file below its root"
         raise PolicyRefused(message, hint="nothing of the table was touched; find out who wrote that commit")
     return path
