@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
+import pyarrow.types as pat
 
 from pipelines import units
 from pipelines.contention import turns
@@ -239,7 +240,7 @@ def _schemas(
     schema = _table_schema(source, snapshot, declared, partitioner)
     check_storable(schema)
     columns = partitioner.stored_columns(_data_columns(schema, handle))
-    _check_sortable(handle, columns)
+    _check_written(handle, columns)
     return schema, columns
 
 
@@ -252,11 +253,18 @@ def _check_for_workers(handle: Handle, unique_by: Sequence[str]) -> None:
         raise UnsupportedByTable(message, hint="leave duplicates out before, or ingest without engine='dask'")
 
 
-def _check_sortable(handle: Handle, columns: pa.Schema) -> None:
-    unknown = [name for name in handle.spec.write.sort_by if name not in columns.names]
-    if unknown:
-        message = f"write.sort_by names {unknown[0]}, which is no column of the files of {handle.spec.uri}"
-        raise SchemaMismatch(message, hint=f"they have: {', '.join(columns.names)}")
+def _check_written(handle: Handle, columns: pa.Schema) -> None:
+    write = handle.spec.write
+    for option, names in (("sort_by", write.sort_by), ("bloom_filters", write.bloom_filters)):
+        unknown = [name for name in names if name not in columns.names]
+        if unknown:
+            message = f"write.{option} names {unknown[0]}, which is no column of the files of {handle.spec.uri}"
+            raise SchemaMismatch(message, hint=f"they have: {', '.join(columns.names)}")
+    for name in write.bloom_filters:
+        kind = columns.field(name).type
+        if pat.is_nested(kind) or pat.is_boolean(kind):
+            message = f"write.bloom_filters names {name}, and Parquet has no Bloom filter of {kind}"
+            raise SchemaMismatch(message, hint="leave it out")
 
 
 def _look_again(handle: Handle, staged: Sequence[StagedFile], age: timedelta) -> None:

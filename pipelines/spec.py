@@ -3,8 +3,8 @@
 uri: lake://warehouse/flights
 format: delta
 partition:
-time: {column: time_hour, every: day, timezone: America/New_York, key: date}
-by: [origin]
+  time: {column: time_hour, every: day, timezone: America/New_York, key: date}
+  by: [origin]
 write: {encryption: sse-s3, storage_class: STANDARD, compression: zstd, target_file_size: 256MB}
 tiers:
 - {after: 30d, tier: warm}
@@ -172,7 +172,10 @@ class WriteSpec(_Value):
         compression: Parquet codec.
         compression_level: of the codec, for those that have levels (zstd: 1 to 22); its own default where absent.
         target_file_size: roll to a new file above this many bytes (Delta tables).
-        sort_by: columns to sort rows by within each file.
+        row_group_rows: rows of a row group at the most; a row group is the least that is read of a file.
+        sort_by: columns to sort rows by within each file, which the footer then says.
+        page_index: write the Parquet page index, by which readers skip pages within a row group.
+        bloom_filters: columns that get a Bloom filter in each row group, for lookups of single values (keys, ids).
     """
 
     encryption: str = "sse-s3"
@@ -180,7 +183,10 @@ class WriteSpec(_Value):
     compression: Literal["zstd", "snappy", "gzip", "lz4", "none"] = "zstd"
     compression_level: int | None = Field(default=None, ge=1, le=22)
     target_file_size: ByteSize = Field(default=ByteSize(256_000_000), gt=0)
+    row_group_rows: int = Field(default=1 << 20, gt=0)
     sort_by: tuple[str, ...] = ()
+    page_index: bool = True
+    bloom_filters: tuple[str, ...] = ()
 
 
 class TierStep(_Value):

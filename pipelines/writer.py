@@ -46,13 +46,11 @@ class WriterLimits:
 
     Attributes:
         memory_bytes: rows held in memory, as Arrow counts them, before partitions are spooled to disk.
-        row_group_rows: rows of a row group at the most.
         uploads: files encoded and uploaded at the same time.
         source: what each file of a source may be.
     """
 
     memory_bytes: int = 256 << 20
-    row_group_rows: int = 1 << 20
     uploads: int = 8
     source: SourceLimits = field(default_factory=SourceLimits)
 
@@ -191,7 +189,7 @@ class PartitionedWriter:
             if not batch.num_rows:
                 continue
             rows = sum(one.num_rows for one in waiting) + batch.num_rows
-            if waiting and (rows > self._limits.row_group_rows or sum(one.nbytes for one in waiting) > share):
+            if waiting and (rows > self._spec.row_group_rows or sum(one.nbytes for one in waiting) > share):
                 yield pa.Table.from_batches(waiting)
                 waiting = []
             waiting.append(batch)
@@ -203,8 +201,8 @@ class PartitionedWriter:
         staged: list[StagedFile] = []
         file: _LocalFile | None = None
         for rows in row_groups:
-            file = file or _LocalFile(self._new_path(), self._schema, self._spec)
-            file.write(rows, self._limits.row_group_rows)
+            file = file or _LocalFile(self._new_path(), self._schema, self._spec, rows.num_rows)
+            file.write(rows)
             if self._table.can_append and file.size >= self._spec.target_file_size:
                 staged.append(self._stage(key, file))
                 file = None
@@ -236,21 +234,28 @@ class PartitionedWriter:
 class _LocalFile:
     """A Parquet file that is being written on local disk."""
 
-    def __init__(self, path: Path, schema: pa.Schema, spec: WriteSpec) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, spec: WriteSpec, first_rows: int) -> None:
         self.path = path
         self.size = 0
+        self._row_group_rows = spec.row_group_rows
         self._sink = pa.OSFile(str(path), "wb")
         self._footers: list[pq.FileMetaData] = []
+        ordering = [(name, "ascending") for name in spec.sort_by]
+        # a filter is sized by the values of a row group: as many as rows, were all different
+        distinct = max(1, min(first_rows, spec.row_group_rows))
         self._writer = pq.ParquetWriter(
             self._sink,
             schema,
             compression=spec.compression,
             compression_level=spec.compression_level,
+            write_page_index=spec.page_index,
+            sorting_columns=pq.SortingColumn.from_ordering(schema, ordering) if ordering else None,
+            bloom_filter_options={name: {"ndv": distinct} for name in spec.bloom_filters} or None,
             metadata_collector=self._footers,
         )
 
-    def write(self, rows: pa.Table, row_group_rows: int) -> None:
-        self._writer.write_table(rows, row_group_size=row_group_rows)
+    def write(self, rows: pa.Table) -> None:
+        self._writer.write_table(rows, row_group_size=self._row_group_rows)
         self.size = self._sink.tell()
 
     def close(self) -> pq.FileMetaData:

@@ -6,6 +6,7 @@ import fsspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 import pytest
 
 from connector.errors import UnsupportedByServer
@@ -239,10 +240,40 @@ def test_too_many_bad_rows_commit_nothing_and_keep_the_rows(full, trips, fs):
     assert len(pd.read_parquet(fs.for_table(full.spec.root).open(path))) == 10
 
 
-def test_a_column_to_sort_by_that_does_not_exist(bucket, fs, trips):
-    dataset = Dataset.create(trip_spec(bucket, write={"sort_by": ["carrier"]}), fs=fs)
-    with pytest.raises(SchemaMismatch, match=r"write.sort_by names carrier.*they have: at, city, fare"):
-        dataset.ingest(trips())
+@pytest.mark.parametrize(
+    ("option", "column", "problem"),
+    [
+        ("sort_by", "carrier", r"write.sort_by names carrier.*they have: at, city, fare"),
+        ("bloom_filters", "carrier", r"write.bloom_filters names carrier.*they have: at, city, fare"),
+        ("bloom_filters", "tags", r"no Bloom filter of list<"),
+        ("bloom_filters", "paid", r"no Bloom filter of bool"),
+    ],
+)
+def test_columns_that_files_cannot_be_written_by(bucket, fs, trips, option, column, problem):
+    dataset = Dataset.create(trip_spec(bucket, write={option: [column]}), fs=fs)
+    source = trips(days=1)
+    if column != "carrier":
+        source = source.append_column("tags", pa.array([[1]] * 10)).append_column("paid", pa.array([True] * 10))
+    with pytest.raises(SchemaMismatch, match=problem):
+        dataset.ingest(source)
+    assert dataset.read().num_rows == 0
+
+
+@pytest.mark.parametrize("page_index", [True, False])
+def test_files_have_what_readers_skip_by(bucket, fs, trips, page_index):
+    write = {"sort_by": ["fare"], "row_group_rows": 4, "bloom_filters": ["city"], "page_index": page_index}
+    dataset = Dataset.create(trip_spec(bucket, write=write), fs=fs)
+    dataset.ingest(trips(days=1))
+    (path,) = (path for path in fs.find(dataset.spec.root) if path.endswith(".parquet"))
+    footer = pq.read_metadata(fs.open(path))
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    assert [group.num_rows for group in groups] == [4, 4, 2]
+    for group in groups:
+        columns = [group.column(number) for number in range(group.num_columns)]
+        filtered = [column.path_in_schema for column in columns if column.to_dict()["bloom_filter_length"]]
+        assert filtered == ["city"]
+        assert {column.has_column_index for column in columns} == {page_index}
+        assert [columns[order.column_index].path_in_schema for order in group.sorting_columns] == ["fare"]
 
 
 def test_files_are_sorted_on_request(bucket, fs, trips):

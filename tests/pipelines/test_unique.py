@@ -52,9 +52,9 @@ def test_memory_bounds_change_nothing(bucket, fs):
         }
     )
     expected = {key: position for position, key in enumerate(keys)}
-    spec = trip_spec(bucket, write={"target_file_size": "64KB", "sort_by": ["key"]})
+    spec = trip_spec(bucket, write={"target_file_size": "64KB", "row_group_rows": 1000, "sort_by": ["key"]})
     dataset = Dataset.create(spec, fs=fs)
-    tight = WriterLimits(memory_bytes=1 << 15, row_group_rows=1000)
+    tight = WriterLimits(memory_bytes=1 << 15)
     result = dataset.ingest(source, unique_by=["key", "date"], limits=tight)
     assert (result.rows, result.duplicates) == (len(expected), len(keys) - len(expected))
     back = dataset.read(["key", "v"]).to_pydict()
