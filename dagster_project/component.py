@@ -22,12 +22,13 @@ from pydantic import Field
 
 from dagster_project.alerts import alert_on_failure
 from dagster_project.checks import verify_check
-from dagster_project.dataset_jobs import expiry_job, tiering_job, undo_job
+from dagster_project.dataset_jobs import expiry_job, restore_job, tiering_job, undo_job
 from dagster_project.failures import tell_dagster
 from dagster_project.lake_asset import DATASET_TAG, POOL, LakeAsset
 from dagster_project.metadata import spec_metadata
 from dagster_project.observe import observation_sensor
 from dagster_project.partitions import time_windows
+from dagster_project.restores import restore_sensor
 from dagster_project.sensors import ExpiryJob, retention_sensor
 from pipelines.errors import SpecError
 from pipelines.spec import DatasetSpec, PartitionSpec, RejectSpec, RetentionSpec, TierStep, WriteSpec
@@ -113,6 +114,10 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
     rejects: Annotated[
         Any, dg.Resolver(_as_said, model_field_type=RejectSpec, description="How many bad rows an ingest tolerates.")
     ] = RejectSpec()
+    restores: bool | None = Field(
+        default=None,
+        description="Whether there are archived partitions to ask for and to wait for; without it, as the tiers say.",
+    )
     tiering_cron: str = Field(default="0 6 * * *", description="When the tiering job runs, in the dataset's timezone.")
     io_manager: str = Field(default="lake_io_manager", description="Resource key of the LakeParquetIOManager.")
     pool: str | None = Field(
@@ -155,6 +160,9 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
             expiry = expiry_job(asset).with_hooks(self._hooks())
             jobs += [expiry, undo_job(asset).with_hooks(self._hooks())]
             sensors.append(retention_sensor(asset, ExpiryJob(expiry.name, f"{expiry.name}_op")))
+        if any(step.tier == "archive" for step in spec.tiers) if self.restores is None else self.restores:
+            jobs.append(restore_job(asset).with_hooks(self._hooks()))
+            sensors.append(restore_sensor(asset))
         return dg.Definitions(
             assets=assets, asset_checks=[verify_check(asset)], jobs=jobs, schedules=schedules, sensors=sensors
         )

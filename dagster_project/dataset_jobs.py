@@ -1,6 +1,7 @@
-"""The jobs of one dataset, for anybody's project: `flights_tiering`, `flights_expiry`, `flights_undo_expiry`.
+"""The jobs of one dataset, for anybody's project: tiering, expiry and its undo, restores of what is archived.
 
-They need nothing but a `LakeResource` named `lake`.
+`flights_tiering`, `flights_expiry`, `flights_undo_expiry`, `flights_restore`: they need
+nothing but a `LakeResource` named `lake`.
 """
 
 import dagster as dg
@@ -10,7 +11,7 @@ from dagster_project.failures import tell_dagster
 from dagster_project.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.resources import LakeResource
 
-__all__ = ["expiry_job", "tiering_job", "undo_job"]
+__all__ = ["expiry_job", "restore_job", "tiering_job", "undo_job"]
 
 
 def tiering_job(asset: LakeAsset) -> dg.JobDefinition:
@@ -52,6 +53,18 @@ def undo_job(asset: LakeAsset) -> dg.JobDefinition:
             upkeep.bring_back(context, upkeep.retention_of(context, lake, asset), config)
 
     return _job(asset, name, undo, f"Brings an expired partition of {asset.name} back, within its grace.")
+
+
+def restore_job(asset: LakeAsset) -> dg.JobDefinition:
+    """Asks for archived partitions of a dataset; `restores.restore_sensor` tells when they can be read."""
+    name = f"{asset.identifier}_restore"
+
+    @dg.op(name=f"{name}_op", pool=asset.pool)
+    def restore(context: dg.OpExecutionContext, config: upkeep.Restore, lake: LakeResource) -> None:
+        with tell_dagster(context):
+            upkeep.restore(context, asset, lake.dataset(asset.name), config)
+
+    return _job(asset, name, restore, f"Asks for archived partitions of {asset.name}; that costs, and takes hours.")
 
 
 def _job(asset: LakeAsset, name: str, op: dg.OpDefinition, description: str) -> dg.JobDefinition:

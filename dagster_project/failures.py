@@ -24,7 +24,7 @@ from pipelines.errors import ArchivedError, CommitConflict, PartialFailure, Stal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["RETRIES", "WORTH_ANOTHER_TRY", "lake_error_in", "tell_dagster"]
+__all__ = ["RETRIES", "WORTH_ANOTHER_TRY", "lake_error_in", "step_of", "tell_dagster"]
 
 WORTH_ANOTHER_TRY: Final = (CommitConflict, EndpointUnreachable, ServerError, StalePlan, Throttled)
 """What another try may mend: the step starts again and looks at everything anew."""
@@ -49,7 +49,7 @@ def tell_dagster(context: Any, retries: dg.RetryPolicy = RETRIES) -> Iterator[No
     try:
         yield
     except LakeError as error:
-        step = _step_of(context)
+        step = step_of(context)
         if step is None:
             raise
         failure = dg.Failure(str(error), metadata=_facts(error), allow_retries=False)
@@ -80,7 +80,7 @@ def _facts(error: LakeError) -> dict[str, Any]:
     return facts
 
 
-def _step_of(context: Any) -> Any:
+def step_of(context: Any) -> Any:
     """The running step; None for a context that was built for a direct call."""
     try:
         if isinstance(context, dg.InputContext | dg.OutputContext):

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from dagster_project.failures import tell_dagster
+from dagster_project import waiting
+from dagster_project.failures import step_of, tell_dagster
 from dagster_project.frames import type_name
 from dagster_project.metadata import partition_metadata, spec_of, table_metadata
 from dagster_project.partition_wipe import latest_storage_ids
 from dagster_project.partitions import KeyNames
 from dagster_project.resources import LakeResource
-from pipelines.errors import TableNotFound
+from pipelines.errors import ArchivedError, TableNotFound
+from pipelines.layout import PartitionKey
 from pipelines.spec import DatasetSpec
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipelines import Dataset, PartitionKey
+    from pipelines import Dataset
 
 __all__ = ["ALLOW_MISSING", "COLUMNS", "LakeParquetIOManager", "run_key"]
 
@@ -113,7 +115,13 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
             self._check_present(context, dataset, asked)
             where = _filter(list(asked.values()))
         columns = context.definition_metadata.get(COLUMNS)
-        return dataset.read(columns=columns, where=where)
+        try:
+            return dataset.read(columns=columns, where=where)
+        except ArchivedError as error:
+            if step := step_of(context):
+                keys = [KeyNames(key.columns).to_dagster(key) for key in map(PartitionKey.parse, error.keys)]
+                waiting.report(context.instance, context.asset_key, keys, step.run_id)
+            raise
 
     def _created(self, context: dg.OutputContext) -> Dataset:
         from pipelines import Dataset

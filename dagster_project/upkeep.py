@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import dagster as dg
 from pydantic import Field
 
+from dagster_project import waiting
 from dagster_project.lineage import downstreams_in
 from dagster_project.retention import Retention
 
@@ -18,10 +19,23 @@ if TYPE_CHECKING:
     from dagster_project.lineage import Downstream
     from dagster_project.resources import LakeResource
     from pipelines import Dataset
+    from pipelines.archived import RestoreResult
     from pipelines.plan import TieringPlan
     from pipelines.results import ApplyResult
 
-__all__ = ["AS_OF", "Expire", "MoveToTiers", "Undo", "bring_back", "day_of", "expire", "move_to_tiers", "retention_of"]
+__all__ = [
+    "AS_OF",
+    "Expire",
+    "MoveToTiers",
+    "Restore",
+    "Undo",
+    "bring_back",
+    "day_of",
+    "expire",
+    "move_to_tiers",
+    "restore",
+    "retention_of",
+]
 
 AS_OF: Final = "By which day the policies judge, as 2014-01-01; empty takes the resource's today, else the clock."
 
@@ -47,6 +61,18 @@ class Undo(dg.Config):
     """What to bring back."""
 
     partition: str = Field(description="The partition key, as 2013-01-01.")
+
+
+class Restore(dg.Config):
+    """What to ask for."""
+
+    partitions: list[str] = Field(description="Partition keys, as 2013-01-01.")
+    days: int = Field(default=1, description="How long the readable copies stay; they cost like hot storage.")
+    speed: Literal["bulk", "standard", "expedited"] = Field(
+        default="bulk",
+        description="bulk is cheapest and takes up to 48 hours, standard up to 12, expedited minutes (GLACIER alone).",
+    )
+    dry_run: bool = Field(default=False, description="True only tells what would be asked for.")
 
 
 def day_of(config: MoveToTiers | Expire, lake: LakeResource) -> date | None:
@@ -120,6 +146,29 @@ def bring_back(context: dg.OpExecutionContext, retention: Retention, config: Und
     result = retention.undo(config.partition, run_id=context.run_id)
     context.log.info("%s", result)
     context.add_output_metadata({"changed": result.changed, "files": result.files, "bytes": result.bytes})
+
+
+def restore(context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, config: Restore) -> None:
+    """Ask for archived partitions back, and write down that they are waited for."""
+    keys = {key: asset.keys.to_lake(key) for key in config.partitions}
+    asked: dict[str, RestoreResult] = {}
+    coming: list[str] = []
+    try:
+        for key, lake_key in keys.items():
+            asked[key] = dataset.restore(lake_key, days=config.days, speed=config.speed, dry_run=config.dry_run)
+            context.log.info("%s", asked[key])
+    finally:  # what was asked for before one failed is coming too
+        coming += [key for key, result in asked.items() if result.archived or result.in_progress]
+        if coming and not config.dry_run:
+            waiting.report(context.instance, asset.asset_key, coming, run_id=None)
+    context.add_output_metadata(
+        {
+            "asked": dg.MetadataValue.json(coming),
+            "files": sum(result.archived for result in asked.values()),
+            "bytes": sum(result.bytes for result in asked.values()),
+            "readable": dg.MetadataValue.json([key for key in asked if key not in coming]),
+        }
+    )
 
 
 def _tiering_metadata(name: str, plan: TieringPlan, result: ApplyResult) -> dict[str, Any]:

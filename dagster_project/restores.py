@@ -1,0 +1,180 @@
+"""Archived partitions that somebody waits for: each tick looks which can be read by now, and starts the runs again.
+
+What is waited for is in the asset's observations (`waiting`): runs that failed because a partition that they read is
+archived, and what a restore job has asked for. The sensor asks for nothing itself, as that costs: a person does, by the
+restore job at the launchpad, by `tierlake restore` or by `Dataset.restore`. The cursor holds the observations that are
+open, and no more of them than `OPEN`.
+
+A run that waited is requested once (its id is the run key): those of its assets that it did not materialize, with its
+partitions, its tags and its configuration. It is not requested where somebody executed it again meanwhile.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self
+
+import dagster as dg
+
+from dagster_project.lake_asset import DATASET_TAG, LakeAsset
+from dagster_project.resources import LakeResource
+from dagster_project.waiting import Wait, waits
+from pipelines.errors import TableNotFound, UnknownPartition
+
+if TYPE_CHECKING:
+    from pipelines import Dataset
+
+__all__ = ["WAITED_TAG", "restore_sensor"]
+
+WAITED_TAG: Final = "tierlake/waited_as"
+"""Tag of a run that was requested: the one that had to wait."""
+
+OPEN: Final = 1000
+"""Observations that the cursor holds; the rest is read when some are done."""
+
+_VERSION: Final = 1
+_SHOWN: Final = 5
+_PARENT: Final = "dagster/parent_run_id"
+_OF_DAGSTER: Final = ("dagster/", ".dagster/")
+_KEPT_TAGS: Final = ("dagster/partition", "dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+_KEPT_CONFIG: Final = ("ops", "resources")
+
+
+@dataclass(frozen=True, slots=True)
+class _Cursor:
+    """What the sensor remembers: the newest observation read, and those that are open."""
+
+    newest: int | None = None
+    open: tuple[int, ...] = ()
+
+    @classmethod
+    def read(cls, text: str | None) -> Self:
+        said = json.loads(text) if text else {}
+        return cls(said["newest"], tuple(said["open"])) if said.get("version") == _VERSION else cls()
+
+    def __str__(self) -> str:
+        return json.dumps({"version": _VERSION, "newest": self.newest, "open": self.open})
+
+
+@dataclass(slots=True)
+class _Look:
+    """What can be read now; each partition is looked at once a tick."""
+
+    asset: LakeAsset
+    dataset: "Dataset"
+    states: dict[str, str] = field(default_factory=dict)
+
+    def first_missing(self, keys: Iterable[str]) -> str | None:
+        """The first partition that cannot be read yet."""
+        return next((key for key in keys if self._state(key)), None)
+
+    def _state(self, key: str) -> str:
+        """Why it cannot be read; empty where it can, and where it has left the table: nothing will come of waiting."""
+        if key not in self.states:
+            try:
+                seen = self.dataset.restore(self.asset.keys.to_lake(key), dry_run=True)
+            except UnknownPartition:
+                self.states[key] = ""
+            else:
+                self.states[key] = "archived" if seen.archived else "being restored" if seen.in_progress else ""
+        return self.states[key]
+
+
+def restore_sensor(asset: LakeAsset) -> dg.SensorDefinition:
+    """The sensor that starts again what had to wait for archived partitions; off until somebody turns it on.
+
+    Args:
+        asset: the dataset's.
+    """
+
+    @dg.sensor(
+        name=f"{asset.identifier}_restores",
+        asset_selection=dg.AssetSelection.all(),
+        minimum_interval_seconds=300,
+        description=f"Starts again the runs that had to wait for archived partitions of {asset.name}.",
+    )
+    def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
+        cursor = _Cursor.read(context.cursor)
+        waiting = _open_waits(context.instance, asset.asset_key, cursor)
+        if not waiting:
+            return dg.SensorResult(skip_reason=f"nobody waits for archived partitions of {asset.name}")
+        try:
+            look = _Look(asset, lake.dataset(asset.name))
+        except TableNotFound:
+            return dg.SensorResult(skip_reason=f"{lake.uri(asset.name)} does not exist yet")
+        over = [wait for wait in waiting if look.first_missing(wait.keys) is None]
+        left = [wait for wait in waiting if wait not in over]
+        newest = max(cursor.newest or 0, *(wait.storage_id for wait in waiting))
+        after = _Cursor(newest, tuple(wait.storage_id for wait in left))
+        requests = [request for wait in over if (request := _again(context, asset, wait))]
+        why = _why_not(look.states, left) if left else "what was waited for can be read"
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else why,
+            asset_events=_reports(asset, over),
+            cursor=str(after),
+        )
+
+    return tick
+
+
+def _open_waits(instance: dg.DagsterInstance, asset_key: dg.AssetKey, cursor: _Cursor) -> list[Wait]:
+    found = list(waits(instance, asset_key, storage_ids=cursor.open)) if cursor.open else []
+    for wait in waits(instance, asset_key, after=cursor.newest):
+        if len(found) == OPEN:
+            break
+        found.append(wait)
+    return found
+
+
+def _again(context: dg.SensorEvaluationContext, asset: LakeAsset, wait: Wait) -> dg.RunRequest | None:
+    """The request for what a run had to leave; None where nobody needs it."""
+    run = context.instance.get_run_by_id(wait.run_id) if wait.run_id else None
+    if run is None or context.instance.get_runs(filters=dg.RunsFilter(tags={_PARENT: run.run_id}), limit=1):
+        return None
+    keys = _left_by(context, run)
+    if not keys:
+        context.log.warning("run %s waited, but has no assets that this code location can materialize", run.run_id)
+        return None
+    tags = {name: value for name, value in run.tags.items() if _kept(name)}
+    return dg.RunRequest(
+        run_key=f"{run.run_id}:restored",
+        asset_selection=keys,
+        tags={**tags, DATASET_TAG: asset.name, WAITED_TAG: run.run_id},
+        run_config={name: run.run_config[name] for name in _KEPT_CONFIG if name in run.run_config},
+    )
+
+
+def _left_by(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> list[dg.AssetKey]:
+    """The assets that a run was to materialize and did not."""
+    planned, done = (
+        {entry.get_dagster_event().asset_key for entry in context.instance.all_logs(run.run_id, of_type=kind)}
+        for kind in (dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, dg.DagsterEventType.ASSET_MATERIALIZATION)
+    )
+    repository = context.repository_def
+    graph = repository.asset_graph if repository else None
+    ours = {key for key in planned - done if key is not None and graph and graph.has(key)}
+    return sorted(key for key in ours if graph and graph.get(key).is_materializable)
+
+
+def _kept(tag: str) -> bool:
+    return tag.startswith(_KEPT_TAGS) or not tag.startswith(_OF_DAGSTER)
+
+
+def _reports(asset: LakeAsset, over: Sequence[Wait]) -> list[dg.AssetObservation]:
+    keys = sorted({key for wait in over for key in wait.keys})
+    if not keys:
+        return []
+    facts = {"restored_partitions": dg.MetadataValue.json(keys)}
+    return [dg.AssetObservation(asset.asset_key, description="restored: can be read for now", metadata=facts)]
+
+
+def _why_not(states: Mapping[str, str], left: Sequence[Wait]) -> str:
+    runs = sum(wait.run_id is not None for wait in left)
+    said = [f"{runs} runs wait" if runs != 1 else "1 run waits"]
+    for state, advice in (("being restored", ""), ("archived", ", and nobody has asked for it: start the restore job")):
+        keys = sorted(key for key, found in states.items() if found == state)
+        if keys:
+            shown = ", ".join(keys[:_SHOWN]) + (", ..." if len(keys) > _SHOWN else "")
+            said.append(f"{shown} {'is' if len(keys) == 1 else 'are'} {state}{advice}")
+    return "; ".join(said)
