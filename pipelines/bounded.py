@@ -25,10 +25,13 @@ class SourceLimits:
         max_columns: columns of a file.
         max_expansion: how many times its size a compressed file, or a column of a Parquet row group, may become; what
             stays below 64 MiB is never refused. gzip reaches 1032, and only with bytes that are all the same.
+        newlines_in_values: whether a quoted value of CSV may hold a line end. Where none does, False lets workers share
+            a large file out among them.
     """
 
     max_columns: int = 10_000
     max_expansion: int = 1000
+    newlines_in_values: bool = True
 
 
 def check_columns(path: str, count: int, limits: SourceLimits) -> None:

@@ -21,7 +21,7 @@ import pyarrow.types as pat
 from pipelines import units
 from pipelines.contention import turns
 from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
-from pipelines.maintenance import ORPHAN_AGE
+from pipelines.maintenance import ORPHAN_AGE, delete_for_good
 from pipelines.partitioning import Partitioner
 from pipelines.pieces import split
 from pipelines.rejects import check_tolerable
@@ -121,14 +121,12 @@ def ingest(  # noqa: PLR0913 - the user's own options
     Raises:
         SchemaMismatch: the data does not fit the table.
         RejectedTooMany: more bad rows than the spec allows; they are kept, nothing is committed.
-        UnsupportedByTable: append to a plain table, or workers that would write one.
+        UnsupportedByTable: append to a plain table.
         CommitConflict: others kept changing the same partitions, or a vacuum took files that had waited for a day.
     """
     if mode == "append" and not handle.table.can_append:
         message = f"lake://{handle.table.root} is plain Parquet: a partition is one object, and append would rewrite it"
         raise UnsupportedByTable(message, hint="use mode='replace', or a dataset with format: delta")
-    if workers is not None:
-        _check_for_workers(handle, unique_by)
     key = run_key or uuid.uuid4().hex
     if run_key is not None and handle.table.is_committed(run_key):
         version = handle.table.snapshot().version
@@ -158,8 +156,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
     started = clock()
     with ExitStack() as stack:
         if workers and pieces:
-            staged = stage_on_workers(workers, handle, staging, pieces, known, on_rows=on_rows)
-            check(staged.rows + staged.bad_rows, staged.rejected, staged.rejects_path)
+            staged = stage_on_workers(workers, handle, staging, pieces, known, on_rows=on_rows, check=check)
         else:
             writer = stack.enter_context(open_writer(handle, staging))
             staged = stage(handle, staging, stream.batches, writer, on_rows=on_rows, check=check)
@@ -172,6 +169,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
             **(details or {}),
         }
         commit, touched = _commit(handle, snapshot, staged.files, schema, mode, key, keys, metadata)
+        delete_for_good(handle, staged.leftovers)
     return IngestResult(
         rows=staged.rows,
         rejected=staged.bad_rows,
@@ -242,15 +240,6 @@ def _schemas(
     columns = partitioner.stored_columns(_data_columns(schema, handle))
     _check_written(handle, columns)
     return schema, columns
-
-
-def _check_for_workers(handle: Handle, unique_by: Sequence[str]) -> None:
-    if handle.table.is_published_by_writing:
-        message = f"lake://{handle.table.root} is plain Parquet: a partition is one object, and workers write one each"
-        raise UnsupportedByTable(message, hint="ingest it without workers, or into a dataset with format: delta")
-    if unique_by:
-        message = "workers see a part of the rows each, and cannot tell duplicates among all"
-        raise UnsupportedByTable(message, hint="leave duplicates out before, or ingest without engine='dask'")
 
 
 def _check_written(handle: Handle, columns: pa.Schema) -> None:

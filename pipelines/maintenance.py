@@ -10,6 +10,7 @@ from pipelines.journal import VacuumRecord, new_record_id
 from pipelines.layout import PartitionKey
 from pipelines.lifecycle import tier_at, window_of_key
 from pipelines.tables.runs import has_our_name
+from pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pipelines.handle import Handle
     from pipelines.tables.protocol import LiveFile
 
-__all__ = ["ORPHAN_AGE", "Problem", "VacuumResult", "VerifyReport", "vacuum", "verify"]
+__all__ = ["ORPHAN_AGE", "Problem", "VacuumResult", "VerifyReport", "delete_for_good", "vacuum", "verify"]
 
 ORPHAN_AGE = timedelta(hours=24)
 """A file that no commit names may belong to a run that has not committed yet; it is kept this long."""
@@ -96,7 +97,7 @@ class VerifyReport:
 
 
 def _stored(handle: Handle) -> dict[str, Mapping[str, Any]]:
-    """Data files in the store by path below the root: not the log, not `_lake/`, not "directory" objects."""
+    """Data files in the store by path below the root: not the log, not "directory" objects, of `_lake/` what waits."""
     root = handle.table.root
     handle.fs.invalidate_cache()
     found = handle.fs.find(root, detail=True)
@@ -104,8 +105,8 @@ def _stored(handle: Handle) -> dict[str, Mapping[str, Any]]:
         path: info
         for name, info in found.items()
         if info["type"] == "file"
-        and not (path := name.removeprefix(f"{root}/")).startswith(("_delta_log/", "_lake/"))
-        and not path.endswith("/")
+        and not (path := name.removeprefix(f"{root}/")).endswith("/")
+        and (path.startswith(WAITING) or not path.startswith(("_delta_log/", "_lake/")))
     }
 
 
@@ -136,8 +137,8 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
         since, wait = (
             (removed[path], handle.spec.retention.grace) if is_expired else (stored[path]["LastModified"], ORPHAN_AGE)
         )
-        if handle.table.is_published_by_writing and not is_expired:
-            continue  # no orphans in a plain table: what is there is live, or is not ours
+        if handle.table.is_published_by_writing and not is_expired and not path.startswith(WAITING):
+            continue  # no other orphans in a plain table: what is there is live, or is not ours
         if not is_expired and is_adopted and not has_our_name(path):
             continue  # somebody's, not an orphan of ours
         if path.startswith(held) or now - since < wait:
@@ -147,7 +148,7 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
     size = sum(int(stored[path]["size"]) for path in [*expired, *orphans] if path in stored)
     result = VacuumResult(tuple(expired), tuple(orphans), size, kept, dry_run)
     if result.deleted and not dry_run:
-        _delete(handle, [*expired, *orphans])
+        delete_for_good(handle, [*expired, *orphans])
         reason = f"{len(expired)} past the grace, {len(orphans)} never committed"
         handle.journal.write_vacuum(
             VacuumRecord(id=new_record_id(now), at=now, run_id=run_id, reason=reason, files=result.deleted, bytes=size)
@@ -167,7 +168,10 @@ def _is_adopted(handle: Handle) -> bool:
     return handle.document is None or handle.document.read().adopted_at is not None
 
 
-def _delete(handle: Handle, paths: Sequence[str]) -> None:
+def delete_for_good(handle: Handle, paths: Sequence[str]) -> None:
+    """Delete objects, on a versioned bucket with all their versions; paths are below the root."""
+    if not paths:
+        return
     root = handle.table.root
     if handle.fs.is_versioned(root.partition("/")[0]):
         for path in paths:

@@ -1,19 +1,21 @@
 """A source in pieces: what each worker reads of it.
 
 Files are put together, and large Parquet files split by row groups, so that there are about two pieces for each thread:
-each of them writes files of its own in every partition that it has rows of, and more pieces mean more small files. A
-large text file stays whole: a quoted line end cannot be told from a row's.
+each of them writes files of its own in every partition that it has rows of, and more pieces mean more small files.
+Large text files are cut at line ends: JSON Lines always, CSV where no quoted value may hold one, which only the user
+knows (`SourceLimits.newlines_in_values`). Compressed text stays whole. Pieces keep the order of the rows.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import SourceError
+from pipelines.ranges import cut_lines
 from pipelines.sources import find_files, open_source, paths_of, read_file, read_files
 
 if TYPE_CHECKING:
@@ -108,11 +110,28 @@ def _cut(files: Sequence[SourceFile], threads: int) -> Iterator[Piece]:
     wanted = min(_LARGEST_BYTES, max(_SMALLEST_BYTES, total // (_PIECES_A_THREAD * max(1, threads))))
     small: list[tuple[SourceFile, int]] = []
     for file, size in sized:
-        if file.kind == "parquet" and size > wanted:
-            yield from (Piece((file,), tuple(groups)) for groups in _row_groups(file, wanted))
-        else:
+        parts = _parts(file, size, wanted) if size > wanted else []
+        if not parts:
             small.append((file, size))
+            continue
+        yield from (Piece(tuple(bundle)) for bundle in together(small, wanted))
+        yield from parts
+        small.clear()
     yield from (Piece(tuple(bundle)) for bundle in together(small, wanted))
+
+
+def _parts(file: SourceFile, size: int, wanted: int) -> list[Piece]:
+    """Of a large file; none where it has to stay whole."""
+    if file.kind == "parquet":
+        return [Piece((file,), tuple(groups)) for groups in _row_groups(file, wanted)]
+    if not file.is_cut_by_lines:
+        return []
+    try:
+        with file.file as opened:
+            cut = cut_lines(opened, size, wanted, has_header=file.kind != "json")
+    except OSError as error:
+        raise SourceError(f"cannot read {file.path}: {error}") from error
+    return [Piece((replace(file, lines=lines),)) for lines in cut]
 
 
 def _row_groups(source: SourceFile, wanted: int) -> list[list[int]]:

@@ -16,6 +16,7 @@ import pyarrow.dataset as pads
 from pipelines.journal import VacuumRecord, new_record_id
 from pipelines.layout import PartitionKey
 from pipelines.maintenance import ORPHAN_AGE
+from pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -138,9 +139,10 @@ def _candidates(handle: Handle, live: frozenset[str], columns: tuple[str, ...]) 
         ]
     for name, size, modified, version_id in found:
         path = name.removeprefix(f"{root}/")
-        if path.startswith(("_delta_log/", "_lake/")) or not size or (path in live and version_id is None):
+        is_other = path.startswith(("_delta_log/", "_lake/")) and not path.startswith(WAITING)
+        if is_other or not size or (path in live and version_id is None):
             continue
-        key = PartitionKey.of_path(path, columns)
+        key = PartitionKey.of_path(path.removeprefix(WAITING), columns)
         if path in removed and path not in live:
             why, until = "expired or replaced", removed[path] + grace
         elif version_id is not None:

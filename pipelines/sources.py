@@ -24,6 +24,7 @@ import pyarrow.types as pat
 
 from pipelines.bounded import BoundedText, SourceLimits, check_columns, check_parquet
 from pipelines.errors import SourceError
+from pipelines.ranges import Lines, LinesOf
 
 if TYPE_CHECKING:
     from fsspec.core import OpenFile
@@ -32,6 +33,7 @@ __all__ = ["RowStream", "SourceFile", "find_files", "open_source", "paths_of", "
 
 _JSON_BLOCK_BYTES = 8 << 20
 _CSV_BLOCK_BYTES = 2 << 20  # its reader takes 50 times that (seen with pyarrow 26)
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
 _TEXT_FORMATS = {"csv": "csv", "tsv": "tsv", "json": "json", "jsonl": "json", "ndjson": "json"}
 _BINARY_FORMATS = {"parquet": "parquet", "pq": "parquet", "arrow": "ipc", "feather": "ipc", "ipc": "ipc"}
 _UNREADABLE = (OSError, ValueError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
@@ -143,16 +145,24 @@ class SourceFile:
         file: where it is; opened when it is read.
         kind: `csv`, `tsv`, `json`, `parquet` or `ipc`.
         limits: what it may be.
+        lines: a part of it; None means all.
     """
 
     file: OpenFile
     kind: str
     limits: SourceLimits = field(default_factory=SourceLimits)
+    lines: Lines | None = None
 
     @property
     def path(self) -> str:
         """For people."""
-        return str(self.file.path)
+        return f"{self.file.path}{f' (from byte {self.lines.start:,})' if self.lines else ''}"
+
+    @property
+    def is_cut_by_lines(self) -> bool:
+        """Whether each line end in the file is one between rows."""
+        is_text = self.kind == "json" or (self.kind in _DELIMITERS and not self.limits.newlines_in_values)
+        return is_text and not self.file.compression
 
 
 def find_files(
@@ -202,12 +212,12 @@ def read_files(
     Raises:
         SourceError: a file that cannot be read.
     """
-    first = read_file(files[0], known if known is not None or like is None else like[1], row_groups)
+    first = read_file(files[0], _types(files[0], known, like[1] if like else None), row_groups)
     model = like or (files[0].path, first.schema)
 
     def stream() -> Iterator[pa.RecordBatch]:
         for number, file in enumerate(files):
-            part = read_file(file, known if known is not None else model[1]) if number else first
+            part = read_file(file, _types(file, known, model[1])) if number else first
             if part.schema != model[1]:
                 message = f"{file.path} has another schema than {model[0]}"
                 hint = f"{part.schema.names} instead of {model[1].names}; ingest it by itself"
@@ -215,6 +225,11 @@ def read_files(
             yield from part.batches
 
     return RowStream(model[1], stream(), name)
+
+
+def _types(file: SourceFile, known: pa.Schema | None, model: pa.Schema | None) -> pa.Schema | None:
+    """A part of a file has the types that its beginning told."""
+    return model if known is None or file.lines is not None else known
 
 
 def _options(path: str, storage_options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -241,6 +256,10 @@ def read_file(source: SourceFile, known: pa.Schema | None, row_groups: Sequence[
     path = source.path
     try:
         handle = source.file.open()
+        if source.lines is not None:
+            handle = LinesOf(handle, source.lines)
+            if handle.is_blank and known is not None:
+                return RowStream(known, iter(()), path)
         if source.kind == "parquet":
             parquet = pq.ParquetFile(handle)
             check_parquet(path, parquet.metadata, source.limits)
@@ -275,13 +294,13 @@ def _open_text(source: SourceFile, handle: Any, known: pa.Schema | None) -> Any:
             read_options=pajson.ReadOptions(block_size=_JSON_BLOCK_BYTES),
             parse_options=pajson.ParseOptions(explicit_schema=known),
         )
-    delimiter = "," if source.kind == "csv" else "\t"
+    delimiter = _DELIMITERS[source.kind]
     text.check_header(delimiter.encode(), _CSV_BLOCK_BYTES)
     types = {field.name: field.type for field in known} if known is not None else None
     return pacsv.open_csv(
         text,
         read_options=pacsv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
-        parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=source.limits.newlines_in_values),
         convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True),
     )
 

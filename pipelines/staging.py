@@ -64,6 +64,7 @@ class Staged:
         duplicates: rows left out because a later one had their key.
         rejected: how many bad rows for each reason.
         rejects_path: the file that keeps them; None where there are none.
+        leftovers: files below the root that are of no use after the commit.
     """
 
     files: tuple[StagedFile, ...] = ()
@@ -71,6 +72,7 @@ class Staged:
     duplicates: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
     rejects_path: str | None = None
+    leftovers: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:

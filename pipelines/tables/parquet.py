@@ -159,7 +159,7 @@ class PlainParquetTable:
                 case "ingest":
                     self._check_single_objects(change)
                     added = {staged.file.key: staged for staged in change.adds}
-                    list(pool.map(lambda key: self._publish(change, added[key].local, key), added))
+                    list(pool.map(lambda key: self._publish(change, added[key], key), added))
                     emptied = [file.path for file in change.removes if file.key not in added]
                     list(pool.map(self._remove, emptied))
                 case "erase":
@@ -183,12 +183,15 @@ class PlainParquetTable:
                 message = f"lake://{self.root}: {key} is {len(files)} objects, which no single PUT can replace"
                 raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table, which can")
 
-    def _publish(self, change: Change, spooled: str | None, key: PartitionKey) -> None:
-        if spooled is None:  # pragma: no cover - the writer keeps the spool where writing is publishing
-            raise ValueError(key)
+    def _publish(self, change: Change, staged: StagedFile, key: PartitionKey) -> None:
         existing = change.base.by_partition().get(key, ())
         path = existing[0].path if existing else self.path_for(key, "", 0, "")
-        self._fs.put_file(spooled, f"{self.root}/{path}")
+        if staged.waiting is not None:
+            self._fs.cp_file(f"{self.root}/{staged.waiting}", f"{self.root}/{path}")
+            return
+        if staged.local is None:  # pragma: no cover - the writer keeps the spool where writing is publishing
+            raise ValueError(key)
+        self._fs.put_file(staged.local, f"{self.root}/{path}")
 
     def _swap(self, staged: StagedFile) -> None:
         """Replace an object that must still be the one that was read."""

@@ -61,12 +61,14 @@ class StagedFile:
         local: the spool file with its bytes, for formats where writing to the store is the commit.
         if_match: for those formats, the ETag that the object which it replaces must have.
         storage_class: likewise, where it goes; None where the dataset writes.
+        waiting: likewise, in place of `local`: where below the root the object waits to be copied.
     """
 
     file: LiveFile
     local: str | None = None
     if_match: str | None = None
     storage_class: str | None = None
+    waiting: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

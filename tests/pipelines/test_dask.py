@@ -1,7 +1,9 @@
 """Larger than one process: workers read and write files, and each operation is one commit."""
 
+import json
 import os
 import signal
+from datetime import timedelta
 
 import pandas as pd
 import pyarrow as pa
@@ -12,8 +14,12 @@ import pytest
 from distributed import Client, LocalCluster
 
 from pipelines import Dataset
+from pipelines.bounded import SourceLimits
+from pipelines.clock import ServerClock
 from pipelines.errors import RejectedTooMany, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
+from pipelines.rejects import read_rejects
 from pipelines.workers import Workers
+from pipelines.writer import WriterLimits
 from tests.pipelines.conftest import make_trips, trip_spec
 
 
@@ -44,6 +50,7 @@ def trips_dataset(bucket, fs):
 
 
 FARE = {"fare": "double"}
+FIELDS = ("at", "city", "fare")
 
 
 def files_of(folder, count=4):
@@ -135,7 +142,6 @@ def test_rejects_are_counted_over_all_workers(trips_dataset, client, tmp_path, s
     ("source", "changes", "error", "says"),
     [
         (make_trips(), {}, SourceError, "workers cannot reach a Table of this process"),
-        ("x.csv", {"unique_by": ["city"]}, UnsupportedByTable, "cannot tell duplicates"),
         ("x.csv", {"engine": "spark"}, SpecError, "there is no engine 'spark'"),
         ("x.csv", {"engine": "local"}, SpecError, "a client is of no use"),
         ("0.parquet", {"keys": ["date=2013-01-01"]}, SchemaMismatch, "outside the partitions"),
@@ -150,12 +156,95 @@ def test_what_workers_cannot_do_is_said(trips_dataset, client, tmp_path, monkeyp
 
 
 @pytest.mark.slow
-def test_plain_tables_are_written_by_one_process(bucket, fs, client):
-    plain = Dataset.create(trip_spec(bucket, format="parquet"), fs=fs)
-    with pytest.raises(UnsupportedByTable, match="a partition is one object"):
-        plain.ingest("x.csv", engine="dask", client=client)
+@pytest.mark.parametrize("table_format", ["delta", "parquet"])
+def test_of_equal_rows_the_last_of_the_source_is_kept(make_bucket, fs, client, tmp_path, small_pieces, table_format):
+    spec = trip_spec(make_bucket(versioned=True), format=table_format, write={"sort_by": ["fare"]})
+    dataset = Dataset.create(spec, fs=fs)
+    result = dataset.ingest(files_of(tmp_path), unique_by=["at"], engine="dask", client=client)
+    assert (result.rows, result.duplicates, result.files) == (40, 120, 4)
+    assert fares(dataset.read()) == fares(make_trips(fare=1000.0))
+    assert dataset.verify().orphans == 0
+
+
+@pytest.mark.slow
+def test_plain_tables_are_published_by_copies_of_what_waits(make_bucket, fs, server, client, tmp_path, small_pieces):
+    write = {"storage_class": "STANDARD_IA"}
+    plain = Dataset.create(trip_spec(make_bucket(versioned=True), format="parquet", write=write), fs=fs)
+    plain.ingest(make_trips(days=5))
+    result = plain.ingest(files_of(tmp_path), run_key="r", engine="dask", client=client)
+    assert (result.rows, result.files) == (160, 4)
+    assert fares(plain.read(where=[("date", "<", "2013-01-05")])) == sorted(
+        fare for number in range(4) for fare in fares(make_trips(fare=10.0**number))
+    )
+    assert not plain.ingest(files_of(tmp_path), run_key="r", engine="dask", client=client).committed
+    bucket, _, prefix = plain.spec.root.partition("/")
+    heads = server.heads(bucket, f"{prefix}/date=")
+    assert [head["StorageClass"] for head in heads.values()] == ["STANDARD_IA"] * 5
+    left = server.admin.list_object_versions(Bucket=bucket, Prefix=f"{prefix}/_lake/waiting/")
+    assert not left.get("Versions"), "nor is an older version left of what waited"
     with pytest.raises(UnsupportedByTable, match="swapped one by one"):
         plain.erase([("city", "==", "JFK")], engine="dask", client=client)
+
+
+@pytest.mark.slow
+def test_what_a_dead_run_left_waiting_is_not_read_and_goes_with_vacuum(make_bucket, fs, client, tmp_path):
+    plain = Dataset.create(trip_spec(make_bucket(versioned=True), format="parquet"), fs=fs)
+    bad = pa.table({"at": ["2013-01-01 00:00:00", "never"], "city": ["JFK", "LGA"], "fare": [1.0, 2.0]})
+    pacsv.write_csv(bad, tmp_path / "bad.csv")
+    with pytest.raises(RejectedTooMany):
+        plain.ingest(tmp_path / "bad.csv", engine="dask", client=client)
+    assert not plain.windows()
+    assert plain.vacuum().deleted == 0
+    later = Dataset.open(plain.uri, fs=fs, clock=ServerClock(fs, plain.spec.bucket, timedelta(days=2)))
+    assert later.vacuum().deleted == 1
+    assert not fs.find(f"{plain.spec.root}/_lake/waiting")
+
+
+TRIPS = [
+    (f"2013-01-0{1 + row % 4} 0{row % 10}:00:00", ["JFK", "Zürich", None][row % 3], float(row)) for row in range(300)
+]
+NO_TIME = ("never", "JFK", 150.5)
+
+
+def write_text(folder, kind):
+    """300 good rows and a bad one, after a blank line; line ends and letters are of one and two bytes."""
+    rows = [*TRIPS[:150], NO_TIME, *TRIPS[150:]]
+    lines = ["", *(json.dumps(dict(zip(FIELDS, row, strict=True)), ensure_ascii=False) for row in rows), ""]
+    if kind == "csv":
+        lines = ["", ",".join(FIELDS), *(f"{at},{city or ''},{fare}" for at, city, fare in rows), ""]
+    path = folder / f"trips.{kind}"
+    path.write_bytes("\r\n".join(lines).encode())
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_large_text_files_are_cut_at_line_ends(bucket, fs, client, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr("pipelines.pieces._SMALLEST_BYTES", 1500)
+    monkeypatch.setattr("pipelines.pieces._LARGEST_BYTES", 1500)
+    path = write_text(tmp_path, kind)
+    limits = WriterLimits(source=SourceLimits(newlines_in_values=False))
+    found = []
+    for name, engine in (("here", {}), ("there", {"engine": "dask", "client": client})):
+        dataset = Dataset.create(trip_spec(bucket, uri=f"lake://{bucket}/{name}"), fs=fs)
+        result = dataset.ingest(path, limits=limits, run_key="r", **engine)
+        assert (result.files > 8) == bool(engine), "several pieces"
+        assert not dataset.ingest(path, limits=limits, run_key="r", **engine).committed
+        (rejects,) = dataset.fs.glob(result.rejects_path)
+        kept = read_rejects(dataset.fs, rejects).to_pylist()
+        found.append((result.rows, result.rejected, kept, dataset.read().sort_by("fare")))
+    assert found[0] == found[1]
+    assert found[0][:2] == (300, 1)
+
+
+@pytest.mark.slow
+def test_a_file_whose_values_may_hold_line_ends_stays_whole(bucket, fs, client, tmp_path, small_pieces):
+    dataset = Dataset.create(trip_spec(bucket), fs=fs)
+    rows = [f'2013-01-01 00:00:00,"New\nYork {number}",{number}' for number in range(100)]
+    (tmp_path / "trips.csv").write_text("\n".join([",".join(FIELDS), *rows]))
+    result = dataset.ingest(tmp_path / "trips.csv", engine="dask", client=client)
+    assert (result.rows, result.files) == (100, 1)
+    assert set(dataset.read().column("city").to_pylist()) == {f"New\nYork {number}" for number in range(100)}
 
 
 @pytest.mark.slow

@@ -1,0 +1,100 @@
+"""Large text files in ranges of whole lines, so that several workers can read one."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fsspec.utils import seek_delimiter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Lines", "LinesOf", "cut_lines"]
+
+_LOOK_BYTES = 1 << 16
+_BLANK_BYTES = 4096
+_LONGEST_HEADER_BYTES = 2 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A part of a text file: from the first line that begins after `start` to the one that `end` lies in.
+
+    Attributes:
+        start: a byte of the file; 0 begins with the first line.
+        end: a byte of the file, or its size.
+        header: goes before the part: the line that names the columns.
+    """
+
+    start: int
+    end: int
+    header: bytes = b""
+
+
+class LinesOf:
+    """A part of an open file, to be read once from its beginning.
+
+    Args:
+        file: can be read and sought in.
+        lines: the part.
+    """
+
+    def __init__(self, file: Any, lines: Lines) -> None:
+        first, last = (_line_after(file, position) for position in (lines.start, lines.end))
+        file.seek(first)
+        self._file = file
+        self._left = max(0, last - first)
+        self._ahead = file.read(self._left) if self._left <= _BLANK_BYTES else b""
+        self.is_blank = self._left <= _BLANK_BYTES and not self._ahead.strip()
+        self._left -= len(self._ahead)
+        self._ahead = lines.header + self._ahead
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes of the header, then of the part; none at its end."""
+        if self._ahead:
+            end = len(self._ahead) if size < 0 else size
+            given, self._ahead = self._ahead[:end], self._ahead[end:]
+            return given
+        wanted = self._left if size < 0 else min(size, self._left)
+        read: bytes = self._file.read(wanted) if wanted else b""
+        self._left -= len(read)
+        return read
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _line_after(file: Any, position: int) -> int:
+    file.seek(position)
+    seek_delimiter(file, b"\n", _LOOK_BYTES)
+    return int(file.tell())
+
+
+def cut_lines(file: Any, size: int, wanted: int, *, has_header: bool) -> Sequence[Lines]:
+    """Parts of an open file of about a wanted size.
+
+    Args:
+        file: at its beginning.
+        size: of the file, in bytes.
+        wanted: of a part, in bytes.
+        has_header: whether the first line that is not blank names the columns.
+
+    Returns:
+        The parts, in order; none where the file cannot be cut: no seeking, or a header without end.
+    """
+    header, start = b"", 0
+    if has_header:
+        head = file.read(_LONGEST_HEADER_BYTES)
+        header = next((line for line in head.splitlines(keepends=True) if line.strip()), b"")
+        start = head.find(header) + len(header)
+        if not header.endswith(b"\n"):
+            return ()
+    try:
+        file.seek(size)
+    except (OSError, ValueError):
+        return ()  # a stream: HTTP without ranges
+    cuts = [0, *(cut for cut in range(wanted, size, wanted) if cut >= max(start, 1)), size]
+    return tuple(Lines(first, last, header if first else b"") for first, last in itertools.pairwise(cuts))
