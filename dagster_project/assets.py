@@ -1,20 +1,37 @@
-"""The demo's assets: New York's flights and weather of 2013, and a monthly summary of the flights."""
+"""The demo's assets: New York's flights and weather of 2013, joined by day, summed up and drawn by month."""
 
 import warnings
+from datetime import timedelta
 from typing import Final
 
 import dagster as dg
 
-from dagster_project import nyc, transforms
-from dagster_project.datasets import FLIGHTS, MONTHLY_SUMMARY, WEATHER
+from dagster_project import nyc, report, transforms
+from dagster_project.conditions import not_expired
+from dagster_project.datasets import DEPARTURES, FLIGHTS, MONTHLY_SUMMARY, WEATHER
+from dagster_project.failures import tell_dagster
 from dagster_project.frames import ArrowTable, DataFrame
 from dagster_project.io_manager import COLUMNS
+from dagster_project.lake_asset import POOL
 from dagster_project.lineage import OVER_TIME
-from dagster_project.metadata import spec_metadata
+from dagster_project.metadata import column_lineage, spec_metadata
+from dagster_project.resources import LakeResource
 
-__all__ = ["ASSETS", "flights", "monthly_summary", "weather"]
+__all__ = ["ASSETS", "departures", "flights", "monthly_report", "monthly_summary", "weather"]
 
 OWNERS: Final = ["team:data-platform"]
+GROUP: Final = "nyc"
+DAILY: Final = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2), warn_window=timedelta(hours=30))
+MONTHLY: Final = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=40), warn_window=timedelta(days=33))
+
+WHEN_NEW: Final = dg.AutomationCondition.on_missing()
+WHEN_CHANGED: Final = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window())
+"""Whichever partition it is whose upstream has changed: a day that comes late makes its month anew."""
+
+_FLIGHT: Final = ("time_hour", "carrier", "flight", "tailnum", "origin", "dest")
+_FLOWN: Final = ("dep_delay", "arr_delay", "air_time", "distance")
+_HOUR: Final = ("origin", "time_hour", "temp", "wind_speed", "precip", "visib")
+_SUMMED_UP: Final = ("time_hour", "carrier", "origin", "status", "dep_delay", "arr_delay", "distance", "precip")
 
 # single-run backfills are in beta, and say so wherever they are used
 with warnings.catch_warnings():
@@ -23,9 +40,13 @@ with warnings.catch_warnings():
     @dg.asset(
         partitions_def=FLIGHTS.partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
         metadata=spec_metadata(FLIGHTS.spec),
-        group_name="nyc",
+        automation_condition=WHEN_NEW & not_expired(FLIGHTS.spec),
+        freshness_policy=DAILY,
+        group_name=GROUP,
         owners=OWNERS,
+        tags={"layer": "raw"},
         kinds={"deltalake", "parquet"},
     )
     def flights(context: dg.AssetExecutionContext) -> ArrowTable:
@@ -36,9 +57,13 @@ with warnings.catch_warnings():
     @dg.asset(
         partitions_def=WEATHER.partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
         metadata=spec_metadata(WEATHER.spec),
-        group_name="nyc",
+        automation_condition=WHEN_NEW & not_expired(WEATHER.spec),
+        freshness_policy=MONTHLY,
+        group_name=GROUP,
         owners=OWNERS,
+        tags={"layer": "raw"},
         kinds={"parquet"},
     )
     def weather(context: dg.AssetExecutionContext) -> ArrowTable:
@@ -47,22 +72,90 @@ with warnings.catch_warnings():
         return nyc.weather(window.start, window.end)
 
     @dg.asset(
-        partitions_def=MONTHLY_SUMMARY.partitions_def,
+        partitions_def=DEPARTURES.partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
         ins={
-            "flights": dg.AssetIn(
-                partition_mapping=OVER_TIME,
-                metadata={COLUMNS: ["carrier", "origin", "dep_delay", "arr_delay", "distance", "time_hour"]},
-            )
+            "flights": dg.AssetIn(partition_mapping=OVER_TIME, metadata={COLUMNS: [*_FLIGHT, *_FLOWN]}),
+            "weather": dg.AssetIn(partition_mapping=OVER_TIME, metadata={COLUMNS: [*_HOUR]}),
         },
-        metadata=spec_metadata(MONTHLY_SUMMARY.spec),
-        group_name="nyc",
+        metadata=spec_metadata(DEPARTURES.spec)
+        | column_lineage(
+            {name: [f"flights.{name}"] for name in (*_FLIGHT, *_FLOWN)}
+            | {name: [f"weather.{name}"] for name in _HOUR[2:]}
+            | {
+                "status": ["flights.dep_delay", "flights.arr_delay"],
+                "weather": ["weather.wind_speed", "weather.origin", "weather.time_hour"],
+                "date": ["flights.time_hour"],
+            }
+        ),
+        automation_condition=WHEN_CHANGED & not_expired(DEPARTURES.spec),
+        freshness_policy=DAILY,
+        group_name=GROUP,
         owners=OWNERS,
+        tags={"layer": "clean"},
         kinds={"deltalake", "pandas"},
     )
-    def monthly_summary(flights: DataFrame) -> DataFrame:
-        """Flights, cancellations and mean delays by carrier and origin: flights wait for it before they expire."""
-        return transforms.summarize(flights, nyc.TIMEZONE)
+    def departures(context: dg.AssetExecutionContext, flights: DataFrame, weather: DataFrame) -> DataFrame:
+        """Each flight once, with what became of it and the weather of its hour; its metadata tells what was amiss."""
+        cleaned = transforms.departures(flights, weather)
+        for day, counts in transforms.by_day(flights, cleaned, nyc.TIMEZONE).items():
+            context.add_asset_metadata(counts, partition_key=day)
+        return cleaned
+
+    @dg.asset(
+        partitions_def=MONTHLY_SUMMARY.partitions_def,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
+        ins={"departures": dg.AssetIn(partition_mapping=OVER_TIME, metadata={COLUMNS: [*_SUMMED_UP]})},
+        metadata=spec_metadata(MONTHLY_SUMMARY.spec)
+        | column_lineage(
+            {
+                "month_start": ["departures.time_hour"],
+                "carrier": ["departures.carrier"],
+                "origin": ["departures.origin"],
+                "flights": ["departures.carrier"],
+                "cancelled": ["departures.status"],
+                "mean_dep_delay": ["departures.dep_delay"],
+                "mean_arr_delay": ["departures.arr_delay"],
+                "wet_departures": ["departures.dep_delay", "departures.precip"],
+                "mean_wet_delay": ["departures.dep_delay", "departures.precip"],
+                "miles": ["departures.distance"],
+                "month": ["departures.time_hour"],
+            }
+        ),
+        automation_condition=WHEN_CHANGED,
+        freshness_policy=MONTHLY,
+        group_name=GROUP,
+        owners=OWNERS,
+        tags={"layer": "summary"},
+        kinds={"deltalake", "pandas"},
+    )
+    def monthly_summary(departures: DataFrame) -> DataFrame:
+        """Flights, cancellations and mean delays by carrier and origin: days wait for it before they expire."""
+        return transforms.summarize(departures, nyc.TIMEZONE)
+
+    @dg.asset(
+        partitions_def=MONTHLY_SUMMARY.partitions_def,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
+        automation_condition=WHEN_CHANGED,
+        freshness_policy=MONTHLY,
+        group_name=GROUP,
+        owners=OWNERS,
+        tags={"layer": "report"},
+        kinds={"matplotlib"},
+    )
+    def monthly_report(context: dg.AssetExecutionContext, lake: LakeResource, monthly_summary: DataFrame) -> None:
+        """A picture of each month, delays and cancellations by carrier: in the metadata, and as a PNG in the lake."""
+        fs = lake.filesystem()
+        months = dict(list(monthly_summary.groupby("month")))
+        for month in context.partition_keys:
+            picture = report.draw(months[month], month)
+            uri = lake.uri(f"monthly_report/{month}.png")
+            with tell_dagster(context):
+                fs.pipe_file(uri, picture)
+            context.add_asset_metadata(report.metadata(picture, uri), partition_key=month)
 
 
-ASSETS: Final = [flights, weather, monthly_summary]
+ASSETS: Final = [flights, weather, departures, monthly_summary, monthly_report]

@@ -9,7 +9,7 @@ from dagster_project.nyc import TIMEZONE
 from dagster_project.partitions import time_windows
 from pipelines.spec import DatasetSpec
 
-__all__ = ["DATASETS", "FLIGHTS", "MONTHLY_SUMMARY", "WEATHER"]
+__all__ = ["DATASETS", "DEPARTURES", "FLIGHTS", "MONTHLY_SUMMARY", "WEATHER"]
 
 FLIGHTS: Final = LakeAsset(
     DatasetSpec.from_yaml(f"""
@@ -21,7 +21,7 @@ FLIGHTS: Final = LakeAsset(
         tiers:
           - {{after: 30d, tier: warm}}
           - {{after: 90d, tier: cold}}
-        retention: {{expire_after: 300d, grace: 7d, after: [monthly_summary]}}
+        retention: {{expire_after: 300d, grace: 7d, after: [departures]}}
     """),
     time_windows("day", TIMEZONE, "2013-01-01", "2014-01-01"),
 )
@@ -40,6 +40,21 @@ WEATHER: Final = LakeAsset(
     time_windows("month", TIMEZONE, "2013-01", "2014-01"),
 )
 
+DEPARTURES: Final = LakeAsset(
+    # the same records as the flights, so kept as long; of their months the summary stays
+    DatasetSpec.from_yaml(f"""
+        uri: lake://warehouse/departures
+        format: delta
+        partition:
+          time: {{column: time_hour, every: day, timezone: {TIMEZONE}, key: date}}
+        write: {{sort_by: [carrier, origin]}}
+        tiers:
+          - {{after: 90d, tier: warm}}
+        retention: {{expire_after: 300d, grace: 7d, after: [monthly_summary]}}
+    """),
+    time_windows("day", TIMEZONE, "2013-01-01", "2014-01-01"),
+)
+
 MONTHLY_SUMMARY: Final = LakeAsset(
     DatasetSpec.from_yaml(f"""
         uri: lake://warehouse/monthly_summary
@@ -50,4 +65,4 @@ MONTHLY_SUMMARY: Final = LakeAsset(
     time_windows("month", TIMEZONE, "2013-01", "2014-01"),
 )
 
-DATASETS: Final = {dataset.name: dataset for dataset in (FLIGHTS, WEATHER, MONTHLY_SUMMARY)}
+DATASETS: Final = {dataset.name: dataset for dataset in (FLIGHTS, WEATHER, DEPARTURES, MONTHLY_SUMMARY)}

@@ -217,8 +217,16 @@ def _weather() -> dg.JobDefinition:
     return defs.resolve_job_def(jobs.weather_job.name)
 
 
+def _departures() -> dg.JobDefinition:
+    return defs.resolve_job_def(jobs.departures_job.name)
+
+
 def _monthly_summary() -> dg.JobDefinition:
     return defs.resolve_job_def(jobs.monthly_summary_job.name)
+
+
+def _monthly_report() -> dg.JobDefinition:
+    return defs.resolve_job_def(jobs.monthly_report_job.name)
 
 
 def _tiering() -> dg.JobDefinition:
@@ -234,4 +242,10 @@ def _undo_expiry() -> dg.JobDefinition:
 
 
 # Dagster finds a job again by the name of a function at the top of a module
-_INGEST: Final = {"flights": _flights, "weather": _weather, "monthly_summary": _monthly_summary}
+_INGEST: Final = {
+    "flights": _flights,
+    "weather": _weather,
+    "departures": _departures,
+    "monthly_summary": _monthly_summary,
+    "monthly_report": _monthly_report,
+}

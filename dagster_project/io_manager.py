@@ -14,7 +14,7 @@ import dagster as dg
 from dagster_project import waiting
 from dagster_project.failures import step_of, tell_dagster
 from dagster_project.frames import type_name
-from dagster_project.metadata import partition_metadata, spec_of, table_metadata
+from dagster_project.metadata import LINEAGE, partition_metadata, spec_of, table_metadata
 from dagster_project.partition_wipe import latest_storage_ids
 from dagster_project.partitions import KeyNames
 from dagster_project.resources import LakeResource
@@ -81,6 +81,8 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         found = {partition.key: partition for partition in catalog}
         parts = [found[key] for key in asked.values() if key in found] if asked else list(catalog)
         facts = table_metadata(dataset.spec, dataset.schema, catalog.total, result, version=result.version)
+        if LINEAGE in context.definition_metadata:
+            facts[LINEAGE] = context.definition_metadata[LINEAGE]
         context.log.info("%s: %d rows in %d partitions (%s)", dataset.uri, result.rows, len(parts), result.run_key)
         if 1 < len(asked) <= _DETAILED_PARTITIONS:
             context.add_output_metadata(facts)

@@ -112,11 +112,17 @@ def undo_expiry() -> None:
 
 flights_job = dg.define_asset_job("flights_job", selection="flights", description="Ingests days of flights.")
 weather_job = dg.define_asset_job("weather_job", selection="weather", description="Ingests months of weather.")
+departures_job = dg.define_asset_job(
+    "departures_job", selection="departures", description="Cleans days of flights and joins the weather."
+)
 monthly_summary_job = dg.define_asset_job(
-    "monthly_summary_job", selection="monthly_summary", description="Sums up months of flights."
+    "monthly_summary_job", selection="monthly_summary", description="Sums up months of departures."
+)
+monthly_report_job = dg.define_asset_job(
+    "monthly_report_job", selection="monthly_report", description="Draws the report of months."
 )
 
-ASSET_JOBS: Final = [flights_job, weather_job, monthly_summary_job]
+ASSET_JOBS: Final = [flights_job, weather_job, departures_job, monthly_summary_job, monthly_report_job]
 JOBS: Final = [tiering, expiry, undo_expiry]
 
 

@@ -11,17 +11,45 @@ from pipelines.errors import SpecError
 from pipelines.spec import DatasetSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
     from pipelines.catalog import CatalogTotal, PartitionInfo
     from pipelines.ingest import IngestResult
 
-__all__ = ["SPEC", "column_schema", "partition_metadata", "spec_metadata", "spec_of", "table_metadata"]
+__all__ = [
+    "LINEAGE",
+    "SPEC",
+    "column_lineage",
+    "column_schema",
+    "partition_metadata",
+    "spec_metadata",
+    "spec_of",
+    "table_metadata",
+]
 
 SPEC: Final = "tierlake/spec"
 """Definition metadata: the dataset's spec, by which the IO manager creates it."""
+
+
+LINEAGE: Final = "dagster/column_lineage"
+"""Definition metadata: which columns each column comes from. The IO manager repeats it on each materialization, where
+the UI looks for it."""
+
+
+def column_lineage(columns: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Definition metadata that says where an asset's columns come from.
+
+    Args:
+        columns: for each column those that it is made of, as `asset.column`.
+    """
+    return {LINEAGE: dg.TableColumnLineage({name: [_dep(source) for source in of] for name, of in columns.items()})}
+
+
+def _dep(source: str) -> dg.TableColumnDep:
+    asset, _, column = source.rpartition(".")
+    return dg.TableColumnDep(dg.AssetKey(asset.split("/")), column)
 
 
 def spec_metadata(spec: DatasetSpec) -> dict[str, Any]:

@@ -44,6 +44,10 @@ class Referee:
             len(delays) for day, origins in self.days.items() if day not in without for delays in origins.values()
         )
 
+    def cancelled(self) -> int:
+        """How many flights never left."""
+        return sum(delays.count(None) for origins in self.days.values() for delays in origins.values())
+
     def hours_of_weather(self) -> int:
         """How many hours of weather there are, at all airports together."""
         with self.weather_csv.open(encoding="utf-8", newline="") as data:

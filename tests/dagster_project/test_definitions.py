@@ -10,8 +10,11 @@ import pytest
 
 from dagster_project.datasets import DATASETS
 from dagster_project.definitions import defs
+from dagster_project.io_manager import COLUMNS
+from dagster_project.lineage import downstreams_in
+from dagster_project.metadata import LINEAGE
 
-HEAVY = ("aiobotocore", "botocore", "deltalake", "fsspec", "pandas", "polars", "pyarrow", "s3fs")
+HEAVY = ("aiobotocore", "botocore", "deltalake", "fsspec", "matplotlib", "pandas", "polars", "pyarrow", "s3fs")
 
 LOAD = f"""
 import json, sys, warnings
@@ -32,26 +35,50 @@ def run(*command: str, **environ: str) -> str:
 def test_loading_needs_no_server_and_no_library_that_moves_data() -> None:
     nowhere = "http://127.0.0.1:1"
     found = json.loads(run(sys.executable, "-c", LOAD, TIERLAKE_ENDPOINT_URL=nowhere, AWS_ENDPOINT_URL=nowhere))
-    assert found == {"assets": ["flights", "monthly_summary", "weather"], "heavy": []}
+    assert found == {"assets": sorted([*DATASETS, "monthly_report"]), "heavy": []}
 
 
-@pytest.mark.parametrize("name", sorted(DATASETS))
+@pytest.mark.parametrize("name", sorted([*DATASETS, "monthly_report"]))
 def test_assets_say_what_they_are(name: str) -> None:
     node = defs.resolve_asset_graph().get(dg.AssetKey(name))
     assert node.description
     assert node.owners == ["team:data-platform"]
     assert node.group_name == "nyc"
-    assert "parquet" in node.kinds or "deltalake" in node.kinds
+    assert node.tags["layer"]
+    assert node.kinds & {"parquet", "deltalake", "matplotlib"}
     assert node.backfill_policy == dg.BackfillPolicy.single_run()
-    assert "tierlake/spec" in node.metadata
+    assert node.automation_condition
+    assert node.freshness_policy
+    assert ("tierlake/spec" in node.metadata) == (name in DATASETS)
+
+
+def test_retention_waits_for_assets_that_are_downstream() -> None:
+    repository = defs.get_repository_def()
+    for dataset in DATASETS.values():
+        assert set(downstreams_in(repository, dataset)) == set(dataset.spec.retention.after)
+    assert [name for name, dataset in DATASETS.items() if dataset.spec.retention.after] == ["flights", "departures"]
+
+
+@pytest.mark.parametrize("name", ["departures", "monthly_summary"])
+def test_column_lineage_names_columns_that_are_read(name: str) -> None:
+    graph = defs.resolve_asset_graph()
+    lineage = graph.get(dg.AssetKey(name)).metadata[LINEAGE].deps_by_column
+    loaded = {
+        (upstream.path[-1], column)
+        for _, upstream in graph.get(dg.AssetKey(name)).assets_def.node_keys_by_input_name.items()
+        for column in defs.resolve_assets_def(name).op.ins[upstream.path[-1]].metadata[COLUMNS]
+    }
+    assert {(dep.asset_key.path[-1], dep.column_name) for deps in lineage.values() for dep in deps} <= loaded
 
 
 def test_jobs_schedules_and_sensors_describe_themselves() -> None:
     repository = defs.get_repository_def()
     jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
     assert set(jobs) == {
+        "departures_job",
         "expiry",
         "flights_job",
+        "monthly_report_job",
         "monthly_summary_job",
         "tiering",
         "undo_expiry",
@@ -61,8 +88,10 @@ def test_jobs_schedules_and_sensors_describe_themselves() -> None:
     (schedule,) = repository.schedule_defs
     assert (schedule.name, schedule.job_name) == ("daily_tiering", "tiering")
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
-    assert set(sensors) == {"flights_retention", "weather_retention"}
-    assert all(sensor.description and sensor.job_name == "expiry" for sensor in sensors.values())
+    retention = {"departures_retention", "flights_retention", "weather_retention"}
+    assert set(sensors) == {"automation", *retention}
+    assert {sensors[name].job_name for name in retention} == {"expiry"}
+    assert all(sensor.description for sensor in sensors.values())
     assert all(sensor.default_status is dg.DefaultSensorStatus.STOPPED for sensor in sensors.values())
 
 
@@ -93,6 +122,6 @@ def test_launchpad_config_is_validated() -> None:
 def test_the_command_line_lists_everything() -> None:
     project = ("-m", "dagster_project.definitions")
     listed = run(sys.executable, "-m", "dagster", "asset", "list", *project)
-    assert listed.split() == ["flights", "monthly_summary", "weather"]
+    assert listed.split() == sorted([*DATASETS, "monthly_report"])
     jobs = run(sys.executable, "-m", "dagster", "job", "list", *project)
     assert "undo_expiry" in jobs

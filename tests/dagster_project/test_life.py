@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
 
 from dagster_project import headless, nyc
-from dagster_project.datasets import DATASETS, FLIGHTS, WEATHER
+from dagster_project.datasets import DATASETS, DEPARTURES, FLIGHTS, WEATHER
 from dagster_project.lake_asset import LakeAsset
 from pipelines import Dataset
 from tests.dagster_project import status
@@ -40,9 +41,9 @@ one_server = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 
 @pytest.fixture
 def march(instance: dg.DagsterInstance, lake: LakeResource) -> dg.DagsterRun:
-    """March's flights and their summary, of which the first six days are past retention."""
+    """March's flights, of which the first six days are past retention; what waits for them has seen them."""
     run = headless.materialize(instance, "flights", MARCH[0], MARCH[-1])
-    headless.materialize(instance, "monthly_summary", "2013-03")
+    status.as_if_made(instance, "departures", MARCH)
     return run
 
 
@@ -50,9 +51,8 @@ def march(instance: dg.DagsterInstance, lake: LakeResource) -> dg.DagsterRun:
 def as_if_march(instance: dg.DagsterInstance, lake: LakeResource) -> None:
     """The same, but for the runs: faster."""
     Dataset.create(FLIGHTS.spec_in(lake), fs=lake.filesystem()).ingest(_source("2013-03-01", "2013-04-01"))
-    for day in MARCH:
-        instance.report_runless_asset_event(dg.AssetMaterialization("flights", partition=day))
-    instance.report_runless_asset_event(dg.AssetMaterialization("monthly_summary", partition="2013-03"))
+    for name in ("flights", "departures"):
+        status.as_if_made(instance, name, MARCH)
 
 
 def test_a_range_is_one_run_and_one_commit(
@@ -65,14 +65,44 @@ def test_a_range_is_one_run_and_one_commit(
     assert march.is_success
     assert len(instance.get_runs(filters=dg.RunsFilter(job_name="flights_job"))) == 1
     assert shown(instance, lake) == set(MARCH)
-    assert shown(instance, lake, DATASETS["monthly_summary"]) == {"2013-03"}
     source = _source("2013-03-01", "2013-04-01")
     assert flights.read().num_rows == source.num_rows
+    (check,) = _checks(instance, march)
+    assert (check.check_name, check.passed) == ("table_and_store_agree", True)
+
+
+@one_server
+def test_a_month_is_made_of_its_days_which_wait_for_it(instance: dg.DagsterInstance, lake: LakeResource) -> None:
+    source = _source("2013-03-01", "2013-04-01")
+    headless.materialize(instance, "flights", MARCH[0], MARCH[-1])
+    headless.materialize(instance, "weather", "2013-03")
+    headless.materialize(instance, "departures", MARCH[0], MARCH[-1])
+    assert shown(instance, lake, DEPARTURES) == set(MARCH)
+    assert lake.dataset("departures").scan().count_rows() == source.num_rows
+    eighth = _materialization(instance, "departures", "2013-03-08").metadata
+    assert eighth["rows_in"].value == eighth["dagster/partition_row_count"].value == 979
+    assert eighth["cancelled"].value == _source("2013-03-08", "2013-03-09")["dep_delay"].null_count
+    assert eighth["dagster/column_lineage"].value.deps_by_column["precip"][0].column_name == "precip"
+
+    waits = headless.tick_retention(instance, "departures")
+    assert waits.requested == 0
+    assert "6 kept, waits for monthly_summary to be materialized after its last change" in waits.skipped
+    headless.materialize(instance, "monthly_summary", "2013-03")
+    assert shown(instance, lake, DATASETS["monthly_summary"]) == {"2013-03"}
     summary = lake.dataset("monthly_summary").to_pandas()
     assert summary["flights"].sum() == source.num_rows
     assert summary["cancelled"].sum() == source["dep_delay"].null_count
-    (check,) = _checks(instance, march)
-    assert (check.check_name, check.passed) == ("table_and_store_agree", True)
+    assert len(headless.tick_retention(instance, "departures").runs) == 1
+    assert shown(instance, lake, DEPARTURES) == set(MARCH) - set(DUE)
+    assert shown(instance, lake) == set(MARCH)
+    with pytest.raises(headless.RunFailed, match=r"lacks 6 of 31 partitions: 2013-03-01"):
+        headless.materialize(instance, "monthly_summary", "2013-03")  # never a summary of half a month
+
+    headless.materialize(instance, "monthly_report", "2013-03")
+    report = _materialization(instance, "monthly_report", "2013-03").metadata
+    uri = lake.uri("monthly_report/2013-03.png")
+    assert report["dagster/uri"].value == uri
+    assert base64.b64encode(lake.filesystem().cat_file(uri)).decode() in report["report"].value
 
 
 @one_server
@@ -111,12 +141,10 @@ def test_expired_undone_and_ingested_again(
     assert shown(instance, lake) == set(MARCH) - set(DUE[3:])
     waits = headless.tick_retention(instance, "flights")
     assert waits.requested == 0
-    assert "2 kept, waits for monthly_summary to be materialized after its last change" in waits.skipped
+    assert "2 kept, waits for departures to be materialized after its last change" in waits.skipped
 
-    with pytest.raises(headless.RunFailed, match=r"lacks 3 of 31 partitions: 2013-03-04, 2013-03-05, 2013-03-06"):
-        headless.materialize(instance, "monthly_summary", "2013-03")  # never a summary of half a month
     headless.materialize(instance, "flights", DUE[3], DUE[5])
-    headless.materialize(instance, "monthly_summary", "2013-03")
+    status.as_if_made(instance, "departures", DUE)
     second = headless.tick_retention(instance, "flights")
     assert len(second.runs) == 1
     assert second.runs[0].tags["dagster/run_key"] != tick.runs[0].tags["dagster/run_key"]
@@ -152,7 +180,7 @@ def test_expired_elsewhere_is_wiped_by_the_next_tick(
 ) -> None:
     """From a terminal, or by a run that died between the commit and the wipe."""
     flights = lake.dataset("flights")
-    flights.plan_expiry("2014-01-01", materialized={"monthly_summary": lambda _: _far_future()}).apply()
+    flights.plan_expiry("2014-01-01", materialized={"departures": lambda _: _far_future()}).apply()
     assert set(headless.available(instance, "flights")) == set(MARCH)  # not true any more
 
     tick = headless.tick_retention(instance, "flights")
@@ -256,6 +284,13 @@ def _checks(instance: dg.DagsterInstance, run: dg.DagsterRun):
     events = [entry.dagster_event for entry in instance.all_logs(run.run_id)]
     kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION
     return [event.asset_check_evaluation_data for event in events if event and event.event_type is kind]
+
+
+def _materialization(instance: dg.DagsterInstance, asset: str, key: str) -> dg.AssetMaterialization:
+    only = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[key])
+    (record,) = instance.fetch_materializations(only, limit=1).records
+    assert record.asset_materialization
+    return record.asset_materialization
 
 
 def _metadata(result: dg.ExecuteInProcessResult):

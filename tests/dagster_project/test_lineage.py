@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from dagster_project.datasets import FLIGHTS, MONTHLY_SUMMARY
+from dagster_project.datasets import DEPARTURES, MONTHLY_SUMMARY
 from dagster_project.jobs import DOWNSTREAMS
 from dagster_project.lineage import downstream_sight
 
@@ -17,7 +17,7 @@ def instance():
 
 
 def seen(instance: dg.DagsterInstance, key: str) -> datetime | None:
-    sight = downstream_sight(instance, FLIGHTS, DOWNSTREAMS)
+    sight = downstream_sight(instance, DEPARTURES, DOWNSTREAMS)
     assert set(sight) == {"monthly_summary"}
     return sight["monthly_summary"](key)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dagster_project import frames, metadata, nyc, transforms
+from dagster_project import frames, metadata, nyc, report, transforms
 from dagster_project.datasets import FLIGHTS
 from pipelines.errors import SpecError
 from pipelines.spec import DatasetSpec
@@ -45,28 +47,93 @@ def test_days_are_new_yorks() -> None:
     assert set(evening["day"].to_pylist()) == {1}
 
 
-def test_a_months_summary() -> None:
-    def flight(hour: datetime, delay: float | None, origin: str = "JFK") -> dict[str, object]:
-        said = {"carrier": "AA", "origin": origin, "distance": 100, "arr_delay": delay}
-        return {"time_hour": pd.Timestamp(hour).tz_convert("UTC"), "dep_delay": delay, **said}
+def flight(hour: datetime, delay: float | None = 0.0, **said: object) -> dict[str, object]:
+    usual = {"carrier": "AA", "flight": 1, "origin": "JFK", "distance": 100, "dep_delay": delay, "arr_delay": delay}
+    return usual | {"time_hour": pd.Timestamp(hour).tz_convert("UTC")} | said
 
+
+def hour(at: datetime, origin: str = "JFK", **said: object) -> dict[str, object]:
+    usual = {"origin": origin, "wind_speed": 10.0, "precip": 0.0}
+    return usual | {"time_hour": pd.Timestamp(at).tz_convert("UTC")} | said
+
+
+def test_flights_get_their_hours_weather_and_nothing_is_lost() -> None:
+    noon, night = new_york(2013, 1, 1, 12), new_york(2013, 1, 1, 23)  # at night it is the next day in UTC
     flights = pd.DataFrame(
         [
-            flight(new_york(2013, 1, 1), 4.0),
-            flight(new_york(2013, 1, 31, 23), 8.0),  # in UTC that is February
-            flight(new_york(2013, 1, 15), None),
-            flight(new_york(2013, 2, 1), 1.0),
-            flight(new_york(2013, 1, 2), 3.0, origin="EWR"),
+            flight(noon, 5.0),
+            flight(noon, 5.0),  # sent twice
+            flight(noon, 3.0, flight=2, arr_delay=None),
+            flight(noon, None, flight=3),
+            flight(night, 1.0, origin="EWR"),
+            flight(new_york(2013, 1, 2, 12), 1.0),
         ]
     )
-    summary = transforms.summarize(flights, nyc.TIMEZONE).set_index(["month_start", "origin"])
+    weather = pd.DataFrame(
+        [hour(noon, precip=0.5), hour(noon, precip=0.9), hour(noon, "EWR"), hour(night, "EWR", wind_speed=1048.4)]
+    )
+    cleaned = transforms.departures(flights, weather)
+    assert cleaned["status"].tolist() == ["flown", "diverted", "cancelled", "flown", "flown"]
+    assert cleaned["weather"].tolist() == ["observed"] * 3 + ["doubtful", "missing"]
+    assert cleaned["precip"].tolist()[:3] == [0.5, 0.5, 0.5]
+    assert cleaned["wind_speed"].isna().tolist() == [False, False, False, True, True]
+    assert str(cleaned["dep_delay"].dtype) == "Int32"
+    none = {"cancelled": 0, "diverted": 0, "without_weather": 0, "doubtful_weather": 0, "dropped_twice_there": 0}
+    assert transforms.by_day(flights, cleaned, nyc.TIMEZONE) == {
+        "2013-01-01": none
+        | {"rows_in": 5, "dropped_twice_there": 1, "cancelled": 1, "diverted": 1, "doubtful_weather": 1},
+        "2013-01-02": none | {"rows_in": 1, "without_weather": 1},
+    }
+
+
+def test_of_a_year_only_the_hours_that_nobody_observed_are_missing() -> None:
+    flights, weather = nyc.flights(*YEAR).to_pandas(), nyc.weather(*YEAR).to_pandas()
+    cleaned = transforms.departures(
+        flights[["time_hour", "carrier", "flight", "origin", "dep_delay", "arr_delay"]], weather
+    )
+    assert len(cleaned) == len(flights)
+    assert cleaned["status"].value_counts().to_dict() == {"flown": 327_346, "cancelled": 8_255, "diverted": 1_175}
+    assert cleaned["weather"].value_counts().to_dict() == {"observed": 335_220, "missing": 1_556}
+
+
+def test_a_months_summary() -> None:
+    departures = pd.DataFrame(
+        [
+            flight(new_york(2013, 1, 1), 4.0, status="flown", precip=0.1),
+            flight(new_york(2013, 1, 31, 23), 8.0, status="flown", precip=0.0),  # in UTC that is February
+            flight(new_york(2013, 1, 15), None, status="cancelled", precip=0.3),
+            flight(new_york(2013, 2, 1), 1.0, status="flown", precip=None),
+            flight(new_york(2013, 1, 2), 3.0, origin="EWR", status="flown", precip=0.0),
+        ]
+    )
+    summary = transforms.summarize(departures, nyc.TIMEZONE).set_index(["month_start", "origin"])
     january, february = pd.Timestamp(new_york(2013, 1, 1)), pd.Timestamp(new_york(2013, 2, 1))
-    assert summary.loc[(january, "JFK"), "flights"] == 3
-    assert summary.loc[(january, "JFK"), "cancelled"] == 1
-    assert summary.loc[(january, "JFK"), "mean_dep_delay"] == 6.0
+    jfk = summary.loc[(january, "JFK")]
+    assert jfk[["flights", "cancelled", "mean_dep_delay"]].tolist() == [3, 1, 6.0]
+    assert jfk[["wet_departures", "mean_wet_delay"]].tolist() == [1, 4.0]
     assert summary.loc[(january, "EWR"), "flights"] == 1
     assert summary.loc[(february, "JFK"), "miles"] == 100
     assert str(summary.index.levels[0].tz) == "UTC"
+
+
+def test_a_month_is_drawn_by_carrier_the_busiest_on_top() -> None:
+    departures = pd.DataFrame(
+        [
+            *(flight(new_york(2013, 1, day), 10.0 * day, status="flown", precip=day % 2) for day in (1, 2, 3)),
+            flight(new_york(2013, 1, 4), None, carrier="HA", status="cancelled", precip=None),
+        ]
+    )
+    summary = transforms.summarize(departures, nyc.TIMEZONE)
+    carriers = report._by_carrier(summary)
+    assert carriers.index.tolist() == ["HA", "AA"]
+    assert carriers.loc["AA", ["wet", "other", "cancelled"]].tolist() == [20.0, 20.0, 0.0]
+    assert carriers.loc["HA", "cancelled"] == 1.0
+    picture = report.draw(summary, "2013-01")  # also of a carrier that never left
+    assert picture.startswith(b"\x89PNG")
+    said = report.metadata(picture, "lake://warehouse/monthly_report/2013-01.png")
+    encoded = re.search(r"\(data:image/png;base64,(.*)\)", said["report"].value)
+    assert encoded is not None
+    assert base64.b64decode(encoded[1]) == picture
 
 
 def test_frames_are_known_by_name() -> None:
