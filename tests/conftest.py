@@ -49,6 +49,7 @@ ON_MINIO_WHEN_SLOW = tuple(
         "pipelines/test_explain.py",
         "pipelines/test_foreign.py",
         "pipelines/test_mending.py",
+        "pipelines/test_model.py",
         "pipelines/test_roundtrip.py",
         "pipelines/test_unique.py",
     )
