@@ -6,6 +6,7 @@ deletes. Workers must be spawned, not forked (Dask's own default).
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from pipelines.spec import DatasetSpec
 
-__all__ = ["Engine", "Place", "Workers", "threads_of_this_worker"]
+__all__ = ["Engine", "Place", "Workers", "connected", "threads_of_this_worker"]
 
 Engine = Literal["local", "dask"]
 T = TypeVar("T")
@@ -124,11 +125,42 @@ class Workers:
 
         numbers = {future.key: number for number, future in enumerate(futures)}
         try:
-            finished: Any = as_completed(futures, with_results=True)  # type: ignore[no-untyped-call]
+            finished: Any = as_completed(futures, loop=self.client.loop, with_results=True)  # type: ignore[no-untyped-call]
             for future, result in finished:
                 yield tasks[numbers[future.key]], result
         finally:
             self.client.cancel(list(futures))
+
+
+@contextmanager
+def connected(address: str | None, patience_seconds: float = 10) -> Iterator[Any]:
+    """A client of a Dask scheduler, for as long as it is needed.
+
+    Args:
+        address: the scheduler's, as `tcp://host:8786`; None: no client, this process does the work.
+        patience_seconds: how long it may take to answer.
+
+    Raises:
+        SpecError: Dask is not installed, or no scheduler answers there.
+    """
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise _without_dask() from error
+    try:
+        client: Any = Client(address, timeout=patience_seconds, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        hint = "`dask scheduler` starts one, on port 8786 by default, and `dask worker ADDRESS` its workers"
+        raise SpecError(f"no Dask scheduler answers at {address}", hint=hint) from error
+    with client:
+        yield client
+
+
+def _without_dask() -> SpecError:
+    return SpecError("engine='dask' needs Dask", hint="pip install 'tierlake[dask]'")
 
 
 def _current_client() -> Any:
@@ -137,7 +169,7 @@ def _current_client() -> Any:
 
         return get_client()
     except ImportError as error:
-        raise SpecError("engine='dask' needs Dask", hint="pip install 'tierlake[dask]'") from error
+        raise _without_dask() from error
     except ValueError as error:
         hint = "distributed.Client() starts workers on this machine; client=... names another"
         raise SpecError("engine='dask' needs a Dask client, and there is none", hint=hint) from error

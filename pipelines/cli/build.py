@@ -73,23 +73,38 @@ def create(session: Session, spec: Path, *, dry_run: bool) -> None:
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--append", is_flag=True, help="Add to the partitions that the rows fall in; else they are replaced.")
 @click.option("--run-key", metavar="K", help="An identity: a second ingest with it changes nothing.")
+@options.dask
 @options.dry_run
 @with_session
 def ingest(
-    session: Session, dataset: str, sources: tuple[str, ...], *, append: bool, run_key: str | None, dry_run: bool
+    session: Session,
+    dataset: str,
+    sources: tuple[str, ...],
+    *,
+    append: bool,
+    run_key: str | None,
+    scheduler: str | None,
+    dry_run: bool,
 ) -> None:
     """Read SOURCEs (CSV, JSON Lines, Parquet, Arrow; paths or URLs) into the partitions of DATASET, as one commit."""
+    from pipelines.workers import connected
+
+    if dry_run and scheduler:
+        raise click.UsageError("--dry-run reads here: leave --dask out", click.get_current_context())
     opened = session.dataset(dataset)
     if dry_run:
         rehearsed = opened.rehearse(list(sources))
         session.out.emit(rehearsed, str(rehearsed))
         return
-    result = opened.ingest(
-        list(sources),
-        mode="append" if append else "replace",
-        run_key=run_key,
-        progress=session.out.shows_progress,
-    )
+    with connected(scheduler) as client:
+        result = opened.ingest(
+            list(sources),
+            mode="append" if append else "replace",
+            run_key=run_key,
+            engine="dask" if client else "local",
+            client=client,
+            progress=session.out.shows_progress,
+        )
     session.out.emit(result, _said(result))
 
 

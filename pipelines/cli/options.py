@@ -26,6 +26,7 @@ __all__ = [
     "SIZE",
     "Session",
     "as_of",
+    "dask",
     "dataset",
     "dry_run",
     "key",
@@ -159,4 +160,5 @@ key = click.argument("key", type=KEY)
 optional_key = click.argument("key", type=KEY, required=False)
 as_of = click.option("--as-of", type=DATE, help="Plan as if it were this day or instant. [default: now]")
 yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+dask = click.option("--dask", "scheduler", metavar="ADDRESS", help="Let workers of this Dask scheduler do it.")
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")

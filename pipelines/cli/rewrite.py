@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from pipelines import units
@@ -22,6 +24,7 @@ __all__ = ["compact", "erase"]
     type=click.IntRange(1, 22),
     help="Compression level (zstd: up to 22); rewrites all files.",
 )
+@options.dask
 @options.dry_run
 @with_session
 def compact(
@@ -31,6 +34,7 @@ def compact(
     *,
     sort_by: tuple[str, ...],
     compression_level: int | None,
+    scheduler: str | None,
     dry_run: bool,
 ) -> None:
     """Put the small files of partition KEY, or of all partitions, together.
@@ -38,13 +42,18 @@ def compact(
     Readers notice nothing, rows appended meanwhile stay, and a partition stays in its storage class. The old files are
     deleted by `vacuum` after the grace.
     """
-    result = session.dataset(dataset).compact(
-        key,
-        sort_by=sort_by or None,
-        compression_level=compression_level,
-        dry_run=dry_run,
-        progress=session.out.shows_progress,
-    )
+    from pipelines.workers import connected
+
+    with connected(scheduler) as client:
+        result = session.dataset(dataset).compact(
+            key,
+            sort_by=sort_by or None,
+            compression_level=compression_level,
+            dry_run=dry_run,
+            engine="dask" if client else "local",
+            client=client,
+            progress=session.out.shows_progress,
+        )
     session.out.emit(result, str(result))
 
 
@@ -63,6 +72,7 @@ def compact(
     is_flag=True,
     help="Delete the old files with such rows at once: readers that are at it fail, and undo is no longer possible.",
 )
+@options.dask
 @options.dry_run
 @options.yes
 @with_session
@@ -72,6 +82,7 @@ def erase(
     *,
     conditions: tuple[str, ...],
     unsafe_delete_old_files: bool,
+    scheduler: str | None,
     dry_run: bool,
     yes: bool,
 ) -> ExitCode:
@@ -80,18 +91,22 @@ def erase(
     The report says what was rewritten and where such rows still are: held partitions, archived classes, and old files,
     which `vacuum` deletes after the grace. Exits 3 where a hold or an archived class kept some rows in the table.
     """
+    from pipelines.workers import connected
+
     where = [_condition(text) for text in conditions]
     opened = session.dataset(dataset)
-    found = opened.erase(where, dry_run=True)
-    if dry_run:
-        session.out.emit(found, str(found))
-        return ExitCode.DONE
-    if not yes:
-        session.out.note(f"{found}\n")
-    if not session.confirm(f"Erase {units.count(found.rows)} rows of {opened.uri}?", yes=yes):
-        session.out.note("nothing was changed")
-        return ExitCode.FAILED
-    report = opened.erase(where, unsafe_delete_old_files=unsafe_delete_old_files)
+    with connected(scheduler) as client:
+        erasing = partial(opened.erase, where, engine="dask" if client else "local", client=client)
+        found = erasing(dry_run=True)
+        if dry_run:
+            session.out.emit(found, str(found))
+            return ExitCode.DONE
+        if not yes:
+            session.out.note(f"{found}\n")
+        if not session.confirm(f"Erase {units.count(found.rows)} rows of {opened.uri}?", yes=yes):
+            session.out.note("nothing was changed")
+            return ExitCode.FAILED
+        report = erasing(unsafe_delete_old_files=unsafe_delete_old_files)
     session.out.emit(report, str(report))
     return ExitCode.PARTIAL if report.held or report.archived else ExitCode.DONE
 
