@@ -17,7 +17,7 @@ def verify_check(asset: LakeAsset) -> dg.AssetChecksDefinition:
     )
     def check(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         with tell_dagster(context):
-            report = lake.dataset(asset.name).verify(lake.today())
+            report = asset.dataset_in(lake).verify(lake.today())
         return dg.AssetCheckResult(
             passed=report.ok,
             severity=dg.AssetCheckSeverity.ERROR,

@@ -22,7 +22,7 @@ def tiering_job(asset: LakeAsset) -> dg.JobDefinition:
     def move(context: dg.OpExecutionContext, config: upkeep.MoveToTiers, lake: LakeResource) -> None:
         with tell_dagster(context):
             as_of = upkeep.day_of(config, lake)
-            result, facts = upkeep.move_to_tiers(context, asset.name, lake.dataset(asset.name), as_of)
+            result, facts = upkeep.move_to_tiers(context, asset.name, asset.dataset_in(lake), as_of)
             context.add_output_metadata(facts)
             result.raise_failures()
 
@@ -62,7 +62,7 @@ def restore_job(asset: LakeAsset) -> dg.JobDefinition:
     @dg.op(name=f"{name}_op", pool=asset.pool)
     def restore(context: dg.OpExecutionContext, config: upkeep.Restore, lake: LakeResource) -> None:
         with tell_dagster(context):
-            upkeep.restore(context, asset, lake.dataset(asset.name), config)
+            upkeep.restore(context, asset, asset.dataset_in(lake), config)
 
     return _job(asset, name, restore, f"Asks for archived partitions of {asset.name}; that costs, and takes hours.")
 

@@ -11,6 +11,7 @@ from dagster_project.partitions import KeyNames
 
 if TYPE_CHECKING:
     from dagster_project.resources import LakeResource
+    from pipelines import Dataset
     from pipelines.spec import DatasetSpec
 
 __all__ = ["DATASET_TAG", "POOL", "LakeAsset"]
@@ -59,3 +60,14 @@ class LakeAsset:
     def spec_in(self, lake: LakeResource) -> DatasetSpec:
         """The description with its URI in a warehouse."""
         return self.spec.model_copy(update={"uri": lake.uri(self.name)})
+
+    def dataset_in(self, lake: LakeResource) -> Dataset:
+        """The dataset; where its table is somebody else's and has no description, under the asset's.
+
+        Raises:
+            TableNotFound: nothing is there yet.
+            SpecError: such a table is not as the asset says.
+        """
+        told_by_the_table = {"uri", "format"}
+        said = {name: getattr(self.spec, name) for name in self.spec.model_fields_set - told_by_the_table}
+        return lake.dataset(self.name, said)

@@ -39,7 +39,7 @@ def observation_sensor(asset: LakeAsset) -> dg.SensorDefinition:
     def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
         before = newest_storage_id(context.instance)
         try:
-            dataset = lake.dataset(asset.name)
+            dataset = asset.dataset_in(lake)
         except TableNotFound:
             return dg.SkipReason(f"{lake.uri(asset.name)} does not exist yet")
         live = {asset.keys.to_dagster(part.key): part for part in dataset.partitions()}

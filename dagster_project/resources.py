@@ -12,6 +12,7 @@ from pydantic import Field
 if TYPE_CHECKING:
     from connector import LakeFileSystem
     from pipelines import Dataset
+    from pipelines.opening import Described
 
 __all__ = ["DEFAULT_WAREHOUSE", "LakeResource"]
 
@@ -82,18 +83,20 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
         said = {name: getattr(self, name) for name in ("endpoint_url", "profile", "key", "secret", "token")}
         return LakeFileSystem(**{name: value for name, value in said.items() if value is not None})
 
-    def dataset(self, name: str) -> Dataset:
+    def dataset(self, name: str, spec: Described | None = None) -> Dataset:
         """Open a dataset below the warehouse.
 
         Args:
             name: its path below the warehouse: `flights`, `raw/flights`.
+            spec: its policy, where it lies in a table that others made and nobody described.
 
         Raises:
             TableNotFound: nothing is there yet.
+            SpecError: such a table is not as the spec says.
         """
         from pipelines import Dataset
 
-        return Dataset.open(self.uri(name), fs=self.filesystem())
+        return Dataset.open(self.uri(name), spec=spec, fs=self.filesystem())
 
     def today(self) -> date | None:
         """The fixed day by which policies judge; None leaves it to the clock.

@@ -99,7 +99,7 @@ def restore_sensor(asset: LakeAsset) -> dg.SensorDefinition:
         if not waiting:
             return dg.SensorResult(skip_reason=f"nobody waits for archived partitions of {asset.name}")
         try:
-            look = _Look(asset, lake.dataset(asset.name))
+            look = _Look(asset, asset.dataset_in(lake))
         except TableNotFound:
             return dg.SensorResult(skip_reason=f"{lake.uri(asset.name)} does not exist yet")
         over = [wait for wait in waiting if look.first_missing(wait.keys) is None]

@@ -71,7 +71,7 @@ def retention_sensor(asset: LakeAsset, job: ExpiryJob) -> dg.SensorDefinition:
         if wrong:
             context.log.warning("the cached status of %d partitions was stale and has been cleared", len(wrong))
         try:
-            dataset = lake.dataset(asset.name)
+            dataset = asset.dataset_in(lake)
         except TableNotFound:
             return dg.SkipReason(f"{lake.uri(asset.name)} does not exist yet")
         today = lake.today()

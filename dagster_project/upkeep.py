@@ -96,7 +96,7 @@ def retention_of(
     """
     if downstreams is None:  # an op that runs outside a code location has no repository, and raises when asked for it
         downstreams = downstreams_in(context.repository_def, asset) if asset.spec.retention.after else {}
-    return Retention(context.instance, asset, lake.dataset(asset.name), downstreams)
+    return Retention(context.instance, asset, asset.dataset_in(lake), downstreams)
 
 
 def move_to_tiers(

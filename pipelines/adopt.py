@@ -20,7 +20,7 @@ from connector.errors import PreconditionFailed
 from pipelines import units
 from pipelines.clock import Clock, ServerClock
 from pipelines.document import DatasetDocument, DocumentStore
-from pipelines.errors import SpecError, TableExists
+from pipelines.errors import SpecError, TableExists, UnsupportedByTable
 from pipelines.forks import refuse_after_fork
 from pipelines.opening import (
     fields_of,
@@ -165,7 +165,14 @@ def _adopt_prefix(
 ) -> AdoptReport:
     """A prefix gets a log that names its files, then our description."""
     from pipelines.tables.delta import LakeDeltaTable
+    from pipelines.tables.named import NamedFilesTable
 
+    if isinstance(opened.table, NamedFilesTable):
+        raise UnsupportedByTable(
+            f"{opened.spec.uri} has one file a partition, named by it: who writes it replaces files where they lie, "
+            "which no Delta log can follow",
+            hint="Dataset.open works on it as it is; `tierlake ingest` copies it into a dataset of its own",
+        )
     found = survey(opened.fs, opened.table.root)
     if opened.document is None:
         told = {"uri": opened.spec.uri, "format": "delta"}

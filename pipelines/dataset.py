@@ -97,7 +97,10 @@ class Dataset:
         clock: Clock | None = None,
         **storage_options: Any,
     ) -> Self:
-        """Open what is there: a dataset of ours, anybody's Delta table, or a prefix of Hive-partitioned Parquet.
+        """Open what is there: a dataset of ours, anybody's Delta table, or a prefix of Parquet.
+
+        A prefix is partitioned by its Hive folders (`date=2013-07-04/`) or, as Dagster's own file IO managers write, by
+        the names of its files (`2013-07-04.parquet`): then the column is `partition` until a spec names it.
 
         Args:
             dataset: the URI, a YAML file, or a spec. What is stored with the dataset wins over a file or spec.

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.layout import PartitionKey
+    from pipelines.tables.named import NamedFilesTable
+    from pipelines.tables.parquet import PlainParquetTable
     from pipelines.tables.protocol import Table
 
 __all__ = [
@@ -91,14 +93,17 @@ def open_dataset(
         spec = document.spec.model_copy(update={"uri": asked.uri})
         table = table_of_format(inside, spec.root, spec.format, spec.partition.columns)
     else:
-        table = _found_table(inside, asked.root)
+        table = _found_table(inside, asked.root, said)
         snapshot = table.snapshot()
         columns = snapshot.files[0].key.columns if snapshot.files else table.partition_columns
         told = {"uri": uri, "format": table.format}
         spec = spec_of_undescribed(told, columns, snapshot.by_partition(), said)
     if spec.write != asked.write:
         inside = table_filesystem(fs, spec, options)
-        table = table_of_format(inside, spec.root, spec.format, spec.partition.columns)
+        if document is None:
+            table = _found_table(inside, spec.root, said)
+        else:
+            table = table_of_format(inside, spec.root, spec.format, spec.partition.columns)
         store = DocumentStore(inside, spec.root)
     return Handle(inside, spec, table, store if document is not None else None, Journal(inside, spec.root), now)
 
@@ -131,13 +136,20 @@ def spec_of_undescribed(
     return spec
 
 
+def _partitioning(said: object, uri: str) -> PartitionSpec:
+    return said if isinstance(said, PartitionSpec) else DatasetSpec(uri=uri, partition=said).partition
+
+
 def _fitting(said: object, columns: tuple[str, ...], uri: str) -> PartitionSpec:
     """The partitioning that a caller says, with the table's other columns and in the table's order."""
-    wanted = said if isinstance(said, PartitionSpec) else DatasetSpec(uri=uri, partition=said).partition
+    wanted = _partitioning(said, uri)
     strange = [name for name in wanted.columns if name not in columns]
     if strange:
-        table = f"is partitioned by {', '.join(columns)}" if columns else "is not partitioned"
-        raise SpecError(f"{uri} {table}: there is no {', '.join(strange)}", hint="partition.time.key names the column")
+        table, hint = f"is partitioned by {', '.join(columns)}", "partition.time.key names the column"
+        if not columns:
+            table = "is not partitioned"
+            hint = f"its files lie neither below {strange[0]}=... nor are they all named by it, as {strange[0]}.parquet"
+        raise SpecError(f"{uri} {table}: there is no {', '.join(strange)}", hint=hint)
     comes_first = wanted.time is not None and columns[:1] == (wanted.time.key,)
     return PartitionSpec(time=wanted.time, by=columns[1:] if comes_first else columns)
 
@@ -200,12 +212,29 @@ def fields_of(described: Described) -> dict[str, object]:
     return fields_of(DatasetSpec.from_yaml(path))
 
 
-def _found_table(fs: LakeFileSystem, root: str) -> Table:
+def _found_table(fs: LakeFileSystem, root: str, said: Mapping[str, object]) -> Table:
     from pipelines.tables.delta import LakeDeltaTable
     from pipelines.tables.parquet import open_plain
 
     delta = LakeDeltaTable(fs, root)
-    return delta if delta.exists() else open_plain(fs, root, None)
+    if delta.exists():
+        return delta
+    plain = open_plain(fs, root, None)
+    return plain if plain.partition_columns else _named_files(fs, plain, said) or plain
+
+
+def _named_files(fs: LakeFileSystem, plain: PlainParquetTable, said: Mapping[str, object]) -> NamedFilesTable | None:
+    """The table as one whose files are named by their partition: where a caller says how, or every name is a window."""
+    from pipelines.tables.named import UNTOLD, NamedFilesTable, are_named_by
+
+    table = NamedFilesTable(fs, plain.root, (UNTOLD,))
+    paths = [file.path for file in plain.snapshot().files]
+    if "partition" not in said:
+        return table if inferred_partitioning(table.partition_columns, map(table.key_of, paths)).time else None
+    wanted = _partitioning(said["partition"], f"lake://{plain.root}")
+    if wanted.time is None or not are_named_by(paths, wanted.columns, wanted.time):
+        return None
+    return NamedFilesTable(fs, plain.root, wanted.columns)
 
 
 def _first_schema(spec: DatasetSpec) -> pa.Schema:

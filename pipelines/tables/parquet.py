@@ -54,6 +54,10 @@ class PlainParquetTable:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
+    def key_of(self, path: str) -> PartitionKey:
+        """The partition of a file, by its path below the root."""
+        return PartitionKey.of_path(path, self.partition_columns)
+
     def snapshot(self, version: int | None = None) -> Snapshot:
         """What the listing shows; see `Table.snapshot`."""
         if version is not None:
@@ -64,7 +68,7 @@ class PlainParquetTable:
             LiveFile(
                 path=path,
                 size=int(info["size"]),
-                key=PartitionKey.of_path(path, self.partition_columns),
+                key=self.key_of(path),
                 rows=None,
                 modified=info["LastModified"],
             )
@@ -313,4 +317,7 @@ def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...]
     if paths:
         return PlainParquetTable(fs, root, hive_columns(paths))
     message = f"no table at lake://{root}: neither a Delta log nor a Parquet file below it"
-    raise TableNotFound(message, hint="create one with `tierlake create SPEC.yaml`")
+    hint = "create one with `tierlake create SPEC.yaml`"
+    if others := [path for path in found if not _is_ours(path)]:
+        hint = f"{len(others)} other objects are there, such as {min(others)}: a table's files end in .parquet"
+    raise TableNotFound(message, hint=hint)

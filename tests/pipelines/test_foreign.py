@@ -11,7 +11,7 @@ from pipelines.errors import SchemaMismatch, SpecError, TableNotFound, Unsupport
 from pipelines.inference import inferred_partitioning
 from pipelines.layout import PartitionKey
 from pipelines.spec import PartitionSpec, TimePartition
-from tests.pipelines.foreign import DAYS, by_day, put, write_delta, write_hive
+from tests.pipelines.foreign import DAYS, by_day, parquet, put, write_delta, write_hive
 
 POLICY = {"tiers": [{"after": "30d", "tier": "warm"}], "retention": {"expire_after": "90d"}}
 KEYS = [f"day={day}" for day in DAYS]
@@ -192,3 +192,63 @@ def test_a_prefix_without_parquet_is_no_table(fs, server, bucket):
     put(server, f"{bucket}/notes/readme.txt", b"hello")
     with pytest.raises(TableNotFound):
         Dataset.open(f"lake://{bucket}/notes", fs=fs)
+
+
+# -- one file a partition, named by it ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def named(make_bucket, server):
+    """As Dagster's file IO managers write: a day each."""
+    root = f"{make_bucket(versioned=True)}/theirs/named"
+    for number, day in enumerate(DAYS):
+        put(server, f"{root}/{day}.parquet", parquet(pa.table({"v": [number] * 3})))
+    return root
+
+
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+def test_files_named_by_their_days_are_partitions(named, fs, server):
+    theirs = Dataset.open(f"lake://{named}", fs=fs)
+    assert [str(part.key) for part in theirs.partitions()] == [f"partition={day}" for day in DAYS]
+    assert theirs.read(where=[("partition", "==", str(DAYS[1]))]).to_pydict() == {
+        "partition": [str(DAYS[1])] * 3,
+        "v": [1] * 3,
+    }
+    said = Dataset.open(f"lake://{named}", spec=POLICY | {"partition": {"time": {"key": "day"}}}, fs=fs)
+    assert [step.key for step in said.plan_expiry(AS_OF).steps] == KEYS[:1]
+    said.plan_expiry(AS_OF).apply().raise_failures()
+    assert said.read().num_rows == 9
+    assert said.undo_expiry(KEYS[0]).changed
+    said.ingest(pa.table({"day": [str(DAYS[0]), "2013-02-01"], "v": [7, 8]}))
+    bucket, _, prefix = named.partition("/")
+    assert f"{prefix}/2013-02-01.parquet" in server.keys(bucket)
+    assert said.read(where=[("day", "==", str(DAYS[0]))])["v"].to_pylist() == [7]
+    with pytest.raises(UnsupportedByTable, match="one file a partition, named by it") as refused:
+        Dataset.adopt(f"lake://{named}", fs=fs)
+    assert "tierlake ingest" in refused.value.hint
+
+
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+def test_files_named_by_two_dimensions_in_the_order_of_their_names(fs, server, bucket):
+    for shop in ("a", "b"):
+        put(server, f"{bucket}/visits/{DAYS[0]}/{shop}.parquet", parquet(pa.table({"v": [1]})))
+    said = {"partition": {"time": {"key": "day"}, "by": ["shop"]}}
+    keys = [str(part.key) for part in Dataset.open(f"lake://{bucket}/visits", spec=said, fs=fs).partitions()]
+    assert keys == [f"day={DAYS[0]}/shop=a", f"day={DAYS[0]}/shop=b"]
+
+
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+def test_files_that_are_named_otherwise_are_no_partitions(named, fs, server):
+    put(server, f"{named}/notes.parquet", parquet(pa.table({"v": [1]})))
+    assert [str(part.key) for part in Dataset.open(f"lake://{named}", fs=fs).partitions()] == [""]
+    with pytest.raises(SpecError, match="is not partitioned: there is no day") as refused:
+        Dataset.open(f"lake://{named}", spec={"partition": {"time": {"key": "day"}}}, fs=fs)
+    assert "neither below day=... nor are they all named by it" in refused.value.hint
+
+
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+def test_objects_that_are_no_parquet_are_told(fs, server, bucket):
+    put(server, f"{bucket}/pickles/2013-01-01", b"pickled")
+    with pytest.raises(TableNotFound) as missing:
+        Dataset.open(f"lake://{bucket}/pickles", fs=fs)
+    assert "1 other objects are there, such as 2013-01-01" in missing.value.hint

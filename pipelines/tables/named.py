@@ -1,0 +1,66 @@
+"""Plain Parquet with one file a partition, named by it: what Dagster's own file IO managers leave.
+
+    trips/2013-01-01.parquet          date=2013-01-01
+    visits/Oslo/2013-01-01.parquet    city=Oslo, date=2013-01-01: dimensions in the order of their names
+
+The layout is that of `dagster.UPathIOManager`, on which those of dagster-aws are built. Its writers replace an object
+where it lies, and the listing is the truth here: so both can go on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pipelines.errors import UnsupportedByTable
+from pipelines.layout import PartitionKey
+from pipelines.tables.parquet import PlainParquetTable
+from pipelines.windows import window_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipelines.spec import TimePartition
+
+__all__ = ["UNTOLD", "NamedFilesTable", "are_named_by"]
+
+UNTOLD: Final = "partition"
+"""The column's name where nobody says one: the files do not tell it."""
+
+
+class NamedFilesTable(PlainParquetTable):
+    """One prefix of files that are named by their partition."""
+
+    def key_of(self, path: str) -> PartitionKey:
+        """The values in a file's path; all null where it has not one segment a column."""
+        return _key(path, self.partition_columns)
+
+    def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:  # noqa: ARG002 - the protocol's
+        """Where the other writer would put it.
+
+        Raises:
+            UnsupportedByTable: a value that cannot be a file's name.
+        """
+        values = [value for _, value in sorted(key.items)]
+        if any(not value or "/" in value or value.startswith(("_", ".")) for value in values):
+            message = f"lake://{self.root} names its files by partition, and {key} cannot be a name"
+            raise UnsupportedByTable(message, hint="ingest into a dataset of its own, which `tierlake create` makes")
+        return f"{'/'.join(values)}.parquet"
+
+
+def are_named_by(paths: Iterable[str], columns: tuple[str, ...], time: TimePartition) -> bool:
+    """Whether files have one path segment a column, and a window of time where that column stands.
+
+    Args:
+        paths: below the root.
+        columns: of the partitions, in any order.
+        time: the one that holds the windows.
+    """
+    keys = [_key(path, columns).as_dict() for path in paths]
+    return bool(keys) and all(window_of(key[time.key], time.every, time.timezone) for key in keys)
+
+
+def _key(path: str, columns: tuple[str, ...]) -> PartitionKey:
+    values = path.rpartition(".")[0].split("/")
+    names = sorted(columns)
+    found = dict(zip(names, values, strict=True)) if len(values) == len(names) else {}
+    return PartitionKey.of((name, found.get(name)) for name in columns)
