@@ -63,5 +63,5 @@ clean: ## .venv, caches and the demo's data
 	@touch .venv/demo.stamp $@
 
 .venv/slow.stamp: $(INSTALLED_FROM)
-	@python=$$(tools/python.sh) && "$$python" tools/venv.py dev,engines
+	@python=$$(tools/python.sh) && "$$python" tools/venv.py dev,engines,executors
 	@touch .venv/demo.stamp .venv/dev.stamp $@

@@ -2,7 +2,7 @@
 
     python3 tools/venv.py demo     # what the demo needs
     python3 tools/venv.py dev      # and what the tests need
-    python3 tools/venv.py dev,engines   # and other engines, which are large, for the slow ones
+    python3 tools/venv.py dev,engines,executors   # and what is large and the slow ones alone need
 
 uv installs (from PyPI, into the same .venv) because it is quick. It does not read pip's configuration, so this reads
 it for it: an index, a certificate or an offline folder set for pip (pip.conf, PIP_*) holds here too. Where uv fails,

@@ -1,0 +1,86 @@
+"""Where the steps of a run work, chosen by configuration: the same jobs on a laptop and on a cluster.
+
+    defs = dg.Definitions(..., executor=chosen_executor())
+
+`TIERLAKE_EXECUTOR` is a name (`in_process`, `multiprocess`, `dask`, `k8s`, `celery`), or a YAML file with the name and
+the executor's own configuration:
+
+    dask:
+      cluster: {existing: {address: {env: DASK_SCHEDULER}}}
+
+Any other executor goes by where it is, as `dagster_docker.docker_executor`. `docs/executors.md` says which one removes
+which limit. The libraries come with the extra `executors`.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+import yaml
+
+from pipelines.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["VARIABLE", "chosen_executor"]
+
+VARIABLE: Final = "TIERLAKE_EXECUTOR"
+
+_PLACES: Final = {
+    "in_process": "dagster.in_process_executor",
+    "multiprocess": "dagster.multiprocess_executor",
+    "dask": "dagster_project.dask_steps.dask_executor",
+    "k8s": "dagster_k8s.k8s_job_executor",
+    "celery": "dagster_celery.celery_executor",
+}
+
+
+def chosen_executor(environ: Mapping[str, str] = os.environ) -> dg.ExecutorDefinition | None:
+    """The executor that the environment names.
+
+    Args:
+        environ: where `TIERLAKE_EXECUTOR` is looked up.
+
+    Returns:
+        None where it names none: Dagster's own choice, one process a step.
+
+    Raises:
+        SpecError: there is no such executor, its package is not installed, or the file does not name one. What a
+            configuration says is checked when a run asks for it, as Dagster does with every executor.
+    """
+    said = environ.get(VARIABLE)
+    if not said:
+        return None
+    name, config = _of_file(Path(said)) if said.endswith((".yaml", ".yml")) else (said, None)
+    found = _executor(name)
+    return found.configured(config, name=found.name) if config is not None else found
+
+
+def _of_file(path: Path) -> tuple[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise SpecError(f"{VARIABLE} names {path}, which cannot be read: {error}") from error
+    if not isinstance(document, dict) or len(document) != 1:
+        raise SpecError(f"{path} has to name one executor", hint="multiprocess: {max_concurrent: 4}")
+    ((name, config),) = document.items()
+    return str(name), config
+
+
+def _executor(name: str) -> dg.ExecutorDefinition:
+    module, _, attribute = _PLACES.get(name, name).rpartition(".")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (AttributeError, ImportError, ValueError) as error:
+        hint = (
+            "pip install 'tierlake[executors]'" if name in _PLACES else f"one of {', '.join(_PLACES)}, or its full name"
+        )
+        raise SpecError(f"there is no executor {name}: {error}", hint=hint) from error
+    if not isinstance(found, dg.ExecutorDefinition):
+        raise SpecError(f"{name} is not an executor", hint=f"one of {', '.join(_PLACES)}, or its full name")
+    return found
