@@ -265,3 +265,71 @@ def test_run_keys_are_those_of_the_first_try(instance) -> None:
     assert run_key(instance, fourth, "flights") == "run-4/flights"  # somebody wants fresh data
     orphan = dg.DagsterRun("job", "run-5", parent_run_id="deleted", root_run_id="deleted")
     assert run_key(instance, orphan, "flights") == "run-5/flights"
+
+
+CITIES = dg.DynamicPartitionsDefinition(name="cities_with_rows")
+VISITS = DatasetSpec(uri="lake://elsewhere/events", partition={"by": ["name"]})
+
+
+@one_server
+def test_dynamic_partitions_on_both_sides_by_one_key_and_by_all(instance, lake) -> None:
+    cities, seen = ["Kyiv", "Oslo"], {}
+    instance.add_dynamic_partitions(CITIES.name, cities)
+
+    @dg.asset(name="events", metadata=spec_metadata(VISITS), partitions_def=CITIES)
+    def upstream(context) -> pa.Table:
+        return pa.table({"name": [context.partition_key] * 2, "value": [1, 2]})
+
+    @dg.asset(partitions_def=CITIES)
+    def one(context, events: pd.DataFrame) -> None:
+        seen[context.partition_key] = sorted(set(events["name"]))
+
+    everything = dg.AssetIn(partition_mapping=dg.AllPartitionMapping())
+
+    @dg.asset(partitions_def=CITIES, ins={"events": everything})
+    def all_of_them(events: pd.DataFrame) -> None:
+        seen["all"] = sorted(events["name"])
+
+    resources = {"io_manager": LakeParquetIOManager(lake=lake)}
+
+    def run(asset: dg.AssetsDefinition, city: str) -> None:
+        among = list({upstream, asset})
+        dg.materialize(among, selection=[asset], instance=instance, resources=resources, partition_key=city)
+
+    for city in cities:
+        run(upstream, city)
+    run(one, "Oslo")
+    run(all_of_them, "Oslo")
+    assert seen == {"Oslo": ["Oslo"], "all": ["Kyiv", "Kyiv", "Oslo", "Oslo"]}
+    assert {str(part.key) for part in lake.dataset("events").partitions()} == {"name=Kyiv", "name=Oslo"}
+
+
+@pytest.mark.slow
+@one_server
+@pytest.mark.filterwarnings("ignore:Class `MultiToSingleDimensionPartitionMapping` is currently in beta")
+def test_two_dimensions_are_read_by_a_time_window(instance, lake) -> None:
+    both = dg.MultiPartitionsDefinition({"name": dg.StaticPartitionsDefinition(["x", "y"]), "date": DAYS})
+    spec = SPEC.model_copy(update={"partition": PartitionSpec(time=SPEC.partition.time, by=("name",))})
+    resources, seen = {"io_manager": LakeParquetIOManager(lake=lake)}, []
+
+    @dg.asset(name="events", metadata=spec_metadata(spec), partitions_def=both)
+    def upstream(context) -> pa.Table:
+        name = context.partition_key.keys_by_dimension["name"]
+        return pa.table({**rows(1).to_pydict(), "name": [name] * 10}, rows(1).schema)
+
+    by_day = dg.AssetIn(partition_mapping=dg.MultiToSingleDimensionPartitionMapping("date"))
+
+    @dg.asset(partitions_def=DAYS, ins={"events": by_day})
+    def daily(events: pd.DataFrame) -> None:
+        seen.append(events.groupby("name").size().to_dict())
+
+    def run(asset: dg.AssetsDefinition, key: str | dg.MultiPartitionKey) -> None:
+        among = list({upstream, asset})
+        dg.materialize(among, selection=[asset], instance=instance, resources=resources, partition_key=key)
+
+    run(upstream, dg.MultiPartitionKey({"date": "2013-01-01", "name": "x"}))
+    with pytest.raises(FileNotFoundError, match=r"lacks 1 of 2 partitions: 2013-01-01\|y"):
+        run(daily, "2013-01-01")
+    run(upstream, dg.MultiPartitionKey({"date": "2013-01-01", "name": "y"}))
+    run(daily, "2013-01-01")
+    assert seen == [{"x": 10, "y": 10}]
