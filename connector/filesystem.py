@@ -15,7 +15,7 @@ from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import stringify_path
 
-from connector import archive, audit, copying, interop, multipart, objects, reading, removal
+from connector import archive, audit, copying, interop, multipart, object_lock, objects, reading, removal
 from connector import presign as presigning
 from connector import transition as transitions
 from connector.arguments import OWN_OPTIONS, LakeOptions, check_arguments, plain_options
@@ -370,6 +370,14 @@ class LakeFileSystem(TableListings):
         """Whether a bucket keeps versions; see :func:`connector.objects.is_versioned`."""
         return await objects.is_versioned(self, bucket)
 
+    async def _has_object_lock(self, bucket: str) -> bool:
+        """Whether objects of a bucket can be locked; see :func:`connector.object_lock.has_object_lock`."""
+        return await object_lock.has_object_lock(self, bucket)
+
+    async def _set_legal_hold(self, versions: Iterable[tuple[str, str]], *, held: bool) -> None:
+        """Keep versions from being deleted, or no more; see :func:`connector.object_lock.set_legal_hold`."""
+        await object_lock.set_legal_hold(self, versions, held=held)
+
     async def _transition(self, path: str, *, storage_class: str, if_match: str | None = None) -> TransitionResult:
         """Move an object to another storage class; see :func:`connector.transition.transition`."""
         return await transitions.transition(self, path, storage_class, if_match=if_match)
@@ -430,6 +438,8 @@ class LakeFileSystem(TableListings):
     object_versions = _synced(_object_versions)
     delete_versions = _synced(_delete_versions)
     is_versioned = _synced(_is_versioned)
+    has_object_lock = _synced(_has_object_lock)
+    set_legal_hold = _synced(_set_legal_hold)
     transition = _synced(_transition)
     reencrypt = _synced(_reencrypt)
     tag_tier = _synced(_tag_tier)

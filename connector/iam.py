@@ -29,6 +29,7 @@ _BUCKET: dict[str, tuple[str, ...]] = {
     ),
     "writer": (),
     "operator": (
+        "s3:GetBucketObjectLockConfiguration",  # can a hold be a legal hold too?
         "s3:GetBucketVersioning",  # are there older versions to delete?
         "s3:ListBucketVersions",  # which?
         "s3:ListBucketMultipartUploads",  # `uploads abort`
@@ -56,6 +57,9 @@ _OBJECTS: dict[str, tuple[str, ...]] = {
         "s3:GetObjectTagging",  # transitions keep tags
         "s3:GetObjectVersionTagging",
         "s3:RestoreObject",
+        "s3:GetObjectLegalHold",  # HEAD says it only to who may see it; transitions keep it
+        "s3:GetObjectRetention",  # and refuse what it keeps
+        "s3:PutObjectLegalHold",  # a partition is held or released
     ),
 }
 _KMS: dict[str, tuple[str, ...]] = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from connector.encryption import SseC, encryption_of
 from connector.errors import InvalidSetting
+from connector.object_lock import kept_legal_hold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +60,7 @@ def kept_encryption(head: Mapping[str, Any], held: Encryption) -> dict[str, Any]
 
 
 def kept_parameters(head: Mapping[str, Any], profile: Profile, held: Encryption) -> dict[str, Any]:
-    """Everything but the tags: metadata, content headers, encryption, storage class.
+    """Everything but the tags: metadata, content headers, encryption, storage class, legal hold.
 
     Args:
         head: The response of ``head_object``.
@@ -69,7 +70,7 @@ def kept_parameters(head: Mapping[str, Any], profile: Profile, held: Encryption)
     Raises:
         InvalidSetting: The object has a customer's key, and the policy has none.
     """
-    kept = {**kept_content(head), **kept_encryption(head, held)}
+    kept = {**kept_content(head), **kept_encryption(head, held), **kept_legal_hold(head)}
     if head.get("StorageClass") in profile.storage_classes:
         kept["StorageClass"] = head["StorageClass"]
     return kept

@@ -24,6 +24,7 @@ from connector.copying import (
 from connector.encryption import ENCRYPTION_PARAMETERS
 from connector.errors import EncryptionIgnored, PreconditionFailed, ServerError
 from connector.kept import kept_content, kept_parameters
+from connector.object_lock import check_replaceable, is_held, set_legal_hold
 from connector.objects import get_tags, unquoted
 from connector.policy import STANDARD
 from connector.removal import delete_keys
@@ -74,7 +75,7 @@ async def transition(
 
     Metadata, content headers, tags and encryption stay. The copy is made under the condition that the
     object is still the one that was looked at, and verified afterwards. On a versioned bucket the version
-    copied from is deleted once the new one is verified.
+    copied from is deleted once the new one is verified. A legal hold goes with the object.
 
     Args:
         fs: The filesystem.
@@ -89,6 +90,7 @@ async def transition(
         UnsupportedByServer: The server has no such class.
         PreconditionFailed: The object is, or became meanwhile, another one.
         ObjectNotFound: There is no such object.
+        RequestRefused: A retention of Object Lock keeps the version that would be copied.
         ServerError: The object does not report what it was given.
     """
     profile = await fs.seam.profile()
@@ -240,6 +242,7 @@ async def _self_copy(
     fs: LakeFileSystem, source: Source, profile: Profile, kept: dict[str, Any], tags: dict[str, str]
 ) -> None:
     target = {"Bucket": source.bucket, "Key": source.key}
+    check_replaceable(source.head, source.bucket, source.key)
     if source.head["ContentLength"] > COPY_BYTES_MAX:
         tagging = {"Tagging": urlencode(tags)} if tags else {}
         await copy_in_parts(
@@ -275,6 +278,7 @@ def _differences(source: Source, head: dict[str, Any], storage_class: str) -> li
         "ContentType": source.head.get("ContentType"),
         "ServerSideEncryption": source.head.get("ServerSideEncryption"),
         "SSECustomerAlgorithm": source.head.get("SSECustomerAlgorithm"),
+        "ObjectLockLegalHoldStatus": source.head.get("ObjectLockLegalHoldStatus"),
     }
     found = {name: head.get(name) for name in expected} | {
         "StorageClass": class_of(head),
@@ -290,6 +294,8 @@ async def _delete_source_version(fs: LakeFileSystem, source: Source, head: dict[
     old = str(source.head.get("VersionId") or "null")
     if not new or old == new:
         return None
+    if is_held(source.head):  # the copy has the hold by now
+        await set_legal_hold(fs, [(f"{source.bucket}/{source.key}", old)], held=False)
     await delete_keys(fs, source.bucket, [{"Key": source.key, "VersionId": old}], guarded=False)
     return old
 

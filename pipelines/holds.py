@@ -1,13 +1,16 @@
 """Holds and retentions: what keeps a partition, whatever the policy says.
 
 They are in the dataset's document and change by compare-and-swap, so that nobody loses a colleague's hold. A hold may
-be put on an expired partition too, while its grace lasts: `vacuum` then leaves its files.
+be put on an expired partition too, while its grace lasts: `vacuum` then leaves its files. In a bucket with Object Lock
+the partition's files get a legal hold as well, so that other tools leave them too.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from connector.errors import AccessDenied
 from pipelines.document import DatasetDocument, Hold
 from pipelines.errors import SpecError, UnknownPartition, UnsupportedByTable
 from pipelines.layout import PartitionKey
@@ -17,10 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from connector.objects import ObjectVersion
     from pipelines.document import DocumentStore
     from pipelines.handle import Handle
 
 __all__ = ["hold", "release", "retain"]
+
+logger = logging.getLogger("tierlake.pipelines")
 
 
 def hold(handle: Handle, key: PartitionKey | str, reason: str, now: datetime | None = None) -> bool:
@@ -53,7 +59,9 @@ def hold(handle: Handle, key: PartitionKey | str, reason: str, now: datetime | N
             return document
         return document.model_copy(update={"holds": {**document.holds, name: Hold(reason=text, since=since)}})
 
-    return _update(store, change)
+    is_other = _update(store, change)
+    _lock(handle, PartitionKey.parse(name))
+    return is_other
 
 
 def release(handle: Handle, key: PartitionKey | str) -> bool:
@@ -72,7 +80,9 @@ def release(handle: Handle, key: PartitionKey | str) -> bool:
             update={"holds": {other: held for other, held in document.holds.items() if other != name}}
         )
 
-    return _update(_document(handle), change)
+    is_other = _update(_document(handle), change)
+    _unlock(handle, PartitionKey.parse(name))
+    return is_other
 
 
 def retain(handle: Handle, key: PartitionKey | str, until: datetime) -> bool:
@@ -99,6 +109,48 @@ def retain(handle: Handle, key: PartitionKey | str, until: datetime) -> bool:
         return document.model_copy(update={"retains": {**document.retains, name: until}})
 
     return _update(store, change)
+
+
+def _lock(handle: Handle, key: PartitionKey) -> None:
+    """Legal holds for the files that are live, or would be again after an undo."""
+    if not _has_object_lock(handle):
+        return
+    paths = {file.path for file in handle.table.snapshot().files if file.key == key}
+    expiry = handle.journal.latest_expiry(str(key)) if not paths else None
+    gone = expiry.partition(str(key)) if expiry else None
+    paths |= {file.path for file in (gone.files if gone else ())}
+    newest: dict[str, ObjectVersion] = {}
+    for version in _versions(handle, key):
+        path = version.path.removeprefix(f"{handle.table.root}/")
+        if path in paths and (path not in newest or newest[path].modified < version.modified):
+            newest[path] = version
+    handle.fs.set_legal_hold([(version.path, version.version_id) for version in newest.values()], held=True)
+
+
+def _unlock(handle: Handle, key: PartitionKey) -> None:
+    """No legal hold on whatever the partition has, files that were replaced meanwhile included."""
+    if _has_object_lock(handle):
+        handle.fs.set_legal_hold([(version.path, version.version_id) for version in _versions(handle, key)], held=False)
+
+
+def _has_object_lock(handle: Handle) -> bool:
+    try:
+        return handle.fs.has_object_lock(handle.table.root.partition("/")[0])
+    except AccessDenied as error:  # our own hold counts all the same
+        logger.warning(
+            "no legal hold in %s, as whether it has Object Lock may not be seen: %s", handle.table.root, error
+        )
+        return False
+
+
+def _versions(handle: Handle, key: PartitionKey) -> list[ObjectVersion]:
+    """Versions of the partition's files, without delete markers."""
+    below = f"{handle.table.root}/{key.prefix}/" if key.items else f"{handle.table.root}/"
+    return [
+        version
+        for version in handle.fs.object_versions(below)
+        if not version.is_delete_marker and not version.path.removeprefix(f"{handle.table.root}/").startswith("_")
+    ]
 
 
 def _update(store: DocumentStore, change: Callable[[DatasetDocument], DatasetDocument]) -> bool:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pat
 
 from pipelines.archived import archived_among, refusal, wait_until_readable
-from pipelines.errors import SchemaMismatch
+from pipelines.errors import SchemaMismatch, SpecError
 from pipelines.spec import parsed_duration
 from pipelines.windows import as_instant
 
@@ -83,10 +83,14 @@ def expression_of(where: Where, schema: pa.Schema) -> pc.Expression:
         schema: of the rows.
 
     Raises:
+        SpecError: it is neither.
         pyarrow.ArrowInvalid: text that is no value of its column's type.
     """
-    if not isinstance(where, list):
+    if isinstance(where, pc.Expression):
         return where
+    if not isinstance(where, list) or not all(isinstance(condition, list | tuple) for condition in where):
+        hint = "write [('carrier', '=', 'AA')], or an expression of pyarrow.compute"
+        raise SpecError(f"{where!r} is no filter", hint=hint)
     any_of = where if where and isinstance(where[0], list) else [where]
     return pq.filters_to_expression([[_typed(condition, schema) for condition in all_of] for all_of in any_of])
 
@@ -122,7 +126,7 @@ def read(
     Raises:
         SchemaMismatch: an unknown column, or a filter that does not fit its type.
         ArchivedError: partitions that have to be restored first.
-        SpecError: `wait` is no duration.
+        SpecError: `wait` is no duration, or `where` no filter.
     """
     patience = parsed_duration(wait, "wait") if wait is not None else None
     snapshot = snapshot_at(handle, version)

@@ -16,6 +16,7 @@ MODULES = (
     "connector/test_transition.py",
     "pipelines/cli/test_life.py",
     "pipelines/test_iam.py",
+    "pipelines/test_legal_hold.py",
 )
 
 

@@ -322,6 +322,9 @@ def test_wrong_credentials_and_a_dead_endpoint_fail_by_name(bucket, server):
 def test_unknown_columns_and_plans_of_other_datasets(full):
     with pytest.raises(SchemaMismatch, match=r"no column nope in .*it has: "):
         full.read(columns=["nope"])
+    for where in ({"date": "2013-01-01"}, "date = 1", ["date", "=", "2013-01-01"]):
+        with pytest.raises(SpecError, match="is no filter"):
+            full.read(where=where)
     plan = full.plan_expiry("2014-01-01").model_copy(update={"uri": "lake://other/x"})
     with pytest.raises(SpecError, match="the plan is for lake://other/x"):
         full.apply(plan)

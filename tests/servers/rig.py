@@ -19,6 +19,9 @@ def _of_itself() -> None:
     """Nothing is needed."""
 
 
+_LOCKABLE = "t-locks-"
+
+
 @dataclass(frozen=True)
 class Rig:
     """A running server.
@@ -73,10 +76,10 @@ class Rig:
         key, secret = self.user or (self.key, self.secret)
         return client_environ(self.profile, self.endpoint_url, key, secret)
 
-    def make_bucket(self, *, versioned: bool = False, encrypted: bool = False) -> str:
-        """A bucket that no other test has."""
-        name = f"t-{uuid.uuid4().hex[:20]}"
-        self.admin.create_bucket(Bucket=name)
+    def make_bucket(self, *, versioned: bool = False, encrypted: bool = False, lockable: bool = False) -> str:
+        """A bucket that no other test has; where objects can be locked it is versioned too."""
+        name = f"{_LOCKABLE if lockable else 't-'}{uuid.uuid4().hex[:20]}"
+        self.admin.create_bucket(Bucket=name, **({"ObjectLockEnabledForBucket": True} if lockable else {}))
         if versioned:
             self.admin.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         if encrypted:
@@ -90,8 +93,12 @@ class Rig:
             for page in self.admin.get_paginator("list_object_versions").paginate(Bucket=name):
                 entries = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
                 objects = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in entries]
+                past_locks = {"BypassGovernanceRetention": True} if name.startswith(_LOCKABLE) else {}
+                for version in page.get("Versions", []) if past_locks else ():
+                    at = {"Bucket": name, "Key": version["Key"], "VersionId": version["VersionId"]}
+                    self.admin.put_object_legal_hold(**at, LegalHold={"Status": "OFF"})
                 if objects:
-                    self.admin.delete_objects(Bucket=name, Delete={"Objects": objects, "Quiet": True})
+                    self.admin.delete_objects(Bucket=name, Delete={"Objects": objects, "Quiet": True}, **past_locks)
             self.admin.delete_bucket(Bucket=name)
         except self.admin.exceptions.NoSuchBucket:
             pass

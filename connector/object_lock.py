@@ -1,0 +1,90 @@
+"""Object Lock: legal holds, which keep a version from being deleted by anybody, whatever tool they use.
+
+A bucket has Object Lock from its creation on or not at all (S3 User Guide, "Locking objects with Object Lock"). Seen on
+MinIO and SeaweedFS: a self-copy drops the hold, or keeps it, as the server likes, and the version copied from keeps
+it; a version under a hold is deleted by nobody, while a delete without version still adds its marker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from connector.errors import ObjectNotFound, RequestRefused, UnsupportedByServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from connector.filesystem import LakeFileSystem
+
+_AT_ONCE = 16
+
+
+async def has_object_lock(fs: LakeFileSystem, bucket: str) -> bool:
+    """Whether objects of a bucket can be locked (S3 `GetObjectLockConfiguration`).
+
+    Raises:
+        AccessDenied: Without `s3:GetBucketObjectLockConfiguration`.
+    """
+    try:
+        answer = await fs.seam.send("get_object_lock_configuration", Bucket=bucket)
+    except (ObjectNotFound, UnsupportedByServer):
+        return False
+    return bool(answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled")
+
+
+async def set_legal_hold(fs: LakeFileSystem, versions: Iterable[tuple[str, str]], *, held: bool) -> None:
+    """Put legal holds on versions, or lift them (S3 `PutObjectLegalHold`); again changes nothing.
+
+    Args:
+        fs: The filesystem.
+        versions: ``bucket/key`` and version id of each.
+        held: Put the hold, or lift it.
+
+    Raises:
+        RequestRefused: The bucket has no Object Lock.
+        ObjectNotFound: There is no such version.
+    """
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(path: str, version: str) -> None:
+        bucket, _, key = path.partition("/")
+        async with slots:
+            await fs.seam.send(
+                "put_object_legal_hold",
+                Bucket=bucket,
+                Key=key,
+                VersionId=version,
+                LegalHold={"Status": "ON" if held else "OFF"},
+            )
+
+    await asyncio.gather(*(one(path, version) for path, version in versions))
+
+
+def kept_legal_hold(head: Mapping[str, Any]) -> dict[str, Any]:
+    """The hold of an object, as a parameter of a request that writes it anew."""
+    return {"ObjectLockLegalHoldStatus": "ON"} if is_held(head) else {}
+
+
+def is_held(head: Mapping[str, Any]) -> bool:
+    """Whether a HEAD reports a legal hold."""
+    return bool(head.get("ObjectLockLegalHoldStatus") == "ON")
+
+
+def check_replaceable(head: Mapping[str, Any], bucket: str, key: str) -> None:
+    """Refuse to write an object anew whose version has to stay.
+
+    Raises:
+        RequestRefused: It is under a retention that has not ended.
+    """
+    until = head.get("ObjectLockRetainUntilDate")
+    if until is None or until <= parsedate_to_datetime(head["ResponseMetadata"]["HTTPHeaders"]["date"]):
+        return
+    raise RequestRefused(
+        f"The object may not be deleted before {until:%Y-%m-%d %H:%M} UTC (Object Lock, {head.get('ObjectLockMode')}), "
+        "and its copy in another class would be stored beside it",
+        hint="Let a lifecycle rule of the bucket move it: that writes no new version",
+        bucket=bucket,
+        key=key,
+    )
