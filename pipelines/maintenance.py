@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.journal import VacuumRecord, new_record_id
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ORPHAN_AGE", "Problem", "VacuumResult", "VerifyReport", "delete_for_good", "vacuum", "verify"]
 
+_CONCURRENCY = 8
 ORPHAN_AGE = timedelta(hours=24)
 """A file that no commit names may belong to a run that has not committed yet; it is kept this long."""
 
@@ -174,12 +177,17 @@ def delete_for_good(handle: Handle, paths: Sequence[str]) -> None:
         return
     root = handle.table.root
     if handle.fs.is_versioned(root.partition("/")[0]):
-        for path in paths:
-            versions = [v for v in handle.fs.object_versions(f"{root}/{path}") if v.path == f"{root}/{path}"]
-            handle.fs.delete_versions(f"{root}/{path}", [version.version_id for version in versions])
+        with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="delete") as pool:
+            list(pool.map(partial(_delete_versions, handle), paths))
     else:
         handle.fs.rm([f"{root}/{path}" for path in paths])
     handle.fs.invalidate_cache()
+
+
+def _delete_versions(handle: Handle, path: str) -> None:
+    name = f"{handle.table.root}/{path}"
+    versions = [version for version in handle.fs.object_versions(name) if version.path == name]
+    handle.fs.delete_versions(name, [version.version_id for version in versions])
 
 
 def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
