@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.request import Request, urlopen
 
 import dagster as dg
@@ -24,9 +24,10 @@ from connector.errors import InvalidSetting
 from connector.redact import redact
 from dagster_project.failures import lake_error_in
 from dagster_project.lake_asset import DATASET_TAG
+from dagster_project.named_secrets import NamedSecrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Alert", "Webhook", "alert_on_failure"]
 
@@ -67,11 +68,13 @@ class Alert:
         )
 
 
-class Webhook(dg.ConfigurableResource["Webhook"]):
+class Webhook(NamedSecrets["Webhook"]):
     """A URL that takes alerts as JSON: all of an alert's fields, and `text`, which is what chats show.
 
-    Such a URL is a secret: give it as `dg.EnvVar("NAME")`.
+    Such a URL is a secret: give it as `dg.EnvVar("NAME")`. A literal one is refused.
     """
+
+    SECRETS: ClassVar[Mapping[str, str]] = {"url": ""}
 
     url: str = Field(repr=False, description='http(s)://..., as dg.EnvVar("NAME").')
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
-import dagster as dg
 from pydantic import Field
 
+from dagster_project.named_secrets import NamedSecrets
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from connector import LakeFileSystem
     from pipelines import Dataset
     from pipelines.opening import Described
@@ -18,19 +21,22 @@ __all__ = ["DEFAULT_WAREHOUSE", "LakeResource"]
 
 DEFAULT_WAREHOUSE: Final = "lake://warehouse"
 
-_SECRETS: Final = {"secret": "SECRET_ACCESS_KEY", "token": "SESSION_TOKEN"}
-"""Fields that hold secrets, and how the AWS chain calls them."""
 
-
-class LakeResource(dg.ConfigurableResource["LakeResource"]):
+class LakeResource(NamedSecrets["LakeResource"]):
     """Opens the datasets below one URI.
 
     What is not said here comes from the environment when a run starts (`TIERLAKE_*`, and the AWS chain for
     credentials), so the same definitions serve an embedded server, MinIO and AWS. Give secrets as
-    `dg.EnvVar("NAME")`: Dagster then shows the name and never the value. A secret given literally is refused.
+    `dg.EnvVar("NAME")`, or at the launchpad as `{env: NAME}`: Dagster then shows the name and never the value. A secret
+    given literally is refused.
 
         LakeResource(warehouse="lake://prod-lake", key=dg.EnvVar("LAKE_KEY"), secret=dg.EnvVar("LAKE_SECRET"))
     """
+
+    SECRETS: ClassVar[Mapping[str, str]] = {
+        "secret": "set AWS_SECRET_ACCESS_KEY",
+        "token": "set AWS_SESSION_TOKEN",
+    }
 
     warehouse: str | None = Field(
         default=None,
@@ -51,25 +57,6 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
         default=None,
         description="A fixed today (2014-01-01) by which policies judge; TIERLAKE_TODAY, else the clock.",
     )
-
-    def get_resource_definition(self) -> Any:
-        """What Dagster shows and stores of the resource: its configuration, in which no secret may stand.
-
-        Raises:
-            DagsterInvalidDefinitionError: a secret is given literally.
-        """
-        for name in () if self._is_running() else _SECRETS:
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, dg.EnvVar):
-                raise dg.DagsterInvalidDefinitionError(
-                    f"LakeResource({name}=...) is given literally, and Dagster's UI would show it: write "
-                    f'{name}=dg.EnvVar("NAME"), or leave it out and set AWS_{_SECRETS[name]}'
-                )
-        return super().get_resource_definition()
-
-    def _is_running(self) -> bool:
-        """Whether this is a run's copy, in which environment variables have been replaced by their values."""
-        return self._state__internal__.resource_context is not None
 
     def uri(self, name: str) -> str:
         """The URI of a dataset below the warehouse."""

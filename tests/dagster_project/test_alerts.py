@@ -96,6 +96,8 @@ def test_a_webhook_takes_it_as_json(inbox, monkeypatch) -> None:
     assert (alert["run_id"], alert["code"], alert["dataset"]) == (result.run_id, "access_denied", "flights")
     assert alert["text"].startswith("uses_the_lake of flights failed in use_the_lake")
     assert "hush" not in repr(Webhook(url=url))
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match=r"Webhook\(url=...\) is given literally"):
+        Webhook(url=url).get_resource_definition()
     with pytest.raises(ValueError, match="neither http"):
         Webhook(url="file:///etc/passwd").send(Alert("r", "j", "s", None, "c", "m"))
 

@@ -69,6 +69,38 @@ def test_a_literal_secret_is_refused_and_not_repeated(name: str) -> None:
         assert "hush" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["secret", "token"])
+def test_at_the_launchpad_a_secret_is_a_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str | None] = []
+
+    @dg.op
+    def look(lake: LakeResource) -> None:
+        seen.append(getattr(lake, name))
+
+    @dg.job(resource_defs={"lake": LakeResource(key="AKIA", secret=dg.EnvVar("MY_SECRET"))})
+    def looks() -> None:
+        look()
+
+    def config(value: object) -> dict[str, object]:
+        return {"resources": {"lake": {"config": {name: value}}}}
+
+    monkeypatch.setenv("MY_SECRET", "as-defined")
+    monkeypatch.setenv("OTHER_SECRET", "as-named")
+    with pytest.raises(dg.DagsterInvalidConfigError, match=f"lake:config:{name}") as refused:
+        dg.validate_run_config(looks, config("hush"))
+    assert "hush" not in str(refused.value)
+    assert looks.execute_in_process(run_config=config({"env": "OTHER_SECRET"})).success
+    assert looks.execute_in_process().success
+    assert seen == ["as-named", {"secret": "as-defined"}.get(name)]
+    with pytest.raises(dg.DagsterInvalidConfigError, match="NOT_SET"):
+        looks.execute_in_process(run_config=config({"env": "NOT_SET"}))
+
+
+def test_resources_that_would_take_typed_secrets_are_not_made() -> None:
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match=r"LakeResource\(\.\.\.\) itself"):
+        LakeResource.configure_at_launch()
+
+
 def test_the_io_manager_resolves_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str | None] = []
 

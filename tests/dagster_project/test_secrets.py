@@ -42,6 +42,16 @@ query($repository: RepositorySelector!) {
 """
 
 
+LAUNCH = """
+mutation($run: ExecutionParams!) {
+  launchPipelineExecution(executionParams: $run) {
+    __typename
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}
+"""
+
+
 def stored(home: Path) -> bytes:
     """Everything in a Dagster home: runs, events, logs, schedules."""
     files = [path for path in home.rglob("*") if path.is_file()]
@@ -68,16 +78,25 @@ def test_in_no_file_that_runs_leave_behind(instance, lake, dagster_home, server,
         assert secret.encode() not in stored(dagster_home)
 
 
-def test_not_in_the_ui_which_names_the_variables(instance, lake, server, tmp_path, monkeypatch) -> None:
+def test_the_ui_names_the_variables_and_takes_no_typed_secret(
+    instance, lake, server, tmp_path, monkeypatch, dagster_home
+) -> None:
     project = tmp_path / "somebodys_project.py"
     project.write_text(SOMEBODYS_PROJECT)
     monkeypatch.setenv("LAKE_KEY", server.key)
     monkeypatch.setenv("LAKE_SECRET", server.secret)
     repository = {"repositoryLocationName": "tests", "repositoryName": "__repository__"}
+    config = {"resources": {"lake": {"config": {"secret": "typed-and-secret"}}}}
+    run = {"selector": {**repository, "pipelineName": "tiering"}, "runConfigData": config, "mode": "default"}
     with status.workspace(instance, project, "defs") as context:
         answer = status.ask(context, RESOURCES, repository=repository)
+        launched = status.ask(context, LAUNCH, run=run)
     (details,) = [found for found in answer["allTopLevelResourceDetailsOrError"]["results"] if found["name"] == "lake"]
     values = {value["key"]: (value["type"], value["value"]) for value in details["configuredValues"]}
     assert values["secret"] == ("ENV_VAR", "LAKE_SECRET")
     assert values["key"] == ("ENV_VAR", "LAKE_KEY")
     assert server.secret not in json.dumps(answer)
+    assert launched["launchPipelineExecution"]["__typename"] == "RunConfigValidationInvalid"
+    assert "typed-and-secret" not in json.dumps(launched)
+    assert instance.get_runs_count() == 0
+    assert b"typed-and-secret" not in stored(dagster_home)
