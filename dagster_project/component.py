@@ -127,6 +127,9 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
     alert: str | None = Field(
         default=None, description="Resource key of what hears of failed steps, such as an `alerts.Webhook`."
     )
+    partitions_per_run: int | None = Field(
+        default=None, ge=1, description="Of a backfill, each run being one commit; without it one run does them all."
+    )
     deps: list[str] = Field(default_factory=list, description="Keys of assets that the source reads.")
     description: str | None = None
     group_name: str | None = None
@@ -226,7 +229,9 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
         }
 
     def _written(self, asset: LakeAsset, source: Callable[[dg.AssetExecutionContext], Any]) -> dg.AssetsDefinition:
-        in_one_run = isinstance(asset.partitions_def, dg.TimeWindowPartitionsDefinition)
+        over_time = isinstance(asset.partitions_def, dg.TimeWindowPartitionsDefinition)
+        at_once = self.partitions_per_run
+        policy = dg.BackfillPolicy.multi_run(at_once) if at_once else dg.BackfillPolicy.single_run()
 
         def written(context: dg.AssetExecutionContext) -> Any:
             with tell_dagster(context):
@@ -236,7 +241,7 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
             warnings.simplefilter("ignore", dg.BetaWarning)  # single-run backfills are in beta
             make: Any = dg.asset(
                 **self._about(asset),
-                backfill_policy=dg.BackfillPolicy.single_run() if in_one_run else None,
+                backfill_policy=policy if over_time else None,
                 io_manager_key=self.io_manager,
                 pool=asset.pool,
                 hooks=self._hooks(),

@@ -5,6 +5,7 @@ import dagster as dg
 from dagster_project.assets import ASSETS
 from dagster_project.checks import verify_check
 from dagster_project.datasets import DATASETS
+from dagster_project.executors import chosen_executor
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.jobs import ASSET_JOBS, JOBS
 from dagster_project.resources import LakeResource
@@ -20,5 +21,6 @@ defs = dg.Definitions(
     jobs=[*ASSET_JOBS, *JOBS],
     schedules=SCHEDULES,
     sensors=SENSORS,
+    executor=chosen_executor(),
     resources={"lake": lake, "io_manager": LakeParquetIOManager(lake=lake)},
 )

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from dagster_project import jobs
+from dagster_project import executors, jobs
 from dagster_project.datasets import DATASETS
 from dagster_project.definitions import defs, lake
 
@@ -185,10 +185,11 @@ def _execute(
 ) -> dg.DagsterRun:
     config: Mapping[str, Any] = ops if "ops" in ops else _run_config(ops)
     quiet = {"loggers": {"console": {"config": {"log_level": log_level}}}}
+    here = {} if os.environ.get(executors.VARIABLE) else {"execution": {"config": {"in_process": _AT_ONCE}}}
     with dg.execute_job(
         dg.reconstructable(job),
         instance,
-        run_config={**config, **quiet, "execution": {"config": {"in_process": _AT_ONCE}}},
+        run_config={**config, **quiet, **here},
         tags=dict(tags),
     ) as result:
         if not result.success:

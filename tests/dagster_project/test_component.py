@@ -278,6 +278,12 @@ def test_its_runs_write_wait_for_what_is_downstream_and_expire(lake: LakeResourc
     assert days() == []
 
 
+@pytest.mark.parametrize(("said", "at_once"), [("", None), ("partitions_per_run: 100", 100)])
+def test_a_backfill_is_one_run_or_as_many_as_are_said(said: str, at_once: int | None) -> None:
+    node = definitions(LakeResource(), FLIGHTS + said).resolve_asset_graph().get(dg.AssetKey(["raw", "flights"]))
+    assert node.backfill_policy.max_partitions_per_run == at_once
+
+
 @pytest.mark.parametrize(("said", "pool"), [("", "tierlake"), ("pool: lake_eu", "lake_eu"), ("pool: null", None)])
 def test_all_that_works_on_the_store_takes_slots_of_one_pool(said: str, pool: str | None) -> None:
     repository = definitions(LakeResource(), FLIGHTS + said).get_repository_def()

@@ -22,7 +22,9 @@ warnings.simplefilter("error")
 from dagster_project.definitions import defs
 repository = defs.get_repository_def()
 names = [key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()]
-print(json.dumps({{"assets": sorted(names), "heavy": [name for name in {HEAVY!r} if name in sys.modules]}}))
+executor = defs.resolve_job_def("tiering").executor_def.name
+heavy = [name for name in {HEAVY!r} if name in sys.modules]
+print(json.dumps({{"assets": sorted(names), "executor": executor, "heavy": heavy}}))
 """
 
 
@@ -34,8 +36,9 @@ def run(*command: str, **environ: str) -> str:
 
 def test_loading_needs_no_server_and_no_library_that_moves_data() -> None:
     nowhere = "http://127.0.0.1:1"
-    found = json.loads(run(sys.executable, "-c", LOAD, TIERLAKE_ENDPOINT_URL=nowhere, AWS_ENDPOINT_URL=nowhere))
-    assert found == {"assets": sorted([*DATASETS, "monthly_report"]), "heavy": []}
+    said = {"TIERLAKE_ENDPOINT_URL": nowhere, "AWS_ENDPOINT_URL": nowhere, "TIERLAKE_EXECUTOR": "in_process"}
+    found = json.loads(run(sys.executable, "-c", LOAD, **said))
+    assert found == {"assets": sorted([*DATASETS, "monthly_report"]), "executor": "in_process", "heavy": []}
 
 
 @pytest.mark.parametrize("name", sorted([*DATASETS, "monthly_report"]))
