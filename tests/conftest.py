@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fsspec
@@ -120,6 +121,7 @@ def moto() -> Iterator[Rig]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", type=Path, help="where the browser's pictures go, as docs/screenshots")
     parser.addoption("--role", choices=ROLES, help="run the code under test with this role's rights alone")
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +10,7 @@ import time
 import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import dagster as dg
 import pytest
@@ -20,31 +18,36 @@ import pytest
 from connector.subprocesses import free_ports
 from dagster_project import headless, nyc
 from dagster_project.datasets import FLIGHTS
-from tests.dagster_project import status
+from tests.dagster_project import browser, status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PROJECT = "dagster_project.definitions"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-HEADLESS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--virtual-time-budget=30000",  # pages fetch what they show: this much of the page's own time
-)
-START_SENSOR = """
-mutation($sensor: SensorSelector!) {
-  startSensor(sensorSelector: $sensor) { __typename ... on PythonError { message } }
-}
-"""
 DUE = 65  # days before 2013-03-07
+QUARTER = {
+    "flights": ("2013-01-01", "2013-03-31"),
+    "weather": ("2013-01", "2013-03"),
+    "departures": ("2013-01-01", "2013-03-31"),
+    "monthly_summary": ("2013-01", "2013-03"),
+    "monthly_report": ("2013-01", "2013-03"),
+}
+UNDO = """\
+ops:
+  bring_back:
+    config:
+      dataset: flights
+      partition: '2013-03-06'
+"""
+
+
+@pytest.fixture
+def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Where a browser's pictures go: where `--screenshots` says, else they are thrown away."""
+    if browser.CHROMIUM is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    return request.config.getoption("--screenshots") or tmp_path / "screenshots"
 
 
 @contextmanager
@@ -72,39 +75,20 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
             time.sleep(0.2)
 
 
-def page(url: str, tmp_path: Path) -> str:
-    """The text of a page once it has fetched what it shows."""
-    assert CHROMIUM
-    command = [CHROMIUM, *HEADLESS, f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom", url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    bare = re.sub(r"<(script|style)\b.*?</\1>", "", done.stdout, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", bare))
-
-
-def shown(base: str, tmp_path: Path, count: int) -> str:
-    """The asset's page with all partitions, when it counts `count` as materialized; else as it is at the deadline."""
-    text = ""
-    deadline = time.monotonic() + 60
-    while f"Materialized ({count})" not in text and time.monotonic() < deadline:
-        text = page(f"{base}/assets/flights?view=partitions", tmp_path)
-    return text
-
-
-def expired_by_the_daemon(base: str, instance: dg.DagsterInstance) -> dg.DagsterRun:
-    """Turn the retention sensor on, as a person does in the UI, and wait for the run that its tick asks for."""
-    sensor = {"repositoryLocationName": PROJECT, "repositoryName": "__repository__", "sensorName": "flights_retention"}
-    asked = json.dumps({"query": START_SENSOR, "variables": {"sensor": sensor}}).encode()
-    request = urllib.request.Request(f"{base}/graphql", asked, {"Content-Type": "application/json"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - our own
-        assert json.load(answer)["data"]["startSensor"]["__typename"] == "Sensor"
+def until(so: Callable[[], bool]) -> None:
+    """Wait for what the daemon does."""
     deadline = time.monotonic() + 400
-    only = dg.RunsFilter(job_name="expiry")
-    while not (runs := instance.get_runs(filters=only)) or not runs[0].is_finished:
-        assert time.monotonic() < deadline, "the sensor's run has not come to an end"
+    while not so():
+        assert time.monotonic() < deadline, "the daemon has not done it"
         time.sleep(0.5)
-    (run,) = runs
+
+
+def finished(instance: dg.DagsterInstance, job: str) -> dg.DagsterRun:
+    """The one run of a job, once it has come to its end."""
+    only = dg.RunsFilter(job_name=job)
+    until(lambda: any(run.is_finished for run in instance.get_runs(filters=only)))
+    (run,) = instance.get_runs(filters=only)
     assert run.is_success
-    assert run.tags["dagster/sensor_name"] == "flights_retention"
     return run
 
 
@@ -136,24 +120,80 @@ def test_a_whole_year_is_one_command_one_run_and_one_commit(instance, lake) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
-def test_the_ui_shows_what_is_true(instance, lake, server, tmp_path) -> None:
-    headless.materialize(instance, "flights", "2013-03-01", "2013-03-31")
-    status.as_if_made(instance, "departures", sorted(f"2013-03-{day:02}" for day in range(1, 32)))
-    with ui(tmp_path) as base:
-        assert "Materialized (31)" in shown(base, tmp_path, 31)
-        run = expired_by_the_daemon(base, instance)
-        text = shown(base, tmp_path, 25)
-        assert "Materialized (25)" in text
-        assert "Missing (340)" in text
-        headless.undo(instance, "flights", "2013-03-01")
-        assert "Materialized (26)" in shown(base, tmp_path, 26)
-        told = page(f"{base}/runs/{run.run_id}", tmp_path)
-        assert "expire_partitions" in told
-        assert "tombstone" in told
-        for path in ("locations", f"runs/{run.run_id}", "assets/flights"):
-            assert server.secret not in page(f"{base}/{path}", tmp_path)
+def test_a_session_in_the_browser(instance, lake, server, pictures, tmp_path) -> None:
+    """What docs/dagster.md tells and shows; `--screenshots docs/screenshots` takes its pictures anew."""
+    for asset, keys in QUARTER.items():
+        headless.materialize(instance, asset, *keys)
+    with ui(tmp_path) as base, browser.window(pictures) as window:
+        graph = f"{base}/locations/{PROJECT}/asset-groups/nyc"
+        window.open(graph, *QUARTER)
+        window.click("Hide navigation")
+        window.open(graph, *QUARTER, "24% filled", "25% filled")
+        window.picture("graph")
+
+        window.open(
+            f"{base}/assets/departures?view=partitions&partition=2013-03-08",
+            "Materialized (90)",
+            "without_weather",
+            "lake://",
+            "sse-s3",
+        )
+        window.picture("partition", scroll_to="rows_in")
+        window.open(f"{base}/assets/monthly_report?view=partitions&partition=2013-03")
+        window.click("[Show Markdown]")
+        assert window.shows_an_image()
+        window.picture("report")
+
+        window.open(f"{base}/assets/flights?view=partitions")
+        window.click("Materialize…")
+        window.fill_in("[2013-04-01...2013-04-10]")
+        window.sees("10 partitions", "Backfills all partitions in a single run.")
+        window.click("Launch backfill")
+        window.sees("Created backfill")
+        (backfill,) = instance.get_backfills()
+        until(lambda: instance.get_backfill(backfill.backfill_id).status.value == "COMPLETED_SUCCESS")
+        window.open(f"{base}/runs/b/{backfill.backfill_id}", "100% completed")
+        window.picture("backfill")
+        window.open(f"{base}/assets/flights?view=partitions", "Materialized (100)", "Missing (265)")
+
+        window.open(f"{base}/locations/{PROJECT}/sensors/flights_retention")
+        window.switch_on("Running")
+        expiry = finished(instance, "expiry")
+        assert expiry.tags["dagster/sensor_name"] == "flights_retention"
+        window.sees("1 run requested", expiry.run_id[:8])
+        window.picture("tick")
+        window.open(f"{base}/runs/{expiry.run_id}", "expire_partitions", "tombstone")
+
+        window.open(
+            f"{base}/assets/flights?view=partitions&partition=2013-03-06",
+            "Materialized (35)",
+            "Missing (330)",
+            "No metadata entries",
+        )
+        window.picture("expired")
+        window.open(f"{base}/assets/flights?view=events", "no longer available", "300 d old, kept for 300 d")
+        window.picture("audit")
+
+        window.open(
+            f"{base}/locations/{PROJECT}/jobs/undo_expiry/playground/setup?config={quote(UNDO)}",
+            "bring_back",
+            "All defaults expanded",
+        )
+        window.picture("undo")
+        window.click("Launch Run")
+        finished(instance, "undo_expiry")
+        window.open(
+            f"{base}/assets/flights?view=partitions&partition=2013-03-06",
+            "Materialized (36)",
+            "Missing (329)",
+            "dagster/partition_row_count",
+        )
+        window.picture("undone")
+
+        for path in ("locations", f"runs/{expiry.run_id}", "assets/flights"):
+            window.open(f"{base}/{path}")
+            assert server.secret not in window.page.content()
 
 
 @pytest.mark.slow
