@@ -302,14 +302,29 @@ def _confirm(handle: Handle, record: ExpiryRecord, tally: _Tally) -> None:
     document = handle.document.read() if handle.document else None
     if document is None or not document.holds.keys() & tally.done.keys():
         return
-    held = [gone for gone in done.partitions if gone.key in document.holds]
-    bring_back(handle, handle.table.snapshot(), done, held, run_id=done.run_id)
-    for gone in held:
+    for gone in _brought_back(handle, done, document):
         del tally.done[gone.key]
         reason = document.holds[gone.key].reason
         tally.failures[gone.key] = PolicyRefused(
             f"{gone.key} was held while it was being expired ({reason}): it is back"
         )
+
+
+def _brought_back(handle: Handle, record: ExpiryRecord, document: DatasetDocument) -> list[ExpiredPartition]:
+    """The held partitions, back in the table; where somebody has ingested new rows already, the hold is on those."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        snapshot = handle.table.snapshot()
+        live = {str(file.key) for file in snapshot.files}
+        held = [gone for gone in record.partitions if gone.key in document.holds and gone.key not in live]
+        try:
+            if held:
+                bring_back(handle, snapshot, record, held, run_id=record.run_id)
+        except CommitConflict:
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            return held
+    raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
 
 def _sort_out(handle: Handle, record: ExpiryRecord, error: LakeError, tally: _Tally) -> None:

@@ -373,6 +373,16 @@ def test_an_ingest_elsewhere_does_not_disturb_it(delta: Dataset) -> None:
     assert days_in(delta) == {**KEPT, "2013-04-05": 20}
 
 
+def test_a_hold_does_not_bring_old_rows_back_beside_new_ones(dataset: Dataset) -> None:
+    def meddle() -> None:
+        dataset.hold(GONE, reason="lawsuit")
+        dataset.ingest(rows([DAYS[0]], each=3))
+
+    result = apply_expiry(meddled(dataset, after=meddle), dataset.plan_expiry(AS_OF))
+    assert (result.done, result.failed) == ((GONE,), {})
+    assert days_in(dataset) == {**ALL, DAYS[0]: 3}
+
+
 def test_an_ingest_into_the_partition_wins(delta: Dataset) -> None:
     plan = delta.plan_expiry("2013-05-05")
     handle = meddled(delta, before=lambda: delta.ingest(rows([DAYS[0]], each=4)))
