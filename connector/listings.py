@@ -36,6 +36,29 @@ def folders_marked(entries: Iterable[dict[str, Any]], *, withdirs: bool) -> list
     return found
 
 
+def folders_of(entries: Iterable[dict[str, Any]], root: str) -> dict[str, list[dict[str, Any]]]:
+    """The listing of each folder from all objects below a root, sorted by name; that of a bucket is left to `ls`.
+
+    Args:
+        entries: The objects; each gets its `Key`, as in a listing of its own folder.
+        root: ``bucket/prefix`` without a slash at its end.
+    """
+    folders: dict[str, dict[str, dict[str, Any]]] = {}
+    for entry in entries:
+        entry["Key"] = name = entry["name"]
+        child = None if name.endswith("/") else entry  # an object that stands for a folder is not in it
+        folder = name.rpartition("/")[0]
+        while "/" in folder:
+            is_known = folder in folders
+            below = folders.setdefault(folder, {})
+            if child is not None:
+                below[child["name"]] = child
+            if is_known or len(folder) <= len(root):
+                break
+            child, folder = live.folder_info(folder), folder.rpartition("/")[0]
+    return {folder: [below[name] for name in sorted(below)] for folder, below in folders.items()}
+
+
 class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
     """The methods of a filesystem that say what is there."""
 
@@ -93,15 +116,19 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         return {entry["name"]: entry for entry in found} if detail else [entry["name"] for entry in found]
 
     async def _all_below(self, path: str, prefix: str, **kwargs: Any) -> list[dict[str, Any]]:
-        """Every object below a path: one listing, and nothing else.
+        """Every object below a path: one listing, which fills the cache of listings as s3fs does.
 
-        s3fs's `_find` (2026.9) also sorts the folders into its cache and compares each with all of its siblings: at
-        10,000 partitions that takes longer than the listing, at ten times as many a hundred times that.
+        s3fs's `_find` (2026.9) compares each folder with all of its siblings to fill it: at 10,000 partitions that
+        takes longer than the listing, at ten times as many a hundred times that.
         """
         bucket, key, _ = self.split_path(path)
         if not bucket:
             raise ValueError("Cannot traverse all of S3")
         found: list[dict[str, Any]] = await super()._lsdir(path, delimiter="", prefix=prefix, **kwargs)
+        if found and not prefix:
+            for folder, entries in folders_of(found, path).items():
+                if folder not in self.dircache:
+                    self.dircache[folder] = entries
         if found or prefix or not key:
             return found
         try:

@@ -94,3 +94,14 @@ def test_nothing_vanishes_between_question_and_answer(monkeypatch):
         cache["a"]
     with pytest.raises(KeyError):
         cache["b"]
+
+
+def test_a_deep_listing_fills_the_cache_with_what_each_folder_lists(fs, server, bucket):
+    for key in ("a/b/c/1", "a/b/2", "a/b.x/3", "a/b-/4", "a/5", "6", "a/empty/", "z/y/x/7"):
+        server.admin.put_object(Bucket=bucket, Key=key, Body=b"" if key.endswith("/") else b"1")
+    assert len(fs.find(bucket)) == 7
+    cached = {folder: [entry["name"] for entry in fs.dircache[folder]] for folder in fs.dircache}
+    assert {f"{bucket}/a", f"{bucket}/a/b", f"{bucket}/z/y"} <= cached.keys()
+    for folder, names in cached.items():
+        listed = fs.ls(folder, detail=False, refresh=True)
+        assert names == sorted(name for name in listed if not name.endswith("/")), folder
