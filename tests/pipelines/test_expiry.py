@@ -561,3 +561,15 @@ def test_a_plan_lists_the_store_once(delta: Dataset, monkeypatch: pytest.MonkeyP
     delta.plan_expiry(AS_OF)
     assert asked.count("list_objects_v2") == 1
     assert not set(asked) & CHANGING
+
+
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+def test_the_outlook_is_the_plan_without_a_listing(delta: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    delta.hold("date=2013-02-01", reason="audit")
+    plan = delta.plan_expiry("2013-05-03")
+    asked = requests_of(delta, monkeypatch)
+    outlook = delta.expiry_outlook("2013-05-03")
+    assert [str(key) for key in outlook.due] == [step.key for step in plan.steps] == [GONE]
+    assert outlook.refused == plan.refused != ()
+    assert (str(outlook.next_key), outlook.next_at) == ("date=2013-03-01", datetime(2013, 5, 31, tzinfo=UTC))
+    assert asked == ["get_object"]  # the description; the log is read by Rust
