@@ -11,7 +11,7 @@ partitions, its tags and its configuration. It is not requested where somebody e
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 import dagster as dg
@@ -19,7 +19,7 @@ import dagster as dg
 from dagster_project.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.resources import LakeResource
 from dagster_project.waiting import Wait, waits
-from pipelines.errors import TableNotFound, UnknownPartition
+from pipelines.errors import TableNotFound
 
 if TYPE_CHECKING:
     from pipelines import Dataset
@@ -32,8 +32,15 @@ WAITED_TAG: Final = "tierlake/waited_as"
 OPEN: Final = 1000
 """Observations that the cursor holds; the rest is read when some are done."""
 
+LOOKS_PER_TICK: Final = 5000
+"""Partitions that a tick looks at; a tick has a minute."""
+
 _VERSION: Final = 1
 _SHOWN: Final = 5
+_SAID: Final = {
+    "in progress": "being restored",
+    "archived": "archived, and nobody has asked for it: start the restore job",
+}
 _PARENT: Final = "dagster/parent_run_id"
 _OF_DAGSTER: Final = ("dagster/", ".dagster/")
 _KEPT_TAGS: Final = ("dagster/partition", "dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -56,28 +63,26 @@ class _Cursor:
         return json.dumps({"version": _VERSION, "newest": self.newest, "open": self.open})
 
 
-@dataclass(slots=True)
-class _Look:
-    """What can be read now; each partition is looked at once a tick."""
+def _look(asset: LakeAsset, dataset: "Dataset", waiting: Sequence[Wait]) -> tuple[list[Wait], dict[str, str]]:
+    """Which waits are over, and why partitions of the others cannot be read yet.
 
-    asset: LakeAsset
-    dataset: "Dataset"
-    states: dict[str, str] = field(default_factory=dict)
+    A partition that has left the table is not waited for: nothing would come of it.
+    """
 
-    def first_missing(self, keys: Iterable[str]) -> str | None:
-        """The first partition that cannot be read yet."""
-        return next((key for key in keys if self._state(key)), None)
+    def states(keys: Iterable[str]) -> dict[str, str]:
+        found = dataset.waiting_for([asset.keys.to_lake(key) for key in keys])
+        return {str(asset.keys.to_dagster(key)): state for key, state in found.items()}
 
-    def _state(self, key: str) -> str:
-        """Why it cannot be read; empty where it can, and where it has left the table: nothing will come of waiting."""
-        if key not in self.states:
-            try:
-                seen = self.dataset.restore(self.asset.keys.to_lake(key), dry_run=True)
-            except UnknownPartition:
-                self.states[key] = ""
-            else:
-                self.states[key] = "archived" if seen.archived else "being restored" if seen.in_progress else ""
-        return self.states[key]
+    missing = states({wait.keys[0] for wait in waiting})  # most of what is not there yet shows by its first partition
+    hopeful = [wait for wait in waiting if wait.keys[0] not in missing]
+    turn: list[Wait] = []
+    for wait in hopeful:
+        if turn and sum(len(other.keys) for other in turn) + len(wait.keys) > LOOKS_PER_TICK:
+            break
+        turn.append(wait)
+    if any(len(wait.keys) > 1 for wait in turn):
+        missing |= states({key for wait in turn for key in wait.keys})
+    return [wait for wait in turn if not missing.keys() & set(wait.keys)], missing
 
 
 def restore_sensor(asset: LakeAsset) -> dg.SensorDefinition:
@@ -99,15 +104,14 @@ def restore_sensor(asset: LakeAsset) -> dg.SensorDefinition:
         if not waiting:
             return dg.SensorResult(skip_reason=f"nobody waits for archived partitions of {asset.name}")
         try:
-            look = _Look(asset, asset.dataset_in(lake))
+            over, missing = _look(asset, asset.dataset_in(lake), waiting)
         except TableNotFound:
             return dg.SensorResult(skip_reason=f"{lake.uri(asset.name)} does not exist yet")
-        over = [wait for wait in waiting if look.first_missing(wait.keys) is None]
         left = [wait for wait in waiting if wait not in over]
         newest = max(cursor.newest or 0, *(wait.storage_id for wait in waiting))
         after = _Cursor(newest, tuple(wait.storage_id for wait in left))
         requests = [request for wait in over if (request := _again(context, asset, wait))]
-        why = _why_not(look.states, left) if left else "what was waited for can be read"
+        why = _why_not(missing, left) if left else "what was waited for can be read"
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else why,
@@ -169,12 +173,12 @@ def _reports(asset: LakeAsset, over: Sequence[Wait]) -> list[dg.AssetObservation
     return [dg.AssetObservation(asset.asset_key, description="restored: can be read for now", metadata=facts)]
 
 
-def _why_not(states: Mapping[str, str], left: Sequence[Wait]) -> str:
+def _why_not(missing: Mapping[str, str], left: Sequence[Wait]) -> str:
     runs = sum(wait.run_id is not None for wait in left)
     said = [f"{runs} runs wait" if runs != 1 else "1 run waits"]
-    for state, advice in (("being restored", ""), ("archived", ", and nobody has asked for it: start the restore job")):
-        keys = sorted(key for key, found in states.items() if found == state)
+    for state, words in _SAID.items():
+        keys = sorted(key for key, found in missing.items() if found == state)
         if keys:
             shown = ", ".join(keys[:_SHOWN]) + (", ..." if len(keys) > _SHOWN else "")
-            said.append(f"{shown} {'is' if len(keys) == 1 else 'are'} {state}{advice}")
+            said.append(f"{shown} {'is' if len(keys) == 1 else 'are'} {words}")
     return "; ".join(said)

@@ -27,15 +27,19 @@ if TYPE_CHECKING:
 __all__ = [
     "RestoreResult",
     "Speed",
+    "Waiting",
     "archived_among",
     "refusal",
     "restore",
     "statuses",
     "unreadable",
     "wait_until_readable",
+    "waiting_for",
 ]
 
 Speed = Literal["bulk", "standard", "expedited"]
+Waiting = Literal["archived", "in progress"]
+"""Why a partition cannot be read: files that nobody has asked for, or files that are on their way."""
 
 _CONCURRENCY = 16
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 300.0
@@ -136,6 +140,26 @@ def _ask(handle: Handle, status: RestoreStatus, days: int, speed: Speed) -> Rest
     if status.state != "archived":
         return status
     return handle.fs.restore(status.path, days=days, speed=speed)
+
+
+def waiting_for(handle: Handle, keys: Iterable[PartitionKey] | None = None) -> dict[PartitionKey, Waiting]:
+    """The partitions that cannot be read now; one look at the table, and a HEAD for each archived file.
+
+    Args:
+        handle: the dataset.
+        keys: only these, as far as the table has them; None means all.
+    """
+    if not handle.fs.profile.archived_classes:
+        return {}
+    parts = placed(handle, handle.table.snapshot(), keys)
+    files = [(key, file) for key, part in sorted(parts.items()) for file in _archived(handle, part)]
+    found: dict[PartitionKey, Waiting] = {}
+    for (key, _), status in zip(files, statuses(handle, [file for _, file in files]), strict=True):
+        if status.state == "archived":
+            found[key] = "archived"
+        elif status.state == "in progress":
+            found.setdefault(key, "in progress")
+    return found
 
 
 def archived_among(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
     from pipelines.adopt import AdoptReport
-    from pipelines.archived import RestoreResult, Speed
+    from pipelines.archived import RestoreResult, Speed, Waiting
     from pipelines.catalog import Catalog
     from pipelines.clock import Clock
     from pipelines.compact import CompactResult
@@ -437,6 +437,12 @@ class Dataset:
         from pipelines.archived import restore
 
         return restore(self._handle, _key(key), days=days, speed=speed, dry_run=dry_run)
+
+    def waiting_for(self, keys: Iterable[str | PartitionKey] | None = None) -> dict[PartitionKey, Waiting]:
+        """The partitions that need a restore before they can be read; see `pipelines.archived.waiting_for`."""
+        from pipelines.archived import waiting_for
+
+        return waiting_for(self._handle, None if keys is None else [_key(key) for key in keys])
 
     def vacuum(self, *, dry_run: bool = False, run_id: str | None = None) -> VacuumResult:
         """Delete files of expired and replaced partitions whose grace has ended, and old orphans."""

@@ -40,6 +40,8 @@ def test_what_is_archived_is_named_with_the_way_out(trips_dataset):
         trips_dataset.to_dask()
     assert len(trips_dataset.read(where=[("date", "!=", "2013-01-02")])) == 30, "the others can be read"
     assert trips_dataset.explain(FROZEN, as_of="2013-01-10").archived_files == 1
+    frozen = {PartitionKey.parse(FROZEN): "archived"}
+    assert trips_dataset.waiting_for() == trips_dataset.waiting_for([FROZEN, "date=2013-01-01"]) == frozen
 
 
 def test_it_is_asked_for_once_and_then_read_compacted_and_erased(trips_dataset, moto):
@@ -52,6 +54,7 @@ def test_it_is_asked_for_once_and_then_read_compacted_and_erased(trips_dataset, 
     again = runner.invoke(cli, ["restore", trips_dataset.uri, FROZEN])
     assert (again.exit_code, again.stdout) == (0, f"{FROZEN} can be read: nothing to restore\n")
     assert len(trips_dataset.read()) == 40
+    assert trips_dataset.waiting_for() == {}
     assert trips_dataset.explain(FROZEN, as_of="2013-01-10").archived_files == 0
     report = trips_dataset.erase([("city", "==", "JFK")])
     assert (report.rows, report.archived) == (14, {})
