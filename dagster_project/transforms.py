@@ -49,8 +49,8 @@ def by_day(flights: pd.DataFrame, departures: pd.DataFrame, timezone: str) -> di
     """
     import pandas as pd
 
-    def days(table: pd.DataFrame) -> pd.Series[str]:
-        day: pd.Series[str] = table["time_hour"].dt.tz_convert(timezone).dt.strftime("%Y-%m-%d")
+    def days(table: pd.DataFrame) -> pd.Series[pd.Timestamp]:
+        day: pd.Series[pd.Timestamp] = table["time_hour"].dt.tz_convert(timezone).dt.tz_localize(None).dt.normalize()
         return day
 
     rows, kept = days(flights).value_counts(), days(departures)
@@ -63,7 +63,9 @@ def by_day(flights: pd.DataFrame, departures: pd.DataFrame, timezone: str) -> di
         }
     )
     counted = flags.groupby(kept).sum().assign(rows_in=rows, dropped_twice_there=rows - kept.value_counts())
-    return {str(day): {str(name): int(count) for name, count in row.items()} for day, row in counted.iterrows()}
+    return {
+        f"{day:%Y-%m-%d}": {str(name): int(count) for name, count in row.items()} for day, row in counted.iterrows()
+    }
 
 
 def summarize(departures: pd.DataFrame, timezone: str) -> pd.DataFrame:
