@@ -24,6 +24,7 @@ from tests.dagster_project import status
 from tests.servers import Rig
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.parametrize("server", ["seaweedfs"], indirect=True),
     # dagster-deltalake 0.29.27 calls both, the latter since it fails to count the rows by deltalake 1.6
     pytest.mark.filterwarnings("ignore:The `dict` method is deprecated", "ignore:The 'warn' method is deprecated"),
@@ -110,7 +111,7 @@ def trips(context: dg.AssetExecutionContext) -> pd.DataFrame:
     return pd.DataFrame({"date": [date.fromisoformat(context.partition_key)] * 3, "n": [1, 2, 3]})
 
 
-@pytest.mark.parametrize("theirs", [by_files, pytest.param(by_deltalake, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("theirs", [by_files, by_deltalake])
 def test_a_partition_that_theirs_wrote_is_read_tiered_expired_and_brought_back(
     instance: dg.DagsterInstance, lake: LakeResource, server: Rig, theirs: Any
 ) -> None:

@@ -200,4 +200,4 @@ def test_everything_agrees_after_each_step(served: WorkspaceProcessContext, lake
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", expiring_kinds.KINDS)
 def test_everything_agrees_after_many_steps(served: WorkspaceProcessContext, lake: LakeResource, kind: str) -> None:
-    check(served, lake, kind, examples=4, steps=8)
+    check(served, lake, kind, examples=2, steps=8)
