@@ -193,11 +193,10 @@ def check(context: WorkspaceProcessContext, lake: LakeResource, kind: str, *, ex
 
 
 def test_everything_agrees_after_each_step(served: WorkspaceProcessContext, lake: LakeResource) -> None:
-    for kind in ("window", "multi"):
-        check(served, lake, kind, examples=2, steps=4)
+    check(served, lake, "multi", examples=3, steps=6)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", expiring_kinds.KINDS)
 def test_everything_agrees_after_many_steps(served: WorkspaceProcessContext, lake: LakeResource, kind: str) -> None:
-    check(served, lake, kind, examples=2, steps=8)
+    check(served, lake, kind, examples=4, steps=6)
