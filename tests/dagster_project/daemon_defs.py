@@ -1,0 +1,35 @@
+"""A code location that a daemon serves: days that an asset writes through the IO manager, and their retention."""
+
+import dagster as dg
+import pyarrow as pa
+
+from dagster_project.dataset_jobs import expiry_job
+from dagster_project.io_manager import LakeParquetIOManager
+from dagster_project.lake_asset import LakeAsset
+from dagster_project.metadata import spec_metadata
+from dagster_project.partitions import time_windows
+from dagster_project.resources import LakeResource
+from dagster_project.sensors import ExpiryJob, retention_sensor
+from pipelines.spec import DatasetSpec
+
+DAYS = ("2013-01-01", "2013-01-02", "2013-01-03")
+LIVED = LakeAsset(
+    DatasetSpec(uri="lake://any/lived", partition={"time": {"key": "date"}}, retention={"expire_after": "30d"}),
+    time_windows("day", "UTC", DAYS[0], "2013-01-04"),
+)
+
+
+@dg.asset(partitions_def=LIVED.partitions_def, metadata=spec_metadata(LIVED.spec))
+def lived(context: dg.AssetExecutionContext) -> pa.Table:
+    """Three rows a day."""
+    return pa.table({"date": [context.partition_key] * 3, "n": [1, 2, 3]})
+
+
+job = expiry_job(LIVED)
+lake = LakeResource()
+defs = dg.Definitions(
+    assets=[lived],
+    jobs=[job],
+    sensors=[retention_sensor(LIVED, ExpiryJob(job.name, f"{job.name}_op"))],
+    resources={"lake": lake, "io_manager": LakeParquetIOManager(lake=lake)},
+)
