@@ -337,6 +337,7 @@ def _commit(
             base=snapshot,
             adds=staged,
             removes=removes,
+            covers=frozenset() if mode == "append" else frozenset(covered),
             schema=schema,
             run_key=run_key,
             details={**details, "partitions": len(covered)},

@@ -104,6 +104,7 @@ def test_the_story_comes_to_its_end_and_leaves_nothing(kind, place, start):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", ["minio"], indirect=True)  # two servers are kept then, one of them a tier
 def test_what_is_kept_can_be_opened_again(kind, place, start):
     process = start("--server", kind, "--keep")
     out, err = process.communicate()

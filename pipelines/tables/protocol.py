@@ -96,6 +96,7 @@ class Change:
         base: the snapshot it was planned on.
         adds: files that become live.
         removes: files that stop being live; all must be live in `base`.
+        covers: partitions that it says all of, those without a file included: others' files there are a conflict.
         schema: the table's schema after the change, partition columns included; None leaves it.
         run_key: an identity: a second commit with it is recognised and not made.
         details: JSON values for the commit's metadata (rows, bytes, reason, run id).
@@ -105,13 +106,15 @@ class Change:
     base: Snapshot
     adds: tuple[StagedFile, ...] = ()
     removes: tuple[LiveFile, ...] = ()
+    covers: frozenset[PartitionKey] = frozenset()
     schema: pa.Schema | None = None
     run_key: str | None = None
     details: Mapping[str, object] = field(default_factory=dict)
 
     def touched(self) -> frozenset[PartitionKey]:
-        """The partitions that it changes."""
-        return frozenset(staged.file.key for staged in self.adds) | frozenset(file.key for file in self.removes)
+        """The partitions that it changes, or would had they files."""
+        added, removed = {staged.file.key for staged in self.adds}, {file.key for file in self.removes}
+        return self.covers | added | removed
 
 
 @dataclass(frozen=True, slots=True)

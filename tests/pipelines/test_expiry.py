@@ -13,6 +13,7 @@ from connector.filesystem import LakeFileSystem
 from pipelines.dataset import Dataset
 from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition
 from pipelines.expiry import apply_expiry, expired_keys, undo_expiry
+from pipelines.ingest import ingest
 from pipelines.layout import PartitionKey
 from pipelines.plan import ExpiryPlan, load_plan
 from pipelines.tables.protocol import Change, Commit
@@ -371,6 +372,15 @@ def test_an_ingest_elsewhere_does_not_disturb_it(delta: Dataset) -> None:
     handle = meddled(delta, before=lambda: delta.ingest(rows(["2013-04-05"])))
     assert apply_expiry(handle, plan).done == (GONE,)
     assert days_in(delta) == {**KEPT, "2013-04-05": 20}
+
+
+def test_what_an_ingest_says_is_empty_is_empty_after_it(delta: Dataset) -> None:
+    """Though somebody appended to it meanwhile, and it had no file before that could tell."""
+    new, source = PartitionKey.parse("date=2013-04-05"), rows([DAYS[1]])
+    handle = meddled(delta, before=lambda: delta.ingest(rows(["2013-04-05"]), mode="append"))
+    ingest(handle, source, keys=[new, PartitionKey.parse(f"date={DAYS[1]}")])
+    assert days_in(delta) == ALL
+    assert [entry.operation for entry in delta.history()][:2] == ["ingest", "append"]
 
 
 def test_a_hold_does_not_bring_old_rows_back_beside_new_ones(dataset: Dataset) -> None:
