@@ -88,6 +88,7 @@ class Webhook(NamedSecrets["Webhook"]):
         if not self.url.startswith(("https://", "http://")):
             raise InvalidSetting("the webhook's URL is neither http:// nor https://")
         body = json.dumps({"text": str(alert), **asdict(alert)}).encode()
+        # the errors of urllib do not name the URL, which is a secret; those of requests do
         request = Request(self.url, body, {"Content-Type": "application/json"})  # noqa: S310 - http(s), see above
         with urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310 - likewise
             pass

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["DaskSteps", "dask_executor"]
 
 
-_ANYTHING: Any = dg.Permissive()  # type: ignore[no-untyped-call] # Dagster gives it no types
-
-
 class DaskSteps(dg.Executor):
     """Hands steps to a Dask cluster.
 
@@ -105,7 +102,7 @@ def _after(before: Sequence[Done], work: Callable[[], Sequence[dg.DagsterEvent]]
             dg.Selector(  # type: ignore[no-untyped-call] # Dagster gives it no types
                 {
                     "existing": dg.Field({"address": dg.StringSource}, description="A scheduler that is running."),
-                    "local": dg.Field(_ANYTHING, description="Workers here; takes LocalCluster's parameters."),
+                    "local": dg.Field(dict, description="Workers here; takes LocalCluster's parameters."),
                 }
             ),
             default_value={"local": {}},
@@ -114,7 +111,6 @@ def _after(before: Sequence[Done], work: Callable[[], Sequence[dg.DagsterEvent]]
 )
 def dask_executor(init_context: dg.InitExecutorContext) -> DaskSteps:
     """Each step is a task on a Dask cluster."""
-    import dagster_dask  # noqa: F401 - a missing package is told here, and not within the run
-
+    import_module("dagster_dask")  # a missing package is told here, and not within the run
     cluster: Any = init_context.executor_config["cluster"]
     return DaskSteps(cluster.get("existing", {}).get("address"), cluster.get("local", {}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from connector.errors import UnsupportedByServer
+from tests.polling import until
 
 ORIGIN = "https://app.example"
 DEADLINE_SECONDS = 30
@@ -25,13 +25,6 @@ def anonymous(url, method="GET", data=None, **headers):
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.headers, error.read()
-
-
-def until(condition):
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -64,7 +57,7 @@ def test_3_presigned_url(fs, server, bucket):
     assert anonymous(url, "DELETE")[0] == 403, "with another method"
     assert server.keys(bucket) == ["mine.txt", "other.txt"]
     short = fs.presign(f"{bucket}/mine.txt", expires=1)
-    until(lambda: anonymous(short)[0] == 403)  # after its lifetime
+    until(lambda: anonymous(short)[0] == 403, DEADLINE_SECONDS)  # after its lifetime
 
 
 def test_4_encryption_at_rest(fs, server, bucket, file):
@@ -113,5 +106,5 @@ def test_6_a_lifecycle_rule_deletes_what_is_old(fs, server, bucket):
         server.run_lifecycle()
         return server.keys(bucket) == ["new/x"]
 
-    until(is_gone)
+    until(is_gone, DEADLINE_SECONDS)
     assert not fs.exists(f"{bucket}/old/x", refresh=True)

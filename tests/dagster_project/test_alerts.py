@@ -74,7 +74,7 @@ def inbox() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
+            self.send_response(404 if self.path.endswith("/gone") else 204)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -100,6 +100,16 @@ def test_a_webhook_takes_it_as_json(inbox, monkeypatch) -> None:
         Webhook(url=url).get_resource_definition()
     with pytest.raises(ValueError, match="neither http"):
         Webhook(url="file:///etc/passwd").send(Alert("r", "j", "s", None, "c", "m"))
+
+
+def test_the_address_of_a_webhook_that_refuses_is_in_no_event(inbox, monkeypatch) -> None:
+    url, got = inbox
+    monkeypatch.setenv("ALERT_URL", f"{url}/gone")
+    result = run(alert_on_failure("webhook"), AccessDenied("no"), {"webhook": Webhook(url=dg.EnvVar("ALERT_URL"))})
+    (errored,) = [event for event in result.all_events if event.event_type is dg.DagsterEventType.HOOK_ERRORED]
+    assert len(got) == 1
+    assert "404" in str(errored)
+    assert not [event for event in result.all_events if "hush" in str(event)]
 
 
 def fails(context: dg.AssetExecutionContext) -> None:

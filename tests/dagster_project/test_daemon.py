@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +13,10 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
 from tests.dagster_project import daemon_defs, status
+from tests.polling import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from dagster_project.resources import LakeResource
 
@@ -41,6 +41,7 @@ mutation($selector: SensorSelector!) { startSensor(sensorSelector: $selector) { 
 """
 
 
+DAEMON_SECONDS = 120
 WORKSPACE = """
 load_from:
 - python_file: {{relative_path: {file}, attribute: defs, location_name: tests}}
@@ -58,14 +59,6 @@ def daemon(workspace: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-def until(true: Callable[[], object], seconds: float = 120) -> None:
-    """Poll a daemon that has no other way to say that it is there."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def test_killed_and_started_again(instance: dg.DagsterInstance, lake: LakeResource, tmp_path: Path) -> None:
     log, served = tmp_path / "daemon.log", tmp_path / "workspace.yaml"
     served.write_text(WORKSPACE.format(file=daemon_defs.__file__))
@@ -76,6 +69,12 @@ def test_killed_and_started_again(instance: dg.DagsterInstance, lake: LakeResour
         assert found == {lived.keys.to_dagster(key) for key in lived.dataset_in(lake).windows()}
         return found
 
+    def backfilled() -> bool:
+        return instance.get_backfill(asked["backfillId"]).status is BulkActionStatus.COMPLETED_SUCCESS
+
+    def expiring() -> bool:
+        return any(began(run) for run in instance.get_runs() if run.job_name == daemon_defs.job.name)
+
     def began(run: dg.DagsterRun) -> bool:
         assert run.status is not dg.DagsterRunStatus.FAILURE
         return run.status in {dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS}
@@ -84,11 +83,11 @@ def test_killed_and_started_again(instance: dg.DagsterInstance, lake: LakeResour
         asked = status.ask(context, BACKFILL, days=list(daemon_defs.DAYS))["launchPartitionBackfill"]
         assert asked["__typename"] == "LaunchBackfillSuccess", asked
         with daemon(served, log) as first:
-            until(lambda: instance.get_runs_count() > 0)
+            until(lambda: instance.get_runs_count() > 0, DAEMON_SECONDS)
             first.kill()
         assert instance.get_backfill(asked["backfillId"]).status is BulkActionStatus.REQUESTED
         with daemon(served, log) as second:
-            until(lambda: instance.get_backfill(asked["backfillId"]).status is BulkActionStatus.COMPLETED_SUCCESS)
+            until(backfilled, DAEMON_SECONDS)
             assert available() == days
             assert lived.dataset_in(lake).read().num_rows == 3 * len(days)
             ran = instance.get_runs_count()
@@ -101,9 +100,9 @@ def test_killed_and_started_again(instance: dg.DagsterInstance, lake: LakeResour
                 "sensorName": "lived_retention",
             }
             status.ask(context, START_SENSOR, selector=selector)
-            until(lambda: [run for run in instance.get_runs() if run.job_name == daemon_defs.job.name and began(run)])
+            until(expiring, DAEMON_SECONDS)
             second.kill()
         with daemon(served, log):
-            until(lambda: all(began(run) and run.is_success for run in instance.get_runs()))
+            until(lambda: all(began(run) and run.is_success for run in instance.get_runs()), DAEMON_SECONDS)
             assert available() == set()
     assert instance.get_runs_count() == ran + 1

@@ -19,9 +19,10 @@ from connector.subprocesses import free_ports
 from dagster_project import headless, nyc
 from dagster_project.datasets import FLIGHTS
 from tests.dagster_project import browser, status
+from tests.polling import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 PROJECT = "dagster_project.definitions"
@@ -75,18 +76,13 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
             time.sleep(0.2)
 
 
-def until(so: Callable[[], bool]) -> None:
-    """Wait for what the daemon does."""
-    deadline = time.monotonic() + 400
-    while not so():
-        assert time.monotonic() < deadline, "the daemon has not done it"
-        time.sleep(0.5)
+DAEMON_SECONDS = 400
 
 
 def finished(instance: dg.DagsterInstance, job: str) -> dg.DagsterRun:
     """The one run of a job, once it has come to its end."""
     only = dg.RunsFilter(job_name=job)
-    until(lambda: any(run.is_finished for run in instance.get_runs(filters=only)))
+    until(lambda: any(run.is_finished for run in instance.get_runs(filters=only)), DAEMON_SECONDS)
     (run,) = instance.get_runs(filters=only)
     assert run.is_success
     return run
@@ -152,7 +148,7 @@ def test_a_session_in_the_browser(instance, lake, server, pictures, tmp_path) ->
         window.click("Launch backfill")
         window.sees("Created backfill")
         (backfill,) = instance.get_backfills()
-        until(lambda: instance.get_backfill(backfill.backfill_id).status.value == "COMPLETED_SUCCESS")
+        until(lambda: instance.get_backfill(backfill.backfill_id).status.value == "COMPLETED_SUCCESS", DAEMON_SECONDS)
         window.open(f"{base}/runs/b/{backfill.backfill_id}", "100% completed")
         window.picture("backfill")
         window.open(f"{base}/assets/flights?view=partitions", "Materialized (100)", "Missing (265)")
