@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pipelines.compact import CompactResult
     from pipelines.erase import EraseReport
     from pipelines.explain import Explanation
+    from pipelines.filters import Where
     from pipelines.handle import Handle
     from pipelines.history import HistoryEntry
     from pipelines.ingest import IngestMode, IngestResult, Rehearsal
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from pipelines.outlook import ExpiryOutlook
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from pipelines.progress import Progress
-    from pipelines.reader import Version, Where
+    from pipelines.reader import Version
     from pipelines.rejects import RejectFile
     from pipelines.spec import DatasetSpec
     from pipelines.windows import Window

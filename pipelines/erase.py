@@ -1,9 +1,10 @@
 """Erasure: the rows that match a predicate leave every partition that holds them (requests to be forgotten).
 
-Statistics tell which files cannot hold a match; of the others, only those that do are written anew, in their storage
+Files that are not proven to hold no match (`skipping`) are read; those that hold one are written anew, in their storage
 class, without the rows. A Delta table changes in one commit; a plain table object by object, and a run that died is
-finished by running it again. What this cannot reach is in the report: held partitions, archived classes that need a
-restore first, and old files that stay readable until their grace ends and `vacuum` deletes them.
+finished by running it again. At the end the matches in what the table names then are counted, rewritten files included.
+What this cannot reach is in the report: held partitions, archived classes that need a restore first, and old files that
+stay readable until their grace ends and `vacuum` deletes them.
 
 The predicate's values are written nowhere: not in the log, not in the journal. Older entries of a Delta log keep the
 smallest and largest value of the old files' columns until log clean-up.
@@ -19,20 +20,21 @@ import pyarrow as pa
 
 from pipelines import units
 from pipelines.crew import Crew, Group
-from pipelines.errors import CommitConflict, SchemaMismatch, SpecError, UnsupportedByTable
+from pipelines.errors import CommitConflict, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
+from pipelines.filters import expression_of
 from pipelines.placement import MISSING, placed
-from pipelines.reader import expression_of
 from pipelines.remnants import Remnant, delete_remnants, matching_remnants
 from pipelines.rewriting import archived_classes, commit_rewrites
+from pipelines.skipping import columns_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import pyarrow.compute as pc
 
+    from pipelines.filters import Where
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
-    from pipelines.reader import Where
     from pipelines.rewriting import Rewrite, Rewriter
     from pipelines.tables.protocol import LiveFile, Snapshot
     from pipelines.workers import Workers
@@ -68,10 +70,13 @@ class EraseReport:
     Attributes:
         partitions: what left the table.
         held: partitions with matching rows that a hold keeps, each with why and how many rows.
-        archived: partitions that may hold matching rows, but need a restore before anybody can tell.
+        archived: partitions that may hold matching rows, but cannot be read: they need a restore, or a file is missing.
         remnants: old files with matching rows that can still be read, or of which it cannot be told.
         deleted: remnants that were deleted at once, because that was asked for.
         rejects: files of rejected rows that hold matching rows, or of which it cannot be told.
+        remaining: matching rows in the files that the table names, held ones included, as they were counted at the end;
+            those of partitions in `archived` are not in it.
+        keeps_old_files: whether files that held erased rows stay readable where they are not deleted at once.
         dry_run: True where nothing was written.
     """
 
@@ -81,6 +86,8 @@ class EraseReport:
     remnants: tuple[Remnant, ...] = ()
     deleted: tuple[Remnant, ...] = ()
     rejects: tuple[str, ...] = ()
+    remaining: int = 0
+    keeps_old_files: bool = True
     dry_run: bool = False
 
     @property
@@ -95,8 +102,20 @@ class EraseReport:
 
     @property
     def is_complete(self) -> bool:
-        """No matching row can be read any more, anywhere below the root."""
-        return not (self.held or self.archived or self.remnants or self.rejects or (self.dry_run and self.rows))
+        """No matching row can be read any more, anywhere below the root; the table's own were counted."""
+        return not (self.remaining or self.held or self.archived or self.remnants or self.rejects)
+
+    def foresees_completion(self, *, deletes_old_files: bool) -> bool:
+        """Of a dry run: whether the erasure would be complete at once.
+
+        Args:
+            deletes_old_files: whether it would delete the old files that hold such rows.
+        """
+        if deletes_old_files:
+            leaves_files = any(not remnant.rows for remnant in self.remnants)
+        else:
+            leaves_files = bool(self.remnants) or (self.keeps_old_files and bool(self.rows))
+        return not (self.held or self.archived or self.rejects or leaves_files)
 
     def __str__(self) -> str:
         """For people."""
@@ -104,6 +123,8 @@ class EraseReport:
         where = f"{units.count(len(self.partitions))} partitions ({units.files(self.files)} that held them)"
         lines = [f"{did} {units.count(self.rows)} rows of {where}"]
         lines += [f"{key}: not erased: {why}" for key, why in {**self.held, **self.archived}.items()]
+        if not self.dry_run:
+            lines.append(f"{units.count(self.remaining)} such rows are in the table now, counted after the last commit")
         for remnant in self.remnants[:_SHOWN]:
             amount = "may hold such rows" if remnant.rows is None else f"{units.count(remnant.rows)} rows"
             then = (
@@ -164,7 +185,10 @@ def erase(
     erasing = _Erasing(handle, matching, partial(_crew, handle, limits, workers), details)
     if dry_run:
         erasing.look(snapshot)
-    left = snapshot if dry_run else erasing.work(snapshot)
+    else:
+        erasing.work(snapshot)
+    left = snapshot if dry_run else handle.table.snapshot()
+    remaining = erasing.matches if dry_run else erasing.rows_left(left)
     remnants = matching_remnants(handle, matching, left)
     deleted: tuple[Remnant, ...] = ()
     if unsafe_delete_old_files and not dry_run:
@@ -177,7 +201,9 @@ def erase(
         archived=erasing.archived,
         remnants=remnants,
         deleted=deleted,
-        rejects=_rejects(handle, matching),
+        rejects=_rejects(handle, matching, schema),
+        remaining=remaining,
+        keeps_old_files=not handle.table.is_published_by_writing or handle.fs.is_versioned(handle.spec.bucket),
         dry_run=dry_run,
     )
 
@@ -186,11 +212,10 @@ def _predicate(where: Where, schema: pa.Schema, handle: Handle) -> pc.Expression
     if isinstance(where, list) and not (where and all(where)):
         raise SpecError("no condition, so every row would match", hint="to empty a dataset, expire its partitions")
     try:
-        matching = expression_of(where, schema)
-        pa.Table.from_batches([], schema=schema).filter(matching)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError) as error:
-        raise SchemaMismatch(f"cannot find rows of lake://{handle.table.root} that way: {error}") from error
-    return matching
+        return expression_of(where, schema)
+    except SchemaMismatch as error:
+        message = f"cannot find rows of lake://{handle.table.root} that way: {error}"
+        raise SchemaMismatch(message, hint=error.hint) from error
 
 
 def _holds(handle: Handle) -> Mapping[str, str]:
@@ -225,26 +250,23 @@ class _Erasing:
         self.erased: dict[PartitionKey, tuple[int, int]] = {}
         self.held: dict[str, str] = {}
         self.archived: dict[str, str] = {}
+        self.matches = 0
 
     def look(self, snapshot: Snapshot) -> None:
         """Count what would go."""
         for file, rows, _ in self._found(self._crew_of(snapshot), snapshot, known=frozenset()):
             self._add(file.key, rows, 1)
 
-    def work(self, first: Snapshot) -> Snapshot:
-        """Erase until no live file holds a match: files that others add meanwhile are looked at too.
-
-        Returns:
-            The table as it was left.
-        """
+    def work(self, first: Snapshot) -> None:
+        """Erase until no live file holds a match: files that others add meanwhile are looked at too."""
         snapshot, known = first, frozenset[_Identity]()
         for _ in range(_ROUNDS):
             if all(_identity(file) in known for file in snapshot.files):
-                return snapshot
+                return
             crew = self._crew_of(snapshot)
             found = self._found(crew, snapshot, known)
             if not found:
-                return snapshot
+                return
             known = frozenset(map(_identity, snapshot.files))
             if self._handle.table.is_published_by_writing:
                 known -= self._swap_objects(crew.rewriter, snapshot, found)
@@ -257,14 +279,21 @@ class _Erasing:
             f"lake://{self._handle.table.root}: others kept writing rows that match", hint="run it again"
         )
 
-    def _found(self, crew: Crew, snapshot: Snapshot, known: frozenset[_Identity]) -> list[tuple[LiveFile, int, str]]:
-        """Live files with matches that can be rewritten: each with their number and the class that it keeps."""
+    def rows_left(self, snapshot: Snapshot) -> int:
+        """Matches in the files of a snapshot, by reading them."""
+        crew = self._crew_of(snapshot)
+        readable, _ = self._readable(crew, snapshot, known=frozenset())
+        return sum(rows for _, rows in self._counted(crew, readable))
+
+    def _readable(
+        self, crew: Crew, snapshot: Snapshot, known: frozenset[_Identity]
+    ) -> tuple[list[LiveFile], dict[str, str]]:
+        """Live files that may hold a match and can be read, and the storage class of each; others are noted."""
         files = [
             file
             for file in snapshot.files
             if _identity(file) not in known and crew.rewriter.may_hold(file.path, self._matching)
         ]
-        holds = _holds(self._handle)
         parts = placed(self._handle, snapshot, {file.key for file in files}) if files else {}
         classes = {file.live.path: file.storage_class for part in parts.values() for file in part.files}
         readable: list[LiveFile] = []
@@ -272,13 +301,35 @@ class _Erasing:
             archived = archived_classes(self._handle, parts[file.key])
             if archived is not None:
                 self.archived[str(file.key)] = f"in {archived}: restore it, then erase again"
-            elif MISSING in parts[file.key].classes:
-                self.archived[str(file.key)] = "a committed file is not in the store: `tierlake verify`"
+            elif classes[file.path] == MISSING:
+                self._note_missing(file)
             else:
                 readable.append(file)
-        counts = crew.count(readable, self._matching)
+        return readable, classes
+
+    def _note_missing(self, file: LiveFile) -> None:
+        self.archived[str(file.key)] = "a committed file is not in the store: `tierlake verify`"
+
+    def _counted(self, crew: Crew, files: Sequence[LiveFile]) -> list[tuple[LiveFile, int]]:
+        """How many rows of each file match; files that are gone meanwhile are noted."""
+        try:
+            return list(zip(files, crew.count(files, self._matching), strict=True))
+        except FileNotFoundError:
+            counted = []
+            for file in files:
+                try:
+                    counted.append((file, crew.count([file], self._matching)[0]))
+                except FileNotFoundError:
+                    self._note_missing(file)
+            return counted
+
+    def _found(self, crew: Crew, snapshot: Snapshot, known: frozenset[_Identity]) -> list[tuple[LiveFile, int, str]]:
+        """Live files with matches that can be rewritten: each with their number and the class that it keeps."""
+        holds = _holds(self._handle)
+        readable, classes = self._readable(crew, snapshot, known)
         found = []
-        for file, rows in zip(readable, counts, strict=True):
+        for file, rows in self._counted(crew, readable):
+            self.matches += rows
             if rows and str(file.key) in holds:
                 self.held[str(file.key)] = f"held: {holds[str(file.key)]}"
             elif rows:
@@ -321,16 +372,34 @@ class _Erasing:
         self.erased[key] = (before[0] + rows, before[1] + files)
 
 
-def _rejects(handle: Handle, matching: pc.Expression) -> tuple[str, ...]:
+def _rejects(handle: Handle, matching: pc.Expression, schema: pa.Schema) -> tuple[str, ...]:
     """Files of rejected rows that hold a match; those that cannot be asked are named too."""
     from pipelines.rejects import read_rejects, reject_paths
 
+    asked = columns_in(matching, schema)
     named = []
     for path in reject_paths(handle.fs, handle.table.root):
         try:
-            has_match = bool(read_rejects(handle.fs, path).filter(matching).num_rows)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError):
+            typed = _typed(read_rejects(handle.fs, path), schema, schema.names if asked is None else asked)
+            has_match = bool(typed.filter(matching).num_rows)
+        except (pa.ArrowException, SourceError):
             has_match = True
         if has_match:
             named.append(path)
     return tuple(named)
+
+
+def _typed(rejected: pa.Table, schema: pa.Schema, asked: Collection[str]) -> pa.Table:
+    """The columns that a predicate asks for in the table's types: rejected rows may be text, and lack columns.
+
+    Raises:
+        pyarrow.ArrowInvalid: a value that is none of the type: nobody can tell whether that row matches.
+    """
+    wanted = [field for field in schema if field.name in asked]
+    columns = [
+        rejected.column(field.name).cast(field.type)
+        if field.name in rejected.column_names
+        else pa.chunked_array([pa.nulls(rejected.num_rows, field.type)])
+        for field in wanted
+    ]
+    return pa.table(columns, schema=pa.schema(wanted))

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.dataset as pads
-from pyarrow.fs import FSSpecHandler, PyFileSystem
-
 from connector.interop import Options
 from pipelines.archived import archived_among, refusal
 from pipelines.pieces import together
 from pipelines.reader import checked_columns, checked_filter, paths_in, snapshot_at
+from pipelines.scanning import LiveDataset, ScannedFile, arrow_filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +18,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from pipelines.filters import Where
     from pipelines.handle import Handle
-    from pipelines.reader import Version, Where
+    from pipelines.reader import Version
 
 __all__ = ["to_dask"]
 
@@ -53,24 +52,12 @@ def to_dask(
     matching = checked_filter(handle, dataset, where)
     if waiting := archived_among(handle, snapshot, paths_in(handle, dataset, matching)):
         raise refusal(handle, waiting)
-    root = f"{handle.table.root}/"
-    sizes = {file.path: file.size for file in snapshot.files}
-    files = []
-    for fragment in dataset.get_fragments(filter=matching):
-        path = fragment.path.removeprefix(root)
-        files.append((_File(f"{root}{path}", sizes[path], fragment.partition_expression), sizes[path]))
+    files = [(file, file.size) for file in dataset.files_of(matching)]
     pieces = [tuple(piece) for piece in together(files, _PIECE_BYTES)]
-    read = _Reading(Options(handle.fs.dask_options()), dataset.schema, names, matching)
+    read = _Reading(Options(handle.fs.dask_options()), dataset.schema, handle.table.partition_columns, names, matching)
     meta = dataset.schema.empty_table().select(names).to_pandas()
     from_map: Any = dd.from_map  # it has no types
     return from_map(read, pieces or [()], meta=meta, enforce_metadata=False, label="tierlake")
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    path: str
-    size: int
-    told: pc.Expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +66,14 @@ class _Reading:
 
     options: Options
     schema: pa.Schema
+    keys: tuple[str, ...]
     columns: list[str]
     matching: pc.Expression | None
 
-    def __call__(self, files: tuple[_File, ...]) -> pd.DataFrame:
+    def __call__(self, files: tuple[ScannedFile, ...]) -> pd.DataFrame:
         from connector.filesystem import LakeFileSystem
 
-        form, filesystem = pads.ParquetFileFormat(), PyFileSystem(FSSpecHandler(LakeFileSystem(**self.options)))
-        fragments = [
-            form.make_fragment(file.path, filesystem, partition_expression=file.told, file_size=file.size)
-            for file in files
-        ]
-        dataset = pads.FileSystemDataset(fragments, self.schema, form, filesystem)
+        filesystem = arrow_filesystem(LakeFileSystem(**self.options))
+        dataset = LiveDataset(files, self.schema, filesystem, self.keys)
         frame: pd.DataFrame = dataset.to_table(columns=self.columns, filter=self.matching).to_pandas()
         return frame

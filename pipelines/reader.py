@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-import pyarrow.types as pat
 
 from pipelines.archived import archived_among, refusal, wait_until_readable
-from pipelines.errors import SchemaMismatch, SpecError
+from pipelines.errors import SchemaMismatch
+from pipelines.filters import expression_of
 from pipelines.spec import parsed_duration
 from pipelines.windows import as_instant
 
@@ -19,27 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    import pyarrow.dataset as pads
+    import pyarrow.compute as pc
 
+    from pipelines.filters import Where
     from pipelines.handle import Handle
+    from pipelines.scanning import LiveDataset
     from pipelines.tables.protocol import Snapshot
 
 __all__ = [
     "Version",
-    "Where",
     "checked_columns",
     "checked_filter",
-    "expression_of",
     "paths_in",
     "read",
     "scan",
     "snapshot_at",
 ]
-
-Where: TypeAlias = pc.Expression | list[tuple[str, str, Any]] | list[list[tuple[str, str, Any]]]
-"""A pyarrow expression, or filters as pandas and pyarrow take them: `[("date", "==", "2013-07-04")]` (all must hold),
-or a list of such lists (one must hold)."""
-
 
 Version: TypeAlias = int | datetime | date | str | None
 """A version's number; or an instant, or the beginning of a day: the version that was the newest then. None: now."""
@@ -62,8 +55,8 @@ def snapshot_at(handle: Handle, version: Version = None) -> Snapshot:
     return handle.table.snapshot(handle.table.version_at(as_instant(version, time.timezone if time else "UTC")))
 
 
-def scan(handle: Handle, version: Version = None) -> pads.Dataset:
-    """The whole table, lazily.
+def scan(handle: Handle, version: Version = None) -> LiveDataset:
+    """The whole table, lazily; see `LiveDataset` for what its filters mean to other libraries.
 
     Args:
         handle: the dataset.
@@ -73,38 +66,6 @@ def scan(handle: Handle, version: Version = None) -> pads.Dataset:
         TableNotFound: no such version.
     """
     return handle.table.dataset(snapshot_at(handle, version))
-
-
-def expression_of(where: Where, schema: pa.Schema) -> pc.Expression:
-    """Filters as an expression; text is compared with numbers and dates by what it says, as keys are text.
-
-    Args:
-        where: an expression (taken as it is) or filters.
-        schema: of the rows.
-
-    Raises:
-        SpecError: it is neither.
-        pyarrow.ArrowInvalid: text that is no value of its column's type.
-    """
-    if isinstance(where, pc.Expression):
-        return where
-    if not isinstance(where, list) or not all(isinstance(condition, list | tuple) for condition in where):
-        hint = "write [('carrier', '=', 'AA')], or an expression of pyarrow.compute"
-        raise SpecError(f"{where!r} is no filter", hint=hint)
-    any_of = where if where and isinstance(where[0], list) else [where]
-    return pq.filters_to_expression([[_typed(condition, schema) for condition in all_of] for all_of in any_of])
-
-
-def _typed(condition: Any, schema: pa.Schema) -> tuple[str, str, Any]:
-    name, operator, value = condition
-    if name not in schema.names:
-        raise pa.ArrowKeyError(f"there is no column {name}")
-    kind = schema.field(name).type
-    if isinstance(value, str) and not (pat.is_string(kind) or pat.is_large_string(kind) or pat.is_null(kind)):
-        return name, operator, pa.scalar(value).cast(kind)
-    if isinstance(value, list | tuple | set | frozenset) and not (pat.is_string(kind) or pat.is_large_string(kind)):
-        return name, operator, [_typed((name, operator, item), schema)[2] for item in value]
-    return name, operator, value
 
 
 def read(
@@ -134,7 +95,7 @@ def read(
     names = checked_columns(handle, dataset, columns)
     matching = checked_filter(handle, dataset, where)
     try:
-        return dataset.to_table(columns=names, filter=matching)
+        return _rows(handle, dataset, names, matching)
     except OSError:
         # no request is spent on classes before a read has failed
         waiting = archived_among(handle, snapshot, paths_in(handle, dataset, matching))
@@ -143,16 +104,26 @@ def read(
     if patience is None:
         raise refusal(handle, waiting)
     wait_until_readable(handle, [file for files in waiting.values() for file in files], patience)
-    return dataset.to_table(columns=names, filter=matching)
+    return _rows(handle, dataset, names, matching)
 
 
-def paths_in(handle: Handle, dataset: pads.Dataset, matching: pc.Expression | None) -> list[str]:
+def _rows(handle: Handle, dataset: LiveDataset, names: list[str], matching: pc.Expression | None) -> pa.Table:
+    try:
+        return dataset.to_table(columns=names, filter=matching)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        by = "" if matching is None else f" by {matching}"
+        message = f"cannot read lake://{handle.table.root}{by}: {error}"
+        hint = "a file whose values do not fit the table's columns, or a filter that fails for some row"
+        raise SchemaMismatch(message, hint=hint) from error
+
+
+def paths_in(handle: Handle, dataset: LiveDataset, matching: pc.Expression | None) -> list[str]:
     """The files, below the root, that may hold rows which match."""
     prefix = f"{handle.table.root}/"
-    return [fragment.path.removeprefix(prefix) for fragment in dataset.get_fragments(filter=matching)]
+    return [file.path.removeprefix(prefix) for file in dataset.files_of(matching)]
 
 
-def checked_columns(handle: Handle, dataset: pads.Dataset, columns: Sequence[str] | None) -> list[str]:
+def checked_columns(handle: Handle, dataset: LiveDataset, columns: Sequence[str] | None) -> list[str]:
     """The columns to read.
 
     Raises:
@@ -166,18 +137,16 @@ def checked_columns(handle: Handle, dataset: pads.Dataset, columns: Sequence[str
     return names if columns is None else list(columns)
 
 
-def checked_filter(handle: Handle, dataset: pads.Dataset, where: Where | None) -> pc.Expression | None:
+def checked_filter(handle: Handle, dataset: LiveDataset, where: Where | None) -> pc.Expression | None:
     """The filter as an expression that fits the table.
 
     Raises:
-        SchemaMismatch: it does not fit a column's type.
+        SchemaMismatch: an unknown column, or a value that its column cannot be compared with.
+        SpecError: it is no filter.
     """
     if where is None:
         return None
     try:
-        expression = expression_of(where, dataset.schema)
-        dataset.schema.empty_table().filter(expression)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError) as error:
-        message = f"cannot filter lake://{handle.table.root} by {where}: {error}"
-        raise SchemaMismatch(message) from error
-    return expression
+        return expression_of(where, dataset.schema)
+    except SchemaMismatch as error:
+        raise SchemaMismatch(f"cannot filter lake://{handle.table.root}: {error}", hint=error.hint) from error

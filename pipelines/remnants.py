@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 
 from pipelines.journal import VacuumRecord, new_record_id
 from pipelines.layout import PartitionKey
 from pipelines.maintenance import ORPHAN_AGE
+from pipelines.partition_values import key_expression
+from pipelines.scanning import parquet_format
 from pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
@@ -156,11 +157,12 @@ def _count(handle: Handle, remnant: Remnant, matching: pc.Expression, schema: pa
     path = f"{handle.table.root}/{remnant.path}"
     try:
         with _open_version(handle.fs, path, remnant.version_id) if remnant.version_id else handle.fs.open(path) as file:
-            fragment = pads.ParquetFileFormat().make_fragment(
-                file, partition_expression=_key_expression(remnant.key, schema)
+            fragment = parquet_format().make_fragment(
+                file, partition_expression=key_expression(remnant.key, schema, path)
             )
-            counted: int = fragment.scanner(schema=schema, filter=matching).count_rows()
-            return counted
+            # a column that is computed of every row: a filter would go by statistics, which say nothing of NaN
+            batches = fragment.to_batches(schema=schema, columns={"matches": matching})
+            return int(sum(batch.column(0).true_count for batch in batches))
     except (pa.ArrowException, OSError, ValueError):
         return None  # not Parquet, other types, gone, or archived: said as such
 
@@ -169,11 +171,3 @@ def _open_version(fs: LakeFileSystem, path: str, version_id: str) -> Any:
     """An older version of an object, for reading; only a filesystem that was made so takes a version id."""
     options = {**fs.storage_options, "settings": fs.settings, "version_aware": True}
     return type(fs)(*fs.storage_args, **options).open(path, "rb", version_id=version_id)
-
-
-def _key_expression(key: PartitionKey, schema: pa.Schema) -> pc.Expression:
-    expression = pads.scalar(value=True)
-    for name, value in key.items:
-        is_it = pads.field(name) == pa.scalar(value).cast(schema.field(name).type)
-        expression = expression & (is_it if value else pads.field(name).is_null())
-    return expression

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    import pyarrow.dataset as pads
-
     from connector.filesystem import LakeFileSystem
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
@@ -66,9 +64,6 @@ class Rewriter:
         self._write = write
         self._limits = limits or WriterLimits()
         self._dataset = handle.table.dataset(snapshot)
-        self._fragments: Mapping[str, pads.Fragment] = {
-            fragment.path.removeprefix(f"{handle.table.root}/"): fragment for fragment in self._dataset.get_fragments()
-        }
         keys = snapshot.files[0].key.columns if snapshot.files else ()
         # the columns of the files: all but those that the path tells
         self._kept = pa.schema([field for field in self._dataset.schema if field.name not in keys])
@@ -77,15 +72,12 @@ class Rewriter:
     def may_hold(self, path: str, matching: pc.Expression) -> bool:
         """Whether the partition and the statistics of a live file leave room for a match."""
         if self._possible is None or self._possible[0] is not matching:
-            paths = (fragment.path for fragment in self._dataset.get_fragments(filter=matching))
-            prefix = f"{self._handle.table.root}/"
-            self._possible = (matching, frozenset(path.removeprefix(prefix) for path in paths))
-        return path in self._possible[1]
+            self._possible = (matching, frozenset(file.path for file in self._dataset.files_of(matching)))
+        return f"{self._handle.table.root}/{path}" in self._possible[1]
 
     def count(self, path: str, matching: pc.Expression) -> int:
         """Rows of one live file that match."""
-        counted: int = self._fragments[path].scanner(schema=self._dataset.schema, filter=matching).count_rows()
-        return counted
+        return int(self._dataset.only([f"{self._handle.table.root}/{path}"]).count_rows(filter=matching))
 
     def rewrite(
         self, key: PartitionKey, sources: Sequence[LiveFile], storage_class: str, without: pc.Expression | None = None
@@ -163,7 +155,8 @@ class Rewriter:
         if without is not None:
             columns[MATCHES] = without
         for source in sources:
-            for rows in batches_of(self._fragments[source.path], self._dataset.schema, columns):
+            fragment = self._dataset.fragment(f"{self._handle.table.root}/{source.path}")
+            for rows in batches_of(fragment, self._dataset.schema, columns):
                 named = rows.select(self._kept.names).cast(self._kept)
                 yield named if without is None else named.append_column(MATCHES, rows.column(MATCHES))
 

@@ -1,6 +1,7 @@
 """Delta statistics of a Parquet file, from its footer, so that every Delta reader can skip files.
 
-Format: the Delta protocol's "Per-file Statistics" (`numRecords`, `minValues`, `maxValues`, `nullCount`).
+Format: the Delta protocol's "Per-file Statistics" (`numRecords`, `minValues`, `maxValues`, `nullCount`). What is not
+known for certain is left out: a reader then reads the file.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ import math
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pat
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     import pyarrow.parquet as pq
 
-__all__ = ["footer_stats", "log_stats", "stats_json"]
+__all__ = ["footer_stats", "holds_floats", "leaves_with_nan", "log_stats", "stats_json"]
 
 _MAX_COLUMNS = 32
 """As Delta's `delta.dataSkippingNumIndexedCols` by default."""
 
 _MAX_TEXT = 32
-"""Longer strings are cut to this many characters, as Spark does; the upper bound is then raised or left out."""
+"""Longer strings are cut to this many characters, as Spark does; the upper bound is then left out."""
 
 
 def _lower(value: object) -> object | None:
@@ -31,7 +36,8 @@ def _lower(value: object) -> object | None:
         case int():
             return value
         case float():
-            return value if math.isfinite(value) else None
+            # a zero has two signs: readers that order them must find both
+            return (value or -0.0) if math.isfinite(value) else None
         case str():
             return value[:_MAX_TEXT]
         case datetime():
@@ -44,11 +50,16 @@ def _lower(value: object) -> object | None:
 
 def _upper(value: object) -> object | None:
     match value:
+        case float() if value == 0:
+            return 0.0
         case str() if len(value) > _MAX_TEXT:
             return None
         case datetime():
-            # the log keeps milliseconds: round up, or a filter would skip the last microseconds
-            return _instant(value + timedelta(microseconds=-value.microsecond % 1000))
+            try:
+                # the log keeps milliseconds: round up, or a filter would skip the last microseconds
+                return _instant(value + timedelta(microseconds=-value.microsecond % 1000))
+            except OverflowError:  # the last millisecond of the year 9999
+                return None
         case _:
             return _lower(value)
 
@@ -58,32 +69,71 @@ def _instant(value: datetime) -> str:
     return text.replace("+00:00", "Z")
 
 
-def footer_stats(footer: pq.FileMetaData) -> str:
-    """The statistics of a whole file as JSON text.
+def footer_stats(
+    footer: pq.FileMetaData,
+    *,
+    has_float_bounds: bool = True,
+    groups: Iterable[int] | None = None,
+    columns: Collection[str] | None = None,
+) -> str:
+    """The statistics of a file as JSON text.
 
-    A bound is left out where a row group lacks it or where a type has no order that all readers share.
+    A bound is left out where a row group lacks it, where Python has no such value (an instant beyond the year 9999), or
+    where a type has no order that all readers share.
+
+    Args:
+        footer: the file's.
+        has_float_bounds: False leaves out those of floating point columns, for readers to whom NaN is larger than all
+            numbers: a footer does not tell whether there is one. Our writer keeps no statistics where it saw one.
+        groups: only these row groups; all by default.
+        columns: only these top-level columns; the first 32 by default.
     """
     lows: dict[str, object] = {}
     highs: dict[str, object] = {}
     nulls: dict[str, int] = {}
-    flat = [index for index in range(footer.num_columns) if "." not in footer.schema.column(index).path]
-    for index in flat[:_MAX_COLUMNS]:
-        chunks = [footer.row_group(group).column(index).statistics for group in range(footer.num_row_groups)]
+    chosen = range(footer.num_row_groups) if groups is None else list(groups)
+    for index in _flat_columns(footer, columns):
+        column = footer.schema.column(index)
+        chunks = [footer.row_group(group).column(index).statistics for group in chosen]
         if not chunks or any(chunk is None for chunk in chunks):
             continue
-        name = footer.schema.column(index).path
-        present = [chunk for chunk in chunks if chunk is not None]
-        if all(chunk.has_null_count for chunk in present):
-            nulls[name] = sum(chunk.null_count for chunk in present)
-        bounded = [chunk for chunk in present if chunk.num_values]
-        if not bounded or not all(chunk.has_min_max for chunk in bounded):
+        name = column.path
+        if all(chunk.has_null_count for chunk in chunks):
+            nulls[name] = sum(chunk.null_count for chunk in chunks)
+        if not has_float_bounds and column.physical_type in {"FLOAT", "DOUBLE"}:
             continue
-        low, high = _lower(min(chunk.min for chunk in bounded)), _upper(max(chunk.max for chunk in bounded))
+        low, high = _bounds([chunk for chunk in chunks if chunk.num_values])
         if low is not None:
             lows[name] = low
         if high is not None:
             highs[name] = high
-    return stats_json(rows=footer.num_rows, lows=lows, highs=highs, nulls=nulls)
+    rows = sum(footer.row_group(group).num_rows for group in chosen)
+    return stats_json(rows=rows, lows=lows, highs=highs, nulls=nulls)
+
+
+def _flat_columns(footer: pq.FileMetaData, names: Collection[str] | None) -> list[int]:
+    """The leaves that are top-level columns; a dot may be part of a name."""
+    flat = []
+    for index in range(footer.num_columns):
+        column = footer.schema.column(index)
+        if column.path == column.name and column.max_repetition_level == 0:
+            flat.append(index)
+    if names is None:
+        return flat[:_MAX_COLUMNS]
+    return [index for index in flat if footer.schema.column(index).path in names]
+
+
+def _bounds(chunks: Sequence[pq.Statistics]) -> tuple[object | None, object | None]:
+    if not chunks or not all(chunk.has_min_max for chunk in chunks):
+        return None, None
+    try:
+        lows, highs = [chunk.min for chunk in chunks], [chunk.max for chunk in chunks]
+        low, high = min(lows), max(highs)
+    except (ArithmeticError, TypeError, ValueError, pa.ArrowException):
+        return None, None
+    if any(value != value for value in (*lows, *highs)):  # noqa: PLR0124 - NaN orders nothing
+        return None, None
+    return _lower(low), _upper(high)
 
 
 def stats_json(
@@ -104,5 +154,50 @@ def log_stats(
         rows=rows,
         lows={name: bound for name, value in lows.items() if (bound := _lower(value)) is not None},
         highs={name: bound for name, value in highs.items() if (bound := _upper(value)) is not None},
-        nulls={name: count for name, count in nulls.items() if count is not None},
+        nulls={name: count for name, count in nulls.items() if isinstance(count, int)},
     )
+
+
+# -- NaN ---------------------------------------------------------------------------------------------------------------
+
+
+def holds_floats(kind: pa.DataType) -> bool:
+    """Whether floating point numbers may be in a column of this type, nested ones too."""
+    return pat.is_floating(kind) or any(holds_floats(kind.field(index).type) for index in range(kind.num_fields))
+
+
+def leaves_with_nan(rows: pa.Table) -> frozenset[int]:
+    """The leaf columns, by their number in a Parquet file of these rows, in which there is a NaN."""
+    found: set[int] = set()
+    number = 0
+    for column in rows.itercolumns():
+        if holds_floats(column.type):
+            for chunk in column.chunks:
+                _note_nan(chunk, number, found)
+        number += _leaves(column.type)
+    return frozenset(found)
+
+
+def _note_nan(values: pa.Array, number: int, found: set[int]) -> None:
+    kind = values.type
+    if pat.is_floating(kind):
+        if number not in found and pc.any(pc.is_nan(values)).as_py():
+            found.add(number)
+        return
+    leaf = number
+    for child in _children(values):
+        if holds_floats(child.type):
+            _note_nan(child, leaf, found)
+        leaf += _leaves(child.type)
+
+
+def _children(values: pa.Array) -> list[pa.Array]:
+    if pat.is_struct(values.type):
+        return list(values.flatten())
+    if pat.is_map(values.type):
+        return [values.keys, values.items]
+    return [values.flatten()]
+
+
+def _leaves(kind: pa.DataType) -> int:
+    return sum(_leaves(kind.field(index).type) for index in range(kind.num_fields)) if kind.num_fields else 1

@@ -94,7 +94,7 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
                 key=PartitionKey.of_path(path, columns),
                 rows=footer.num_rows,
                 modified=candidates[path]["LastModified"],
-                stats=footer_stats(footer),
+                stats=footer_stats(footer, has_float_bounds=False),
             )
         )
     if not files:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from pipelines.bounded import SourceLimits
 from pipelines.spool import append_rows, spooled_batches
-from pipelines.stats import footer_stats
+from pipelines.stats import footer_stats, holds_floats, leaves_with_nan
 from pipelines.tables.protocol import LiveFile, StagedFile
 from pipelines.unique import last_of_each, unique_batches
 
@@ -87,12 +87,14 @@ class PartitionedWriter:
         self._table = table
         self._spec = spec
         self._schema = schema
+        self._has_floats = any(holds_floats(field.type) for field in schema)
         self._token = token
         self._limits = limits or WriterLimits()
         self._waiting: dict[PartitionKey, list[pa.Table]] = defaultdict(list)
         self._waiting_bytes: dict[PartitionKey, int] = defaultdict(int)
         self._total_bytes = 0
         self._spools: dict[PartitionKey, Path] = {}
+        self._with_nan: dict[PartitionKey, frozenset[int]] = defaultdict(frozenset)
         self._numbers: dict[PartitionKey, Iterator[int]] = defaultdict(itertools.count)
         self._folder = tempfile.TemporaryDirectory(prefix="tierlake-")
         self._pool = ThreadPoolExecutor(self._limits.uploads, thread_name_prefix="tierlake-upload")
@@ -113,6 +115,8 @@ class PartitionedWriter:
     def add(self, key: PartitionKey, rows: pa.Table) -> None:
         """Take rows of one partition, already in the writer's schema."""
         size = rows.nbytes
+        if self._has_floats:
+            self._with_nan[key] |= leaves_with_nan(rows)
         self._waiting[key].append(rows)
         self._waiting_bytes[key] += size
         self._total_bytes += size
@@ -132,7 +136,7 @@ class PartitionedWriter:
                 rows = self._take(key)
                 kept = last_of_each(rows, self._unique_by) if self._unique_by else rows
                 self.duplicates += rows.num_rows - kept.num_rows
-                self._staged.append(self._pool.submit(self._encode, key, [self._sorted(kept)]))
+                self._staged.append(self._pool.submit(self._encode, key, [self._sorted(kept)], self._with_nan[key]))
         for key in sorted(self._spools):
             self._close(key)
         staged = [file for future in self._staged for file in future.result()]
@@ -172,11 +176,11 @@ class PartitionedWriter:
         running = [future for future in self._staged if not future.done()]
         if len(running) > self._limits.uploads:
             wait(running, return_when=FIRST_COMPLETED)
-        self._staged.append(self._pool.submit(self._encode_spool, key, self._spools.pop(key)))
+        self._staged.append(self._pool.submit(self._encode_spool, key, self._spools.pop(key), self._with_nan[key]))
 
-    def _encode_spool(self, key: PartitionKey, spooled: Path) -> list[StagedFile]:
+    def _encode_spool(self, key: PartitionKey, spooled: Path, with_nan: frozenset[int]) -> list[StagedFile]:
         batches = unique_batches(spooled, self._unique_by) if self._unique_by else spooled_batches(spooled)
-        staged = self._encode(key, map(self._sorted, self._row_groups(batches)))
+        staged = self._encode(key, map(self._sorted, self._row_groups(batches)), with_nan)
         spooled.unlink()
         self._rows_of_spools.append(sum(file.file.rows or 0 for file in staged))
         return staged
@@ -196,12 +200,12 @@ class PartitionedWriter:
         if waiting:
             yield pa.Table.from_batches(waiting)
 
-    def _encode(self, key: PartitionKey, row_groups: Iterable[pa.Table]) -> list[StagedFile]:
+    def _encode(self, key: PartitionKey, row_groups: Iterable[pa.Table], with_nan: frozenset[int]) -> list[StagedFile]:
         """Write Parquet files, a new one whenever one is large enough, and upload each."""
         staged: list[StagedFile] = []
         file: _LocalFile | None = None
         for rows in row_groups:
-            file = file or _LocalFile(self._new_path(), self._schema, self._spec, rows.num_rows)
+            file = file or _LocalFile(self._new_path(), self._schema, self._spec, rows.num_rows, with_nan)
             file.write(rows)
             if self._table.can_append and file.size >= self._spec.target_file_size:
                 staged.append(self._stage(key, file))
@@ -234,7 +238,9 @@ class PartitionedWriter:
 class _LocalFile:
     """A Parquet file that is being written on local disk."""
 
-    def __init__(self, path: Path, schema: pa.Schema, spec: WriteSpec, first_rows: int) -> None:
+    def __init__(
+        self, path: Path, schema: pa.Schema, spec: WriteSpec, first_rows: int, with_nan: frozenset[int]
+    ) -> None:
         self.path = path
         self.size = 0
         self._row_group_rows = spec.row_group_rows
@@ -249,6 +255,8 @@ class _LocalFile:
             compression=spec.compression,
             compression_level=spec.compression_level,
             write_page_index=spec.page_index,
+            # readers leave row groups out by bounds that say nothing of NaN
+            write_statistics=(_leaves_without(schema, with_nan) or False) if with_nan else True,
             sorting_columns=pq.SortingColumn.from_ordering(schema, ordering) if ordering else None,
             bloom_filter_options={name: {"ndv": distinct} for name in spec.bloom_filters} or None,
             metadata_collector=self._footers,
@@ -264,3 +272,13 @@ class _LocalFile:
         self.size = self._sink.tell()
         self._sink.close()
         return self._footers[0]
+
+
+def _leaves_without(schema: pa.Schema, numbers: frozenset[int]) -> list[str]:
+    """The other leaf columns, as Parquet names them."""
+    sink = pa.BufferOutputStream()
+    pq.write_metadata(schema, sink)
+    leaves = pq.read_metadata(pa.BufferReader(sink.getvalue())).schema
+    paths = [leaves.column(number).path for number in range(len(leaves))]
+    left_out = {paths[number] for number in numbers}
+    return [path for path in paths if path not in left_out]

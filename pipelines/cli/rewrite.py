@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -10,6 +11,10 @@ from pipelines import units
 from pipelines.cli import options
 from pipelines.cli.failures import ExitCode
 from pipelines.cli.options import Session, with_session
+from pipelines.cli.output import plain
+
+if TYPE_CHECKING:
+    from pipelines.erase import EraseReport
 
 __all__ = ["compact", "erase"]
 
@@ -88,8 +93,9 @@ def erase(
 ) -> ExitCode:
     """Delete the rows that match from every partition that holds them (requests to be forgotten).
 
-    The report says what was rewritten and where such rows still are: held partitions, archived classes, and old files,
-    which `vacuum` deletes after the grace. Exits 3 where a hold or an archived class kept some rows in the table.
+    The report says what was rewritten and where such rows still are: held partitions, archived classes, rejected rows,
+    and old files, which `vacuum` deletes after the grace. Exits 3 where any such row can still be read, or may be; run
+    it again after `vacuum`, a release or a restore.
     """
     from pipelines.workers import connected
 
@@ -99,16 +105,21 @@ def erase(
         erasing = partial(opened.erase, where, engine="dask" if client else "local", client=client)
         found = erasing(dry_run=True)
         if dry_run:
-            session.out.emit(found, str(found))
-            return ExitCode.DONE
+            session.out.emit(_document(found), str(found))
+            is_complete = found.foresees_completion(deletes_old_files=unsafe_delete_old_files)
+            return ExitCode.DONE if is_complete else ExitCode.PARTIAL
         if not yes:
             session.out.note(f"{found}\n")
         if not session.confirm(f"Erase {units.count(found.rows)} rows of {opened.uri}?", yes=yes):
             session.out.note("nothing was changed")
             return ExitCode.FAILED
         report = erasing(unsafe_delete_old_files=unsafe_delete_old_files)
-    session.out.emit(report, str(report))
-    return ExitCode.PARTIAL if report.held or report.archived else ExitCode.DONE
+    session.out.emit(_document(report), str(report))
+    return ExitCode.DONE if report.is_complete else ExitCode.PARTIAL
+
+
+def _document(report: EraseReport) -> object:
+    return {**cast("dict[str, object]", plain(report)), "is_complete": report.is_complete}
 
 
 def _condition(text: str) -> tuple[str, str, str]:

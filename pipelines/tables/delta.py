@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
@@ -18,21 +19,22 @@ from deltalake.transaction import AddAction, RemoveAction, create_table_with_add
 from pipelines.contention import turns
 from pipelines.errors import CommitConflict, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork, rust_is_in_use
-from pipelines.layout import PartitionKey, spelled
+from pipelines.scanning import arrow_filesystem
 from pipelines.schema import merged_schema
-from pipelines.stats import log_stats
 from pipelines.tables import delta_log
+from pipelines.tables.delta_files import RustFiles, live_files
 from pipelines.tables.paths import data_path
-from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot, StagedFile
+from pipelines.tables.protocol import Change, Commit, RemovedFile, Snapshot, StagedFile
+from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import may_hold_rows_of, run_token, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import pyarrow.dataset as pads
-    import pyarrow.fs as pafs
-
     from connector.filesystem import LakeFileSystem
+    from pipelines.layout import PartitionKey
+    from pipelines.scanning import LiveDataset
+    from pipelines.tables.protocol import LiveFile
 
 __all__ = ["LakeDeltaTable"]
 
@@ -188,22 +190,22 @@ class LakeDeltaTable:
         paths, sizes = adds.column("path").to_pylist(), adds.column("size_bytes").to_pylist()
         return table.version(), {data_path(self.root, path): size for path, size in zip(paths, sizes, strict=True)}
 
-    def dataset(self, snapshot: Snapshot) -> pads.Dataset:
-        """The rows of a snapshot, lazily; the log's statistics prune files.
+    def dataset(self, snapshot: Snapshot) -> LiveDataset:
+        """The rows of a snapshot, lazily; see `LiveDataset`.
 
         Raises:
             UnsupportedByTable: deletion vectors or column mapping, which a Parquet reader would read wrongly.
+            SchemaMismatch: a partition value that is none of its column's type.
         """
         table = self._open(snapshot.version)
         _check_features(table, _READER_FEATURES, "read as Parquet files")
+        return live_dataset(self._filesystem(snapshot), self.root, snapshot, tuple(table.metadata().partition_columns))
+
+    def _filesystem(self, snapshot: Snapshot) -> pafs.FileSystem:
         if self._fs.credentials_are_renewed:  # deltalake keeps those it was given, and a scan may outlive them
-            return table.to_pyarrow_dataset(filesystem=self._renewing_filesystem())
-        return table.to_pyarrow_dataset()
-
-    def _renewing_filesystem(self) -> pafs.FileSystem:
-        from pyarrow.fs import FSSpecHandler, PyFileSystem, SubTreeFileSystem
-
-        return SubTreeFileSystem(self.root, PyFileSystem(FSSpecHandler(self._fs)))
+            return arrow_filesystem(self._fs)
+        sizes = {file.path: file.size for file in snapshot.files}
+        return pafs.PyFileSystem(RustFiles(self.root, self._fs.delta_options(), sizes))
 
     def version_at(self, instant: datetime) -> int:
         """The version that was the newest at an instant; see `Table.version_at`.
@@ -390,21 +392,7 @@ def _actions(change: Change) -> list[AddAction | RemoveAction]:
 
 
 def _snapshot(table: DeltaTable, root: str) -> Snapshot:
-    columns = tuple(table.metadata().partition_columns)
-    files = tuple(_live_file(root, row, columns) for row in pa.table(table.get_add_actions()).to_pylist())
-    return Snapshot(table.version(), files, pa.schema(table.schema().to_arrow()))
-
-
-def _live_file(root: str, row: dict[str, Any], columns: tuple[str, ...]) -> LiveFile:
-    values = row.get("partition") or {}
-    return LiveFile(
-        path=data_path(root, row["path"]),
-        size=row["size_bytes"],
-        key=PartitionKey.of((name, spelled(values.get(name))) for name in columns),
-        rows=row["num_records"],
-        modified=datetime.fromtimestamp(row["modification_time"] / 1000, UTC),
-        stats=log_stats(row["num_records"], row.get("min") or {}, row.get("max") or {}, row.get("null_count") or {}),
-    )
+    return Snapshot(table.version(), live_files(table, root), pa.schema(table.schema().to_arrow()))
 
 
 def _commit_of(entry: dict[str, Any]) -> Commit:

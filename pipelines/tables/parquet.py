@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.dataset as pads
-from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from connector.errors import ObjectNotFound, PreconditionFailed
 from pipelines.errors import CommitConflict, PolicyRefused, SourceError, TableNotFound, UnsupportedByTable
 from pipelines.layout import PartitionKey, hive_columns
+from pipelines.scanning import arrow_filesystem, parquet_format
 from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot, StagedFile
+from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import run_token
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
     from connector.objects import ObjectVersion
+    from pipelines.scanning import LiveDataset
 
 __all__ = ["PlainParquetTable", "open_plain"]
 
@@ -85,9 +86,6 @@ class PlainParquetTable:
         message = f"lake://{self.root} is plain Parquet and keeps no older versions to read"
         return UnsupportedByTable(message, hint="use format: delta for time travel")
 
-    def _filesystem(self) -> PyFileSystem:
-        return PyFileSystem(FSSpecHandler(self._fs))
-
     def _schema(self, files: tuple[LiveFile, ...]) -> pa.Schema | None:
         if not files:
             return None
@@ -97,27 +95,20 @@ class PlainParquetTable:
 
     def _newest_schema(self, files: tuple[LiveFile, ...]) -> pa.Schema:
         """Of the newest file; of the next where others left one that is not Parquet."""
-        filesystem = self._filesystem()
+        filesystem = arrow_filesystem(self._fs)
         broken = ""
         newest = sorted(files, key=lambda file: file.modified, reverse=True)[:_SCHEMA_ATTEMPTS]
         for file in newest:
-            fragment = pads.ParquetFileFormat().make_fragment(f"{self.root}/{file.path}", filesystem)
+            fragment = parquet_format().make_fragment(f"{self.root}/{file.path}", filesystem)
             try:
                 return fragment.physical_schema.remove_metadata()
             except pa.ArrowInvalid as error:
                 broken = f"lake://{self.root}/{file.path} is not Parquet: {error}"
         raise SourceError(broken, hint=f"nor are the next of the newest {len(newest)} files")
 
-    def dataset(self, snapshot: Snapshot) -> pads.Dataset:
-        """The rows of a snapshot, lazily; partition columns are strings, '' is null."""
-        form, filesystem = pads.ParquetFileFormat(), self._filesystem()
-        fragments = [
-            form.make_fragment(
-                f"{self.root}/{file.path}", filesystem, partition_expression=_expression(file.key), file_size=file.size
-            )
-            for file in snapshot.files
-        ]
-        return pads.FileSystemDataset(fragments, snapshot.schema or pa.schema([]), form, filesystem)
+    def dataset(self, snapshot: Snapshot) -> LiveDataset:
+        """The rows of a snapshot, lazily; partition columns are strings, '' is null; see `LiveDataset`."""
+        return live_dataset(arrow_filesystem(self._fs), self.root, snapshot, self.partition_columns)
 
     def history(self, limit: int | None = None) -> list[Commit]:
         """Ingests by their run records, newest first; expiries are in the journal."""
@@ -281,14 +272,6 @@ def _is_ours(path: str) -> bool:
 def _is_data(path: str, info: dict[str, Any]) -> bool:
     """A Parquet file that readers would read: not hidden by its name, not empty, not a "directory" object."""
     return info["type"] == "file" and bool(info["size"]) and path.endswith((".parquet", ".pq")) and not _is_ours(path)
-
-
-def _expression(key: PartitionKey) -> pads.Expression:
-    expression = pads.scalar(value=True)
-    for name, value in key.items:
-        column = pads.field(name) == value if value else pads.field(name).is_null()
-        expression = expression & column
-    return expression
 
 
 def _newer_markers(versions: list[ObjectVersion]) -> list[ObjectVersion] | None:

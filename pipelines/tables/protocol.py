@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import pyarrow as pa
-    import pyarrow.dataset as pads
 
     from pipelines.layout import PartitionKey
+    from pipelines.scanning import LiveDataset
 
 __all__ = ["Change", "Commit", "LiveFile", "Operation", "RemovedFile", "Snapshot", "StagedFile", "Table"]
 
@@ -197,5 +197,5 @@ class Table(Protocol):
     def history(self, limit: int | None = None) -> list[Commit]:
         """Commits, newest first."""
 
-    def dataset(self, snapshot: Snapshot) -> pads.Dataset:
+    def dataset(self, snapshot: Snapshot) -> LiveDataset:
         """The rows of a snapshot, lazily, with the partition columns among the columns."""

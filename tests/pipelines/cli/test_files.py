@@ -69,7 +69,7 @@ def trips(run, bucket, tmp_path):
     return f"lake://{bucket}/city/trips"
 
 
-def test_compact_and_erase(run, trips):
+def test_compact_and_erase(run, trips, fs):
     foreseen = run("compact", trips, "date=2013-01-02", "--dry-run", "--json").document
     assert [part["key"] for part in foreseen["partitions"]] == ["date=2013-01-02"]
     done = run("compact", trips, "--sort-by", "fare", "--level", "5", "--json")
@@ -85,9 +85,14 @@ def test_compact_and_erase(run, trips):
     assert "lawsuit" in part.out
     run("release", trips, "date=2013-01-02")
     rest = run("erase", trips, "--where", "city=JFK", "--yes", "--unsafe-delete-old-files", "--json")
-    assert rest.code == 0
+    assert rest.code == ExitCode.PARTIAL, "rejected rows of JFK wait to be mended"
     assert rest.document["deleted"]
     assert not rest.document["remnants"]
+    assert (rest.document["remaining"], len(rest.document["rejects"]), rest.document["is_complete"]) == (0, 3, False)
+    for path in rest.document["rejects"]:
+        fs.for_table(path.partition("/_lake/")[0]).rm_file(path)
+    done = run("erase", trips, "--where", "city=JFK", "--yes", "--json")
+    assert (done.code, done.document["is_complete"]) == (0, True)
 
 
 def test_rejects_are_listed(run, trips):

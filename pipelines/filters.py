@@ -1,0 +1,399 @@
+"""Filters as people write them, as one pyarrow expression that fits the table's columns.
+
+A list of conditions is what pandas means by it: `[("a", "==", 1), ("b", "<", 2)]` holds where all do, a list of such
+lists where one of them does. Values are compared exactly, by their column's type: text against a number, a date or a
+time counts as what it spells, and a value that the type does not have (1.5 among integers) falls between two that it
+has. Rows whose value is null match `==` None, `in` with None in the list, and, as in pandas, `not in` without it; no
+other condition. NaN equals nothing, and `in` finds it, as Arrow means both.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pat
+
+from pipelines.errors import SchemaMismatch, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["Where", "expression_of"]
+
+Where: TypeAlias = pc.Expression | list[tuple[str, str, Any]] | list[list[tuple[str, str, Any]]]
+"""A pyarrow expression, or filters as pandas and pyarrow take them: `[("date", "==", "2013-07-04")]` (all must hold),
+or a list of such lists (one must hold)."""
+
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_AMONG = ("in", "not in")
+_SHAPE = "write [('carrier', '==', 'AA')], or an expression of pyarrow.compute"
+_CONDITION = 3
+_NAMED = 30
+
+
+def expression_of(where: Where, schema: pa.Schema) -> pc.Expression:
+    """Filters as an expression that fits a schema.
+
+    Args:
+        where: an expression (taken as it is) or filters.
+        schema: of the rows.
+
+    Raises:
+        SpecError: it is no filter: its shape, or an operator.
+        SchemaMismatch: an unknown column, or a value that its column cannot be compared with.
+    """
+    if isinstance(where, pc.Expression):
+        expression = where
+    else:
+        expression = _any_of([_all_of([_condition(one, schema) for one in all_of]) for all_of in _lists(where)])
+    try:
+        schema.empty_table().filter(expression)
+    except (pa.ArrowException, TypeError, ValueError, KeyError) as error:
+        raise SchemaMismatch(
+            f"the filter {expression} does not fit the columns: {error}", hint=_types(schema)
+        ) from error
+    return expression
+
+
+def _types(schema: pa.Schema) -> str:
+    return _columns([f"{field.name} {field.type}" for field in schema])
+
+
+def _columns(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"the columns are: {', '.join(names[:_NAMED])}{more}"
+
+
+def _lists(where: object) -> list[list[Any]]:
+    if not isinstance(where, list) or not all(isinstance(one, list | tuple) for one in where):
+        raise SpecError(f"{where!r} is no filter", hint=_SHAPE)
+    nested = [one for one in where if isinstance(one, list) and (not one or not isinstance(one[0], str))]
+    if nested and len(nested) != len(where):
+        hint = "either all items are conditions, which must all hold, or all are lists of conditions, of which one must"
+        raise SpecError(f"{where!r} mixes conditions with lists of conditions", hint=hint)
+    lists = [list(one) for one in nested] if nested else [list(where)]
+    if not all(lists):
+        raise SpecError("a filter without a condition", hint="leave `where` out for all rows")
+    return lists
+
+
+def _all_of(parts: Sequence[pc.Expression]) -> pc.Expression:
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole & part
+    return whole
+
+
+def _any_of(parts: Sequence[pc.Expression]) -> pc.Expression:
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole | part
+    return whole
+
+
+def _condition(condition: object, schema: pa.Schema) -> pc.Expression:
+    if not isinstance(condition, list | tuple) or len(condition) != _CONDITION or not isinstance(condition[0], str):
+        raise SpecError(f"{condition!r} is no condition", hint="a condition is (column, operator, value)")
+    name, word, value = condition
+    if word not in _COMPARE and word not in _AMONG:
+        hint = f"the operators are {', '.join((*_COMPARE, *_AMONG))}"
+        raise SpecError(f"there is no operator {word!r} (in {condition!r})", hint=hint)
+    if name not in schema.names:
+        near = difflib.get_close_matches(name, schema.names, 1)
+        hint = f"do you mean {near[0]}?" if near else _columns(schema.names)
+        raise SchemaMismatch(f"there is no column {name} (in {condition!r})", hint=hint)
+    column = _Column(name, _values_type(schema.field(name).type), str(word))
+    return column.among(value) if word in _AMONG else column.compared(value)
+
+
+def _values_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pat.is_dictionary(kind) else kind
+
+
+def _is_nothing(value: object) -> bool:
+    return value is None or type(value).__name__ in {"NAType", "NaTType"}
+
+
+def _plain(value: object) -> Any:
+    """Without the wrappers of numpy and Arrow."""
+    if isinstance(value, pa.Scalar):
+        return value.as_py()
+    if isinstance(value, np.datetime64):
+        whole = value.astype("datetime64[us]")
+        return whole.item() if whole == value or np.isnat(value) else value
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a value stands among those of a type: it is `below` and `above`, or between these neighbours.
+
+    None: there is no neighbour on that side.
+    """
+
+    below: pa.Scalar | None
+    above: pa.Scalar | None
+    is_exact: bool = False
+
+
+def _exactly(scalar: pa.Scalar) -> _Place:
+    return _Place(scalar, scalar, is_exact=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One column in one condition."""
+
+    name: str
+    kind: pa.DataType
+    operator: str
+
+    def compared(self, value: object) -> pc.Expression:
+        """The condition with one value."""
+        column, operator_ = pc.field(self.name), self.operator
+        plain = _plain(value)
+        if _is_nothing(plain):
+            if operator_ in {"=", "==", "!="}:
+                return column.is_valid() if operator_ == "!=" else column.is_null()
+            raise self._mismatch(
+                value, "null has no order", f"('{self.name}', '==', None) finds the rows without a value"
+            )
+        if isinstance(plain, list | tuple | set | frozenset | dict | np.ndarray | pa.Array):
+            raise self._mismatch(value, "that is several values", f"write ('{self.name}', 'in', [...])")
+        place = self._place(plain)
+        if place.is_exact:
+            return _COMPARE[operator_](column, pc.scalar(place.below))
+        nothing, everything = pc.scalar(False), column.is_valid()  # noqa: FBT003 - arrow's signature
+        match operator_:
+            case "=" | "==":
+                return nothing
+            case "!=":
+                return everything
+            case ">" | ">=":
+                # whatever is above the value is above the neighbour below it
+                return nothing if place.above is None else everything if place.below is None else column > place.below
+            case _:
+                return nothing if place.below is None else everything if place.above is None else column < place.above
+
+    def among(self, values: object) -> pc.Expression:
+        """The condition with several values."""
+        if isinstance(values, pa.Array | pa.ChunkedArray):
+            values = values.to_pylist()
+        if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
+            raise self._mismatch(values, "that is not a list", f"write ('{self.name}', '{self.operator}', [...])")
+        column = pc.field(self.name)
+        plain = [_plain(value) for value in values]
+        places = [self._place(value) for value in plain if not _is_nothing(value)]
+        present = [place.below for place in places if place.is_exact and place.below is not None]
+        if pat.is_floating(self.kind):  # a zero has two signs, which `is_in` tells apart
+            present += [pa.scalar(-scalar.as_py(), self.kind) for scalar in present if scalar.as_py() == 0]
+        options = pa.array(present, self.kind) if present else None
+        has_null = any(_is_nothing(value) for value in plain)
+        expression = pc.scalar(False) if options is None else column.isin(options)  # noqa: FBT003 - arrow's signature
+        if self.operator == "in":
+            return expression | column.is_null() if has_null else expression
+        return ~expression & column.is_valid() if has_null else ~expression
+
+    # -- values of a type ----------------------------------------------------------------------------------------------
+
+    def _place(self, value: Any) -> _Place:
+        for applies, place in _PLACES:
+            if applies(self.kind):
+                try:
+                    return place(self, value)
+                except (pa.ArrowException, ValueError, TypeError, OverflowError, InvalidOperation) as error:
+                    if isinstance(error, SchemaMismatch):
+                        raise
+                    raise self._mismatch(value, str(error), _examples(self.kind)) from error
+        if pat.is_nested(self.kind):
+            hint = "filter by an expression, as pyarrow.compute.field('column', 'field') == value"
+            raise self._mismatch(value, "a nested value is not compared", hint)
+        try:
+            return _exactly(pa.scalar(value).cast(self.kind) if isinstance(value, str) else pa.scalar(value, self.kind))
+        except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+            raise self._mismatch(value, str(error), f"write a value of {self.kind}") from error
+
+    def _mismatch(self, value: object, reason: str, hint: str | None = None) -> SchemaMismatch:
+        message = f"('{self.name}', '{self.operator}', {value!r}): {self.name} is {self.kind}: {reason}"
+        return SchemaMismatch(message, hint=hint)
+
+    def bool_(self, value: Any) -> _Place:
+        """True or false."""
+        if isinstance(value, str):
+            return _exactly(pa.scalar(value.strip()).cast(pa.bool_()))
+        if not isinstance(value, bool):
+            raise self._mismatch(value, "that is neither true nor false", "write True or False")
+        return _exactly(pa.scalar(value))
+
+    def text(self, value: Any) -> _Place:
+        """Text."""
+        if isinstance(value, str):
+            return _exactly(pa.scalar(value, self.kind))
+        spelled = value.isoformat() if isinstance(value, date) else str(value)
+        raise self._mismatch(value, "that is not text", f"write {spelled!r}")
+
+    def bytes_(self, value: Any) -> _Place:
+        """Bytes, or the text that they spell."""
+        return _exactly(pa.scalar(value.encode() if isinstance(value, str) else value, self.kind))
+
+    def integer(self, value: Any) -> _Place:
+        """Any number, among integers."""
+        number = self._number(value)
+        if not number.is_finite():
+            return self._endless(number)
+        low, high = _limits(self.kind)
+        below, above = (int(number.to_integral_value(mode)) for mode in (ROUND_FLOOR, ROUND_CEILING))
+        return _Place(
+            pa.scalar(min(below, high), self.kind) if below >= low else None,
+            pa.scalar(max(above, low), self.kind) if above <= high else None,
+            is_exact=below == above and low <= below <= high,
+        )
+
+    def decimal(self, value: Any) -> _Place:
+        """Any number, among decimals."""
+        number = self._number(value)
+        if not number.is_finite():
+            return self._endless(number)
+        context, step = Context(prec=400), Decimal(1).scaleb(-self.kind.scale)
+        most = Decimal(10) ** (self.kind.precision - self.kind.scale) - step
+        below, above = (number.quantize(step, mode, context) for mode in (ROUND_FLOOR, ROUND_CEILING))
+        return _Place(
+            pa.scalar(min(below, most), self.kind) if below >= -most else None,
+            pa.scalar(max(above, -most), self.kind) if above <= most else None,
+            is_exact=below == above and -most <= below <= most,
+        )
+
+    def floating(self, value: Any) -> _Place:
+        """Any number, among floating point numbers; decimals and text count as the nearest one."""
+        if isinstance(value, bool):
+            raise self._mismatch(value, "that is not a number", _examples(self.kind))
+        if isinstance(value, str | Decimal):
+            return _exactly(pa.scalar(str(value).strip()).cast(self.kind))
+        nearest = pa.scalar(float(value), pa.float64()).cast(self.kind)
+        got = nearest.as_py()
+        if got == value or math.isnan(got):
+            return _exactly(nearest)
+        towards = [pa.scalar(_next(got, self.kind, way), self.kind) for way in (-math.inf, math.inf)]
+        return _Place(towards[0], nearest) if got > value else _Place(nearest, towards[1])
+
+    def day(self, value: Any) -> _Place:
+        """A date, or a time among dates."""
+        at = self._wall(value)
+        day = at.date()
+        if at == datetime.combine(day, at.min.time()):
+            return _exactly(pa.scalar(day, self.kind))
+        after = None if day == date.max else pa.scalar(day + timedelta(days=1), self.kind)
+        return _Place(pa.scalar(day, self.kind), after)
+
+    def time(self, value: Any) -> _Place:
+        """A time: with an offset where the column has a zone, without one where it has none."""
+        if self.kind.tz is None:
+            return _exactly(pa.scalar(self._wall(value), pa.timestamp("us")).cast(self.kind))
+        at = self._time(value)
+        if at.tzinfo is None:
+            hint = f"write the offset: {at.isoformat()}+00:00, or datetime(..., tzinfo=UTC)"
+            raise self._mismatch(value, "the column's times are instants, and that has no offset", hint)
+        return _exactly(pa.scalar(at, pa.timestamp("us", self.kind.tz)).cast(self.kind))
+
+    def _wall(self, value: Any) -> datetime:
+        at = self._time(value)
+        if at.tzinfo is not None:
+            hint = f"write it without an offset: {at.replace(tzinfo=None).isoformat()}"
+            raise self._mismatch(value, "the column has no zone, and that has an offset", hint)
+        return at
+
+    def _time(self, value: Any) -> datetime:
+        if isinstance(value, str):
+            text = value.strip()
+            if _BEYOND_MICROSECONDS.search(text):
+                raise self._mismatch(value, "the column keeps microseconds", _examples(self.kind))
+            return datetime.fromisoformat(text)
+        if isinstance(value, datetime):
+            if getattr(value, "nanosecond", 0):
+                raise self._mismatch(value, "the column keeps microseconds", _examples(self.kind))
+            return value
+        if isinstance(value, date):
+            return datetime(value.year, value.month, value.day)  # noqa: DTZ001 - whether it needs a zone is the caller's
+        raise self._mismatch(value, "that is no time", _examples(self.kind))
+
+    def _number(self, value: Any) -> Decimal:
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
+            raise self._mismatch(value, "that is not a number", _examples(self.kind))
+        # a float counts as what it prints as
+        return Decimal(value.strip() if isinstance(value, str) else repr(value) if isinstance(value, float) else value)
+
+    def _endless(self, number: Decimal) -> _Place:
+        if number.is_nan():
+            raise self._mismatch(float("nan"), "NaN is no value of it", "write None for null")
+        low, high = _ends(self.kind)
+        return _Place(high, None) if number > 0 else _Place(None, low)
+
+
+_BEYOND_MICROSECONDS = re.compile(r"[.,]\d{6}\d*[1-9]")
+
+
+def _limits(kind: pa.DataType) -> tuple[int, int]:
+    bits = kind.bit_width
+    return (0, 2**bits - 1) if pat.is_unsigned_integer(kind) else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _ends(kind: pa.DataType) -> tuple[pa.Scalar, pa.Scalar]:
+    if pat.is_integer(kind):
+        low, high = _limits(kind)
+        return pa.scalar(low, kind), pa.scalar(high, kind)
+    most = Decimal(10) ** (kind.precision - kind.scale) - Decimal(1).scaleb(-kind.scale)
+    return pa.scalar(-most, kind), pa.scalar(most, kind)
+
+
+def _next(value: float, kind: pa.DataType, towards: float) -> float:
+    width = np.float32 if pat.is_float32(kind) else np.float16 if pat.is_float16(kind) else np.float64
+    return float(np.nextafter(width(value), width(towards)))
+
+
+def _examples(kind: pa.DataType) -> str:
+    for applies, example in _EXAMPLES:
+        if applies(kind):
+            return f"write {example}"
+    return f"write a value of {kind}"
+
+
+_EXAMPLES: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
+    (pat.is_boolean, "True or False"),
+    (pat.is_integer, "a whole number, such as 7"),
+    (pat.is_floating, "a number, such as 1.5"),
+    (pat.is_decimal, "a number, such as Decimal('1.50')"),
+    (pat.is_date, "a date, such as 2013-07-04"),
+    (lambda kind: pat.is_timestamp(kind) and kind.tz is not None, "an instant, such as 2013-07-04T12:00:00+00:00"),
+    (pat.is_timestamp, "a time, such as 2013-07-04T12:00:00"),
+)
+
+_PLACES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[_Column, Any], _Place]], ...] = (
+    (pat.is_null, lambda *_: _Place(None, None)),
+    (pat.is_boolean, _Column.bool_),
+    (lambda kind: pat.is_string(kind) or pat.is_large_string(kind) or pat.is_string_view(kind), _Column.text),
+    (lambda kind: pat.is_binary(kind) or pat.is_large_binary(kind), _Column.bytes_),
+    (pat.is_integer, _Column.integer),
+    (pat.is_floating, _Column.floating),
+    (pat.is_decimal, _Column.decimal),
+    (pat.is_date, _Column.day),
+    (pat.is_timestamp, _Column.time),
+)

@@ -1,0 +1,331 @@
+"""Live files as a pyarrow dataset: files are left out by proof, and rows are compared, never guessed.
+
+Arrow itself leaves row groups out by statistics that say nothing of NaN, and so loses rows (seen with pyarrow 26:
+`x != 1.0` finds nothing in `[1.0, NaN]`). Here a filter is computed for every row that is read, and `skipping` alone
+decides what need not be read.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+from pipelines.skipping import FileFacts, columns_in, may_match
+from pipelines.stats import footer_stats
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from pyarrow.fs import FileSystem
+
+    from connector.filesystem import LakeFileSystem
+
+__all__ = ["LiveDataset", "ScannedFile", "arrow_filesystem", "parquet_format"]
+
+_MATCHES = "\0matches"
+_SEVERAL_GROUPS_BYTES = 16 << 20
+"""Of a file that is smaller, reading the footer first costs as much as reading the file."""
+_FOOTERS_AT_ONCE = 8
+_SPECIAL = frozenset({"__fragment_index", "__batch_index", "__last_in_fragment", "__filename"})
+"""Columns that Arrow's scanner adds for who names them."""
+
+
+def parquet_format() -> pads.ParquetFileFormat:
+    """How files of any writer are read: the oldest kind of timestamps (INT96) in microseconds."""
+    return pads.ParquetFileFormat(
+        read_options=pads.ParquetReadOptions(coerce_int96_timestamp_unit="us"),
+        default_fragment_scan_options=pads.ParquetFragmentScanOptions(pre_buffer=True),
+    )
+
+
+class _Files(FSSpecHandler):
+    """Opens what a commit names without asking a listing, which may be older than the commit."""
+
+    def open_input_file(self, path: str) -> pa.PythonFile:
+        """A file, for reading at any place."""
+        try:
+            return pa.PythonFile(self.fs.open(path, "rb"), mode="r")
+        except FileNotFoundError:
+            self.fs.invalidate_cache(path)
+            return pa.PythonFile(self.fs.open(path, "rb"), mode="r")
+
+
+def arrow_filesystem(fs: LakeFileSystem) -> PyFileSystem:
+    """The connector, as Arrow takes a filesystem."""
+    return PyFileSystem(_Files(fs))
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedFile:
+    """A file of a dataset.
+
+    Attributes:
+        path: `bucket/key`.
+        size: bytes.
+        facts: what is known of its rows.
+    """
+
+    path: str
+    size: int
+    facts: FileFacts
+
+
+class LiveDataset(pads.FileSystemDataset):
+    """A `pyarrow.dataset.Dataset` whose filters read no file that cannot match, and lose no row.
+
+    `to_table`, `to_batches`, `scanner`, `head`, `count_rows`, `take`, `filter` and `get_fragments` go by
+    `pipelines.skipping`, and so does polars' `scan_pyarrow_dataset`. Whoever takes the C++ object from it (DuckDB,
+    Acero, `Scanner.from_dataset`) or filters one of its fragments gets Arrow's own behaviour: all files, and rows can
+    be missed in files of writers that keep statistics of floating point columns with NaN in them.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[ScannedFile],
+        schema: pa.Schema,
+        filesystem: FileSystem,
+        keys: Collection[str] = (),
+        where: pc.Expression | None = None,
+    ) -> None:
+        """Put files together.
+
+        Args:
+            files: in the order in which rows are read.
+            schema: of the rows; columns that a file lacks are null.
+            filesystem: where the files are.
+            keys: the partition columns.
+            where: rows that do not match are not there.
+        """
+        form = parquet_format()
+        fragments = [
+            form.make_fragment(
+                file.path, filesystem, partition_expression=file.facts.known, file_size=file.size or None
+            )
+            for file in files
+        ]
+        super().__init__(fragments, schema, form, filesystem)
+        self._files = tuple(files)
+        self._by_path = {file.path: file for file in files}
+        self._fragments = {file.path: fragment for file, fragment in zip(files, fragments, strict=True)}
+        self._keys = tuple(keys)
+        self._where = where
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As a value: workers make their own fragments."""
+        return LiveDataset, (self._files, self.schema, self.filesystem, self._keys, self._where)
+
+    # -- what is read --------------------------------------------------------------------------------------------------
+
+    def files_of(self, filter: pc.Expression | None = None) -> tuple[ScannedFile, ...]:  # noqa: A002 - pyarrow's word
+        """The files that may hold rows which match.
+
+        Args:
+            filter: which rows.
+        """
+        matching = _both(self._where, filter)
+        if matching is None:
+            return self._files
+        may = may_match(matching, self.schema, self._keys, [file.facts for file in self._files])
+        return tuple(file for file, possible in zip(self._files, may, strict=True) if possible)
+
+    def only(self, paths: Collection[str]) -> LiveDataset:
+        """The rows of some of the files, by their paths."""
+        files = [self._by_path[path] for path in paths]
+        return LiveDataset(files, self.schema, self.filesystem, self._keys, self._where)
+
+    def fragment(self, path: str) -> pads.ParquetFileFragment:
+        """One file, by its path."""
+        return self._fragments[path]
+
+    def get_fragments(self, filter: pc.Expression | None = None) -> Iterator[pads.ParquetFileFragment]:  # noqa: A002
+        """The files that may hold rows which match, as fragments.
+
+        Args:
+            filter: which rows.
+        """
+        return (self._fragments[file.path] for file in self.files_of(filter))
+
+    def filter(self, expression: pc.Expression) -> LiveDataset:
+        """The rows that match, lazily."""
+        return LiveDataset(self._files, self.schema, self.filesystem, self._keys, _both(self._where, expression))
+
+    def replace_schema(self, schema: pa.Schema) -> LiveDataset:
+        """The rows in another schema."""
+        return LiveDataset(self._files, schema, self.filesystem, self._keys, self._where)
+
+    def scanner(
+        self,
+        columns: Sequence[str] | Mapping[str, pc.Expression] | None = None,
+        filter: pc.Expression | None = None,  # noqa: A002 - pyarrow's word
+        **options: Any,
+    ) -> pads.Scanner:
+        """A scan of the rows that match; see `pyarrow.dataset.Dataset.scanner`.
+
+        Args:
+            columns: names, or what to compute by name; all columns by default.
+            filter: which rows.
+            options: pyarrow's others.
+        """
+        matching = _both(self._where, filter)
+        if matching is None:
+            return super().scanner(columns=columns, **options)
+        empty = pads.FileSystemDataset([], self.schema, self.format, self.filesystem)
+        shape = empty.scanner(columns=columns, filter=matching)  # refuses what does not fit
+        kept = self._parts(self.files_of(filter), matching)
+        plain = pads.FileSystemDataset(kept, self.schema, self.format, self.filesystem)
+        return _MatchingScanner(plain, shape.projected_schema, columns, matching, options)
+
+    # -- Acero would take the C++ object and not see what is filtered --------------------------------------------------
+
+    def sort_by(self, sorting: Any, **options: Any) -> pads.InMemoryDataset:
+        """The rows in an order, in memory; see `pyarrow.dataset.Dataset.sort_by`."""
+        return pads.InMemoryDataset(self.to_table().sort_by(sorting, **options))
+
+    def join(self, right_dataset: pads.Dataset, *args: Any, **options: Any) -> pads.InMemoryDataset:
+        """Joined rows, in memory; see `pyarrow.dataset.Dataset.join`."""
+        return pads.InMemoryDataset(self.to_table()).join(_in_memory(right_dataset), *args, **options)
+
+    def join_asof(self, right_dataset: pads.Dataset, *args: Any, **options: Any) -> pads.InMemoryDataset:
+        """Joined rows, in memory; see `pyarrow.dataset.Dataset.join_asof`."""
+        return pads.InMemoryDataset(self.to_table()).join_asof(_in_memory(right_dataset), *args, **options)
+
+    # -- row groups ----------------------------------------------------------------------------------------------------
+
+    def _parts(self, files: Sequence[ScannedFile], matching: pc.Expression) -> list[pads.ParquetFileFragment]:
+        """The files, large ones without the row groups that cannot hold a match."""
+        names = columns_in(matching, self.schema)
+        asked = (names or frozenset()) - set(self._keys)
+        large = [file for file in files if asked and file.size >= _SEVERAL_GROUPS_BYTES]
+        if not large:
+            return [self._fragments[file.path] for file in files]
+        with ThreadPoolExecutor(_FOOTERS_AT_ONCE, thread_name_prefix="footers") as pool:
+            parts = dict(zip(large, pool.map(lambda file: self._groups(file, matching, asked), large), strict=True))
+        chosen = (parts.get(file, self._fragments[file.path]) for file in files)
+        return [part for part in chosen if part is not None]
+
+    def _groups(
+        self, file: ScannedFile, matching: pc.Expression, asked: Collection[str]
+    ) -> pads.ParquetFileFragment | None:
+        fragment = self._fragments[file.path]
+        fragment.ensure_complete_metadata()
+        footer = fragment.metadata
+        groups = range(footer.num_row_groups)
+        facts = [replace(file.facts, stats=footer_stats(footer, groups=[group], columns=asked)) for group in groups]
+        may = may_match(matching, self.schema, self._keys, facts)
+        left = [group for group in groups if may[group]]
+        if not left:
+            return None
+        return fragment if len(left) == len(groups) else fragment.subset(row_group_ids=left)
+
+
+class _MatchingScanner(pads.Scanner):
+    """A scan that reads all rows of its files and hands out those that match."""
+
+    def __init__(
+        self,
+        plain: pads.FileSystemDataset,
+        projected: pa.Schema,
+        columns: Sequence[str] | Mapping[str, pc.Expression] | None,
+        matching: pc.Expression,
+        options: Mapping[str, Any],
+    ) -> None:
+        """Scan `plain`, whose fragments are those that may hold matches."""
+        self._schema, self._projected, self._matching = plain.schema, projected, matching
+        self._computed = dict(columns) if isinstance(columns, dict) else None
+        self._names = list(plain.schema.names if columns is None else columns)
+        special = [name for name in self._names if name in _SPECIAL and self._computed is None]
+        needed = _needed(
+            plain.schema, [matching, *(self._computed or {}).values()], self._names if self._computed is None else ()
+        )
+        self._has_mask = not special
+        # Arrow adds its own columns to a list of names alone, which has no room for the mask
+        wanted = {name: pc.field(name) for name in needed} | {_MATCHES: matching}
+        self._scanner = plain.scanner(columns=[*needed, *special] if special else wanted, **options)
+        self._counting = plain.scanner(columns={_MATCHES: matching}, **options)
+
+    @property
+    def dataset_schema(self) -> pa.Schema:
+        """Of the dataset."""
+        return self._schema
+
+    @property
+    def projected_schema(self) -> pa.Schema:
+        """Of the rows that come out."""
+        return self._projected
+
+    def scan_batches(self) -> Iterator[pads.TaggedRecordBatch]:
+        """Batches with the file that each is of."""
+        for tagged in self._scanner.scan_batches():
+            for batch in self._matches(tagged.record_batch):
+                yield pads.TaggedRecordBatch(record_batch=batch, fragment=tagged.fragment)
+
+    def to_batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows that match, in the order of the files."""
+        return (tagged.record_batch for tagged in self.scan_batches())
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        """The same as a stream."""
+        return pa.RecordBatchReader.from_batches(self._projected, self.to_batches())
+
+    def to_table(self) -> pa.Table:
+        """The same in memory."""
+        return pa.Table.from_batches(list(self.to_batches()), self._projected)
+
+    def head(self, num_rows: int) -> pa.Table:
+        """The first rows that match."""
+        batches, count = [], 0
+        for batch in self.to_batches() if num_rows else ():
+            batches.append(batch.slice(0, num_rows - count))
+            count += batches[-1].num_rows
+            if count >= num_rows:
+                break
+        return pa.Table.from_batches(batches, self._projected)
+
+    def take(self, indices: Any) -> pa.Table:
+        """Rows by their number among those that match."""
+        return self.to_table().take(indices)
+
+    def count_rows(self) -> int:
+        """How many rows match."""
+        return sum(batch.column(0).true_count for batch in self._counting.to_batches())
+
+    def _matches(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        if not self._has_mask:
+            yield from pa.Table.from_batches([batch]).filter(self._matching).select(self._names).to_batches()
+            return
+        mask = batch.column(batch.num_columns - 1)
+        if not mask.true_count:
+            return
+        rows = batch if mask.true_count == batch.num_rows else batch.filter(mask)
+        if self._computed is None:
+            yield rows.select(self._names)
+            return
+        rows = rows.select(rows.schema.names[:-1])
+        yield from pads.Scanner.from_batches([rows], schema=rows.schema, columns=self._computed).to_batches()
+
+
+def _needed(schema: pa.Schema, expressions: Sequence[pc.Expression], names: Collection[str]) -> list[str]:
+    """The columns to read, in their order, so that references by position hold where there are any."""
+    needed = {name for name in names if name in schema.names}
+    for expression in expressions:
+        used = columns_in(expression, schema)
+        if used is None:
+            return list(schema.names)
+        needed |= used
+    return [name for name in schema.names if name in needed]
+
+
+def _both(one: pc.Expression | None, other: pc.Expression | None) -> pc.Expression | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
+
+
+def _in_memory(dataset: pads.Dataset) -> pads.Dataset:
+    return pads.InMemoryDataset(dataset.to_table()) if isinstance(dataset, LiveDataset) else dataset

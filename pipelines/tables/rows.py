@@ -1,0 +1,41 @@
+"""The rows of a snapshot: what every format's `dataset` returns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipelines.partition_values import key_expression
+from pipelines.scanning import LiveDataset, ScannedFile
+from pipelines.skipping import FileFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pyarrow.fs import FileSystem
+
+    from pipelines.tables.protocol import Snapshot
+
+__all__ = ["live_dataset"]
+
+
+def live_dataset(filesystem: FileSystem, root: str, snapshot: Snapshot, columns: Collection[str]) -> LiveDataset:
+    """The rows of a snapshot, lazily, with the partition columns in the types of its schema.
+
+    Args:
+        filesystem: opens `bucket/key`.
+        root: of the table, `bucket/prefix`.
+        snapshot: the live files.
+        columns: the partition columns.
+
+    Raises:
+        SchemaMismatch: a partition value that is none of its column's type.
+    """
+    schema = pa.schema([]) if snapshot.schema is None else snapshot.schema
+    known = {key: key_expression(key, schema, f"lake://{root}") for key in {file.key for file in snapshot.files}}
+    files = [
+        ScannedFile(f"{root}/{file.path}", file.size, FileFacts(file.key, known[file.key], file.stats))
+        for file in snapshot.files
+    ]
+    return LiveDataset(files, schema, filesystem, columns)
