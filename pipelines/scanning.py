@@ -205,8 +205,8 @@ class LiveDataset(pads.FileSystemDataset):
         if not large:
             return [self._fragments[file.path] for file in files]
         with ThreadPoolExecutor(_FOOTERS_AT_ONCE, thread_name_prefix="footers") as pool:
-            parts = dict(zip(large, pool.map(lambda file: self._groups(file, matching, asked), large), strict=True))
-        chosen = (parts.get(file, self._fragments[file.path]) for file in files)
+            parts = {file.path: pool.submit(self._groups, file, matching, asked) for file in large}
+        chosen = (parts[path].result() if (path := file.path) in parts else self._fragments[path] for file in files)
         return [part for part in chosen if part is not None]
 
     def _groups(

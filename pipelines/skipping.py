@@ -167,11 +167,14 @@ def _cases(field: pa.Field, parsed: dict[str, Any]) -> list[_Case]:
     low = _bound(_of(parsed, "minValues", name), field.type, is_upper=False)
     high = _bound(_of(parsed, "maxValues", name), field.type, is_upper=True)
     has_no_nulls = _is_count(nulls) and nulls == 0
-    if low is None and high is None:
-        return [(("valid", name), column.is_valid())] if has_no_nulls else []
+    if low is None and high is None and not has_no_nulls:
+        return []
     cases = [] if has_no_nulls else [null]
     if pat.is_floating(field.type):
+        # by itself also where no bound is known: Arrow takes "valid" for "not null, nor NaN where that counts as null"
         cases.append((("nan", name), column == pa.scalar(math.nan, field.type)))
+    if low is None and high is None:
+        return [*cases, (("valid", name), column.is_valid())]
     if low is not None and high is not None:
         within = (column >= low) & (column <= high)
     else:
