@@ -214,7 +214,7 @@ def _predicate(where: Where, schema: pa.Schema, handle: Handle) -> pc.Expression
     try:
         return expression_of(where, schema)
     except SchemaMismatch as error:
-        message = f"cannot find rows of lake://{handle.table.root} that way: {error}"
+        message = f"cannot find rows of lake://{handle.table.root} that way: {error.message}"
         raise SchemaMismatch(message, hint=error.hint) from error
 
 

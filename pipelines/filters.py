@@ -66,11 +66,11 @@ def expression_of(where: Where, schema: pa.Schema) -> pc.Expression:
     else:
         expression = _any_of([_all_of([_condition(one, schema) for one in all_of]) for all_of in _lists(where)])
     try:
-        schema.empty_table().filter(expression)
+        # some of what does not fit shows only where a row is compared
+        pa.table([pa.nulls(1, field.type) for field in schema], schema=schema).filter(expression)
     except (pa.ArrowException, TypeError, ValueError, KeyError) as error:
-        raise SchemaMismatch(
-            f"the filter {expression} does not fit the columns: {error}", hint=_types(schema)
-        ) from error
+        reason = str(error).partition("\n")[0].partition(" in ")[0]
+        raise SchemaMismatch(f"the filter {expression} does not fit: {reason}", hint=_types(schema)) from error
     return expression
 
 
@@ -177,6 +177,8 @@ class _Column:
             raise self._mismatch(
                 value, "null has no order", f"('{self.name}', '==', None) finds the rows without a value"
             )
+        if pat.is_nested(self.kind):
+            raise self._nested(value)
         if isinstance(plain, list | tuple | set | frozenset | dict | np.ndarray | pa.Array):
             raise self._mismatch(value, "that is several values", f"write ('{self.name}', 'in', [...])")
         place = self._place(plain)
@@ -225,12 +227,15 @@ class _Column:
                         raise
                     raise self._mismatch(value, str(error), _examples(self.kind)) from error
         if pat.is_nested(self.kind):
-            hint = "filter by an expression, as pyarrow.compute.field('column', 'field') == value"
-            raise self._mismatch(value, "a nested value is not compared", hint)
+            raise self._nested(value)
         try:
             return _exactly(pa.scalar(value).cast(self.kind) if isinstance(value, str) else pa.scalar(value, self.kind))
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             raise self._mismatch(value, str(error), f"write a value of {self.kind}") from error
+
+    def _nested(self, value: object) -> SchemaMismatch:
+        hint = f"filter by an expression, as pyarrow.compute.field('{self.name}', 'x') == 1 for the field x of a struct"
+        return self._mismatch(value, "nested values are not compared", hint)
 
     def _mismatch(self, value: object, reason: str, hint: str | None = None) -> SchemaMismatch:
         message = f"('{self.name}', '{self.operator}', {value!r}): {self.name} is {self.kind}: {reason}"
@@ -338,8 +343,11 @@ class _Column:
     def _number(self, value: Any) -> Decimal:
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
             raise self._mismatch(value, "that is not a number", _examples(self.kind))
-        # a float counts as what it prints as
-        return Decimal(value.strip() if isinstance(value, str) else repr(value) if isinstance(value, float) else value)
+        try:
+            # a float counts as what it prints as
+            return Decimal(repr(value) if isinstance(value, float) else value)
+        except InvalidOperation as error:
+            raise self._mismatch(value, "that is not a number", _examples(self.kind)) from error
 
     def _endless(self, number: Decimal) -> _Place:
         if number.is_nan():

@@ -149,4 +149,4 @@ def checked_filter(handle: Handle, dataset: LiveDataset, where: Where | None) ->
     try:
         return expression_of(where, dataset.schema)
     except SchemaMismatch as error:
-        raise SchemaMismatch(f"cannot filter lake://{handle.table.root}: {error}", hint=error.hint) from error
+        raise SchemaMismatch(f"cannot filter lake://{handle.table.root}: {error.message}", hint=error.hint) from error

@@ -103,7 +103,7 @@ def columns_in(matching: pc.Expression, schema: pa.Schema) -> frozenset[str] | N
     needed = set()
     for index, field in enumerate(candidates):
         try:
-            candidates.set(index, field.with_name("\0absent")).empty_table().filter(matching)
+            candidates.set(index, field.with_name("\0absent")).empty_table().filter(matching.is_valid())
         except pa.ArrowInvalid:
             needed.add(field.name)
     return frozenset(needed)

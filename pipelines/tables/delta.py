@@ -22,7 +22,7 @@ from pipelines.forks import refuse_after_fork, rust_is_in_use
 from pipelines.scanning import arrow_filesystem
 from pipelines.schema import merged_schema
 from pipelines.tables import delta_log
-from pipelines.tables.delta_files import RustFiles, live_files
+from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
 from pipelines.tables.paths import data_path
 from pipelines.tables.protocol import Change, Commit, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
@@ -159,6 +159,8 @@ class LakeDeltaTable:
             if version is not None and "version" in str(error).lower():
                 message = f"lake://{self.root} has no version {version}"
                 raise TableNotFound(message, hint="`tierlake history` lists the versions") from error
+            if "Json error" in (reason := str(error).partition("\n")[0]):  # statistics that are none of their types
+                raise does_not_fit(self.root, reason) from error
             raise
 
     def exists(self) -> bool:

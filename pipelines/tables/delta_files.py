@@ -20,7 +20,7 @@ from pipelines.tables.protocol import LiveFile
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-__all__ = ["RustFiles", "live_files"]
+__all__ = ["RustFiles", "does_not_fit", "live_files"]
 
 
 class RustFiles(DeltaStorageHandler):
@@ -56,18 +56,19 @@ def live_files(table: DeltaTable, root: str) -> tuple[LiveFile, ...]:
     try:
         adds = pa.table(table.get_add_actions())
     except DeltaError as error:
-        raise _does_not_fit(root, str(error).partition("\n")[0]) from error
+        raise does_not_fit(root, str(error).partition("\n")[0]) from error
     for name in ("min", "max", "null_count"):
         if name in adds.column_names:
             adds = adds.set_column(adds.column_names.index(name), name, _flat(adds.column(name).combine_chunks()))
     try:
         rows = adds.to_pylist()
     except (OverflowError, ValueError) as error:
-        raise _does_not_fit(root, f"a partition value that Python cannot hold: {error}") from error
+        raise does_not_fit(root, f"a partition value that Python cannot hold: {error}") from error
     return tuple(_live_file(root, row, columns) for row in rows)
 
 
-def _does_not_fit(root: str, reason: str) -> SchemaMismatch:
+def does_not_fit(root: str, reason: str) -> SchemaMismatch:
+    """The error for a commit whose statistics or partition values are none of their columns' types."""
     hint = "the writer of that commit has to mend it; the Parquet files themselves can be read with pyarrow"
     return SchemaMismatch(f"the log of lake://{root} does not fit the table's schema: {reason}", hint=hint)
 

@@ -22,7 +22,7 @@ from pipelines.stats import footer_stats
 
 EVERYTHING = pads.scalar(value=True)
 
-# -- tables, files and filters by chance ---------------------------------------------------------------------------------
+# -- tables, files and filters by chance -------------------------------------------------------------------------------
 
 TEXTS = st.one_of(
     st.sampled_from(["", "a", "ann@example.org", "z" * 40, "z" * 31, "z" * 32, "é", "\ud7ff", "\ue000", "\U00010000"]),
@@ -69,6 +69,32 @@ def literals(name):
     return values.map(lambda value: pa.scalar(value, kind))
 
 
+def compared(column, value):
+    """What can be asked of one column; by name, so that an example says what it is."""
+    number = value.as_py()
+    asked = {
+        "==": column == value,
+        "!=": column != value,
+        "<": column < value,
+        "<=": column <= value,
+        ">": column > value,
+        ">=": column >= value,
+        "null": column.is_null(),
+        "valid": column.is_valid(),
+        "coalesce": pc.coalesce(column, pc.scalar(value)) == pc.scalar(value),
+        "null or other": pc.if_else(column.is_null(), pc.scalar(True), column != pc.scalar(value)),
+        "other": pc.if_else(column.is_null(), pc.scalar(False), column != pc.scalar(value)),
+    }
+    if pa.types.is_floating(value.type):
+        asked |= {"nan": pc.is_nan(column), "nothing": column.is_null(nan_is_null=True), "finite": pc.is_finite(column)}
+    if pa.types.is_integer(value.type):
+        asked |= {
+            "double": column.cast("float64", safe=False) > float(number),
+            "text": column.cast("string") >= str(number),
+        }
+    return asked
+
+
 @st.composite
 def predicates(draw, depth=3):
     if depth and draw(st.booleans()):
@@ -80,45 +106,12 @@ def predicates(draw, depth=3):
         return left & right if word == "and" else left | right
     name = draw(st.sampled_from(["k", *KINDS]))
     column, value = pc.field(name), draw(literals(name))
-    words = ["==", "!=", "<", "<=", ">", ">=", "in", "null", "valid", "coalesce", "if_else"]
-    if pa.types.is_floating(value.type):
-        words += ["nan", "null or nan", "finite"]
-    if pa.types.is_integer(value.type):
-        words += ["double", "text"]
-    match draw(st.sampled_from(words)):
-        case "in":
-            others = draw(st.lists(st.one_of(st.none(), literals(name).map(lambda one: one.as_py())), max_size=3))
-            return column.isin(pa.array([value.as_py(), *others], value.type))
-        case "null":
-            return column.is_null()
-        case "valid":
-            return column.is_valid()
-        case "nan":
-            return pc.is_nan(column)
-        case "null or nan":
-            return column.is_null(nan_is_null=True)
-        case "finite":
-            return pc.is_finite(column)
-        case "coalesce":
-            return pc.coalesce(column, pc.scalar(value)) == pc.scalar(value)
-        case "if_else":
-            return pc.if_else(column.is_null(), pc.scalar(draw(st.booleans())), column != pc.scalar(value))
-        case "double":
-            return column.cast("float64", safe=False) > float(value.as_py())
-        case "text":
-            return column.cast("string") >= str(value.as_py())
-        case "<":
-            return column < value
-        case "<=":
-            return column <= value
-        case ">":
-            return column > value
-        case ">=":
-            return column >= value
-        case "!=":
-            return column != value
-        case _:
-            return column == value
+    asked = compared(column, value)
+    word = draw(st.sampled_from([*asked, "in"]))
+    if word != "in":
+        return asked[word]
+    others = draw(st.lists(st.one_of(st.none(), literals(name).map(lambda one: one.as_py())), max_size=3))
+    return column.isin(pa.array([value.as_py(), *others], value.type))
 
 
 @st.composite
@@ -194,3 +187,180 @@ def test_what_a_filter_finds_is_what_arrow_finds_in_memory(tmp_path, data):
 def same(table, expected):
     """Equal to the value, NaN included."""
     return table.schema.equals(expected.schema) and repr(table.to_pylist()) == repr(expected.to_pylist())
+
+
+# -- the decision, case by case ----------------------------------------------------------------------------------------
+
+
+def stats(low=None, high=None, nulls=None, rows=5):
+    bounds = {"minValues": {} if low is None else {"c": low}, "maxValues": {} if high is None else {"c": high}}
+    counts = {"nullCount": {} if nulls is None else {"c": nulls}}
+    return json.dumps({**({} if rows is None else {"numRecords": rows}), **bounds, **counts})
+
+
+def may(kind, matching, text):
+    schema = pa.schema([("c", kind), ("k", pa.string())])
+    (possible,) = may_match(matching, schema, ["k"], [FileFacts(None, EVERYTHING, text)])
+    return possible
+
+
+column = pc.field("c")
+UTC_TIMES, WALL = pa.timestamp("us", "UTC"), pa.timestamp("us")
+
+
+def at(text, kind=UTC_TIMES):
+    return pa.scalar(datetime.fromisoformat(text), kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "matching", "text"),
+    [
+        (pa.int64(), column == 7, stats(8, 9)),
+        (pa.int64(), column == 7, stats(low=8)),
+        (pa.int64(), column == 7, stats(high=6)),
+        (pa.int64(), column.is_null(), stats(nulls=0)),
+        (pa.int64(), column.is_valid(), stats(nulls=5)),
+        (pa.int64(), column == 7, stats(nulls=5)),
+        (pa.string(), column == "b", stats("c", "d")),
+        (pa.string(), column == "b", stats("c" * 32)),
+        (pa.string(), column > "d", stats("c", "c" * 31)),
+        (pa.date32(), column == date(2013, 7, 4), stats("2013-07-05", "9999-12-31")),
+        (UTC_TIMES, column > at("2013-07-04T12:00:00.124+00:00"), stats(high="2013-07-04T12:00:00.123Z")),
+        (
+            pa.timestamp("us"),
+            column > at("2013-07-04T12:00:00.124", pa.timestamp("us")),
+            stats(high="2013-07-04T12:00:00.123"),
+        ),
+        (pa.float64(), column > 9.0, stats(1.0, 8.5)),
+        (pa.float64(), column == 9.0, stats(1, 8)),
+        (pa.float32(), column > 9.0, stats(0.1, 0.3)),
+    ],
+)
+def test_what_is_proven_leaves_the_file_out(kind, matching, text):
+    assert not may(kind, matching, text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "matching", "text"),
+    [
+        (pa.int64(), column == 7, None),
+        (pa.int64(), column == 7, "{}"),
+        (pa.int64(), column == 7, "null"),
+        (pa.int64(), column == 7, "no JSON"),
+        (pa.int64(), column == 7, '{"minValues": 3, "nullCount": []}'),
+        (pa.int64(), column == 7, stats(nulls=0)),
+        (pa.int64(), column == 7, stats("8", "9")),
+        (pa.int64(), column == 7, stats(True, True)),
+        (pa.int64(), column == 7, stats(7.5, 9.5)),
+        (pa.int64(), column == 7, stats(2**70)),
+        (pa.int64(), column.is_null(), stats(8, 9)),
+        (pa.int64(), column.is_valid(), stats(nulls=5, rows=None)),
+        (pa.int64(), column.is_valid(), stats(nulls=0, rows=0)),
+        (pa.int64(), column.is_null(), stats(nulls=False)),
+        (pa.bool_(), column == True, stats(False, False)),  # noqa: E712
+        (pa.decimal128(10, 2), pa.scalar(Decimal(7), pa.decimal128(10, 2)) == column, stats(8, 9)),
+        (pa.binary(), column == b"a", stats("b", "c")),
+        (pa.string(), column == "z", stats(high="c" * 32)),
+        (pa.string(), column == "z", stats(high="c\ufffd")),
+        (pa.string(), column == "a", stats(low="\U0010ffff")),
+        (pa.string(), column == "z", stats(1, 2)),
+        (pa.date32(), column == date(2013, 7, 4), stats("+10000-01-01")),
+        (pa.date32(), column == date(1700, 1, 1), stats(low="1800-01-01")),
+        (UTC_TIMES, column > at("2013-07-04T12:00:00.123900+00:00"), stats(high="2013-07-04T12:00:00.123Z")),
+        (UTC_TIMES, column > at("2013-07-04T12:00:00+00:00"), stats(high="2013-07-04T11:00:00")),
+        (UTC_TIMES, column > at("9999-12-31T23:59:59.9999+00:00"), stats(high="9999-12-31T23:59:59.999Z")),
+        (UTC_TIMES, column > at("2013-07-04T12:00:00+00:00"), stats(high=5)),
+        (pa.float64(), pc.is_nan(column), stats(1.0, 8.5, 0)),
+        (pa.float64(), column != 1.0, stats(1.0, 1.0, 0)),
+        (pa.float64(), column.is_null(nan_is_null=True), stats(nulls=0)),
+        (pa.float64(), column == 0.0, stats(-0.0, -0.0)),
+        (pa.float64(), column.isin([0.0]), stats(-0.0, 0.0)),
+        (pa.float64(), column == 1.0, '{"maxValues": {"c": Infinity}, "minValues": {"c": NaN}}'),
+        (pa.float32(), pa.scalar(0.1, pa.float32()) == column, stats(0.1, 0.1)),
+        (pa.list_(pa.int64()), column.is_valid(), stats(8, 9)),
+    ],
+)
+def test_what_is_not_proven_leaves_it_in(kind, matching, text):
+    assert may(kind, matching, text)
+
+
+def test_null_rows_are_found_by_arrows_meaning_of_null():
+    assert may(pa.int64(), (column == 7).is_null(), stats(8, 9))
+    assert not may(pa.int64(), (column == 7).is_null(), stats(8, 9, 0))
+    assert may(pa.int64(), pc.if_else(column.is_null(), pc.scalar(True), column > 100), stats(8, 9))
+    assert may(pa.int64(), pc.coalesce(column, 7) == 7, stats(8, 9))
+    assert not may(pa.int64(), ~(column > 7), stats(8, 9))
+
+
+def test_columns_are_found_by_their_names_alone():
+    schema = pa.schema(
+        [("a", pa.int64()), ("a b", pa.int64()), ("a.b", pa.int64()), ("s", pa.struct([("a", pa.int64())]))]
+    )
+    assert columns_in(pc.field("a b") == 1, schema) == {"a b"}
+    assert columns_in(pc.field("a.b") == pc.field("a"), schema) == {"a", "a.b"}
+    assert columns_in(pc.field("s", "a") == 1, schema) == {"s"}
+    assert columns_in(pc.field(1) == 1, schema) is None
+    assert columns_in(pc.field("a") == "a b", pa.schema([("a", pa.string()), ("a b", pa.string())])) == {"a"}
+
+
+def test_many_columns_are_decided_in_bounded_work(monkeypatch):
+    schema = pa.schema([(f"c{number}", pa.int64()) for number in range(12)])
+    matching = reduce(lambda one, other: one | other, [pc.field(name) == 1 for name in schema.names])
+    text = json.dumps({"numRecords": 5, "minValues": dict.fromkeys(schema.names, 2), "maxValues": {}, "nullCount": {}})
+    sizes = []
+    real = pads.FileSystemDataset
+
+    def counting(fragments, *rest):
+        sizes.append(len(fragments))
+        return real(fragments, *rest)
+
+    monkeypatch.setattr(pads, "FileSystemDataset", counting)
+    assert may_match(matching, schema, [], [FileFacts(None, EVERYTHING, text)]) == [True]
+    assert max(sizes) <= 64
+
+
+def test_files_that_lack_columns_or_have_narrower_types(tmp_path):
+    schema = pa.schema([("n", pa.int64()), ("x", pa.float64()), ("t", UTC_TIMES), ("new", pa.string())])
+    old = pa.table(
+        {
+            "n": pa.array([1, 2], pa.int8()),
+            "x": pa.array([0.5, math.nan], pa.float32()),
+            "t": pa.array([at("2013-07-04T00:00:00+00:00").as_py()] * 2, pa.timestamp("ms", "UTC")),
+        }
+    )
+    file = write(tmp_path, 0, old, 0, footer_of)
+    dataset = LiveDataset([file], schema, LocalFileSystem())
+    for matching, count in (
+        (pc.field("n") > 1, 1),
+        (pc.field("n") > 1000, 0),
+        (pc.field("x") != 0.5, 1),
+        (pc.field("t") == at("2013-07-04T00:00:00+00:00"), 2),
+        (pc.field("new").is_null(), 2),
+        (pc.field("new") == "a", 0),
+    ):
+        assert dataset.count_rows(filter=matching) == dataset.to_table(filter=matching).num_rows == count
+
+
+def test_the_oldest_timestamps_are_read_in_microseconds(tmp_path):
+    far = datetime(9999, 12, 31, tzinfo=UTC)
+    table = pa.table({"t": pa.array([far, None], pa.timestamp("us", "UTC"))})
+    file = write(tmp_path, 0, table, 0, use_deprecated_int96_timestamps=True)
+    dataset = LiveDataset([file], table.schema, LocalFileSystem())
+    assert dataset.to_table(filter=pc.field("t") > at("2013-07-04T00:00:00+00:00"))["t"].to_pylist() == [far]
+
+
+def test_row_groups_of_large_files_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(scanning, "_SEVERAL_GROUPS_BYTES", 0)
+    table = pa.table({"n": range(100), "x": [float(number) for number in range(99)] + [math.nan]})
+    file = write(tmp_path, 0, table, 0, row_group_size=10)
+    dataset = LiveDataset([file], table.schema, LocalFileSystem())
+
+    def groups(matching):
+        parts = dataset._parts(dataset.files_of(matching), matching)
+        return [group.id for part in parts for group in part.row_groups]
+
+    assert groups(pc.field("n") == 55) == [5]
+    assert groups(pc.field("n") > 79) == [8, 9]
+    assert groups(pc.field("n") > 1000) == []
+    assert dataset.to_table(filter=~(pc.field("x") < 1000))["n"].to_pylist() == [99]
+    assert dataset.count_rows(filter=pc.field("n") > 1000) == 0
