@@ -66,8 +66,6 @@ def meets(source: pa.DataType, kind: pa.DataType) -> bool:
         if pat.is_date(kind):
             return source.tz is None
         return pat.is_timestamp(kind) and (source.tz is None) == (kind.tz is None)
-            pat.is_date(kind) and source.tz is None
-        )
     if pat.is_date(source):
         return pat.is_date(kind) or (pat.is_timestamp(kind) and kind.tz is None)
     if is_listing(source):
