@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.values.parts import Part, Unfit, checked, name_of, piecewise
+from pipelines.values.parts import Part, Unfit, checked, has_bytes, name_of, piecewise
 
-__all__ = ["bounds", "exact_decimal", "fit_number", "narrow_texts_float"]
+__all__ = ["bounds", "decimals_of", "exact_decimal", "fit_number", "loses_digits", "out_of_range"]
 
-_WIDE_PRECISION = 76
+_PRECISION, _WIDE_PRECISION = 38, 76
 
 
 def fit_number(cells: pa.Array, kind: pa.DataType) -> Part:
@@ -76,7 +77,9 @@ def _integers(cells: pa.Array, kind: pa.DataType) -> Part:
 def _floats(cells: pa.Array, kind: pa.DataType) -> Part:
     if pat.is_decimal(kind):
         texts = cells.cast(pa.string())
-        return piecewise(texts, kind, lambda part: part.cast(kind), lambda text: exact_decimal(Decimal(text), kind))
+        return piecewise(
+            texts, kind, lambda part: decimals_of(part, kind), lambda text: exact_decimal(Decimal(text), kind)
+        )
     wide = cells.cast(pa.float64())
     if pat.is_integer(kind):
         least, greatest = bounds(kind)
@@ -99,7 +102,7 @@ def _decimals(cells: pa.Array, kind: pa.DataType) -> Part:
     if not pat.is_decimal128(cells.type) or cells.type.scale < 0:
         cells = cells.cast(pa.decimal256(_WIDE_PRECISION, max(cells.type.scale, 0)))
     if pat.is_decimal(kind):
-        return piecewise(cells, kind, lambda part: part.cast(kind), lambda value: exact_decimal(value, kind))
+        return piecewise(cells, kind, lambda part: _rescaled(part, kind), lambda value: exact_decimal(value, kind))
     if pat.is_integer(kind):
         return piecewise(cells, kind, lambda part: part.cast(kind), lambda value: _whole(value, kind))
     return piecewise(cells, kind, lambda part: _as_floats(part, kind), lambda value: _as_float(value, kind))
@@ -126,6 +129,30 @@ def exact_decimal(value: Decimal, kind: pa.DataType) -> Decimal:
     return Decimal(f"{'-' * sign}{significant}e{exponent}")
 
 
+def decimals_of(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Plain decimal texts, without exponent, as decimals.
+
+    Raises:
+        ArrowInvalid: a text is something else or does not fit, or needs more digits than Arrow reads rightly.
+    """
+    longest = pc.max(pc.binary_length(texts)).as_py() or 0
+    if longest > _PRECISION or has_bytes(texts, b"e", b"E"):
+        raise pa.ArrowInvalid("Arrow's own scaling overflows without an error")
+    if longest + kind.scale <= _PRECISION:
+        return texts.cast(kind)
+    return texts.cast(pa.decimal256(_WIDE_PRECISION, kind.scale)).cast(kind)
+
+
+def _rescaled(cells: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Decimals of another scale; Arrow (seen with 26.0) checks the precision only after an overflow has wrapped."""
+    needed = cells.type.precision + max(kind.scale - cells.type.scale, 0)
+    if needed > _WIDE_PRECISION:
+        raise pa.ArrowInvalid("the rescaled number may overflow")
+    if needed > _PRECISION:
+        return cells.cast(pa.decimal256(_WIDE_PRECISION, cells.type.scale)).cast(kind)
+    return cells.cast(kind)
+
+
 def _whole(value: Decimal, kind: pa.DataType) -> int:
     number = int(value)
     if number != value:
@@ -145,10 +172,9 @@ def _as_floats(cells: pa.Array, kind: pa.DataType) -> pa.Array:
 
 def _as_float(value: Decimal, kind: pa.DataType) -> float:
     number = pa.scalar(str(value)).cast(kind)
-    shortest = Decimal(number.cast(pa.string()).as_py())
-    if not shortest.is_finite():
+    stored: float = number.as_py()
+    if math.isinf(stored):
         raise Unfit(out_of_range(kind))
-    if shortest != value:
+    if value not in (Decimal(number.cast(pa.string()).as_py()), Decimal(stored)):
         raise Unfit(loses_digits(kind))
-    result: float = number.as_py()
-    return result
+    return stored

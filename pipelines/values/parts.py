@@ -15,7 +15,7 @@ import pyarrow.types as pat
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Part", "Unfit", "checked", "joined", "name_of", "piecewise", "taken"]
+__all__ = ["Part", "Unfit", "checked", "has_bytes", "joined", "name_of", "piecewise", "taken"]
 
 Part: TypeAlias = tuple[pa.Array, pa.Array | None]
 """Values in the stored type, null where a cell does not fit, and the reasons (None: every cell fits)."""
@@ -116,6 +116,17 @@ def checked(values: pa.Array, *checks: tuple[pa.Array, str]) -> Part:
     if reasons is None:
         return values, None
     return pc.if_else(pc.is_null(reasons), values, pa.scalar(None, values.type)), reasons
+
+
+def has_bytes(cells: pa.Array, *bytestrings: bytes) -> bool:
+    """Whether one of these occurs in the texts (or between two of them: a hint that costs next to nothing)."""
+    _, offsets, data = cells.buffers()
+    if data is None or not len(cells):
+        return False
+    view = memoryview(offsets).cast("q" if pat.is_large_string(cells.type) else "i")
+    start, end = view[cells.offset], view[cells.offset + len(cells)]
+    text = data.slice(start, end - start).to_pybytes()
+    return any(bytestring in text for bytestring in bytestrings)
 
 
 def name_of(kind: pa.DataType) -> str:

@@ -122,7 +122,7 @@ class TextTypes:
         return Spoilers(kind, tuple(sorted(others, key=lambda spoiler: spoiler.line)[:_EXAMPLES]))
 
     def _is_text(self) -> bool:
-        return self.kind == pa.string()
+        return self.kind is not None and bool(self.kind.equals(pa.string()))
 
     def _count(self, shapes: frozenset[_Shape]) -> int:
         return sum(count for shape, count in self._counts.items() if shape in shapes)

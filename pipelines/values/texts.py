@@ -15,17 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.values.numbers import bounds, exact_decimal, loses_digits, out_of_range
-from pipelines.values.parts import Part, Unfit, checked, piecewise
+from pipelines.values.numbers import bounds, decimals_of, exact_decimal, loses_digits, out_of_range
+from pipelines.values.parts import Part, Unfit, checked, has_bytes, piecewise
 from pipelines.values.times import EPOCH_DAY, instants_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["WHITE_SPACE", "fit_text", "has_bytes"]
+__all__ = ["fit_text"]
 
-WHITE_SPACE = " \t\n\v\f\r"
 NOT_A_NUMBER = "is not a number"
 NOT_A_TIME = "is not a time"
 
@@ -73,21 +72,10 @@ def _reader(kind: pa.DataType) -> tuple[Callable[[pa.Array], pa.Array], Callable
     if pat.is_floating(kind):
         return partial(_floats, kind=kind), partial(_float, kind=kind)
     if pat.is_decimal(kind):
-        return lambda cells: cells.cast(kind), partial(_decimal, kind=kind)
+        return partial(decimals_of, kind=kind), partial(_decimal, kind=kind)
     if pat.is_date32(kind):
         return lambda cells: cells.cast(kind), _date
     return _walls, _wall
-
-
-def has_bytes(cells: pa.Array, *bytestrings: bytes) -> bool:
-    """Whether one of these occurs in the texts (or between two of them: a hint that costs next to nothing)."""
-    _, offsets, data = cells.buffers()
-    if data is None or not len(cells):
-        return False
-    view = memoryview(offsets).cast("q" if pat.is_large_string(cells.type) else "i")
-    start, end = view[cells.offset], view[cells.offset + len(cells)]
-    text = data.slice(start, end - start).to_pybytes()
-    return any(bytestring in text for bytestring in bytestrings)
 
 
 def _refuse(*, unless: pa.Array | None) -> None:

@@ -37,7 +37,7 @@ def fit_time(cells: pa.Array, kind: pa.DataType) -> Part:
     if factor > 1:
         inside = _between(ticks, -(-least // factor), greatest // factor)
         values = pc.multiply(pc.if_else(inside, ticks, 0), factor)
-        exact = pc.is_valid(ticks)
+        exact = pc.equal(ticks, ticks)  # null where there is no time
     else:
         values = pc.divide(ticks, divisor)
         exact = pc.equal(pc.multiply(values, divisor), ticks)

@@ -56,25 +56,25 @@ def meets(source: pa.DataType, kind: pa.DataType) -> bool:
     source = plain(source)
     if pat.is_null(source) or source.equals(kind):
         return True
-    if is_number(source):
-        return is_number(kind)
+    if is_number(source) or is_bytes(source):
+        return is_number(kind) if is_number(source) else is_bytes(kind)
     if is_text(source):
         return is_text(kind) or pat.is_decimal(kind) or pat.is_date(kind) or pat.is_timestamp(kind)
-    if is_bytes(source):
-        return is_bytes(kind)
     if pat.is_timestamp(source):
         if pat.is_date(kind):
             return source.tz is None
         return pat.is_timestamp(kind) and (source.tz is None) == (kind.tz is None)
     if pat.is_date(source):
         return pat.is_date(kind) or (pat.is_timestamp(kind) and kind.tz is None)
+    return pat.is_nested(source) and _nested_meet(source, kind)
+
+
+def _nested_meet(source: pa.DataType, kind: pa.DataType) -> bool:
     if is_listing(source):
         return is_listing(kind) and meets(source.value_type, kind.value_type)
     if pat.is_map(source):
         return pat.is_map(kind) and meets(source.key_type, kind.key_type) and meets(source.item_type, kind.item_type)
-    if pat.is_struct(source):
-        return pat.is_struct(kind) and _fields_meet(source, kind)
-    return False
+    return pat.is_struct(source) and pat.is_struct(kind) and _fields_meet(source, kind)
 
 
 def _fields_meet(source: pa.StructType, kind: pa.StructType) -> bool:
