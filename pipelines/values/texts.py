@@ -30,7 +30,8 @@ NOT_A_TIME = "is not a time"
 
 _EXACT_INTEGERS = float(1 << 53)
 _DAY_MICROS = 86_400_000_000
-_YEAR_ONE_MICROS = (1 - EPOCH_DAY) * _DAY_MICROS
+_YEAR_ONE = 1 - EPOCH_DAY
+_YEAR_ONE_MICROS = _YEAR_ONE * _DAY_MICROS
 _LONGEST_INTEGER = 20
 _LAST_HOUR, _LAST_MINUTE = 23, 59
 _TRUE, _FALSE = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
@@ -74,7 +75,7 @@ def _reader(kind: pa.DataType) -> tuple[Callable[[pa.Array], pa.Array], Callable
     if pat.is_decimal(kind):
         return partial(decimals_of, kind=kind), partial(_decimal, kind=kind)
     if pat.is_date32(kind):
-        return lambda cells: cells.cast(kind), _date
+        return _dates, _date
     return _walls, _wall
 
 
@@ -165,6 +166,12 @@ def _decimal(text: str, kind: pa.DataType) -> Decimal:
     except InvalidOperation:  # an exponent beyond Decimal's own
         raise Unfit(out_of_range(kind)) from None
     return exact_decimal(number, kind)
+
+
+def _dates(cells: pa.Array) -> pa.Array:
+    values = cells.cast(pa.date32())
+    _refuse(unless=pc.greater_equal(values.view(pa.int32()), _YEAR_ONE))  # Arrow has a year 0
+    return values
 
 
 def _date(text: str) -> int:
