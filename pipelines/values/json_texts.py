@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.types as pat
 
-from pipelines.values.parts import Part, Unfit, piecewise
+from pipelines.values.parts import Part, Unfit, Way, piecewise
 from pipelines.values.types import is_listing, is_text
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def fit_json(cells: pa.Array, kind: pa.DataType, leaf: Callable[[pa.Array, pa.Da
         kind: a list, a map (from an object, or from a list of objects with `key` and `value`) or a struct.
         leaf: converts an array of texts to a flat type.
     """
-    return piecewise(cells, kind, _no_fast_path, partial(_parsed, kind=kind, leaf=leaf))
+    return piecewise(cells, kind, Way(_no_fast_path, partial(_parsed, kind=kind, leaf=leaf)))
 
 
 def _no_fast_path(cells: pa.Array) -> pa.Array:

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.values.parts import Part, Unfit, checked, has_bytes, name_of, piecewise
+from pipelines.values.parts import Part, Unfit, Way, checked, has_bytes, name_of, piecewise
 
-__all__ = ["bounds", "decimals_of", "exact_decimal", "fit_number", "loses_digits", "out_of_range"]
+__all__ = ["bounds", "decimal_shape", "decimals_of", "exact_decimal", "fit_number", "loses_digits", "out_of_range"]
 
 _PRECISION, _WIDE_PRECISION = 38, 76
 
@@ -51,9 +51,8 @@ def _integers(cells: pa.Array, kind: pa.DataType) -> Part:
     if pat.is_decimal(kind):
         # a decimal128 of this scale need not have room for all of int64
         wide = pa.decimal256(_WIDE_PRECISION, kind.scale)
-        return piecewise(
-            cells, kind, lambda part: part.cast(wide).cast(kind), lambda value: exact_decimal(Decimal(value), kind)
-        )
+        way = Way(lambda part: part.cast(wide).cast(kind), lambda value: exact_decimal(Decimal(value), kind))
+        return piecewise(cells, kind, way)
     try:
         return cells.cast(kind), None
     except pa.ArrowInvalid:
@@ -77,9 +76,10 @@ def _integers(cells: pa.Array, kind: pa.DataType) -> Part:
 def _floats(cells: pa.Array, kind: pa.DataType) -> Part:
     if pat.is_decimal(kind):
         texts = cells.cast(pa.string())
-        return piecewise(
-            texts, kind, lambda part: decimals_of(part, kind), lambda text: exact_decimal(Decimal(text), kind)
+        way = Way(
+            lambda part: decimals_of(part, kind), lambda text: exact_decimal(Decimal(text), kind), decimal_shape(kind)
         )
+        return piecewise(texts, kind, way)
     wide = cells.cast(pa.float64())
     if pat.is_integer(kind):
         least, greatest = bounds(kind)
@@ -102,10 +102,12 @@ def _decimals(cells: pa.Array, kind: pa.DataType) -> Part:
     if not pat.is_decimal128(cells.type) or cells.type.scale < 0:
         cells = cells.cast(pa.decimal256(_WIDE_PRECISION, max(cells.type.scale, 0)))
     if pat.is_decimal(kind):
-        return piecewise(cells, kind, lambda part: _rescaled(part, kind), lambda value: exact_decimal(value, kind))
-    if pat.is_integer(kind):
-        return piecewise(cells, kind, lambda part: part.cast(kind), lambda value: _whole(value, kind))
-    return piecewise(cells, kind, lambda part: _as_floats(part, kind), lambda value: _as_float(value, kind))
+        way = Way(lambda part: _rescaled(part, kind), lambda value: exact_decimal(value, kind))
+    elif pat.is_integer(kind):
+        way = Way(lambda part: part.cast(kind), lambda value: _whole(value, kind))
+    else:
+        way = Way(lambda part: _as_floats(part, kind), lambda value: _as_float(value, kind))
+    return piecewise(cells, kind, way)
 
 
 def exact_decimal(value: Decimal, kind: pa.DataType) -> Decimal:
@@ -127,6 +129,12 @@ def exact_decimal(value: Decimal, kind: pa.DataType) -> Decimal:
     if len(significant) + exponent > kind.precision - kind.scale:
         raise Unfit(out_of_range(kind))
     return Decimal(f"{'-' * sign}{significant}e{exponent}")
+
+
+def decimal_shape(kind: pa.DataType) -> str:
+    """The regular expression of plain texts that a decimal type has room for."""
+    fraction = rf"(\.[0-9]{{1,{kind.scale}}})?" if kind.scale > 0 else ""
+    return rf"^-?[0-9]{{1,{max(kind.precision - kind.scale, 1)}}}{fraction}$"
 
 
 def decimals_of(texts: pa.Array, kind: pa.DataType) -> pa.Array:

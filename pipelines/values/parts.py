@@ -1,11 +1,12 @@
 """Cells on the fast path together, the others one by one.
 
-A fast conversion answers for a whole array, or refuses all of it with `ArrowInvalid`. What it refuses is halved until
+A fast conversion answers for a whole array, or refuses all of it with `ArrowInvalid`. What it refuses is split until
 the cells that do not fit stand alone; these are decided in Python.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
@@ -15,12 +16,13 @@ import pyarrow.types as pat
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Part", "Unfit", "checked", "has_bytes", "joined", "name_of", "piecewise", "taken"]
+__all__ = ["Part", "Unfit", "Way", "checked", "has_bytes", "joined", "name_of", "piecewise", "taken"]
 
 Part: TypeAlias = tuple[pa.Array, pa.Array | None]
 """Values in the stored type, null where a cell does not fit, and the reasons (None: every cell fits)."""
 
-_FEW = 32
+_FEW = 64
+_BLOCKS = 8
 _DISTINCT_WORTH = 4
 
 
@@ -28,44 +30,85 @@ class Unfit(Exception):
     """One cell does not fit; the message is the reason, without column and value."""
 
 
-def piecewise(
-    cells: pa.Array, kind: pa.DataType, fast: Callable[[pa.Array], pa.Array], cell: Callable[[Any], Any]
-) -> Part:
-    """Convert with `fast` as many cells together as it takes, and the rest with `cell`.
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How cells of one type become cells of another.
+
+    Attributes:
+        fast: converts an array exactly, or raises `ArrowInvalid` where it is not sure of every cell.
+        cell: converts one value that is not null, or raises `Unfit`.
+        shape: of texts that `fast` nearly always takes, a regular expression of Arrow's; None where there is none.
+    """
+
+    fast: Callable[[pa.Array], pa.Array]
+    cell: Callable[[Any], Any]
+    shape: str | None = None
+
+    def certain(self, cells: pa.Array) -> pa.Array | None:
+        """The converted cells, or None where `fast` is not sure of all of them.
+
+        Arrow writes an error for each bad cell before it gives up (2 us), so a few cells are tried first.
+        """
+        try:
+            if len(cells) > _FEW:
+                self.fast(cells[:_FEW])
+            return self.fast(cells)
+        except pa.ArrowInvalid:
+            return None
+
+
+def piecewise(cells: pa.Array, kind: pa.DataType, way: Way) -> Part:
+    """Convert as many cells together as possible, and the others one by one.
 
     Args:
         cells: any array.
         kind: the stored type.
-        fast: converts an array exactly, or raises `ArrowInvalid` where it is not sure of every cell.
-        cell: converts one value that is not null, or raises `Unfit`.
+        way: how.
     """
-    try:
-        return fast(cells), None
-    except pa.ArrowInvalid:
-        if len(cells) <= _FEW:
-            return _one_by_one(cells, kind, cell)
+    values = way.certain(cells)
+    if values is not None:
+        return values, None
+    if len(cells) <= _FEW:
+        return _one_by_one(cells, kind, way)
     distinct = cells.dictionary_encode()
     if len(distinct.dictionary) * _DISTINCT_WORTH < len(cells):
-        return taken(_halved(distinct.dictionary, kind, fast, cell), distinct.indices)
-    return _halved(cells, kind, fast, cell)
+        return taken(_sorted_out(distinct.dictionary, kind, way), distinct.indices)
+    return _sorted_out(cells, kind, way)
 
 
-def _halved(
-    cells: pa.Array, kind: pa.DataType, fast: Callable[[pa.Array], pa.Array], cell: Callable[[Any], Any]
-) -> Part:
+def _sorted_out(cells: pa.Array, kind: pa.DataType, way: Way) -> Part:
+    if way.shape is None:
+        return _in_blocks(cells, kind, way)
+    shapely = pc.fill_null(pc.match_substring_regex(cells, way.shape), fill_value=True)
+    places = pc.indices_nonzero(shapely)
+    if len(places) in (0, len(cells)):
+        return _in_blocks(cells, kind, way) if len(places) else _one_by_one(cells, kind, way)
+    others = pc.indices_nonzero(pc.invert(shapely))
+    part = joined([_in_blocks(cells.take(places), kind, way), _one_by_one(cells.take(others), kind, way)])
+    return taken(part, pc.sort_indices(pa.concat_arrays([places, others])))
+
+
+def _in_blocks(cells: pa.Array, kind: pa.DataType, way: Way) -> Part:
+    """Convert the blocks that `fast` takes, split those that it does not; where it takes none, the cells go alone."""
+    values = way.certain(cells)
+    if values is not None:
+        return values, None
     if len(cells) <= _FEW:
-        return _one_by_one(cells, kind, cell)
-    parts: list[Part] = []
-    middle = len(cells) // 2
-    for half in (cells[:middle], cells[middle:]):
-        try:
-            parts.append((fast(half), None))
-        except pa.ArrowInvalid:
-            parts.append(_halved(half, kind, fast, cell))
-    return joined(parts)
+        return _one_by_one(cells, kind, way)
+    size = -(-len(cells) // _BLOCKS)
+    blocks = [cells[start : start + size] for start in range(0, len(cells), size)]
+    results = [way.certain(block) for block in blocks]
+    if all(result is None for result in results):
+        return _one_by_one(cells, kind, way)
+    return joined(
+        [
+            _in_blocks(block, kind, way) if result is None else (result, None)
+            for block, result in zip(blocks, results, strict=True)
+        ]
+    )
 
 
-def _one_by_one(cells: pa.Array, kind: pa.DataType, cell: Callable[[Any], Any]) -> Part:
+def _one_by_one(cells: pa.Array, kind: pa.DataType, way: Way) -> Part:
     values: list[Any] = []
     reasons: list[str | None] = []
     for value in cells.to_pylist():
@@ -73,7 +116,7 @@ def _one_by_one(cells: pa.Array, kind: pa.DataType, cell: Callable[[Any], Any]) 
         converted = None
         if value is not None:
             try:
-                converted = cell(value)
+                converted = way.cell(value)
             except Unfit as unfit:
                 reason = str(unfit)
         values.append(converted)

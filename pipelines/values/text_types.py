@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.values.numbers import fit_number
-from pipelines.values.texts import fit_text
+from pipelines.values.texts import AWARE, fit_text, way_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ __all__ = ["Spoiler", "Spoilers", "TextTypes"]
 
 _Shape: TypeAlias = Literal["bool", "integer", "long", "float", "date", "wall", "instant", "other"]
 
-_CLOCK = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
+_CLOCK = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}(:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?)?"
 _SHAPES: dict[_Shape, tuple[str, pa.DataType]] = {
     "integer": (r"^(0|-?[1-9][0-9]{0,18})$", pa.int64()),
     "float": (
@@ -45,6 +45,7 @@ _FAMILIES: tuple[tuple[frozenset[_Shape], pa.DataType], ...] = (
 
 _SAMPLE_CELLS = 100_000
 _EXAMPLES = 5
+_DATE_LENGTH = len("2013-07-04")
 _MOST = 0.9
 
 
@@ -131,7 +132,7 @@ class TextTypes:
         places = pc.indices_nonzero(cells.is_valid()) if cells.null_count else None
         originals = cells if places is None else cells.take(places)
         self._cells += len(originals)
-        for shape, rows in self._shaped(pc.ascii_trim_whitespace(originals)):
+        for shape, rows in self._shaped(originals):
             count = len(originals) if rows is None else len(rows)
             if not count:
                 continue
@@ -144,10 +145,14 @@ class TextTypes:
 
     def _shaped(self, texts: pa.Array) -> Iterator[tuple[_Shape, pa.Array | None]]:
         """The rows of each shape; None for all rows."""
-        rows: pa.Array | None = None
-        left = texts
         # the shape that most cells have had so far goes first: often it leaves none to the others
-        for shape in sorted(_SHAPES, key=lambda shape: -self._counts.get(shape, 0)):
+        shapes = sorted(_SHAPES, key=lambda shape: -self._counts.get(shape, 0))
+        if _all_have(shapes[0], texts):
+            yield shapes[0], None
+            return
+        rows: pa.Array | None = None
+        left = pc.ascii_trim_whitespace(texts)
+        for shape in shapes:
             if not len(left):
                 return
             pattern, kind = _SHAPES[shape]
@@ -162,6 +167,28 @@ class TextTypes:
             left, rows = left.filter(others), _of(rows, pc.indices_nonzero(others))
         if len(left):
             yield "other", rows
+
+
+def _all_have(shape: _Shape, texts: pa.Array) -> bool:
+    """Whether a test that costs less than a regular expression is sure that all texts have a shape."""
+    if not len(texts):
+        return False
+    if shape == "instant":
+        return AWARE.certain(texts) is not None
+    if shape not in {"integer", "date", "wall"}:
+        return False
+    values = way_of(_SHAPES[shape][1]).certain(texts)
+    if values is None:
+        return False
+    if shape == "wall":
+        return bool(pc.min(pc.binary_length(texts)).as_py() > _DATE_LENGTH)
+    if shape == "date":
+        return True
+    zero_first = pc.starts_with(texts, "0")
+    leading = pc.and_(zero_first, pc.greater(pc.binary_length(texts), 1))
+    if pc.any(pc.or_(leading, pc.starts_with(texts, "-0"))).as_py():
+        return False
+    return fit_number(values, pa.float64())[1] is None
 
 
 def _kept(

@@ -9,21 +9,16 @@ import re
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.values.numbers import bounds, decimals_of, exact_decimal, loses_digits, out_of_range
-from pipelines.values.parts import Part, Unfit, checked, has_bytes, piecewise
+from pipelines.values.numbers import bounds, decimal_shape, decimals_of, exact_decimal, loses_digits, out_of_range
+from pipelines.values.parts import Part, Unfit, Way, checked, has_bytes, piecewise
 from pipelines.values.times import EPOCH_DAY, instants_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-__all__ = ["fit_text"]
+__all__ = ["AWARE", "fit_text", "way_of"]
 
 NOT_A_NUMBER = "is not a number"
 NOT_A_TIME = "is not a time"
@@ -33,6 +28,7 @@ _DAY_MICROS = 86_400_000_000
 _YEAR_ONE = 1 - EPOCH_DAY
 _YEAR_ONE_MICROS = _YEAR_ONE * _DAY_MICROS
 _LONGEST_INTEGER = 20
+_LONGEST_WALL = len("2013-07-04T23:30:00.000000")
 _LAST_HOUR, _LAST_MINUTE = 23, 59
 _TRUE, _FALSE = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -58,25 +54,24 @@ def fit_text(cells: pa.Array, kind: pa.DataType, zone: str | None) -> Part:
     """
     if pat.is_timestamp(kind) and kind.tz is not None:
         return _instants(cells, zone)
-    fast, cell = _reader(kind)
-    try:
-        return fast(cells), None
-    except pa.ArrowInvalid:
-        return piecewise(pc.ascii_trim_whitespace(cells), kind, fast, cell)
+    way = way_of(kind)
+    values = way.certain(cells)
+    return (values, None) if values is not None else piecewise(pc.ascii_trim_whitespace(cells), kind, way)
 
 
-def _reader(kind: pa.DataType) -> tuple[Callable[[pa.Array], pa.Array], Callable[[str], Any]]:
+def way_of(kind: pa.DataType) -> Way:
+    """How texts become values of a type that is not an instant's."""
     if pat.is_boolean(kind):
-        return _booleans, _boolean
+        return Way(_booleans, _boolean)
     if pat.is_integer(kind):
-        return partial(_integers, kind=kind), partial(_integer, kind=kind)
+        return Way(partial(_integers, kind=kind), partial(_integer, kind=kind), r"^-?[0-9]{1,18}$")
     if pat.is_floating(kind):
-        return partial(_floats, kind=kind), partial(_float, kind=kind)
+        return Way(partial(_floats, kind=kind), partial(_float, kind=kind), r"^-?[0-9]{1,15}(\.[0-9]{1,99})?$")
     if pat.is_decimal(kind):
-        return partial(decimals_of, kind=kind), partial(_decimal, kind=kind)
+        return Way(partial(decimals_of, kind=kind), partial(_decimal, kind=kind), decimal_shape(kind))
     if pat.is_date32(kind):
-        return _dates, _date
-    return _walls, _wall
+        return Way(_dates, _date, rf"^{_DAY}$")
+    return _WALL
 
 
 def _refuse(*, unless: pa.Array | None) -> None:
@@ -188,6 +183,8 @@ def _walls(cells: pa.Array) -> pa.Array:
     try:
         values = cells.cast(pa.timestamp("us"))
     except pa.ArrowInvalid:
+        if (pc.max(pc.binary_length(cells)).as_py() or 0) <= _LONGEST_WALL:
+            raise
         # more than six digits after the point, only zeros among them
         values = cells.cast(pa.timestamp("ns")).cast(pa.timestamp("us"))
     _refuse(unless=pc.greater_equal(values.view(pa.int64()), _YEAR_ONE_MICROS))
@@ -215,20 +212,24 @@ def _instant(text: str) -> int:
     return micros - offset
 
 
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK = r"[T ][0-9]{2}(:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6}0*)?)?)?"
+_WALL = Way(_walls, _wall, rf"^{_DAY}({_CLOCK})?$")
+AWARE = Way(_aware, _instant, rf"^{_DAY}{_CLOCK}(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$")
+
+
 def _instants(cells: pa.Array, zone: str | None) -> Part:
-    try:
-        return _aware(cells), None
-    except pa.ArrowInvalid:
-        pass
+    values = AWARE.certain(cells)
+    if values is not None:
+        return values, None
     texts = pc.ascii_trim_whitespace(cells)
     ends = pc.match_substring_regex(texts, _ENDS_WITH_OFFSET)
     nothing = pa.scalar(None, texts.type)
-    values, bad = piecewise(pc.if_else(ends, texts, nothing), pa.timestamp("us", "UTC"), _aware, _instant)
-    walls, no_time = piecewise(pc.if_else(ends, nothing, texts), pa.timestamp("us"), _walls, _wall)
+    values, bad = piecewise(pc.if_else(ends, texts, nothing), pa.timestamp("us", "UTC"), AWARE)
+    walls, no_time = piecewise(pc.if_else(ends, nothing, texts), pa.timestamp("us"), _WALL)
     if zone is None:
-        wants = pc.is_null(walls)
-        local, reason = values, "has no offset, and the dataset has no time zone"
-        local, missing = checked(pa.nulls(len(walls), values.type), (wants, reason))
+        lacks = "has no offset, and the dataset has no time zone"
+        local, missing = checked(pa.nulls(len(walls), values.type), (pc.is_null(walls), lacks))
     else:
         local, missing = instants_of(walls, zone)
     reasons = [reason for reason in (bad, no_time, missing) if reason is not None]
