@@ -87,7 +87,7 @@ def _fitted(cells: pa.Array, kind: pa.DataType, way: _Way) -> Part:
     if pat.is_null(source):
         return pa.nulls(len(cells), kind), None
     if pat.is_run_end_encoded(source):
-        return _fitted(pc.run_end_decode(cells), kind, way)
+        return _by_runs(cells, kind, way)
     if pat.is_dictionary(source):
         return _by_dictionary(cells, kind, way)
     if is_text(source):
@@ -97,6 +97,13 @@ def _fitted(cells: pa.Array, kind: pa.DataType, way: _Way) -> Part:
     if is_bytes(source):
         return cells.cast(kind), None
     return _nested(cells, kind, way) if pat.is_nested(kind) else fit_time(cells, kind)
+
+
+def _by_runs(cells: pa.RunEndEncodedArray, kind: pa.DataType, way: _Way) -> Part:
+    # Arrow cannot decode runs of views, and a slice has all the runs of its parent
+    places = pa.RunEndEncodedArray.from_arrays(cells.run_ends, pa.array(range(len(cells.run_ends)), pa.int64()))
+    rows = pc.run_end_decode(places[cells.offset : cells.offset + len(cells)])
+    return taken(_fitted(cells.values, kind, way), rows)
 
 
 def _by_dictionary(cells: pa.DictionaryArray, kind: pa.DataType, way: _Way) -> Part:

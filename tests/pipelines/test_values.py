@@ -324,9 +324,19 @@ def test_a_null_where_none_is_allowed_is_a_bad_row() -> None:
     assert result.reasons.to_pylist() == [None, "has a field x that is null", None]
 
 
-def test_run_ends_are_values() -> None:
-    column = pa.chunked_array([pa.RunEndEncodedArray.from_arrays(pa.array([2, 3], pa.int32()), pa.array([7, 300]))])
-    assert fit(column, pa.int8()).values.to_pylist() == [7, 7, None]
+@pytest.mark.parametrize(
+    ("values", "kind", "stored"),
+    [
+        (pa.array([7, 300, None]), pa.int8(), [7, None, None]),
+        (pa.array(["a", "b", None], pa.string_view()), pa.string(), ["a", "b", None]),
+        (pa.array([[7], [300], None]), pa.list_(pa.int8()), [[7], None, None]),
+    ],
+)
+def test_run_ends_are_values(values: pa.Array, kind: pa.DataType, stored: list) -> None:
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([2, 3, 5], pa.int32()), values)
+    rows = [stored[0], stored[0], stored[1], stored[2], stored[2]]
+    for start in range(5):
+        assert fit(pa.chunked_array([runs[start:4]]), kind).values.to_pylist() == rows[start:4]
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
