@@ -10,8 +10,8 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from connector.interop import Options
 from pipelines.archived import archived_among, refusal
-from pipelines.pieces import together
 from pipelines.reader import checked_columns, checked_filter, paths_in, snapshot_at
+from pipelines.sources.splits import together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
