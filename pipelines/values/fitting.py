@@ -96,13 +96,7 @@ def _fitted(cells: pa.Array, kind: pa.DataType, way: _Way) -> Part:
         return fit_number(cells, kind)
     if is_bytes(source):
         return cells.cast(kind), None
-    if is_listing(kind):
-        return _lists(cells, kind, way)
-    if pat.is_map(kind):
-        return _maps(cells, kind, way)
-    if pat.is_struct(kind):
-        return _structs(cells, kind, way)
-    return fit_time(cells, kind)
+    return _nested(cells, kind, way) if pat.is_nested(kind) else fit_time(cells, kind)
 
 
 def _by_dictionary(cells: pa.DictionaryArray, kind: pa.DataType, way: _Way) -> Part:
@@ -120,9 +114,15 @@ def _texts(cells: pa.Array, kind: pa.DataType, way: _Way) -> Part:
         return cells.cast(kind), None
     if pat.is_string_view(cells.type):
         cells = cells.cast(pa.string())
-    if is_listing(kind) or pat.is_map(kind) or pat.is_struct(kind):
+    if pat.is_nested(kind):
         return fit_json(cells, kind, lambda texts, leaf: _fitted(texts, leaf, way))
     return fit_text(cells, kind, way.zone)
+
+
+def _nested(cells: pa.Array, kind: pa.DataType, way: _Way) -> Part:
+    if is_listing(kind):
+        return _lists(cells, kind, way)
+    return _maps(cells, kind, way) if pat.is_map(kind) else _structs(cells, kind, way)
 
 
 def _lists(cells: pa.Array, kind: pa.DataType, way: _Way) -> Part:

@@ -33,6 +33,7 @@ _EXACT_INTEGERS = float(1 << 53)
 _DAY_MICROS = 86_400_000_000
 _YEAR_ONE_MICROS = (1 - EPOCH_DAY) * _DAY_MICROS
 _LONGEST_INTEGER = 20
+_LAST_HOUR, _LAST_MINUTE = 23, 59
 _TRUE, _FALSE = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?P<exponent>[eE][+-]?[0-9]+)?")
@@ -245,7 +246,7 @@ def _moment(text: str) -> tuple[int, int | None]:
     if match is None:
         raise Unfit(NOT_A_TIME)
     hour, minute, second = (int(match[part] or 0) for part in ("hour", "minute", "second"))
-    if hour > 23 or minute > 59 or second > 59:
+    if hour > _LAST_HOUR or max(minute, second) > _LAST_MINUTE:
         raise Unfit("is not a time of the clock")
     fraction = match["fraction"] or ""
     if fraction[6:].strip("0"):
@@ -259,6 +260,6 @@ def _offset(text: str | None) -> int | None:
         return None
     digits = text.strip("Zz+-").replace(":", "").ljust(4, "0")
     hours, minutes = int(digits[:2]), int(digits[2:])
-    if hours > 23 or minutes > 59:
+    if hours > _LAST_HOUR or minutes > _LAST_MINUTE:
         raise Unfit(NOT_A_TIME)
     return (-1 if text.startswith("-") else 1) * (hours * 60 + minutes) * 60_000_000

@@ -109,9 +109,9 @@ def _steady_offset(zone: str, day: int | None) -> int | None:
 
 
 def _offsets(zone: str, wall: int) -> tuple[int, int]:
-    """The offsets of a wall clock time if it is the first and if it is the second of its kind; the same but at a change.
+    """The offsets of the first and of the second instant at which the clock shows this time.
 
-    The second is the greater where the clock skips the time.
+    They differ only at a clock change; the second is the greater where the clock skips the time.
     """
     day, micros = divmod(wall, _DAY_MICROS)
     seconds, fraction = divmod(micros, 1_000_000)

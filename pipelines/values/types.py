@@ -63,9 +63,9 @@ def meets(source: pa.DataType, kind: pa.DataType) -> bool:
     if is_bytes(source):
         return is_bytes(kind)
     if pat.is_timestamp(source):
-        return (pat.is_timestamp(kind) and (source.tz is None) == (kind.tz is None)) or (
-            pat.is_date(kind) and source.tz is None
-        )
+        if pat.is_date(kind):
+            return source.tz is None
+        return pat.is_timestamp(kind) and (source.tz is None) == (kind.tz is None)
     if pat.is_date(source):
         return pat.is_date(kind) or (pat.is_timestamp(kind) and kind.tz is None)
     if is_listing(source):
