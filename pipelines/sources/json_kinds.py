@@ -57,10 +57,12 @@ class Kind:
         """Take values, each with its line."""
         types = set(map(type, values))
         types.discard(type(None))
-        for one in types:
-            if _NAMES[one] not in self.seen:
-                line = next(line for value, line in zip(values, lines, strict=True) if type(value) is one)
-                self.seen[_NAMES[one]] = f"{file} line {line:,}"
+        fresh = [one for one in types if _NAMES[one] not in self.seen]
+        firsts = [
+            (next(line for value, line in zip(values, lines, strict=True) if type(value) is one), one) for one in fresh
+        ]
+        for line, one in sorted(firsts, key=lambda first: first[0]):
+            self.seen.setdefault(_NAMES[one], f"{file} line {line:,}")
         if int in types and _HUGE not in self.seen:
             self._add_huge(values, file, lines)
         if list in types:

@@ -17,11 +17,10 @@ import pyarrow.types as pat
 
 from pipelines.errors import SourceError
 from pipelines.sources.clean import CleanText
-from pipelines.sources.inference import TextTypes
 from pipelines.sources.json_kinds import LARGEST, SMALLEST, Kind, Literal, holds_decimals
 from pipelines.sources.limits import check_columns
 from pipelines.sources.stream import BadRow, SourceBatch, bad_rows, with_origin
-from pipelines.values import fit
+from pipelines.values import TextTypes, fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,15 +66,15 @@ def json_schema(files: Sequence[SourceFile], known: pa.Schema | None) -> pa.Sche
             for name, kind in whole.fields.items():
                 if name not in known_names and set(kind.seen) == {"text"}:
                     texts = _texts([row.get(name) for row in block.rows])
-                    times.setdefault(name, TextTypes(only_times=True)).add(texts)
+                    times.setdefault(name, TextTypes()).add(texts)
     _check_names(files[0].path, list(whole.fields))
     fields = [
         pa.field(field.name, whole.fields.get(field.name, Kind()).type(field.name, field.type)) for field in known or ()
     ]
     for name, kind in whole.fields.items():
         if name not in known_names:
-            found = times[name].kind if name in times and set(kind.seen) == {"text"} else None
-            fields.append(pa.field(name, found or kind.type(name)))
+            guess = times[name].kind if name in times and set(kind.seen) == {"text"} else None
+            fields.append(pa.field(name, guess if guess is not None and pat.is_temporal(guess) else kind.type(name)))
     return pa.schema(fields)
 
 

@@ -6,21 +6,23 @@ pandas or polars frame, an Arrow table, reader or dataset, or an iterable of bat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.errors import SourceError
 from pipelines.sources.binary import read_batches, schema_of
 from pipelines.sources.delimited import Head, head_of, read_rows
 from pipelines.sources.files import SourceFile, find_files, paths_of
 from pipelines.sources.frames import check_columns_of, numbered, open_frame
-from pipelines.sources.inference import TextTypes, as_written_with_points
 from pipelines.sources.json_lines import json_schema, read_json
 from pipelines.sources.plain import fitted
-from pipelines.sources.stream import ORIGIN, RowStream, SourceBatch
-from pipelines.sources.text import TextOptions
+from pipelines.sources.stream import ORIGIN, REJECT_LINE, RowStream, SourceBatch
+from pipelines.sources.text import TextOptions, as_written_with_points
+from pipelines.values import Spoilers, TextTypes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from pipelines.sources.limits import SourceLimits
 
 __all__ = ["Layout", "layout_of", "open_source", "read_files"]
+
+_MOST_RUNS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Layout:
         known: the types that the table knows.
         is_text: whether the rows are handed over as text.
         notes: what was guessed.
+        spoilers: columns that are text because of a few values, with these.
     """
 
     schema: pa.Schema
@@ -47,6 +52,7 @@ class Layout:
     known: pa.Schema | None
     is_text: bool
     notes: tuple[str, ...] = ()
+    spoilers: Mapping[str, Spoilers] = field(default_factory=dict)
 
 
 def open_source(
@@ -101,12 +107,12 @@ def layout_of(files: Sequence[SourceFile], known: pa.Schema | None) -> Layout:
     first = layouts[0]
     for other in layouts[1:]:
         _check_like(other.path, other.schema, first)
-    return Layout(first.schema, first.path, known, is_text, first.notes)
+    return Layout(first.schema, first.path, known, is_text, first.notes, first.spoilers)
 
 
 def _of_delimited(files: Sequence[SourceFile], known: pa.Schema | None) -> Layout:
     model: Head | None = None
-    types = {field.name: field.type for field in known or ()}
+    types = {one.name: one.type for one in known or ()}
     guesses: dict[str, TextTypes] = {}
     for file in files:
         head = head_of(file)
@@ -119,14 +125,28 @@ def _of_delimited(files: Sequence[SourceFile], known: pa.Schema | None) -> Layou
         if not guesses:
             break
         for batch in read_rows(file, head):
-            for name, guess in guesses.items():
-                guess.add(as_written_with_points(batch.rows.column(name), head.dialect))
+            for run in _runs(batch.rows):
+                first = run.column(run.schema.get_field_index(REJECT_LINE))[0].as_py()
+                for name, guess in guesses.items():
+                    guess.add(as_written_with_points(run.column(name), head.dialect), first)
     if model is None:
         if known is None:
             raise SourceError(f"cannot read {files[0].path}: it is empty, without even a header")
         return Layout(pa.schema([]), files[0].path, known, is_text=True)
     fields = [pa.field(name, types[name] if name in types else guesses[name].kind or pa.null()) for name in model.names]
-    return Layout(pa.schema(fields), model.path, known, is_text=True, notes=model.dialect.notes)
+    spoilers = {name: guess.spoilers for name, guess in guesses.items() if guess.spoilers is not None}
+    return Layout(pa.schema(fields), model.path, known, is_text=True, notes=model.dialect.notes, spoilers=spoilers)
+
+
+def _runs(rows: pa.RecordBatch) -> list[pa.RecordBatch]:
+    """Slices of rows in consecutive lines, so that a row's place tells its line; not where that makes many."""
+    if not rows.num_rows:
+        return []
+    steps = pc.pairwise_diff(rows.column(REJECT_LINE))
+    starts = [0, *pc.indices_nonzero(pc.not_equal(steps, 1)).to_pylist()]
+    if len(starts) > _MOST_RUNS:
+        return [rows]
+    return [rows.slice(start, end - start) for start, end in pairwise([*starts, rows.num_rows])]
 
 
 def _of_json(files: Sequence[SourceFile], known: pa.Schema | None) -> Layout:
@@ -158,7 +178,7 @@ def read_files(
         for file in files:
             yield from _in_order(_read(file, layout, row_groups), layout.schema)
 
-    return RowStream(layout.schema, stream(), name, layout.is_text, layout.notes)
+    return RowStream(layout.schema, stream(), name, layout.is_text, layout.notes, layout.spoilers)
 
 
 def _read(file: SourceFile, layout: Layout, row_groups: Sequence[int] | None) -> Iterator[SourceBatch]:
@@ -193,8 +213,8 @@ def _check_names_like(path: str, names: Sequence[str], model: str, expected: Seq
 
 def _check_like(path: str, schema: pa.Schema, layout: Layout) -> None:
     _check_names_like(path, schema.names, layout.path, layout.schema.names)
-    for field in layout.schema:
-        kind = schema.field(field.name).type
-        if kind != field.type:
-            message = f"{path} has another schema than {layout.path}: {field.name} is {kind} instead of {field.type}"
+    for one in layout.schema:
+        kind = schema.field(one.name).type
+        if kind != one.type:
+            message = f"{path} has another schema than {layout.path}: {one.name} is {kind} instead of {one.type}"
             raise SourceError(message, hint="ingest it by itself")

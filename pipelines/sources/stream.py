@@ -10,6 +10,8 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pipelines.values import Spoilers
+
 __all__ = [
     "ORIGIN",
     "REJECT_COLUMN",
@@ -56,6 +58,7 @@ class RowStream:
         name: where they come from, for messages and history.
         is_text: whether every column of `rows` is text, null only where the source says so.
         notes: what was guessed about the source, a sentence each.
+        spoilers: columns that are text because of a few values, with these and their lines.
     """
 
     schema: pa.Schema
@@ -63,6 +66,7 @@ class RowStream:
     name: str
     is_text: bool = False
     notes: tuple[str, ...] = ()
+    spoilers: Mapping[str, Spoilers] = field(default_factory=dict)
 
 
 def line_numbers(first: int, count: int) -> pa.Array:

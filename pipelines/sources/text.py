@@ -10,9 +10,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-__all__ = ["DEFAULT_DELIMITERS", "Dialect", "TextOptions", "looks_like_values", "sniffed"]
+__all__ = ["DEFAULT_DELIMITERS", "Dialect", "TextOptions", "as_written_with_points", "looks_like_values", "sniffed"]
 
 DEFAULT_DELIMITERS = {"csv": ",", "tsv": "\t"}
 _DELIMITERS = (",", ";", "\t", "|")
@@ -20,6 +22,8 @@ _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SAMPLE_ROWS = 1000
 _COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 _POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+(?:[eE][+-]?\d+)?")
+_COMMA_CELL = r"^(\s*[+-]?\d+),(\d+(?:[eE][+-]?\d+)?\s*)$"
+_POINT_CELL = r"^(\s*[+-]?\d+)\.(\d)"
 _VALUE = re.compile(r"[+-]?(?:\d+(?:[.,]\d+)*|\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d.*)?)")
 
 
@@ -143,3 +147,11 @@ def _consistency(rows: list[list[str]]) -> tuple[float, int]:
 def _has_comma_numbers(rows: list[list[str]]) -> bool:
     cells = [cell.strip() for row in rows[1:] for cell in row]
     return any(map(_COMMA_NUMBER.fullmatch, cells)) and not any(map(_POINT_NUMBER.fullmatch, cells))
+
+
+def as_written_with_points(column: pa.Array, dialect: Dialect) -> pa.Array:
+    """Numbers with a decimal comma as with a point; what has a point already is made none."""
+    if dialect.decimal == ".":
+        return column
+    without = pc.replace_substring_regex(column, _POINT_CELL, r"\1 . \2")
+    return pc.replace_substring_regex(without, _COMMA_CELL, r"\1.\2")
