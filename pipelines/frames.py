@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from connector.interop import Options
 from pipelines.archived import archived_among, refusal
-from pipelines.pieces import together
 from pipelines.reader import checked_columns, checked_filter, paths_in, snapshot_at
 from pipelines.scanning import LiveDataset, ScannedFile, arrow_filesystem
+from pipelines.sources.splits import together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

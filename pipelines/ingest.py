@@ -23,11 +23,11 @@ from pipelines.contention import turns
 from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
 from pipelines.maintenance import ORPHAN_AGE, delete_for_good
 from pipelines.partitioning import Partitioner
-from pipelines.pieces import split
 from pipelines.rejects import check_tolerable
 from pipelines.schema import check_storable, declared_schema, merged_schema, storable_schema
 from pipelines.sharing import stage_on_workers
-from pipelines.sources import RowStream, open_source
+from pipelines.sources import RowStream, open_source, plain_batches
+from pipelines.sources.splits import split
 from pipelines.staging import Staging, open_writer, sorted_out, stage
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import run_token
@@ -159,7 +159,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
             staged = stage_on_workers(workers, handle, staging, pieces, known, on_rows=on_rows, check=check)
         else:
             writer = stack.enter_context(open_writer(handle, staging))
-            staged = stage(handle, staging, stream.batches, writer, on_rows=on_rows, check=check)
+            staged = stage(handle, staging, plain_batches(stream), writer, on_rows=on_rows, check=check)
         _look_again(handle, staged.files, age=timedelta(seconds=clock() - started))
         metadata = {
             "rows": staged.rows,
@@ -223,7 +223,7 @@ def rehearse(handle: Handle, source: object, storage_options: Mapping[str, objec
     _, columns = _schemas(handle, stream.schema, snapshot, declared, partitioner)
     rows: Counter[str] = Counter()
     rejected = 0
-    for parts, bad in sorted_out(stream.batches, partitioner, Staging(columns, token="", source=stream.name)):
+    for parts, bad in sorted_out(plain_batches(stream), partitioner, Staging(columns, token="", source=stream.name)):
         for key, part in parts:
             rows[str(key)] += part.num_rows
         rejected += bad.num_rows

@@ -12,7 +12,7 @@ import pyarrow.types as pat
 
 from pipelines.errors import SourceError, SpecError
 from pipelines.schema import check_storable, declared_schema, storable_type
-from pipelines.sources import open_source
+from pipelines.sources import open_source, plain_batches
 from pipelines.spec import DatasetSpec, PartitionSpec, TimePartition
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def spec_from_sample(source: object, uri: str) -> DatasetSpec:
         SpecError: the URI names no bucket and prefix.
     """
     stream = open_source(source, None)
-    sample = pa.Table.from_batches(islice(stream.batches, _BATCHES), stream.schema)
+    sample = pa.Table.from_batches(islice(plain_batches(stream), _BATCHES), stream.schema)
     if not sample.num_columns:
         message = f"{stream.name} has no columns to describe"
         raise SourceError(message)

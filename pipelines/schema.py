@@ -115,12 +115,41 @@ def check_storable(schema: pa.Schema) -> None:
         SchemaMismatch: naming the column.
     """
     for field in schema:
-        if any(kind(field.type) for kind in _NOT_STORABLE):
-            message = f"column {field.name} is {field.type}, a type that Delta tables do not have"
-            raise SchemaMismatch(message, hint="store a duration or a time of day as a number, and name the unit")
+        _check_type(field.name, field.type)
 
 
-_NOT_STORABLE = (pat.is_time, pat.is_duration, pat.is_interval, pat.is_union)
+def _check_type(path: str, kind: pa.DataType) -> None:
+    if isinstance(kind, pa.BaseExtensionType):
+        hint = f"store it as {kind.storage_type}"
+        raise SchemaMismatch(f"column {path} is {kind}, a type that Delta tables do not have", hint=hint)
+    for test, hint in _NOT_STORABLE:
+        if test(kind):
+            raise SchemaMismatch(f"column {path} is {kind}, a type that Delta tables do not have", hint=hint)
+    if pat.is_struct(kind):
+        names = [field.name.casefold() for field in kind]
+        if len(set(names)) < len(names):
+            hint = "rename the fields: they have to differ by more than upper and lower case"
+            raise SchemaMismatch(f"column {path} is {kind}, with two fields of one name", hint=hint)
+        for field in kind:
+            _check_type(f"{path}.{field.name}", field.type)
+    elif pat.is_map(kind):
+        _check_type(f"{path}.key", kind.key_type)
+        _check_type(f"{path}.value", kind.item_type)
+    elif pat.is_dictionary(kind) or pat.is_run_end_encoded(kind):
+        _check_type(path, kind.value_type)
+    elif hasattr(kind, "value_type"):
+        _check_type(f"{path}[]", kind.value_type)
+
+
+_A_NUMBER = "store a duration or a time of day as a number, and name the unit"
+_NOT_STORABLE: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
+    (pat.is_time, _A_NUMBER),
+    (pat.is_duration, _A_NUMBER),
+    (pat.is_interval, _A_NUMBER),
+    (pat.is_union, "store each kind of value in a column of its own"),
+    (pat.is_decimal256, "cast it to a decimal of at most 38 digits"),
+    (lambda kind: pat.is_struct(kind) and not kind.num_fields, "leave it out: it holds nothing"),
+)
 
 
 def without_views(table: pa.Table) -> pa.Table:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.sources import open_source
+from pipelines.sources import open_source, plain_batches
 from pipelines.staging import Staged, Staging, open_writer, stage
 from pipelines.tables.waiting import WaitingRoom
 from pipelines.workers import Place, Workers, threads_of_this_worker
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
-    from pipelines.pieces import Pieces
+    from pipelines.sources.splits import Pieces
     from pipelines.tables.protocol import StagedFile
 
 __all__ = ["stage_on_workers"]
@@ -139,9 +139,9 @@ def _stage_share(share: _Share, frame: object = None) -> Staged:
     """On a worker."""
     handle = _open_to_write(share.place)
     staging = share.staging.shared_by(threads_of_this_worker())
-    stream = open_source(frame, share.known) if frame is not None else share.pieces.open(share.known)
+    stream = open_source(frame, share.known) if frame is not None else share.pieces.open()
     with open_writer(handle, staging) as writer:
-        return stage(handle, staging, stream.batches, writer, share=f"-{share.number:05d}")
+        return stage(handle, staging, plain_batches(stream), writer, share=f"-{share.number:05d}")
 
 
 def _merge(task: _Merge) -> Staged:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.bounded import SourceLimits
+from pipelines.sources.limits import SourceLimits
 from pipelines.spool import append_rows, spooled_batches
 from pipelines.stats import footer_stats, holds_floats, leaves_with_nan
 from pipelines.tables.protocol import LiveFile, StagedFile

@@ -14,7 +14,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from pipelines import Dataset
-from pipelines.bounded import SourceLimits
+from pipelines.sources.limits import SourceLimits
 from pipelines.clock import ServerClock
 from pipelines.errors import RejectedTooMany, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
 from pipelines.rejects import read_rejects
@@ -116,8 +116,8 @@ def test_a_dask_frame_is_ingested_by_its_partitions(trips_dataset, client):
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Each file is a piece of its own, and so is each row group."""
-    monkeypatch.setattr("pipelines.pieces._SMALLEST_BYTES", 1)
-    monkeypatch.setattr("pipelines.pieces._LARGEST_BYTES", 1)
+    monkeypatch.setattr("pipelines.sources.splits._SMALLEST_BYTES", 1)
+    monkeypatch.setattr("pipelines.sources.splits._LARGEST_BYTES", 1)
 
 
 @pytest.mark.slow
@@ -220,8 +220,8 @@ def write_text(folder, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 def test_large_text_files_are_cut_at_line_ends(bucket, fs, client, tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("pipelines.pieces._SMALLEST_BYTES", 1500)
-    monkeypatch.setattr("pipelines.pieces._LARGEST_BYTES", 1500)
+    monkeypatch.setattr("pipelines.sources.splits._SMALLEST_BYTES", 1500)
+    monkeypatch.setattr("pipelines.sources.splits._LARGEST_BYTES", 1500)
     path = write_text(tmp_path, kind)
     limits = WriterLimits(source=SourceLimits(newlines_in_values=False))
     found = []

@@ -7,7 +7,7 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.bounded import SourceLimits
+from pipelines.sources.limits import SourceLimits
 from pipelines.errors import PolicyRefused, SourceError
 from pipelines.tables.paths import data_path
 from pipelines.writer import WriterLimits

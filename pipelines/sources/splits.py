@@ -15,14 +15,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import SourceError
-from pipelines.ranges import cut_lines
-from pipelines.sources import find_files, open_source, paths_of, read_file, read_files
+from pipelines.sources.delimited import head_of
+from pipelines.sources.files import SourceFile, find_files, paths_of, unreadable
+from pipelines.sources.lines import cut_lines
+from pipelines.sources.open import Layout, layout_of, open_source, read_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pipelines.bounded import SourceLimits
-    from pipelines.sources import RowStream, SourceFile
+    from pipelines.sources.limits import SourceLimits
+    from pipelines.sources.stream import RowStream
+    from pipelines.sources.text import TextOptions
 
 __all__ = ["Piece", "Pieces", "split", "together"]
 
@@ -53,21 +56,22 @@ class Pieces:
     Attributes:
         schema: of the rows.
         name: where they come from, for messages and history.
-        like: what every file's schema is compared with: the first file's path and schema.
+        layout: what is known of all files together; None for frames.
         files: pieces of files.
         frames: pieces that the cluster computes itself: a Dask frame's partitions.
     """
 
     schema: pa.Schema
     name: str
-    like: tuple[str, pa.Schema]
+    layout: Layout | None = None
     files: tuple[Piece, ...] = ()
     frames: tuple[Any, ...] = ()
 
-    def open(self, known: pa.Schema | None) -> RowStream:
-        """The rows of the first piece; see `pipelines.sources.read_files`."""
+    def open(self) -> RowStream:
+        """The rows of the first piece, in the types of the whole source."""
         piece = self.files[0]
-        return read_files(piece.files, known, piece.files[0].path, row_groups=piece.row_groups, like=self.like)
+        layout = self.layout or layout_of(piece.files, None)
+        return read_files(piece.files, layout, piece.files[0].path, row_groups=piece.row_groups)
 
 
 def split(
@@ -77,6 +81,7 @@ def split(
     *,
     threads: int,
     limits: SourceLimits | None = None,
+    text: TextOptions | None = None,
 ) -> Pieces:
     """Cut a source into pieces.
 
@@ -86,26 +91,26 @@ def split(
         storage_options: for paths.
         threads: of all workers together.
         limits: what each file may be.
+        text: how text files are written.
 
     Raises:
         SourceError: a source that only this process has, or one that cannot be read.
     """
     paths = paths_of(source)
     if paths:
-        files = find_files(paths, storage_options or {}, limits)
-        head = read_file(files[0], known)
-        like = (files[0].path, head.schema)
-        return Pieces(head.schema, ", ".join(paths), like, files=tuple(_cut(files, threads)))
+        files = find_files(paths, storage_options or {}, limits, text)
+        layout = layout_of(files, known)
+        return Pieces(layout.schema, ", ".join(paths), layout, files=tuple(_cut(files, threads)))
     meta = getattr(source, "_meta", None)
     if type(source).__module__.startswith("dask") and meta is not None and hasattr(source, "to_delayed"):
         schema = open_source(meta, known).schema
-        return Pieces(schema, "dask frame", ("dask frame", schema), frames=tuple(source.to_delayed()))
+        return Pieces(schema, "dask frame", frames=tuple(source.to_delayed()))
     message = f"workers cannot reach a {type(source).__name__} of this process"
     raise SourceError(message, hint="hand over paths or URLs, or a Dask DataFrame, or ingest it without engine='dask'")
 
 
 def _cut(files: Sequence[SourceFile], threads: int) -> Iterator[Piece]:
-    sized = [(file, int(file.file.fs.size(file.file.path) or 0)) for file in files]
+    sized = [(file, 0 if file.member else int(file.file.fs.size(file.file.path) or 0)) for file in files]
     total = sum(size for _, size in sized)
     wanted = min(_LARGEST_BYTES, max(_SMALLEST_BYTES, total // (_PIECES_A_THREAD * max(1, threads))))
     small: list[tuple[SourceFile, int]] = []
@@ -122,16 +127,28 @@ def _cut(files: Sequence[SourceFile], threads: int) -> Iterator[Piece]:
 
 def _parts(file: SourceFile, size: int, wanted: int) -> list[Piece]:
     """Of a large file; none where it has to stay whole."""
-    if file.kind == "parquet":
+    if file.kind == "parquet" and not file.member:
         return [Piece((file,), tuple(groups)) for groups in _row_groups(file, wanted)]
     if not file.is_cut_by_lines:
         return []
+    whole = _as_sniffed(file) if file.is_delimited else file
     try:
         with file.file as opened:
-            cut = cut_lines(opened, size, wanted, has_header=file.kind != "json")
+            cut = cut_lines(opened, size, wanted, has_header=file.is_delimited and whole.text.header is True)
     except OSError as error:
-        raise SourceError(f"cannot read {file.path}: {error}") from error
-    return [Piece((replace(file, lines=lines),)) for lines in cut]
+        raise unreadable(file.path, error) from error
+    return [Piece((replace(whole, lines=lines),)) for lines in cut]
+
+
+def _as_sniffed(file: SourceFile) -> SourceFile:
+    """With the dialect of its beginning, which the parts of it do not have."""
+    head = head_of(file)
+    if head is None:
+        return file
+    dialect = head.dialect
+    header = tuple(head.names) if file.text.header is False else file.text.header or True
+    marks = {"delimiter": dialect.delimiter, "quote": dialect.quote, "decimal": dialect.decimal, "header": header}
+    return replace(file, text=file.text.model_copy(update=marks))
 
 
 def _row_groups(source: SourceFile, wanted: int) -> list[list[int]]:
@@ -139,7 +156,7 @@ def _row_groups(source: SourceFile, wanted: int) -> list[list[int]]:
         with source.file as opened:
             footer = pq.ParquetFile(opened).metadata
     except (OSError, pa.ArrowException) as error:
-        raise SourceError(f"cannot read {source.path}: {error}") from error
+        raise unreadable(source.path, error) from error
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     sizes = [sum(group.column(one).total_compressed_size for one in range(group.num_columns)) for group in groups]
     return together(enumerate(sizes), wanted)

@@ -15,16 +15,16 @@ import pyarrow.feather as paf
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.bounded import SourceLimits
 from pipelines.errors import SourceError
-from pipelines.sources import open_source
+from pipelines.sources import open_source, plain_batches
+from pipelines.sources.limits import SourceLimits
 
 TABLE = pa.table({"n": [1, 2, 3], "name": ["a", "b", None]})
 
 
 def rows(source, known=None, limits=None):
     stream = open_source(source, known, limits=limits)
-    return pa.Table.from_batches(stream.batches, stream.schema).to_pylist()
+    return pa.Table.from_batches(plain_batches(stream), stream.schema).to_pylist()
 
 
 @pytest.fixture

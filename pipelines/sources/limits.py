@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import pyarrow.parquet as pq
 
-__all__ = ["BoundedText", "SourceLimits", "check_columns", "check_parquet"]
+__all__ = ["BoundedBytes", "SourceLimits", "check_columns", "check_parquet"]
 
 _HARMLESS_BYTES = 64 << 20
 
@@ -67,61 +67,35 @@ def _check_expansion(path: str, size: int, stored: int, limits: SourceLimits) ->
         raise SourceError(message, hint="WriterLimits(source=SourceLimits(max_expansion=...)) allows more")
 
 
-class BoundedText:
-    """A text file as Arrow reads it, that stops when it expands too much.
+class BoundedBytes:
+    """An expanded file that stops when it expands too much.
 
     Args:
         path: for messages.
-        text: the file, expanded.
-        stored: how many bytes of the stored file have been read; None where it is not compressed.
+        file: expanded; closed with this.
+        stored: how many bytes of the stored file have been read, or its whole size; None where it is not compressed.
         limits: what is allowed.
     """
 
-    closed = False
-
-    def __init__(self, path: str, text: Any, stored: Callable[[], int] | None, limits: SourceLimits) -> None:
+    def __init__(self, path: str, file: Any, stored: Callable[[], int] | None, limits: SourceLimits) -> None:
         self._path = path
-        self._text = text
+        self._file = file
         self._stored = stored
         self._limits = limits
-        self._head = b""
         self._given = 0
 
-    def check_header(self, delimiter: bytes, longest: int) -> None:
-        """Count the columns of the first line, before a reader makes room for each.
-
-        Raises:
-            SourceError: there are too many.
-        """
-        while b"\n" not in self._head and len(self._head) < longest and (more := self._text.read(longest)):
-            self._head += more
-        check_columns(self._path, self._head.partition(b"\n")[0].count(delimiter) + 1, self._limits)
-
     def read(self, size: int = -1) -> bytes:
-        """The next bytes.
+        """The next bytes; none at the end.
 
         Raises:
             SourceError: there are too many for the size of the file.
         """
-        if self._head:
-            end = len(self._head) if size < 0 else size
-            given, self._head = self._head[:end], self._head[end:]
-        else:
-            given = self._text.read(size)
+        given: bytes = self._file.read(size)
         self._given += len(given)
         if self._stored is not None:
             _check_expansion(self._path, self._given, self._stored(), self._limits)
         return given
 
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """Never backwards."""
-        return False
-
     def close(self) -> None:
         """Close the file."""
-        self.closed = True
-        self._text.close()
+        self._file.close()

@@ -1,0 +1,24 @@
+"""Anything a user hands over, as Arrow batches whose rows know where they come from.
+
+`open_source` opens a source as a `RowStream`; `split` cuts one into pieces that workers read.
+"""
+
+from pipelines.sources.limits import SourceLimits
+from pipelines.sources.open import open_source
+from pipelines.sources.plain import plain_batches
+from pipelines.sources.splits import Piece, Pieces, split, together
+from pipelines.sources.stream import RowStream, SourceBatch
+from pipelines.sources.text import TextOptions
+
+__all__ = [
+    "Piece",
+    "Pieces",
+    "RowStream",
+    "SourceBatch",
+    "SourceLimits",
+    "TextOptions",
+    "open_source",
+    "plain_batches",
+    "split",
+    "together",
+]

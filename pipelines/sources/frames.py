@@ -1,0 +1,240 @@
+"""What a process holds: pandas and polars frames, Arrow tables, readers and datasets, iterables of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.types as pat
+
+from pipelines.errors import SourceError
+from pipelines.sources.delimited import check_names
+from pipelines.sources.files import UNREADABLE
+from pipelines.sources.stream import ORIGIN, BadRow, RowStream, SourceBatch, bad_rows, line_numbers, with_origin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["numbered", "open_frame"]
+
+_BATCH_ROWS = 1 << 17
+
+
+def open_frame(source: Any, known: pa.Schema | None) -> RowStream:
+    """Open what is no path.
+
+    Args:
+        source: see the module's docstring.
+        known: types to read a pandas column of mixed values in.
+
+    Raises:
+        SourceError: a kind that is not known, or columns that cannot be told apart or converted.
+    """
+    if isinstance(source, pads.Dataset):
+        return _stream(source.schema, source.to_batches(), "pyarrow dataset")
+    if isinstance(source, pa.RecordBatchReader):
+        return _stream(source.schema, source, "record batch reader")
+    if type(source).__module__.partition(".")[0] == "pandas":
+        return _pandas(source, known)
+    if hasattr(source, "collect_schema") and hasattr(source, "collect"):
+        return open_frame(source.collect(), known)
+    if hasattr(source, "__arrow_c_stream__"):
+        return _exported(source)
+    if isinstance(source, pa.RecordBatch):
+        return _stream(source.schema, [source], "record batch")
+    if isinstance(source, Iterable) and not isinstance(source, dict | bytes):
+        return _iterable(iter(source))
+    message = f"cannot ingest a {type(source).__name__}"
+    hint = "pass a path or URL, a pandas or polars frame, or an Arrow table, reader or dataset"
+    raise SourceError(message, hint=hint)
+
+
+def numbered(path: str, batches: Iterable[pa.RecordBatch]) -> Iterator[SourceBatch]:
+    """Batches with the number of each row, from 1."""
+    first = 1
+    for batch in batches:
+        yield SourceBatch(with_origin(batch, path, line_numbers(first, batch.num_rows)))
+        first += batch.num_rows
+
+
+def _stream(schema: pa.Schema, batches: Iterable[pa.RecordBatch], name: str) -> RowStream:
+    check_columns_of(name, schema)
+    plain = pa.schema([field.with_type(_plain_type(field.type)) for field in schema])
+    return RowStream(plain, numbered(name, _plain(_guarded(batches, name), plain)), name)
+
+
+def check_columns_of(name: str, schema: pa.Schema) -> None:
+    """Refuse a source without columns, or whose columns cannot be told apart.
+
+    Raises:
+        SourceError: it is one.
+    """
+    if not len(schema):
+        raise SourceError(f"the {name} has no columns")
+    check_names(f"the {name}", schema.names, hint="rename the columns")
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """Extension types by their storage, run ends as their values."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain_type(kind.storage_type)
+    return _plain_type(kind.value_type) if pat.is_run_end_encoded(kind) else kind
+
+
+def _plain(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield pa.RecordBatch.from_arrays([_plain_array(column) for column in batch.columns], schema=schema)
+
+
+def _plain_array(array: pa.Array) -> pa.Array:
+    if isinstance(array, pa.ExtensionArray):
+        return _plain_array(array.storage)
+    return _plain_array(pc.run_end_decode(array)) if pat.is_run_end_encoded(array.type) else array
+
+
+def _guarded(batches: Iterable[pa.RecordBatch], name: str) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from batches
+    except SourceError:
+        raise
+    except UNREADABLE as error:
+        raise SourceError(f"cannot read the {name}: {error}") from error
+
+
+def _exported(source: Any) -> RowStream:
+    """Through Arrow's C interface: polars, DuckDB, and whatever else has it."""
+    for name, kind in getattr(source, "schema", {}).items() if hasattr(source, "get_columns") else ():
+        if str(kind) == "Object":
+            hint = "cast it to a type that polars can hand to others"
+            raise SourceError(f"column {name} of the {type(source).__name__} holds Python objects", hint=hint)
+    try:
+        reader = pa.RecordBatchReader.from_stream(source)
+    except UNREADABLE as error:
+        raise SourceError(f"cannot read the {type(source).__name__}: {error}") from error
+    return _stream(reader.schema, reader, type(source).__name__)
+
+
+def _iterable(items: Iterator[object]) -> RowStream:
+    try:
+        first = next(items)
+    except StopIteration:
+        message = "the source yielded nothing, not even a schema"
+        raise SourceError(message, hint="yield one empty record batch where there are no rows") from None
+    head = _batches_of(first)
+    schema: pa.Schema = first.schema  # type: ignore[attr-defined] # `_batches_of` has refused what has none
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in chain(head, *map(_batches_of, items)):
+            if not batch.schema.equals(schema):
+                message = f"the iterable yields batches of different schemas: {batch.schema.names} after {schema.names}"
+                raise SourceError(message, hint="types have to be the same as well")
+            yield batch
+
+    return _stream(schema, batches(), "iterable")
+
+
+def _batches_of(item: object) -> list[pa.RecordBatch]:
+    if isinstance(item, pa.RecordBatch):
+        return [item]
+    if isinstance(item, pa.Table):
+        return list(item.to_batches())
+    raise SourceError(f"an iterable source must yield Arrow tables or record batches, not {type(item).__name__}")
+
+
+def _pandas(frame: Any, known: pa.Schema | None) -> RowStream:
+    """A pandas frame; a missing value, NaN among them as pandas means it, is null.
+
+    A named index is a column; a plain one is not.
+    """
+    if not hasattr(frame, "columns"):
+        raise SourceError("cannot ingest a pandas Series", hint="`series.to_frame()` makes it a frame")
+    if getattr(frame.columns, "nlevels", 1) > 1:
+        raise SourceError("the pandas frame has columns of several levels", hint="join their names: one text a column")
+    pairs = [(name, frame.iloc[:, place]) for place, name in enumerate(frame.columns)]
+    levels = [(name, frame.index.get_level_values(place)) for place, name in enumerate(frame.index.names)]
+    pairs.extend((name, level) for name, level in levels if name is not None)
+    for name, _ in pairs:
+        if not isinstance(name, str):
+            raise SourceError(f"the pandas frame has a column {name!r}, which is no text", hint="rename it")
+    if not pairs:
+        raise SourceError("the pandas frame has no columns")
+    check_names("the pandas frame", [name for name, _ in pairs], hint="rename the columns")
+    wrong: dict[int, tuple[str, str, str]] = {}
+    arrays = [_pandas_column(name, values, known, wrong) for name, values in pairs]
+    table = pa.table(arrays, names=[name for name, _ in pairs])
+    batches = _plain(table.to_batches(max_chunksize=_BATCH_ROWS), _plain_schema(table.schema))
+    return RowStream(_plain_schema(table.schema), _without(numbered("pandas frame", batches), wrong), "pandas frame")
+
+
+def _plain_schema(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([field.with_type(_plain_type(field.type)) for field in schema])
+
+
+def _without(batches: Iterator[SourceBatch], wrong: dict[int, tuple[str, str, str]]) -> Iterator[SourceBatch]:
+    """The rows but those with a cell that does not fit."""
+    for batch in batches:
+        rows = batch.rows
+        numbers = rows.column(rows.num_columns - 1).to_pylist() if wrong else []
+        bad = [place for place, number in enumerate(numbers) if number in wrong]
+        if not bad:
+            yield batch
+            continue
+        taken = rows.take(pa.array(bad)).to_pylist()
+        told = [_told(row, numbers[place], wrong[numbers[place]]) for row, place in zip(taken, bad, strict=True)]
+        keep = pa.array([number not in wrong for number in numbers])
+        yield SourceBatch(rows.filter(keep), bad_rows("pandas frame", told))
+
+
+def _told(row: dict[str, Any], line: int, cell: tuple[str, str, str]) -> BadRow:
+    name, value, reason = cell
+    cells = {column: None if one is None else str(one) for column, one in row.items() if column not in ORIGIN.names}
+    return BadRow(line, name, value, reason, {**cells, name: value})
+
+
+def _pandas_column(
+    name: str, values: Any, known: pa.Schema | None, wrong: dict[int, tuple[str, str, str]]
+) -> pa.Array | pa.ChunkedArray:
+    kind = str(values.dtype)
+    if kind.startswith(("period", "interval")):
+        hint = "`dt.to_timestamp()` makes a period a time; an interval has two ends, each a column"
+        raise SourceError(f"column {name} of the pandas frame is {kind}, which no table keeps", hint=hint)
+    if kind.startswith("Sparse"):
+        return pa.array(values.sparse.to_dense(), from_pandas=True)
+    if kind.startswith("complex"):
+        raise SourceError(f"column {name} of the pandas frame is {kind}", hint="store both parts, each as a column")
+    try:
+        return pa.array(values, from_pandas=True)
+    except (*UNREADABLE, TypeError, AttributeError):
+        items = values.tolist()
+    if known is None or name not in known.names:
+        raise _mixed(name, items)
+    return _one_by_one(name, items, known.field(name).type, wrong)
+
+
+def _mixed(name: str, items: Sequence[Any]) -> SourceError:
+    kinds: dict[str, int] = {}
+    for number, item in enumerate(items, 1):
+        if not _is_missing(item):
+            kinds.setdefault(type(item).__name__, number)
+    what = ", ".join(f"{kind} in row {number:,}" for kind, number in kinds.items())
+    hint = f"make them one type, or declare {name} in the spec's `columns`: then rows that do not fit are rejected"
+    return SourceError(f"column {name} of the pandas frame cannot be stored as one type: {what}", hint=hint)
+
+
+def _one_by_one(name: str, items: Sequence[Any], kind: pa.DataType, wrong: dict[int, tuple[str, str, str]]) -> pa.Array:
+    read: list[pa.Scalar] = []
+    for number, item in enumerate(items, 1):
+        try:
+            read.append(pa.scalar(None if _is_missing(item) else item, kind).as_py())
+        except (*UNREADABLE, TypeError, AttributeError):
+            read.append(None)
+            wrong.setdefault(number, (name, str(item), f"{name} is a {type(item).__name__}, and the column {kind}"))
+    return pa.array(read, kind)
+
+
+def _is_missing(item: object) -> bool:
+    return item is None or (isinstance(item, float) and item != item) or str(item) in {"<NA>", "NaT"}  # noqa: PLR0124

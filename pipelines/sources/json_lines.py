@@ -1,0 +1,305 @@
+"""JSON Lines: a value is what JSON says it is, a line without a row is named, types are the whole source's.
+
+Text is text, 5 a whole number, 1.0 a number; a missing field is null. Numbers are never read from text, nor text from
+numbers, but for decimals, which keep the digits that were written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.types as pat
+
+from pipelines.errors import SourceError
+from pipelines.sources.clean import CleanText
+from pipelines.sources.json_kinds import LARGEST, SMALLEST, Kind, Literal, holds_decimals
+from pipelines.sources.limits import check_columns
+from pipelines.sources.stream import BadRow, SourceBatch, bad_rows, with_origin
+from pipelines.values import TextTypes, fit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pipelines.sources.files import SourceFile
+
+__all__ = ["json_schema", "read_json"]
+
+_BATCH_BYTES = 4 << 20
+_LONGEST_LINE_BYTES = 64 << 20
+
+
+class _NoRow(ValueError):
+    """Why a line is no row."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Some lines of a file: rows with their lines, and what is none."""
+
+    rows: list[dict[str, Any]]
+    lines: list[int]
+    bad: list[BadRow]
+
+
+def json_schema(files: Sequence[SourceFile], known: pa.Schema | None) -> pa.Schema:
+    """The columns of all rows, and those that the table knows; each file is read once.
+
+    Raises:
+        SourceError: a file cannot be read, or a column has values of several types.
+    """
+    whole = Kind()
+    times: dict[str, TextTypes] = {}
+    known_names = set(known.names) if known is not None else set()
+    for file in files:
+        for block in _blocks(file):
+            try:
+                whole.add(block.rows, file.path, block.lines)
+            except RecursionError:
+                where = f"{file.path}: near line {block.lines[0]:,}"
+                raise SourceError(f"cannot read {where} values are nested too deeply") from None
+            check_columns(file.path, len(whole.fields), file.limits)
+            for name, kind in whole.fields.items():
+                if name not in known_names and set(kind.seen) == {"text"}:
+                    texts = _texts([row.get(name) for row in block.rows])
+                    times.setdefault(name, TextTypes()).add(texts)
+    _check_names(files[0].path, list(whole.fields))
+    fields = [
+        pa.field(field.name, whole.fields.get(field.name, Kind()).type(field.name, field.type)) for field in known or ()
+    ]
+    for name, kind in whole.fields.items():
+        if name not in known_names:
+            guess = times[name].kind if name in times and set(kind.seen) == {"text"} else None
+            fields.append(pa.field(name, guess if guess is not None and pat.is_temporal(guess) else kind.type(name)))
+    return pa.schema(fields)
+
+
+def _check_names(path: str, names: list[str]) -> None:
+    from pipelines.sources.delimited import check_names
+
+    check_names(path, names, hint="mend the source: a table's columns differ by more than upper and lower case")
+
+
+def _texts(values: list[Any]) -> pa.Array:
+    return pa.array([value if type(value) is str and _is_whole(value) else None for value in values], pa.string())
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def read_json(file: SourceFile, schema: pa.Schema, known: pa.Schema | None = None) -> Iterator[SourceBatch]:
+    """The rows of a file.
+
+    Args:
+        file: the file.
+        schema: of the source, as `json_schema` tells it.
+        known: by the table: where it has decimals, numbers are handed over as they are written.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    exact = known is not None and any(holds_decimals(field.type) for field in known)
+    for block in _blocks(file, exact=exact):
+        yield _batch(file.path, block, schema, {field.name: field.type for field in known or ()})
+
+
+def _batch(path: str, block: _Block, schema: pa.Schema, types: Mapping[str, pa.DataType]) -> SourceBatch:
+    bad = list(block.bad)
+    columns: list[pa.Array] = []
+    wrong: set[int] = set()
+    for field in schema:
+        raw = pa.string() if pat.is_temporal(field.type) else field.type
+        values = [row.get(field.name) for row in block.rows]
+        array, reasons = _column(values, raw, types.get(field.name))
+        for index, reason in reasons.items():
+            if index not in wrong:
+                wrong.add(index)
+                row = {name: _as_text(cell) for name, cell in block.rows[index].items() if name in schema.names}
+                text = _as_text(values[index])
+                bad.append(BadRow(block.lines[index], field.name, text, f"{field.name} {reason}", row))
+        if raw != field.type:
+            array = fit(pa.chunked_array([array]), field.type, from_text=True).values.combine_chunks()
+        columns.append(array)
+    lines = pa.array(block.lines, pa.int64())
+    rows = pa.RecordBatch.from_arrays(columns, schema=schema) if columns else pa.RecordBatch.from_pylist([])
+    if wrong:
+        keep = pa.array([index not in wrong for index in range(len(block.rows))])
+        rows, lines = rows.filter(keep), lines.filter(keep)
+    return SourceBatch(with_origin(rows, path, lines), bad_rows(path, bad))
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and _is_whole(value)):
+        return value
+    return value.text if isinstance(value, Literal) else json.dumps(value, default=str)
+
+
+def _column(values: list[Any], kind: pa.DataType, known: pa.DataType | None) -> tuple[pa.Array, dict[int, str]]:
+    """Values in their type, null where one does not fit, with the reason."""
+    reader = _reader(kind, known)
+    reasons: dict[int, str] = {}
+    read: list[Any] = []
+    for index, value in enumerate(values):
+        try:
+            read.append(None if value is None else reader(value))
+        except _NoRow as error:
+            reasons[index] = str(error)
+            read.append(None)
+    return pa.array(read, kind), reasons
+
+
+def _reader(kind: pa.DataType, known: pa.DataType | None) -> Callable[[Any], Any]:
+    if pat.is_struct(kind):
+        by_name = {field.name: field.type for field in known} if known is not None and pat.is_struct(known) else {}
+        return partial(_object, fields={field.name: _reader(field.type, by_name.get(field.name)) for field in kind})
+    if pat.is_map(kind):
+        return partial(_map, item=_reader(kind.item_type, known.item_type if known is not None else None))
+    if pat.is_list(kind):
+        return partial(_list, item=_reader(kind.value_type, getattr(known, "value_type", None)))
+    if known is not None and pat.is_decimal(known):
+        return _number_as_written
+    return next((reader for test, reader in _READERS if test(kind)), _text)
+
+
+def _number_as_written(value: Any) -> str:
+    if type(value) is int or isinstance(value, Literal):
+        return value.text if isinstance(value, Literal) else str(value)
+    return _text(value)
+
+
+def _nothing(value: Any) -> None:
+    if value != {}:
+        raise _NoRow("has a value in a column that has none")
+
+
+def _boolean(value: Any) -> bool:
+    if type(value) is not bool:
+        raise _NoRow("is neither true nor false")
+    return value
+
+
+def _integer(value: Any) -> int:
+    if type(value) is int or (isinstance(value, float) and value.is_integer()):
+        if not SMALLEST <= value <= LARGEST:
+            raise _NoRow("is out of range for int64")
+        return int(value)
+    raise _NoRow("is not a whole number" if isinstance(value, float) else "is not a number")
+
+
+def _float(value: Any) -> float:
+    if type(value) is int:
+        try:
+            number = float(value)
+        except OverflowError:
+            raise _NoRow("is out of range for double") from None
+        if number != value:
+            raise _NoRow("has more digits than a double holds")
+        return number
+    if not isinstance(value, float):
+        raise _NoRow("is not a number")
+    if math.isinf(value):
+        raise _NoRow("is out of range for double")
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        if not _is_whole(value):
+            raise _NoRow("has half of a surrogate pair, which is no letter")
+        return value
+    raise _NoRow("is not text")
+
+
+_READERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[Any], Any]], ...] = (
+    (pat.is_boolean, _boolean),
+    (pat.is_integer, _integer),
+    (pat.is_floating, _float),
+    (pat.is_null, _nothing),
+)
+
+
+def _list(value: Any, item: Callable[[Any], Any]) -> list[Any]:
+    if type(value) is not list:
+        raise _NoRow("is not a list")
+    return [None if one is None else item(one) for one in value]
+
+
+def _object(value: Any, fields: dict[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise _NoRow("is not an object")
+    return {name: None if (one := value.get(name)) is None else read(one) for name, read in fields.items()}
+
+
+def _map(value: Any, item: Callable[[Any], Any]) -> list[tuple[str, Any]]:
+    if type(value) is not dict:
+        raise _NoRow("is not an object")
+    return [(_text(name), None if one is None else item(one)) for name, one in value.items()]
+
+
+def _blocks(file: SourceFile, *, exact: bool = False) -> Iterator[_Block]:
+    decoder = json.JSONDecoder(
+        object_pairs_hook=_without_twins, parse_constant=_no_constant, parse_float=Literal if exact else None
+    )
+    block, size = _Block([], [], []), 0
+    for number, line in _lines(file):
+        text = line.decode("utf-8", "surrogatepass").strip(" \t\r\n")
+        if not text:
+            continue
+        if number == 1 and text.startswith("["):
+            _refuse_array(file.path)
+        try:
+            row = decoder.decode(text)
+            if type(row) is not dict:
+                raise _NoRow("is no JSON object")
+            block.rows.append(row)
+            block.lines.append(number)
+        except RecursionError:
+            block.bad.append(BadRow(number, None, text, "is nested too deeply"))
+        except json.JSONDecodeError as error:
+            block.bad.append(BadRow(number, None, text, f"is not JSON: {error.msg}"))
+        except ValueError as error:
+            block.bad.append(BadRow(number, None, text, str(error)))
+        size += len(line)
+        if size > _BATCH_BYTES:
+            yield block
+            block, size = _Block([], [], []), 0
+    if block.rows or block.bad:
+        yield block
+
+
+def _refuse_array(path: str) -> None:
+    hint = "write an object a line: `jq -c '.[]' FILE > FILE.jsonl`"
+    raise SourceError(f"cannot read {path}: it is one JSON array, and not an object a line", hint=hint)
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise _NoRow("has an object that names a field twice")
+    return row
+
+
+def _no_constant(name: str) -> None:
+    raise _NoRow(f"is not JSON: {name}")
+
+
+def _lines(file: SourceFile) -> Iterator[tuple[int, bytes]]:
+    with file.opened() as opened:
+        text = CleanText(file.path, opened.read, file.text.encoding)
+        number, rest = 1, b""
+        while block := text.taken():
+            first, *others = block.split(b"\n")
+            rest += first
+            if len(rest) > _LONGEST_LINE_BYTES:
+                where = f"{file.path}: line {number:,}"
+                raise SourceError(f"cannot read {where} is longer than {_LONGEST_LINE_BYTES:,} bytes")
+            for line in others:
+                yield number, rest
+                number, rest = number + 1, line
+        if rest:
+            yield number, rest

@@ -1,0 +1,116 @@
+"""What a source gives: rows, and where in the source each of them stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pipelines.values import Spoilers
+
+__all__ = [
+    "ORIGIN",
+    "REJECT_COLUMN",
+    "REJECT_FILE",
+    "REJECT_LINE",
+    "REJECT_REASON",
+    "REJECT_VALUE",
+    "BadRow",
+    "RowStream",
+    "SourceBatch",
+    "bad_rows",
+    "line_numbers",
+    "with_origin",
+]
+
+REJECT_FILE, REJECT_LINE = "_reject_file", "_reject_line"
+REJECT_COLUMN, REJECT_VALUE, REJECT_REASON = "_reject_column", "_reject_value", "_reject_reason"
+ORIGIN = pa.schema([(REJECT_FILE, pa.string()), (REJECT_LINE, pa.int64())])
+"""The columns that tell where a row comes from."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceBatch:
+    """Some rows of a source.
+
+    Attributes:
+        rows: the columns of the stream's schema, then those of `ORIGIN`.
+        bad: what is no row: a short line, broken JSON. It has the columns named by
+            the `REJECT_` constants, and of the source's columns those that
+            could be read, as text. None where every row is one.
+    """
+
+    rows: pa.RecordBatch
+    bad: pa.Table | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowStream:
+    """Rows to be ingested, readable once.
+
+    Attributes:
+        schema: of the rows, without the columns of `ORIGIN`; for CSV the types that its text is to be fitted to.
+        batches: the rows.
+        name: where they come from, for messages and history.
+        is_text: whether every column of `rows` is text, null only where the source says so.
+        notes: what was guessed about the source, a sentence each.
+        spoilers: columns that are text because of a few values, with these and their lines.
+    """
+
+    schema: pa.Schema
+    batches: Iterator[SourceBatch]
+    name: str
+    is_text: bool = False
+    notes: tuple[str, ...] = ()
+    spoilers: Mapping[str, Spoilers] = field(default_factory=dict)
+
+
+def line_numbers(first: int, count: int) -> pa.Array:
+    """Consecutive numbers as 64-bit integers."""
+    return pa.arange(first, first + count) if count else pa.array([], pa.int64())
+
+
+def with_origin(rows: pa.RecordBatch, file: str, lines: pa.Array) -> pa.RecordBatch:
+    """Rows with the columns of `ORIGIN`."""
+    files = pa.repeat(pa.scalar(file, pa.string()), rows.num_rows)
+    return pa.RecordBatch.from_arrays([*rows.columns, files, lines], schema=pa.schema([*rows.schema, *ORIGIN]))
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """What is no row.
+
+    Attributes:
+        line: where it stands.
+        column: of the cell that does not fit; None for a whole line.
+        value: the cell's text, or the line's.
+        reason: why it is no row.
+        cells: the row's own columns, as text.
+    """
+
+    line: int
+    column: str | None
+    value: str | None
+    reason: str
+    cells: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def bad_rows(file: str, rows: Sequence[BadRow]) -> pa.Table | None:
+    """What `SourceBatch.bad` is made of, in the order of the lines; None where nothing is bad."""
+    if not rows:
+        return None
+    ordered = sorted(rows, key=lambda row: row.line)
+    names = dict.fromkeys(name for row in ordered for name in row.cells)
+    own = {name: pa.array([row.cells.get(name) for row in ordered], pa.string()) for name in names}
+    told = {
+        REJECT_FILE: pa.array([file] * len(rows), pa.string()),
+        REJECT_LINE: pa.array([row.line for row in ordered], pa.int64()),
+        REJECT_COLUMN: pa.array([row.column for row in ordered], pa.string()),
+        REJECT_VALUE: pa.array([row.value for row in ordered], pa.string()),
+        REJECT_REASON: pa.array([row.reason for row in ordered], pa.string()),
+    }
+    return pa.table({**own, **told})

@@ -1,0 +1,157 @@
+"""How a text file is written: encoding, delimiter, quote, decimal mark, words for null; given, or sniffed."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+__all__ = ["DEFAULT_DELIMITERS", "Dialect", "TextOptions", "as_written_with_points", "looks_like_values", "sniffed"]
+
+DEFAULT_DELIMITERS = {"csv": ",", "tsv": "\t"}
+_DELIMITERS = (",", ";", "\t", "|")
+_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_SAMPLE_ROWS = 1000
+_COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
+_POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+(?:[eE][+-]?\d+)?")
+_COMMA_CELL = r"^(\s*[+-]?\d+),(\d+(?:[eE][+-]?\d+)?\s*)$"
+_POINT_CELL = r"^(\s*[+-]?\d+)\.(\d)"
+_VALUE = re.compile(r"[+-]?(?:\d+(?:[.,]\d+)*|\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d.*)?)")
+
+
+def _codec(name: str) -> str:
+    try:
+        info = codecs.lookup(name)
+    except LookupError:
+        raise ValueError(f"there is no encoding {name!r}; for example utf-8, latin-1, cp1252, utf-16") from None
+    if not getattr(info, "_is_text_encoding", True):
+        raise ValueError(f"{name!r} is no encoding of text; for example utf-8, latin-1, cp1252, utf-16")
+    return name
+
+
+def _one_mark(mark: str) -> str:
+    if len(mark) != 1 or not mark.isascii() or mark.isalnum() or mark in '\r\n\0 "':
+        raise ValueError(f"{mark!r} is no delimiter: it is one ASCII character, neither a letter nor a digit")
+    return mark
+
+
+class TextOptions(BaseModel):
+    """How the text files of a source are written. What is None is told by each file's beginning.
+
+    Attributes:
+        delimiter: between the fields of CSV.
+        quote: around fields that hold a delimiter or a line end; doubled within them.
+        decimal: the decimal mark of numbers. With a comma, a number that has a point is refused.
+        encoding: any of Python's. None is UTF-8, with or without a byte order mark, and refuses anything else.
+        nulls: words that stand for null where they are not quoted. An empty unquoted field always does.
+        header: whether the first line names the columns; or their names, where it does not. False names them c0, c1 and
+            so on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    delimiter: Annotated[str, AfterValidator(_one_mark)] | None = None
+    quote: Literal['"', "'"] | None = None
+    decimal: Literal[".", ","] | None = None
+    encoding: Annotated[str, AfterValidator(_codec)] | None = None
+    nulls: tuple[str, ...] = ()
+    header: bool | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one file of CSV is written.
+
+    Attributes:
+        delimiter: between fields.
+        quote: around fields.
+        decimal: the decimal mark.
+        notes: what was guessed and is not the usual, a sentence each.
+    """
+
+    delimiter: str
+    quote: str
+    decimal: str
+    notes: tuple[str, ...] = ()
+
+
+def sniffed(head: str, default: str, options: TextOptions) -> Dialect:
+    """The dialect of a file.
+
+    The delimiter is the one that gives the most rows as many fields as the first. The quote is an apostrophe only where
+    rows fall apart without it. The decimal mark is a comma only where the delimiter is another, some numbers have one,
+    and none has a point.
+
+    Args:
+        head: whole lines from the file's beginning.
+        default: the delimiter of files with this name.
+        options: what is known.
+    """
+    quotes = [options.quote] if options.quote else ['"'] if '"' in head else ['"', "'"]
+    marks = [options.delimiter] if options.delimiter else sorted(_DELIMITERS, key=lambda mark: mark != default)
+    delimiter, quote = (marks[0], quotes[0])
+    best = (0.0, 0)
+    for one_quote in quotes:
+        for mark in marks:
+            fit = _consistency(_rows(head, mark, one_quote))
+            if fit > best:
+                best, delimiter, quote = fit, mark, one_quote
+    notes = []
+    if not options.delimiter and delimiter != default:
+        notes.append(f"the delimiter is a {_NAMES[delimiter]}")
+    if not options.quote and quote != '"':
+        notes.append("the quote is an apostrophe")
+    decimal = options.decimal or (
+        "," if delimiter != "," and _has_comma_numbers(_rows(head, delimiter, quote)) else "."
+    )
+    if not options.decimal and decimal == ",":
+        notes.append("the decimal mark is a comma")
+    return Dialect(delimiter, quote, decimal, tuple(notes))
+
+
+def looks_like_values(names: list[str]) -> bool:
+    """Whether what stands in the first line are numbers or dates rather than names."""
+    return bool(names) and all(_VALUE.fullmatch(name.strip()) for name in names)
+
+
+def _rows(head: str, delimiter: str, quote: str) -> list[list[str]]:
+    rows = []
+    reader = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter, quotechar=quote)
+    try:
+        for row in reader:
+            if row:
+                rows.append(row)
+            if len(rows) == _SAMPLE_ROWS:
+                break
+    except csv.Error:
+        pass  # a field longer than the head
+    return rows
+
+
+def _consistency(rows: list[list[str]]) -> tuple[float, int]:
+    """The share of rows with as many fields as the first, rounded so that a few bad rows decide nothing."""
+    if not rows or len(rows[0]) == 1:
+        return (0.0, 0)
+    counts = Counter(len(row) for row in rows)
+    return (round(counts[len(rows[0])] / len(rows), 2), 0)
+
+
+def _has_comma_numbers(rows: list[list[str]]) -> bool:
+    cells = [cell.strip() for row in rows[1:] for cell in row]
+    return any(map(_COMMA_NUMBER.fullmatch, cells)) and not any(map(_POINT_NUMBER.fullmatch, cells))
+
+
+def as_written_with_points(column: pa.Array, dialect: Dialect) -> pa.Array:
+    """Numbers with a decimal comma as with a point; what has a point already is made none."""
+    if dialect.decimal == ".":
+        return column
+    without = pc.replace_substring_regex(column, _POINT_CELL, r"\1 . \2")
+    return pc.replace_substring_regex(without, _COMMA_CELL, r"\1.\2")
