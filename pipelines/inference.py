@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from pipelines.partitioning import EARLIEST, LATEST
 from pipelines.spec import PartitionSpec, TimePartition
-from pipelines.windows import Every, window_of
+from pipelines.windows import Every, start_of_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["inferred_partitioning"]
 
 _FINEST_FIRST: tuple[Every, ...] = ("hour", "day", "month", "year")
+_YEARS: Final = range(1900, 2200)
+"""Some value must be of these: other numbers are no years, and placeholders such as 9999-12-31 tell nothing."""
+
 _SAYS_YEAR = re.compile(r"(^|_)(y|yr|year)($|_)", re.IGNORECASE)
 """Four digits may be anybody's number: only a column that is named so holds years."""
 
@@ -24,7 +26,7 @@ _SAYS_YEAR = re.compile(r"(^|_)(y|yr|year)($|_)", re.IGNORECASE)
 def inferred_partitioning(columns: tuple[str, ...], keys: Iterable[PartitionKey]) -> PartitionSpec:
     """How a table is partitioned, told by its keys.
 
-    A column whose values all name windows of one width (`window_of`; nulls aside) is the time partition, the finest
+    A column whose values all name windows of one width (nulls aside) is the time partition, the finest
     where there are several. Days begin in UTC until a spec says otherwise, and there is no event time column: the rows
     carry the key.
 
@@ -47,5 +49,7 @@ def inferred_partitioning(columns: tuple[str, ...], keys: Iterable[PartitionKey]
 def _are_windows(name: str, values: Collection[str], every: Every) -> bool:
     if not values or (every == "year" and not _SAYS_YEAR.search(name)):
         return False
-    windows = [window_of(value, every, "UTC") for value in values]
-    return all(window is not None and EARLIEST <= window.start < LATEST for window in windows)
+    starts = [start_of_key(value, every) for value in values]
+    if every == "hour" and all(start_of_key(value, "day") for value in values):
+        return False  # days as other writers spell them: `2013-07-04 00:00:00`
+    return all(starts) and any(start.year in _YEARS for start in starts if start)

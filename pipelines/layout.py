@@ -1,27 +1,51 @@
 """Partition keys and where they lie in the store.
 
 A key is what `ls` prints and what every call takes: `date=2013-07-04`, or `date=2013-07-04/origin=JFK`. Its values are
-ISO strings, the empty string is null. In the store it is a Hive path: special characters percent-escaped as Spark and
-Hive do, null as `__HIVE_DEFAULT_PARTITION__`.
+texts, one for each value of the column's type (`spelled`, `typed`); the empty string is null. In the store it is a Hive
+path: special characters percent-escaped as Spark and Hive do, null as `__HIVE_DEFAULT_PARTITION__`.
 """
 
 from __future__ import annotations
 
+import re
 import string
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Self
+from datetime import UTC, date, datetime, time
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import unquote
 
 from pipelines.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["HIVE_NULL", "PartitionKey", "escape_value", "hive_columns", "path_columns", "spelled", "unescape_value"]
+    import pyarrow as pa
+
+__all__ = [
+    "HIVE_NULL",
+    "LONGEST_PATH",
+    "LONGEST_SEGMENT",
+    "PartitionKey",
+    "escape_value",
+    "hive_columns",
+    "path_columns",
+    "spelled",
+    "typed",
+    "unescape_value",
+]
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+LONGEST_PATH: Final = 1024
+"""Bytes of an object's key, as S3 allows them."""
+
+LONGEST_SEGMENT: Final = 255
+"""Bytes of a folder in it, as MinIO allows them, which keeps objects in a filesystem."""
+
+_TOO_FINE = re.compile(r"\.\d{6}0*[1-9]")
+"""Of a second: `datetime.fromisoformat` drops what a microsecond does not hold."""
 
 _SAFE = frozenset(string.ascii_letters + string.digits + "-_.~")
 
@@ -30,16 +54,26 @@ def escape_value(value: str) -> str:
     """One partition value as a path segment (Hive's percent escapes; null for the empty string)."""
     if value == "":
         return HIVE_NULL
+    if value == HIVE_NULL:  # another writer's text: escaped, it is not null's folder
+        return f"%5F{HIVE_NULL[1:]}"
     return "".join(char if char in _SAFE else "".join(f"%{byte:02X}" for byte in char.encode()) for char in value)
 
 
 def unescape_value(segment: str) -> str:
-    """The inverse of `escape_value`."""
-    return "" if segment == HIVE_NULL else unquote(segment)
+    """The inverse of `escape_value`; bytes that are no UTF-8 stay escaped, so that they stay different."""
+    if segment == HIVE_NULL:
+        return ""
+    try:
+        return unquote(segment, errors="strict")
+    except UnicodeDecodeError:
+        return segment
 
 
 def spelled(value: object) -> str:
     """A partition value of any type as Delta's log spells it; null is the empty string.
+
+    Different values of one column have different texts: see `typed` for the way back. An instant is spelled in UTC, a
+    decimal with the digits of its column's scale.
 
     Format: the Delta protocol's "Partition Value Serialization".
     """
@@ -53,10 +87,74 @@ def spelled(value: object) -> str:
             return wall.isoformat(sep=" ")
         case date():
             return value.isoformat()
+        case Decimal():
+            return format(value, "f")
         case bytes():
             return value.decode("utf-8", "backslashreplace")
         case _:
             return str(value)
+
+
+def typed(text: str, kind: pa.DataType) -> pa.Scalar[Any]:
+    """A partition value in its column's type: the inverse of `spelled`.
+
+    Other writers' spellings of the same value are read too: `007` as an integer, `2013-07-04 00:00:00` as a date.
+
+    Args:
+        text: the value; the empty string is null.
+        kind: a type that columns of partitions may have: text, integers, floats, booleans, dates, timestamps, decimals.
+
+    Raises:
+        SpecError: text that spells no value of the type, or another type.
+    """
+    import pyarrow as pa
+
+    if text == "":
+        return pa.scalar(None, kind)
+    try:
+        return pa.scalar(_python_value(text, kind), kind)
+    except (ValueError, OverflowError, InvalidOperation, pa.ArrowException) as error:
+        raise SpecError(f"{text!r} is not a value of a partition column of type {kind}") from error
+
+
+def _python_value(text: str, kind: pa.DataType) -> object:
+    import pyarrow.types as pat
+
+    readers: tuple[tuple[Callable[[pa.DataType], bool], Callable[[str], object]], ...] = (
+        (pat.is_string, str),
+        (pat.is_large_string, str),
+        (pat.is_string_view, str),
+        (pat.is_boolean, lambda value: {"true": True, "false": False}.get(value.lower(), value)),
+        (pat.is_integer, _integer),
+        (pat.is_decimal, Decimal),
+        (pat.is_floating, float),
+        (pat.is_date, _date),
+        (pat.is_timestamp, lambda value: _time(value, is_instant=bool(kind.tz))),
+    )
+    for is_of, read in readers:
+        if is_of(kind):
+            return read(text)
+    raise SpecError(f"a partition column cannot be {kind}", hint="it may be text, a number, a boolean or a time")
+
+
+def _integer(text: str) -> int:
+    if not text.lstrip("+-").isdecimal():
+        raise ValueError(text)  # int() takes underscores and spaces
+    return int(text)
+
+
+def _date(text: str) -> date:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo or at.time() != time.min:
+        raise ValueError(text)
+    return at.date()
+
+
+def _time(text: str, *, is_instant: bool) -> datetime:
+    at = datetime.fromisoformat(text)
+    if (at.tzinfo and not is_instant) or _TOO_FINE.search(text):
+        raise ValueError(text)
+    return at if at.tzinfo or not is_instant else at.replace(tzinfo=UTC)
 
 
 def path_columns(path: str) -> tuple[str, ...] | None:

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from pipelines.errors import SchemaMismatch
-from pipelines.layout import PartitionKey, spelled
+from pipelines.key_columns import coded_keys, coded_values, coded_windows, is_text
+from pipelines.layout import LONGEST_PATH, PartitionKey
+from pipelines.reject_columns import PROVENANCE, REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
 from pipelines.schema import without_views
-from pipelines.windows import KEY_FORMATS, window_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from pipelines.key_columns import CodedColumn, Codes
     from pipelines.spec import PartitionSpec, TimePartition
 
-__all__ = ["EARLIEST", "LATEST", "REASON_COLUMN", "Assigned", "Partitioner"]
+__all__ = ["REASON_COLUMN", "ROW_COLUMN", "Assigned", "Partitioner"]
 
-EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
-LATEST = datetime(2200, 1, 1, tzinfo=UTC)
-"""Event times outside are taken for placeholders (0001-01-01, 9999-12-31) or damage, and rejected."""
+ROW_COLUMN: Final = "_row"
+"""The one column of files whose rows have nothing but their partition's key: Parquet has no rows without columns, and
+readers refuse a key's column within the file (seen with pyarrow 26.0: Hive's folders give it another type)."""
 
-_ARROW_ZONES_END = datetime(2037, 1, 1, tzinfo=UTC)
-"""Arrow knows no summer time after the year 2037 (seen with 26.0: New York in April 2038 is at -05:00)."""
+_FILE_NAME_BYTES: Final = 100
+"""Of a path, kept for the file's name, and for the folder where a plain table's files wait for their commit."""
 
-REASON_COLUMN = "_reject_reason"
+Bools: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.bool_]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,10 @@ class Assigned:
     """One batch, sorted out.
 
     Attributes:
-        good: rows with a partition, without the key columns that the partition implies.
-        keys: one per run of rows in `good`, with the number of its rows.
-        bad: rows without one, as they came, with `_reject_reason`.
+        good: rows with a partition, without the key columns that the partition implies and without provenance. Rows
+            that have no other column have `ROW_COLUMN`.
+        keys: one per run of rows in `good`, with the number of its rows; in key order.
+        bad: rows without one, as they came, with `_reject_column`, `_reject_value` and `_reject_reason`.
     """
 
     good: pa.Table
@@ -58,15 +61,23 @@ class Assigned:
 class Partitioner:
     """Splits batches by a dataset's partitioning."""
 
-    def __init__(self, spec: PartitionSpec) -> None:
-        """Take the partitioning of a spec."""
+    def __init__(self, spec: PartitionSpec, root: str = "") -> None:
+        """Take the partitioning of a spec.
+
+        Args:
+            spec: the partitioning.
+            root: `bucket/prefix` of the table, whose length counts for what the store allows.
+        """
         self._spec = spec
+        prefix = root.partition("/")[2]
+        self._path_bytes = LONGEST_PATH - len(prefix.encode()) - _FILE_NAME_BYTES
 
     def check(self, schema: pa.Schema) -> None:
         """Refuse data that cannot be partitioned at all.
 
         Raises:
-            SchemaMismatch: a partition source column is missing, or the key column is one of the data's own.
+            SchemaMismatch: a partition source column is missing or of a type that keys cannot spell, or the key column
+                is one of the data's own.
         """
         event_time = self._event_time
         needed = [*([event_time] if event_time else []), *self._spec.carried]
@@ -74,13 +85,15 @@ class Partitioner:
         if missing:
             message = f"the data lacks the column {missing[0]}, which the dataset is partitioned by"
             raise SchemaMismatch(message, hint=f"it has: {', '.join(schema.names)}")
+        for name in self._spec.carried:
+            _check_key_type(schema.field(name))
         if event_time is None:
             return
         if self._spec.time and self._spec.time.key in schema.names:
             message = f"the data has a column named {self._spec.time.key}, the name of the partition key"
             raise SchemaMismatch(message, hint="choose another name in partition.time.key, or drop the column")
         kind = schema.field(event_time).type
-        if not (pat.is_temporal(kind) or _is_text(kind) or pat.is_null(kind)) or pat.is_time(kind):
+        if not (pat.is_timestamp(kind) or pat.is_date(kind) or is_text(kind) or pat.is_null(kind)):
             message = f"the time column {event_time} is {kind}, not a time"
             raise SchemaMismatch(message, hint="it must be a timestamp, a date or ISO 8601 text")
 
@@ -96,111 +109,174 @@ class Partitioner:
     def typed(self, schema: pa.Schema) -> pa.Schema:
         """The schema with a text time column as the instant that `assign` makes of it."""
         event_time = self._event_time
-        if event_time is None or not _is_text(schema.field(event_time).type):
+        if event_time is None or not is_text(schema.field(event_time).type):
             return schema
         return schema.set(schema.get_field_index(event_time), pa.field(event_time, pa.timestamp("us", "UTC")))
 
     def stored_columns(self, schema: pa.Schema) -> pa.Schema:
-        """The columns that go into the files: all but those that the path tells."""
-        return pa.schema([field for field in schema if field.name not in self._spec.carried])
+        """The columns that go into the files: all but those that the path tells; `ROW_COLUMN` where none is left."""
+        dropped = {*self._spec.carried, *PROVENANCE}
+        kept = [field for field in schema if field.name not in dropped]
+        return pa.schema(kept or [pa.field(ROW_COLUMN, pa.bool_())])
 
     def assign(self, source: pa.Table) -> Assigned:
         """Sort one batch by partition.
 
         Args:
-            source: rows that passed `check`; a text time column is stored as the instant that it spells.
+            source: rows that passed `check`, with or without the provenance columns; a text time column is stored as
+                the instant that it spells.
         """
         batch = without_views(source)
-        if not self._spec.columns:
-            return Assigned(batch, ((PartitionKey(()), batch.num_rows),), _with_reason(batch.slice(0, 0), pa.nulls(0)))
-        values = {name: key_texts(batch.column(name)) for name in self._spec.carried}
-        reasons: pa.ChunkedArray | None = None
         rows = batch
         time, event_time = self._spec.time, self._event_time
+        coded: dict[str, CodedColumn] = {}
+        unread: pa.ChunkedArray | None = None
         if time is not None and event_time is not None:
-            times, reasons = event_times(batch.column(event_time), time)
-            position = batch.schema.get_field_index(event_time)
-            if _is_text(batch.schema.field(position).type):
-                rows = batch.set_column(position, event_time, _as_instants(times, time))
-            values[time.key] = _key_values(times, time)
-        elif time is not None:
-            reasons = _no_window(values[time.key], time)
-        names = [values[name] for name in self._spec.columns]
-        if reasons is not None and reasons.null_count < len(reasons):
-            is_bad = reasons.is_valid()
-            bad = _with_reason(batch.filter(is_bad), reasons.filter(is_bad))
-            is_good = pc.invert(is_bad)
-            rows, names = rows.filter(is_good), [name.filter(is_good) for name in names]
-        else:
-            bad = _with_reason(batch.slice(0, 0), pa.nulls(0))
-        return self._sorted(rows.drop_columns(list(self._spec.carried)), names, bad)
+            column = batch.column(event_time)
+            if is_text(column.type):
+                parsed = _parsed(column)
+                unread = pc.and_(parsed.is_null(), column.is_valid())
+                instants = _as_instants(parsed, time)
+                rows = batch.set_column(batch.schema.get_field_index(event_time), event_time, instants)
+                column = parsed
+            coded[time.key] = coded_windows(event_time, column, time)
+        for name in self._spec.carried:
+            column = batch.column(name)
+            is_key = time is not None and event_time is None and name == time.key
+            coded[name] = coded_keys(column, time) if is_key and time else coded_values(name, column)
+        dropped = [name for name in (*self._spec.carried, *PROVENANCE) if name in rows.column_names]
+        stored = rows.drop_columns(dropped)
+        if not stored.num_columns:
+            stored = pa.table({ROW_COLUMN: np.ones(batch.num_rows, np.bool_)})
+        return self._split(batch, stored, _Combined.of([coded[name] for name in self._spec.columns], batch), unread)
 
-    def _sorted(self, rows: pa.Table, names: list[pa.ChunkedArray], bad: pa.Table) -> Assigned:
-        columns = self._spec.columns
-        texts, codes = _encoded(_joined(names))
-        # small integers are sorted by counting, much faster than their texts; equal ones keep the source's order
-        codes = pc.sort_indices(pc.sort_indices(texts)).take(codes)
-        order = pc.sort_indices(codes)
-        ends = pc.run_end_encode(codes.take(order), run_end_type=pa.int64()).run_ends.to_pylist()
-        starts = [0, *ends[:-1]] if ends else []
-        firsts = order.take(pa.array(starts, pa.int64()))
-        values = zip(*(name.take(firsts).to_pylist() for name in names), strict=True)
-        keys = tuple(
-            (PartitionKey(tuple(zip(columns, value, strict=True))), end - start)
-            for value, start, end in zip(values, starts, ends, strict=True)
-        )
-        return Assigned(rows.take(order), keys, bad)
+    def _split(self, batch: pa.Table, rows: pa.Table, combined: _Combined, unread: pa.ChunkedArray | None) -> Assigned:
+        keys: list[PartitionKey] = []
+        faults: list[tuple[str | None, str] | None] = []
+        for at in range(combined.count):
+            key = PartitionKey(tuple(zip(self._spec.columns, combined.texts(at), strict=True)))
+            keys.append(key)
+            faults.append(combined.fault(at) or self._path_fault(key))
+        codes = combined.codes
+        order, bad = np.arange(len(codes)), _rejected(batch.slice(0, 0), [], [])
+        if any(faults):
+            is_bad = np.array([fault is not None for fault in faults], np.bool_)[codes]
+            at_bad, order = np.flatnonzero(is_bad), np.flatnonzero(~is_bad)
+            found = [_unread_fault(self._event_time, faults[codes[at]], unread, at) for at in at_bad.tolist()]
+            bad = _rejected(batch.take(pa.array(at_bad)), [column for column, _ in found], [why for _, why in found])
+            codes = codes[order]
+        counts = np.bincount(codes, minlength=combined.count).tolist()
+        runs = tuple((key, count) for key, count in zip(keys, counts, strict=True) if count)
+        if (codes[1:] < codes[:-1]).any():
+            # small integers are sorted by counting; equal ones keep the source's order
+            kind = np.uint16 if combined.count <= 1 << 16 else np.int64
+            order = order[np.argsort(codes.astype(kind), kind="stable")]
+        elif len(order) == batch.num_rows:
+            return Assigned(rows, runs, bad)
+        return Assigned(rows.take(pa.array(order)), runs, bad)
 
-
-def event_times(column: pa.ChunkedArray, time: TimePartition) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """Instants or wall clock times of a time column, and for each row a reason to reject it or null."""
-    was_null = column.is_null()
-    if _is_text(column.type):
-        column = _parsed(column)
-    elif pat.is_null(column.type):
-        column = column.cast(pa.timestamp("us", "UTC"))
-    elif not (pat.is_timestamp(column.type) and column.type.unit == "us"):
-        column = column.cast(pa.timestamp("us", column.type.tz if pat.is_timestamp(column.type) else None), safe=False)
-    bounds = [
-        pa.scalar(bound if column.type.tz else bound.replace(tzinfo=None), column.type) for bound in (EARLIEST, LATEST)
-    ]
-    is_out = pc.or_(pc.less(column, bounds[0]), pc.greater_equal(column, bounds[1]))
-    reasons = pc.case_when(
-        pc.make_struct(
-            was_null, pc.and_(column.is_null(), pc.invert(was_null)), pc.fill_null(is_out, fill_value=False)
-        ),
-        pa.scalar(f"{time.column} is null"),
-        pa.scalar(f"{time.column} is not a time"),
-        pa.scalar(f"{time.column} is out of range ({EARLIEST.year} to {LATEST.year})"),
-    )
-    column = pc.if_else(pc.fill_null(is_out, fill_value=False), pa.scalar(None, column.type), column)
-    return column, reasons if isinstance(reasons, pa.ChunkedArray) else pa.chunked_array([reasons])
+    def _path_fault(self, key: PartitionKey) -> tuple[None, str] | None:
+        if len(key.prefix) <= self._path_bytes:
+            return None
+        return None, f"the partition's path is too long ({LONGEST_PATH} bytes, with the table's and the file's name)"
 
 
-def key_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column's values as partition keys spell them; null is the empty string."""
-    if _is_text(column.type):
-        return pc.fill_null(column.cast(pa.string()), "")
-    values, codes = _encoded(column)
-    texts = pa.array([spelled(value) for value in values.to_pylist()], pa.string())
-    return pc.fill_null(pa.chunked_array([texts.take(codes)]), "")
+@dataclass(frozen=True, slots=True)
+class _Combined:
+    """Rows by the values of several columns together, in the order of their texts."""
+
+    columns: Sequence[CodedColumn]
+    codes: Codes
+    members: Sequence[Codes]
+    count: int
+
+    @classmethod
+    def of(cls, columns: Sequence[CodedColumn], batch: pa.Table) -> _Combined:
+        """Combine columns two at a time: what is combined has no more values than rows, so that nothing overflows."""
+        if not columns:
+            return cls((), np.zeros(batch.num_rows, np.int64), (), 1)
+        codes, first = _dense(columns[0].codes)
+        members = [first]
+        for column in columns[1:]:
+            size = max(1, len(column.texts))
+            codes, pairs = _dense(codes * size + column.codes)
+            members = [*(member[pairs // size] for member in members), pairs % size]
+        return cls(columns, codes, members, len(members[0]))
+
+    def texts(self, at: int) -> tuple[str, ...]:
+        """The values of one combination."""
+        return tuple(column.texts[member[at]] for column, member in zip(self.columns, self.members, strict=True))
+
+    def fault(self, at: int) -> tuple[str, str] | None:
+        """The first column whose value no key can have, and why."""
+        for column, member in zip(self.columns, self.members, strict=True):
+            if reason := column.reasons[member[at]]:
+                return column.column, reason
+        return None
 
 
-def _no_window(values: pa.ChunkedArray, time: TimePartition) -> pa.ChunkedArray:
-    """For each key value a reason to reject its row, or null."""
-    reasons = {text: _why_no_window(text, time) for text in pc.unique(values).to_pylist()}
-    if not any(reasons.values()):
-        return pa.chunked_array([pa.nulls(len(values), pa.string())])
-    return pa.chunked_array([pa.array([reasons[text] for text in values.to_pylist()], pa.string())])
+def _dense(codes: Codes) -> tuple[Codes, Codes]:
+    """The same order in numbers from 0 on, and the number that each stands for."""
+    if not len(codes):
+        return codes, codes
+    encoded = pa.array(codes).dictionary_encode()
+    distinct, indices = encoded.dictionary.to_numpy(), encoded.indices.to_numpy()
+    order = np.argsort(distinct)
+    ranks = np.empty(len(distinct), np.int64)
+    ranks[order] = np.arange(len(distinct))
+    return ranks[indices], distinct[order]
 
 
-def _why_no_window(text: str, time: TimePartition) -> str | None:
-    if not text:
-        return f"{time.key} is null"
-    window = window_of(text, time.every, time.timezone)
-    if window is None or window.start.astimezone(ZoneInfo(time.timezone)).strftime(KEY_FORMATS[time.every]) != text:
-        return f"{time.key} is not the key of one {time.every}"
-    return None
+_KEY_TYPES: Final = (
+    is_text,
+    pat.is_integer,
+    pat.is_boolean,
+    pat.is_date,
+    pat.is_decimal,
+    pat.is_timestamp,
+    pat.is_null,
+)
+
+
+def _check_key_type(field: pa.Field[Any]) -> None:
+    kind = field.type.value_type if pat.is_dictionary(field.type) else field.type
+    if any(is_one(kind) for is_one in _KEY_TYPES):
+        return
+    message = f"the dataset is partitioned by {field.name}, which is {kind}: no key can spell every value of that type"
+    hint = "cast it to decimal or to text" if pat.is_floating(kind) else "partition by text, a whole number or a time"
+    raise SchemaMismatch(message, hint=hint)
+
+
+def _rejected(rows: pa.Table, columns: Sequence[str | None], reasons: Sequence[str]) -> pa.Table:
+    """Rows as they came, each with the column that is bad, its text and the reason."""
+    texts: list[str | None] = [None] * len(columns)
+    for name in {column for column in columns if column is not None}:
+        cells = rows.column(name)
+        for at in [at for at, column in enumerate(columns) if column == name]:
+            texts[at] = _text(cells[at])
+    for name, values in ((REJECT_COLUMN, columns), (REJECT_VALUE, texts), (REASON_COLUMN, reasons)):
+        rows = rows.append_column(name, pa.array(values, pa.string()))
+    return rows
+
+
+def _text(cell: pa.Scalar[Any]) -> str | None:
+    if not cell.is_valid:
+        return None
+    plain = cell.type.value_type if pat.is_dictionary(cell.type) else cell.type
+    if pat.is_timestamp(plain) and plain.tz:  # Arrow spells an instant in the zone of its type, from its own database
+        cell = cell.cast(pa.timestamp(plain.unit))
+        return f"{cell.cast(pa.string()).as_py()}Z"
+    text: str | None = cell.cast(pa.string()).as_py()
+    return text
+
+
+def _unread_fault(
+    event_time: str | None, fault: tuple[str | None, str] | None, unread: pa.ChunkedArray | None, at: int
+) -> tuple[str | None, str]:
+    column, reason = fault or (None, "")
+    if unread is not None and column == event_time and unread[at].as_py():
+        return column, f"{event_time} is not a time"
+    return column, reason
 
 
 def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -225,46 +301,9 @@ def _one_time(text: str | None) -> datetime | None:
         return None
 
 
-def _key_values(times: pa.ChunkedArray, time: TimePartition) -> pa.ChunkedArray:
-    local = _local(times, time.timezone) if times.type.tz else times
-    # windows are few: only they are spelled, and not every row
-    windows, codes = _encoded(pc.floor_temporal(local, unit=time.every))
-    # whole seconds: strftime would print fractions otherwise
-    texts = pc.strftime(windows.cast(pa.timestamp("s")), format=KEY_FORMATS[time.every])
-    return pc.fill_null(pa.chunked_array([texts.take(codes)]), "")
-
-
-def _local(times: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
-    latest = pc.max(times).as_py()
-    if latest is None or latest < _ARROW_ZONES_END or timezone == "UTC":
-        return pc.local_timestamp(times.cast(pa.timestamp("us", timezone)))
-    zone = ZoneInfo(timezone)
-    local = [at and at.astimezone(zone).replace(tzinfo=None) for at in times.to_pylist()]
-    return pa.chunked_array([pa.array(local, pa.timestamp("us"))])
-
-
 def _as_instants(times: pa.ChunkedArray, time: TimePartition) -> pa.ChunkedArray:
     """Text without an offset is a wall clock time in the dataset's timezone."""
     if times.type.tz:
         return times
     aware = pc.assume_timezone(times, time.timezone, ambiguous="earliest", nonexistent="latest")
     return aware.cast(pa.timestamp("us", "UTC"))
-
-
-def _joined(names: list[pa.ChunkedArray]) -> pa.ChunkedArray:
-    joined = names[0] if len(names) == 1 else pc.binary_join_element_wise(*names, "\x1f")
-    return joined if isinstance(joined, pa.ChunkedArray) else pa.chunked_array([joined])
-
-
-def _encoded(column: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
-    """A column's distinct values, and for each row the position of its value among them."""
-    encoded = column.combine_chunks().dictionary_encode()
-    return encoded.dictionary, encoded.indices
-
-
-def _with_reason(rows: pa.Table, reasons: pa.ChunkedArray | pa.Array) -> pa.Table:
-    return rows.append_column(REASON_COLUMN, reasons.cast(pa.string()))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pat.is_string(kind) or pat.is_large_string(kind) or pat.is_string_view(kind))

@@ -1,22 +1,36 @@
-"""The span of event time that a partition covers.
+"""The span of event time that a partition covers, and how its key spells it.
 
 Age counts from the end of the window in the dataset's timezone, so that tiering and expiry follow when things
 happened and not when a file was written (DESIGN section 7).
+
+A key is the window's start on the wall clock: `2013-07-04T05`, `2013-07-04`, `2013-07`, `2013`. Windows follow each
+other without gap or overlap, also where the clock is changed:
+
+- An hour that comes again, because the clock was set back, has its offset in the key, as Dagster spells it:
+  `2025-10-26T02` is the first one in Berlin, `2025-10-26T02+0100` the second.
+- A day, month or year that has begun does not end where the clock is set back across midnight (St. John's until 2011,
+  at one past midnight): the rows of the hour that comes again belong to the day that had begun.
+- An hour or a day that the clock skips has an empty window, at the change.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Literal
 from zoneinfo import ZoneInfo
 
 from pipelines.errors import SpecError
+from pipelines.zones import FIRST, LAST, clock_of
 
 if TYPE_CHECKING:
     from datetime import date
 
-__all__ = ["Every", "Window", "as_instant", "window_of"]
+    from pipelines.zones import Segment
+
+__all__ = ["HOUR_US", "KEY_FORMATS", "Every", "Window", "as_instant", "is_key", "key_of", "start_of_key", "window_of"]
 
 Every = Literal["hour", "day", "month", "year"]
 
@@ -28,10 +42,27 @@ KEY_FORMATS: dict[Every, str] = {
 }
 """How a window's start is written as a key value (`strftime`; ISO 8601 prefixes, so that text order is time order)."""
 
+_LENGTHS: Final[dict[Every, int]] = {"hour": 13, "day": 10, "month": 7, "year": 4}
+"""Characters of a key, without an offset: a prefix of the ISO time."""
+
+_OFFSET: Final = re.compile(
+    r"(?P<wall>.{13})(?P<sign>[+-])(?P<hours>\d{2})(?P<minutes>\d{2})(?P<seconds>\d{2})?", re.ASCII
+)
+_START_OF_DAY: Final = re.compile(r"(?P<wall>\d{4}-\d{2}-\d{2})[ T]00:00:00(?:\.0+)?", re.ASCII)
+_START_OF_HOUR: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})[ T](?P<hour>\d{2}):00:00(?:\.0+)?", re.ASCII)
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - wall times are counted from it too
+_MICROSECOND: Final = timedelta(microseconds=1)
+_SECOND_US: Final = 1_000_000
+HOUR_US: Final = 3600 * _SECOND_US
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A half-open span of time, both ends aware."""
+    """A half-open span of time, both ends aware. It is empty for an hour or a day that the clock skips.
+
+    Ends of an hour are in UTC, those of days, months and years in the dataset's timezone.
+    """
 
     start: datetime
     end: datetime
@@ -41,37 +72,64 @@ class Window:
         return as_of - self.end
 
 
+def key_of(wall: int, every: Every, offset: int | None = None) -> str:
+    """How a key spells a window.
+
+    Args:
+        wall: the window's start on the wall clock, in microseconds since 1970-01-01T00:00.
+        every: its width.
+        offset: wall time minus UTC in microseconds, for an hour that comes again.
+    """
+    text = (_EPOCH + timedelta(microseconds=wall)).isoformat()[: _LENGTHS[every]]
+    if offset is None:
+        return text
+    minutes, seconds = divmod(abs(offset) // _SECOND_US, 60)
+    sign = "-" if offset < 0 else "+"
+    return f"{text}{sign}{minutes // 60:02d}{minutes % 60:02d}{f'{seconds:02d}' if seconds else ''}"
+
+
+@lru_cache(maxsize=1 << 16)
 def window_of(value: str, every: Every, timezone: str) -> Window | None:
     """The window that a key value names, or None for null, for values of another shape and for the end of all time.
 
+    Without a window a partition has no age, so it never expires: 9999-12-31, a usual placeholder, has no day after it.
+    The same holds for windows that reach out of the calendar in UTC.
+
     Args:
-        value: `2013-07-04T05`, `2013-07-04`, `2013-07` or `2013`, by `every`.
+        value: `2013-07-04T05`, `2013-07-04`, `2013-07` or `2013`, by `every`; `2013-11-03T01-0500` for an hour that
+            comes again. Other writers' `2013-07-04 00:00:00` is that day, or that hour.
         every: the width of the windows.
         timezone: IANA name; a day that a clock change shortens or lengthens has 23 or 25 hours.
     """
-    zone = ZoneInfo(timezone)
-    try:
-        start = datetime.strptime(value, KEY_FORMATS[every])  # noqa: DTZ007 - the zone follows on the next line
-    except ValueError:
+    parsed = _parsed(value, every)
+    if parsed is None:
         return None
+    wall, offset = parsed
     try:
-        return _from(start, every, zone)
-    except OverflowError:
-        return None  # 9999-12-31, a usual placeholder, has no day after it
+        if every == "hour":
+            # in UTC: Python takes the two hours of a zone's autumn night for equal, since their wall times are
+            hour = _hour(wall, offset, timezone)
+            return Window(_instant(hour[0]), _instant(hour[1])) if hour else None
+        zone, clock = ZoneInfo(timezone), clock_of(timezone)
+        start, end = clock.first_at_or_after(_us(wall)), clock.first_at_or_after(_us(_after(wall, every)))
+        return Window(_instant(start).astimezone(zone), _instant(end).astimezone(zone))
+    except (OverflowError, ValueError):
+        return None
 
 
-def _from(start: datetime, every: Every, zone: ZoneInfo) -> Window:
-    if every == "hour":
-        # an hour is added in UTC: local arithmetic would skip or repeat one at a clock change
-        first = start.replace(tzinfo=zone).astimezone(UTC)
-        return Window(first, first + timedelta(hours=1))
-    if every == "day":
-        end = start + timedelta(days=1)
-    elif every == "month":
-        end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
-    else:
-        end = start.replace(year=start.year + 1)
-    return Window(start.replace(tzinfo=zone), end.replace(tzinfo=zone))
+def is_key(value: str, every: Every, timezone: str) -> bool:
+    """Whether we spell the key of a window of this zone like this: each window has one such text."""
+    parsed = _parsed(value, every)
+    if parsed is None:
+        return False
+    wall, offset = parsed
+    return key_of(_us(wall), every, offset) == value and (offset is None or _hour(wall, offset, timezone) is not None)
+
+
+def start_of_key(value: str, every: Every) -> datetime | None:
+    """The wall time at which the window of a key begins, whatever the zone; None for values of another shape."""
+    parsed = _parsed(value, every)
+    return parsed[0] if parsed else None
 
 
 def as_instant(value: datetime | date | str, timezone: str) -> datetime:
@@ -93,3 +151,63 @@ def as_instant(value: datetime | date | str, timezone: str) -> datetime:
     else:
         parsed = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the zone follows on the next line
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=ZoneInfo(timezone))
+
+
+def _parsed(value: str, every: Every) -> tuple[datetime, int | None] | None:
+    """The start of the window on the wall clock, and the offset of an hour that comes again."""
+    text, offset = value, None
+    if every == "hour":
+        if match := _OFFSET.fullmatch(value):
+            text, seconds = match["wall"], int(match["seconds"] or 0)
+            offset = (int(match["hours"]) * 3600 + int(match["minutes"]) * 60 + seconds) * _SECOND_US
+            offset = -offset if match["sign"] == "-" else offset
+        elif match := _START_OF_HOUR.fullmatch(value):
+            text = f"{match['day']}T{match['hour']}"
+    elif every == "day" and (match := _START_OF_DAY.fullmatch(value)):
+        text = match["wall"]
+    try:
+        return datetime.strptime(text, KEY_FORMATS[every]), offset  # noqa: DTZ007 - a wall clock time
+    except ValueError:
+        return None
+
+
+def _after(start: datetime, every: Every) -> datetime:
+    """The start of the next window on the wall clock."""
+    if every == "day":
+        return start + timedelta(days=1)
+    if every == "month":
+        return start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
+    return start.replace(year=start.year + 1)
+
+
+def _hour(wall: datetime, offset: int | None, timezone: str) -> tuple[int, int] | None:
+    """The instants at which a wall hour begins and ends; None where no such hour comes again with this offset."""
+    start, clock = _us(wall), clock_of(timezone)
+    pieces = [
+        (max(first, start - segment.offset), min(end, start + HOUR_US - segment.offset))
+        for first, end, segment in clock.around(start)
+        if _is_part(segment, start, offset)
+    ]
+    pieces = [(first, end) for first, end in pieces if first < end]
+    if pieces:
+        return pieces[0][0], pieces[-1][1]
+    if offset is not None:
+        return None
+    change = clock.first_at_or_after(start)
+    return change, change
+
+
+def _is_part(segment: Segment, start: int, offset: int | None) -> bool:
+    """Whether a segment's times of this wall hour belong to the hour's first coming, or to the one with this offset."""
+    comes_again = start < segment.shown
+    return not comes_again if offset is None else comes_again and segment.offset == offset
+
+
+def _us(wall: datetime) -> int:
+    return (wall - _EPOCH) // _MICROSECOND
+
+
+def _instant(time: int) -> datetime:
+    if not FIRST <= time <= LAST:
+        raise OverflowError(time)
+    return _EPOCH.replace(tzinfo=UTC) + timedelta(microseconds=time)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import SchemaMismatch
-from pipelines.partitioning import REASON_COLUMN, Partitioner
+from pipelines.partitioning import Partitioner
+from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
 from pipelines.spec import PartitionSpec, TimePartition
 
 NEW_YORK = TimePartition(column="t", timezone="America/New_York")
@@ -52,17 +53,18 @@ def test_widths_of_windows(every, value):
 
 
 def test_bad_times_are_kept_with_their_reason():
-    times = ["2013-07-04T12:00:00Z", None, "noon", "9999-12-31T00:00:00Z", "0001-01-01T00:00:00Z"]
+    times = ["2013-07-04T12:00:00Z", None, "noon", "0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z"]
     table = pa.table({"t": times, "n": range(5)})
     assigned = Partitioner(PartitionSpec(time=NEW_YORK)).assign(table)
-    assert list(rows_by_key(assigned)) == ["date=2013-07-04"]
-    assert [(row["n"], row[REASON_COLUMN]) for row in assigned.bad.to_pylist()] == [
-        (1, "t is null"),
-        (2, "t is not a time"),
-        (3, "t is out of range (1900 to 2200)"),
-        (4, "t is out of range (1900 to 2200)"),
+    assert list(rows_by_key(assigned)) == ["date=2013-07-04", "date=9999-12-30"]
+    assert [
+        (row["n"], row[REJECT_COLUMN], row[REJECT_VALUE], row[REASON_COLUMN]) for row in assigned.bad.to_pylist()
+    ] == [
+        (1, "t", None, "t is null"),
+        (2, "t", "noon", "t is not a time"),
+        (3, "t", "0001-01-01T00:00:00Z", "t is out of the calendar (0001 to 9999)"),
     ]
-    assert assigned.bad.column("t").to_pylist() == times[1:], "rejected rows stay as they came"
+    assert assigned.bad.column("t").to_pylist() == times[1:4], "rejected rows stay as they came"
 
 
 def test_text_without_an_offset_is_in_the_datasets_timezone():
