@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
@@ -67,26 +68,28 @@ class Kind:
             self._add_huge(values, file, lines)
         if list in types:
             self.items = self.items or Kind()
-            pairs = [
-                (item, line) for value, line in zip(values, lines, strict=True) if type(value) is list for item in value
-            ]
-            self.items.add([item for item, _ in pairs], file, [line for _, line in pairs])
+            lists = [(value, line) for value, line in zip(values, lines, strict=True) if type(value) is list]
+            items = [item for value, _ in lists for item in value]
+            self.items.add(items, file, [line for value, line in lists for _ in value])
         if dict in types:
             self._add_objects(values, file, lines)
 
     def _add_huge(self, values: Sequence[Any], file: str, lines: Sequence[int]) -> None:
+        numbers = [value for value in values if type(value) is int]
+        if min(numbers) >= SMALLEST and max(numbers) <= LARGEST:
+            return
         for value, line in zip(values, lines, strict=True):
             if type(value) is int and not SMALLEST <= value <= LARGEST:
                 self.seen[_HUGE] = f"{file} line {line:,}"
                 return
 
     def _add_objects(self, values: Sequence[Any], file: str, lines: Sequence[int]) -> None:
-        objects = [(value, line) for value, line in zip(values, lines, strict=True) if type(value) is dict]
-        names = dict.fromkeys(name for value, _ in objects for name in value)
-        for name in names:
-            present = [(value[name], line) for value, line in objects if name in value]
+        places = [place for place, value in enumerate(values) if type(value) is dict]
+        objects = [values[place] for place in places]
+        for name in dict.fromkeys(chain.from_iterable(objects)):
             field = self.fields.setdefault(name, Kind())
-            field.add([value for value, _ in present], file, [line for _, line in present])
+            cells = [value.get(name) for value in objects]  # a field that is missing is null: neither tells a type
+            field.add(cells, file, lines if len(places) == len(lines) else [lines[place] for place in places])
 
     def type(self, path: str, known: pa.DataType | None = None) -> pa.DataType:
         """The type in which these values are handed over.

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from pipelines.errors import SourceError
@@ -85,7 +86,10 @@ def _check_names(path: str, names: list[str]) -> None:
 
 
 def _texts(values: list[Any]) -> pa.Array:
-    return pa.array([value if type(value) is str and _is_whole(value) else None for value in values], pa.string())
+    try:
+        return pa.array(values, pa.string())
+    except (pa.ArrowException, UnicodeError):
+        return pa.array([value if type(value) is str and _is_whole(value) else None for value in values], pa.string())
 
 
 def _is_whole(text: str) -> bool:
@@ -141,6 +145,9 @@ def _as_text(value: Any) -> str | None:
 
 def _column(values: list[Any], kind: pa.DataType, known: pa.DataType | None) -> tuple[pa.Array, dict[int, str]]:
     """Values in their type, null where one does not fit, with the reason."""
+    fast = _whole_column(values, kind) if known is None or not holds_decimals(known) else None
+    if fast is not None:
+        return fast, {}
     reader = _reader(kind, known)
     reasons: dict[int, str] = {}
     read: list[Any] = []
@@ -151,6 +158,26 @@ def _column(values: list[Any], kind: pa.DataType, known: pa.DataType | None) -> 
             reasons[index] = str(error)
             read.append(None)
     return pa.array(read, kind), reasons
+
+
+def _whole_column(values: list[Any], kind: pa.DataType) -> pa.Array | None:
+    """All at once, where their types say that this is what each by itself would be; else None."""
+    types = set(map(type, values)) - {type(None)}
+    if types - _WHOLE.get(kind, set()):
+        return None
+    try:
+        column = pa.array(values, kind)
+    except (pa.ArrowException, OverflowError, UnicodeError):
+        return None
+    return None if types == {float} and pc.any(pc.is_inf(column)).as_py() else column
+
+
+_WHOLE: dict[pa.DataType, set[type]] = {
+    pa.string(): {str},
+    pa.int64(): {int},
+    pa.float64(): {float},
+    pa.bool_(): {bool},
+}
 
 
 def _reader(kind: pa.DataType, known: pa.DataType | None) -> Callable[[Any], Any]:
@@ -253,7 +280,9 @@ def _blocks(file: SourceFile, *, exact: bool = False) -> Iterator[_Block]:
         if number == 1 and text.startswith("["):
             _refuse_array(file.path)
         try:
-            row = decoder.decode(text)
+            row, end = decoder.raw_decode(text)
+            if end < len(text):
+                raise _NoRow("is not JSON: Extra data")
             if type(row) is not dict:
                 raise _NoRow("is no JSON object")
             block.rows.append(row)

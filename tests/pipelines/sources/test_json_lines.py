@@ -36,7 +36,7 @@ def values_of(shape):
 
 
 def read_as(value, kind):
-    """What the column holds: missing fields are null, an object or a list of nothing known is what its type can hold."""
+    """What the column holds: missing fields are null, and so is what nothing is known of."""
     if value is None or pa.types.is_null(kind):
         return None
     if pa.types.is_struct(kind):
@@ -61,26 +61,21 @@ def opened(*texts, known=None):
     return stream.schema, rows, bad
 
 
-@given(
-    st.dictionaries(st.sampled_from("abc"), SHAPES, min_size=1).flatmap(
-        lambda shape: st.lists(
-            st.fixed_dictionaries({}, optional={name: values_of(one) for name, one in shape.items()}),
-            min_size=1,
-            max_size=6,
-        )
-    ),
-    st.integers(0, 6),
-)
+def rows_of(shapes):
+    cells = {name: values_of(shape) for name, shape in shapes.items()}
+    return st.lists(st.fixed_dictionaries({"id": st.just(1)}, optional=cells), min_size=1, max_size=6)
+
+
+@given(st.dictionaries(st.sampled_from("abc"), SHAPES, min_size=1).flatmap(rows_of), st.integers(0, 6))
 def test_rows_are_what_json_says(rows, cut):
     lines = [json.dumps(row) + "\n" for row in rows]
     schema, table, bad = opened("\n" + "".join(lines[:cut]), "".join(lines[cut:]))
     assert not bad
-    assert (
-        table.select(schema.names).to_pylist()
-        == [{field.name: read_as(row.get(field.name), field.type) for field in schema} for row in rows]
-        or not schema.names
-    )
-    assert table.column(REJECT_LINE).to_pylist() == [*range(2, cut + 2)][: len(rows)] + [*range(1, len(rows) - cut + 1)]
+    assert table.select(schema.names).to_pylist() == [
+        {field.name: read_as(row.get(field.name), field.type) for field in schema} for row in rows
+    ]
+    first = min(cut, len(rows))
+    assert table.column(REJECT_LINE).to_pylist() == [*range(2, first + 2), *range(1, len(rows) - first + 1)]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +182,7 @@ def test_decimals_keep_the_digits_that_were_written():
     text = '{"m": 0.12345678901234567890}\n{"m": 123456789012345678901234567890}\n{"m": "1.5"}'
     _, table, bad = opened(text, known=pa.schema({"m": pa.decimal128(38, 20)}))
     assert not bad
-    assert [Decimal(cell) for cell in table.column("m").to_pylist()][0] == Decimal("0.12345678901234567890")
+    assert Decimal(table.column("m")[0].as_py()) == Decimal("0.12345678901234567890")
 
 
 def test_a_new_field_of_a_known_object_is_a_field_of_the_source():
