@@ -7,9 +7,13 @@ identity is its run key, so that a retried step whose commit arrived writes noth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dagster_project import waiting
 from dagster_project.failures import step_of, tell_dagster
@@ -19,13 +23,11 @@ from dagster_project.partition_wipe import latest_storage_ids
 from dagster_project.partitions import KeyNames
 from dagster_project.resources import LakeResource
 from pipelines.errors import ArchivedError, TableNotFound
-from pipelines.layout import PartitionKey
+from pipelines.layout import PartitionKey, typed, typed_expression
 from pipelines.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pyarrow as pa
 
     from pipelines import Dataset
 
@@ -115,7 +117,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
             names = KeyNames(dataset.spec.partition.columns)
             asked = {key: names.to_lake(key) for key in context.asset_partition_keys}
             self._check_present(context, dataset, asked)
-            where = _filter(list(asked.values()))
+            where = _filter(list(asked.values()), dataset.schema)
         columns = context.definition_metadata.get(COLUMNS)
         try:
             return dataset.read(columns=columns, where=where)
@@ -179,9 +181,12 @@ def _asset_keys(context: dg.OutputContext) -> Sequence[str]:
     return context.asset_partition_keys if context.has_asset_partitions else ()
 
 
-def _filter(keys: list[PartitionKey]) -> list[Any]:
-    """Rows of these partitions, as pyarrow takes filters."""
+def _filter(keys: list[PartitionKey], schema: pa.Schema) -> pc.Expression:
+    """Rows of these partitions."""
     columns = keys[0].columns
-    if len(columns) == 1:
-        return [(columns[0], "in", [key.as_dict()[columns[0]] for key in keys])]
-    return [[(name, "==", value) for name, value in key.items] for key in keys]
+    if len(columns) > 1:
+        return reduce(or_, (typed_expression(key, schema) for key in keys))
+    texts = [text for key in keys for _, text in key.items]
+    values = [typed(text, schema.field(columns[0]).type).as_py() for text in texts if text]
+    kept = pc.field(columns[0]).isin(pa.array(values, schema.field(columns[0]).type))
+    return kept | pc.field(columns[0]).is_null() if "" in texts else kept

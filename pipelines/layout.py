@@ -8,13 +8,12 @@ path: special characters percent-escaped as Spark and Hive do, null as `__HIVE_D
 from __future__ import annotations
 
 import re
-import string
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, Self
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from pipelines.errors import SpecError
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     import pyarrow as pa
+    import pyarrow.compute as pc
 
 __all__ = [
     "HIVE_NULL",
@@ -33,6 +33,7 @@ __all__ = [
     "path_columns",
     "spelled",
     "typed",
+    "typed_expression",
     "unescape_value",
 ]
 
@@ -47,8 +48,6 @@ LONGEST_SEGMENT: Final = 255
 _TOO_FINE = re.compile(r"\.\d{6}0*[1-9]")
 """Of a second: `datetime.fromisoformat` drops what a microsecond does not hold."""
 
-_SAFE = frozenset(string.ascii_letters + string.digits + "-_.~")
-
 
 def escape_value(value: str) -> str:
     """One partition value as a path segment (Hive's percent escapes; null for the empty string)."""
@@ -56,7 +55,7 @@ def escape_value(value: str) -> str:
         return HIVE_NULL
     if value == HIVE_NULL:  # another writer's text: escaped, it is not null's folder
         return f"%5F{HIVE_NULL[1:]}"
-    return "".join(char if char in _SAFE else "".join(f"%{byte:02X}" for byte in char.encode()) for char in value)
+    return quote(value, safe="")
 
 
 def unescape_value(segment: str) -> str:
@@ -155,6 +154,25 @@ def _time(text: str, *, is_instant: bool) -> datetime:
     if (at.tzinfo and not is_instant) or _TOO_FINE.search(text):
         raise ValueError(text)
     return at if at.tzinfo or not is_instant else at.replace(tzinfo=UTC)
+
+
+def typed_expression(key: PartitionKey, schema: pa.Schema) -> pc.Expression:
+    """The rows of a partition, as a filter over the table's columns.
+
+    Args:
+        key: the partition.
+        schema: of the table; its columns' types are those that the values are compared in.
+
+    Raises:
+        SpecError: a value that its column's type does not have.
+    """
+    import pyarrow.compute as pc
+
+    expression = pc.scalar(True)  # noqa: FBT003 - the scalar's value
+    for name, value in key.items:
+        column = pc.field(name)
+        expression &= column == typed(value, schema.field(name).type) if value else column.is_null()
+    return expression
 
 
 def path_columns(path: str) -> tuple[str, ...] | None:

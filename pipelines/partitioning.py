@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +32,13 @@ readers refuse a key's column within the file (seen with pyarrow 26.0: Hive's fo
 _FILE_NAME_BYTES: Final = 100
 """Of a path, kept for the file's name, and for the folder where a plain table's files wait for their commit."""
 
-Bools: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+_ESCAPED_BYTES: Final = 12
+"""Of one character of a value at the most: four bytes, each as `%F0`."""
+
+_TOO_LONG: Final = f"the partition's path is too long ({LONGEST_PATH} bytes, with the table's and the file's name)"
+
+_COUNTED: Final = 1 << 20
+"""Up to this many combinations are counted in an array; more are looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,18 +157,20 @@ class Partitioner:
         return self._split(batch, stored, _Combined.of([coded[name] for name in self._spec.columns], batch), unread)
 
     def _split(self, batch: pa.Table, rows: pa.Table, combined: _Combined, unread: pa.ChunkedArray | None) -> Assigned:
-        keys: list[PartitionKey] = []
-        faults: list[tuple[str | None, str] | None] = []
-        for at in range(combined.count):
-            key = PartitionKey(tuple(zip(self._spec.columns, combined.texts(at), strict=True)))
-            keys.append(key)
-            faults.append(combined.fault(at) or self._path_fault(key))
+        names = self._spec.columns
+        keys = [PartitionKey(tuple(zip(names, texts, strict=True))) for texts in combined.texts()]
+        faults = combined.faults()
+        if sum(len(name) + 2 for name in names) + combined.longest_values() > self._path_bytes:
+            too_long = (at for at, key in enumerate(keys) if len(key.prefix) > self._path_bytes)
+            faults |= {at: (None, _TOO_LONG) for at in too_long if at not in faults}
         codes = combined.codes
         order, bad = np.arange(len(codes)), _rejected(batch.slice(0, 0), [], [])
-        if any(faults):
-            is_bad = np.array([fault is not None for fault in faults], np.bool_)[codes]
+        if faults:
+            is_fault = np.zeros(combined.count, np.bool_)
+            is_fault[list(faults)] = True
+            is_bad = is_fault[codes]
             at_bad, order = np.flatnonzero(is_bad), np.flatnonzero(~is_bad)
-            found = [_unread_fault(self._event_time, faults[codes[at]], unread, at) for at in at_bad.tolist()]
+            found = [_unread_fault(self._event_time, faults[int(codes[at])], unread, at) for at in at_bad.tolist()]
             bad = _rejected(batch.take(pa.array(at_bad)), [column for column, _ in found], [why for _, why in found])
             codes = codes[order]
         counts = np.bincount(codes, minlength=combined.count).tolist()
@@ -174,11 +182,6 @@ class Partitioner:
         elif len(order) == batch.num_rows:
             return Assigned(rows, runs, bad)
         return Assigned(rows.take(pa.array(order)), runs, bad)
-
-    def _path_fault(self, key: PartitionKey) -> tuple[None, str] | None:
-        if len(key.prefix) <= self._path_bytes:
-            return None
-        return None, f"the partition's path is too long ({LONGEST_PATH} bytes, with the table's and the file's name)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,30 +198,45 @@ class _Combined:
         """Combine columns two at a time: what is combined has no more values than rows, so that nothing overflows."""
         if not columns:
             return cls((), np.zeros(batch.num_rows, np.int64), (), 1)
-        codes, first = _dense(columns[0].codes)
-        members = [first]
+        codes, members = columns[0].codes, [np.arange(len(columns[0].texts))]
         for column in columns[1:]:
             size = max(1, len(column.texts))
-            codes, pairs = _dense(codes * size + column.codes)
+            codes, pairs = _dense(codes * size + column.codes, len(members[0]) * size)
             members = [*(member[pairs // size] for member in members), pairs % size]
         return cls(columns, codes, members, len(members[0]))
 
-    def texts(self, at: int) -> tuple[str, ...]:
-        """The values of one combination."""
-        return tuple(column.texts[member[at]] for column, member in zip(self.columns, self.members, strict=True))
+    def texts(self) -> Iterator[tuple[str, ...]]:
+        """The values of each combination."""
+        if not self.columns:
+            return iter([()])
+        values = [
+            [column.texts[code] for code in member.tolist()]
+            for column, member in zip(self.columns, self.members, strict=True)
+        ]
+        return zip(*values, strict=True)
 
-    def fault(self, at: int) -> tuple[str, str] | None:
-        """The first column whose value no key can have, and why."""
+    def longest_values(self) -> int:
+        """Bytes that the values of no combination's path exceed together."""
+        return sum(_ESCAPED_BYTES * max(map(len, column.texts), default=0) for column in self.columns)
+
+    def faults(self) -> dict[int, tuple[str | None, str]]:
+        """The combinations that no key can have: the first column whose value is bad, and why."""
+        faults: dict[int, tuple[str | None, str]] = {}
         for column, member in zip(self.columns, self.members, strict=True):
-            if reason := column.reasons[member[at]]:
-                return column.column, reason
-        return None
+            reasons = {code: reason for code, reason in enumerate(column.reasons) if reason}
+            for at in np.flatnonzero(np.isin(member, list(reasons))).tolist() if reasons else ():
+                faults.setdefault(at, (column.column, reasons[int(member[at])]))
+        return faults
 
 
-def _dense(codes: Codes) -> tuple[Codes, Codes]:
-    """The same order in numbers from 0 on, and the number that each stands for."""
-    if not len(codes):
-        return codes, codes
+def _dense(codes: Codes, count: int) -> tuple[Codes, Codes]:
+    """The same order in numbers from 0 on, and the number that each stands for; codes are below `count`."""
+    if count <= _COUNTED:
+        is_there = np.zeros(count, np.bool_)
+        is_there[codes] = True
+        distinct = np.flatnonzero(is_there)
+        ranks = np.cumsum(is_there, dtype=np.int64) - 1
+        return ranks[codes], distinct
     encoded = pa.array(codes).dictionary_encode()
     distinct, indices = encoded.dictionary.to_numpy(), encoded.indices.to_numpy()
     order = np.argsort(distinct)
@@ -271,9 +289,9 @@ def _text(cell: pa.Scalar[Any]) -> str | None:
 
 
 def _unread_fault(
-    event_time: str | None, fault: tuple[str | None, str] | None, unread: pa.ChunkedArray | None, at: int
+    event_time: str | None, fault: tuple[str | None, str], unread: pa.ChunkedArray | None, at: int
 ) -> tuple[str | None, str]:
-    column, reason = fault or (None, "")
+    column, reason = fault
     if unread is not None and column == event_time and unread[at].as_py():
         return column, f"{event_time} is not a time"
     return column, reason
