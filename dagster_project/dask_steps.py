@@ -41,9 +41,8 @@ class DaskSteps(dg.Executor):
     @property
     def retries(self) -> Any:
         """Steps are not tried again."""
-        from dagster_dask.executor import RetryMode
-
-        return RetryMode.DISABLED
+        stock: Any = import_module("dagster_dask.executor")  # its types do not export what it imports
+        return stock.RetryMode.DISABLED
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
         """Run the steps, each after those that it depends on.
