@@ -183,7 +183,13 @@ def _adopt_prefix(
     if not dry_run:
         inside = table_filesystem(fs, spec, options)
         LakeDeltaTable.adopt(
-            inside, spec.root, _schema(found), found.columns, found.files, table_properties(spec), _run_tokens(opened)
+            inside,
+            spec.root,
+            _schema(found, opened),
+            found.columns,
+            found.files,
+            table_properties(spec),
+            _run_tokens(opened),
         )
         inside.invalidate_view(spec.root)
         if opened.document is None:
@@ -210,8 +216,11 @@ def _adopt_prefix(
     )
 
 
-def _schema(found: Survey) -> pa.Schema:
-    return pa.schema([*(pa.field(name, pa.string()) for name in found.columns), *found.schema])
+def _schema(found: Survey, opened: Handle) -> pa.Schema:
+    """Of the files, and the partition columns in the types that the table's own schema gives them."""
+    known = opened.table.snapshot().schema if opened.document is not None else None
+    types = {field.name: field.type for field in known or ()}
+    return pa.schema([*(pa.field(name, types.get(name, pa.string())) for name in found.columns), *found.schema])
 
 
 def _run_tokens(opened: Handle) -> tuple[str, ...]:

@@ -1,38 +1,54 @@
 """Which data a table takes, and in which types it is stored.
 
-The rules (DESIGN section 6): new nullable columns are taken, data that fits a column's type without loss is taken,
-anything else is refused with both schemas shown.
+A `SchemaPlan` carries a source's way into a table: the table's schema afterwards, the columns of the files that the
+ingest writes, and what is worth telling. The rules are DESIGN section 6's: `evolution: add` takes new nullable columns,
+nested ones too, and gives null to nullable columns that the data lack; `freeze` takes the table's columns alone.
+Anything else is refused with both schemas shown. Values are another matter: `pipelines.values` stores each as it came,
+or its row is rejected.
 
 What Parquet and Delta cannot keep: a categorical becomes its values; the zone of an instant becomes UTC, the instant
-stays; unsigned integers are stored in the next wider type; nanoseconds that a microsecond cannot hold, durations and
-times of day are refused.
+stays; unsigned integers are stored in the next wider type; durations and times of day are refused.
+
+A column of nothing but nulls settles no type: it stays out of the table until a value comes. Where null is not all
+there is to keep (empty lists, structs of nulls), the files hold the column already, and the
+table gets it with its type.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 import pyarrow.types as pat
 
 from pipelines.errors import SchemaMismatch, SpecError
+from pipelines.values import meets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = [
+    "Evolution",
+    "SchemaPlan",
+    "check_names",
     "check_storable",
-    "conform",
     "declared_schema",
-    "merged_schema",
+    "evolved_schema",
+    "plan_schema",
+    "settled_type",
     "storable_schema",
     "storable_type",
-    "without_views",
 ]
+
+Evolution = Literal["add", "freeze"]
 
 _TIMESTAMP = re.compile(r"^timestamp(?:\[(?:us)(?:,\s*(?:tz=)?(?P<zone>[\w/+:-]+))?\])?$")
 _DECIMAL = re.compile(r"^decimal(?:128)?\((?P<precision>\d+),\s*(?P<scale>\d+)\)$")
+_NESTED = re.compile(r"^(?P<kind>list|struct|map)<(?P<inside>.*)>$")
+_LARGEST_PRECISION = 38  # of a Delta decimal
+_COLUMNS_SHOWN = 40
 _ALIASES = {
     "long": pa.int64(),
     "integer": pa.int32(),
@@ -48,36 +64,80 @@ _ALIASES = {
 }
 
 
+# -- what a spec declares ----------------------------------------------------------------------------------------------
+
+
 def declared_schema(columns: Mapping[str, str]) -> pa.Schema:
     """The Arrow schema of a spec's `columns`.
 
     Args:
         columns: name to type: Arrow's names (`int64`, `string`, `timestamp[us, tz=UTC]`, `decimal128(10, 2)`, `date32`)
-            or Delta's (`long`, `double`, `date`, `timestamp`, `decimal(10, 2)`).
+            or Delta's (`long`, `double`, `date`, `timestamp`, `decimal(10, 2)`); nested ones as `list<int64>`,
+            `struct<x: int64, y: string>` and `map<string, int64>`.
 
     Raises:
-        SpecError: a type that is none of these.
+        SpecError: a type that is none of these, or that tables do not keep.
     """
-    return pa.schema([pa.field(name, _declared_type(name, text.strip())) for name, text in columns.items()])
+    schema = pa.schema([pa.field(name, _declared_type(name, text.strip())) for name, text in columns.items()])
+    try:
+        check_names(schema.names)
+        check_storable(schema)
+    except SchemaMismatch as error:
+        raise SpecError(f"columns: {error}") from error
+    return schema
 
 
 def _declared_type(name: str, text: str) -> pa.DataType:
     if text in _ALIASES:
         return _ALIASES[text]
-    if match := _DECIMAL.match(text):
-        return pa.decimal128(int(match["precision"]), int(match["scale"]))
-    if match := _TIMESTAMP.match(text):
-        # Delta's word `timestamp` is an instant; Arrow's timestamp[us] is a wall clock time
-        return pa.timestamp("us", "UTC" if text == "timestamp" else match["zone"])
     try:
+        if match := _NESTED.match(text):
+            return _declared_nested(name, match["kind"], match["inside"])
+        if match := _DECIMAL.match(text):
+            return pa.decimal128(int(match["precision"]), int(match["scale"]))
+        if match := _TIMESTAMP.match(text):
+            # Delta's word `timestamp` is an instant; Arrow's timestamp[us] is a wall clock time
+            return pa.timestamp("us", "UTC" if text == "timestamp" or match["zone"] else None)
         return storable_type(pa.type_for_alias(text))
     except ValueError as error:
         message = f"columns.{name}: {text!r} is not a type"
-        raise SpecError(message, hint="for example int64, string, timestamp[us, tz=UTC], decimal128(10, 2)") from error
+        hint = "for example int64, string, timestamp[us, tz=UTC], decimal128(10, 2), list<int64>, struct<x: int64>"
+        raise SpecError(message, hint=hint) from error
+
+
+def _declared_nested(name: str, kind: str, inside: str) -> pa.DataType:
+    parts = [part.strip() for part in _top_level_parts(inside)]
+    if kind == "struct":
+        named = [part.partition(":")[::2] for part in parts]
+        return pa.struct([pa.field(field.strip(), _declared_type(name, text.strip())) for field, text in named])
+    if kind == "map":
+        key, item = parts
+        return pa.map_(_declared_type(name, key), _declared_type(name, item))
+    (element,) = parts
+    label, colon, text = element.partition(":")
+    is_labelled = colon and label.strip() in {"item", "element"}  # as Arrow prints a list
+    return pa.list_(_declared_type(name, text.strip() if is_labelled else element))
+
+
+def _top_level_parts(text: str) -> Iterator[str]:
+    """The text between commas that stand in no bracket."""
+    depth = start = 0
+    for position, char in enumerate(text):
+        depth += (char in "<([") - (char in ">)]")
+        if char == "," and depth == 0:
+            yield text[start:position]
+            start = position + 1
+    yield text[start:]
+
+
+# -- what tables keep --------------------------------------------------------------------------------------------------
 
 
 def storable_type(kind: pa.DataType) -> pa.DataType:
-    """The type that Parquet and Delta keep for an Arrow type: no dictionaries, views, nanoseconds or unsigned."""
+    """The type that Parquet and Delta keep for an Arrow type: no dictionaries, views, nanoseconds or unsigned.
+
+    The null type stays what it is: it settles nothing.
+    """
     for applies, stored in _STORED_AS:
         if any(test(kind) for test in applies):
             return stored(kind)
@@ -86,17 +146,21 @@ def storable_type(kind: pa.DataType) -> pa.DataType:
 
 _UNSIGNED = {8: pa.int16(), 16: pa.int32(), 32: pa.int64(), 64: pa.decimal128(20, 0)}
 _STORED_AS: tuple[tuple[tuple[Callable[[pa.DataType], bool], ...], Callable[[pa.DataType], pa.DataType]], ...] = (
-    ((pat.is_dictionary,), lambda kind: storable_type(kind.value_type)),
+    ((pat.is_dictionary, pat.is_run_end_encoded), lambda kind: storable_type(kind.value_type)),
     ((pat.is_timestamp,), lambda kind: pa.timestamp("us", "UTC" if kind.tz else None)),
-    ((pat.is_null, pat.is_large_string, pat.is_string_view), lambda _: pa.string()),
+    ((pat.is_large_string, pat.is_string_view), lambda _: pa.string()),
     ((pat.is_large_binary, pat.is_binary_view, pat.is_fixed_size_binary), lambda _: pa.binary()),
     ((pat.is_unsigned_integer,), lambda kind: _UNSIGNED[kind.bit_width]),
     ((pat.is_date64,), lambda _: pa.date32()),
     ((pat.is_float16,), lambda _: pa.float32()),
-    ((pat.is_struct,), lambda kind: pa.struct([field.with_type(storable_type(field.type)) for field in kind])),
+    (
+        (pat.is_decimal,),
+        lambda kind: pa.decimal128(kind.precision, kind.scale) if kind.precision <= _LARGEST_PRECISION else kind,
+    ),
+    ((pat.is_struct,), lambda kind: pa.struct([pa.field(field.name, storable_type(field.type)) for field in kind])),
     ((pat.is_map,), lambda kind: pa.map_(storable_type(kind.key_type), storable_type(kind.item_type))),
     (
-        (pat.is_list, pat.is_large_list, pat.is_list_view, pat.is_fixed_size_list),
+        (pat.is_list, pat.is_large_list, pat.is_list_view, pat.is_large_list_view, pat.is_fixed_size_list),
         lambda kind: pa.list_(storable_type(kind.value_type)),
     ),
 )
@@ -112,115 +176,286 @@ def check_storable(schema: pa.Schema) -> None:
     """Refuse types that no table format of ours keeps.
 
     Raises:
-        SchemaMismatch: naming the column.
+        SchemaMismatch: naming the column, and the field inside it.
     """
     for field in schema:
-        _check_type(field.name, field.type)
+        for path, kind in _leaves(field.name, field.type):
+            problem = _why_not_storable(kind)
+            if problem is not None:
+                message = f"column {path} is {kind}, {problem[0]}"
+                raise SchemaMismatch(message, hint=problem[1])
 
 
-def _check_type(path: str, kind: pa.DataType) -> None:
+def _why_not_storable(kind: pa.DataType) -> tuple[str, str] | None:
+    if any(test(kind) for test in _NOT_STORABLE):
+        return (
+            "a type that Delta tables do not have",
+            "store a duration or a time of day as a number, and name the unit",
+        )
+    if pat.is_struct(kind):  # a leaf only where it has no field
+        return "a struct without fields, which Parquet does not keep", "drop the column, or give it a field"
+    if pat.is_decimal(kind) and (kind.precision > _LARGEST_PRECISION or kind.scale < 0 or kind.scale > kind.precision):
+        return f"and tables keep decimals of at most {_LARGEST_PRECISION} digits", "cast it, or store it as text"
     if isinstance(kind, pa.BaseExtensionType):
-        hint = f"store it as {kind.storage_type}"
-        raise SchemaMismatch(f"column {path} is {kind}, a type that Delta tables do not have", hint=hint)
-    for test, hint in _NOT_STORABLE:
-        if test(kind):
-            raise SchemaMismatch(f"column {path} is {kind}, a type that Delta tables do not have", hint=hint)
-    if pat.is_struct(kind):
-        names = [field.name.casefold() for field in kind]
-        if len(set(names)) < len(names):
-            hint = "rename the fields: they have to differ by more than upper and lower case"
-            raise SchemaMismatch(f"column {path} is {kind}, with two fields of one name", hint=hint)
+        return "an extension type that Delta tables do not have", f"cast it to {kind.storage_type}"
+    return None
+
+
+_NOT_STORABLE = (pat.is_time, pat.is_duration, pat.is_interval, pat.is_union)
+
+
+def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
+    if pat.is_struct(kind) and kind.num_fields:
         for field in kind:
-            _check_type(f"{path}.{field.name}", field.type)
+            yield from _leaves(f"{path}.{field.name}", field.type)
     elif pat.is_map(kind):
-        _check_type(f"{path}.key", kind.key_type)
-        _check_type(f"{path}.value", kind.item_type)
+        yield from _leaves(f"{path}.key", kind.key_type)
+        yield from _leaves(f"{path}.value", kind.item_type)
     elif pat.is_dictionary(kind) or pat.is_run_end_encoded(kind):
-        _check_type(path, kind.value_type)
-    elif hasattr(kind, "value_type"):
-        _check_type(f"{path}[]", kind.value_type)
+        yield from _leaves(path, kind.value_type)
+    elif _is_list(kind):
+        yield from _leaves(f"{path}.element", kind.value_type)
+    else:
+        yield path, kind
 
 
-_A_NUMBER = "store a duration or a time of day as a number, and name the unit"
-_NOT_STORABLE: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
-    (pat.is_time, _A_NUMBER),
-    (pat.is_duration, _A_NUMBER),
-    (pat.is_interval, _A_NUMBER),
-    (pat.is_union, "store each kind of value in a column of its own"),
-    (pat.is_decimal256, "cast it to a decimal of at most 38 digits"),
-    (lambda kind: pat.is_struct(kind) and not kind.num_fields, "leave it out: it holds nothing"),
-)
+def _is_list(kind: pa.DataType) -> bool:
+    kinds = (pat.is_list, pat.is_large_list, pat.is_list_view, pat.is_large_list_view, pat.is_fixed_size_list)
+    return any(test(kind) for test in kinds)
 
 
-def without_views(table: pa.Table) -> pa.Table:
-    """Text and bytes as plain arrays: polars hands over views, for which Arrow lacks kernels (seen with 26.0: take)."""
-    columns = [_plain(column) if "_view" in str(column.type) else column for column in table.itercolumns()]
-    return pa.table(columns, names=table.column_names) if columns else table
+def check_names(names: Sequence[str], *, like: Sequence[str] = ()) -> None:
+    """Refuse names that a table cannot tell apart.
 
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    kind = storable_type(column.type)
-    if not pat.is_dictionary(column.type):
-        return column.cast(kind)
-    # casting a dictionary of views takes from them too: only its values are cast
-    chunks = [pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(kind)) for chunk in column.chunks]
-    return pa.chunked_array(chunks, pa.dictionary(column.type.index_type, kind)).cast(kind)
-
-
-def merged_schema(current: pa.Schema, wanted: pa.Schema) -> pa.Schema:
-    """The table's schema after taking data of another one.
+    Args:
+        names: of the data's columns, or of a struct's fields.
+        like: names that the table has: the same name in another case is refused too.
 
     Raises:
-        SchemaMismatch: a column is missing, or has a type that does not fit.
+        SchemaMismatch: a name that comes twice, that differs from another by case alone, or that is empty.
     """
-    missing = [field.name for field in current if field.name not in wanted.names]
-    if missing:
-        raise _mismatch(f"the data lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}", current, wanted)
+    known = {name.lower(): name for name in like}
+    seen: dict[str, str] = {}
+    for name in names:
+        if not name.strip():
+            raise SchemaMismatch("a column has no name", hint="name it, or drop it")
+        if name in seen.values() and seen.get(name.lower()) == name:
+            raise SchemaMismatch(f"two columns are named {name}", hint="rename one of them, or drop it")
+        other = seen.get(name.lower()) or known.get(name.lower())
+        if other is not None and other != name:
+            message = f"the columns {other} and {name} differ by case alone, which Delta tables do not tell apart"
+            raise SchemaMismatch(message, hint="rename one of them")
+        seen[name.lower()] = name
+
+
+def settled_type(kind: pa.DataType) -> pa.DataType | None:
+    """A type without what nulls alone tell; None where nothing is left."""
+    if pat.is_null(kind):
+        return None
+    if pat.is_struct(kind):
+        fields = [pa.field(field.name, inner) for field in kind if (inner := settled_type(field.type)) is not None]
+        return pa.struct(fields) if fields else None
+    if pat.is_map(kind):
+        key, item = settled_type(kind.key_type), settled_type(kind.item_type)
+        return None if key is None or item is None else pa.map_(key, item)
+    if pat.is_list(kind):
+        element = settled_type(kind.value_type)
+        return None if element is None else pa.list_(element)
+    return kind
+
+
+# -- a source's way into a table ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaPlan:
+    """A source's way into a table.
+
+    Attributes:
+        table: the table's schema after the ingest, partition columns included and first.
+        rows: the columns that rows are fitted to: all but the keys that are computed.
+        files: the columns of the files: all but those that the path tells.
+        added: columns that are new in the table, nested ones by their path (`v.z`).
+        lacking: columns of the table that the data lack: null in their rows.
+        untyped: columns of nothing but nulls, which settle no type yet.
+        required: columns that may not be null.
+    """
+
+    table: pa.Schema
+    rows: pa.Schema
+    files: pa.Schema
+    added: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    untyped: tuple[str, ...] = ()
+    required: frozenset[str] = frozenset()
+
+
+def plan_schema(
+    source: pa.Schema,
+    *,
+    table: pa.Schema | None,
+    keys: Sequence[str],
+    carried: Sequence[str],
+    evolution: Evolution,
+) -> SchemaPlan:
+    """Plan how rows of one schema become rows of a table.
+
+    Args:
+        source: the rows' schema, without provenance columns.
+        table: the table's schema, or the declared one; None where the first rows settle it.
+        keys: the partition columns, in order.
+        carried: those of them that the rows carry themselves.
+        evolution: whether new columns are taken.
+
+    Raises:
+        SchemaMismatch: a name that comes twice, a type that cannot be stored, a column that is new under `freeze`, that
+            is missing and may not be null, or whose type does not meet the table's.
+    """
+    check_names(source.names, like=() if table is None else table.names)
+    check_storable(source)
+    computed = set(keys) - set(carried)
+    current = {field.name: field for field in table or () if field.name not in computed}
+    incoming = {field.name: field for field in storable_schema(source)}
+    _check_carried(source, carried)
+    for name, field in incoming.items():
+        # a key that no value settles is text, whose null is the empty key
+        if pat.is_null(field.type) and name in carried:
+            incoming[name] = field.with_type(pa.string())
+    problems = _Differences()
+    columns: dict[str, pa.Field] = {}
+    for name, field in current.items():
+        if name not in incoming:
+            columns[name] = field
+            problems.lacking.append(name)
+            continue
+        kind = _united(name, field.type, incoming[name].type, problems)
+        if not meets(source.field(name).type, kind):
+            problem = f"column {name} is {source.field(name).type}, which does not fit {field.type}"
+            raise _mismatch(problem, table, source)
+        columns[name] = field.with_type(kind)
+    for name, field in incoming.items():
+        if name not in current:
+            columns[name] = field
+            _note_new(name, field.type, problems, is_first=table is None)
+    if table is not None:
+        _check_evolution(problems, table, source, evolution, required=_required(current, keys))
+    settled = {name: inner for name, field in columns.items() if (inner := settled_type(field.type)) is not None}
+    logical = pa.schema(
+        [
+            *(pa.field(name, settled[name] if name in carried else pa.string()) for name in keys),
+            *(columns[name].with_type(kind) for name, kind in settled.items() if name not in keys),
+        ]
+    )
+    rows = pa.schema([field for field in columns.values() if not pat.is_null(field.type)])
+    files = [field for field in rows if field.name not in carried]
+    return SchemaPlan(
+        table=logical,
+        rows=rows,
+        files=pa.schema(files),
+        added=tuple(problems.added),
+        lacking=tuple(problems.lacking),
+        untyped=tuple(problems.untyped),
+        required=frozenset(name for name, field in current.items() if not field.nullable),
+    )
+
+
+def evolved_schema(current: pa.Schema, wanted: pa.Schema) -> pa.Schema:
+    """The table's schema with the new columns of a plan that was made on an older one.
+
+    Raises:
+        SchemaMismatch: another writer gave a column a type that does not meet the plan's.
+    """
+    problems = _Differences()
+    fields = {field.name: field for field in current}
     for field in wanted:
-        if field.name in current.names and not _fits(field.type, current.field(field.name).type):
-            kind = current.field(field.name).type
-            raise _mismatch(f"column {field.name} is {field.type}, which does not fit {kind}", current, wanted)
-    return pa.schema([*current, *(field for field in storable_schema(wanted) if field.name not in current.names)])
+        known = fields.get(field.name)
+        if known is None:
+            fields[field.name] = field
+            continue
+        kind = _united(field.name, known.type, field.type, problems)
+        if not meets(field.type, kind):
+            raise _mismatch(f"column {field.name} is {known.type} by now, not {field.type}", current, wanted)
+        fields[field.name] = known.with_type(kind)
+    return pa.schema(list(fields.values()))
 
 
-def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Rows in the columns, order and types of `schema`.
+class _Differences:
+    """What a source has that its table lacks, and the other way round; nested fields by their paths."""
 
-    Raises:
-        SchemaMismatch: a column is missing, or a value does not fit its type without loss.
-    """
-    columns: list[pa.ChunkedArray] = []
-    for field in schema:
-        if field.name not in table.column_names:
-            raise _mismatch(f"the data lacks the column {field.name}", schema, table.schema)
-        column = table.column(field.name)
-        try:
-            columns.append(column if column.type == field.type else column.cast(field.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            problem = f"column {field.name} is {column.type}, which does not fit {field.type} ({error})"
-            raise _mismatch(problem, schema, table.schema) from error
-    return pa.table(columns, schema=schema)
+    def __init__(self) -> None:
+        self.added: list[str] = []
+        self.lacking: list[str] = []
+        self.nested_lacking: list[str] = []
+        self.untyped: list[str] = []
 
 
-def _fits(data: pa.DataType, column: pa.DataType) -> bool:
-    """Whether values of one type can be stored in another; values that turn out not to fit are refused at the cast."""
-    data, column = storable_type(data) if not pat.is_null(data) else data, storable_type(column)
-    if data == column or pat.is_null(data):
-        return True
-    if pat.is_timestamp(data) and pat.is_timestamp(column):
-        return bool(data.tz) == bool(column.tz)
-    if pat.is_date(data):
-        return pat.is_timestamp(column) and column.tz is None
-    numeric = (pat.is_integer, pat.is_floating, pat.is_decimal)
-    if any(kind(data) for kind in numeric) and any(kind(column) for kind in numeric):
-        return not (pat.is_decimal(data) and pat.is_floating(column))
-    return bool(pat.is_nested(data) and pat.is_nested(column) and data.id == column.id)
+def _united(path: str, table: pa.DataType, source: pa.DataType, problems: _Differences) -> pa.DataType:
+    """The table's type, with the nested fields that only the source has."""
+    if pat.is_struct(table) and pat.is_struct(source):
+        check_names([field.name for field in source], like=[field.name for field in table])
+        incoming = {field.name: field for field in source}
+        fields = []
+        for field in table:
+            inner = f"{path}.{field.name}"
+            if field.name in incoming:
+                fields.append(field.with_type(_united(inner, field.type, incoming.pop(field.name).type, problems)))
+            else:
+                problems.nested_lacking.append(inner)
+                fields.append(field)
+        for name, field in incoming.items():
+            _note_new(f"{path}.{name}", field.type, problems)
+            fields.append(field)
+        return pa.struct(fields)
+    if pat.is_map(table) and pat.is_map(source):
+        return pa.map_(
+            _united(f"{path}.key", table.key_type, source.key_type, problems),
+            _united(f"{path}.value", table.item_type, source.item_type, problems),
+        )
+    if pat.is_list(table) and pat.is_list(source):
+        return pa.list_(
+            table.value_field.with_type(_united(f"{path}.element", table.value_type, source.value_type, problems))
+        )
+    return table
 
 
-def _mismatch(problem: str, table: pa.Schema, data: pa.Schema) -> SchemaMismatch:
-    message = f"{problem}\n  table: {_brief(table)}\n  data:  {_brief(data)}"
-    return SchemaMismatch(message, hint="rename or cast the column, or write to another dataset")
+def _note_new(path: str, kind: pa.DataType, problems: _Differences, *, is_first: bool = False) -> None:
+    if settled_type(kind) is None:
+        problems.untyped.append(path)
+    elif not is_first:
+        problems.added.append(path)
+
+
+def _check_carried(source: pa.Schema, carried: Sequence[str]) -> None:
+    for name in carried:
+        if source.get_field_index(name) < 0:
+            message = f"the data lacks the column {name}, which the dataset is partitioned by"
+            raise SchemaMismatch(message, hint=f"it has: {_brief(source)}")
+
+
+def _required(current: Mapping[str, pa.Field], keys: Sequence[str]) -> list[str]:
+    return [name for name, field in current.items() if not field.nullable or name in keys]
+
+
+def _check_evolution(
+    problems: _Differences, table: pa.Schema, source: pa.Schema, evolution: Evolution, required: Sequence[str]
+) -> None:
+    missing = [name for name in problems.lacking if name in required]
+    if evolution == "freeze":
+        missing = [*problems.lacking, *problems.nested_lacking]
+    if missing:
+        raise _mismatch(f"the data lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}", table, source)
+    if evolution == "freeze" and problems.added:
+        new = ", ".join(problems.added)
+        problem = f"the data has the column{'s' * (len(problems.added) > 1)} {new}, which the table does not"
+        raise _mismatch(problem, table, source, hint="drop it, or say `evolution: add` in the spec to take new columns")
+
+
+def _mismatch(problem: str, table: pa.Schema | None, source: pa.Schema, hint: str | None = None) -> SchemaMismatch:
+    message = f"{problem}\n  table: {_brief(table or pa.schema([]))}\n  data:  {_brief(source)}"
+    return SchemaMismatch(message, hint=hint or "rename or cast the column, or write to another dataset")
 
 
 def _brief(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name} {field.type}" for field in schema)
+    columns = ", ".join(f"{field.name} {field.type}" for field in list(schema)[:_COLUMNS_SHOWN])
+    more = len(schema) - _COLUMNS_SHOWN
+    return f"{columns} and {more:,} more" if more > 0 else columns

@@ -14,7 +14,7 @@ import pyarrow.types as pat
 from pipelines.errors import SchemaMismatch, TableNotFound, UnsupportedByTable
 from pipelines.footers import NotParquet, read_footers
 from pipelines.layout import PartitionKey, hive_columns, path_columns
-from pipelines.schema import check_storable, storable_type
+from pipelines.schema import check_storable, settled_type, storable_type
 from pipelines.stats import footer_stats
 from pipelines.tables.protocol import LiveFile
 
@@ -163,7 +163,9 @@ class _Merging:
         for field in schema:
             if field.name in self._columns:
                 continue  # the path tells it
-            kind = storable_type(field.type)
+            kind = settled_type(storable_type(field.type))
+            if kind is None:
+                continue  # nothing but nulls: it settles no type
             self._seen[field.name] = self._seen.get(field.name, 0) + 1
             known = self._types.setdefault(field.name, kind)
             self._first.setdefault(field.name, path)
