@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["PROVENANCE", "REASON_COLUMN", "REJECT_COLUMN", "REJECT_FILE", "REJECT_LINE", "REJECT_VALUE"]
+__all__ = ["ALL", "PROVENANCE", "REASON_COLUMN", "REJECT_COLUMN", "REJECT_FILE", "REJECT_LINE", "REJECT_VALUE"]
 
 REJECT_FILE: Final = "_reject_file"
 """The source's name."""
@@ -20,6 +20,9 @@ REJECT_VALUE: Final = "_reject_value"
 
 REASON_COLUMN: Final = "_reject_reason"
 """Why it was rejected, in words that do not repeat the value: they are counted."""
+
+ALL: Final = (REJECT_FILE, REJECT_LINE, REJECT_COLUMN, REJECT_VALUE, REASON_COLUMN)
+"""All of them; no column of a table may be named so."""
 
 PROVENANCE: Final = (REJECT_FILE, REJECT_LINE)
 """What rows carry on their way in; never stored with good rows."""

@@ -1,79 +1,181 @@
-"""A description to start from, told by a sample of the rows that a dataset will hold."""
+"""A description to start from, told by a sample of the rows, with the reason for each guess."""
 
 from __future__ import annotations
 
-from itertools import islice
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zoneinfo import available_timezones
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
+import yaml
 
 from pipelines.errors import SourceError, SpecError
-from pipelines.schema import check_storable, declared_schema, storable_type
-from pipelines.sources import open_source, plain_batches
+from pipelines.schema import check_storable, declared_schema, settled_type, storable_type
+from pipelines.sources import open_source
 from pipelines.spec import DatasetSpec, PartitionSpec, TimePartition
+from pipelines.values import fit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from pipelines.sources import RowStream, TextOptions
     from pipelines.windows import Every
 
-__all__ = ["spec_from_sample"]
+__all__ = ["Description", "describe_sample", "spec_from_sample"]
 
-_BATCHES = 4
-"""Enough to tell types and times by; a sample may be the whole source."""
+_SAMPLED_ROWS = 1 << 17
+"""Enough to tell times by; types are told by all rows of text."""
+
+_VALUE_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A spec that was guessed, and why.
+
+    Attributes:
+        spec: the guess.
+        reasons: for each column of the sample, a sentence.
+        times: the columns that hold times, the chosen one first.
+        notes: what was guessed of the file itself.
+    """
+
+    spec: DatasetSpec
+    reasons: Mapping[str, str]
+    times: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_yaml(self) -> str:
+        """The spec as YAML, each guess with its reason in a comment."""
+        document = self.spec.model_dump(mode="json")
+        lines = [f"# {note}" for note in self.notes]
+        for name, value in document.items():
+            if name == "columns":
+                lines.extend(self._column_lines())
+                continue
+            if name == "partition":
+                lines.extend(f"# {line}" for line in self._partition_reasons())
+            lines.append(yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True).rstrip())
+        return "\n".join(lines) + "\n"
+
+    def _partition_reasons(self) -> Iterator[str]:
+        if not self.times:
+            yield "no column holds times, so there is one partition: tiers and retention need partition.time"
+            return
+        chosen, *others = self.times
+        yield f"by {chosen}, the first column that holds times" + (
+            f"; it could also be {', '.join(others)}" if others else ""
+        )
+
+    def _column_lines(self) -> Iterator[str]:
+        declared = self.spec.columns
+        yield "columns:" if declared else "columns: {}"
+        for name, reason in self.reasons.items():
+            if name in declared:
+                entry = yaml.safe_dump({name: declared[name]}, sort_keys=False, allow_unicode=True).rstrip()
+                yield f"  {entry}  # {reason}"
+            else:
+                yield f"  # {_one_line(name)}: {reason}; left to the first ingest"
 
 
 def spec_from_sample(source: object, uri: str) -> DatasetSpec:
-    """Describe the dataset that rows like these would make.
+    """Describe the dataset that rows like these would make; see `describe_sample`."""
+    return describe_sample(source, uri).spec
+
+
+def describe_sample(source: object, uri: str, text: TextOptions | None = None) -> Description:
+    """Describe the dataset that rows like these would make, with the reasons.
 
     The time partition is by the first column that holds times: by month where all of them begin one, else by day, in
     the column's own timezone. Types are those found; a column without a value, or of a type that has no short name, is
     left to the first ingest.
 
     Args:
-        source: what `Dataset.ingest` takes; only its beginning is read.
+        source: what `Dataset.ingest` takes.
         uri: where the dataset will be.
+        text: how text files are written; what it leaves out is sniffed.
 
     Raises:
         SourceError: the source cannot be read, or has no column.
         SchemaMismatch: a column's type is one that tables do not keep.
         SpecError: the URI names no bucket and prefix.
     """
-    stream = open_source(source, None)
-    sample = pa.Table.from_batches(islice(plain_batches(stream), _BATCHES), stream.schema)
-    if not sample.num_columns:
-        message = f"{stream.name} has no columns to describe"
-        raise SourceError(message)
-    check_storable(sample.schema)
-    partition = PartitionSpec(time=_time_partition(sample))
-    return DatasetSpec(uri=uri, partition=partition, columns=dict(_columns(sample.schema)))
+    stream = open_source(source, None, text=text)
+    if not len(stream.schema):
+        raise SourceError(f"{stream.name} has no columns to describe")
+    check_storable(stream.schema)
+    sample = _sampled(stream)
+    times = [name for name in sample.column_names if _holds_times(sample.column(name))]
+    partition = PartitionSpec(time=_time_partition(sample, times[0]) if times else None)
+    spec = DatasetSpec(
+        uri=uri, partition=partition, columns=dict(_columns(stream.schema)), **({"text": text} if text else {})
+    )
+    reasons = {field.name: _reason(field, stream, sample) for field in stream.schema}
+    return Description(spec, reasons, tuple(times), stream.notes)
+
+
+def _sampled(stream: RowStream) -> pa.Table:
+    """The first rows, in the stream's types."""
+    batches, rows = [], 0
+    for batch in stream.batches:
+        batches.append(batch.rows)
+        rows += batch.rows.num_rows
+        if rows >= _SAMPLED_ROWS:
+            break
+    if not batches:
+        return stream.schema.empty_table()
+    read = pa.Table.from_batches(batches)
+    columns = []
+    for field in stream.schema:
+        column = read.column(field.name)
+        if stream.is_text and not pat.is_null(field.type):
+            column = fit(column, field.type, from_text=True).values
+        columns.append(pa.chunked_array([pa.nulls(read.num_rows)]) if pat.is_null(field.type) else column)
+    return pa.table(columns, names=stream.schema.names)
+
+
+def _reason(field: pa.Field, stream: RowStream, sample: pa.Table) -> str:
+    kind, column = storable_type(field.type), sample.column(field.name)
+    if settled_type(kind) is None:
+        return "no value tells its type"
+    present = len(column) - column.null_count
+    nulls = f", {column.null_count:,} empty" if column.null_count else ""
+    spoilers = stream.spoilers.get(field.name)
+    if spoilers is None:
+        return f"all of the {present:,} values looked at{nulls}"
+    shown = ", ".join(f"{_one_line(repr(one.text)[:_VALUE_SHOWN])} in line {one.line:,}" for one in spoilers.texts)
+    return f"most values are {spoilers.kind}, but not {shown}; declare {spoilers.kind} to have such rows rejected"
+
+
+def _one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _columns(schema: pa.Schema) -> Iterable[tuple[str, str]]:
     for field in schema:
-        text = str(storable_type(field.type))
+        kind = storable_type(field.type)
+        text = str(kind)
         try:
-            declared_schema({field.name: text})
+            is_named = declared_schema({field.name: text}).field(0).type == kind
         except SpecError:
             continue
-        if not pat.is_null(field.type):
+        if is_named and settled_type(kind) == kind:
             yield field.name, text
 
 
-def _time_partition(sample: pa.Table) -> TimePartition | None:
-    for field in sample.schema:
-        times = sample.column(field.name)
-        if (pat.is_timestamp(field.type) or pat.is_date(field.type)) and times.null_count < len(times):
-            every = _width(times)
-            zone = field.type.tz if pat.is_timestamp(field.type) else None
-            timezone = zone if zone in available_timezones() else "UTC"
-            return TimePartition(
-                column=field.name, every=every, timezone=timezone, key=_key(sample.schema.names, every)
-            )
-    return None
+def _holds_times(column: pa.ChunkedArray) -> bool:
+    is_time = pat.is_timestamp(column.type) or pat.is_date(column.type)
+    return bool(is_time and column.null_count < len(column))
+
+
+def _time_partition(sample: pa.Table, column: str) -> TimePartition:
+    times = sample.column(column)
+    every = _width(times)
+    zone = times.type.tz if pat.is_timestamp(times.type) else None
+    timezone = zone if zone in available_timezones() else "UTC"
+    return TimePartition(column=column, every=every, timezone=timezone, key=_key(sample.column_names, every))
 
 
 def _width(times: pa.ChunkedArray) -> Every:

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines import units
 from pipelines.cli import options
 from pipelines.cli.options import Session, with_session
 
 if TYPE_CHECKING:
-    from connector.filesystem import LakeFileSystem
-    from pipelines.ingest import IngestResult
-    from pipelines.spec import DatasetSpec
+    from pipelines.ingest import IngestMode, IngestResult
 
 __all__ = ["create", "ingest", "init"]
 
@@ -23,22 +20,27 @@ __all__ = ["create", "ingest", "init"]
 @click.argument("sample")
 @click.option("--uri", metavar="URI", help="Where it will be. [default: lake://warehouse/ and the file's name]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this new file.")
+@options.text
 @with_session
-def init(session: Session, sample: str, uri: str | None, out: Path | None) -> None:
+def init(session: Session, /, sample: str, uri: str | None, out: Path | None, **text: object) -> None:
     """Describe the dataset that the rows of SAMPLE (a file as `ingest` takes it) would make.
 
-    The YAML is something to start from: look it over, add tiers and retention, and `create` it.
+    The YAML is something to start from, with the reason for each guess: look it over, add tiers and retention, and
+    `create` it.
     """
-    from pipelines.sample import spec_from_sample
+    from pipelines.sample import describe_sample
+    from pipelines.text_options import TextOptions
 
     name = Path(sample).name.partition(".")[0] or "dataset"
-    spec = spec_from_sample(sample, uri or f"lake://warehouse/{name}")
+    given = options.text_options(TextOptions(), **text)
+    described = describe_sample(sample, uri or f"lake://warehouse/{name}", given if given != TextOptions() else None)
+    spec = described.spec
     if out is None:
-        session.out.emit(spec, spec.to_yaml().rstrip())
+        session.out.emit(spec, described.to_yaml().rstrip())
         return
     try:
         with out.open("x", encoding="utf-8") as file:
-            file.write(spec.to_yaml())
+            file.write(described.to_yaml())
     except FileExistsError:
         message = f"{str(out)!r} is there already: name another file, or remove it first"
         raise click.UsageError(message, click.get_current_context()) from None
@@ -58,7 +60,7 @@ def create(session: Session, spec: Path, *, dry_run: bool) -> None:
 
     described = options.spec_in(spec)
     fs = session.filesystem()
-    is_new = not _is_there(described, fs)
+    is_new = Dataset.check_new(described, fs=fs)
     document = {"uri": described.uri, "format": described.format, "created": is_new and not dry_run}
     if not dry_run:
         Dataset.create(described, fs=fs)
@@ -73,11 +75,13 @@ def create(session: Session, spec: Path, *, dry_run: bool) -> None:
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--append", is_flag=True, help="Add to the partitions that the rows fall in; else they are replaced.")
 @click.option("--run-key", metavar="K", help="An identity: a second ingest with it changes nothing.")
+@options.text
 @options.dask
 @options.dry_run
 @with_session
 def ingest(
     session: Session,
+    /,
     dataset: str,
     sources: tuple[str, ...],
     *,
@@ -85,6 +89,7 @@ def ingest(
     run_key: str | None,
     scheduler: str | None,
     dry_run: bool,
+    **text: object,
 ) -> None:
     """Read SOURCEs (CSV, JSON Lines, Parquet, Arrow; paths or URLs) into the partitions of DATASET, as one commit."""
     from pipelines.workers import connected
@@ -92,15 +97,18 @@ def ingest(
     if dry_run and scheduler:
         raise click.UsageError("--dry-run reads here: leave --dask out", click.get_current_context())
     opened = session.dataset(dataset)
+    mode: IngestMode = "append" if append else "replace"
+    written = options.text_options(opened.spec.text, **text)
     if dry_run:
-        rehearsed = opened.rehearse(list(sources))
+        rehearsed = opened.rehearse(list(sources), mode, run_key, text=written)
         session.out.emit(rehearsed, str(rehearsed))
         return
     with connected(scheduler) as client:
         result = opened.ingest(
             list(sources),
-            mode="append" if append else "replace",
+            mode=mode,
             run_key=run_key,
+            text=written,
             engine="dask" if client else "local",
             client=client,
             progress=session.out.shows_progress,
@@ -108,21 +116,7 @@ def ingest(
     session.out.emit(result, _said(result))
 
 
-def _is_there(spec: DatasetSpec, fs: LakeFileSystem) -> bool:
-    from pipelines.dataset import Dataset
-
-    try:
-        Dataset.open(spec.uri, fs=fs)
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def _said(result: IngestResult) -> str:
     if not result.committed:
         return f"run key {result.run_key} is committed already: nothing changed"
-    written = f"{result.rows:,} rows in {len(result.partitions):,} partitions, {units.size(result.bytes)}"
-    lines = [f"{written} (version {result.version}, run key {result.run_key})"]
-    if result.rejected:
-        lines.append(f"{result.rejected:,} rows were rejected, and are kept in lake://{result.rejects_path}")
-    return "\n".join(lines)
+    return f"{result}\nrun key {result.run_key}"

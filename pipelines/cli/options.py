@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
     from pipelines.dataset import Dataset
     from pipelines.spec import DatasetSpec
+    from pipelines.text_options import TextOptions
 
 __all__ = [
     "DATE",
@@ -32,6 +33,8 @@ __all__ = [
     "key",
     "optional_key",
     "spec_in",
+    "text",
+    "text_options",
     "with_session",
     "yes",
 ]
@@ -161,4 +164,40 @@ optional_key = click.argument("key", type=KEY, required=False)
 as_of = click.option("--as-of", type=DATE, help="Plan as if it were this day or instant. [default: now]")
 yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 dask = click.option("--dask", "scheduler", metavar="ADDRESS", help="Let workers of this Dask scheduler do it.")
+
+
+def text(command: Callable[P, int | None]) -> Callable[P, int | None]:
+    """Options on how text files are written; what is left out, the spec says or the file tells."""
+    for option in (
+        click.option("--null", "nulls", metavar="WORD", multiple=True, help="Unquoted, it stands for null."),
+        click.option("--encoding", metavar="NAME", help="Of text: latin-1, cp1252, utf-16. [default: utf-8]"),
+        click.option("--decimal", type=click.Choice([".", ","]), help="The decimal mark of text's numbers."),
+        click.option("--quote", type=click.Choice(['"', "'"]), help="Around fields of CSV that hold a delimiter."),
+        click.option("--delimiter", metavar="CHAR", help="Between fields of CSV; '\\t' is a tab."),
+    ):
+        command = option(command)
+    return command
+
+
+def text_options(base: TextOptions, **given: object) -> TextOptions:
+    """The text options of a command over those of a spec.
+
+    Raises:
+        click.UsageError: one that is none.
+    """
+    from pydantic import ValidationError
+
+    from pipelines.text_options import TextOptions
+
+    chosen = {name: value for name, value in given.items() if value}
+    if chosen.get("delimiter") == "\\t":
+        chosen["delimiter"] = "\t"
+    try:
+        return TextOptions.model_validate({**base.model_dump(), **chosen})
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        message = f"--{fault['loc'][0]}: {str(fault['msg']).removeprefix('Value error, ')}"
+        raise click.UsageError(message, click.get_current_context()) from None
+
+
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")

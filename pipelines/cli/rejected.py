@@ -1,6 +1,9 @@
-"""Rows that could not be taken: rejects."""
+"""Rows that could not be taken: rejects, and rejects retry."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,18 +11,64 @@ from pipelines import units
 from pipelines.cli import options
 from pipelines.cli.options import Session, with_session
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipelines.dataset import Dataset
+    from pipelines.ingest import IngestMode
+
 __all__ = ["rejects"]
+
+_ALL = "*"
+_ROWS_SHOWN = 200
+_CELL_SHOWN = 60
 
 
 @click.command()
-@options.dataset
+@click.argument("target", metavar="DATASET | retry FILE", nargs=-1, required=True)
+@click.option("--show", metavar="FILE", is_flag=False, flag_value=_ALL, help="Print the rows, of one file or of all.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="With --show FILE: write its rows to a CSV to mend."
+)
+@click.option("--mended", metavar="PATH", help="With retry: take the rows of this file instead, mended.")
+@click.option("--replace", is_flag=True, help="With retry: replace the partitions of these rows; else they are added.")
+@options.dry_run
 @with_session
-def rejects(session: Session, dataset: str) -> None:
-    """List the rows that could not be taken: where they are kept, how many, and why.
+def rejects(
+    session: Session,
+    target: tuple[str, ...],
+    *,
+    show: str | None,
+    out: Path | None,
+    mended: str | None,
+    replace: bool,
+    dry_run: bool,
+) -> None:
+    r"""List the rows that could not be taken, print them with their reasons, or take them again.
 
-    Mend them in Python with Dataset.ingest_rejects(path, fix=...), which removes the file when its rows are committed.
+    \b
+    tierlake rejects DATASET                     files, how many rows, and why
+    tierlake rejects DATASET --show [FILE]       the rows: file, line, column, value, reason
+    tierlake rejects retry FILE --mended PATH    take them, mended; without --mended as they are, for a changed spec
+
+    The file is removed when its rows are committed; rows that are still bad are kept in a new one.
     """
-    found = session.dataset(dataset).rejects()
+    if target[0] == "retry":
+        if len(target) != 2 or show or out:  # noqa: PLR2004 - retry and its file
+            raise click.UsageError("write: tierlake rejects retry FILE [--mended PATH]", click.get_current_context())
+        _retry(session, target[1], mended, replace=replace, dry_run=dry_run)
+        return
+    if len(target) != 1 or mended or replace or dry_run or (out and show in {None, _ALL}):
+        raise click.UsageError("write: tierlake rejects DATASET [--show [FILE]]", click.get_current_context())
+    opened = session.dataset(target[0])
+    if show is None:
+        _list(session, opened)
+    else:
+        _show(session, opened, show, out)
+
+
+def _list(session: Session, opened: Dataset) -> None:
+    waiting = opened.rejects()
     rows = (
         (
             f"lake://{file.path}",
@@ -28,7 +77,67 @@ def rejects(session: Session, dataset: str) -> None:
             ", ".join(f"{count:,} x {reason}" for reason, count in sorted(file.reasons.items())),
             file.source,
         )
-        for file in found
+        for file in waiting
     )
-    said = units.table_text(["file", ">rows", "when", "why", "source"], rows) if found else "no rejected rows wait"
-    session.out.emit(found, said)
+    text = units.table_text(["file", ">rows", "when", "why", "source"], rows) if waiting else "no rejected rows wait"
+    session.out.emit(waiting, text)
+
+
+def _show(session: Session, opened: Dataset, show: str, out: Path | None) -> None:
+    import pyarrow.csv as pacsv
+
+    from pipelines.reject_columns import ALL
+
+    paths = [file.path for file in opened.rejects()] if show == _ALL else [show]
+    tables = [opened.rejected_rows(path) for path in paths]
+    if out is not None:
+        own = tables[0].drop_columns([name for name in ALL if name in tables[0].column_names])
+        try:
+            with out.open("xb") as file:
+                pacsv.write_csv(own, file)
+        except FileExistsError:
+            message = f"{str(out)!r} is there already: name another file, or remove it first"
+            raise click.UsageError(message, click.get_current_context()) from None
+        session.out.emit({"out": str(out), "rows": own.num_rows}, f"wrote {own.num_rows:,} rows to {out}: mend them")
+        return
+    rows = [row for table in tables for row in _rows(table)]
+    cells = ([_cell(row[name]) for name in _HEADS] for row in rows)
+    text = units.table_text(list(_HEADS), cells, limit=_ROWS_SHOWN) if rows else "no rejected rows wait"
+    session.out.emit(rows, text)
+
+
+_HEADS = ("file", "line", "column", "value", "reason", "row")
+
+
+def _rows(table: pa.Table) -> list[dict[str, object]]:
+    from pipelines.reject_columns import ALL
+
+    found = []
+    for row in table.to_pylist():
+        about = {head: row.pop(name, None) for head, name in zip(_HEADS, ALL, strict=False)}
+        found.append({**about, "row": row})
+    return found
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, dict):
+        value = ", ".join(f"{name}={item}" for name, item in value.items() if item is not None)
+    text = "" if value is None else str(value)
+    return text if len(text) <= _CELL_SHOWN else f"{text[: _CELL_SHOWN - 3]}..."
+
+
+def _retry(session: Session, path: str, mended: str | None, *, replace: bool, dry_run: bool) -> None:
+    name = path.removeprefix("lake://")
+    root, folder, _ = name.partition("/_lake/rejects/")
+    if not folder:
+        message = f"{path} is no file of rejected rows: `tierlake rejects DATASET` lists them"
+        raise click.UsageError(message, click.get_current_context())
+    opened = session.dataset(f"lake://{root}")
+    fix = None if mended is None else lambda _: mended
+    mode: IngestMode = "replace" if replace else "append"
+    if dry_run:
+        rehearsed = opened.rehearse_rejects(name, fix, mode=mode)
+        session.out.emit(rehearsed, str(rehearsed))
+        return
+    result = opened.ingest_rejects(name, fix, mode=mode)
+    session.out.emit(result, str(result))

@@ -8,7 +8,7 @@ from pipelines.sources.open import open_source
 from pipelines.sources.plain import plain_batches
 from pipelines.sources.splits import Piece, Pieces, split, together
 from pipelines.sources.stream import RowStream, SourceBatch
-from pipelines.sources.text import TextOptions
+from pipelines.text_options import TextOptions
 
 __all__ = [
     "Piece",

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.types as pat
 
+from pipelines import reject_columns
 from pipelines.errors import SourceError
 from pipelines.sources.clean import BLANK, END, CleanText, count_lines
 from pipelines.sources.limits import check_columns
@@ -109,12 +110,16 @@ def check_names(path: str, names: Sequence[str], hint: str) -> None:
     """Refuse columns that could not be told apart.
 
     Raises:
-        SourceError: two have the same name but for upper and lower case, or one has none.
+        SourceError: two have the same name but for case, one has none, or one of those of rejected rows.
     """
     seen: dict[str, str] = {}
     for number, name in enumerate(names, 1):
         if not name.strip():
             raise SourceError(f"{path}: column {number} has no name", hint=hint)
+        if name in reject_columns.ALL:
+            raise SourceError(
+                f"{path} has a column {name}, a name that rejected rows use", hint="drop it, or rename it"
+            )
         other = seen.get(name.casefold())
         if other is not None:
             differ = "twice" if other == name else f"and {name}, which differ by upper and lower case alone"

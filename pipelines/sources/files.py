@@ -18,7 +18,8 @@ import pyarrow as pa
 from pipelines.errors import SourceError
 from pipelines.sources.limits import BoundedBytes, SourceLimits
 from pipelines.sources.lines import Lines, LinesOf
-from pipelines.sources.text import DEFAULT_DELIMITERS, TextOptions
+from pipelines.sources.text import DEFAULT_DELIMITERS
+from pipelines.text_options import TextOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

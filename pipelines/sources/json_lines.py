@@ -280,18 +280,9 @@ def _blocks(file: SourceFile, *, exact: bool = False) -> Iterator[_Block]:
         if number == 1 and text.startswith("["):
             _refuse_array(file.path)
         try:
-            row, end = decoder.raw_decode(text)
-            if end < len(text):
-                raise _NoRow("is not JSON: Extra data")
-            if type(row) is not dict:
-                raise _NoRow("is no JSON object")
-            block.rows.append(row)
+            block.rows.append(_decoded(decoder, text))
             block.lines.append(number)
-        except RecursionError:
-            block.bad.append(BadRow(number, None, text, "is nested too deeply"))
-        except json.JSONDecodeError as error:
-            block.bad.append(BadRow(number, None, text, f"is not JSON: {error.msg}"))
-        except ValueError as error:
+        except _NoRow as error:
             block.bad.append(BadRow(number, None, text, str(error)))
         size += len(line)
         if size > _BATCH_BYTES:
@@ -299,6 +290,24 @@ def _blocks(file: SourceFile, *, exact: bool = False) -> Iterator[_Block]:
             block, size = _Block([], [], []), 0
     if block.rows or block.bad:
         yield block
+
+
+def _decoded(decoder: json.JSONDecoder, text: str) -> dict[str, Any]:
+    try:
+        row, end = decoder.raw_decode(text)
+    except RecursionError:
+        raise _NoRow("is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise _NoRow(f"is not JSON: {error.msg}") from None
+    except _NoRow:
+        raise
+    except ValueError as error:
+        raise _NoRow(str(error)) from None
+    if end < len(text):
+        raise _NoRow("is not JSON: Extra data")
+    if type(row) is not dict:
+        raise _NoRow("is no JSON object")
+    return row
 
 
 def _refuse_array(path: str) -> None:

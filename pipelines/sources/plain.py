@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from pipelines.errors import SourceError
-from pipelines.sources.stream import ORIGIN, REJECT_FILE, REJECT_LINE, REJECT_REASON, BadRow, SourceBatch, bad_rows
+from pipelines.reject_columns import REASON_COLUMN, REJECT_FILE, REJECT_LINE
+from pipelines.sources.stream import ORIGIN, BadRow, SourceBatch, bad_rows
 from pipelines.values import fit
 
 if TYPE_CHECKING:
@@ -59,5 +60,5 @@ def plain_batches(stream: RowStream) -> Iterator[pa.RecordBatch]:
         if batch.bad is not None and batch.bad.num_rows:
             first = batch.bad.slice(0, 1).to_pylist()[0]
             where = f"{first[REJECT_FILE]} line {first[REJECT_LINE]:,}"
-            raise SourceError(f"cannot read {where}: {first[REJECT_REASON]}")
+            raise SourceError(f"cannot read {where}: {first[REASON_COLUMN]}")
         yield batch.rows.select(stream.schema.names)

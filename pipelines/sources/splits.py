@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pipelines.sources.limits import SourceLimits
     from pipelines.sources.stream import RowStream
-    from pipelines.sources.text import TextOptions
+    from pipelines.text_options import TextOptions
 
 __all__ = ["Piece", "Pieces", "split", "together"]
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_FILE, REJECT_LINE, REJECT_VALUE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -14,11 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ORIGIN",
-    "REJECT_COLUMN",
-    "REJECT_FILE",
-    "REJECT_LINE",
-    "REJECT_REASON",
-    "REJECT_VALUE",
     "BadRow",
     "RowStream",
     "SourceBatch",
@@ -27,8 +24,6 @@ __all__ = [
     "with_origin",
 ]
 
-REJECT_FILE, REJECT_LINE = "_reject_file", "_reject_line"
-REJECT_COLUMN, REJECT_VALUE, REJECT_REASON = "_reject_column", "_reject_value", "_reject_reason"
 ORIGIN = pa.schema([(REJECT_FILE, pa.string()), (REJECT_LINE, pa.int64())])
 """The columns that tell where a row comes from."""
 
@@ -40,7 +35,7 @@ class SourceBatch:
     Attributes:
         rows: the columns of the stream's schema, then those of `ORIGIN`.
         bad: what is no row: a short line, broken JSON. It has the columns named by
-            the `REJECT_` constants, and of the source's columns those that
+            `pipelines.reject_columns`, and of the source's columns those that
             could be read, as text. None where every row is one.
     """
 
@@ -111,6 +106,6 @@ def bad_rows(file: str, rows: Sequence[BadRow]) -> pa.Table | None:
         REJECT_LINE: pa.array([row.line for row in ordered], pa.int64()),
         REJECT_COLUMN: pa.array([row.column for row in ordered], pa.string()),
         REJECT_VALUE: pa.array([row.value for row in ordered], pa.string()),
-        REJECT_REASON: pa.array([row.reason for row in ordered], pa.string()),
+        REASON_COLUMN: pa.array([row.reason for row in ordered], pa.string()),
     }
     return pa.table({**own, **told})

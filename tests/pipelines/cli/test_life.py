@@ -6,6 +6,8 @@ import time
 import pytest
 import requests
 
+from pipelines.cli.failures import ExitCode
+
 SPEC = """
 uri: lake://{bucket}/events
 format: {format}
@@ -72,9 +74,16 @@ def test_create_and_ingest_again_change_nothing_and_exit_0(events, tmp_path):
 
 def test_a_rehearsed_ingest_counts_and_writes_nothing(events, tmp_path):
     write_csv(tmp_path / "more.csv", [("2013-06-01T00:00:00Z", 1), ("2013-06-02T00:00:00Z", 1), ("", 1)])
+    refused = events("ingest", "{uri}", "more.csv", "--dry-run", "--json")
+    assert refused.code == events("ingest", "{uri}", "more.csv").code == ExitCode.FAILED
+    assert refused.document["error"]["code"] == "rejected_too_many"
+    write_csv(tmp_path / "more.csv", [("2013-06-01T00:00:00Z", 1), ("2013-06-30T00:00:00Z", 1)])
     rehearsed = events("ingest", "{uri}", "more.csv", "--dry-run", "--json")
     assert rehearsed.code == 0, rehearsed.err
-    assert rehearsed.document == {"partitions": {"date=2013-06-01": 1, "date=2013-06-02": 1}, "rejected": 1}
+    assert rehearsed.document["partitions"] == {"date=2013-06-01": 1, "date=2013-06-30": 1}
+    assert [(one["key"], one["rows_in"]) for one in rehearsed.document["replaced"]] == [("date=2013-06-01", 1)]
+    again = events("ingest", "{uri}", "more.csv", "--dry-run", "--run-key", "first")
+    assert again.out == "this run key is committed already: nothing would change\n"
     assert keys_of(events) == [f"date={day}" for day in DAYS]
 
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import SourceError
+from pipelines.reject_columns import REASON_COLUMN, REJECT_FILE, REJECT_LINE, REJECT_VALUE
 from pipelines.sources import TextOptions, open_source
 from pipelines.sources.delimited import head_of, read_rows
 from pipelines.sources.files import find_files
-from pipelines.sources.stream import REJECT_FILE, REJECT_LINE, REJECT_REASON, REJECT_VALUE
 
 CELL = st.one_of(
     st.none(),
@@ -99,7 +99,7 @@ def test_what_is_no_row_is_told_with_its_line():
         ("x\ny", "", 8),
         (None, "7", 12),
     ]
-    assert [(row[REJECT_LINE], row[REJECT_VALUE], row[REJECT_REASON]) for row in bad] == [
+    assert [(row[REJECT_LINE], row[REJECT_VALUE], row[REASON_COLUMN]) for row in bad] == [
         (6, "3", "has 1 field instead of 2"),
         (7, "4,5,6", "has 3 fields instead of 2"),
         (10, '"7\n8",9,10', "has 3 fields instead of 2"),
@@ -204,7 +204,7 @@ def test_a_point_under_a_decimal_comma_is_no_number():
     )
     (batch,) = stream.batches
     assert batch.rows.column("a").to_pylist() == ["1.5"]
-    assert batch.bad.column(REJECT_REASON).to_pylist() == ["a has a point, and the decimal mark is a comma"]
+    assert batch.bad.column(REASON_COLUMN).to_pylist() == ["a has a point, and the decimal mark is a comma"]
 
 
 def test_only_the_empty_unquoted_field_is_null_unless_words_are_given():

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import SourceError
+from pipelines.reject_columns import REJECT_FILE
 from pipelines.sources import SourceLimits, open_source, plain_batches
-from pipelines.sources.stream import REJECT_FILE
 
 CSV = b"n,name\n1,a\n2,b\n"
 ZST = {

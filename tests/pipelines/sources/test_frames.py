@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 
 from pipelines.errors import SchemaMismatch, SourceError
+from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 from pipelines.schema import check_storable
 from pipelines.sources import open_source
-from pipelines.sources.stream import REJECT_COLUMN, REJECT_LINE, REJECT_REASON, REJECT_VALUE
 
 
 def taken(source, known=None):
@@ -55,7 +55,7 @@ UNION = pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1])])
         (pd.DataFrame({"v": [pd.Timedelta(1)]}), "column v is duration"),
         (pl.DataFrame({"v": [dt.time(1)]}), "column v is time64"),
         (pl.DataFrame({"v": [dt.timedelta(1)]}), "column v is duration"),
-        (pa.table({"v": [{"x": [dt.timedelta(1)]}]}), r"column v\.x\[\] is duration"),
+        (pa.table({"v": [{"x": [dt.timedelta(1)]}]}), r"column v\.x\.element is duration"),
         (pa.table({"v": pa.array([Decimal(1)], pa.decimal256(50, 0))}), "column v is decimal256"),
         (pa.table({"v": pa.array([{}], pa.struct([]))}), "column v is struct<>"),
         (pa.table({"v": UNION}), "column v is sparse_union"),
@@ -108,7 +108,7 @@ def test_mixed_values_of_a_known_column_are_told_one_by_one():
     assert batch.rows.column("v").to_pylist() == [1, None, 2]
     (bad,) = batch.bad.to_pylist()
     assert (bad[REJECT_LINE], bad[REJECT_COLUMN], bad[REJECT_VALUE], bad["k"]) == (2, "v", "a", "x")
-    assert bad[REJECT_REASON] == "v is a str, and the column int64"
+    assert bad[REASON_COLUMN] == "v is a str, and the column int64"
 
 
 def test_rows_of_frames_are_numbered():

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import SourceError
+from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 from pipelines.sources import open_source, plain_batches
-from pipelines.sources.stream import ORIGIN, REJECT_COLUMN, REJECT_LINE, REJECT_REASON, REJECT_VALUE
+from pipelines.sources.stream import ORIGIN
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).map(lambda text: f"x{text}")
 LEAVES = {
@@ -139,7 +140,7 @@ def test_a_line_that_is_no_row_is_told(line, reason):
     _, table, (bad,) = opened('{"n": 1}\n\n' + line + '\n{"n": 2}\n')
     assert table.column("n").to_pylist() == [1, 2]
     assert (bad[REJECT_LINE], bad[REJECT_COLUMN], bad[REJECT_VALUE]) == (3, None, line)
-    assert reason in (None, bad[REJECT_REASON])
+    assert reason in (None, bad[REASON_COLUMN])
 
 
 KNOWN = {
@@ -175,7 +176,7 @@ def test_a_cell_that_does_not_fit_what_the_table_knows_is_told(cell, reason):
     good = '{"n": 1.0, "f": 1, "b": true, "s": "5", "l": [], "m": 0.10, "o": {}}\n'
     _, table, (bad,) = opened(good + "{" + cell + "}\n" + good, known=pa.schema(KNOWN))
     assert table.num_rows == 2
-    assert (bad[REJECT_LINE], bad[REJECT_REASON], bad[REJECT_COLUMN]) == (2, reason, cell[1])
+    assert (bad[REJECT_LINE], bad[REASON_COLUMN], bad[REJECT_COLUMN]) == (2, reason, cell[1])
 
 
 def test_decimals_keep_the_digits_that_were_written():
