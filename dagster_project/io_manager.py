@@ -7,13 +7,9 @@ identity is its run key, so that a retried step whose commit arrived writes noth
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from dagster_project import waiting
 from dagster_project.failures import step_of, tell_dagster
@@ -28,6 +24,9 @@ from pipelines.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
     from pipelines import Dataset
 
@@ -183,10 +182,21 @@ def _asset_keys(context: dg.OutputContext) -> Sequence[str]:
 
 def _filter(keys: list[PartitionKey], schema: pa.Schema) -> pc.Expression:
     """Rows of these partitions."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     columns = keys[0].columns
     if len(columns) > 1:
-        return reduce(or_, (typed_expression(key, schema) for key in keys))
+        return _any_of([typed_expression(key, schema) for key in keys])
     texts = [text for key in keys for _, text in key.items]
     values = [typed(text, schema.field(columns[0]).type).as_py() for text in texts if text]
     kept = pc.field(columns[0]).isin(pa.array(values, schema.field(columns[0]).type))
     return kept | pc.field(columns[0]).is_null() if "" in texts else kept
+
+
+def _any_of(expressions: list[pc.Expression]) -> pc.Expression:
+    """At least one of them; as a tree, as Arrow goes down a chain of thousands until the stack ends."""
+    if len(expressions) == 1:
+        return expressions[0]
+    half = len(expressions) // 2
+    return _any_of(expressions[:half]) | _any_of(expressions[half:])

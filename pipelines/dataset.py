@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pipelines.errors import SpecError
 from pipelines.layout import PartitionKey
-from pipelines.opening import create_dataset, open_dataset
+from pipelines.opening import check_new, create_dataset, open_dataset
 from pipelines.windows import as_instant
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pipelines.reader import Version
     from pipelines.rejects import RejectFile
     from pipelines.spec import DatasetSpec
+    from pipelines.text_options import TextOptions
     from pipelines.windows import Window
     from pipelines.workers import Engine
     from pipelines.writer import WriterLimits
@@ -87,6 +88,19 @@ class Dataset:
             UnsupportedByServer: the storage class or the encryption does not exist on this server.
         """
         return cls(create_dataset(spec, fs, clock, storage_options))
+
+    @classmethod
+    def check_new(cls, spec: DatasetSpec, *, fs: LakeFileSystem | None = None, **storage_options: Any) -> bool:
+        """Make the checks of `create`, and write nothing.
+
+        Returns:
+            True where `create` would make a dataset, False where the same one is there.
+
+        Raises:
+            TableExists: a dataset with another spec, or a table that nobody described, is there.
+            UnsupportedByServer: the storage class does not exist on this server.
+        """
+        return check_new(spec, fs, storage_options)
 
     @classmethod
     def open(
@@ -191,6 +205,7 @@ class Dataset:
         limits: WriterLimits | None = None,
         storage_options: Mapping[str, object] | None = None,
         unique_by: Sequence[str] = (),
+        text: TextOptions | Mapping[str, Any] | None = None,
         engine: Engine = "local",
         client: Any = None,
         progress: Progress = False,
@@ -207,6 +222,8 @@ class Dataset:
             limits: bounds on memory and concurrency, of each process.
             storage_options: for a source path.
             unique_by: keep the last of the source's rows in one partition that are equal in these columns.
+            text: how text files are written: delimiter, quote, decimal, encoding, nulls, header; what it leaves out is
+                sniffed. By default what the spec's `text` says.
             engine: `dask`: workers read and write files; the commit is made here, once.
             client: the Dask client; the current one by default.
             progress: a bar with rows read, or a function that is called with each step.
@@ -227,21 +244,37 @@ class Dataset:
                 limits=limits,
                 storage_options=storage_options,
                 unique_by=unique_by,
+                text=_text_options(text),
                 workers=workers,
                 on_rows=on_rows,
             )
 
-    def rehearse(self, source: object, *, storage_options: Mapping[str, object] | None = None) -> Rehearsal:
-        """What `ingest` would do with a source: rows by partition, and how many it would reject; nothing is written."""
+    def rehearse(
+        self,
+        source: object,
+        mode: IngestMode = "replace",
+        run_key: str | None = None,
+        *,
+        storage_options: Mapping[str, object] | None = None,
+        text: TextOptions | Mapping[str, Any] | None = None,
+    ) -> Rehearsal:
+        """What `ingest` would do with a source, with all of its checks; nothing is written."""
         from pipelines.ingest import rehearse
 
-        return rehearse(self._handle, source, storage_options)
+        options = _text_options(text)
+        return rehearse(self._handle, source, storage_options, mode=mode, run_key=run_key, text=options)
 
     def rejects(self) -> tuple[RejectFile, ...]:
         """Rows that could not be taken and wait to be mended: files with counts and reasons, newest first."""
         from pipelines.rejects import list_rejects
 
         return list_rejects(self._handle.fs, self._handle.table.root)
+
+    def rejected_rows(self, path: str) -> pa.Table:
+        """The rows of a reject file, as they came, with file, line, column, value and reason of each."""
+        from pipelines.mending import read_reject_file
+
+        return read_reject_file(self._handle, path)
 
     def ingest_rejects(
         self, path: str, fix: Callable[[pa.Table], object] | None = None, *, mode: IngestMode = "append"
@@ -250,6 +283,14 @@ class Dataset:
         from pipelines.mending import ingest_rejects
 
         return ingest_rejects(self._handle, path, fix, mode=mode)
+
+    def rehearse_rejects(
+        self, path: str, fix: Callable[[pa.Table], object] | None = None, *, mode: IngestMode = "append"
+    ) -> Rehearsal:
+        """What `ingest_rejects` would do; nothing is written."""
+        from pipelines.mending import rehearse_rejects
+
+        return rehearse_rejects(self._handle, path, fix, mode=mode)
 
     def scan(self, version: Version = None) -> pads.Dataset:
         """The whole table as a lazy `pyarrow.dataset.Dataset`.
@@ -518,6 +559,20 @@ def _bound(applier: Callable[..., ApplyResult], handle: Handle) -> Callable[...,
 
 def _key(key: str | PartitionKey) -> PartitionKey:
     return PartitionKey.parse(key) if isinstance(key, str) else key
+
+
+def _text_options(text: TextOptions | Mapping[str, Any] | None) -> TextOptions | None:
+    from pydantic import ValidationError
+
+    from pipelines.text_options import TextOptions
+
+    if text is None or isinstance(text, TextOptions):
+        return text
+    try:
+        return TextOptions.model_validate(text)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False))
+        raise SpecError(f"text: {faults}") from error
 
 
 def _parsed(keys: Iterable[str | PartitionKey] | None) -> tuple[PartitionKey, ...] | None:

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -21,12 +21,15 @@ import pyarrow.types as pat
 from pipelines import units
 from pipelines.contention import turns
 from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
+from pipelines.footers import NotParquet, read_footers
+from pipelines.intake import Intake
+from pipelines.key_columns import is_text
 from pipelines.maintenance import ORPHAN_AGE, delete_for_good
 from pipelines.partitioning import Partitioner
-from pipelines.rejects import check_tolerable
-from pipelines.schema import check_storable, declared_schema, merged_schema, storable_schema
+from pipelines.rejects import check_tolerable, counted_reasons
+from pipelines.schema import declared_schema, plan_schema, storable_type
 from pipelines.sharing import stage_on_workers
-from pipelines.sources import RowStream, open_source, plain_batches
+from pipelines.sources import RowStream, open_source
 from pipelines.sources.splits import split
 from pipelines.staging import Staging, open_writer, sorted_out, stage
 from pipelines.tables.protocol import Change
@@ -38,12 +41,36 @@ if TYPE_CHECKING:
 
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
-    from pipelines.tables.protocol import Commit, Snapshot, StagedFile
+    from pipelines.schema import SchemaPlan
+    from pipelines.sources import Pieces
+    from pipelines.tables.protocol import Commit, LiveFile, Snapshot, StagedFile
+    from pipelines.text_options import TextOptions
     from pipelines.workers import Workers
 
-__all__ = ["IngestMode", "IngestResult", "Rehearsal", "ingest", "rehearse"]
+__all__ = ["IngestMode", "IngestResult", "Rehearsal", "Replaced", "ingest", "rehearse"]
 
 IngestMode = Literal["replace", "append"]
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What a replace did to one partition that had rows.
+
+    Attributes:
+        key: the partition.
+        rows_out: rows that left; None where the table does not know.
+        rows_in: rows that came in their place.
+    """
+
+    key: PartitionKey
+    rows_out: int | None
+    rows_in: int
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"replaced {str(self.key) or 'the table'}: {units.count(self.rows_out)} rows out, {self.rows_in:,} in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +88,10 @@ class IngestResult:
         run_key: the run's identity.
         committed: False where this run key had been committed before; then the counts are 0.
         duplicates: rows left out because a later row of the source had their key.
+        replaced: the partitions that had rows before, each with what left and what came.
+        added_columns: columns that are new in the table, nested ones by their path (`v.z`).
+        lacking_columns: columns of the table that the source lacks: null in its rows.
+        untyped_columns: columns of nothing but nulls, which stay out of the table until a value tells their type.
     """
 
     rows: int
@@ -73,17 +104,50 @@ class IngestResult:
     run_key: str
     committed: bool
     duplicates: int = 0
+    replaced: tuple[Replaced, ...] = ()
+    added_columns: tuple[str, ...] = ()
+    lacking_columns: tuple[str, ...] = ()
+    untyped_columns: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """One line for people."""
+        """For people."""
         if not self.committed:
             return f"run {self.run_key} had been committed before: nothing changed"
-        told = f", {self.duplicates:,} duplicates left out" if self.duplicates else ""
-        told += f", {self.rejected:,} rejected (lake://{self.rejects_path})" if self.rejected else ""
-        return (
-            f"{self.rows:,} rows in {len(self.partitions):,} partitions ({self.files:,} files, "
-            f"{units.size(self.bytes)}), version {self.version}{told}"
-        )
+        written = f"{self.rows:,} rows in {len(self.partitions):,} partitions"
+        lines = [f"{written} ({units.files(self.files)}, {units.size(self.bytes)}), version {self.version}"]
+        lines += _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
+        if self.duplicates:
+            lines.append(f"{self.duplicates:,} duplicates left out")
+        if self.rejected:
+            lines.append(f"{self.rejected:,} rejected, kept in lake://{self.rejects_path}")
+        return "\n".join(lines)
+
+
+def _notes(
+    replaced: Sequence[Replaced], added: Sequence[str], lacking: Sequence[str], untyped: Sequence[str]
+) -> list[str]:
+    lines = [str(one) for one in replaced[:_SHOWN]]
+    if len(replaced) > _SHOWN:
+        lines.append(f"and {len(replaced) - _SHOWN:,} more partitions replaced")
+    if added:
+        lines.append(f"new columns: {', '.join(added)}")
+    if lacking:
+        lines.append(f"columns that the source lacks, null in its rows: {', '.join(lacking)}")
+    if untyped:
+        lines.append(f"columns of nulls alone, without a type yet: {', '.join(untyped)}")
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A source that was opened and found to fit."""
+
+    snapshot: Snapshot
+    stream: RowStream
+    plan: SchemaPlan
+    intake: Intake
+    known: pa.Schema | None
+    pieces: Pieces | None = None
 
 
 def ingest(  # noqa: PLR0913 - the user's own options
@@ -99,13 +163,16 @@ def ingest(  # noqa: PLR0913 - the user's own options
     on_rows: Callable[[int], None] | None = None,
     unique_by: Sequence[str] = (),
     workers: Workers | None = None,
+    text: TextOptions | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> IngestResult:
     """Write a source's rows and commit them.
 
+    Every value is stored as it came, or its row is rejected with file, line, column, value and reason.
+
     Args:
         handle: the dataset.
-        source: see `pipelines.sources`.
+        source: see `pipelines.sources`; or an open `RowStream`.
         mode: `replace` the partitions that the source touches, or `append` to them.
         run_key: identity of the run; a second ingest with it does nothing. A fresh one by default. The table forgets it
             when one of its partitions expires: an append under it then adds what is missing, and nothing twice.
@@ -116,50 +183,42 @@ def ingest(  # noqa: PLR0913 - the user's own options
         on_rows: called with the number of rows of each batch read.
         unique_by: of the source's rows in one partition that are equal in these columns, keep the last.
         workers: a cluster that reads and writes in this process's stead; the commit is made here.
+        text: how text files are written; the spec's `text` where it is left out.
         clock: seconds that pass, for the age of files that wait for their commit.
 
     Raises:
         SchemaMismatch: the data does not fit the table.
+        SourceError: the source cannot be read.
         RejectedTooMany: more bad rows than the spec allows; they are kept, nothing is committed.
         UnsupportedByTable: append to a plain table.
         CommitConflict: others kept changing the same partitions, or a vacuum took files that had waited for a day.
     """
-    if mode == "append" and not handle.table.can_append:
-        message = f"lake://{handle.table.root} is plain Parquet: a partition is one object, and append would rewrite it"
-        raise UnsupportedByTable(message, hint="use mode='replace', or a dataset with format: delta")
+    _check_mode(handle, mode)
     key = run_key or uuid.uuid4().hex
     if run_key is not None and handle.table.is_committed(run_key):
         version = handle.table.snapshot().version
         return IngestResult(0, 0, None, (), 0, 0, version, key, committed=False)
-    snapshot = handle.table.snapshot()
-    declared = declared_schema(handle.spec.columns) if handle.spec.columns else None
-    known = _source_types(snapshot, declared, handle)
     bounds = limits or WriterLimits()
-    pieces = None
-    if workers is None:
-        stream = open_source(source, known, storage_options, bounds.source)
-    else:
-        pieces = split(source, known, storage_options, threads=workers.threads, limits=bounds.source)
-        stream = RowStream(pieces.schema, iter(()), pieces.name)
-    partitioner = Partitioner(handle.spec.partition)
-    schema, columns = _schemas(handle, stream.schema, snapshot, declared, partitioner)
+    ready = _prepared(handle, source, storage_options, bounds, text, workers)
+    plan, snapshot = ready.plan, ready.snapshot
     staging = Staging(
-        columns=columns,
+        intake=ready.intake,
+        columns=_file_columns(handle, plan),
         token=run_token(key),
-        source=stream.name[:200],
+        source=ready.stream.name[:200],
         keys=frozenset(keys) if keys is not None else None,
         without=handle.table.left_of(key, snapshot) if run_key and mode == "append" else frozenset(),
-        unique_by=_unique_columns(unique_by, schema, partitioner),
+        unique_by=_unique_columns(unique_by, plan.table, Partitioner(handle.spec.partition)),
         limits=bounds,
     )
     check = partial(check_tolerable, handle.spec.rejects)
     started = clock()
     with ExitStack() as stack:
-        if workers and pieces:
-            staged = stage_on_workers(workers, handle, staging, pieces, known, on_rows=on_rows, check=check)
+        if workers and ready.pieces:
+            staged = stage_on_workers(workers, handle, staging, ready.pieces, ready.known, on_rows=on_rows, check=check)
         else:
             writer = stack.enter_context(open_writer(handle, staging))
-            staged = stage(handle, staging, plain_batches(stream), writer, on_rows=on_rows, check=check)
+            staged = stage(handle, staging, ready.stream.batches, writer, on_rows=on_rows, check=check)
         _look_again(handle, staged.files, age=timedelta(seconds=clock() - started))
         metadata = {
             "rows": staged.rows,
@@ -168,7 +227,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
             "source": staging.source,
             **(details or {}),
         }
-        commit, touched = _commit(handle, snapshot, staged.files, schema, mode, key, keys, metadata)
+        commit, touched, replaced = _commit(handle, snapshot, staged.files, plan.table, mode, key, keys, metadata)
         delete_for_good(handle, staged.leftovers)
     return IngestResult(
         rows=staged.rows,
@@ -181,6 +240,10 @@ def ingest(  # noqa: PLR0913 - the user's own options
         run_key=key,
         committed=True,
         duplicates=staged.duplicates,
+        replaced=replaced,
+        added_columns=plan.added,
+        lacking_columns=plan.lacking,
+        untyped_columns=plan.untyped,
     )
 
 
@@ -191,55 +254,171 @@ class Rehearsal:
     Attributes:
         partitions: rows by partition, as `ls` prints its key.
         rejected: rows that it would reject.
+        replaced: the partitions that have rows, each with what would leave and what would come.
+        added_columns: columns that would be new.
+        lacking_columns: columns that the source lacks.
+        untyped_columns: columns of nothing but nulls.
+        committed: False where this run key is committed already: nothing would change.
     """
 
     partitions: Mapping[str, int]
     rejected: int
+    replaced: tuple[Replaced, ...] = ()
+    added_columns: tuple[str, ...] = ()
+    lacking_columns: tuple[str, ...] = ()
+    untyped_columns: tuple[str, ...] = ()
+    committed: bool = True
 
     def __str__(self) -> str:
         """For people."""
+        if not self.committed:
+            return "this run key is committed already: nothing would change"
         rows = ((key, units.count(rows)) for key, rows in sorted(self.partitions.items()))
         footer = (f"{len(self.partitions):,} partitions", units.count(sum(self.partitions.values())))
         table = units.table_text(["key", ">rows"], rows, footer=footer)
-        return f"{table}\nwould be written; {self.rejected:,} rows would be rejected"
+        notes = _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
+        return "\n".join([table, f"would be written; {self.rejected:,} rows would be rejected", *notes])
 
 
-def rehearse(handle: Handle, source: object, storage_options: Mapping[str, object] | None = None) -> Rehearsal:
-    """Read a source as `ingest` does and sort its rows, but write nothing.
+def rehearse(
+    handle: Handle,
+    source: object,
+    storage_options: Mapping[str, object] | None = None,
+    *,
+    mode: IngestMode = "replace",
+    run_key: str | None = None,
+    text: TextOptions | None = None,
+) -> Rehearsal:
+    """Read a source as `ingest` does, with all of its checks, but write nothing.
 
     Args:
         handle: the dataset.
         source: see `pipelines.sources`.
         storage_options: for a source path, passed to its filesystem.
+        mode: of the ingest.
+        run_key: likewise.
+        text: likewise.
 
     Raises:
         SchemaMismatch: the data does not fit the table.
         SourceError: the source cannot be read.
+        RejectedTooMany: more bad rows than the spec allows.
+        UnsupportedByTable: append to a plain table.
     """
-    snapshot = handle.table.snapshot()
-    declared = declared_schema(handle.spec.columns) if handle.spec.columns else None
-    stream = open_source(source, _source_types(snapshot, declared, handle), storage_options)
-    partitioner = Partitioner(handle.spec.partition)
-    _, columns = _schemas(handle, stream.schema, snapshot, declared, partitioner)
-    rows: Counter[str] = Counter()
-    rejected = 0
-    for parts, bad in sorted_out(plain_batches(stream), partitioner, Staging(columns, token="", source=stream.name)):
+    _check_mode(handle, mode)
+    if run_key is not None and handle.table.is_committed(run_key):
+        return Rehearsal({}, 0, committed=False)
+    bounds = WriterLimits()
+    ready = _prepared(handle, source, storage_options, bounds, text, None)
+    columns = _file_columns(handle, ready.plan)
+    staging = Staging(ready.intake, columns, token="", source=ready.stream.name, limits=bounds)
+    rows: Counter[PartitionKey] = Counter()
+    reasons: Counter[str] = Counter()
+    partitioner = Partitioner(handle.spec.partition, handle.table.root)
+    for parts, bad in sorted_out(ready.stream.batches, partitioner, staging):
         for key, part in parts:
-            rows[str(key)] += part.num_rows
-        rejected += bad.num_rows
-    return Rehearsal(rows, rejected)
+            rows[key] += part.num_rows
+        for table in bad:
+            reasons.update(counted_reasons(table))
+    check_tolerable(handle.spec.rejects, rows.total() + reasons.total(), reasons, None)
+    live = {} if mode == "append" else ready.snapshot.by_partition()
+    removes = tuple(file for key in sorted(rows) for file in live.get(key, ()))
+    return Rehearsal(
+        partitions={str(key): count for key, count in rows.items()},
+        rejected=reasons.total(),
+        replaced=_replaced(handle, removes, rows),
+        added_columns=ready.plan.added,
+        lacking_columns=ready.plan.lacking,
+        untyped_columns=ready.plan.untyped,
+    )
 
 
-def _schemas(
-    handle: Handle, source: pa.Schema, snapshot: Snapshot, declared: pa.Schema | None, partitioner: Partitioner
-) -> tuple[pa.Schema, pa.Schema]:
-    """The table's schema after this ingest, and the columns of its files."""
-    partitioner.check(source)
-    schema = _table_schema(source, snapshot, declared, partitioner)
-    check_storable(schema)
-    columns = partitioner.stored_columns(_data_columns(schema, handle))
+def _check_mode(handle: Handle, mode: IngestMode) -> None:
+    if mode == "append" and not handle.table.can_append:
+        message = f"lake://{handle.table.root} is plain Parquet: a partition is one object, and append would rewrite it"
+        raise UnsupportedByTable(message, hint="use mode='replace', or a dataset with format: delta")
+
+
+def _prepared(
+    handle: Handle,
+    source: object,
+    storage_options: Mapping[str, object] | None,
+    bounds: WriterLimits,
+    text: TextOptions | None,
+    workers: Workers | None,
+) -> _Prepared:
+    snapshot = handle.table.snapshot()
+    current = _settled(handle, snapshot)
+    known = None if current is None else _data_columns(current, handle)
+    options = text or handle.spec.text
+    pieces = None
+    if isinstance(source, RowStream):
+        stream = source
+    elif workers is None:
+        stream = open_source(source, known, storage_options, bounds.source, options)
+    else:
+        threads = workers.threads
+        pieces = split(source, known, storage_options, threads=threads, limits=bounds.source, text=options)
+        is_text = pieces.layout is not None and pieces.layout.is_text
+        stream = RowStream(pieces.schema, iter(()), pieces.name, is_text=is_text)
+    if isinstance(source, RowStream) and known is not None and stream.is_text:
+        stream = replace(stream, schema=_as_known(stream.schema, known))
+    partition = handle.spec.partition
+    schema = _with_event_time(stream, handle, current)
+    partitioner = Partitioner(partition)
+    partitioner.check(schema)
+    plan = plan_schema(
+        schema,
+        table=current,
+        keys=partition.columns,
+        carried=partition.carried,
+        evolution="add" if handle.spec.takes_new_columns else "freeze",
+    )
+    time_partition = partition.time
+    intake = Intake(plan, time_partition.timezone if time_partition else None, stream.is_text)
+    return _Prepared(snapshot, stream, plan, intake, known, pieces)
+
+
+def _settled(handle: Handle, snapshot: Snapshot) -> pa.Schema | None:
+    """The table's schema; the declared one while it has none; None where the first rows settle it."""
+    keys = set(handle.spec.partition.columns)
+    schema = snapshot.schema
+    if schema is not None and (snapshot.files or any(name not in keys for name in schema.names)):
+        return schema
+    if not handle.spec.columns:
+        return None
+    declared = declared_schema(handle.spec.columns)
+    undeclared = [pa.field(name, pa.string()) for name in handle.spec.partition.columns if name not in declared.names]
+    return pa.schema([*undeclared, *declared])
+
+
+def _as_known(schema: pa.Schema, known: pa.Schema) -> pa.Schema:
+    types = {field.name: field.type for field in known}
+    return pa.schema([field.with_type(types.get(field.name, field.type)) for field in schema])
+
+
+def _with_event_time(stream: RowStream, handle: Handle, current: pa.Schema | None) -> pa.Schema:
+    """The source's schema, with an event time that is text as the time that it spells.
+
+    Its type is told by most of its values where few spoil it, and is an instant else: those that are none are rejected.
+    """
+    time_partition = handle.spec.partition.time
+    column = time_partition.column if time_partition else None
+    schema = stream.schema
+    position = -1 if column is None else schema.get_field_index(column)
+    if position < 0 or column is None or (current is not None and column in current.names):
+        return schema
+    if not is_text(storable_type(schema.field(position).type)):
+        return schema
+    better = stream.spoilers[column].kind if column in stream.spoilers else None
+    kind = better if better is not None and pat.is_temporal(better) else pa.timestamp("us", "UTC")
+    return schema.set(position, pa.field(column, kind))
+
+
+def _file_columns(handle: Handle, plan: SchemaPlan) -> pa.Schema:
+    columns = Partitioner(handle.spec.partition).stored_columns(plan.rows)
     _check_written(handle, columns)
-    return schema, columns
+    return columns
 
 
 def _check_written(handle: Handle, columns: pa.Schema) -> None:
@@ -278,43 +457,11 @@ def _unique_columns(unique_by: Sequence[str], schema: pa.Schema, partitioner: Pa
     return kept
 
 
-def _source_types(snapshot: Snapshot, declared: pa.Schema | None, handle: Handle) -> pa.Schema | None:
-    known = snapshot.schema if snapshot.schema is not None and len(snapshot.schema) else declared
-    if known is None:
-        return None
-    columns = _data_columns(known, handle)
-    time = handle.spec.partition.time
-    if time is None or time.column not in columns.names or not getattr(columns.field(time.column).type, "tz", None):
-        return columns
-    # an instant is read as text: one that is none is a bad row then, and not the end of the whole file
-    return columns.set(columns.get_field_index(time.column), pa.field(time.column, pa.string()))
-
-
 def _data_columns(schema: pa.Schema, handle: Handle) -> pa.Schema:
     """Without a time key that is computed, which no source has."""
     partition = handle.spec.partition
     computed = set(partition.columns) - set(partition.carried)
     return pa.schema([field for field in schema if field.name not in computed])
-
-
-def _table_schema(
-    source: pa.Schema, snapshot: Snapshot, declared: pa.Schema | None, partitioner: Partitioner
-) -> pa.Schema:
-    """The table's schema after this ingest, partition columns included and first."""
-    incoming = storable_schema(partitioner.typed(source))
-    keys = pa.schema([_key_field(name, snapshot.schema, incoming) for name in partitioner.columns])
-    stored = pa.schema([field for field in incoming if field.name not in keys.names])
-    if snapshot.schema is not None and any(name not in keys.names for name in snapshot.schema.names):
-        return merged_schema(snapshot.schema, pa.schema([*keys, *stored]))
-    if declared is not None:
-        stored = merged_schema(pa.schema([field for field in declared if field.name not in keys.names]), stored)
-    return pa.schema([*keys, *stored])
-
-
-def _key_field(name: str, table: pa.Schema | None, incoming: pa.Schema) -> pa.Field:
-    """Keys are text in tables of ours; where others gave them a type, the data's has to fit it."""
-    stored = table.field(name).type if table is not None and name in table.names else pa.string()
-    return pa.field(name, incoming.field(name).type if stored != pa.string() and name in incoming.names else stored)
 
 
 def _commit(
@@ -326,7 +473,10 @@ def _commit(
     run_key: str,
     keys: Sequence[PartitionKey] | None,
     details: Mapping[str, object],
-) -> tuple[Commit, tuple[PartitionKey, ...]]:
+) -> tuple[Commit, tuple[PartitionKey, ...], tuple[Replaced, ...]]:
+    rows_in: Counter[PartitionKey] = Counter()
+    for file in staged:
+        rows_in[file.file.key] += file.file.rows or 0
     covered = {file.file.key for file in staged} | set(keys or ())
     conflict: CommitConflict | None = None
     for _ in turns():
@@ -342,9 +492,24 @@ def _commit(
             run_key=run_key,
             details={**details, "partitions": len(covered)},
         )
+        replaced = _replaced(handle, removes, rows_in)
         try:
-            return handle.table.commit(change), tuple(sorted(covered))
+            return handle.table.commit(change), tuple(sorted(covered)), replaced
         except CommitConflict as lost:
             # to replace means to replace what is there at the commit: look again
             conflict, snapshot = lost, handle.table.snapshot()
     raise conflict or AssertionError
+
+
+def _replaced(handle: Handle, removes: Sequence[LiveFile], rows_in: Mapping[PartitionKey, int]) -> tuple[Replaced, ...]:
+    """What leaves each partition; where the table does not know, the files' footers tell."""
+    untold = {file.path: file.size for file in removes if file.rows is None}
+    counted: dict[str, int | None] = dict.fromkeys(untold)
+    for path, footer in read_footers(handle.fs, handle.table.root, untold) if untold else ():
+        counted[path] = None if isinstance(footer, NotParquet) else footer.num_rows
+    rows_out: dict[PartitionKey, int | None] = {}
+    for file in removes:
+        rows = counted[file.path] if file.rows is None else file.rows
+        before = rows_out.get(file.key, 0)
+        rows_out[file.key] = None if rows is None or before is None else before + rows
+    return tuple(Replaced(key, rows, rows_in.get(key, 0)) for key, rows in sorted(rows_out.items()))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Described",
+    "check_new",
     "create_dataset",
     "fields_of",
     "first_document",
@@ -49,27 +50,45 @@ def create_dataset(
     """Make a new dataset; see `Dataset.create`."""
     from pipelines.tables.delta import LakeDeltaTable
 
-    refuse_after_fork()
+    check_new(spec, fs, options)
     inside = table_filesystem(fs, spec, options)
-    inside.profile.check_class(spec.write.storage_class)
-    schema = _first_schema(spec) if spec.format == "delta" else None
     now = clock or ServerClock(inside, spec.bucket)
-    now.now()  # a missing bucket, wrong credentials or a dead endpoint end it here, in seconds
+    schema = _first_schema(spec) if spec.format == "delta" else None
     store = DocumentStore(inside, spec.root)
-    if spec.format == "delta" and store.find() is None and LakeDeltaTable(inside, spec.root).exists():
-        message = f"{spec.uri} is a Delta table already"
-        raise TableExists(message, hint=f"Dataset.open({spec.uri!r}) works with it as it is")
     try:
         first_document(inside, store, DatasetDocument(spec=spec))
-    except PreconditionFailed as error:
-        stored = store.read().spec
-        if stored != spec:
-            message = f"{spec.uri} exists with another spec: {_difference(stored, spec)}"
-            raise TableExists(message, hint=f"Dataset.open({spec.uri!r}), or choose another URI") from error
+    except PreconditionFailed:
+        _check_same(store.read().spec, spec)
     if schema is not None:
         LakeDeltaTable.create(inside, spec.root, schema, spec.partition.columns, table_properties(spec))
         inside.invalidate_view(spec.root)
     return open_dataset(spec.uri, None, fs, now, options)
+
+
+def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str, Any]) -> bool:
+    """Make the checks of `create_dataset`; see `Dataset.check_new`."""
+    from pipelines.tables.delta import LakeDeltaTable
+
+    refuse_after_fork()
+    inside = table_filesystem(fs, spec, options)
+    inside.profile.check_class(spec.write.storage_class)
+    if spec.format == "delta":
+        _first_schema(spec)
+    ServerClock(inside, spec.bucket).now()  # a missing bucket, wrong credentials or a dead endpoint end it here
+    document = DocumentStore(inside, spec.root).find()
+    if document is not None:
+        _check_same(document.spec, spec)
+        return False
+    if spec.format == "delta" and LakeDeltaTable(inside, spec.root).exists():
+        message = f"{spec.uri} is a Delta table already"
+        raise TableExists(message, hint=f"Dataset.open({spec.uri!r}) works with it as it is")
+    return True
+
+
+def _check_same(stored: DatasetSpec, spec: DatasetSpec) -> None:
+    if stored != spec:
+        message = f"{spec.uri} exists with another spec: {_difference(stored, spec)}"
+        raise TableExists(message, hint=f"Dataset.open({spec.uri!r}), or choose another URI")
 
 
 def open_dataset(
@@ -245,8 +264,9 @@ def _first_schema(spec: DatasetSpec) -> pa.Schema:
     if not spec.columns and not spec.partition.columns:
         message = f"{spec.uri}: a Delta table needs at least one column when it is made"
         raise SpecError(message, hint="declare `columns` in the spec, or partition it")
-    keys = [pa.field(name, pa.string()) for name in spec.partition.columns]
     declared = declared_schema(spec.columns)
+    types = {field.name: field.type for field in declared}
+    keys = [pa.field(name, types.get(name, pa.string())) for name in spec.partition.columns]
     return pa.schema([*keys, *(field for field in declared if field.name not in spec.partition.columns)])
 
 

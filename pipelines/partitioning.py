@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from pipelines.errors import SchemaMismatch
 from pipelines.key_columns import coded_keys, coded_values, coded_windows, is_text
 from pipelines.layout import LONGEST_PATH, PartitionKey
 from pipelines.reject_columns import PROVENANCE, REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
-from pipelines.schema import without_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pipelines.key_columns import CodedColumn, Codes
-    from pipelines.spec import PartitionSpec, TimePartition
+    from pipelines.spec import PartitionSpec
 
 __all__ = ["REASON_COLUMN", "ROW_COLUMN", "Assigned", "Partitioner"]
 
@@ -112,51 +109,34 @@ class Partitioner:
         """The Hive columns, in order."""
         return self._spec.columns
 
-    def typed(self, schema: pa.Schema) -> pa.Schema:
-        """The schema with a text time column as the instant that `assign` makes of it."""
-        event_time = self._event_time
-        if event_time is None or not is_text(schema.field(event_time).type):
-            return schema
-        return schema.set(schema.get_field_index(event_time), pa.field(event_time, pa.timestamp("us", "UTC")))
-
     def stored_columns(self, schema: pa.Schema) -> pa.Schema:
         """The columns that go into the files: all but those that the path tells; `ROW_COLUMN` where none is left."""
         dropped = {*self._spec.carried, *PROVENANCE}
         kept = [field for field in schema if field.name not in dropped]
         return pa.schema(kept or [pa.field(ROW_COLUMN, pa.bool_())])
 
-    def assign(self, source: pa.Table) -> Assigned:
+    def assign(self, batch: pa.Table) -> Assigned:
         """Sort one batch by partition.
 
         Args:
-            source: rows that passed `check`, with or without the provenance columns; a text time column is stored as
-                the instant that it spells.
+            batch: rows that passed `check`, in the table's types, with or without the provenance columns.
         """
-        batch = without_views(source)
-        rows = batch
         time, event_time = self._spec.time, self._event_time
         coded: dict[str, CodedColumn] = {}
-        unread: pa.ChunkedArray | None = None
         if time is not None and event_time is not None:
             column = batch.column(event_time)
-            if is_text(column.type):
-                parsed = _parsed(column)
-                unread = pc.and_(parsed.is_null(), column.is_valid())
-                instants = _as_instants(parsed, time)
-                rows = batch.set_column(batch.schema.get_field_index(event_time), event_time, instants)
-                column = parsed
             coded[time.key] = coded_windows(event_time, column, time)
         for name in self._spec.carried:
             column = batch.column(name)
             is_key = time is not None and event_time is None and name == time.key
             coded[name] = coded_keys(column, time) if is_key and time else coded_values(name, column)
-        dropped = [name for name in (*self._spec.carried, *PROVENANCE) if name in rows.column_names]
-        stored = rows.drop_columns(dropped)
+        dropped = [name for name in (*self._spec.carried, *PROVENANCE) if name in batch.column_names]
+        stored = batch.drop_columns(dropped)
         if not stored.num_columns:
             stored = pa.table({ROW_COLUMN: np.ones(batch.num_rows, np.bool_)})
-        return self._split(batch, stored, _Combined.of([coded[name] for name in self._spec.columns], batch), unread)
+        return self._split(batch, stored, _Combined.of([coded[name] for name in self._spec.columns], batch))
 
-    def _split(self, batch: pa.Table, rows: pa.Table, combined: _Combined, unread: pa.ChunkedArray | None) -> Assigned:
+    def _split(self, batch: pa.Table, rows: pa.Table, combined: _Combined) -> Assigned:
         names = self._spec.columns
         keys = [PartitionKey(tuple(zip(names, texts, strict=True))) for texts in combined.texts()]
         faults = combined.faults()
@@ -170,7 +150,7 @@ class Partitioner:
             is_fault[list(faults)] = True
             is_bad = is_fault[codes]
             at_bad, order = np.flatnonzero(is_bad), np.flatnonzero(~is_bad)
-            found = [_unread_fault(self._event_time, faults[int(codes[at])], unread, at) for at in at_bad.tolist()]
+            found = [faults[int(codes[at])] for at in at_bad.tolist()]
             bad = _rejected(batch.take(pa.array(at_bad)), [column for column, _ in found], [why for _, why in found])
             codes = codes[order]
         counts = np.bincount(codes, minlength=combined.count).tolist()
@@ -286,42 +266,3 @@ def _text(cell: pa.Scalar[Any]) -> str | None:
         return f"{cell.cast(pa.string()).as_py()}Z"
     text: str | None = cell.cast(pa.string()).as_py()
     return text
-
-
-def _unread_fault(
-    event_time: str | None, fault: tuple[str | None, str], unread: pa.ChunkedArray | None, at: int
-) -> tuple[str | None, str]:
-    column, reason = fault
-    if unread is not None and column == event_time and unread[at].as_py():
-        return column, f"{event_time} is not a time"
-    return column, reason
-
-
-def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    instant, wall = pa.timestamp("us", "UTC"), pa.timestamp("us")
-    for kind in (wall, instant):
-        try:
-            return column.cast(pa.string()).cast(kind)
-        except pa.ArrowInvalid:
-            continue
-    # the slow way, for a batch in which some text is no time
-    times = [_one_time(text) for text in column.to_pylist()]
-    if all(time is None or time.tzinfo is None for time in times):
-        return pa.chunked_array([pa.array(times, wall)])
-    aware = [time if time is None or time.tzinfo else time.replace(tzinfo=UTC) for time in times]
-    return pa.chunked_array([pa.array(aware, instant)])
-
-
-def _one_time(text: str | None) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-
-
-def _as_instants(times: pa.ChunkedArray, time: TimePartition) -> pa.ChunkedArray:
-    """Text without an offset is a wall clock time in the dataset's timezone."""
-    if times.type.tz:
-        return times
-    aware = pc.assume_timezone(times, time.timezone, ambiguous="earliest", nonexistent="latest")
-    return aware.cast(pa.timestamp("us", "UTC"))

@@ -1,12 +1,14 @@
 """Rows that could not be taken, kept with the reason, and the limit that turns them into a failure.
 
-They wait in `_lake/rejects/`, one file a run (more where there are very many, or several workers), until somebody fixes
-and ingests them again (`ingest_rejects`), which removes the file, or deletes it.
+They wait in `_lake/rejects/` until somebody mends and ingests them again (`ingest_rejects`), which removes the file, or
+deletes it. A file is named by what it holds: the same source ingested again does not list its rejects twice.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import RejectedTooMany, SourceError
-from pipelines.partitioning import REASON_COLUMN
+from pipelines.reject_columns import REASON_COLUMN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +27,18 @@ if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
     from pipelines.spec import RejectSpec
 
-__all__ = ["RejectFile", "Rejects", "check_tolerable", "list_rejects", "read_rejects", "reject_paths"]
+__all__ = [
+    "RejectFile",
+    "Rejects",
+    "check_tolerable",
+    "identity_of",
+    "is_text",
+    "list_rejects",
+    "read_rejects",
+    "reject_paths",
+]
 
-_ABOUT = b"lake.source"
+_ABOUT, _IDENTITY, _IS_TEXT = b"lake.source", b"lake.id", b"lake.text"
 _READAHEAD = 8
 _FILE_BYTES = 64 << 20
 
@@ -37,7 +48,7 @@ class RejectFile:
     """The rejected rows of one run.
 
     Attributes:
-        path: `bucket/key` of the Parquet file: the rows as they came, with `_reject_reason`.
+        path: `bucket/key` of the Parquet file: the rows as they came, with the columns of `pipelines.reject_columns`.
         rows: how many.
         reasons: how many for each reason.
         at: when it was written.
@@ -94,17 +105,36 @@ def counted_reasons(rows: pa.Table) -> dict[str, int]:
     return {str(count["values"]): count["counts"] for count in counts}
 
 
-class Rejects:
-    """Collects the bad rows of one ingest and writes them to `_lake/rejects/`, as Parquet with `_reject_reason`."""
+def identity_of(rows: pa.Table) -> str:
+    """Tells one writing of a reject file from the next, also where both hold the same rows."""
+    identity: bytes = (rows.schema.metadata or {}).get(_IDENTITY, b"")
+    return identity.decode()
 
-    def __init__(self, fs: LakeFileSystem, root: str, token: str, source: str = "") -> None:
-        """Collect for the run that `token` names; a second attempt overwrites the first one's files."""
+
+def is_text(rows: pa.Table) -> bool:
+    """Whether the rows of a reject file are text that was never typed, as CSV has it."""
+    return (rows.schema.metadata or {}).get(_IS_TEXT) == b"1"
+
+
+class Rejects:
+    """Collects the bad rows of one ingest and writes them to `_lake/rejects/`, as Parquet."""
+
+    def __init__(self, fs: LakeFileSystem, root: str, source: str = "", *, is_text: bool = False) -> None:
+        """Collect the rows of a source.
+
+        Args:
+            fs: may write below the root.
+            root: `bucket/prefix` of the table.
+            source: where the rows come from, for people.
+            is_text: whether they are text that was never typed.
+        """
         self._source = source
+        self._is_text = is_text
         self._fs = fs
-        self._name = f"{root}/_lake/rejects/{token}"
+        self._folder = f"{root}/_lake/rejects"
+        self._paths: list[str] = []
         self._rows: list[pa.Table] = []
         self._waiting_bytes = 0
-        self._files = 0
         self.reasons: Counter[str] = Counter()
 
     @property
@@ -115,9 +145,9 @@ class Rejects:
     @property
     def path(self) -> str | None:
         """The file that keeps them, or a pattern for several; None where nothing was written."""
-        if not self._files:
+        if not self._paths:
             return None
-        return f"{self._name}.parquet" if self._files == 1 else f"{self._name}*.parquet"
+        return self._paths[0] if len(self._paths) == 1 else f"{self._folder}/*.parquet"
 
     def add(self, rows: pa.Table) -> None:
         """Keep these rows; many of them become files at once, so that memory stays bounded."""
@@ -133,14 +163,45 @@ class Rejects:
         """Put the rows where people find them; nothing where there are none."""
         if not self._rows:
             return
+        rows = _united(self._rows)
+        about = {
+            _ABOUT: self._source.encode(),
+            _IDENTITY: uuid.uuid4().hex.encode(),
+            _IS_TEXT: b"1" if self._is_text else b"0",
+        }
         buffer = io.BytesIO()
-        rows = pa.concat_tables(self._rows, promote_options="permissive")
-        about = {**(rows.schema.metadata or {}), _ABOUT: self._source.encode()}
         pq.write_table(rows.replace_schema_metadata(about), buffer, compression="zstd")
-        self._fs.pipe_file(f"{self._name}{f'-{self._files}' if self._files else ''}.parquet", buffer.getvalue())
-        self._files += 1
+        path = f"{self._folder}/{_digest(rows, self._source)}.parquet"
+        self._fs.pipe_file(path, buffer.getvalue())
+        self._paths.append(path)
         self._rows.clear()
         self._waiting_bytes = 0
+
+
+def _united(tables: list[pa.Table]) -> pa.Table:
+    """Rows of several tables; columns that have another type in one of them are text."""
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        return pa.concat_tables([_as_text(table) for table in tables], promote_options="permissive")
+
+
+def _as_text(table: pa.Table) -> pa.Table:
+    columns = []
+    for column in table.itercolumns():
+        try:
+            columns.append(column.cast(pa.string()))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            columns.append(pa.chunked_array([[None if one is None else str(one) for one in column.to_pylist()]]))
+    return pa.table(columns, names=table.column_names)
+
+
+def _digest(rows: pa.Table, source: str) -> str:
+    """What a file of rejected rows is named by."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema.remove_metadata()) as stream:
+        stream.write_table(rows.combine_chunks().replace_schema_metadata(None))
+    return hashlib.sha256(source.encode() + b"\0" + sink.getvalue()).hexdigest()[:32]
 
 
 def check_tolerable(spec: RejectSpec, rows: int, reasons: Mapping[str, int], path: str | None) -> None:
@@ -162,4 +223,5 @@ def check_tolerable(spec: RejectSpec, rows: int, reasons: Mapping[str, int], pat
             f"{count} of {rows} rows were rejected ({why}), more than rejects.max_ratio {spec.max_ratio:g} allows; "
             f"nothing was committed"
         )
-        raise RejectedTooMany(message, hint=f"look at lake://{path}, then mend the source or raise the limit")
+        where = f"look at lake://{path}" if path else "`--dry-run` keeps none of them: an ingest would"
+        raise RejectedTooMany(message, hint=f"{where}, then mend the source or raise the limit")

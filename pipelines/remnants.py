@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines.journal import VacuumRecord, new_record_id
-from pipelines.layout import PartitionKey
+from pipelines.layout import PartitionKey, typed_expression
 from pipelines.maintenance import ORPHAN_AGE
-from pipelines.partition_values import key_expression
 from pipelines.scanning import parquet_format
 from pipelines.tables.waiting import WAITING
 
@@ -157,13 +156,11 @@ def _count(handle: Handle, remnant: Remnant, matching: pc.Expression, schema: pa
     path = f"{handle.table.root}/{remnant.path}"
     try:
         with _open_version(handle.fs, path, remnant.version_id) if remnant.version_id else handle.fs.open(path) as file:
-            fragment = parquet_format().make_fragment(
-                file, partition_expression=key_expression(remnant.key, schema, path)
-            )
+            fragment = parquet_format().make_fragment(file, partition_expression=typed_expression(remnant.key, schema))
             # a column that is computed of every row: a filter would go by statistics, which say nothing of NaN
             batches = fragment.to_batches(schema=schema, columns={"matches": matching})
             return int(sum(batch.column(0).true_count for batch in batches))
-    except (pa.ArrowException, OSError, ValueError):
+    except (pa.ArrowException, OSError, ValueError, KeyError):
         return None  # not Parquet, other types, gone, or archived: said as such
 
 

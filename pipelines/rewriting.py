@@ -16,14 +16,19 @@ from pipelines.errors import CommitConflict
 from pipelines.fragments import batches_of
 from pipelines.lifecycle import tier_at, window_of_key
 from pipelines.movers import Move, get_mover
+from pipelines.partitioning import ROW_COLUMN
 from pipelines.placement import MISSING, class_of_tier, tier_of_class
+from pipelines.schema import settled_type, storable_type
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import new_rewrite_token, remember_sources
+from pipelines.values import wider
 from pipelines.writer import PartitionedWriter, WriterLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
+
+    import pyarrow.dataset as pads
 
     from connector.filesystem import LakeFileSystem
     from pipelines.handle import Handle
@@ -93,8 +98,10 @@ class Rewriter:
         token = new_rewrite_token()
         fs, is_there = self._filesystem(storage_class)
         total = written = 0
-        with PartitionedWriter(fs, self._handle.table, self._write, self._kept, token, self._limits) as writer:
-            for rows in self._rows(sources, without):
+        fragments = self._fragments(sources)
+        kept = self._columns_of(fragments)
+        with PartitionedWriter(fs, self._handle.table, self._write, kept, token, self._limits) as writer:
+            for rows in self._rows(fragments, without, kept):
                 left = rows if without is None else _without_matches(rows)
                 total += rows.num_rows
                 written += left.num_rows
@@ -130,10 +137,10 @@ class Rewriter:
         table = self._handle.table
         etag = str(self._handle.fs.head_object(f"{table.root}/{file.path}")["ETag"]).strip('"')
         is_put_there = storage_class in self._handle.fs.profile.storage_classes
-        with PartitionedWriter(
-            self._handle.fs, table, self._write, self._kept, new_rewrite_token(), self._limits
-        ) as writer:
-            for rows in self._rows([file], without):
+        fragments = self._fragments([file])
+        kept, token = self._columns_of(fragments), new_rewrite_token()
+        with PartitionedWriter(self._handle.fs, table, self._write, kept, token, self._limits) as writer:
+            for rows in self._rows(fragments, without, kept):
                 left = _without_matches(rows)
                 if left.num_rows:
                     writer.add(file.key, left)
@@ -150,14 +157,36 @@ class Rewriter:
         if adds and not is_put_there:
             self._move([file.path], storage_class)
 
-    def _rows(self, sources: Sequence[LiveFile], without: pc.Expression | None) -> Iterator[pa.Table]:
-        columns: dict[str, pc.Expression] = {name: pc.field(name) for name in self._kept.names}
+    def _fragments(self, sources: Sequence[LiveFile]) -> list[pads.ParquetFileFragment]:
+        return [self._dataset.fragment(f"{self._handle.table.root}/{source.path}") for source in sources]
+
+    def _columns_of(self, fragments: Sequence[pads.ParquetFileFragment]) -> pa.Schema:
+        """The columns of new files: the table's, and what only the files know yet, such as lists that are all empty."""
+        kept = {field.name: field.type for field in self._kept}
+        keys = set(self._dataset.schema.names) - set(kept)
+        for fragment in fragments:
+            for field in fragment.physical_schema:
+                if field.name in keys:
+                    continue
+                kind, known = storable_type(field.type), kept.get(field.name)
+                if known is None and (settled_type(kind) is None or field.name == ROW_COLUMN):
+                    kept[field.name] = kind
+                elif known is not None and known != kind:
+                    both = wider(known, kind)
+                    is_same = both is not None and settled_type(both) == settled_type(known)
+                    kept[field.name] = both if is_same else known
+        return pa.schema(list(kept.items()))
+
+    def _rows(
+        self, fragments: Sequence[pads.ParquetFileFragment], without: pc.Expression | None, kept: pa.Schema
+    ) -> Iterator[pa.Table]:
+        columns: dict[str, pc.Expression] = {name: pc.field(name) for name in kept.names}
+        schema = pa.schema([*kept, *(field for field in self._dataset.schema if field.name not in columns)])
         if without is not None:
             columns[MATCHES] = without
-        for source in sources:
-            fragment = self._dataset.fragment(f"{self._handle.table.root}/{source.path}")
-            for rows in batches_of(fragment, self._dataset.schema, columns):
-                named = rows.select(self._kept.names).cast(self._kept)
+        for fragment in fragments:
+            for rows in batches_of(fragment, schema, columns):
+                named = rows.select(kept.names).cast(kept)
                 yield named if without is None else named.append_column(MATCHES, rows.column(MATCHES))
 
     def _filesystem(self, storage_class: str) -> tuple[LakeFileSystem, bool]:

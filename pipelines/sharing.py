@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.sources import open_source, plain_batches
+from pipelines.sources import open_source
 from pipelines.staging import Staged, Staging, open_writer, stage
 from pipelines.tables.waiting import WaitingRoom
 from pipelines.workers import Place, Workers, threads_of_this_worker
@@ -90,7 +90,7 @@ def stage_on_workers(
         if on_rows:
             on_rows(rows)
     parts = [done[number] for number in sorted(done)]
-    pattern = f"{handle.table.root}/_lake/rejects/{staging.token}-*.parquet"
+    pattern = f"{handle.table.root}/_lake/rejects/*.parquet"
     staged = Staged.together(parts, pattern)
     if check:
         check(rows, staged.rejected, staged.rejects_path)
@@ -141,7 +141,7 @@ def _stage_share(share: _Share, frame: object = None) -> Staged:
     staging = share.staging.shared_by(threads_of_this_worker())
     stream = open_source(frame, share.known) if frame is not None else share.pieces.open()
     with open_writer(handle, staging) as writer:
-        return stage(handle, staging, plain_batches(stream), writer, share=f"-{share.number:05d}")
+        return stage(handle, staging, stream.batches, writer)
 
 
 def _merge(task: _Merge) -> Staged:

@@ -34,6 +34,7 @@ from pydantic import (
 )
 
 from pipelines.errors import SpecError
+from pipelines.text_options import TextOptions
 from pipelines.windows import Every
 
 __all__ = [
@@ -217,12 +218,18 @@ class RejectSpec(_Value):
 
 
 class DatasetSpec(_Value):
-    """One dataset, described once; afterwards its URI is enough."""
+    """One dataset, described once; afterwards its URI is enough.
+
+    `evolution` says whether an ingest may add columns (`add`) or may not (`freeze`). Left out, declared `columns` are
+    frozen, and others grow. `text` says how the text files of its sources are written; what it leaves out is sniffed.
+    """
 
     uri: str
     format: Literal["delta", "parquet"] = "delta"
     partition: PartitionSpec = PartitionSpec()
     columns: dict[str, str] = Field(default_factory=dict)
+    evolution: Literal["add", "freeze"] | None = None
+    text: TextOptions = TextOptions()
     write: WriteSpec = WriteSpec()
     tiers: tuple[TierStep, ...] = ()
     retention: RetentionSpec = RetentionSpec()
@@ -289,6 +296,11 @@ class DatasetSpec(_Value):
         if (self.tiers or expire_after is not None) and self.partition.time is None:
             message = "tiers and retention go by age: partition by time (partition.time)"
             raise ValueError(message)
+
+    @property
+    def takes_new_columns(self) -> bool:
+        """Whether an ingest may add columns."""
+        return self.evolution == "add" or (self.evolution is None and not self.columns)
 
     @property
     def root(self) -> str:

@@ -11,14 +11,15 @@ import pyarrow as pa
 from pipelines.errors import SchemaMismatch
 from pipelines.partitioning import Partitioner
 from pipelines.rejects import Rejects
-from pipelines.schema import conform
 from pipelines.writer import PartitionedWriter, WriterLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pipelines.handle import Handle
+    from pipelines.intake import Intake
     from pipelines.layout import PartitionKey
+    from pipelines.sources import SourceBatch
     from pipelines.tables.protocol import StagedFile
 
 __all__ = ["Staged", "Staging", "open_writer", "sorted_out", "stage"]
@@ -31,6 +32,7 @@ class Staging:
     """How the rows of one ingest become files.
 
     Attributes:
+        intake: how rows are fitted to the table.
         columns: of the files.
         token: of the run; goes into file names.
         source: where the rows come from, for people.
@@ -40,6 +42,7 @@ class Staging:
         limits: bounds on memory and concurrency.
     """
 
+    intake: Intake
     columns: pa.Schema
     token: str
     source: str
@@ -87,7 +90,7 @@ class Staged:
     @classmethod
     def together(cls, parts: Sequence[Staged], rejects_pattern: str) -> Staged:
         """What several workers wrote; a pattern stands for their files of rejects where there are several."""
-        paths = [part.rejects_path for part in parts if part.rejects_path]
+        paths = sorted({part.rejects_path for part in parts if part.rejects_path})
         return cls(
             files=tuple(file for part in parts for file in part.files),
             rows=sum(part.rows for part in parts),
@@ -100,11 +103,10 @@ class Staged:
 def stage(
     handle: Handle,
     staging: Staging,
-    batches: Iterable[pa.RecordBatch],
+    batches: Iterable[SourceBatch],
     writer: PartitionedWriter,
     *,
     on_rows: Callable[[int], None] | None = None,
-    share: str = "",
     check: Callable[[int, Mapping[str, int], str | None], None] | None = None,
 ) -> Staged:
     """Write rows to files, and the bad ones to `_lake/rejects/`.
@@ -115,14 +117,14 @@ def stage(
         batches: the rows.
         writer: writes the files; whoever opened it closes it, after the commit where writing is the commit.
         on_rows: called with the number of rows read so far.
-        share: tells this part of a run from the others.
         check: called with the rows read, the reasons of the bad ones and the file that keeps them, before the last
             files are written; raises to end it there.
     """
-    rejects = Rejects(handle.fs, handle.table.root, f"{staging.token}{share}", staging.source)
+    rejects = Rejects(handle.fs, handle.table.root, staging.source, is_text=staging.intake.is_text)
     rows = 0
-    for parts, bad in sorted_out(batches, Partitioner(handle.spec.partition), staging):
-        rejects.add(bad)
+    for parts, bad in sorted_out(batches, Partitioner(handle.spec.partition, handle.table.root), staging):
+        for table in bad:
+            rejects.add(table)
         for partition, part in parts:
             writer.add(partition, part)
             rows += part.num_rows
@@ -136,37 +138,51 @@ def stage(
 
 
 def sorted_out(
-    batches: Iterable[pa.RecordBatch], partitioner: Partitioner, staging: Staging
-) -> Iterator[tuple[list[tuple[PartitionKey, pa.Table]], pa.Table]]:
-    """Rows by partition, in the columns of the files; and those that belong to none, with the reason.
+    batches: Iterable[SourceBatch], partitioner: Partitioner, staging: Staging
+) -> Iterator[tuple[list[tuple[PartitionKey, pa.Table]], list[pa.Table]]]:
+    """Rows by partition, and those that have none.
+
+    Args:
+        batches: the rows.
+        partitioner: of the dataset.
+        staging: how; its `keys` and `without` leave rows out.
+
+    Yields:
+        The good rows of some batches by partition, and tables of bad ones.
 
     Raises:
-        SchemaMismatch: a value does not fit its column, or a row lies outside `staging.keys`.
+        SchemaMismatch: a row outside the partitions that the source covers.
     """
-    for rows in _gathered(batches):
-        assigned = partitioner.assign(rows)
-        parts = [(key, conform(part, staging.columns)) for key, part in assigned.parts() if key not in staging.without]
+    for rows, unread in _gathered(batches):
+        taken = staging.intake.take(rows, partitioner) if rows is not None else None
+        bad = [*unread, *([taken.bad] if taken and taken.bad is not None else [])]
+        parts = [(key, part) for key, part in taken.assigned.parts() if key not in staging.without] if taken else []
         outside = [key for key, _ in parts if staging.keys is not None and key not in staging.keys]
         if outside:
             message = f"the source has rows of {outside[0]}, outside the partitions that it was said to cover"
             raise SchemaMismatch(message, hint="pass those keys too, or leave `keys` out")
-        yield parts, assigned.bad
+        yield parts, bad
 
 
-def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+def _gathered(batches: Iterable[SourceBatch]) -> Iterator[tuple[pa.Table | None, list[pa.Table]]]:
     """Small batches together: each is cut into as many pieces as it has partitions."""
     waiting: list[pa.RecordBatch] = []
+    bad: list[pa.Table] = []
     rows = size = 0
     for batch in batches:
+        if batch.bad is not None:
+            bad.append(batch.bad)
+        part = batch.rows
         if waiting and (
-            rows + batch.num_rows > _ROWS or size + batch.nbytes > _BYTES or batch.schema != waiting[0].schema
+            rows + part.num_rows > _ROWS or size + part.nbytes > _BYTES or part.schema != waiting[0].schema
         ):
-            yield pa.Table.from_batches(waiting)
-            waiting, rows, size = [], 0, 0
-        waiting.append(batch)
-        rows, size = rows + batch.num_rows, size + batch.nbytes
-    if waiting:
-        yield pa.Table.from_batches(waiting)
+            yield pa.Table.from_batches(waiting), bad
+            waiting, bad, rows, size = [], [], 0, 0
+        if part.num_rows:
+            waiting.append(part)
+            rows, size = rows + part.num_rows, size + part.nbytes
+    if waiting or bad:
+        yield pa.Table.from_batches(waiting) if waiting else None, bad
 
 
 def open_writer(handle: Handle, staging: Staging) -> PartitionedWriter:

@@ -7,12 +7,13 @@ cannot do, and the traps that shape this module, are in DESIGN section 6.
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, Schema, TableFeatures, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
@@ -20,7 +21,7 @@ from pipelines.contention import turns
 from pipelines.errors import CommitConflict, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork, rust_is_in_use
 from pipelines.scanning import arrow_filesystem
-from pipelines.schema import merged_schema
+from pipelines.schema import evolved_schema
 from pipelines.tables import delta_log
 from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
 from pipelines.tables.paths import data_path
@@ -272,12 +273,13 @@ class LakeDeltaTable:
                 return self._find(table, run_key)
             if not is_blind and table.version() != change.base.version:
                 self._check_untouched(change, table)
-            schema = self._evolved(table, change.schema)
+            is_first = _settles_keys(table, change.schema)
+            schema = self._first_schema(table, change.schema) if is_first else self._evolved(table, change.schema)
             if schema is None:
                 continue
             properties = CommitProperties(
                 custom_metadata=_commit_metadata(change, run_key),
-                max_commit_retries=None if is_blind else 0,
+                max_commit_retries=None if is_blind and not is_first else 0,
                 app_transactions=[
                     Transaction(app_id, 1 if seen is None else seen + 1),
                     *self._run_key_transactions(table, change),
@@ -286,7 +288,7 @@ class LakeDeltaTable:
             try:
                 table.create_write_transaction(
                     _actions(change),
-                    "append",
+                    "overwrite" if is_first else "append",  # the one of deltalake's modes that gives a column a type
                     schema,
                     list(table.metadata().partition_columns),
                     commit_properties=properties,
@@ -340,19 +342,40 @@ class LakeDeltaTable:
                 )
                 raise CommitConflict(message, hint="look at `tierlake history`, then plan or ingest again")
 
+    def _first_schema(self, table: DeltaTable, wanted: pa.Schema | None) -> pa.Schema | None:
+        """The schema that the first rows settle; None where another writer changed the table meanwhile."""
+        has_wall_clock = any("timestamp[us]" in str(field.type) for field in wanted or ())
+        features = table.protocol().reader_features or ()
+        if has_wall_clock and "timestampNtz" not in features:
+            with suppress(CommitFailedError):
+                table.alter.add_feature(TableFeatures.TimestampWithoutTimezone, allow_protocol_versions_increase=True)
+            return None  # the next look at the log has it
+        return wanted
+
     def _evolved(self, table: DeltaTable, wanted: pa.Schema | None) -> pa.Schema | None:
         """The table's schema with new nullable columns added; None where another writer changed it meanwhile."""
         current = pa.schema(table.schema().to_arrow())
         if wanted is None:
             return current
-        merged = merged_schema(current, wanted)
-        new = [field for field in merged if field.name not in current.names]
+        merged = evolved_schema(current, wanted)
+        types = {field.name: field.type for field in current}
+        new = [field for field in merged if types.get(field.name) != field.type]
         if new:
             try:
                 table.alter.add_columns(list(Schema.from_arrow(pa.schema(new)).fields))
             except CommitFailedError:
                 return None
         return merged
+
+
+def _settles_keys(table: DeltaTable, wanted: pa.Schema | None) -> bool:
+    """Whether the first rows give the partition columns their types: nobody had declared any column."""
+    metadata = table.metadata()
+    current = pa.schema(table.schema().to_arrow())
+    if wanted is None or set(current.names) - set(metadata.partition_columns):
+        return False
+    is_typed = all(wanted.field(field.name).type == field.type for field in current)
+    return not is_typed and not pa.table(table.get_add_actions()).num_rows
 
 
 def _app_id(token: str) -> str:

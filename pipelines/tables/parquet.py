@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from deltalake import Schema
+from deltalake.exceptions import DeltaError
 
 from connector.errors import ObjectNotFound, PreconditionFailed
+from pipelines.contention import turns
 from pipelines.errors import CommitConflict, PolicyRefused, SourceError, TableNotFound, UnsupportedByTable
 from pipelines.layout import PartitionKey, hive_columns
 from pipelines.scanning import arrow_filesystem, parquet_format
+from pipelines.schema import evolved_schema
 from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import run_token
@@ -87,6 +91,9 @@ class PlainParquetTable:
         return UnsupportedByTable(message, hint="use format: delta for time travel")
 
     def _schema(self, files: tuple[LiveFile, ...]) -> pa.Schema | None:
+        kept = self._stored_schema()
+        if kept is not None:
+            return kept[0]
         if not files:
             return None
         stored = self._newest_schema(files)
@@ -153,6 +160,7 @@ class PlainParquetTable:
             match change.operation:
                 case "ingest":
                     self._check_single_objects(change)
+                    self._keep_schema(change.schema)
                     added = {staged.file.key: staged for staged in change.adds}
                     list(pool.map(lambda key: self._publish(change, added[key], key), added))
                     emptied = [file.path for file in change.removes if file.key not in added]
@@ -171,6 +179,47 @@ class PlainParquetTable:
                     raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table")
         self._fs.invalidate_cache()
         return self._record(change)
+
+    # -- the schema, beside the files ---------------------------------------------------------------------------------
+
+    @property
+    def _schema_path(self) -> str:
+        return f"{self.root}/_lake/schema.json"
+
+    def _stored_schema(self) -> tuple[pa.Schema, str] | None:
+        try:
+            data, etag = self._fs.read_with_etag(self._schema_path)
+        except FileNotFoundError:
+            return None
+        try:
+            return pa.schema(Schema.from_json(data.decode()).to_arrow()), etag
+        except (ValueError, DeltaError) as error:
+            raise SourceError(f"lake://{self._schema_path} is no schema: {error}") from error
+
+    def _keep_schema(self, wanted: pa.Schema | None) -> None:
+        """Write down the columns that an ingest adds, before a file has them: no reader misses one then.
+
+        Raises:
+            SchemaMismatch: another writer gave a column a type that does not meet ours.
+            CommitConflict: others kept changing it.
+        """
+        if wanted is None:
+            return
+        for _ in turns():
+            kept = self._stored_schema()
+            merged = wanted if kept is None else evolved_schema(kept[0], wanted)
+            if kept is not None and merged.equals(kept[0]):
+                return
+            data = Schema.from_arrow(merged).to_json().encode()
+            try:
+                if kept is None:
+                    self._fs.put_if(self._schema_path, data, if_none_match=True)
+                else:
+                    self._fs.put_if(self._schema_path, data, if_match=kept[1])
+            except PreconditionFailed:
+                continue
+            return
+        raise CommitConflict(f"lake://{self._schema_path} is being changed by others all the time", hint="run it again")
 
     def _check_single_objects(self, change: Change) -> None:
         for key, files in change.base.by_partition().items():

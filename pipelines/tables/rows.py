@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.partition_values import key_expression
+from pipelines.layout import typed_expression
 from pipelines.scanning import LiveDataset, ScannedFile
 from pipelines.skipping import FileFacts
 
@@ -30,10 +30,10 @@ def live_dataset(filesystem: FileSystem, root: str, snapshot: Snapshot, columns:
         columns: the partition columns.
 
     Raises:
-        SchemaMismatch: a partition value that is none of its column's type.
+        SpecError: a partition value that is none of its column's type.
     """
     schema = pa.schema([]) if snapshot.schema is None else snapshot.schema
-    known = {key: key_expression(key, schema, f"lake://{root}") for key in {file.key for file in snapshot.files}}
+    known = {key: typed_expression(key, schema) for key in {file.key for file in snapshot.files}}
     files = [
         ScannedFile(f"{root}/{file.path}", file.size, FileFacts(file.key, known[file.key], file.stats))
         for file in snapshot.files

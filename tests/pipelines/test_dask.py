@@ -14,10 +14,10 @@ import pytest
 from distributed import Client, LocalCluster
 
 from pipelines import Dataset
-from pipelines.sources.limits import SourceLimits
 from pipelines.clock import ServerClock
 from pipelines.errors import RejectedTooMany, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
 from pipelines.rejects import read_rejects
+from pipelines.sources.limits import SourceLimits
 from pipelines.workers import Workers
 from pipelines.writer import WriterLimits
 from tests.pipelines.conftest import make_trips, trip_spec

@@ -133,8 +133,10 @@ def test_typed_keys_read_expire_undo_and_replace(fs, server, bucket):
     theirs.ingest(by_day(each=2))
     assert theirs.read().num_rows == 8
     assert theirs.read(where=[("shop", "==", 1)]).num_rows == 4
+    theirs.ingest(by_day(each=3, kind=pa.string()))  # text that spells dates
+    assert theirs.read().num_rows == 12
     with pytest.raises(SchemaMismatch, match="day"):
-        theirs.ingest(by_day(kind=pa.string()))
+        theirs.ingest(by_day(kind=pa.timestamp("us", "UTC")))
 
 
 def test_timestamps_booleans_and_nulls_as_keys(fs, server, bucket):

@@ -7,8 +7,8 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.sources.limits import SourceLimits
 from pipelines.errors import PolicyRefused, SourceError
+from pipelines.sources.limits import SourceLimits
 from pipelines.tables.paths import data_path
 from pipelines.writer import WriterLimits
 from tests.pipelines.conftest import make_trips

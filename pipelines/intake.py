@@ -1,0 +1,137 @@
+"""A batch of a source as rows of the table: each cell fits its type, or its row is rejected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pat
+
+from pipelines.reject_columns import PROVENANCE, REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
+from pipelines.schema import storable_type
+from pipelines.values import fit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.partitioning import Assigned, Partitioner
+    from pipelines.schema import SchemaPlan
+
+__all__ = ["Intake", "Taken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One batch, sorted out.
+
+    Attributes:
+        assigned: rows with a partition, in the types of the files.
+        bad: rows without one, as they came, with the reject columns; None where there are none.
+    """
+
+    assigned: Assigned
+    bad: pa.Table | None
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """How the rows of one source become rows of the table.
+
+    Attributes:
+        plan: the source's way into the table.
+        zone: of text times without an offset; None where the dataset has none.
+        is_text: whether every column of the source is text that was never typed (CSV).
+    """
+
+    plan: SchemaPlan
+    zone: str | None
+    is_text: bool = False
+
+    def take(self, rows: pa.Table, partitioner: Partitioner) -> Taken:
+        """Fit the cells, then find each row's partition."""
+        columns, faults = [], _Faults(rows.num_rows)
+        present = set(rows.column_names)
+        for field in self.plan.rows:
+            if field.name not in present:
+                columns.append(pa.chunked_array([pa.nulls(rows.num_rows, field.type)]))
+                continue
+            source = rows.column(field.name)
+            from_text = self.is_text and pat.is_string(source.type)
+            fitted = fit(source, field.type, zone=self.zone, from_text=from_text)
+            columns.append(fitted.values)
+            if fitted.reasons is not None:
+                faults.add(field.name, fitted.reasons)
+            if field.name in self.plan.required:
+                faults.add_nulls(field.name, fitted.values)
+        names = [*self.plan.rows.names, *(name for name in PROVENANCE if name in present)]
+        columns += [rows.column(name) for name in PROVENANCE if name in present]
+        fitting = pa.table(columns, names=names)
+        bad = []
+        if faults.places:
+            bad.append(_rejected(rows, *faults.listed()))
+            fitting = fitting.filter(faults.mask())
+        assigned = partitioner.assign(fitting)
+        if assigned.bad.num_rows:
+            bad.append(_as_it_came(rows, assigned.bad))
+        return Taken(assigned, pa.concat_tables(bad) if bad else None)
+
+
+class _Faults:
+    """The first cell of each row that does not fit."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self.places: dict[int, tuple[str, str]] = {}
+
+    def add(self, column: str, reasons: pa.ChunkedArray) -> None:
+        for place in pc.indices_nonzero(reasons.is_valid()).to_pylist():
+            self.places.setdefault(place, (column, f"{column} {reasons[place].as_py()}"))
+
+    def add_nulls(self, column: str, values: pa.ChunkedArray) -> None:
+        if values.null_count:
+            for place in pc.indices_nonzero(values.is_null()).to_pylist():
+                self.places.setdefault(place, (column, f"{column} is null, which the table does not allow"))
+
+    def listed(self) -> tuple[list[int], list[str | None], list[str]]:
+        places = sorted(self.places)
+        return places, [self.places[place][0] for place in places], [self.places[place][1] for place in places]
+
+    def mask(self) -> pa.Array:
+        return pa.array([place not in self.places for place in range(self._rows)])
+
+
+def _rejected(rows: pa.Table, places: Sequence[int], columns: Sequence[str | None], reasons: Sequence[str]) -> pa.Table:
+    taken = _without_views(rows).take(pa.array(places, pa.int64()))
+    texts = [None if name is None else _text(taken.column(name)[at]) for at, name in enumerate(columns)]
+    for name, values in ((REJECT_COLUMN, columns), (REJECT_VALUE, texts), (REASON_COLUMN, reasons)):
+        taken = taken.append_column(name, pa.array(values, pa.string()))
+    return taken
+
+
+def _without_views(rows: pa.Table) -> pa.Table:
+    """Text and bytes as plain arrays: Arrow cannot take from views (seen with 26.0)."""
+    columns = [
+        column.cast(storable_type(column.type)) if "_view" in str(column.type) else column for column in rows.columns
+    ]
+    return pa.table(columns, names=rows.column_names)
+
+
+def _as_it_came(rows: pa.Table, bad: pa.Table) -> pa.Table:
+    """Rows that have no partition, with the cells that the source had."""
+    origin = list(zip(*(rows.column(name).to_pylist() for name in PROVENANCE), strict=True))
+    wanted = zip(*(bad.column(name).to_pylist() for name in PROVENANCE), strict=True)
+    by_origin = {place: number for number, place in enumerate(origin)}
+    places = [by_origin[one] for one in wanted]
+    return _rejected(rows, places, bad.column(REJECT_COLUMN).to_pylist(), bad.column(REASON_COLUMN).to_pylist())
+
+
+def _text(cell: Any) -> str | None:
+    if not cell.is_valid:
+        return None
+    try:
+        value = cell.as_py()
+    except (OverflowError, ValueError):  # a time that Python's calendar does not have
+        return str(cell.cast(pa.string()).as_py())
+    return value if isinstance(value, str) else str(value)
