@@ -11,7 +11,7 @@ PACKAGES := connector pipelines dagster_project
 INSTALLED_FROM := pyproject.toml constraints.txt tools/venv.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-slow test-role lint fmt minio bench lock clean
+.PHONY: help demo ui test test-slow soak test-role lint fmt minio bench lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,13 +23,16 @@ ui: .venv/demo.stamp ## the Dagster UI on the demo's data
 	@$(BIN)/tierlake demo --server $(SERVER) --ui
 
 test: lint ## what must be green: lint, types, import rules, tests with a coverage floor (under 10 minutes)
-	$(PYTEST) -m "not slow" --cov
+	$(PYTEST) -m "not slow and not soak" --cov
 
 test-slow: .venv/slow.stamp ## every kill point, both full demos, the browser (under 30 minutes)
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not soak"
+
+soak: .venv/slow.stamp minio ## long random lives of tables, against Arrow in memory (by hand; TIERLAKE_SOAK_EXAMPLES)
+	$(PYTEST) -m soak
 
 test-role: .venv/dev.stamp ## the tests with the rights of an operator alone (ROLE=)
-	$(PYTEST) -m "not slow" --role $(or $(ROLE),operator)
+	$(PYTEST) -m "not slow and not soak" --role $(or $(ROLE),operator)
 
 lint: .venv/dev.stamp ## ruff, formatting, strict types, import rules
 	$(BIN)/ruff check
