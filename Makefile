@@ -11,7 +11,7 @@ PACKAGES := connector pipelines dagster_project
 INSTALLED_FROM := pyproject.toml constraints.txt tools/venv.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-slow soak test-role lint fmt minio bench lock clean
+.PHONY: help demo ui test test-slow soak test-role lint fmt minio spark bench lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ test: lint ## what must be green: lint, types, import rules, tests with a covera
 test-slow: .venv/slow.stamp ## every kill point, both full demos, the browser (under 30 minutes)
 	$(PYTEST) -m "slow and not soak"
 
-soak: .venv/slow.stamp minio ## long random lives of tables, against Arrow in memory (by hand; TIERLAKE_SOAK_EXAMPLES)
+soak: .venv/slow.stamp minio spark ## long random lives of tables, and a real Spark on them (by hand; TIERLAKE_SOAK_EXAMPLES)
 	$(PYTEST) -m soak
 
 test-role: .venv/dev.stamp ## the tests with the rights of an operator alone (ROLE=)
@@ -46,6 +46,9 @@ fmt: .venv/dev.stamp ## format, and mend what ruff can mend
 
 minio: ## a real MinIO server and mc, built once per machine into the user's cache folder
 	@tools/minio.sh
+
+spark: ## a real Spark with Delta, once per machine, into the user's cache folder
+	@tools/spark.sh
 
 bench: .venv/dev.stamp ## the benchmarks, on the embedded server
 	@for script in benchmarks/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
