@@ -359,8 +359,7 @@ def _prepared(
     else:
         threads = workers.threads
         pieces = split(source, known, storage_options, threads=threads, limits=bounds.source, text=options)
-        is_text = pieces.layout is not None and pieces.layout.is_text
-        stream = RowStream(pieces.schema, iter(()), pieces.name, is_text=is_text)
+        stream = pieces.described()
     if isinstance(source, RowStream) and known is not None and stream.is_text:
         stream = replace(stream, schema=_as_known(stream.schema, known))
     partition = handle.spec.partition

@@ -171,7 +171,7 @@ class Rejects:
         }
         buffer = io.BytesIO()
         pq.write_table(rows.replace_schema_metadata(about), buffer, compression="zstd")
-        path = f"{self._folder}/{_digest(rows, self._source)}.parquet"
+        path = f"{self._folder}/{_digest(rows)}.parquet"
         self._fs.pipe_file(path, buffer.getvalue())
         self._paths.append(path)
         self._rows.clear()
@@ -196,12 +196,12 @@ def _as_text(table: pa.Table) -> pa.Table:
     return pa.table(columns, names=table.column_names)
 
 
-def _digest(rows: pa.Table, source: str) -> str:
+def _digest(rows: pa.Table) -> str:
     """What a file of rejected rows is named by."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema.remove_metadata()) as stream:
         stream.write_table(rows.combine_chunks().replace_schema_metadata(None))
-    return hashlib.sha256(source.encode() + b"\0" + sink.getvalue()).hexdigest()[:32]
+    return hashlib.sha256(sink.getvalue()).hexdigest()[:32]
 
 
 def check_tolerable(spec: RejectSpec, rows: int, reasons: Mapping[str, int], path: str | None) -> None:

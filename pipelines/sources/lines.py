@@ -14,17 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["Lines", "LinesOf", "cut_lines"]
 
 _LOOK_BYTES = 1 << 16
-_BLANK_BYTES = 4096
 _LONGEST_HEADER_BYTES = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """A part of a text file: from the first line that begins after `start` to the one that `end` lies in.
+    """Whole lines of a text file.
 
     Attributes:
-        start: a byte of the file; 0 begins with the first line.
-        end: a byte of the file, or its size.
+        start: the byte at which the first of them begins.
+        end: the byte after the last.
         header: goes before the part: the line that names the columns.
     """
 
@@ -42,20 +41,16 @@ class LinesOf:
     """
 
     def __init__(self, file: Any, lines: Lines) -> None:
-        first, last = (_line_after(file, position) for position in (lines.start, lines.end))
-        file.seek(first)
+        file.seek(lines.start)
         self._file = file
-        self._left = max(0, last - first)
-        self._ahead = file.read(self._left) if self._left <= _BLANK_BYTES else b""
-        self.is_blank = self._left <= _BLANK_BYTES and not self._ahead.strip()
-        self._left -= len(self._ahead)
-        self._ahead = lines.header + self._ahead
+        self._left = lines.end - lines.start
+        self._header = lines.header
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes of the header, then of the part; none at its end."""
-        if self._ahead:
-            end = len(self._ahead) if size < 0 else size
-            given, self._ahead = self._ahead[:end], self._ahead[end:]
+        if self._header:
+            end = len(self._header) if size < 0 else size
+            given, self._header = self._header[:end], self._header[end:]
             return given
         wanted = self._left if size < 0 else min(size, self._left)
         read: bytes = self._file.read(wanted) if wanted else b""
@@ -96,5 +91,6 @@ def cut_lines(file: Any, size: int, wanted: int, *, has_header: bool) -> Sequenc
         file.seek(size)
     except (OSError, ValueError):
         return ()  # a stream: HTTP without ranges
-    cuts = [0, *(cut for cut in range(wanted, size, wanted) if cut >= max(start, 1)), size]
+    inner = {_line_after(file, cut) for cut in range(wanted, size, wanted) if cut >= max(start, 1)}
+    cuts = sorted({0, *inner, size})
     return tuple(Lines(first, last, header if first else b"") for first, last in itertools.pairwise(cuts))

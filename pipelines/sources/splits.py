@@ -19,12 +19,12 @@ from pipelines.sources.delimited import head_of
 from pipelines.sources.files import SourceFile, find_files, paths_of, unreadable
 from pipelines.sources.lines import cut_lines
 from pipelines.sources.open import Layout, layout_of, open_source, read_files
+from pipelines.sources.stream import RowStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipelines.sources.limits import SourceLimits
-    from pipelines.sources.stream import RowStream
     from pipelines.text_options import TextOptions
 
 __all__ = ["Piece", "Pieces", "split", "together"]
@@ -66,6 +66,12 @@ class Pieces:
     layout: Layout | None = None
     files: tuple[Piece, ...] = ()
     frames: tuple[Any, ...] = ()
+
+    def described(self) -> RowStream:
+        """What is known of the whole source, without its rows."""
+        if self.layout is None:
+            return RowStream(self.schema, iter(()), self.name)
+        return RowStream(self.schema, iter(()), self.name, self.layout.is_text, self.layout.notes, self.layout.spoilers)
 
     def open(self) -> RowStream:
         """The rows of the first piece, in the types of the whole source."""

@@ -16,6 +16,7 @@ from distributed import Client, LocalCluster
 from pipelines import Dataset
 from pipelines.clock import ServerClock
 from pipelines.errors import RejectedTooMany, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
+from pipelines.reject_columns import REJECT_FILE, REJECT_LINE
 from pipelines.rejects import read_rejects
 from pipelines.sources.limits import SourceLimits
 from pipelines.workers import Workers
@@ -231,10 +232,18 @@ def test_large_text_files_are_cut_at_line_ends(bucket, fs, client, tmp_path, mon
         assert (result.files > 8) == bool(engine), "several pieces"
         assert not dataset.ingest(path, limits=limits, run_key="r", **engine).committed
         (rejects,) = dataset.fs.glob(result.rejects_path)
-        kept = read_rejects(dataset.fs, rejects).to_pylist()
-        found.append((result.rows, result.rejected, kept, dataset.read().sort_by("fare")))
+        (bad,) = read_rejects(dataset.fs, rejects).to_pylist()
+        assert at_its_place(path, bad.pop(REJECT_FILE), bad.pop(REJECT_LINE)).count("never") == 1
+        found.append((result.rows, result.rejected, bad, dataset.read().sort_by("fare")))
     assert found[0] == found[1]
     assert found[0][:2] == (300, 1)
+
+
+def at_its_place(path, named, line):
+    """The line of a file, or of its part from some byte on, that a rejected row names."""
+    name, _, start = named.removesuffix(")").partition(" (from byte ")
+    assert name == str(path)
+    return path.read_bytes()[int(start.replace(",", "") or 0) :].splitlines()[line - 1].decode()
 
 
 @pytest.mark.slow

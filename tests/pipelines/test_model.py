@@ -25,8 +25,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from pipelines import Dataset, DatasetSpec
 from pipelines.errors import CommitConflict, PolicyRefused, StalePlan, UnknownPartition
+from pipelines.intake import Intake
 from pipelines.layout import PartitionKey
 from pipelines.plan import ExpiryPlan, TieringPlan
+from pipelines.schema import plan_schema
+from pipelines.sources import open_source
 from pipelines.staging import Staging, open_writer, stage
 from pipelines.tables.protocol import Change, Snapshot
 from pipelines.tables.runs import run_token
@@ -287,10 +290,11 @@ class ReplaceOnStale:
     def run(self, lake: Lake, dataset: Dataset) -> None:
         base, seen = lake.snapshots[-1 - self.number % len(lake.snapshots)]
         run = Run(f"run-{next(numbers)}", "replace", ((self.day, CITIES[0], next(numbers)),), frozenset({self.day}))
-        handle, batches = dataset._handle, table_of(run.rows).to_batches()
-        staging = Staging(SCHEMA, run_token(run.key), "")
+        handle, stream = dataset._handle, open_source(table_of(run.rows), None)
+        intake = Intake(plan_schema(SCHEMA, table=None, keys=["date"], carried=[], evolution="freeze"), zone=None)
+        staging = Staging(intake, SCHEMA, run_token(run.key), stream.name)
         with open_writer(handle, staging) as writer:
-            adds = stage(handle, staging, batches, writer).files
+            adds = stage(handle, staging, stream.batches, writer).files
         removes = base.by_partition().get(PartitionKey.parse(key_of(self.day)), ())
         try:
             handle.table.commit(Change("ingest", base, adds, removes, run_key=run.key))

@@ -21,8 +21,8 @@ def test_parts_put_together_are_the_file(text, wanted, size):
     _, parts = parts_of(text, wanted, has_header=False)
     read = [b"".join(iter(lambda part=part: part.read(size), b"")) for part in parts]
     assert b"".join(read) == text
-    assert all(part.endswith(b"\n") for part in read[:-1] if part and not text.endswith(part))
-    assert [part.is_blank for part in parts] == [not part.strip() for part in read]
+    assert all(part.endswith(b"\n") for part in read[:-1])
+    assert all(len(part) <= wanted + max(map(len, text.splitlines(keepends=True))) for part in read)
 
 
 @given(LINES, st.integers(1, 200))
