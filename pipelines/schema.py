@@ -239,7 +239,7 @@ def check_names(names: Sequence[str], *, like: Sequence[str] = ()) -> None:
     for name in names:
         if not name.strip():
             raise SchemaMismatch("a column has no name", hint="name it, or drop it")
-        if name in seen.values() and seen.get(name.lower()) == name:
+        if seen.get(name.lower()) == name:
             raise SchemaMismatch(f"two columns are named {name}", hint="rename one of them, or drop it")
         other = seen.get(name.lower()) or known.get(name.lower())
         if other is not None and other != name:

@@ -18,21 +18,21 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.types as pat
 
-from pipelines import reject_columns
 from pipelines.errors import SourceError
 from pipelines.sources.clean import BLANK, END, CleanText, count_lines
-from pipelines.sources.limits import check_columns
-from pipelines.sources.stream import BadRow, SourceBatch, bad_rows, line_numbers, with_origin
+from pipelines.sources.limits import check_columns, check_names
+from pipelines.sources.stream import BadRow, SourceBatch, bad_rows, gathered, line_numbers, with_origin
 from pipelines.sources.text import DEFAULT_DELIMITERS, Dialect, looks_like_values, sniffed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from pipelines.sources.files import SourceFile
 
-__all__ = ["BLOCK_BYTES", "Head", "check_names", "head_of", "read_rows"]
+__all__ = ["BLOCK_BYTES", "Head", "head_of", "read_rows"]
 
 BLOCK_BYTES = 2 << 20  # its reader takes 50 times that (seen with pyarrow 26)
+_COLUMN_BYTES = 1 << 14  # a wide file has few rows in a block, and whatever is done to it is done column by column
 _HEAD_BYTES = 1 << 16
 _LINE_END = r"\r\n|\r|\n"
 
@@ -106,27 +106,6 @@ def _head(file: SourceFile, text: CleanText) -> Head | None:
     return Head(file.path, names, dialect, size, line)
 
 
-def check_names(path: str, names: Sequence[str], hint: str) -> None:
-    """Refuse columns that could not be told apart.
-
-    Raises:
-        SourceError: two have the same name but for case, one has none, or one of those of rejected rows.
-    """
-    seen: dict[str, str] = {}
-    for number, name in enumerate(names, 1):
-        if not name.strip():
-            raise SourceError(f"{path}: column {number} has no name", hint=hint)
-        if name in reject_columns.ALL:
-            raise SourceError(
-                f"{path} has a column {name}, a name that rejected rows use", hint="drop it, or rename it"
-            )
-        other = seen.get(name.casefold())
-        if other is not None:
-            differ = "twice" if other == name else f"and {name}, which differ by upper and lower case alone"
-            raise SourceError(f"{path} has the column {other} {differ}", hint=hint)
-        seen[name.casefold()] = name
-
-
 def _first_record(path: str, sample: str, dialect: Dialect) -> tuple[list[str], int]:
     taken = 0
 
@@ -163,7 +142,8 @@ def read_rows(
         text.head(head.size)
         text.skip(head.size)
         text.describe(head.dialect.delimiter, head.dialect.quote, head.names)
-        yield from _Rows(file, head, text, schema).batches(block_bytes or BLOCK_BYTES)
+        batches = _Rows(file, head, text, schema).batches(block_bytes or BLOCK_BYTES)
+        yield from gathered(batches, _COLUMN_BYTES * len(head.names))
 
 
 class _Rows:

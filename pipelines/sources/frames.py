@@ -12,8 +12,8 @@ import pyarrow.dataset as pads
 import pyarrow.types as pat
 
 from pipelines.errors import SourceError
-from pipelines.sources.delimited import check_names
 from pipelines.sources.files import UNREADABLE
+from pipelines.sources.limits import check_names
 from pipelines.sources.stream import ORIGIN, BadRow, RowStream, SourceBatch, bad_rows, line_numbers, with_origin
 
 if TYPE_CHECKING:

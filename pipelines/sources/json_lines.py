@@ -19,7 +19,7 @@ import pyarrow.types as pat
 from pipelines.errors import SourceError
 from pipelines.sources.clean import CleanText
 from pipelines.sources.json_kinds import LARGEST, SMALLEST, Kind, Literal, holds_decimals
-from pipelines.sources.limits import check_columns
+from pipelines.sources.limits import check_columns, check_names
 from pipelines.sources.stream import BadRow, SourceBatch, bad_rows, with_origin
 from pipelines.values import TextTypes, fit
 
@@ -68,7 +68,8 @@ def json_schema(files: Sequence[SourceFile], known: pa.Schema | None) -> pa.Sche
                 if name not in known_names and set(kind.seen) == {"text"}:
                     texts = _texts([row.get(name) for row in block.rows])
                     times.setdefault(name, TextTypes()).add(texts)
-    _check_names(files[0].path, list(whole.fields))
+    hint = "mend the source: a table's columns differ by more than upper and lower case"
+    check_names(files[0].path, list(whole.fields), hint)
     fields = [
         pa.field(field.name, whole.fields.get(field.name, Kind()).type(field.name, field.type)) for field in known or ()
     ]
@@ -77,12 +78,6 @@ def json_schema(files: Sequence[SourceFile], known: pa.Schema | None) -> pa.Sche
             guess = times[name].kind if name in times and set(kind.seen) == {"text"} else None
             fields.append(pa.field(name, guess if guess is not None and pat.is_temporal(guess) else kind.type(name)))
     return pa.schema(fields)
-
-
-def _check_names(path: str, names: list[str]) -> None:
-    from pipelines.sources.delimited import check_names
-
-    check_names(path, names, hint="mend the source: a table's columns differ by more than upper and lower case")
 
 
 def _texts(values: list[Any]) -> pa.Array:

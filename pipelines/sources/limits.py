@@ -1,18 +1,19 @@
-"""Limits on what a source may be: files that expand without end, or have more columns than anybody meant."""
+"""What a source may not be: a file that expands without end, or has more columns than one means or can tell apart."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipelines import reject_columns
 from pipelines.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pyarrow.parquet as pq
 
-__all__ = ["BoundedBytes", "SourceLimits", "check_columns", "check_parquet"]
+__all__ = ["BoundedBytes", "SourceLimits", "check_columns", "check_names", "check_parquet"]
 
 _HARMLESS_BYTES = 64 << 20
 
@@ -99,3 +100,24 @@ class BoundedBytes:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def check_names(path: str, names: Sequence[str], hint: str) -> None:
+    """Refuse columns that could not be told apart.
+
+    Raises:
+        SourceError: two have the same name but for case, one has none, or one of those of rejected rows.
+    """
+    seen: dict[str, str] = {}
+    for number, name in enumerate(names, 1):
+        if not name.strip():
+            raise SourceError(f"{path}: column {number} has no name", hint=hint)
+        if name in reject_columns.ALL:
+            raise SourceError(
+                f"{path} has a column {name}, a name that rejected rows use", hint="drop it, or rename it"
+            )
+        other = seen.get(name.lower())
+        if other is not None:
+            differ = "twice" if other == name else f"and {name}, which differ by upper and lower case alone"
+            raise SourceError(f"{path} has the column {other} {differ}", hint=hint)
+        seen[name.lower()] = name

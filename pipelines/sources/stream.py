@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_FILE, REJECT_LINE, REJECT_VALUE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipelines.values import Spoilers
 
@@ -20,6 +20,7 @@ __all__ = [
     "RowStream",
     "SourceBatch",
     "bad_rows",
+    "gathered",
     "line_numbers",
     "with_origin",
 ]
@@ -62,6 +63,32 @@ class RowStream:
     is_text: bool = False
     notes: tuple[str, ...] = ()
     spoilers: Mapping[str, Spoilers] = field(default_factory=dict)
+
+
+def gathered(batches: Iterable[SourceBatch], size: int) -> Iterator[SourceBatch]:
+    """The same rows in batches of at least some bytes, but for the last: each costs steps for each of its columns."""
+    waiting: list[SourceBatch] = []
+    waiting_bytes = 0
+    for batch in batches:
+        waiting.append(batch)
+        waiting_bytes += batch.rows.nbytes
+        if waiting_bytes >= size:
+            yield from _together(waiting)
+            waiting, waiting_bytes = [], 0
+    yield from _together(waiting)
+
+
+def _together(batches: Sequence[SourceBatch]) -> Iterator[SourceBatch]:
+    if len(batches) < 2:  # noqa: PLR2004 - nothing to put together
+        yield from batches
+        return
+    tables = [batch.bad for batch in batches if batch.bad is not None]
+    bad = pa.concat_tables(tables, promote_options="default") if tables else None
+    for rows in pa.Table.from_batches([batch.rows for batch in batches]).combine_chunks().to_batches():
+        yield SourceBatch(rows, bad)
+        bad = None
+    if bad is not None:
+        yield SourceBatch(batches[0].rows, bad)
 
 
 def line_numbers(first: int, count: int) -> pa.Array:
