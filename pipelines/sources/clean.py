@@ -56,6 +56,7 @@ class CleanText:
         has_quotes: whether `read` met a quote.
         has_blanks: whether `read` marked a blank line.
         is_at_end: whether `read` met the end.
+        failure: why `read` stopped before the end.
     """
 
     closed = False
@@ -78,6 +79,8 @@ class CleanText:
         self.has_quotes = False
         self.has_blanks = False
         self.is_at_end = False
+        self.failure: Exception | None = None
+        self._is_stopped = False
 
     def head(self, size: int) -> bytes:
         """The beginning, without taking it: at least so many bytes, or all there is."""
@@ -105,17 +108,23 @@ class CleanText:
         return self._next()
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes, marked.
-
-        Raises:
-            SourceError: they are no text in the file's encoding.
-        """
-        while not self.is_at_end and (size < 0 or len(self._marked) < size):
-            self._mark(self.taken())
+        """The next bytes, marked; none at the end, after `stop`, and after a `failure`."""
+        try:
+            while not (self.is_at_end or self._is_stopped) and (size < 0 or len(self._marked) < size):
+                self._mark(self.taken())
+        except Exception as error:  # noqa: BLE001 - raised by whoever made the thread
+            self.failure = error
+            self.stop()
+        if self._is_stopped:
+            return b""
         end = len(self._marked) if size < 0 else size
         given = bytes(self._marked[:end])
         del self._marked[:end]
         return given
+
+    def stop(self) -> None:
+        """Let `read` give nothing more."""
+        self._is_stopped = True
 
     def readable(self) -> bool:
         """It is."""

@@ -146,6 +146,25 @@ def read_rows(
         yield from gathered(batches, _COLUMN_BYTES * len(head.names))
 
 
+@contextmanager
+def _drained(reader: pacsv.CSVStreamingReader, text: CleanText) -> Iterator[None]:
+    """Read to the end what is left half way: Arrow can deadlock where a reader goes whose thread still reads (26.0)."""
+    try:
+        yield
+    except pa.ArrowInvalid:
+        _BROKEN.append(reader)
+        raise
+    finally:
+        text.stop()
+        try:
+            deque(reader, maxlen=0)
+        except pa.ArrowInvalid:
+            _BROKEN.append(reader)
+
+
+_BROKEN: deque[pacsv.CSVStreamingReader] = deque(maxlen=4)  # these cannot be read to the end
+
+
 class _Rows:
     """One pass over a file."""
 
@@ -163,6 +182,14 @@ class _Rows:
     def batches(self, block_bytes: int) -> Iterator[SourceBatch]:
         if not self._text.head(1):
             return
+        for batch in self._tokenised(block_bytes):
+            yield from self._sorted_out(batch)
+        if len(self._head.names) == 1:
+            self._saw_end = True
+        if not self._saw_end:
+            self._refuse_open_quote()
+
+    def _tokenised(self, block_bytes: int) -> Iterator[pa.RecordBatch]:
         names = self._head.names
         try:
             reader = pacsv.open_csv(
@@ -183,9 +210,12 @@ class _Rows:
                     check_utf8=False,
                 ),
             )
-            for batch in reader:
-                yield from self._sorted_out(batch)
+            with _drained(reader, self._text):
+                for batch in reader:
+                    self._raise_failure()
+                    yield batch
         except pa.ArrowInvalid as error:
+            self._raise_failure()
             if "straddl" not in str(error):
                 raise
             what = (
@@ -193,10 +223,11 @@ class _Rows:
             )
             hint = f"look for a quote ({self._head.dialect.quote}) that is never closed"
             raise SourceError(f"cannot read {self._path}: {what}", hint=hint) from error
-        if len(names) == 1:
-            self._saw_end = True
-        if not self._saw_end:
-            self._refuse_open_quote()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._text.failure is not None:
+            raise self._text.failure
 
     def _on_invalid(self, row: Any) -> str:
         self._events.append((row.number, row.actual_columns, row.text))

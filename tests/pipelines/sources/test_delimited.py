@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+import subprocess
+import sys
 
 import fsspec
 import pyarrow as pa
@@ -223,3 +225,24 @@ def test_a_header_alone_is_an_empty_source():
     stream = open_source(put("a,b\n"), None)
     assert stream.schema.names == ["a", "b"]
     assert not list(stream.batches)
+
+
+ABANDON = """
+import sys
+from pipelines.sources import delimited, files
+from pipelines.text_options import TextOptions
+
+delimited._COLUMN_BYTES = 0
+(file,) = files.find_files([sys.argv[1]], {}, None, TextOptions())
+for _ in range(500):
+    rows = delimited.read_rows(file, delimited.head_of(file), None, 4096)
+    next(rows)
+    rows.close()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_ends_that_left_files_half_read(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text("a,b\n" + "1,2\n" * 300_000)
+    subprocess.run([sys.executable, "-c", ABANDON, str(path)], check=True, timeout=240)
