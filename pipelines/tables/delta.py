@@ -15,14 +15,16 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 from deltalake import CommitProperties, DeltaTable, Schema, TableFeatures, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+from deltalake.transaction import create_table_with_add_actions
 
+from connector.errors import AlreadyExists
 from pipelines.contention import turns
 from pipelines.errors import CommitConflict, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork, rust_is_in_use
 from pipelines.scanning import arrow_filesystem
 from pipelines.schema import evolved_schema
 from pipelines.tables import delta_log
+from pipelines.tables.delta_commit import add_actions, is_spelled_otherwise, remove_actions, write_entry
 from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
 from pipelines.tables.paths import data_path
 from pipelines.tables.protocol import Change, Commit, RemovedFile, Snapshot, StagedFile
@@ -42,6 +44,7 @@ __all__ = ["LakeDeltaTable"]
 _READER_FEATURES = frozenset({"timestampNtz"})
 _WRITER_FEATURES = _READER_FEATURES | {"appendOnly", "invariants"}
 _PLAIN_READER, _PLAIN_WRITER, _FEATURES_READER, _FEATURES_WRITER = 1, 2, 3, 7
+_CHECKPOINT_INTERVAL = 100  # deltalake's own
 _NAMED_COMMITS = 3
 """How many of the newest commits a conflict names."""
 _APP_PREFIX = "lake-"
@@ -125,7 +128,7 @@ class LakeDeltaTable:
             create_table_with_add_actions(
                 f"s3://{root}",
                 Schema.from_arrow(schema),
-                [action for action in _actions(change) if isinstance(action, AddAction)],
+                add_actions(change),
                 mode="error",
                 partition_by=list(partition_columns),
                 configuration=dict(configuration),
@@ -277,23 +280,28 @@ class LakeDeltaTable:
             schema = self._first_schema(table, change.schema) if is_first else self._evolved(table, change.schema)
             if schema is None:
                 continue
-            properties = CommitProperties(
-                custom_metadata=_commit_metadata(change, run_key),
-                max_commit_retries=None if is_blind and not is_first else 0,
-                app_transactions=[
-                    Transaction(app_id, 1 if seen is None else seen + 1),
-                    *self._run_key_transactions(table, change),
-                ],
-            )
+            metadata = _commit_metadata(change, run_key)
+            transactions = [
+                Transaction(app_id, 1 if seen is None else seen + 1),
+                *self._run_key_transactions(table, change),
+            ]
             try:
-                table.create_write_transaction(
-                    _actions(change),
-                    "overwrite" if is_first else "append",  # the one of deltalake's modes that gives a column a type
-                    schema,
-                    list(table.metadata().partition_columns),
-                    commit_properties=properties,
-                )
-            except CommitFailedError:
+                if is_spelled_otherwise(change):
+                    write_entry(self._fs, self.root, table.version() + 1, change, metadata, transactions)
+                    self._checkpoint_where_due(table)
+                else:
+                    table.create_write_transaction(
+                        [*add_actions(change), *remove_actions(change)],
+                        "overwrite" if is_first else "append",  # the one of its modes that gives a column a type
+                        schema,
+                        list(table.metadata().partition_columns),
+                        commit_properties=CommitProperties(
+                            custom_metadata=metadata,
+                            max_commit_retries=None if is_blind and not is_first else 0,
+                            app_transactions=transactions,
+                        ),
+                    )
+            except (CommitFailedError, AlreadyExists):
                 continue  # somebody was faster, or the reply was lost: the next look at the log tells
             except OSError:
                 # the connection broke after the log entry was sent, and delta-rs does not ask again: it may be there
@@ -309,6 +317,14 @@ class LakeDeltaTable:
             return Commit(table.version() + 1, datetime.now(UTC), change.operation, run_key, dict(change.details))
         message = f"lake://{self.root}: every attempt to commit lost against other writers; nothing was committed"
         raise CommitConflict(message, hint="run it again when the table is quieter")
+
+    def _checkpoint_where_due(self, before: DeltaTable) -> None:
+        """After a commit that deltalake, which would see to it, did not make; by its rule."""
+        made = before.version() + 1
+        every = int(before.metadata().configuration.get("delta.checkpointInterval", _CHECKPOINT_INTERVAL))
+        if (made + 1) % every == 0:
+            with suppress(DeltaError, OSError):  # the commit is made; the next one due makes up for it
+                self._open().create_checkpoint()
 
     def _run_key_transactions(self, table: DeltaTable, change: Change) -> Iterable[Transaction]:
         """An expired partition forgets the runs that wrote it, and undo remembers them again."""
@@ -393,27 +409,6 @@ def _commit_metadata(change: Change, run_key: str) -> dict[str, Any]:
         "lake.run_key": run_key,
         **{f"lake.{name}": value for name, value in change.details.items()},
     }
-
-
-def _actions(change: Change) -> list[AddAction | RemoveAction]:
-    now = int(datetime.now(UTC).timestamp() * 1000)
-    changes_data = change.operation != "compact"
-    adds = [
-        AddAction(
-            path=staged.file.path,
-            size=staged.file.size,
-            partition_values={name: value or None for name, value in staged.file.key.items},
-            modification_time=int(staged.file.modified.timestamp() * 1000),
-            data_change=changes_data,
-            stats=staged.file.stats or "{}",
-        )
-        for staged in change.adds
-    ]
-    removes = [
-        RemoveAction(file.path, changes_data, now, file.size, {name: value or None for name, value in file.key.items})
-        for file in change.removes
-    ]
-    return [*adds, *removes]
 
 
 def _snapshot(table: DeltaTable, root: str) -> Snapshot:

@@ -14,6 +14,7 @@ from deltalake.fs import DeltaStorageHandler
 from pipelines.errors import SchemaMismatch
 from pipelines.layout import PartitionKey, spelled
 from pipelines.stats import log_stats
+from pipelines.tables.delta_commit import spelled_by_deltalake
 from pipelines.tables.paths import data_path
 from pipelines.tables.protocol import LiveFile
 
@@ -98,11 +99,13 @@ def _within_python(values: pa.Array) -> pa.Array:
 
 def _live_file(root: str, row: dict[str, Any], columns: tuple[str, ...]) -> LiveFile:
     values = row.get("partition") or {}
+    path = data_path(root, row["path"])
     return LiveFile(
-        path=data_path(root, row["path"]),
+        path=path,
         size=row["size_bytes"],
         key=PartitionKey.of((name, spelled(values.get(name))) for name in columns),
         rows=row["num_records"],
         modified=datetime.fromtimestamp(row["modification_time"] / 1000, UTC),
         stats=log_stats(row["num_records"], row.get("min") or {}, row.get("max") or {}, row.get("null_count") or {}),
+        logged=None if spelled_by_deltalake(path) == row["path"] else row["path"],
     )

@@ -34,6 +34,7 @@ class LiveFile:
         rows: row count where the table knows it without opening the file.
         modified: when it was written.
         stats: Delta statistics as JSON text (`numRecords`, `minValues`, ...), for the log.
+        logged: the path as the log spells it, where that is not how deltalake would.
     """
 
     path: str
@@ -42,6 +43,7 @@ class LiveFile:
     rows: int | None
     modified: datetime
     stats: str | None = None
+    logged: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,23 @@
 """Tables and prefixes that others made have partitions, ages, tiers and expiry at once."""
 
+import json
 from datetime import date, timedelta
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pytest
+from deltalake import DeltaTable, Schema
+from deltalake.transaction import AddAction
 
 from pipelines import Dataset, DatasetSpec
-from pipelines.errors import SchemaMismatch, SpecError, TableNotFound, UnsupportedByTable
+from pipelines.errors import CommitConflict, SchemaMismatch, SpecError, TableNotFound, UnsupportedByTable
 from pipelines.inference import inferred_partitioning
 from pipelines.layout import PartitionKey
 from pipelines.spec import PartitionSpec, TimePartition
-from tests.pipelines.foreign import DAYS, by_day, parquet, put, write_delta, write_hive
+from pipelines.tables.delta_commit import spelled_by_deltalake
+from pipelines.tables.protocol import Change
+from tests.pipelines.foreign import DAYS, by_day, delta_options, parquet, put, write_delta, write_hive
 
 POLICY = {"tiers": [{"after": "30d", "tier": "warm"}], "retention": {"expire_after": "90d"}}
 KEYS = [f"day={day}" for day in DAYS]
@@ -254,3 +260,91 @@ def test_objects_that_are_no_parquet_are_told(fs, server, bucket):
     with pytest.raises(TableNotFound) as missing:
         Dataset.open(f"lake://{bucket}/pickles", fs=fs)
     assert "1 other objects are there, such as 2013-01-01" in missing.value.hint
+
+
+# -- paths as other writers spell them ---------------------------------------------------------------------------------
+
+# the folder in the store, and the path in the log: as Spark's are, and with escapes that it would not write
+SPELLINGS = {
+    "ü/=%": ("k=ü%2F%3D%25", "k=ü%252F%253D%2525"),
+    "New York": ("k=New York", "k=New%20York"),
+    "a*b": ("k=a%2Ab", "k=a%252Ab"),
+    "é": ("k=é", "k=%c3%a9"),
+    "plain": ("k=plain", "k=pl%61in"),
+    "b": ("k=b", "k=b"),
+}
+FIELDS = {"id": "long", "k": "string"}
+
+
+@pytest.fixture
+def spelled(server, fs, bucket):
+    """Two rows for each key, under a log written by hand; a checkpoint is due at every second version."""
+    fields = [{"name": name, "type": kind, "nullable": True, "metadata": {}} for name, kind in FIELDS.items()]
+    meta = {
+        "id": "00000000-0000-0000-0000-000000000000",
+        "format": {"provider": "parquet", "options": {}},
+        "schemaString": json.dumps({"type": "struct", "fields": fields}),
+        "partitionColumns": ["k"],
+        "configuration": {"delta.checkpointInterval": "2"},
+        "createdTime": 0,
+    }
+    entry = [{"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}, {"metaData": meta}]
+    for number, (value, (folder, logged)) in enumerate(SPELLINGS.items()):
+        data = parquet(pa.table({"id": [number, 10 + number]}))
+        put(server, f"{bucket}/spark/{folder}/part-0.c000.snappy.parquet", data)
+        file = {"path": f"{logged}/part-0.c000.snappy.parquet", "partitionValues": {"k": value}, "size": len(data)}
+        entry.append({"add": {**file, "modificationTime": 0, "dataChange": True}})
+    log = "\n".join(json.dumps(action, ensure_ascii=False) for action in entry)
+    put(server, f"{bucket}/spark/_delta_log/{0:020d}.json", log.encode())
+    return Dataset.open(f"lake://{bucket}/spark", fs=fs)
+
+
+def ids_by_all(dataset, server):
+    """The ids, in which we and deltalake agree; polars 2.1 looks for other files than such a log names."""
+    options, uri = delta_options(server), dataset.uri.replace("lake:", "s3:")
+    ours = sorted(dataset.read()["id"].to_pylist())
+    assert sorted(DeltaTable(uri, storage_options=options).to_pyarrow_table()["id"].to_pylist()) == ours
+    return ours
+
+
+def test_files_leave_a_table_however_its_log_spells_them(spelled, server, fs):
+    whole = sorted([*range(len(SPELLINGS)), *(10 + number for number in range(len(SPELLINGS)))])
+    assert ids_by_all(spelled, server) == whole
+    report = spelled.erase(pc.field("id") < 10)
+    assert (report.rows, report.remaining) == (6, 0)
+    assert ids_by_all(spelled, server) == whole[6:]
+    for value in SPELLINGS:
+        spelled.ingest(pa.table({"k": [value], "id": [100]}), mode="append")
+    spelled.compact()
+    assert ids_by_all(spelled, server) == [*whole[6:], *[100] * 6]
+    replaced = spelled.ingest(pa.table({"k": list(SPELLINGS), "id": [7] * 6}))
+    assert ids_by_all(spelled, server) == [7] * 6
+    assert [(one.rows_out, one.rows_in) for one in replaced.replaced] == [(2, 1)] * 6
+    assert spelled.verify().ok
+
+
+def test_a_checkpoint_follows_a_commit_that_spells_paths_as_they_were(spelled, server, fs):
+    for number in (0, 3):
+        assert spelled.erase(pc.field("id") == number).remaining == 0
+    checkpoints = fs.glob(f"{spelled.spec.root}/_delta_log/*.checkpoint.parquet")
+    assert [path.rpartition("/")[2] for path in checkpoints] == [f"{1:020d}.checkpoint.parquet"]
+    assert ids_by_all(spelled, server) == [1, 2, 4, 5, *range(10, 16)]
+
+
+def test_a_commit_that_spells_paths_as_they_were_loses_to_a_faster_one(spelled, server, fs):
+    base = spelled._handle.table.snapshot()
+    spelled.ingest(pa.table({"k": ["ü/=%"], "id": [7]}))
+    gone = next(file for file in base.files if "ü" in file.path)
+    with pytest.raises(CommitConflict, match="was changed by version 1"):
+        spelled._handle.table.commit(Change("expire", base, removes=(gone,)))
+    assert 7 in ids_by_all(spelled, server)
+
+
+def test_paths_are_spelled_as_deltalake_spells_them(tmp_path):
+    schema = Schema.from_arrow(pa.schema([("id", pa.int64())]))
+    table = DeltaTable.create(str(tmp_path), schema)
+    letters = [chr(number) for number in range(1, 0x250) if chr(number) != "/"] + ["€", "\U0001f600"]
+    adds = [AddAction(f"a{letter}b", 1, {}, 0, data_change=True, stats="{}") for letter in letters]
+    table.create_write_transaction(adds, "append", schema, [])
+    paths = pa.table(DeltaTable(str(tmp_path)).get_add_actions())["path"].to_pylist()
+    assert sorted(paths) == sorted(spelled_by_deltalake(f"a{letter}b") for letter in letters)

@@ -258,6 +258,8 @@ def test_ours_on_sparks_table(bucket, fs, spark, seed, by):
     dataset.compact()
     both.check()
     more = make_rows(rng, 10, first=1000)
+    if "day" in by:  # the key tells a row's time, and ours takes none without
+        more = more.filter(pc.field("day").is_valid())
     dataset.ingest(more, mode="append")
     both.expected = pa.concat_tables([both.expected, more])
     both.check()

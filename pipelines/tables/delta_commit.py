@@ -1,0 +1,125 @@
+"""What a commit to a Delta table says: deltalake's actions, or the log entry itself.
+
+A file leaves a table by its path as the log spells it, and deltalake 1.6 spells every path its own way: a letter that
+Spark leaves as it is (`k=ü`) becomes `k=%C3%BC`, which is another file to every reader. The rows would stay, and those
+written anew from them would be there twice. Where that would happen the entry is written here. Format: the Delta
+protocol's "Actions".
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from deltalake.transaction import AddAction, RemoveAction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from deltalake import Transaction
+
+    from connector.filesystem import LakeFileSystem
+    from pipelines.layout import PartitionKey
+    from pipelines.tables.protocol import Change
+
+__all__ = ["add_actions", "is_spelled_otherwise", "remove_actions", "spelled_by_deltalake", "write_entry"]
+
+_KEPT = "!$&'()+,-./:;=@_~"
+
+
+def spelled_by_deltalake(path: str) -> str:
+    """A path below the root as deltalake writes it to the log: URL-encoded but for what a test has listed."""
+    return quote(path, safe=_KEPT)
+
+
+def is_spelled_otherwise(change: Change) -> bool:
+    """Whether a file that leaves is spelled in the log as deltalake would not spell it."""
+    return any(file.logged is not None for file in change.removes)
+
+
+def add_actions(change: Change) -> list[AddAction]:
+    """The files that become live."""
+    return [
+        AddAction(
+            path=staged.file.path,
+            size=staged.file.size,
+            partition_values=_values(staged.file.key),
+            modification_time=int(staged.file.modified.timestamp() * 1000),
+            data_change=_changes_data(change),
+            stats=staged.file.stats or "{}",
+        )
+        for staged in change.adds
+    ]
+
+
+def remove_actions(change: Change) -> list[RemoveAction]:
+    """The files that stop being live."""
+    now = _now()
+    return [
+        RemoveAction(file.path, _changes_data(change), now, file.size, _values(file.key)) for file in change.removes
+    ]
+
+
+def write_entry(
+    fs: LakeFileSystem,
+    root: str,
+    number: int,
+    change: Change,
+    metadata: Mapping[str, Any],
+    transactions: Sequence[Transaction],
+) -> None:
+    """Write one entry of the log, with the paths that leave as the log spells them.
+
+    Args:
+        fs: may write below the root.
+        root: `bucket/prefix`.
+        number: the table's next version.
+        change: files in, files out.
+        metadata: JSON values for `commitInfo`.
+        transactions: the run keys that it counts.
+
+    Raises:
+        AlreadyExists: another writer made that version.
+    """
+    now = _now()
+    info = {"timestamp": now, "operation": "WRITE", "operationParameters": {"mode": "Append"}}
+    engine = f"tierlake-{version('tierlake')}"
+    entry: list[dict[str, Any]] = [{"commitInfo": {**info, "engineInfo": engine, **metadata}}]
+    entry += [{"txn": {"appId": one.app_id, "version": one.version, "lastUpdated": now}} for one in transactions]
+    for add in add_actions(change):
+        described = {
+            "path": spelled_by_deltalake(add.path),
+            "partitionValues": add.partition_values,
+            "size": add.size,
+            "modificationTime": add.modification_time,
+            "dataChange": add.data_change,
+            "stats": add.stats,
+        }
+        entry.append({"add": described})
+    for file in change.removes:
+        described = {
+            "path": file.logged or spelled_by_deltalake(file.path),
+            "deletionTimestamp": now,
+            "dataChange": _changes_data(change),
+            "extendedFileMetadata": True,
+            "partitionValues": _values(file.key),
+            "size": file.size,
+        }
+        entry.append({"remove": described})
+    data = "\n".join(json.dumps(action, ensure_ascii=False) for action in entry)
+    fs.put_if(f"{root}/_delta_log/{number:020d}.json", data.encode(), if_none_match=True)
+
+
+def _changes_data(change: Change) -> bool:
+    return change.operation != "compact"
+
+
+def _values(key: PartitionKey) -> dict[str, str | None]:
+    return {name: value or None for name, value in key.items}
+
+
+def _now() -> int:
+    return int(datetime.now(UTC).timestamp() * 1000)
