@@ -205,6 +205,8 @@ class _Rows:
             )
             for batch in reader:
                 yield from self._sorted_out(batch)
+            if self._events:  # not one line of the file is a row
+                yield from self._sorted_out(pa.RecordBatch.from_pylist([], schema=reader.schema))
         except pa.ArrowInvalid as error:
             if "straddl" not in str(error):
                 raise

@@ -128,7 +128,7 @@ def _iterable(items: Iterator[object]) -> RowStream:
     schema: pa.Schema = first.schema  # type: ignore[attr-defined] # `_batches_of` has refused what has none
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in chain(head, *map(_batches_of, items)):
+        for batch in chain(head, chain.from_iterable(map(_batches_of, items))):
             if not batch.schema.equals(schema):
                 message = f"the iterable yields batches of different schemas: {batch.schema.names} after {schema.names}"
                 raise SourceError(message, hint="types have to be the same as well")

@@ -117,6 +117,19 @@ def test_rows_of_frames_are_numbered():
     assert numbers == [*range(1, 300_001)]
 
 
+def test_an_iterable_is_asked_for_a_batch_when_it_is_its_turn():
+    asked = []
+
+    def tables():
+        for number in range(9):
+            asked.append(number)
+            yield pa.table({"n": [number]})
+
+    batches = open_source(tables(), None).batches
+    assert (next(batches).rows.num_rows, len(asked)) == (1, 1)
+    assert sum(batch.rows.num_rows for batch in batches) == 8
+
+
 def test_uuids_of_pandas_are_named():
     with pytest.raises(SourceError, match="column v of the pandas frame"):
         taken(pd.DataFrame({"v": [uuid.uuid4(), "x"]}))
