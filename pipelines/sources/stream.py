@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_FILE, REJECT_LINE, REJECT_VALUE
+from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_FILE, REJECT_LINE, REJECT_VALUE, TEXT_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +21,7 @@ __all__ = [
     "SourceBatch",
     "bad_rows",
     "line_numbers",
+    "text_field",
     "with_origin",
 ]
 
@@ -94,13 +95,18 @@ class BadRow:
     cells: Mapping[str, str | None] = field(default_factory=dict)
 
 
+def text_field(name: str) -> pa.Field[Any]:
+    """A column of bad rows whose text stands for values of another type."""
+    return pa.field(name, pa.string(), metadata={TEXT_MARK: b"1"})
+
+
 def bad_rows(file: str, rows: Sequence[BadRow]) -> pa.Table | None:
     """What `SourceBatch.bad` is made of, in the order of the lines; None where nothing is bad."""
     if not rows:
         return None
     ordered = sorted(rows, key=lambda row: row.line)
     names = dict.fromkeys(name for row in ordered for name in row.cells)
-    own = {name: pa.array([row.cells.get(name) for row in ordered], pa.string()) for name in names}
+    own = [pa.array([row.cells.get(name) for row in ordered], pa.string()) for name in names]
     told = {
         REJECT_FILE: pa.array([file] * len(rows), pa.string()),
         REJECT_LINE: pa.array([row.line for row in ordered], pa.int64()),
@@ -108,4 +114,5 @@ def bad_rows(file: str, rows: Sequence[BadRow]) -> pa.Table | None:
         REJECT_VALUE: pa.array([row.value for row in ordered], pa.string()),
         REASON_COLUMN: pa.array([row.reason for row in ordered], pa.string()),
     }
-    return pa.table({**own, **told})
+    fields = [*map(text_field, names), *(pa.field(name, column.type) for name, column in told.items())]
+    return pa.Table.from_arrays([*own, *told.values()], schema=pa.schema(fields))
