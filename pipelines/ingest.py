@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pipelines.text_options import TextOptions
     from pipelines.workers import Workers
 
-__all__ = ["IngestMode", "IngestResult", "Rehearsal", "Replaced", "ingest", "rehearse"]
+__all__ = ["IngestMode", "IngestResult", "Rehearsal", "Replaced", "data_schema", "ingest", "rehearse"]
 
 IngestMode = Literal["replace", "append"]
 
@@ -360,8 +360,9 @@ def _prepared(
         threads = workers.threads
         pieces = split(source, known, storage_options, threads=threads, limits=bounds.source, text=options)
         stream = pieces.described()
-    if isinstance(source, RowStream) and known is not None and stream.is_text:
-        stream = replace(stream, schema=_as_known(stream.schema, known))
+    texts = stream.columns_of_text
+    if isinstance(source, RowStream) and known is not None:
+        stream = replace(stream, schema=_as_known(stream.schema, known, texts))
     partition = handle.spec.partition
     schema = _with_event_time(stream, handle, current)
     partitioner = Partitioner(partition)
@@ -374,8 +375,14 @@ def _prepared(
         evolution="add" if handle.spec.takes_new_columns else "freeze",
     )
     time_partition = partition.time
-    intake = Intake(plan, time_partition.timezone if time_partition else None, stream.is_text)
+    intake = Intake(plan, time_partition.timezone if time_partition else None, texts, stream.is_text)
     return _Prepared(snapshot, stream, plan, intake, known, pieces)
+
+
+def data_schema(handle: Handle) -> pa.Schema | None:
+    """What sources of a dataset have: its columns without a time key that is computed; None before the first rows."""
+    current = _settled(handle, handle.table.snapshot())
+    return None if current is None else _data_columns(current, handle)
 
 
 def _settled(handle: Handle, snapshot: Snapshot) -> pa.Schema | None:
@@ -391,8 +398,8 @@ def _settled(handle: Handle, snapshot: Snapshot) -> pa.Schema | None:
     return pa.schema([*undeclared, *declared])
 
 
-def _as_known(schema: pa.Schema, known: pa.Schema) -> pa.Schema:
-    types = {field.name: field.type for field in known}
+def _as_known(schema: pa.Schema, known: pa.Schema, texts: frozenset[str]) -> pa.Schema:
+    types = {field.name: field.type for field in known if field.name in texts}
     return pa.schema([field.with_type(types.get(field.name, field.type)) for field in schema])
 
 

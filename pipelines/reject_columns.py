@@ -6,6 +6,7 @@ from typing import Final
 
 __all__ = [
     "ALL",
+    "HAS_A_POINT",
     "PROVENANCE",
     "REASON_COLUMN",
     "REJECT_COLUMN",
@@ -38,3 +39,6 @@ PROVENANCE: Final = (REJECT_FILE, REJECT_LINE)
 
 TEXT_MARK: Final = b"lake.text"
 """In a field's metadata: the column's text stands for values of another type."""
+
+HAS_A_POINT: Final = "has a point, and the decimal mark is a comma"
+"""The end of the reason of a number that would be one in another file."""

@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from pipelines.errors import SourceError
+from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
 from pipelines.sources.clean import CleanText
 from pipelines.sources.json_kinds import LARGEST, SMALLEST, Kind, Literal, holds_decimals
 from pipelines.sources.limits import check_columns
-from pipelines.sources.stream import BadRow, SourceBatch, bad_rows, with_origin
+from pipelines.sources.stream import BadRow, SourceBatch, bad_rows, text_field, with_origin
 from pipelines.values import TextTypes, fit
 
 if TYPE_CHECKING:
@@ -113,28 +114,43 @@ def read_json(file: SourceFile, schema: pa.Schema, known: pa.Schema | None = Non
 
 
 def _batch(path: str, block: _Block, schema: pa.Schema, types: Mapping[str, pa.DataType]) -> SourceBatch:
-    bad = list(block.bad)
     columns: list[pa.Array] = []
-    wrong: set[int] = set()
+    wrong: dict[int, tuple[str, str]] = {}
+    spoiled: set[str] = set()
     for field in schema:
         raw = pa.string() if pat.is_temporal(field.type) else field.type
         values = [row.get(field.name) for row in block.rows]
         array, reasons = _column(values, raw, types.get(field.name))
         for index, reason in reasons.items():
-            if index not in wrong:
-                wrong.add(index)
-                row = {name: _as_text(cell) for name, cell in block.rows[index].items() if name in schema.names}
-                text = _as_text(values[index])
-                bad.append(BadRow(block.lines[index], field.name, text, f"{field.name} {reason}", row))
+            wrong.setdefault(index, (field.name, f"{field.name} {reason}"))
+            spoiled.add(field.name)
         if raw != field.type:
             array = fit(pa.chunked_array([array]), field.type, from_text=True).values.combine_chunks()
         columns.append(array)
     lines = pa.array(block.lines, pa.int64())
     rows = pa.RecordBatch.from_arrays(columns, schema=schema) if columns else pa.RecordBatch.from_pylist([])
-    if wrong:
-        keep = pa.array([index not in wrong for index in range(len(block.rows))])
-        rows, lines = rows.filter(keep), lines.filter(keep)
-    return SourceBatch(with_origin(rows, path, lines), bad_rows(path, bad))
+    batch, bad = with_origin(rows, path, lines), bad_rows(path, block.bad)
+    if not wrong:
+        return SourceBatch(batch, bad)
+    worse = _wrong_rows(batch, block, dict(sorted(wrong.items())), spoiled)
+    keep = pa.array([index not in wrong for index in range(len(block.rows))])
+    tables = [worse] if bad is None else [bad, worse]
+    return SourceBatch(batch.filter(keep), pa.concat_tables(tables, promote_options="default"))
+
+
+def _wrong_rows(
+    batch: pa.RecordBatch, block: _Block, wrong: Mapping[int, tuple[str, str]], spoiled: set[str]
+) -> pa.Table:
+    """Rows with a cell that does not fit: as they came, but for columns with such cells, which are JSON."""
+    table = pa.table(batch.take(pa.array(list(wrong))))
+    for name in spoiled:
+        texts = pa.array([_as_text(block.rows[index].get(name)) for index in wrong], pa.string())
+        table = table.set_column(table.schema.get_field_index(name), text_field(name), texts)
+    shown = [_as_text(block.rows[index].get(name)) for index, (name, _) in wrong.items()]
+    reasons = [[name for name, _ in wrong.values()], shown, [reason for _, reason in wrong.values()]]
+    for name, texts in zip((REJECT_COLUMN, REJECT_VALUE, REASON_COLUMN), reasons, strict=True):
+        table = table.append_column(name, pa.array(texts, pa.string()))
+    return table
 
 
 def _as_text(value: Any) -> str | None:

@@ -53,6 +53,7 @@ class RowStream:
         batches: the rows.
         name: where they come from, for messages and history.
         is_text: whether every column of `rows` is text, null only where the source says so.
+        texts: of a typed source, the columns that are text which stands for values of other types.
         notes: what was guessed about the source, a sentence each.
         spoilers: columns that are text because of a few values, with these and their lines.
     """
@@ -63,6 +64,12 @@ class RowStream:
     is_text: bool = False
     notes: tuple[str, ...] = ()
     spoilers: Mapping[str, Spoilers] = field(default_factory=dict)
+    texts: frozenset[str] = frozenset()
+
+    @property
+    def columns_of_text(self) -> frozenset[str]:
+        """The columns whose text is to be fitted to other types."""
+        return frozenset(self.schema.names) if self.is_text else self.texts
 
 
 def line_numbers(first: int, count: int) -> pa.Array:

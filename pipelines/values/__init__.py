@@ -1,6 +1,6 @@
 """Values on their way into a table: each is stored exactly as it came, or its cell is named with a reason.
 
-`fit` turns an Arrow column into a stored type, cell by cell, and `texts_of` into text. `meets` says whether two types can
+`fit` turns an Arrow column into a stored type, cell by cell, `texts_of` into text. `meets` says whether two types can
 share a column at all, `wider` which type both can be stored in without loss, `TextTypes` which type the texts of a
 column have.
 """
