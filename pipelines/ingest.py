@@ -374,6 +374,7 @@ def _prepared(
         carried=partition.carried,
         evolution="add" if handle.spec.takes_new_columns else "freeze",
     )
+    partitioner.check_stored(plan.rows)
     time_partition = partition.time
     intake = Intake(plan, time_partition.timezone if time_partition else None, texts, stream.is_text)
     return _Prepared(snapshot, stream, plan, intake, known, pieces)

@@ -3,7 +3,7 @@
 The faults that were seen, each with the smallest input and the right answer.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pandas as pd
@@ -247,6 +247,41 @@ def test_the_first_rows_of_a_table_keep_its_properties(make):
     if dataset.format == "delta":
         properties = dataset._handle.table._open().metadata().configuration
         assert properties["delta.deletedFileRetentionDuration"] == "interval 72 hours"
+
+
+@pytest.mark.parametrize("source", [pa.table({"at": pa.nulls(2), "v": [1, 2]}), "at,v\n,1\n,2\n"])
+def test_a_time_that_is_null_in_every_row_of_the_first_source(make, tmp_path, source):
+    path = tmp_path / "a.csv"
+    path.write_text(source if isinstance(source, str) else "")
+    dataset = make(partition={"time": {"column": "at"}})
+    result = dataset.ingest(path if isinstance(source, str) else source)
+    assert (result.rows, result.rejected, {reason for *_, reason in reasons(dataset)}) == (0, 2, {"at is null"})
+    dataset.ingest(pa.table({"at": [date(2020, 1, 1)], "v": [3]}))
+    assert dataset.read().to_pylist() == [{"date": "2020-01-01", "at": date(2020, 1, 1), "v": 3}]
+
+
+@pytest.mark.parametrize(
+    ("partition", "columns", "says"),
+    [
+        (
+            {"time": {"column": "at"}},
+            {"at": "string"},
+            "the time column at is string in the table.*declare",
+        ),
+        ({"time": {"column": "at"}}, {"at": "int64"}, "the time column at is int64 in the table"),
+        ({"by": ["k"]}, {"k": "double", "v": "int64"}, "partitioned by k, which is double"),
+        ({"by": ["k"]}, {"k": "binary", "v": "int64"}, "partitioned by k, which is binary"),
+    ],
+)
+def test_what_cannot_partition_is_refused_before_there_is_a_table(make, partition, columns, says):
+    with pytest.raises(SchemaMismatch, match=says):
+        make(partition=partition, columns=columns)
+
+
+def test_a_column_that_differs_from_the_key_by_case_is_refused_by_name(make):
+    dataset = make(partition={"time": {"column": "at"}})
+    with pytest.raises(SchemaMismatch, match="the columns date and DATE differ by case alone"):
+        dataset.ingest(pa.table({"at": [date(2020, 1, 1)], "DATE": [1]}))
 
 
 def test_rows_of_keys_alone_are_rows(make):
