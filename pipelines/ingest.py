@@ -208,7 +208,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         source=ready.stream.name[:200],
         keys=frozenset(keys) if keys is not None else None,
         without=handle.table.left_of(key, snapshot) if run_key and mode == "append" else frozenset(),
-        unique_by=_unique_columns(unique_by, plan.table, Partitioner(handle.spec.partition)),
+        unique_by=_unique_columns(unique_by, plan, Partitioner(handle.spec.partition)),
         limits=bounds,
     )
     check = partial(check_tolerable, handle.spec.rejects)
@@ -453,15 +453,21 @@ def _look_again(handle: Handle, staged: Sequence[StagedFile], age: timedelta) ->
         raise CommitConflict(message, hint=f"the ingest took {age}; run it again, in smaller pieces")
 
 
-def _unique_columns(unique_by: Sequence[str], schema: pa.Schema, partitioner: Partitioner) -> tuple[str, ...]:
-    """Without partition columns, which are equal in a partition anyway."""
-    unknown = [name for name in unique_by if name not in schema.names]
-    kept = tuple(name for name in unique_by if name not in partitioner.columns)
-    if unknown or (unique_by and not kept):
-        why = f"no column {unknown[0]}" if unknown else "they are all partition columns"
-        hint = f"there are: {', '.join(name for name in schema.names if name not in partitioner.columns)}"
-        raise SchemaMismatch(f"rows cannot be told apart by {', '.join(unique_by)}: {why}", hint=hint)
-    return kept
+def _unique_columns(unique_by: Sequence[str], plan: SchemaPlan, partitioner: Partitioner) -> tuple[str, ...]:
+    """Without partition columns, which are equal in a partition anyway, and without those that are null in every row."""
+    known = {*plan.table.names, *plan.untyped}
+    unknown = [name for name in unique_by if name not in known]
+    lacking = [name for name in unique_by if name in plan.lacking]
+    told = [name for name in unique_by if name not in partitioner.columns]
+    kept = tuple(name for name in told if name in plan.files.names)
+    if not unique_by or (kept and not unknown and not lacking):
+        return kept
+    if unknown or lacking:
+        why = f"no column {unknown[0]}" if unknown else f"the source lacks {lacking[0]}"
+    else:
+        why = f"{', '.join(told)} is null in every row" if told else "they are all partition columns"
+    hint = f"there are: {', '.join(name for name in plan.files.names if name not in plan.lacking)}"
+    raise SchemaMismatch(f"rows cannot be told apart by {', '.join(unique_by)}: {why}", hint=hint)
 
 
 def _data_columns(schema: pa.Schema, handle: Handle) -> pa.Schema:
