@@ -454,7 +454,7 @@ def _look_again(handle: Handle, staged: Sequence[StagedFile], age: timedelta) ->
 
 
 def _unique_columns(unique_by: Sequence[str], plan: SchemaPlan, partitioner: Partitioner) -> tuple[str, ...]:
-    """Without partition columns, which are equal in a partition anyway, and without those that are null in every row."""
+    """Without partition columns, which are equal in a partition anyway, and columns that are null in every row."""
     known = {*plan.table.names, *plan.untyped}
     unknown = [name for name in unique_by if name not in known]
     lacking = [name for name in unique_by if name in plan.lacking]
