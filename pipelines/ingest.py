@@ -43,11 +43,12 @@ if TYPE_CHECKING:
     from pipelines.layout import PartitionKey
     from pipelines.schema import SchemaPlan
     from pipelines.sources import Pieces
+    from pipelines.spec import DatasetSpec
     from pipelines.tables.protocol import Commit, LiveFile, Snapshot, StagedFile
     from pipelines.text_options import TextOptions
     from pipelines.workers import Workers
 
-__all__ = ["IngestMode", "IngestResult", "Rehearsal", "Replaced", "data_schema", "ingest", "rehearse"]
+__all__ = ["IngestMode", "IngestResult", "Rehearsal", "Replaced", "data_schema", "ingest", "rehearse", "rejected_rows"]
 
 IngestMode = Literal["replace", "append"]
 
@@ -333,6 +334,26 @@ def rehearse(
     )
 
 
+def rejected_rows(spec: DatasetSpec, source: object) -> tuple[int, Counter[str]]:
+    """How many rows a source has, and how many of them a new dataset would reject, by reason.
+
+    Raises:
+        SchemaMismatch: the data does not fit the description.
+        SourceError: the source cannot be read.
+    """
+    declared = declared_schema(spec.columns) if spec.columns else None
+    stream = open_source(source, declared, text=spec.text)
+    plan, texts = _planned(spec, stream, declared), stream.columns_of_text
+    zone = spec.partition.time.timezone if spec.partition.time else None
+    staging = Staging(Intake(plan, zone, texts, stream.is_text), plan.files, token="", source=stream.name)
+    rows, reasons = 0, Counter[str]()
+    for parts, bad in sorted_out(stream.batches, Partitioner(spec.partition, spec.root), staging):
+        rows += sum(part.num_rows for _, part in parts)
+        for table in bad:
+            reasons.update(counted_reasons(table))
+    return rows + reasons.total(), reasons
+
+
 def _check_mode(handle: Handle, mode: IngestMode) -> None:
     if mode == "append" and not handle.table.can_append:
         message = f"lake://{handle.table.root} is plain Parquet: a partition is one object, and append would rewrite it"
@@ -363,8 +384,16 @@ def _prepared(
     texts = stream.columns_of_text
     if isinstance(source, RowStream) and known is not None:
         stream = replace(stream, schema=_as_known(stream.schema, known, texts))
-    partition = handle.spec.partition
-    schema = _with_event_time(stream, handle, current)
+    plan = _planned(handle.spec, stream, current)
+    time_partition = handle.spec.partition.time
+    intake = Intake(plan, time_partition.timezone if time_partition else None, texts, stream.is_text)
+    return _Prepared(snapshot, stream, plan, intake, known, pieces)
+
+
+def _planned(spec: DatasetSpec, stream: RowStream, current: pa.Schema | None) -> SchemaPlan:
+    """How the rows of a stream come into a table with this schema."""
+    partition = spec.partition
+    schema = _with_event_time(stream, spec, current)
     partitioner = Partitioner(partition)
     partitioner.check(schema)
     plan = plan_schema(
@@ -372,12 +401,10 @@ def _prepared(
         table=current,
         keys=partition.columns,
         carried=partition.carried,
-        evolution="add" if handle.spec.takes_new_columns else "freeze",
+        evolution="add" if spec.takes_new_columns else "freeze",
     )
     partitioner.check_stored(plan.rows)
-    time_partition = partition.time
-    intake = Intake(plan, time_partition.timezone if time_partition else None, texts, stream.is_text)
-    return _Prepared(snapshot, stream, plan, intake, known, pieces)
+    return plan
 
 
 def data_schema(handle: Handle) -> pa.Schema | None:
@@ -404,12 +431,12 @@ def _as_known(schema: pa.Schema, known: pa.Schema, texts: frozenset[str]) -> pa.
     return pa.schema([field.with_type(types.get(field.name, field.type)) for field in schema])
 
 
-def _with_event_time(stream: RowStream, handle: Handle, current: pa.Schema | None) -> pa.Schema:
+def _with_event_time(stream: RowStream, spec: DatasetSpec, current: pa.Schema | None) -> pa.Schema:
     """The source's schema, with an event time that is text as the time that it spells.
 
     Its type is told by most of its values where few spoil it, and is an instant else: those that are none are rejected.
     """
-    time_partition = handle.spec.partition.time
+    time_partition = spec.partition.time
     column = time_partition.column if time_partition else None
     schema = stream.schema
     position = -1 if column is None else schema.get_field_index(column)
