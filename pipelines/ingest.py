@@ -324,6 +324,8 @@ def rehearse(
     check_tolerable(handle.spec.rejects, rows.total() + reasons.total(), reasons, None)
     live = {} if mode == "append" else ready.snapshot.by_partition()
     removes = tuple(file for key in sorted(rows) for file in live.get(key, ()))
+    covers = frozenset() if mode == "append" else frozenset(rows)
+    handle.table.check_takes(Change("ingest", ready.snapshot, removes=removes, covers=covers))
     return Rehearsal(
         partitions={str(key): count for key, count in rows.items()},
         rejected=reasons.total(),
