@@ -34,6 +34,7 @@ from pipelines.sources.splits import split
 from pipelines.staging import Staging, open_writer, sorted_out, stage
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import run_token
+from pipelines.untyped import check_untyped, note_untyped
 from pipelines.writer import WriterLimits
 
 if TYPE_CHECKING:
@@ -212,6 +213,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         unique_by=_unique_columns(unique_by, plan, Partitioner(handle.spec.partition)),
         limits=bounds,
     )
+    note_untyped(handle.fs, handle.table.root, staging.columns)
     check = partial(check_tolerable, handle.spec.rejects)
     started = clock()
     with ExitStack() as stack:
@@ -387,6 +389,7 @@ def _prepared(
     if isinstance(source, RowStream) and known is not None:
         stream = replace(stream, schema=_as_known(stream.schema, known, texts))
     plan = _planned(handle.spec, stream, current)
+    check_untyped(handle.fs, handle.table.root, snapshot, plan.table, plan.added)
     time_partition = handle.spec.partition.time
     intake = Intake(plan, time_partition.timezone if time_partition else None, texts, stream.is_text)
     return _Prepared(snapshot, stream, plan, intake, known, pieces)

@@ -124,9 +124,10 @@ class _Faults:
 
 
 def _without_views(rows: pa.Table) -> pa.Table:
-    """Text and bytes as plain arrays: Arrow cannot take from views (seen with 26.0)."""
+    """Views as plain arrays: Arrow can neither take from those of texts nor cast those of lists (seen with 26.0)."""
     columns = [
-        column.cast(storable_type(column.type)) if "_view" in str(column.type) else column for column in rows.columns
+        fit(column, storable_type(column.type)).values if "_view" in str(column.type) else column
+        for column in rows.columns
     ]
     return pa.table(columns, names=rows.column_names)
 

@@ -79,6 +79,29 @@ def test_nulls_and_empty_lists_settle_no_type(make):
     }
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "says"),
+    [
+        ([], 5, "column v is int64, and rows that came before it had a type hold a list"),
+        ([], {"a": 1}, "column v is struct<a: int64>.* hold a list"),
+        ({"a": None}, [1], "column v is list<item: int64>.* hold a struct"),
+        ([[]], ["x"], "column v.element is string.* hold a list"),
+        ({"a": [], "b": 1}, {"a": 5, "b": 1}, "column v.a is int64.* hold a list"),
+    ],
+)
+def test_a_type_that_older_rows_without_one_cannot_have_is_refused(make, first, then, says):
+    dataset = make()
+    dataset.ingest(pa.Table.from_pylist([{"k": "a", "v": first}]))
+    second = pa.Table.from_pylist([{"k": "b", "v": then}])
+    for attempt in (dataset.rehearse, dataset.ingest):
+        with pytest.raises(SchemaMismatch, match=f"{says}.*replace the partition of .*k=a"):
+            attempt(second)
+    assert len(rows(dataset)) == 1, "else no reader could read the table"
+    dataset.ingest(pa.Table.from_pylist([{"k": "a", "w": 1}]))
+    dataset.ingest(second)
+    assert [row["v"] for row in rows(dataset)] == [None, then]
+
+
 def test_json_types_are_those_of_the_whole_file(make, tmp_path):
     source = tmp_path / "a.jsonl"
     source.write_text('{"k":"a","l":[],"n":null}\n{"k":"b","l":[1],"n":1}\n')
@@ -328,6 +351,18 @@ def test_what_no_table_keeps_is_refused_by_name(make, source):
     with pytest.raises((SourceError, SchemaMismatch), match=r"k|v|d|e|columns"):
         dataset.ingest(source)
     assert not dataset.read().num_rows
+
+
+def test_views_are_rejected_as_what_they_mean(make):
+    dataset = make()
+    lists = pa.array([[1], [2, 3], None], pa.list_view(pa.int32()))
+    texts = pa.ListArray.from_arrays([0, 1, 1, 2], pa.array(["x", "y"], pa.string_view()))
+    assert dataset.ingest(pa.table({"k": ["a", "", ""], "v": lists, "t": texts})).rejected == 2
+    (file,) = dataset.rejects()
+    assert dataset.rejected_rows(file.path).select(["v", "t"]).to_pylist() == [
+        {"v": [2, 3], "t": []},
+        {"v": None, "t": ["y"]},
+    ]
 
 
 def test_views_and_run_ends_are_stored_as_what_they_mean(make):
