@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
@@ -33,6 +35,7 @@ __all__ = ["json_schema", "read_json"]
 
 _BATCH_BYTES = 4 << 20
 _LONGEST_LINE_BYTES = 64 << 20
+_WHOLE_KEY = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 class _NoRow(ValueError):
@@ -70,8 +73,10 @@ def json_schema(files: Sequence[SourceFile], known: pa.Schema | None) -> pa.Sche
                     texts = _texts([row.get(name) for row in block.rows])
                     times.setdefault(name, TextTypes()).add(texts)
     _check_names(files[0].path, list(whole.fields))
+    seen = {name: kind for name, kind in whole.fields.items() if kind.seen}
     fields = [
-        pa.field(field.name, whole.fields.get(field.name, Kind()).type(field.name, field.type)) for field in known or ()
+        pa.field(field.name, seen[field.name].type(field.name, field.type) if field.name in seen else pa.null())
+        for field in known or ()
     ]
     for name, kind in whole.fields.items():
         if name not in known_names:
@@ -201,7 +206,8 @@ def _reader(kind: pa.DataType, known: pa.DataType | None) -> Callable[[Any], Any
         by_name = {field.name: field.type for field in known} if known is not None and pat.is_struct(known) else {}
         return partial(_object, fields={field.name: _reader(field.type, by_name.get(field.name)) for field in kind})
     if pat.is_map(kind):
-        return partial(_map, item=_reader(kind.item_type, known.item_type if known is not None else None))
+        key = _whole_key if pat.is_integer(kind.key_type) else _text
+        return partial(_map, key=key, item=_reader(kind.item_type, known.item_type if known is not None else None))
     if pat.is_list(kind):
         return partial(_list, item=_reader(kind.value_type, getattr(known, "value_type", None)))
     if known is not None and pat.is_decimal(known):
@@ -250,6 +256,18 @@ def _float(value: Any) -> float:
     return float(value)
 
 
+def _single(value: Any) -> float:
+    """Of 32 bits, by the same rule as text's: the number whose shortest spelling it is."""
+    number = _float(value)
+    with np.errstate(over="ignore"):
+        narrow = np.float32(number)
+    if np.isinf(narrow) or (number and not narrow):
+        raise _NoRow("is out of range for float")
+    if number not in (float(narrow), float(str(narrow))):
+        raise _NoRow("would lose digits as float")
+    return float(narrow)
+
+
 def _text(value: Any) -> str:
     if isinstance(value, str):
         if not _is_whole(value):
@@ -261,6 +279,7 @@ def _text(value: Any) -> str:
 _READERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[Any], Any]], ...] = (
     (pat.is_boolean, _boolean),
     (pat.is_integer, _integer),
+    (pat.is_float32, _single),
     (pat.is_floating, _float),
     (pat.is_null, _nothing),
 )
@@ -278,10 +297,17 @@ def _object(value: Any, fields: dict[str, Callable[[Any], Any]]) -> dict[str, An
     return {name: None if (one := value.get(name)) is None else read(one) for name, read in fields.items()}
 
 
-def _map(value: Any, item: Callable[[Any], Any]) -> list[tuple[str, Any]]:
+def _map(value: Any, key: Callable[[Any], Any], item: Callable[[Any], Any]) -> list[tuple[Any, Any]]:
     if type(value) is not dict:
         raise _NoRow("is not an object")
-    return [(_text(name), None if one is None else item(one)) for name, one in value.items()]
+    return [(key(name), None if one is None else item(one)) for name, one in value.items()]
+
+
+def _whole_key(name: str) -> int:
+    """A key that is a whole number: JSON has no way to write it but as text."""
+    if not _WHOLE_KEY.fullmatch(name):
+        raise _NoRow("has a key that is not a whole number")
+    return _integer(int(name))
 
 
 def _blocks(file: SourceFile, *, exact: bool = False) -> Iterator[_Block]:
