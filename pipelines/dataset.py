@@ -276,21 +276,38 @@ class Dataset:
 
         return read_reject_file(self._handle, path)
 
+    def rejects_as_csv(self, path: str) -> bytes:
+        """The rows of a reject file as CSV to be mended; see `pipelines.reject_csv.as_csv`."""
+        from pipelines.ingest import data_schema
+        from pipelines.reject_csv import as_csv
+
+        return as_csv(self.rejected_rows(path), self.spec.text, data_schema(self._handle))
+
     def ingest_rejects(
-        self, path: str, fix: Callable[[pa.Table], object] | None = None, *, mode: IngestMode = "append"
+        self,
+        path: str,
+        fix: Callable[[pa.Table], object] | None = None,
+        *,
+        mode: IngestMode = "append",
+        text: TextOptions | None = None,
     ) -> IngestResult:
         """Mend the rows of a reject file and ingest them; see `pipelines.mending.ingest_rejects`."""
         from pipelines.mending import ingest_rejects
 
-        return ingest_rejects(self._handle, path, fix, mode=mode)
+        return ingest_rejects(self._handle, path, fix, mode=mode, text=text)
 
     def rehearse_rejects(
-        self, path: str, fix: Callable[[pa.Table], object] | None = None, *, mode: IngestMode = "append"
+        self,
+        path: str,
+        fix: Callable[[pa.Table], object] | None = None,
+        *,
+        mode: IngestMode = "append",
+        text: TextOptions | None = None,
     ) -> Rehearsal:
         """What `ingest_rejects` would do; nothing is written."""
         from pipelines.mending import rehearse_rejects
 
-        return rehearse_rejects(self._handle, path, fix, mode=mode)
+        return rehearse_rejects(self._handle, path, fix, mode=mode, text=text)
 
     def scan(self, version: Version = None) -> pads.Dataset:
         """The whole table as a lazy `pyarrow.dataset.Dataset`.

@@ -34,6 +34,7 @@ from pipelines.sources.splits import split
 from pipelines.staging import Staging, open_writer, sorted_out, stage
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import run_token
+from pipelines.untyped import check_untyped, note_untyped
 from pipelines.writer import WriterLimits
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ if TYPE_CHECKING:
     from pipelines.layout import PartitionKey
     from pipelines.schema import SchemaPlan
     from pipelines.sources import Pieces
+    from pipelines.spec import DatasetSpec
     from pipelines.tables.protocol import Commit, LiveFile, Snapshot, StagedFile
     from pipelines.text_options import TextOptions
     from pipelines.workers import Workers
 
-__all__ = ["IngestMode", "IngestResult", "Rehearsal", "Replaced", "ingest", "rehearse"]
+__all__ = ["IngestMode", "IngestResult", "Rehearsal", "Replaced", "data_schema", "ingest", "rehearse", "rejected_rows"]
 
 IngestMode = Literal["replace", "append"]
 
@@ -208,9 +210,10 @@ def ingest(  # noqa: PLR0913 - the user's own options
         source=ready.stream.name[:200],
         keys=frozenset(keys) if keys is not None else None,
         without=handle.table.left_of(key, snapshot) if run_key and mode == "append" else frozenset(),
-        unique_by=_unique_columns(unique_by, plan.table, Partitioner(handle.spec.partition)),
+        unique_by=_unique_columns(unique_by, plan, Partitioner(handle.spec.partition)),
         limits=bounds,
     )
+    note_untyped(handle.fs, handle.table.root, staging.columns)
     check = partial(check_tolerable, handle.spec.rejects)
     started = clock()
     with ExitStack() as stack:
@@ -323,6 +326,8 @@ def rehearse(
     check_tolerable(handle.spec.rejects, rows.total() + reasons.total(), reasons, None)
     live = {} if mode == "append" else ready.snapshot.by_partition()
     removes = tuple(file for key in sorted(rows) for file in live.get(key, ()))
+    covers = frozenset() if mode == "append" else frozenset(rows)
+    handle.table.check_takes(Change("ingest", ready.snapshot, removes=removes, covers=covers))
     return Rehearsal(
         partitions={str(key): count for key, count in rows.items()},
         rejected=reasons.total(),
@@ -331,6 +336,26 @@ def rehearse(
         lacking_columns=ready.plan.lacking,
         untyped_columns=ready.plan.untyped,
     )
+
+
+def rejected_rows(spec: DatasetSpec, source: object) -> tuple[int, Counter[str]]:
+    """How many rows a source has, and how many of them a new dataset would reject, by reason.
+
+    Raises:
+        SchemaMismatch: the data does not fit the description.
+        SourceError: the source cannot be read.
+    """
+    declared = declared_schema(spec.columns) if spec.columns else None
+    stream = open_source(source, declared, text=spec.text)
+    plan, texts = _planned(spec, stream, declared), stream.columns_of_text
+    zone = spec.partition.time.timezone if spec.partition.time else None
+    staging = Staging(Intake(plan, zone, texts, stream.is_text), plan.files, token="", source=stream.name)
+    rows, reasons = 0, Counter[str]()
+    for parts, bad in sorted_out(stream.batches, Partitioner(spec.partition, spec.root), staging):
+        rows += sum(part.num_rows for _, part in parts)
+        for table in bad:
+            reasons.update(counted_reasons(table))
+    return rows + reasons.total(), reasons
 
 
 def _check_mode(handle: Handle, mode: IngestMode) -> None:
@@ -360,10 +385,20 @@ def _prepared(
         threads = workers.threads
         pieces = split(source, known, storage_options, threads=threads, limits=bounds.source, text=options)
         stream = pieces.described()
-    if isinstance(source, RowStream) and known is not None and stream.is_text:
-        stream = replace(stream, schema=_as_known(stream.schema, known))
-    partition = handle.spec.partition
-    schema = _with_event_time(stream, handle, current)
+    texts = stream.columns_of_text
+    if isinstance(source, RowStream) and known is not None:
+        stream = replace(stream, schema=_as_known(stream.schema, known, texts))
+    plan = _planned(handle.spec, stream, current)
+    check_untyped(handle.fs, handle.table.root, snapshot, plan.table, plan.added)
+    time_partition = handle.spec.partition.time
+    intake = Intake(plan, time_partition.timezone if time_partition else None, texts, stream.is_text)
+    return _Prepared(snapshot, stream, plan, intake, known, pieces)
+
+
+def _planned(spec: DatasetSpec, stream: RowStream, current: pa.Schema | None) -> SchemaPlan:
+    """How the rows of a stream come into a table with this schema."""
+    partition = spec.partition
+    schema = _with_event_time(stream, spec, current)
     partitioner = Partitioner(partition)
     partitioner.check(schema)
     plan = plan_schema(
@@ -371,11 +406,16 @@ def _prepared(
         table=current,
         keys=partition.columns,
         carried=partition.carried,
-        evolution="add" if handle.spec.takes_new_columns else "freeze",
+        evolution="add" if spec.takes_new_columns else "freeze",
     )
-    time_partition = partition.time
-    intake = Intake(plan, time_partition.timezone if time_partition else None, stream.is_text)
-    return _Prepared(snapshot, stream, plan, intake, known, pieces)
+    partitioner.check_stored(plan.rows)
+    return plan
+
+
+def data_schema(handle: Handle) -> pa.Schema | None:
+    """What sources of a dataset have: its columns without a time key that is computed; None before the first rows."""
+    current = _settled(handle, handle.table.snapshot())
+    return None if current is None else _data_columns(current, handle)
 
 
 def _settled(handle: Handle, snapshot: Snapshot) -> pa.Schema | None:
@@ -391,17 +431,17 @@ def _settled(handle: Handle, snapshot: Snapshot) -> pa.Schema | None:
     return pa.schema([*undeclared, *declared])
 
 
-def _as_known(schema: pa.Schema, known: pa.Schema) -> pa.Schema:
-    types = {field.name: field.type for field in known}
+def _as_known(schema: pa.Schema, known: pa.Schema, texts: frozenset[str]) -> pa.Schema:
+    types = {field.name: field.type for field in known if field.name in texts}
     return pa.schema([field.with_type(types.get(field.name, field.type)) for field in schema])
 
 
-def _with_event_time(stream: RowStream, handle: Handle, current: pa.Schema | None) -> pa.Schema:
+def _with_event_time(stream: RowStream, spec: DatasetSpec, current: pa.Schema | None) -> pa.Schema:
     """The source's schema, with an event time that is text as the time that it spells.
 
     Its type is told by most of its values where few spoil it, and is an instant else: those that are none are rejected.
     """
-    time_partition = handle.spec.partition.time
+    time_partition = spec.partition.time
     column = time_partition.column if time_partition else None
     schema = stream.schema
     position = -1 if column is None else schema.get_field_index(column)
@@ -445,15 +485,21 @@ def _look_again(handle: Handle, staged: Sequence[StagedFile], age: timedelta) ->
         raise CommitConflict(message, hint=f"the ingest took {age}; run it again, in smaller pieces")
 
 
-def _unique_columns(unique_by: Sequence[str], schema: pa.Schema, partitioner: Partitioner) -> tuple[str, ...]:
-    """Without partition columns, which are equal in a partition anyway."""
-    unknown = [name for name in unique_by if name not in schema.names]
-    kept = tuple(name for name in unique_by if name not in partitioner.columns)
-    if unknown or (unique_by and not kept):
-        why = f"no column {unknown[0]}" if unknown else "they are all partition columns"
-        hint = f"there are: {', '.join(name for name in schema.names if name not in partitioner.columns)}"
-        raise SchemaMismatch(f"rows cannot be told apart by {', '.join(unique_by)}: {why}", hint=hint)
-    return kept
+def _unique_columns(unique_by: Sequence[str], plan: SchemaPlan, partitioner: Partitioner) -> tuple[str, ...]:
+    """Without partition columns, which are equal in a partition anyway, and columns that are null in every row."""
+    known = {*plan.table.names, *plan.untyped}
+    unknown = [name for name in unique_by if name not in known]
+    lacking = [name for name in unique_by if name in plan.lacking]
+    told = [name for name in unique_by if name not in partitioner.columns]
+    kept = tuple(name for name in told if name in plan.files.names)
+    if not unique_by or (kept and not unknown and not lacking):
+        return kept
+    if unknown or lacking:
+        why = f"no column {unknown[0]}" if unknown else f"the source lacks {lacking[0]}"
+    else:
+        why = f"{', '.join(told)} is null in every row" if told else "they are all partition columns"
+    hint = f"there are: {', '.join(name for name in plan.files.names if name not in plan.lacking)}"
+    raise SchemaMismatch(f"rows cannot be told apart by {', '.join(unique_by)}: {why}", hint=hint)
 
 
 def _data_columns(schema: pa.Schema, handle: Handle) -> pa.Schema:

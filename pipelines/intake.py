@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.reject_columns import PROVENANCE, REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
+from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 from pipelines.schema import storable_type
+from pipelines.sources.stream import line_numbers, text_field
 from pipelines.values import fit
 
 if TYPE_CHECKING:
@@ -42,11 +43,13 @@ class Intake:
     Attributes:
         plan: the source's way into the table.
         zone: of text times without an offset; None where the dataset has none.
-        is_text: whether every column of the source is text that was never typed (CSV).
+        texts: columns of text that was never typed: all of those of CSV.
+        is_text: whether all of the source is such text.
     """
 
     plan: SchemaPlan
     zone: str | None
+    texts: frozenset[str] = frozenset()
     is_text: bool = False
 
     def take(self, rows: pa.Table, partitioner: Partitioner) -> Taken:
@@ -58,24 +61,42 @@ class Intake:
                 columns.append(pa.chunked_array([pa.nulls(rows.num_rows, field.type)]))
                 continue
             source = rows.column(field.name)
-            from_text = self.is_text and pat.is_string(source.type)
+            from_text = field.name in self.texts and pat.is_string(source.type)
             fitted = fit(source, field.type, zone=self.zone, from_text=from_text)
             columns.append(fitted.values)
             if fitted.reasons is not None:
                 faults.add(field.name, fitted.reasons)
             if field.name in self.plan.required:
                 faults.add_nulls(field.name, fitted.values)
-        names = [*self.plan.rows.names, *(name for name in PROVENANCE if name in present)]
-        columns += [rows.column(name) for name in PROVENANCE if name in present]
-        fitting = pa.table(columns, names=names)
+        # where a row came from may be no name of its own: rejected rows keep the lines of the files they came from
+        places = pa.chunked_array([line_numbers(0, rows.num_rows)])
+        fitting = pa.table([*columns, places], names=[*self.plan.rows.names, REJECT_LINE])
         bad = []
         if faults.places:
-            bad.append(_rejected(rows, *faults.listed()))
+            bad.append(self._rejected(rows, *faults.listed()))
             fitting = fitting.filter(faults.mask())
         assigned = partitioner.assign(fitting)
         if assigned.bad.num_rows:
-            bad.append(_as_it_came(rows, assigned.bad))
+            bad.append(self._as_it_came(rows, assigned.bad))
         return Taken(assigned, pa.concat_tables(bad) if bad else None)
+
+    def _as_it_came(self, rows: pa.Table, bad: pa.Table) -> pa.Table:
+        """Rows that have no partition, with the cells that the source had."""
+        places, columns = bad.column(REJECT_LINE).to_pylist(), bad.column(REJECT_COLUMN).to_pylist()
+        return self._rejected(rows, places, columns, bad.column(REASON_COLUMN).to_pylist())
+
+    def _rejected(
+        self, rows: pa.Table, places: Sequence[int], columns: Sequence[str | None], reasons: Sequence[str]
+    ) -> pa.Table:
+        taken = _without_views(rows).take(pa.array(places, pa.int64()))
+        shown = [None if name is None else _text(taken.column(name)[at]) for at, name in enumerate(columns)]
+        for name, values in ((REJECT_COLUMN, columns), (REJECT_VALUE, shown), (REASON_COLUMN, reasons)):
+            taken = taken.append_column(name, pa.array(values, pa.string()))
+        marked = [text_field(field.name) if self._is_text_in(field) else field for field in taken.schema]
+        return pa.Table.from_arrays(taken.columns, schema=pa.schema(marked))
+
+    def _is_text_in(self, field: pa.Field[Any]) -> bool:
+        return field.name in self.texts and pat.is_string(field.type)
 
 
 class _Faults:
@@ -102,29 +123,13 @@ class _Faults:
         return pa.array([place not in self.places for place in range(self._rows)])
 
 
-def _rejected(rows: pa.Table, places: Sequence[int], columns: Sequence[str | None], reasons: Sequence[str]) -> pa.Table:
-    taken = _without_views(rows).take(pa.array(places, pa.int64()))
-    texts = [None if name is None else _text(taken.column(name)[at]) for at, name in enumerate(columns)]
-    for name, values in ((REJECT_COLUMN, columns), (REJECT_VALUE, texts), (REASON_COLUMN, reasons)):
-        taken = taken.append_column(name, pa.array(values, pa.string()))
-    return taken
-
-
 def _without_views(rows: pa.Table) -> pa.Table:
-    """Text and bytes as plain arrays: Arrow cannot take from views (seen with 26.0)."""
+    """Views as plain arrays: Arrow can neither take from those of texts nor cast those of lists (seen with 26.0)."""
     columns = [
-        column.cast(storable_type(column.type)) if "_view" in str(column.type) else column for column in rows.columns
+        fit(column, storable_type(column.type)).values if "_view" in str(column.type) else column
+        for column in rows.columns
     ]
     return pa.table(columns, names=rows.column_names)
-
-
-def _as_it_came(rows: pa.Table, bad: pa.Table) -> pa.Table:
-    """Rows that have no partition, with the cells that the source had."""
-    origin = list(zip(*(rows.column(name).to_pylist() for name in PROVENANCE), strict=True))
-    wanted = zip(*(bad.column(name).to_pylist() for name in PROVENANCE), strict=True)
-    by_origin = {place: number for number, place in enumerate(origin)}
-    places = [by_origin[one] for one in wanted]
-    return _rejected(rows, places, bad.column(REJECT_COLUMN).to_pylist(), bad.column(REASON_COLUMN).to_pylist())
 
 
 def _text(cell: Any) -> str | None:

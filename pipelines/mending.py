@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.types as pat
 
 from connector.errors import ObjectNotFound
 from pipelines.errors import SourceError
 from pipelines.ingest import ingest, rehearse
-from pipelines.reject_columns import ALL, REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
-from pipelines.rejects import identity_of, is_text, read_rejects
+from pipelines.key_columns import is_text as is_text_type
+from pipelines.reject_columns import ALL, HAS_A_POINT, REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
+from pipelines.rejects import identity_of, is_text, own_columns, read_rejects, texts_in
 from pipelines.sources import RowStream, SourceBatch, open_source
-from pipelines.sources.stream import line_numbers, with_origin
+from pipelines.sources.stream import ORIGIN
 from pipelines.values import TextTypes
 
 if TYPE_CHECKING:
@@ -28,12 +28,18 @@ if TYPE_CHECKING:
 
     from pipelines.handle import Handle
     from pipelines.ingest import IngestMode, IngestResult, Rehearsal
+    from pipelines.text_options import TextOptions
 
 __all__ = ["ingest_rejects", "read_reject_file", "rehearse_rejects"]
 
 
 def ingest_rejects(
-    handle: Handle, path: str, fix: Callable[[Any], Any] | None = None, *, mode: IngestMode = "append"
+    handle: Handle,
+    path: str,
+    fix: Callable[[Any], Any] | None = None,
+    *,
+    mode: IngestMode = "append",
+    text: TextOptions | None = None,
 ) -> IngestResult:
     """Ingest the rows of a reject file, mended; the file is removed once they are committed.
 
@@ -44,6 +50,7 @@ def ingest_rejects(
             Arrow table or anything that `ingest` takes. Rows that it leaves out are gone with the file. None takes the
             rows as they are, for a spec that has changed.
         mode: `append`, or `replace` for a file that holds whole partitions.
+        text: how text files that `fix` returns are written; the spec's `text` where it is left out.
 
     Raises:
         SourceError: there is no such file, or it is no reject file of this dataset.
@@ -53,22 +60,30 @@ def ingest_rejects(
     name = _checked_path(handle, path)
     rows = read_rejects(handle.fs, name)
     source = _source(rows, name, fix)
-    token = name.rpartition("/")[2].removesuffix(".parquet")
-    run_key = f"rejects:{identity_of(rows) or token}"
-    result = ingest(handle, source, mode=mode, run_key=run_key, details={"rejects": token})
+    token, identity = name.rpartition("/")[2].removesuffix(".parquet"), identity_of(rows)
+    run_key = f"rejects:{identity or token}"
+    result = ingest(handle, source, mode=mode, run_key=run_key, details={"rejects": token}, text=text)
     try:
-        handle.fs.rm_file(name)
-    except (FileNotFoundError, ObjectNotFound):
+        if identity_of(read_rejects(handle.fs, name)) == identity:  # else all rows are bad still, and written anew
+            handle.fs.rm_file(name)
+    except (FileNotFoundError, ObjectNotFound, SourceError):
         return result  # somebody else finished it
     return result
 
 
 def rehearse_rejects(
-    handle: Handle, path: str, fix: Callable[[Any], Any] | None = None, *, mode: IngestMode = "append"
+    handle: Handle,
+    path: str,
+    fix: Callable[[Any], Any] | None = None,
+    *,
+    mode: IngestMode = "append",
+    text: TextOptions | None = None,
 ) -> Rehearsal:
     """What `ingest_rejects` would do; nothing is written."""
     name = _checked_path(handle, path)
-    return rehearse(handle, _source(read_rejects(handle.fs, name), name, fix), mode=mode)
+    rows = read_rejects(handle.fs, name)
+    run_key = f"rejects:{identity_of(rows) or name.rpartition('/')[2].removesuffix('.parquet')}"
+    return rehearse(handle, _source(rows, name, fix), mode=mode, run_key=run_key, text=text)
 
 
 def read_reject_file(handle: Handle, path: str) -> pa.Table:
@@ -90,35 +105,67 @@ def _checked_path(handle: Handle, path: str) -> str:
 
 def _source(rows: pa.Table, name: str, fix: Callable[[Any], Any] | None) -> object:
     mended = rows if fix is None else fix(rows)
-    return _stream(mended, name, text=is_text(rows)) if isinstance(mended, pa.Table) else mended
+    if not isinstance(mended, pa.Table) or not mended.num_columns:
+        return mended
+    texts = texts_in(rows).intersection(mended.column_names)
+    return _stream(mended, f"lake://{name}", texts, is_text=is_text(rows), is_mended=fix is not None)
 
 
-def _stream(rows: pa.Table, name: str, *, text: bool) -> RowStream:
+def _stream(rows: pa.Table, name: str, texts: frozenset[str], *, is_text: bool, is_mended: bool) -> RowStream:
     """Rejected rows as a source: text is typed as CSV's is, and what was no row at all is none still."""
-    own = [column for column in rows.column_names if column not in ALL]
-    lines = rows.column(REJECT_LINE) if REJECT_LINE in rows.column_names else None
     bad = None
-    if {REJECT_COLUMN, REASON_COLUMN, REJECT_VALUE} <= set(rows.column_names) and len(own) < rows.num_columns:
-        is_whole_line = pc.and_(rows.column(REJECT_COLUMN).is_null(), rows.column(REJECT_VALUE).is_valid())
-        bad = rows.filter(is_whole_line)
-        rows = rows.filter(pc.invert(is_whole_line))
-        lines = rows.column(REJECT_LINE) if lines is not None else None
-    rows = rows.select(own).combine_chunks()
-    text = text and all(pat.is_string(kind) for kind in rows.schema.types)
-    if not text:
-        stream = open_source(rows, None)
-        return RowStream(stream.schema, _with_bad(stream, bad), f"lake://{name}")
-    types = {column: TextTypes() for column in own}
-    for column, guess in types.items():
-        guess.add(rows.column(column))
-    schema = pa.schema([pa.field(column, guess.kind or pa.null()) for column, guess in types.items()])
-    numbers = lines.combine_chunks() if lines is not None else line_numbers(1, rows.num_rows)
-    batches = rows.to_batches() or [pa.RecordBatch.from_pylist([], schema=rows.schema)]
-    batch = SourceBatch(with_origin(batches[0], f"lake://{name}", numbers), bad)
-    return RowStream(schema, iter([batch]), f"lake://{name}", is_text=True)
+    if set(rows.column_names).issuperset(ALL):
+        still_bad = _still_bad(rows, texts, is_text=is_text, is_mended=is_mended)
+        bad, rows = rows.filter(still_bad), rows.filter(pc.invert(still_bad))
+    own = own_columns(rows)
+    if not own:
+        message = f"{name}: what it holds are lines that are no rows"
+        raise SourceError(message, hint="mend them: `tierlake rejects DATASET --show FILE --out rows.csv` writes them")
+    stream = open_source(rows.select(own).combine_chunks(), None)
+    texts = frozenset(column for column in texts if is_text_type(stream.schema.field(column).type))
+    schema = pa.schema([_typed(field, rows) if field.name in texts else field for field in stream.schema])
+    batches = _with_bad((_as_from(batch, rows) for batch in stream.batches), schema, bad)
+    is_all_text = is_text and len(texts) == len(schema)
+    return RowStream(schema, batches, name, is_all_text, texts=texts)
 
 
-def _with_bad(stream: RowStream, bad: pa.Table | None) -> Iterator[SourceBatch]:
-    for batch in stream.batches:
-        yield batch if bad is None else SourceBatch(batch.rows, bad)
-        bad = None
+def _still_bad(rows: pa.Table, texts: frozenset[str], *, is_text: bool, is_mended: bool) -> pa.ChunkedArray:
+    """Lines that are no rows, and rows as they came whose bad cell only looks as if it would fit.
+
+    The text of a cell of a typed source may spell a value of the column's type, and a point among decimal commas a
+    number: both stay what they were.
+    """
+    column, value = rows.column(REJECT_COLUMN), rows.column(REJECT_VALUE)
+    still_bad = pc.and_(column.is_null(), value.is_valid())
+    if is_text:
+        stays = pc.ends_with(rows.column(REASON_COLUMN), HAS_A_POINT)
+        for name in texts:
+            same = pc.and_(pc.equal(column, name), pc.equal(rows.column(name), value))
+            still_bad = pc.or_(still_bad, pc.fill_null(pc.and_(same, stays), fill_value=False))
+    elif not is_mended and texts:
+        still_bad = pc.or_(still_bad, pc.fill_null(pc.is_in(column, pa.array(sorted(texts))), fill_value=False))
+    return still_bad
+
+
+def _typed(field: pa.Field[Any], rows: pa.Table) -> pa.Field[Any]:
+    guess = TextTypes()
+    guess.add(rows.column(field.name))
+    return field.with_type(guess.kind or pa.null())
+
+
+def _as_from(batch: SourceBatch, rows: pa.Table) -> SourceBatch:
+    """A batch of rows, each from where it came from first."""
+    places = pc.subtract(batch.rows.column(REJECT_LINE), 1)
+    taken = batch.rows
+    for name in ORIGIN.names:
+        if name in rows.column_names and rows.schema.field(name).type == ORIGIN.field(name).type:
+            origin = rows.column(name).combine_chunks().take(places)
+            taken = taken.set_column(taken.schema.get_field_index(name), ORIGIN.field(name), origin)
+    return SourceBatch(taken)
+
+
+def _with_bad(batches: Iterator[SourceBatch], schema: pa.Schema, bad: pa.Table | None) -> Iterator[SourceBatch]:
+    if bad is not None and bad.num_rows:
+        nothing = pa.RecordBatch.from_pylist([], schema=pa.schema([*schema, *ORIGIN]))
+        yield SourceBatch(nothing, bad)
+    yield from batches

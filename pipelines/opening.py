@@ -67,11 +67,14 @@ def create_dataset(
 
 def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str, Any]) -> bool:
     """Make the checks of `create_dataset`; see `Dataset.check_new`."""
+    from pipelines.partitioning import Partitioner
+    from pipelines.schema import declared_schema
     from pipelines.tables.delta import LakeDeltaTable
 
     refuse_after_fork()
     inside = table_filesystem(fs, spec, options)
     inside.profile.check_class(spec.write.storage_class)
+    Partitioner(spec.partition).check_stored(declared_schema(spec.columns))
     if spec.format == "delta":
         _first_schema(spec)
     ServerClock(inside, spec.bucket).now()  # a missing bucket, wrong credentials or a dead endpoint end it here

@@ -88,17 +88,33 @@ class Partitioner:
         if missing:
             message = f"the data lacks the column {missing[0]}, which the dataset is partitioned by"
             raise SchemaMismatch(message, hint=f"it has: {', '.join(schema.names)}")
-        for name in self._spec.carried:
-            _check_key_type(schema.field(name))
+        self._check_types(schema)
         if event_time is None:
             return
         if self._spec.time and self._spec.time.key in schema.names:
             message = f"the data has a column named {self._spec.time.key}, the name of the partition key"
             raise SchemaMismatch(message, hint="choose another name in partition.time.key, or drop the column")
         kind = schema.field(event_time).type
-        if not (pat.is_timestamp(kind) or pat.is_date(kind) or is_text(kind) or pat.is_null(kind)):
+        if not (_is_time(kind) or is_text(kind) or pat.is_null(kind)):
             message = f"the time column {event_time} is {kind}, not a time"
             raise SchemaMismatch(message, hint="it must be a timestamp, a date or ISO 8601 text")
+
+    def check_stored(self, schema: pa.Schema) -> None:
+        """Refuse columns of a table, or of its description, that cannot partition it; some may be missing.
+
+        Raises:
+            SchemaMismatch: a type that keys cannot spell, or a time column that is none.
+        """
+        self._check_types(schema)
+        name = self._event_time
+        if name is not None and name in schema.names and not _is_time(schema.field(name).type):
+            message = f"the time column {name} is {schema.field(name).type} in the table, not a time"
+            raise SchemaMismatch(message, hint="declare it as timestamp, timestamp[us] or date: text is read as that")
+
+    def _check_types(self, schema: pa.Schema) -> None:
+        for name in self._spec.carried:
+            if name in schema.names:
+                _check_key_type(schema.field(name))
 
     @property
     def _event_time(self) -> str | None:
@@ -124,7 +140,9 @@ class Partitioner:
         time, event_time = self._spec.time, self._event_time
         coded: dict[str, CodedColumn] = {}
         if time is not None and event_time is not None:
-            column = batch.column(event_time)
+            # a time that is null in every row so far has no type yet
+            known = event_time in batch.column_names
+            column = batch.column(event_time) if known else pa.chunked_array([pa.nulls(batch.num_rows)])
             coded[time.key] = coded_windows(event_time, column, time)
         for name in self._spec.carried:
             column = batch.column(name)
@@ -236,6 +254,10 @@ _KEY_TYPES: Final = (
 )
 
 
+def _is_time(kind: pa.DataType) -> bool:
+    return bool(pat.is_timestamp(kind) or pat.is_date(kind))
+
+
 def _check_key_type(field: pa.Field[Any]) -> None:
     kind = field.type.value_type if pat.is_dictionary(field.type) else field.type
     if any(is_one(kind) for is_one in _KEY_TYPES):
@@ -248,7 +270,7 @@ def _check_key_type(field: pa.Field[Any]) -> None:
 def _rejected(rows: pa.Table, columns: Sequence[str | None], reasons: Sequence[str]) -> pa.Table:
     """Rows as they came, each with the column that is bad, its text and the reason."""
     texts: list[str | None] = [None] * len(columns)
-    for name in {column for column in columns if column is not None}:
+    for name in {column for column in columns if column in rows.column_names}:
         cells = rows.column(name)
         for at in [at for at, column in enumerate(columns) if column == name]:
             texts[at] = _text(cells[at])

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ALL", "PROVENANCE", "REASON_COLUMN", "REJECT_COLUMN", "REJECT_FILE", "REJECT_LINE", "REJECT_VALUE"]
+__all__ = [
+    "ALL",
+    "HAS_A_POINT",
+    "PROVENANCE",
+    "REASON_COLUMN",
+    "REJECT_COLUMN",
+    "REJECT_FILE",
+    "REJECT_LINE",
+    "REJECT_VALUE",
+    "TEXT_MARK",
+]
 
 REJECT_FILE: Final = "_reject_file"
 """The source's name."""
@@ -26,3 +36,9 @@ ALL: Final = (REJECT_FILE, REJECT_LINE, REJECT_COLUMN, REJECT_VALUE, REASON_COLU
 
 PROVENANCE: Final = (REJECT_FILE, REJECT_LINE)
 """What rows carry on their way in; never stored with good rows."""
+
+TEXT_MARK: Final = b"lake.text"
+"""In a field's metadata: the column's text stands for values of another type."""
+
+HAS_A_POINT: Final = "has a point, and the decimal mark is a comma"
+"""The end of the reason of a number that would be one in another file."""

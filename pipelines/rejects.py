@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.types as pat
 
 from pipelines.errors import RejectedTooMany, SourceError
-from pipelines.reject_columns import REASON_COLUMN
+from pipelines.reject_columns import ALL, REASON_COLUMN, TEXT_MARK
+from pipelines.values import texts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from connector.filesystem import LakeFileSystem
@@ -34,11 +37,13 @@ __all__ = [
     "identity_of",
     "is_text",
     "list_rejects",
+    "own_columns",
     "read_rejects",
     "reject_paths",
+    "texts_in",
 ]
 
-_ABOUT, _IDENTITY, _IS_TEXT = b"lake.source", b"lake.id", b"lake.text"
+_ABOUT, _IDENTITY, _IS_TEXT, _TEXTS = b"lake.source", b"lake.id", b"lake.text", b"lake.texts"
 _READAHEAD = 8
 _FILE_BYTES = 64 << 20
 
@@ -116,6 +121,18 @@ def is_text(rows: pa.Table) -> bool:
     return (rows.schema.metadata or {}).get(_IS_TEXT) == b"1"
 
 
+def texts_in(rows: pa.Table) -> frozenset[str]:
+    """The columns of a reject file whose text stands for values of another type: all of them for text files."""
+    if is_text(rows):
+        return frozenset(own_columns(rows))
+    return frozenset(json.loads((rows.schema.metadata or {}).get(_TEXTS, b"[]")))
+
+
+def own_columns(rows: pa.Table) -> list[str]:
+    """The source's columns of a reject file."""
+    return [name for name in rows.column_names if name not in ALL]
+
+
 class Rejects:
     """Collects the bad rows of one ingest and writes them to `_lake/rejects/`, as Parquet."""
 
@@ -163,11 +180,12 @@ class Rejects:
         """Put the rows where people find them; nothing where there are none."""
         if not self._rows:
             return
-        rows = _united(self._rows)
+        rows, texts = _united(self._rows)
         about = {
             _ABOUT: self._source.encode(),
             _IDENTITY: uuid.uuid4().hex.encode(),
             _IS_TEXT: b"1" if self._is_text else b"0",
+            _TEXTS: json.dumps(sorted(texts)).encode(),
         }
         buffer = io.BytesIO()
         pq.write_table(rows.replace_schema_metadata(about), buffer, compression="zstd")
@@ -178,22 +196,24 @@ class Rejects:
         self._waiting_bytes = 0
 
 
-def _united(tables: list[pa.Table]) -> pa.Table:
-    """Rows of several tables; columns that have another type in one of them are text."""
-    try:
-        return pa.concat_tables(tables, promote_options="permissive")
-    except (pa.ArrowTypeError, pa.ArrowInvalid):
-        return pa.concat_tables([_as_text(table) for table in tables], promote_options="permissive")
-
-
-def _as_text(table: pa.Table) -> pa.Table:
-    columns = []
-    for column in table.itercolumns():
-        try:
-            columns.append(column.cast(pa.string()))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            columns.append(pa.chunked_array([[None if one is None else str(one) for one in column.to_pylist()]]))
-    return pa.table(columns, names=table.column_names)
+def _united(tables: Sequence[pa.Table]) -> tuple[pa.Table, set[str]]:
+    """Rows of several tables, and the columns in which text stands for what has another type in one of them."""
+    kinds: dict[str, set[pa.DataType]] = {}
+    texts: set[str] = set()
+    for field in (field for table in tables for field in table.schema):
+        if not pat.is_null(field.type):
+            kinds.setdefault(field.name, set()).add(field.type)
+        if TEXT_MARK in (field.metadata or {}):
+            texts.add(field.name)
+    texts.update(name for name, found in kinds.items() if len(found) > 1)
+    names = dict.fromkeys(name for table in tables for name in table.column_names if name not in ALL)
+    order = [*names, *(name for name in ALL if any(name in table.column_names for table in tables))]
+    plain = []
+    for table in tables:
+        own = [name for name in order if name in table.column_names]
+        columns = [texts_of(table.column(name)) if name in texts else table.column(name) for name in own]
+        plain.append(pa.table(columns, names=own))
+    return pa.concat_tables(plain, promote_options="default").select(order), texts
 
 
 def _digest(rows: pa.Table) -> str:

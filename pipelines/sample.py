@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zoneinfo import available_timezones
@@ -12,8 +13,10 @@ import pyarrow.types as pat
 import yaml
 
 from pipelines.errors import SourceError, SpecError
+from pipelines.ingest import rejected_rows
 from pipelines.schema import check_storable, declared_schema, settled_type, storable_type
 from pipelines.sources import open_source
+from pipelines.sources.files import paths_of
 from pipelines.spec import DatasetSpec, PartitionSpec, TimePartition
 from pipelines.values import fit
 
@@ -39,13 +42,17 @@ class Description:
         spec: the guess.
         reasons: for each column of the sample, a sentence.
         times: the columns that hold times, the chosen one first.
-        notes: what was guessed of the file itself.
+        notes: what was guessed of the file itself, and which rows of it would be rejected.
+        is_timely: whether the chosen column has a time in every row.
+        nearly_times: columns that would hold times but for a few rows.
     """
 
     spec: DatasetSpec
     reasons: Mapping[str, str]
     times: tuple[str, ...]
     notes: tuple[str, ...]
+    is_timely: bool = True
+    nearly_times: tuple[str, ...] = ()
 
     def to_yaml(self) -> str:
         """The spec as YAML, each guess with its reason in a comment."""
@@ -57,16 +64,21 @@ class Description:
                 continue
             if name == "partition":
                 lines.extend(f"# {line}" for line in self._partition_reasons())
+            if name == "evolution" and value is not None:
+                lines.append("# columns that are left to the first ingest are new ones")
             lines.append(yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True).rstrip())
         return "\n".join(lines) + "\n"
 
     def _partition_reasons(self) -> Iterator[str]:
+        if self.nearly_times:
+            yield f"times but for a few rows: {', '.join(map(_one_line, self.nearly_times))}"
         if not self.times:
             yield "no column holds times, so there is one partition: tiers and retention need partition.time"
             return
         chosen, *others = self.times
-        yield f"by {chosen}, the first column that holds times" + (
-            f"; it could also be {', '.join(others)}" if others else ""
+        what = "the first column that holds times" if self.is_timely else "which is empty in the fewest rows"
+        yield f"by {_one_line(chosen)}, {what}" + (
+            f"; it could also be {', '.join(map(_one_line, others))}" if others else ""
         )
 
     def _column_lines(self) -> Iterator[str]:
@@ -74,10 +86,16 @@ class Description:
         yield "columns:" if declared else "columns: {}"
         for name, reason in self.reasons.items():
             if name in declared:
-                entry = yaml.safe_dump({name: declared[name]}, sort_keys=False, allow_unicode=True).rstrip()
-                yield f"  {entry}  # {reason}"
+                yield f"  {_entry(name, declared[name])}  # {reason}"
             else:
                 yield f"  # {_one_line(name)}: {reason}; left to the first ingest"
+
+
+def _entry(name: str, kind: str) -> str:
+    """A column and its type as one line of YAML, whatever the name."""
+    entry = yaml.safe_dump({name: kind}, sort_keys=False, allow_unicode=True, width=1 << 16).rstrip()
+    is_plain = "\n" not in entry and not entry.startswith("? ")
+    return entry if is_plain else f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(kind, ensure_ascii=False)}"
 
 
 def spec_from_sample(source: object, uri: str) -> DatasetSpec:
@@ -88,9 +106,10 @@ def spec_from_sample(source: object, uri: str) -> DatasetSpec:
 def describe_sample(source: object, uri: str, text: TextOptions | None = None) -> Description:
     """Describe the dataset that rows like these would make, with the reasons.
 
-    The time partition is by the first column that holds times: by month where all of them begin one, else by day, in
-    the column's own timezone. Types are those found; a column without a value, or of a type that has no short name, is
-    left to the first ingest.
+    The time partition is by the first column that holds a time in every row, else by the one that lacks the fewest: by
+    month where all of them begin one, else by day, in the column's own timezone. Types are those found; a column
+    without a value, or of a type that has no short name, is left to the first ingest. Rows of a file that the dataset
+    would reject are told.
 
     Args:
         source: what `Dataset.ingest` takes.
@@ -108,12 +127,26 @@ def describe_sample(source: object, uri: str, text: TextOptions | None = None) -
     check_storable(stream.schema)
     sample = _sampled(stream)
     times = [name for name in sample.column_names if _holds_times(sample.column(name))]
+    times.sort(key=lambda name: sample.column(name).null_count)
     partition = PartitionSpec(time=_time_partition(sample, times[0]) if times else None)
-    spec = DatasetSpec(
-        uri=uri, partition=partition, columns=dict(_columns(stream.schema)), **({"text": text} if text else {})
-    )
+    columns = dict(_columns(stream.schema))
+    grows = {"evolution": "add"} if columns and len(columns) < len(stream.schema) else {}
+    spec = DatasetSpec(uri=uri, partition=partition, columns=columns, **grows, **({"text": text} if text else {}))
     reasons = {field.name: _reason(field, stream, sample) for field in stream.schema}
-    return Description(spec, reasons, tuple(times), stream.notes)
+    is_timely = not times or sample.column(times[0]).null_count == 0
+    notes = (*stream.notes, *(_rejected(spec, source) if paths_of(source) else ()))
+    nearly = tuple(name for name, spoilers in stream.spoilers.items() if pat.is_temporal(spoilers.kind))
+    return Description(spec, reasons, tuple(times), notes, is_timely, nearly)
+
+
+def _rejected(spec: DatasetSpec, source: object) -> Iterator[str]:
+    """What of a file the dataset would reject."""
+    rows, reasons = rejected_rows(spec, source)
+    if reasons:
+        why = ", ".join(f"{count:,} x {_one_line(reason)}" for reason, count in sorted(reasons.items()))
+        allowed = sum(reasons.values()) <= spec.rejects.max_ratio * rows
+        more = "" if allowed else f"; that is more than rejects.max_ratio {spec.rejects.max_ratio:g} allows"
+        yield f"{sum(reasons.values()):,} of {rows:,} rows would be rejected ({why}){more}"
 
 
 def _sampled(stream: RowStream) -> pa.Table:
@@ -186,6 +219,6 @@ def _width(times: pa.ChunkedArray) -> Every:
 def _key(taken: list[str], every: Every) -> str:
     """The Hive column: it must be none of the data's."""
     key: str = "date" if every == "day" else every
-    while key in taken:
+    while key.lower() in {name.lower() for name in taken}:
         key = f"partition_{key}"
     return key

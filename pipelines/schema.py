@@ -179,11 +179,28 @@ def check_storable(schema: pa.Schema) -> None:
         SchemaMismatch: naming the column, and the field inside it.
     """
     for field in schema:
+        _check_fields(field.name, field.type)
         for path, kind in _leaves(field.name, field.type):
             problem = _why_not_storable(kind)
             if problem is not None:
                 message = f"column {path} is {kind}, {problem[0]}"
                 raise SchemaMismatch(message, hint=problem[1])
+
+
+def _check_fields(path: str, kind: pa.DataType) -> None:
+    """Refuse structs, at any depth, whose fields a table cannot tell apart."""
+    if pat.is_struct(kind):
+        names = [field.name for field in kind]
+        check_names(names, of=path)
+        for field in kind:
+            _check_fields(f"{path}.{field.name}", field.type)
+    elif pat.is_map(kind):
+        _check_fields(f"{path}.key", kind.key_type)
+        _check_fields(f"{path}.value", kind.item_type)
+    elif pat.is_dictionary(kind) or pat.is_run_end_encoded(kind):
+        _check_fields(path, kind.value_type)
+    elif _is_list(kind):
+        _check_fields(f"{path}.element", kind.value_type)
 
 
 def _why_not_storable(kind: pa.DataType) -> tuple[str, str] | None:
@@ -224,26 +241,30 @@ def _is_list(kind: pa.DataType) -> bool:
     return any(test(kind) for test in kinds)
 
 
-def check_names(names: Sequence[str], *, like: Sequence[str] = ()) -> None:
+def check_names(names: Sequence[str], *, like: Sequence[str] = (), of: str = "") -> None:
     """Refuse names that a table cannot tell apart.
 
     Args:
         names: of the data's columns, or of a struct's fields.
         like: names that the table has: the same name in another case is refused too.
+        of: the struct that has these fields.
 
     Raises:
         SchemaMismatch: a name that comes twice, that differs from another by case alone, or that is empty.
     """
     known = {name.lower(): name for name in like}
     seen: dict[str, str] = {}
+    what, where = ("field", f" of the column {of}") if of else ("column", "")
     for name in names:
         if not name.strip():
-            raise SchemaMismatch("a column has no name", hint="name it, or drop it")
+            raise SchemaMismatch(f"a {what}{where} has no name", hint="name it, or drop it")
         if seen.get(name.lower()) == name:
-            raise SchemaMismatch(f"two columns are named {name}", hint="rename one of them, or drop it")
+            raise SchemaMismatch(f"two {what}s{where} are named {name}", hint="rename one of them, or drop it")
         other = seen.get(name.lower()) or known.get(name.lower())
         if other is not None and other != name:
-            message = f"the columns {other} and {name} differ by case alone, which Delta tables do not tell apart"
+            message = (
+                f"the {what}s {other} and {name}{where} differ by case alone, which Delta tables do not tell apart"
+            )
             raise SchemaMismatch(message, hint="rename one of them")
         seen[name.lower()] = name
 
@@ -311,7 +332,7 @@ def plan_schema(
         SchemaMismatch: a name that comes twice, a type that cannot be stored, a column that is new under `freeze`, that
             is missing and may not be null, or whose type does not meet the table's.
     """
-    check_names(source.names, like=() if table is None else table.names)
+    check_names(source.names, like=[*(() if table is None else table.names), *keys])
     check_storable(source)
     computed = set(keys) - set(carried)
     current = {field.name: field for field in table or () if field.name not in computed}
@@ -392,7 +413,7 @@ class _Differences:
 def _united(path: str, table: pa.DataType, source: pa.DataType, problems: _Differences) -> pa.DataType:
     """The table's type, with the nested fields that only the source has."""
     if pat.is_struct(table) and pat.is_struct(source):
-        check_names([field.name for field in source], like=[field.name for field in table])
+        check_names([field.name for field in source], like=[field.name for field in table], of=path)
         incoming = {field.name: field for field in source}
         fields = []
         for field in table:

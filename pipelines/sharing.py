@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.sources import open_source
+from pipelines.sources.splits import check_part
 from pipelines.staging import Staged, Staging, open_writer, stage
 from pipelines.tables.waiting import WaitingRoom
 from pipelines.workers import Place, Workers, threads_of_this_worker
@@ -140,6 +141,8 @@ def _stage_share(share: _Share, frame: object = None) -> Staged:
     handle = _open_to_write(share.place)
     staging = share.staging.shared_by(threads_of_this_worker())
     stream = open_source(frame, share.known) if frame is not None else share.pieces.open()
+    if frame is not None:
+        check_part(stream, share.pieces.schema, staging.intake.plan.rows)
     with open_writer(handle, staging) as writer:
         return stage(handle, staging, stream.batches, writer)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
 import yaml
@@ -36,6 +36,9 @@ from pydantic import (
 from pipelines.errors import SpecError
 from pipelines.text_options import TextOptions
 from pipelines.windows import Every
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "DatasetSpec",
@@ -96,6 +99,15 @@ Duration = Annotated[timedelta, BeforeValidator(_parse_duration), PlainSerialize
 """A span of time, written `12h`, `30d` or `8w`."""
 
 
+def _check_cases(names: Iterable[str]) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            message = f"the columns {other} and {name} differ by case alone, which tables do not tell apart"
+            raise ValueError(message)
+
+
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -154,9 +166,10 @@ class PartitionSpec(_Value):
         if len(set(self.columns)) < len(self.columns):
             message = f"partition columns repeat: {', '.join(self.columns)}"
             raise ValueError(message)
-        if self.time and self.time.key == self.time.column:
+        if self.time and self.time.column and self.time.key.lower() == self.time.column.lower():
             message = f"partition.time.key {self.time.key!r} is the time column itself: name the Hive column otherwise"
             raise ValueError(message)
+        _check_cases(self.columns)
         bad = [name for name in self.columns if not _COLUMN.match(name)]
         if bad:
             message = f"not usable as a Hive column: {', '.join(bad)}"
@@ -267,6 +280,7 @@ class DatasetSpec(_Value):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         self._check_tiers()
+        _check_cases([*self.partition.columns, *self.columns])
         time = self.partition.time
         if time is None or time.column is None or not self.columns:
             return self

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.types as pat
 
 from pipelines.errors import SchemaMismatch
 from pipelines.spool import spooled_batches
@@ -16,22 +17,26 @@ if TYPE_CHECKING:
 
 __all__ = ["last_of_each", "last_rows", "unique_batches"]
 
-_ROW = "__row"
-
 
 def last_rows(keys: pa.Table) -> pa.Array:
-    """For each row whether it is the last with its key; nulls are equal to one another.
+    """For each row whether it is the last with its key; nulls are equal to one another, and so are 0.0 and -0.0.
 
     Raises:
         SchemaMismatch: a column of a type that cannot be compared, such as a list.
     """
-    numbered = keys.append_column(_ROW, pa.array(range(keys.num_rows), pa.int64()))
+    columns = [*map(_comparable, keys.columns), pa.array(range(keys.num_rows), pa.int64())]
+    *names, row = map(str, range(len(columns)))  # a column may have any name
+    numbered = pa.table(columns, names=[*names, row])
     try:
-        last = numbered.group_by(keys.column_names, use_threads=False).aggregate([(_ROW, "max")]).column(f"{_ROW}_max")
+        last = numbered.group_by(names, use_threads=False).aggregate([(row, "max")]).column(f"{row}_max")
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
         message = f"rows cannot be told apart by {', '.join(keys.column_names)}: {error}"
         raise SchemaMismatch(message, hint="name columns of numbers, text, times or booleans in unique_by") from error
     return pc.is_in(pa.array(range(keys.num_rows), pa.int64()), value_set=last.combine_chunks())
+
+
+def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.add(column, pa.scalar(0.0, column.type)) if pat.is_floating(column.type) else column
 
 
 def last_of_each(rows: pa.Table, unique_by: Sequence[str]) -> pa.Table:

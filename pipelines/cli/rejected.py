@@ -12,6 +12,8 @@ from pipelines.cli import options
 from pipelines.cli.options import Session, with_session
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pyarrow as pa
 
     from pipelines.dataset import Dataset
@@ -32,10 +34,12 @@ _CELL_SHOWN = 60
 )
 @click.option("--mended", metavar="PATH", help="With retry: take the rows of this file instead, mended.")
 @click.option("--replace", is_flag=True, help="With retry: replace the partitions of these rows; else they are added.")
+@options.text
 @options.dry_run
 @with_session
 def rejects(
     session: Session,
+    /,
     target: tuple[str, ...],
     *,
     show: str | None,
@@ -43,6 +47,7 @@ def rejects(
     mended: str | None,
     replace: bool,
     dry_run: bool,
+    **text: object,
 ) -> None:
     r"""List the rows that could not be taken, print them with their reasons, or take them again.
 
@@ -51,14 +56,15 @@ def rejects(
     tierlake rejects DATASET --show [FILE]       the rows: file, line, column, value, reason
     tierlake rejects retry FILE --mended PATH    take them, mended; without --mended as they are, for a changed spec
 
-    The file is removed when its rows are committed; rows that are still bad are kept in a new one.
+    The file is removed when its rows are committed; rows that are still bad are kept in a new one. --out writes as the
+    dataset's text files are written; other files of mended rows are told by --delimiter and its like.
     """
     if target[0] == "retry":
         if len(target) != 2 or show or out:  # noqa: PLR2004 - retry and its file
             raise click.UsageError("write: tierlake rejects retry FILE [--mended PATH]", click.get_current_context())
-        _retry(session, target[1], mended, replace=replace, dry_run=dry_run)
+        _retry(session, target[1], mended, text, replace=replace, dry_run=dry_run)
         return
-    if len(target) != 1 or mended or replace or dry_run or (out and show in {None, _ALL}):
+    if len(target) != 1 or mended or replace or dry_run or any(text.values()) or (out and show in {None, _ALL}):
         raise click.UsageError("write: tierlake rejects DATASET [--show [FILE]]", click.get_current_context())
     opened = session.dataset(target[0])
     if show is None:
@@ -84,22 +90,19 @@ def _list(session: Session, opened: Dataset) -> None:
 
 
 def _show(session: Session, opened: Dataset, show: str, out: Path | None) -> None:
-    import pyarrow.csv as pacsv
-
-    from pipelines.reject_columns import ALL
-
     paths = [file.path for file in opened.rejects()] if show == _ALL else [show]
-    tables = [opened.rejected_rows(path) for path in paths]
     if out is not None:
-        own = tables[0].drop_columns([name for name in ALL if name in tables[0].column_names])
+        content = opened.rejects_as_csv(paths[0])
         try:
             with out.open("xb") as file:
-                pacsv.write_csv(own, file)
+                file.write(content)
         except FileExistsError:
             message = f"{str(out)!r} is there already: name another file, or remove it first"
             raise click.UsageError(message, click.get_current_context()) from None
-        session.out.emit({"out": str(out), "rows": own.num_rows}, f"wrote {own.num_rows:,} rows to {out}: mend them")
+        count = opened.rejected_rows(paths[0]).num_rows
+        session.out.emit({"out": str(out), "rows": count}, f"wrote {count:,} rows to {out}: mend them")
         return
+    tables = [opened.rejected_rows(path) for path in paths]
     rows = [row for table in tables for row in _rows(table)]
     cells = ([_cell(row[name]) for name in _HEADS] for row in rows)
     text = units.table_text(list(_HEADS), cells, limit=_ROWS_SHOWN) if rows else "no rejected rows wait"
@@ -126,7 +129,9 @@ def _cell(value: object) -> str:
     return text if len(text) <= _CELL_SHOWN else f"{text[: _CELL_SHOWN - 3]}..."
 
 
-def _retry(session: Session, path: str, mended: str | None, *, replace: bool, dry_run: bool) -> None:
+def _retry(
+    session: Session, path: str, mended: str | None, text: Mapping[str, object], *, replace: bool, dry_run: bool
+) -> None:
     name = path.removeprefix("lake://")
     root, folder, _ = name.partition("/_lake/rejects/")
     if not folder:
@@ -135,9 +140,10 @@ def _retry(session: Session, path: str, mended: str | None, *, replace: bool, dr
     opened = session.dataset(f"lake://{root}")
     fix = None if mended is None else lambda _: mended
     mode: IngestMode = "replace" if replace else "append"
+    written = options.text_options(opened.spec.text, **text)
     if dry_run:
-        rehearsed = opened.rehearse_rejects(name, fix, mode=mode)
+        rehearsed = opened.rehearse_rejects(name, fix, mode=mode, text=written)
         session.out.emit(rehearsed, str(rehearsed))
         return
-    result = opened.ingest_rejects(name, fix, mode=mode)
+    result = opened.ingest_rejects(name, fix, mode=mode, text=written)
     session.out.emit(result, str(result))

@@ -19,10 +19,18 @@ import pyarrow.csv as pacsv
 import pyarrow.types as pat
 
 from pipelines.errors import SourceError
+from pipelines.reject_columns import HAS_A_POINT
 from pipelines.sources.clean import BLANK, END, CleanText, count_lines
 from pipelines.sources.limits import check_columns, check_names
 from pipelines.sources.stream import BadRow, SourceBatch, bad_rows, gathered, line_numbers, with_origin
-from pipelines.sources.text import DEFAULT_DELIMITERS, Dialect, looks_like_values, sniffed
+from pipelines.sources.text import (
+    DEFAULT_DELIMITERS,
+    Dialect,
+    looks_like_values,
+    sample_rows,
+    sniffed,
+    with_point_for_comma,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +105,8 @@ def _head(file: SourceFile, text: CleanText) -> Head | None:
         )
     if option is False or isinstance(option, tuple):
         given = list(option) if isinstance(option, tuple) else [f"c{number}" for number in range(len(names))]
-        if len(given) != len(names):
+        rows = sample_rows(sample, dialect.delimiter, dialect.quote)
+        if not any(len(row) == len(given) for row in rows):  # the first may be no row
             raise SourceError(f"{file.path} has {len(names)} columns, and `header` names {len(given)}")
         names, size = given, 0
     check_names(file.path, names, hint="mend the header, or say `header: [name, ...]` for a file without one")
@@ -214,6 +223,8 @@ class _Rows:
                 for batch in reader:
                     self._raise_failure()
                     yield batch
+                if self._events:  # not one line of the file is a row
+                    yield pa.RecordBatch.from_pylist([], schema=reader.schema)
         except pa.ArrowInvalid as error:
             self._raise_failure()
             if "straddl" not in str(error):
@@ -313,7 +324,7 @@ class _Rows:
         if text != BLANK:
             count = len(self._head.names)
             reason = f"has {fields:,} field{'s' * (fields != 1)} instead of {count:,}"
-            bad.append(BadRow(self._line, None, text.replace(BLANK, ""), reason))
+            bad.append(BadRow(self._line, None, text.replace(BLANK, ""), reason, dict.fromkeys(self._head.names)))
         self._line += 1 + count_lines(text.encode())
 
     def _ends_within(self, batch: pa.RecordBatch) -> pa.Array | None:
@@ -331,21 +342,23 @@ class _Rows:
         """Numbers with a decimal comma, as everybody else writes them; a point in one is no number."""
         if not self._numbers or not rows.num_rows:
             return rows, lines, None
-        bad: dict[int, BadRow] = {}
+        pointed: dict[int, str] = {}
         for name in self._numbers:
-            column = rows.column(name)
-            points = pc.fill_null(pc.match_substring(column, "."), False)  # noqa: FBT003
+            points = pc.fill_null(pc.match_substring(rows.column(name), "."), False)  # noqa: FBT003
             for place in pc.indices_nonzero(points).to_pylist():
-                cells = rows.slice(place, 1).to_pylist()[0]
-                reason = f"{name} has a point, and the decimal mark is a comma"
-                bad.setdefault(place, BadRow(lines[place].as_py(), name, cells[name], reason, cells))
-        keep = pa.array([place not in bad for place in range(rows.num_rows)]) if bad else None
+                pointed.setdefault(place, name)
         for name in self._numbers:
             position = rows.schema.get_field_index(name)
-            rows = rows.set_column(position, name, pc.replace_substring(rows.column(name), ",", "."))
+            rows = rows.set_column(position, name, with_point_for_comma(rows.column(name)))
+        keep = pa.array([place not in pointed for place in range(rows.num_rows)]) if pointed else None
         if keep is None:
             return rows, lines, None
-        return rows.filter(keep), lines.filter(keep), bad_rows(self._path, list(bad.values()))
+        cells = rows.filter(pc.invert(keep)).to_pylist()
+        bad = [
+            BadRow(lines[place].as_py(), pointed[place], row[pointed[place]], f"{pointed[place]} {HAS_A_POINT}", row)
+            for place, row in zip(sorted(pointed), cells, strict=True)
+        ]
+        return rows.filter(keep), lines.filter(keep), bad_rows(self._path, bad)
 
 
 def _numbers(head: Head, schema: pa.Schema | None) -> list[str]:

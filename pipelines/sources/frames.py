@@ -12,12 +12,17 @@ import pyarrow.dataset as pads
 import pyarrow.types as pat
 
 from pipelines.errors import SourceError
+from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 from pipelines.sources.files import UNREADABLE
 from pipelines.sources.limits import check_names
-from pipelines.sources.stream import ORIGIN, BadRow, RowStream, SourceBatch, bad_rows, line_numbers, with_origin
+from pipelines.sources.objects import column_of_objects
+from pipelines.sources.stream import RowStream, SourceBatch, line_numbers, text_field, with_origin
+from pipelines.values import texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pipelines.sources.objects import Unfit
 
 __all__ = ["numbered", "open_frame"]
 
@@ -128,7 +133,7 @@ def _iterable(items: Iterator[object]) -> RowStream:
     schema: pa.Schema = first.schema  # type: ignore[attr-defined] # `_batches_of` has refused what has none
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in chain(head, *map(_batches_of, items)):
+        for batch in chain(head, chain.from_iterable(map(_batches_of, items))):
             if not batch.schema.equals(schema):
                 message = f"the iterable yields batches of different schemas: {batch.schema.names} after {schema.names}"
                 raise SourceError(message, hint="types have to be the same as well")
@@ -163,7 +168,7 @@ def _pandas(frame: Any, known: pa.Schema | None) -> RowStream:
     if not pairs:
         raise SourceError("the pandas frame has no columns")
     check_names("the pandas frame", [name for name, _ in pairs], hint="rename the columns")
-    wrong: dict[int, tuple[str, str, str]] = {}
+    wrong: dict[int, Unfit] = {}
     arrays = [_pandas_column(name, values, known, wrong) for name, values in pairs]
     table = pa.table(arrays, names=[name for name, _ in pairs])
     batches = _plain(table.to_batches(max_chunksize=_BATCH_ROWS), _plain_schema(table.schema))
@@ -174,67 +179,53 @@ def _plain_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_type(_plain_type(field.type)) for field in schema])
 
 
-def _without(batches: Iterator[SourceBatch], wrong: dict[int, tuple[str, str, str]]) -> Iterator[SourceBatch]:
+def _without(batches: Iterator[SourceBatch], wrong: dict[int, Unfit]) -> Iterator[SourceBatch]:
     """The rows but those with a cell that does not fit."""
     for batch in batches:
         rows = batch.rows
-        numbers = rows.column(rows.num_columns - 1).to_pylist() if wrong else []
+        numbers = rows.column(REJECT_LINE).to_pylist() if wrong else []
         bad = [place for place, number in enumerate(numbers) if number in wrong]
         if not bad:
             yield batch
             continue
-        taken = rows.take(pa.array(bad)).to_pylist()
-        told = [_told(row, numbers[place], wrong[numbers[place]]) for row, place in zip(taken, bad, strict=True)]
         keep = pa.array([number not in wrong for number in numbers])
-        yield SourceBatch(rows.filter(keep), bad_rows("pandas frame", told))
+        told = _told(rows.take(pa.array(bad)), [wrong[numbers[place]] for place in bad])
+        yield SourceBatch(rows.filter(keep), told)
 
 
-def _told(row: dict[str, Any], line: int, cell: tuple[str, str, str]) -> BadRow:
-    name, value, reason = cell
-    cells = {column: None if one is None else str(one) for column, one in row.items() if column not in ORIGIN.names}
-    return BadRow(line, name, value, reason, {**cells, name: value})
+def _told(rows: pa.RecordBatch, cells: Sequence[Unfit]) -> pa.Table:
+    """Rows as they came; the columns that a cell does not fit are text."""
+    table = pa.table(rows)
+    for name in {column for column, _, _ in cells}:
+        own = [text if column == name else None for column, text, _ in cells]
+        texts = pc.coalesce(pa.array(own, pa.string()), texts_of(table.column(name)).combine_chunks())
+        table = table.set_column(table.schema.get_field_index(name), text_field(name), texts)
+    for place, name in enumerate((REJECT_COLUMN, REJECT_VALUE, REASON_COLUMN)):
+        table = table.append_column(name, pa.array([cell[place] for cell in cells], pa.string()))
+    return table
 
 
 def _pandas_column(
-    name: str, values: Any, known: pa.Schema | None, wrong: dict[int, tuple[str, str, str]]
+    name: str, values: Any, known: pa.Schema | None, wrong: dict[int, Unfit]
 ) -> pa.Array | pa.ChunkedArray:
     kind = str(values.dtype)
     if kind.startswith(("period", "interval")):
         hint = "`dt.to_timestamp()` makes a period a time; an interval has two ends, each a column"
         raise SourceError(f"column {name} of the pandas frame is {kind}, which no table keeps", hint=hint)
-    if kind.startswith("Sparse"):
-        return pa.array(values.sparse.to_dense(), from_pandas=True)
     if kind.startswith("complex"):
         raise SourceError(f"column {name} of the pandas frame is {kind}", hint="store both parts, each as a column")
-    try:
-        return pa.array(values, from_pandas=True)
-    except (*UNREADABLE, TypeError, AttributeError):
-        items = values.tolist()
-    if known is None or name not in known.names:
-        raise _mixed(name, items)
-    return _one_by_one(name, items, known.field(name).type, wrong)
+    plain = values.sparse.to_dense() if kind.startswith("Sparse") else values
+    categories = getattr(plain.dtype, "categories", None)
+    if categories is not None and categories.dtype == object:
+        plain = plain.astype(object)
 
+    def convert() -> pa.Array:
+        return pa.array(plain, from_pandas=True)
 
-def _mixed(name: str, items: Sequence[Any]) -> SourceError:
-    kinds: dict[str, int] = {}
-    for number, item in enumerate(items, 1):
-        if not _is_missing(item):
-            kinds.setdefault(type(item).__name__, number)
-    what = ", ".join(f"{kind} in row {number:,}" for kind, number in kinds.items())
-    hint = f"make them one type, or declare {name} in the spec's `columns`: then rows that do not fit are rejected"
-    return SourceError(f"column {name} of the pandas frame cannot be stored as one type: {what}", hint=hint)
-
-
-def _one_by_one(name: str, items: Sequence[Any], kind: pa.DataType, wrong: dict[int, tuple[str, str, str]]) -> pa.Array:
-    read: list[pa.Scalar] = []
-    for number, item in enumerate(items, 1):
+    if plain.dtype != object:
         try:
-            read.append(pa.scalar(None if _is_missing(item) else item, kind).as_py())
+            return convert()
         except (*UNREADABLE, TypeError, AttributeError):
-            read.append(None)
-            wrong.setdefault(number, (name, str(item), f"{name} is a {type(item).__name__}, and the column {kind}"))
-    return pa.array(read, kind)
-
-
-def _is_missing(item: object) -> bool:
-    return item is None or (isinstance(item, float) and item != item) or str(item) in {"<NA>", "NaT"}  # noqa: PLR0124
+            pass  # it is told what stands in the way
+    expected = known.field(name).type if known is not None and name in known.names else None
+    return column_of_objects(name, plain.tolist(), expected, wrong, convert)

@@ -143,9 +143,10 @@ class Kind:
         if pat.is_integer(known):
             return pa.int64()
         if pat.is_floating(known):
-            return pa.float64()
+            return pa.float32() if pat.is_float32(known) else pa.float64()
         if pat.is_map(known):
-            return pa.map_(pa.string(), Kind().type(f"{path}[]", known.item_type))
+            key = pa.int64() if pat.is_integer(known.key_type) else pa.string()
+            return pa.map_(key, Kind().type(f"{path}[]", known.item_type))
         return pa.string()
 
 

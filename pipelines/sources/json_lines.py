@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from pipelines.errors import SourceError
+from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
 from pipelines.sources.clean import CleanText
 from pipelines.sources.json_kinds import LARGEST, SMALLEST, Kind, Literal, holds_decimals
 from pipelines.sources.limits import check_columns, check_names
-from pipelines.sources.stream import BadRow, SourceBatch, bad_rows, with_origin
+from pipelines.sources.stream import BadRow, SourceBatch, bad_rows, text_field, with_origin
 from pipelines.values import TextTypes, fit
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ __all__ = ["json_schema", "read_json"]
 
 _BATCH_BYTES = 4 << 20
 _LONGEST_LINE_BYTES = 64 << 20
+_WHOLE_KEY = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 class _NoRow(ValueError):
@@ -70,8 +74,10 @@ def json_schema(files: Sequence[SourceFile], known: pa.Schema | None) -> pa.Sche
                     times.setdefault(name, TextTypes()).add(texts)
     hint = "mend the source: a table's columns differ by more than upper and lower case"
     check_names(files[0].path, list(whole.fields), hint)
+    seen = {name: kind for name, kind in whole.fields.items() if kind.seen}
     fields = [
-        pa.field(field.name, whole.fields.get(field.name, Kind()).type(field.name, field.type)) for field in known or ()
+        pa.field(field.name, seen[field.name].type(field.name, field.type) if field.name in seen else pa.null())
+        for field in known or ()
     ]
     for name, kind in whole.fields.items():
         if name not in known_names:
@@ -108,28 +114,43 @@ def read_json(file: SourceFile, schema: pa.Schema, known: pa.Schema | None = Non
 
 
 def _batch(path: str, block: _Block, schema: pa.Schema, types: Mapping[str, pa.DataType]) -> SourceBatch:
-    bad = list(block.bad)
     columns: list[pa.Array] = []
-    wrong: set[int] = set()
+    wrong: dict[int, tuple[str, str]] = {}
+    spoiled: set[str] = set()
     for field in schema:
         raw = pa.string() if pat.is_temporal(field.type) else field.type
         values = [row.get(field.name) for row in block.rows]
         array, reasons = _column(values, raw, types.get(field.name))
         for index, reason in reasons.items():
-            if index not in wrong:
-                wrong.add(index)
-                row = {name: _as_text(cell) for name, cell in block.rows[index].items() if name in schema.names}
-                text = _as_text(values[index])
-                bad.append(BadRow(block.lines[index], field.name, text, f"{field.name} {reason}", row))
+            wrong.setdefault(index, (field.name, f"{field.name} {reason}"))
+            spoiled.add(field.name)
         if raw != field.type:
             array = fit(pa.chunked_array([array]), field.type, from_text=True).values.combine_chunks()
         columns.append(array)
     lines = pa.array(block.lines, pa.int64())
     rows = pa.RecordBatch.from_arrays(columns, schema=schema) if columns else pa.RecordBatch.from_pylist([])
-    if wrong:
-        keep = pa.array([index not in wrong for index in range(len(block.rows))])
-        rows, lines = rows.filter(keep), lines.filter(keep)
-    return SourceBatch(with_origin(rows, path, lines), bad_rows(path, bad))
+    batch, bad = with_origin(rows, path, lines), bad_rows(path, block.bad)
+    if not wrong:
+        return SourceBatch(batch, bad)
+    worse = _wrong_rows(batch, block, dict(sorted(wrong.items())), spoiled)
+    keep = pa.array([index not in wrong for index in range(len(block.rows))])
+    tables = [worse] if bad is None else [bad, worse]
+    return SourceBatch(batch.filter(keep), pa.concat_tables(tables, promote_options="default"))
+
+
+def _wrong_rows(
+    batch: pa.RecordBatch, block: _Block, wrong: Mapping[int, tuple[str, str]], spoiled: set[str]
+) -> pa.Table:
+    """Rows with a cell that does not fit: as they came, but for columns with such cells, which are JSON."""
+    table = pa.table(batch.take(pa.array(list(wrong))))
+    for name in spoiled:
+        texts = pa.array([_as_text(block.rows[index].get(name)) for index in wrong], pa.string())
+        table = table.set_column(table.schema.get_field_index(name), text_field(name), texts)
+    shown = [_as_text(block.rows[index].get(name)) for index, (name, _) in wrong.items()]
+    reasons = [[name for name, _ in wrong.values()], shown, [reason for _, reason in wrong.values()]]
+    for name, texts in zip((REJECT_COLUMN, REJECT_VALUE, REASON_COLUMN), reasons, strict=True):
+        table = table.append_column(name, pa.array(texts, pa.string()))
+    return table
 
 
 def _as_text(value: Any) -> str | None:
@@ -180,7 +201,8 @@ def _reader(kind: pa.DataType, known: pa.DataType | None) -> Callable[[Any], Any
         by_name = {field.name: field.type for field in known} if known is not None and pat.is_struct(known) else {}
         return partial(_object, fields={field.name: _reader(field.type, by_name.get(field.name)) for field in kind})
     if pat.is_map(kind):
-        return partial(_map, item=_reader(kind.item_type, known.item_type if known is not None else None))
+        key = _whole_key if pat.is_integer(kind.key_type) else _text
+        return partial(_map, key=key, item=_reader(kind.item_type, known.item_type if known is not None else None))
     if pat.is_list(kind):
         return partial(_list, item=_reader(kind.value_type, getattr(known, "value_type", None)))
     if known is not None and pat.is_decimal(known):
@@ -229,6 +251,18 @@ def _float(value: Any) -> float:
     return float(value)
 
 
+def _single(value: Any) -> float:
+    """Of 32 bits, by the same rule as text's: the number whose shortest spelling it is."""
+    number = _float(value)
+    with np.errstate(over="ignore"):
+        narrow = np.float32(number)
+    if np.isinf(narrow) or (number and not narrow):
+        raise _NoRow("is out of range for float")
+    if number not in (float(narrow), float(str(narrow))):
+        raise _NoRow("would lose digits as float")
+    return float(narrow)
+
+
 def _text(value: Any) -> str:
     if isinstance(value, str):
         if not _is_whole(value):
@@ -240,6 +274,7 @@ def _text(value: Any) -> str:
 _READERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[Any], Any]], ...] = (
     (pat.is_boolean, _boolean),
     (pat.is_integer, _integer),
+    (pat.is_float32, _single),
     (pat.is_floating, _float),
     (pat.is_null, _nothing),
 )
@@ -257,10 +292,17 @@ def _object(value: Any, fields: dict[str, Callable[[Any], Any]]) -> dict[str, An
     return {name: None if (one := value.get(name)) is None else read(one) for name, read in fields.items()}
 
 
-def _map(value: Any, item: Callable[[Any], Any]) -> list[tuple[str, Any]]:
+def _map(value: Any, key: Callable[[Any], Any], item: Callable[[Any], Any]) -> list[tuple[Any, Any]]:
     if type(value) is not dict:
         raise _NoRow("is not an object")
-    return [(_text(name), None if one is None else item(one)) for name, one in value.items()]
+    return [(key(name), None if one is None else item(one)) for name, one in value.items()]
+
+
+def _whole_key(name: str) -> int:
+    """A key that is a whole number: JSON has no way to write it but as text."""
+    if not _WHOLE_KEY.fullmatch(name):
+        raise _NoRow("has a key that is not a whole number")
+    return _integer(int(name))
 
 
 def _blocks(file: SourceFile, *, exact: bool = False) -> Iterator[_Block]:

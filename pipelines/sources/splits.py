@@ -20,6 +20,7 @@ from pipelines.sources.files import SourceFile, find_files, paths_of, unreadable
 from pipelines.sources.lines import cut_lines
 from pipelines.sources.open import Layout, layout_of, open_source, read_files
 from pipelines.sources.stream import RowStream
+from pipelines.values import meets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pipelines.sources.limits import SourceLimits
     from pipelines.text_options import TextOptions
 
-__all__ = ["Piece", "Pieces", "split", "together"]
+__all__ = ["Piece", "Pieces", "check_part", "split", "together"]
 
 T = TypeVar("T")
 
@@ -110,9 +111,45 @@ def split(
     meta = getattr(source, "_meta", None)
     if type(source).__module__.startswith("dask") and meta is not None and hasattr(source, "to_delayed"):
         schema = open_source(meta, known).schema
+        _check_objects(meta, known)
         return Pieces(schema, "dask frame", frames=tuple(source.to_delayed()))
     message = f"workers cannot reach a {type(source).__name__} of this process"
     raise SourceError(message, hint="hand over paths or URLs, or a Dask DataFrame, or ingest it without engine='dask'")
+
+
+def _check_objects(meta: Any, known: pa.Schema | None) -> None:
+    """Refuse columns of Python objects whose type nothing tells before they are computed."""
+    types = [*meta.dtypes.items(), *((level.name, level.dtype) for level in [meta.index] if level.name is not None)]
+    untold = [name for name, kind in types if str(kind) == "object" and (known is None or name not in known.names)]
+    if untold:
+        message = f"column {untold[0]} of the dask frame holds Python objects, and no part of it tells the type of all"
+        hint = f"declare {untold[0]} in the spec's `columns`, or give it a type: `frame.astype(...)`"
+        raise SourceError(message, hint=hint)
+
+
+def check_part(stream: RowStream, expected: pa.Schema, stored: pa.Schema) -> None:
+    """Refuse a part of a frame that is not what the frame's description says.
+
+    Args:
+        stream: the part.
+        expected: the schema of the description.
+        stored: the types that the columns are stored in.
+
+    Raises:
+        SourceError: it has other columns, or a column of a type that does not meet the stored one.
+    """
+    names = stream.schema.names
+    missing, extra = set(expected.names) - set(names), set(names) - set(expected.names)
+    if missing or extra:
+        what = [f"it lacks {', '.join(sorted(missing))}"] * bool(missing)
+        what += [f"it has {', '.join(sorted(extra))} more"] * bool(extra)
+        message = f"a part of the dask frame has other columns than its description: {' and '.join(what)}"
+        raise SourceError(message, hint="give the frame the right `meta`")
+    for field in stored:
+        kind = stream.schema.field(field.name).type if field.name in names else pa.null()
+        if not meets(kind, field.type):
+            message = f"column {field.name} is {kind} in a part of the dask frame, which does not fit {field.type}"
+            raise SourceError(message, hint="give the frame's columns their types, and the right `meta`")
 
 
 def _cut(files: Sequence[SourceFile], threads: int) -> Iterator[Piece]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_FILE, REJECT_LINE, REJECT_VALUE
+from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_FILE, REJECT_LINE, REJECT_VALUE, TEXT_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +22,7 @@ __all__ = [
     "bad_rows",
     "gathered",
     "line_numbers",
+    "text_field",
     "with_origin",
 ]
 
@@ -53,6 +54,7 @@ class RowStream:
         batches: the rows.
         name: where they come from, for messages and history.
         is_text: whether every column of `rows` is text, null only where the source says so.
+        texts: of a typed source, the columns that are text which stands for values of other types.
         notes: what was guessed about the source, a sentence each.
         spoilers: columns that are text because of a few values, with these and their lines.
     """
@@ -63,6 +65,12 @@ class RowStream:
     is_text: bool = False
     notes: tuple[str, ...] = ()
     spoilers: Mapping[str, Spoilers] = field(default_factory=dict)
+    texts: frozenset[str] = frozenset()
+
+    @property
+    def columns_of_text(self) -> frozenset[str]:
+        """The columns whose text is to be fitted to other types."""
+        return frozenset(self.schema.names) if self.is_text else self.texts
 
 
 def gathered(batches: Iterable[SourceBatch], size: int) -> Iterator[SourceBatch]:
@@ -121,13 +129,18 @@ class BadRow:
     cells: Mapping[str, str | None] = field(default_factory=dict)
 
 
+def text_field(name: str) -> pa.Field[Any]:
+    """A column of bad rows whose text stands for values of another type."""
+    return pa.field(name, pa.string(), metadata={TEXT_MARK: b"1"})
+
+
 def bad_rows(file: str, rows: Sequence[BadRow]) -> pa.Table | None:
     """What `SourceBatch.bad` is made of, in the order of the lines; None where nothing is bad."""
     if not rows:
         return None
     ordered = sorted(rows, key=lambda row: row.line)
     names = dict.fromkeys(name for row in ordered for name in row.cells)
-    own = {name: pa.array([row.cells.get(name) for row in ordered], pa.string()) for name in names}
+    own = [pa.array([row.cells.get(name) for row in ordered], pa.string()) for name in names]
     told = {
         REJECT_FILE: pa.array([file] * len(rows), pa.string()),
         REJECT_LINE: pa.array([row.line for row in ordered], pa.int64()),
@@ -135,4 +148,5 @@ def bad_rows(file: str, rows: Sequence[BadRow]) -> pa.Table | None:
         REJECT_VALUE: pa.array([row.value for row in ordered], pa.string()),
         REASON_COLUMN: pa.array([row.reason for row in ordered], pa.string()),
     }
-    return pa.table({**own, **told})
+    fields = [*map(text_field, names), *(pa.field(name, column.type) for name, column in told.items())]
+    return pa.Table.from_arrays([*own, *told.values()], schema=pa.schema(fields))

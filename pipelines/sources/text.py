@@ -14,7 +14,16 @@ import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     from pipelines.text_options import TextOptions
-__all__ = ["DEFAULT_DELIMITERS", "Dialect", "as_written_with_points", "looks_like_values", "sniffed"]
+
+__all__ = [
+    "DEFAULT_DELIMITERS",
+    "Dialect",
+    "as_written_with_points",
+    "looks_like_values",
+    "sample_rows",
+    "sniffed",
+    "with_point_for_comma",
+]
 
 DEFAULT_DELIMITERS = {"csv": ",", "tsv": "\t"}
 _DELIMITERS = (",", ";", "\t", "|")
@@ -22,7 +31,7 @@ _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SAMPLE_ROWS = 1000
 _COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 _POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+(?:[eE][+-]?\d+)?")
-_COMMA_CELL = r"^(\s*[+-]?\d+),(\d+(?:[eE][+-]?\d+)?\s*)$"
+_COMMA_CELL = r"^(\s*[+-]?\d*),(\d*(?:[eE][+-]?\d+)?\s*)$"
 _POINT_CELL = r"^(\s*[+-]?\d+)\.(\d)"
 _VALUE = re.compile(r"[+-]?(?:\d+(?:[.,]\d+)*|\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d.*)?)")
 
@@ -62,7 +71,7 @@ def sniffed(head: str, default: str, options: TextOptions) -> Dialect:
     best = (0.0, 0)
     for one_quote in quotes:
         for mark in marks:
-            fit = _consistency(_rows(head, mark, one_quote))
+            fit = _consistency(sample_rows(head, mark, one_quote))
             if fit > best:
                 best, delimiter, quote = fit, mark, one_quote
     notes = []
@@ -71,7 +80,7 @@ def sniffed(head: str, default: str, options: TextOptions) -> Dialect:
     if not options.quote and quote != '"':
         notes.append("the quote is an apostrophe")
     decimal = options.decimal or (
-        "," if delimiter != "," and _has_comma_numbers(_rows(head, delimiter, quote)) else "."
+        "," if delimiter != "," and _has_comma_numbers(sample_rows(head, delimiter, quote)) else "."
     )
     if not options.decimal and decimal == ",":
         notes.append("the decimal mark is a comma")
@@ -83,7 +92,8 @@ def looks_like_values(names: list[str]) -> bool:
     return bool(names) and all(_VALUE.fullmatch(name.strip()) for name in names)
 
 
-def _rows(head: str, delimiter: str, quote: str) -> list[list[str]]:
+def sample_rows(head: str, delimiter: str, quote: str) -> list[list[str]]:
+    """The first rows of a file's beginning."""
     rows = []
     reader = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter, quotechar=quote)
     try:
@@ -114,5 +124,9 @@ def as_written_with_points(column: pa.Array, dialect: Dialect) -> pa.Array:
     """Numbers with a decimal comma as with a point; what has a point already is made none."""
     if dialect.decimal == ".":
         return column
-    without = pc.replace_substring_regex(column, _POINT_CELL, r"\1 . \2")
-    return pc.replace_substring_regex(without, _COMMA_CELL, r"\1.\2")
+    return with_point_for_comma(pc.replace_substring_regex(column, _POINT_CELL, r"\1 . \2"))
+
+
+def with_point_for_comma(column: pa.Array) -> pa.Array:
+    """Numbers with a decimal comma as with a point; other text stays as it is."""
+    return pc.replace_substring_regex(column, _COMMA_CELL, r"\1.\2")

@@ -259,6 +259,10 @@ class LakeDeltaTable:
             key for key, files in by_partition if token in runs_of(self._fs, self.root, (file.path for file in files))
         )
 
+    def check_takes(self, change: Change) -> None:
+        """Refuse features that we would not honour; see `Table.check_takes`."""
+        _check_writable(self._open(), change)
+
     def commit(self, change: Change) -> Commit:
         """Write one log entry; see `Table.commit`.
 
@@ -270,7 +274,7 @@ class LakeDeltaTable:
         is_blind = not change.removes and change.operation in {"append", "create"}
         for _ in turns():
             table = self._open()
-            _check_writable(table)
+            _check_writable(table, change)
             seen = table.transaction_version(app_id)
             if _is_odd(seen):
                 return self._find(table, run_key)
@@ -429,10 +433,10 @@ def _commit_of(entry: dict[str, Any]) -> Commit:
     )
 
 
-def _check_writable(table: DeltaTable) -> None:
+def _check_writable(table: DeltaTable, change: Change) -> None:
     _check_features(table, _WRITER_FEATURES, "written")
     properties = table.metadata().configuration
-    if properties.get("delta.appendOnly") == "true":
+    if change.removes and properties.get("delta.appendOnly") == "true":
         message = f"{table.table_uri} is append-only (delta.appendOnly); it cannot be replaced, expired or compacted"
         raise UnsupportedByTable(message)
     named = [

@@ -149,6 +149,12 @@ class PlainParquetTable:
         """Nothing is appended here, so nobody has to know; see `Table.left_of`."""
         return frozenset()
 
+    def check_takes(self, change: Change) -> None:
+        """Refuse partitions that no single PUT can replace; see `Table.check_takes`."""
+        self._check_single_objects(change)
+        for key in change.touched():
+            self.path_for(key, "", 0, "")
+
     def commit(self, change: Change) -> Commit:
         """Publish partition by partition, then write the run record; see `Table.commit`.
 

@@ -180,6 +180,13 @@ class Table(Protocol):
     def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:
         """Where a new file of this partition goes, below the root."""
 
+    def check_takes(self, change: Change) -> None:
+        """Refuse what `commit` would of an ingest, whoever else writes; its files need not be there.
+
+        Raises:
+            UnsupportedByTable: the table cannot be written like this.
+        """
+
     def commit(self, change: Change) -> Commit:
         """Make the change visible.
 

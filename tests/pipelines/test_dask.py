@@ -5,12 +5,14 @@ import os
 import signal
 from datetime import timedelta
 
+import dask
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from dask import delayed
 from distributed import Client, LocalCluster
 
 from pipelines import Dataset
@@ -112,6 +114,32 @@ def test_a_dask_frame_is_ingested_by_its_partitions(trips_dataset, client):
     result = trips_dataset.ingest(frame, mode="append", engine="dask", client=client)
     assert (result.rows, result.files) == (40, 6), "two of the four days are in two partitions of the frame"
     assert fares(trips_dataset.read()) == fares(make_trips())
+
+
+def parts_of(*frames, meta):
+    dd = pytest.importorskip("dask.dataframe")
+    with dask.config.set({"dataframe.convert-string": False}):
+        return dd.from_delayed([delayed(frame) for frame in frames], meta=meta, verify_meta=False).optimize()
+
+
+PART = pd.DataFrame({"at": pd.to_datetime(["2013-01-01"], utc=True), "city": ["JFK"], "fare": [1.0]})
+ODD = pd.DataFrame({"x": pd.Series([[1]], dtype=object)})
+
+
+@pytest.mark.parametrize(
+    ("parts", "meta", "says"),
+    [
+        ([PART, PART.assign(tip=1.0)], PART, "other columns than its description: it has tip more"),
+        ([PART, PART.drop(columns="city")], PART, "it lacks city"),
+        ([PART, PART.assign(fare=["much"])], PART, "column fare is (large_)?string in a part of the dask frame"),
+        ([PART.assign(x=ODD.x)], PART.assign(x=ODD.x), "column x of the dask frame holds Python objects.*declare x"),
+    ],
+)
+def test_a_dask_frame_that_is_not_what_it_says_is_refused(bucket, fs, client, parts, meta, says):
+    dataset = Dataset.create(trip_spec(bucket), fs=fs)
+    with pytest.raises(SourceError, match=says):
+        dataset.ingest(parts_of(*parts, meta=meta.iloc[:0]), engine="dask", client=client)
+    assert dataset.read().num_rows == 0
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 
 from connector.errors import UnsupportedByServer
 from pipelines import Dataset
@@ -388,3 +389,25 @@ def test_a_rehearsal_says_what_the_ingest_then_does(delta, tmp_path):
     for attempt in (delta.rehearse, delta.ingest):
         with pytest.raises(RejectedTooMany, match="1 x fare is not a number"):
             attempt(source)
+
+
+def test_a_rehearsal_refuses_what_the_table_would(delta, bucket, fs):
+    delta.ingest(make_trips())
+    table = DeltaTable(f"s3://{delta.spec.root}", storage_options=fs.delta_options())
+    table.alter.set_table_properties({"delta.appendOnly": "true"})
+    for attempt in (delta.rehearse, delta.ingest):
+        with pytest.raises(UnsupportedByTable, match="append-only"):
+            attempt(make_trips())
+    assert delta.rehearse(make_trips(), "append").committed
+    assert delta.ingest(make_trips(), mode="append").rows == 40
+    table.alter.add_constraint({"positive": "fare > 0"})
+    for attempt in (delta.rehearse, delta.ingest):
+        with pytest.raises(UnsupportedByTable, match="cannot be written"):
+            attempt(make_trips(), mode="append")
+    for number in range(2):
+        with fs.open(f"{bucket}/plain/date=2013-01-01/{number}.parquet", "wb") as file:
+            pq.write_table(make_trips(1), file)
+    plain = Dataset.open(f"lake://{bucket}/plain", spec={"partition": {"time": {"column": "at"}}}, fs=fs)
+    for attempt in (plain.rehearse, plain.ingest):
+        with pytest.raises(UnsupportedByTable, match="is 2 objects"):
+            attempt(make_trips(1))

@@ -4,7 +4,7 @@ The faults that were seen, each with the smallest input and the right answer.
 """
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 
@@ -80,6 +80,29 @@ def test_nulls_and_empty_lists_settle_no_type(make):
         str({"k": "a", "n": None, "l": [], "s": {"x": None}}),
         str({"k": "b", "n": 1, "l": [1], "s": {"x": 2}}),
     }
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "says"),
+    [
+        ([], 5, "column v is int64, and rows that came before it had a type hold a list"),
+        ([], {"a": 1}, "column v is struct<a: int64>.* hold a list"),
+        ({"a": None}, [1], "column v is list<item: int64>.* hold a struct"),
+        ([[]], ["x"], "column v.element is string.* hold a list"),
+        ({"a": [], "b": 1}, {"a": 5, "b": 1}, "column v.a is int64.* hold a list"),
+    ],
+)
+def test_a_type_that_older_rows_without_one_cannot_have_is_refused(make, first, then, says):
+    dataset = make()
+    dataset.ingest(pa.Table.from_pylist([{"k": "a", "v": first}]))
+    second = pa.Table.from_pylist([{"k": "b", "v": then}])
+    for attempt in (dataset.rehearse, dataset.ingest):
+        with pytest.raises(SchemaMismatch, match=f"{says}.*replace the partition of .*k=a"):
+            attempt(second)
+    assert len(rows(dataset)) == 1, "else no reader could read the table"
+    dataset.ingest(pa.Table.from_pylist([{"k": "a", "w": 1}]))
+    dataset.ingest(second)
+    assert [row["v"] for row in rows(dataset)] == [None, then]
 
 
 def test_json_types_are_those_of_the_whole_file(make, tmp_path):
@@ -252,6 +275,41 @@ def test_the_first_rows_of_a_table_keep_its_properties(make):
         assert properties["delta.deletedFileRetentionDuration"] == "interval 72 hours"
 
 
+@pytest.mark.parametrize("source", [pa.table({"at": pa.nulls(2), "v": [1, 2]}), "at,v\n,1\n,2\n"])
+def test_a_time_that_is_null_in_every_row_of_the_first_source(make, tmp_path, source):
+    path = tmp_path / "a.csv"
+    path.write_text(source if isinstance(source, str) else "")
+    dataset = make(partition={"time": {"column": "at"}})
+    result = dataset.ingest(path if isinstance(source, str) else source)
+    assert (result.rows, result.rejected, {reason for *_, reason in reasons(dataset)}) == (0, 2, {"at is null"})
+    dataset.ingest(pa.table({"at": [date(2020, 1, 1)], "v": [3]}))
+    assert dataset.read().to_pylist() == [{"date": "2020-01-01", "at": date(2020, 1, 1), "v": 3}]
+
+
+@pytest.mark.parametrize(
+    ("partition", "columns", "says"),
+    [
+        (
+            {"time": {"column": "at"}},
+            {"at": "string"},
+            "the time column at is string in the table.*declare",
+        ),
+        ({"time": {"column": "at"}}, {"at": "int64"}, "the time column at is int64 in the table"),
+        ({"by": ["k"]}, {"k": "double", "v": "int64"}, "partitioned by k, which is double"),
+        ({"by": ["k"]}, {"k": "binary", "v": "int64"}, "partitioned by k, which is binary"),
+    ],
+)
+def test_what_cannot_partition_is_refused_before_there_is_a_table(make, partition, columns, says):
+    with pytest.raises(SchemaMismatch, match=says):
+        make(partition=partition, columns=columns)
+
+
+def test_a_column_that_differs_from_the_key_by_case_is_refused_by_name(make):
+    dataset = make(partition={"time": {"column": "at"}})
+    with pytest.raises(SchemaMismatch, match="the columns date and DATE differ by case alone"):
+        dataset.ingest(pa.table({"at": [date(2020, 1, 1)], "DATE": [1]}))
+
+
 def test_rows_of_keys_alone_are_rows(make):
     dataset = make()
     dataset.ingest(pa.table({"k": ["a", "a", "b"]}))
@@ -296,6 +354,18 @@ def test_what_no_table_keeps_is_refused_by_name(make, source):
     with pytest.raises((SourceError, SchemaMismatch), match=r"k|v|d|e|columns"):
         dataset.ingest(source)
     assert not dataset.read().num_rows
+
+
+def test_views_are_rejected_as_what_they_mean(make):
+    dataset = make()
+    lists = pa.array([[1], [2, 3], None], pa.list_view(pa.int32()))
+    texts = pa.ListArray.from_arrays([0, 1, 1, 2], pa.array(["x", "y"], pa.string_view()))
+    assert dataset.ingest(pa.table({"k": ["a", "", ""], "v": lists, "t": texts})).rejected == 2
+    (file,) = dataset.rejects()
+    assert dataset.rejected_rows(file.path).select(["v", "t"]).to_pylist() == [
+        {"v": [2, 3], "t": []},
+        {"v": None, "t": ["y"]},
+    ]
 
 
 def test_views_and_run_ends_are_stored_as_what_they_mean(make):

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines import Dataset, DatasetSpec
 from pipelines.errors import SchemaMismatch, SourceError, SpecError
-from pipelines.sample import spec_from_sample
+from pipelines.sample import describe_sample, spec_from_sample
 
 URI = "lake://warehouse/trips"
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -76,3 +76,44 @@ def test_from_a_file_to_a_dataset_that_takes_it(fs, bucket, tmp_path):
         0,
         ["date=2013-01-01", "date=2013-01-02"],
     )
+
+
+def described(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_text(content)
+    description = describe_sample(str(path), "lake://b/x")
+    assert DatasetSpec.from_yaml(description.to_yaml()) == description.spec
+    return description
+
+
+def test_the_time_is_one_that_every_row_has(tmp_path):
+    sparse = "id,cancelled,at\n1,,2020-01-01\n2,2020-01-01,2020-01-02\n"
+    assert described(tmp_path, "a.csv", sparse).times == ("at", "cancelled")
+    text = described(tmp_path, "a.csv", "id,cancelled\n1,\n2,2020-01-01\n").to_yaml()
+    assert "# by cancelled, which is empty in the fewest rows" in text
+    assert "# 1 of 2 rows would be rejected (1 x cancelled is null); that is more than rejects.max_ratio 0.01" in text
+    rows = "".join(f"2020-01-{day:02d}\n" for day in range(1, 29))
+    assert "# times but for a few rows: at" in described(tmp_path, "a.csv", f"at\n{rows}soon\n").to_yaml()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [("a.csv", "a,b\n1,2\n3\n", "has 1 field instead of 2"), ("a.jsonl", '{"a":1}\nno\n', "is not JSON")],
+)
+def test_lines_that_would_be_rejected_are_told(tmp_path, name, content, reason):
+    assert f"# 1 of 2 rows would be rejected (1 x {reason}" in described(tmp_path, name, content).to_yaml()
+
+
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", '{"at":"2020-01-01","v":{"a":null,"b":1},"l":[],"w":{"a:b":1,"c<d":2}}\n'),
+        ("a.csv", 'Date,yes,"a: b","c\nd","#e",null,"-x"\n2020-01-01,1,2,3,4,5,6\n'),
+    ],
+)
+def test_what_it_describes_takes_the_sample(fs, bucket, tmp_path, name, content):
+    description = described(tmp_path, name, content)
+    spec = DatasetSpec.from_yaml(description.to_yaml().replace("lake://b/x", f"lake://{bucket}/x"))
+    result = Dataset.create(spec, fs=fs).ingest(str(tmp_path / name))
+    assert (result.rows, result.rejected) == (1, 0)

@@ -146,6 +146,9 @@ def test_types_that_cannot_meet_are_refused_with_both_schemas(schema, says):
     assert "data:  " in str(caught.value)
 
 
+TWINS = pa.struct([("x", pa.int8()), ("X", pa.int8())])
+
+
 @pytest.mark.parametrize(
     ("source", "says"),
     [
@@ -153,6 +156,11 @@ def test_types_that_cannot_meet_are_refused_with_both_schemas(schema, says):
         (pa.schema([("a", pa.int8()), ("A", pa.int8())]), "a and A differ by case alone"),
         (pa.schema([("ID", pa.int8())]), "id and ID differ by case alone"),
         (pa.schema([(" ", pa.int8())]), "a column has no name"),
+        (pa.schema([("v", pa.struct([("x", pa.int8()), ("x", pa.int8())]))]), "two fields of the column v are named x"),
+        (pa.schema([("v", pa.list_(TWINS))]), r"the fields x and X of the column v\.element differ by case alone"),
+        (pa.schema([("v", pa.map_(pa.string(), TWINS))]), r"the fields x and X of the column v\.value differ by case"),
+        (pa.schema([("v", pa.struct([("y", TWINS)]))]), r"the fields x and X of the column v\.y differ by case alone"),
+        (pa.schema([("v", pa.struct([("", pa.int8())]))]), "a field of the column v has no name"),
         (pa.schema([("d", pa.decimal256(50, 2))]), "column d is decimal256"),
         (pa.schema([("v", pa.struct({"x": pa.list_(pa.duration("s"))}))]), r"column v\.x\.element is duration"),
         (pa.schema([("v", pa.struct([]))]), "a struct without fields"),

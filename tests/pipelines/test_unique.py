@@ -68,6 +68,21 @@ def test_what_rows_cannot_be_told_apart_by(delta, trips, columns, problem):
         delta.ingest(trips(), unique_by=columns)
 
 
+def test_columns_that_the_source_lacks_make_no_rows_equal(delta, trips):
+    delta.ingest(trips().append_column("id", pa.array(range(40))))
+    with pytest.raises(SchemaMismatch, match=r"by id: the source lacks id\. there are: at, city, fare"):
+        delta.ingest(trips(), unique_by=["id"])
+    nulls = trips().append_column("id", pa.array(range(40))).append_column("new", pa.nulls(40))
+    assert delta.ingest(nulls, unique_by=["id", "new"]).duplicates == 0
+    with pytest.raises(SchemaMismatch, match="by new: new is null in every row"):
+        delta.ingest(nulls, unique_by=["new"])
+
+
+def test_a_zero_has_no_sign_and_a_column_any_name():
+    table = pa.table({"__row": [0.0, -0.0, float("nan"), float("nan"), 1.0], "0": [1, 1, 1, 1, 1]})
+    assert last_of_each(table, ["__row", "0"]).column("__row").to_pylist()[::2] == [0.0, 1.0]
+
+
 def test_lists_cannot_tell_rows_apart(delta, trips):
     source = trips(days=1).append_column("tags", pa.array([[1]] * 10))
     with pytest.raises(SchemaMismatch, match="tags"):

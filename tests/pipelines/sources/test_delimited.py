@@ -109,6 +109,20 @@ def test_what_is_no_row_is_told_with_its_line():
 
 
 @pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("a,b\n1\n\n2,3,4\n", [2, 4]),
+        ("a,b\n1", [2]),
+        ('a,b\n"1\n2"\n3\n', [2, 4]),
+        ("a,b\n0,0\n" + "1\n" * 90, range(3, 93)),
+    ],
+)
+def test_lines_without_a_row_among_them_are_told_as_well(text, lines):
+    _, bad = read(put(text), block_bytes=40)
+    assert [row[REJECT_LINE] for row in bad] == list(lines)
+
+
+@pytest.mark.parametrize(
     "text",
     ['a,b\n1,2\n"x,3\n4,5\n', 'a,b\n1,2\n3,"x\n4,5\n', 'a,b\n1,2\n3,"x', 'a\n1\n"x\n4\n', 'a,b\n1,2\n3,4,"x\n4,5\n'],
 )

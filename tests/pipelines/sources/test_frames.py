@@ -103,6 +103,82 @@ def test_not_a_number_is_a_value_where_there_are_nulls_beside_it(source):
     assert (math.isnan(nan), null) == (True, None)
 
 
+WALL, AWARE = dt.datetime(2020, 1, 1, 5), dt.datetime(2020, 1, 1, 5, tzinfo=dt.UTC)  # noqa: DTZ001 - one has no zone
+FINE = pd.Timestamp("2020-01-01T05:00:00.000000001")
+
+
+def objects(*items):
+    return pd.DataFrame({"v": pd.Series(items, dtype=object)})
+
+
+@pytest.mark.parametrize(
+    ("items", "says"),
+    [
+        ((b"a", "b"), "bytes in row 1, str in row 2"),
+        (("a", b"b"), "str in row 1, bytes in row 2"),
+        ((WALL, AWARE), "datetime in row 1, datetime with an offset in row 2"),
+        ((AWARE, WALL), "datetime with an offset in row 1, datetime in row 2"),
+        ((WALL.date(), WALL), "date in row 1, datetime in row 2"),
+        ((WALL, WALL.date()), "datetime in row 1, date in row 2"),
+        (([b"a"], None, ["b"]), r"v\[\] is bytes in row 1, str in row 3"),
+        ((["a", b"b"],), r"v\[\] is bytes in row 1, str in row 1"),
+        (({"a": WALL}, {"a": AWARE}), r"v\.a is datetime in row 1, datetime with an offset in row 2"),
+        (({"a": [WALL.date()]}, {"a": [WALL]}), r"v\.a\[\] is date in row 1, datetime in row 2"),
+        (([FINE],), r"v\[\] is Timestamp finer than a microsecond in row 1"),
+        ((2**70,), "int in row 1 .*too large"),
+    ],
+)
+def test_objects_that_no_type_holds_are_refused_with_their_rows(items, says):
+    with pytest.raises(SourceError, match=f"column v of the pandas frame cannot be stored as one type: {says}"):
+        taken(objects(*items))
+    if says.startswith("bytes in row 1, str"):
+        frame = pd.DataFrame({"v": pd.Categorical.from_codes([0, 1], list(items))})
+        with pytest.raises(SourceError, match=says):
+            taken(frame)
+
+
+def test_a_time_finer_than_a_microsecond_is_a_bad_row():
+    (batch,) = open_source(objects(WALL, FINE), None).batches
+    assert batch.rows.column("v").to_pylist() == [WALL]
+    (bad,) = batch.bad.to_pylist()
+    assert (bad[REJECT_LINE], bad[REASON_COLUMN]) == (2, "v has digits finer than a microsecond")
+
+
+@pytest.mark.parametrize(
+    ("kind", "items", "values", "bad"),
+    [
+        (pa.int64(), [1.5, "5", True, 2.0, Decimal(3), Decimal("3.5"), np.int64(4), 2**63], [2, 3, 4], 5),
+        (pa.float64(), [2**53 + 1, "x", True, Decimal("0.1"), 1], [0.1, 1.0], 3),
+        (pa.float32(), ["x", 1e300, 0.5], [0.5], 2),
+        (pa.string(), [b"abc", "x", 5, WALL, "NaT", "<NA>", None, np.nan], ["x", "NaT", "<NA>", None, None], 3),
+        (pa.binary(), ["abc", b"x", 5], [b"x"], 2),
+        (pa.date32(), [WALL, WALL.date(), "2020-01-02", AWARE], [WALL.date(), dt.date(2020, 1, 2)], 2),
+        (pa.timestamp("us"), [WALL, AWARE, WALL.date(), FINE], [WALL, dt.datetime(2020, 1, 1)], 2),  # noqa: DTZ001
+        (pa.timestamp("us", "UTC"), [WALL, AWARE, WALL.date(), "2020-01-01T05:00:00Z"], [AWARE, AWARE], 2),
+        (
+            pa.decimal128(30, 2),
+            ["0.12", 0.126, 0.5, 2**70, True],
+            [Decimal("0.12"), Decimal("0.50"), Decimal(2**70)],
+            2,
+        ),
+        (pa.bool_(), [1, "true", True, 0.0], [True], 3),
+        (pa.list_(pa.int64()), [[1], ["a"], 5, [1.5], (2,)], [[1], [2]], 3),
+        (pa.list_(pa.string()), [["a"], [b"b"], "xyz", ["c", b"d"]], [["a"]], 3),
+        (pa.struct([("a", pa.int64())]), [{"a": 1}, {"b": 2}, {"a": "x"}, 5, {}], [{"a": 1}, {"a": None}], 3),
+        (
+            pa.map_(pa.string(), pa.int64()),
+            [[("a", 1)], {"b": 2}, 5, [("a", "b")], [("a",)]],
+            [[("a", 1)], [("b", 2)]],
+            3,
+        ),
+    ],
+)
+def test_objects_of_a_known_column_are_what_they_are_or_bad_rows(kind, items, values, bad):
+    (batch,) = open_source(objects(*items), pa.schema({"v": kind})).batches
+    assert batch.rows.column("v").to_pylist() == values
+    assert (batch.rows.schema.field("v").type, batch.bad.num_rows) == (kind, bad)
+
+
 def test_mixed_values_of_a_known_column_are_told_one_by_one():
     (batch,) = open_source(MIXED.assign(k=list("wxyz")), pa.schema({"v": pa.int64()})).batches
     assert batch.rows.column("v").to_pylist() == [1, None, 2]
@@ -115,6 +191,19 @@ def test_rows_of_frames_are_numbered():
     batches = open_source(pa.table({"n": range(300_000)}), None).batches
     numbers = [number for batch in batches for number in batch.rows.column(REJECT_LINE).to_pylist()]
     assert numbers == [*range(1, 300_001)]
+
+
+def test_an_iterable_is_asked_for_a_batch_when_it_is_its_turn():
+    asked = []
+
+    def tables():
+        for number in range(9):
+            asked.append(number)
+            yield pa.table({"n": [number]})
+
+    batches = open_source(tables(), None).batches
+    assert (next(batches).rows.num_rows, len(asked)) == (1, 1)
+    assert sum(batch.rows.num_rows for batch in batches) == 8
 
 
 def test_uuids_of_pandas_are_named():

@@ -151,6 +151,9 @@ KNOWN = {
     "l": pa.list_(pa.int64()),
     "m": pa.decimal128(10, 2),
     "o": pa.struct({"x": pa.int64()}),
+    "g": pa.float32(),
+    "i": pa.map_(pa.int64(), pa.float32()),
+    "never": pa.binary(),
 }
 
 
@@ -170,13 +173,21 @@ KNOWN = {
         ('"l": [1, "a"]', "l is not a number"),
         ('"o": {"x": "a"}', "o is not a number"),
         ('"m": true', "m is not text"),
+        ('"g": 16777217', "g would lose digits as float"),
+        ('"g": 1e300', "g is out of range for float"),
+        ('"g": 1e-46', "g is out of range for float"),
+        ('"i": {"1.0": 1}', "i has a key that is not a whole number"),
+        ('"i": {"1": 1e300}', "i is out of range for float"),
     ],
 )
 def test_a_cell_that_does_not_fit_what_the_table_knows_is_told(cell, reason):
-    good = '{"n": 1.0, "f": 1, "b": true, "s": "5", "l": [], "m": 0.10, "o": {}}\n'
+    good = '{"n": 1.0, "f": 1, "b": true, "s": "5", "l": [], "m": 0.10, "o": {}, "g": 0.1, "i": {"-7": 0.1}}\n'
     _, table, (bad,) = opened(good + "{" + cell + "}\n" + good, known=pa.schema(KNOWN))
     assert table.num_rows == 2
     assert (bad[REJECT_LINE], bad[REASON_COLUMN], bad[REJECT_COLUMN]) == (2, reason, cell[1])
+    tenth = pa.scalar(0.1, pa.float32()).as_py()
+    assert (table.column("g")[0].as_py(), table.column("i")[0].as_py()) == (tenth, [(-7, tenth)])
+    assert table.column("never").null_count == 2, "a type that JSON has no values of is in the way of none"
 
 
 def test_decimals_keep_the_digits_that_were_written():

@@ -1,0 +1,141 @@
+"""Columns that files hold before a value tells their type: empty lists, structs of nulls.
+
+Which shape they have is noted beside the table, before a file has it. A type that such a column gets later must have
+that shape, or no reader could read the files.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.types as pat
+
+from connector.errors import PreconditionFailed
+from pipelines.contention import turns
+from pipelines.errors import CommitConflict, SchemaMismatch
+from pipelines.footers import NotParquet, read_footers
+from pipelines.schema import settled_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pyarrow as pa
+
+    from connector.filesystem import LakeFileSystem
+    from pipelines.tables.protocol import Snapshot
+
+__all__ = ["check_untyped", "note_untyped"]
+
+Node = tuple[tuple[str, ...], str]
+"""The path of a column, or of a part of it, and its shape."""
+
+
+def note_untyped(fs: LakeFileSystem, root: str, columns: pa.Schema) -> None:
+    """Write down the shapes of columns without a type that files are about to hold.
+
+    Raises:
+        CommitConflict: others kept writing it.
+    """
+    wanted = set(_untyped(columns))
+    if not wanted:
+        return
+    for _ in turns():
+        kept, etag = _noted(fs, root)
+        if wanted <= kept:
+            return
+        data = json.dumps(sorted(kept | wanted), ensure_ascii=False).encode()
+        try:
+            fs.put_if(_path(root), data, **({"if_match": etag} if etag else {"if_none_match": True}))
+        except PreconditionFailed:
+            continue
+        return
+    raise CommitConflict(f"lake://{_path(root)} is being changed by others all the time", hint="run it again")
+
+
+def check_untyped(fs: LakeFileSystem, root: str, snapshot: Snapshot, schema: pa.Schema, added: Iterable[str]) -> None:
+    """Refuse a new column whose type has another shape than files hold it in.
+
+    Args:
+        fs: of the table.
+        root: likewise.
+        snapshot: its live files.
+        schema: of the table with the new columns.
+        added: the new columns; nothing is read where there are none.
+
+    Raises:
+        SchemaMismatch: naming the column, the type and a file.
+    """
+    if not any(True for _ in added):
+        return
+    kept, _ = _noted(fs, root)
+    wrong = [node for node in sorted(kept) if _clashes(node, schema)]
+    if not wrong:
+        return
+    sizes = {file.path: file.size for file in snapshot.files}
+    for path, footer in read_footers(fs, root, sizes):
+        held = set() if isinstance(footer, NotParquet) else set(_untyped(footer.schema.to_arrow_schema()))
+        for parts, shape in wrong:
+            if (parts, shape) in held:
+                name = ".".join(parts)
+                message = (
+                    f"column {name} is {_at(parts, schema)}, and rows that came before it had a type hold a {shape}"
+                )
+                hint = f"make it a {shape}, or replace the partition of lake://{root}/{path} first"
+                raise SchemaMismatch(message, hint=hint)
+
+
+def _path(root: str) -> str:
+    return f"{root}/_lake/untyped.json"
+
+
+def _noted(fs: LakeFileSystem, root: str) -> tuple[set[Node], str | None]:
+    try:
+        data, etag = fs.read_with_etag(_path(root))
+    except FileNotFoundError:
+        return set(), None
+    return {(tuple(parts), shape) for parts, shape in json.loads(data)}, etag
+
+
+def _untyped(schema: pa.Schema) -> Iterator[Node]:
+    for field in schema:
+        yield from _nodes((field.name,), field.type)
+
+
+def _nodes(path: tuple[str, ...], kind: pa.DataType) -> Iterator[Node]:
+    """The parts without a type that have a shape all the same."""
+    shape = _shape(kind)
+    if shape is None:
+        return
+    if settled_type(kind) is None:
+        yield path, shape
+    for name, inner in _parts(kind):
+        yield from _nodes((*path, name), inner)
+
+
+def _shape(kind: pa.DataType) -> str | None:
+    shapes = ((pat.is_list, "list"), (pat.is_map, "map"), (pat.is_struct, "struct"))
+    return next((shape for test, shape in shapes if test(kind)), None)
+
+
+def _parts(kind: Any) -> list[tuple[str, pa.DataType]]:
+    if pat.is_struct(kind):
+        return [(field.name, field.type) for field in kind]
+    if pat.is_map(kind):
+        return [("key", kind.key_type), ("value", kind.item_type)]
+    return [("element", kind.value_type)]
+
+
+def _at(path: tuple[str, ...], schema: pa.Schema) -> pa.DataType | None:
+    if path[0] not in schema.names:
+        return None
+    kind: pa.DataType | None = schema.field(path[0]).type
+    for name in path[1:]:
+        kind = dict(_parts(kind)).get(name) if kind is not None and _shape(kind) else None
+    return kind
+
+
+def _clashes(node: Node, schema: pa.Schema) -> bool:
+    path, shape = node
+    kind = _at(path, schema)
+    return kind is not None and _shape(kind) != shape
