@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import reduce
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -66,27 +68,41 @@ def may_match(
         keys: the partition columns.
         files: what is known of each.
     """
-    partitions = {file.key: file.known for file in files}
-    possible = dict(zip(partitions, _satisfiable(matching, schema, list(partitions.values())), strict=True))
     names = columns_in(matching, schema)
+    alike = _alike(files, None if names is None else names & set(keys))
+    partitions = {alike[file.key]: file.known for file in files}
+    possible = dict(zip(partitions, _satisfiable(matching, schema, list(partitions.values())), strict=True))
     columns = [] if names is None else [schema.field(name) for name in sorted(names - set(keys))]
     if not columns:
-        return [possible[file.key] for file in files]
+        return [possible[alike[file.key]] for file in files]
     # files that are alike in all that the filter asks for are decided once
     numbers: dict[Hashable, int] = {}
     situations: list[pc.Expression] = []
     of_files: list[list[int]] = []
     for file in files:
         of_file = []
-        for combination in _combinations(columns, file.stats) if possible[file.key] else ():
-            identity = (file.key, *(case[0] for case in combination))
+        partition = alike[file.key]
+        for combination in _combinations(columns, file.stats) if possible[partition] else ():
+            identity = (partition, *(case[0] for case in combination))
             if identity not in numbers:
                 numbers[identity] = len(situations)
-                situations.append(_all_of([file.known, *(case[1] for case in combination)]))
+                situations.append(reduce(operator.and_, (case[1] for case in combination), file.known))
             of_file.append(numbers[identity])
         of_files.append(of_file)
     satisfiable = _satisfiable(matching, schema, situations)
     return [any(satisfiable[number] for number in of_file) for of_file in of_files]
+
+
+def _alike(files: Sequence[FileFacts], asked: frozenset[str] | None) -> dict[Hashable, Hashable]:
+    """Each partition's key, and what is the same for all that do not differ in the columns that a filter asks for."""
+    if asked is None:
+        return {file.key: file.key for file in files}
+    knowns = {file.key: file.known for file in files} if asked else dict.fromkeys(file.key for file in files)
+    of_key: dict[Hashable, Hashable] = {}
+    for key, known in knowns.items():
+        values = {} if known is None else pads.get_partition_keys(known)
+        of_key[key] = repr([values.get(name) for name in sorted(asked)])
+    return of_key
 
 
 def columns_in(matching: pc.Expression, schema: pa.Schema) -> frozenset[str] | None:
@@ -122,13 +138,6 @@ def _satisfiable(matching: pc.Expression, schema: pa.Schema, situations: Sequenc
         return [True] * len(situations)
     numbers = {int(fragment.path.removeprefix("/")) for fragment in left}
     return [number in numbers for number in range(len(situations))]
-
-
-def _all_of(parts: Sequence[pc.Expression]) -> pc.Expression:
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole & part
-    return whole
 
 
 def _combinations(columns: Sequence[pa.Field], stats: str | None) -> list[tuple[_Case, ...]]:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow.fs import LocalFileSystem
 
-from pipelines import scanning
+from pipelines import scanning, skipping
 from pipelines.scanning import LiveDataset, ScannedFile
 from pipelines.skipping import FileFacts, columns_in, may_match
 from pipelines.stats import footer_stats
@@ -317,6 +317,42 @@ def test_many_columns_are_decided_in_bounded_work(monkeypatch):
     monkeypatch.setattr(pads, "FileSystemDataset", counting)
     assert may_match(matching, schema, [], [FileFacts(None, EVERYTHING, text)]) == [True]
     assert max(sizes) <= 64
+
+
+def test_partitions_are_decided_by_the_columns_that_a_filter_asks_for(monkeypatch):
+    schema = pa.schema([("day", pa.date32()), ("shop", pa.float64()), ("c", pa.int64())])
+    days = [None, *(date(2013, 7, number) for number in range(1, 31))]
+    files = [
+        FileFacts(f"{day} {shop!r}", equal("day", day) & equal("shop", shop), stats(1, 2, 0))
+        for day in days
+        for shop in (None, 0.0, -0.0, math.nan)
+    ]
+    decided = []
+    real = skipping._satisfiable
+
+    def counting(matching, schema, situations):
+        decided.append(len(situations))
+        return real(matching, schema, situations)
+
+    monkeypatch.setattr(skipping, "_satisfiable", counting)
+
+    def found(matching):
+        decided.clear()
+        possible = may_match(matching, schema, ["day", "shop"], files)
+        return [file.key for file, may in zip(files, possible, strict=True) if may]
+
+    assert found(pc.field("c") == 7) == []
+    assert len(found(pc.field("c") == 1)) == len(files)
+    assert decided == [1, 1]
+    the_fourth = [f"2013-07-04 {shop}" for shop in (None, "0.0", "-0.0", "nan")]
+    assert found((pc.field("c") == 1) & (pc.field("day") == date(2013, 7, 4))) == the_fourth
+    assert decided == [31, 1]
+    assert {key.split()[1] for key in found(pc.is_nan(pc.field("shop")))} == {"nan"}
+    assert decided == [4]
+
+
+def equal(name, value):
+    return pc.field(name).is_null() if value is None else pc.field(name) == value
 
 
 def test_files_that_lack_columns_or_have_narrower_types(tmp_path):
