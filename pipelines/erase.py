@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import pyarrow as pa
 
 from pipelines import units
+from pipelines.archived import unreadable
 from pipelines.crew import Crew, Group
 from pipelines.errors import CommitConflict, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
 from pipelines.filters import expression_of
 from pipelines.placement import MISSING, placed
 from pipelines.remnants import Remnant, delete_remnants, matching_remnants
-from pipelines.rewriting import archived_classes, commit_rewrites
+from pipelines.rewriting import commit_rewrites
 from pipelines.skipping import columns_in
 
 if TYPE_CHECKING:
@@ -296,11 +297,13 @@ class _Erasing:
         ]
         parts = placed(self._handle, snapshot, {file.key for file in files}) if files else {}
         classes = {file.live.path: file.storage_class for part in parts.values() for file in part.files}
+        asked = {file.path for file in files}
+        in_question = [file for part in parts.values() for file in part.files if file.live.path in asked]
+        archived = {file.live.path for file in unreadable(self._handle, in_question)}
         readable: list[LiveFile] = []
         for file in files:
-            archived = archived_classes(self._handle, parts[file.key])
-            if archived is not None:
-                self.archived[str(file.key)] = f"in {archived}: restore it, then erase again"
+            if file.path in archived:
+                self.archived[str(file.key)] = f"in {classes[file.path]}: restore it, then erase again"
             elif classes[file.path] == MISSING:
                 self._note_missing(file)
             else:

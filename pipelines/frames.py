@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from connector.interop import Options
 from pipelines.archived import archived_among, refusal
 from pipelines.reader import checked_columns, checked_filter, paths_in, snapshot_at
-from pipelines.scanning import LiveDataset, ScannedFile, arrow_filesystem
+from pipelines.scanning import LiveDataset, ScannedFile, arrow_filesystem, naming_failures
 from pipelines.sources.splits import together
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def to_dask(
         raise refusal(handle, waiting)
     files = [(file, file.size) for file in dataset.files_of(matching)]
     pieces = [tuple(piece) for piece in together(files, _PIECE_BYTES)]
-    read = _Reading(Options(handle.fs.dask_options()), dataset.schema, handle.table.partition_columns, names, matching)
+    keys = handle.table.partition_columns
+    read = _Reading(Options(handle.fs.dask_options()), handle.table.root, dataset.schema, keys, names, matching)
     meta = dataset.schema.empty_table().select(names).to_pandas()
     from_map: Any = dd.from_map  # it has no types
     return from_map(read, pieces or [()], meta=meta, enforce_metadata=False, label="tierlake")
@@ -65,6 +66,7 @@ class _Reading:
     """Reads some files on a worker; what it needs for that is small."""
 
     options: Options
+    root: str
     schema: pa.Schema
     keys: tuple[str, ...]
     columns: list[str]
@@ -75,5 +77,6 @@ class _Reading:
 
         filesystem = arrow_filesystem(LakeFileSystem(**self.options))
         dataset = LiveDataset(files, self.schema, filesystem, self.keys)
-        frame: pd.DataFrame = dataset.to_table(columns=self.columns, filter=self.matching).to_pandas()
+        with naming_failures(self.root, self.matching):
+            frame: pd.DataFrame = dataset.to_table(columns=self.columns, filter=self.matching).to_pandas()
         return frame

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
-import pyarrow as pa
-
 from pipelines.archived import archived_among, refusal, wait_until_readable
 from pipelines.errors import SchemaMismatch
 from pipelines.filters import expression_of
+from pipelines.scanning import naming_failures
 from pipelines.spec import parsed_duration
 from pipelines.windows import as_instant
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     from pipelines.filters import Where
@@ -108,13 +108,8 @@ def read(
 
 
 def _rows(handle: Handle, dataset: LiveDataset, names: list[str], matching: pc.Expression | None) -> pa.Table:
-    try:
+    with naming_failures(handle.table.root, matching):
         return dataset.to_table(columns=names, filter=matching)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        by = "" if matching is None else f" by {matching}"
-        message = f"cannot read lake://{handle.table.root}{by}: {error}"
-        hint = "a file whose values do not fit the table's columns, or a filter that fails for some row"
-        raise SchemaMismatch(message, hint=hint) from error
 
 
 def paths_in(handle: Handle, dataset: LiveDataset, matching: pc.Expression | None) -> list[str]:

@@ -7,7 +7,9 @@ decides what need not be read.
 
 from __future__ import annotations
 
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
+from pipelines.errors import SchemaMismatch
 from pipelines.skipping import FileFacts, columns_in, may_match
 from pipelines.stats import footer_stats
 
@@ -26,14 +29,35 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
 
-__all__ = ["LiveDataset", "ScannedFile", "arrow_filesystem", "parquet_format"]
+__all__ = ["LiveDataset", "ScannedFile", "arrow_filesystem", "naming_failures", "parquet_format"]
 
 _MATCHES = "\0matches"
 _SEVERAL_GROUPS_BYTES = 16 << 20
 """Of a file that is smaller, reading the footer first costs as much as reading the file."""
 _FOOTERS_AT_ONCE = 8
+_SHOWN_CHARACTERS = 400
+"""Of a filter, in an error."""
 _SPECIAL = frozenset({"__fragment_index", "__batch_index", "__last_in_fragment", "__filename"})
 """Columns that Arrow's scanner adds for who names them."""
+
+
+@contextmanager
+def naming_failures(what: str, matching: pc.Expression | None = None) -> Iterator[None]:
+    """Say what could not be read where Arrow cannot bring a file's values, or a filter, to an end.
+
+    Args:
+        what: `bucket/key`, of a table or a file.
+        matching: the filter.
+
+    Raises:
+        SchemaMismatch: in the place of Arrow's error.
+    """
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        by = "" if matching is None else f" by {textwrap.shorten(str(matching), _SHOWN_CHARACTERS)}"
+        hint = "a file whose values do not fit the table's columns, or a filter that fails for some row"
+        raise SchemaMismatch(f"cannot read lake://{what}{by}: {error}", hint=hint) from error
 
 
 def parquet_format() -> pads.ParquetFileFormat:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import pyarrow as pa
 import pyarrow.types as pat
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = [
+    "ROW_COLUMN",
     "Evolution",
     "SchemaPlan",
     "check_names",
@@ -43,6 +44,19 @@ __all__ = [
 ]
 
 Evolution = Literal["add", "freeze"]
+
+ROW_COLUMN: Final = "_tierlake_row"
+"""The one column of files whose rows have nothing but their partition's key: Parquet has no rows without columns, and
+readers refuse a key's column within the file (seen with pyarrow 26.0: Hive's folders give it another type)."""
+
+_TAKEN: Final = {
+    ROW_COLUMN: "a name that files use for rows of key columns alone",
+    **dict.fromkeys(
+        ("__fragment_index", "__batch_index", "__last_in_fragment", "__filename"),
+        "a name that pyarrow's datasets give to a column of their own",
+    ),
+}
+"""Names that no column may have, and why."""
 
 _TIMESTAMP = re.compile(r"^timestamp(?:\[(?:us)(?:,\s*(?:tz=)?(?P<zone>[\w/+:-]+))?\])?$")
 _DECIMAL = re.compile(r"^decimal(?:128)?\((?P<precision>\d+),\s*(?P<scale>\d+)\)$")
@@ -173,12 +187,14 @@ def storable_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def check_storable(schema: pa.Schema) -> None:
-    """Refuse types that no table format of ours keeps.
+    """Refuse types that no table format of ours keeps, and names that readers cannot find again.
 
     Raises:
         SchemaMismatch: naming the column, and the field inside it.
     """
     for field in schema:
+        if why := _TAKEN.get(field.name):
+            raise SchemaMismatch(f"there is a column {field.name}, {why}", hint="rename it, or drop it")
         for path, kind in _leaves(field.name, field.type):
             problem = _why_not_storable(kind)
             if problem is not None:

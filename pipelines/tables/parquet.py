@@ -24,7 +24,7 @@ from pipelines.contention import turns
 from pipelines.errors import CommitConflict, PolicyRefused, SourceError, TableNotFound, UnsupportedByTable
 from pipelines.layout import PartitionKey, hive_columns
 from pipelines.scanning import arrow_filesystem, parquet_format
-from pipelines.schema import evolved_schema
+from pipelines.schema import ROW_COLUMN, evolved_schema
 from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import run_token
@@ -98,7 +98,8 @@ class PlainParquetTable:
             return None
         stored = self._newest_schema(files)
         keys = [pa.field(name, pa.string()) for name in self.partition_columns]
-        return pa.schema([*keys, *(field for field in stored if field.name not in self.partition_columns)])
+        hidden = {*self.partition_columns, ROW_COLUMN}
+        return pa.schema([*keys, *(field for field in stored if field.name not in hidden)])
 
     def _newest_schema(self, files: tuple[LiveFile, ...]) -> pa.Schema:
         """Of the newest file; of the next where others left one that is not Parquet."""
