@@ -170,11 +170,14 @@ def _cases(field: pa.Field, parsed: dict[str, Any]) -> list[_Case]:
     """What each row's value may be; empty where nothing is known."""
     name, column = field.name, pc.field(field.name)
     nulls, rows = _of(parsed, "nullCount", name), parsed.get("numRecords")
+    bounds = _of(parsed, "minValues", name), _of(parsed, "maxValues", name)
+    low, high = _bound(bounds[0], field.type, is_upper=False), _bound(bounds[1], field.type, is_upper=True)
+    is_all_null = _is_count(nulls) and _is_count(rows) and nulls == rows and rows > 0
+    if (is_all_null and bounds != (None, None)) or _are_crossed(low, high):
+        return []  # what contradicts itself proves nothing
     null: _Case = (("null", name), column.is_null())
-    if _is_count(nulls) and _is_count(rows) and nulls == rows and rows > 0:
+    if is_all_null:
         return [null]
-    low = _bound(_of(parsed, "minValues", name), field.type, is_upper=False)
-    high = _bound(_of(parsed, "maxValues", name), field.type, is_upper=True)
     has_no_nulls = _is_count(nulls) and nulls == 0
     if low is None and high is None and not has_no_nulls:
         return []
@@ -190,6 +193,10 @@ def _cases(field: pa.Field, parsed: dict[str, Any]) -> list[_Case]:
         within = column >= low if low is not None else column <= high
     cases.append((("range", name, low, high), within))
     return cases
+
+
+def _are_crossed(low: pa.Scalar | None, high: pa.Scalar | None) -> bool:
+    return low is not None and high is not None and bool(pc.greater(low, high).as_py())
 
 
 def _is_count(value: object) -> bool:
