@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -123,12 +124,8 @@ def _condition(condition: object, schema: pa.Schema) -> pc.Expression:
         near = difflib.get_close_matches(name, schema.names, 1)
         hint = f"do you mean {near[0]}?" if near else _columns(schema.names)
         raise SchemaMismatch(f"there is no column {name} (in {condition!r})", hint=hint)
-    column = _Column(name, _values_type(schema.field(name).type), str(word))
+    column = _Column.of(schema.field(name), str(word))
     return column.among(value) if word in _AMONG else column.compared(value)
-
-
-def _values_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pat.is_dictionary(kind) else kind
 
 
 def _is_nothing(value: object) -> bool:
@@ -138,7 +135,9 @@ def _is_nothing(value: object) -> bool:
 def _plain(value: object) -> Any:
     """Without the wrappers of numpy and Arrow."""
     if isinstance(value, pa.Scalar):
-        return value.as_py()
+        return _plain(value.as_py())
+    if isinstance(value, UUID):
+        return value.bytes
     if isinstance(value, np.datetime64):
         whole = value.astype("datetime64[us]")
         return whole.item() if whole == value or np.isnat(value) else value
@@ -168,10 +167,22 @@ class _Column:
     name: str
     kind: pa.DataType
     operator: str
+    column: pc.Expression
+
+    @classmethod
+    def of(cls, field: pa.Field, operator_: str) -> Self:
+        """A column in a type whose values Arrow compares."""
+        kind, column = field.type, pc.field(field.name)
+        if pat.is_dictionary(kind):
+            kind = kind.value_type
+        if isinstance(kind, pa.BaseExtensionType) or pat.is_float16(kind):
+            kind = pa.float32() if pat.is_float16(kind) else kind.storage_type
+            column = column.cast(kind)
+        return cls(field.name, kind, operator_, column)
 
     def compared(self, value: object) -> pc.Expression:
         """The condition with one value."""
-        column, operator_ = pc.field(self.name), self.operator
+        column, operator_ = self.column, self.operator
         plain = _plain(value)
         if _is_nothing(plain):
             if operator_ in {"=", "==", "!="}:
@@ -204,7 +215,7 @@ class _Column:
             values = values.to_pylist()
         if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
             raise self._mismatch(values, "that is not a list", f"write ('{self.name}', '{self.operator}', [...])")
-        column = pc.field(self.name)
+        column = self.column
         plain = [_plain(value) for value in values]
         places = [self._place(value) for value in plain if not _is_nothing(value)]
         present = [place.below for place in places if place.is_exact and place.below is not None]
@@ -400,7 +411,7 @@ def _ends(kind: pa.DataType) -> tuple[pa.Scalar, pa.Scalar]:
 
 
 def _next(value: float, kind: pa.DataType, towards: float) -> float:
-    width = np.float32 if pat.is_float32(kind) else np.float16 if pat.is_float16(kind) else np.float64
+    width = np.float32 if pat.is_float32(kind) else np.float64
     return float(np.nextafter(width(value), width(towards)))
 
 

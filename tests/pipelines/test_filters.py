@@ -3,6 +3,7 @@
 import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,9 @@ ROWS = pa.table(
         "y": [b"a", None, b"", b"b"],
         "c": pa.array(["a", None, "b", "a"]).dictionary_encode(),
         "z": pa.nulls(4),
+        "uuid": pa.array([UUID(int=number).bytes if number else None for number in range(4)], pa.uuid()),
+        "json": pa.array(["{}", None, "[]", "{}"], pa.json_()),
+        "half": pa.array([1.5, None, math.nan, 0.1], pa.float16()),
         "l": pa.array([[1], None, [], [2]]),
         "st": pa.array([{"q": 1}, None, {"q": 2}, {"q": 3}]),
     }
@@ -123,7 +127,16 @@ CASES = [
     (("p", ">", "-1e999999999"), [0, 2, 3]),
     (("p", ">", "1e-999999999"), [0, 2, 3]),
     (("p", "in", [1.1, Decimal("0.1")]), [0, 3]),
+    (("half", "==", 1.5), [0]),
+    (("half", ">", 0.0999), [0, 3]),
+    (("half", "in", [1.5, None]), [0, 1]),
     # truth, text, bytes
+    (("uuid", "==", UUID(int=2)), [2]),
+    (("uuid", "!=", UUID(int=2).bytes), [1, 3]),
+    (("uuid", "in", [UUID(int=3), None]), [0, 3]),
+    (("uuid", "==", pa.scalar(UUID(int=3).bytes, pa.uuid())), [3]),
+    (("json", "==", "{}"), [0, 3]),
+    (("json", "!=", None), [0, 2, 3]),
     (("b", "==", False), [1]),
     (("b", "==", "false"), [1]),
     (("b", "in", [True]), [0, 3]),
@@ -217,6 +230,7 @@ def test_long_lists_and_many_alternatives_are_taken():
         (("t", ">", datetime(2013, 7, 4)), "no offset"),  # noqa: DTZ001
         (("t", ">", 5), "that is no time"),
         (("w", "==", "2013-07-04T00:00:00Z"), "write it without an offset"),
+        (("uuid", "==", "2"), "widths must match. write a value of fixed_size_binary.16."),
         (("l", "==", [1]), "nested values are not compared"),
         (("st", "in", [{"q": 1}]), r"field\('st', 'x'\)"),
         (("idd", "==", 1), "no column idd .* do you mean id"),
