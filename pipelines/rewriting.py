@@ -19,7 +19,7 @@ from pipelines.lifecycle import tier_at, window_of_key
 from pipelines.movers import Move, get_mover
 from pipelines.placement import MISSING, class_of_tier, tier_of_class
 from pipelines.scanning import naming_failures
-from pipelines.schema import ROW_COLUMN
+from pipelines.schema import ROW_COLUMN, filterable_type
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import new_rewrite_token, remember_sources
 from pipelines.values import wider
@@ -175,10 +175,14 @@ class Rewriter:
         for fragment in fragments:
             for field in fragment.physical_schema:
                 if field.name in kept:
-                    kept[field.name] = _with_fields_of(kept[field.name], field.type)
+                    known = kept[field.name]
+                    # a file by itself can keep what the table's type has no room for
+                    is_own = len(fragments) == 1 and (pat.is_timestamp(field.type) or wider(known, field.type) != known)
+                    kept[field.name] = field.type if is_own else _with_fields_of(known, field.type)
                 elif field.name not in keys:
-                    known = others.get(field.name, field.type)
-                    both = known if known == field.type else wider(known, field.type)
+                    kind = filterable_type(field.type)
+                    known = others.get(field.name, kind)
+                    both = known if known == kind else wider(known, kind)
                     if both is None:
                         message = f"lake://{fragment.path}: {field.name} is {field.type} there, {known} in another file"
                         raise SchemaMismatch(message, hint="the table does not have this column: rewrite one of them")

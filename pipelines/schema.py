@@ -37,6 +37,7 @@ __all__ = [
     "check_storable",
     "declared_schema",
     "evolved_schema",
+    "filterable_type",
     "plan_schema",
     "settled_type",
     "storable_schema",
@@ -156,6 +157,11 @@ def storable_type(kind: pa.DataType) -> pa.DataType:
         if any(test(kind) for test in applies):
             return stored(kind)
     return kind
+
+
+def filterable_type(kind: pa.DataType) -> pa.DataType:
+    """The type in which a column of files is read: views as what they view, which Arrow can filter."""
+    return {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(kind, kind)
 
 
 _UNSIGNED = {8: pa.int16(), 16: pa.int32(), 32: pa.int64(), 64: pa.decimal128(20, 0)}

@@ -24,7 +24,7 @@ from pipelines.contention import turns
 from pipelines.errors import CommitConflict, PolicyRefused, SourceError, TableNotFound, UnsupportedByTable
 from pipelines.layout import PartitionKey, hive_columns
 from pipelines.scanning import arrow_filesystem, parquet_format
-from pipelines.schema import ROW_COLUMN, evolved_schema
+from pipelines.schema import ROW_COLUMN, evolved_schema, filterable_type
 from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import run_token
@@ -109,9 +109,11 @@ class PlainParquetTable:
         for file in newest:
             fragment = parquet_format().make_fragment(f"{self.root}/{file.path}", filesystem)
             try:
-                return fragment.physical_schema.remove_metadata()
-            except pa.ArrowInvalid as error:
-                broken = f"lake://{self.root}/{file.path} is not Parquet: {error}"
+                stored = fragment.physical_schema.remove_metadata()
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                broken = f"lake://{self.root}/{file.path} is not Parquet, or not for pyarrow: {error}"
+                continue
+            return pa.schema([field.with_type(filterable_type(field.type)) for field in stored])
         raise SourceError(broken, hint=f"nor are the next of the newest {len(newest)} files")
 
     def dataset(self, snapshot: Snapshot) -> LiveDataset:

@@ -232,6 +232,34 @@ def test_columns_that_only_an_older_file_has_stay_in_it(bucket, fs, server, monk
     assert sorted(newest.read(["id"])["id"].to_pylist()) == [2, 3]
 
 
+@pytest.mark.parametrize("whole_files", [True, False])
+def test_values_that_the_tables_types_have_no_room_for_stay(bucket, fs, server, monkeypatch, whole_files):
+    if not whole_files:
+        monkeypatch.setattr(fragments, "_SMALL_BYTES", 0)
+    old = pa.table(
+        {
+            "id": [1, 2, 3],
+            "n": [1, 2**40, None],
+            "t": pa.array([1, 1_000_000_001, None], pa.timestamp("ns")),
+            "u": ["x", "7", None],
+            "x": pa.array([0.5, 1.5, None], pa.float32()),
+            "s": pa.array(["a", "b", None], pa.string_view()),
+        }
+    )
+    kinds = {"id": pa.int64(), "n": pa.int32(), "t": pa.timestamp("us"), "u": pa.int64(), "x": pa.float64()}
+    put(server, f"{bucket}/t/k=a/0.parquet", parquet(old))
+    dataset = Dataset.open(f"lake://{bucket}/t", fs=fs)
+    assert dataset.schema.field("s").type == pa.string()
+    assert dataset.read(["id"], where=[("s", "==", "b")])["id"].to_pylist() == [2]
+    monkeypatch.setattr(dataset._handle.table, "_newest_schema", lambda files: pa.schema(kinds))
+    assert dataset.erase([("id", "==", 1)]).rows == 1
+    with pytest.raises(SchemaMismatch, match=r"k=a/0.parquet by \(n == 1\): Integer value 1099511627776 not in range"):
+        dataset.erase([("n", "==", 1)])
+    left = pq.read_table(io.BytesIO(fs.cat_file(f"{bucket}/t/k=a/0.parquet")))
+    assert left.cast(left.schema.set(5, pa.field("s", pa.string()))).to_pydict() == old.slice(1).to_pydict()
+    assert left.schema.field("x").type == pa.float64()
+
+
 @pytest.mark.parametrize("what", ["erase", "erase --dry-run"])
 def test_a_predicate_that_fails_for_some_row_is_named_with_the_file(delta, trips, what):
     delta.ingest(trips())
