@@ -17,6 +17,8 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
 
 from pipelines import units
 from pipelines.archived import unreadable
@@ -30,8 +32,6 @@ from pipelines.skipping import columns_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-
-    import pyarrow.compute as pc
 
     from pipelines.filters import Where
     from pipelines.handle import Handle
@@ -127,7 +127,7 @@ class EraseReport:
         if not self.dry_run:
             lines.append(f"{units.count(self.remaining)} such rows are in the table now, counted after the last commit")
         for remnant in self.remnants[:_SHOWN]:
-            amount = "may hold such rows" if remnant.rows is None else f"{units.count(remnant.rows)} rows"
+            amount = "may hold such rows, and" if remnant.rows is None else f"{units.count(remnant.rows)} rows"
             then = (
                 f"until {units.day(remnant.until)}, when vacuum may delete it"
                 if remnant.until
@@ -380,11 +380,16 @@ def _rejects(handle: Handle, matching: pc.Expression, schema: pa.Schema) -> tupl
     from pipelines.rejects import read_rejects, reject_paths
 
     asked = columns_in(matching, schema)
+    keys = frozenset(handle.table.partition_columns)
     named = []
     for path in reject_paths(handle.fs, handle.table.root):
         try:
-            typed = _typed(read_rejects(handle.fs, path), schema, schema.names if asked is None else asked)
-            has_match = bool(typed.filter(matching).num_rows)
+            rejected = read_rejects(handle.fs, path)
+            typed = _typed(rejected, schema, schema.names if asked is None else asked)
+            # a key that the row would have got: where the answer hangs on it, nobody can tell
+            lacks_key = not keys.isdisjoint(set(typed.column_names) - set(rejected.column_names))
+            scanner = pads.Scanner.from_batches(typed.to_batches(), schema=typed.schema, columns={"is": matching})
+            has_match = bool(pc.any(pc.fill_null(scanner.to_table()["is"], lacks_key)).as_py())
         except (pa.ArrowException, SourceError):
             has_match = True
         if has_match:

@@ -63,6 +63,10 @@ class PlainParquetTable:
         """The partition of a file, by its path below the root."""
         return PartitionKey.of_path(path, self.partition_columns)
 
+    def told_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:  # noqa: ARG002 - the protocol's
+        """The path is what tells it; see `Table.told_key`."""
+        return self.key_of(path)
+
     def snapshot(self, version: int | None = None) -> Snapshot:
         """What the listing shows; see `Table.snapshot`."""
         if version is not None:

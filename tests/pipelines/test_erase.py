@@ -15,6 +15,7 @@ from pipelines.errors import PolicyRefused, SchemaMismatch, SpecError
 from pipelines.rewriting import Rewriter
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import by_day, parquet, put, write_delta
+from tests.pipelines.test_filtered_reads import handmade
 
 JFK = [("city", "==", "JFK")]
 
@@ -267,6 +268,39 @@ def test_a_predicate_that_fails_for_some_row_is_named_with_the_file(delta, trips
     with pytest.raises(SchemaMismatch, match=r"cannot read lake://.*date=2013-01-0\d/.*parquet by .*Failed to parse"):
         delta.erase(wrong, dry_run=what != "erase")
     assert delta.read().num_rows == 40
+
+
+def test_old_files_whose_path_does_not_tell_their_partition_are_named(make_bucket, fs, server):
+    rows = pa.table({"id": pa.array([1, 2], pa.int64())})
+    files = [(rows, None, {"k": "a"}), (rows, None, {"k": "b"})]
+    dataset = handmade(server, fs, make_bucket(), files, {"id": "long", "k": "string"}, ["k"])
+    report = dataset.erase([("k", "==", "a"), ("id", "==", 1)])
+    assert (report.rows, report.remaining, report.is_complete) == (1, 0, False)
+    assert [(remnant.path, remnant.rows) for remnant in report.remnants] == [("f0.parquet", None)]
+    assert "f0.parquet: may hold such rows, and can still be read" in str(report)
+    report = dataset.erase([("id", "==", 2)])
+    assert {remnant.path: remnant.rows for remnant in report.remnants if "=" not in remnant.path} == {
+        "f0.parquet": 1,
+        "f1.parquet": 1,
+    }
+
+
+def test_older_versions_of_files_that_are_named_by_their_partition_are_counted(make_bucket, fs, server):
+    bucket = make_bucket(versioned=True)
+    for day in ("2013-01-01", "2013-01-02"):
+        put(server, f"{bucket}/t/{day}.parquet", parquet(pa.table({"id": [1, 2]})))
+    report = Dataset.open(f"lake://{bucket}/t", fs=fs).erase([("partition", "==", "2013-01-01"), ("id", "==", 1)])
+    assert (report.rows, report.is_complete) == (1, False)
+    assert [(remnant.path, remnant.rows) for remnant in report.remnants] == [("2013-01-01.parquet", 1)]
+
+
+def test_rejected_rows_whose_key_nobody_knows_are_named(bucket, fs, table_format):
+    columns = {"at": "timestamp", "city": "string", "n": "int64"}
+    spec = trip_spec(bucket, format=table_format, columns=columns, rejects={"max_ratio": 1.0})
+    dataset = Dataset.create(spec, fs=fs)
+    dataset.ingest(pa.table({"at": ["2013-07-04T12:00:00Z"] * 2, "city": ["JFK", "LGA"], "n": [1.5, 1.0]}))
+    assert len(dataset.erase([("date", "==", "2013-07-04"), ("city", "==", "JFK")]).rejects) == 1
+    assert not dataset.erase([("date", "==", "2013-07-04"), ("city", "==", "ORD")]).rejects
 
 
 def test_rejected_rows_that_match_are_named(delta, trips):
