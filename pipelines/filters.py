@@ -160,6 +160,15 @@ def _exactly(scalar: pa.Scalar) -> _Place:
     return _Place(scalar, scalar, is_exact=True)
 
 
+def _compared_type(kind: pa.DataType) -> pa.DataType:
+    """The type itself, or one with the same values that Arrow compares."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind.storage_type
+    if pat.is_float16(kind):
+        return pa.float32()
+    return pa.decimal128(kind.precision, kind.scale) if pat.is_decimal32(kind) or pat.is_decimal64(kind) else kind
+
+
 @dataclass(frozen=True, slots=True)
 class _Column:
     """One column in one condition."""
@@ -175,10 +184,8 @@ class _Column:
         kind, column = field.type, pc.field(field.name)
         if pat.is_dictionary(kind):
             kind = kind.value_type
-        if isinstance(kind, pa.BaseExtensionType) or pat.is_float16(kind):
-            kind = pa.float32() if pat.is_float16(kind) else kind.storage_type
-            column = column.cast(kind)
-        return cls(field.name, kind, operator_, column)
+        compared = _compared_type(kind)
+        return cls(field.name, compared, operator_, column if compared == kind else column.cast(compared))
 
     def compared(self, value: object) -> pc.Expression:
         """The condition with one value."""

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
+import pyarrow.types as pat
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from pipelines.errors import SchemaMismatch
 from pipelines.skipping import FileFacts, columns_in, may_match
 from pipelines.stats import footer_stats
+from pipelines.values.types import is_number, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -66,6 +68,9 @@ def parquet_format() -> pads.ParquetFileFormat:
         read_options=pads.ParquetReadOptions(coerce_int96_timestamp_unit="us"),
         default_fragment_scan_options=pads.ParquetFragmentScanOptions(pre_buffer=True),
     )
+
+
+_ORDERED = (is_text, is_number, pat.is_date, pat.is_timestamp)
 
 
 class _Files(FSSpecHandler):
@@ -240,7 +245,12 @@ class LiveDataset(pads.FileSystemDataset):
         fragment.ensure_complete_metadata()
         footer = fragment.metadata
         groups = range(footer.num_row_groups)
-        facts = [replace(file.facts, stats=footer_stats(footer, groups=[group], columns=asked)) for group in groups]
+        stored = {field.name: field.type for field in fragment.physical_schema}
+        # a bound of a time says nothing of the text that it is read as
+        kept = [
+            name for name in asked if name in stored and _is_ordered_alike(stored[name], self.schema.field(name).type)
+        ]
+        facts = [replace(file.facts, stats=footer_stats(footer, groups=[group], columns=kept)) for group in groups]
         may = may_match(matching, self.schema, self._keys, facts)
         left = [group for group in groups if may[group]]
         if not left:
@@ -332,6 +342,12 @@ class _MatchingScanner(pads.Scanner):
             return
         rows = rows.select(rows.schema.names[:-1])
         yield from pads.Scanner.from_batches([rows], schema=rows.schema, columns=self._computed).to_batches()
+
+
+def _is_ordered_alike(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether values of one type keep their order when they are read as the other."""
+    one, other = (kind.value_type if pat.is_dictionary(kind) else kind for kind in (one, other))
+    return one == other or any(is_of(one) and is_of(other) for is_of in _ORDERED)
 
 
 def _needed(schema: pa.Schema, expressions: Sequence[pc.Expression], names: Collection[str]) -> list[str]:

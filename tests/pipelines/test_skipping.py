@@ -326,6 +326,15 @@ def test_many_columns_are_decided_in_bounded_work(monkeypatch):
     assert max(sizes) <= 64
 
 
+def test_bounds_of_times_say_nothing_of_the_texts_that_they_are_read_as(tmp_path, monkeypatch):
+    times = pa.table({"c": pa.array([0, 1, None, 86_400], pa.timestamp("s"))})
+    file = write(tmp_path, 0, times, None, row_group_size=2)
+    dataset = LiveDataset([file], pa.schema([("c", pa.string()), ("k", pa.int64())]), LocalFileSystem(), ["k"])
+    monkeypatch.setattr(scanning, "_SEVERAL_GROUPS_BYTES", 0)
+    for text in dataset.to_table()["c"].drop_null().to_pylist():
+        assert dataset.count_rows(filter=pc.field("c") == text) == 1
+
+
 def test_partitions_are_decided_by_the_columns_that_a_filter_asks_for(monkeypatch):
     schema = pa.schema([("day", pa.date32()), ("shop", pa.float64()), ("c", pa.int64())])
     days = [None, *(date(2013, 7, number) for number in range(1, 31))]
