@@ -7,6 +7,7 @@ identity is its run key, so that a retried step whose commit arrived writes noth
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
@@ -19,12 +20,13 @@ from dagster_project.partition_wipe import latest_storage_ids
 from dagster_project.partitions import KeyNames
 from dagster_project.resources import LakeResource
 from pipelines.errors import ArchivedError, TableNotFound
-from pipelines.layout import PartitionKey, typed, typed_expression
+from pipelines.layout import PartitionKey, typed
 from pipelines.spec import DatasetSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -106,10 +108,9 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         if wanted not in {"", "pandas.DataFrame", "pyarrow.Table"}:
             raise TypeError(f"input {context.name} asks for {wanted}: annotate it pandas.DataFrame or pyarrow.Table")
         with tell_dagster(context):
-            table = self._load(context)
-        return table if wanted == "pyarrow.Table" else table.to_pandas()
+            return self._load(context, is_table=wanted == "pyarrow.Table")
 
-    def _load(self, context: dg.InputContext) -> pa.Table:
+    def _load(self, context: dg.InputContext, *, is_table: bool) -> pa.Table | pd.DataFrame:
         dataset = self.lake.dataset(_name(context.asset_key))
         where = None
         if context.has_asset_partitions:
@@ -119,7 +120,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
             where = _filter(list(asked.values()), dataset.schema)
         columns = context.definition_metadata.get(COLUMNS)
         try:
-            return dataset.read(columns=columns, where=where)
+            return (dataset.read if is_table else dataset.to_pandas)(columns, where)
         except ArchivedError as error:
             if step := step_of(context):
                 keys = [KeyNames(key.columns).to_dagster(key) for key in map(PartitionKey.parse, error.keys)]
@@ -180,21 +181,36 @@ def _asset_keys(context: dg.OutputContext) -> Sequence[str]:
     return context.asset_partition_keys if context.has_asset_partitions else ()
 
 
-def _filter(keys: list[PartitionKey], schema: pa.Schema) -> pc.Expression:
+def _filter(keys: Sequence[PartitionKey], schema: pa.Schema) -> pc.Expression:
     """Rows of these partitions."""
+    return _among(keys[0].columns, {tuple(text for _, text in key.items) for key in keys}, schema)
+
+
+def _among(columns: Sequence[str], keys: Collection[tuple[str, ...]], schema: pa.Schema) -> pc.Expression:
+    """Rows with one of these values; those that go with the same values of the other columns are one condition."""
+    first, *others = columns
+    if not others:
+        return _is_one_of(first, [text for (text,) in keys], schema)
+    beside: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for text, *rest in keys:
+        beside[text].add(tuple(rest))
+    together: dict[frozenset[tuple[str, ...]], list[str]] = defaultdict(list)
+    for text, rests in beside.items():
+        together[frozenset(rests)].append(text)
+    parts = [_is_one_of(first, texts, schema) & _among(others, rests, schema) for rests, texts in together.items()]
+    return _any_of(parts)
+
+
+def _is_one_of(name: str, texts: Sequence[str], schema: pa.Schema) -> pc.Expression:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    columns = keys[0].columns
-    if len(columns) > 1:
-        return _any_of([typed_expression(key, schema) for key in keys])
-    texts = [text for key in keys for _, text in key.items]
-    values = [typed(text, schema.field(columns[0]).type).as_py() for text in texts if text]
-    kept = pc.field(columns[0]).isin(pa.array(values, schema.field(columns[0]).type))
-    return kept | pc.field(columns[0]).is_null() if "" in texts else kept
+    kind = schema.field(name).type
+    kept = pc.field(name).isin(pa.array([typed(text, kind) for text in texts if text], kind))
+    return kept | pc.field(name).is_null() if "" in texts else kept
 
 
-def _any_of(expressions: list[pc.Expression]) -> pc.Expression:
+def _any_of(expressions: Sequence[pc.Expression]) -> pc.Expression:
     """At least one of them; as a tree, as Arrow goes down a chain of thousands until the stack ends."""
     if len(expressions) == 1:
         return expressions[0]

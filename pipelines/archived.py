@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from connector.archive import RestoreStatus
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
-    from pipelines.placement import PlacedFile, PlacedPartition
+    from pipelines.placement import PlacedFile
     from pipelines.tables.protocol import Snapshot
 
 __all__ = [
@@ -88,14 +88,14 @@ def statuses(handle: Handle, files: Sequence[PlacedFile]) -> list[RestoreStatus]
         return list(pool.map(handle.fs.restore_status, paths))
 
 
-def unreadable(handle: Handle, part: PlacedPartition) -> tuple[PlacedFile, ...]:
-    """The files of a partition that need a restore before they can be read."""
-    archived = _archived(handle, part)
+def unreadable(handle: Handle, files: Iterable[PlacedFile]) -> tuple[PlacedFile, ...]:
+    """Those of some files that need a restore before they can be read."""
+    archived = _archived(handle, files)
     return tuple(file for file, status in zip(archived, statuses(handle, archived), strict=True) if not status.readable)
 
 
-def _archived(handle: Handle, part: PlacedPartition) -> list[PlacedFile]:
-    return [file for file in part.files if file.storage_class in handle.fs.profile.archived_classes]
+def _archived(handle: Handle, files: Iterable[PlacedFile]) -> list[PlacedFile]:
+    return [file for file in files if file.storage_class in handle.fs.profile.archived_classes]
 
 
 def restore(
@@ -118,7 +118,7 @@ def restore(
     part = placed(handle, handle.table.snapshot(), [key]).get(key)
     if part is None:
         raise UnknownPartition(f"{handle.spec.uri} has no partition {key}", hint="`tierlake ls` prints the keys")
-    archived = _archived(handle, part)
+    archived = _archived(handle, part.files)
     before = statuses(handle, archived)
     asked = [file for file, status in zip(archived, before, strict=True) if status.state == "archived"]
     after = before if dry_run else [_ask(handle, status, days, speed) for status in before]
@@ -152,7 +152,7 @@ def waiting_for(handle: Handle, keys: Iterable[PartitionKey] | None = None) -> d
     if not handle.fs.profile.archived_classes:
         return {}
     parts = placed(handle, handle.table.snapshot(), keys)
-    files = [(key, file) for key, part in sorted(parts.items()) for file in _archived(handle, part)]
+    files = [(key, file) for key, part in sorted(parts.items()) for file in _archived(handle, part.files)]
     found: dict[PartitionKey, Waiting] = {}
     for (key, _), status in zip(files, statuses(handle, [file for _, file in files]), strict=True):
         if status.state == "archived":
@@ -177,7 +177,8 @@ def archived_among(
     wanted = set(paths)
     keys = {file.key for file in snapshot.files if file.path in wanted}
     parts = placed(handle, snapshot, keys)
-    return {key: files for key, part in sorted(parts.items()) if (files := unreadable(handle, part))}
+    asked = {key: [file for file in part.files if file.live.path in wanted] for key, part in sorted(parts.items())}
+    return {key: waiting for key, files in asked.items() if (waiting := unreadable(handle, files))}
 
 
 def refusal(handle: Handle, waiting: Mapping[PartitionKey, Sequence[PlacedFile]]) -> ArchivedError:

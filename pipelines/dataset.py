@@ -340,9 +340,14 @@ class Dataset:
         *,
         wait: timedelta | str | None = None,
     ) -> pd.DataFrame:
-        """Rows as a pandas frame; the same arguments as `read`."""
-        frame: pd.DataFrame = self.read(columns, where, version, wait=wait).to_pandas()
-        return frame
+        """Rows as a pandas frame; the same arguments as `read`.
+
+        Integers beside nulls come as floats, as pyarrow has it, where these hold each of them exactly, and as pandas'
+        nullable integers where they do not.
+        """
+        from pipelines.reader import pandas_frame
+
+        return pandas_frame(self.read(columns, where, version, wait=wait))
 
     def to_polars(
         self,
@@ -353,10 +358,9 @@ class Dataset:
         wait: timedelta | str | None = None,
     ) -> pl.DataFrame:
         """Rows as a polars frame; the same arguments as `read`."""
-        import polars as pl
+        from pipelines.reader import polars_frame
 
-        frame = pl.from_arrow(self.read(columns, where, version, wait=wait))
-        return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+        return polars_frame(self.read(columns, where, version, wait=wait))
 
     def to_dask(
         self, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None

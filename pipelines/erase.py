@@ -17,20 +17,21 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
 
 from pipelines import units
+from pipelines.archived import unreadable
 from pipelines.crew import Crew, Group
 from pipelines.errors import CommitConflict, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
 from pipelines.filters import expression_of
 from pipelines.placement import MISSING, placed
 from pipelines.remnants import Remnant, delete_remnants, matching_remnants
-from pipelines.rewriting import archived_classes, commit_rewrites
+from pipelines.rewriting import commit_rewrites
 from pipelines.skipping import columns_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-
-    import pyarrow.compute as pc
 
     from pipelines.filters import Where
     from pipelines.handle import Handle
@@ -126,7 +127,7 @@ class EraseReport:
         if not self.dry_run:
             lines.append(f"{units.count(self.remaining)} such rows are in the table now, counted after the last commit")
         for remnant in self.remnants[:_SHOWN]:
-            amount = "may hold such rows" if remnant.rows is None else f"{units.count(remnant.rows)} rows"
+            amount = "may hold such rows, and" if remnant.rows is None else f"{units.count(remnant.rows)} rows"
             then = (
                 f"until {units.day(remnant.until)}, when vacuum may delete it"
                 if remnant.until
@@ -296,11 +297,13 @@ class _Erasing:
         ]
         parts = placed(self._handle, snapshot, {file.key for file in files}) if files else {}
         classes = {file.live.path: file.storage_class for part in parts.values() for file in part.files}
+        asked = {file.path for file in files}
+        in_question = [file for part in parts.values() for file in part.files if file.live.path in asked]
+        archived = {file.live.path for file in unreadable(self._handle, in_question)}
         readable: list[LiveFile] = []
         for file in files:
-            archived = archived_classes(self._handle, parts[file.key])
-            if archived is not None:
-                self.archived[str(file.key)] = f"in {archived}: restore it, then erase again"
+            if file.path in archived:
+                self.archived[str(file.key)] = f"in {classes[file.path]}: restore it, then erase again"
             elif classes[file.path] == MISSING:
                 self._note_missing(file)
             else:
@@ -377,11 +380,16 @@ def _rejects(handle: Handle, matching: pc.Expression, schema: pa.Schema) -> tupl
     from pipelines.rejects import read_rejects, reject_paths
 
     asked = columns_in(matching, schema)
+    keys = frozenset(handle.table.partition_columns)
     named = []
     for path in reject_paths(handle.fs, handle.table.root):
         try:
-            typed = _typed(read_rejects(handle.fs, path), schema, schema.names if asked is None else asked)
-            has_match = bool(typed.filter(matching).num_rows)
+            rejected = read_rejects(handle.fs, path)
+            typed = _typed(rejected, schema, schema.names if asked is None else asked)
+            # a key that the row would have got: where the answer hangs on it, nobody can tell
+            lacks_key = not keys.isdisjoint(set(typed.column_names) - set(rejected.column_names))
+            scanner = pads.Scanner.from_batches(typed.to_batches(), schema=typed.schema, columns={"is": matching})
+            has_match = bool(pc.any(pc.fill_null(scanner.to_table()["is"], lacks_key)).as_py())
         except (pa.ArrowException, SourceError):
             has_match = True
         if has_match:

@@ -79,7 +79,7 @@ def explain(handle: Handle, key: PartitionKey | str, as_of: datetime) -> Explana
     deciding = decider(handle, as_of)
     window = window_of_key(handle.spec, wanted)
     explained = _explain_ageless(deciding, part) if window is None else _explain_live(deciding, part, window)
-    waiting = unreadable(handle, part)
+    waiting = unreadable(handle, part.files)
     if not waiting:
         return explained
     what = f"{units.files(len(waiting))} of it must be restored before it can be read (`tierlake restore`)."

@@ -17,7 +17,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, TypeAlias
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +49,8 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 _AMONG = ("in", "not in")
 _SHAPE = "write [('carrier', '==', 'AA')], or an expression of pyarrow.compute"
 _CONDITION = 3
+_MOST_CONDITIONS = 5000
+"""Arrow goes down a chain of `and` or `or` by recursion, and above some 8,000 the process ends (seen with 26.0)."""
 _NAMED = 30
 
 
@@ -64,7 +68,8 @@ def expression_of(where: Where, schema: pa.Schema) -> pc.Expression:
     if isinstance(where, pc.Expression):
         expression = where
     else:
-        expression = _any_of([_all_of([_condition(one, schema) for one in all_of]) for all_of in _lists(where)])
+        lists = [[_condition(one, schema) for one in all_of] for all_of in _lists(where)]
+        expression = _joined(operator.or_, [_joined(operator.and_, all_of) for all_of in lists])
     try:
         # some of what does not fit shows only where a row is compared
         pa.table([pa.nulls(1, field.type) for field in schema], schema=schema).filter(expression)
@@ -93,20 +98,18 @@ def _lists(where: object) -> list[list[Any]]:
     lists = [list(one) for one in nested] if nested else [list(where)]
     if not all(lists):
         raise SpecError("a filter without a condition", hint="leave `where` out for all rows")
+    if (count := sum(map(len, lists))) > _MOST_CONDITIONS:
+        hint = "('carrier', 'in', [...]) takes any number of values"
+        raise SpecError(f"a filter of {count:,} conditions; at most {_MOST_CONDITIONS:,} are taken", hint=hint)
     return lists
 
 
-def _all_of(parts: Sequence[pc.Expression]) -> pc.Expression:
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole & part
-    return whole
-
-
-def _any_of(parts: Sequence[pc.Expression]) -> pc.Expression:
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole | part
+def _joined(join: Callable[[Any, Any], Any], parts: Sequence[pc.Expression]) -> pc.Expression:
+    """All parts by `and` or `or`; as a tree, as Arrow goes down a chain of thousands until the stack ends."""
+    if len(parts) == 1:
+        return parts[0]
+    half = len(parts) // 2
+    whole: pc.Expression = join(_joined(join, parts[:half]), _joined(join, parts[half:]))
     return whole
 
 
@@ -121,12 +124,8 @@ def _condition(condition: object, schema: pa.Schema) -> pc.Expression:
         near = difflib.get_close_matches(name, schema.names, 1)
         hint = f"do you mean {near[0]}?" if near else _columns(schema.names)
         raise SchemaMismatch(f"there is no column {name} (in {condition!r})", hint=hint)
-    column = _Column(name, _values_type(schema.field(name).type), str(word))
+    column = _Column.of(schema.field(name), str(word))
     return column.among(value) if word in _AMONG else column.compared(value)
-
-
-def _values_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pat.is_dictionary(kind) else kind
 
 
 def _is_nothing(value: object) -> bool:
@@ -136,7 +135,9 @@ def _is_nothing(value: object) -> bool:
 def _plain(value: object) -> Any:
     """Without the wrappers of numpy and Arrow."""
     if isinstance(value, pa.Scalar):
-        return value.as_py()
+        return _plain(value.as_py())
+    if isinstance(value, UUID):
+        return value.bytes
     if isinstance(value, np.datetime64):
         whole = value.astype("datetime64[us]")
         return whole.item() if whole == value or np.isnat(value) else value
@@ -159,6 +160,15 @@ def _exactly(scalar: pa.Scalar) -> _Place:
     return _Place(scalar, scalar, is_exact=True)
 
 
+def _compared_type(kind: pa.DataType) -> pa.DataType:
+    """The type itself, or one with the same values that Arrow compares."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind.storage_type
+    if pat.is_float16(kind):
+        return pa.float32()
+    return pa.decimal128(kind.precision, kind.scale) if pat.is_decimal32(kind) or pat.is_decimal64(kind) else kind
+
+
 @dataclass(frozen=True, slots=True)
 class _Column:
     """One column in one condition."""
@@ -166,10 +176,20 @@ class _Column:
     name: str
     kind: pa.DataType
     operator: str
+    column: pc.Expression
+
+    @classmethod
+    def of(cls, field: pa.Field, operator_: str) -> Self:
+        """A column in a type whose values Arrow compares."""
+        kind, column = field.type, pc.field(field.name)
+        if pat.is_dictionary(kind):
+            kind = kind.value_type
+        compared = _compared_type(kind)
+        return cls(field.name, compared, operator_, column if compared == kind else column.cast(compared))
 
     def compared(self, value: object) -> pc.Expression:
         """The condition with one value."""
-        column, operator_ = pc.field(self.name), self.operator
+        column, operator_ = self.column, self.operator
         plain = _plain(value)
         if _is_nothing(plain):
             if operator_ in {"=", "==", "!="}:
@@ -202,7 +222,7 @@ class _Column:
             values = values.to_pylist()
         if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
             raise self._mismatch(values, "that is not a list", f"write ('{self.name}', '{self.operator}', [...])")
-        column = pc.field(self.name)
+        column = self.column
         plain = [_plain(value) for value in values]
         places = [self._place(value) for value in plain if not _is_nothing(value)]
         present = [place.below for place in places if place.is_exact and place.below is not None]
@@ -263,20 +283,15 @@ class _Column:
     def integer(self, value: Any) -> _Place:
         """Any number, among integers."""
         number = self._number(value)
-        if not number.is_finite():
+        if not number.is_finite() or number.adjusted() > _MOST_DIGITS:
             return self._endless(number)
-        low, high = _limits(self.kind)
         below, above = (int(number.to_integral_value(mode)) for mode in (ROUND_FLOOR, ROUND_CEILING))
-        return _Place(
-            pa.scalar(min(below, high), self.kind) if below >= low else None,
-            pa.scalar(max(above, low), self.kind) if above <= high else None,
-            is_exact=below == above and low <= below <= high,
-        )
+        return self._between(below, above)
 
     def decimal(self, value: Any) -> _Place:
         """Any number, among decimals."""
         number = self._number(value)
-        if not number.is_finite():
+        if not number.is_finite() or number.adjusted() > _MOST_DIGITS:
             return self._endless(number)
         context, step = Context(prec=400), Decimal(1).scaleb(-self.kind.scale)
         most = Decimal(10) ** (self.kind.precision - self.kind.scale) - step
@@ -293,7 +308,11 @@ class _Column:
             raise self._mismatch(value, "that is not a number", _examples(self.kind))
         if isinstance(value, str | Decimal):
             return _exactly(pa.scalar(str(value).strip()).cast(self.kind))
-        nearest = pa.scalar(float(value), pa.float64()).cast(self.kind)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf if value > 0 else -math.inf
+        nearest = pa.scalar(number, pa.float64()).cast(self.kind)
         got = nearest.as_py()
         if got == value or math.isnan(got):
             return _exactly(nearest)
@@ -302,42 +321,57 @@ class _Column:
 
     def day(self, value: Any) -> _Place:
         """A date, or a time among dates."""
-        at = self._wall(value)
-        day = at.date()
-        if at == datetime.combine(day, at.min.time()):
-            return _exactly(pa.scalar(day, self.kind))
-        after = None if day == date.max else pa.scalar(day + timedelta(days=1), self.kind)
-        return _Place(pa.scalar(day, self.kind), after)
+        days = self._wall(value) / _DAY_US
+        unit = 1 if pat.is_date32(self.kind) else _DAY_MS
+        return self._between(math.floor(days) * unit, math.ceil(days) * unit)
 
     def time(self, value: Any) -> _Place:
         """A time: with an offset where the column has a zone, without one where it has none."""
         if self.kind.tz is None:
-            return _exactly(pa.scalar(self._wall(value), pa.timestamp("us")).cast(self.kind))
-        at = self._time(value)
-        if at.tzinfo is None:
-            hint = f"write the offset: {at.isoformat()}+00:00, or datetime(..., tzinfo=UTC)"
-            raise self._mismatch(value, "the column's times are instants, and that has no offset", hint)
-        return _exactly(pa.scalar(at, pa.timestamp("us", self.kind.tz)).cast(self.kind))
+            exact = self._wall(value)
+        else:
+            at, finer = self._time(value)
+            if at.tzinfo is None:
+                hint = f"write the offset: {at.isoformat()}+00:00, or datetime(..., tzinfo=UTC)"
+                raise self._mismatch(value, "the column's times are instants, and that has no offset", hint)
+            exact = _microseconds(at) + finer
+        ticks = exact * _TICKS_A_MICROSECOND[self.kind.unit]
+        return self._between(math.floor(ticks), math.ceil(ticks))
 
-    def _wall(self, value: Any) -> datetime:
-        at = self._time(value)
+    def _between(self, below: int, above: int) -> _Place:
+        """The place of what lies between two numbers, which count days or ticks; equal ones are the value itself."""
+        low, high = _limits(self.kind)
+        return _Place(
+            pa.scalar(min(below, high), self.kind) if below >= low else None,
+            pa.scalar(max(above, low), self.kind) if above <= high else None,
+            is_exact=below == above and low <= below <= high,
+        )
+
+    def _wall(self, value: Any) -> Fraction:
+        at, finer = self._time(value)
         if at.tzinfo is not None:
             hint = f"write it without an offset: {at.replace(tzinfo=None).isoformat()}"
             raise self._mismatch(value, "the column has no zone, and that has an offset", hint)
-        return at
+        return _microseconds(at) + finer
 
-    def _time(self, value: Any) -> datetime:
+    def _time(self, value: Any) -> tuple[datetime, Fraction]:
+        """A time, and what it has beyond its microseconds, in microseconds."""
         if isinstance(value, str):
             text = value.strip()
-            if _BEYOND_MICROSECONDS.search(text):
-                raise self._mismatch(value, "the column keeps microseconds", _examples(self.kind))
-            return datetime.fromisoformat(text)
+            digits = _BEYOND_MICROSECONDS.search(text)
+            finer = Fraction(int(digits[1]), 10 ** len(digits[1])) if digits else Fraction(0)
+            return datetime.fromisoformat(text), finer
+        if isinstance(value, np.datetime64):
+            whole = value.astype("datetime64[us]")
+            rest = int((value - whole).astype("timedelta64[ns]").astype(np.int64))
+            return self._time(whole.item())[0] + timedelta(microseconds=rest // 1000), Fraction(rest % 1000, 1000)
         if isinstance(value, datetime):
-            if getattr(value, "nanosecond", 0):
-                raise self._mismatch(value, "the column keeps microseconds", _examples(self.kind))
-            return value
+            # pandas' own class has other ends of time, and other times between
+            at = value.to_pydatetime(warn=False) if hasattr(value, "to_pydatetime") else value
+            return at, Fraction(int(getattr(value, "nanosecond", 0)), 1000)
         if isinstance(value, date):
-            return datetime(value.year, value.month, value.day)  # noqa: DTZ001 - whether it needs a zone is the caller's
+            at = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - whether it needs a zone is the caller's
+            return at, Fraction(0)
         raise self._mismatch(value, "that is no time", _examples(self.kind))
 
     def _number(self, value: Any) -> Decimal:
@@ -356,7 +390,18 @@ class _Column:
         return _Place(high, None) if number > 0 else _Place(None, low)
 
 
-_BEYOND_MICROSECONDS = re.compile(r"[.,]\d{6}\d*[1-9]")
+_BEYOND_MICROSECONDS = re.compile(r"[.,]\d{6}(\d+)")
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - of wall clocks
+_DAY_MS, _DAY_US = 86_400_000, 86_400_000_000
+_TICKS_A_MICROSECOND = {"s": Fraction(1, 10**6), "ms": Fraction(1, 1000), "us": Fraction(1), "ns": Fraction(1000)}
+_MOST_DIGITS = 100
+"""More than numbers of any type have; powers of ten far beyond would fill the memory."""
+
+
+def _microseconds(at: datetime) -> Fraction:
+    """Since 1970, of a wall clock's time or of an instant; beyond the calendar's ends where an offset leads there."""
+    passed = at.replace(tzinfo=None) - _EPOCH - (at.utcoffset() or timedelta())
+    return Fraction(passed // timedelta(microseconds=1))
 
 
 def _limits(kind: pa.DataType) -> tuple[int, int]:
@@ -373,7 +418,7 @@ def _ends(kind: pa.DataType) -> tuple[pa.Scalar, pa.Scalar]:
 
 
 def _next(value: float, kind: pa.DataType, towards: float) -> float:
-    width = np.float32 if pat.is_float32(kind) else np.float16 if pat.is_float16(kind) else np.float64
+    width = np.float32 if pat.is_float32(kind) else np.float64
     return float(np.nextafter(width(value), width(towards)))
 
 

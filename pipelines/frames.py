@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from connector.interop import Options
 from pipelines.archived import archived_among, refusal
-from pipelines.reader import checked_columns, checked_filter, paths_in, snapshot_at
-from pipelines.scanning import LiveDataset, ScannedFile, arrow_filesystem
+from pipelines.reader import checked_columns, checked_filter, pandas_frame, paths_in, snapshot_at
+from pipelines.scanning import LiveDataset, ScannedFile, arrow_filesystem, naming_failures
 from pipelines.sources.splits import together
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def to_dask(
         SchemaMismatch: an unknown column, or a filter that does not fit its type.
         ArchivedError: partitions that have to be restored first.
     """
+    import dask
     import dask.dataframe as dd
 
     snapshot = snapshot_at(handle, version)
@@ -54,10 +55,13 @@ def to_dask(
         raise refusal(handle, waiting)
     files = [(file, file.size) for file in dataset.files_of(matching)]
     pieces = [tuple(piece) for piece in together(files, _PIECE_BYTES)]
-    read = _Reading(Options(handle.fs.dask_options()), dataset.schema, handle.table.partition_columns, names, matching)
+    keys = handle.table.partition_columns
+    read = _Reading(Options(handle.fs.dask_options()), handle.table.root, dataset.schema, keys, names, matching)
     meta = dataset.schema.empty_table().select(names).to_pandas()
     from_map: Any = dd.from_map  # it has no types
-    return from_map(read, pieces or [()], meta=meta, enforce_metadata=False, label="tierlake")
+    # Dask takes every column of objects for text, and so would spell dates, decimals, bytes and lists
+    with dask.config.set({"dataframe.convert-string": False}):
+        return from_map(read, pieces or [()], meta=meta, enforce_metadata=False, label="tierlake")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class _Reading:
     """Reads some files on a worker; what it needs for that is small."""
 
     options: Options
+    root: str
     schema: pa.Schema
     keys: tuple[str, ...]
     columns: list[str]
@@ -75,5 +80,6 @@ class _Reading:
 
         filesystem = arrow_filesystem(LakeFileSystem(**self.options))
         dataset = LiveDataset(files, self.schema, filesystem, self.keys)
-        frame: pd.DataFrame = dataset.to_table(columns=self.columns, filter=self.matching).to_pandas()
-        return frame
+        with naming_failures(self.root, self.matching):
+            rows = dataset.to_table(columns=self.columns, filter=self.matching)
+        return pandas_frame(rows, is_part=True)

@@ -13,6 +13,7 @@ from pipelines.errors import SchemaMismatch
 from pipelines.key_columns import coded_keys, coded_values, coded_windows, is_text
 from pipelines.layout import LONGEST_PATH, PartitionKey
 from pipelines.reject_columns import PROVENANCE, REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
+from pipelines.schema import ROW_COLUMN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,11 +21,7 @@ if TYPE_CHECKING:
     from pipelines.key_columns import CodedColumn, Codes
     from pipelines.spec import PartitionSpec
 
-__all__ = ["REASON_COLUMN", "ROW_COLUMN", "Assigned", "Partitioner"]
-
-ROW_COLUMN: Final = "_row"
-"""The one column of files whose rows have nothing but their partition's key: Parquet has no rows without columns, and
-readers refuse a key's column within the file (seen with pyarrow 26.0: Hive's folders give it another type)."""
+__all__ = ["REASON_COLUMN", "Assigned", "Partitioner"]
 
 _FILE_NAME_BYTES: Final = 100
 """Of a path, kept for the file's name, and for the folder where a plain table's files wait for their commit."""

@@ -6,10 +6,13 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pat
 
 from pipelines.archived import archived_among, refusal, wait_until_readable
 from pipelines.errors import SchemaMismatch
 from pipelines.filters import expression_of
+from pipelines.scanning import naming_failures
 from pipelines.spec import parsed_duration
 from pipelines.windows import as_instant
 
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    import pyarrow.compute as pc
+    import pandas as pd
+    import polars as pl
 
     from pipelines.filters import Where
     from pipelines.handle import Handle
@@ -28,7 +32,9 @@ __all__ = [
     "Version",
     "checked_columns",
     "checked_filter",
+    "pandas_frame",
     "paths_in",
+    "polars_frame",
     "read",
     "scan",
     "snapshot_at",
@@ -108,13 +114,65 @@ def read(
 
 
 def _rows(handle: Handle, dataset: LiveDataset, names: list[str], matching: pc.Expression | None) -> pa.Table:
-    try:
+    with naming_failures(handle.table.root, matching):
         return dataset.to_table(columns=names, filter=matching)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        by = "" if matching is None else f" by {matching}"
-        message = f"cannot read lake://{handle.table.root}{by}: {error}"
-        hint = "a file whose values do not fit the table's columns, or a filter that fails for some row"
-        raise SchemaMismatch(message, hint=hint) from error
+
+
+# -- frames ------------------------------------------------------------------------------------------------------------
+
+_EXACT_IN_FLOATS = 1 << 53
+"""Up to this, either sign, float64 has every integer: pandas takes it for integers beside nulls."""
+
+
+def pandas_frame(rows: pa.Table, *, is_part: bool = False) -> pd.DataFrame:
+    """Rows as pandas has them, integers exactly: those that a float cannot hold come as nullable integers.
+
+    Args:
+        rows: with columns in any types.
+        is_part: of more rows, elsewhere, whose integers a float may not hold.
+    """
+    import pandas as pd
+
+    frame: pd.DataFrame = rows.to_pandas()
+    masked = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
+    for position, column in enumerate(rows.itercolumns()):
+        if column.type in masked:
+            if column.null_count and (is_part or _loses_integers(column)):
+                frame.isetitem(position, column.to_pandas(types_mapper=masked.get))
+        elif pat.is_nested(column.type) and any(map(_loses_integers, column.chunks)):
+            frame.isetitem(position, column.to_pandas(integer_object_nulls=True))
+    return frame
+
+
+def _loses_integers(values: pa.Array | pa.ChunkedArray) -> bool:
+    kind = values.type
+    if pat.is_int64(kind) or pat.is_uint64(kind):
+        ends = pc.min_max(values).as_py() if values.null_count else {}
+        return any(end is not None and abs(end) > _EXACT_IN_FLOATS for end in ends.values())
+    if pat.is_struct(kind):
+        return any(map(_loses_integers, values.flatten()))
+    if pat.is_map(kind):
+        return _loses_integers(values.keys) or _loses_integers(values.items)
+    return pat.is_nested(kind) and _loses_integers(values.flatten())
+
+
+def polars_frame(rows: pa.Table) -> pl.DataFrame:
+    """Rows as polars has them.
+
+    Raises:
+        SchemaMismatch: decimals of more digits than polars has.
+    """
+    import polars as pl
+
+    for field in rows.schema:
+        if pat.is_decimal256(field.type):
+            message = f"column {field.name} is {field.type}, and decimals of polars have 38 digits at most"
+            raise SchemaMismatch(message, hint="leave it out with `columns`, or cast what `read` returns")
+    frame = pl.from_arrow(rows)
+    return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+
+
+# -- what is asked for -------------------------------------------------------------------------------------------------
 
 
 def paths_in(handle: Handle, dataset: LiveDataset, matching: pc.Expression | None) -> list[str]:

@@ -7,7 +7,7 @@ runs. Whoever must know where rows still are looks here.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from pipelines.journal import VacuumRecord, new_record_id
 from pipelines.layout import PartitionKey, typed_expression
 from pipelines.maintenance import ORPHAN_AGE
 from pipelines.scanning import parquet_format
+from pipelines.skipping import columns_in
 from pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Remnant:
 
     Attributes:
         path: below the root.
-        key: the partition that its path names.
+        key: the partition that its path names; all null where it names none.
         size: bytes.
         rows: how many of the rows in question it holds; None where it cannot be told.
         why: what it is, in words.
@@ -67,17 +68,13 @@ def matching_remnants(handle: Handle, matching: pc.Expression, snapshot: Snapsho
     schema = snapshot.schema if snapshot.schema is not None else pa.schema([])
     columns = snapshot.files[0].key.columns if snapshot.files else handle.table.partition_columns
     candidates = list(_candidates(handle, frozenset(file.path for file in snapshot.files), columns))
+    asked = columns_in(matching, schema)
+    needs_key = asked is None or bool(asked & set(columns))
 
     def counted(remnant: Remnant) -> Remnant:
-        return Remnant(
-            remnant.path,
-            remnant.key,
-            remnant.size,
-            _count(handle, remnant, matching, schema),
-            remnant.why,
-            remnant.until,
-            remnant.version_id,
-        )
+        is_told = handle.table.told_key(remnant.path.removeprefix(WAITING), columns) is not None
+        # without its key nobody can tell which rows match
+        return replace(remnant, rows=_count(handle, remnant, matching, schema) if is_told or not needs_key else None)
 
     with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="remnants") as pool:
         return tuple(remnant for remnant in pool.map(counted, candidates) if remnant.rows != 0)
@@ -142,7 +139,8 @@ def _candidates(handle: Handle, live: frozenset[str], columns: tuple[str, ...]) 
         is_other = path.startswith(("_delta_log/", "_lake/")) and not path.startswith(WAITING)
         if is_other or not size or (path in live and version_id is None):
             continue
-        key = PartitionKey.of_path(path.removeprefix(WAITING), columns)
+        told = handle.table.told_key(path.removeprefix(WAITING), columns)
+        key = PartitionKey.of((name, None) for name in columns) if told is None else told
         if path in removed and path not in live:
             why, until = "expired or replaced", removed[path] + grace
         elif version_id is not None:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.types as pat
 
 from pipelines.archived import unreadable
-from pipelines.errors import CommitConflict
+from pipelines.errors import CommitConflict, SchemaMismatch
 from pipelines.fragments import batches_of
 from pipelines.lifecycle import tier_at, window_of_key
 from pipelines.movers import Move, get_mover
-from pipelines.partitioning import ROW_COLUMN
 from pipelines.placement import MISSING, class_of_tier, tier_of_class
-from pipelines.schema import settled_type, storable_type
+from pipelines.scanning import naming_failures
+from pipelines.schema import ROW_COLUMN, filterable_type
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import new_rewrite_token, remember_sources
 from pipelines.values import wider
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Rewrite", "Rewriter", "archived_classes", "class_to_keep", "commit_rewrites"]
 
 _ATTEMPTS = 20
-MATCHES = "__matches"
+_MATCHES = "\0matches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,9 @@ class Rewriter:
 
     def count(self, path: str, matching: pc.Expression) -> int:
         """Rows of one live file that match."""
-        return int(self._dataset.only([f"{self._handle.table.root}/{path}"]).count_rows(filter=matching))
+        file = f"{self._handle.table.root}/{path}"
+        with naming_failures(file, matching):
+            return int(self._dataset.only([file]).count_rows(filter=matching))
 
     def rewrite(
         self, key: PartitionKey, sources: Sequence[LiveFile], storage_class: str, without: pc.Expression | None = None
@@ -161,21 +164,32 @@ class Rewriter:
         return [self._dataset.fragment(f"{self._handle.table.root}/{source.path}") for source in sources]
 
     def _columns_of(self, fragments: Sequence[pads.ParquetFileFragment]) -> pa.Schema:
-        """The columns of new files: the table's, and what only the files know yet, such as lists that are all empty."""
+        """The columns of new files: the table's, and what only the old files have, which is nobody's to drop.
+
+        Raises:
+            SchemaMismatch: a column that the table does not have, in types that do not meet.
+        """
         kept = {field.name: field.type for field in self._kept}
+        others: dict[str, pa.DataType] = {}
         keys = set(self._dataset.schema.names) - set(kept)
         for fragment in fragments:
             for field in fragment.physical_schema:
-                if field.name in keys:
-                    continue
-                kind, known = storable_type(field.type), kept.get(field.name)
-                if known is None and (settled_type(kind) is None or field.name == ROW_COLUMN):
-                    kept[field.name] = kind
-                elif known is not None and known != kind:
-                    both = wider(known, kind)
-                    is_same = both is not None and settled_type(both) == settled_type(known)
-                    kept[field.name] = both if is_same else known
-        return pa.schema(list(kept.items()))
+                if field.name in kept:
+                    known = kept[field.name]
+                    # a file by itself can keep what the table's type has no room for
+                    is_own = len(fragments) == 1 and (pat.is_timestamp(field.type) or wider(known, field.type) != known)
+                    kept[field.name] = field.type if is_own else _with_fields_of(known, field.type)
+                elif field.name not in keys:
+                    kind = filterable_type(field.type)
+                    known = others.get(field.name, kind)
+                    both = known if known == kind else wider(known, kind)
+                    if both is None:
+                        message = f"lake://{fragment.path}: {field.name} is {field.type} there, {known} in another file"
+                        raise SchemaMismatch(message, hint="the table does not have this column: rewrite one of them")
+                    others[field.name] = both
+        if kept or len(others) > 1:
+            others.pop(ROW_COLUMN, None)
+        return pa.schema(list((kept | others).items()))
 
     def _rows(
         self, fragments: Sequence[pads.ParquetFileFragment], without: pc.Expression | None, kept: pa.Schema
@@ -183,11 +197,12 @@ class Rewriter:
         columns: dict[str, pc.Expression] = {name: pc.field(name) for name in kept.names}
         schema = pa.schema([*kept, *(field for field in self._dataset.schema if field.name not in columns)])
         if without is not None:
-            columns[MATCHES] = without
+            columns[_MATCHES] = without
         for fragment in fragments:
-            for rows in batches_of(fragment, schema, columns):
-                named = rows.select(kept.names).cast(kept)
-                yield named if without is None else named.append_column(MATCHES, rows.column(MATCHES))
+            with naming_failures(fragment.path, without):
+                for rows in batches_of(fragment, schema, columns):
+                    named = rows.select(kept.names).cast(kept)
+                    yield named if without is None else named.append_column(_MATCHES, rows.column(_MATCHES))
 
     def _filesystem(self, storage_class: str) -> tuple[LakeFileSystem, bool]:
         """Where new files are written, and whether that is their storage class already."""
@@ -210,9 +225,25 @@ class Rewriter:
             mover.move(handle.fs, f"{handle.table.root}/{path}", move)
 
 
+def _with_fields_of(known: pa.DataType, kind: pa.DataType) -> pa.DataType:
+    """The table's type with the fields of structs that only a file has."""
+    if pat.is_struct(known) and pat.is_struct(kind):
+        fields = {field.name: field for field in known}
+        for field in kind:
+            mine = fields.get(field.name)
+            fields[field.name] = field if mine is None else mine.with_type(_with_fields_of(mine.type, field.type))
+        return pa.struct(list(fields.values()))
+    if pat.is_list(known) and pat.is_list(kind):
+        return pa.list_(known.value_field.with_type(_with_fields_of(known.value_type, kind.value_type)))
+    if pat.is_map(known) and pat.is_map(kind):
+        item = known.item_field.with_type(_with_fields_of(known.item_type, kind.item_type))
+        return pa.map_(known.key_field, item)
+    return known
+
+
 def _without_matches(rows: pa.Table) -> pa.Table:
-    matches = pc.fill_null(rows.column(MATCHES), False)  # noqa: FBT003 - arrow's signature
-    return rows.drop_columns([MATCHES]).filter(pc.invert(matches))
+    matches = pc.fill_null(rows.column(_MATCHES), False)  # noqa: FBT003 - arrow's signature
+    return rows.drop_columns([_MATCHES]).filter(pc.invert(matches))
 
 
 def class_to_keep(handle: Handle, part: PlacedPartition, as_of: datetime) -> str:
@@ -227,7 +258,7 @@ def class_to_keep(handle: Handle, part: PlacedPartition, as_of: datetime) -> str
 
 def archived_classes(handle: Handle, part: PlacedPartition) -> str | None:
     """The classes of a partition that need a restore before they can be read, in words; None where none does."""
-    return ", ".join(sorted({file.storage_class for file in unreadable(handle, part)})) or None
+    return ", ".join(sorted({file.storage_class for file in unreadable(handle, part.files)})) or None
 
 
 def commit_rewrites(

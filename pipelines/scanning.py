@@ -7,17 +7,22 @@ decides what need not be read.
 
 from __future__ import annotations
 
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
+import pyarrow.types as pat
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
+from pipelines.errors import SchemaMismatch
 from pipelines.skipping import FileFacts, columns_in, may_match
 from pipelines.stats import footer_stats
+from pipelines.values.types import is_number, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -26,14 +31,35 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
 
-__all__ = ["LiveDataset", "ScannedFile", "arrow_filesystem", "parquet_format"]
+__all__ = ["LiveDataset", "ScannedFile", "arrow_filesystem", "naming_failures", "parquet_format"]
 
 _MATCHES = "\0matches"
 _SEVERAL_GROUPS_BYTES = 16 << 20
 """Of a file that is smaller, reading the footer first costs as much as reading the file."""
 _FOOTERS_AT_ONCE = 8
+_SHOWN_CHARACTERS = 400
+"""Of a filter, in an error."""
 _SPECIAL = frozenset({"__fragment_index", "__batch_index", "__last_in_fragment", "__filename"})
 """Columns that Arrow's scanner adds for who names them."""
+
+
+@contextmanager
+def naming_failures(what: str, matching: pc.Expression | None = None) -> Iterator[None]:
+    """Say what could not be read where Arrow cannot bring a file's values, or a filter, to an end.
+
+    Args:
+        what: `bucket/key`, of a table or a file.
+        matching: the filter.
+
+    Raises:
+        SchemaMismatch: in the place of Arrow's error.
+    """
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        by = "" if matching is None else f" by {textwrap.shorten(str(matching), _SHOWN_CHARACTERS)}"
+        hint = "a file whose values do not fit the table's columns, or a filter that fails for some row"
+        raise SchemaMismatch(f"cannot read lake://{what}{by}: {error}", hint=hint) from error
 
 
 def parquet_format() -> pads.ParquetFileFormat:
@@ -42,6 +68,9 @@ def parquet_format() -> pads.ParquetFileFormat:
         read_options=pads.ParquetReadOptions(coerce_int96_timestamp_unit="us"),
         default_fragment_scan_options=pads.ParquetFragmentScanOptions(pre_buffer=True),
     )
+
+
+_ORDERED = (is_text, is_number, pat.is_date, pat.is_timestamp)
 
 
 class _Files(FSSpecHandler):
@@ -216,7 +245,12 @@ class LiveDataset(pads.FileSystemDataset):
         fragment.ensure_complete_metadata()
         footer = fragment.metadata
         groups = range(footer.num_row_groups)
-        facts = [replace(file.facts, stats=footer_stats(footer, groups=[group], columns=asked)) for group in groups]
+        stored = {field.name: field.type for field in fragment.physical_schema}
+        # a bound of a time says nothing of the text that it is read as
+        kept = [
+            name for name in asked if name in stored and _is_ordered_alike(stored[name], self.schema.field(name).type)
+        ]
+        facts = [replace(file.facts, stats=footer_stats(footer, groups=[group], columns=kept)) for group in groups]
         may = may_match(matching, self.schema, self._keys, facts)
         left = [group for group in groups if may[group]]
         if not left:
@@ -308,6 +342,12 @@ class _MatchingScanner(pads.Scanner):
             return
         rows = rows.select(rows.schema.names[:-1])
         yield from pads.Scanner.from_batches([rows], schema=rows.schema, columns=self._computed).to_batches()
+
+
+def _is_ordered_alike(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether values of one type keep their order when they are read as the other."""
+    one, other = (kind.value_type if pat.is_dictionary(kind) else kind for kind in (one, other))
+    return one == other or any(is_of(one) and is_of(other) for is_of in _ORDERED)
 
 
 def _needed(schema: pa.Schema, expressions: Sequence[pc.Expression], names: Collection[str]) -> list[str]:

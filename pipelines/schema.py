@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import pyarrow as pa
 import pyarrow.types as pat
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = [
+    "ROW_COLUMN",
     "Evolution",
     "SchemaPlan",
     "check_names",
     "check_storable",
     "declared_schema",
     "evolved_schema",
+    "filterable_type",
     "plan_schema",
     "settled_type",
     "storable_schema",
@@ -43,6 +45,19 @@ __all__ = [
 ]
 
 Evolution = Literal["add", "freeze"]
+
+ROW_COLUMN: Final = "_tierlake_row"
+"""The one column of files whose rows have nothing but their partition's key: Parquet has no rows without columns, and
+readers refuse a key's column within the file (seen with pyarrow 26.0: Hive's folders give it another type)."""
+
+_TAKEN: Final = {
+    ROW_COLUMN: "a name that files use for rows of key columns alone",
+    **dict.fromkeys(
+        ("__fragment_index", "__batch_index", "__last_in_fragment", "__filename"),
+        "a name that pyarrow's datasets give to a column of their own",
+    ),
+}
+"""Names that no column may have, and why."""
 
 _TIMESTAMP = re.compile(r"^timestamp(?:\[(?:us)(?:,\s*(?:tz=)?(?P<zone>[\w/+:-]+))?\])?$")
 _DECIMAL = re.compile(r"^decimal(?:128)?\((?P<precision>\d+),\s*(?P<scale>\d+)\)$")
@@ -144,6 +159,11 @@ def storable_type(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
+def filterable_type(kind: pa.DataType) -> pa.DataType:
+    """The type in which a column of files is read: views as what they view, which Arrow can filter."""
+    return {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(kind, kind)
+
+
 _UNSIGNED = {8: pa.int16(), 16: pa.int32(), 32: pa.int64(), 64: pa.decimal128(20, 0)}
 _STORED_AS: tuple[tuple[tuple[Callable[[pa.DataType], bool], ...], Callable[[pa.DataType], pa.DataType]], ...] = (
     ((pat.is_dictionary, pat.is_run_end_encoded), lambda kind: storable_type(kind.value_type)),
@@ -173,12 +193,14 @@ def storable_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def check_storable(schema: pa.Schema) -> None:
-    """Refuse types that no table format of ours keeps.
+    """Refuse types that no table format of ours keeps, and names that readers cannot find again.
 
     Raises:
         SchemaMismatch: naming the column, and the field inside it.
     """
     for field in schema:
+        if why := _TAKEN.get(field.name):
+            raise SchemaMismatch(f"there is a column {field.name}, {why}", hint="rename it, or drop it")
         _check_fields(field.name, field.type)
         for path, kind in _leaves(field.name, field.type):
             problem = _why_not_storable(kind)

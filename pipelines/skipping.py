@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import reduce
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -66,27 +68,41 @@ def may_match(
         keys: the partition columns.
         files: what is known of each.
     """
-    partitions = {file.key: file.known for file in files}
-    possible = dict(zip(partitions, _satisfiable(matching, schema, list(partitions.values())), strict=True))
     names = columns_in(matching, schema)
+    alike = _alike(files, None if names is None else names & set(keys))
+    partitions = {alike[file.key]: file.known for file in files}
+    possible = dict(zip(partitions, _satisfiable(matching, schema, list(partitions.values())), strict=True))
     columns = [] if names is None else [schema.field(name) for name in sorted(names - set(keys))]
     if not columns:
-        return [possible[file.key] for file in files]
+        return [possible[alike[file.key]] for file in files]
     # files that are alike in all that the filter asks for are decided once
     numbers: dict[Hashable, int] = {}
     situations: list[pc.Expression] = []
     of_files: list[list[int]] = []
     for file in files:
         of_file = []
-        for combination in _combinations(columns, file.stats) if possible[file.key] else ():
-            identity = (file.key, *(case[0] for case in combination))
+        partition = alike[file.key]
+        for combination in _combinations(columns, file.stats) if possible[partition] else ():
+            identity = (partition, *(case[0] for case in combination))
             if identity not in numbers:
                 numbers[identity] = len(situations)
-                situations.append(_all_of([file.known, *(case[1] for case in combination)]))
+                situations.append(reduce(operator.and_, (case[1] for case in combination), file.known))
             of_file.append(numbers[identity])
         of_files.append(of_file)
     satisfiable = _satisfiable(matching, schema, situations)
     return [any(satisfiable[number] for number in of_file) for of_file in of_files]
+
+
+def _alike(files: Sequence[FileFacts], asked: frozenset[str] | None) -> dict[Hashable, Hashable]:
+    """Each partition's key, and what is the same for all that do not differ in the columns that a filter asks for."""
+    if asked is None:
+        return {file.key: file.key for file in files}
+    knowns = {file.key: file.known for file in files} if asked else dict.fromkeys(file.key for file in files)
+    of_key: dict[Hashable, Hashable] = {}
+    for key, known in knowns.items():
+        values = {} if known is None else pads.get_partition_keys(known)
+        of_key[key] = repr([values.get(name) for name in sorted(asked)])
+    return of_key
 
 
 def columns_in(matching: pc.Expression, schema: pa.Schema) -> frozenset[str] | None:
@@ -124,13 +140,6 @@ def _satisfiable(matching: pc.Expression, schema: pa.Schema, situations: Sequenc
     return [number in numbers for number in range(len(situations))]
 
 
-def _all_of(parts: Sequence[pc.Expression]) -> pc.Expression:
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole & part
-    return whole
-
-
 def _combinations(columns: Sequence[pa.Field], stats: str | None) -> list[tuple[_Case, ...]]:
     """Every combination of the columns' cases; where there are too many, further columns prove nothing."""
     parsed = _parsed(stats)
@@ -161,11 +170,14 @@ def _cases(field: pa.Field, parsed: dict[str, Any]) -> list[_Case]:
     """What each row's value may be; empty where nothing is known."""
     name, column = field.name, pc.field(field.name)
     nulls, rows = _of(parsed, "nullCount", name), parsed.get("numRecords")
+    bounds = _of(parsed, "minValues", name), _of(parsed, "maxValues", name)
+    low, high = _bound(bounds[0], field.type, is_upper=False), _bound(bounds[1], field.type, is_upper=True)
+    is_all_null = _is_count(nulls) and _is_count(rows) and nulls == rows and rows > 0
+    if (is_all_null and bounds != (None, None)) or _are_crossed(low, high):
+        return []  # what contradicts itself proves nothing
     null: _Case = (("null", name), column.is_null())
-    if _is_count(nulls) and _is_count(rows) and nulls == rows and rows > 0:
+    if is_all_null:
         return [null]
-    low = _bound(_of(parsed, "minValues", name), field.type, is_upper=False)
-    high = _bound(_of(parsed, "maxValues", name), field.type, is_upper=True)
     has_no_nulls = _is_count(nulls) and nulls == 0
     if low is None and high is None and not has_no_nulls:
         return []
@@ -181,6 +193,10 @@ def _cases(field: pa.Field, parsed: dict[str, Any]) -> list[_Case]:
         within = column >= low if low is not None else column <= high
     cases.append((("range", name, low, high), within))
     return cases
+
+
+def _are_crossed(low: pa.Scalar | None, high: pa.Scalar | None) -> bool:
+    return low is not None and high is not None and bool(pc.greater(low, high).as_py())
 
 
 def _is_count(value: object) -> bool:

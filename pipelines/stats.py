@@ -140,10 +140,9 @@ def stats_json(
     *, rows: int | None, lows: Mapping[str, object], highs: Mapping[str, object], nulls: Mapping[str, int | None]
 ) -> str:
     """Statistics as the log spells them."""
-    return json.dumps(
-        {"numRecords": rows, "minValues": dict(lows), "maxValues": dict(highs), "nullCount": dict(nulls)},
-        separators=(",", ":"),
-    )
+    stats = {"numRecords": rows, "minValues": dict(lows), "maxValues": dict(highs), "nullCount": dict(nulls)}
+    # delta-rs reads an escaped pair of surrogates as another character from U+20000 on (seen with deltalake 1.6.6)
+    return json.dumps(stats, separators=(",", ":"), ensure_ascii=False)
 
 
 def log_stats(

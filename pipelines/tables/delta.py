@@ -21,6 +21,7 @@ from connector.errors import AlreadyExists
 from pipelines.contention import turns
 from pipelines.errors import CommitConflict, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork, rust_is_in_use
+from pipelines.layout import PartitionKey, path_columns
 from pipelines.scanning import arrow_filesystem
 from pipelines.schema import evolved_schema
 from pipelines.tables import delta_log
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from connector.filesystem import LakeFileSystem
-    from pipelines.layout import PartitionKey
     from pipelines.scanning import LiveDataset
     from pipelines.tables.protocol import LiveFile
 
@@ -237,6 +237,11 @@ class LakeDeltaTable:
         return delta_log.removed_files(self._fs, self.root)
 
     # -- writing ------------------------------------------------------------------------------------------------------
+
+    def told_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:
+        """By the Hive folders that most writers use, though the log alone says it; see `Table.told_key`."""
+        told = path_columns(path)
+        return PartitionKey.of_path(path, columns) if told is not None and set(columns) <= set(told) else None
 
     def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:
         """A new name for every attempt: a file that a commit names is never written again."""

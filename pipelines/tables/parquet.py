@@ -24,7 +24,7 @@ from pipelines.contention import turns
 from pipelines.errors import CommitConflict, PolicyRefused, SourceError, TableNotFound, UnsupportedByTable
 from pipelines.layout import PartitionKey, hive_columns
 from pipelines.scanning import arrow_filesystem, parquet_format
-from pipelines.schema import evolved_schema
+from pipelines.schema import ROW_COLUMN, evolved_schema, filterable_type
 from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import run_token
@@ -63,6 +63,10 @@ class PlainParquetTable:
         """The partition of a file, by its path below the root."""
         return PartitionKey.of_path(path, self.partition_columns)
 
+    def told_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:  # noqa: ARG002 - the protocol's
+        """The path is what tells it; see `Table.told_key`."""
+        return self.key_of(path)
+
     def snapshot(self, version: int | None = None) -> Snapshot:
         """What the listing shows; see `Table.snapshot`."""
         if version is not None:
@@ -98,7 +102,8 @@ class PlainParquetTable:
             return None
         stored = self._newest_schema(files)
         keys = [pa.field(name, pa.string()) for name in self.partition_columns]
-        return pa.schema([*keys, *(field for field in stored if field.name not in self.partition_columns)])
+        hidden = {*self.partition_columns, ROW_COLUMN}
+        return pa.schema([*keys, *(field for field in stored if field.name not in hidden)])
 
     def _newest_schema(self, files: tuple[LiveFile, ...]) -> pa.Schema:
         """Of the newest file; of the next where others left one that is not Parquet."""
@@ -108,9 +113,11 @@ class PlainParquetTable:
         for file in newest:
             fragment = parquet_format().make_fragment(f"{self.root}/{file.path}", filesystem)
             try:
-                return fragment.physical_schema.remove_metadata()
-            except pa.ArrowInvalid as error:
-                broken = f"lake://{self.root}/{file.path} is not Parquet: {error}"
+                stored = fragment.physical_schema.remove_metadata()
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                broken = f"lake://{self.root}/{file.path} is not Parquet, or not for pyarrow: {error}"
+                continue
+            return pa.schema([field.with_type(filterable_type(field.type)) for field in stored])
         raise SourceError(broken, hint=f"nor are the next of the newest {len(newest)} files")
 
     def dataset(self, snapshot: Snapshot) -> LiveDataset:

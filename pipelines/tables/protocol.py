@@ -177,6 +177,14 @@ class Table(Protocol):
             UnsupportedByTable: a plain table has no versions.
         """
 
+    def told_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:
+        """The partition of a file that the table does not name, by its path; None where that does not tell.
+
+        Args:
+            path: below the root.
+            columns: of the partitions.
+        """
+
     def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:
         """Where a new file of this partition goes, below the root."""
 

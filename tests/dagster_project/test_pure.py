@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,9 @@ import pytest
 
 from dagster_project import frames, metadata, nyc, report, transforms
 from dagster_project.datasets import FLIGHTS
+from dagster_project.io_manager import _filter
 from pipelines.errors import SpecError
+from pipelines.layout import PartitionKey
 from pipelines.spec import DatasetSpec
 
 NEW_YORK = ZoneInfo(nyc.TIMEZONE)
@@ -168,3 +171,20 @@ def test_partition_columns_are_tagged_in_the_schema() -> None:
     schema = metadata.column_schema(pa.schema([("date", pa.string()), ("n", pa.int64())]), ("date",))
     assert [(column.name, column.type) for column in schema.columns] == [("date", "string"), ("n", "int64")]
     assert [column.tags for column in schema.columns] == [{"tierlake/partition": ""}, {}]
+
+
+def test_rows_of_a_grid_of_partitions_are_one_condition_and_of_others_few() -> None:
+    names = {"date": [f"2013-{number:04}" for number in range(300)], "shop": ["a", "b", ""], "size": ["1", "2"]}
+    schema = pa.schema({"date": pa.string(), "shop": pa.string(), "size": pa.int32()})
+    grid = [PartitionKey(tuple(zip(names, values, strict=True))) for values in itertools.product(*names.values())]
+    rows = pa.table({name: [key.as_dict()[name] or None for key in grid] for name in ("date", "shop")}).append_column(
+        schema.field("size"), pa.array([int(key.as_dict()["size"]) for key in grid], pa.int32())
+    )
+    whole = _filter(grid, schema)
+    assert str(whole).count("is_in") == 3
+    assert rows.filter(whole).num_rows == len(grid)
+    odd = [key for number, key in enumerate(grid) if number % 7]
+    found = rows.filter(_filter(odd, schema)).to_pylist()
+    assert found == [row for number, row in enumerate(rows.to_pylist()) if number % 7]
+    one = _filter(grid[:1], schema)
+    assert rows.filter(one).to_pylist() == rows.slice(0, 1).to_pylist()

@@ -20,6 +20,7 @@ from pipelines.tables.protocol import LiveFile
 from pipelines.writer import WriterLimits
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import by_day, delta_options, write_delta
+from tests.pipelines.test_filtered_reads import handmade
 
 KEYS = [f"date=2013-01-0{day}" for day in (1, 2, 3, 4)]
 
@@ -215,3 +216,36 @@ def test_groups_hold_each_file_once_and_not_much_more_than_the_target(sizes, eve
         assert len(taken) == len(files)
     else:
         assert all(len(group) > 1 for group in groups)
+
+
+def test_columns_that_only_the_files_have_are_put_together_too(make_bucket, fs, server):
+    bucket = make_bucket()
+    one = pa.table({"id": pa.array([1], pa.int64()), "extra": ["p"], "v": [{"a": 1, "b": 5}]})
+    two = pa.table({"id": pa.array([2], pa.int64()), "x": [0.5]})
+    v = {"type": "struct", "fields": [{"name": "a", "type": "long", "nullable": True, "metadata": {}}]}
+    fields = {"id": "long", "x": "double", "v": v}
+    dataset = handmade(server, fs, bucket, [(one, None), (two, None)], fields)
+    before = rows_of(dataset)
+    assert dataset.compact().changed
+    assert rows_of(dataset) == before
+    (file,) = dataset._handle.table.snapshot().files
+    stored = pq.read_table(io.BytesIO(fs.cat_file(f"{bucket}/hand/{file.path}"))).sort_by("id").to_pylist()
+    assert stored == [
+        {"id": 1, "x": None, "v": {"a": 1, "b": 5}, "extra": "p"},
+        {"id": 2, "x": 0.5, "v": None, "extra": None},
+    ]
+    odd = [(one, None), (one.set_column(1, "extra", pa.array([7])), None)]
+    with pytest.raises(SchemaMismatch, match=r"f1.parquet: extra is int64 there, string in another file"):
+        handmade(server, fs, make_bucket(), odd, fields).compact()
+
+
+def test_rows_of_keys_alone_beside_rows_with_columns(bucket, fs):
+    dataset = Dataset.create(trip_spec(bucket, partition={"by": ["k"]}, tiers=[], retention={}), fs=fs)
+    dataset.ingest(pa.table({"k": ["a"]}))
+    dataset.ingest(pa.table({"k": ["a"], "_row": [False]}), mode="append")
+    expected = [{"k": "a", "_row": None}, {"k": "a", "_row": False}]
+    assert sorted(dataset.read().to_pylist(), key=str, reverse=True) == expected
+    assert dataset.compact().changed
+    assert sorted(dataset.read().to_pylist(), key=str, reverse=True) == expected
+    (file,) = dataset._handle.table.snapshot().files
+    assert pq.read_schema(io.BytesIO(dataset.fs.cat_file(f"{dataset.spec.root}/{file.path}"))).names == ["_row"]

@@ -1,18 +1,21 @@
 """Rows that must be forgotten leave every partition that holds them, and the report says where they still are."""
 
+import io
 import itertools
 from datetime import timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
-from pipelines import Dataset
+from pipelines import Dataset, archived, fragments
 from pipelines.clock import ServerClock
 from pipelines.errors import PolicyRefused, SchemaMismatch, SpecError
 from pipelines.rewriting import Rewriter
 from tests.pipelines.conftest import make_trips, trip_spec
-from tests.pipelines.foreign import by_day, write_delta
+from tests.pipelines.foreign import by_day, parquet, put, write_delta
+from tests.pipelines.test_filtered_reads import handmade
 
 JFK = [("city", "==", "JFK")]
 
@@ -191,6 +194,115 @@ def test_foreign_tables_and_typed_keys(bucket, fs, server):
     assert theirs.read().num_rows == 15
 
 
+@pytest.mark.parametrize("whole_files", [True, False])
+def test_columns_that_only_an_older_file_has_stay_in_it(bucket, fs, server, monkeypatch, whole_files):
+    """The table does not show them, and they are nobody's to drop."""
+    if not whole_files:
+        monkeypatch.setattr(fragments, "_SMALL_BYTES", 0)
+    old = pa.table(
+        {
+            "id": [1, 2],
+            "v": [{"a": 1, "b": [5]}, {"a": 2, "b": [6]}],
+            "l": [[{"p": 1, "q": 1}], [{"p": 2, "q": 2}]],
+            "m": pa.array(
+                [[("x", {"p": 1, "q": 1})], None], pa.map_(pa.string(), pa.struct({"p": "int8", "q": "int8"}))
+            ),
+            "extra": ["p", "q"],
+            "unsigned": pa.array([1, 2**64 - 1], pa.uint64()),
+            "__matches": [True, False],
+        }
+    )
+    new = pa.table(
+        {
+            "id": [3],
+            "v": [{"a": 3}],
+            "l": [[{"p": 3}]],
+            "m": pa.array([None], pa.map_("string", pa.struct({"p": "int8"}))),
+        }
+    )
+    for day, rows in (("2013-01-01", old), ("2013-01-02", new)):
+        put(server, f"{bucket}/t/day={day}/0.parquet", parquet(rows))
+    newest = Dataset.open(f"lake://{bucket}/t", fs=fs)
+    table = newest._handle.table
+    monkeypatch.setattr(table, "_newest_schema", lambda files: new.schema)
+    assert newest.schema.names == ["day", "id", "v", "l", "m"]
+    assert newest.erase([("id", "==", 1)]).rows == 1
+    left = pq.read_table(io.BytesIO(fs.cat_file(f"{bucket}/t/day=2013-01-01/0.parquet")))
+    assert left.select(old.column_names).to_pylist() == old.slice(1).to_pylist()
+    assert left.schema.field("unsigned").type == pa.uint64()
+    assert sorted(newest.read(["id"])["id"].to_pylist()) == [2, 3]
+
+
+@pytest.mark.parametrize("whole_files", [True, False])
+def test_values_that_the_tables_types_have_no_room_for_stay(bucket, fs, server, monkeypatch, whole_files):
+    if not whole_files:
+        monkeypatch.setattr(fragments, "_SMALL_BYTES", 0)
+    old = pa.table(
+        {
+            "id": [1, 2, 3],
+            "n": [1, 2**40, None],
+            "t": pa.array([1, 1_000_000_001, None], pa.timestamp("ns")),
+            "u": ["x", "7", None],
+            "x": pa.array([0.5, 1.5, None], pa.float32()),
+            "s": pa.array(["a", "b", None], pa.string_view()),
+        }
+    )
+    kinds = {"id": pa.int64(), "n": pa.int32(), "t": pa.timestamp("us"), "u": pa.int64(), "x": pa.float64()}
+    put(server, f"{bucket}/t/k=a/0.parquet", parquet(old))
+    dataset = Dataset.open(f"lake://{bucket}/t", fs=fs)
+    assert dataset.schema.field("s").type == pa.string()
+    assert dataset.read(["id"], where=[("s", "==", "b")])["id"].to_pylist() == [2]
+    monkeypatch.setattr(dataset._handle.table, "_newest_schema", lambda files: pa.schema(kinds))
+    assert dataset.erase([("id", "==", 1)]).rows == 1
+    with pytest.raises(SchemaMismatch, match=r"k=a/0.parquet by \(n == 1\): Integer value 1099511627776 not in range"):
+        dataset.erase([("n", "==", 1)])
+    left = pq.read_table(io.BytesIO(fs.cat_file(f"{bucket}/t/k=a/0.parquet")))
+    assert left.cast(left.schema.set(5, pa.field("s", pa.string()))).to_pydict() == old.slice(1).to_pydict()
+    assert left.schema.field("x").type == pa.float64()
+
+
+@pytest.mark.parametrize("what", ["erase", "erase --dry-run"])
+def test_a_predicate_that_fails_for_some_row_is_named_with_the_file(delta, trips, what):
+    delta.ingest(trips())
+    wrong = pc.field("city").cast("int64") == 1
+    with pytest.raises(SchemaMismatch, match=r"cannot read lake://.*date=2013-01-0\d/.*parquet by .*Failed to parse"):
+        delta.erase(wrong, dry_run=what != "erase")
+    assert delta.read().num_rows == 40
+
+
+def test_old_files_whose_path_does_not_tell_their_partition_are_named(make_bucket, fs, server):
+    rows = pa.table({"id": pa.array([1, 2], pa.int64())})
+    files = [(rows, None, {"k": "a"}), (rows, None, {"k": "b"})]
+    dataset = handmade(server, fs, make_bucket(), files, {"id": "long", "k": "string"}, ["k"])
+    report = dataset.erase([("k", "==", "a"), ("id", "==", 1)])
+    assert (report.rows, report.remaining, report.is_complete) == (1, 0, False)
+    assert [(remnant.path, remnant.rows) for remnant in report.remnants] == [("f0.parquet", None)]
+    assert "f0.parquet: may hold such rows, and can still be read" in str(report)
+    report = dataset.erase([("id", "==", 2)])
+    assert {remnant.path: remnant.rows for remnant in report.remnants if "=" not in remnant.path} == {
+        "f0.parquet": 1,
+        "f1.parquet": 1,
+    }
+
+
+def test_older_versions_of_files_that_are_named_by_their_partition_are_counted(make_bucket, fs, server):
+    bucket = make_bucket(versioned=True)
+    for day in ("2013-01-01", "2013-01-02"):
+        put(server, f"{bucket}/t/{day}.parquet", parquet(pa.table({"id": [1, 2]})))
+    report = Dataset.open(f"lake://{bucket}/t", fs=fs).erase([("partition", "==", "2013-01-01"), ("id", "==", 1)])
+    assert (report.rows, report.is_complete) == (1, False)
+    assert [(remnant.path, remnant.rows) for remnant in report.remnants] == [("2013-01-01.parquet", 1)]
+
+
+def test_rejected_rows_whose_key_nobody_knows_are_named(bucket, fs, table_format):
+    columns = {"at": "timestamp", "city": "string", "n": "int64"}
+    spec = trip_spec(bucket, format=table_format, columns=columns, rejects={"max_ratio": 1.0})
+    dataset = Dataset.create(spec, fs=fs)
+    dataset.ingest(pa.table({"at": ["2013-07-04T12:00:00Z"] * 2, "city": ["JFK", "LGA"], "n": [1.5, 1.0]}))
+    assert len(dataset.erase([("date", "==", "2013-07-04"), ("city", "==", "JFK")]).rejects) == 1
+    assert not dataset.erase([("date", "==", "2013-07-04"), ("city", "==", "ORD")]).rejects
+
+
 def test_rejected_rows_that_match_are_named(delta, trips):
     bad = pa.table({"at": pa.array([None], pa.timestamp("us", "UTC")), "city": ["JFK"], "fare": [1.0]})
     delta.ingest(pa.concat_tables([*[trips()] * 3, bad]))
@@ -214,19 +326,36 @@ def test_a_predicate_that_does_not_fit_is_refused(delta, trips, wrong):
         delta.erase(wrong)
 
 
-def test_archived_partitions_are_named_and_left(delta, trips, server, monkeypatch):
+@pytest.fixture
+def with_glacier(delta, trips, server):
+    """Four days; the first has a file in a class that needs a restore."""
     if server.name == "minio":
         pytest.skip("MinIO has no archived classes")
     delta.ingest(trips())
-    profile = type(delta.fs.profile)
-    monkeypatch.setattr(profile, "archived_classes", ("GLACIER",), raising=False)
     path = delta._handle.table.snapshot().files[0].path
     delta.fs.transition(f"{delta.spec.root}/{path}", storage_class="GLACIER")
     object.__setattr__(delta.fs.profile, "archived_classes", ("GLACIER",))
-    try:
-        report = delta.erase(JFK)
-    finally:
-        object.__setattr__(delta.fs.profile, "archived_classes", ())
-    assert list(report.archived) == [path.partition("/")[0]]
+    yield delta
+    object.__setattr__(delta.fs.profile, "archived_classes", ())
+
+
+def test_archived_partitions_are_named_and_left(with_glacier):
+    report = with_glacier.erase(JFK)
+    assert list(report.archived) == ["date=2013-01-01"]
     assert not report.is_complete
     assert len(report.partitions) == 3
+
+
+def test_files_beside_an_archived_one_are_read_and_erased(with_glacier, trips, monkeypatch):
+    for _ in range(2):
+        with_glacier.ingest(trips(days=1, fare=1000.0), mode="append")
+    dear = [("date", "==", "2013-01-01"), ("fare", ">=", 1000.0)]
+    assert len(with_glacier.to_dask(where=dear)) == 20
+    asked = []
+    real = archived.statuses
+    monkeypatch.setattr(archived, "statuses", lambda handle, files: asked.extend(files) or real(handle, files))
+    report = with_glacier.erase(dear)
+    assert (report.rows, report.archived, asked) == (20, {}, [])
+    report = with_glacier.erase(JFK)
+    assert report.archived == {"date=2013-01-01": "in GLACIER: restore it, then erase again"}
+    assert len(asked) == 2, "at the look, and at the end"

@@ -192,6 +192,17 @@ def test_plain_readers_of_our_files_lose_no_nan(bucket, fs, table_format, finite
         assert "x" not in json.loads(file.stats)["maxValues"]
 
 
+@pytest.mark.parametrize("character", ["\U00020bb7", "\U0010ffff", "\U0001f600", "\uffff", "\0"])
+def test_other_readers_find_any_character_by_our_statistics(bucket, fs, server, character):
+    dataset = made(fs, bucket, pa.table({"k": ["a"] * 3, "id": [1, 2, 3], "s": ["", character, character * 9]}))
+    table = pl.scan_delta(f"s3://{bucket}/t", storage_options=fs.polars_options())
+    assert table.filter(pl.col("s") == character).collect()["id"].to_list() == [2]
+    assert table.filter(pl.col("s") > character).collect()["id"].to_list() == [3]
+    theirs = DeltaTable(f"s3://{bucket}/t", storage_options=delta_options(server))
+    assert pa.table(theirs.get_add_actions(flatten=True))["max.s"].to_pylist() == [character * 9]
+    assert ids(dataset.read(where=[("s", "==", character)])) == [2]
+
+
 def test_nan_that_comes_in_a_later_batch_of_the_same_file(bucket, fs):
     batches = [
         pa.record_batch({"k": ["a"], "id": [number], "x": [value]}) for number, value in enumerate([1.0, math.nan])
@@ -404,8 +415,10 @@ def test_a_file_that_is_left_out_is_not_opened(bucket, fs, server):
 
 def test_a_filter_that_fails_for_some_row_is_named(bucket, fs):
     dataset = made(fs, bucket, PAID)
-    with pytest.raises(SchemaMismatch, match=r"cannot read lake://.* by .*divide by zero"):
-        dataset.read(where=pc.divide(pc.field("id"), pc.field("id") - 1) > 0)
+    wrong = pc.divide(pc.field("id"), pc.field("id") - 1) > 0
+    for read in (dataset.read, dataset.to_polars, lambda where: dataset.to_dask(where=where).compute(scheduler="sync")):
+        with pytest.raises(SchemaMismatch, match=r"cannot read lake://.* by .*divide by zero"):
+            read(where=wrong)
 
 
 def test_a_scan_is_a_pyarrow_dataset(bucket, fs):
@@ -438,7 +451,7 @@ def test_a_scan_is_a_pyarrow_dataset(bucket, fs):
 
 def test_what_an_erasure_left_is_counted_and_said(bucket, fs, monkeypatch):
     dataset = made(fs, bucket, PAID)
-    monkeypatch.setattr("pipelines.rewriting._without_matches", lambda rows: rows.drop_columns(["__matches"]))
+    monkeypatch.setattr("pipelines.rewriting._without_matches", lambda rows: rows.drop_columns(["\0matches"]))
     report = dataset.erase([("paid", "==", False)], unsafe_delete_old_files=True)
     assert report.remaining == 2
     assert not report.is_complete

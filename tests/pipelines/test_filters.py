@@ -3,6 +3,7 @@
 import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -39,10 +40,18 @@ ROWS = pa.table(
             [datetime(2013, 7, 4), None, datetime(9999, 12, 31), datetime(2013, 7, 5, 12)],  # noqa: DTZ001
             pa.timestamp("us"),
         ),
+        "ns": pa.array([1372896000_000000000, None, None, 1372896000_000000001], pa.timestamp("ns")),
+        "sec": pa.array([1372896000, None, None, 1372896001], pa.timestamp("s")),
+        "d64": pa.array([DAY, None, None, date.max], pa.date64()),
         "p": pa.array([Decimal("1.10"), None, Decimal("99999999.99"), Decimal("0.10")], pa.decimal128(10, 2)),
         "y": [b"a", None, b"", b"b"],
         "c": pa.array(["a", None, "b", "a"]).dictionary_encode(),
         "z": pa.nulls(4),
+        "uuid": pa.array([UUID(int=number).bytes if number else None for number in range(4)], pa.uuid()),
+        "json": pa.array(["{}", None, "[]", "{}"], pa.json_()),
+        "dec32": pa.array([Decimal("1.5"), None, Decimal(2), Decimal(-1)], pa.decimal32(5, 2)),
+        "dec64": pa.array([Decimal("1.5"), None, Decimal(2), Decimal(-1)], pa.decimal64(12, 2)),
+        "half": pa.array([1.5, None, math.nan, 0.1], pa.float16()),
         "l": pa.array([[1], None, [], [2]]),
         "st": pa.array([{"q": 1}, None, {"q": 2}, {"q": 3}]),
     }
@@ -104,6 +113,10 @@ CASES = [
     (("f", "==", "0.1"), [3]),
     (("f", "<", 1e300), [0, 1, 3]),
     (("f", ">", 1e300), []),
+    (("x", "<", 10**400), [0, 3]),
+    (("x", ">", -(10**400)), [0, 3]),
+    (("n", "<", "1e999999999"), [0, 1, 3]),
+    (("n", ">", "1e-999999999"), [0, 1]),
     # decimals
     (("p", ">", 1), [0, 2]),
     (("p", "==", 0.1), [3]),
@@ -112,8 +125,23 @@ CASES = [
     (("p", "==", 1.105), []),
     (("p", ">", 10**9), []),
     (("p", "<", 10**9), [0, 2, 3]),
+    (("p", "<", "1e500"), [0, 2, 3]),
+    (("p", ">", "-1e999999999"), [0, 2, 3]),
+    (("p", ">", "1e-999999999"), [0, 2, 3]),
     (("p", "in", [1.1, Decimal("0.1")]), [0, 3]),
+    (("dec32", "in", [1.5, None, "2.0"]), [0, 1, 2]),
+    (("dec64", "not in", [1.5, None, 2.005]), [2, 3]),
+    (("dec32", "<", 1.505), [0, 3]),
+    (("half", "==", 1.5), [0]),
+    (("half", ">", 0.0999), [0, 3]),
+    (("half", "in", [1.5, None]), [0, 1]),
     # truth, text, bytes
+    (("uuid", "==", UUID(int=2)), [2]),
+    (("uuid", "!=", UUID(int=2).bytes), [1, 3]),
+    (("uuid", "in", [UUID(int=3), None]), [0, 3]),
+    (("uuid", "==", pa.scalar(UUID(int=3).bytes, pa.uuid())), [3]),
+    (("json", "==", "{}"), [0, 3]),
+    (("json", "!=", None), [0, 2, 3]),
     (("b", "==", False), [1]),
     (("b", "==", "false"), [1]),
     (("b", "in", [True]), [0, 3]),
@@ -125,6 +153,11 @@ CASES = [
     # times
     (("d", "==", "2013-07-04"), [0]),
     (("d", "==", DAY), [0]),
+    (("d", "==", pd.Timestamp("2013-07-04")), [0]),
+    (("d", "in", [pd.Timestamp("2013-07-04"), pd.NaT]), [0, 2]),
+    (("d", "<=", pd.Timestamp("2013-07-04")), [0]),
+    (("d", ">", pd.Timestamp("2013-07-04 12:00")), [1, 3]),
+    (("d", "==", np.datetime64("2013-07-04")), [0]),
     (("d", ">", datetime(2013, 7, 4, 5)), [1, 3]),  # noqa: DTZ001
     (("d", "<=", datetime(2013, 7, 4, 5)), [0]),  # noqa: DTZ001
     (("d", "<", datetime(9999, 12, 31, 5)), [0, 1, 3]),  # noqa: DTZ001
@@ -136,6 +169,23 @@ CASES = [
     (("w", "==", DAY), [0]),
     (("w", "==", np.datetime64("2013-07-04", "ns")), [0]),
     (("w", ">", datetime(2013, 7, 4)), [2, 3]),  # noqa: DTZ001
+    # times between those of a column, and beyond them
+    (("w", ">=", pd.Timestamp("2013-07-04 00:00:00.000000001")), [2, 3]),
+    (("w", "<", "2013-07-04T00:00:00.000000001"), [0]),
+    (("w", "==", "2013-07-04T00:00:00.000000001"), []),
+    (("w", "==", "2013-07-04T00:00:00.000000000"), [0]),
+    (("w", "!=", np.datetime64("2013-07-04T00:00:00.000000001")), [0, 2, 3]),
+    (("t", ">", "9999-12-31T23:59:59.999999999-12:00"), []),
+    (("t", "<=", "9999-12-31T23:59:59.999999999-12:00"), [0, 2, 3]),
+    (("ns", "<", "9999-12-31"), [0, 3]),
+    (("ns", ">", "0001-01-01"), [0, 3]),
+    (("ns", "==", pd.Timestamp("2013-07-04 00:00:00.000000001")), [3]),
+    (("ns", "<=", np.datetime64("2013-07-04T00:00:00.000000001")), [0, 3]),
+    (("ns", ">", "2013-07-04T00:00:00.0000000005"), [3]),
+    (("sec", ">", "2013-07-03T23:59:59.5"), [0, 3]),
+    (("sec", "==", "2013-07-04T00:00:00.5"), []),
+    (("d64", "==", pd.Timestamp("2013-07-04")), [0]),
+    (("d64", ">", "2013-07-04T00:00:01"), [3]),
 ]
 
 
@@ -151,6 +201,16 @@ def test_lists_of_lists_are_alternatives():
     assert ROWS.filter(either)["id"].to_pylist() == [0, 3]
 
 
+def test_long_lists_and_many_alternatives_are_taken():
+    rows = ROWS.select(["id", "n", "d"])
+    (many,) = [expression_of([("n", "in", [*range(100_000), None])], rows.schema)]
+    assert rows.filter(many)["id"].to_pylist() == [0, 1, 2]
+    either = expression_of([[("n", "==", number), ("id", ">=", 0)] for number in range(2000)], rows.schema)
+    assert rows.filter(either)["id"].to_pylist() == [0, 1]
+    all_of = expression_of([("n", "!=", number) for number in range(2, 2002)], rows.schema)
+    assert rows.filter(all_of)["id"].to_pylist() == [0, 3]
+
+
 @pytest.mark.parametrize(
     ("condition", "words"),
     [
@@ -162,7 +222,6 @@ def test_lists_of_lists_are_alternatives():
         (("n", "in", 1), "that is not a list"),
         (("n", "in", "12"), "that is not a list"),
         (("n", "in", [1, "x"]), "'x'"),
-        (("x", "<", 10**400), "too large"),
         (("b", "==", 0), "neither true nor false. write True or False"),
         (("b", "==", "maybe"), "write True or False"),
         (("s", "==", 1), "that is not text. write '1'"),
@@ -176,7 +235,7 @@ def test_lists_of_lists_are_alternatives():
         (("t", ">", datetime(2013, 7, 4)), "no offset"),  # noqa: DTZ001
         (("t", ">", 5), "that is no time"),
         (("w", "==", "2013-07-04T00:00:00Z"), "write it without an offset"),
-        (("w", "==", "2013-07-04T00:00:00.123456789"), "keeps microseconds"),
+        (("uuid", "==", "2"), "widths must match. write a value of fixed_size_binary.16."),
         (("l", "==", [1]), "nested values are not compared"),
         (("st", "in", [{"q": 1}]), r"field\('st', 'x'\)"),
         (("idd", "==", 1), "no column idd .* do you mean id"),
@@ -195,6 +254,7 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(condition, words):
         ([("n", "is", None)], "no operator 'is'"),
         ([("n", "==")], "no condition. a condition is"),
         ([("n", "==", 1, 2)], "no condition"),
+        ([[("n", "==", number)] for number in range(6000)], "6,000 conditions; .* 'in'"),
         ([(1, "==", 1)], "no condition"),
         ([], "without a condition"),
         ([[]], "without a condition"),

@@ -1,8 +1,10 @@
 """Tables and prefixes that others made have partitions, ages, tiers and expiry at once."""
 
+import io
 import json
 from datetime import date, timedelta
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
@@ -11,7 +13,14 @@ from deltalake import DeltaTable, Schema
 from deltalake.transaction import AddAction
 
 from pipelines import Dataset, DatasetSpec
-from pipelines.errors import CommitConflict, SchemaMismatch, SpecError, TableNotFound, UnsupportedByTable
+from pipelines.errors import (
+    CommitConflict,
+    SchemaMismatch,
+    SourceError,
+    SpecError,
+    TableNotFound,
+    UnsupportedByTable,
+)
 from pipelines.inference import inferred_partitioning
 from pipelines.layout import PartitionKey
 from pipelines.spec import PartitionSpec, TimePartition
@@ -260,6 +269,14 @@ def test_objects_that_are_no_parquet_are_told(fs, server, bucket):
     with pytest.raises(TableNotFound) as missing:
         Dataset.open(f"lake://{bucket}/pickles", fs=fs)
     assert "1 other objects are there, such as 2013-01-01" in missing.value.hint
+
+
+def test_files_that_pyarrow_cannot_read_are_refused_by_name(bucket, fs, server):
+    wide = io.BytesIO()
+    pl.DataFrame({"id": pl.Series([1], dtype=pl.Int128)}).write_parquet(wide)
+    put(server, f"{bucket}/t/k=a/0.parquet", wide.getvalue())
+    with pytest.raises(SourceError, match=r"k=a/0.parquet is not Parquet, or not for pyarrow: .*64 bits"):
+        Dataset.open(f"lake://{bucket}/t", fs=fs)
 
 
 # -- paths as other writers spell them ---------------------------------------------------------------------------------

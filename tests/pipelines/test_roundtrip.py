@@ -104,6 +104,58 @@ def test_pandas_objects_come_back_as_the_same_values(flat, name):
     assert flat.read(["row", name]).sort_by("row").column(name).to_pylist() == OBJECTS[name]
 
 
+BIG = 2**53 + 1
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "dtype"),
+    [
+        ([BIG, None, -BIG], pa.int64(), "Int64"),
+        ([BIG, 3, -BIG], pa.int64(), "int64"),
+        ([2**53, None, 1], pa.int64(), "float64"),
+        ([[BIG, None], [], None], pa.list_(pa.int64()), "object"),
+        ([{"x": BIG}, {"x": None}, None], pa.struct({"x": pa.int64()}), "object"),
+        ([[("a", BIG), ("b", None)], [], None], pa.map_(pa.string(), pa.int64()), "object"),
+        ([[{"x": [BIG, None]}], None, None], pa.list_(pa.struct({"x": pa.list_(pa.int64())})), "object"),
+    ],
+    ids=str,
+)
+def test_integers_that_no_float_holds_come_back_exactly_beside_nulls(flat, values, kind, dtype):
+    flat.ingest(pa.table({"part": ["x"] * 3, "row": [0, 1, 2], "v": pa.array(values, kind)}))
+    frame = flat.to_pandas().sort_values("row", ignore_index=True)
+    assert frame["v"].dtype == dtype
+    assert pa.array(frame["v"], kind, from_pandas=True).to_pylist() == values
+    assert repr(BIG) in repr(frame["v"].tolist()) or values[0] == 2**53
+
+
+def test_dask_has_the_values_that_pandas_has(flat):
+    """Dask would make text of all that pandas keeps as objects, and floats of integers where a part has nulls."""
+    frame = pa.table(
+        {
+            "part": ["x", "y", "y"],
+            "row": [0, 1, 2],
+            "id": [BIG, None, 3],
+            "day": [DAY, None, dt.date(9999, 12, 31)],
+            "money": [Decimal("1.50"), None, Decimal("-0.01")],
+            "bytes": [b"\xff", None, b"abc"],
+            "flag": [True, None, False],
+            "list": [[BIG, None], None, [1]],
+            "struct": [{"a": 1}, None, {"a": 2}],
+            "map": pa.array([[("a", 1)], None, []], pa.map_(pa.string(), pa.int64())),
+            "text": ["", None, "z"],
+            "instant": pa.array([INSTANT, None, INSTANT], pa.timestamp("us", "UTC")),
+        }
+    )
+    flat.ingest(frame)
+    lazy = flat.to_dask()
+    assert lazy.npartitions == 1
+    parts = [flat.to_dask(where=[("part", "==", key)]) for key in "xy"]
+    for found in (lazy, pytest.importorskip("dask.dataframe").concat(parts)):
+        back = found.compute(scheduler="sync").sort_values("row", ignore_index=True)
+        assert pa.Table.from_pandas(back, frame.schema, preserve_index=False).to_pylist() == frame.to_pylist()
+    assert lazy["id"].max().compute(scheduler="sync") == BIG
+
+
 def test_an_empty_pandas_frame_changes_nothing(flat):
     frame = pd.DataFrame({"part": ["x"], "v": [1]})
     flat.ingest(frame)

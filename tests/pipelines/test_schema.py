@@ -173,6 +173,15 @@ def test_what_no_table_keeps_is_refused_by_name(source, says):
         plan(source)
 
 
+@pytest.mark.parametrize("name", ["__filename", "__fragment_index", "__batch_index", "_tierlake_row"])
+def test_names_that_no_reader_would_find_again_are_refused(name):
+    source = pa.schema([("k", pa.string()), (name, pa.string())])
+    with pytest.raises(SchemaMismatch, match=f"a column {name}, a name that .* rename it"):
+        plan(source)
+    with pytest.raises(SpecError, match=name):
+        declared_schema({name: "string"})
+
+
 def test_a_plan_made_on_an_older_schema_still_adds_its_columns():
     theirs = TABLE.append(pa.field("theirs", pa.int8()))
     assert evolved_schema(theirs, TABLE.append(pa.field("ours", pa.int8()))).names == [*TABLE.names, "theirs", "ours"]

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow.fs import LocalFileSystem
 
-from pipelines import scanning
+from pipelines import scanning, skipping
 from pipelines.scanning import LiveDataset, ScannedFile
 from pipelines.skipping import FileFacts, columns_in, may_match
 from pipelines.stats import footer_stats
@@ -250,6 +250,13 @@ def test_what_is_proven_leaves_the_file_out(kind, matching, text):
         (pa.int64(), column == 7, '{"minValues": 3, "nullCount": []}'),
         (pa.int64(), column == 7, stats(nulls=0)),
         (pa.int64(), column == 7, stats("8", "9")),
+        (pa.int64(), column == 7, stats(9, 1)),
+        (pa.int64(), column == 0, stats(9, 1, 0)),
+        (pa.int64(), column.is_null(), stats(9, 1, 0)),
+        (pa.int64(), column == 7, stats(1, 9, 5)),
+        (pa.int64(), column == 7, stats(low=1, nulls=5)),
+        (pa.string(), column == "b", stats("c", "b")),
+        (UTC_TIMES, column.is_null(), stats("2013-07-05T00:00:00Z", "2013-07-04T00:00:00Z", 0)),
         (pa.int64(), column == 7, stats(True, True)),
         (pa.int64(), column == 7, stats(7.5, 9.5)),
         (pa.int64(), column == 7, stats(2**70)),
@@ -317,6 +324,51 @@ def test_many_columns_are_decided_in_bounded_work(monkeypatch):
     monkeypatch.setattr(pads, "FileSystemDataset", counting)
     assert may_match(matching, schema, [], [FileFacts(None, EVERYTHING, text)]) == [True]
     assert max(sizes) <= 64
+
+
+def test_bounds_of_times_say_nothing_of_the_texts_that_they_are_read_as(tmp_path, monkeypatch):
+    times = pa.table({"c": pa.array([0, 1, None, 86_400], pa.timestamp("s"))})
+    file = write(tmp_path, 0, times, None, row_group_size=2)
+    dataset = LiveDataset([file], pa.schema([("c", pa.string()), ("k", pa.int64())]), LocalFileSystem(), ["k"])
+    monkeypatch.setattr(scanning, "_SEVERAL_GROUPS_BYTES", 0)
+    for text in dataset.to_table()["c"].drop_null().to_pylist():
+        assert dataset.count_rows(filter=pc.field("c") == text) == 1
+
+
+def test_partitions_are_decided_by_the_columns_that_a_filter_asks_for(monkeypatch):
+    schema = pa.schema([("day", pa.date32()), ("shop", pa.float64()), ("c", pa.int64())])
+    days = [None, *(date(2013, 7, number) for number in range(1, 31))]
+    files = [
+        FileFacts(f"{day} {shop!r}", equal("day", day) & equal("shop", shop), stats(1, 2, 0))
+        for day in days
+        for shop in (None, 0.0, -0.0, math.nan)
+    ]
+    decided = []
+    real = skipping._satisfiable
+
+    def counting(matching, schema, situations):
+        decided.append(len(situations))
+        return real(matching, schema, situations)
+
+    monkeypatch.setattr(skipping, "_satisfiable", counting)
+
+    def found(matching):
+        decided.clear()
+        possible = may_match(matching, schema, ["day", "shop"], files)
+        return [file.key for file, may in zip(files, possible, strict=True) if may]
+
+    assert found(pc.field("c") == 7) == []
+    assert len(found(pc.field("c") == 1)) == len(files)
+    assert decided == [1, 1]
+    the_fourth = [f"2013-07-04 {shop}" for shop in (None, "0.0", "-0.0", "nan")]
+    assert found((pc.field("c") == 1) & (pc.field("day") == date(2013, 7, 4))) == the_fourth
+    assert decided == [31, 1]
+    assert {key.split()[1] for key in found(pc.is_nan(pc.field("shop")))} == {"nan"}
+    assert decided == [4]
+
+
+def equal(name, value):
+    return pc.field(name).is_null() if value is None else pc.field(name) == value
 
 
 def test_files_that_lack_columns_or_have_narrower_types(tmp_path):
