@@ -13,14 +13,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.types as pat
 
 from pipelines import units
 from pipelines.contention import turns
-from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
+from pipelines.errors import CommitConflict, SchemaMismatch, SpecError, UnsupportedByTable
 from pipelines.footers import NotParquet, read_footers
 from pipelines.intake import Intake
 from pipelines.key_columns import is_text
@@ -359,6 +359,8 @@ def rejected_rows(spec: DatasetSpec, source: object) -> tuple[int, Counter[str]]
 
 
 def _check_mode(handle: Handle, mode: IngestMode) -> None:
+    if mode not in get_args(IngestMode):
+        raise SpecError(f"there is no mode {mode!r}", hint="mode is 'replace' or 'append'")
     if mode == "append" and not handle.table.can_append:
         message = f"lake://{handle.table.root} is plain Parquet: a partition is one object, and append would rewrite it"
         raise UnsupportedByTable(message, hint="use mode='replace', or a dataset with format: delta")

@@ -104,11 +104,20 @@ def _checked_path(handle: Handle, path: str) -> str:
 
 
 def _source(rows: pa.Table, name: str, fix: Callable[[Any], Any] | None) -> object:
-    mended = rows if fix is None else fix(rows)
+    mended = rows if fix is None else _without_reject_columns(fix(rows))
     if not isinstance(mended, pa.Table) or not mended.num_columns:
         return mended
     texts = texts_in(rows).intersection(mended.column_names)
     return _stream(mended, f"lake://{name}", texts, is_text=is_text(rows), is_mended=fix is not None)
+
+
+def _without_reject_columns(mended: Any) -> Any:
+    """A frame without the columns that tell of the rejection; an Arrow table keeps them, as they tell the lines."""
+    told = [name for name in ALL if name in getattr(mended, "columns", ())]
+    if isinstance(mended, pa.Table) or not told:
+        return mended
+    is_pandas = type(mended).__module__.partition(".")[0] == "pandas"
+    return mended.drop(columns=told) if is_pandas else mended.drop(told)
 
 
 def _stream(rows: pa.Table, name: str, texts: frozenset[str], *, is_text: bool, is_mended: bool) -> RowStream:

@@ -38,6 +38,7 @@ __all__ = [
     "declared_schema",
     "evolved_schema",
     "filterable_type",
+    "nullable_schema",
     "plan_schema",
     "settled_type",
     "storable_schema",
@@ -190,6 +191,23 @@ _STORED_AS: tuple[tuple[tuple[Callable[[pa.DataType], bool], ...], Callable[[pa.
 def storable_schema(schema: pa.Schema) -> pa.Schema:
     """The schema with every field nullable, in its stored type, and without pandas metadata."""
     return pa.schema([pa.field(field.name, storable_type(field.type)) for field in schema])
+
+
+def nullable_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema with every field nullable, inside the columns too.
+
+    What may not be null is checked when rows come in. Arrow writes no null whose fields may not be null, nor a table
+    whose nullability differs from its file's.
+    """
+    return pa.schema([pa.field(field.name, _nullable(field.type)) for field in schema])
+
+
+def _nullable(kind: pa.DataType) -> pa.DataType:
+    if pat.is_struct(kind):
+        return pa.struct([pa.field(field.name, _nullable(field.type)) for field in kind])
+    if pat.is_map(kind):
+        return pa.map_(_nullable(kind.key_type), _nullable(kind.item_type))
+    return pa.list_(_nullable(kind.value_type)) if pat.is_list(kind) else kind
 
 
 def check_storable(schema: pa.Schema) -> None:

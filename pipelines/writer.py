@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.schema import nullable_schema
 from pipelines.sources.limits import SourceLimits
 from pipelines.spool import append_rows, spooled_batches
 from pipelines.stats import footer_stats, holds_floats, leaves_with_nan
@@ -86,7 +87,8 @@ class PartitionedWriter:
         self._fs = fs
         self._table = table
         self._spec = spec
-        self._schema = schema
+        self._schema = nullable_schema(schema)
+        self._is_cast = not self._schema.equals(schema)
         self._has_floats = any(holds_floats(field.type) for field in schema)
         self._token = token
         self._limits = limits or WriterLimits()
@@ -112,8 +114,9 @@ class PartitionedWriter:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._folder.cleanup()
 
-    def add(self, key: PartitionKey, rows: pa.Table) -> None:
+    def add(self, key: PartitionKey, table: pa.Table) -> None:
         """Take rows of one partition, already in the writer's schema."""
+        rows = table.cast(self._schema) if self._is_cast else table
         size = rows.nbytes
         if self._has_floats:
             self._with_nan[key] |= leaves_with_nan(rows)

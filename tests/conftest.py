@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import fsspec
 import pytest
+from hypothesis import HealthCheck, settings
 
 from connector.iam import ROLES
 from tests.servers import MinioPair, Rig, minio_pair, minio_rig, minio_tls_rig, moto_rig, seaweedfs_rig
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from connector import LakeFileSystem
 
 pytest_plugins = ["tests.crashes"]
+
+# a busy machine is slow to make examples: that says nothing about them
+settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 REAL_SERVERS = ("seaweedfs", "minio")
 

@@ -191,21 +191,28 @@ def _fitted(
 ) -> Iterator[tuple[list[int], pa.Array]]:
     """Objects of one kind in the known type: together where they have a type together, else each by itself."""
     array = _array([items[place] for place in places], known)
-    if array is None and len(places) > 1:
+    if array is None and len(places) > 1 and not _is_flat(items[places[0]], known):
         for place in places:
             yield from _fitted(name, items, [place], known, wrong)
         return
     if array is None:
-        item = items[places[0]]
-        reason = f"{name} is a {type(item).__name__}, and the column {known}"
-        wrong.setdefault(places[0] + 1, (name, _shown(item), reason))
-        yield places, pa.nulls(1, known)
+        reason = f"{name} is a {type(items[places[0]]).__name__}, and the column {known}"
+        for place in places:
+            wrong.setdefault(place + 1, (name, _shown(items[place]), reason))
+        yield places, pa.nulls(len(places), known)
         return
     fitted = fit(pa.chunked_array([array]), known)
     for place, reason in zip(places, fitted.reasons.to_pylist() if fitted.reasons is not None else (), strict=False):
         if reason is not None:
             wrong.setdefault(place + 1, (name, _shown(items[place]), f"{name} {reason}"))
     yield places, fitted.values.combine_chunks()
+
+
+def _is_flat(item: Any, known: pa.DataType) -> bool:
+    """Whether objects of this kind never meet a type, whatever they hold."""
+    simple = {"text": pa.string(), "bytes": pa.binary(), "truth": pa.bool_(), "number": pa.int64()}
+    kind = simple.get(_family(type(item)))
+    return kind is not None and not meets(kind, known)
 
 
 def _array(items: Sequence[Any], known: pa.DataType) -> pa.Array | None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pipelines.layout import typed_expression
 from pipelines.scanning import LiveDataset, ScannedFile
+from pipelines.schema import nullable_schema
 from pipelines.skipping import FileFacts
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def live_dataset(filesystem: FileSystem, root: str, snapshot: Snapshot, columns:
     Raises:
         SpecError: a partition value that is none of its column's type.
     """
-    schema = pa.schema([]) if snapshot.schema is None else snapshot.schema
+    # Arrow reads no null struct whose fields may not be null
+    schema = pa.schema([]) if snapshot.schema is None else nullable_schema(snapshot.schema)
     known = {key: typed_expression(key, schema) for key in {file.key for file in snapshot.files}}
     files = [
         ScannedFile(f"{root}/{file.path}", file.size, FileFacts(file.key, known[file.key], file.stats))

@@ -411,3 +411,12 @@ def test_a_rehearsal_refuses_what_the_table_would(delta, bucket, fs):
     for attempt in (plain.rehearse, plain.ingest):
         with pytest.raises(UnsupportedByTable, match="is 2 objects"):
             attempt(make_trips(1))
+
+
+@pytest.mark.parametrize("mode", ["upsert", "Append", "overwrite"])
+def test_a_mode_that_does_not_exist_replaces_nothing(delta, mode):
+    delta.ingest(make_trips())
+    for attempt in (delta.rehearse, delta.ingest):
+        with pytest.raises(SpecError, match=f"there is no mode '{mode}'"):
+            attempt(make_trips(1), mode=mode)
+    assert delta.read().num_rows == 40

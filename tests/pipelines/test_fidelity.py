@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pytest
+from deltalake import DeltaTable
 
 from pipelines import Dataset, DatasetSpec
 from pipelines.errors import RejectedTooMany, SchemaMismatch, SourceError
@@ -220,6 +221,29 @@ def test_json_lines_and_frames_have_rejects_too(make, tmp_path):
     assert dataset.ingest(pd.DataFrame({"k": ["c", "d"], "v": [2, "y"]})).rejected == 1
     assert dataset.ingest(pa.table({"k": ["e", "f"], "v": [3.0, 3.5]})).rejected == 1
     assert rows(dataset) == [{"k": "a", "v": 1}, {"k": "c", "v": 2}, {"k": "e", "v": 3}]
+
+
+def test_what_may_not_be_null_is_not_and_what_holds_it_may_be(make_bucket, fs):
+    root = f"{make_bucket()}/d"
+    inner = pa.struct([pa.field("x", pa.int64(), nullable=False), pa.field("y", pa.string())])
+    columns = [pa.field("k", pa.string()), pa.field("v", pa.int64(), nullable=False), pa.field("s", inner)]
+    options = fs.delta_options()
+    DeltaTable.create(f"s3://{root}", pa.schema(columns), partition_by=["k"], storage_options=options)
+    dataset = Dataset.open(f"lake://{root}", spec={"rejects": {"max_ratio": 1.0}}, fs=fs)
+    structs = [{"x": 1, "y": "a"}, None, {"x": None, "y": "b"}, {"x": 2, "y": None}]
+    source = pa.table({"k": ["a", "a", "c", "d"], "v": [1, 2, 3, None], "s": structs})
+    for _ in range(2):
+        assert dataset.ingest(source, mode="append").rejected == 2
+    assert reasons(dataset) == [
+        (3, "s", "{'x': None, 'y': 'b'}", "s has a field x that is null"),
+        (4, "v", None, "v is null, which the table does not allow"),
+    ]
+    expected = [{"k": "a", "v": 1, "s": structs[0]}, {"k": "a", "v": 2, "s": None}] * 2
+    assert rows(dataset, "v") == sorted(expected, key=lambda row: row["v"])
+    dataset.compact()
+    dataset.erase([("v", "==", 1)])
+    assert dataset.read().to_pylist() == [expected[1]] * 2
+    assert pl.scan_delta(f"s3://{root}", storage_options=fs.polars_options()).collect()["s"].to_list() == [None] * 2
 
 
 # -- a row by itself; keys ---------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -93,6 +94,18 @@ def test_too_many_still_bad_leave_the_file(mixed):
         mixed.ingest_rejects(file.path)
     assert file.path in {left.path for left in mixed.rejects()}
     assert mixed.read().num_rows == 8
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_fix_may_return_the_frame_that_it_made_of_the_rows(mixed, library):
+    def fix(rows):
+        if library == "pandas":
+            return rows.to_pandas().assign(at=pd.Timestamp("2013-01-02", tz="UTC"))
+        return pl.from_arrow(rows).with_columns(at=pl.lit(datetime(2013, 1, 2, tzinfo=UTC)))
+
+    (file,) = mixed.rejects()
+    assert mixed.ingest_rejects(file.path, fix).rows == 2
+    assert (mixed.read().num_rows, mixed.rejects()) == (10, ())
 
 
 def test_rows_that_the_fix_leaves_out_are_gone(mixed):
