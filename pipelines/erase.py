@@ -28,7 +28,7 @@ from pipelines.filters import expression_of
 from pipelines.placement import MISSING, placed
 from pipelines.remnants import Remnant, delete_remnants, matching_remnants
 from pipelines.rewriting import commit_rewrites
-from pipelines.skipping import columns_in
+from pipelines.skipping import FileFacts, columns_in, may_match
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -210,13 +210,20 @@ def erase(
 
 
 def _predicate(where: Where, schema: pa.Schema, handle: Handle) -> pc.Expression:
-    if isinstance(where, list) and not (where and all(where)):
-        raise SpecError("no condition, so every row would match", hint="to empty a dataset, expire its partitions")
     try:
-        return expression_of(where, schema)
+        matching = None if isinstance(where, list) and not (where and all(where)) else expression_of(where, schema)
     except SchemaMismatch as error:
         message = f"cannot find rows of lake://{handle.table.root} that way: {error.message}"
         raise SchemaMismatch(message, hint=error.hint) from error
+    if matching is None or _is_always_true(matching, schema):
+        raise SpecError("no condition, so every row would match", hint="to empty a dataset, expire its partitions")
+    return matching
+
+
+def _is_always_true(matching: pc.Expression, schema: pa.Schema) -> bool:
+    """Whether no row of any file can fail to match: `not in` an empty list, alone or as one of several ways."""
+    anything = FileFacts(None, pads.scalar(value=True), None)
+    return may_match(matching, schema, (), [anything]) != may_match(~matching, schema, (), [anything]) == [False]
 
 
 def _holds(handle: Handle) -> Mapping[str, str]:

@@ -135,7 +135,10 @@ def _is_nothing(value: object) -> bool:
 def _plain(value: object) -> Any:
     """Without the wrappers of numpy and Arrow."""
     if isinstance(value, pa.Scalar):
-        return _plain(value.as_py())
+        try:
+            return _plain(value.as_py())
+        except (OverflowError, ValueError):  # a time that Python has not
+            return value
     if isinstance(value, UUID):
         return value.bytes
     if isinstance(value, np.datetime64):
@@ -219,7 +222,7 @@ class _Column:
     def among(self, values: object) -> pc.Expression:
         """The condition with several values."""
         if isinstance(values, pa.Array | pa.ChunkedArray):
-            values = values.to_pylist()
+            values = list(values)
         if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
             raise self._mismatch(values, "that is not a list", f"write ('{self.name}', '{self.operator}', [...])")
         column = self.column
@@ -238,6 +241,10 @@ class _Column:
     # -- values of a type ----------------------------------------------------------------------------------------------
 
     def _place(self, value: Any) -> _Place:
+        if isinstance(value, pa.Scalar):
+            if value.type != self.kind:
+                raise self._mismatch(str(value.cast(pa.string())), f"that is {value.type}", _examples(self.kind))
+            return _exactly(value)
         for applies, place in _PLACES:
             if applies(self.kind):
                 try:

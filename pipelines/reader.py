@@ -130,10 +130,13 @@ def pandas_frame(rows: pa.Table, *, is_part: bool = False) -> pd.DataFrame:
     Args:
         rows: with columns in any types.
         is_part: of more rows, elsewhere, whose integers a float may not hold.
+
+    Raises:
+        SchemaMismatch: values that pandas cannot hold, such as nested dates beyond the year 9999.
     """
     import pandas as pd
 
-    frame: pd.DataFrame = rows.to_pandas()
+    frame = _converted(rows)
     masked = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
     for position, column in enumerate(rows.itercolumns()):
         if column.type in masked:
@@ -141,6 +144,19 @@ def pandas_frame(rows: pa.Table, *, is_part: bool = False) -> pd.DataFrame:
                 frame.isetitem(position, column.to_pandas(types_mapper=masked.get))
         elif pat.is_nested(column.type) and any(map(_loses_integers, column.chunks)):
             frame.isetitem(position, column.to_pandas(integer_object_nulls=True))
+    return frame
+
+
+def _converted(rows: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame
+    try:
+        frame = rows.to_pandas()
+    except (ValueError, OverflowError):
+        try:
+            frame = rows.to_pandas(date_as_object=False)  # numpy has dates that Python has not
+        except (ValueError, OverflowError) as error:
+            message = f"there are values that pandas cannot hold: {error}"
+            raise SchemaMismatch(message, hint="leave their column out with `columns`, or use `read`") from error
     return frame
 
 

@@ -45,6 +45,7 @@ _READER_FEATURES = frozenset({"timestampNtz"})
 _WRITER_FEATURES = _READER_FEATURES | {"appendOnly", "invariants"}
 _PLAIN_READER, _PLAIN_WRITER, _FEATURES_READER, _FEATURES_WRITER = 1, 2, 3, 7
 _CHECKPOINT_INTERVAL = 100  # deltalake's own
+_BEYOND_DELTA_RS = ("Unsupported", "empty schema")
 _NAMED_COMMITS = 3
 """How many of the newest commits a conflict names."""
 _APP_PREFIX = "lake-"
@@ -165,6 +166,9 @@ class LakeDeltaTable:
                 raise TableNotFound(message, hint="`tierlake history` lists the versions") from error
             if "Json error" in (reason := str(error).partition("\n")[0]):  # statistics that are none of their types
                 raise does_not_fit(self.root, reason) from error
+            if any(word in reason for word in _BEYOND_DELTA_RS):
+                message = f"lake://{self.root} has a log that this version cannot read: {reason}"
+                raise UnsupportedByTable(message, hint="use the engine that made it") from error
             raise
 
     def exists(self) -> bool:

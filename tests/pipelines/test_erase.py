@@ -312,11 +312,21 @@ def test_rejected_rows_that_match_are_named(delta, trips):
     assert not delta.erase([("city", "==", "ORD")]).rejects
 
 
-@pytest.mark.parametrize("nothing", [[], [[]]])
+ANY_FARE = ("fare", "not in", [])
+
+
+@pytest.mark.parametrize("nothing", [[], [[]], [ANY_FARE], pc.scalar(True), [[("city", "==", "JFK")], [ANY_FARE]]])
 def test_a_filter_that_matches_everything_is_refused(delta, trips, nothing):
     delta.ingest(trips())
     with pytest.raises(SpecError, match="every row"):
         delta.erase(nothing)
+
+
+def test_filters_that_match_nothing_erase_nothing(delta, trips):
+    delta.ingest(trips())
+    for nothing in ([("fare", "in", [])], pc.scalar(False), pc.scalar(None).cast("bool"), [ANY_FARE, ("fare", "<", 0)]):
+        assert delta.erase(nothing).rows == 0
+    assert delta.read().num_rows == 40
 
 
 @pytest.mark.parametrize("wrong", [[("nobody", "==", 1)], [("fare", "==", "x")], pc.field("fare") == "x"])

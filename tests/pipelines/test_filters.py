@@ -211,6 +211,19 @@ def test_long_lists_and_many_alternatives_are_taken():
     assert rows.filter(all_of)["id"].to_pylist() == [0, 3]
 
 
+def test_times_beyond_python_are_compared_as_arrow_has_them():
+    days = pa.array([3_000_000, -800_000, 0], pa.int32()).cast(pa.date32())
+    rows = pa.table({"id": [0, 1, 2], "d": days, "t": pa.array([2**62, None, 0]).cast(pa.timestamp("us", "UTC"))})
+
+    def found(*condition):
+        return rows.filter(expression_of([condition], rows.schema))["id"].to_pylist()
+
+    assert found("d", "==", rows["d"][0]) == found("d", "in", rows["d"][:1]) == found("d", ">", "9999-12-31") == [0]
+    assert found("t", ">=", rows["t"][0]) == found("t", ">", "9999-12-31T00:00:00Z") == [0]
+    with pytest.raises(SchemaMismatch, match="that is date32"):
+        found("t", "==", rows["d"][0])
+
+
 @pytest.mark.parametrize(
     ("condition", "words"),
     [

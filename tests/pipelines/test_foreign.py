@@ -279,6 +279,22 @@ def test_files_that_pyarrow_cannot_read_are_refused_by_name(bucket, fs, server):
         Dataset.open(f"lake://{bucket}/t", fs=fs)
 
 
+@pytest.mark.parametrize(("reader", "reason"), [(9, "Unsupported minimum reader version 9"), (1, "empty schema")])
+def test_a_log_that_cannot_be_read_is_refused_by_name(bucket, fs, server, reader, reason):
+    fields = [{"name": "id", "type": "long", "nullable": True, "metadata": {}}] if reader == 9 else []
+    schema = {"type": "struct", "fields": fields}
+    metadata = {"id": "0", "format": {"provider": "parquet", "options": {}}, "schemaString": json.dumps(schema)}
+    actions = [
+        {"protocol": {"minReaderVersion": reader, "minWriterVersion": 2}},
+        {"metaData": {**metadata, "partitionColumns": [], "configuration": {}}},
+    ]
+    put(server, f"{bucket}/t/_delta_log/{0:020d}.json", "\n".join(map(json.dumps, actions)).encode())
+    with pytest.raises(
+        UnsupportedByTable, match=f"lake://{bucket}/t has a log that this version cannot read: .*{reason}"
+    ):
+        Dataset.open(f"lake://{bucket}/t", fs=fs)
+
+
 # -- paths as other writers spell them ---------------------------------------------------------------------------------
 
 # the folder in the store, and the path in the log: as Spark's are, and with escapes that it would not write

@@ -16,6 +16,7 @@ import pytest
 
 from pipelines import Dataset
 from pipelines.errors import RejectedTooMany, SchemaMismatch
+from pipelines.reader import pandas_frame
 from tests.pipelines.conftest import trip_spec
 
 DAY = dt.date(2013, 1, 1)
@@ -126,6 +127,15 @@ def test_integers_that_no_float_holds_come_back_exactly_beside_nulls(flat, value
     assert frame["v"].dtype == dtype
     assert pa.array(frame["v"], kind, from_pandas=True).to_pylist() == values
     assert repr(BIG) in repr(frame["v"].tolist()) or values[0] == 2**53
+
+
+def test_dates_beyond_python_are_numpys_in_pandas():
+    days = pa.array([3_000_000, None], pa.int32()).cast(pa.date32())
+    frame = pandas_frame(pa.table({"d": days, "id": [BIG, None]}))
+    assert frame["d"].to_numpy().astype("M8[D]").astype(int)[0] == 3_000_000
+    assert frame["id"].tolist() == [BIG, pd.NA]
+    with pytest.raises(SchemaMismatch, match="values that pandas cannot hold"):
+        pandas_frame(pa.table({"v": pa.StructArray.from_arrays([pa.array([2**62]).cast(pa.timestamp("us"))], ["t"])}))
 
 
 def test_dask_has_the_values_that_pandas_has(flat):
