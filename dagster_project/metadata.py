@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.catalog import CatalogTotal, PartitionInfo
-    from pipelines.ingest import IngestResult
+    from pipelines.ingest_results import IngestResult
 
 __all__ = [
     "LINEAGE",

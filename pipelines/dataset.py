@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from pipelines.filters import Where
     from pipelines.handle import Handle
     from pipelines.history import HistoryEntry
-    from pipelines.ingest import IngestMode, IngestResult, Rehearsal
+    from pipelines.ingest import IngestMode
+    from pipelines.ingest_results import IngestResult, Rehearsal
     from pipelines.maintenance import VacuumResult, VerifyReport
     from pipelines.opening import Described
     from pipelines.outlook import ExpiryOutlook

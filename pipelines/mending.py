@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pipelines.handle import Handle
-    from pipelines.ingest import IngestMode, IngestResult, Rehearsal
+    from pipelines.ingest import IngestMode
+    from pipelines.ingest_results import IngestResult, Rehearsal
     from pipelines.text_options import TextOptions
 
 __all__ = ["ingest_rejects", "read_reject_file", "rehearse_rejects"]

@@ -11,7 +11,8 @@ from pipelines.cli import options
 from pipelines.cli.options import Session, with_session
 
 if TYPE_CHECKING:
-    from pipelines.ingest import IngestMode, IngestResult
+    from pipelines.ingest import IngestMode
+    from pipelines.ingest_results import IngestResult
 
 __all__ = ["create", "ingest", "init"]
 

@@ -5,7 +5,6 @@
 
 from pipelines.sources.limits import SourceLimits
 from pipelines.sources.open import open_source
-from pipelines.sources.plain import plain_batches
 from pipelines.sources.splits import Piece, Pieces, split, together
 from pipelines.sources.stream import RowStream, SourceBatch
 from pipelines.text_options import TextOptions
@@ -18,7 +17,6 @@ __all__ = [
     "SourceLimits",
     "TextOptions",
     "open_source",
-    "plain_batches",
     "split",
     "together",
 ]

@@ -1,24 +1,16 @@
-"""Rows of a stream in the stream's own types."""
+"""Rows of text in the types of their stream, where others of the source are no text."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.errors import SourceError
-from pipelines.reject_columns import REASON_COLUMN, REJECT_FILE, REJECT_LINE
+from pipelines.reject_columns import REJECT_FILE, REJECT_LINE
 from pipelines.sources.stream import ORIGIN, BadRow, SourceBatch, bad_rows
 from pipelines.values import fit
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pipelines.sources.stream import RowStream
-
-__all__ = ["fitted", "plain_batches"]
+__all__ = ["fitted"]
 
 
 def fitted(batch: SourceBatch, schema: pa.Schema) -> SourceBatch:
@@ -47,18 +39,3 @@ def fitted(batch: SourceBatch, schema: pa.Schema) -> SourceBatch:
     keep = pa.array([place not in wrong for place in range(rows.num_rows)])
     tables = [bad] if batch.bad is None else [batch.bad, bad]
     return SourceBatch(typed.filter(keep), pa.concat_tables(tables, promote_options="default"))
-
-
-def plain_batches(stream: RowStream) -> Iterator[pa.RecordBatch]:
-    """The rows alone, in the stream's types.
-
-    Raises:
-        SourceError: one of them is bad; the message names its file and line.
-    """
-    for source in stream.batches:
-        batch = fitted(source, stream.schema) if stream.is_text else source
-        if batch.bad is not None and batch.bad.num_rows:
-            first = batch.bad.slice(0, 1).to_pylist()[0]
-            where = f"{first[REJECT_FILE]} line {first[REJECT_LINE]:,}"
-            raise SourceError(f"cannot read {where}: {first[REASON_COLUMN]}")
-        yield batch.rows.select(stream.schema.names)

@@ -14,7 +14,8 @@ import pytest
 
 from pipelines.errors import SourceError
 from pipelines.reject_columns import REJECT_FILE
-from pipelines.sources import SourceLimits, open_source, plain_batches
+from pipelines.sources import SourceLimits, open_source
+from tests.pipelines.sources.plain import plain_batches
 
 CSV = b"n,name\n1,a\n2,b\n"
 ZST = {

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from pipelines.errors import SourceError
 from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
-from pipelines.sources import open_source, plain_batches
+from pipelines.sources import open_source
 from pipelines.sources.stream import ORIGIN
+from tests.pipelines.sources.plain import plain_batches
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).map(lambda text: f"x{text}")
 LEAVES = {

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import SourceError
-from pipelines.sources import open_source, plain_batches
+from pipelines.sources import open_source
 from pipelines.sources.limits import SourceLimits
+from tests.pipelines.sources.plain import plain_batches
 
 TABLE = pa.table({"n": [1, 2, 3], "name": ["a", "b", None]})
 

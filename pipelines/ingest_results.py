@@ -1,0 +1,134 @@
+"""What an ingest did, and what a rehearsed one would do: in numbers, and for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines import units
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipelines.layout import PartitionKey
+
+__all__ = ["IngestResult", "Rehearsal", "Replaced"]
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What a replace did to one partition that had rows.
+
+    Attributes:
+        key: the partition.
+        rows_out: rows that left; None where the table does not know.
+        rows_in: rows that came in their place.
+    """
+
+    key: PartitionKey
+    rows_out: int | None
+    rows_in: int
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"replaced {str(self.key) or 'the table'}: {units.count(self.rows_out)} rows out, {self.rows_in:,} in"
+
+
+@dataclass(frozen=True, slots=True)
+class IngestResult:
+    """What an ingest did.
+
+    Attributes:
+        rows: rows committed.
+        rejected: rows kept in `_lake/rejects/`.
+        rejects_path: where, or None.
+        partitions: keys that were written or emptied.
+        files: files committed.
+        bytes: their size.
+        version: the table's version after the commit.
+        run_key: the run's identity.
+        committed: False where this run key had been committed before; then the counts are 0.
+        duplicates: rows left out because a later row of the source had their key.
+        replaced: the partitions that had rows before, each with what left and what came.
+        added_columns: columns that are new in the table, nested ones by their path (`v.z`).
+        lacking_columns: columns of the table that the source lacks: null in its rows.
+        untyped_columns: columns of nothing but nulls, which stay out of the table until a value tells their type.
+    """
+
+    rows: int
+    rejected: int
+    rejects_path: str | None
+    partitions: tuple[PartitionKey, ...]
+    files: int
+    bytes: int
+    version: int
+    run_key: str
+    committed: bool
+    duplicates: int = 0
+    replaced: tuple[Replaced, ...] = ()
+    added_columns: tuple[str, ...] = ()
+    lacking_columns: tuple[str, ...] = ()
+    untyped_columns: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """For people."""
+        if not self.committed:
+            return f"run {self.run_key} had been committed before: nothing changed"
+        written = f"{self.rows:,} rows in {len(self.partitions):,} partitions"
+        lines = [f"{written} ({units.files(self.files)}, {units.size(self.bytes)}), version {self.version}"]
+        lines += _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
+        if self.duplicates:
+            lines.append(f"{self.duplicates:,} duplicates left out")
+        if self.rejected:
+            lines.append(f"{self.rejected:,} rejected, kept in lake://{self.rejects_path}")
+        return "\n".join(lines)
+
+
+def _notes(
+    replaced: Sequence[Replaced], added: Sequence[str], lacking: Sequence[str], untyped: Sequence[str]
+) -> list[str]:
+    lines = [str(one) for one in replaced[:_SHOWN]]
+    if len(replaced) > _SHOWN:
+        lines.append(f"and {len(replaced) - _SHOWN:,} more partitions replaced")
+    if added:
+        lines.append(f"new columns: {', '.join(added)}")
+    if lacking:
+        lines.append(f"columns that the source lacks, null in its rows: {', '.join(lacking)}")
+    if untyped:
+        lines.append(f"columns of nulls alone, without a type yet: {', '.join(untyped)}")
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What an ingest would do.
+
+    Attributes:
+        partitions: rows by partition, as `ls` prints its key.
+        rejected: rows that it would reject.
+        replaced: the partitions that have rows, each with what would leave and what would come.
+        added_columns: columns that would be new.
+        lacking_columns: columns that the source lacks.
+        untyped_columns: columns of nothing but nulls.
+        committed: False where this run key is committed already: nothing would change.
+    """
+
+    partitions: Mapping[str, int]
+    rejected: int
+    replaced: tuple[Replaced, ...] = ()
+    added_columns: tuple[str, ...] = ()
+    lacking_columns: tuple[str, ...] = ()
+    untyped_columns: tuple[str, ...] = ()
+    committed: bool = True
+
+    def __str__(self) -> str:
+        """For people."""
+        if not self.committed:
+            return "this run key is committed already: nothing would change"
+        rows = ((key, units.count(rows)) for key, rows in sorted(self.partitions.items()))
+        footer = (f"{len(self.partitions):,} partitions", units.count(sum(self.partitions.values())))
+        table = units.table_text(["key", ">rows"], rows, footer=footer)
+        notes = _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
+        return "\n".join([table, f"would be written; {self.rejected:,} rows would be rejected", *notes])
