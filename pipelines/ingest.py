@@ -27,11 +27,12 @@ from pipelines.key_columns import is_text
 from pipelines.maintenance import ORPHAN_AGE, delete_for_good
 from pipelines.partitioning import Partitioner
 from pipelines.rejects import check_tolerable, counted_reasons
-from pipelines.schema import declared_schema, plan_schema, storable_type
+from pipelines.schema import plan_schema
 from pipelines.sharing import stage_on_workers
 from pipelines.sources import RowStream, open_source
 from pipelines.sources.splits import split
 from pipelines.staging import Staging, open_writer, sorted_out, stage
+from pipelines.stored_types import declared_schema, storable_type
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import run_token
 from pipelines.untyped import check_untyped, note_untyped

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
-from pipelines.schema import storable_type
 from pipelines.sources.stream import line_numbers, text_field
+from pipelines.stored_types import storable_type
 from pipelines.values import fit
 
 if TYPE_CHECKING:

@@ -68,7 +68,7 @@ def create_dataset(
 def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str, Any]) -> bool:
     """Make the checks of `create_dataset`; see `Dataset.check_new`."""
     from pipelines.partitioning import Partitioner
-    from pipelines.schema import declared_schema
+    from pipelines.stored_types import declared_schema
     from pipelines.tables.delta import LakeDeltaTable
 
     refuse_after_fork()
@@ -262,7 +262,7 @@ def _named_files(fs: LakeFileSystem, plain: PlainParquetTable, said: Mapping[str
 def _first_schema(spec: DatasetSpec) -> pa.Schema:
     import pyarrow as pa
 
-    from pipelines.schema import declared_schema
+    from pipelines.stored_types import declared_schema
 
     if not spec.columns and not spec.partition.columns:
         message = f"{spec.uri}: a Delta table needs at least one column when it is made"

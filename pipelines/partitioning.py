@@ -13,7 +13,7 @@ from pipelines.errors import SchemaMismatch
 from pipelines.key_columns import coded_keys, coded_values, coded_windows, is_text
 from pipelines.layout import LONGEST_PATH, PartitionKey
 from pipelines.reject_columns import PROVENANCE, REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
-from pipelines.schema import ROW_COLUMN
+from pipelines.stored_types import ROW_COLUMN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

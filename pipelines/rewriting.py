@@ -19,7 +19,7 @@ from pipelines.lifecycle import tier_at, window_of_key
 from pipelines.movers import Move, get_mover
 from pipelines.placement import MISSING, class_of_tier, tier_of_class
 from pipelines.scanning import naming_failures
-from pipelines.schema import ROW_COLUMN, filterable_type
+from pipelines.stored_types import ROW_COLUMN, filterable_type
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import new_rewrite_token, remember_sources
 from pipelines.values import wider

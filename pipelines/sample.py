@@ -14,10 +14,10 @@ import yaml
 
 from pipelines.errors import SourceError, SpecError
 from pipelines.ingest import rejected_rows
-from pipelines.schema import check_storable, declared_schema, settled_type, storable_type
 from pipelines.sources import open_source
 from pipelines.sources.files import paths_of
 from pipelines.spec import DatasetSpec, PartitionSpec, TimePartition
+from pipelines.stored_types import check_storable, declared_schema, settled_type, storable_type
 from pipelines.values import fit
 
 if TYPE_CHECKING:

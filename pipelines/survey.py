@@ -14,8 +14,8 @@ import pyarrow.types as pat
 from pipelines.errors import SchemaMismatch, TableNotFound, UnsupportedByTable
 from pipelines.footers import NotParquet, read_footers
 from pipelines.layout import PartitionKey, hive_columns, path_columns
-from pipelines.schema import check_storable, settled_type, storable_type
 from pipelines.stats import footer_stats
+from pipelines.stored_types import check_storable, settled_type, storable_type
 from pipelines.tables.protocol import LiveFile
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from connector.errors import PreconditionFailed
 from pipelines.contention import turns
 from pipelines.errors import CommitConflict, SchemaMismatch
 from pipelines.footers import NotParquet, read_footers
-from pipelines.schema import settled_type
+from pipelines.stored_types import settled_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

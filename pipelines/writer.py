@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.schema import nullable_schema
 from pipelines.sources.limits import SourceLimits
 from pipelines.spool import append_rows, spooled_batches
 from pipelines.stats import footer_stats, holds_floats, leaves_with_nan
+from pipelines.stored_types import nullable_schema
 from pipelines.tables.protocol import LiveFile, StagedFile
 from pipelines.unique import last_of_each, unique_batches
 

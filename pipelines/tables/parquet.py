@@ -24,7 +24,8 @@ from pipelines.contention import turns
 from pipelines.errors import CommitConflict, PolicyRefused, SourceError, TableNotFound, UnsupportedByTable
 from pipelines.layout import PartitionKey, hive_columns
 from pipelines.scanning import arrow_filesystem, parquet_format
-from pipelines.schema import ROW_COLUMN, evolved_schema, filterable_type
+from pipelines.schema import evolved_schema
+from pipelines.stored_types import ROW_COLUMN, filterable_type
 from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import run_token

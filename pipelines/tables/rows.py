@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from pipelines.layout import typed_expression
 from pipelines.scanning import LiveDataset, ScannedFile
-from pipelines.schema import nullable_schema
 from pipelines.skipping import FileFacts
+from pipelines.stored_types import nullable_schema
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.errors import SchemaMismatch, SpecError
-from pipelines.schema import declared_schema, evolved_schema, plan_schema, settled_type, storable_type
+from pipelines.schema import evolved_schema, plan_schema
+from pipelines.stored_types import declared_schema, settled_type, storable_type
 
 TABLE = pa.schema({"id": pa.int64(), "at": pa.timestamp("us", "UTC"), "name": pa.string()})
 
