@@ -22,10 +22,10 @@ demo: .venv/demo.stamp ## the whole story on a real server; SERVER=minio for Min
 ui: .venv/demo.stamp ## the Dagster UI on the demo's data
 	@$(BIN)/tierlake demo --server $(SERVER) --ui
 
-test: lint ## what must be green: lint, types, import rules, tests with a coverage floor (under 10 minutes)
+test: lint ## what must be green: lint, types, import rules, tests with a coverage floor (10 to 15 minutes on two cores)
 	$(PYTEST) -m "not slow and not soak" --cov
 
-test-slow: .venv/slow.stamp ## every kill point, both full demos, the browser (under 30 minutes)
+test-slow: .venv/slow.stamp ## every kill point, both full demos, the browser (30 to 40 minutes)
 	$(PYTEST) -m "slow and not soak"
 
 soak: .venv/slow.stamp minio spark ## long random lives of tables, and a real Spark on them (by hand; TIERLAKE_SOAK_EXAMPLES)

@@ -53,6 +53,8 @@ ON_MINIO_WHEN_SLOW = tuple(
         "pipelines/test_erase.py",
         "pipelines/test_expiry.py",
         "pipelines/test_explain.py",
+        "pipelines/test_fidelity.py",
+        "pipelines/test_filtered_reads.py",
         "pipelines/test_foreign.py",
         "pipelines/test_mending.py",
         "pipelines/test_model.py",
