@@ -61,11 +61,11 @@ def ingest_rejects(
     name = _checked_path(handle, path)
     rows = read_rejects(handle.fs, name)
     source = _source(rows, name, fix)
-    token, identity = name.rpartition("/")[2].removesuffix(".parquet"), identity_of(rows)
-    run_key = f"rejects:{identity or token}"
-    result = ingest(handle, source, mode=mode, run_key=run_key, details={"rejects": token}, text=text)
+    details = {"rejects": _token(name)}
+    result = ingest(handle, source, mode=mode, run_key=_run_key(name, rows), details=details, text=text)
     try:
-        if identity_of(read_rejects(handle.fs, name)) == identity:  # else all rows are bad still, and written anew
+        # another identity: all rows are bad still, and were written anew
+        if identity_of(read_rejects(handle.fs, name)) == identity_of(rows):
             handle.fs.rm_file(name)
     except (FileNotFoundError, ObjectNotFound, SourceError):
         return result  # somebody else finished it
@@ -83,8 +83,16 @@ def rehearse_rejects(
     """What `ingest_rejects` would do; nothing is written."""
     name = _checked_path(handle, path)
     rows = read_rejects(handle.fs, name)
-    run_key = f"rejects:{identity_of(rows) or name.rpartition('/')[2].removesuffix('.parquet')}"
-    return rehearse(handle, _source(rows, name, fix), mode=mode, run_key=run_key, text=text)
+    return rehearse(handle, _source(rows, name, fix), mode=mode, run_key=_run_key(name, rows), text=text)
+
+
+def _token(name: str) -> str:
+    return name.rpartition("/")[2].removesuffix(".parquet")
+
+
+def _run_key(name: str, rows: pa.Table) -> str:
+    """One for each writing of a file: the same rows may be rejected, mended, and rejected again."""
+    return f"rejects:{identity_of(rows) or _token(name)}"
 
 
 def read_reject_file(handle: Handle, path: str) -> pa.Table:

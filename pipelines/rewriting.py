@@ -242,7 +242,7 @@ def _with_fields_of(known: pa.DataType, kind: pa.DataType) -> pa.DataType:
 
 
 def _without_matches(rows: pa.Table) -> pa.Table:
-    matches = pc.fill_null(rows.column(_MATCHES), False)  # noqa: FBT003 - arrow's signature
+    matches = pc.fill_null(rows.column(_MATCHES), fill_value=False)
     return rows.drop_columns([_MATCHES]).filter(pc.invert(matches))
 
 

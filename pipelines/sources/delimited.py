@@ -258,7 +258,7 @@ class _Rows:
             columns = [pc.replace_substring(column, BLANK, "") for column in columns]
         rows = pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
         if batch.num_columns == 1 and (self._text.has_blanks or self._text.is_at_end):
-            keep = pc.invert(pc.fill_null(pc.is_in(batch.column(0), pa.array([BLANK, END])), False))  # noqa: FBT003
+            keep = pc.invert(pc.fill_null(pc.is_in(batch.column(0), pa.array([BLANK, END])), fill_value=False))
             rows, lines = rows.filter(keep), lines.filter(keep)
         rows, lines, worse = self._decimals(rows, lines)
         tables = [table for table in (bad, worse) if table is not None]
@@ -344,7 +344,7 @@ class _Rows:
             return rows, lines, None
         pointed: dict[int, str] = {}
         for name in self._numbers:
-            points = pc.fill_null(pc.match_substring(rows.column(name), "."), False)  # noqa: FBT003
+            points = pc.fill_null(pc.match_substring(rows.column(name), "."), fill_value=False)
             for place in pc.indices_nonzero(points).to_pylist():
                 pointed.setdefault(place, name)
         for name in self._numbers:

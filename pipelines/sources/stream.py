@@ -87,7 +87,7 @@ def gathered(batches: Iterable[SourceBatch], size: int) -> Iterator[SourceBatch]
 
 
 def _together(batches: Sequence[SourceBatch]) -> Iterator[SourceBatch]:
-    if len(batches) < 2:  # noqa: PLR2004 - nothing to put together
+    if not batches[1:]:
         yield from batches
         return
     tables = [batch.bad for batch in batches if batch.bad is not None]

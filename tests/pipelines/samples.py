@@ -127,3 +127,12 @@ class Meddled:
 def meddled(dataset: Dataset, **hooks: Callable[[], Any]) -> Any:
     """The dataset's handle, with `Meddled` in place of its table."""
     return replace(dataset._handle, table=Meddled(dataset._handle.table, **hooks))
+
+
+def plain(value: Any) -> Any:
+    """Comparable: NaN equals NaN, and -0.0 is not 0.0."""
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list) else value

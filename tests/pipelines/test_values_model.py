@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from pipelines import Dataset, DatasetSpec
 from tests.pipelines.foreign import delta_options
+from tests.pipelines.samples import plain
 
 KEYS = ["a", "B b", "ü/=%", None]
 TEXT = st.one_of(
@@ -94,15 +95,6 @@ def batches(draw, columns, first, keys=KEYS):
     for name, (kind, values) in columns.items():
         data[name] = pa.array(draw(st.lists(st.none() | values, min_size=count, max_size=count)), kind)
     return pa.table(data)
-
-
-def plain(value):
-    """Comparable: NaN equals NaN, and -0.0 is not 0.0."""
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, dict):
-        return {name: plain(one) for name, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, list) else value
 
 
 def rows_of(table, names):

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pytest
 
 from pipelines import Dataset, DatasetSpec
+from tests.pipelines.samples import plain
 from tests.soak.sparks import spark_session
 
 pytestmark = [
@@ -123,14 +124,6 @@ def make_filter(rng, rows, depth=2):
         return f"NOT ({sql})", ~expression
     joined = reduce(and_ if kind == "AND" else or_, [expression for _, expression in parts])
     return f"({parts[0][0]}) {kind} ({parts[1][0]})", joined
-
-
-def plain(value):
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, dict):
-        return {name: plain(one) for name, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, list) else value
 
 
 def rows_of(table):
