@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import signal
 import socket
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,11 +18,14 @@ from connector.errors import EndpointUnreachable
 from pipelines.cli.output import Output
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from connector.server import LocalServer
 
 __all__ = ["env_file", "server"]
 
 _LOOK_EVERY_SECONDS = 2.0
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CLASHING = (
     "AWS_SESSION_TOKEN",
     "AWS_PROFILE",
@@ -48,20 +53,15 @@ def server(data: Path, port: int | None, kind: str, *, as_json: bool) -> None:
     """
     from connector.server import EmbeddedServer, MinioServer
 
-    stops = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     chosen = MinioServer if kind == "minio" else EmbeddedServer
-    # blocked before the start, so that a Ctrl-C at any moment finds somebody who stops the child
-    signal.pthread_sigmask(signal.SIG_BLOCK, stops)
-    try:
-        with chosen(data, port=port) as running:
-            script = env_file(running)
-            Output(as_json).emit(
-                {"endpoint_url": running.endpoint_url, "profile": running.name, "env_file": str(script)},
-                _how_to(running, script),
-            )
-            _serve_until(stops, running)
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
+    # before the start, so that a Ctrl-C at any moment finds somebody who stops the child
+    with _stop_requests() as stop, chosen(data, port=port) as running:
+        script = env_file(running)
+        Output(as_json).emit(
+            {"endpoint_url": running.endpoint_url, "profile": running.name, "env_file": str(script)},
+            _how_to(running, script),
+        )
+        _serve_until(stop, running)
     click.echo(f"stopped; the data stays in {data}", err=True)
 
 
@@ -95,9 +95,28 @@ In Python, started from that terminal:
 Ctrl-C stops it."""
 
 
-def _serve_until(stops: set[signal.Signals], running: LocalServer) -> None:
+@contextmanager
+def _stop_requests() -> Iterator[socket.socket]:
+    """Gives a socket that becomes readable once this process is asked to stop, and undoes that afterwards.
+
+    Handlers, not a mask: a mask holds for one thread, and a library may have started others before.
+    """
+    stop, ask = socket.socketpair()
+    ask.settimeout(0)
+    with stop, ask:
+        before = {number: signal.signal(number, lambda *_: None) for number in _STOPS}
+        wakeup = signal.set_wakeup_fd(ask.fileno())
+        try:
+            yield stop
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _serve_until(stop: socket.socket, running: LocalServer) -> None:
     address = urlsplit(running.endpoint_url)
-    while signal.sigtimedwait(stops, _LOOK_EVERY_SECONDS) is None:
+    while not select.select([stop], [], [], _LOOK_EVERY_SECONDS)[0]:
         try:
             socket.create_connection((address.hostname, address.port), _LOOK_EVERY_SECONDS).close()
         except OSError as error:

@@ -5,10 +5,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
+from pipelines.cli.serve import _stop_requests
 
 TIERLAKE = Path(sys.executable).with_name("tierlake")
 USE_IT = """
@@ -88,6 +91,23 @@ def test_the_secret_is_told_in_the_file_alone(started):
     assert values["AWS_ENDPOINT_URL"] in said
     assert values["AWS_SECRET_ACCESS_KEY"].strip("'") not in said
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_request_to_stop_is_heard_whichever_thread_it_reaches(number):
+    before = signal.getsignal(number)
+    done = threading.Event()
+    library = threading.Thread(target=done.wait)
+    library.start()
+    try:
+        with _stop_requests() as stop:
+            signal.pthread_kill(library.ident, number)
+            stop.settimeout(30)
+            assert stop.recv(1) == bytes([number])
+    finally:
+        done.set()
+        library.join()
+    assert signal.getsignal(number) == before
 
 
 def test_a_port_in_use_is_an_error_not_a_hang(started, tmp_path):
