@@ -366,6 +366,14 @@ class LakeFileSystem(TableListings):
         """Delete versions of a key for good; see :func:`connector.removal.delete_versions`."""
         await removal.delete_versions(self, path, version_ids)
 
+    async def _delete_seen(self, objects: Iterable[removal.SeenObject]) -> list[removal.SeenObject]:
+        """Delete objects and versions as they were seen; see :func:`connector.removal.delete_seen`."""
+        return await removal.delete_seen(self, objects)
+
+    async def _hide(self, path: str, *, etag: str) -> removal.Hidden:
+        """Delete an object if it is the one that was seen; see :func:`connector.removal.hide`."""
+        return await removal.hide(self, path, etag=etag)
+
     async def _is_versioned(self, bucket: str) -> bool:
         """Whether a bucket keeps versions; see :func:`connector.objects.is_versioned`."""
         return await objects.is_versioned(self, bucket)
@@ -437,6 +445,8 @@ class LakeFileSystem(TableListings):
     encryption_faults = _synced(_encryption_faults)
     object_versions = _synced(_object_versions)
     delete_versions = _synced(_delete_versions)
+    delete_seen = _synced(_delete_seen)
+    hide = _synced(_hide)
     is_versioned = _synced(_is_versioned)
     has_object_lock = _synced(_has_object_lock)
     set_legal_hold = _synced(_set_legal_hold)

@@ -1,17 +1,47 @@
-"""Deleting in bulk: each key that is still there is reported, and no folder leaves a delete marker behind."""
+"""Deleting: each key that is still there is reported, and what must not go by mistake goes only as it was seen."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from connector.errors import AccessDenied, DeletionFailed, ObjectNotFound
-from connector.objects import object_path
+from connector.errors import AccessDenied, DeletionFailed, ObjectNotFound, PreconditionFailed, UnsupportedByServer
+from connector.objects import is_versioned, object_path, object_versions, unquoted
 from connector.seam import DELETE_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from connector.filesystem import LakeFileSystem
+    from connector.objects import ObjectVersion
+
+
+@dataclass(frozen=True, slots=True)
+class SeenObject:
+    """An object, or one version of it, as a listing showed it.
+
+    Args:
+        path: ``bucket/key``, meant as it is written: nothing in it is a pattern or a version.
+        version_id: The version; None for the object of a bucket that keeps none.
+        etag: Its ETag without quotes; None leaves it open.
+    """
+
+    path: str
+    version_id: str | None = None
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """What :func:`hide` took from view.
+
+    Args:
+        version_id: The version that was hidden; None where the bucket keeps none: it is gone.
+        marker_id: The delete marker above it; likewise.
+    """
+
+    version_id: str | None = None
+    marker_id: str | None = None
 
 
 async def remove(fs: LakeFileSystem, path: str | list[str], *, maxdepth: int | None = None) -> list[str]:
@@ -46,6 +76,106 @@ async def remove(fs: LakeFileSystem, path: str | list[str], *, maxdepth: int | N
     for paths in by_bucket.values():
         deleted += await delete_paths(fs, paths)
     return deleted
+
+
+async def delete_seen(fs: LakeFileSystem, objects: Iterable[SeenObject]) -> list[SeenObject]:
+    """Delete objects and versions for good, each only as it was seen.
+
+    A version id names just that version. Without one the ETag is the condition where the server honours it.
+
+    Args:
+        fs: The filesystem.
+        objects: What was seen.
+
+    Returns:
+        Those that are another object by now, and were left alone.
+
+    Raises:
+        AccessDenied: We may delete none of them.
+        DeletionFailed: Some are still there; ``failures`` says which and why.
+        TableWriteRefused: Some are inside a table that this filesystem was not made for.
+    """
+    profile = await fs.seam.profile()
+    by_bucket: dict[str, list[tuple[SeenObject, dict[str, str]]]] = {}
+    for seen in objects:
+        bucket, _, key = seen.path.partition("/")
+        which = {"Key": key}
+        if seen.version_id is not None:
+            which["VersionId"] = seen.version_id
+        elif seen.etag and profile.delete_if_match:
+            which["ETag"] = f'"{unquoted(seen.etag)}"'
+        by_bucket.setdefault(bucket, []).append((seen, which))
+    changed: list[SeenObject] = []
+    for bucket, pairs in by_bucket.items():
+        try:
+            await delete_keys(fs, bucket, [which for _, which in pairs])
+        except DeletionFailed as error:
+            others = {name for name, said in error.failures.items() if said.startswith("PreconditionFailed:")}
+            if others != set(error.failures):
+                raise
+            changed += [seen for seen, which in pairs if which["Key"] in others]
+        for seen, _ in pairs:
+            fs.invalidate_cache(seen.path)
+    return changed
+
+
+async def hide(fs: LakeFileSystem, path: str, *, etag: str) -> Hidden:
+    """Delete an object if it is still the one that was seen: behind a delete marker where the bucket keeps versions.
+
+    No server that was tried puts a condition on the marker and keeps a writer out at once, so what lies below it is
+    looked at again: a version that slipped in between gets its place back.
+
+    Args:
+        fs: The filesystem.
+        path: The object.
+        etag: The ETag that it must have.
+
+    Returns:
+        Which version was hidden.
+
+    Raises:
+        PreconditionFailed: It is another object by now.
+        ObjectNotFound: There is none.
+        UnsupportedByServer: The bucket keeps no versions, and the server honours no condition on a DELETE.
+    """
+    bucket, _, key = path.partition("/")
+    try:
+        return await _hide(fs, bucket, key, unquoted(etag))
+    finally:
+        fs.invalidate_cache(path)
+
+
+async def _hide(fs: LakeFileSystem, bucket: str, key: str, etag: str) -> Hidden:
+    profile = await fs.seam.profile()
+    condition = {"IfMatch": f'"{etag}"'} if profile.delete_if_match else {}
+    if not await is_versioned(fs, bucket):
+        if not condition:
+            raise UnsupportedByServer(
+                profile.name,
+                "deleting an object only if nobody has replaced it",
+                profile.alternative("delete_if_match"),
+            )
+        await fs.seam.call("delete_object", Bucket=bucket, Key=key, **condition)
+        return Hidden()
+    before = await _versions(fs, bucket, key)
+    newest = next((version for version in before if version.is_latest), None)
+    if newest is None or newest.is_delete_marker:
+        raise ObjectNotFound("No such object", bucket=bucket, key=key)
+    if newest.etag != etag:
+        raise PreconditionFailed("The object is another one by now", bucket=bucket, key=key)
+    response = await fs.seam.call("delete_object", Bucket=bucket, Key=key, **condition)
+    marker = str(response.get("VersionId") or "null")
+    after = await _versions(fs, bucket, key)
+    is_on_top = any(version.is_latest and version.version_id == marker for version in after)
+    known = {version.version_id for version in before}
+    if is_on_top and any(not one.is_delete_marker and one.version_id not in known for one in after):
+        await delete_keys(fs, bucket, [{"Key": key, "VersionId": marker}])
+        raise PreconditionFailed("The object was replaced meanwhile", bucket=bucket, key=key)
+    return Hidden(newest.version_id, marker)
+
+
+async def _versions(fs: LakeFileSystem, bucket: str, key: str) -> list[ObjectVersion]:
+    return [version for version in await object_versions(fs, f"{bucket}/{key}") if version.key == key]
 
 
 async def delete_versions(fs: LakeFileSystem, path: str, version_ids: Iterable[str]) -> None:
