@@ -72,7 +72,7 @@ async def look_at(fs: LakeFileSystem, path: str) -> Source:
 
 async def copy_file(
     fs: LakeFileSystem, path1: str, path2: str, *, preserve_etag: bool | None = None, **options: Any
-) -> None:
+) -> Any:
     """Copy an object to another key.
 
     Args:
@@ -81,6 +81,9 @@ async def copy_file(
         path2: The destination.
         preserve_etag: Copy with the source's part sizes, so that the ETag stays.
         **options: Parameters that win over the policy and the source's.
+
+    Returns:
+        The response of ``copy_object`` or ``complete_multipart_upload``.
 
     Raises:
         ObjectNotFound: There is no such source.
@@ -104,7 +107,7 @@ async def copy_file(
         tags = await get_tags(fs, source.bucket, source.key, source.version_id)
         kept = kept_content(source.head) | ({"Tagging": urlencode(tags)} if tags else {})
         parts = await _original_parts(fs, source) if preserve_etag and many_parts else None
-        await copy_in_parts(
+        response = await copy_in_parts(
             fs,
             source,
             lambda: fs.seam.call("create_multipart_upload", Bucket=bucket, Key=key, **{**kept, **options}),
@@ -112,7 +115,7 @@ async def copy_file(
             ranges=parts or part_ranges(size, part_bytes),
         )
     else:
-        await fs.seam.call(
+        response = await fs.seam.call(
             "copy_object",
             {**source.condition(profile), **source.keys()},
             options,
@@ -121,6 +124,7 @@ async def copy_file(
             CopySource=source.reference,
         )
     fs.invalidate_cache(f"{bucket}/{key}")
+    return response
 
 
 def part_ranges(size: int, part_bytes: int | None = None) -> list[tuple[int, int]]:

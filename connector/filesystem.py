@@ -15,7 +15,7 @@ from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import stringify_path
 
-from connector import archive, audit, copying, interop, multipart, object_lock, objects, reading, removal
+from connector import archive, audit, copying, interop, multipart, object_lock, objects, reading, removal, versions
 from connector import presign as presigning
 from connector import transition as transitions
 from connector.arguments import OWN_OPTIONS, LakeOptions, check_arguments, plain_options
@@ -370,9 +370,17 @@ class LakeFileSystem(TableListings):
         """Delete objects and versions as they were seen; see :func:`connector.removal.delete_seen`."""
         return await removal.delete_seen(self, objects)
 
-    async def _hide(self, path: str, *, etag: str) -> removal.Hidden:
-        """Delete an object if it is the one that was seen; see :func:`connector.removal.hide`."""
-        return await removal.hide(self, path, etag=etag)
+    async def _hide(self, path: str, *, etag: str, version_id: str | None = None) -> versions.Hidden:
+        """Delete an object if it is the one that was seen; see :func:`connector.versions.hide`."""
+        return await versions.hide(self, path, etag=etag, version_id=version_id)
+
+    async def _unhide(self, path: str, *, version_id: str) -> None:
+        """Bring back what delete markers hide; see :func:`connector.versions.unhide`."""
+        await versions.unhide(self, path, version_id=version_id)
+
+    async def _bring_back(self, path: str, *, version_id: str, etag: str) -> str:
+        """Make an older version the newest; see :func:`connector.versions.bring_back`."""
+        return await versions.bring_back(self, path, version_id=version_id, etag=etag)
 
     async def _is_versioned(self, bucket: str) -> bool:
         """Whether a bucket keeps versions; see :func:`connector.objects.is_versioned`."""
@@ -447,6 +455,8 @@ class LakeFileSystem(TableListings):
     delete_versions = _synced(_delete_versions)
     delete_seen = _synced(_delete_seen)
     hide = _synced(_hide)
+    unhide = _synced(_unhide)
+    bring_back = _synced(_bring_back)
     is_versioned = _synced(_is_versioned)
     has_object_lock = _synced(_has_object_lock)
     set_legal_hold = _synced(_set_legal_hold)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from connector.errors import AccessDenied, DeletionFailed, ObjectNotFound, PreconditionFailed, UnsupportedByServer
-from connector.objects import is_versioned, object_path, object_versions, unquoted
+from connector.errors import AccessDenied, DeletionFailed, ObjectNotFound
+from connector.objects import object_path, unquoted
 from connector.seam import DELETE_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from connector.filesystem import LakeFileSystem
-    from connector.objects import ObjectVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +28,6 @@ class SeenObject:
     path: str
     version_id: str | None = None
     etag: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Hidden:
-    """What :func:`hide` took from view.
-
-    Args:
-        version_id: The version that was hidden; None where the bucket keeps none: it is gone.
-        marker_id: The delete marker above it; likewise.
-    """
-
-    version_id: str | None = None
-    marker_id: str | None = None
 
 
 async def remove(fs: LakeFileSystem, path: str | list[str], *, maxdepth: int | None = None) -> list[str]:
@@ -117,65 +103,6 @@ async def delete_seen(fs: LakeFileSystem, objects: Iterable[SeenObject]) -> list
         for seen, _ in pairs:
             fs.invalidate_cache(seen.path)
     return changed
-
-
-async def hide(fs: LakeFileSystem, path: str, *, etag: str) -> Hidden:
-    """Delete an object if it is still the one that was seen: behind a delete marker where the bucket keeps versions.
-
-    No server that was tried puts a condition on the marker and keeps a writer out at once, so what lies below it is
-    looked at again: a version that slipped in between gets its place back.
-
-    Args:
-        fs: The filesystem.
-        path: The object.
-        etag: The ETag that it must have.
-
-    Returns:
-        Which version was hidden.
-
-    Raises:
-        PreconditionFailed: It is another object by now.
-        ObjectNotFound: There is none.
-        UnsupportedByServer: The bucket keeps no versions, and the server honours no condition on a DELETE.
-    """
-    bucket, _, key = path.partition("/")
-    try:
-        return await _hide(fs, bucket, key, unquoted(etag))
-    finally:
-        fs.invalidate_cache(path)
-
-
-async def _hide(fs: LakeFileSystem, bucket: str, key: str, etag: str) -> Hidden:
-    profile = await fs.seam.profile()
-    condition = {"IfMatch": f'"{etag}"'} if profile.delete_if_match else {}
-    if not await is_versioned(fs, bucket):
-        if not condition:
-            raise UnsupportedByServer(
-                profile.name,
-                "deleting an object only if nobody has replaced it",
-                profile.alternative("delete_if_match"),
-            )
-        await fs.seam.call("delete_object", Bucket=bucket, Key=key, **condition)
-        return Hidden()
-    before = await _versions(fs, bucket, key)
-    newest = next((version for version in before if version.is_latest), None)
-    if newest is None or newest.is_delete_marker:
-        raise ObjectNotFound("No such object", bucket=bucket, key=key)
-    if newest.etag != etag:
-        raise PreconditionFailed("The object is another one by now", bucket=bucket, key=key)
-    response = await fs.seam.call("delete_object", Bucket=bucket, Key=key, **condition)
-    marker = str(response.get("VersionId") or "null")
-    after = await _versions(fs, bucket, key)
-    is_on_top = any(version.is_latest and version.version_id == marker for version in after)
-    known = {version.version_id for version in before}
-    if is_on_top and any(not one.is_delete_marker and one.version_id not in known for one in after):
-        await delete_keys(fs, bucket, [{"Key": key, "VersionId": marker}])
-        raise PreconditionFailed("The object was replaced meanwhile", bucket=bucket, key=key)
-    return Hidden(newest.version_id, marker)
-
-
-async def _versions(fs: LakeFileSystem, bucket: str, key: str) -> list[ObjectVersion]:
-    return [version for version in await object_versions(fs, f"{bucket}/{key}") if version.key == key]
 
 
 async def delete_versions(fs: LakeFileSystem, path: str, version_ids: Iterable[str]) -> None:

@@ -24,6 +24,9 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """The present instant, aware."""
 
+    def of_store(self, instant: datetime) -> datetime:
+        """When something was that the store dated, by this clock."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerClock:
@@ -42,3 +45,7 @@ class ServerClock:
     def now(self) -> datetime:
         """Ask the server; one request."""
         return self.fs.server_time(self.bucket) + self.offset
+
+    def of_store(self, instant: datetime) -> datetime:
+        """The store's own time, shifted likewise."""
+        return instant + self.offset

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from pipelines.history import HistoryEntry
     from pipelines.ingest import IngestMode
     from pipelines.ingest_results import IngestResult, Rehearsal
-    from pipelines.maintenance import VacuumResult, VerifyReport
     from pipelines.opening import Described
     from pipelines.outlook import ExpiryOutlook
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
@@ -51,6 +50,8 @@ if TYPE_CHECKING:
     from pipelines.rejects import RejectFile
     from pipelines.spec import DatasetSpec
     from pipelines.text_options import TextOptions
+    from pipelines.vacuum import VacuumResult
+    from pipelines.verify import VerifyReport
     from pipelines.windows import Window
     from pipelines.workers import Engine
     from pipelines.writer import WriterLimits
@@ -425,8 +426,8 @@ class Dataset:
             as_of: which age the policy sees; now by default.
             repair: mend a wrong storage class or a lost encryption by self-copies; nothing is ever deleted.
         """
-        from pipelines.maintenance import verify
         from pipelines.repair import verify_and_repair
+        from pipelines.verify import verify
 
         return (verify_and_repair if repair else verify)(self._handle, self._instant(as_of))
 
@@ -510,7 +511,7 @@ class Dataset:
 
     def vacuum(self, *, dry_run: bool = False, run_id: str | None = None) -> VacuumResult:
         """Delete files of expired and replaced partitions whose grace has ended, and old orphans."""
-        from pipelines.maintenance import vacuum
+        from pipelines.vacuum import vacuum
 
         return vacuum(self._handle, dry_run=dry_run, run_id=run_id)
 

@@ -26,6 +26,7 @@ from pipelines.crew import Crew, Group
 from pipelines.errors import CommitConflict, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
 from pipelines.filters import expression_of
 from pipelines.placement import MISSING, placed
+from pipelines.records import EraseRecord, UndoRecord
 from pipelines.remnants import Remnant, delete_remnants, matching_remnants
 from pipelines.rewriting import commit_rewrites
 from pipelines.skipping import FileFacts, columns_in, may_match
@@ -184,20 +185,30 @@ def erase(
     matching = _predicate(where, schema, handle)
     details = {"reason": "rows erased on request"} | ({"run_id": run_id} if run_id else {})
     erasing = _Erasing(handle, matching, partial(_crew, handle, limits, workers), details)
+    record: EraseRecord | None = None
     if dry_run:
         erasing.look(snapshot)
     else:
+        record = _begun(handle, run_id)
         erasing.work(snapshot)
     left = snapshot if dry_run else handle.table.snapshot()
     remaining = erasing.matches if dry_run else erasing.rows_left(left)
     remnants = matching_remnants(handle, matching, left)
+    if record is not None and list(handle.journal.records(UndoRecord, record.id)):
+        # what an undo brought back meanwhile is no remnant any more
+        erasing.work(handle.table.snapshot())
+        left = handle.table.snapshot()
+        remaining, remnants = erasing.rows_left(left), matching_remnants(handle, matching, left)
     deleted: tuple[Remnant, ...] = ()
     if unsafe_delete_old_files and not dry_run:
-        deleted = tuple(one for one in remnants if one.rows and str(one.key) not in _holds(handle))
-        delete_remnants(handle, deleted, reason="rows erased on request", run_id=run_id)
+        holding = tuple(one for one in remnants if one.rows)
+        deleted = delete_remnants(handle, holding, reason="rows erased on request", run_id=run_id)
         remnants = tuple(one for one in remnants if one not in deleted)
+    partitions = tuple(ErasedPartition(key, rows, files) for key, (rows, files) in sorted(erasing.erased.items()))
+    if record is not None:
+        _remember(handle, record, left, partitions, remnants)
     return EraseReport(
-        partitions=tuple(ErasedPartition(key, rows, files) for key, (rows, files) in sorted(erasing.erased.items())),
+        partitions=partitions,
         held=erasing.held,
         archived=erasing.archived,
         remnants=remnants,
@@ -207,6 +218,32 @@ def erase(
         keeps_old_files=not handle.table.is_published_by_writing or handle.fs.is_versioned(handle.spec.bucket),
         dry_run=dry_run,
     )
+
+
+def _begun(handle: Handle, run_id: str | None) -> EraseRecord:
+    """From here on nothing that was taken out before may come back, until it is known which files hold matches."""
+    at = handle.clock.now()
+    return handle.journal.write(EraseRecord(id=handle.journal.new_id(at), at=at, run_id=run_id, state="begun"))
+
+
+def _remember(
+    handle: Handle,
+    record: EraseRecord,
+    left: Snapshot,
+    partitions: Sequence[ErasedPartition],
+    remnants: Sequence[Remnant],
+) -> None:
+    """Write down which old files no undo may bring back."""
+    is_plain = handle.table.is_published_by_writing
+    spoiled = {one.path if one.version_id is None else f"{one.path}?{one.version_id}" for one in remnants}
+    update = {
+        "state": "done",
+        "keys": tuple(str(part.key) for part in partitions),
+        "rows": sum(part.rows for part in partitions),
+        "version": None if is_plain else left.version,
+        "spoiled": tuple(sorted(spoiled)),
+    }
+    handle.journal.write(record.model_copy(update=update))
 
 
 def _predicate(where: Where, schema: pa.Schema, handle: Handle) -> pc.Expression:

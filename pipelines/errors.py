@@ -12,6 +12,7 @@ LakeError                         (connector.errors: code, message, hint, reques
 │   ├── TableNotFound         (FileNotFoundError)  nothing there
 │   ├── TableExists           (FileExistsError)    `create` where one is
 │   ├── CommitConflict        (RuntimeError)       somebody else changed the same partitions
+│   │   └── StagedTooLong                          a vacuum may have taken the files that waited for their commit
 │   ├── StalePlan             (RuntimeError)       the partition is not what the plan saw
 │   └── ArchivedError         (PermissionError)    the class needs a restore before it can be read
 ├── a policy says no
@@ -42,6 +43,7 @@ __all__ = [
     "SchemaMismatch",
     "SourceError",
     "SpecError",
+    "StagedTooLong",
     "StalePlan",
     "TableExists",
     "TableNotFound",
@@ -102,6 +104,12 @@ class CommitConflict(PipelineError, RuntimeError):
     """Another writer changed the same partitions first; nothing of ours was committed."""
 
     code = "commit_conflict"
+
+
+class StagedTooLong(CommitConflict):
+    """Files waited so long for their commit that a vacuum may have taken them; write them anew."""
+
+    code = "staged_too_long"
 
 
 class StalePlan(PipelineError, RuntimeError):

@@ -150,7 +150,7 @@ def _explain_ageless(deciding: Decider, part: PlacedPartition) -> Explanation:
 
 
 def _explain_expired(handle: Handle, name: str) -> Explanation:
-    record = handle.journal.latest_expiry(name)
+    record = handle.journal.latest_removal(name, ("expire",))
     gone = record.partition(name) if record else None
     if record is None or gone is None:
         raise UnknownPartition(f"{handle.spec.uri} has no partition {name}", hint="`tierlake ls` prints the keys")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pipelines.handle import Handle
-    from pipelines.journal import JournalEntry
+    from pipelines.records import JournalEntry
     from pipelines.tables.protocol import Commit
 
 __all__ = ["HistoryEntry", "history"]

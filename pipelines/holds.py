@@ -116,7 +116,7 @@ def _lock(handle: Handle, key: PartitionKey) -> None:
     if not _has_object_lock(handle):
         return
     paths = {file.path for file in handle.table.snapshot().files if file.key == key}
-    expiry = handle.journal.latest_expiry(str(key)) if not paths else None
+    expiry = handle.journal.latest_removal(str(key), ("expire",)) if not paths else None
     gone = expiry.partition(str(key)) if expiry else None
     paths |= {file.path for file in (gone.files if gone else ())}
     newest: dict[str, ObjectVersion] = {}

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 from connector.errors import LakeError
 from pipelines.lifecycle import tier_at, window_of_key
-from pipelines.maintenance import verify
 from pipelines.movers import Move, get_mover
 from pipelines.placement import class_of_tier
+from pipelines.verify import verify
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
-    from pipelines.maintenance import Problem, VerifyReport
+    from pipelines.verify import Problem, VerifyReport
 
 __all__ = ["verify_and_repair"]
 

@@ -100,6 +100,7 @@ class UndoResult(_Value):
     Attributes:
         key: the partition.
         changed: False where it had come back already.
+        operation: what was undone: an expiry, or the replacement by an ingest.
         files: how many came back, or are back.
         rows: theirs; None where it is not known.
         bytes: theirs.
@@ -108,6 +109,7 @@ class UndoResult(_Value):
 
     key: str
     changed: bool
+    operation: Literal["expire", "replace"] = "expire"
     files: int
     rows: int | None
     bytes: int

@@ -15,13 +15,13 @@ from connector.errors import LakeError, ObjectNotFound, PreconditionFailed
 from pipelines import units
 from pipelines.decider import decider, price_note
 from pipelines.errors import StalePlan
-from pipelines.journal import TieringRecord, new_record_id
 from pipelines.layout import PartitionKey
 from pipelines.lifecycle import tier_at, window_of_key
 from pipelines.movers import Move, get_mover
 from pipelines.placement import class_of_tier, placed
 from pipelines.plan import PlannedFile, Refusal, TieringPlan, TierMove
 from pipelines.progress import reporting
+from pipelines.records import TieringRecord
 from pipelines.results import ApplyResult
 
 if TYPE_CHECKING:
@@ -196,9 +196,9 @@ def _count(tally: _Tally, step: TierMove, file: PlannedFile, future: Future[Outc
 
 def _remember(handle: Handle, plan: TieringPlan, tally: _Tally, run_id: str | None) -> None:
     at = handle.clock.now()
-    handle.journal.write_tiering(
+    handle.journal.write(
         TieringRecord(
-            id=new_record_id(at),
+            id=handle.journal.new_id(at),
             at=at,
             as_of=plan.as_of,
             run_id=run_id,

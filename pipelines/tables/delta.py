@@ -6,8 +6,10 @@ cannot do, and the traps that shape this module, are in DESIGN section 6.
 
 from __future__ import annotations
 
+import math
 import uuid
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +21,17 @@ from deltalake.transaction import create_table_with_add_actions
 
 from connector.errors import AlreadyExists
 from pipelines.contention import turns
-from pipelines.errors import CommitConflict, TableNotFound, UnsupportedByTable
+from pipelines.errors import CommitConflict, StagedTooLong, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork, rust_is_in_use
 from pipelines.layout import PartitionKey, path_columns
+from pipelines.listing import listed
 from pipelines.scanning import arrow_filesystem
 from pipelines.schema import evolved_schema
 from pipelines.tables import delta_log
-from pipelines.tables.delta_commit import add_actions, is_spelled_otherwise, remove_actions, write_entry
+from pipelines.tables.delta_commit import add_actions, is_spelled_otherwise, remove_actions, write_entry, write_fence
 from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
 from pipelines.tables.paths import data_path
-from pipelines.tables.protocol import Change, Commit, RemovedFile, Snapshot, StagedFile
+from pipelines.tables.protocol import ORPHAN_AGE, Change, Commit, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import may_hold_rows_of, run_token, runs_of
 
@@ -49,6 +52,7 @@ _BEYOND_DELTA_RS = ("Unsupported", "empty schema")
 _NAMED_COMMITS = 3
 """How many of the newest commits a conflict names."""
 _APP_PREFIX = "lake-"
+_FENCE = "lake-vacuum"
 
 
 class LakeDeltaTable:
@@ -238,7 +242,34 @@ class LakeDeltaTable:
 
     def removed_files(self) -> Sequence[RemovedFile]:
         """Tombstones of the log."""
-        return delta_log.removed_files(self._fs, self.root)
+        return delta_log.removed_files(self._fs, self.root, self.partition_columns)
+
+    def recent(self, since: datetime) -> RecentLog:
+        """What commits named since an instant; see `Table.recent`."""
+        return delta_log.recent(self._fs, self.root, since)
+
+    def made_at(self, version: int) -> datetime | None:
+        """When a commit was made; see `Table.made_at`."""
+        try:
+            made: datetime = self._fs.head_object(f"{self.root}/_delta_log/{version:020d}.json")["LastModified"]
+        except FileNotFoundError:
+            return None
+        return made
+
+    def commit_of(self, removal: str, base: int) -> Commit | None:
+        """The commit that carries a removal's id; see `Table.commit_of`."""
+        for entry, info in delta_log.infos_since(self._fs, self.root, base):
+            if info.get("lake.removal") == removal:
+                return replace(_commit_of({**info, "version": entry.version}), at=entry.at)
+        return None
+
+    def named_after(self, version: int) -> frozenset[str] | None:
+        """The paths that later commits named; see `Table.named_after`."""
+        return delta_log.named_after(self._fs, self.root, version)
+
+    def identified(self, files: Sequence[LiveFile]) -> tuple[LiveFile, ...]:
+        """A path names one object for good; see `Table.identified`."""
+        return tuple(files)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -275,8 +306,8 @@ class LakeDeltaTable:
     def commit(self, change: Change) -> Commit:
         """Write one log entry; see `Table.commit`.
 
-        delta-rs would rebase a stale change by itself and so double rows or leave a late append behind. Only plain
-        appends keep its retries; everything else is retried here, after a look at what the newer commits did.
+        delta-rs would rebase a stale change by itself and so double rows, leave a late append behind, or name files
+        that a vacuum took meanwhile. So all is retried here, after a look at what the newer commits did.
         """
         run_key = change.run_key or uuid.uuid4().hex
         app_id = _app_id(run_token(run_key))
@@ -289,6 +320,7 @@ class LakeDeltaTable:
                 return self._find(table, run_key)
             if not is_blind and table.version() != change.base.version:
                 self._check_untouched(change, table)
+            self._check_fence(change, table)
             is_first = _settles_keys(table, change.schema)
             schema = self._first_schema(table, change.schema) if is_first else self._evolved(table, change.schema)
             if schema is None:
@@ -310,7 +342,7 @@ class LakeDeltaTable:
                         list(table.metadata().partition_columns),
                         commit_properties=CommitProperties(
                             custom_metadata=metadata,
-                            max_commit_retries=None if is_blind and not is_first else 0,
+                            max_commit_retries=0,
                             app_transactions=transactions,
                         ),
                     )
@@ -324,12 +356,49 @@ class LakeDeltaTable:
                 self._fs.invalidate_view(self.root)
                 return self._find(after, run_key)
             self._fs.invalidate_view(self.root)
-            if is_blind:
-                return self._find(self._open(), run_key)
             # without delta-rs's own retries the commit is the next version, or none
             return Commit(table.version() + 1, datetime.now(UTC), change.operation, run_key, dict(change.details))
         message = f"lake://{self.root}: every attempt to commit lost against other writers; nothing was committed"
         raise CommitConflict(message, hint="run it again when the table is quieter")
+
+    def fence(self, now: datetime) -> None:
+        """An entry that changes nothing, and counts; see `Table.fence`."""
+        seconds = math.ceil(now.timestamp())
+        for _ in turns():
+            table = self._open()
+            _check_features(table, _WRITER_FEATURES, "written")
+            # time that goes on also where a clock does not
+            transaction = Transaction(_FENCE, max(_fence(table) + 1, seconds))
+            try:
+                metadata = {"lake.operation": "vacuum", "lake.run_key": uuid.uuid4().hex}
+                write_fence(self._fs, self.root, table.version() + 1, metadata, transaction)
+            except AlreadyExists:
+                continue
+            self._checkpoint_where_due(table)
+            return
+        message = f"lake://{self.root}: every attempt to commit lost against other writers; nothing was deleted"
+        raise CommitConflict(message, hint="run it again when the table is quieter")
+
+    def _check_fence(self, change: Change, table: DeltaTable) -> None:
+        """Refuse files that a vacuum may have taken since they were written, or looked at.
+
+        Raises:
+            CommitConflict: look again.
+            StagedTooLong: they are so old that a vacuum took them for orphans.
+        """
+        fence = _fence(table)
+        if not change.adds or fence in {0, change.fence}:
+            return
+        if change.operation == "undo":
+            raise CommitConflict(f"lake://{self.root}: a vacuum began meanwhile", hint="run it again")
+        paths = [staged.file.path for staged in change.adds]
+        stored = listed(self._fs, self.root, paths)
+        taken_before = datetime.fromtimestamp(fence, UTC) - ORPHAN_AGE
+        for path in paths:
+            info = stored.get(f"{self.root}/{path}")
+            if info is None or info["LastModified"] <= taken_before:
+                message = f"lake://{self.root}/{path} waited for its commit for a day, and a vacuum has begun since"
+                raise StagedTooLong(message, hint="nothing was committed: run it again, which writes it anew")
 
     def _checkpoint_where_due(self, before: DeltaTable) -> None:
         """After a commit that deltalake, which would see to it, did not make; by its rule."""
@@ -343,10 +412,11 @@ class LakeDeltaTable:
         """An expired partition forgets the runs that wrote it, and undo remembers them again."""
         if change.operation not in {"expire", "undo"}:
             return
-        paths = [file.path for file in change.removes] or [staged.file.path for staged in change.adds]
-        for token in sorted(runs_of(self._fs, self.root, paths)):
+        back = runs_of(self._fs, self.root, (staged.file.path for staged in change.adds))
+        gone = runs_of(self._fs, self.root, (file.path for file in change.removes)) - back
+        for token in sorted(back | gone):
             seen = table.transaction_version(_app_id(token))
-            if seen is not None and _is_odd(seen) == (change.operation == "expire"):
+            if seen is not None and _is_odd(seen) == (token in gone):
                 yield Transaction(_app_id(token), seen + 1)
 
     def _find(self, table: DeltaTable, run_key: str) -> Commit:
@@ -425,7 +495,12 @@ def _commit_metadata(change: Change, run_key: str) -> dict[str, Any]:
 
 
 def _snapshot(table: DeltaTable, root: str) -> Snapshot:
-    return Snapshot(table.version(), live_files(table, root), pa.schema(table.schema().to_arrow()))
+    return Snapshot(table.version(), live_files(table, root), pa.schema(table.schema().to_arrow()), _fence(table))
+
+
+def _fence(table: DeltaTable) -> int:
+    """Up to which second of the store's clock vacuums have begun."""
+    return table.transaction_version(_FENCE) or 0
 
 
 def _commit_of(entry: dict[str, Any]) -> Commit:

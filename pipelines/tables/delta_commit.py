@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from pipelines.layout import PartitionKey
     from pipelines.tables.protocol import Change
 
-__all__ = ["add_actions", "is_spelled_otherwise", "remove_actions", "spelled_by_deltalake", "write_entry"]
+__all__ = [
+    "add_actions",
+    "is_spelled_otherwise",
+    "remove_actions",
+    "spelled_by_deltalake",
+    "write_entry",
+    "write_fence",
+]
 
 _KEPT = "!$&'()+,-./:;=@_~"
 
@@ -85,10 +92,7 @@ def write_entry(
         AlreadyExists: another writer made that version.
     """
     now = _now()
-    info = {"timestamp": now, "operation": "WRITE", "operationParameters": {"mode": "Append"}}
-    engine = f"tierlake-{version('tierlake')}"
-    entry: list[dict[str, Any]] = [{"commitInfo": {**info, "engineInfo": engine, **metadata}}]
-    entry += [{"txn": {"appId": one.app_id, "version": one.version, "lastUpdated": now}} for one in transactions]
+    entry = _heading("WRITE", {"mode": "Append"}, metadata, transactions, now)
     for add in add_actions(change):
         described = {
             "path": spelled_by_deltalake(add.path),
@@ -109,6 +113,42 @@ def write_entry(
             "size": file.size,
         }
         entry.append({"remove": described})
+    _put(fs, root, number, entry)
+
+
+def write_fence(
+    fs: LakeFileSystem, root: str, number: int, metadata: Mapping[str, Any], transaction: Transaction
+) -> None:
+    """Write an entry that changes no file, as Spark does before a vacuum; what was planned before it conflicts.
+
+    Args:
+        fs: may write below the root.
+        root: `bucket/prefix`.
+        number: the table's next version.
+        metadata: JSON values for `commitInfo`.
+        transaction: counts the fences.
+
+    Raises:
+        AlreadyExists: another writer made that version.
+    """
+    _put(fs, root, number, _heading("VACUUM START", {}, metadata, [transaction], _now()))
+
+
+def _heading(
+    operation: str,
+    parameters: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    transactions: Sequence[Transaction],
+    now: int,
+) -> list[dict[str, Any]]:
+    info = {"timestamp": now, "operation": operation, "operationParameters": dict(parameters)}
+    engine = f"tierlake-{version('tierlake')}"
+    entry: list[dict[str, Any]] = [{"commitInfo": {**info, "engineInfo": engine, **metadata}}]
+    entry += [{"txn": {"appId": one.app_id, "version": one.version, "lastUpdated": now}} for one in transactions]
+    return entry
+
+
+def _put(fs: LakeFileSystem, root: str, number: int, entry: Sequence[Mapping[str, Any]]) -> None:
     data = "\n".join(json.dumps(action, ensure_ascii=False) for action in entry)
     fs.put_if(f"{root}/_delta_log/{number:020d}.json", data.encode(), if_none_match=True)
 

@@ -11,33 +11,37 @@ from __future__ import annotations
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 from deltalake import Schema
 from deltalake.exceptions import DeltaError
 
-from connector.errors import ObjectNotFound, PreconditionFailed
+from connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
 from pipelines.contention import turns
 from pipelines.errors import CommitConflict, PolicyRefused, SourceError, TableNotFound, UnsupportedByTable
 from pipelines.layout import PartitionKey, hive_columns
 from pipelines.scanning import arrow_filesystem, parquet_format
 from pipelines.schema import evolved_schema
 from pipelines.stored_types import ROW_COLUMN, filterable_type
-from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot, StagedFile
+from pipelines.tables.protocol import Change, Commit, LiveFile, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import run_token
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from connector.filesystem import LakeFileSystem
-    from connector.objects import ObjectVersion
     from pipelines.scanning import LiveDataset
 
 __all__ = ["PlainParquetTable", "open_plain"]
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 _OBJECT_NAME = "data.parquet"
 _CONCURRENCY = 8
@@ -81,6 +85,7 @@ class PlainParquetTable:
                 key=self.key_of(path),
                 rows=None,
                 modified=info["LastModified"],
+                etag=str(info.get("ETag") or "").strip('"'),
             )
             for name, info in sorted(infos.items())
             if _is_data(path := name.removeprefix(f"{self.root}/"), info)
@@ -138,7 +143,7 @@ class PlainParquetTable:
         if not self._fs.is_versioned(self.root.partition("/")[0]):
             return []
         return [
-            RemovedFile(version.key.removeprefix(f"{self.root.partition('/')[2]}/"), version.modified)
+            RemovedFile(path := version.path.removeprefix(f"{self.root}/"), version.modified, self.key_of(path))
             for version in self._fs.object_versions(f"{self.root}/")
             if version.is_latest and version.is_delete_marker and not _is_ours(version.key)
         ]
@@ -170,29 +175,63 @@ class PlainParquetTable:
             UnsupportedByTable: a replace of a partition that others wrote as several objects.
             CommitConflict: an undo of a partition that has live files again.
         """
-        with ThreadPoolExecutor(_CONCURRENCY) as pool:
-            match change.operation:
-                case "ingest":
-                    self._check_single_objects(change)
-                    self._keep_schema(change.schema)
-                    added = {staged.file.key: staged for staged in change.adds}
-                    list(pool.map(lambda key: self._publish(change, added[key], key), added))
-                    emptied = [file.path for file in change.removes if file.key not in added]
-                    list(pool.map(self._remove, emptied))
-                case "erase":
-                    list(pool.map(self._swap, change.adds))
-                    list(pool.map(self._remove, [file.path for file in change.removes]))
-                case "expire":
-                    list(pool.map(self._remove, [file.path for file in change.removes]))
+        written: list[LiveFile] = []
+        taken: list[LiveFile | None] = []
+        match change.operation:
+            case "ingest":
+                self._check_single_objects(change)
+                self._keep_schema(change.schema)
+                added = {staged.file.key for staged in change.adds}
+                published = _each(partial(self._publish, change), change.adds)
+                written, taken = [new for new, _ in published], [old for _, old in published]
+                taken += _each(self._empty, [file for file in change.removes if file.key not in added])
+            case "erase":
+                _each(self._swap, change.adds)
+                _each(self._remove, change.removes)
+            case "expire":
+                _each(self._remove, change.removes)
+                self._forget_runs(change.touched())
+            case "undo":
+                replaced = {file.path: file for file in change.removes}
+                _each(partial(self._restore, replaced), change.adds)
+                if replaced:
                     self._forget_runs(change.touched())
-                case "undo":
-                    self._check_absent(change)
-                    list(pool.map(self._restore, [staged.file.path for staged in change.adds]))
-                case _:
-                    message = f"{change.operation} is not possible on plain Parquet (lake://{self.root})"
-                    raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table")
+            case _:
+                message = f"{change.operation} is not possible on plain Parquet (lake://{self.root})"
+                raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table")
         self._fs.invalidate_cache()
-        return self._record(change)
+        return self._record(change, tuple(written), tuple(file for file in taken if file is not None))
+
+    def fence(self, now: datetime) -> None:
+        """No log, and no commit that could rest on it; see `Table.fence`."""
+
+    def recent(self, since: datetime) -> RecentLog:  # noqa: ARG002 - the protocol's
+        """The journal alone knows what left; see `Table.recent`."""
+        return RecentLog({}, reaches_back=True)
+
+    def made_at(self, version: int) -> datetime | None:  # noqa: ARG002 - the protocol's
+        """There are no versions; see `Table.made_at`."""
+        return None
+
+    def commit_of(self, removal: str, base: int) -> Commit | None:  # noqa: ARG002 - the protocol's
+        """There are no versions; see `Table.commit_of`."""
+        return None
+
+    def named_after(self, version: int) -> frozenset[str] | None:  # noqa: ARG002 - the protocol's
+        """There are no versions; see `Table.named_after`."""
+        return frozenset()
+
+    def identified(self, files: Sequence[LiveFile]) -> tuple[LiveFile, ...]:
+        """Objects with their versions, where the bucket keeps any; see `Table.identified`."""
+        if not files or not self._fs.is_versioned(self.root.partition("/")[0]):
+            return tuple(files)
+        return tuple(_each(self._identified, files))
+
+    def _identified(self, file: LiveFile) -> LiveFile:
+        there = self._object(file.path, file.key)
+        if there is None or there.etag != file.etag:
+            raise self._replaced(f"{self.root}/{file.path}")
+        return replace(file, version_id=there.version_id or "null")
 
     # -- the schema, beside the files ---------------------------------------------------------------------------------
 
@@ -241,15 +280,66 @@ class PlainParquetTable:
                 message = f"lake://{self.root}: {key} is {len(files)} objects, which no single PUT can replace"
                 raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table, which can")
 
-    def _publish(self, change: Change, staged: StagedFile, key: PartitionKey) -> None:
-        existing = change.base.by_partition().get(key, ())
-        path = existing[0].path if existing else self.path_for(key, "", 0, "")
-        if staged.waiting is not None:
-            self._fs.cp_file(f"{self.root}/{staged.waiting}", f"{self.root}/{path}")
-            return
+    def _publish(self, change: Change, staged: StagedFile) -> tuple[LiveFile, LiveFile | None]:
+        """Put an object where its partition's is; the object as it is now, and what it replaced.
+
+        Whoever came between the look and the PUT is replaced too: to replace means to replace what is there then.
+        """
+        key = staged.file.key
+        before = next((file for file in change.removes if file.key == key), None)
+        path = before.path if before is not None else self.path_for(key, "", 0, "")
+        name = f"{self.root}/{path}"
+        if staged.waiting is not None or staged.file.size > _CONDITIONAL_PUT_BYTES:
+            before = self._object(path, key)
+            if staged.waiting is not None:
+                self._fs.cp_file(f"{self.root}/{staged.waiting}", name)
+            else:
+                self._fs.put_file(staged.local, name)  # in parts
+            return replace(staged.file, path=path, etag=str(self._fs.head_object(name)["ETag"]).strip('"')), before
         if staged.local is None:  # pragma: no cover - the writer keeps the spool where writing is publishing
             raise ValueError(key)
-        self._fs.put_file(staged.local, f"{self.root}/{path}")
+        data = Path(staged.local).read_bytes()
+        for _ in turns():
+            try:
+                if before is None:
+                    etag = self._fs.put_if(name, data, if_none_match=True)
+                else:
+                    etag = self._fs.put_if(name, data, if_match=before.etag)
+            except PreconditionFailed:
+                before = self._object(path, key)
+            else:
+                return replace(staged.file, path=path, etag=etag), before
+        raise self._replaced(name)
+
+    def _empty(self, file: LiveFile) -> LiveFile | None:
+        """Take from view what a partition without rows has; what that was."""
+        there: LiveFile | None = file
+        for _ in turns():
+            if there is None:
+                return None
+            try:
+                self._remove(there)
+            except CommitConflict:
+                there = self._object(file.path, file.key)
+            else:
+                return there
+        raise self._replaced(f"{self.root}/{file.path}")
+
+    def _object(self, path: str, key: PartitionKey) -> LiveFile | None:
+        """An object as it is now, with what identifies it; None where there is none."""
+        try:
+            head = self._fs.head_object(f"{self.root}/{path}")
+        except ObjectNotFound:
+            return None
+        return LiveFile(
+            path=path,
+            size=int(head["ContentLength"]),
+            key=key,
+            rows=None,
+            modified=head["LastModified"],
+            etag=str(head["ETag"]).strip('"'),
+            version_id=str(head["VersionId"]) if head.get("VersionId") else None,
+        )
 
     def _swap(self, staged: StagedFile) -> None:
         """Replace an object that must still be the one that was read."""
@@ -271,34 +361,41 @@ class PlainParquetTable:
     def _replaced(self, path: str) -> CommitConflict:
         return CommitConflict(f"lake://{path} was replaced or deleted by another writer meanwhile", hint="run it again")
 
-    def _remove(self, path: str) -> None:
-        self._fs.rm_file(f"{self.root}/{path}")
+    def _remove(self, file: LiveFile) -> None:
+        """Take an object from view that must still be the one that was seen."""
+        name = f"{self.root}/{file.path}"
+        try:
+            self._fs.hide(name, etag=file.etag or "", version_id=file.version_id)
+        except (PreconditionFailed, ObjectNotFound) as error:
+            raise self._replaced(name) from error
+        except UnsupportedByServer as error:
+            message = f"lake://{name} could be replaced by an ingest while it is deleted, and {self._fs.profile.name} "
+            raise UnsupportedByTable(f"{message}has no condition that would notice", hint=error.hint) from error
 
-    def _check_absent(self, change: Change) -> None:
-        live = {file.path for file in self.snapshot().files}
-        back = sorted(staged.file.path for staged in change.adds if staged.file.path in live)
-        if len(back) == len(change.adds):
-            return
-        touched = {file.key for file in self.snapshot().files} & change.touched()
-        if touched and not back:
-            message = f"lake://{self.root}: {min(touched)} has live files again"
-            raise CommitConflict(message, hint="it was ingested anew; undo would double its rows")
-
-    def _restore(self, path: str) -> None:
-        versions = [v for v in self._fs.object_versions(f"{self.root}/{path}") if v.path == f"{self.root}/{path}"]
-        markers = _newer_markers(versions)
-        if markers is None:
-            message = f"lake://{self.root}/{path}: no version is left to bring back"
-            raise PolicyRefused(message, hint="the bucket is not versioned, or the grace ended and vacuum deleted it")
-        if markers:
-            self._fs.delete_versions(f"{self.root}/{path}", [marker.version_id for marker in markers])
+    def _restore(self, replaced: Mapping[str, LiveFile], staged: StagedFile) -> None:
+        """Bring a version back: from behind its delete marker, or over what replaced it."""
+        name, version = f"{self.root}/{staged.file.path}", staged.file.version_id
+        gone = f"lake://{name}: no version is left to bring back"
+        hint = "the bucket was not versioned, or the grace ended and vacuum deleted it"
+        if version is None:
+            raise PolicyRefused(gone, hint=hint)
+        try:
+            if staged.file.path in replaced:
+                self._fs.bring_back(name, version_id=version, etag=replaced[staged.file.path].etag or "")
+            else:
+                self._fs.unhide(name, version_id=version)
+        except ObjectNotFound as error:
+            raise PolicyRefused(gone, hint=hint) from error
+        except PreconditionFailed as error:
+            message = f"lake://{name} has been written anew"
+            raise CommitConflict(message, hint="it was ingested anew; undo would double its rows") from error
 
     # -- run records --------------------------------------------------------------------------------------------------
 
     def _record_path(self, token: str) -> str:
         return f"{self.root}/_lake/runs/{token}.json"
 
-    def _record(self, change: Change) -> Commit:
+    def _record(self, change: Change, written: tuple[LiveFile, ...], taken: tuple[LiveFile, ...]) -> Commit:
         run_key = change.run_key or uuid.uuid4().hex
         at = datetime.now(UTC)
         record = {
@@ -310,7 +407,7 @@ class PlainParquetTable:
         }
         if change.operation == "ingest":
             self._fs.pipe_file(self._record_path(run_token(run_key)), json.dumps(record).encode())
-        return Commit(0, at, change.operation, run_key, dict(change.details))
+        return Commit(0, at, change.operation, run_key, dict(change.details), written, taken)
 
     def _records(self) -> dict[str, dict[str, Any]]:
         folder = f"{self.root}/_lake/runs"
@@ -337,17 +434,11 @@ def _is_data(path: str, info: dict[str, Any]) -> bool:
     return info["type"] == "file" and bool(info["size"]) and path.endswith((".parquet", ".pq")) and not _is_ours(path)
 
 
-def _newer_markers(versions: list[ObjectVersion]) -> list[ObjectVersion] | None:
-    """The delete markers above the newest version that is an object; None where there is no such version.
-
-    A server may have stacked several (SeaweedFS writes one for every delete).
-    """
-    markers: list[ObjectVersion] = []
-    for version in versions:
-        if not version.is_delete_marker:
-            return markers
-        markers.append(version)
-    return None
+def _each(act: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> list[ResultT]:
+    """Do something to each item, all of them, and then raise the first error."""
+    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="plain") as pool:
+        started = [pool.submit(act, item) for item in items]
+    return [future.result() for future in started]
 
 
 def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...] | None) -> PlainParquetTable:

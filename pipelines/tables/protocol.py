@@ -7,6 +7,7 @@ which format it has; what a format cannot do raises `UnsupportedByTable` by name
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -18,7 +19,21 @@ if TYPE_CHECKING:
     from pipelines.layout import PartitionKey
     from pipelines.scanning import LiveDataset
 
-__all__ = ["Change", "Commit", "LiveFile", "Operation", "RemovedFile", "Snapshot", "StagedFile", "Table"]
+__all__ = [
+    "ORPHAN_AGE",
+    "Change",
+    "Commit",
+    "LiveFile",
+    "Operation",
+    "RecentLog",
+    "RemovedFile",
+    "Snapshot",
+    "StagedFile",
+    "Table",
+]
+
+ORPHAN_AGE = timedelta(hours=24)
+"""A file that no commit names may belong to a run that has not committed yet; it is kept this long."""
 
 Operation = Literal["create", "ingest", "append", "compact", "erase", "expire", "undo", "adopt"]
 
@@ -35,6 +50,8 @@ class LiveFile:
         modified: when it was written.
         stats: Delta statistics as JSON text (`numRecords`, `minValues`, ...), for the log.
         logged: the path as the log spells it, where that is not how deltalake would.
+        etag: of the object, without quotes, where the table knows it: in plain ones, whose objects are replaced.
+        version_id: likewise, where somebody looked it up.
     """
 
     path: str
@@ -44,14 +61,36 @@ class LiveFile:
     modified: datetime
     stats: str | None = None
     logged: str | None = None
+    etag: str | None = None
+    version_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RemovedFile:
-    """A file that a commit took out of the table, and when (the log's time)."""
+    """A file that a commit took out of the table.
+
+    Attributes:
+        path: below the root.
+        removed_at: when, by its writer's clock.
+        key: its partition; None where nothing tells it.
+    """
 
     path: str
     removed_at: datetime
+    key: PartitionKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecentLog:
+    """What commits named since an instant, by the store's own clock.
+
+    Attributes:
+        named: paths to the time of the newest of those commits that names it.
+        reaches_back: False where the log forgot commits that may be younger than the instant.
+    """
+
+    named: Mapping[str, datetime]
+    reaches_back: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +114,19 @@ class StagedFile:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The table at one version. `version` orders commits within one table; plain tables have none and count 0."""
+    """The table at one version.
+
+    Attributes:
+        version: orders commits within one table; plain tables have none and count 0.
+        files: what is live.
+        schema: None where an empty plain table has none yet.
+        fence: what `Table.fence` counted up to by then; 0 where nobody ever deleted files.
+    """
 
     version: int
     files: tuple[LiveFile, ...]
     schema: pa.Schema | None
+    fence: int = 0
 
     def by_partition(self) -> dict[PartitionKey, tuple[LiveFile, ...]]:
         """Files by partition, in key order."""
@@ -101,6 +148,8 @@ class Change:
         covers: partitions that it says all of, those without a file included: others' files there are a conflict.
         schema: the table's schema after the change, partition columns included; None leaves it.
         run_key: an identity: a second commit with it is recognised and not made.
+        fence: of the snapshot that was there before the first of `adds` was written, or was found to be there still;
+            None where nobody looked.
         details: JSON values for the commit's metadata (rows, bytes, reason, run id).
     """
 
@@ -111,6 +160,7 @@ class Change:
     covers: frozenset[PartitionKey] = frozenset()
     schema: pa.Schema | None = None
     run_key: str | None = None
+    fence: int | None = None
     details: Mapping[str, object] = field(default_factory=dict)
 
     def touched(self) -> frozenset[PartitionKey]:
@@ -129,6 +179,8 @@ class Commit:
         operation: `ingest`, `expire`, ... for ours; the writer's own word for others'.
         run_key: identity of the run, where there is one.
         details: what was written with it.
+        written: the files that it made live, of a plain table just committed to: where they went, and their ETags.
+        taken: likewise, what it replaced, where that may be other than what was looked at.
     """
 
     version: int
@@ -136,6 +188,8 @@ class Commit:
     operation: str
     run_key: str | None
     details: Mapping[str, object]
+    written: tuple[LiveFile, ...] = ()
+    taken: tuple[LiveFile, ...] = ()
 
 
 class Table(Protocol):
@@ -210,6 +264,34 @@ class Table(Protocol):
 
     def removed_files(self) -> Sequence[RemovedFile]:
         """Files that commits took out and the store may still hold."""
+
+    def fence(self, now: datetime) -> None:
+        """Keep out whoever rests on files that are about to be deleted.
+
+        A commit that was prepared before looks again: an undo at the journal, everything else at the age of its files.
+
+        Args:
+            now: by which ages are counted, of the server's clock.
+        """
+
+    def recent(self, since: datetime) -> RecentLog:
+        """What commits named since an instant; plain tables have no log, and so nothing to forget."""
+
+    def made_at(self, version: int) -> datetime | None:
+        """When a commit was made, by the store's own clock; None where its entry is gone, or there are none."""
+
+    def commit_of(self, removal: str, base: int) -> Commit | None:
+        """The commit that carries a removal's id, among those after a version; None where there is none."""
+
+    def named_after(self, version: int) -> frozenset[str] | None:
+        """The paths that commits after a version named; None where the log has forgotten some of those."""
+
+    def identified(self, files: Sequence[LiveFile]) -> tuple[LiveFile, ...]:
+        """Live files with what tells each object from one that replaces it under the same path.
+
+        Raises:
+            CommitConflict: one of them was replaced or deleted since it was listed.
+        """
 
     def history(self, limit: int | None = None) -> list[Commit]:
         """Commits, newest first."""
