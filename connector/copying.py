@@ -59,19 +59,30 @@ class Source:
         return {"CopySourceIfMatch": self.head["ETag"]} if profile.copy_source_if_match else {}
 
 
-async def look_at(fs: LakeFileSystem, path: str) -> Source:
+async def look_at(fs: LakeFileSystem, path: str, version_id: str | None = None) -> Source:
     """HEAD the source of a copy.
+
+    Args:
+        fs: The filesystem.
+        path: The object.
+        version_id: Which version of it; None leaves it to the path, and is the latest else.
 
     Raises:
         ObjectNotFound: There is no such object.
     """
     bucket, key = object_path(fs, path)
-    version_id = fs.split_path(path)[2]
-    return Source(bucket, key, await head(fs, path, version_id), version_id)
+    which = version_id or fs.split_path(path)[2]
+    return Source(bucket, key, await head(fs, path, which), which)
 
 
 async def copy_file(
-    fs: LakeFileSystem, path1: str, path2: str, *, preserve_etag: bool | None = None, **options: Any
+    fs: LakeFileSystem,
+    path1: str,
+    path2: str,
+    *,
+    preserve_etag: bool | None = None,
+    version_id: str | None = None,
+    **options: Any,
 ) -> Any:
     """Copy an object to another key.
 
@@ -80,6 +91,7 @@ async def copy_file(
         path1: The source.
         path2: The destination.
         preserve_etag: Copy with the source's part sizes, so that the ETag stays.
+        version_id: Which version of the source; see :func:`look_at`.
         **options: Parameters that win over the policy and the source's.
 
     Returns:
@@ -93,7 +105,7 @@ async def copy_file(
     check_key(key, bucket=bucket)
     if fs.split_path(path2)[2]:
         raise ValueError("Cannot copy to a versioned file!")
-    source = await look_at(fs, path1)
+    source = await look_at(fs, path1, version_id)
     profile = await fs.seam.profile()
     size = source.head["ContentLength"]
     part_bytes = options.pop("block", None)

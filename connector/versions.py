@@ -133,7 +133,7 @@ async def bring_back(fs: LakeFileSystem, path: str, *, version_id: str, etag: st
             raise ObjectNotFound("No such version", bucket=bucket, key=key)
         if shown.etag != unquoted(etag):
             raise PreconditionFailed("The object is another one by now", bucket=bucket, key=key)
-        response = await copy_file(fs, f"{path}?versionId={version_id}", path)
+        response = await copy_file(fs, path, path, version_id=version_id)
         mine = str(response.get("VersionId") or "null")
         await _give_way(fs, bucket, key, before, mine)
         return mine

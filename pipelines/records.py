@@ -51,6 +51,7 @@ class JournalEntry:
         run_id: the run that did it.
         by: who did it.
         version: the commit that it tells of, where its record knows it.
+        run_key: of the ingest that it tells of.
         committed: False for what was begun and is not known to have been done.
         undo_until: until when it can be undone; None where it cannot.
     """
@@ -65,6 +66,7 @@ class JournalEntry:
     run_id: str | None = None
     by: str | None = None
     version: int | None = None
+    run_key: str | None = None
     committed: bool = True
     undo_until: datetime | None = None
 
@@ -250,6 +252,7 @@ class RemovalRecord(Record):
             run_id=self.run_id,
             by=self.by,
             version=self.version,
+            run_key=self.run_key,
             # a rewrite and an undo are in the history by their commit and their own record
             committed=self.committed_at is not None and self.operation in _UNDOABLE,
             undo_until=self.undo_until if self.can_be_undone else None,
@@ -320,12 +323,12 @@ class EraseRecord(Record):
             at=self.at,
             operation="erase",
             keys=self.keys,
-            reason=f"{self.rows} rows erased" if self.state == "done" else "an erasure that did not come to its end",
+            reason="rows erased on request" if self.state == "done" else "an erasure that did not come to its end",
             files=len(self.spoiled),
             run_id=self.run_id,
             by=self.by,
             version=self.version,
-            committed=self.state == "begun" or self.rows > 0,
+            committed=self.state == "begun" or (self.rows > 0 and self.version is None),  # else its commit tells
         )
 
 

@@ -118,8 +118,11 @@ class UndoResult(_Value):
     def __str__(self) -> str:
         if not self.changed:
             return f"{self.key} is back already: nothing changed"
+        amount = f"{units.files(self.files)}, {units.size(self.bytes)}"
+        if self.operation == "replace":
+            return f"{self.key} is as it was before it was replaced: {amount}"
         kept = f"; kept until {units.day(self.kept_until)}" if self.kept_until else ""
-        return f"{self.key} is back: {units.files(self.files)}, {units.size(self.bytes)}{kept}"
+        return f"{self.key} is back: {amount}{kept}"
 
 
 def _partitions(number: int) -> str:

@@ -434,7 +434,7 @@ def _check_not_ended(handle: Handle, record: RemovalRecord, partitions: Sequence
 
 def _too_late(name: str) -> PolicyRefused:
     return PolicyRefused(
-        f"the grace of {name} ended, and a vacuum has begun to delete its files",
+        f"the old files of {name} are being deleted for good, or were: its grace is over, or an erasure took them",
         hint="ingest it again from its source",
     )
 

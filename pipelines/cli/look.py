@@ -106,7 +106,7 @@ def explain(session: Session, dataset: str, key: str | None, *, as_of: str | Non
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most this many, newest first.")
 @with_session
 def history(session: Session, dataset: str, *, limit: int) -> None:
-    """Say what happened to a dataset: ingests, moves, expiries, undos, deletions, with reason and run."""
+    """Say what happened to a dataset: ingests, moves, expiries, undos, holds, deletions: why, and by whom."""
     entries = session.dataset(dataset).history(limit)
     rows = (
         (
@@ -117,11 +117,13 @@ def history(session: Session, dataset: str, *, limit: int) -> None:
             units.count(entry.rows),
             "-" if entry.bytes is None else units.size(entry.bytes),
             entry.reason or "",
+            entry.by or "",
             entry.run or "",
+            f"{entry.undo_until:%Y-%m-%d %H:%M}" if entry.undo_until else "",
         )
         for entry in entries
     )
-    headings = ["when", "what", ">version", "partitions", ">rows", ">size", "why", "run"]
+    headings = ["when", "what", ">version", "partitions", ">rows", ">size", "why", "by", "run", "undo until"]
     session.out.emit(entries, units.table_text(headings, rows))
 
 
