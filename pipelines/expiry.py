@@ -127,6 +127,8 @@ def apply_expiry(
         SpecError: the plan is for another dataset.
         UnknownPartition: keys that the plan has no step for.
         PolicyRefused: the bucket is not versioned, so that a plain table's partitions could not come back.
+        UnsupportedByTable: nor does the server delete an object only if it is the one that was seen: an ingest that
+            comes at the same time could be lost.
     """
     plan.check_is_for(handle.spec.uri)
     steps = plan.selected(keys)
@@ -155,6 +157,7 @@ def _check_undo_is_possible(handle: Handle, *, undo: bool) -> None:
             f"{handle.spec.uri} is plain Parquet in an unversioned bucket: what expires could not come back",
             hint="turn versioning on, use format: delta, or give undo up: apply(undo=False)",
         )
+    handle.table.check_can_remove()
 
 
 def _expire(

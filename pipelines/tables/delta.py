@@ -303,6 +303,9 @@ class LakeDeltaTable:
         """Refuse features that we would not honour; see `Table.check_takes`."""
         _check_writable(self._open(), change)
 
+    def check_can_remove(self) -> None:
+        """A commit that came between is a conflict; see `Table.check_can_remove`."""
+
     def commit(self, change: Change) -> Commit:
         """Write one log entry; see `Table.commit`.
 

@@ -168,6 +168,19 @@ class PlainParquetTable:
         for key in change.touched():
             self.path_for(key, "", 0, "")
 
+    def check_can_remove(self) -> None:
+        """Refuse where the store has neither versions nor conditions; see `Table.check_can_remove`."""
+        profile = self._fs.profile
+        if profile.delete_if_match or self._fs.is_versioned(self.root.partition("/")[0]):
+            return
+        raise self._unsafe(f"lake://{self.root}", profile.alternative("delete_if_match"))
+
+    def _unsafe(self, what: str, alternative: str) -> UnsupportedByTable:
+        message = (
+            f"{what} could be replaced by an ingest while it is deleted, and {self._fs.profile.name} has no condition"
+        )
+        return UnsupportedByTable(f"{message} that would notice", hint=f"use {alternative}")
+
     def commit(self, change: Change) -> Commit:
         """Publish partition by partition, then write the run record; see `Table.commit`.
 
@@ -369,8 +382,7 @@ class PlainParquetTable:
         except (PreconditionFailed, ObjectNotFound) as error:
             raise self._replaced(name) from error
         except UnsupportedByServer as error:
-            message = f"lake://{name} could be replaced by an ingest while it is deleted, and {self._fs.profile.name} "
-            raise UnsupportedByTable(f"{message}has no condition that would notice", hint=error.hint) from error
+            raise self._unsafe(f"lake://{name}", str(error.alternative)) from error
 
     def _restore(self, replaced: Mapping[str, LiveFile], staged: StagedFile) -> None:
         """Bring a version back: from behind its delete marker, or over what replaced it."""

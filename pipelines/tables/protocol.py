@@ -249,6 +249,13 @@ class Table(Protocol):
             UnsupportedByTable: the table cannot be written like this.
         """
 
+    def check_can_remove(self) -> None:
+        """Refuse to take anything out where an ingest that comes at the same time could go with it.
+
+        Raises:
+            UnsupportedByTable: a plain table whose store has neither versions nor conditions.
+        """
+
     def commit(self, change: Change) -> Commit:
         """Make the change visible.
 
