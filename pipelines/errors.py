@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from connector.errors import LakeError
+from connector.errors import LakeError, ObjectArchived
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +110,7 @@ class StalePlan(PipelineError, RuntimeError):
     code = "stale_plan"
 
 
-class ArchivedError(PipelineError, PermissionError):
+class ArchivedError(PipelineError, ObjectArchived):
     """Files in a storage class that needs a restore before it can be read.
 
     Attributes:

@@ -22,11 +22,11 @@ from pipelines.contention import turns
 from pipelines.errors import CommitConflict, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork, rust_is_in_use
 from pipelines.layout import PartitionKey, path_columns
-from pipelines.scanning import arrow_filesystem
 from pipelines.schema import evolved_schema
 from pipelines.tables import delta_log
 from pipelines.tables.delta_commit import add_actions, is_spelled_otherwise, remove_actions, write_entry
 from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
+from pipelines.tables.live_files import FileNames, arrow_filesystem
 from pipelines.tables.paths import data_path
 from pipelines.tables.protocol import Change, Commit, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
@@ -212,10 +212,12 @@ class LakeDeltaTable:
         return live_dataset(self._filesystem(snapshot), self.root, snapshot, tuple(table.metadata().partition_columns))
 
     def _filesystem(self, snapshot: Snapshot) -> pafs.FileSystem:
+        keys = {f"{self.root}/{file.path}": file.key for file in snapshot.files}
+        names = FileNames(self._fs, self.root, keys, snapshot.version)
         if self._fs.credentials_are_renewed:  # deltalake keeps those it was given, and a scan may outlive them
-            return arrow_filesystem(self._fs)
+            return arrow_filesystem(self._fs, names)
         sizes = {file.path: file.size for file in snapshot.files}
-        return pafs.PyFileSystem(RustFiles(self.root, self._fs.delta_options(), sizes))
+        return pafs.PyFileSystem(RustFiles(names, self._fs.delta_options(), sizes))
 
     def version_at(self, instant: datetime) -> int:
         """The version that was the newest at an instant; see `Table.version_at`.

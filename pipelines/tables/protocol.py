@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from connector.errors import LakeError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
@@ -75,11 +77,28 @@ class StagedFile:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The table at one version. `version` orders commits within one table; plain tables have none and count 0."""
+    """The table at one version.
+
+    Attributes:
+        version: orders commits within one table; plain tables have none and count 0.
+        files: what is live.
+        told: the schema; None where no row has settled it; or why nobody can tell it now.
+    """
 
     version: int
     files: tuple[LiveFile, ...]
-    schema: pa.Schema | None
+    told: pa.Schema | LakeError | None
+
+    @property
+    def schema(self) -> pa.Schema | None:
+        """The columns, partition columns included; None where no row has settled them.
+
+        Raises:
+            ArchivedError: every file that could tell them is archived.
+        """
+        if isinstance(self.told, LakeError):
+            raise self.told
+        return self.told
 
     def by_partition(self) -> dict[PartitionKey, tuple[LiveFile, ...]]:
         """Files by partition, in key order."""

@@ -14,7 +14,9 @@ from connector.translate import Asked, raise_translated, translated
 
 ASKED = Asked("put_object", "http://h:1", "minio", bucket="b", key="k")
 BUILTINS = {
+    errors.ObjectArchived: PermissionError,
     errors.ObjectNotFound: FileNotFoundError,
+    errors.TableDamaged: FileNotFoundError,
     errors.BucketNotFound: FileNotFoundError,
     errors.AlreadyExists: FileExistsError,
     errors.AccessDenied: PermissionError,
@@ -101,7 +103,7 @@ def response(code, status, message="said"):
         ("BucketAlreadyOwnedByYou", 409, errors.AlreadyExists),
         ("InternalError", 500, errors.ServerError),
         ("InvalidArgument", 400, errors.RequestRefused),
-        ("InvalidObjectState", 403, errors.AccessDenied),
+        ("InvalidObjectState", 403, errors.ObjectArchived),
         ("SomethingNew", 400, errors.RequestRefused),
         ("SomethingWorse", 502, errors.ServerError),
     ],
