@@ -31,6 +31,7 @@ from connector.redact import redact
 
 SERVER_FAILURE = 500
 _CREDENTIALS_HINT = "Check the key and the secret (TIERLAKE_KEY and TIERLAKE_SECRET, or the AWS chain)"
+_RESTORE_HINT = "What is read or copied is archived: ask for it with fs.restore(path, days=1)"
 
 _BY_CODE: dict[str, tuple[type[LakeError], str | None]] = {
     "NoSuchKey": (ObjectNotFound, None),
@@ -40,8 +41,8 @@ _BY_CODE: dict[str, tuple[type[LakeError], str | None]] = {
     "AccessDenied": (AccessDenied, None),
     "AllAccessDisabled": (AccessDenied, None),
     "AccountProblem": (AccessDenied, None),
-    "InvalidObjectState": (ObjectArchived, None),
-    "ObjectNotInActiveTierError": (ObjectArchived, None),
+    "InvalidObjectState": (ObjectArchived, _RESTORE_HINT),
+    "ObjectNotInActiveTierError": (ObjectArchived, _RESTORE_HINT),
     "InvalidAccessKeyId": (BadCredentials, _CREDENTIALS_HINT),
     "SignatureDoesNotMatch": (BadCredentials, _CREDENTIALS_HINT),
     "InvalidToken": (BadCredentials, _CREDENTIALS_HINT),
@@ -145,7 +146,7 @@ def _of_response(error: boto.ClientError, asked: Asked) -> LakeError:
         kind, message = AlreadyExists, f"{asked.operation}: it exists already"
     if kind is BucketNotFound:
         message = f"There is no bucket {asked.bucket!r}"
-    if kind is ObjectArchived and asked.bucket and asked.key:
+    if kind is ObjectArchived and asked.operation == "get_object" and asked.bucket and asked.key:
         return archived(asked.bucket, asked.key, said.get("StorageClass"), context)
     if kind is UnsupportedByServer:
         return UnsupportedByServer(asked.server, f"{asked.operation} in this way ({message})", **context)
@@ -179,7 +180,7 @@ def archived(bucket: str, key: str, storage_class: str | None, context: dict[str
     table = f"lake://{bucket}/{root}".rstrip("/")
     hint = (
         f"Ask for it with `tierlake restore {table} {partition}`. Where a filter leaves it out, pandas, pyarrow and "
-        f"Dask open the first file all the same, for the schema: pass schema=Dataset.open({table!r}).schema, or read "
-        f"with Dataset.open({table!r}).read(where=...)"
+        f"Dask open the first file all the same, for the schema: pandas and pyarrow take it as "
+        f"schema=Dataset.open({table!r}).schema; Dataset.read(where=...) and Dataset.to_dask open no such file"
     )
     return ObjectArchived(f"The partition {partition} of {table} {where}", hint=hint, **context)
