@@ -18,6 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import create_table_with_add_actions
 
 from connector.errors import AlreadyExists
+from connector.rust_errors import in_our_words
 from pipelines.contention import turns
 from pipelines.errors import CommitConflict, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork, rust_is_in_use
@@ -84,15 +85,16 @@ class LakeDeltaTable:
         """
         refuse_after_fork()
         rust_is_in_use()
-        DeltaTable.create(
-            f"s3://{root}",
-            schema,
-            mode="ignore",
-            partition_by=list(partition_columns),
-            configuration=dict(configuration),
-            storage_options=fs.delta_options(),
-            commit_properties=CommitProperties(custom_metadata={"lake.operation": "create"}),
-        )
+        with in_our_words(root.partition("/")[0]):
+            DeltaTable.create(
+                f"s3://{root}",
+                schema,
+                mode="ignore",
+                partition_by=list(partition_columns),
+                configuration=dict(configuration),
+                storage_options=fs.delta_options(),
+                commit_properties=CommitProperties(custom_metadata={"lake.operation": "create"}),
+            )
         return cls(fs, root)
 
     @classmethod
@@ -126,21 +128,22 @@ class LakeDeltaTable:
         change = Change("adopt", empty, adds=tuple(StagedFile(file) for file in files))
         details = {"rows": sum(file.rows or 0 for file in files), "bytes": sum(file.size for file in files)}
         try:
-            create_table_with_add_actions(
-                f"s3://{root}",
-                Schema.from_arrow(schema),
-                add_actions(change),
-                mode="error",
-                partition_by=list(partition_columns),
-                configuration=dict(configuration),
-                storage_options=fs.delta_options(),
-                commit_properties=CommitProperties(
-                    custom_metadata={
-                        f"lake.{name}": value for name, value in {"operation": "adopt", **details}.items()
-                    },
-                    app_transactions=[Transaction(_app_id(token), 1) for token in run_tokens],
-                ),
-            )
+            with in_our_words(root.partition("/")[0]):
+                create_table_with_add_actions(
+                    f"s3://{root}",
+                    Schema.from_arrow(schema),
+                    add_actions(change),
+                    mode="error",
+                    partition_by=list(partition_columns),
+                    configuration=dict(configuration),
+                    storage_options=fs.delta_options(),
+                    commit_properties=CommitProperties(
+                        custom_metadata={
+                            f"lake.{name}": value for name, value in {"operation": "adopt", **details}.items()
+                        },
+                        app_transactions=[Transaction(_app_id(token), 1) for token in run_tokens],
+                    ),
+                )
         except (CommitFailedError, DeltaError) as error:
             if not cls(fs, root).exists():
                 raise
@@ -156,7 +159,8 @@ class LakeDeltaTable:
         refuse_after_fork()
         rust_is_in_use()
         try:
-            return DeltaTable(self._uri, version=version, storage_options=self._fs.delta_options())
+            with in_our_words(self.root.partition("/")[0]):
+                return DeltaTable(self._uri, version=version, storage_options=self._fs.delta_options())
         except TableNotFoundError as error:
             message = f"no Delta table at lake://{self.root}"
             raise TableNotFound(message) from error
@@ -236,7 +240,8 @@ class LakeDeltaTable:
 
     def history(self, limit: int | None = None) -> list[Commit]:
         """Commits, newest first, as far back as the log goes."""
-        return [_commit_of(entry) for entry in self._open().history(limit)]
+        with in_our_words(self.root.partition("/")[0]):
+            return [_commit_of(entry) for entry in self._open().history(limit)]
 
     def removed_files(self) -> Sequence[RemovedFile]:
         """Tombstones of the log."""
@@ -322,7 +327,8 @@ class LakeDeltaTable:
                 # the connection broke after the log entry was sent, and delta-rs does not ask again: it may be there
                 after = self._open()
                 if not _is_odd(after.transaction_version(app_id)):
-                    raise
+                    with in_our_words(self.root.partition("/")[0]):
+                        raise
                 self._fs.invalidate_view(self.root)
                 return self._find(after, run_key)
             self._fs.invalidate_view(self.root)

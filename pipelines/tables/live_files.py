@@ -7,7 +7,6 @@ server.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ import pyarrow as pa
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from connector.errors import LakeError, ObjectArchived, ObjectNotFound, ServerError, TableDamaged
-from connector.redact import redact
+from connector.rust_errors import plain_text
 from pipelines.errors import ArchivedError
 
 if TYPE_CHECKING:
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
 
 __all__ = ["FileNames", "NamedFile", "arrow_filesystem", "way_out"]
-
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_BODY = re.compile(r"(: )?<\?xml.*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,7 @@ class FileNames:
             return self._missing(path, told)
         if isinstance(told, LakeError) or type(told).__module__ != "builtins":
             return told
-        text = " ".join(_BODY.sub("", _COLOURS.sub("", redact(str(told)))).replace("↳", "").split())
+        text = plain_text(str(told))
         return ServerError(f"reading lake://{path} failed, and then succeeded: {text}", hint="read again")
 
     def _archived(self, path: str, error: ObjectArchived) -> OSError:

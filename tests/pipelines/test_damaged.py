@@ -1,5 +1,6 @@
 """A file deleted behind the table: each reader names it and `tierlake verify`, without the server's XML."""
 
+import json
 import pickle
 
 import pandas as pd
@@ -7,7 +8,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pytest
 
-from connector.errors import ObjectNotFound, ServerError, TableDamaged
+from connector.errors import AccessDenied, EndpointUnreachable, ObjectNotFound, ServerError, TableDamaged
+from connector.rust_errors import from_rust
 from pipelines import Dataset
 from pipelines.tables.live_files import FileNames
 from tests.pipelines.conftest import make_trips, trip_spec
@@ -73,6 +75,44 @@ def test_a_failure_that_passed_shows_no_colours_and_no_xml(delta, fs):
         f"reading lake://{root}/{file.path} failed, and then succeeded: Generic S3 error Error performing GET: 500. "
         "read again"
     )
+
+
+def test_a_log_that_may_not_be_read_or_written(delta, server):
+    """deltalake's own requests fail as the connector's do."""
+    if server.name != "seaweedfs":
+        pytest.skip("MinIO's root is exempt from policies")
+    bucket = delta.uri.removeprefix("lake://").partition("/")[0]
+    delta.ingest(make_trips(1))
+
+    def deny(action):
+        rule = {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": [action],
+            "Resource": [f"arn:aws:s3:::{bucket}/*/_delta_log/*"],
+        }
+        server.admin.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [rule]}))
+
+    calls = {
+        "s3:GetObject": (delta.read, delta.partitions, delta.history, delta.verify),
+        "s3:PutObject": (lambda: delta.ingest(make_trips(1)), lambda: delta.ingest(make_trips(1), mode="append")),
+    }
+    for action, denied in calls.items():
+        deny(action)
+        for call in denied:
+            with pytest.raises(
+                AccessDenied, match=rf"by deltalake: Access Denied. \(at {bucket}/city/trips/_delta_log"
+            ) as no:
+                call()
+            assert "\x1b" not in str(no.value)
+            assert "<" not in str(no.value)
+
+
+def test_what_rust_says_in_our_words():
+    gone = "error \x1b[31m↳\x1b[0m Error performing PUT http://h:1/b/k in 3s - HTTP error: error sending request"
+    assert type(from_rust(OSError(gone), "b")) is EndpointUnreachable
+    other = from_rust(OSError("Kernel error -> \x1b[31msomething\x1b[0m\n  ↳ else <?xml?><a/>"), "b")
+    assert (type(other), other.message) == (ServerError, "a request by deltalake: Kernel error -> something else")
 
 
 def test_a_plain_scan_goes_to_other_processes(make_bucket, fs):
