@@ -13,7 +13,7 @@ LakeError                         (connector.errors: code, message, hint, reques
 │   ├── TableExists           (FileExistsError)    `create` where one is
 │   ├── CommitConflict        (RuntimeError)       somebody else changed the same partitions
 │   ├── StalePlan             (RuntimeError)       the partition is not what the plan saw
-│   └── ArchivedError         (PermissionError)    the class needs a restore before it can be read
+│   └── ArchivedError         (ObjectArchived, PermissionError)  the class needs a restore before it can be read
 ├── a policy says no
 │   └── PolicyRefused         (PermissionError)    held, retained, waiting for downstream, past its grace
 ├── the format or the process cannot

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from connector.errors import ObjectArchived, ObjectNotFound
+from pipelines import units
 from pipelines.errors import ArchivedError, SchemaMismatch, TableNotFound, UnsupportedByTable
 from pipelines.footers import NotParquet, read_footers
 from pipelines.layout import PartitionKey, hive_columns, path_columns
@@ -125,8 +126,8 @@ def _archived(root: str, columns: tuple[str, ...], paths: list[str]) -> Archived
     keys = tuple(sorted({str(PartitionKey.of_path(path, columns)) for path in paths}))
     shown = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
     message = (
-        f"lake://{root}: {len(paths)} files are archived, and only their footers tell their columns and rows: "
-        f"{shown or min(paths)}"
+        f"lake://{root}: only footers tell columns and rows, and those of archived files cannot be read: "
+        f"{shown or min(paths)} ({units.files(len(paths))})"
     )
     hint = f"`tierlake restore lake://{root} {keys[0]}` asks for them; Dataset.open works on the prefix as it is"
     return ArchivedError(message, hint=hint, keys=keys)

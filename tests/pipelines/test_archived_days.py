@@ -231,7 +231,7 @@ def test_no_file_tells_the_columns(make_table, tierlake):
     for call in (lambda: dataset.schema, dataset.read, dataset.scan, lambda: dataset.ingest(table.trips(9))):
         with pytest.raises(ArchivedError, match=r"no file tells the columns.*tierlake restore"):
             call()
-    with pytest.raises(ArchivedError, match=r"4 files are archived, and only their footers tell.*tierlake restore"):
+    with pytest.raises(ArchivedError, match=r"only footers tell .* \(4 files\).*tierlake restore"):
         Dataset.adopt(table.uri, fs=table.fs)
     described = {**POLICY, "columns": {"at": "timestamp", "city": "string", "fare": "double"}}
     assert Dataset.open(table.uri, spec=described, fs=table.fs).ingest(table.trips(9)).rows == 10
