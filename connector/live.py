@@ -73,6 +73,10 @@ class Listing:
             child, folder = folder, folder.rpartition("/")[0]
         self._folders[folder].add(child)
 
+    def has(self, path: str) -> bool:
+        """Whether a path, wherever it is, is a committed file."""
+        return path.startswith(f"{self.root}/") and self.is_file(path)
+
     def relative(self, path: str) -> str:
         """A path below the root, without slashes at its ends."""
         return path[len(self.root) :].strip("/")
@@ -267,6 +271,10 @@ class Views:
                     bucket=bucket,
                     key=key,
                 )
+
+    def naming(self, path: str) -> str | None:
+        """The root of a table whose last listing has a file of this path; no request is made."""
+        return next((root for root, known in self._loaded.items() if known.listing.has(path)), None)
 
     def written(self, path: str) -> None:
         """An object was written: what was no table may be one now."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pipelines import units
 from pipelines.errors import ArchivedError, UnknownPartition
 from pipelines.placement import placed
+from pipelines.tables.live_files import way_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -186,14 +187,10 @@ def refusal(handle: Handle, waiting: Mapping[PartitionKey, Sequence[PlacedFile]]
     names = [str(key) for key in waiting]
     classes = sorted({file.storage_class for files in waiting.values() for file in files})
     shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-    hint = (
-        f"ask for them with Dataset.restore({names[0]!r}, days=1) or `tierlake restore {handle.spec.uri} {names[0]}`, "
-        f"or wait for them with read(..., wait='12h')"
-    )
     return ArchivedError(
         f"{handle.spec.uri}: {len(names)} partitions are archived in {', '.join(classes)} and cannot be read before "
         f"they are restored: {shown}",
-        hint=hint,
+        hint=way_out(handle.spec.uri, names[0]),
         keys=tuple(names),
     )
 

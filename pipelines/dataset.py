@@ -185,7 +185,11 @@ class Dataset:
 
     @property
     def schema(self) -> pa.Schema:
-        """The table's columns, partition columns included."""
+        """The table's columns, partition columns included.
+
+        Raises:
+            ArchivedError: all files of a table that nobody described are archived, and they alone tell.
+        """
         import pyarrow as pa
 
         return self._handle.table.snapshot().schema or pa.schema([])

@@ -159,7 +159,7 @@ def _still_free(handle: Handle, batch: Sequence[Doomed], record: VacuumRecord) -
     """What may go now, as the table, the holds and the journal have it at this moment."""
     snapshot = handle.table.snapshot()
     live = {file.path for file in snapshot.files} if not handle.table.is_published_by_writing else set()
-    held = Held(handle, snapshot.schema)
+    held = Held(handle, snapshot.known_schema)
     oldest = min((one.removal for one in batch if one.removal is not None), default="")
     back = _coming_back(handle, oldest, record)
     again = {

@@ -14,7 +14,7 @@ LakeError                         (connector.errors: code, message, hint, reques
 │   ├── CommitConflict        (RuntimeError)       somebody else changed the same partitions
 │   │   └── StagedTooLong                          a vacuum may have taken the files that waited for their commit
 │   ├── StalePlan             (RuntimeError)       the partition is not what the plan saw
-│   └── ArchivedError         (PermissionError)    the class needs a restore before it can be read
+│   └── ArchivedError         (ObjectArchived, PermissionError)  the class needs a restore before it can be read
 ├── a policy says no
 │   └── PolicyRefused         (PermissionError)    held, retained, waiting for downstream, past its grace
 ├── the format or the process cannot
@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from connector.errors import LakeError
+from connector.errors import LakeError, ObjectArchived
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,7 +118,7 @@ class StalePlan(PipelineError, RuntimeError):
     code = "stale_plan"
 
 
-class ArchivedError(PipelineError, PermissionError):
+class ArchivedError(PipelineError, ObjectArchived):
     """Files in a storage class that needs a restore before it can be read.
 
     Attributes:

@@ -21,6 +21,7 @@ import pyarrow.types as pat
 from pipelines.contention import turns
 from pipelines.deletion import Held, discard
 from pipelines.errors import (
+    ArchivedError,
     CommitConflict,
     PolicyRefused,
     SchemaMismatch,
@@ -28,7 +29,7 @@ from pipelines.errors import (
     StagedTooLong,
     UnsupportedByTable,
 )
-from pipelines.footers import NotParquet, read_footers
+from pipelines.footers import read_footers
 from pipelines.ingest_results import IngestResult, Rehearsal, Replaced
 from pipelines.intake import Intake
 from pipelines.key_columns import is_text
@@ -314,7 +315,8 @@ def data_schema(handle: Handle) -> pa.Schema | None:
 def _settled(handle: Handle, snapshot: Snapshot) -> pa.Schema | None:
     """The table's schema; the declared one while it has none; None where the first rows settle it."""
     keys = set(handle.spec.partition.columns)
-    schema = snapshot.schema
+    is_untold = isinstance(snapshot.told, ArchivedError) and bool(handle.spec.columns)
+    schema = None if is_untold else snapshot.schema
     if schema is not None and (snapshot.files or any(name not in keys for name in schema.names)):
         return schema
     if not handle.spec.columns:
@@ -481,7 +483,7 @@ def _replaced(handle: Handle, removes: Sequence[LiveFile], rows_in: Mapping[Part
     untold = {file.path: file.size for file in removes if file.rows is None}
     counted: dict[str, int | None] = dict.fromkeys(untold)
     for path, footer in read_footers(handle.fs, handle.table.root, untold) if untold else ():
-        counted[path] = None if isinstance(footer, NotParquet) else footer.num_rows
+        counted[path] = None if isinstance(footer, Exception) else footer.num_rows
     rows_out: dict[PartitionKey, int | None] = {}
     for file in removes:
         rows = counted[file.path] if file.rows is None else file.rows

@@ -85,7 +85,7 @@ def begun(  # noqa: PLR0913 - what a record has
             run_key=run_key,
             grace=handle.spec.retention.grace,
             undoable=undoable,
-            columns={field.name: str(field.type) for field in snapshot.schema or ()},
+            columns={field.name: str(field.type) for field in snapshot.known_schema or ()},
             partitions=partitions,
         )
     )

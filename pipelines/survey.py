@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.types as pat
 
-from pipelines.errors import SchemaMismatch, TableNotFound, UnsupportedByTable
+from connector.errors import ObjectArchived, ObjectNotFound
+from pipelines import units
+from pipelines.errors import ArchivedError, SchemaMismatch, TableNotFound, UnsupportedByTable
 from pipelines.footers import NotParquet, read_footers
 from pipelines.layout import PartitionKey, hive_columns, path_columns
 from pipelines.stats import footer_stats
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["OddObject", "Survey", "survey"]
 
 _HIDDEN = ("_", ".")
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
         TableNotFound: no Parquet file is there.
         UnsupportedByTable: a table of its own lies below.
         SchemaMismatch: the files' schemas do not merge, naming two that clash.
+        ArchivedError: files whose footers cannot be read before they are restored.
     """
     infos = _listed(fs, root)
     nested = next((path for path in infos if "/_delta_log/" in path), None)
@@ -82,7 +86,13 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
     sizes = {path: int(info["size"]) for path, info in candidates.items() if path not in odd}
     files: list[LiveFile] = []
     merging = _Merging(columns)
+    archived: list[str] = []
     for path, footer in read_footers(fs, root, sizes):
+        if isinstance(footer, ObjectNotFound):
+            raise footer
+        if isinstance(footer, ObjectArchived):
+            archived.append(path)
+            continue
         if isinstance(footer, NotParquet):
             odd[path] = f"not Parquet: {footer}"
             continue
@@ -97,6 +107,8 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
                 stats=footer_stats(footer, has_float_bounds=False),
             )
         )
+    if archived:
+        raise _archived(root, columns, archived)
     if not files:
         raise TableNotFound(f"no Parquet file below lake://{root}", hint=_first_problem(odd))
     schema = merging.schema()
@@ -108,6 +120,17 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
         odd=tuple(OddObject(path, problem) for path, problem in sorted(odd.items())),
         notes=merging.notes(),
     )
+
+
+def _archived(root: str, columns: tuple[str, ...], paths: list[str]) -> ArchivedError:
+    keys = tuple(sorted({str(PartitionKey.of_path(path, columns)) for path in paths}))
+    shown = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
+    message = (
+        f"lake://{root}: only footers tell columns and rows, and those of archived files cannot be read: "
+        f"{shown or min(paths)} ({units.files(len(paths))})"
+    )
+    hint = f"`tierlake restore lake://{root} {keys[0]}` asks for them; Dataset.open works on the prefix as it is"
+    return ArchivedError(message, hint=hint, keys=keys)
 
 
 def _listed(fs: LakeFileSystem, root: str) -> dict[str, Mapping[str, Any]]:

@@ -441,7 +441,7 @@ def _too_late(name: str) -> PolicyRefused:
 
 def _check_columns(record: RemovalRecord, snapshot: Snapshot) -> None:
     """Old files under another schema would be read wrongly, or not at all."""
-    now = {field.name: str(field.type) for field in snapshot.schema or ()}
+    now = {field.name: str(field.type) for field in snapshot.known_schema or ()}
     other = [f"{name} was {kind}" for name, kind in record.columns.items() if now.get(name) != kind]
     if other and now:
         raise PolicyRefused(

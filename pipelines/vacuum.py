@@ -87,7 +87,7 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
     gone = _known_to_have_left(handle)
     doomed: list[Doomed] = []
     kept = 0
-    held = Held(handle, snapshot.schema)
+    held = Held(handle, snapshot.known_schema)
     if handle.table.is_published_by_writing:
         found = _hidden_versions(handle, gone)
     else:

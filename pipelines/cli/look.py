@@ -10,6 +10,7 @@ import click
 from pipelines import units
 from pipelines.cli import options
 from pipelines.cli.options import Session, with_session
+from pipelines.errors import ArchivedError
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -49,7 +50,12 @@ def show(session: Session, dataset: str) -> None:
     """Show a dataset's description, columns and totals."""
     opened = session.dataset(dataset)
     total = opened.partitions().total
-    columns = {field.name: str(field.type) for field in opened.schema}
+    try:
+        columns = {field.name: str(field.type) for field in opened.schema}
+    except ArchivedError as error:  # a table without a schema of its own, all of whose files are archived
+        columns, untold = {}, str(error)
+    else:
+        untold = ""
     state = {"version": opened.version, "columns": columns, "total": total, "spec": opened.spec}
     facts = [
         ("table", f"{opened.format}, version {opened.version}"),
@@ -62,7 +68,7 @@ def show(session: Session, dataset: str) -> None:
     parts = [
         opened.uri,
         units.table_text(["", ""], facts),
-        units.table_text(["column", "type"], columns.items()),
+        untold or units.table_text(["column", "type"], columns.items()),
         opened.spec.to_yaml(),
     ]
     session.out.emit({"uri": opened.uri, "format": opened.format, **state}, "\n\n".join(map(str.strip, parts)))

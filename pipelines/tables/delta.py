@@ -20,16 +20,17 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import create_table_with_add_actions
 
 from connector.errors import AlreadyExists
+from connector.rust_errors import in_our_words
 from pipelines.contention import turns
 from pipelines.errors import CommitConflict, StagedTooLong, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork, rust_is_in_use
 from pipelines.layout import PartitionKey, path_columns
 from pipelines.listing import listed
-from pipelines.scanning import arrow_filesystem
 from pipelines.schema import evolved_schema
 from pipelines.tables import delta_log
 from pipelines.tables.delta_commit import add_actions, is_spelled_otherwise, remove_actions, write_entry, write_fence
 from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
+from pipelines.tables.live_files import FileNames, arrow_filesystem
 from pipelines.tables.paths import data_path
 from pipelines.tables.protocol import ORPHAN_AGE, Change, Commit, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
@@ -88,15 +89,16 @@ class LakeDeltaTable:
         """
         refuse_after_fork()
         rust_is_in_use()
-        DeltaTable.create(
-            f"s3://{root}",
-            schema,
-            mode="ignore",
-            partition_by=list(partition_columns),
-            configuration=dict(configuration),
-            storage_options=fs.delta_options(),
-            commit_properties=CommitProperties(custom_metadata={"lake.operation": "create"}),
-        )
+        with in_our_words(root.partition("/")[0]):
+            DeltaTable.create(
+                f"s3://{root}",
+                schema,
+                mode="ignore",
+                partition_by=list(partition_columns),
+                configuration=dict(configuration),
+                storage_options=fs.delta_options(),
+                commit_properties=CommitProperties(custom_metadata={"lake.operation": "create"}),
+            )
         return cls(fs, root)
 
     @classmethod
@@ -130,21 +132,22 @@ class LakeDeltaTable:
         change = Change("adopt", empty, adds=tuple(StagedFile(file) for file in files))
         details = {"rows": sum(file.rows or 0 for file in files), "bytes": sum(file.size for file in files)}
         try:
-            create_table_with_add_actions(
-                f"s3://{root}",
-                Schema.from_arrow(schema),
-                add_actions(change),
-                mode="error",
-                partition_by=list(partition_columns),
-                configuration=dict(configuration),
-                storage_options=fs.delta_options(),
-                commit_properties=CommitProperties(
-                    custom_metadata={
-                        f"lake.{name}": value for name, value in {"operation": "adopt", **details}.items()
-                    },
-                    app_transactions=[Transaction(_app_id(token), 1) for token in run_tokens],
-                ),
-            )
+            with in_our_words(root.partition("/")[0]):
+                create_table_with_add_actions(
+                    f"s3://{root}",
+                    Schema.from_arrow(schema),
+                    add_actions(change),
+                    mode="error",
+                    partition_by=list(partition_columns),
+                    configuration=dict(configuration),
+                    storage_options=fs.delta_options(),
+                    commit_properties=CommitProperties(
+                        custom_metadata={
+                            f"lake.{name}": value for name, value in {"operation": "adopt", **details}.items()
+                        },
+                        app_transactions=[Transaction(_app_id(token), 1) for token in run_tokens],
+                    ),
+                )
         except (CommitFailedError, DeltaError) as error:
             if not cls(fs, root).exists():
                 raise
@@ -160,7 +163,8 @@ class LakeDeltaTable:
         refuse_after_fork()
         rust_is_in_use()
         try:
-            return DeltaTable(self._uri, version=version, storage_options=self._fs.delta_options())
+            with in_our_words(self.root.partition("/")[0]):
+                return DeltaTable(self._uri, version=version, storage_options=self._fs.delta_options())
         except TableNotFoundError as error:
             message = f"no Delta table at lake://{self.root}"
             raise TableNotFound(message) from error
@@ -216,10 +220,12 @@ class LakeDeltaTable:
         return live_dataset(self._filesystem(snapshot), self.root, snapshot, tuple(table.metadata().partition_columns))
 
     def _filesystem(self, snapshot: Snapshot) -> pafs.FileSystem:
+        keys = {f"{self.root}/{file.path}": file.key for file in snapshot.files}
+        names = FileNames(self._fs, self.root, keys, snapshot.version)
         if self._fs.credentials_are_renewed:  # deltalake keeps those it was given, and a scan may outlive them
-            return arrow_filesystem(self._fs)
+            return arrow_filesystem(self._fs, names)
         sizes = {file.path: file.size for file in snapshot.files}
-        return pafs.PyFileSystem(RustFiles(self.root, self._fs.delta_options(), sizes))
+        return pafs.PyFileSystem(RustFiles(names, self._fs.delta_options(), sizes))
 
     def version_at(self, instant: datetime) -> int:
         """The version that was the newest at an instant; see `Table.version_at`.
@@ -238,7 +244,8 @@ class LakeDeltaTable:
 
     def history(self, limit: int | None = None) -> list[Commit]:
         """Commits, newest first, as far back as the log goes."""
-        return [_commit_of(entry) for entry in self._open().history(limit)]
+        with in_our_words(self.root.partition("/")[0]):
+            return [_commit_of(entry) for entry in self._open().history(limit)]
 
     def removed_files(self) -> Sequence[RemovedFile]:
         """Tombstones of the log."""
@@ -355,7 +362,8 @@ class LakeDeltaTable:
                 # the connection broke after the log entry was sent, and delta-rs does not ask again: it may be there
                 after = self._open()
                 if not _is_odd(after.transaction_version(app_id)):
-                    raise
+                    with in_our_words(self.root.partition("/")[0]):
+                        raise
                 self._fs.invalidate_view(self.root)
                 return self._find(after, run_key)
             self._fs.invalidate_view(self.root)

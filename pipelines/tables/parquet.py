@@ -21,13 +21,21 @@ import pyarrow as pa
 from deltalake import Schema
 from deltalake.exceptions import DeltaError
 
-from connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
+from connector.errors import ObjectArchived, ObjectNotFound, PreconditionFailed, UnsupportedByServer
 from pipelines.contention import turns
-from pipelines.errors import CommitConflict, PolicyRefused, SourceError, TableNotFound, UnsupportedByTable
+from pipelines.errors import (
+    ArchivedError,
+    CommitConflict,
+    PolicyRefused,
+    SourceError,
+    TableNotFound,
+    UnsupportedByTable,
+)
 from pipelines.layout import PartitionKey, hive_columns
-from pipelines.scanning import arrow_filesystem, parquet_format
+from pipelines.scanning import parquet_format
 from pipelines.schema import evolved_schema
 from pipelines.stored_types import ROW_COLUMN, filterable_type
+from pipelines.tables.live_files import FileNames, arrow_filesystem
 from pipelines.tables.protocol import Change, Commit, LiveFile, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import run_token
@@ -90,7 +98,8 @@ class PlainParquetTable:
             for name, info in sorted(infos.items())
             if _is_data(path := name.removeprefix(f"{self.root}/"), info)
         )
-        return Snapshot(0, files, self._schema(files))
+        classes = {file.path: str(infos[f"{self.root}/{file.path}"].get("StorageClass")) for file in files}
+        return Snapshot(0, files, self._schema(files, classes))
 
     def version_at(self, instant: datetime) -> int:  # noqa: ARG002 - the protocol's
         """There are no versions; see `Table.version_at`."""
@@ -100,35 +109,52 @@ class PlainParquetTable:
         message = f"lake://{self.root} is plain Parquet and keeps no older versions to read"
         return UnsupportedByTable(message, hint="use format: delta for time travel")
 
-    def _schema(self, files: tuple[LiveFile, ...]) -> pa.Schema | None:
+    def _schema(self, files: tuple[LiveFile, ...], classes: Mapping[str, str]) -> pa.Schema | ArchivedError | None:
         kept = self._stored_schema()
         if kept is not None:
             return kept[0]
         if not files:
             return None
-        stored = self._newest_schema(files)
+        stored = self._newest_schema(files, classes)
+        if isinstance(stored, ArchivedError):
+            return stored
         keys = [pa.field(name, pa.string()) for name in self.partition_columns]
         hidden = {*self.partition_columns, ROW_COLUMN}
         return pa.schema([*keys, *(field for field in stored if field.name not in hidden)])
 
-    def _newest_schema(self, files: tuple[LiveFile, ...]) -> pa.Schema:
-        """Of the newest file; of the next where others left one that is not Parquet."""
+    def _newest_schema(self, files: tuple[LiveFile, ...], classes: Mapping[str, str]) -> pa.Schema | ArchivedError:
+        """Of the newest file that can be read; of the next where others left one that is not Parquet."""
         filesystem = arrow_filesystem(self._fs)
         broken = ""
-        newest = sorted(files, key=lambda file: file.modified, reverse=True)[:_SCHEMA_ATTEMPTS]
-        for file in newest:
+        archived: list[LiveFile] = []
+        newest = sorted(files, key=lambda file: file.modified, reverse=True)
+        hidden = [file for file in newest if classes[file.path] in self._fs.profile.archived_classes]
+        readable = [file for file in newest if classes[file.path] not in self._fs.profile.archived_classes]
+        for file in [*readable[:_SCHEMA_ATTEMPTS], *hidden[:_SCHEMA_ATTEMPTS]]:  # one of those may be restored
             fragment = parquet_format().make_fragment(f"{self.root}/{file.path}", filesystem)
             try:
                 stored = fragment.physical_schema.remove_metadata()
+            except ObjectArchived:
+                archived.append(file)
+                continue
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 broken = f"lake://{self.root}/{file.path} is not Parquet, or not for pyarrow: {error}"
                 continue
             return pa.schema([field.with_type(filterable_type(field.type)) for field in stored])
-        raise SourceError(broken, hint=f"nor are the next of the newest {len(newest)} files")
+        if archived and not broken:
+            return self._all_archived(archived[0], classes)
+        raise SourceError(broken, hint=f"nor are the next of the newest {min(len(newest), _SCHEMA_ATTEMPTS)} files")
+
+    def _all_archived(self, newest: LiveFile, classes: Mapping[str, str]) -> ArchivedError:
+        uri, key = f"lake://{self.root}", str(newest.key)
+        message = f"{uri}: no file tells the columns: all are archived in {', '.join(sorted(set(classes.values())))}"
+        hint = f"`tierlake restore {uri} {key}` asks for the newest partition, which tells them"
+        return ArchivedError(message, hint=hint, keys=(key,))
 
     def dataset(self, snapshot: Snapshot) -> LiveDataset:
         """The rows of a snapshot, lazily; partition columns are strings, '' is null; see `LiveDataset`."""
-        return live_dataset(arrow_filesystem(self._fs), self.root, snapshot, self.partition_columns)
+        names = FileNames(self._fs, self.root, {f"{self.root}/{file.path}": file.key for file in snapshot.files})
+        return live_dataset(arrow_filesystem(self._fs, names), self.root, snapshot, self.partition_columns)
 
     def history(self, limit: int | None = None) -> list[Commit]:
         """Ingests by their run records, newest first; expiries are in the journal."""

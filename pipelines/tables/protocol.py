@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from connector.errors import LakeError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
@@ -119,14 +121,30 @@ class Snapshot:
     Attributes:
         version: orders commits within one table; plain tables have none and count 0.
         files: what is live.
-        schema: None where an empty plain table has none yet.
+        told: the schema; None where no row has settled it; or why nobody can tell it now.
         fence: what `Table.fence` counted up to by then; 0 where nobody ever deleted files.
     """
 
     version: int
     files: tuple[LiveFile, ...]
-    schema: pa.Schema | None
+    told: pa.Schema | LakeError | None
     fence: int = 0
+
+    @property
+    def schema(self) -> pa.Schema | None:
+        """The columns, partition columns included; None where no row has settled them.
+
+        Raises:
+            ArchivedError: every file that could tell them is archived.
+        """
+        if isinstance(self.told, LakeError):
+            raise self.told
+        return self.told
+
+    @property
+    def known_schema(self) -> pa.Schema | None:
+        """The columns as far as anybody can tell them now."""
+        return None if isinstance(self.told, LakeError) else self.told
 
     def by_partition(self) -> dict[PartitionKey, tuple[LiveFile, ...]]:
         """Files by partition, in key order."""
