@@ -312,7 +312,7 @@ def commit_rewrites(
         record = begun(
             handle,
             operation,
-            removed_partitions(removes, "written anew"),
+            removed_partitions(removes, "written anew", (staged.file for staged in adds)),
             base,
             record_id=record.id if record is not None else None,
         )

@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pipelines import units
 from pipelines.lifecycle import tier_at, window_of_key
+from pipelines.records import EraseRecord, RemovalRecord
 from pipelines.stored import stored_objects
+from pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from pipelines.handle import Handle
-    from pipelines.tables.protocol import LiveFile
+    from pipelines.records import RemovedPartition
+    from pipelines.stored import StoredObject
+    from pipelines.tables.protocol import LiveFile, Snapshot
 
 __all__ = ["Problem", "VerifyReport", "verify"]
 
@@ -23,12 +28,14 @@ class Problem:
     """Something that `verify` found.
 
     Attributes:
-        kind: what is wrong.
+        kind: what is wrong: a file that is `missing`, has another `size`, `class` or `encryption`; or what no act of
+            ours makes: `erased` rows that are back, rows that are `doubled` as they are in an old file and in the one
+            written from it, a `held` partition whose files are gone, an object `hidden` by a delete marker not of ours.
         path: below the table's root.
         detail: found and expected.
     """
 
-    kind: Literal["missing", "size", "class", "encryption"]
+    kind: Literal["missing", "size", "class", "encryption", "erased", "doubled", "held", "hidden"]
     path: str
     detail: str
 
@@ -66,10 +73,11 @@ class VerifyReport:
 
 
 def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
-    """Compare the commits with the store.
+    """Compare the commits with the store, and with what the journal knows.
 
     Every committed file must be there with its size, encrypted, and in a class that its age allows: its tier's, or a
-    hotter one that the next tiering will change. Orphans are counted.
+    hotter one that the next tiering will change. Orphans are counted. What was erased or written anew must not be back,
+    held partitions must have their files, and no plain object may be hidden but by us: others can do all of that.
 
     Args:
         handle: the dataset.
@@ -91,6 +99,7 @@ def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
         problems.extend(_class_problems(handle, file, one.storage_class, instant))
     there = [file for file in snapshot.files if file.path in stored and stored[file.path].is_shown]
     problems.extend(_encryption_problems(handle, there))
+    problems.extend(_history_problems(handle, snapshot, stored))
     live = {file.path for file in snapshot.files}
     return VerifyReport(
         files=len(snapshot.files),
@@ -98,6 +107,64 @@ def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
         problems=tuple(problems),
         orphans=sum(one.is_shown and path not in live for path, one in stored.items()),
     )
+
+
+def _history_problems(handle: Handle, snapshot: Snapshot, stored: Mapping[str, StoredObject]) -> Iterator[Problem]:
+    removals = list(handle.journal.records(RemovalRecord))
+    undone = handle.journal.undone()
+    yield from _erased(handle, snapshot, stored)
+    yield from _doubled(snapshot, [(one, gone) for one in removals for gone in one.partitions], undone)
+    if handle.document is None:
+        return
+    yield from _held(handle, snapshot, stored, removals)
+    if handle.table.is_published_by_writing:
+        ours = {(file.path, file.version_id) for removal in removals for _, file in removal.files()}
+        for path, one in stored.items():
+            below = next((version for version in one.versions if one.sizes[version]), None)
+            if not one.is_shown and not path.startswith(WAITING) and (path, below) not in ours:
+                yield Problem("hidden", path, "a delete marker that is not ours hides it: delete that, or the object")
+
+
+def _erased(handle: Handle, snapshot: Snapshot, stored: Mapping[str, StoredObject]) -> Iterator[Problem]:
+    spoiled = {path: record for record in handle.journal.records(EraseRecord) for path in record.spoiled}
+    for file in snapshot.files:
+        shown = stored[file.path].shown if file.path in stored else None
+        record = spoiled.get(f"{file.path}?{shown}" if handle.table.is_published_by_writing else file.path)
+        if record is not None:
+            detail = f"it is live again, and holds rows that were erased on {units.day(record.at)}: erase them again"
+            yield Problem("erased", file.path, detail)
+
+
+def _doubled(
+    snapshot: Snapshot,
+    removals: Sequence[tuple[RemovalRecord, RemovedPartition]],
+    undone: frozenset[tuple[str, str]],
+) -> Iterator[Problem]:
+    live = {(file.path, file.etag) for file in snapshot.files}
+    for removal, gone in removals:
+        is_back = [file for file in gone.files if (file.path, file.etag) in live]
+        came = [file for file in gone.came if (file.path, file.etag) in live and file not in is_back]
+        if is_back and came and (removal.id, gone.key) not in undone:
+            detail = f"it is live beside {came[0].path}, which took its place on {units.day(removal.at)}"
+            yield Problem("doubled", is_back[0].path, detail)
+
+
+def _held(
+    handle: Handle, snapshot: Snapshot, stored: Mapping[str, StoredObject], removals: Sequence[RemovalRecord]
+) -> Iterator[Problem]:
+    live = {str(file.key) for file in snapshot.files}
+    for key, hold in handle.document.read().holds.items() if handle.document else ():
+        gone = next((part for removal in removals if (part := removal.partition(key)) is not None), None)
+        if key in live:
+            continue
+        files = gone.files if gone is not None else ()
+        lost = [file.path for file in files if not _is_there(stored.get(file.path), file.version_id)]
+        if lost or not files:
+            yield Problem("held", key, f"held ({hold.reason}), but {lost[0] if lost else 'all of it'} is gone")
+
+
+def _is_there(one: StoredObject | None, version_id: str | None) -> bool:
+    return one is not None and (version_id is None or version_id in one.versions or not one.versions)
 
 
 def _class_problems(handle: Handle, file: LiveFile, found: str, as_of: datetime) -> list[Problem]:
