@@ -236,6 +236,11 @@ def _jump(world: World, _dataset: Dataset, **ahead: float) -> None:
         clock.ahead += timedelta(**ahead)
 
 
+def _vacuum_later(world: World, dataset: Dataset) -> None:
+    _jump(world, dataset, days=8)
+    dataset.vacuum()
+
+
 def others(what: str, day: str) -> Act:
     """Another writer of a Delta table, who knows nothing of us."""
 
@@ -376,6 +381,7 @@ def acts() -> st.SearchStrategy[Act]:
         ),
         st.just(quiet("vacuum", lambda _, dataset: dataset.vacuum())),
         st.just(quiet("8 days", lambda world, dataset: _jump(world, dataset, days=8))),
+        st.just(quiet("8 days and a vacuum", _vacuum_later)),
         st.just(quiet("back an hour", lambda world, dataset: _jump(world, dataset, hours=-1))),
         st.builds(others, st.sampled_from(["optimize", "delete"]), days),
     )
