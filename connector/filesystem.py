@@ -358,6 +358,10 @@ class LakeFileSystem(TableListings):
         """Objects not encrypted as the write policy says; see :func:`connector.audit.encryption_faults`."""
         return await audit.encryption_faults(self, paths)
 
+    async def _first_keys(self, prefix: str, *, limit: int = 1000) -> list[str]:
+        """The first keys that begin with a prefix, from one LIST; see :func:`connector.objects.first_keys`."""
+        return await objects.first_keys(self, prefix, limit=limit)
+
     async def _object_versions(self, prefix: str) -> list[objects.ObjectVersion]:
         """Versions and delete markers below a prefix; see :func:`connector.objects.object_versions`."""
         return await objects.object_versions(self, prefix)
@@ -435,6 +439,7 @@ class LakeFileSystem(TableListings):
     put_if = _synced(_put_if)
     read_with_etag = _synced(_read_with_etag)
     encryption_faults = _synced(_encryption_faults)
+    first_keys = _synced(_first_keys)
     object_versions = _synced(_object_versions)
     delete_versions = _synced(_delete_versions)
     is_versioned = _synced(_is_versioned)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from connector.errors import (
+    AccessDenied,
     BucketNotFound,
     InvalidName,
     LakeError,
@@ -95,7 +97,8 @@ async def head(fs: LakeFileSystem, path: str, version_id: str | None = None) -> 
     try:
         response: dict[str, Any] = await fs.seam.send("head_object", Bucket=bucket, Key=key, **which)
     except ObjectNotFound:
-        await fs.seam.send("head_bucket", Bucket=bucket)
+        with suppress(AccessDenied):  # a bucket that may not be looked at is there
+            await fs.seam.send("head_bucket", Bucket=bucket)
         raise
     return response
 
@@ -114,7 +117,15 @@ async def server_time(fs: LakeFileSystem, bucket: str) -> datetime:
         BucketNotFound: There is no such bucket.
         ServerError: The response has no Date header.
     """
-    response = await fs.seam.send("head_bucket", Bucket=fs.split_path(bucket)[0])
+    name, root = fs.split_path(bucket)[0], fs.table_root
+    try:
+        response = await fs.seam.send("head_bucket", Bucket=name)
+    except AccessDenied:
+        if root is None or root.partition("/")[0] != name:
+            raise
+        # who may list below a prefix alone may not ask about the bucket
+        below = f"{root.partition('/')[2]}/"
+        response = await fs.seam.send("list_objects_v2", Bucket=name, Prefix=below, MaxKeys=1)
     date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
     if not date:
         raise ServerError("The response has no Date header", bucket=bucket)
@@ -191,6 +202,26 @@ async def _holds(fs: LakeFileSystem, bucket: str, key: str, data: bytes) -> dict
         return await holds(fs, {"Bucket": bucket, "Key": key}, data)
     except ObjectNotFound:
         return None
+
+
+async def first_keys(fs: LakeFileSystem, prefix: str, *, limit: int = 1000) -> list[str]:
+    """The first keys that begin with a prefix, in the order of their names: one LIST, never answered from a cache.
+
+    Args:
+        fs: The filesystem.
+        prefix: ``bucket/prefix``; every key that begins with it counts, so end a folder with a slash.
+        limit: How many at the most, up to 1000.
+
+    Returns:
+        Paths as ``bucket/key``.
+
+    Raises:
+        BucketNotFound: There is no such bucket.
+        AccessDenied: We may not list there.
+    """
+    bucket, _, key_prefix = prefix.partition("/")
+    page = await fs.seam.send("list_objects_v2", Bucket=bucket, Prefix=key_prefix, MaxKeys=limit)
+    return [f"{bucket}/{item['Key']}" for item in page.get("Contents", ())]
 
 
 async def is_versioned(fs: LakeFileSystem, bucket: str) -> bool:

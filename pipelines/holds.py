@@ -14,6 +14,7 @@ from connector.errors import AccessDenied
 from pipelines.document import DatasetDocument, Hold
 from pipelines.errors import SpecError, UnknownPartition, UnsupportedByTable
 from pipelines.layout import PartitionKey
+from pipelines.nested import is_nested, nested_roots
 from pipelines.undo import can_be_undone
 
 if TYPE_CHECKING:
@@ -145,11 +146,14 @@ def _has_object_lock(handle: Handle) -> bool:
 
 def _versions(handle: Handle, key: PartitionKey) -> list[ObjectVersion]:
     """Versions of the partition's files, without delete markers."""
-    below = f"{handle.table.root}/{key.prefix}/" if key.items else f"{handle.table.root}/"
+    root = handle.table.root
+    below = f"{root}/{key.prefix}/" if key.items else f"{root}/"
+    found = {version: version.path.removeprefix(f"{root}/") for version in handle.fs.object_versions(below)}
+    nested = nested_roots(found.values())
     return [
         version
-        for version in handle.fs.object_versions(below)
-        if not version.is_delete_marker and not version.path.removeprefix(f"{handle.table.root}/").startswith("_")
+        for version, path in found.items()
+        if not version.is_delete_marker and not path.startswith("_") and not is_nested(path, nested)
     ]
 
 

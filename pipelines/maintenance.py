@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipelines.journal import VacuumRecord, new_record_id
 from pipelines.layout import PartitionKey
 from pipelines.lifecycle import tier_at, window_of_key
+from pipelines.nested import outside_nested
 from pipelines.tables.runs import has_our_name
 from pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from pipelines.handle import Handle
@@ -99,16 +100,19 @@ class VerifyReport:
         return "\n".join([*lines, f"{self.files} files, {self.bytes} bytes{orphans}: {state}"])
 
 
-def _stored(handle: Handle) -> dict[str, Mapping[str, Any]]:
-    """Data files in the store by path below the root: not the log, not "directory" objects, of `_lake/` what waits."""
+def _stored(handle: Handle, live: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    """Data files in the store by path below the root.
+
+    Not the log, not "directory" objects, of `_lake/` what waits, and of nested tables what our own commits name.
+    """
     root = handle.table.root
     handle.fs.invalidate_cache()
-    found = handle.fs.find(root, detail=True)
+    found = {name.removeprefix(f"{root}/"): info for name, info in handle.fs.find(root, detail=True).items()}
     return {
         path: info
-        for name, info in found.items()
+        for path, info in outside_nested(found, keep=live).items()
         if info["type"] == "file"
-        and not (path := name.removeprefix(f"{root}/")).endswith("/")
+        and not path.endswith("/")
         and (path.startswith(WAITING) or not path.startswith(("_delta_log/", "_lake/")))
     }
 
@@ -127,7 +131,7 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
     now = handle.clock.now()
     live = {file.path for file in handle.table.snapshot().files}
     removed = {file.path: file.removed_at for file in handle.table.removed_files() if file.path not in live}
-    stored = _stored(handle)
+    stored = _stored(handle, live)
     held, is_adopted = _held_prefixes(handle), _is_adopted(handle)
     expired: list[str] = []
     orphans: list[str] = []
@@ -202,7 +206,8 @@ def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
     """
     instant = as_of or handle.clock.now()
     snapshot = handle.table.snapshot()
-    stored = _stored(handle)
+    live = {file.path for file in snapshot.files}
+    stored = _stored(handle, live)
     problems: list[Problem] = []
     for file in snapshot.files:
         info = stored.get(file.path)
@@ -213,7 +218,6 @@ def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
             problems.append(Problem("size", file.path, f"{info['size']} bytes, but {file.size} were committed"))
         problems.extend(_class_problems(handle, file, str(info.get("StorageClass") or "STANDARD"), instant))
     problems.extend(_encryption_problems(handle, [file for file in snapshot.files if file.path in stored]))
-    live = {file.path for file in snapshot.files}
     return VerifyReport(
         files=len(snapshot.files),
         bytes=sum(file.size for file in snapshot.files),

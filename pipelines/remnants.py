@@ -15,6 +15,7 @@ import pyarrow as pa
 from pipelines.journal import VacuumRecord, new_record_id
 from pipelines.layout import PartitionKey, typed_expression
 from pipelines.maintenance import ORPHAN_AGE
+from pipelines.nested import is_nested, nested_roots
 from pipelines.scanning import parquet_format
 from pipelines.skipping import columns_in
 from pipelines.tables.waiting import WAITING
@@ -134,8 +135,11 @@ def _candidates(handle: Handle, live: frozenset[str], columns: tuple[str, ...]) 
             for name, info in infos.items()
             if info["type"] == "file"
         ]
+    nested = nested_roots(name.removeprefix(f"{root}/") for name, *_ in found)
     for name, size, modified, version_id in found:
         path = name.removeprefix(f"{root}/")
+        if is_nested(path, nested):
+            continue
         is_other = path.startswith(("_delta_log/", "_lake/")) and not path.startswith(WAITING)
         if is_other or not size or (path in live and version_id is None):
             continue

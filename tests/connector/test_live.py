@@ -31,6 +31,7 @@ class ListedTable:
 
 class ListedViews:
     marker = "_list/"
+    description = ""
     hidden = ("_list", "_lake")
 
     def __init__(self):
