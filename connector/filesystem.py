@@ -342,9 +342,9 @@ class LakeFileSystem(TableListings):
         """HEAD of an object as botocore answers it; see :func:`connector.objects.head`."""
         return await objects.head(self, path, version_id)
 
-    async def _server_time(self, bucket: str) -> datetime:
+    async def _server_time(self, path: str) -> datetime:
         """The server's clock, in UTC; see :func:`connector.objects.server_time`."""
-        return await objects.server_time(self, bucket)
+        return await objects.server_time(self, path)
 
     async def _put_if(self, path: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False) -> str:
         """A conditional write, its new ETag; see :func:`connector.objects.put_if`."""

@@ -103,29 +103,32 @@ async def head(fs: LakeFileSystem, path: str, version_id: str | None = None) -> 
     return response
 
 
-async def server_time(fs: LakeFileSystem, bucket: str) -> datetime:
+async def server_time(fs: LakeFileSystem, path: str) -> datetime:
     """The server's clock.
 
     Args:
         fs: The filesystem.
-        bucket: A bucket to ask about.
+        path: A bucket to ask about, or a prefix in it.
 
     Returns:
         An aware time, to the second.
 
     Raises:
         BucketNotFound: There is no such bucket.
+        AccessDenied: We may ask neither about the bucket nor list below the prefix, nor below the filesystem's table.
         ServerError: The response has no Date header.
     """
-    name, root = fs.split_path(bucket)[0], fs.table_root
+    bucket, prefix, _ = fs.split_path(path)
+    own_bucket, _, own = (fs.table_root or "").partition("/")
+    below = prefix or (own if own_bucket == bucket else "")
     try:
-        response = await fs.seam.send("head_bucket", Bucket=name)
+        response = await fs.seam.send("head_bucket", Bucket=bucket)
     except AccessDenied:
-        if root is None or root.partition("/")[0] != name:
+        if not below:
             raise
         # who may list below a prefix alone may not ask about the bucket
-        below = f"{root.partition('/')[2]}/"
-        response = await fs.seam.send("list_objects_v2", Bucket=name, Prefix=below, MaxKeys=1)
+        listing = {"Prefix": f"{below.rstrip('/')}/", "MaxKeys": 1}
+        response = await fs.seam.send("list_objects_v2", Bucket=bucket, **listing)
     date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
     if not date:
         raise ServerError("The response has no Date header", bucket=bucket)

@@ -576,7 +576,16 @@ class Dataset:
 
 
 def _bound(applier: Callable[..., ApplyResult], handle: Handle) -> Callable[..., ApplyResult]:
-    return lambda plan, **options: applier(handle, plan, **options)
+    def apply(plan: TieringPlan | ExpiryPlan, **options: Any) -> ApplyResult:
+        if options.get("keys") is not None:
+            from pipelines.keys import check_possible
+
+            options["keys"] = keys = [_key(key) for key in options["keys"]]
+            snapshot = handle.table.snapshot()
+            check_possible(handle.spec, snapshot.schema, keys, {PartitionKey.parse(step.key) for step in plan.steps})
+        return applier(handle, plan, **options)
+
+    return apply
 
 
 def _key(key: str | PartitionKey) -> PartitionKey:

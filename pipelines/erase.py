@@ -182,6 +182,8 @@ def erase(
     snapshot = handle.table.snapshot()
     schema = snapshot.schema if snapshot.schema is not None else pa.schema([])
     matching = _predicate(where, schema, handle)
+    # who may not see what a bucket keeps could not tell whether the rows are gone: refused before any is
+    keeps_old_files = handle.fs.is_versioned(handle.spec.bucket) or not handle.table.is_published_by_writing
     details = {"reason": "rows erased on request"} | ({"run_id": run_id} if run_id else {})
     erasing = _Erasing(handle, matching, partial(_crew, handle, limits, workers), details)
     if dry_run:
@@ -204,7 +206,7 @@ def erase(
         deleted=deleted,
         rejects=_rejects(handle, matching, schema),
         remaining=remaining,
-        keeps_old_files=not handle.table.is_published_by_writing or handle.fs.is_versioned(handle.spec.bucket),
+        keeps_old_files=keeps_old_files,
         dry_run=dry_run,
     )
 

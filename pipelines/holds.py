@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from connector.errors import AccessDenied
 from pipelines.document import DatasetDocument, Hold
-from pipelines.errors import SpecError, UnknownPartition, UnsupportedByTable
+from pipelines.errors import SpecError, UnsupportedByTable
+from pipelines.keys import check_possible, unknown
 from pipelines.layout import PartitionKey
 from pipelines.nested import is_nested, nested_roots
 from pipelines.undo import can_be_undone
@@ -72,16 +73,20 @@ def release(handle: Handle, key: PartitionKey | str) -> bool:
         Whether there was one.
 
     Raises:
+        UnknownPartition: a key that the table cannot have: other columns, or another spelling.
         UnsupportedByTable: nobody described the table to us, so there are no holds.
     """
-    name = _name(key)
+    name, store = _name(key), _document(handle)
+    if name not in store.read().holds:
+        snapshot = handle.table.snapshot()
+        check_possible(handle.spec, snapshot.schema, [PartitionKey.parse(name)], snapshot.by_partition())
 
     def change(document: DatasetDocument) -> DatasetDocument:
         return document.model_copy(
             update={"holds": {other: held for other, held in document.holds.items() if other != name}}
         )
 
-    is_other = _update(_document(handle), change)
+    is_other = _update(store, change)
     _unlock(handle, PartitionKey.parse(name))
     return is_other
 
@@ -188,7 +193,4 @@ def _known(handle: Handle, key: PartitionKey | str) -> str:
     wanted = PartitionKey.parse(name)
     if any(file.key == wanted for file in handle.table.snapshot().files) or can_be_undone(handle, name):
         return name
-    raise UnknownPartition(
-        f"{handle.spec.uri} has no partition {name}, and none that could be brought back",
-        hint="`tierlake ls` prints the keys",
-    )
+    raise unknown(handle.spec, handle.table.snapshot(), wanted, ", and none that could be brought back")

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines import units
-from pipelines.errors import CommitConflict, PolicyRefused, UnknownPartition
+from pipelines.errors import CommitConflict, PolicyRefused
 from pipelines.journal import UndoRecord, new_record_id
+from pipelines.keys import unknown
 from pipelines.layout import PartitionKey
 from pipelines.placement import listed
 from pipelines.results import UndoResult
@@ -176,9 +177,7 @@ def _last_expiry(
         return record, gone
     if _live(snapshot, name):
         return None, None
-    raise UnknownPartition(
-        f"{handle.spec.uri} has no partition {name}, and none was expired", hint="`tierlake ls` prints the keys"
-    )
+    raise unknown(handle.spec, snapshot, PartitionKey.parse(name), ", and none was expired")
 
 
 def _live(snapshot: Snapshot, name: str) -> tuple[LiveFile, ...]:
