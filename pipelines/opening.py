@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from pydantic import ValidationError
 
 from connector.arguments import refuse_unknown
+from connector.encryption import parse_encryption
 from connector.errors import EncryptionIgnored, PreconditionFailed
 from connector.filesystem import LakeFileSystem
 from pipelines.clock import Clock, ServerClock
@@ -82,6 +83,7 @@ def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
     refuse_after_fork()
     inside = table_filesystem(fs, spec, options)
     inside.profile.check_class(spec.write.storage_class)
+    inside.profile.check_encryption(parse_encryption(spec.write.encryption).mode)
     Partitioner(spec.partition).check_stored(declared_schema(spec.columns))
     if spec.format == "delta":
         _first_schema(spec)
