@@ -36,7 +36,11 @@ _LISTING: dict[str, tuple[str, ...]] = {
         "s3:ListBucketVersions",  # which older versions are there to delete?
     ),
 }
-"""Each request is for the keys that begin with a prefix, which a policy can confine (``s3:prefix``)."""
+"""Each request is for the keys that begin with a prefix, which a policy can confine (``s3:prefix``).
+
+A GET of a missing key below it is answered by 404, as the key counts for ``s3:prefix`` then
+(https://github.com/ceph/ceph/pull/68577 on what AWS does). HeadBucket names no key: it is denied.
+"""
 _BUCKET: dict[str, tuple[str, ...]] = {
     "reader": (),
     "writer": (),

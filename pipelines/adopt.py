@@ -131,13 +131,21 @@ def adopt(
     said = fields_of(spec) if spec is not None else {}
     if "format" in said and said["format"] != "delta":
         raise SpecError("an adopted dataset is a Delta table", hint="Dataset.open works on plain Parquet as it is")
+    _check_outside(uri, fs, options or {})
     opened = _opened(uri, fs, clock, options or {})
-    is_new = opened.document is None or opened.table.format != "delta"
-    if is_new and (above := enclosing_root(opened.fs, opened.spec.root)) is not None:
-        raise TableExists(f"{opened.spec.uri} lies inside another table, lake://{above}", hint=BESIDE)
     if opened.table.format == "delta":
         return _adopt_table(opened, said, fs, options or {}, dry_run=dry_run)
     return _adopt_prefix(opened, said, fs, options or {}, dry_run=dry_run)
+
+
+def _check_outside(uri: str, fs: LakeFileSystem | None, options: Mapping[str, Any]) -> None:
+    """Refuse a prefix inside another table, unless it was adopted before."""
+    asked = DatasetSpec(uri=uri)
+    inside = table_filesystem(fs, asked, options)
+    document = DocumentStore(inside, asked.root).find()
+    is_new = document is None or document.spec.format != "delta"
+    if is_new and (above := enclosing_root(inside, asked.root)) is not None:
+        raise TableExists(f"{asked.uri} lies inside another table, lake://{above}", hint=BESIDE)
 
 
 def _opened(uri: str, fs: LakeFileSystem | None, clock: Clock | None, options: Mapping[str, Any]) -> Handle:

@@ -14,7 +14,7 @@ from connector.errors import EncryptionIgnored, PreconditionFailed
 from connector.filesystem import LakeFileSystem
 from pipelines.clock import Clock, ServerClock
 from pipelines.document import DatasetDocument, DocumentStore
-from pipelines.errors import SpecError, TableExists, TableNotFound
+from pipelines.errors import SpecError, TableExists, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork
 from pipelines.handle import Handle
 from pipelines.inference import inferred_partitioning
@@ -304,6 +304,9 @@ def _found_table(fs: LakeFileSystem, root: str, said: Mapping[str, object]) -> T
     delta = LakeDeltaTable(fs, root)
     if delta.exists():
         return delta
+    if (above := enclosing_root(fs, root)) is not None:
+        message = f"lake://{root} lies inside a table, lake://{above}, which alone tells what of it is live"
+        raise UnsupportedByTable(message, hint=f"Dataset.open('lake://{above}').read(where=...)")
     plain = open_plain(fs, root, None)
     return plain if plain.partition_columns else _named_files(fs, plain, said) or plain
 

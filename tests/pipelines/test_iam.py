@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from datetime import timedelta
 
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -12,6 +14,7 @@ from connector import LakeFileSystem
 from connector.errors import InvalidName, InvalidSetting, LakeError, TableWriteRefused
 from connector.iam import ROLES, policy_document
 from pipelines import Dataset
+from pipelines.clock import Clock
 from pipelines.errors import TableExists, TableNotFound
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.servers.roles import with_role
@@ -194,6 +197,37 @@ def test_a_writer_has_all_verbs_of_a_log_and_no_byte_is_deleted(as_role, server,
         Dataset.create(trip_spec(bucket, uri=f"{made.uri}/date=2013-01-01/inner"), fs=theirs)
 
 
+@pytest.mark.parametrize("table_format", ["delta", "parquet"])
+def test_an_operator_has_all_verbs(as_role, make_bucket, server, tmp_path, table_format):
+    bucket = make_bucket(versioned=True)
+    rig = with_role(server, "operator", tmp_path, bucket, "city")
+    theirs = LakeFileSystem(**rig.storage_options, skip_instance_cache=True)
+    spec = trip_spec(bucket, format=table_format, retention={"expire_after": "300d", "grace": "1h"})
+    made = Dataset.create(spec, fs=theirs)
+    made.ingest(make_trips(3, 3))
+    assert made.hold("date=2013-01-03", reason="audit")
+    assert len(made.plan_tiering(as_of="2013-06-01").apply().done) == 3
+    assert len(made.plan_expiry(as_of="2014-12-31").apply().done) == 2
+    assert made.undo_expiry("date=2013-01-01").changed
+    assert made.release("date=2013-01-03")
+    assert made.retain("date=2013-01-01", until="2030-01-01")
+    assert made.erase([("city", "==", "JFK")], unsafe_delete_old_files=True).rows == 2
+    if table_format == "delta":
+        made.ingest(make_trips(1, 3), "append")
+        assert made.compact().partitions
+    later = Dataset.open(spec.uri, fs=theirs, clock=_Later(made._handle.clock))
+    assert later.vacuum().deleted
+    assert made.verify(as_of="2013-06-01", repair=True).ok
+
+
+@dataclass(frozen=True)
+class _Later:
+    clock: Clock
+
+    def now(self):
+        return self.clock.now() + timedelta(days=2)
+
+
 def test_only_an_operator_expires_a_plain_table(as_role, make_bucket, server, tmp_path, fs):
     bucket = make_bucket(versioned=True)
     made = Dataset.create(trip_spec(bucket, format="parquet", retention={"expire_after": "300d", "grace": "0d"}), fs=fs)
@@ -221,6 +255,8 @@ def test_a_table_above_the_prefix_is_known_to_who_may_not_list_it(fs, bucket, se
         theirs.pipe_file(f"{bucket}/a/outer/deep/raw", b"raw")
     with pytest.raises(TableExists, match="inside another"):
         Dataset.create(trip_spec(bucket, uri=f"lake://{bucket}/a/outer/deep/inner"), fs=theirs)
+    with pytest.raises(OSError, match=r"(?i)denied|permission"):  # whose log may not be read is not shown raw
+        theirs.find(f"{bucket}/a/outer/deep")
 
 
 def test_each_role_includes_the_one_before():

@@ -100,6 +100,15 @@ def test_the_outer_table_neither_reads_nor_deletes_the_inner_one(make_bucket, fs
     assert inner <= set(server.keys(bucket))
 
 
+@FORMATS
+def test_a_folder_of_a_table_is_no_table(bucket, fs, table_format):
+    """Its files are those of all generations: the table tells which of them are live."""
+    outer = Dataset.create(trip_spec(bucket, format=table_format), fs=fs)
+    outer.ingest(make_trips(1, 2))
+    with pytest.raises(UnsupportedByTable, match=f"inside a table, {outer.uri}"):
+        Dataset.open(f"{outer.uri}/date=2013-01-01", fs=fs)
+
+
 def test_a_prefix_of_tables_is_none_itself(bucket, fs):
     inner = Dataset.create(trip_spec(bucket, format="parquet"), fs=fs)
     inner.ingest(make_trips(1, 2))
