@@ -75,7 +75,7 @@ class Dataset:
     def create(
         cls, spec: DatasetSpec, *, fs: LakeFileSystem | None = None, clock: Clock | None = None, **storage_options: Any
     ) -> Self:
-        """Make a new dataset; the same spec again opens the one that is there.
+        """Make a new dataset in an empty prefix; the same spec again opens the one that is there.
 
         Args:
             spec: its description.
@@ -84,7 +84,9 @@ class Dataset:
             storage_options: arguments of `LakeFileSystem`.
 
         Raises:
-            TableExists: a dataset with another spec, or a table that nobody described, is there.
+            TableExists: a dataset with another spec, or any object, is there (`adopt` takes Parquet where it lies), or
+                the prefix lies inside another table.
+            LogMissing: the dataset is there, without its log.
             EncryptionIgnored: the server stored a file without the encryption that was asked for.
             UnsupportedByServer: the storage class or the encryption does not exist on this server.
         """
@@ -98,8 +100,9 @@ class Dataset:
             True where `create` would make a dataset, False where the same one is there.
 
         Raises:
-            TableExists: a dataset with another spec, or a table that nobody described, is there.
-            UnsupportedByServer: the storage class does not exist on this server.
+            TableExists: a dataset with another spec, or any object, is there, or the prefix lies inside another table.
+            LogMissing: the dataset is there, without its log.
+            UnsupportedByServer: the storage class or the encryption does not exist on this server.
         """
         return check_new(spec, fs, storage_options)
 
@@ -128,6 +131,8 @@ class Dataset:
 
         Raises:
             TableNotFound: nothing there.
+            LogMissing: a Delta dataset whose log is gone.
+            UnsupportedByTable: a folder of another table.
             SpecError: the spec contradicts what is there.
         """
         return cls(open_dataset(dataset, spec, fs, clock, storage_options))
@@ -155,6 +160,8 @@ class Dataset:
 
         Raises:
             TableNotFound: nothing there.
+            TableExists: it lies inside another table.
+            UnsupportedByTable: another table lies below.
             SchemaMismatch: the files' schemas do not merge.
         """
         from pipelines.adopt import adopt
