@@ -113,7 +113,7 @@ class EraseReport:
             deletes_old_files: whether it would delete the old files that hold such rows.
         """
         if deletes_old_files:
-            leaves_files = any(not remnant.rows for remnant in self.remnants)
+            leaves_files = any(not (remnant.rows and remnant.is_ours) for remnant in self.remnants)
         else:
             leaves_files = bool(self.remnants) or (self.keeps_old_files and bool(self.rows))
         return not (self.held or self.archived or self.rejects or leaves_files)
@@ -195,7 +195,7 @@ def erase(
     remnants = matching_remnants(handle, matching, left)
     deleted: tuple[Remnant, ...] = ()
     if unsafe_delete_old_files and not dry_run:
-        deleted = tuple(one for one in remnants if one.rows and str(one.key) not in _holds(handle))
+        deleted = tuple(one for one in remnants if one.rows and one.is_ours and str(one.key) not in _holds(handle))
         delete_remnants(handle, deleted, reason="rows erased on request", run_id=run_id)
         remnants = tuple(one for one in remnants if one not in deleted)
     return EraseReport(

@@ -47,6 +47,7 @@ class Remnant:
         why: what it is, in words.
         until: from when `vacuum` deletes it; None where it does not.
         version_id: of the older version; None for the object as it is.
+        is_ours: False for what another table that lies there may name: it is never deleted.
     """
 
     path: str
@@ -56,6 +57,7 @@ class Remnant:
     why: str
     until: datetime | None
     version_id: str | None = None
+    is_ours: bool = True
 
 
 def matching_remnants(handle: Handle, matching: pc.Expression, snapshot: Snapshot) -> tuple[Remnant, ...]:
@@ -138,20 +140,23 @@ def _candidates(handle: Handle, live: frozenset[str], columns: tuple[str, ...]) 
     nested = nested_roots(name.removeprefix(f"{root}/") for name, *_ in found)
     for name, size, modified, version_id in found:
         path = name.removeprefix(f"{root}/")
-        if is_nested(path, nested):
+        is_ours = not is_nested(path, nested)
+        if not is_ours and path not in removed:
             continue
         is_other = path.startswith(("_delta_log/", "_lake/")) and not path.startswith(WAITING)
         if is_other or not size or (path in live and version_id is None):
             continue
         told = handle.table.told_key(path.removeprefix(WAITING), columns)
         key = PartitionKey.of((name, None) for name in columns) if told is None else told
-        if path in removed and path not in live:
+        if not is_ours:
+            why, until = "in another table that lies there", None
+        elif path in removed and path not in live:
             why, until = "expired or replaced", removed[path] + grace
         elif version_id is not None:
             why, until = "an older version of an object", None
         else:
             why, until = "named by no commit", modified + ORPHAN_AGE
-        yield Remnant(path, key, size, None, why, until, version_id)
+        yield Remnant(path, key, size, None, why, until, version_id, is_ours)
 
 
 def _count(handle: Handle, remnant: Remnant, matching: pc.Expression, schema: pa.Schema) -> int | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from deltalake import DeltaTable, convert_to_deltalake
 
 from pipelines import Dataset
 from pipelines.clock import ServerClock
 from pipelines.errors import TableExists, TableNotFound, UnsupportedByTable
 from pipelines.nested import is_nested, nested_roots, outside_nested
 from tests.pipelines.conftest import make_trips, trip_spec
-from tests.pipelines.foreign import by_day, write_delta, write_hive
+from tests.pipelines.foreign import by_day, delta_options, write_delta, write_hive
 
 FORMATS = pytest.mark.parametrize("table_format", ["delta", "parquet"])
 LONG = timedelta(days=400)
@@ -98,6 +99,23 @@ def test_the_outer_table_neither_reads_nor_deletes_the_inner_one(make_bucket, fs
     outer.vacuum()
     assert outer.read().num_rows == 0
     assert inner <= set(server.keys(bucket))
+
+
+def test_files_that_another_table_took_are_told_and_stay(bucket, fs, server):
+    """A partition's folder that somebody made a table of: its log names our files."""
+    outer = Dataset.create(trip_spec(bucket, partition={"by": ["city"]}, tiers=[], retention={"grace": "0d"}), fs=fs)
+    outer.ingest(make_trips(1, 6))
+    folder = f"s3://{bucket}/city/trips/city=JFK"
+    convert_to_deltalake(folder, storage_options=delta_options(server))
+    rows = DeltaTable(folder, storage_options=delta_options(server)).to_pyarrow_table()
+    assert outer.verify().ok, "live files are ours all the same"
+    report = outer.erase([("fare", "==", 1.0)], unsafe_delete_old_files=True)
+    assert (report.rows, report.is_complete) == (1, False)
+    assert [remnant.why for remnant in report.remnants] == ["in another table that lies there"]
+    later = Dataset.open(outer.uri, fs=fs, clock=ServerClock(fs, bucket, LONG))
+    later.vacuum()
+    assert DeltaTable(folder, storage_options=delta_options(server)).to_pyarrow_table() == rows
+    assert outer.verify().ok
 
 
 @FORMATS
