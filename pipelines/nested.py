@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
 
-__all__ = ["DESCRIPTION", "LOG", "enclosing_root", "is_nested", "nested_roots", "outside_nested"]
+__all__ = ["DESCRIPTION", "LOG", "enclosing_root", "first_objects", "is_nested", "nested_roots", "outside_nested"]
 
 LOG: Final = "_delta_log/"
 DESCRIPTION: Final = "_lake/dataset.json"
 _OWN: Final = (LOG, "_lake/")
 _CONCURRENCY = 8
+_PAGE: Final = 1000
+"""Keys in one answer at the most."""
 
 T = TypeVar("T")
 
@@ -63,6 +65,18 @@ def outside_nested(objects: Mapping[str, T], keep: Collection[str] = ()) -> dict
     """
     roots = nested_roots(objects)
     return {path: one for path, one in objects.items() if not is_nested(path, roots) or path in keep}
+
+
+def first_objects(fs: LakeFileSystem, root: str) -> list[str]:
+    """The first objects below a root, `bucket/key`, without those that stand for folders; none where it is empty.
+
+    Args:
+        fs: the connector.
+        root: `bucket/prefix`.
+    """
+    keys = fs.first_keys(f"{root}/", limit=_PAGE)
+    found = [path for path in keys if not path.endswith("/")]
+    return found or (keys if len(keys) == _PAGE else [])  # a page of folders says nothing of what comes after it
 
 
 def enclosing_root(fs: LakeFileSystem, root: str) -> str | None:

@@ -19,7 +19,7 @@ from pipelines.forks import refuse_after_fork
 from pipelines.handle import Handle
 from pipelines.inference import inferred_partitioning
 from pipelines.journal import Journal
-from pipelines.nested import LOG, enclosing_root, nested_roots
+from pipelines.nested import LOG, enclosing_root, first_objects, nested_roots
 from pipelines.spec import DatasetSpec, PartitionSpec
 from pipelines.tables import table_of_format
 from pipelines.tables.lost_log import check_log
@@ -91,7 +91,7 @@ def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
     store = DocumentStore(inside, spec.root)
     if (document := store.find()) is not None:
         return _is_unfinished(inside, document.spec, spec)
-    below = inside.first_keys(f"{spec.root}/")
+    below = first_objects(inside, spec.root)
     if below and (document := store.find()) is not None:  # another process made it meanwhile
         return _is_unfinished(inside, document.spec, spec)
     _check_free(inside, spec, below)
@@ -120,7 +120,7 @@ def _check_free(fs: LakeFileSystem, spec: DatasetSpec, below: Sequence[str]) -> 
     """Refuse a prefix with objects, but for the log that an interrupted `create` of the same spec left."""
     from pipelines.tables.delta import LakeDeltaTable
 
-    found = [path.removeprefix(f"{spec.root}/") for path in below if not path.endswith("/")]
+    found = [path.removeprefix(f"{spec.root}/") for path in below]
     if not found:
         return
     adopts = f"`tierlake adopt {spec.uri}` makes a dataset of the Parquet files or of the Delta table that is there"

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from pipelines.errors import LogMissing, TableNotFound
-from pipelines.nested import DESCRIPTION, LOG
+from pipelines.nested import DESCRIPTION, LOG, first_objects
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
@@ -42,7 +42,7 @@ def lost_log(fs: LakeFileSystem, root: str) -> LogMissing | TableNotFound | None
     if not _is_described_as_delta(fs, root):
         return None
     own = f"{root}/{DESCRIPTION}"
-    is_alone = all(path == own or path.endswith("/") for path in fs.first_keys(f"{root}/", limit=3))
+    is_alone = {own}.issuperset(first_objects(fs, root))
     if _has_log(fs, root):  # looked at last: another process was making it just now
         return None
     if is_alone:

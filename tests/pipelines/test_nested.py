@@ -10,7 +10,7 @@ from deltalake import DeltaTable, convert_to_deltalake
 from pipelines import Dataset
 from pipelines.clock import ServerClock
 from pipelines.errors import TableExists, TableNotFound, UnsupportedByTable
-from pipelines.nested import is_nested, nested_roots, outside_nested
+from pipelines.nested import first_objects, is_nested, nested_roots, outside_nested
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import by_day, delta_options, write_delta, write_hive
 
@@ -40,6 +40,20 @@ def test_what_is_a_table_of_its_own():
         "a/_delta_log/0.json",
         "c/d/_lake/dataset.json",
     }
+
+
+def test_a_page_of_folders_does_not_make_a_prefix_empty():
+    class Store:
+        def __init__(self, *keys):
+            self.keys = keys
+
+        def first_keys(self, prefix, *, limit):
+            return [key for key in self.keys if key.startswith(prefix)][:limit]
+
+    folders = [f"b/t/{number:04}/" for number in range(1000)]
+    assert first_objects(Store("b/t/", "b/t/a", "b/t/c/"), "b/t") == ["b/t/a"]
+    assert first_objects(Store(*folders[:999]), "b/t") == []
+    assert first_objects(Store(*folders, "b/t/zzz"), "b/t")
 
 
 @FORMATS
