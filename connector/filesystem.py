@@ -342,9 +342,9 @@ class LakeFileSystem(TableListings):
         """HEAD of an object as botocore answers it; see :func:`connector.objects.head`."""
         return await objects.head(self, path, version_id)
 
-    async def _server_time(self, bucket: str) -> datetime:
+    async def _server_time(self, path: str) -> datetime:
         """The server's clock, in UTC; see :func:`connector.objects.server_time`."""
-        return await objects.server_time(self, bucket)
+        return await objects.server_time(self, path)
 
     async def _put_if(self, path: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False) -> str:
         """A conditional write, its new ETag; see :func:`connector.objects.put_if`."""
@@ -357,6 +357,10 @@ class LakeFileSystem(TableListings):
     async def _encryption_faults(self, paths: Iterable[str]) -> dict[str, str]:
         """Objects not encrypted as the write policy says; see :func:`connector.audit.encryption_faults`."""
         return await audit.encryption_faults(self, paths)
+
+    async def _first_keys(self, prefix: str, *, limit: int = 1000) -> list[str]:
+        """The first keys that begin with a prefix, from one LIST; see :func:`connector.objects.first_keys`."""
+        return await objects.first_keys(self, prefix, limit=limit)
 
     async def _object_versions(self, prefix: str) -> list[objects.ObjectVersion]:
         """Versions and delete markers below a prefix; see :func:`connector.objects.object_versions`."""
@@ -451,6 +455,7 @@ class LakeFileSystem(TableListings):
     put_if = _synced(_put_if)
     read_with_etag = _synced(_read_with_etag)
     encryption_faults = _synced(_encryption_faults)
+    first_keys = _synced(_first_keys)
     object_versions = _synced(_object_versions)
     delete_versions = _synced(_delete_versions)
     delete_seen = _synced(_delete_seen)

@@ -77,7 +77,7 @@ class Dataset:
     def create(
         cls, spec: DatasetSpec, *, fs: LakeFileSystem | None = None, clock: Clock | None = None, **storage_options: Any
     ) -> Self:
-        """Make a new dataset; the same spec again opens the one that is there.
+        """Make a new dataset in an empty prefix; the same spec again opens the one that is there.
 
         Args:
             spec: its description.
@@ -86,7 +86,9 @@ class Dataset:
             storage_options: arguments of `LakeFileSystem`.
 
         Raises:
-            TableExists: a dataset with another spec, or a table that nobody described, is there.
+            TableExists: a dataset with another spec, or any object, is there (`adopt` takes Parquet where it lies), or
+                the prefix lies inside another table.
+            LogMissing: the dataset is there, without its log.
             EncryptionIgnored: the server stored a file without the encryption that was asked for.
             UnsupportedByServer: the storage class or the encryption does not exist on this server.
         """
@@ -100,8 +102,9 @@ class Dataset:
             True where `create` would make a dataset, False where the same one is there.
 
         Raises:
-            TableExists: a dataset with another spec, or a table that nobody described, is there.
-            UnsupportedByServer: the storage class does not exist on this server.
+            TableExists: a dataset with another spec, or any object, is there, or the prefix lies inside another table.
+            LogMissing: the dataset is there, without its log.
+            UnsupportedByServer: the storage class or the encryption does not exist on this server.
         """
         return check_new(spec, fs, storage_options)
 
@@ -130,6 +133,8 @@ class Dataset:
 
         Raises:
             TableNotFound: nothing there.
+            LogMissing: a Delta dataset whose log is gone.
+            UnsupportedByTable: a folder of another table.
             SpecError: the spec contradicts what is there.
         """
         return cls(open_dataset(dataset, spec, fs, clock, storage_options))
@@ -157,6 +162,8 @@ class Dataset:
 
         Raises:
             TableNotFound: nothing there.
+            TableExists: it lies inside another table.
+            UnsupportedByTable: another table lies below.
             SchemaMismatch: the files' schemas do not merge.
         """
         from pipelines.adopt import adopt
@@ -612,7 +619,16 @@ class Dataset:
 
 
 def _bound(applier: Callable[..., ApplyResult], handle: Handle) -> Callable[..., ApplyResult]:
-    return lambda plan, **options: applier(handle, plan, **options)
+    def apply(plan: TieringPlan | ExpiryPlan, **options: Any) -> ApplyResult:
+        if options.get("keys") is not None:
+            from pipelines.keys import check_possible
+
+            options["keys"] = keys = [_key(key) for key in options["keys"]]
+            snapshot = handle.table.snapshot()
+            check_possible(handle.spec, snapshot.schema, keys, {PartitionKey.parse(step.key) for step in plan.steps})
+        return applier(handle, plan, **options)
+
+    return apply
 
 
 def _key(key: str | PartitionKey) -> PartitionKey:

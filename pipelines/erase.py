@@ -114,7 +114,7 @@ class EraseReport:
             deletes_old_files: whether it would delete the old files that hold such rows.
         """
         if deletes_old_files:
-            leaves_files = any(not remnant.rows for remnant in self.remnants)
+            leaves_files = any(not (remnant.rows and remnant.is_ours) for remnant in self.remnants)
         else:
             leaves_files = bool(self.remnants) or (self.keeps_old_files and bool(self.rows))
         return not (self.held or self.archived or self.rejects or leaves_files)
@@ -183,6 +183,8 @@ def erase(
     snapshot = handle.table.snapshot()
     schema = snapshot.schema if snapshot.schema is not None else pa.schema([])
     matching = _predicate(where, schema, handle)
+    # who may not see what a bucket keeps could not tell whether the rows are gone: refused before any is
+    keeps_old_files = handle.fs.is_versioned(handle.spec.bucket) or not handle.table.is_published_by_writing
     details = {"reason": "rows erased on request"} | ({"run_id": run_id} if run_id else {})
     erasing = _Erasing(handle, matching, partial(_crew, handle, limits, workers), details)
     record: EraseRecord | None = None
@@ -201,7 +203,7 @@ def erase(
         remaining, remnants = erasing.rows_left(left), matching_remnants(handle, matching, left)
     deleted: tuple[Remnant, ...] = ()
     if unsafe_delete_old_files and not dry_run:
-        holding = tuple(one for one in remnants if one.rows)
+        holding = tuple(one for one in remnants if one.rows and one.is_ours)
         deleted = delete_remnants(handle, holding, reason="rows erased on request", run_id=run_id)
         remnants = tuple(one for one in remnants if one not in deleted)
     partitions = tuple(ErasedPartition(key, rows, files) for key, (rows, files) in sorted(erasing.erased.items()))
@@ -215,7 +217,7 @@ def erase(
         deleted=deleted,
         rejects=_rejects(handle, matching, schema),
         remaining=remaining,
-        keeps_old_files=not handle.table.is_published_by_writing or handle.fs.is_versioned(handle.spec.bucket),
+        keeps_old_files=keeps_old_files,
         dry_run=dry_run,
     )
 

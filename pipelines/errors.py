@@ -10,7 +10,8 @@ LakeError                         (connector.errors: code, message, hint, reques
 │   └── UnknownPartition      (KeyError)           a key that the table does not have
 ├── the state of the table: look, then decide
 │   ├── TableNotFound         (FileNotFoundError)  nothing there
-│   ├── TableExists           (FileExistsError)    `create` where one is
+│   ├── TableExists           (FileExistsError)    `create` where one is, or anything else
+│   ├── LogMissing            (RuntimeError)       the files are there, the Delta log is gone
 │   ├── CommitConflict        (RuntimeError)       somebody else changed the same partitions
 │   │   └── StagedTooLong                          a vacuum may have taken the files that waited for their commit
 │   ├── StalePlan             (RuntimeError)       the partition is not what the plan saw
@@ -36,6 +37,7 @@ __all__ = [
     "ArchivedError",
     "CommitConflict",
     "ForkedProcess",
+    "LogMissing",
     "PartialFailure",
     "PipelineError",
     "PolicyRefused",
@@ -95,9 +97,15 @@ class TableNotFound(PipelineError, FileNotFoundError):
 
 
 class TableExists(PipelineError, FileExistsError):
-    """`create` where a table already is."""
+    """`create` where a table already is, or other objects, or inside another table."""
 
     code = "table_exists"
+
+
+class LogMissing(PipelineError, RuntimeError):
+    """A Delta table whose log is gone; no FileNotFoundError, as its files are there and nobody may take it for new."""
+
+    code = "log_missing"
 
 
 class CommitConflict(PipelineError, RuntimeError):

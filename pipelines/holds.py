@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 from connector.errors import AccessDenied
 from pipelines.document import DatasetDocument, Hold
-from pipelines.errors import PolicyRefused, SpecError, UnknownPartition, UnsupportedByTable
+from pipelines.errors import PolicyRefused, SpecError, UnsupportedByTable
+from pipelines.keys import check_possible, unknown
 from pipelines.layout import PartitionKey
+from pipelines.nested import is_nested, nested_roots
 from pipelines.records import KeepingRecord
 from pipelines.undo import can_be_undone
 
@@ -89,10 +91,14 @@ def release(handle: Handle, key: PartitionKey | str, reason: str = "", *, run_id
         Whether there was one.
 
     Raises:
+        UnknownPartition: a key that the table cannot have: other columns, or another spelling.
         UnsupportedByTable: nobody described the table to us, so there are no holds.
     """
-    name = _name(key)
-    is_other = _update(_document(handle), _without(name))
+    name, store = _name(key), _document(handle)
+    if name not in store.read().holds:
+        snapshot = handle.table.snapshot()
+        check_possible(handle.spec, snapshot.known_schema, [PartitionKey.parse(name)], snapshot.by_partition())
+    is_other = _update(store, _without(name))
     _unlock(handle, PartitionKey.parse(name))
     if is_other:
         _remember(handle, "release", name, reason.strip(), run_id=run_id)
@@ -209,11 +215,14 @@ def _has_object_lock(handle: Handle) -> bool:
 
 def _versions(handle: Handle, key: PartitionKey) -> list[ObjectVersion]:
     """Versions of the partition's files, without delete markers."""
-    below = f"{handle.table.root}/{key.prefix}/" if key.items else f"{handle.table.root}/"
+    root = handle.table.root
+    below = f"{root}/{key.prefix}/" if key.items else f"{root}/"
+    found = {version: version.path.removeprefix(f"{root}/") for version in handle.fs.object_versions(below)}
+    nested = nested_roots(found.values())
     return [
         version
-        for version in handle.fs.object_versions(below)
-        if not version.is_delete_marker and not version.path.removeprefix(f"{handle.table.root}/").startswith("_")
+        for version, path in found.items()
+        if not version.is_delete_marker and not path.startswith("_") and not is_nested(path, nested)
     ]
 
 
@@ -247,10 +256,8 @@ def _known(handle: Handle, key: PartitionKey | str) -> str:
     name = _name(key)
     if _is_live(handle, name) or can_be_undone(handle, name):
         return name
-    raise UnknownPartition(
-        f"{handle.spec.uri} has no partition {name}, and none that could be brought back",
-        hint="`tierlake ls` prints the keys",
-    )
+    wanted = PartitionKey.parse(name)
+    raise unknown(handle.spec, handle.table.snapshot(), wanted, ", and none that could be brought back")
 
 
 def _is_live(handle: Handle, name: str) -> bool:

@@ -33,6 +33,7 @@ from pipelines.footers import read_footers
 from pipelines.ingest_results import IngestResult, Rehearsal, Replaced
 from pipelines.intake import Intake
 from pipelines.key_columns import is_text
+from pipelines.keys import check_possible
 from pipelines.partitioning import Partitioner
 from pipelines.rejects import check_tolerable, counted_reasons
 from pipelines.removal import begun, completed, removed_partitions
@@ -118,6 +119,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         SourceError: the source cannot be read.
         RejectedTooMany: more bad rows than the spec allows; they are kept, nothing is committed.
         UnsupportedByTable: append to a plain table.
+        UnknownPartition: `keys` names one that the table cannot have: other columns, or another spelling.
         CommitConflict: others kept changing the same partitions, or a vacuum took files that had waited for a day.
     """
     _check_mode(handle, mode)
@@ -128,6 +130,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
     bounds = limits or WriterLimits()
     ready = _prepared(handle, source, storage_options, bounds, text, workers)
     plan, snapshot = ready.plan, ready.snapshot
+    check_possible(handle.spec, plan.table, keys or (), snapshot.by_partition())
     staging = Staging(
         intake=ready.intake,
         columns=_file_columns(handle, plan),

@@ -52,6 +52,7 @@ class Remnant:
         versions: what deleting it deletes; none where the bucket keeps none.
         etag: then, of the object.
         removal: the journal's record that took it out, where one did.
+        is_ours: False for what another table that lies there may name: it is never deleted.
     """
 
     path: str
@@ -64,6 +65,7 @@ class Remnant:
     versions: tuple[str, ...] = ()
     etag: str | None = None
     removal: str | None = None
+    is_ours: bool = True
 
 
 def matching_remnants(handle: Handle, matching: pc.Expression, snapshot: Snapshot) -> tuple[Remnant, ...]:
@@ -123,35 +125,33 @@ def _candidates(handle: Handle, live: Mapping[str, str | None], columns: tuple[s
     """Objects and versions beside the table's own."""
     grace = handle.spec.retention.grace
     removed = {file.path: file.removed_at + grace for file in handle.table.removed_files()}
-    records: dict[str, list[tuple[RemovalRecord, RemovedPartition, str | None]]] = {}
-    undone = handle.journal.undone()
-    for record in handle.journal.records(RemovalRecord):
-        for gone, file in record.files():
-            if (record.id, gone.key) not in undone:
-                records.setdefault(file.path, []).append((record, gone, file.version_id))
+    records = _records(handle)
     for one in stored_objects(handle):
+        if one.is_nested and one.path not in removed and one.path not in records:
+            continue
         told = handle.table.told_key(one.path.removeprefix(WAITING), columns)
         key = PartitionKey.of((name, None) for name in columns) if told is None else told
         for version_id in one.versions or (None,):
             size = one.size if version_id is None else one.sizes[version_id]
-            is_live = one.path in live and version_id == one.shown
-            if is_live or not size:
+            is_older = version_id is not None and version_id != one.shown
+            if not size or (one.path in live and not is_older):
                 continue
             named = [
                 (record, gone)
                 for record, gone, meant in records.get(one.path, ())
                 if meant is None or meant == version_id
             ]
-            removal = named[0][0].id if named else None
-            if named and (one.path not in live or version_id is not None):
+            until: datetime | None = None
+            if one.is_nested:
+                why = "in another table that lies there"
+            elif named:
                 why, until = "expired or replaced", max(record.undo_until for record, _ in named)
             elif one.path in removed and one.path not in live:
                 why, until = "expired or replaced", removed[one.path]
-            elif version_id is not None and version_id != one.shown:
-                why, until = "an older version of an object", None
+            elif is_older:
+                why = "an older version of an object"
             else:
                 why, until = "named by no commit", one.modified + ORPHAN_AGE
-            is_older = version_id is not None and version_id != one.shown
             yield Remnant(
                 path=one.path,
                 key=named[0][1].partition_key if named else key,
@@ -162,8 +162,20 @@ def _candidates(handle: Handle, live: Mapping[str, str | None], columns: tuple[s
                 version_id=version_id if is_older else None,
                 versions=_with_it(handle, one, version_id),
                 etag=one.etag,
-                removal=removal,
+                removal=named[0][0].id if named else None,
+                is_ours=not one.is_nested,
             )
+
+
+def _records(handle: Handle) -> dict[str, list[tuple[RemovalRecord, RemovedPartition, str | None]]]:
+    """By path the removals that are not undone, with the version that each means."""
+    records: dict[str, list[tuple[RemovalRecord, RemovedPartition, str | None]]] = {}
+    undone = handle.journal.undone()
+    for record in handle.journal.records(RemovalRecord):
+        for gone, file in record.files():
+            if (record.id, gone.key) not in undone:
+                records.setdefault(file.path, []).append((record, gone, file.version_id))
+    return records
 
 
 def _with_it(handle: Handle, one: StoredObject, version_id: str | None) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from pipelines.nested import is_nested, nested_roots
 from pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class StoredObject:
         versions: all ids, markers included, the newest first; empty where the bucket keeps none.
         sizes: of each.
         shown: the version that a reader sees; None where there is none, or the bucket keeps none.
+        is_nested: whether it lies in another table below the root: that one's business.
     """
 
     path: str
@@ -40,6 +42,7 @@ class StoredObject:
     versions: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
     shown: str | None = None
+    is_nested: bool = False
 
     @property
     def is_shown(self) -> bool:
@@ -68,7 +71,9 @@ def stored_objects(handle: Handle) -> list[StoredObject]:
             for name, info in infos.items()
             if info["type"] == "file"
         ]
-    return sorted((one for one in found if _is_data(one.path)), key=lambda one: one.path)
+    nested = nested_roots(one.path for one in found)
+    data = (replace(one, is_nested=is_nested(one.path, nested)) for one in found if _is_data(one.path))
+    return sorted(data, key=lambda one: one.path)
 
 
 def _is_data(path: str) -> bool:

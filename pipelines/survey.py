@@ -16,16 +16,17 @@ from pipelines import units
 from pipelines.errors import ArchivedError, SchemaMismatch, TableNotFound, UnsupportedByTable
 from pipelines.footers import NotParquet, read_footers
 from pipelines.layout import PartitionKey, hive_columns, path_columns
+from pipelines.nested import nested_roots
 from pipelines.stats import footer_stats
 from pipelines.stored_types import check_storable, settled_type, storable_type
 from pipelines.tables.protocol import LiveFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from connector.filesystem import LakeFileSystem
 
-__all__ = ["OddObject", "Survey", "survey"]
+__all__ = ["OddObject", "Survey", "listed_below", "refuse_nested", "survey"]
 
 _HIDDEN = ("_", ".")
 _NAMED = 5
@@ -72,11 +73,8 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
         SchemaMismatch: the files' schemas do not merge, naming two that clash.
         ArchivedError: files whose footers cannot be read before they are restored.
     """
-    infos = _listed(fs, root)
-    nested = next((path for path in infos if "/_delta_log/" in path), None)
-    if nested is not None:
-        inner = f"lake://{root}/{nested.partition('/_delta_log/')[0]}"
-        raise UnsupportedByTable(f"a Delta table lies below lake://{root}: {inner}", hint=f"adopt {inner} by itself")
+    infos = listed_below(fs, root)
+    refuse_nested(root, infos)
     odd = {path: problem for path, info in infos.items() if (problem := _problem(path, info))}
     candidates = {path: info for path, info in infos.items() if path not in odd and not _is_hidden(path)}
     columns = hive_columns(candidates)
@@ -133,7 +131,24 @@ def _archived(root: str, columns: tuple[str, ...], paths: list[str]) -> Archived
     return ArchivedError(message, hint=hint, keys=keys)
 
 
-def _listed(fs: LakeFileSystem, root: str) -> dict[str, Mapping[str, Any]]:
+def refuse_nested(root: str, paths: Iterable[str]) -> None:
+    """Refuse a prefix with tables below it.
+
+    Args:
+        root: `bucket/prefix`.
+        paths: of all objects below it.
+
+    Raises:
+        UnsupportedByTable: naming one of the tables.
+    """
+    if nested := sorted(nested_roots(paths)):
+        inner = f"lake://{root}/{nested[0]}"
+        raise UnsupportedByTable(
+            f"another table lies below lake://{root}: {inner}", hint="one lies beside the other, never inside it"
+        )
+
+
+def listed_below(fs: LakeFileSystem, root: str) -> dict[str, Mapping[str, Any]]:
     """Everything below the root by its path, "directory" objects too; not what is ours."""
     found = fs.find(root, detail=True, withdirs=True, refresh=True)
     below = {name.removeprefix(f"{root}/"): info for name, info in found.items() if name != root}

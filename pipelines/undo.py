@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pipelines import units
 from pipelines.contention import turns
 from pipelines.errors import CommitConflict, PolicyRefused, UnknownPartition
+from pipelines.keys import unknown
 from pipelines.layout import PartitionKey
 from pipelines.listing import listed
 from pipelines.records import RemovalRecord, UndoRecord
@@ -195,11 +196,10 @@ def _last_removal(
         record = settled(handle, stored) if gone is not None else None
         if record is not None and gone is not None:
             return record, gone
-    if _live(handle.table.snapshot(), name):
+    snapshot = handle.table.snapshot()
+    if _live(snapshot, name):
         return None
-    raise UnknownPartition(
-        f"{handle.spec.uri} has no partition {name}, and none was expired", hint="`tierlake ls` prints the keys"
-    )
+    raise unknown(handle.spec, snapshot, PartitionKey.parse(name), ", and none was expired")
 
 
 def _bring_back_checked(

@@ -141,7 +141,7 @@ def _unnamed_files(
     removed = {file.path: file for file in handle.table.removed_files()}
     is_adopted = handle.document is None or handle.document.read().adopted_at is not None
     grace = handle.spec.retention.grace
-    unnamed = [one for one in stored_objects(handle) if one.path not in live]
+    unnamed = [one for one in stored_objects(handle) if one.path not in live and not one.is_nested]
     # the journal knows all that we took out; the log is read for what others did
     is_known = all(any(record.is_certain for record in gone.get(one.path, ())) for one in unnamed)
     recent = RecentLog({}, reaches_back=True) if is_known else handle.table.recent(now - grace)
@@ -168,6 +168,8 @@ def _unnamed_files(
 def _hidden_versions(handle: Handle, gone: Mapping[str, list[_Gone]]) -> Iterator[tuple[Doomed, datetime]]:
     """Versions of a plain table's objects that our acts took from view, and what waits for a commit that never came."""
     for one in stored_objects(handle):
+        if one.is_nested:
+            continue
         if one.path.startswith(WAITING):
             key = handle.table.told_key(one.path.removeprefix(WAITING), handle.table.partition_columns)
             yield Doomed(one.path, one.size, key, one.versions, one.etag), _second(one.modified) + ORPHAN_AGE

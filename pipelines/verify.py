@@ -85,7 +85,8 @@ def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
     """
     instant = as_of or handle.clock.now()
     snapshot = handle.table.snapshot()
-    stored = {one.path: one for one in stored_objects(handle)}
+    live = {file.path for file in snapshot.files}
+    stored = {one.path: one for one in stored_objects(handle) if not one.is_nested or one.path in live}
     problems: list[Problem] = []
     for file in snapshot.files:
         one = stored.get(file.path)
@@ -100,7 +101,6 @@ def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
     there = [file for file in snapshot.files if file.path in stored and stored[file.path].is_shown]
     problems.extend(_encryption_problems(handle, there))
     problems.extend(_history_problems(handle, snapshot, stored))
-    live = {file.path for file in snapshot.files}
     return VerifyReport(
         files=len(snapshot.files),
         bytes=sum(file.size for file in snapshot.files),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.nested import DESCRIPTION, LOG
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,7 +38,8 @@ class DeltaLive:
 class DeltaProvider:
     """Finds Delta tables by their log."""
 
-    marker = "_delta_log/"
+    marker = LOG
+    description = DESCRIPTION
     hidden = frozenset({"_delta_log", "_lake"})
 
     def open(self, fs: LakeFileSystem, root: str) -> LiveTable:
@@ -45,6 +48,7 @@ class DeltaProvider:
         Raises:
             FileNotFoundError: there is a folder of that name, but no table.
             UnsupportedByTable: its files do not tell its rows (deletion vectors, column mapping).
+            LogMissing: the description says that there was a log.
         """
         # deltalake and pyarrow load when the first table is met, not with the filesystem
         from pipelines.tables.delta import LakeDeltaTable

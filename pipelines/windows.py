@@ -30,7 +30,18 @@ if TYPE_CHECKING:
 
     from pipelines.zones import Segment
 
-__all__ = ["HOUR_US", "KEY_FORMATS", "Every", "Window", "as_instant", "is_key", "key_of", "start_of_key", "window_of"]
+__all__ = [
+    "HOUR_US",
+    "KEY_FORMATS",
+    "Every",
+    "Window",
+    "as_instant",
+    "is_key",
+    "key_named_by",
+    "key_of",
+    "start_of_key",
+    "window_of",
+]
 
 Every = Literal["hour", "day", "month", "year"]
 
@@ -124,6 +135,19 @@ def is_key(value: str, every: Every, timezone: str) -> bool:
         return False
     wall, offset = parsed
     return key_of(_us(wall), every, offset) == value and (offset is None or _hour(wall, offset, timezone) is not None)
+
+
+def key_named_by(value: str, every: Every, timezone: str) -> str | None:
+    """The key of the window that a text names in another spelling, such as `2024-1-1`; None where it names none."""
+    parsed = _parsed(value, every)
+    if parsed is None:
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        parsed = at.replace(tzinfo=None), None
+    key = key_of(_us(parsed[0]), every, parsed[1])
+    return key if is_key(key, every, timezone) else None
 
 
 def start_of_key(value: str, every: Every) -> datetime | None:

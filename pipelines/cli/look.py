@@ -32,12 +32,18 @@ _KEYS_SHOWN = 3
 def ls(session: Session, dataset: str, key: str | None, *, as_of: str | None) -> None:
     """List the partitions: rows, files, size, storage class, tier, age and cost. With KEY, only those that begin so."""
     from pipelines.catalog import Catalog
+    from pipelines.errors import UnknownPartition
     from pipelines.layout import PartitionKey
 
-    catalog = session.dataset(dataset).partitions(as_of=as_of)
+    opened = session.dataset(dataset)
+    catalog = opened.partitions(as_of=as_of)
     if key is not None:
         wanted = PartitionKey.parse(key).items
-        chosen = (part for part in catalog if part.key.items[: len(wanted)] == wanted)
+        chosen = [part for part in catalog if part.key.items[: len(wanted)] == wanted]
+        if not chosen:
+            by = ", ".join(opened.spec.partition.columns) or "nothing"
+            message = f"no partition of {opened.uri} begins with {key}: it is partitioned by {by}"
+            raise UnknownPartition(message, hint="`tierlake ls` without a key prints them all")
         catalog = Catalog(chosen, as_of=catalog.as_of)
     document = {"as_of": catalog.as_of, "partitions": list(catalog), "total": catalog.total}
     session.out.emit(document, catalog.render())

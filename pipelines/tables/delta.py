@@ -22,7 +22,7 @@ from deltalake.transaction import create_table_with_add_actions
 from connector.errors import AlreadyExists
 from connector.rust_errors import in_our_words
 from pipelines.contention import turns
-from pipelines.errors import CommitConflict, StagedTooLong, TableNotFound, UnsupportedByTable
+from pipelines.errors import CommitConflict, LogMissing, StagedTooLong, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork, rust_is_in_use
 from pipelines.layout import PartitionKey, path_columns
 from pipelines.listing import listed
@@ -31,6 +31,7 @@ from pipelines.tables import delta_log
 from pipelines.tables.delta_commit import add_actions, is_spelled_otherwise, remove_actions, write_entry, write_fence
 from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
 from pipelines.tables.live_files import FileNames, arrow_filesystem
+from pipelines.tables.lost_log import lost_log
 from pipelines.tables.paths import data_path
 from pipelines.tables.protocol import ORPHAN_AGE, Change, Commit, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
@@ -166,8 +167,7 @@ class LakeDeltaTable:
             with in_our_words(self.root.partition("/")[0]):
                 return DeltaTable(self._uri, version=version, storage_options=self._fs.delta_options())
         except TableNotFoundError as error:
-            message = f"no Delta table at lake://{self.root}"
-            raise TableNotFound(message) from error
+            raise (lost_log(self._fs, self.root) or self._not_found()) from error
         except DeltaError as error:
             if version is not None and "version" in str(error).lower():
                 message = f"lake://{self.root} has no version {version}"
@@ -179,13 +179,25 @@ class LakeDeltaTable:
                 raise UnsupportedByTable(message, hint="use the engine that made it") from error
             raise
 
+    def _not_found(self) -> TableNotFound:
+        return TableNotFound(f"no Delta table at lake://{self.root}")
+
     def exists(self) -> bool:
         """Whether a log is there."""
         try:
             self._open()
-        except TableNotFound:
+        except (TableNotFound, LogMissing):
             return False
         return True
+
+    def is_just_created(self, schema: pa.Schema, partition_columns: tuple[str, ...]) -> bool:
+        """Whether the log is what `create` writes for this schema, and nothing after it."""
+        table = self._open()
+        if table.version() != 0 or tuple(table.metadata().partition_columns) != partition_columns:
+            return False
+        is_ours = _commit_of(table.history(1)[0]).operation == "create"
+        expected = pa.schema(Schema.from_arrow(schema).to_arrow())
+        return is_ours and pa.schema(table.schema().to_arrow()).equals(expected)
 
     @property
     def partition_columns(self) -> tuple[str, ...]:
@@ -200,10 +212,14 @@ class LakeDeltaTable:
         """The version, and path to size of the live files: what a listing needs, without statistics.
 
         Raises:
-            UnsupportedByTable: deletion vectors or column mapping, which a listing cannot tell.
+            UnsupportedByTable: deletion vectors or column mapping, which a listing cannot tell, or folders that readers
+                of listings skip.
         """
         table = self._open()
         _check_features(table, _READER_FEATURES, "listed as Parquet files")
+        if hidden := [name for name in table.metadata().partition_columns if name.startswith(("_", "."))]:
+            message = f"lake://{self.root} is partitioned by {', '.join(hidden)}: readers of folders skip such names"
+            raise UnsupportedByTable(message, hint="read it through its log: `deltalake`, or polars' scan_delta")
         adds = pa.table(table.get_add_actions())
         paths, sizes = adds.column("path").to_pylist(), adds.column("size_bytes").to_pylist()
         return table.version(), {data_path(self.root, path): size for path, size in zip(paths, sizes, strict=True)}

@@ -32,6 +32,7 @@ from pipelines.errors import (
     UnsupportedByTable,
 )
 from pipelines.layout import PartitionKey, hive_columns
+from pipelines.nested import is_nested, nested_roots, outside_nested
 from pipelines.scanning import parquet_format
 from pipelines.schema import evolved_schema
 from pipelines.stored_types import ROW_COLUMN, filterable_type
@@ -41,7 +42,7 @@ from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import run_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from connector.filesystem import LakeFileSystem
     from pipelines.scanning import LiveDataset
@@ -85,7 +86,8 @@ class PlainParquetTable:
         if version is not None:
             raise self._without_versions()
         self._fs.invalidate_cache()
-        infos = self._fs.find(self.root, detail=True)
+        found = self._fs.find(self.root, detail=True)
+        infos = outside_nested({name.removeprefix(f"{self.root}/"): info for name, info in found.items()})
         files = tuple(
             LiveFile(
                 path=path,
@@ -95,10 +97,10 @@ class PlainParquetTable:
                 modified=info["LastModified"],
                 etag=str(info.get("ETag") or "").strip('"'),
             )
-            for name, info in sorted(infos.items())
-            if _is_data(path := name.removeprefix(f"{self.root}/"), info)
+            for path, info in sorted(infos.items())
+            if _is_data(path, info)
         )
-        classes = {file.path: str(infos[f"{self.root}/{file.path}"].get("StorageClass")) for file in files}
+        classes = {file.path: str(infos[file.path].get("StorageClass")) for file in files}
         return Snapshot(0, files, self._schema(files, classes))
 
     def version_at(self, instant: datetime) -> int:  # noqa: ARG002 - the protocol's
@@ -168,10 +170,14 @@ class PlainParquetTable:
         """Objects behind a delete marker; none on an unversioned bucket, where gone is gone."""
         if not self._fs.is_versioned(self.root.partition("/")[0]):
             return []
+        below = {
+            version: version.path.removeprefix(f"{self.root}/") for version in self._fs.object_versions(f"{self.root}/")
+        }
+        nested = nested_roots(below.values())
         return [
-            RemovedFile(path := version.path.removeprefix(f"{self.root}/"), version.modified, self.key_of(path))
-            for version in self._fs.object_versions(f"{self.root}/")
-            if version.is_latest and version.is_delete_marker and not _is_ours(version.key)
+            RemovedFile(path, version.modified, self.key_of(path))
+            for version, path in below.items()
+            if version.is_latest and version.is_delete_marker and not _is_ours(path) and not is_nested(path, nested)
         ]
 
     # -- writing ------------------------------------------------------------------------------------------------------
@@ -487,12 +493,21 @@ def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...]
     """
     if partition_columns is not None:
         return PlainParquetTable(fs, root, partition_columns)
-    found = {name.removeprefix(f"{root}/"): info for name, info in fs.find(root, detail=True).items()}
+    listed = {name.removeprefix(f"{root}/"): info for name, info in fs.find(root, detail=True).items()}
+    found = outside_nested(listed)
     paths = [path for path, info in found.items() if _is_data(path, info)]
     if paths:
         return PlainParquetTable(fs, root, hive_columns(paths))
     message = f"no table at lake://{root}: neither a Delta log nor a Parquet file below it"
-    hint = "create one with `tierlake create SPEC.yaml`"
-    if others := [path for path in found if not _is_ours(path)]:
-        hint = f"{len(others)} other objects are there, such as {min(others)}: a table's files end in .parquet"
-    raise TableNotFound(message, hint=hint)
+    raise TableNotFound(message, hint=_what_is_there(root, listed, found))
+
+
+def _what_is_there(root: str, listed: Collection[str], own: Collection[str]) -> str:
+    """What to do where a prefix has no Parquet of its own."""
+    if nested := sorted(nested_roots(listed)):
+        return f"{len(nested)} tables lie below it: open lake://{root}/{nested[0]}"
+    if others := [path for path in own if not _is_ours(path)]:
+        return f"{len(others)} other objects are there, such as {min(others)}: a table's files end in .parquet"
+    if hidden := [path for path in own if path.endswith((".parquet", ".pq")) and not path.startswith("_lake/")]:
+        return f"{min(hidden)} is hidden: readers skip files and folders whose names begin with _ or ."
+    return "create one with `tierlake create SPEC.yaml`"

@@ -32,6 +32,7 @@ class ListedTable:
 
 class ListedViews:
     marker = "_list/"
+    description = ""
     hidden = ("_list", "_lake")
 
     def __init__(self):

@@ -148,6 +148,7 @@ ALLOWED = {
     "exists": lambda fs, path, bucket, local: fs.exists(path),
     "expand_path": lambda fs, path, bucket, local: fs.expand_path(f"{bucket}/*"),
     "find": lambda fs, path, bucket, local: fs.find(bucket),
+    "first_keys": lambda fs, path, bucket, local: fs.first_keys(f"{bucket}/"),
     "get": lambda fs, path, bucket, local: fs.get(path, f"{local}2"),
     "get_file": lambda fs, path, bucket, local: fs.get_file(path, f"{local}2"),
     "get_mapper": lambda fs, path, bucket, local: dict(fs.get_mapper(bucket)),

@@ -468,14 +468,15 @@ def test_a_plain_table_in_an_unversioned_bucket_asks_for_undo_false(fs: LakeFile
 
 @pytest.fixture
 def adopted(server: Rig, fs: LakeFileSystem, make_bucket: MakeBucket) -> Dataset:
-    """A plain table that somebody else wrote, two objects a partition."""
+    """A plain table that somebody else writes, two objects a partition."""
     bucket = make_bucket(versioned=True)
+    made = Dataset.create(daily_spec(bucket, format="parquet"), fs=fs, clock=Offset(fs, bucket))
     for day in DAYS:
         for number in range(2):
             out = BytesIO()
             pq.write_table(rows([day], each=10, start=10 * number), out)
             server.admin.put_object(Bucket=bucket, Key=f"daily/date={day}/{number}.parquet", Body=out.getvalue())
-    return Dataset.create(daily_spec(bucket, format="parquet"), fs=fs, clock=Offset(fs, bucket))
+    return made
 
 
 def test_partitions_of_several_objects_go_and_come_back_whole(adopted: Dataset) -> None:
