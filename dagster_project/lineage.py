@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
+from dagster_project.partitions import KnownPartitions
 from pipelines.layout import PartitionKey
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     Sight: TypeAlias = Callable[[str | PartitionKey], datetime | None]
 
 __all__ = ["OVER_TIME", "Downstream", "downstream_sight", "downstreams_in"]
+
+_FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 
 OVER_TIME: Final = dg.TimeWindowPartitionMapping()
 """How the demo's assets depend on each other: a month on its days."""
@@ -66,7 +69,8 @@ def downstream_sight(
     """For each name in the upstream's `retention.after`: when it last saw one of the upstream's partitions.
 
     An asset saw a partition when all of its own partitions that depend on it were materialized; the earliest of those
-    materializations counts.
+    materializations counts. Nobody can see what is no partition of the upstream asset, or not any more: it is not
+    waited for.
 
     Args:
         instance: knows the materializations.
@@ -82,6 +86,7 @@ def downstream_sight(
 
 def _sight(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downstream) -> Sight:
     times: dict[str | None, datetime | None] = {}
+    known = KnownPartitions(upstream.partitions_def, instance)
 
     def last(partition: str | None) -> datetime | None:
         if partition not in times:
@@ -89,7 +94,10 @@ def _sight(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downst
         return times[partition]
 
     def seen(key: str | PartitionKey) -> datetime | None:
-        over = _dependent(instance, upstream, downstream, PartitionKey.parse(str(key)))
+        name = upstream.keys.find_dagster(PartitionKey.parse(str(key)))
+        if name is None or name not in known:  # nothing that Dagster can run depends on it
+            return _FOR_EVER
+        over = _dependent(instance, upstream, downstream, name)
         found = [last(partition) for partition in over]
         instants = [instant for instant in found if instant is not None]
         return min(instants) if instants and len(instants) == len(found) else None
@@ -97,14 +105,12 @@ def _sight(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downst
     return seen
 
 
-def _dependent(
-    instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downstream, key: PartitionKey
-) -> list[str | None]:
+def _dependent(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downstream, key: str) -> list[str | None]:
     """The downstream partitions that are computed from one of the upstream's; [None] is all of the asset."""
     if downstream.partitions_def is None:
         return [None]
     with dg.partition_loading_context(dynamic_partitions_store=instance):
-        one = upstream.partitions_def.subset_with_partition_keys([upstream.keys.to_dagster(key)])
+        one = upstream.partitions_def.subset_with_partition_keys([key])
         over = downstream.mapping.get_downstream_partitions_for_partitions(
             one, upstream.partitions_def, downstream.partitions_def
         )

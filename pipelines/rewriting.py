@@ -297,7 +297,7 @@ def commit_rewrites(
             standing = list(rewrites)
         if not standing:
             return None, late
-        adds = tuple(staged for rewrite in standing for staged in rewrite.staged)
+        adds = tuple(staged for rewrite in standing for staged in _timed(rewrite, operation))
         change = Change(
             operation=operation,
             base=base,
@@ -317,3 +317,11 @@ def commit_rewrites(
             if attempt == _ATTEMPTS - 1:
                 raise
     raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+
+def _timed(rewrite: Rewrite, operation: Operation) -> tuple[StagedFile, ...]:
+    """Files that come: a compaction changes no row, so its files are as old as the newest of their sources."""
+    if operation != "compact":
+        return rewrite.staged
+    newest = max(file.modified for file in rewrite.sources)
+    return tuple(replace(staged, file=replace(staged.file, modified=newest)) for staged in rewrite.staged)

@@ -18,6 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import create_table_with_add_actions
 
 from connector.errors import AlreadyExists
+from pipelines.clock import time_of_change
 from pipelines.contention import turns
 from pipelines.errors import CommitConflict, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork, rust_is_in_use
@@ -25,7 +26,14 @@ from pipelines.layout import PartitionKey, path_columns
 from pipelines.scanning import arrow_filesystem
 from pipelines.schema import evolved_schema
 from pipelines.tables import delta_log
-from pipelines.tables.delta_commit import add_actions, is_spelled_otherwise, remove_actions, write_entry
+from pipelines.tables.delta_changes import changes_after, latest_changes
+from pipelines.tables.delta_commit import (
+    add_actions,
+    changes_rows,
+    is_spelled_otherwise,
+    remove_actions,
+    write_entry,
+)
 from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
 from pipelines.tables.paths import data_path
 from pipelines.tables.protocol import Change, Commit, RemovedFile, Snapshot, StagedFile
@@ -33,11 +41,11 @@ from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import may_hold_rows_of, run_token, runs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from connector.filesystem import LakeFileSystem
     from pipelines.scanning import LiveDataset
-    from pipelines.tables.protocol import LiveFile
+    from pipelines.tables.protocol import LiveFile, SameRows
 
 __all__ = ["LakeDeltaTable"]
 
@@ -217,6 +225,16 @@ class LakeDeltaTable:
         sizes = {file.path: file.size for file in snapshot.files}
         return pafs.PyFileSystem(RustFiles(self.root, self._fs.delta_options(), sizes))
 
+    def changes(
+        self, snapshot: Snapshot, keys: Collection[PartitionKey], since: datetime
+    ) -> Mapping[PartitionKey, datetime]:
+        """By the commits that the log remembers, then by the files' own times; see `Table.changes`."""
+        commits, is_complete = changes_after(self._fs, self.root, _columns_of(keys), snapshot.schema, since)
+        return latest_changes(commits, is_complete=is_complete, now=snapshot, keys=keys, snapshot_of=self.snapshot)
+
+    def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
+        """The log knows: it is not written when an object is; see `Table.note_same_rows`."""
+
     def version_at(self, instant: datetime) -> int:
         """The version that was the newest at an instant; see `Table.version_at`.
 
@@ -294,17 +312,18 @@ class LakeDeltaTable:
             if schema is None:
                 continue
             metadata = _commit_metadata(change, run_key)
+            at = time_of_change(self._fs, self.root.partition("/")[0]) if changes_rows(change) and change.adds else None
             transactions = [
                 Transaction(app_id, 1 if seen is None else seen + 1),
                 *self._run_key_transactions(table, change),
             ]
             try:
                 if is_spelled_otherwise(change):
-                    write_entry(self._fs, self.root, table.version() + 1, change, metadata, transactions)
+                    write_entry(self._fs, self.root, table.version() + 1, change, metadata, transactions, at)
                     self._checkpoint_where_due(table)
                 else:
                     table.create_write_transaction(
-                        [*add_actions(change), *remove_actions(change)],
+                        [*add_actions(change, at), *remove_actions(change)],
                         "overwrite" if is_first else "append",  # the one of its modes that gives a column a type
                         schema,
                         list(table.metadata().partition_columns),
@@ -405,6 +424,10 @@ def _settles_keys(table: DeltaTable, wanted: pa.Schema | None) -> bool:
         return False
     is_typed = all(wanted.field(field.name).type == field.type for field in current)
     return not is_typed and not pa.table(table.get_add_actions()).num_rows
+
+
+def _columns_of(keys: Collection[PartitionKey]) -> tuple[str, ...]:
+    return next((key.columns for key in keys), ())
 
 
 def _app_id(token: str) -> str:

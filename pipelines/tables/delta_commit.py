@@ -9,7 +9,7 @@ protocol's "Actions".
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -25,8 +25,17 @@ if TYPE_CHECKING:
     from pipelines.layout import PartitionKey
     from pipelines.tables.protocol import Change
 
-__all__ = ["add_actions", "is_spelled_otherwise", "remove_actions", "spelled_by_deltalake", "write_entry"]
+__all__ = [
+    "add_actions",
+    "changes_rows",
+    "is_spelled_otherwise",
+    "remove_actions",
+    "spelled_by_deltalake",
+    "write_entry",
+]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _KEPT = "!$&'()+,-./:;=@_~"
 
 
@@ -40,14 +49,20 @@ def is_spelled_otherwise(change: Change) -> bool:
     return any(file.logged is not None for file in change.removes)
 
 
-def add_actions(change: Change) -> list[AddAction]:
-    """The files that become live."""
+def add_actions(change: Change, at: datetime | None = None) -> list[AddAction]:
+    """The files that become live.
+
+    Args:
+        change: files in, files out.
+        at: the present by the server's clock, from which the new files' rows count as changed; None leaves the files
+            the times that they have.
+    """
     return [
         AddAction(
             path=staged.file.path,
             size=staged.file.size,
             partition_values=_values(staged.file.key),
-            modification_time=int(staged.file.modified.timestamp() * 1000),
+            modification_time=_milliseconds(at or staged.file.modified),
             data_change=_changes_data(change),
             stats=staged.file.stats or "{}",
         )
@@ -70,6 +85,7 @@ def write_entry(
     change: Change,
     metadata: Mapping[str, Any],
     transactions: Sequence[Transaction],
+    at: datetime | None = None,
 ) -> None:
     """Write one entry of the log, with the paths that leave as the log spells them.
 
@@ -80,6 +96,7 @@ def write_entry(
         change: files in, files out.
         metadata: JSON values for `commitInfo`.
         transactions: the run keys that it counts.
+        at: see `add_actions`.
 
     Raises:
         AlreadyExists: another writer made that version.
@@ -89,7 +106,7 @@ def write_entry(
     engine = f"tierlake-{version('tierlake')}"
     entry: list[dict[str, Any]] = [{"commitInfo": {**info, "engineInfo": engine, **metadata}}]
     entry += [{"txn": {"appId": one.app_id, "version": one.version, "lastUpdated": now}} for one in transactions]
-    for add in add_actions(change):
+    for add in add_actions(change, at):
         described = {
             "path": spelled_by_deltalake(add.path),
             "partitionValues": add.partition_values,
@@ -113,8 +130,18 @@ def write_entry(
     fs.put_if(f"{root}/_delta_log/{number:020d}.json", data.encode(), if_none_match=True)
 
 
+def changes_rows(change: Change) -> bool:
+    """Whether other rows are live after it; adopted files are those that were there."""
+    return change.operation not in {"adopt", "compact"}
+
+
 def _changes_data(change: Change) -> bool:
     return change.operation != "compact"
+
+
+def _milliseconds(at: datetime) -> int:
+    """The log's times, rounded up: a change is never told to be older than it is."""
+    return -(-(at - _EPOCH) // _MILLISECOND)
 
 
 def _values(key: PartitionKey) -> dict[str, str | None]:

@@ -20,22 +20,25 @@ from deltalake import Schema
 from deltalake.exceptions import DeltaError
 
 from connector.errors import ObjectNotFound, PreconditionFailed
+from pipelines.clock import time_of_change
 from pipelines.contention import turns
 from pipelines.errors import CommitConflict, PolicyRefused, SourceError, TableNotFound, UnsupportedByTable
 from pipelines.layout import PartitionKey, hive_columns
 from pipelines.scanning import arrow_filesystem, parquet_format
 from pipelines.schema import evolved_schema
 from pipelines.stored_types import ROW_COLUMN, filterable_type
+from pipelines.tables.change_times import ChangeTimes
 from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import run_token
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from connector.filesystem import LakeFileSystem
     from connector.objects import ObjectVersion
     from pipelines.scanning import LiveDataset
+    from pipelines.tables.protocol import SameRows
 
 __all__ = ["PlainParquetTable", "open_plain"]
 
@@ -57,6 +60,7 @@ class PlainParquetTable:
         self._fs = fs
         self.root = root
         self.partition_columns = partition_columns
+        self._times = ChangeTimes(fs, root)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -74,18 +78,34 @@ class PlainParquetTable:
             raise self._without_versions()
         self._fs.invalidate_cache()
         infos = self._fs.find(self.root, detail=True)
+        changed = self._times.read(infos)
         files = tuple(
             LiveFile(
                 path=path,
                 size=int(info["size"]),
                 key=self.key_of(path),
                 rows=None,
-                modified=info["LastModified"],
+                modified=changed(path, info),
             )
             for name, info in sorted(infos.items())
             if _is_data(path := name.removeprefix(f"{self.root}/"), info)
         )
         return Snapshot(0, files, self._schema(files))
+
+    def changes(
+        self,
+        snapshot: Snapshot,
+        keys: Collection[PartitionKey],
+        since: datetime,  # noqa: ARG002 - the protocol's
+    ) -> Mapping[PartitionKey, datetime]:
+        """By the objects' times, and what we know of them; see `Table.changes`."""
+        by_partition = snapshot.by_partition()
+        return {key: max(file.modified for file in by_partition[key]) for key in keys if key in by_partition}
+
+    def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
+        """Write down when their rows had changed; see `Table.note_same_rows`."""
+        if rewritten:
+            self._times.note_same_rows(rewritten)
 
     def version_at(self, instant: datetime) -> int:  # noqa: ARG002 - the protocol's
         """There are no versions; see `Table.version_at`."""
@@ -182,12 +202,17 @@ class PlainParquetTable:
                 case "erase":
                     list(pool.map(self._swap, change.adds))
                     list(pool.map(self._remove, [file.path for file in change.removes]))
+                    self._note_neighbours(change)
                 case "expire":
                     list(pool.map(self._remove, [file.path for file in change.removes]))
                     self._forget_runs(change.touched())
                 case "undo":
                     self._check_absent(change)
-                    list(pool.map(self._restore, [staged.file.path for staged in change.adds]))
+                    back = [staged.file.path for staged in change.adds]
+                    coming = self._hidden(back)
+                    self._note_changes(coming)  # for a process that dies before it can say more
+                    list(pool.map(self._restore, back))
+                    self._note_changes(coming)
                 case _:
                     message = f"{change.operation} is not possible on plain Parquet (lake://{self.root})"
                     raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table")
@@ -292,6 +317,35 @@ class PlainParquetTable:
             raise PolicyRefused(message, hint="the bucket is not versioned, or the grace ended and vacuum deleted it")
         if markers:
             self._fs.delete_versions(f"{self.root}/{path}", [marker.version_id for marker in markers])
+
+    # -- times that the objects do not tell ---------------------------------------------------------------------------
+
+    def _hidden(self, paths: Sequence[str]) -> dict[str, tuple[str, datetime]]:
+        """ETag and time of the objects behind delete markers: they come back with them, though rows have changed."""
+        with ThreadPoolExecutor(_CONCURRENCY) as pool:
+            found = pool.map(lambda path: self._fs.object_versions(f"{self.root}/{path}"), paths)
+            newest = {
+                path: next((v for v in versions if v.path == f"{self.root}/{path}" and not v.is_delete_marker), None)
+                for path, versions in zip(paths, found, strict=True)
+            }
+        return {path: (version.etag, version.modified) for path, version in newest.items() if version is not None}
+
+    def _note_changes(self, objects: Mapping[str, tuple[str, datetime]]) -> None:
+        if objects:
+            self._times.note_changes(objects, time_of_change(self._fs, self.root.partition("/")[0]))
+
+    def _note_neighbours(self, change: Change) -> None:
+        """Where an object left a partition that has others, their times do not tell that rows went."""
+        gone, path = {file.key for file in change.removes}, f"{self.root}/"
+        if not gone:
+            return
+        infos = {name.removeprefix(path): info for name, info in self._fs.find(self.root, detail=True).items()}
+        left = {
+            name: (str(info.get("ETag") or "").strip('"'), info["LastModified"])
+            for name, info in infos.items()
+            if _is_data(name, info) and self.key_of(name) in gone
+        }
+        self._note_changes(left)
 
     # -- run records --------------------------------------------------------------------------------------------------
 
