@@ -56,7 +56,7 @@ class Expire(dg.Config):
     )
     keys: list[str] = Field(
         default=[],
-        description="The same for what Dagster does not know as a partition (any more): keys as `tierlake ls` prints them.",
+        description="Likewise, of what Dagster does not know as a partition: keys as `tierlake ls` prints them.",
     )
     as_of: str | None = Field(default=None, description=AS_OF)
     undo: bool = Field(default=True, description="False gives undo up: for plain Parquet in unversioned buckets.")
