@@ -13,7 +13,7 @@ from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import SpecError, TableExists, TableNotFound
 from pipelines.forks import refuse_after_fork
 from pipelines.handle import Handle
-from pipelines.inference import inferred_partitioning
+from pipelines.inference import doubt_of_width, inferred_partitioning
 from pipelines.journal import Journal
 from pipelines.spec import DatasetSpec, PartitionSpec
 from pipelines.tables import table_of_format
@@ -120,6 +120,7 @@ def open_dataset(
         columns = snapshot.files[0].key.columns if snapshot.files else table.partition_columns
         told = {"uri": uri, "format": table.format}
         spec = spec_of_undescribed(told, columns, snapshot.by_partition(), said)
+        _check_zone(spec, snapshot.schema)
     if spec.write != asked.write:
         inside = table_filesystem(fs, spec, options)
         if document is None:
@@ -142,20 +143,44 @@ def spec_of_undescribed(
         said: a spec's fields.
 
     Raises:
-        SpecError: the two contradict each other.
+        SpecError: the two contradict each other; or tiers or a retention go by windows whose width the keys leave open.
     """
     uri, found = told["uri"], told["format"]
     given = {name: value for name, value in said.items() if name != "uri"}
     if "partition" in given:
         given["partition"] = _fitting(given["partition"], columns, uri)
     else:
+        keys = list(keys)
         given["partition"] = inferred_partitioning(columns, keys)
     spec = DatasetSpec(**{**told, **given})
+    if "partition" not in said and (spec.tiers or spec.retention.expire_after is not None):
+        _check_width(spec, keys)
     if spec.format != found:
         message = f"{uri} is {'a Delta table' if found == 'delta' else 'plain Parquet'}, not {spec.format}"
         hint = "leave `format` out" + ("; `tierlake adopt` makes it a Delta table" if spec.format == "delta" else "")
         raise SpecError(message, hint=hint)
     return spec
+
+
+def _check_width(spec: DatasetSpec, keys: Iterable[PartitionKey]) -> None:
+    """Refuse to guess how wide windows are by whose ends partitions will go."""
+    doubt, time = doubt_of_width(spec.partition, keys), spec.partition.time
+    if doubt is not None and time is not None:
+        raise SpecError(
+            f"{spec.uri}: {doubt}, and tiers and retention go by the end of a window",
+            hint=f"say how wide they are: partition: {{time: {{key: {time.key}, every: {time.every}}}}}, or wider",
+        )
+
+
+def _check_zone(spec: DatasetSpec, schema: pa.Schema | None) -> None:
+    """Refuse windows of another zone than that in which the log spells instants: they would end hours early or late."""
+    time = spec.partition.time
+    if time is None or schema is None or time.key not in schema.names or time.timezone == "UTC":
+        return
+    kind = schema.field(time.key).type
+    if getattr(kind, "tz", None):
+        message = f"{spec.uri}: {time.key} holds instants, whose keys are spelled in UTC, not in {time.timezone}"
+        raise SpecError(message, hint="say timezone: UTC")
 
 
 def _partitioning(said: object, uri: str) -> PartitionSpec:

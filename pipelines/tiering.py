@@ -17,7 +17,7 @@ from pipelines.decider import decider, price_note
 from pipelines.errors import StalePlan
 from pipelines.journal import TieringRecord, new_record_id
 from pipelines.layout import PartitionKey
-from pipelines.lifecycle import tier_at, window_of_key
+from pipelines.lifecycle import tier_at, window_of_key, without_window
 from pipelines.movers import Move, get_mover
 from pipelines.placement import class_of_tier, placed
 from pipelines.plan import Refusal, TieringPlan, TierMove
@@ -59,6 +59,7 @@ def plan_tiering(handle: Handle, as_of: datetime) -> TieringPlan:
         refused=tuple(made for made in decisions if isinstance(made, Refusal)),
         untouched=sum(made is None for made in decisions),
         note=price_note(deciding.prices),
+        ageless=without_window(handle.spec, {file.key for file in snapshot.files}),
     )
     return plan.bind(partial(apply_tiering, handle))
 

@@ -65,13 +65,14 @@ class ChangeTimes:
         self._fs = fs
         self.path = f"{root}/_lake/changes.json"
 
-    def read(self, infos: Mapping[str, Any]) -> Callable[[str, Mapping[str, Any]], datetime]:
+    def read(self, infos: Mapping[str, Any] | None = None) -> Callable[[str, Mapping[str, Any]], datetime]:
         """When the rows of listed objects changed: a function from a path below the root and its listing.
 
         Args:
             infos: the listing of the root, by `bucket/key`: where it does not show the file, there is none to read.
+                None: nobody has looked.
         """
-        known = self._fetch()[0].objects if self.path in infos else {}
+        known = self._fetch()[0].objects if infos is None or self.path in infos else {}
 
         def changed(path: str, info: Mapping[str, Any]) -> datetime:
             return _changed(known, path, _etag(info), info["LastModified"])
