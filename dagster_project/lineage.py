@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
@@ -64,7 +64,10 @@ def downstreams_in(repository: dg.RepositoryDefinition | None, upstream: LakeAss
 
 
 def downstream_sight(
-    instance: dg.DagsterInstance, upstream: LakeAsset, downstreams: Mapping[str, Downstream]
+    instance: dg.DagsterInstance,
+    upstream: LakeAsset,
+    downstreams: Mapping[str, Downstream],
+    ahead: timedelta = timedelta(0),
 ) -> dict[str, Sight]:
     """For each name in the upstream's `retention.after`: when it last saw one of the upstream's partitions.
 
@@ -76,15 +79,16 @@ def downstream_sight(
         instance: knows the materializations.
         upstream: the dataset whose partitions may expire.
         downstreams: what is computed from it, by name.
+        ahead: by how much Dagster's clock is ahead of the store's, which tells when partitions change.
     """
     return {
-        name: _sight(instance, upstream, downstreams[name])
+        name: _sight(instance, upstream, downstreams[name], ahead)
         for name in upstream.spec.retention.after
         if name in downstreams
     }
 
 
-def _sight(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downstream) -> Sight:
+def _sight(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downstream, ahead: timedelta) -> Sight:
     times: dict[str | None, datetime | None] = {}
     known = KnownPartitions(upstream.partitions_def, instance)
 
@@ -100,7 +104,7 @@ def _sight(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downst
         over = _dependent(instance, upstream, downstream, name)
         found = [last(partition) for partition in over]
         instants = [instant for instant in found if instant is not None]
-        return min(instants) if instants and len(instants) == len(found) else None
+        return min(instants) - ahead if instants and len(instants) == len(found) else None
 
     return seen
 

@@ -7,7 +7,8 @@ that died between the commit and the wipe is made good by the next one, and so i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 from dagster import DagsterError
@@ -24,16 +25,19 @@ from pipelines.layout import PartitionKey
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
-    from datetime import date, datetime
+    from datetime import date
 
     from dagster_project.lake_asset import LakeAsset
-    from dagster_project.lineage import Downstream
+    from dagster_project.lineage import Downstream, Sight
     from pipelines import Dataset
     from pipelines.plan import Expiration, ExpiryPlan
     from pipelines.results import ApplyResult, UndoResult
     from pipelines.tables.protocol import LiveFile
 
 __all__ = ["Due", "Expired", "Retention"]
+
+_RESOLUTION: Final = timedelta(seconds=2)
+"""The server tells its time in whole seconds: clocks that differ by less are taken as equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +104,14 @@ class Retention:
 
     def plan(self, as_of: date | None) -> ExpiryPlan:
         """The dataset's expiry plan, which waits for downstream assets where the spec says so."""
-        sight = downstream_sight(self.instance, self.asset, self.downstreams)
+        sight = self._sight()
         return self.dataset.plan_expiry(as_of, materialized=sight)
 
     def due(self, as_of: date | None) -> Due:
         """What would be expired now, and what comes next."""
         # before the table is looked at: what is materialized meanwhile is not gone
         shown = latest_storage_ids(self.instance, self.asset.asset_key)
-        sight = downstream_sight(self.instance, self.asset, self.downstreams)
+        sight = self._sight()
         outlook = self.dataset.expiry_outlook(as_of, materialized=sight)
         known = KnownPartitions(self.asset.partitions_def, self.instance)
         named = {key: self._known_as(key, known) for key in outlook.due}
@@ -201,6 +205,13 @@ class Retention:
                 )
             )
         return result
+
+    def _sight(self) -> dict[str, Sight]:
+        """When downstream assets saw partitions, by the server's clock as partitions' changes are."""
+        ahead = datetime.now(UTC) - self.dataset.now() if self.downstreams else timedelta(0)
+        if abs(ahead) < _RESOLUTION:
+            ahead = timedelta(0)
+        return downstream_sight(self.instance, self.asset, self.downstreams, ahead)
 
     def _known_as(self, key: PartitionKey, known: KnownPartitions) -> str | None:
         name = self.asset.keys.find_dagster(key)

@@ -55,7 +55,8 @@ def without_window(spec: DatasetSpec, keys: Iterable[PartitionKey]) -> str | Non
     strange = [str(key) for key in asked if key.as_dict().get(time.key) and window_of_key(spec, key) is None]
     if not strange:
         return None
-    return f"{len(strange)} of {len(asked)} partitions name no {time.every} of {time.timezone}, so they have no age: {strange[0]}"
+    some = f"{len(strange)} of {len(asked)} partitions"
+    return f"{some} name no {time.every} of {time.timezone}, so they have no age: {strange[0]}"
 
 
 def tier_at(spec: DatasetSpec, age: timedelta) -> Tier:

@@ -232,6 +232,26 @@ class LakeDeltaTable:
         commits, is_complete = changes_after(self._fs, self.root, _columns_of(keys), snapshot.schema, since)
         return latest_changes(commits, is_complete=is_complete, now=snapshot, keys=keys, snapshot_of=self.snapshot)
 
+    def state(self) -> str:
+        """The table's id and version; see `Table.state`."""
+        table = self._open()
+        return f"{table.metadata().id}@{table.version()}"
+
+    def changed_after(self, state: str) -> frozenset[PartitionKey] | None:
+        """By the commits that the log remembers; see `Table.changed_after`."""
+        table = self._open()
+        identity, _, version = state.rpartition("@")
+        if identity != str(table.metadata().id) or not version.isdecimal():
+            return None
+        columns, schema = tuple(table.metadata().partition_columns), pa.schema(table.schema().to_arrow())
+        commits, is_complete = changes_after(self._fs, self.root, columns, schema, int(version))
+        changed: set[PartitionKey] = set()
+        for commit in commits:
+            if commit.changed is None:
+                return None
+            changed |= commit.changed
+        return frozenset(changed) if is_complete else None
+
     def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
         """The log knows: it is not written when an object is; see `Table.note_same_rows`."""
 

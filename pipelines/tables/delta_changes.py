@@ -79,7 +79,7 @@ def changes_after(
     oldest = min(times, default=-1)  # none: a checkpoint stands for all
     if isinstance(since, int):
         chosen = [version for version in sorted(times) if version > since]
-        is_complete = 0 <= oldest <= since + 1
+        is_complete = 0 <= oldest <= since + 1 and since <= max(times)
     else:
         chosen = [version for version in sorted(times) if times[version][1] + _SECOND > since]
         is_complete = oldest == 0 or len(chosen) < len(times)

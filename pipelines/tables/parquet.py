@@ -102,6 +102,14 @@ class PlainParquetTable:
         by_partition = snapshot.by_partition()
         return {key: max(file.modified for file in by_partition[key]) for key in keys if key in by_partition}
 
+    def state(self) -> str:
+        """There are no versions; see `Table.state`."""
+        return ""
+
+    def changed_after(self, state: str) -> frozenset[PartitionKey] | None:  # noqa: ARG002 - the protocol's
+        """The objects' times alone tell; see `Table.changed_after`."""
+        return None
+
     def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
         """Write down when their rows had changed; see `Table.note_same_rows`."""
         if rewritten:

@@ -210,6 +210,16 @@ class Table(Protocol):
             since: one that has not changed after this instant may be left out.
         """
 
+    def state(self) -> str:
+        """Names the table's present state, for `changed_after`; empty where nothing does."""
+
+    def changed_after(self, state: str) -> frozenset[PartitionKey] | None:
+        """Partitions whose rows have changed since a state; None where the table cannot tell.
+
+        Args:
+            state: what `state` said then.
+        """
+
     def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
         """Remember that objects were written anew with the rows that they had, where the table would not know."""
 
