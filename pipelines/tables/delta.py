@@ -332,18 +332,20 @@ class LakeDeltaTable:
             if schema is None:
                 continue
             metadata = _commit_metadata(change, run_key)
-            at = time_of_change(self._fs, self.root.partition("/")[0]) if changes_rows(change) and change.adds else None
+            beside = self._beside(change, table)
+            is_timed = changes_rows(change) and bool(change.adds or beside)
+            at = time_of_change(self._fs, self.root.partition("/")[0]) if is_timed else None
             transactions = [
                 Transaction(app_id, 1 if seen is None else seen + 1),
                 *self._run_key_transactions(table, change),
             ]
             try:
                 if is_spelled_otherwise(change):
-                    write_entry(self._fs, self.root, table.version() + 1, change, metadata, transactions, at)
+                    write_entry(self._fs, self.root, table.version() + 1, change, metadata, transactions, at, beside)
                     self._checkpoint_where_due(table)
                 else:
                     table.create_write_transaction(
-                        [*add_actions(change, at), *remove_actions(change)],
+                        [*add_actions(change, at, beside), *remove_actions(change)],
                         "overwrite" if is_first else "append",  # the one of its modes that gives a column a type
                         schema,
                         list(table.metadata().partition_columns),
@@ -369,6 +371,15 @@ class LakeDeltaTable:
             return Commit(table.version() + 1, datetime.now(UTC), change.operation, run_key, dict(change.details))
         message = f"lake://{self.root}: every attempt to commit lost against other writers; nothing was committed"
         raise CommitConflict(message, hint="run it again when the table is quieter")
+
+    def _beside(self, change: Change, table: DeltaTable) -> tuple[LiveFile, ...]:
+        """A file of each partition that only loses files: its time tells of that when the log has forgotten it."""
+        losing = {file.key for file in change.removes} - {staged.file.key for staged in change.adds}
+        if change.operation != "erase" or not losing:
+            return ()
+        gone = {file.path for file in change.removes}
+        left = [file for file in live_files(table, self.root) if file.path not in gone and file.logged is None]
+        return tuple({file.key: file for file in left if file.key in losing}.values())
 
     def _checkpoint_where_due(self, before: DeltaTable) -> None:
         """After a commit that deltalake, which would see to it, did not make; by its rule."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
     from pipelines.layout import PartitionKey
-    from pipelines.tables.protocol import Change
+    from pipelines.tables.protocol import Change, LiveFile
 
 __all__ = [
     "add_actions",
@@ -49,24 +49,26 @@ def is_spelled_otherwise(change: Change) -> bool:
     return any(file.logged is not None for file in change.removes)
 
 
-def add_actions(change: Change, at: datetime | None = None) -> list[AddAction]:
+def add_actions(change: Change, at: datetime | None = None, beside: Sequence[LiveFile] = ()) -> list[AddAction]:
     """The files that become live.
 
     Args:
         change: files in, files out.
         at: the present by the server's clock, from which the new files' rows count as changed; None leaves the files
             the times that they have.
+        beside: live files that stay, and whose time says from now on that rows of their partition went.
     """
+    files = [(staged.file, _changes_data(change)) for staged in change.adds] + [(file, False) for file in beside]
     return [
         AddAction(
-            path=staged.file.path,
-            size=staged.file.size,
-            partition_values=_values(staged.file.key),
-            modification_time=_milliseconds(at or staged.file.modified),
-            data_change=_changes_data(change),
-            stats=staged.file.stats or "{}",
+            path=file.path,
+            size=file.size,
+            partition_values=_values(file.key),
+            modification_time=_milliseconds(at or file.modified),
+            data_change=changes_data,
+            stats=file.stats or "{}",
         )
-        for staged in change.adds
+        for file, changes_data in files
     ]
 
 
@@ -86,6 +88,7 @@ def write_entry(
     metadata: Mapping[str, Any],
     transactions: Sequence[Transaction],
     at: datetime | None = None,
+    beside: Sequence[LiveFile] = (),
 ) -> None:
     """Write one entry of the log, with the paths that leave as the log spells them.
 
@@ -97,6 +100,7 @@ def write_entry(
         metadata: JSON values for `commitInfo`.
         transactions: the run keys that it counts.
         at: see `add_actions`.
+        beside: likewise.
 
     Raises:
         AlreadyExists: another writer made that version.
@@ -106,7 +110,7 @@ def write_entry(
     engine = f"tierlake-{version('tierlake')}"
     entry: list[dict[str, Any]] = [{"commitInfo": {**info, "engineInfo": engine, **metadata}}]
     entry += [{"txn": {"appId": one.app_id, "version": one.version, "lastUpdated": now}} for one in transactions]
-    for add in add_actions(change, at):
+    for add in add_actions(change, at, beside):
         described = {
             "path": spelled_by_deltalake(add.path),
             "partitionValues": add.partition_values,

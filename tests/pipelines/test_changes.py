@@ -217,6 +217,10 @@ def test_a_file_that_goes_beside_others_is_a_change(fs: LakeFileSystem, bucket: 
     dataset.erase([("v", ">=", 1000)])
     assert len(dataset._handle.table.snapshot().by_partition()[PartitionKey.parse(GONE)]) == 1
     assert due(dataset, at) == [COLD]
+    assert dataset.read(where=[("date", "==", DAYS[0])]).num_rows == 20
+    forget_commits(dataset)
+    assert due(dataset, at) == [COLD]
+    assert dataset.read(where=[("date", "==", DAYS[0])]).num_rows == 20
 
 
 @ON_SEAWEEDFS
@@ -310,7 +314,7 @@ def test_our_files_have_the_servers_time(fs: LakeFileSystem, bucket: str, monkey
 def test_others_keys_are_known_however_they_spell_them(fs: LakeFileSystem, bucket: str) -> None:
     """The log has `2024-01-05T00:00:00.000000Z` where the key has `2024-01-05 00:00:00`."""
     uri, options = f"s3://{bucket}/theirs", fs.delta_options()
-    at = pa.array([datetime(2013, 1, 1, tzinfo=UTC)], pa.timestamp("us", "UTC"))
+    at = pa.array([datetime(2013, 1, 5, tzinfo=UTC)], pa.timestamp("us", "UTC"))
     write_deltalake(uri, pa.table({"ts": at, "v": [1]}), partition_by=["ts"], storage_options=options)
     said = {"retention": {"expire_after": "60d", "after": ["summary"]}}
     dataset = Dataset.open(f"lake://{bucket}/theirs", spec=said, fs=fs)
