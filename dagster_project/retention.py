@@ -128,7 +128,7 @@ class Retention:
         )
 
     def expire(
-        self, keys: Sequence[PartitionKey] | None, as_of: date | None, *, run_id: str | None, undo: bool = True
+        self, keys: Sequence[str | PartitionKey] | None, as_of: date | None, *, run_id: str | None, undo: bool = True
     ) -> Expired:
         """Take partitions out of the table, and wipe those that are gone.
 
@@ -136,7 +136,8 @@ class Retention:
         that was moved), leaves the table like the others.
 
         Args:
-            keys: the dataset's; None expires all that the policy asks for. What the policy does not ask for stays.
+            keys: Dagster's, as text, or the dataset's; None expires all that the policy asks for. What the policy does
+                not ask for stays.
             as_of: by which day the policy judges; None is now.
             run_id: the Dagster run, for both histories.
             undo: False gives undo up (see `ExpiryPlan.apply`).
@@ -144,7 +145,7 @@ class Retention:
         before = newest_storage_id(self.instance)
         plan = self.plan(as_of)
         planned = {step.key: step for step in plan.steps}
-        asked = list(planned) if keys is None else list(map(str, keys))
+        asked = list(planned) if keys is None else [str(self._lake_key(key)) for key in keys]
         chosen = [key for key in asked if key in planned]
         result = plan.apply(keys=chosen, run_id=run_id, undo=undo) if chosen else None
         live = {str(key) for key in self.dataset.windows()}
@@ -205,6 +206,9 @@ class Retention:
                 )
             )
         return result
+
+    def _lake_key(self, key: str | PartitionKey) -> PartitionKey:
+        return key if isinstance(key, PartitionKey) else self.asset.keys.to_lake(key)
 
     def _sight(self) -> dict[str, Sight]:
         """When downstream assets saw partitions, by the server's clock as partitions' changes are."""

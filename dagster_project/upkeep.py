@@ -125,8 +125,7 @@ def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire,
     Raises:
         PartialFailure: some could not be taken out; the others are.
     """
-    asked = [retention.asset.keys.to_lake(key) for key in config.partitions]
-    asked += map(PartitionKey.parse, config.keys)
+    asked: list[str | PartitionKey] = [*config.partitions, *map(PartitionKey.parse, config.keys)]
     expired = retention.expire(asked or None, as_of, run_id=context.run_id, undo=config.undo)
     context.log.info("%s", expired.plan)
     for key, reason in expired.kept.items():
