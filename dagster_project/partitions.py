@@ -122,7 +122,9 @@ class KnownPartitions:
             for name, part in _dimensions(partitions_def).items()
         }
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, str):
+            return False
         values = _by_dimension(key, self._partitions_def)
         return values.keys() == self._values.keys() and all(
             value in self._values[name] for name, value in values.items()

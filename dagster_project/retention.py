@@ -113,9 +113,10 @@ class Retention:
         shown = latest_storage_ids(self.instance, self.asset.asset_key)
         sight = self._sight()
         outlook = self.dataset.expiry_outlook(as_of, materialized=sight)
-        known = KnownPartitions(self.asset.partitions_def, self.instance)
+        absent = self._gone_but_shown(shown, outlook.live)
+        known = self._known() if outlook.due or absent else ()
         named = {key: self._known_as(key, known) for key in outlook.due}
-        gone = [key for key in self._gone_but_shown(shown, outlook.live) if key in known]
+        gone = [key for key in absent if key in known]
         unknown = {str(key): _stamp(outlook.live[key]) for key, name in named.items() if name is None}
         return Due(
             as_of=outlook.as_of,
@@ -150,7 +151,7 @@ class Retention:
         result = plan.apply(keys=chosen, run_id=run_id, undo=undo) if chosen else None
         live = {str(key) for key in self.dataset.windows()}
         reasons = {refusal.key: refusal.reason for refusal in plan.refused} | (result.failed if result else {})
-        known = KnownPartitions(self.asset.partitions_def, self.instance)
+        known = self._known() if asked else ()
         facts: dict[str, dict[str, Any]] = {}
         forgotten: dict[str, dict[str, Any]] = {}
         kept: dict[str, str] = {}
@@ -217,7 +218,11 @@ class Retention:
             ahead = timedelta(0)
         return downstream_sight(self.instance, self.asset, self.downstreams, ahead)
 
-    def _known_as(self, key: PartitionKey, known: KnownPartitions) -> str | None:
+    def _known(self) -> KnownPartitions:
+        """What Dagster has partitions for: thousands of a cron schedule take a while."""
+        return KnownPartitions(self.asset.partitions_def, self.instance)
+
+    def _known_as(self, key: PartitionKey, known: Container[str]) -> str | None:
         name = self.asset.keys.find_dagster(key)
         return name if name is not None and name in known else None
 

@@ -104,7 +104,7 @@ def _requests(
     job: ExpiryJob,
     as_of: str | None,
 ) -> Iterator[dg.RunRequest]:
-    for name, keys in (("partitions", due.keys), ("keys", due.unknown)):
+    for name, keys in (("partitions", due.keys), ("unknown", due.unknown)):
         wanted = [str(key) for key in keys if key not in busy]
         for start in range(0, len(wanted), KEYS_PER_RUN):
             batch = wanted[start : start + KEYS_PER_RUN]
@@ -139,7 +139,7 @@ def _busy_keys(instance: dg.DagsterInstance, asset: LakeAsset, job: ExpiryJob) -
 def _asked_keys(run_config: Any, job: ExpiryJob) -> list[str]:
     """What a run was asked for by name; one that a person started may name none, and finds out itself."""
     said = run_config.get("ops", {}).get(job.op, {}).get("config", {})
-    return [*said.get("partitions", ()), *said.get("keys", ())]
+    return [*said.get("partitions", ()), *said.get("unknown", ())]
 
 
 def _why_not(due: Due, busy: set[str]) -> str:

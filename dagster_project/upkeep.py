@@ -54,7 +54,7 @@ class Expire(dg.Config):
         default=[],
         description="Partition keys; empty expires all that the policy asks for. What it does not ask for stays.",
     )
-    keys: list[str] = Field(
+    unknown: list[str] = Field(
         default=[],
         description="Likewise, of what Dagster does not know as a partition: keys as `tierlake ls` prints them.",
     )
@@ -125,7 +125,7 @@ def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire,
     Raises:
         PartialFailure: some could not be taken out; the others are.
     """
-    asked: list[str | PartitionKey] = [*config.partitions, *map(PartitionKey.parse, config.keys)]
+    asked: list[str | PartitionKey] = [*config.partitions, *map(PartitionKey.parse, config.unknown)]
     expired = retention.expire(asked or None, as_of, run_id=context.run_id, undo=config.undo)
     context.log.info("%s", expired.plan)
     for key, reason in expired.kept.items():

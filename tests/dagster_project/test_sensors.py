@@ -122,7 +122,7 @@ def test_keys_that_dagster_does_not_know_are_asked_for_by_the_datasets_own(insta
     later = LakeAsset(SPEC, time_windows("day", TIMEZONE, "2013-01-02", "2014-01-01"))
     execution = tick(instance, lake, later)
     assert asked(execution) == [DUE[1:]]
-    assert asked(execution, "keys") == [[f"date={DUE[0]}"]]
+    assert asked(execution, "unknown") == [[f"date={DUE[0]}"]]
     assert len({request.run_key for request in execution.run_requests}) == 2
     for request in execution.run_requests:
         dg.validate_run_config(defs.resolve_job_def("expiry"), request.run_config)

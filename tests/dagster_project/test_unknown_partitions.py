@@ -140,8 +140,8 @@ def test_it_expires_and_shows_nowhere(instance: dg.DagsterInstance, lake: LakeRe
     requests = {
         tuple(sorted(request.run_config["ops"][f"{life.job.name}_op"]["config"])): request for request in life.tick()
     }
-    strange = requests["as_of", "keys"]
-    assert strange.run_config["ops"][f"{life.job.name}_op"]["config"]["keys"] == unknown
+    strange = requests["as_of", "unknown"]
+    assert strange.run_config["ops"][f"{life.job.name}_op"]["config"]["unknown"] == unknown
     facts = life.run(life.job, strange.run_config)
     assert facts["unknown_to_dagster"] == unknown
     assert (facts["expired"], facts["wiped"], facts["untold"]) == (len(unknown), 0, "")
@@ -161,7 +161,7 @@ def test_it_expires_and_shows_nowhere(instance: dg.DagsterInstance, lake: LakeRe
         instance.delete_dynamic_partition("days", OLD)
     life.ingest(OLD, tell=False)
     again = [
-        request for request in life.tick() if request.run_config["ops"][f"{life.job.name}_op"]["config"].get("keys")
+        request for request in life.tick() if request.run_config["ops"][f"{life.job.name}_op"]["config"].get("unknown")
     ]
     assert len(again) == 1
     assert again[0].run_key != strange.run_key
