@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import fsspec
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
@@ -15,6 +16,7 @@ from connector.errors import AccessDenied
 from pipelines import clock as clocks
 from pipelines.dataset import Dataset
 from pipelines.layout import PartitionKey
+from pipelines.tables.protocol import SameRows
 from tests.pipelines.samples import AS_OF, DAYS, clock_of, daily, rows
 
 if TYPE_CHECKING:
@@ -131,8 +133,6 @@ def moved_by_copies(dataset: Dataset, classes: dict[str, str]) -> None:
     if not classes:
         assert dataset.plan_tiering(TIERED).apply().ok
         return
-    from pipelines.tables.protocol import SameRows
-
     handle = dataset._handle
     same = []
     for path, info in handle.fs.find(f"{handle.table.root}/", detail=True, refresh=True).items():
@@ -158,6 +158,27 @@ def test_moved_twice_and_mended_is_no_change(fs: LakeFileSystem, make_bucket: Ca
     after = seen(dataset)
     assert dataset.verify(TIERED, repair=True).repaired
     assert due(dataset, after) == [GONE, COLD]
+
+
+@pytest.mark.parametrize("format_", ["delta", "parquet"])
+def test_a_restore_is_no_change(moto: Rig, format_: str) -> None:
+    bucket = moto.make_bucket()
+    try:
+        inside = fsspec.filesystem("lake", skip_instance_cache=True, **moto.storage_options)
+        dataset = made(inside, bucket, format_)
+        times = {str(part.key): part.changed for part in dataset.partitions()}
+        root = dataset._handle.table.root
+        for path in inside.find(f"{root}/{GONE}"):
+            was = dataset._handle.fs.info(path)
+            written = dataset._handle.fs.transition(path, storage_class="DEEP_ARCHIVE").written
+            assert written is not None
+            name, etag = path.removeprefix(f"{root}/"), was["ETag"].strip('"')
+            same = SameRows(name, etag, was["LastModified"], written.etag, written.modified)
+            dataset._handle.table.note_same_rows([same])
+        assert dataset.restore(GONE, days=1).archived
+        assert {str(part.key): part.changed for part in dataset.partitions()} == times
+    finally:
+        moto.drop_bucket(bucket)
 
 
 @ON_SEAWEEDFS
