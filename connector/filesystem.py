@@ -402,7 +402,7 @@ class LakeFileSystem(TableListings):
         """Move an object to another storage class; see :func:`connector.transition.transition`."""
         return await transitions.transition(self, path, storage_class, if_match=if_match)
 
-    async def _reencrypt(self, path: str, *, if_match: str | None = None) -> bool:
+    async def _reencrypt(self, path: str, *, if_match: str | None = None) -> TransitionResult:
         """Encrypt an object as the write policy says; see :func:`connector.transition.reencrypt`."""
         return await transitions.reencrypt(self, path, if_match=if_match)
 

@@ -30,6 +30,8 @@ from connector.policy import STANDARD
 from connector.removal import delete_keys
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from connector.encryption import Encryption
     from connector.filesystem import LakeFileSystem
     from connector.profiles import Profile
@@ -37,6 +39,19 @@ if TYPE_CHECKING:
 TIER_TAG = "tier"
 """The tag on which a bucket's lifecycle rule moves objects, see :mod:`connector.bucket.lifecycle`."""
 _POLL_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The object that a copy onto itself left, as listings show it.
+
+    Args:
+        etag: Its ETag, without quotes.
+        modified: When it was written, by the server's clock.
+    """
+
+    etag: str
+    modified: datetime
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,8 @@ class TransitionResult:
         deleted_version: The version that held the bytes before and was deleted; None where the bucket
             keeps no versions.
         pending: The object is tagged, and the server has not moved it yet.
+        written: The object as the copy left it; None where nothing was copied, and where the server does not
+            say that the object it has now is that copy.
     """
 
     path: str
@@ -61,6 +78,7 @@ class TransitionResult:
     size: int
     deleted_version: str | None = None
     pending: bool = False
+    written: Written | None = None
 
 
 def class_of(head: dict[str, Any]) -> str:
@@ -102,9 +120,9 @@ async def transition(
     if before == storage_class:
         return TransitionResult(name, before, before, changed=False, size=size)
     kept = kept_parameters(source.head, profile, _held(fs, source)) | {"StorageClass": storage_class}
-    refused = None
+    refused = copied = None
     try:
-        await _self_copy(fs, source, profile, kept, await _tags(fs, source))
+        copied = await _self_copy(fs, source, profile, kept, await _tags(fs, source))
     except PreconditionFailed as error:
         if not error.after_lost_reply:
             raise
@@ -122,10 +140,12 @@ async def transition(
         )
     deleted = await _delete_source_version(fs, source, head)
     fs.invalidate_cache(name)
-    return TransitionResult(name, before, storage_class, changed=True, size=size, deleted_version=deleted)
+    return TransitionResult(
+        name, before, storage_class, changed=True, size=size, deleted_version=deleted, written=_written(copied, head)
+    )
 
 
-async def reencrypt(fs: LakeFileSystem, path: str, *, if_match: str | None = None) -> bool:
+async def reencrypt(fs: LakeFileSystem, path: str, *, if_match: str | None = None) -> TransitionResult:
     """Give an object the encryption that the write policy says, by copying it onto itself.
 
     Metadata, content headers, tags and the storage class stay. On a versioned bucket the version copied from is deleted
@@ -137,29 +157,40 @@ async def reencrypt(fs: LakeFileSystem, path: str, *, if_match: str | None = Non
         if_match: The ETag that it must have.
 
     Returns:
-        Whether it had to be done.
+        What was done; `changed` is False where it had not to be.
 
     Raises:
         PreconditionFailed: The object is, or became meanwhile, another one.
         ObjectNotFound: There is no such object.
         EncryptionIgnored: The server did not encrypt it.
     """
-    if not await encryption_faults(fs, [path]):
-        return False
+    is_needed = bool(await encryption_faults(fs, [path]))
     profile = await fs.seam.profile()
     source = await look_at(fs, path)
+    storage_class, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
+    size = source.head["ContentLength"]
+    if not is_needed:
+        return TransitionResult(name, storage_class, storage_class, changed=False, size=size)
     _check_etag(source, if_match)
     kept = kept_parameters(source.head, profile, _held(fs, source))
     wanted = {name: value for name, value in kept.items() if name not in ENCRYPTION_PARAMETERS}
     wanted |= _held(fs, source).headers()
-    await _self_copy(fs, source, profile, wanted, await _tags(fs, source))
+    copied = await _self_copy(fs, source, profile, wanted, await _tags(fs, source))
     head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
     faults = await encryption_faults(fs, [path])
     if faults:
         raise EncryptionIgnored(f"After the copy it is {faults[path]}", bucket=source.bucket, key=source.key)
-    await _delete_source_version(fs, source, head)
-    fs.invalidate_cache(f"{source.bucket}/{source.key}")
-    return True
+    deleted = await _delete_source_version(fs, source, head)
+    fs.invalidate_cache(name)
+    return TransitionResult(
+        name,
+        storage_class,
+        storage_class,
+        changed=True,
+        size=size,
+        deleted_version=deleted,
+        written=_written(copied, head),
+    )
 
 
 async def tag_tier(
@@ -200,7 +231,7 @@ async def tag_tier(
     wanted = {**tags, TIER_TAG: tier}
     if before == target and tags == wanted:
         return TransitionResult(name, before, before, changed=False, size=size)
-    deleted = None
+    deleted = written = None
     head = dict(source.head)
     if before == target or not (at_once or target == STANDARD):
         tag_set = [{"Key": key, "Value": value} for key, value in wanted.items()]
@@ -208,8 +239,9 @@ async def tag_tier(
     else:
         kept = kept_parameters(source.head, profile, _held(fs, source))
         kept["StorageClass"] = target if target in profile.storage_classes else STANDARD
-        await _self_copy(fs, source, profile, kept, wanted)
+        copied = await _self_copy(fs, source, profile, kept, wanted)
         head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
+        written = _written(copied, head)
         deleted = await _delete_source_version(fs, source, head)
     head = await _await_class(fs, source, head, target, wait_seconds)
     fs.invalidate_cache(name)
@@ -222,6 +254,7 @@ async def tag_tier(
         size=size,
         deleted_version=deleted,
         pending=after != target,
+        written=written,
     )
 
 
@@ -240,24 +273,25 @@ def _check_etag(source: Source, if_match: str | None) -> None:
 
 async def _self_copy(
     fs: LakeFileSystem, source: Source, profile: Profile, kept: dict[str, Any], tags: dict[str, str]
-) -> None:
+) -> str | None:
+    """Returns the copy's ETag, without quotes, as far as the response has one."""
     target = {"Bucket": source.bucket, "Key": source.key}
     check_replaceable(source.head, source.bucket, source.key)
     if source.head["ContentLength"] > COPY_BYTES_MAX:
         tagging = {"Tagging": urlencode(tags)} if tags else {}
-        await copy_in_parts(
+        completed = await copy_in_parts(
             fs,
             source,
             lambda: fs.seam.send("create_multipart_upload", **target, **kept, **tagging),
             (source.bucket, source.key),
             ranges=part_ranges(source.head["ContentLength"]),
         )
-        return
+        return _etag_in(completed)
     said = {**kept, "MetadataDirective": profile.self_copy_directive}
     if profile.self_copy_directive == "COPY":
         for name in kept_content(source.head):
             said.pop(name, None)
-    await fs.seam.send(
+    response = await fs.seam.send(
         "copy_object",
         **target,
         **said,
@@ -267,6 +301,18 @@ async def _self_copy(
         Tagging=urlencode(tags),
         TaggingDirective="REPLACE",
     )
+    return _etag_in(response.get("CopyObjectResult"))
+
+
+def _etag_in(response: dict[str, Any] | None) -> str | None:
+    etag = (response or {}).get("ETag")
+    return unquoted(etag) if etag else None
+
+
+def _written(copied: str | None, head: dict[str, Any]) -> Written | None:
+    """The copy as the server has it, if it is the object there: another writer's has another ETag, or equal bytes."""
+    etag, modified = unquoted(str(head.get("ETag") or "")), head.get("LastModified")
+    return Written(etag, modified) if copied and etag == copied and modified is not None else None
 
 
 def _differences(source: Source, head: dict[str, Any], storage_class: str) -> list[str]:

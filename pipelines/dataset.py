@@ -393,6 +393,25 @@ class Dataset:
 
         return read_catalog(self._handle, self._instant(as_of))
 
+    def now(self) -> datetime:
+        """The server's clock, to the second."""
+        return self._handle.clock.now()
+
+    def state(self) -> str:
+        """Names the table's present state, for `changed_after`; empty for plain Parquet."""
+        return self._handle.table.state()
+
+    def changed_after(self, state: str) -> frozenset[PartitionKey] | None:
+        """Partitions whose rows have changed since a state; compaction, tiering and restores change none.
+
+        Args:
+            state: what `state` said then.
+
+        Returns:
+            Their keys; None where the table cannot tell: plain Parquet, or a log that has forgotten it.
+        """
+        return self._handle.table.changed_after(state)
+
     def windows(self) -> dict[PartitionKey, Window | None]:
         """The partitions by key, in order, each with the time that it covers, if any.
 

@@ -317,11 +317,13 @@ class _Erasing:
             known = frozenset(map(_identity, snapshot.files))
             if self._handle.table.is_published_by_writing:
                 known -= self._swap_objects(crew.rewriter, snapshot, found)
+                snapshot = self._handle.table.snapshot()
             else:
                 done, late = self._commit(crew, found)
                 known -= {_identity(file) for rewrite in late for file in rewrite.sources}
-                known |= {_identity(new.file) for rewrite in done for new in rewrite.staged}
-            snapshot = self._handle.table.snapshot()
+                written = {new.file.path for rewrite in done for new in rewrite.staged}
+                snapshot = self._handle.table.snapshot()
+                known |= {_identity(file) for file in snapshot.files if file.path in written}
         raise CommitConflict(
             f"lake://{self._handle.table.root}: others kept writing rows that match", hint="run it again"
         )

@@ -23,7 +23,7 @@ from pipelines.catalog import kept_because, monthly_cost
 from pipelines.decider import planned_files, price_note
 from pipelines.errors import CommitConflict, PolicyRefused, StalePlan
 from pipelines.layout import PartitionKey
-from pipelines.lifecycle import is_past_retention, window_of_key
+from pipelines.lifecycle import is_past_retention, window_of_key, without_window
 from pipelines.outlook import expiry_outlook
 from pipelines.placement import placed
 from pipelines.plan import Expiration, ExpiryPlan
@@ -87,6 +87,7 @@ def plan_expiry(handle: Handle, as_of: datetime, materialized: Materialized | No
         refused=outlook.refused,
         untouched=len(outlook.live) - len(steps) - len(outlook.refused),
         note=price_note(prices),
+        ageless=without_window(spec, outlook.live),
         grace=spec.retention.grace,
     )
     return plan.bind(partial(apply_expiry, handle))

@@ -17,7 +17,7 @@ from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import SpecError, TableExists, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork
 from pipelines.handle import Handle
-from pipelines.inference import inferred_partitioning
+from pipelines.inference import doubt_of_width, inferred_partitioning
 from pipelines.journal import Journal
 from pipelines.nested import LOG, enclosing_root, first_objects, nested_roots
 from pipelines.spec import DatasetSpec, PartitionSpec
@@ -171,6 +171,7 @@ def open_dataset(
         columns = snapshot.files[0].key.columns if snapshot.files else table.partition_columns
         told = {"uri": uri, "format": table.format}
         spec = spec_of_undescribed(told, columns, snapshot.by_partition(), said)
+        _check_zone(spec, snapshot.schema)
     if spec.write != asked.write:
         inside = table_filesystem(fs, spec, options)
         if document is None:
@@ -193,10 +194,11 @@ def spec_of_undescribed(
         said: a spec's fields.
 
     Raises:
-        SpecError: the two contradict each other.
+        SpecError: the two contradict each other; or tiers or a retention go by windows whose width the keys leave open.
     """
     uri, found = told["uri"], told["format"]
     given = {name: value for name, value in said.items() if name != "uri"}
+    keys = list(keys)
     try:
         known = _fitting(given["partition"], columns, uri) if "partition" in given else None
         given["partition"] = known or inferred_partitioning(columns, keys)
@@ -205,11 +207,34 @@ def spec_of_undescribed(
         message = f"{uri} is partitioned by {', '.join(columns)}: {fault}"
         raise SpecError(message, hint="read it with the engine that wrote it, or with `deltalake`") from error
     spec = DatasetSpec(**{**told, **given})
+    if "partition" not in said and (spec.tiers or spec.retention.expire_after is not None):
+        _check_width(spec, keys)
     if spec.format != found:
         message = f"{uri} is {'a Delta table' if found == 'delta' else 'plain Parquet'}, not {spec.format}"
         hint = "leave `format` out" + ("; `tierlake adopt` makes it a Delta table" if spec.format == "delta" else "")
         raise SpecError(message, hint=hint)
     return spec
+
+
+def _check_width(spec: DatasetSpec, keys: Iterable[PartitionKey]) -> None:
+    """Refuse to guess how wide windows are by whose ends partitions will go."""
+    doubt, time = doubt_of_width(spec.partition, keys), spec.partition.time
+    if doubt is not None and time is not None:
+        raise SpecError(
+            f"{spec.uri}: {doubt}, and tiers and retention go by the end of a window",
+            hint=f"say how wide they are: partition: {{time: {{key: {time.key}, every: {time.every}}}}}, or wider",
+        )
+
+
+def _check_zone(spec: DatasetSpec, schema: pa.Schema | None) -> None:
+    """Refuse windows of another zone than that in which the log spells instants: they would end hours early or late."""
+    time = spec.partition.time
+    if time is None or schema is None or time.key not in schema.names or time.timezone == "UTC":
+        return
+    kind = schema.field(time.key).type
+    if getattr(kind, "tz", None):
+        message = f"{spec.uri}: {time.key} holds instants, whose keys are spelled in UTC, not in {time.timezone}"
+        raise SpecError(message, hint="say timezone: UTC")
 
 
 def _partitioning(said: object, uri: str) -> PartitionSpec:

@@ -307,7 +307,7 @@ def commit_rewrites(
             standing = list(rewrites)
         if not standing:
             return None, late
-        adds = tuple(staged for rewrite in standing for staged in rewrite.staged)
+        adds = tuple(staged for rewrite in standing for staged in _timed(rewrite, operation))
         removes = tuple(file for rewrite in standing for file in rewrite.sources)
         record = begun(
             handle,
@@ -342,3 +342,11 @@ def commit_rewrites(
             completed(handle, record, commit)
             return commit, late
     raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+
+def _timed(rewrite: Rewrite, operation: Literal["compact", "erase"]) -> tuple[StagedFile, ...]:
+    """Files that come: a compaction changes no row, so its files are as old as the newest of their sources."""
+    if operation != "compact":
+        return rewrite.staged
+    newest = max(file.modified for file in rewrite.sources)
+    return tuple(replace(staged, file=replace(staged.file, modified=newest)) for staged in rewrite.staged)

@@ -19,6 +19,7 @@ from pipelines.layout import PartitionKey, hive_columns, path_columns
 from pipelines.nested import nested_roots
 from pipelines.stats import footer_stats
 from pipelines.stored_types import check_storable, settled_type, storable_type
+from pipelines.tables.change_times import ChangeTimes
 from pipelines.tables.protocol import LiveFile
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
             odd[path] = f"not below {'/'.join(f'{name}=…' for name in columns) or 'the root itself'}"
     sizes = {path: int(info["size"]) for path, info in candidates.items() if path not in odd}
     files: list[LiveFile] = []
+    changed = ChangeTimes(fs, root).read()
     merging = _Merging(columns)
     archived: list[str] = []
     for path, footer in read_footers(fs, root, sizes):
@@ -101,7 +103,7 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
                 size=sizes[path],
                 key=PartitionKey.of_path(path, columns),
                 rows=footer.num_rows,
-                modified=candidates[path]["LastModified"],
+                modified=changed(path, candidates[path]),
                 stats=footer_stats(footer, has_float_bounds=False),
             )
         )

@@ -21,6 +21,7 @@ from deltalake.transaction import create_table_with_add_actions
 
 from connector.errors import AlreadyExists
 from connector.rust_errors import in_our_words
+from pipelines.clock import time_of_change
 from pipelines.contention import turns
 from pipelines.errors import CommitConflict, LogMissing, StagedTooLong, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork, rust_is_in_use
@@ -28,7 +29,15 @@ from pipelines.layout import PartitionKey, path_columns
 from pipelines.listing import listed
 from pipelines.schema import evolved_schema
 from pipelines.tables import delta_log
-from pipelines.tables.delta_commit import add_actions, is_spelled_otherwise, remove_actions, write_entry, write_fence
+from pipelines.tables.delta_changes import changes_after, latest_changes
+from pipelines.tables.delta_commit import (
+    add_actions,
+    changes_rows,
+    is_spelled_otherwise,
+    remove_actions,
+    write_entry,
+    write_fence,
+)
 from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
 from pipelines.tables.live_files import FileNames, arrow_filesystem
 from pipelines.tables.lost_log import lost_log
@@ -38,11 +47,11 @@ from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import may_hold_rows_of, run_token, runs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from connector.filesystem import LakeFileSystem
     from pipelines.scanning import LiveDataset
-    from pipelines.tables.protocol import LiveFile
+    from pipelines.tables.protocol import LiveFile, SameRows
 
 __all__ = ["LakeDeltaTable"]
 
@@ -243,6 +252,36 @@ class LakeDeltaTable:
         sizes = {file.path: file.size for file in snapshot.files}
         return pafs.PyFileSystem(RustFiles(names, self._fs.delta_options(), sizes))
 
+    def changes(
+        self, snapshot: Snapshot, keys: Collection[PartitionKey], since: datetime
+    ) -> Mapping[PartitionKey, datetime]:
+        """By the commits that the log remembers, then by the files' own times; see `Table.changes`."""
+        commits, is_complete = changes_after(self._fs, self.root, _columns_of(keys), snapshot.schema, since)
+        return latest_changes(commits, is_complete=is_complete, now=snapshot, keys=keys, snapshot_of=self.snapshot)
+
+    def state(self) -> str:
+        """The table's id and version; see `Table.state`."""
+        table = self._open()
+        return f"{table.metadata().id}@{table.version()}"
+
+    def changed_after(self, state: str) -> frozenset[PartitionKey] | None:
+        """By the commits that the log remembers; see `Table.changed_after`."""
+        table = self._open()
+        identity, _, version = state.rpartition("@")
+        if identity != str(table.metadata().id) or not version.isdecimal():
+            return None
+        columns, schema = tuple(table.metadata().partition_columns), pa.schema(table.schema().to_arrow())
+        commits, is_complete = changes_after(self._fs, self.root, columns, schema, int(version))
+        changed: set[PartitionKey] = set()
+        for commit in commits:
+            if commit.changed is None:
+                return None
+            changed |= commit.changed
+        return frozenset(changed) if is_complete else None
+
+    def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
+        """The log knows: it is not written when an object is; see `Table.note_same_rows`."""
+
     def version_at(self, instant: datetime) -> int:
         """The version that was the newest at an instant; see `Table.version_at`.
 
@@ -352,17 +391,20 @@ class LakeDeltaTable:
             if schema is None:
                 continue
             metadata = _commit_metadata(change, run_key)
+            beside = self._beside(change, table)
+            is_timed = changes_rows(change) and bool(change.adds or beside)
+            at = time_of_change(self._fs, self.root.partition("/")[0]) if is_timed else None
             transactions = [
                 Transaction(app_id, 1 if seen is None else seen + 1),
                 *self._run_key_transactions(table, change),
             ]
             try:
                 if is_spelled_otherwise(change):
-                    write_entry(self._fs, self.root, table.version() + 1, change, metadata, transactions)
+                    write_entry(self._fs, self.root, table.version() + 1, change, metadata, transactions, at, beside)
                     self._checkpoint_where_due(table)
                 else:
                     table.create_write_transaction(
-                        [*add_actions(change), *remove_actions(change)],
+                        [*add_actions(change, at, beside), *remove_actions(change)],
                         "overwrite" if is_first else "append",  # the one of its modes that gives a column a type
                         schema,
                         list(table.metadata().partition_columns),
@@ -426,6 +468,15 @@ class LakeDeltaTable:
             if info is None or info["LastModified"] <= taken_before:
                 message = f"lake://{self.root}/{path} waited for its commit for a day, and a vacuum has begun since"
                 raise StagedTooLong(message, hint="nothing was committed: run it again, which writes it anew")
+
+    def _beside(self, change: Change, table: DeltaTable) -> tuple[LiveFile, ...]:
+        """A file of each partition that only loses files: its time tells of that when the log has forgotten it."""
+        losing = {file.key for file in change.removes} - {staged.file.key for staged in change.adds}
+        if change.operation != "erase" or not losing:
+            return ()
+        gone = {file.path for file in change.removes}
+        left = [file for file in live_files(table, self.root) if file.path not in gone and file.logged is None]
+        return tuple({file.key: file for file in left if file.key in losing}.values())
 
     def _checkpoint_where_due(self, before: DeltaTable) -> None:
         """After a commit that deltalake, which would see to it, did not make; by its rule."""
@@ -502,6 +553,10 @@ def _settles_keys(table: DeltaTable, wanted: pa.Schema | None) -> bool:
         return False
     is_typed = all(wanted.field(field.name).type == field.type for field in current)
     return not is_typed and not pa.table(table.get_add_actions()).num_rows
+
+
+def _columns_of(keys: Collection[PartitionKey]) -> tuple[str, ...]:
+    return next((key.columns for key in keys), ())
 
 
 def _app_id(token: str) -> str:

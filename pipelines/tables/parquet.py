@@ -12,7 +12,7 @@ import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +22,7 @@ from deltalake import Schema
 from deltalake.exceptions import DeltaError
 
 from connector.errors import ObjectArchived, ObjectNotFound, PreconditionFailed, UnsupportedByServer
+from pipelines.clock import time_of_change
 from pipelines.contention import turns
 from pipelines.errors import (
     ArchivedError,
@@ -36,6 +37,7 @@ from pipelines.nested import is_nested, nested_roots, outside_nested
 from pipelines.scanning import parquet_format
 from pipelines.schema import evolved_schema
 from pipelines.stored_types import ROW_COLUMN, filterable_type
+from pipelines.tables.change_times import ChangeTimes
 from pipelines.tables.live_files import FileNames, arrow_filesystem
 from pipelines.tables.protocol import Change, Commit, LiveFile, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
     from pipelines.scanning import LiveDataset
+    from pipelines.tables.protocol import SameRows
 
 __all__ = ["PlainParquetTable", "open_plain"]
 
@@ -70,6 +73,7 @@ class PlainParquetTable:
         self._fs = fs
         self.root = root
         self.partition_columns = partition_columns
+        self._times = ChangeTimes(fs, root)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -87,6 +91,7 @@ class PlainParquetTable:
             raise self._without_versions()
         self._fs.invalidate_cache()
         found = self._fs.find(self.root, detail=True)
+        changed = self._times.read(found)
         infos = outside_nested({name.removeprefix(f"{self.root}/"): info for name, info in found.items()})
         files = tuple(
             LiveFile(
@@ -94,7 +99,7 @@ class PlainParquetTable:
                 size=int(info["size"]),
                 key=self.key_of(path),
                 rows=None,
-                modified=info["LastModified"],
+                modified=changed(path, info),
                 etag=str(info.get("ETag") or "").strip('"'),
             )
             for path, info in sorted(infos.items())
@@ -102,6 +107,29 @@ class PlainParquetTable:
         )
         classes = {file.path: str(infos[file.path].get("StorageClass")) for file in files}
         return Snapshot(0, files, self._schema(files, classes))
+
+    def changes(
+        self,
+        snapshot: Snapshot,
+        keys: Collection[PartitionKey],
+        since: datetime,  # noqa: ARG002 - the protocol's
+    ) -> Mapping[PartitionKey, datetime]:
+        """By the objects' times, and what we know of them; see `Table.changes`."""
+        by_partition = snapshot.by_partition()
+        return {key: max(file.modified for file in by_partition[key]) for key in keys if key in by_partition}
+
+    def state(self) -> str:
+        """There are no versions; see `Table.state`."""
+        return ""
+
+    def changed_after(self, state: str) -> frozenset[PartitionKey] | None:  # noqa: ARG002 - the protocol's
+        """The objects' times alone tell; see `Table.changed_after`."""
+        return None
+
+    def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
+        """Write down when their rows had changed; see `Table.note_same_rows`."""
+        if rewritten:
+            self._times.note_same_rows(rewritten)
 
     def version_at(self, instant: datetime) -> int:  # noqa: ARG002 - the protocol's
         """There are no versions; see `Table.version_at`."""
@@ -233,12 +261,16 @@ class PlainParquetTable:
             case "erase":
                 _each(self._swap, change.adds)
                 _each(self._remove, change.removes)
+                self._note_neighbours(change)
             case "expire":
                 _each(self._remove, change.removes)
                 self._forget_runs(change.touched())
             case "undo":
                 replaced = {file.path: file for file in change.removes}
+                coming = self._hidden([one.file.path for one in change.adds if one.file.path not in replaced])
+                self._note_changes(coming)  # for a process that dies before it can say more
                 _each(partial(self._restore, replaced), change.adds)
+                self._note_changes(coming)
                 if replaced:
                     self._forget_runs(change.touched())
             case _:
@@ -434,6 +466,35 @@ class PlainParquetTable:
             message = f"lake://{name} has been written anew"
             raise CommitConflict(message, hint="it was ingested anew; undo would double its rows") from error
 
+    # -- times that the objects do not tell ---------------------------------------------------------------------------
+
+    def _hidden(self, paths: Sequence[str]) -> dict[str, tuple[str, datetime]]:
+        """ETag and time of the objects behind delete markers: they come back with them, though rows have changed."""
+        with ThreadPoolExecutor(_CONCURRENCY) as pool:
+            found = pool.map(lambda path: self._fs.object_versions(f"{self.root}/{path}"), paths)
+            newest = {
+                path: next((v for v in versions if v.path == f"{self.root}/{path}" and not v.is_delete_marker), None)
+                for path, versions in zip(paths, found, strict=True)
+            }
+        return {path: (version.etag, version.modified) for path, version in newest.items() if version is not None}
+
+    def _note_changes(self, objects: Mapping[str, tuple[str, datetime]]) -> None:
+        if objects:
+            self._times.note_changes(objects, time_of_change(self._fs, self.root.partition("/")[0]))
+
+    def _note_neighbours(self, change: Change) -> None:
+        """Where an object left a partition that has others, their times do not tell that rows went."""
+        gone, path = {file.key for file in change.removes}, f"{self.root}/"
+        if not gone:
+            return
+        infos = {name.removeprefix(path): info for name, info in self._fs.find(self.root, detail=True).items()}
+        left = {
+            name: (str(info.get("ETag") or "").strip('"'), info["LastModified"])
+            for name, info in infos.items()
+            if _is_data(name, info) and self.key_of(name) in gone
+        }
+        self._note_changes(left)
+
     # -- run records --------------------------------------------------------------------------------------------------
 
     def _record_path(self, token: str) -> str:
@@ -441,7 +502,7 @@ class PlainParquetTable:
 
     def _record(self, change: Change, written: tuple[LiveFile, ...], taken: tuple[LiveFile, ...]) -> Commit:
         run_key = change.run_key or uuid.uuid4().hex
-        at = datetime.now(UTC)
+        at = time_of_change(self._fs, self.root.partition("/")[0])
         record = {
             "run_key": run_key,
             "operation": change.operation,

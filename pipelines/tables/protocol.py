@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from connector.errors import LakeError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     import pyarrow as pa
@@ -29,6 +29,7 @@ __all__ = [
     "Operation",
     "RecentLog",
     "RemovedFile",
+    "SameRows",
     "Snapshot",
     "StagedFile",
     "Table",
@@ -49,7 +50,8 @@ class LiveFile:
         size: bytes.
         key: its partition.
         rows: row count where the table knows it without opening the file.
-        modified: when it was written.
+        modified: when its rows came, by the server's clock, or by its writer's in a Delta log that others wrote: what
+            was written anew with the same rows (compacted, moved to another tier) keeps its time.
         stats: Delta statistics as JSON text (`numRecords`, `minValues`, ...), for the log.
         logged: the path as the log spells it, where that is not how deltalake would.
         etag: of the object, without quotes, where the table knows it: in plain ones, whose objects are replaced.
@@ -93,6 +95,25 @@ class RecentLog:
 
     named: Mapping[str, datetime]
     reaches_back: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SameRows:
+    """An object that was copied onto itself: its rows are the same, what listings show of it is not.
+
+    Attributes:
+        path: below the table's root.
+        etag_before: of the object that was copied, without quotes.
+        modified_before: the time of just that object.
+        etag: of the copy.
+        modified: its time.
+    """
+
+    path: str
+    etag_before: str
+    modified_before: datetime
+    etag: str
+    modified: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +269,32 @@ class Table(Protocol):
             TableNotFound: before the oldest version that the log remembers.
             UnsupportedByTable: a plain table has no versions.
         """
+
+    def changes(
+        self, snapshot: Snapshot, keys: Collection[PartitionKey], since: datetime
+    ) -> Mapping[PartitionKey, datetime]:
+        """When the rows of partitions last changed, by the server's clock: never earlier than they did.
+
+        Compaction, tiering, restores and undo of nothing change no row.
+
+        Args:
+            snapshot: the table's present state.
+            keys: its partitions that are asked about.
+            since: one that has not changed after this instant may be left out.
+        """
+
+    def state(self) -> str:
+        """Names the table's present state, for `changed_after`; empty where nothing does."""
+
+    def changed_after(self, state: str) -> frozenset[PartitionKey] | None:
+        """Partitions whose rows have changed since a state; None where the table cannot tell.
+
+        Args:
+            state: what `state` said then.
+        """
+
+    def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
+        """Remember that objects were written anew with the rows that they had, where the table would not know."""
 
     def told_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:
         """The partition of a file that the table does not name, by its path; None where that does not tell.
