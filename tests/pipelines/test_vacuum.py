@@ -170,10 +170,11 @@ def test_a_log_that_forgets_early_keeps_our_grace(make_bucket, fs: LakeFileSyste
             "delta.logRetentionDuration": "interval 0 days",
         },
     )
-    dataset = Dataset.adopt(
-        f"lake://{root}", {"retention": {"expire_after": "90d", "grace": "7d"}}, dry_run=False, fs=fs
-    )
-    adopted = Dataset.open(dataset.uri, fs=fs)
+    policy = {
+        "partition": {"time": {"key": "date", "every": "day"}},
+        "retention": {"expire_after": "90d", "grace": "7d"},
+    }
+    adopted = Dataset.open(Dataset.adopt(f"lake://{root}", policy, dry_run=False, fs=fs).uri, fs=fs)
     adopted.plan_expiry(AS_OF).apply().raise_failures()
     table = DeltaTable(f"s3://{root}", storage_options=fs.delta_options())
     table.create_checkpoint()
