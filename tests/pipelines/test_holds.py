@@ -1,4 +1,4 @@
-"""Holds, releases and retentions: nothing shortens a retention by itself, and the history says who did what, and why."""
+"""Holds, releases and retentions: nothing shortens a retention by itself, and the history says who did it and why."""
 
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ def dataset(request, bucket, fs) -> Dataset:
 
 def test_a_retention_is_not_shortened_by_the_way(dataset: Dataset) -> None:
     assert dataset.retain(GONE, until="2027-01-01")
-    with pytest.raises(PolicyRefused, match="retained until 2027-01-01.*later than 2020-01-01"):
+    with pytest.raises(PolicyRefused, match=r"retained until 2027-01-01.*later than 2020-01-01"):
         dataset.retain(GONE, until="2020-01-01")
     assert dataset._handle.document is not None
     assert dataset._handle.document.read().retains[GONE] == datetime(2027, 1, 1, tzinfo=UTC)
