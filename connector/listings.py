@@ -136,6 +136,11 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         except FileNotFoundError:
             return []
 
+    async def stored_below(self, path: str) -> list[dict[str, Any]]:
+        """Every object in the store whose key is below a path, whatever a table says; no cache is asked."""
+        stored: list[dict[str, Any]] = await super()._lsdir(self._strip_protocol(path), delimiter="")
+        return stored
+
     async def _isdir(self, path: str) -> bool:
         path = self._strip_protocol(path)
         listing = await self.views.listing_for(path)
