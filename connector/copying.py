@@ -72,7 +72,7 @@ async def look_at(fs: LakeFileSystem, path: str) -> Source:
 
 async def copy_file(
     fs: LakeFileSystem, path1: str, path2: str, *, preserve_etag: bool | None = None, **options: Any
-) -> str:
+) -> None:
     """Copy an object to another key.
 
     Args:
@@ -81,9 +81,6 @@ async def copy_file(
         path2: The destination.
         preserve_etag: Copy with the source's part sizes, so that the ETag stays.
         **options: Parameters that win over the policy and the source's.
-
-    Returns:
-        The ETag of what was copied.
 
     Raises:
         ObjectNotFound: There is no such source.
@@ -96,6 +93,9 @@ async def copy_file(
     source = await look_at(fs, path1)
     profile = await fs.seam.profile()
     size = source.head["ContentLength"]
+    if not size and key.endswith("/"):  # it stands for a folder, which some servers do not copy
+        await fs.seam.call("put_object", kept_content(source.head), options, Bucket=bucket, Key=key, Body=b"")
+        return
     part_bytes = options.pop("block", None)
     many_parts = "-" in str(source.head.get("ETag", ""))
     keyed = "SSECustomerAlgorithm" in source.head or isinstance(fs.policy.for_key(bucket, key).encryption, SseC)
@@ -103,9 +103,7 @@ async def copy_file(
         preserve_etag, part_bytes, limit = False, None, COPY_BYTES_MAX
     else:
         limit = SINGLE_COPY_BYTES
-    if not size and key.endswith("/"):  # it stands for a folder, which some servers do not copy
-        await fs.seam.call("put_object", {**kept_content(source.head), **options}, Bucket=bucket, Key=key, Body=b"")
-    elif size and ((preserve_etag and many_parts) or size > limit or part_bytes):
+    if size and ((preserve_etag and many_parts) or size > limit or part_bytes):
         tags = await get_tags(fs, source.bucket, source.key, source.version_id)
         kept = kept_content(source.head) | ({"Tagging": urlencode(tags)} if tags else {})
         parts = await _original_parts(fs, source) if preserve_etag and many_parts else None
@@ -126,7 +124,6 @@ async def copy_file(
             CopySource=source.reference,
         )
     fs.invalidate_cache(f"{bucket}/{key}")
-    return str(source.head["ETag"])
 
 
 def part_ranges(size: int, part_bytes: int | None = None) -> list[tuple[int, int]]:

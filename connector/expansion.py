@@ -99,8 +99,8 @@ async def upload_pairs(
     return sources, other_paths(sources, fs._strip_protocol(target), exists=into, flatten=not is_one)  # noqa: SLF001
 
 
-async def objects_of(fs: LakeFileSystem, name: str, *, recursive: bool, maxdepth: int | None = None) -> list[str]:
-    """Every object that a name stands for: its own, and those below it; the store is asked.
+async def objects_of(fs: LakeFileSystem, name: str, *, recursive: bool, maxdepth: int | None = None) -> dict[str, str]:
+    """Every object that a name stands for, with its ETag: its own, and those below it; the store is asked.
 
     Args:
         fs: The filesystem.
@@ -109,15 +109,16 @@ async def objects_of(fs: LakeFileSystem, name: str, *, recursive: bool, maxdepth
         maxdepth: How many levels to descend; None is all.
     """
     bucket, key, _ = fs.split_path(name)
-    found = []
+    found: dict[str, str] = {}
     if key:
         with suppress(ObjectNotFound):
-            await fs.seam.send("head_object", Bucket=bucket, Key=key)
-            found.append(name)
+            found[name] = (await fs.seam.send("head_object", Bucket=bucket, Key=key))["ETag"]
     if recursive:
         depth = len(name.rstrip("/")) + 1
-        below = [entry["name"] for entry in await fs.stored_below(name)]
-        found += [one for one in below if maxdepth is None or one.rstrip("/").count("/", depth) < maxdepth]
+        below = {entry["name"]: entry["ETag"] for entry in await fs.stored_below(name)}
+        found |= {
+            one: e for one, e in below.items() if maxdepth is None or one.rstrip("/").count("/", depth) < maxdepth
+        }
     return found
 
 

@@ -43,21 +43,29 @@ async def move(
         TableWriteRefused: One of them is in a table; nothing was copied.
         DeletionFailed: All is copied, and some sources are still there, as those that were replaced meanwhile.
     """
-    pairs = {path: to for path, to in (await _pairs(fs, source, target, recursive, maxdepth)).items() if path != to}
+    found, places = await _found(fs, source, target, recursive, maxdepth)
+    pairs = {path: place for path in found if (place := places[path]) != path}
     if not pairs:
         return
     _check(pairs)
-    await fs.views.refuse_writes([*pairs, *pairs.values()])
-    copies = [copy_file(fs, path, to, **options) for path, to in pairs.items()]
-    etags = await _run_coros_in_chunks(copies, batch_size=fs.batch_size, nofiles=True, return_exceptions=True)
-    for result in etags:
+    await fs.views.refuse_writes(pairs)
+    await fs.views.refuse_writes(pairs.values(), creating=True)
+    profile = await fs.seam.profile()
+
+    async def copy(path: str) -> None:
+        unchanged: dict[str, Any] = {"CopySourceIfMatch": found[path]} if profile.copy_source_if_match else {}
+        await copy_file(fs, path, pairs[path], **unchanged, **options)
+
+    copies = await _run_coros_in_chunks(
+        list(map(copy, pairs)), batch_size=fs.batch_size, nofiles=True, return_exceptions=True
+    )
+    for result in copies:
         if isinstance(result, BaseException):
             raise result
-    honoured = (await fs.seam.profile()).delete_if_match
     doomed: dict[str, list[dict[str, str]]] = {}
-    for path, etag in zip(pairs, etags, strict=True):
+    for path in pairs:
         bucket, key, _ = fs.split_path(path)
-        doomed.setdefault(bucket, []).append({"Key": key, **({"ETag": etag} if honoured else {})})
+        doomed.setdefault(bucket, []).append({"Key": key, **({"ETag": found[path]} if profile.delete_if_match else {})})
     for bucket, objects in doomed.items():
         await delete_keys(fs, bucket, objects)
     for path in pairs:
@@ -77,14 +85,14 @@ def _check(pairs: Mapping[str, str]) -> None:
         )
 
 
-async def _pairs(
+async def _found(
     fs: LakeFileSystem,
     source: Paths,
     target: Paths,
     recursive: bool,  # noqa: FBT001 -- as of `move`
     maxdepth: int | None,
-) -> dict[str, str]:
-    """Every object to move, and where to."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Every object to move with its ETag, and its place."""
     asked = [source] if isinstance(source, str) else list(source)
     if isinstance(target, list):
         starts = names = [fs._strip_protocol(path) for path in asked]  # noqa: SLF001 -- fsspec's own, here and below
@@ -93,16 +101,17 @@ async def _pairs(
         starts = await fs._expand_path(asked)  # noqa: SLF001
         names = await fs._expand_path(asked, recursive=recursive, maxdepth=maxdepth) if recursive else starts  # noqa: SLF001
         places = await _laid_out(fs, source, names, target)
-    there = [one for name in starts for one in await objects_of(fs, name, recursive=recursive, maxdepth=maxdepth)]
+    found: dict[str, str] = {}
+    for name in starts:
+        there = await objects_of(fs, name, recursive=recursive, maxdepth=maxdepth)
+        if not there and (recursive or not await fs._isdir(name)):  # noqa: SLF001
+            raise ObjectNotFound(f"There is nothing to move at {name}")
+        if not there and (len(starts) == 1 or isinstance(target, list)):
+            raise InvalidSetting(f"{name} is a folder", hint="recursive=True moves it with all that is in it")
+        found |= there
     to = dict(zip(names, places, strict=True))
     # A listing has the folder "d", and an object "d/" may stand for it.
-    pairs = {one: to[one] if one in to else f"{to[one.rstrip('/')]}/" for one in there}
-    for name in starts if not recursive or not pairs else ():
-        if name not in pairs and (recursive or not await fs._isdir(name)):  # noqa: SLF001
-            raise ObjectNotFound(f"There is nothing to move at {name}")
-        if name not in pairs and (len(starts) == 1 or isinstance(target, list)):
-            raise InvalidSetting(f"{name} is a folder", hint="recursive=True moves it with all that is in it")
-    return pairs
+    return found, {one: to[one] if one in to else f"{to[one.rstrip('/')]}/" for one in found}
 
 
 async def _laid_out(fs: LakeFileSystem, source: Paths, names: list[str], target: str) -> list[str]:

@@ -36,7 +36,7 @@ async def remove(fs: LakeFileSystem, path: str | list[str], *, maxdepth: int | N
     """
     doomed: dict[str, None] = {}
     for start in await fs._expand_path(path):  # noqa: SLF001 -- fsspec's own
-        doomed.update(dict.fromkeys(await objects_of(fs, start, recursive=True, maxdepth=maxdepth)))
+        doomed |= dict.fromkeys(await objects_of(fs, start, recursive=True, maxdepth=maxdepth))
     if not doomed:
         raise ObjectNotFound(f"There is nothing at {path}")
     await fs.views.refuse_writes(doomed)

@@ -97,7 +97,7 @@ class Seam:
         if operation in CREATES and not in_place:  # what makes no sense is refused before anything is asked
             request = await self.under_policy(operation, request)
         if operation in WRITES and not in_place:
-            await self._fs.views.refuse_writes(self._written_paths(request))
+            await self._fs.views.refuse_writes(self._written_paths(request), creating=operation in CREATES)
         if operation in CREATES:
             await self._check_bucket_exists(request["Bucket"])
         if in_place:

@@ -61,6 +61,16 @@ class ViewProvider(Protocol):
         ...
 
     @property
+    def description(self) -> str:
+        """An object below the root that is kept beside a table, such as ``_lake/dataset.json``; empty where none is."""
+        ...
+
+    @property
+    def proofs(self) -> Collection[str]:
+        """Objects below the root of which each table has one: asked for where listing is denied."""
+        ...
+
+    @property
     def hidden(self) -> Collection[str]:
         """Names directly below the root that listings never show, such as ``_delta_log`` and ``_lake``.
 

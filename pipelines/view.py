@@ -37,6 +37,8 @@ class DeltaProvider:
     """Finds Delta tables by their log."""
 
     marker = "_delta_log/"
+    description = "_lake/dataset.json"
+    proofs = ("_delta_log/_last_checkpoint", "_delta_log/00000000000000000000.json")
     hidden = frozenset({"_delta_log", "_lake"})
 
     def open(self, fs: LakeFileSystem, root: str) -> LiveTable:

@@ -27,6 +27,7 @@ PROFILE = Profile(
     # Seen: a copy's If-None-Match is ignored, and so is If-Match on DELETE.
     copy_if_none_match=False,
     delete_if_match=False,
+    objects_hide_folders=True,
     # Seen: a prefix finds nothing; the whole bucket or an exact key does.
     uploads_by_prefix=False,
     # Seen: refused; the server itself drops uploads 24 hours after their initiation.

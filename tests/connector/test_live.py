@@ -31,6 +31,8 @@ class ListedTable:
 
 class ListedViews:
     marker = "_list/"
+    description = "_lake/dataset.json"
+    proofs = ("_list/live.json",)
     hidden = ("_list", "_lake")
 
     def __init__(self):

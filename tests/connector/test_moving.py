@@ -108,6 +108,8 @@ def test_nothing(fs, server, tree, source, recursive):
 
 class Marked:
     marker = "_marked/"
+    description = ""
+    proofs = ()
     hidden = ("_marked",)
 
     def open(self, fs, root):
