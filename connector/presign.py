@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from connector.filesystem import LakeFileSystem
+    from connector.profiles import Profile
 
 LONGEST = timedelta(days=7)
 """Signature version 4's limit, https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
@@ -31,7 +32,7 @@ _FORM_FIELDS = {
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
     "ServerSideEncryption": "x-amz-server-side-encryption",
     "StorageClass": "x-amz-storage-class",
-    "Tagging": "tagging",
+    "Tagging": "x-amz-tagging",  # but AWS and MinIO want it in XML
 }
 """https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html"""
 
@@ -142,7 +143,8 @@ async def presign_post(
     client = await fs.get_s3(bucket)
     await fs.views.refuse_writes([f"{bucket}/{key}"], creating=True)
     options = fitting(client.meta.service_model, "put_object", fs.s3_additional_kwargs)
-    fields = _form_fields(await fs.seam.under_policy("put_object", {**options, "Bucket": bucket, "Key": key}))
+    request = await fs.seam.under_policy("put_object", {**options, "Bucket": bucket, "Key": key})
+    fields = _form_fields(request, await fs.seam.profile())
     rules: list[Any] = [{name: value} for name, value in fields.items()]
     if "size" in conditions:
         rules.append(["content-length-range", *conditions["size"]])
@@ -160,7 +162,7 @@ async def presign_post(
     return form
 
 
-def _form_fields(request: Mapping[str, Any]) -> dict[str, str]:
+def _form_fields(request: Mapping[str, Any], profile: Profile) -> dict[str, str]:
     """The parameters of a PUT as a form's fields."""
     fields: dict[str, str] = {}
     for name, value in request.items():
@@ -173,7 +175,7 @@ def _form_fields(request: Mapping[str, Any]) -> dict[str, str]:
             )
         if name == "Metadata":
             fields |= {f"x-amz-meta-{key}": str(text) for key, text in value.items()}
-        elif name == "Tagging":
+        elif name == "Tagging" and profile.form_tags_in_xml:
             fields["tagging"] = _tagging_document(value)
         elif name in _FORM_FIELDS:
             fields[_FORM_FIELDS[name]] = str(value).lower() if isinstance(value, bool) else str(value)
