@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from connector.views import LiveTable, ViewProvider
 
 NOT_A_TABLE_SECONDS = 30.0
+_FOLDERS_MAX = 1000
+"""So many folders' names are remembered at once, each for a moment."""
 _committed: dict[tuple[str | None, str], float] = {}
 """Endpoint and root to the moment of this process's last commit, for all filesystems in it."""
 
@@ -200,6 +202,8 @@ class Views:
         self._locks: dict[str, asyncio.Lock] = {}
         self._probes = SingleFlight[bool]()
         self._denied: set[tuple[str, str]] = set()
+        self._looks = SingleFlight[frozenset[str] | None]()
+        self._subfolders: dict[str, tuple[float, frozenset[str] | None]] = {}
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -290,14 +294,14 @@ class Views:
             return False
         bucket, _, key = path.partition("/")
         try:
-            page = await self._fs.seam.send("list_objects_v2", Bucket=bucket, Prefix=f"{key}/", MaxKeys=1)
+            is_folder = await self._is_folder(path)
         except BucketNotFound:
             return False
         except AccessDenied:
             if any([await self._has_proof(path, provider, path) for provider in view_providers()]):
                 raise _refusal(path, path) from None
             return False
-        if not page.get("Contents"):
+        if not is_folder:
             return False
         for provider in view_providers():
             if await self._has_marker(path, provider) or await self._is_described(path, provider):
@@ -312,6 +316,38 @@ class Views:
                 key=key,
             )
         return False
+
+    async def _is_folder(self, path: str) -> bool:
+        """Whether keys lie below a path: one look at the folder that it is in is good for all of its names.
+
+        Raises:
+            AccessDenied: Nothing may be listed there.
+        """
+        folder, _, name = path.rpartition("/")
+        at, names = self._subfolders.get(folder, (None, None))
+        latest = max(_committed.get((self._fs.endpoint, path), -1.0), self._clock() - self._freshness)
+        if at is None or at <= latest:
+            now = self._clock()
+            names = await self._looks.ask(folder, functools.partial(self._folders_in, folder))
+            if len(self._subfolders) >= _FOLDERS_MAX:
+                self._subfolders.clear()
+            self._subfolders[folder] = (now, names)
+        if names is not None:
+            return name in names
+        bucket, _, key = path.partition("/")
+        page = await self._fs.seam.send("list_objects_v2", Bucket=bucket, Prefix=f"{key}/", MaxKeys=1)
+        return bool(page.get("Contents"))
+
+    async def _folders_in(self, folder: str) -> frozenset[str] | None:
+        """The names of the folders in a folder; None where one look does not show them all."""
+        bucket, _, prefix = folder.partition("/")
+        below = f"{prefix}/" if prefix else ""
+        try:
+            page = await self._fs.seam.send("list_objects_v2", Bucket=bucket, Prefix=below, Delimiter="/")
+        except AccessDenied:
+            return None
+        names = (one["Prefix"][len(below) :].rstrip("/") for one in page.get("CommonPrefixes", ()))
+        return None if page.get("IsTruncated") else frozenset(names)
 
     async def _is_described(self, root: str, provider: ViewProvider) -> bool:
         if not provider.description:
@@ -351,6 +387,11 @@ class Views:
             root, marker, _ = path.partition(f"/{provider.marker}")
             if marker:
                 self._no_table.pop(root, None)
+
+        folder = path.rpartition("/")[0]
+        while "/" in folder:  # it may be new in the one that it is in
+            folder = folder.rpartition("/")[0]
+            self._subfolders.pop(folder, None)
 
     def invalidate(self, root: str) -> None:
         """A commit was made: every filesystem of this process looks again."""
