@@ -115,7 +115,7 @@ async def objects_of(fs: LakeFileSystem, name: str, *, recursive: bool, maxdepth
             found[name] = (await fs.seam.send("head_object", Bucket=bucket, Key=key))["ETag"]
     if recursive:
         depth = len(name.rstrip("/")) + 1
-        below = {entry["name"]: entry["ETag"] for entry in await fs.stored_below(name)}
+        below = {entry["name"]: entry["ETag"] for entry in await fs._stored_below(name)}  # noqa: SLF001
         found |= {
             one: e for one, e in below.items() if maxdepth is None or one.rstrip("/").count("/", depth) < maxdepth
         }

@@ -173,7 +173,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
                 return
             child, parent = parent, self._parent(parent)
 
-    async def stored_below(self, path: str) -> list[dict[str, Any]]:
+    async def _stored_below(self, path: str) -> list[dict[str, Any]]:
         """Every object in the store whose key is below a path, whatever a table says; no cache is asked."""
         stored: list[dict[str, Any]] = await super()._lsdir(self._strip_protocol(path), delimiter="")
         return stored

@@ -141,7 +141,7 @@ def _of_response(error: boto.ClientError, asked: Asked) -> LakeError:
     if kind is PreconditionFailed and asked.must_not_exist:
         kind, message = AlreadyExists, f"{asked.operation}: it exists already"
     if kind is BucketNotFound:
-        message = f"The specified bucket does not exist: {asked.bucket}"  # S3's words, which pandas looks for
+        message = f"The specified bucket does not exist: {asked.bucket!r}"  # S3's words, which pandas looks for
     if kind is UnsupportedByServer:
         return UnsupportedByServer(asked.server, f"{asked.operation} in this way ({message})", **context)
     if kind is not None:

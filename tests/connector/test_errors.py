@@ -154,5 +154,5 @@ def test_other_errors_stay_themselves():
 def test_a_missing_bucket_is_told_in_s3s_words(fs, bucket):
     """pandas' own test of `read_csv` looks for them, and so may others."""
     with pytest.raises(OSError, match="The specified bucket does not exist") as raised:
-        pd.read_csv(f"s3://{bucket}-missing/x.csv", storage_options=fs.storage_options)
+        pd.read_csv(f"lake://{bucket}-missing/x.csv", storage_options=fs.storage_options)
     assert isinstance(raised.value, FileNotFoundError)
