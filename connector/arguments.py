@@ -16,7 +16,7 @@ from connector.policy import WriteRule
 from connector.settings import LakeSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from connector.encryption import Encryption
 
@@ -49,6 +49,7 @@ S3FS_OPTIONS = frozenset(
         "session_vars",
     }
 )
+_FIRST = frozenset({"anon", "endpoint_url", "key", "secret", "token", "username", "password", "skip_instance_cache"})
 _SECRET_NAME = re.compile(r"secret|token|password|SSECustomerKey|^(args|settings|session|username)$", re.IGNORECASE)
 
 
@@ -86,13 +87,26 @@ def check_arguments(given: Mapping[str, Any], credentials: Mapping[str, Any]) ->
     for name, value in credentials.items():
         if isinstance(value, SecretStr):
             raise InvalidSetting(f"{name}= must be plain text", hint="Or pass settings=LakeSettings(...)")
-    for name in given:
-        if name not in S3FS_OPTIONS:
-            known = S3FS_OPTIONS | OWN_OPTIONS | set(LakeOptions.__annotations__)
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    refuse_unknown(given.keys(), S3FS_OPTIONS, "LakeFileSystem")
+
+
+def refuse_unknown(names: Iterable[str], known: Collection[str] | None = None, caller: str = "LakeFileSystem") -> None:
+    """Refuse names that are no arguments of the filesystem.
+
+    Args:
+        names: Of arguments.
+        known: Those that may be among them; all of the filesystem's where it is left out.
+        caller: Whose arguments they are, for the message.
+
+    Raises:
+        UnknownOption: There is no such argument; the nearest one is in the hint.
+    """
+    every = S3FS_OPTIONS | OWN_OPTIONS | set(LakeOptions.__annotations__) | _FIRST
+    for name in names:
+        if name not in (every if known is None else known):
+            near = difflib.get_close_matches(name, every, n=1, cutoff=0.6)
             raise UnknownOption(
-                f"LakeFileSystem has no argument {name!r}",
-                hint=f"Did you mean {near[0]!r}?" if near else None,
+                f"{caller} has no argument {name!r}", hint=f"Did you mean {near[0]!r}?" if near else None
             )
 
 

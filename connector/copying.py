@@ -59,20 +59,31 @@ class Source:
         return {"CopySourceIfMatch": self.head["ETag"]} if profile.copy_source_if_match else {}
 
 
-async def look_at(fs: LakeFileSystem, path: str) -> Source:
+async def look_at(fs: LakeFileSystem, path: str, version_id: str | None = None) -> Source:
     """HEAD the source of a copy.
+
+    Args:
+        fs: The filesystem.
+        path: The object.
+        version_id: Which version of it; None leaves it to the path, and is the latest else.
 
     Raises:
         ObjectNotFound: There is no such object.
     """
     bucket, key = object_path(fs, path)
-    version_id = fs.split_path(path)[2]
-    return Source(bucket, key, await head(fs, path, version_id), version_id)
+    which = version_id or fs.split_path(path)[2]
+    return Source(bucket, key, await head(fs, path, which), which)
 
 
 async def copy_file(
-    fs: LakeFileSystem, path1: str, path2: str, *, preserve_etag: bool | None = None, **options: Any
-) -> None:
+    fs: LakeFileSystem,
+    path1: str,
+    path2: str,
+    *,
+    preserve_etag: bool | None = None,
+    version_id: str | None = None,
+    **options: Any,
+) -> Any:
     """Copy an object to another key.
 
     Args:
@@ -80,7 +91,11 @@ async def copy_file(
         path1: The source.
         path2: The destination.
         preserve_etag: Copy with the source's part sizes, so that the ETag stays.
+        version_id: Which version of the source; see :func:`look_at`.
         **options: Parameters that win over the policy and the source's.
+
+    Returns:
+        The response of ``copy_object`` or ``complete_multipart_upload``.
 
     Raises:
         ObjectNotFound: There is no such source.
@@ -90,12 +105,11 @@ async def copy_file(
     check_key(key, bucket=bucket)
     if fs.split_path(path2)[2]:
         raise ValueError("Cannot copy to a versioned file!")
-    source = await look_at(fs, path1)
+    source = await look_at(fs, path1, version_id)
     profile = await fs.seam.profile()
     size = source.head["ContentLength"]
     if not size and key.endswith("/"):  # it stands for a folder, which some servers do not copy
-        await fs.seam.call("put_object", kept_content(source.head), options, Bucket=bucket, Key=key, Body=b"")
-        return
+        return await fs.seam.call("put_object", kept_content(source.head), options, Bucket=bucket, Key=key, Body=b"")
     part_bytes = options.pop("block", None)
     many_parts = "-" in str(source.head.get("ETag", ""))
     keyed = "SSECustomerAlgorithm" in source.head or isinstance(fs.policy.for_key(bucket, key).encryption, SseC)
@@ -107,7 +121,7 @@ async def copy_file(
         tags = await get_tags(fs, source.bucket, source.key, source.version_id)
         kept = kept_content(source.head) | ({"Tagging": urlencode(tags)} if tags else {})
         parts = await _original_parts(fs, source) if preserve_etag and many_parts else None
-        await copy_in_parts(
+        response = await copy_in_parts(
             fs,
             source,
             lambda: fs.seam.call("create_multipart_upload", Bucket=bucket, Key=key, **{**kept, **options}),
@@ -115,7 +129,7 @@ async def copy_file(
             ranges=parts or part_ranges(size, part_bytes),
         )
     else:
-        await fs.seam.call(
+        response = await fs.seam.call(
             "copy_object",
             {**source.condition(profile), **source.keys()},
             options,
@@ -124,6 +138,7 @@ async def copy_file(
             CopySource=source.reference,
         )
     fs.invalidate_cache(f"{bucket}/{key}")
+    return response
 
 
 def part_ranges(size: int, part_bytes: int | None = None) -> list[tuple[int, int]]:

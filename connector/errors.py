@@ -3,10 +3,12 @@
 ::
 
     LakeError
-    ├── something is not there           ObjectNotFound, BucketNotFound            (FileNotFoundError)
+    ├── something is not there           ObjectNotFound, BucketNotFound,           (FileNotFoundError)
+    │                                    TableDamaged
     ├── something is there already       AlreadyExists                             (FileExistsError)
     ├── the caller may not               AccessDenied, BadCredentials,             (PermissionError)
     │                                    TableWriteRefused
+    ├── it must be restored first        ObjectArchived                            (PermissionError)
     ├── the call is wrong                InvalidName, InsecureEndpoint,            (ValueError)
     │                                    InvalidSetting, UnknownOption             (TypeError)
     │                                    RequestRefused                            (OSError EINVAL)
@@ -40,10 +42,12 @@ __all__ = [
     "InvalidName",
     "InvalidSetting",
     "LakeError",
+    "ObjectArchived",
     "ObjectNotFound",
     "PreconditionFailed",
     "RequestRefused",
     "ServerError",
+    "TableDamaged",
     "TableWriteRefused",
     "Throttled",
     "UnknownOption",
@@ -126,6 +130,12 @@ class ObjectNotFound(LakeError, FileNotFoundError):
     errno_default = errno.ENOENT
 
 
+class TableDamaged(ObjectNotFound):
+    """A file that a table names is not in the store: something else than the table's own tools deleted it."""
+
+    code = "table_damaged"
+
+
 class BucketNotFound(LakeError, FileNotFoundError):
     """The bucket does not exist."""
 
@@ -144,6 +154,13 @@ class BadCredentials(LakeError, PermissionError):
     """The server does not accept the credentials, or there are none."""
 
     code = "bad_credentials"
+    errno_default = errno.EACCES
+
+
+class ObjectArchived(LakeError, PermissionError):
+    """The object is in a storage class that needs a restore before it can be read."""
+
+    code = "object_archived"
     errno_default = errno.EACCES
 
 

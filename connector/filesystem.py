@@ -28,6 +28,7 @@ from connector import (
     objects,
     reading,
     removal,
+    versions,
 )
 from connector import presign as presigning
 from connector import transition as transitions
@@ -451,9 +452,9 @@ class LakeFileSystem(TableListings):
         """HEAD of an object as botocore answers it; see :func:`connector.objects.head`."""
         return await objects.head(self, path, version_id)
 
-    async def _server_time(self, bucket: str) -> datetime:
+    async def _server_time(self, path: str) -> datetime:
         """The server's clock, in UTC; see :func:`connector.objects.server_time`."""
-        return await objects.server_time(self, bucket)
+        return await objects.server_time(self, path)
 
     async def _put_if(self, path: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False) -> str:
         """A conditional write, its new ETag; see :func:`connector.objects.put_if`."""
@@ -467,6 +468,10 @@ class LakeFileSystem(TableListings):
         """Objects not encrypted as the write policy says; see :func:`connector.audit.encryption_faults`."""
         return await audit.encryption_faults(self, paths)
 
+    async def _first_keys(self, prefix: str, *, limit: int = 1000) -> list[str]:
+        """The first keys that begin with a prefix, from one LIST; see :func:`connector.objects.first_keys`."""
+        return await objects.first_keys(self, prefix, limit=limit)
+
     async def _object_versions(self, prefix: str) -> list[objects.ObjectVersion]:
         """Versions and delete markers below a prefix; see :func:`connector.objects.object_versions`."""
         return await objects.object_versions(self, prefix)
@@ -474,6 +479,22 @@ class LakeFileSystem(TableListings):
     async def _delete_versions(self, path: str, version_ids: Iterable[str]) -> None:
         """Delete versions of a key for good; see :func:`connector.removal.delete_versions`."""
         await removal.delete_versions(self, path, version_ids)
+
+    async def _delete_seen(self, objects: Iterable[removal.SeenObject]) -> list[removal.SeenObject]:
+        """Delete objects and versions as they were seen; see :func:`connector.removal.delete_seen`."""
+        return await removal.delete_seen(self, objects)
+
+    async def _hide(self, path: str, *, etag: str, version_id: str | None = None) -> versions.Hidden:
+        """Delete an object if it is the one that was seen; see :func:`connector.versions.hide`."""
+        return await versions.hide(self, path, etag=etag, version_id=version_id)
+
+    async def _unhide(self, path: str, *, version_id: str) -> None:
+        """Bring back what delete markers hide; see :func:`connector.versions.unhide`."""
+        await versions.unhide(self, path, version_id=version_id)
+
+    async def _bring_back(self, path: str, *, version_id: str, etag: str) -> str:
+        """Make an older version the newest; see :func:`connector.versions.bring_back`."""
+        return await versions.bring_back(self, path, version_id=version_id, etag=etag)
 
     async def _is_versioned(self, bucket: str) -> bool:
         """Whether a bucket keeps versions; see :func:`connector.objects.is_versioned`."""
@@ -491,7 +512,7 @@ class LakeFileSystem(TableListings):
         """Move an object to another storage class; see :func:`connector.transition.transition`."""
         return await transitions.transition(self, path, storage_class, if_match=if_match)
 
-    async def _reencrypt(self, path: str, *, if_match: str | None = None) -> bool:
+    async def _reencrypt(self, path: str, *, if_match: str | None = None) -> TransitionResult:
         """Encrypt an object as the write policy says; see :func:`connector.transition.reencrypt`."""
         return await transitions.reencrypt(self, path, if_match=if_match)
 
@@ -544,8 +565,13 @@ class LakeFileSystem(TableListings):
     put_if = _synced(_put_if)
     read_with_etag = _synced(_read_with_etag)
     encryption_faults = _synced(_encryption_faults)
+    first_keys = _synced(_first_keys)
     object_versions = _synced(_object_versions)
     delete_versions = _synced(_delete_versions)
+    delete_seen = _synced(_delete_seen)
+    hide = _synced(_hide)
+    unhide = _synced(_unhide)
+    bring_back = _synced(_bring_back)
     is_versioned = _synced(_is_versioned)
     has_object_lock = _synced(_has_object_lock)
     set_legal_hold = _synced(_set_legal_hold)

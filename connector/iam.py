@@ -1,14 +1,17 @@
 """What each role must be allowed, and nothing more: policy documents as values.
 
 - ``reader`` reads datasets and objects.
-- ``writer`` also ingests: it creates and replaces objects, and never deletes one.
-- ``operator`` also tiers, expires, vacuums and restores, and sets buckets up (versioning, default encryption,
-  lifecycle). It cannot change a bucket's policy, with which it could give itself everything. Nor can it look at
-  policies, CORS, ownership and the block of public access: ``bucket plan`` and ``bucket apply`` are an administrator's,
-  unless the spec leaves these out.
+- ``writer`` also creates and replaces objects, and never deletes one. That is enough for whatever a Delta table's log
+  takes: ingest and compact, but also expire and undo, which are commits; bytes go with ``vacuum`` alone.
+- ``operator`` also deletes: it vacuums, tiers, restores, erases, and expires plain tables. Without a prefix it sets
+  buckets up as well (versioning, default encryption, lifecycle). It cannot change a bucket's policy, with which it
+  could give itself everything. Nor can it look at policies, CORS, ownership and the block of public access:
+  ``bucket plan`` and ``bucket apply`` are an administrator's, unless the spec leaves these out.
 
-Objects are limited to the prefix. Listing is by bucket: the code asks for the bucket itself, and looks for tables above
-a path, so the names of other keys can be seen; their bytes cannot.
+A prefix confines listing as well as objects: neighbours can be neither seen nor touched. What is set for a whole bucket
+reaches them, so it is left out, and so are lists of uploads, which no policy confines. Above the prefix two names can
+be looked for in each folder, a table's log and its description, as the connector must know whether a path lies inside
+a table.
 """
 
 from __future__ import annotations
@@ -17,22 +20,40 @@ from typing import Any, Literal, get_args
 
 from connector.errors import InvalidSetting
 from connector.names import check_bucket, check_key
+from connector.views import view_providers
 
 Role = Literal["reader", "writer", "operator"]
 ROLES: tuple[str, ...] = get_args(Role)
 
 # Action to what of ours makes the request; names from
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
-_BUCKET: dict[str, tuple[str, ...]] = {
+_LISTING: dict[str, tuple[str, ...]] = {
     "reader": (
         "s3:ListBucket",  # listings, HeadBucket
     ),
     "writer": (),
     "operator": (
+        "s3:ListBucketVersions",  # which older versions are there to delete?
+    ),
+}
+"""Each request is for the keys that begin with a prefix, which a policy can confine (``s3:prefix``).
+
+A GET of a missing key below it is answered by 404, as the key counts for ``s3:prefix`` then
+(https://github.com/ceph/ceph/pull/68577 on what AWS does). HeadBucket names no key: it is denied.
+"""
+_BUCKET: dict[str, tuple[str, ...]] = {
+    "reader": (),
+    "writer": (),
+    "operator": (
         "s3:GetBucketObjectLockConfiguration",  # can a hold be a legal hold too?
         "s3:GetBucketVersioning",  # are there older versions to delete?
-        "s3:ListBucketVersions",  # which?
-        "s3:ListBucketMultipartUploads",  # `uploads abort`
+    ),
+}
+_WHOLE_BUCKET: dict[str, tuple[str, ...]] = {
+    "reader": (),
+    "writer": (),
+    "operator": (
+        "s3:ListBucketMultipartUploads",  # `uploads abort`; `s3:prefix` is no condition of it, MinIO refuses the policy
         "s3:PutBucketVersioning",  # `bucket apply`, as the rest
         "s3:GetEncryptionConfiguration",
         "s3:PutEncryptionConfiguration",
@@ -40,6 +61,7 @@ _BUCKET: dict[str, tuple[str, ...]] = {
         "s3:PutLifecycleConfiguration",
     ),
 }
+"""Never with a prefix, which confines none of it: a lifecycle rule of one could delete the objects of all."""
 _OBJECTS: dict[str, tuple[str, ...]] = {
     "reader": (
         "s3:GetObject",  # GET and HEAD
@@ -76,7 +98,7 @@ def policy_document(role: str, bucket: str, prefix: str = "", *, kms_key: str | 
     Args:
         role: ``reader``, ``writer`` or ``operator``; each includes the one before it.
         bucket: The bucket.
-        prefix: Only objects below it.
+        prefix: Only objects below it, for listing too; nothing that is set for a whole bucket.
         kms_key: The ARN of the key, where objects are encrypted with SSE-KMS.
 
     Returns:
@@ -95,10 +117,21 @@ def policy_document(role: str, bucket: str, prefix: str = "", *, kms_key: str | 
     if any(letter in below for letter in "*?$"):
         raise InvalidSetting("A prefix of a policy must not hold *, ? or $: they stand for other keys there")
     included = ROLES[: ROLES.index(role) + 1]
-    statements = [
-        _allow("Bucket", _actions(_BUCKET, included), f"arn:aws:s3:::{bucket}"),
-        _allow("Objects", _actions(_OBJECTS, included), f"arn:aws:s3:::{bucket}/{below + '/' if below else ''}*"),
-    ]
+    arn = f"arn:aws:s3:::{bucket}"
+    if below:
+        statements = [
+            _allow("List", _actions(_LISTING, included), arn, StringLike={"s3:prefix": [f"{below}/*"]}),
+            _allow("Tables", ["s3:ListBucket"], arn, StringEquals={"s3:prefix": _tables_above(below)}),
+        ]
+        on_bucket = _actions(_BUCKET, included)
+    else:
+        statements = []
+        on_bucket = sorted(
+            _actions(_LISTING, included) + _actions(_BUCKET, included) + _actions(_WHOLE_BUCKET, included)
+        )
+    if on_bucket:
+        statements.append(_allow("Bucket", on_bucket, arn))
+    statements.append(_allow("Objects", _actions(_OBJECTS, included), f"{arn}/{below + '/' if below else ''}*"))
     if kms_key:
         statements.append(_allow("Key", _actions(_KMS, included), kms_key))
     return {"Version": "2012-10-17", "Statement": statements}
@@ -108,5 +141,14 @@ def _actions(table: dict[str, tuple[str, ...]], roles: tuple[str, ...]) -> list[
     return sorted(action for role in roles for action in table[role])
 
 
-def _allow(name: str, actions: list[str], resource: str) -> dict[str, Any]:
-    return {"Sid": name, "Effect": "Allow", "Action": actions, "Resource": [resource]}
+def _tables_above(below: str) -> list[str]:
+    """Where the log or the description of a table would be that the prefix lies in."""
+    parts = below.split("/")
+    folders = ["".join(f"{part}/" for part in parts[:depth]) for depth in range(len(parts))]
+    marks = {mark for provider in view_providers() for mark in (provider.marker, provider.description) if mark}
+    return [f"{folder}{mark}" for folder in folders for mark in sorted(marks)]
+
+
+def _allow(name: str, actions: list[str], resource: str, **condition: dict[str, list[str]]) -> dict[str, Any]:
+    allowed = {"Sid": name, "Effect": "Allow", "Action": actions, "Resource": [resource]}
+    return {**allowed, "Condition": condition} if condition else allowed

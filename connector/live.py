@@ -13,7 +13,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from connector.errors import AccessDenied, BucketNotFound, ObjectNotFound, TableWriteRefused, UnsupportedByServer
+from connector.errors import (
+    AccessDenied,
+    BucketNotFound,
+    ObjectNotFound,
+    RequestRefused,
+    TableWriteRefused,
+    UnsupportedByServer,
+)
 from connector.names import check_key
 from connector.single_flight import SingleFlight
 from connector.views import view_providers
@@ -75,6 +82,10 @@ class Listing:
             self._folders[folder] = {child}
             child, folder = folder, folder.rpartition("/")[0]
         self._folders[folder].add(child)
+
+    def has(self, path: str) -> bool:
+        """Whether a path, wherever it is, is a committed file."""
+        return path.startswith(f"{self.root}/") and self.is_file(path)
 
     def relative(self, path: str) -> str:
         """A path below the root, without slashes at its ends."""
@@ -197,6 +208,7 @@ class Views:
         self._freshness = freshness
         self._clock = clock
         self._no_table: dict[str, float] = {}
+        self._no_description: dict[str, float] = {}
         self._providers: dict[str, ViewProvider] = {}
         self._loaded: dict[str, _Loaded] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -225,7 +237,8 @@ class Views:
         bucket, _, key = path.partition("/")
         if key:
             check_key(key, bucket=bucket)
-        found = await self._table_of(self._candidates(path), NOT_A_TABLE_SECONDS)
+        candidates = self._candidates(path)
+        found = await self._table_of(candidates, NOT_A_TABLE_SECONDS) or await self._described(path, candidates)
         if found is None:
             return None
         root, provider = found
@@ -377,9 +390,15 @@ class Views:
                     hint=f"Allow s3:ListBucket for the prefix {prefix}/{provider.marker}, or s3:GetObject on {key}",
                     bucket=bucket,
                     key=path.partition("/")[2],
+                    server_code=error.server_code,
+                    request_id=error.request_id,
                 ) from error
             return True
         return False
+
+    def naming(self, path: str) -> str | None:
+        """The root of a table whose last listing has a file of this path; no request is made."""
+        return next((root for root, known in self._loaded.items() if known.listing.has(path)), None)
 
     def written(self, path: str) -> None:
         """An object was written: what was no table may be one now."""
@@ -387,6 +406,8 @@ class Views:
             root, marker, _ = path.partition(f"/{provider.marker}")
             if marker:
                 self._no_table.pop(root, None)
+            if provider.description:
+                self._no_description.pop(path.removesuffix(f"/{provider.description}"), None)
 
         folder = path.rpartition("/")[0]
         while "/" in folder:  # it may be new in the one that it is in
@@ -401,7 +422,7 @@ class Views:
 
     def _candidates(self, path: str) -> list[str]:
         """Where a table's root could be: the path and its ancestors, up to a segment with ``=``."""
-        hidden = {name for provider in view_providers() for name in provider.hidden}
+        hidden = self._hidden()
         candidates: list[str] = []
         parts = path.strip("/").split("/")
         for depth, part in enumerate(parts, start=1):
@@ -410,12 +431,15 @@ class Views:
             candidates.append("/".join(parts[:depth]))
         return candidates
 
+    def _hidden(self) -> set[str]:
+        return {name for provider in view_providers() for name in provider.hidden}
+
     async def _table_of(self, candidates: list[str], no_table_seconds: float) -> tuple[str, ViewProvider] | None:
         for root in candidates:
             if root in self._providers:
                 return root, self._providers[root]
         now = self._clock()
-        unknown = [root for root in candidates if not self._known_as_none(root, now, no_table_seconds)]
+        unknown = [root for root in candidates if not self._known_as_none(self._no_table, root, now, no_table_seconds)]
         probes = [(root, provider) for root in unknown for provider in view_providers()]
         answers = await asyncio.gather(*(self._has_marker(*probe) for probe in probes))
         for root in unknown:
@@ -427,8 +451,35 @@ class Views:
                 return root, provider
         return None
 
-    def _known_as_none(self, root: str, now: float, seconds: float) -> bool:
-        at = self._no_table.get(root)
+    async def _described(self, path: str, candidates: list[str]) -> tuple[str, ViewProvider] | None:
+        """A root that only a table's description tells of; opening it says what became of the table.
+
+        A plain dataset is described too, and is no table here: the store answers.
+        """
+        if self._hidden().intersection(path.split("/")):
+            return None  # whoever mends a table looks at its log
+        now = self._clock()
+        unknown = [
+            root
+            for root in candidates
+            if "/" in root and not self._known_as_none(self._no_description, root, now, NOT_A_TABLE_SECONDS)
+        ]
+        probes = [(root, provider) for root in unknown for provider in view_providers() if provider.description]
+        answers = await asyncio.gather(*(self._is_readable(f"{root}/{p.description}") for root, p in probes))
+        for (root, provider), is_described in zip(probes, answers, strict=True):
+            if not is_described:
+                continue
+            try:
+                await asyncio.to_thread(provider.open, self._fs.for_table(root), root)
+            except FileNotFoundError:
+                continue
+            self._providers[root] = provider
+            return root, provider
+        self._no_description.update(dict.fromkeys(unknown, now))
+        return None
+
+    def _known_as_none(self, known: Mapping[str, float], root: str, now: float, seconds: float) -> bool:
+        at = known.get(root)
         return at is not None and now - at < seconds and at > _committed.get((self._fs.endpoint, root), -1.0)
 
     async def _has_marker(self, root: str, provider: ViewProvider) -> bool:
@@ -447,6 +498,18 @@ class Views:
             return bool(page.get("Contents") or page.get("KeyCount"))
 
         return await self._probes.ask((bucket, marker), look)
+
+    async def _is_readable(self, path: str) -> bool:
+        bucket, _, key = path.partition("/")
+
+        async def look() -> bool:
+            try:
+                await self._fs.seam.send("head_object", Bucket=bucket, Key=key)
+            except (AccessDenied, BucketNotFound, ObjectNotFound, RequestRefused):
+                return False
+            return True
+
+        return await self._probes.ask((bucket, key), look)
 
     def _forget(self, root: str) -> None:
         self._providers.pop(root, None)

@@ -74,7 +74,7 @@ async def abort_incomplete_uploads(
     """
     age = parse_age(older_than)
     bucket, prefix, _ = fs.split_path(path)
-    limit = await server_time(fs, bucket) + _CLOCK_RESOLUTION - age
+    limit = await server_time(fs, path) + _CLOCK_RESOLUTION - age
     old = [upload async for upload in _uploads(fs, bucket, prefix) if upload.initiated <= limit]
     if not dry_run:
         await abort_uploads(fs, old)

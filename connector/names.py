@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
 
 from connector.errors import InvalidName
@@ -41,6 +42,16 @@ def check_key(key: str, *, bucket: str | None = None) -> None:
         problem = f"A key must be valid Unicode: {key!r}"
     if problem:
         raise InvalidName(problem, bucket=bucket)
+
+
+def hive_folders(key: str) -> tuple[str, str]:
+    """The prefix above a key's Hive folders (`date=2013-07-04/origin=JFK`), and those; ('', '') without any."""
+    folders = key.split("/")[:-1]
+    first = next((number for number, name in enumerate(folders) if "=" in name[1:]), None)
+    if first is None:
+        return "", ""
+    hive = list(itertools.takewhile(lambda name: "=" in name[1:], folders[first:]))
+    return "/".join(folders[:first]), "/".join(hive)
 
 
 def check_bucket(name: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from connector.errors import (
+    AccessDenied,
     BucketNotFound,
     InvalidName,
     LakeError,
@@ -95,26 +97,38 @@ async def head(fs: LakeFileSystem, path: str, version_id: str | None = None) -> 
     try:
         response: dict[str, Any] = await fs.seam.send("head_object", Bucket=bucket, Key=key, **which)
     except ObjectNotFound:
-        await fs.seam.send("head_bucket", Bucket=bucket)
+        with suppress(AccessDenied):  # a bucket that may not be looked at is there
+            await fs.seam.send("head_bucket", Bucket=bucket)
         raise
     return response
 
 
-async def server_time(fs: LakeFileSystem, bucket: str) -> datetime:
+async def server_time(fs: LakeFileSystem, path: str) -> datetime:
     """The server's clock.
 
     Args:
         fs: The filesystem.
-        bucket: A bucket to ask about.
+        path: A bucket to ask about, or a prefix in it.
 
     Returns:
         An aware time, to the second.
 
     Raises:
         BucketNotFound: There is no such bucket.
+        AccessDenied: We may ask neither about the bucket nor list below the prefix, nor below the filesystem's table.
         ServerError: The response has no Date header.
     """
-    response = await fs.seam.send("head_bucket", Bucket=fs.split_path(bucket)[0])
+    bucket, prefix, _ = fs.split_path(path)
+    own_bucket, _, own = (fs.table_root or "").partition("/")
+    below = prefix or (own if own_bucket == bucket else "")
+    try:
+        response = await fs.seam.send("head_bucket", Bucket=bucket)
+    except AccessDenied:
+        if not below:
+            raise
+        # who may list below a prefix alone may not ask about the bucket
+        listing = {"Prefix": f"{below.rstrip('/')}/", "MaxKeys": 1}
+        response = await fs.seam.send("list_objects_v2", Bucket=bucket, **listing)
     date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
     if not date:
         raise ServerError("The response has no Date header", bucket=bucket)
@@ -191,6 +205,26 @@ async def _holds(fs: LakeFileSystem, bucket: str, key: str, data: bytes) -> dict
         return await holds(fs, {"Bucket": bucket, "Key": key}, data)
     except ObjectNotFound:
         return None
+
+
+async def first_keys(fs: LakeFileSystem, prefix: str, *, limit: int = 1000) -> list[str]:
+    """The first keys that begin with a prefix, in the order of their names: one LIST, never answered from a cache.
+
+    Args:
+        fs: The filesystem.
+        prefix: ``bucket/prefix``; every key that begins with it counts, so end a folder with a slash.
+        limit: How many at the most, up to 1000.
+
+    Returns:
+        Paths as ``bucket/key``.
+
+    Raises:
+        BucketNotFound: There is no such bucket.
+        AccessDenied: We may not list there.
+    """
+    bucket, _, key_prefix = prefix.partition("/")
+    page = await fs.seam.send("list_objects_v2", Bucket=bucket, Prefix=key_prefix, MaxKeys=limit)
+    return [f"{bucket}/{item['Key']}" for item in page.get("Contents", ())]
 
 
 async def is_versioned(fs: LakeFileSystem, bucket: str) -> bool:

@@ -369,6 +369,7 @@ PROBES = (
         "copy source If-Match", flag("copy_source_if_match"), conditional("copy_object", CopySourceIfMatch=_WRONG_ETAG)
     ),
     Probe("copy If-None-Match", flag("copy_if_none_match"), conditional("copy_object", IfNoneMatch="*")),
+    Probe("copy If-Match on the destination", flag("copy_if_match"), conditional("copy_object", IfMatch=_WRONG_ETAG)),
     Probe("GET If-Match", flag("get_if_match"), conditional("get_object", IfMatch=_WRONG_ETAG)),
     Probe("DELETE If-Match", flag("delete_if_match"), conditional("delete_object", IfMatch=_WRONG_ETAG)),
     Probe("complete a finished upload again", flag("complete_again"), complete_again),

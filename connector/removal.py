@@ -1,18 +1,34 @@
-"""Deleting in bulk: each key that is still there is reported, and no folder leaves a delete marker behind."""
+"""Deleting: each key that is still there is reported, and what must not go by mistake goes only as it was seen."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from connector.errors import AccessDenied, DeletionFailed, ObjectNotFound
 from connector.expansion import objects_of
-from connector.objects import object_path
+from connector.objects import object_path, unquoted
 from connector.seam import DELETE_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from connector.filesystem import LakeFileSystem
+
+
+@dataclass(frozen=True, slots=True)
+class SeenObject:
+    """An object, or one version of it, as a listing showed it.
+
+    Args:
+        path: ``bucket/key``, meant as it is written: nothing in it is a pattern or a version.
+        version_id: The version; None for the object of a bucket that keeps none.
+        etag: Its ETag without quotes; None leaves it open.
+    """
+
+    path: str
+    version_id: str | None = None
+    etag: str | None = None
 
 
 async def remove(fs: LakeFileSystem, path: str | list[str], *, maxdepth: int | None = None) -> list[str]:
@@ -47,6 +63,47 @@ async def remove(fs: LakeFileSystem, path: str | list[str], *, maxdepth: int | N
     for paths in by_bucket.values():
         deleted += await delete_paths(fs, paths)
     return deleted
+
+
+async def delete_seen(fs: LakeFileSystem, objects: Iterable[SeenObject]) -> list[SeenObject]:
+    """Delete objects and versions for good, each only as it was seen.
+
+    A version id names just that version. Without one the ETag is the condition where the server honours it.
+
+    Args:
+        fs: The filesystem.
+        objects: What was seen.
+
+    Returns:
+        Those that are another object by now, and were left alone.
+
+    Raises:
+        AccessDenied: We may delete none of them.
+        DeletionFailed: Some are still there; ``failures`` says which and why.
+        TableWriteRefused: Some are inside a table that this filesystem was not made for.
+    """
+    profile = await fs.seam.profile()
+    by_bucket: dict[str, list[tuple[SeenObject, dict[str, str]]]] = {}
+    for seen in objects:
+        bucket, _, key = seen.path.partition("/")
+        which = {"Key": key}
+        if seen.version_id is not None:
+            which["VersionId"] = seen.version_id
+        elif seen.etag and profile.delete_if_match:
+            which["ETag"] = f'"{unquoted(seen.etag)}"'
+        by_bucket.setdefault(bucket, []).append((seen, which))
+    changed: list[SeenObject] = []
+    for bucket, pairs in by_bucket.items():
+        try:
+            await delete_keys(fs, bucket, [which for _, which in pairs])
+        except DeletionFailed as error:
+            others = {name for name, said in error.failures.items() if said.startswith("PreconditionFailed:")}
+            if others != set(error.failures):
+                raise
+            changed += [seen for seen, which in pairs if which["Key"] in others]
+        for seen, _ in pairs:
+            fs.invalidate_cache(seen.path)
+    return changed
 
 
 async def delete_versions(fs: LakeFileSystem, path: str, version_ids: Iterable[str]) -> None:

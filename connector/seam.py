@@ -29,6 +29,7 @@ from connector.errors import (
     ObjectNotFound,
     PreconditionFailed,
     RequestRefused,
+    TableDamaged,
 )
 from connector.kept import kept_parameters
 from connector.lost_replies import own_write
@@ -53,6 +54,7 @@ logger = logging.getLogger("tierlake.connector")
 CREATES = frozenset({"put_object", "create_multipart_upload", "copy_object"})
 """Operations that say what an object will be."""
 WRITES = CREATES | {"delete_object", "delete_objects"}
+_READS = frozenset({"get_object", "head_object"})
 _HEADS = frozenset({"head_object", "head_bucket"})
 DELETE_BATCH = 1000
 """S3's limit for one bulk delete."""
@@ -264,9 +266,27 @@ class Seam:
     # -- the request -------------------------------------------------------------------------------
 
     async def _send(self, operation: str, request: dict[str, Any]) -> Any:
-        response = await self._request(operation, request)
+        try:
+            response = await self._request(operation, request)
+        except ObjectNotFound as error:
+            if operation in _READS and "VersionId" not in request:
+                self._check_committed(request["Bucket"], request["Key"], error)
+            raise
         await self._after(operation, request, response)
         return response
+
+    def _check_committed(self, bucket: str, key: str, missing: ObjectNotFound) -> None:
+        root = self._fs.views.naming(f"{bucket}/{key}")
+        if root is None:
+            return
+        raise TableDamaged(
+            f"The table lake://{root} names this file, and the store does not have it",
+            hint=f"`tierlake verify lake://{root}` names all such files",
+            server_code=missing.server_code,
+            request_id=missing.request_id,
+            bucket=bucket,
+            key=key,
+        ) from missing
 
     async def _request(self, operation: str, request: dict[str, Any]) -> Any:
         fs = self._fs

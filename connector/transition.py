@@ -33,6 +33,7 @@ from connector.removal import delete_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from connector.encryption import Encryption
     from connector.filesystem import LakeFileSystem
@@ -49,6 +50,19 @@ _POLL_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 
 
 @dataclass(frozen=True)
+class Written:
+    """The object that a copy onto itself left, as listings show it.
+
+    Args:
+        etag: Its ETag, without quotes.
+        modified: When it was written, by the server's clock.
+    """
+
+    etag: str
+    modified: datetime
+
+
+@dataclass(frozen=True)
 class TransitionResult:
     """What a transition did.
 
@@ -61,6 +75,8 @@ class TransitionResult:
         deleted_version: The version that held the bytes before and was deleted; None where the bucket
             keeps no versions.
         pending: The object is tagged, and the server has not moved it yet.
+        written: The object as the copy left it; None where nothing was copied, and where the server does not
+            say that the object it has now is that copy.
     """
 
     path: str
@@ -70,6 +86,7 @@ class TransitionResult:
     size: int
     deleted_version: str | None = None
     pending: bool = False
+    written: Written | None = None
 
 
 def class_of(head: dict[str, Any]) -> str:
@@ -112,9 +129,9 @@ async def transition(
     if before == storage_class:
         return TransitionResult(name, before, before, changed=False, size=size, deleted_version=left)
     kept = kept_parameters(source.head, profile, _held(fs, source)) | {"StorageClass": storage_class}
-    refused = None
+    refused = copied = None
     try:
-        await _self_copy(fs, source, profile, kept, tags)
+        copied = await _self_copy(fs, source, profile, kept, tags)
     except PreconditionFailed as error:
         if not error.after_lost_reply:
             raise
@@ -125,10 +142,12 @@ async def transition(
     _refuse_differences(source, _differences(source, head, storage_class))
     deleted = await _delete_source_version(fs, source, head, tags)
     fs.invalidate_cache(name)
-    return TransitionResult(name, before, storage_class, changed=True, size=size, deleted_version=deleted)
+    return TransitionResult(
+        name, before, storage_class, changed=True, size=size, deleted_version=deleted, written=_written(copied, head)
+    )
 
 
-async def reencrypt(fs: LakeFileSystem, path: str, *, if_match: str | None = None) -> bool:
+async def reencrypt(fs: LakeFileSystem, path: str, *, if_match: str | None = None) -> TransitionResult:
     """Give an object the encryption that the write policy says, by copying it onto itself.
 
     Metadata, content headers, tags and the storage class stay. On a versioned bucket the version copied from is deleted
@@ -140,30 +159,41 @@ async def reencrypt(fs: LakeFileSystem, path: str, *, if_match: str | None = Non
         if_match: The ETag that it must have.
 
     Returns:
-        Whether it had to be done.
+        What was done; `changed` is False where it had not to be.
 
     Raises:
         PreconditionFailed: The object is, or became meanwhile, another one.
         ObjectNotFound: There is no such object.
         EncryptionIgnored: The server did not encrypt it.
     """
+    is_needed = bool(await encryption_faults(fs, [path]))
     profile = await fs.seam.profile()
     source = await look_at(fs, path)
+    storage_class, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
+    size = source.head["ContentLength"]
+    tags, left = await _tags(fs, source)
+    if not is_needed:
+        return TransitionResult(name, storage_class, storage_class, changed=False, size=size, deleted_version=left)
     _check_etag(source, if_match)
-    tags, _ = await _tags(fs, source)
-    if not await encryption_faults(fs, [path]):
-        return False
     kept = kept_parameters(source.head, profile, _held(fs, source))
     wanted = {name: value for name, value in kept.items() if name not in ENCRYPTION_PARAMETERS}
     wanted |= _held(fs, source).headers()
-    await _self_copy(fs, source, profile, wanted, tags)
+    copied = await _self_copy(fs, source, profile, wanted, tags)
     head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
     faults = await encryption_faults(fs, [path])
     if faults:
         raise EncryptionIgnored(f"After the copy it is {faults[path]}", bucket=source.bucket, key=source.key)
-    await _delete_source_version(fs, source, head, tags)
-    fs.invalidate_cache(f"{source.bucket}/{source.key}")
-    return True
+    deleted = await _delete_source_version(fs, source, head, tags)
+    fs.invalidate_cache(name)
+    return TransitionResult(
+        name,
+        storage_class,
+        storage_class,
+        changed=True,
+        size=size,
+        deleted_version=deleted,
+        written=_written(copied, head),
+    )
 
 
 async def tag_tier(
@@ -204,6 +234,7 @@ async def tag_tier(
     wanted = {**tags, TIER_TAG: tier}
     if before == target and tags == wanted:
         return TransitionResult(name, before, before, changed=False, size=size, deleted_version=deleted)
+    written = None
     head = dict(source.head)
     if before == target or not (at_once or target == STANDARD):
         tag_set = [{"Key": key, "Value": value} for key, value in wanted.items()]
@@ -211,8 +242,9 @@ async def tag_tier(
     else:
         kept = kept_parameters(source.head, profile, _held(fs, source))
         kept["StorageClass"] = target if target in profile.storage_classes else STANDARD
-        await _self_copy(fs, source, profile, kept, wanted)
+        copied = await _self_copy(fs, source, profile, kept, wanted)
         head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
+        written = _written(copied, head)
         deleted = await _delete_source_version(fs, source, head, wanted)
     head = await _await_class(fs, source, head, target, wait_seconds)
     fs.invalidate_cache(name)
@@ -225,6 +257,7 @@ async def tag_tier(
         size=size,
         deleted_version=deleted,
         pending=after != target,
+        written=written,
     )
 
 
@@ -293,25 +326,26 @@ def _check_etag(source: Source, if_match: str | None) -> None:
 
 async def _self_copy(
     fs: LakeFileSystem, source: Source, profile: Profile, kept: dict[str, Any], tags: dict[str, str]
-) -> None:
+) -> str | None:
+    """Returns the copy's ETag, without quotes, as far as the response has one."""
     target = {"Bucket": source.bucket, "Key": source.key}
     check_replaceable(source.head, source.bucket, source.key)
     tags = await _marked(fs, source, tags)
     if source.head["ContentLength"] > COPY_BYTES_MAX:
         tagging = {"Tagging": urlencode(tags)} if tags else {}
-        await copy_in_parts(
+        completed = await copy_in_parts(
             fs,
             source,
             lambda: fs.seam.send("create_multipart_upload", **target, **kept, **tagging),
             (source.bucket, source.key),
             ranges=part_ranges(source.head["ContentLength"]),
         )
-        return
+        return _etag_in(completed)
     said = {**kept, "MetadataDirective": profile.self_copy_directive}
     if profile.self_copy_directive == "COPY":
         for name in kept_content(source.head):
             said.pop(name, None)
-    await fs.seam.send(
+    response = await fs.seam.send(
         "copy_object",
         **target,
         **said,
@@ -321,6 +355,18 @@ async def _self_copy(
         Tagging=urlencode(tags),
         TaggingDirective="REPLACE",
     )
+    return _etag_in(response.get("CopyObjectResult"))
+
+
+def _etag_in(response: dict[str, Any] | None) -> str | None:
+    etag = (response or {}).get("ETag")
+    return unquoted(etag) if etag else None
+
+
+def _written(copied: str | None, head: dict[str, Any]) -> Written | None:
+    """The copy as the server has it, if it is the object there: another writer's has another ETag, or equal bytes."""
+    etag, modified = unquoted(str(head.get("ETag") or "")), head.get("LastModified")
+    return Written(etag, modified) if copied and etag == copied and modified is not None else None
 
 
 def _told(head: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from connector.errors import (
     EndpointUnreachable,
     InvalidSetting,
     LakeError,
+    ObjectArchived,
     ObjectNotFound,
     PreconditionFailed,
     RequestRefused,
@@ -25,10 +26,12 @@ from connector.errors import (
     Throttled,
     UnsupportedByServer,
 )
+from connector.names import hive_folders
 from connector.redact import redact
 
 SERVER_FAILURE = 500
 _CREDENTIALS_HINT = "Check the key and the secret (TIERLAKE_KEY and TIERLAKE_SECRET, or the AWS chain)"
+_RESTORE_HINT = "What is read or copied is archived: ask for it with fs.restore(path, days=1)"
 
 _BY_CODE: dict[str, tuple[type[LakeError], str | None]] = {
     "NoSuchKey": (ObjectNotFound, None),
@@ -38,7 +41,8 @@ _BY_CODE: dict[str, tuple[type[LakeError], str | None]] = {
     "AccessDenied": (AccessDenied, None),
     "AllAccessDisabled": (AccessDenied, None),
     "AccountProblem": (AccessDenied, None),
-    "InvalidObjectState": (AccessDenied, "The object is archived: restore it first"),
+    "InvalidObjectState": (ObjectArchived, _RESTORE_HINT),
+    "ObjectNotInActiveTierError": (ObjectArchived, _RESTORE_HINT),
     "InvalidAccessKeyId": (BadCredentials, _CREDENTIALS_HINT),
     "SignatureDoesNotMatch": (BadCredentials, _CREDENTIALS_HINT),
     "InvalidToken": (BadCredentials, _CREDENTIALS_HINT),
@@ -142,6 +146,8 @@ def _of_response(error: boto.ClientError, asked: Asked) -> LakeError:
         kind, message = AlreadyExists, f"{asked.operation}: it exists already"
     if kind is BucketNotFound:
         message = f"The specified bucket does not exist: {asked.bucket!r}"  # S3's words, which pandas looks for
+    if kind is ObjectArchived and asked.operation == "get_object" and asked.bucket and asked.key:
+        return archived(asked.bucket, asked.key, said.get("StorageClass"), context)
     if kind is UnsupportedByServer:
         return UnsupportedByServer(asked.server, f"{asked.operation} in this way ({message})", **context)
     if kind is not None:
@@ -155,3 +161,26 @@ def _of_response(error: boto.ClientError, asked: Asked) -> LakeError:
     if status >= SERVER_FAILURE:
         return ServerError(message, errno=number, **context)
     return RequestRefused(message, errno=number or errno_module.EINVAL, **context)
+
+
+def archived(bucket: str, key: str, storage_class: str | None, context: dict[str, Any]) -> ObjectArchived:
+    """The error of reading an archived object: its partition, its class, and the ways out.
+
+    Args:
+        bucket: The bucket.
+        key: The object.
+        storage_class: As the server says it; None where it does not.
+        context: What else the error keeps.
+    """
+    where = f"is archived in {storage_class or 'a class of archives'} and cannot be read before it is restored"
+    root, partition = hive_folders(key)
+    if not partition:
+        hint = f"Ask for it with fs.restore({f'{bucket}/{key}'!r}, days=1), or `tierlake restore` its partition"
+        return ObjectArchived(f"lake://{bucket}/{key} {where}", hint=hint, **context)
+    table = f"lake://{bucket}/{root}".rstrip("/")
+    hint = (
+        f"Ask for it with `tierlake restore {table} {partition}`. Where a filter leaves it out, pandas, pyarrow and "
+        f"Dask open the first file all the same, for the schema: pandas and pyarrow take it as "
+        f"schema=Dataset.open({table!r}).schema; Dataset.read(where=...) and Dataset.to_dask open no such file"
+    )
+    return ObjectArchived(f"The partition {partition} of {table} {where}", hint=hint, **context)

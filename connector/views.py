@@ -62,7 +62,10 @@ class ViewProvider(Protocol):
 
     @property
     def description(self) -> str:
-        """An object below the root that is kept beside a table, such as ``_lake/dataset.json``; empty where none is."""
+        """An object below the root that is kept beside a table, such as ``_lake/dataset.json``; empty where none is.
+
+        Where it is without the marker, reads ask :meth:`open`, which knows whether the table has lost its marker.
+        """
         ...
 
     @property
@@ -91,7 +94,8 @@ class ViewProvider(Protocol):
             The table as it is now.
 
         Raises:
-            FileNotFoundError: The marker is there, but no table is (any more); the path is then not a table.
+            FileNotFoundError: The marker is there, but no table is (any more); the path is then not a table. Any
+                other error ends the read that asked.
         """
         ...
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
+from dagster_project.partitions import KnownPartitions
 from pipelines.layout import PartitionKey
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     Sight: TypeAlias = Callable[[str | PartitionKey], datetime | None]
 
 __all__ = ["OVER_TIME", "Downstream", "downstream_sight", "downstreams_in"]
+
+_FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 
 OVER_TIME: Final = dg.TimeWindowPartitionMapping()
 """How the demo's assets depend on each other: a month on its days."""
@@ -61,27 +64,33 @@ def downstreams_in(repository: dg.RepositoryDefinition | None, upstream: LakeAss
 
 
 def downstream_sight(
-    instance: dg.DagsterInstance, upstream: LakeAsset, downstreams: Mapping[str, Downstream]
+    instance: dg.DagsterInstance,
+    upstream: LakeAsset,
+    downstreams: Mapping[str, Downstream],
+    ahead: timedelta = timedelta(0),
 ) -> dict[str, Sight]:
     """For each name in the upstream's `retention.after`: when it last saw one of the upstream's partitions.
 
     An asset saw a partition when all of its own partitions that depend on it were materialized; the earliest of those
-    materializations counts.
+    materializations counts. Nobody can see what is no partition of the upstream asset, or not any more: it is not
+    waited for.
 
     Args:
         instance: knows the materializations.
         upstream: the dataset whose partitions may expire.
         downstreams: what is computed from it, by name.
+        ahead: by how much Dagster's clock is ahead of the store's, which tells when partitions change.
     """
     return {
-        name: _sight(instance, upstream, downstreams[name])
+        name: _sight(instance, upstream, downstreams[name], ahead)
         for name in upstream.spec.retention.after
         if name in downstreams
     }
 
 
-def _sight(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downstream) -> Sight:
+def _sight(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downstream, ahead: timedelta) -> Sight:
     times: dict[str | None, datetime | None] = {}
+    known = KnownPartitions(upstream.partitions_def, instance)
 
     def last(partition: str | None) -> datetime | None:
         if partition not in times:
@@ -89,22 +98,23 @@ def _sight(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downst
         return times[partition]
 
     def seen(key: str | PartitionKey) -> datetime | None:
-        over = _dependent(instance, upstream, downstream, PartitionKey.parse(str(key)))
+        name = upstream.keys.find_dagster(PartitionKey.parse(str(key)))
+        if name is None or name not in known:  # nothing that Dagster can run depends on it
+            return _FOR_EVER
+        over = _dependent(instance, upstream, downstream, name)
         found = [last(partition) for partition in over]
         instants = [instant for instant in found if instant is not None]
-        return min(instants) if instants and len(instants) == len(found) else None
+        return min(instants) - ahead if instants and len(instants) == len(found) else None
 
     return seen
 
 
-def _dependent(
-    instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downstream, key: PartitionKey
-) -> list[str | None]:
+def _dependent(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downstream, key: str) -> list[str | None]:
     """The downstream partitions that are computed from one of the upstream's; [None] is all of the asset."""
     if downstream.partitions_def is None:
         return [None]
     with dg.partition_loading_context(dynamic_partitions_store=instance):
-        one = upstream.partitions_def.subset_with_partition_keys([upstream.keys.to_dagster(key)])
+        one = upstream.partitions_def.subset_with_partition_keys([key])
         over = downstream.mapping.get_downstream_partitions_for_partitions(
             one, upstream.partitions_def, downstream.partitions_def
         )

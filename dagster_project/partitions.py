@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipelines.windows import Every
 
-__all__ = ["KeyNames", "known_keys", "time_windows", "unknown_values"]
+__all__ = ["KeyNames", "KnownPartitions", "known_keys", "time_windows", "unknown_values"]
 
 _STARTS: Final[dict[Every, str]] = {
     "hour": "0 * * * *",
@@ -76,6 +76,18 @@ class KeyNames:
             return values[self.columns[0]]
         return dg.MultiPartitionKey(values)
 
+    def find_lake(self, key: str) -> PartitionKey | None:
+        """The dataset's key of a Dagster key; None for one of another partitioning, as events may still have it."""
+        try:
+            return self.to_lake(key)
+        except ValueError:
+            return None
+
+    def find_dagster(self, key: PartitionKey) -> str | None:
+        """The Dagster key of a dataset's key; None where Dagster's text would be read as another key."""
+        spelled = self.to_dagster(key)
+        return spelled if self.find_lake(str(spelled)) == key else None
+
     def _values(self, key: str) -> dict[str, str]:
         """Column to value. As text, and so in run configs and events, dimensions stand in the order of their names."""
         if isinstance(key, dg.MultiPartitionKey):
@@ -86,6 +98,37 @@ class KeyNames:
         if len(values) != len(self.columns):
             raise ValueError(f"{key!r} names {len(values)} values, the dataset is partitioned by {self.columns}")
         return dict(zip(sorted(self.columns), values, strict=True))
+
+
+class KnownPartitions:
+    """The partitions that a definition has, each dimension's keys computed once."""
+
+    def __init__(
+        self,
+        partitions_def: dg.PartitionsDefinition[str],
+        instance: dg.DagsterInstance,
+        added: Mapping[str, set[str]] | None = None,
+    ) -> None:
+        """Look.
+
+        Args:
+            partitions_def: an asset's.
+            instance: knows the keys of dynamic partitions.
+            added: keys that are about to be added, as `unknown_values` finds them.
+        """
+        self._partitions_def = partitions_def
+        self._values = {
+            name: {*part.get_partition_keys(dynamic_partitions_store=instance), *(added or {}).get(_dynamic(part), ())}
+            for name, part in _dimensions(partitions_def).items()
+        }
+
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, str):
+            return False
+        values = _by_dimension(key, self._partitions_def)
+        return values.keys() == self._values.keys() and all(
+            value in self._values[name] for name, value in values.items()
+        )
 
 
 def known_keys(
@@ -110,15 +153,11 @@ def known_keys(
     asked = list(keys)
     if not asked:  # a definition's keys are its cron schedule's: thousands of them take a while
         return [], []
-    dimensions = {
-        name: set(part.get_partition_keys(dynamic_partitions_store=instance)) | (added or {}).get(_dynamic(part), set())
-        for name, part in _dimensions(partitions_def).items()
-    }
+    there = KnownPartitions(partitions_def, instance, added)
     known: list[str] = []
     unknown: list[str] = []
     for key in asked:
-        fits = all(value in dimensions.get(name, ()) for name, value in _by_dimension(key, partitions_def).items())
-        (known if fits else unknown).append(key)
+        (known if key in there else unknown).append(key)
     return known, unknown
 
 

@@ -1,9 +1,9 @@
 """Retention: each tick looks for partitions past their retention and asks for a run that expires them.
 
-A tick asks only for keys that Dagster knows (an unknown one would fail the whole tick), in batches, and not again for
-those that a run is busy with. The run key is made of the partitions and of the storage ids of their latest
-materializations: the same request is never run twice, and a partition that was ingested again is a new request. A
-request whose run failed is repeated a few times.
+A tick asks in batches, and not again for those that a run is busy with. What Dagster does not know as a partition, or
+not any more, is asked for by the dataset's own key. The run key is made of the partitions and of the storage ids of
+their latest materializations: the same request is never run twice, and a partition that was ingested again is a new
+request. A request whose run failed is repeated a few times.
 """
 
 import hashlib
@@ -17,7 +17,6 @@ import dagster as dg
 from dagster_project.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.lineage import downstreams_in
 from dagster_project.partition_wipe import reconcile_status
-from dagster_project.partitions import known_keys
 from dagster_project.resources import LakeResource
 from dagster_project.retention import Due, Retention
 from pipelines.errors import TableNotFound
@@ -77,23 +76,22 @@ def retention_sensor(asset: LakeAsset, job: ExpiryJob) -> dg.SensorDefinition:
         today = lake.today()
         waited_for = downstreams_in(context.repository_def, asset)
         due = Retention(context.instance, asset, dataset, waited_for).due(today)
-        keys, unknown = known_keys(due.keys, asset.partitions_def, context.instance)
-        if unknown:
-            context.log.warning("%d keys are no partitions of the asset: %s", len(unknown), ", ".join(unknown[:5]))
+        if due.unknown:
+            shown = ", ".join(due.unknown[:5])
+            context.log.info("%d due are no partitions of the asset: %s", len(due.unknown), shown)
         busy = _busy_keys(context.instance, asset, job)
         as_of = today.isoformat() if today else None
-        wanted = [key for key in keys if key not in busy]
-        requests = list(_requests(context.instance, asset, wanted, due.storage_ids, job, as_of))
+        requests = list(_requests(context.instance, asset, due, busy, job, as_of))
         if requests:
             return dg.SensorResult(run_requests=requests)
-        return dg.SkipReason(_why_not(due, keys, busy))
+        return dg.SkipReason(_why_not(due, busy))
 
     return tick
 
 
-def run_key(asset: LakeAsset, keys: Sequence[str], storage_ids: Mapping[str, int]) -> str:
-    """Names a request by its partitions and the materializations that it is about."""
-    about = "\n".join(f"{key} {storage_ids.get(key, 0)}" for key in sorted(keys))
+def run_key(asset: LakeAsset, keys: Sequence[str], stamps: Mapping[str, int]) -> str:
+    """Names a request by its partitions and the materializations, or changes, that it is about."""
+    about = "\n".join(f"{key} {stamps.get(key, 0)}" for key in sorted(keys))
     digest = hashlib.sha256(about.encode()).hexdigest()[:16]
     return f"{asset.name}:{min(keys)}..{max(keys)}:{digest}"
 
@@ -101,21 +99,23 @@ def run_key(asset: LakeAsset, keys: Sequence[str], storage_ids: Mapping[str, int
 def _requests(
     instance: dg.DagsterInstance,
     asset: LakeAsset,
-    keys: Sequence[str],
-    storage_ids: Mapping[str, int],
+    due: Due,
+    busy: set[str],
     job: ExpiryJob,
     as_of: str | None,
 ) -> Iterator[dg.RunRequest]:
-    for start in range(0, len(keys), KEYS_PER_RUN):
-        batch = [str(key) for key in keys[start : start + KEYS_PER_RUN]]
-        base = run_key(asset, batch, storage_ids)
-        attempt = _failed_attempts(instance, base)
-        if attempt < ATTEMPTS:
-            yield dg.RunRequest(
-                run_key=f"{base}:{attempt}" if attempt else base,
-                run_config={"ops": {job.op: {"config": {**job.said, "as_of": as_of, "partitions": batch}}}},
-                tags={DATASET_TAG: asset.name},
-            )
+    for name, keys in (("partitions", due.keys), ("unknown", due.unknown)):
+        wanted = [str(key) for key in keys if key not in busy]
+        for start in range(0, len(wanted), KEYS_PER_RUN):
+            batch = wanted[start : start + KEYS_PER_RUN]
+            base = run_key(asset, batch, due.stamps)
+            attempt = _failed_attempts(instance, base)
+            if attempt < ATTEMPTS:
+                yield dg.RunRequest(
+                    run_key=f"{base}:{attempt}" if attempt else base,
+                    run_config={"ops": {job.op: {"config": {**job.said, "as_of": as_of, name: batch}}}},
+                    tags={DATASET_TAG: asset.name},
+                )
 
 
 def _failed_attempts(instance: dg.DagsterInstance, base: str) -> int:
@@ -138,12 +138,12 @@ def _busy_keys(instance: dg.DagsterInstance, asset: LakeAsset, job: ExpiryJob) -
 
 def _asked_keys(run_config: Any, job: ExpiryJob) -> list[str]:
     """What a run was asked for by name; one that a person started may name none, and finds out itself."""
-    keys: list[str] = run_config.get("ops", {}).get(job.op, {}).get("config", {}).get("partitions", [])
-    return keys
+    said = run_config.get("ops", {}).get(job.op, {}).get("config", {})
+    return [*said.get("partitions", ()), *said.get("unknown", ())]
 
 
-def _why_not(due: Due, keys: Sequence[str], busy: set[str]) -> str:
-    said = []
+def _why_not(due: Due, busy: set[str]) -> str:
+    said, keys = [], [*due.keys, *due.unknown]
     if keys and set(keys) <= busy:
         said.append(f"a run is expiring {len(keys)} partitions")
     elif keys:

@@ -11,6 +11,7 @@ from pydantic import Field
 from dagster_project import waiting
 from dagster_project.lineage import downstreams_in
 from dagster_project.retention import Retention
+from pipelines.layout import PartitionKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,10 @@ class Expire(dg.Config):
     partitions: list[str] = Field(
         default=[],
         description="Partition keys; empty expires all that the policy asks for. What it does not ask for stays.",
+    )
+    unknown: list[str] = Field(
+        default=[],
+        description="Likewise, of what Dagster does not know as a partition: keys as `tierlake ls` prints them.",
     )
     as_of: str | None = Field(default=None, description=AS_OF)
     undo: bool = Field(default=True, description="False gives undo up: for plain Parquet in unversioned buckets.")
@@ -120,12 +125,17 @@ def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire,
     Raises:
         PartialFailure: some could not be taken out; the others are.
     """
-    expired = retention.expire(config.partitions or None, as_of, run_id=context.run_id, undo=config.undo)
+    asked: list[str | PartitionKey] = [*config.partitions, *map(PartitionKey.parse, config.unknown)]
+    expired = retention.expire(asked or None, as_of, run_id=context.run_id, undo=config.undo)
     context.log.info("%s", expired.plan)
     for key, reason in expired.kept.items():
         context.log.warning("%s stays: %s", key, reason)
     if expired.wipe.reason and expired.wipe.partitions:
         context.log.warning("Dagster goes on showing what is gone: %s", expired.wipe.reason)
+    if expired.unknown:
+        context.log.info("gone, and no partitions of the asset: %s", ", ".join(expired.unknown))
+    if expired.untold:
+        context.log.warning("Dagster keeps events of partitions that it does not know: %s", expired.untold)
     context.add_output_metadata(
         {
             "expired": len(expired.result.done) if expired.result else 0,
@@ -134,6 +144,8 @@ def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire,
             "wipe": expired.wipe.method.value,
             "kept": dg.MetadataValue.json(dict(expired.kept)),
             "partitions": dg.MetadataValue.json(list(expired.wipe.partitions)),
+            "unknown_to_dagster": dg.MetadataValue.json(list(expired.unknown)),
+            "untold": expired.untold,
             "plan": _text(expired.plan),
         }
     )

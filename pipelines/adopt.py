@@ -4,7 +4,7 @@ No data byte is read or written: the footers tell rows, schema and statistics, a
 files. A Delta table that is there already gets the description alone. In this order, so that a crash anywhere leaves
 either the prefix as it was or a Delta table, and a second try completes it:
 
-    1. the survey (`survey.py`), which refuses what cannot be one table
+    1. the survey (`survey.py`), which refuses what cannot be one table; neither above nor inside another one
     2. the log's version 0, with all files: from here on readers see a Delta table
     3. `_lake/dataset.json`
 """
@@ -20,9 +20,13 @@ from connector.errors import PreconditionFailed
 from pipelines import units
 from pipelines.clock import Clock, ServerClock
 from pipelines.document import DatasetDocument, DocumentStore
-from pipelines.errors import SpecError, TableExists, UnsupportedByTable
+from pipelines.errors import LogMissing, SpecError, TableExists, UnsupportedByTable
 from pipelines.forks import refuse_after_fork
+from pipelines.handle import Handle
+from pipelines.journal import Journal
+from pipelines.nested import enclosing_root
 from pipelines.opening import (
+    BESIDE,
     fields_of,
     first_document,
     open_dataset,
@@ -31,19 +35,22 @@ from pipelines.opening import (
     table_properties,
 )
 from pipelines.spec import DatasetSpec
-from pipelines.survey import OddObject, survey
+from pipelines.stored_types import declared_schema
+from pipelines.survey import OddObject, listed_below, refuse_nested, survey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from connector.filesystem import LakeFileSystem
-    from pipelines.handle import Handle
     from pipelines.opening import Described
     from pipelines.survey import Survey
 
 __all__ = ["AdoptReport", "adopt"]
 
 _SHOWN = 20
+_LOST = (
+    "the log is gone: files that it had replaced, expired or never named cannot be told from live ones, and are taken"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +125,42 @@ def adopt(
         SchemaMismatch: the files' schemas do not merge.
         UnsupportedByTable: another table lies below.
         SpecError: the spec contradicts what is there.
-        TableExists: the dataset is described already, and otherwise.
+        TableExists: the dataset is described already, and otherwise; or it lies inside another one.
     """
     refuse_after_fork()
     said = fields_of(spec) if spec is not None else {}
     if "format" in said and said["format"] != "delta":
         raise SpecError("an adopted dataset is a Delta table", hint="Dataset.open works on plain Parquet as it is")
-    opened = open_dataset(uri, None, fs, clock, options or {})
+    _check_outside(uri, fs, options or {})
+    opened = _opened(uri, fs, clock, options or {})
     if opened.table.format == "delta":
         return _adopt_table(opened, said, fs, options or {}, dry_run=dry_run)
     return _adopt_prefix(opened, said, fs, options or {}, dry_run=dry_run)
+
+
+def _check_outside(uri: str, fs: LakeFileSystem | None, options: Mapping[str, Any]) -> None:
+    """Refuse a prefix inside another table, unless it was adopted before."""
+    asked = DatasetSpec(uri=uri)
+    inside = table_filesystem(fs, asked, options)
+    document = DocumentStore(inside, asked.root).find()
+    is_new = document is None or document.spec.format != "delta"
+    if is_new and (above := enclosing_root(inside, asked.root)) is not None:
+        raise TableExists(f"{asked.uri} lies inside another table, lake://{above}", hint=BESIDE)
+
+
+def _opened(uri: str, fs: LakeFileSystem | None, clock: Clock | None, options: Mapping[str, Any]) -> Handle:
+    """The dataset; one whose log is gone as the files that are there, under its own description."""
+    try:
+        return open_dataset(uri, None, fs, clock, options)
+    except LogMissing:
+        from pipelines.tables.parquet import open_plain
+
+        asked = DatasetSpec(uri=uri)
+        inside = table_filesystem(fs, asked, options)
+        store = DocumentStore(inside, asked.root)
+        spec = store.read().spec.model_copy(update={"uri": asked.uri})
+        plain = open_plain(inside, spec.root, spec.partition.columns)
+        return Handle(inside, spec, plain, store, Journal(inside, spec.root), clock or ServerClock(inside, spec.bucket))
 
 
 def _adopt_table(
@@ -140,6 +173,7 @@ def _adopt_table(
         _check_described(opened.spec, said)
         spec = opened.spec
     else:
+        refuse_nested(opened.table.root, listed_below(opened.fs, opened.table.root))
         told = {"uri": opened.spec.uri, "format": "delta"}
         spec = spec_of_undescribed(told, opened.table.partition_columns, snapshot.by_partition(), said)
         if not dry_run:
@@ -210,7 +244,7 @@ def _adopt_prefix(
         bytes=sum(file.size for file in found.files),
         writes_log=True,
         odd=found.odd,
-        notes=found.notes,
+        notes=found.notes + ((_LOST,) if opened.document is not None and opened.spec.format == "delta" else ()),
         changed=not dry_run,
         dry_run=dry_run,
     )
@@ -219,7 +253,7 @@ def _adopt_prefix(
 def _schema(found: Survey, opened: Handle) -> pa.Schema:
     """Of the files, and the partition columns in the types that the table's own schema gives them."""
     known = opened.table.snapshot().schema if opened.document is not None else None
-    types = {field.name: field.type for field in known or ()}
+    types = {field.name: field.type for field in (*(known or ()), *declared_schema(opened.spec.columns))}
     return pa.schema([*(pa.field(name, types.get(name, pa.string())) for name in found.columns), *found.schema])
 
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pipelines import units
-from pipelines.errors import ArchivedError, UnknownPartition
+from pipelines.errors import ArchivedError
+from pipelines.keys import check_possible, unknown
 from pipelines.placement import placed
+from pipelines.tables.live_files import way_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -115,9 +117,10 @@ def restore(
         InvalidSetting: `days` or `speed` is none.
         UnsupportedByServer: the server has no restore; nothing is archived there.
     """
-    part = placed(handle, handle.table.snapshot(), [key]).get(key)
+    snapshot = handle.table.snapshot()
+    part = placed(handle, snapshot, [key]).get(key)
     if part is None:
-        raise UnknownPartition(f"{handle.spec.uri} has no partition {key}", hint="`tierlake ls` prints the keys")
+        raise unknown(handle.spec, snapshot, key)
     archived = _archived(handle, part.files)
     before = statuses(handle, archived)
     asked = [file for file, status in zip(archived, before, strict=True) if status.state == "archived"]
@@ -148,10 +151,15 @@ def waiting_for(handle: Handle, keys: Iterable[PartitionKey] | None = None) -> d
     Args:
         handle: the dataset.
         keys: only these, as far as the table has them; None means all.
+
+    Raises:
+        UnknownPartition: a key that the table cannot have: other columns, or another spelling.
     """
     if not handle.fs.profile.archived_classes:
         return {}
-    parts = placed(handle, handle.table.snapshot(), keys)
+    snapshot, wanted = handle.table.snapshot(), None if keys is None else list(keys)
+    check_possible(handle.spec, snapshot.schema, wanted or (), snapshot.by_partition())
+    parts = placed(handle, snapshot, wanted)
     files = [(key, file) for key, part in sorted(parts.items()) for file in _archived(handle, part.files)]
     found: dict[PartitionKey, Waiting] = {}
     for (key, _), status in zip(files, statuses(handle, [file for _, file in files]), strict=True):
@@ -186,14 +194,10 @@ def refusal(handle: Handle, waiting: Mapping[PartitionKey, Sequence[PlacedFile]]
     names = [str(key) for key in waiting]
     classes = sorted({file.storage_class for files in waiting.values() for file in files})
     shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-    hint = (
-        f"ask for them with Dataset.restore({names[0]!r}, days=1) or `tierlake restore {handle.spec.uri} {names[0]}`, "
-        f"or wait for them with read(..., wait='12h')"
-    )
     return ArchivedError(
         f"{handle.spec.uri}: {len(names)} partitions are archived in {', '.join(classes)} and cannot be read before "
         f"they are restored: {shown}",
-        hint=hint,
+        hint=way_out(handle.spec.uri, names[0]),
         keys=tuple(names),
     )
 

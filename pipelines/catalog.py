@@ -47,6 +47,7 @@ class PartitionInfo:
         window: the event time it covers; None for null keys and without a time partition.
         monthly_cost: storage in dollars a month; None where there is no price for its class.
         held: why it may not expire; None where nothing keeps it.
+        changed: when its rows last changed, as far as its files tell: compaction and tiering leave it.
     """
 
     key: PartitionKey
@@ -59,6 +60,7 @@ class PartitionInfo:
     window: Window | None
     monthly_cost: float | None
     held: str | None
+    changed: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class Catalog(Sequence[PartitionInfo]):
             "window_end": pa.array([_edge(part.window, "end") for part in self], instant),
             "monthly_cost": pa.array([part.monthly_cost for part in self], pa.float64()),
             "held": pa.array([part.held for part in self], pa.string()),
+            "changed": pa.array([part.changed for part in self], instant),
         }
         return pa.table(columns)
 
@@ -237,6 +240,7 @@ def _described(
         window=window,
         monthly_cost=monthly_cost(part, spec, profile, prices),
         held=kept_because(document, str(part.key), as_of),
+        changed=max(file.live.modified for file in part.files),
     )
 
 

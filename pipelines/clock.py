@@ -7,15 +7,15 @@ client whose clock is wrong deletes nothing early (DESIGN section 2).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from connector.filesystem import LakeFileSystem
 
-__all__ = ["Clock", "ServerClock"]
+__all__ = ["Clock", "ServerClock", "end_of", "time_of_change"]
+
+_END_OF_SECOND = 999_999
 
 
 class Clock(Protocol):
@@ -23,6 +23,9 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The present instant, aware."""
+
+    def of_store(self, instant: datetime) -> datetime:
+        """When something was that the store dated, by this clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +45,28 @@ class ServerClock:
     def now(self) -> datetime:
         """Ask the server; one request."""
         return self.fs.server_time(self.bucket) + self.offset
+
+    def of_store(self, instant: datetime) -> datetime:
+        """The store's own time, shifted likewise."""
+        return instant + self.offset
+
+
+def end_of(second: datetime, told: datetime | None = None) -> datetime:
+    """A server's time of a change, never earlier than it was: servers leave the fractions of seconds out.
+
+    Args:
+        second: what the server says.
+        told: the same by the clock of whoever made the change: it counts where it is in that second, else the second's
+            last microsecond does.
+    """
+    if second.microsecond:
+        return second
+    if told is not None and second <= told < second + timedelta(seconds=1):
+        return told
+    return second.replace(microsecond=_END_OF_SECOND)
+
+
+def time_of_change(fs: LakeFileSystem, bucket: str) -> datetime:
+    """The present by the server's clock, as the time of a change that is being made; one request."""
+    second = fs.server_time(bucket)
+    return end_of(second, datetime.now(UTC))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from pipelines import units
 from pipelines.crew import Crew, Group
-from pipelines.errors import CommitConflict, SchemaMismatch, UnknownPartition, UnsupportedByTable
+from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
+from pipelines.keys import unknown
 from pipelines.placement import MISSING, placed
 from pipelines.progress import reporting
 from pipelines.rewriting import archived_classes, class_to_keep, commit_rewrites
@@ -166,9 +167,8 @@ def _wanted(handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionKey] | N
     if keys is None:
         return live
     wanted = set(keys)
-    unknown = sorted(wanted - live)
-    if unknown:
-        raise UnknownPartition(f"{handle.spec.uri} has no partition {unknown[0]}", hint="`tierlake ls` prints the keys")
+    if absent := sorted(wanted - live):
+        raise unknown(handle.spec, snapshot, absent[0])
     return wanted
 
 

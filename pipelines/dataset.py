@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from pipelines.history import HistoryEntry
     from pipelines.ingest import IngestMode
     from pipelines.ingest_results import IngestResult, Rehearsal
-    from pipelines.maintenance import VacuumResult, VerifyReport
     from pipelines.opening import Described
     from pipelines.outlook import ExpiryOutlook
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
@@ -51,6 +50,9 @@ if TYPE_CHECKING:
     from pipelines.rejects import RejectFile
     from pipelines.spec import DatasetSpec
     from pipelines.text_options import TextOptions
+    from pipelines.undo import Undoable
+    from pipelines.vacuum import VacuumResult
+    from pipelines.verify import VerifyReport
     from pipelines.windows import Window
     from pipelines.workers import Engine
     from pipelines.writer import WriterLimits
@@ -75,7 +77,7 @@ class Dataset:
     def create(
         cls, spec: DatasetSpec, *, fs: LakeFileSystem | None = None, clock: Clock | None = None, **storage_options: Any
     ) -> Self:
-        """Make a new dataset; the same spec again opens the one that is there.
+        """Make a new dataset in an empty prefix; the same spec again opens the one that is there.
 
         Args:
             spec: its description.
@@ -84,7 +86,9 @@ class Dataset:
             storage_options: arguments of `LakeFileSystem`.
 
         Raises:
-            TableExists: a dataset with another spec, or a table that nobody described, is there.
+            TableExists: a dataset with another spec, or any object, is there (`adopt` takes Parquet where it lies), or
+                the prefix lies inside another table.
+            LogMissing: the dataset is there, without its log.
             EncryptionIgnored: the server stored a file without the encryption that was asked for.
             UnsupportedByServer: the storage class or the encryption does not exist on this server.
         """
@@ -98,8 +102,9 @@ class Dataset:
             True where `create` would make a dataset, False where the same one is there.
 
         Raises:
-            TableExists: a dataset with another spec, or a table that nobody described, is there.
-            UnsupportedByServer: the storage class does not exist on this server.
+            TableExists: a dataset with another spec, or any object, is there, or the prefix lies inside another table.
+            LogMissing: the dataset is there, without its log.
+            UnsupportedByServer: the storage class or the encryption does not exist on this server.
         """
         return check_new(spec, fs, storage_options)
 
@@ -128,6 +133,8 @@ class Dataset:
 
         Raises:
             TableNotFound: nothing there.
+            LogMissing: a Delta dataset whose log is gone.
+            UnsupportedByTable: a folder of another table.
             SpecError: the spec contradicts what is there.
         """
         return cls(open_dataset(dataset, spec, fs, clock, storage_options))
@@ -155,6 +162,8 @@ class Dataset:
 
         Raises:
             TableNotFound: nothing there.
+            TableExists: it lies inside another table.
+            UnsupportedByTable: another table lies below.
             SchemaMismatch: the files' schemas do not merge.
         """
         from pipelines.adopt import adopt
@@ -183,7 +192,11 @@ class Dataset:
 
     @property
     def schema(self) -> pa.Schema:
-        """The table's columns, partition columns included."""
+        """The table's columns, partition columns included.
+
+        Raises:
+            ArchivedError: all files of a table that nobody described are archived, and they alone tell.
+        """
         import pyarrow as pa
 
         return self._handle.table.snapshot().schema or pa.schema([])
@@ -380,6 +393,25 @@ class Dataset:
 
         return read_catalog(self._handle, self._instant(as_of))
 
+    def now(self) -> datetime:
+        """The server's clock, to the second."""
+        return self._handle.clock.now()
+
+    def state(self) -> str:
+        """Names the table's present state, for `changed_after`; empty for plain Parquet."""
+        return self._handle.table.state()
+
+    def changed_after(self, state: str) -> frozenset[PartitionKey] | None:
+        """Partitions whose rows have changed since a state; compaction, tiering and restores change none.
+
+        Args:
+            state: what `state` said then.
+
+        Returns:
+            Their keys; None where the table cannot tell: plain Parquet, or a log that has forgotten it.
+        """
+        return self._handle.table.changed_after(state)
+
     def windows(self) -> dict[PartitionKey, Window | None]:
         """The partitions by key, in order, each with the time that it covers, if any.
 
@@ -425,8 +457,8 @@ class Dataset:
             as_of: which age the policy sees; now by default.
             repair: mend a wrong storage class or a lost encryption by self-copies; nothing is ever deleted.
         """
-        from pipelines.maintenance import verify
         from pipelines.repair import verify_and_repair
+        from pipelines.verify import verify
 
         return (verify_and_repair if repair else verify)(self._handle, self._instant(as_of))
 
@@ -476,23 +508,53 @@ class Dataset:
 
         return undo_expiry(self._handle, _key(key), run_id=run_id)
 
-    def hold(self, key: str | PartitionKey, *, reason: str) -> bool:
+    def undo(
+        self, key: str | PartitionKey | None = None, *, run: str | None = None, run_id: str | None = None
+    ) -> tuple[UndoResult, ...]:
+        """Bring back what was taken out last: of a partition, or all that the ingest with a run key replaced.
+
+        See `pipelines.undo`. `history()` shows what can be undone, and until when.
+        """
+        from pipelines.undo import undo, undo_run
+
+        if (key is None) == (run is None):
+            raise SpecError("undo takes a partition, or the run key of an ingest", hint='undo(key), or undo(run="...")')
+        if run is not None:
+            return undo_run(self._handle, run, run_id=run_id)
+        return (undo(self._handle, _key(key or ""), run_id=run_id),)
+
+    def undoable(self) -> tuple[Undoable, ...]:
+        """The partitions that can be brought back, and until when."""
+        from pipelines.undo import undoable
+
+        return undoable(self._handle)
+
+    def hold(self, key: str | PartitionKey, *, reason: str, run_id: str | None = None) -> bool:
         """Keep a partition whatever the policy says, until `release`; True where that changed anything."""
         from pipelines.holds import hold
 
-        return hold(self._handle, _key(key), reason)
+        return hold(self._handle, _key(key), reason, run_id=run_id)
 
-    def release(self, key: str | PartitionKey) -> bool:
+    def release(self, key: str | PartitionKey, *, reason: str = "", run_id: str | None = None) -> bool:
         """Drop a hold; True where there was one."""
         from pipelines.holds import release
 
-        return release(self._handle, _key(key))
+        return release(self._handle, _key(key), reason, run_id=run_id)
 
-    def retain(self, key: str | PartitionKey, *, until: datetime | date | str) -> bool:
-        """Keep a partition longer than the policy says; True where that changed anything."""
+    def retain(
+        self,
+        key: str | PartitionKey,
+        *,
+        until: datetime | date | str,
+        shorten: bool = False,
+        reason: str = "",
+        run_id: str | None = None,
+    ) -> bool:
+        """Keep a partition longer than the policy says: `pipelines.holds.retain`. True where it changed anything."""
         from pipelines.holds import retain
 
-        return retain(self._handle, _key(key), self._instant(until))
+        instant = self._instant(until)
+        return retain(self._handle, _key(key), instant, shorten=shorten, reason=reason, run_id=run_id)
 
     def restore(
         self, key: str | PartitionKey, *, days: int = 1, speed: Speed = "bulk", dry_run: bool = False
@@ -510,7 +572,7 @@ class Dataset:
 
     def vacuum(self, *, dry_run: bool = False, run_id: str | None = None) -> VacuumResult:
         """Delete files of expired and replaced partitions whose grace has ended, and old orphans."""
-        from pipelines.maintenance import vacuum
+        from pipelines.vacuum import vacuum
 
         return vacuum(self._handle, dry_run=dry_run, run_id=run_id)
 
@@ -576,7 +638,16 @@ class Dataset:
 
 
 def _bound(applier: Callable[..., ApplyResult], handle: Handle) -> Callable[..., ApplyResult]:
-    return lambda plan, **options: applier(handle, plan, **options)
+    def apply(plan: TieringPlan | ExpiryPlan, **options: Any) -> ApplyResult:
+        if options.get("keys") is not None:
+            from pipelines.keys import check_possible
+
+            options["keys"] = keys = [_key(key) for key in options["keys"]]
+            snapshot = handle.table.snapshot()
+            check_possible(handle.spec, snapshot.schema, keys, {PartitionKey.parse(step.key) for step in plan.steps})
+        return applier(handle, plan, **options)
+
+    return apply
 
 
 def _key(key: str | PartitionKey) -> PartitionKey:

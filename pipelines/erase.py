@@ -26,6 +26,7 @@ from pipelines.crew import Crew, Group
 from pipelines.errors import CommitConflict, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
 from pipelines.filters import expression_of
 from pipelines.placement import MISSING, placed
+from pipelines.records import EraseRecord, UndoRecord
 from pipelines.remnants import Remnant, delete_remnants, matching_remnants
 from pipelines.rewriting import commit_rewrites
 from pipelines.skipping import FileFacts, columns_in, may_match
@@ -113,7 +114,7 @@ class EraseReport:
             deletes_old_files: whether it would delete the old files that hold such rows.
         """
         if deletes_old_files:
-            leaves_files = any(not remnant.rows for remnant in self.remnants)
+            leaves_files = any(not (remnant.rows and remnant.is_ours) for remnant in self.remnants)
         else:
             leaves_files = bool(self.remnants) or (self.keeps_old_files and bool(self.rows))
         return not (self.held or self.archived or self.rejects or leaves_files)
@@ -182,31 +183,69 @@ def erase(
     snapshot = handle.table.snapshot()
     schema = snapshot.schema if snapshot.schema is not None else pa.schema([])
     matching = _predicate(where, schema, handle)
+    # who may not see what a bucket keeps could not tell whether the rows are gone: refused before any is
+    keeps_old_files = handle.fs.is_versioned(handle.spec.bucket) or not handle.table.is_published_by_writing
     details = {"reason": "rows erased on request"} | ({"run_id": run_id} if run_id else {})
     erasing = _Erasing(handle, matching, partial(_crew, handle, limits, workers), details)
+    record: EraseRecord | None = None
     if dry_run:
         erasing.look(snapshot)
     else:
+        record = _begun(handle, run_id)
         erasing.work(snapshot)
     left = snapshot if dry_run else handle.table.snapshot()
     remaining = erasing.matches if dry_run else erasing.rows_left(left)
     remnants = matching_remnants(handle, matching, left)
+    if record is not None and list(handle.journal.records(UndoRecord, record.id)):
+        # what an undo brought back meanwhile is no remnant any more
+        erasing.work(handle.table.snapshot())
+        left = handle.table.snapshot()
+        remaining, remnants = erasing.rows_left(left), matching_remnants(handle, matching, left)
     deleted: tuple[Remnant, ...] = ()
     if unsafe_delete_old_files and not dry_run:
-        deleted = tuple(one for one in remnants if one.rows and str(one.key) not in _holds(handle))
-        delete_remnants(handle, deleted, reason="rows erased on request", run_id=run_id)
+        holding = tuple(one for one in remnants if one.rows and one.is_ours)
+        deleted = delete_remnants(handle, holding, reason="rows erased on request", run_id=run_id)
         remnants = tuple(one for one in remnants if one not in deleted)
+    partitions = tuple(ErasedPartition(key, rows, files) for key, (rows, files) in sorted(erasing.erased.items()))
+    if record is not None:
+        _remember(handle, record, left, partitions, remnants)
     return EraseReport(
-        partitions=tuple(ErasedPartition(key, rows, files) for key, (rows, files) in sorted(erasing.erased.items())),
+        partitions=partitions,
         held=erasing.held,
         archived=erasing.archived,
         remnants=remnants,
         deleted=deleted,
         rejects=_rejects(handle, matching, schema),
         remaining=remaining,
-        keeps_old_files=not handle.table.is_published_by_writing or handle.fs.is_versioned(handle.spec.bucket),
+        keeps_old_files=keeps_old_files,
         dry_run=dry_run,
     )
+
+
+def _begun(handle: Handle, run_id: str | None) -> EraseRecord:
+    """From here on nothing that was taken out before may come back, until it is known which files hold matches."""
+    at = handle.clock.now()
+    return handle.journal.write(EraseRecord(id=handle.journal.new_id(at), at=at, run_id=run_id, state="begun"))
+
+
+def _remember(
+    handle: Handle,
+    record: EraseRecord,
+    left: Snapshot,
+    partitions: Sequence[ErasedPartition],
+    remnants: Sequence[Remnant],
+) -> None:
+    """Write down which old files no undo may bring back."""
+    is_plain = handle.table.is_published_by_writing
+    spoiled = {one.path if one.version_id is None else f"{one.path}?{one.version_id}" for one in remnants}
+    update = {
+        "state": "done",
+        "keys": tuple(str(part.key) for part in partitions),
+        "rows": sum(part.rows for part in partitions),
+        "version": None if is_plain else left.version,
+        "spoiled": tuple(sorted(spoiled)),
+    }
+    handle.journal.write(record.model_copy(update=update))
 
 
 def _predicate(where: Where, schema: pa.Schema, handle: Handle) -> pc.Expression:
@@ -278,11 +317,13 @@ class _Erasing:
             known = frozenset(map(_identity, snapshot.files))
             if self._handle.table.is_published_by_writing:
                 known -= self._swap_objects(crew.rewriter, snapshot, found)
+                snapshot = self._handle.table.snapshot()
             else:
                 done, late = self._commit(crew, found)
                 known -= {_identity(file) for rewrite in late for file in rewrite.sources}
-                known |= {_identity(new.file) for rewrite in done for new in rewrite.staged}
-            snapshot = self._handle.table.snapshot()
+                written = {new.file.path for rewrite in done for new in rewrite.staged}
+                snapshot = self._handle.table.snapshot()
+                known |= {_identity(file) for file in snapshot.files if file.path in written}
         raise CommitConflict(
             f"lake://{self._handle.table.root}: others kept writing rows that match", hint="run it again"
         )

@@ -10,10 +10,12 @@ LakeError                         (connector.errors: code, message, hint, reques
 │   └── UnknownPartition      (KeyError)           a key that the table does not have
 ├── the state of the table: look, then decide
 │   ├── TableNotFound         (FileNotFoundError)  nothing there
-│   ├── TableExists           (FileExistsError)    `create` where one is
+│   ├── TableExists           (FileExistsError)    `create` where one is, or anything else
+│   ├── LogMissing            (RuntimeError)       the files are there, the Delta log is gone
 │   ├── CommitConflict        (RuntimeError)       somebody else changed the same partitions
+│   │   └── StagedTooLong                          a vacuum may have taken the files that waited for their commit
 │   ├── StalePlan             (RuntimeError)       the partition is not what the plan saw
-│   └── ArchivedError         (PermissionError)    the class needs a restore before it can be read
+│   └── ArchivedError         (ObjectArchived, PermissionError)  the class needs a restore before it can be read
 ├── a policy says no
 │   └── PolicyRefused         (PermissionError)    held, retained, waiting for downstream, past its grace
 ├── the format or the process cannot
@@ -26,7 +28,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from connector.errors import LakeError
+from connector.errors import LakeError, ObjectArchived
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +37,7 @@ __all__ = [
     "ArchivedError",
     "CommitConflict",
     "ForkedProcess",
+    "LogMissing",
     "PartialFailure",
     "PipelineError",
     "PolicyRefused",
@@ -42,6 +45,7 @@ __all__ = [
     "SchemaMismatch",
     "SourceError",
     "SpecError",
+    "StagedTooLong",
     "StalePlan",
     "TableExists",
     "TableNotFound",
@@ -93,9 +97,15 @@ class TableNotFound(PipelineError, FileNotFoundError):
 
 
 class TableExists(PipelineError, FileExistsError):
-    """`create` where a table already is."""
+    """`create` where a table already is, or other objects, or inside another table."""
 
     code = "table_exists"
+
+
+class LogMissing(PipelineError, RuntimeError):
+    """A Delta table whose log is gone; no FileNotFoundError, as its files are there and nobody may take it for new."""
+
+    code = "log_missing"
 
 
 class CommitConflict(PipelineError, RuntimeError):
@@ -104,13 +114,19 @@ class CommitConflict(PipelineError, RuntimeError):
     code = "commit_conflict"
 
 
+class StagedTooLong(CommitConflict):
+    """Files waited so long for their commit that a vacuum may have taken them; write them anew."""
+
+    code = "staged_too_long"
+
+
 class StalePlan(PipelineError, RuntimeError):
     """A partition changed after the plan was made; plan again."""
 
     code = "stale_plan"
 
 
-class ArchivedError(PipelineError, PermissionError):
+class ArchivedError(PipelineError, ObjectArchived):
     """Files in a storage class that needs a restore before it can be read.
 
     Attributes:

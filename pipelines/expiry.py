@@ -22,16 +22,17 @@ from pipelines import units
 from pipelines.catalog import kept_because, monthly_cost
 from pipelines.decider import planned_files, price_note
 from pipelines.errors import CommitConflict, PolicyRefused, StalePlan
-from pipelines.journal import ExpiredPartition, ExpiryRecord, FileRecord, new_record_id
 from pipelines.layout import PartitionKey
-from pipelines.lifecycle import is_past_retention, window_of_key
+from pipelines.lifecycle import is_past_retention, window_of_key, without_window
 from pipelines.outlook import expiry_outlook
 from pipelines.placement import placed
 from pipelines.plan import Expiration, ExpiryPlan
 from pipelines.prices import price_list
 from pipelines.progress import reporting
+from pipelines.records import RemovalRecord
+from pipelines.removal import begun, completed, removed_partitions
 from pipelines.results import ApplyResult
-from pipelines.tables.protocol import Change
+from pipelines.tables.protocol import Change, Commit
 from pipelines.undo import bring_back, expired_keys, undo_expiry
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from pipelines.handle import Handle
     from pipelines.outlook import Materialized
     from pipelines.progress import Progress
+    from pipelines.records import FileRecord, RemovedPartition
     from pipelines.spec import DatasetSpec
     from pipelines.tables.protocol import LiveFile, Snapshot
 
@@ -85,6 +87,7 @@ def plan_expiry(handle: Handle, as_of: datetime, materialized: Materialized | No
         refused=outlook.refused,
         untouched=len(outlook.live) - len(steps) - len(outlook.refused),
         note=price_note(prices),
+        ageless=without_window(spec, outlook.live),
         grace=spec.retention.grace,
     )
     return plan.bind(partial(apply_expiry, handle))
@@ -97,7 +100,7 @@ def plan_expiry(handle: Handle, as_of: datetime, materialized: Materialized | No
 class _Tally:
     """What has happened to each partition so far."""
 
-    done: dict[str, ExpiredPartition] = field(default_factory=dict)
+    done: dict[str, RemovedPartition] = field(default_factory=dict)
     skipped: set[str] = field(default_factory=set)
     failures: dict[str, Exception] = field(default_factory=dict)
 
@@ -125,6 +128,8 @@ def apply_expiry(
         SpecError: the plan is for another dataset.
         UnknownPartition: keys that the plan has no step for.
         PolicyRefused: the bucket is not versioned, so that a plain table's partitions could not come back.
+        UnsupportedByTable: nor does the server delete an object only if it is the one that was seen: an ingest that
+            comes at the same time could be lost.
     """
     plan.check_is_for(handle.spec.uri)
     steps = plan.selected(keys)
@@ -153,6 +158,7 @@ def _check_undo_is_possible(handle: Handle, *, undo: bool) -> None:
             f"{handle.spec.uri} is plain Parquet in an unversioned bucket: what expires could not come back",
             hint="turn versioning on, use format: delta, or give undo up: apply(undo=False)",
         )
+    handle.table.check_can_remove()
 
 
 def _expire(
@@ -164,33 +170,42 @@ def _expire(
     undo: bool,
     run_id: str | None,
 ) -> None:
-    at = handle.clock.now() if steps else plan.as_of
-    record_id = new_record_id(at)
+    record_id: str | None = None
     conflict: CommitConflict | None = None
     for _ in range(_ATTEMPTS):
         snapshot = handle.table.snapshot()
         due = _still_due(handle, plan, steps, snapshot, tally)
         if not due:
             return
-        record = ExpiryRecord(
-            id=record_id,
-            at=at,
-            as_of=plan.as_of,
-            run_id=run_id,
-            grace=handle.spec.retention.grace,
-            undoable=undo,
-            partitions=_partitions(handle, due),
-        )
-        handle.journal.write_expiry(record)
         try:
-            handle.table.commit(_change(snapshot, record, due))
+            files = {step.key: handle.table.identified(live) for step, live in due}
         except CommitConflict as error:
             conflict = error
+            continue
+        due = [(step, files[step.key]) for step, _ in due]
+        record = begun(
+            handle,
+            "expire",
+            _partitions(handle, due),
+            snapshot,
+            record_id=record_id,
+            as_of=plan.as_of,
+            run_id=run_id,
+            undoable=undo,
+        )
+        record_id = record.id
+        try:
+            commit = handle.table.commit(_change(snapshot, record, due))
+        except CommitConflict as error:
+            conflict = error
+            if handle.table.is_published_by_writing:
+                _sort_out(handle, record, error, tally)
+                return
         except LakeError as error:
             _sort_out(handle, record, error, tally)
             return
         else:
-            _confirm(handle, record, tally)
+            _confirm(handle, record, commit, tally)
             return
     for step in steps:
         if step.key not in tally.skipped and conflict is not None:
@@ -238,38 +253,36 @@ def _check(
             f"{step.key} is not past its retention as of {units.day(plan.as_of)}",
             hint="the policy or the plan was changed; plan again",
         )
-    found = {(file.path, file.size) for file in files}
-    planned = {(file.path, file.size) for file in step.files}
+    is_replaced = handle.table.is_published_by_writing
+    found = {(file.path, file.size, file.etag if is_replaced else None) for file in files}
+    planned = {(file.path, file.size, file.etag if is_replaced else None) for file in step.files}
     # objects of a plain table go one by one: what an interrupted expiry left is a part of the plan
     if not (found <= planned if handle.table.is_published_by_writing else found == planned):
         raise StalePlan(f"{step.key} has other files than when the plan was made", hint="plan again")
 
 
-def _partitions(handle: Handle, due: Sequence[tuple[Expiration, tuple[LiveFile, ...]]]) -> tuple[ExpiredPartition, ...]:
+def _partitions(handle: Handle, due: Sequence[tuple[Expiration, tuple[LiveFile, ...]]]) -> tuple[RemovedPartition, ...]:
     """What the journal must remember, with the files that an interrupted expiry has taken already."""
     keys = {step.key for step, _ in due}
     taken = _taken_already(handle, keys) if handle.table.is_published_by_writing else {}
-    partitions = []
-    for step, files in due:
-        records = {file.path: FileRecord.of(file) for file in files}
-        partitions.append(
-            ExpiredPartition(
-                key=step.key,
-                reason=step.reason,
-                files=tuple((taken.get(step.key, {}) | records).values()),
-            )
+    reasons = {step.key: step.reason for step, _ in due}
+    leaving = removed_partitions((file for _, files in due for file in files), reasons)
+    return tuple(
+        part.model_copy(
+            update={"files": tuple((taken.get(part.key, {}) | {file.path: file for file in part.files}).values())}
         )
-    return tuple(partitions)
+        for part in leaving
+    )
 
 
 def _taken_already(handle: Handle, keys: set[str]) -> dict[str, dict[str, FileRecord]]:
     found: dict[str, dict[str, FileRecord]] = {}
     settled: set[str] = set()
-    for record in handle.journal.iter_expiries():
+    for record in handle.journal.records(RemovalRecord):
         for gone in record.partitions:
             if gone.key not in keys - settled:
                 continue
-            if record.committed_at is not None:
+            if record.committed_at is not None or record.operation != "expire":
                 settled.add(gone.key)
             else:
                 older = found.setdefault(gone.key, {})
@@ -279,12 +292,14 @@ def _taken_already(handle: Handle, keys: set[str]) -> dict[str, dict[str, FileRe
     return found
 
 
-def _change(snapshot: Snapshot, record: ExpiryRecord, due: Sequence[tuple[Expiration, tuple[LiveFile, ...]]]) -> Change:
+def _change(
+    snapshot: Snapshot, record: RemovalRecord, due: Sequence[tuple[Expiration, tuple[LiveFile, ...]]]
+) -> Change:
     removes = tuple(file for _, files in due for file in files)
     reasons = sorted({step.reason for step, _ in due})
     details: dict[str, object] = {
-        "expiry": record.id,
-        "reason": reasons[0] if len(reasons) == 1 else f"past retention as of {record.as_of.isoformat()}",
+        "removal": record.id,
+        "reason": reasons[0] if len(reasons) == 1 else f"past retention as of {record.as_of}",
         "partitions": len(due),
         "files": len(removes),
         "bytes": sum(file.size for file in removes),
@@ -294,10 +309,9 @@ def _change(snapshot: Snapshot, record: ExpiryRecord, due: Sequence[tuple[Expira
     return Change(operation="expire", base=snapshot, removes=removes, details=details)
 
 
-def _confirm(handle: Handle, record: ExpiryRecord, tally: _Tally) -> None:
+def _confirm(handle: Handle, record: RemovalRecord, commit: Commit, tally: _Tally) -> None:
     """The grace begins; what somebody held while we were at it comes back."""
-    done = record.model_copy(update={"committed_at": handle.clock.now()})
-    handle.journal.write_expiry(done)
+    done = completed(handle, record, commit)
     tally.done |= {gone.key: gone for gone in done.partitions}
     document = handle.document.read() if handle.document else None
     if document is None or not document.holds.keys() & tally.done.keys():
@@ -310,7 +324,7 @@ def _confirm(handle: Handle, record: ExpiryRecord, tally: _Tally) -> None:
         )
 
 
-def _brought_back(handle: Handle, record: ExpiryRecord, document: DatasetDocument) -> list[ExpiredPartition]:
+def _brought_back(handle: Handle, record: RemovalRecord, document: DatasetDocument) -> list[RemovedPartition]:
     """The held partitions, back in the table; where somebody has ingested new rows already, the hold is on those."""
     for attempt in range(1, _ATTEMPTS + 1):
         snapshot = handle.table.snapshot()
@@ -327,9 +341,10 @@ def _brought_back(handle: Handle, record: ExpiryRecord, document: DatasetDocumen
     raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
 
-def _sort_out(handle: Handle, record: ExpiryRecord, error: LakeError, tally: _Tally) -> None:
+def _sort_out(handle: Handle, record: RemovalRecord, error: LakeError, tally: _Tally) -> None:
     """After a commit that failed half-way: look which partitions are gone, and report the others."""
-    live = handle.table.snapshot().by_partition()
+    snapshot = handle.table.snapshot()
+    live = snapshot.by_partition()
     left = [gone for gone in record.partitions if live.get(PartitionKey.parse(gone.key))]
     gone = [part for part in record.partitions if part not in left]
     tally.failures |= {part.key: error for part in left}
@@ -337,6 +352,7 @@ def _sort_out(handle: Handle, record: ExpiryRecord, error: LakeError, tally: _Ta
         return
     if left:
         # a record of their own, not committed: the next try finds in it what was taken already
-        part = record.model_copy(update={"id": new_record_id(record.at), "partitions": tuple(left)})
-        handle.journal.write_expiry(part)
-    _confirm(handle, record.model_copy(update={"partitions": tuple(gone)}), tally)
+        again = record.model_copy(update={"id": handle.journal.new_id(record.at), "partitions": tuple(left)})
+        handle.journal.write(again)
+    commit = Commit(snapshot.version, record.at, "expire", None, {})
+    _confirm(handle, record.model_copy(update={"partitions": tuple(gone)}), commit, tally)

@@ -10,7 +10,7 @@ from pipelines import units
 from pipelines.archived import unreadable
 from pipelines.catalog import kept_because, monthly_cost
 from pipelines.decider import Decider, decider
-from pipelines.errors import UnknownPartition
+from pipelines.keys import unknown
 from pipelines.layout import PartitionKey
 from pipelines.lifecycle import NextStep, is_past_retention, next_step, tier_at, window_of_key
 from pipelines.placement import class_of_tier, placed, tier_of_class
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipelines.handle import Handle
     from pipelines.placement import PlacedPartition
     from pipelines.spec import Tier
+    from pipelines.tables.protocol import Snapshot
     from pipelines.windows import Window
 
 __all__ = ["Explanation", "explain"]
@@ -73,9 +74,10 @@ def explain(handle: Handle, key: PartitionKey | str, as_of: datetime) -> Explana
         UnknownPartition: the table does not have it, and nothing of this key was expired.
     """
     wanted = PartitionKey.parse(key) if isinstance(key, str) else key
-    part = placed(handle, handle.table.snapshot(), [wanted]).get(wanted)
+    snapshot = handle.table.snapshot()
+    part = placed(handle, snapshot, [wanted]).get(wanted)
     if part is None:
-        return _explain_expired(handle, str(wanted))
+        return _explain_expired(handle, snapshot, wanted)
     deciding = decider(handle, as_of)
     window = window_of_key(handle.spec, wanted)
     explained = _explain_ageless(deciding, part) if window is None else _explain_live(deciding, part, window)
@@ -149,11 +151,12 @@ def _explain_ageless(deciding: Decider, part: PlacedPartition) -> Explanation:
     )
 
 
-def _explain_expired(handle: Handle, name: str) -> Explanation:
-    record = handle.journal.latest_expiry(name)
+def _explain_expired(handle: Handle, snapshot: Snapshot, key: PartitionKey) -> Explanation:
+    name = str(key)
+    record = handle.journal.latest_removal(name, ("expire",))
     gone = record.partition(name) if record else None
     if record is None or gone is None:
-        raise UnknownPartition(f"{handle.spec.uri} has no partition {name}", hint="`tierlake ls` prints the keys")
+        raise unknown(handle.spec, snapshot, key)
     amount = f"{units.files(len(gone.files))}, {units.size(gone.bytes)}"
     left = f"{name} ({amount}) was expired on {units.day(record.committed_at or record.at)}: {gone.reason}."
     is_over = not record.undoable or handle.clock.now() >= record.undo_until

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from connector.errors import ObjectArchived, ObjectNotFound
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -26,7 +28,7 @@ class NotParquet(ValueError):
 
 def read_footers(
     fs: LakeFileSystem, root: str, sizes: Mapping[str, int]
-) -> Iterator[tuple[str, pq.FileMetaData | NotParquet]]:
+) -> Iterator[tuple[str, pq.FileMetaData | NotParquet | ObjectArchived | ObjectNotFound]]:
     """The footers of many objects, in their order: one range of each tail, several at a time.
 
     Args:
@@ -35,7 +37,7 @@ def read_footers(
         sizes: path below the root to bytes.
 
     Yields:
-        Each path with its footer, or with why it has none.
+        Each path with its footer, or with why there is none to be had: what to make of that is the caller's.
     """
     paths = list(sizes)
     for start in range(0, len(paths), _BATCH):
@@ -45,9 +47,14 @@ def read_footers(
             names, [max(0, sizes[path] - _TAIL_BYTES) for path in batch], [sizes[path] for path in batch]
         )
         for path, name, tail in zip(batch, names, tails, strict=True):
+            if isinstance(tail, Exception) and not isinstance(tail, ObjectArchived | ObjectNotFound):
+                raise tail
+            if isinstance(tail, Exception):
+                yield path, tail
+                continue
             try:
                 yield path, _parsed(fs, name, tail, sizes[path])
-            except NotParquet as error:
+            except (NotParquet, ObjectArchived, ObjectNotFound) as error:
                 yield path, error
 
 

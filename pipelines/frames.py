@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from connector.interop import Options
 from pipelines.archived import archived_among, refusal
 from pipelines.reader import checked_columns, checked_filter, pandas_frame, paths_in, snapshot_at
-from pipelines.scanning import LiveDataset, ScannedFile, arrow_filesystem, naming_failures
+from pipelines.scanning import LiveDataset, ScannedFile, naming_failures
 from pipelines.sources.splits import together
+from pipelines.tables.live_files import FileNames, arrow_filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,9 @@ def to_dask(
     files = [(file, file.size) for file in dataset.files_of(matching)]
     pieces = [tuple(piece) for piece in together(files, _PIECE_BYTES)]
     keys = handle.table.partition_columns
-    read = _Reading(Options(handle.fs.dask_options()), handle.table.root, dataset.schema, keys, names, matching)
+    logged = None if handle.table.is_published_by_writing else snapshot.version
+    options, root = Options(handle.fs.dask_options()), handle.table.root
+    read = _Reading(options, root, logged, dataset.schema, keys, names, matching)
     meta = dataset.schema.empty_table().select(names).to_pandas()
     from_map: Any = dd.from_map  # it has no types
     # Dask takes every column of objects for text, and so would spell dates, decimals, bytes and lists
@@ -70,6 +73,7 @@ class _Reading:
 
     options: Options
     root: str
+    version: int | None
     schema: pa.Schema
     keys: tuple[str, ...]
     columns: list[str]
@@ -78,7 +82,9 @@ class _Reading:
     def __call__(self, files: tuple[ScannedFile, ...]) -> pd.DataFrame:
         from connector.filesystem import LakeFileSystem
 
-        filesystem = arrow_filesystem(LakeFileSystem(**self.options))
+        fs = LakeFileSystem(**self.options)
+        names = FileNames(fs, self.root, {file.path: file.facts.key for file in files}, self.version)
+        filesystem = arrow_filesystem(fs, names)
         dataset = LiveDataset(files, self.schema, filesystem, self.keys)
         with naming_failures(self.root, self.matching):
             rows = dataset.to_table(columns=self.columns, filter=self.matching)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from pipelines.handle import Handle
-    from pipelines.journal import JournalEntry
+    from pipelines.records import JournalEntry
     from pipelines.tables.protocol import Commit
 
 __all__ = ["HistoryEntry", "history"]
@@ -29,7 +29,9 @@ class HistoryEntry:
         rows: rows written.
         bytes: bytes written, moved, taken out or deleted.
         reason: why.
-        run: who did it.
+        run: the run that did it.
+        by: who did it: user and host, where that was written down.
+        undo_until: until when it can be undone; None where it cannot, or no more.
     """
 
     at: datetime
@@ -41,6 +43,8 @@ class HistoryEntry:
     bytes: int | None
     reason: str | None
     run: str | None
+    by: str | None = None
+    undo_until: datetime | None = None
 
 
 def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
@@ -52,20 +56,48 @@ def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
     """
     commits = handle.table.history(limit)
     has_log = not handle.table.is_published_by_writing
-    versions = {str(commit.details.get("expiry")): commit.version for commit in commits if commit.operation == "expire"}
+    versions = {str(commit.details["removal"]): commit.version for commit in commits if "removal" in commit.details}
+    journal = _with_undo(handle, [event for event in handle.journal.entries() if event.committed])
+    replaced = [event for event in journal if event.operation == "replace"]
     events = [
         _of_event(event, versions.get(event.id, event.version) if has_log else None)
-        for event in handle.journal.entries()
-        if event.committed
+        for event in journal
+        if event.operation != "replace"
     ]
     # the journal tells more of an expiry and an undo than their commits do, unless its writer died in between
     told = {event.version for event in events if event.version is not None}
+    by_version = {versions.get(event.id, event.version): event for event in replaced if has_log}
+    by_run = {event.run_key: event for event in replaced if not has_log}
     entries = [
-        _of_commit(commit, commit.version if has_log else None)
+        _of_commit(
+            commit,
+            commit.version if has_log else None,
+            by_version.get(commit.version) if has_log else by_run.get(commit.run_key),
+        )
         for commit in commits
         if not (has_log and commit.version in told)
     ]
+    known = {commit.run_key for commit in commits}
+    # a plain table forgets an ingest that was undone
+    events += [_of_event(event, None) for event in replaced if not has_log and event.run_key not in known]
     return _newest_first(events + entries)[:limit]
+
+
+def _with_undo(handle: Handle, events: list[JournalEntry]) -> list[JournalEntry]:
+    """The events, with `undo_until` only where something of them can be undone still."""
+    open_ids = [event.id for event in events if event.undo_until is not None]
+    if not open_ids:
+        return events
+    now = handle.clock.now()
+    over = handle.journal.undone(min(open_ids)) | handle.journal.ended(min(open_ids))
+    return [
+        event
+        if event.undo_until is not None
+        and now < event.undo_until
+        and any((event.id, key) not in over for key in event.keys)
+        else replace(event, undo_until=None)
+        for event in events
+    ]
 
 
 def _newest_first(entries: list[HistoryEntry]) -> list[HistoryEntry]:
@@ -86,18 +118,20 @@ def _integer(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _of_commit(commit: Commit, version: int | None) -> HistoryEntry:
+def _of_commit(commit: Commit, version: int | None, replaced: JournalEntry | None) -> HistoryEntry:
     details = commit.details
     return HistoryEntry(
         at=commit.at,
         operation=commit.operation,
         version=version,
         partitions=_integer(details.get("partitions")),
-        keys=(),
+        keys=replaced.keys if replaced else (),
         rows=_integer(details.get("rows")),
         bytes=_integer(details.get("bytes")),
         reason=str(details["reason"]) if "reason" in details else None,
         run=str(details["run_id"]) if "run_id" in details else commit.run_key,
+        by=replaced.by if replaced else None,
+        undo_until=replaced.undo_until if replaced else None,
     )
 
 
@@ -112,4 +146,6 @@ def _of_event(event: JournalEntry, version: int | None) -> HistoryEntry:
         bytes=event.bytes,
         reason=event.reason,
         run=event.run_id,
+        by=event.by,
+        undo_until=event.undo_until,
     )

@@ -8,12 +8,15 @@ the partition's files get a legal hold as well, so that other tools leave them t
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from connector.errors import AccessDenied
 from pipelines.document import DatasetDocument, Hold
-from pipelines.errors import SpecError, UnknownPartition, UnsupportedByTable
+from pipelines.errors import PolicyRefused, SpecError, UnsupportedByTable
+from pipelines.keys import check_possible, unknown
 from pipelines.layout import PartitionKey
+from pipelines.nested import is_nested, nested_roots
+from pipelines.records import KeepingRecord
 from pipelines.undo import can_be_undone
 
 if TYPE_CHECKING:
@@ -29,7 +32,9 @@ __all__ = ["hold", "release", "retain"]
 logger = logging.getLogger("tierlake.pipelines")
 
 
-def hold(handle: Handle, key: PartitionKey | str, reason: str, now: datetime | None = None) -> bool:
+def hold(
+    handle: Handle, key: PartitionKey | str, reason: str, now: datetime | None = None, *, run_id: str | None = None
+) -> bool:
     """Forbid that a partition expires or is deleted, until `release`.
 
     Args:
@@ -37,6 +42,7 @@ def hold(handle: Handle, key: PartitionKey | str, reason: str, now: datetime | N
         key: the partition.
         reason: why; plans, explanations and the catalog repeat it.
         now: since when; the server's now by default.
+        run_id: who did it, for the history.
 
     Returns:
         Whether anything changed; the same hold again does not.
@@ -44,6 +50,7 @@ def hold(handle: Handle, key: PartitionKey | str, reason: str, now: datetime | N
     Raises:
         UnknownPartition: the table has no such partition, and none that could still be undone.
         SpecError: no reason is given.
+        PolicyRefused: a vacuum has begun to delete the files of the expired partition.
         UnsupportedByTable: nobody described the table to us, so there is nowhere to keep holds.
     """
     name, store = _known(handle, key), _document(handle)
@@ -60,38 +67,62 @@ def hold(handle: Handle, key: PartitionKey | str, reason: str, now: datetime | N
         return document.model_copy(update={"holds": {**document.holds, name: Hold(reason=text, since=since)}})
 
     is_other = _update(store, change)
+    if not _is_live(handle, name) and not can_be_undone(handle, name):
+        # a vacuum looks at the holds after it has written down what ends, and we the other way round
+        _update(store, _without(name))
+        message = f"the grace of {name} ended while it was to be held: its files are being deleted"
+        raise PolicyRefused(message, hint="ingest it again from its source, then hold it")
     _lock(handle, PartitionKey.parse(name))
+    if is_other:
+        _remember(handle, "hold", name, text, run_id=run_id)
     return is_other
 
 
-def release(handle: Handle, key: PartitionKey | str) -> bool:
+def release(handle: Handle, key: PartitionKey | str, reason: str = "", *, run_id: str | None = None) -> bool:
     """End a hold; the policy counts again.
+
+    Args:
+        handle: the dataset.
+        key: the partition.
+        reason: why, for the history.
+        run_id: who did it, likewise.
 
     Returns:
         Whether there was one.
 
     Raises:
+        UnknownPartition: a key that the table cannot have: other columns, or another spelling.
         UnsupportedByTable: nobody described the table to us, so there are no holds.
     """
-    name = _name(key)
-
-    def change(document: DatasetDocument) -> DatasetDocument:
-        return document.model_copy(
-            update={"holds": {other: held for other, held in document.holds.items() if other != name}}
-        )
-
-    is_other = _update(_document(handle), change)
+    name, store = _name(key), _document(handle)
+    if name not in store.read().holds:
+        snapshot = handle.table.snapshot()
+        check_possible(handle.spec, snapshot.known_schema, [PartitionKey.parse(name)], snapshot.by_partition())
+    is_other = _update(store, _without(name))
     _unlock(handle, PartitionKey.parse(name))
+    if is_other:
+        _remember(handle, "release", name, reason.strip(), run_id=run_id)
     return is_other
 
 
-def retain(handle: Handle, key: PartitionKey | str, until: datetime) -> bool:
+def retain(
+    handle: Handle,
+    key: PartitionKey | str,
+    until: datetime,
+    *,
+    shorten: bool = False,
+    reason: str = "",
+    run_id: str | None = None,
+) -> bool:
     """Keep a partition longer than the policy says.
 
     Args:
         handle: the dataset.
         key: the partition.
         until: plans as of this instant or later may expire it.
+        shorten: take the place of a retention that lasts longer, too.
+        reason: why, for the history.
+        run_id: who did it, likewise.
 
     Returns:
         Whether anything changed.
@@ -99,6 +130,7 @@ def retain(handle: Handle, key: PartitionKey | str, until: datetime) -> bool:
     Raises:
         UnknownPartition: the table has no such partition, and none that could still be undone.
         SpecError: `until` has no timezone.
+        PolicyRefused: the partition is kept longer already.
         UnsupportedByTable: nobody described the table to us, so there is nowhere to keep it.
     """
     name, store = _known(handle, key), _document(handle)
@@ -106,9 +138,47 @@ def retain(handle: Handle, key: PartitionKey | str, until: datetime) -> bool:
         raise SpecError(f"{until} has no timezone", hint="write 2014-01-01T00:00:00+00:00")
 
     def change(document: DatasetDocument) -> DatasetDocument:
+        kept = document.retains.get(name)
+        if kept is not None and kept > until and not shorten:
+            message = f"{name} is retained until {kept.isoformat()}, which is later than {until.isoformat()}"
+            raise PolicyRefused(message, hint="say shorten=True (`--shorten`) if it may go earlier")
         return document.model_copy(update={"retains": {**document.retains, name: until}})
 
-    return _update(store, change)
+    is_other = _update(store, change)
+    if is_other:
+        _remember(handle, "retain", name, reason.strip(), until=until, run_id=run_id)
+    return is_other
+
+
+def _without(name: str) -> Callable[[DatasetDocument], DatasetDocument]:
+    def change(document: DatasetDocument) -> DatasetDocument:
+        holds = {other: held for other, held in document.holds.items() if other != name}
+        return document.model_copy(update={"holds": holds})
+
+    return change
+
+
+def _remember(
+    handle: Handle,
+    operation: Literal["hold", "release", "retain"],
+    name: str,
+    reason: str,
+    *,
+    until: datetime | None = None,
+    run_id: str | None = None,
+) -> None:
+    at = handle.clock.now()
+    handle.journal.write(
+        KeepingRecord(
+            id=handle.journal.new_id(at),
+            at=at,
+            run_id=run_id,
+            operation=operation,
+            key=name,
+            reason=reason,
+            until=until,
+        )
+    )
 
 
 def _lock(handle: Handle, key: PartitionKey) -> None:
@@ -116,7 +186,7 @@ def _lock(handle: Handle, key: PartitionKey) -> None:
     if not _has_object_lock(handle):
         return
     paths = {file.path for file in handle.table.snapshot().files if file.key == key}
-    expiry = handle.journal.latest_expiry(str(key)) if not paths else None
+    expiry = handle.journal.latest_removal(str(key), ("expire",)) if not paths else None
     gone = expiry.partition(str(key)) if expiry else None
     paths |= {file.path for file in (gone.files if gone else ())}
     newest: dict[str, ObjectVersion] = {}
@@ -145,11 +215,14 @@ def _has_object_lock(handle: Handle) -> bool:
 
 def _versions(handle: Handle, key: PartitionKey) -> list[ObjectVersion]:
     """Versions of the partition's files, without delete markers."""
-    below = f"{handle.table.root}/{key.prefix}/" if key.items else f"{handle.table.root}/"
+    root = handle.table.root
+    below = f"{root}/{key.prefix}/" if key.items else f"{root}/"
+    found = {version: version.path.removeprefix(f"{root}/") for version in handle.fs.object_versions(below)}
+    nested = nested_roots(found.values())
     return [
         version
-        for version in handle.fs.object_versions(below)
-        if not version.is_delete_marker and not version.path.removeprefix(f"{handle.table.root}/").startswith("_")
+        for version, path in found.items()
+        if not version.is_delete_marker and not path.startswith("_") and not is_nested(path, nested)
     ]
 
 
@@ -181,10 +254,12 @@ def _name(key: PartitionKey | str) -> str:
 
 def _known(handle: Handle, key: PartitionKey | str) -> str:
     name = _name(key)
-    wanted = PartitionKey.parse(name)
-    if any(file.key == wanted for file in handle.table.snapshot().files) or can_be_undone(handle, name):
+    if _is_live(handle, name) or can_be_undone(handle, name):
         return name
-    raise UnknownPartition(
-        f"{handle.spec.uri} has no partition {name}, and none that could be brought back",
-        hint="`tierlake ls` prints the keys",
-    )
+    wanted = PartitionKey.parse(name)
+    raise unknown(handle.spec, handle.table.snapshot(), wanted, ", and none that could be brought back")
+
+
+def _is_live(handle: Handle, name: str) -> bool:
+    wanted = PartitionKey.parse(name)
+    return any(file.key == wanted for file in handle.table.snapshot().files)

@@ -19,21 +19,31 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from pipelines.contention import turns
-from pipelines.errors import CommitConflict, SchemaMismatch, SpecError, UnsupportedByTable
-from pipelines.footers import NotParquet, read_footers
+from pipelines.deletion import Held, discard
+from pipelines.errors import (
+    ArchivedError,
+    CommitConflict,
+    PolicyRefused,
+    SchemaMismatch,
+    SpecError,
+    StagedTooLong,
+    UnsupportedByTable,
+)
+from pipelines.footers import read_footers
 from pipelines.ingest_results import IngestResult, Rehearsal, Replaced
 from pipelines.intake import Intake
 from pipelines.key_columns import is_text
-from pipelines.maintenance import ORPHAN_AGE, delete_for_good
+from pipelines.keys import check_possible
 from pipelines.partitioning import Partitioner
 from pipelines.rejects import check_tolerable, counted_reasons
+from pipelines.removal import begun, completed, removed_partitions
 from pipelines.schema import plan_schema
 from pipelines.sharing import stage_on_workers
 from pipelines.sources import RowStream, open_source
 from pipelines.sources.splits import split
 from pipelines.staging import Staging, open_writer, sorted_out, stage
 from pipelines.stored_types import declared_schema, storable_type
-from pipelines.tables.protocol import Change
+from pipelines.tables.protocol import ORPHAN_AGE, Change
 from pipelines.tables.runs import run_token
 from pipelines.untyped import check_untyped, note_untyped
 from pipelines.writer import WriterLimits
@@ -43,6 +53,7 @@ if TYPE_CHECKING:
 
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
+    from pipelines.records import RemovalRecord
     from pipelines.schema import SchemaPlan
     from pipelines.sources import Pieces
     from pipelines.spec import DatasetSpec
@@ -108,6 +119,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         SourceError: the source cannot be read.
         RejectedTooMany: more bad rows than the spec allows; they are kept, nothing is committed.
         UnsupportedByTable: append to a plain table.
+        UnknownPartition: `keys` names one that the table cannot have: other columns, or another spelling.
         CommitConflict: others kept changing the same partitions, or a vacuum took files that had waited for a day.
     """
     _check_mode(handle, mode)
@@ -118,6 +130,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
     bounds = limits or WriterLimits()
     ready = _prepared(handle, source, storage_options, bounds, text, workers)
     plan, snapshot = ready.plan, ready.snapshot
+    check_possible(handle.spec, plan.table, keys or (), snapshot.by_partition())
     staging = Staging(
         intake=ready.intake,
         columns=_file_columns(handle, plan),
@@ -146,7 +159,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
             **(details or {}),
         }
         commit, touched, replaced = _commit(handle, snapshot, staged.files, plan.table, mode, key, keys, metadata)
-        delete_for_good(handle, staged.leftovers)
+        discard(handle, staged.leftovers)
     return IngestResult(
         rows=staged.rows,
         rejected=staged.bad_rows,
@@ -305,7 +318,8 @@ def data_schema(handle: Handle) -> pa.Schema | None:
 def _settled(handle: Handle, snapshot: Snapshot) -> pa.Schema | None:
     """The table's schema; the declared one while it has none; None where the first rows settle it."""
     keys = set(handle.spec.partition.columns)
-    schema = snapshot.schema
+    is_untold = isinstance(snapshot.told, ArchivedError) and bool(handle.spec.columns)
+    schema = None if is_untold else snapshot.schema
     if schema is not None and (snapshot.files or any(name not in keys for name in schema.names)):
         return schema
     if not handle.spec.columns:
@@ -408,9 +422,22 @@ def _commit(
         rows_in[file.file.key] += file.file.rows or 0
     covered = {file.file.key for file in staged} | set(keys or ())
     conflict: CommitConflict | None = None
+    fence = snapshot.fence
+    record: RemovalRecord | None = None
     for _ in turns():
         live = snapshot.by_partition()
         removes = () if mode == "append" else tuple(file for key in sorted(covered) for file in live.get(key, ()))
+        try:
+            removes = handle.table.identified(removes)
+        except CommitConflict as lost:
+            conflict, snapshot = lost, handle.table.snapshot()
+            continue
+        if removes:
+            _check_holds(handle, removes)
+            gone = removed_partitions(removes, "replaced by an ingest", (one.file for one in staged))
+            again = record.id if record is not None else None
+            run_id = str(details["run_id"]) if "run_id" in details else None
+            record = begun(handle, "replace", gone, snapshot, record_id=again, run_key=run_key, run_id=run_id)
         change = Change(
             operation="append" if mode == "append" else "ingest",
             base=snapshot,
@@ -419,15 +446,39 @@ def _commit(
             covers=frozenset() if mode == "append" else frozenset(covered),
             schema=schema,
             run_key=run_key,
-            details={**details, "partitions": len(covered)},
+            fence=fence,
+            details={**details, "partitions": len(covered), **({"removal": record.id} if record and removes else {})},
         )
         replaced = _replaced(handle, removes, rows_in)
         try:
-            return handle.table.commit(change), tuple(sorted(covered)), replaced
+            commit = handle.table.commit(change)
+        except StagedTooLong:
+            raise
         except CommitConflict as lost:
             # to replace means to replace what is there at the commit: look again
             conflict, snapshot = lost, handle.table.snapshot()
+        else:
+            if record is not None and removes:
+                came = commit.written or [one.file for one in staged]
+                gone = removed_partitions(commit.taken or removes, "replaced by an ingest", came)
+                completed(handle, record.model_copy(update={"partitions": gone}), commit)
+            return commit, tuple(sorted(covered)), replaced
     raise conflict or AssertionError
+
+
+def _check_holds(handle: Handle, removes: Sequence[LiveFile]) -> None:
+    """Where nothing keeps what is overwritten, a hold keeps it from being overwritten.
+
+    Raises:
+        PolicyRefused: a partition to be replaced is held.
+    """
+    if not handle.table.is_published_by_writing or handle.fs.is_versioned(handle.spec.bucket):
+        return
+    held = Held(handle, None)
+    for file in removes:
+        if held.keeps(file.key):
+            message = f"{file.key} is held, and its bucket keeps no versions: to replace it would delete its rows"
+            raise PolicyRefused(message, hint="turn versioning on, or `tierlake release` it")
 
 
 def _replaced(handle: Handle, removes: Sequence[LiveFile], rows_in: Mapping[PartitionKey, int]) -> tuple[Replaced, ...]:
@@ -435,7 +486,7 @@ def _replaced(handle: Handle, removes: Sequence[LiveFile], rows_in: Mapping[Part
     untold = {file.path: file.size for file in removes if file.rows is None}
     counted: dict[str, int | None] = dict.fromkeys(untold)
     for path, footer in read_footers(handle.fs, handle.table.root, untold) if untold else ():
-        counted[path] = None if isinstance(footer, NotParquet) else footer.num_rows
+        counted[path] = None if isinstance(footer, Exception) else footer.num_rows
     rows_out: dict[PartitionKey, int | None] = {}
     for file in removes:
         rows = counted[file.path] if file.rows is None else file.rows

@@ -23,7 +23,7 @@ class Replaced:
 
     Attributes:
         key: the partition.
-        rows_out: rows that left; None where the table does not know.
+        rows_out: rows that left; None where nobody can tell: files that are archived, or not Parquet.
         rows_in: rows that came in their place.
     """
 
@@ -33,7 +33,8 @@ class Replaced:
 
     def __str__(self) -> str:
         """For people."""
-        return f"replaced {str(self.key) or 'the table'}: {units.count(self.rows_out)} rows out, {self.rows_in:,} in"
+        out = "rows out unknown" if self.rows_out is None else f"{self.rows_out:,} rows out"
+        return f"replaced {str(self.key) or 'the table'}: {out}, {self.rows_in:,} in"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,244 +1,58 @@
-"""`_lake/journal/`: what our plans did to a dataset, one small JSON object an event.
+"""`_lake/journal/`: what our acts did to a dataset, one small JSON object an event.
 
-    expiry-<id>.json    written before the commit that takes partitions out; undo reads it
+    removal-<id>.json   written before the commit that takes partitions out; undo reads it
     undo-<id>.json      a partition came back
+    erase-<id>.json     rows were erased
     tiering-<id>.json   files changed their storage class
-    vacuum-<id>.json    files were deleted
+    vacuum-<id>.json    files are about to be deleted, or were
+    keeping-<id>.json   a hold, a release, a longer retention
 
-Ids begin with the server's time, so that names sort by age and a question is answered by one LIST and the few GETs it
-needs. An expiry record is written twice: before its commit (a crash in between harms nothing, the partitions are still
-live) and again with `committed_at`, from where the grace counts.
-
-Records are read back from a bucket that others may write to: a path that leaves the dataset, or points into its log, is
-refused before anybody acts on it. Fields that a newer version wrote are ignored.
+Ids begin with the server's time and never go back, though its clock may: names sort in the order of events, and a
+question is answered by one LIST and the few GETs it needs. A removal is written twice: before its commit (a crash in
+between harms nothing, the partitions are still live) and again with `committed_at`, from where the grace counts.
 """
 
 from __future__ import annotations
 
-import time
+import getpass
+import os
+import platform
+import re
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import ValidationError
 
+from connector.errors import PreconditionFailed
 from pipelines.errors import PolicyRefused, SpecError
-from pipelines.layout import PartitionKey
-from pipelines.spec import Duration
-from pipelines.tables.protocol import LiveFile
+from pipelines.records import (
+    EraseRecord,
+    JournalEntry,
+    KeepingRecord,
+    Record,
+    RemovalRecord,
+    TieringRecord,
+    UndoRecord,
+    VacuumRecord,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator
 
     from connector.filesystem import LakeFileSystem
 
-__all__ = [
-    "ExpiredPartition",
-    "ExpiryRecord",
-    "FileRecord",
-    "Journal",
-    "JournalEntry",
-    "TieringRecord",
-    "UndoRecord",
-    "VacuumRecord",
-    "new_record_id",
-]
+__all__ = ["Journal"]
 
-Kind = Literal["expiry", "undo", "tiering", "vacuum"]
+RecordT = TypeVar("RecordT", bound=Record)
 
-_LOG_FOLDERS = frozenset({"_lake", "_delta_log"})
+_KINDS: dict[str, type[Record]] = {
+    model.kind: model for model in (RemovalRecord, UndoRecord, EraseRecord, TieringRecord, VacuumRecord, KeepingRecord)
+}
+_NAME = re.compile(r"(?P<kind>[a-z]+)-(?P<id>(?P<at>\d{8}T\d{6}Z)-(?P<turn>\d{6})-[0-9a-f]{8})\.json")
+_DATED = re.compile(r"[a-z]+-\d{8}T\d{6}Z-.*\.json")
+_TIME = "%Y%m%dT%H%M%SZ"
 _BATCH = 16  # records fetched at once while looking for one
-
-
-def new_record_id(at: datetime) -> str:
-    """A name that sorts by time.
-
-    Args:
-        at: the server's time. It counts whole seconds: our own clock orders records within one.
-    """
-    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class FileRecord(_Record):
-    """A data file as it was live: enough to make it live again.
-
-    Attributes:
-        path: store key below the table's root.
-        size: bytes.
-        rows: row count where the table knew it.
-        modified: when it was written.
-        stats: Delta statistics as JSON text.
-    """
-
-    path: str
-    size: int
-    rows: int | None = None
-    modified: datetime
-    stats: str | None = None
-
-    @field_validator("path")
-    @classmethod
-    def _stays_inside(cls, value: str) -> str:
-        segments = value.split("/")
-        if segments[0] in {"", *_LOG_FOLDERS} or {".", ".."} & set(segments):
-            raise ValueError(f"{value!r} is no data file of this dataset")
-        return value
-
-    @classmethod
-    def of(cls, file: LiveFile) -> FileRecord:
-        """What to remember of a live file."""
-        return cls(path=file.path, size=file.size, rows=file.rows, modified=file.modified, stats=file.stats)
-
-    def live(self, key: PartitionKey) -> LiveFile:
-        """The file as a commit names it."""
-        return LiveFile(self.path, self.size, key, self.rows, self.modified, self.stats)
-
-
-class ExpiredPartition(_Record):
-    """A partition that left, with all its files and why."""
-
-    key: str
-    reason: str
-    files: tuple[FileRecord, ...]
-
-    @property
-    def bytes(self) -> int:
-        """Size of its files."""
-        return sum(file.size for file in self.files)
-
-    @property
-    def rows(self) -> int | None:
-        """Its rows; None where a file's count is not known."""
-        counts = [file.rows for file in self.files]
-        return None if None in counts else sum(count for count in counts if count is not None)
-
-    def live_files(self) -> tuple[LiveFile, ...]:
-        """The files as a commit names them."""
-        key = PartitionKey.parse(self.key)
-        return tuple(file.live(key) for file in self.files)
-
-
-class ExpiryRecord(_Record):
-    """Partitions that an expiry took out of the table in one commit.
-
-    Attributes:
-        id: names the record; the commit carries it as the detail `expiry`.
-        at: when it was written, by the server's clock.
-        committed_at: when the commit was made; None where it was not, or where the process died right after it.
-        as_of: the instant that the policy was asked about.
-        run_id: the run that did it.
-        grace: how long undo stays possible.
-        undoable: False where the user gave undo up.
-        partitions: what left.
-    """
-
-    id: str
-    at: datetime
-    committed_at: datetime | None = None
-    as_of: datetime
-    run_id: str | None = None
-    grace: Duration
-    undoable: bool = True
-    partitions: tuple[ExpiredPartition, ...]
-
-    @property
-    def undo_until(self) -> datetime:
-        """When the grace ends, by the server's clock."""
-        return (self.committed_at or self.at) + self.grace
-
-    def partition(self, key: str) -> ExpiredPartition | None:
-        """One partition of it."""
-        return next((gone for gone in self.partitions if gone.key == key), None)
-
-
-class UndoRecord(_Record):
-    """A partition that came back.
-
-    Attributes:
-        version: the table's version that brought it back; None where tables have none, or an older release wrote this.
-    """
-
-    id: str
-    at: datetime
-    key: str
-    expiry: str
-    files: int
-    bytes: int
-    version: int | None = None
-    run_id: str | None = None
-
-
-class TieringRecord(_Record):
-    """Files that an applied tiering plan moved.
-
-    Attributes:
-        keys: the partitions, each with the storage class that its files were given.
-        files: how many were moved.
-    """
-
-    id: str
-    at: datetime
-    as_of: datetime
-    run_id: str | None = None
-    keys: dict[str, str]
-    files: int
-    bytes: int
-
-
-class VacuumRecord(_Record):
-    """Files that were deleted for good.
-
-    Attributes:
-        keys: partitions whose files they were, where known.
-        reason: why they could go.
-        files: how many objects.
-        bytes: their size, all versions.
-    """
-
-    id: str
-    at: datetime
-    run_id: str | None = None
-    keys: tuple[str, ...] = ()
-    reason: str
-    files: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
-    """One line of a dataset's history.
-
-    Attributes:
-        id: the record's id.
-        at: by the server's clock.
-        operation: `expire`, `undo`, `tier` or `vacuum`.
-        keys: the partitions concerned.
-        reason: why.
-        bytes: size of the files concerned.
-        files: how many.
-        run_id: the run that did it.
-        version: the commit that it tells of, where its record knows it.
-        committed: False for an expiry whose commit is not known to have been made.
-    """
-
-    id: str
-    at: datetime
-    operation: str
-    keys: tuple[str, ...]
-    reason: str
-    bytes: int
-    files: int
-    run_id: str | None
-    version: int | None = None
-    committed: bool = True
-
-
-RecordT = TypeVar("RecordT", bound=_Record)
 
 
 class Journal:
@@ -251,64 +65,126 @@ class Journal:
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def write_expiry(self, record: ExpiryRecord) -> None:
-        """Write an expiry, or write it again with what is known by now."""
-        self._write("expiry", record.id, record)
+    def new_id(self, at: datetime) -> str:
+        """A name for a record, after all that are there: also where the server's clock was put back.
 
-    def write_undo(self, record: UndoRecord) -> None:
-        """Write that a partition came back."""
-        self._write("undo", record.id, record)
+        Args:
+            at: the server's time. It counts whole seconds: turns order the records of one.
+        """
+        stamp, turn = f"{at.astimezone(UTC):{_TIME}}", 0
+        newest = next(iter(self._names()), None)
+        match = _NAME.fullmatch(newest.rpartition("/")[2]) if newest else None
+        if match is not None and match["at"] >= stamp:
+            stamp, turn = match["at"], int(match["turn"]) + 1
+        return f"{stamp}-{turn:06d}-{uuid.uuid4().hex[:8]}"
 
-    def write_tiering(self, record: TieringRecord) -> None:
-        """Write that files were moved."""
-        self._write("tiering", record.id, record)
+    def write(self, record: RecordT) -> RecordT:
+        """Write a record, or write it again with what is known by now; returns it signed."""
+        signed = record if record.by is not None else record.model_copy(update={"by": _user_and_host()})
+        self._fs.pipe_file(self._path(signed), _text(signed))
+        return signed
 
-    def write_vacuum(self, record: VacuumRecord) -> None:
-        """Write that files were deleted."""
-        self._write("vacuum", record.id, record)
+    def swap(self, before: Record, after: Record) -> bool:
+        """Write a record again, if it is what `write` returned still; whether that was so."""
+        path = self._path(before)
+        data, etag = self._fs.read_with_etag(path)
+        if _parsed(data, path, type(before)) != before:
+            return False
+        try:
+            self._fs.put_if(path, _text(after), if_match=etag)
+        except PreconditionFailed:
+            return False
+        return True
 
-    def _write(self, kind: Kind, record_id: str, record: BaseModel) -> None:
-        self._fs.pipe_file(f"{self._folder}/{kind}-{record_id}.json", record.model_dump_json(indent=1).encode())
+    def _path(self, record: Record) -> str:
+        return f"{self._folder}/{record.kind}-{record.id}.json"
 
     # -- reading ----------------------------------------------------------------------------------
 
-    def expiries(self) -> list[ExpiryRecord]:
-        """Every expiry, newest first.
+    def records(self, model: type[RecordT], since: str = "") -> Iterator[RecordT]:
+        """Records of one kind, newest first, read as they are asked for.
+
+        Args:
+            model: which kind.
+            since: only those with a greater id.
 
         Raises:
             SpecError: a record that cannot be read.
             PolicyRefused: a record that names files outside the dataset.
         """
-        return list(self.iter_expiries())
+        paths = [path for path in self._names() if _kind(path) == model.kind and _record_id(path) > since]
+        for start in range(0, len(paths), _BATCH):
+            batch = paths[start : start + _BATCH]
+            texts = self._fs.cat(batch)
+            for path in batch:
+                yield _parsed(texts[path], path, model)
 
-    def iter_expiries(self) -> Iterator[ExpiryRecord]:
-        """Expiries, newest first, read as they are asked for; raises as `expiries` does."""
-        return self._read("expiry", self._names("expiry"), ExpiryRecord)
-
-    def latest_expiry(self, key: str) -> ExpiryRecord | None:
-        """The newest expiry of a partition.
+    def latest_removal(self, key: str, operations: Collection[str] = ("expire", "replace")) -> RemovalRecord | None:
+        """The newest removal of a partition.
 
         Args:
             key: as `ls` prints it.
+            operations: only removals by these.
 
         Raises:
             SpecError: a record that cannot be read.
             PolicyRefused: a record that names files outside the dataset.
         """
-        records = self.iter_expiries()
-        return next((record for record in records if record.partition(key) is not None), None)
+        return next(
+            (
+                record
+                for record in self.records(RemovalRecord)
+                if record.operation in operations and record.partition(key) is not None
+            ),
+            None,
+        )
 
-    def undone(self, since: str) -> frozenset[tuple[str, str]]:
-        """Which partitions came back from which expiries: pairs of the expiry's id and the key.
+    def undone(self, since: str = "") -> frozenset[tuple[str, str]]:
+        """Which partitions came back from which removals: pairs of the removal's id and the key.
 
         Args:
-            since: id of the oldest expiry that matters.
+            since: id of the oldest removal that matters.
 
         Raises:
             SpecError: a record that cannot be read.
         """
-        names = [name for name in self._names("undo") if _record_id(name) > since]
-        return frozenset((record.expiry, record.key) for record in self._read("undo", names, UndoRecord))
+        return frozenset(
+            (record.removal, record.key) for record in self.records(UndoRecord, since) if record.state == "done"
+        )
+
+    def ended(self, since: str = "") -> frozenset[tuple[str, str]]:
+        """What a vacuum has begun to delete: pairs of the removal's id and the key. It can't be undone any more.
+
+        Args:
+            since: id of the oldest removal that matters.
+
+        Raises:
+            SpecError: a record that cannot be read.
+        """
+        return frozenset(
+            (removal, key)
+            for record in self.records(VacuumRecord, since)
+            for removal, keys in record.ended.items()
+            for key in keys
+        )
+
+    def spoiled(self, since: str = "") -> frozenset[str] | None:
+        """Files that hold rows which were erased since a record: nobody may make them live again.
+
+        Args:
+            since: id of that record.
+
+        Returns:
+            Paths below the root, those of single versions with `?` and the id; None while an erasure is at work, or
+            where one stopped on its way.
+
+        Raises:
+            SpecError: a record that cannot be read.
+        """
+        records = list(self.records(EraseRecord, since))
+        if any(record.state == "begun" for record in records):
+            return None
+        return frozenset(path for record in records for path in record.spoiled)
 
     def entries(self) -> list[JournalEntry]:
         """The whole journal, newest first.
@@ -318,49 +194,50 @@ class Journal:
             PolicyRefused: a record that names files outside the dataset.
         """
         names = self._names()
+        entries: list[JournalEntry] = []
+        for start in range(0, len(names), _BATCH):
+            batch = names[start : start + _BATCH]
+            texts = self._fs.cat(batch)
+            entries += [_parsed(texts[path], path, _KINDS[_kind(path) or ""]).entry() for path in batch]
+        return entries
 
-        def of(kind: Kind) -> list[str]:
-            return [name for name in names if _kind(name) == kind]
-
-        entries = [
-            *map(_expiry_entry, self._read("expiry", of("expiry"), ExpiryRecord)),
-            *map(_undo_entry, self._read("undo", of("undo"), UndoRecord)),
-            *map(_tiering_entry, self._read("tiering", of("tiering"), TieringRecord)),
-            *map(_vacuum_entry, self._read("vacuum", of("vacuum"), VacuumRecord)),
-        ]
-        return sorted(entries, key=lambda entry: entry.id, reverse=True)
-
-    def _names(self, kind: Kind | None = None) -> list[str]:
+    def _names(self) -> list[str]:
         """Paths of our records, newest first; one LIST."""
         self._fs.invalidate_cache(self._folder)
-        found = [path for path in self._fs.find(self._folder) if _kind(path) is not None]
-        return sorted(
-            (path for path in found if kind is None or _kind(path) == kind),
-            key=_record_id,
-            reverse=True,
-        )
-
-    def _read(self, kind: Kind, paths: Sequence[str], model: type[RecordT]) -> Iterator[RecordT]:
-        for start in range(0, len(paths), _BATCH):
-            batch = paths[start : start + _BATCH]
-            texts: dict[str, bytes] = self._fs.cat(list(batch))
-            for path in batch:
-                yield _parsed(texts[path], path, kind, model)
+        return _newest_first(self._fs.find(self._folder))
 
 
-def _kind(path: str) -> Kind | None:
-    name = path.rpartition("/")[2]
-    kinds: tuple[Kind, ...] = ("expiry", "undo", "tiering", "vacuum")
-    if not name.endswith(".json"):
-        return None
-    return next((kind for kind in kinds if name.startswith(f"{kind}-")), None)
+def _text(record: Record) -> bytes:
+    return record.model_dump_json(indent=1, exclude_none=True).encode()
+
+
+def _newest_first(paths: Iterable[str]) -> list[str]:
+    records = [path for path in paths if _DATED.fullmatch(path.rpartition("/")[2])]
+    for path in records:
+        if _kind(path) is None:
+            message = f"lake://{path} is no record that this version of tierlake knows"
+            raise SpecError(message, hint="another version wrote it: use that one, or delete it when nobody needs it")
+    return sorted(records, key=_record_id, reverse=True)
+
+
+def _user_and_host() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = str(os.getuid())
+    return f"{user}@{platform.node() or 'unknown'}"
+
+
+def _kind(path: str) -> str | None:
+    match = _NAME.fullmatch(path.rpartition("/")[2])
+    return match["kind"] if match is not None and match["kind"] in _KINDS else None
 
 
 def _record_id(path: str) -> str:
     return path.rpartition("/")[2].partition("-")[2].removesuffix(".json")
 
 
-def _parsed(data: bytes, path: str, kind: Kind, model: type[RecordT]) -> RecordT:
+def _parsed(data: bytes, path: str, model: type[RecordT]) -> RecordT:
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
@@ -372,62 +249,6 @@ def _parsed(data: bytes, path: str, kind: Kind, model: type[RecordT]) -> RecordT
                 hint="somebody else wrote this record; delete it when you know that nobody needs it",
             ) from error
         raise SpecError(
-            f"lake://{path} is not a record of an {kind}: {faults[0]['msg']}",
+            f"lake://{path} is not a record of {model.kind}: {faults[0]['msg']}",
             hint="was it edited by hand?",
         ) from error
-
-
-def _expiry_entry(record: ExpiryRecord) -> JournalEntry:
-    reasons = sorted({gone.reason for gone in record.partitions})
-    return JournalEntry(
-        id=record.id,
-        at=record.committed_at or record.at,
-        operation="expire",
-        keys=tuple(gone.key for gone in record.partitions),
-        reason=reasons[0] if len(reasons) == 1 else f"past retention as of {record.as_of}",
-        bytes=sum(gone.bytes for gone in record.partitions),
-        files=sum(len(gone.files) for gone in record.partitions),
-        run_id=record.run_id,
-        committed=record.committed_at is not None,
-    )
-
-
-def _undo_entry(record: UndoRecord) -> JournalEntry:
-    return JournalEntry(
-        id=record.id,
-        at=record.at,
-        operation="undo",
-        keys=(record.key,),
-        reason=f"undo of expiry {record.expiry}",
-        bytes=record.bytes,
-        files=record.files,
-        run_id=record.run_id,
-        version=record.version,
-    )
-
-
-def _tiering_entry(record: TieringRecord) -> JournalEntry:
-    classes = ", ".join(sorted(set(record.keys.values())))
-    return JournalEntry(
-        id=record.id,
-        at=record.at,
-        operation="tier",
-        keys=tuple(record.keys),
-        reason=f"moved to {classes} as of {record.as_of:%Y-%m-%d}",
-        bytes=record.bytes,
-        files=record.files,
-        run_id=record.run_id,
-    )
-
-
-def _vacuum_entry(record: VacuumRecord) -> JournalEntry:
-    return JournalEntry(
-        id=record.id,
-        at=record.at,
-        operation="vacuum",
-        keys=record.keys,
-        reason=record.reason,
-        bytes=record.bytes,
-        files=record.files,
-        run_id=record.run_id,
-    )

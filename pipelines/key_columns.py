@@ -70,9 +70,13 @@ def coded_values(name: str, column: pa.ChunkedArray) -> CodedColumn:
 
 def coded_keys(column: pa.ChunkedArray, time: TimePartition) -> CodedColumn:
     """The values of a column that holds the key of a window of time itself."""
-    text = is_text(_plain(column).type)
+    kind = _plain(column).type
+    text = is_text(kind)
+    is_instant = pat.is_timestamp(kind) and bool(kind.tz)
 
     def why_not(name: str, value: str) -> str | None:
+        if value and is_instant and time.timezone != "UTC":
+            return f"{name} is an instant, which keys spell in UTC, and the windows are those of {time.timezone}"
         if is_key(value, time.every, time.timezone):
             return None
         # a date or a timestamp has one spelling, another writer's: it names the window as well

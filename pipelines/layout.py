@@ -28,6 +28,7 @@ __all__ = [
     "LONGEST_PATH",
     "LONGEST_SEGMENT",
     "PartitionKey",
+    "canonical",
     "escape_value",
     "hive_columns",
     "path_columns",
@@ -173,6 +174,27 @@ def typed_expression(key: PartitionKey, schema: pa.Schema) -> pc.Expression:
         column = pc.field(name)
         expression &= column == typed(value, schema.field(name).type) if value else column.is_null()
     return expression
+
+
+def canonical(key: PartitionKey, schema: pa.Schema | None) -> PartitionKey:
+    """A key as the table itself spells it: other writers' folders, and people, write `day=2024-1-5 00:00` too.
+
+    Args:
+        key: in anybody's spelling.
+        schema: of the table; None, and a column that it lacks, leave the text as it is.
+    """
+    if schema is None:
+        return key
+    return PartitionKey(tuple((name, _canonical(name, value, schema)) for name, value in key.items))
+
+
+def _canonical(name: str, value: str, schema: pa.Schema) -> str:
+    if not value or name not in schema.names:
+        return value
+    try:
+        return spelled(typed(value, schema.field(name).type).as_py())
+    except SpecError:
+        return value
 
 
 def path_columns(path: str) -> tuple[str, ...] | None:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Literal
 from pipelines.windows import Window, window_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime, timedelta
 
     from pipelines.layout import PartitionKey
     from pipelines.spec import DatasetSpec, Tier
 
-__all__ = ["NextStep", "is_past_retention", "next_step", "tier_at", "window_of_key"]
+__all__ = ["NextStep", "is_past_retention", "next_step", "tier_at", "window_of_key", "without_window"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,19 @@ def window_of_key(spec: DatasetSpec, key: PartitionKey) -> Window | None:
     if time is None or not value:
         return None
     return window_of(value, time.every, time.timezone)
+
+
+def without_window(spec: DatasetSpec, keys: Iterable[PartitionKey]) -> str | None:
+    """Which partitions have a value that names no window, and so no age, in words; None where all do."""
+    time = spec.partition.time
+    if time is None or not (spec.tiers or spec.retention.expire_after is not None):
+        return None
+    asked = sorted(keys)
+    strange = [str(key) for key in asked if key.as_dict().get(time.key) and window_of_key(spec, key) is None]
+    if not strange:
+        return None
+    some = f"{len(strange)} of {len(asked)} partitions"
+    return f"{some} name no {time.every} of {time.timezone}, so they have no age: {strange[0]}"
 
 
 def tier_at(spec: DatasetSpec, age: timedelta) -> Tier:

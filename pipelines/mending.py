@@ -7,12 +7,13 @@ file.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connector.errors import ObjectNotFound
+from connector.errors import AccessDenied, ObjectNotFound
 from pipelines.errors import SourceError
 from pipelines.ingest import ingest, rehearse
 from pipelines.key_columns import is_text as is_text_type
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from pipelines.text_options import TextOptions
 
 __all__ = ["ingest_rejects", "read_reject_file", "rehearse_rejects"]
+
+logger = logging.getLogger("tierlake.pipelines")
 
 
 def ingest_rejects(
@@ -69,6 +72,8 @@ def ingest_rejects(
             handle.fs.rm_file(name)
     except (FileNotFoundError, ObjectNotFound, SourceError):
         return result  # somebody else finished it
+    except AccessDenied as error:  # the rows are committed: another try finds them so, and adds none
+        logger.warning("the rows of %s are committed, and the file stays, as it may not be deleted: %s", name, error)
     return result
 
 

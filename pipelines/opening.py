@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from pydantic import ValidationError
+
+from connector.arguments import refuse_unknown
+from connector.encryption import parse_encryption
 from connector.errors import EncryptionIgnored, PreconditionFailed
 from connector.filesystem import LakeFileSystem
 from pipelines.clock import Clock, ServerClock
 from pipelines.document import DatasetDocument, DocumentStore
-from pipelines.errors import SpecError, TableExists, TableNotFound
+from pipelines.errors import SpecError, TableExists, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork
 from pipelines.handle import Handle
-from pipelines.inference import inferred_partitioning
+from pipelines.inference import doubt_of_width, inferred_partitioning
 from pipelines.journal import Journal
+from pipelines.nested import LOG, enclosing_root, first_objects, nested_roots
 from pipelines.spec import DatasetSpec, PartitionSpec
 from pipelines.tables import table_of_format
+from pipelines.tables.lost_log import check_log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import pyarrow as pa
 
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from pipelines.tables.protocol import Table
 
 __all__ = [
+    "BESIDE",
     "Described",
     "check_new",
     "create_dataset",
@@ -40,6 +47,9 @@ __all__ = [
     "table_properties",
 ]
 
+BESIDE: Final = "one table lies beside the other, never inside it: choose another prefix"
+_NAMED = 3
+
 Described: TypeAlias = DatasetSpec | Mapping[str, object] | Path | str
 """What a caller says of a dataset: a spec, a YAML file, or some of a spec's fields; the table tells the others."""
 
@@ -50,7 +60,7 @@ def create_dataset(
     """Make a new dataset; see `Dataset.create`."""
     from pipelines.tables.delta import LakeDeltaTable
 
-    check_new(spec, fs, options)
+    check_new(spec, fs, options)  # also that nobody's objects are there: a log would hide them
     inside = table_filesystem(fs, spec, options)
     now = clock or ServerClock(inside, spec.bucket)
     schema = _first_schema(spec) if spec.format == "delta" else None
@@ -69,23 +79,62 @@ def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
     """Make the checks of `create_dataset`; see `Dataset.check_new`."""
     from pipelines.partitioning import Partitioner
     from pipelines.stored_types import declared_schema
-    from pipelines.tables.delta import LakeDeltaTable
 
     refuse_after_fork()
     inside = table_filesystem(fs, spec, options)
     inside.profile.check_class(spec.write.storage_class)
+    inside.profile.check_encryption(parse_encryption(spec.write.encryption).mode)
     Partitioner(spec.partition).check_stored(declared_schema(spec.columns))
     if spec.format == "delta":
         _first_schema(spec)
     ServerClock(inside, spec.bucket).now()  # a missing bucket, wrong credentials or a dead endpoint end it here
-    document = DocumentStore(inside, spec.root).find()
-    if document is not None:
-        _check_same(document.spec, spec)
-        return False
-    if spec.format == "delta" and LakeDeltaTable(inside, spec.root).exists():
-        message = f"{spec.uri} is a Delta table already"
-        raise TableExists(message, hint=f"Dataset.open({spec.uri!r}) works with it as it is")
+    store = DocumentStore(inside, spec.root)
+    if (document := store.find()) is not None:
+        return _is_unfinished(inside, document.spec, spec)
+    below = first_objects(inside, spec.root)
+    if below and (document := store.find()) is not None:  # another process made it meanwhile
+        return _is_unfinished(inside, document.spec, spec)
+    _check_free(inside, spec, below)
+    if (above := enclosing_root(inside, spec.root)) is not None:
+        raise TableExists(f"{spec.uri} lies inside another table, lake://{above}", hint=BESIDE)
     return True
+
+
+def _is_unfinished(fs: LakeFileSystem, stored: DatasetSpec, spec: DatasetSpec) -> bool:
+    """Whether a dataset that is described lacks its log still, as its creation was interrupted.
+
+    Raises:
+        TableExists: it has another spec.
+        LogMissing: it has no log, and more than the description is there.
+    """
+    _check_same(stored, spec)
+    try:
+        if spec.format == "delta":
+            check_log(fs, spec.root)
+    except TableNotFound:
+        return True
+    return False
+
+
+def _check_free(fs: LakeFileSystem, spec: DatasetSpec, below: Sequence[str]) -> None:
+    """Refuse a prefix with objects, but for the log that an interrupted `create` of the same spec left."""
+    from pipelines.tables.delta import LakeDeltaTable
+
+    found = [path.removeprefix(f"{spec.root}/") for path in below]
+    if not found:
+        return
+    adopts = f"`tierlake adopt {spec.uri}` makes a dataset of the Parquet files or of the Delta table that is there"
+    if any(path.startswith(LOG) for path in found):
+        table = LakeDeltaTable(fs, spec.root)
+        is_alone = spec.format == "delta" and all(path.startswith(LOG) for path in found)
+        if is_alone and table.exists() and table.is_just_created(_first_schema(spec), spec.partition.columns):
+            return
+        message = f"{spec.uri} is a Delta table already"
+        raise TableExists(message, hint=f"Dataset.open({spec.uri!r}) works with it as it is; {adopts}")
+    if nested := sorted(nested_roots(found)):
+        raise TableExists(f"another table lies below {spec.uri}: {spec.uri}/{nested[0]}", hint=BESIDE)
+    named = ", ".join(found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
+    raise TableExists(f"{spec.uri} is not empty: {named}", hint=f"{adopts}; or choose an empty prefix")
 
 
 def _check_same(stored: DatasetSpec, spec: DatasetSpec) -> None:
@@ -111,6 +160,8 @@ def open_dataset(
     store = DocumentStore(inside, asked.root)
     document = store.find()
     if document is not None:
+        if document.spec.format == "delta":
+            check_log(inside, asked.root)
         # where it lies counts, not where it says it was made: it may have been copied, or be somebody's trap
         spec = document.spec.model_copy(update={"uri": asked.uri})
         table = table_of_format(inside, spec.root, spec.format, spec.partition.columns)
@@ -120,6 +171,7 @@ def open_dataset(
         columns = snapshot.files[0].key.columns if snapshot.files else table.partition_columns
         told = {"uri": uri, "format": table.format}
         spec = spec_of_undescribed(told, columns, snapshot.by_partition(), said)
+        _check_zone(spec, snapshot.schema)
     if spec.write != asked.write:
         inside = table_filesystem(fs, spec, options)
         if document is None:
@@ -142,20 +194,47 @@ def spec_of_undescribed(
         said: a spec's fields.
 
     Raises:
-        SpecError: the two contradict each other.
+        SpecError: the two contradict each other; or tiers or a retention go by windows whose width the keys leave open.
     """
     uri, found = told["uri"], told["format"]
     given = {name: value for name, value in said.items() if name != "uri"}
-    if "partition" in given:
-        given["partition"] = _fitting(given["partition"], columns, uri)
-    else:
-        given["partition"] = inferred_partitioning(columns, keys)
+    keys = list(keys)
+    try:
+        known = _fitting(given["partition"], columns, uri) if "partition" in given else None
+        given["partition"] = known or inferred_partitioning(columns, keys)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        message = f"{uri} is partitioned by {', '.join(columns)}: {fault}"
+        raise SpecError(message, hint="read it with the engine that wrote it, or with `deltalake`") from error
     spec = DatasetSpec(**{**told, **given})
+    if "partition" not in said and (spec.tiers or spec.retention.expire_after is not None):
+        _check_width(spec, keys)
     if spec.format != found:
         message = f"{uri} is {'a Delta table' if found == 'delta' else 'plain Parquet'}, not {spec.format}"
         hint = "leave `format` out" + ("; `tierlake adopt` makes it a Delta table" if spec.format == "delta" else "")
         raise SpecError(message, hint=hint)
     return spec
+
+
+def _check_width(spec: DatasetSpec, keys: Iterable[PartitionKey]) -> None:
+    """Refuse to guess how wide windows are by whose ends partitions will go."""
+    doubt, time = doubt_of_width(spec.partition, keys), spec.partition.time
+    if doubt is not None and time is not None:
+        raise SpecError(
+            f"{spec.uri}: {doubt}, and tiers and retention go by the end of a window",
+            hint=f"say how wide they are: partition: {{time: {{key: {time.key}, every: {time.every}}}}}, or wider",
+        )
+
+
+def _check_zone(spec: DatasetSpec, schema: pa.Schema | None) -> None:
+    """Refuse windows of another zone than that in which the log spells instants: they would end hours early or late."""
+    time = spec.partition.time
+    if time is None or schema is None or time.key not in schema.names or time.timezone == "UTC":
+        return
+    kind = schema.field(time.key).type
+    if getattr(kind, "tz", None):
+        message = f"{spec.uri}: {time.key} holds instants, whose keys are spelled in UTC, not in {time.timezone}"
+        raise SpecError(message, hint="say timezone: UTC")
 
 
 def _partitioning(said: object, uri: str) -> PartitionSpec:
@@ -191,7 +270,16 @@ def first_document(fs: LakeFileSystem, store: DocumentStore, document: DatasetDo
 
 
 def table_filesystem(fs: LakeFileSystem | None, spec: DatasetSpec, options: Mapping[str, Any]) -> LakeFileSystem:
-    """The filesystem that may write below a dataset's root, under its write policy."""
+    """The filesystem that may write below a dataset's root, under its write policy.
+
+    Raises:
+        UnknownOption: an option that `LakeFileSystem` does not have.
+        SpecError: options beside a filesystem, which would not look at them.
+    """
+    refuse_unknown(options, caller="Dataset")
+    if fs is not None and options:
+        message = f"{', '.join(sorted(options))}: a filesystem is given, which has its own options"
+        raise SpecError(message, hint="pass them to LakeFileSystem(...), or leave fs out")
     outside = fs if fs is not None else LakeFileSystem(**options)
     return outside.for_table(spec.root, encryption=spec.write.encryption, storage_class=spec.write.storage_class)
 
@@ -241,6 +329,9 @@ def _found_table(fs: LakeFileSystem, root: str, said: Mapping[str, object]) -> T
     delta = LakeDeltaTable(fs, root)
     if delta.exists():
         return delta
+    if (above := enclosing_root(fs, root)) is not None:
+        message = f"lake://{root} lies inside a table, lake://{above}, which alone tells what of it is live"
+        raise UnsupportedByTable(message, hint=f"Dataset.open('lake://{above}').read(where=...)")
     plain = open_plain(fs, root, None)
     return plain if plain.partition_columns else _named_files(fs, plain, said) or plain
 

@@ -18,14 +18,13 @@ from pipelines.lifecycle import is_past_retention, window_of_key
 from pipelines.plan import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import timedelta
 
     from pipelines.handle import Handle
-    from pipelines.spec import DatasetSpec
     from pipelines.tables.protocol import LiveFile, Snapshot
 
-__all__ = ["ExpiryOutlook", "Materialized", "expiry_outlook", "waits_for"]
+__all__ = ["ExpiryOutlook", "Materialized", "expiry_outlook"]
 
 Materialized: TypeAlias = Mapping[str, Callable[[PartitionKey], datetime | None]]
 """What downstream assets have seen: by asset, a function from a partition to the instant of the latest materialization
@@ -70,9 +69,9 @@ def expiry_outlook(handle: Handle, as_of: datetime, materialized: Materialized |
     live = snapshot.by_partition()
     after = spec.retention.expire_after
     due: dict[PartitionKey, timedelta] = {}
-    refused: list[Refusal] = []
+    reasons: dict[PartitionKey, str] = {}
     coming: list[tuple[datetime, PartitionKey]] = []
-    for key, files in live.items() if after is not None else ():
+    for key in live if after is not None else ():
         window = window_of_key(spec, key)
         if window is None or after is None:
             continue
@@ -80,31 +79,45 @@ def expiry_outlook(handle: Handle, as_of: datetime, materialized: Materialized |
         if not is_past_retention(spec, age):
             coming.append((window.end + after, key))
             continue
-        kept = kept_because(document, str(key), as_of) or waits_for(spec, key, files, materialized)
+        kept = kept_because(document, str(key), as_of)
         if kept is None:
             due[key] = age
         else:
-            refused.append(Refusal(key=str(key), reason=kept))
+            reasons[key] = kept
+    if spec.retention.after:
+        reasons |= _waiting(handle, snapshot, due, materialized)
+    due = {key: age for key, age in due.items() if key not in reasons}
+    refused = tuple(Refusal(key=str(key), reason=reasons[key]) for key in live if key in reasons)
     next_at, next_key = min(coming, default=(None, None))
-    return ExpiryOutlook(as_of, snapshot, live, due, tuple(refused), next_key, next_at)
+    return ExpiryOutlook(as_of, snapshot, live, due, refused, next_key, next_at)
 
 
-def waits_for(
-    spec: DatasetSpec, key: PartitionKey, files: Sequence[LiveFile], materialized: Materialized | None
-) -> str | None:
-    """Which downstream assets have not seen a partition since its last change, in words; None where all have."""
-    if not spec.retention.after:
-        return None
-    changed = max(file.modified for file in files)
-    unseen = [name for name in spec.retention.after if not _has_seen(name, key, changed, materialized)]
-    if not unseen:
-        return None
-    names = ", ".join(unseen)
+def _waiting(
+    handle: Handle, snapshot: Snapshot, keys: Collection[PartitionKey], materialized: Materialized | None
+) -> dict[PartitionKey, str]:
+    """Which partitions some downstream asset has not seen since their rows last changed, each with why, in words."""
+    names = handle.spec.retention.after
     if materialized is None:
-        return f"waits for {names}: only Dagster knows whether they have seen it"
-    return f"waits for {names} to be materialized after its last change on {units.day(changed)}"
+        reason = f"waits for {', '.join(names)}: only Dagster knows whether they have seen it"
+        return dict.fromkeys(keys, reason)
+    seen = {key: {name: _seen(name, key, materialized) for name in names} for key in keys}
+    earliest = {key: min(times) for key, by_name in seen.items() if (times := _known(by_name.values()))}
+    since = min(earliest.values(), default=None)
+    changes = handle.table.changes(snapshot, earliest, since) if since is not None else {}
+    files = snapshot.by_partition()
+    waiting = {}
+    for key, by_name in seen.items():
+        changed = changes.get(key)
+        behind = [name for name, at in by_name.items() if at is None or (changed is not None and at < changed)]
+        if behind:
+            day = units.day(changed or max(file.modified for file in files[key]))
+            waiting[key] = f"waits for {', '.join(behind)} to be materialized after its last change on {day}"
+    return waiting
 
 
-def _has_seen(name: str, key: PartitionKey, changed: datetime, materialized: Materialized | None) -> bool:
-    at = materialized[name](key) if materialized and name in materialized else None
-    return at is not None and at >= changed
+def _known(times: Iterable[datetime | None]) -> list[datetime]:
+    return [at for at in times if at is not None]
+
+
+def _seen(name: str, key: PartitionKey, materialized: Materialized) -> datetime | None:
+    return materialized[name](key) if name in materialized else None

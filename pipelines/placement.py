@@ -9,25 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipelines.listing import listed
 from pipelines.spec import TIER_ORDER
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from connector.filesystem import LakeFileSystem
     from connector.profiles import Profile
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
     from pipelines.spec import DatasetSpec, Tier
     from pipelines.tables.protocol import LiveFile, Snapshot
 
-__all__ = ["MISSING", "PlacedFile", "PlacedPartition", "class_of_tier", "listed", "placed", "tier_of_class"]
+__all__ = ["MISSING", "PlacedFile", "PlacedPartition", "class_of_tier", "placed", "tier_of_class"]
 
 MISSING = "MISSING"
 """Stands for the storage class of a live file that the store does not have."""
-
-_FEW_FOLDERS = 4  # listing so many is cheaper than listing the table
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +88,6 @@ def placed(
         key: PlacedPartition(key, tuple(_placed(file, stored.get(f"{root}/{file.path}")) for file in files))
         for key, files in partitions.items()
     }
-
-
-def listed(fs: LakeFileSystem, root: str, paths: Collection[str] | None = None) -> dict[str, Mapping[str, Any]]:
-    """What the store has below a root, by `bucket/key`: the folders of these files, or everything.
-
-    Args:
-        fs: the connector.
-        root: `bucket/prefix`.
-        paths: files below the root that must be in the answer if they exist; None means all.
-    """
-    if paths is not None and not paths:
-        return {}
-    folders = {f"{root}/{path}".rpartition("/")[0] for path in paths or ()}
-    found: dict[str, Mapping[str, Any]] = {}
-    for folder in folders if paths is not None and len(folders) <= _FEW_FOLDERS else (root,):
-        found |= fs.find(folder, detail=True, refresh=True)
-    return found
 
 
 def _placed(file: LiveFile, info: Mapping[str, Any] | None) -> PlacedFile:

@@ -157,6 +157,7 @@ class Plan(_Value, Generic[StepT]):
         refused: what will not be, though the policy asks for it.
         untouched: how many partitions are as the policy wants them.
         note: what a reader of the figures should know.
+        ageless: which partitions no policy reaches, as their values name no window, in words; None: there are none.
     """
 
     kind: str
@@ -167,6 +168,7 @@ class Plan(_Value, Generic[StepT]):
     refused: tuple[Refusal, ...] = ()
     untouched: int = 0
     note: str | None = None
+    ageless: str | None = None
 
     _apply: Applier | None = PrivateAttr(default=None)
 
@@ -235,6 +237,9 @@ class Plan(_Value, Generic[StepT]):
                 hint=f"Dataset.open({self.uri!r}).apply(plan), or `tierlake apply PLAN.json`",
             )
         return self._apply(self, **options)
+
+    def _ageless_text(self) -> list[str]:
+        return ["", self.ageless] if self.ageless else []
 
     def _refused_text(self) -> list[str]:
         """What is left alone; partitions with the same reason share a line."""
@@ -321,7 +326,7 @@ class TieringPlan(Plan[TierMove]):
                 limit=_SHOWN,
             )  # fmt: skip
         notes = ["", f"prices: {self.note}"] if self.note and self.steps else []
-        return "\n".join([head, "", body, *self._refused_text(), *notes])
+        return "\n".join([head, "", body, *self._refused_text(), *self._ageless_text(), *notes])
 
     @staticmethod
     def _row(step: TierMove) -> tuple[str, ...]:
@@ -419,7 +424,7 @@ class ExpiryPlan(Plan[Expiration]):
         after = f"undo is possible for {units.age(self.grace)}, then `vacuum` deletes the files"
         notes = ["", after] if self.steps else []
         notes += [f"prices: {self.note}"] if self.note and self.steps else []
-        return "\n".join([head, "", body, *self._refused_text(), *notes])
+        return "\n".join([head, "", body, *self._refused_text(), *self._ageless_text(), *notes])
 
 
 def load_plan(text: str | bytes) -> TieringPlan | ExpiryPlan:

@@ -12,21 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.journal import VacuumRecord, new_record_id
+from pipelines.deletion import Doomed, delete_for_good
 from pipelines.layout import PartitionKey, typed_expression
-from pipelines.maintenance import ORPHAN_AGE
+from pipelines.records import RemovalRecord
 from pipelines.scanning import parquet_format
 from pipelines.skipping import columns_in
+from pipelines.stored import StoredObject, stored_objects
+from pipelines.tables.protocol import ORPHAN_AGE
 from pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     import pyarrow.compute as pc
 
     from connector.filesystem import LakeFileSystem
     from pipelines.handle import Handle
+    from pipelines.records import RemovedPartition
     from pipelines.tables.protocol import Snapshot
 
 __all__ = ["Remnant", "delete_remnants", "matching_remnants"]
@@ -46,6 +49,10 @@ class Remnant:
         why: what it is, in words.
         until: from when `vacuum` deletes it; None where it does not.
         version_id: of the older version; None for the object as it is.
+        versions: what deleting it deletes; none where the bucket keeps none.
+        etag: then, of the object.
+        removal: the journal's record that took it out, where one did.
+        is_ours: False for what another table that lies there may name: it is never deleted.
     """
 
     path: str
@@ -55,6 +62,10 @@ class Remnant:
     why: str
     until: datetime | None
     version_id: str | None = None
+    versions: tuple[str, ...] = ()
+    etag: str | None = None
+    removal: str | None = None
+    is_ours: bool = True
 
 
 def matching_remnants(handle: Handle, matching: pc.Expression, snapshot: Snapshot) -> tuple[Remnant, ...]:
@@ -67,7 +78,7 @@ def matching_remnants(handle: Handle, matching: pc.Expression, snapshot: Snapsho
     """
     schema = snapshot.schema if snapshot.schema is not None else pa.schema([])
     columns = snapshot.files[0].key.columns if snapshot.files else handle.table.partition_columns
-    candidates = list(_candidates(handle, frozenset(file.path for file in snapshot.files), columns))
+    candidates = list(_candidates(handle, {file.path: file.etag for file in snapshot.files}, columns))
     asked = columns_in(matching, schema)
     needs_key = asked is None or bool(asked & set(columns))
 
@@ -80,7 +91,9 @@ def matching_remnants(handle: Handle, matching: pc.Expression, snapshot: Snapsho
         return tuple(remnant for remnant in pool.map(counted, candidates) if remnant.rows != 0)
 
 
-def delete_remnants(handle: Handle, remnants: Sequence[Remnant], *, reason: str, run_id: str | None = None) -> None:
+def delete_remnants(
+    handle: Handle, remnants: Sequence[Remnant], *, reason: str, run_id: str | None = None
+) -> tuple[Remnant, ...]:
     """Delete remnants for good, now; readers of older versions and `undo` lose them.
 
     Args:
@@ -88,66 +101,89 @@ def delete_remnants(handle: Handle, remnants: Sequence[Remnant], *, reason: str,
         remnants: which.
         reason: for the history.
         run_id: likewise.
+
+    Returns:
+        Those that were deleted: not what is held, or in use again.
     """
-    if not remnants:
-        return
-    root = handle.table.root
-    is_versioned = handle.fs.is_versioned(root.partition("/")[0])
-    for path in sorted({remnant.path for remnant in remnants}):
-        versions = [one.version_id for one in remnants if one.path == path and one.version_id is not None]
-        if versions:
-            handle.fs.delete_versions(f"{root}/{path}", versions)
-        elif is_versioned:
-            found = [one for one in handle.fs.object_versions(f"{root}/{path}") if one.path == f"{root}/{path}"]
-            handle.fs.delete_versions(f"{root}/{path}", [one.version_id for one in found])
-        else:
-            handle.fs.rm_file(f"{root}/{path}")
-    handle.fs.invalidate_cache()
-    at = handle.clock.now()
-    handle.journal.write_vacuum(
-        VacuumRecord(
-            id=new_record_id(at),
-            at=at,
-            run_id=run_id,
-            keys=tuple(sorted({str(remnant.key) for remnant in remnants})),
-            reason=reason,
-            files=len(remnants),
-            bytes=sum(remnant.size for remnant in remnants),
-        )
-    )
+    doomed = {
+        Doomed(
+            path=one.path,
+            size=one.size,
+            key=one.key,
+            versions=one.versions,
+            etag=one.etag,
+            removal=one.removal,
+            is_expired=True,
+        ): one
+        for one in remnants
+    }
+    deleted = delete_for_good(handle, tuple(doomed), now=handle.clock.now(), reason=reason, run_id=run_id)
+    return tuple(doomed[one] for one in deleted)
 
 
-def _candidates(handle: Handle, live: frozenset[str], columns: tuple[str, ...]) -> Iterator[Remnant]:
-    root = handle.table.root
-    removed = {file.path: file.removed_at for file in handle.table.removed_files()}
+def _candidates(handle: Handle, live: Mapping[str, str | None], columns: tuple[str, ...]) -> Iterator[Remnant]:
+    """Objects and versions beside the table's own."""
     grace = handle.spec.retention.grace
-    if handle.fs.is_versioned(root.partition("/")[0]):
-        found = [
-            (version.path, version.size, version.modified, None if version.is_latest else version.version_id)
-            for version in handle.fs.object_versions(f"{root}/")
-            if not version.is_delete_marker
-        ]
-    else:
-        infos = handle.fs.find(root, detail=True, refresh=True)
-        found = [
-            (name, int(info["size"]), info["LastModified"], None)
-            for name, info in infos.items()
-            if info["type"] == "file"
-        ]
-    for name, size, modified, version_id in found:
-        path = name.removeprefix(f"{root}/")
-        is_other = path.startswith(("_delta_log/", "_lake/")) and not path.startswith(WAITING)
-        if is_other or not size or (path in live and version_id is None):
+    removed = {file.path: file.removed_at + grace for file in handle.table.removed_files()}
+    records = _records(handle)
+    for one in stored_objects(handle):
+        if one.is_nested and one.path not in removed and one.path not in records:
             continue
-        told = handle.table.told_key(path.removeprefix(WAITING), columns)
+        told = handle.table.told_key(one.path.removeprefix(WAITING), columns)
         key = PartitionKey.of((name, None) for name in columns) if told is None else told
-        if path in removed and path not in live:
-            why, until = "expired or replaced", removed[path] + grace
-        elif version_id is not None:
-            why, until = "an older version of an object", None
-        else:
-            why, until = "named by no commit", modified + ORPHAN_AGE
-        yield Remnant(path, key, size, None, why, until, version_id)
+        for version_id in one.versions or (None,):
+            size = one.size if version_id is None else one.sizes[version_id]
+            is_older = version_id is not None and version_id != one.shown
+            if not size or (one.path in live and not is_older):
+                continue
+            named = [
+                (record, gone)
+                for record, gone, meant in records.get(one.path, ())
+                if meant is None or meant == version_id
+            ]
+            until: datetime | None = None
+            if one.is_nested:
+                why = "in another table that lies there"
+            elif named:
+                why, until = "expired or replaced", max(record.undo_until for record, _ in named)
+            elif one.path in removed and one.path not in live:
+                why, until = "expired or replaced", removed[one.path]
+            elif is_older:
+                why = "an older version of an object"
+            else:
+                why, until = "named by no commit", one.modified + ORPHAN_AGE
+            yield Remnant(
+                path=one.path,
+                key=named[0][1].partition_key if named else key,
+                size=size,
+                rows=None,
+                why=why,
+                until=until,
+                version_id=version_id if is_older else None,
+                versions=_with_it(handle, one, version_id),
+                etag=one.etag,
+                removal=named[0][0].id if named else None,
+                is_ours=not one.is_nested,
+            )
+
+
+def _records(handle: Handle) -> dict[str, list[tuple[RemovalRecord, RemovedPartition, str | None]]]:
+    """By path the removals that are not undone, with the version that each means."""
+    records: dict[str, list[tuple[RemovalRecord, RemovedPartition, str | None]]] = {}
+    undone = handle.journal.undone()
+    for record in handle.journal.records(RemovalRecord):
+        for gone, file in record.files():
+            if (record.id, gone.key) not in undone:
+                records.setdefault(file.path, []).append((record, gone, file.version_id))
+    return records
+
+
+def _with_it(handle: Handle, one: StoredObject, version_id: str | None) -> tuple[str, ...]:
+    """What goes with a version: of a file that no commit names the delete markers too."""
+    if version_id is None:
+        return ()
+    is_hidden = not handle.table.is_published_by_writing and not one.is_shown
+    return (version_id, *(other for other in one.versions if is_hidden and not one.sizes[other]))
 
 
 def _count(handle: Handle, remnant: Remnant, matching: pc.Expression, schema: pa.Schema) -> int | None:

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from connector.errors import LakeError
 from pipelines.lifecycle import tier_at, window_of_key
-from pipelines.maintenance import verify
 from pipelines.movers import Move, get_mover
 from pipelines.placement import class_of_tier
+from pipelines.tables.protocol import SameRows
+from pipelines.verify import verify
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
+    from connector.transition import Written
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
-    from pipelines.maintenance import Problem, VerifyReport
+    from pipelines.verify import Problem, VerifyReport
 
 __all__ = ["verify_and_repair"]
 
@@ -42,14 +45,16 @@ def verify_and_repair(handle: Handle, as_of: datetime) -> VerifyReport:
     mendable = [problem for problem in before.problems if problem.kind in {"class", "encryption"}]
     if not mendable:
         return before
+    same_rows: list[SameRows] = []
     keys = {file.path: file.key for file in handle.table.snapshot().files}
 
     def mended(problem: Problem) -> tuple[Problem, str] | None:
         key = keys.get(problem.path)
-        return None if key is None else _mended(handle, problem, key, as_of)
+        return None if key is None else _mended(handle, problem, key, as_of, same_rows)
 
     with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="repair") as pool:
         refusals = [refusal for refusal in pool.map(mended, mendable) if refusal]
+    handle.table.note_same_rows(same_rows)
     after = verify(handle, as_of)
     left = {(problem.kind, problem.path): problem for problem in after.problems}
     why = {(problem.kind, problem.path): reason for problem, reason in refusals}
@@ -63,19 +68,25 @@ def verify_and_repair(handle: Handle, as_of: datetime) -> VerifyReport:
     )
 
 
-def _mended(handle: Handle, problem: Problem, key: PartitionKey, as_of: datetime) -> tuple[Problem, str] | None:
+def _mended(
+    handle: Handle, problem: Problem, key: PartitionKey, as_of: datetime, same_rows: list[SameRows]
+) -> tuple[Problem, str] | None:
     """Mend one; what cannot be mended comes back with why."""
     path = f"{handle.table.root}/{problem.path}"
     try:
         if problem.kind == "encryption":
-            handle.fs.reencrypt(path)
+            head = handle.fs.head_object(path)
+            copied = handle.fs.reencrypt(path, if_match=_etag(head))
+            same_rows += _same_rows(problem.path, head, copied.written)
             return None
-        return _moved(handle, problem, key, as_of)
+        return _moved(handle, problem, key, as_of, same_rows)
     except (LakeError, OSError) as error:
         return problem, str(error)
 
 
-def _moved(handle: Handle, problem: Problem, key: PartitionKey, as_of: datetime) -> tuple[Problem, str] | None:
+def _moved(
+    handle: Handle, problem: Problem, key: PartitionKey, as_of: datetime, same_rows: list[SameRows]
+) -> tuple[Problem, str] | None:
     path = f"{handle.table.root}/{problem.path}"
     window = window_of_key(handle.spec, key)
     tier = tier_at(handle.spec, window.age(as_of)) if window else "hot"
@@ -88,5 +99,17 @@ def _moved(handle: Handle, problem: Problem, key: PartitionKey, as_of: datetime)
         return problem, obstacle
     head = handle.fs.head_object(path)
     found = str(head.get("StorageClass") or "STANDARD")
-    mover.move(handle.fs, path, Move(tier, storage_class, from_class=found, etag=str(head["ETag"]).strip('"')))
+    move = Move(tier, storage_class, from_class=found, etag=_etag(head))
+    same_rows += _same_rows(problem.path, head, mover.move(handle.fs, path, move).written)
     return None
+
+
+def _same_rows(path: str, before: Mapping[str, Any], written: Written | None) -> list[SameRows]:
+    """The object has a new time, and its rows have not."""
+    if written is None:
+        return []
+    return [SameRows(path, _etag(before), before["LastModified"], written.etag, written.modified)]
+
+
+def _etag(head: Mapping[str, Any]) -> str:
+    return str(head["ETag"]).strip('"')

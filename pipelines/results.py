@@ -100,6 +100,7 @@ class UndoResult(_Value):
     Attributes:
         key: the partition.
         changed: False where it had come back already.
+        operation: what was undone: an expiry, or the replacement by an ingest.
         files: how many came back, or are back.
         rows: theirs; None where it is not known.
         bytes: theirs.
@@ -108,6 +109,7 @@ class UndoResult(_Value):
 
     key: str
     changed: bool
+    operation: Literal["expire", "replace"] = "expire"
     files: int
     rows: int | None
     bytes: int
@@ -116,8 +118,11 @@ class UndoResult(_Value):
     def __str__(self) -> str:
         if not self.changed:
             return f"{self.key} is back already: nothing changed"
+        amount = f"{units.files(self.files)}, {units.size(self.bytes)}"
+        if self.operation == "replace":
+            return f"{self.key} is as it was before it was replaced: {amount}"
         kept = f"; kept until {units.day(self.kept_until)}" if self.kept_until else ""
-        return f"{self.key} is back: {units.files(self.files)}, {units.size(self.bytes)}{kept}"
+        return f"{self.key} is back: {amount}{kept}"
 
 
 def _partitions(number: int) -> str:

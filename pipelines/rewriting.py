@@ -6,18 +6,19 @@ Compaction and erasure share this. Nothing is visible before the commit; a crash
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from pipelines.archived import unreadable
-from pipelines.errors import CommitConflict, SchemaMismatch
+from pipelines.errors import CommitConflict, SchemaMismatch, StagedTooLong
 from pipelines.fragments import batches_of
 from pipelines.lifecycle import tier_at, window_of_key
 from pipelines.movers import Move, get_mover
 from pipelines.placement import MISSING, class_of_tier, tier_of_class
+from pipelines.removal import begun, completed, removed_partitions
 from pipelines.scanning import naming_failures
 from pipelines.stored_types import ROW_COLUMN, filterable_type
 from pipelines.tables.protocol import Change
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
     from pipelines.placement import PlacedPartition
+    from pipelines.records import RemovalRecord
     from pipelines.spec import WriteSpec
-    from pipelines.tables.protocol import Commit, LiveFile, Operation, Snapshot, StagedFile
+    from pipelines.tables.protocol import Commit, LiveFile, Snapshot, StagedFile
 
 __all__ = ["Rewrite", "Rewriter", "archived_classes", "class_to_keep", "commit_rewrites"]
 
@@ -53,12 +55,14 @@ class Rewrite:
         sources: live files that go.
         staged: files that come; none where no row is left.
         dropped: rows that are not in them any more.
+        fence: of the table before the first of them was written.
     """
 
     key: PartitionKey
     sources: tuple[LiveFile, ...]
     staged: tuple[StagedFile, ...]
     dropped: int = 0
+    fence: int | None = None
 
 
 class Rewriter:
@@ -70,6 +74,7 @@ class Rewriter:
         self._write = write
         self._limits = limits or WriterLimits()
         self._dataset = handle.table.dataset(snapshot)
+        self._fence = snapshot.fence
         keys = snapshot.files[0].key.columns if snapshot.files else ()
         # the columns of the files: all but those that the path tells
         self._kept = pa.schema([field for field in self._dataset.schema if field.name not in keys])
@@ -115,7 +120,7 @@ class Rewriter:
                 self._move([file.file.path for file in staged], storage_class)
         if staged:
             remember_sources(self._handle.fs, self._handle.table.root, token, [file.path for file in sources])
-        return Rewrite(key, tuple(sources), staged, dropped=total - written)
+        return Rewrite(key, tuple(sources), staged, dropped=total - written, fence=self._fence)
 
     def swap(
         self,
@@ -138,7 +143,7 @@ class Rewriter:
             CommitConflict: the object is another one by now.
         """
         table = self._handle.table
-        etag = str(self._handle.fs.head_object(f"{table.root}/{file.path}")["ETag"]).strip('"')
+        before = table.identified([file])
         is_put_there = storage_class in self._handle.fs.profile.storage_classes
         fragments = self._fragments([file])
         kept, token = self._columns_of(fragments), new_rewrite_token()
@@ -151,12 +156,15 @@ class Rewriter:
                 replace(
                     staged,
                     file=replace(staged.file, path=file.path),
-                    if_match=etag,
+                    if_match=file.etag,
                     storage_class=storage_class if is_put_there else None,
                 )
                 for staged in writer.finish()
             )
-            table.commit(Change("erase", base, adds=adds, removes=() if adds else (file,), details=details))
+            gone = removed_partitions(before, "rows erased on request")
+            record = begun(self._handle, "erase", gone, base)
+            commit = table.commit(Change("erase", base, adds=adds, removes=() if adds else before, details=details))
+            completed(self._handle, record, commit)
         if adds and not is_put_there:
             self._move([file.path], storage_class)
 
@@ -263,7 +271,7 @@ def archived_classes(handle: Handle, part: PlacedPartition) -> str | None:
 
 def commit_rewrites(
     handle: Handle,
-    operation: Operation,
+    operation: Literal["compact", "erase"],
     rewrites: Sequence[Rewrite],
     details: Mapping[str, object],
     snapshot_of: Callable[[], Snapshot] | None = None,
@@ -287,6 +295,8 @@ def commit_rewrites(
 
     run_key = uuid.uuid4().hex
     read = snapshot_of or handle.table.snapshot
+    fences = {rewrite.fence for rewrite in rewrites}
+    record: RemovalRecord | None = None
     for attempt in range(_ATTEMPTS):
         base = read()
         live = {file.path for file in base.files}
@@ -297,14 +307,24 @@ def commit_rewrites(
             standing = list(rewrites)
         if not standing:
             return None, late
-        adds = tuple(staged for rewrite in standing for staged in rewrite.staged)
+        adds = tuple(staged for rewrite in standing for staged in _timed(rewrite, operation))
+        removes = tuple(file for rewrite in standing for file in rewrite.sources)
+        record = begun(
+            handle,
+            operation,
+            removed_partitions(removes, "written anew", (staged.file for staged in adds)),
+            base,
+            record_id=record.id if record is not None else None,
+        )
         change = Change(
             operation=operation,
             base=base,
             adds=adds,
-            removes=tuple(file for rewrite in standing for file in rewrite.sources),
+            removes=removes,
             run_key=run_key,
+            fence=next(iter(fences)) if len(fences) == 1 else None,
             details={
+                "removal": record.id,
                 "partitions": len({rewrite.key for rewrite in standing}),
                 "rows": sum(staged.file.rows or 0 for staged in adds),
                 "bytes": sum(staged.file.size for staged in adds),
@@ -312,8 +332,21 @@ def commit_rewrites(
             },
         )
         try:
-            return handle.table.commit(change), late
+            commit = handle.table.commit(change)
+        except StagedTooLong:
+            raise
         except CommitConflict:
             if attempt == _ATTEMPTS - 1:
                 raise
+        else:
+            completed(handle, record, commit)
+            return commit, late
     raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+
+def _timed(rewrite: Rewrite, operation: Literal["compact", "erase"]) -> tuple[StagedFile, ...]:
+    """Files that come: a compaction changes no row, so its files are as old as the newest of their sources."""
+    if operation != "compact":
+        return rewrite.staged
+    newest = max(file.modified for file in rewrite.sources)
+    return tuple(replace(staged, file=replace(staged.file, modified=newest)) for staged in rewrite.staged)

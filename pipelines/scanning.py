@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.types as pat
-from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from pipelines.errors import SchemaMismatch
 from pipelines.skipping import FileFacts, columns_in, may_match
@@ -29,9 +28,7 @@ if TYPE_CHECKING:
 
     from pyarrow.fs import FileSystem
 
-    from connector.filesystem import LakeFileSystem
-
-__all__ = ["LiveDataset", "ScannedFile", "arrow_filesystem", "naming_failures", "parquet_format"]
+__all__ = ["LiveDataset", "ScannedFile", "naming_failures", "parquet_format"]
 
 _MATCHES = "\0matches"
 _SEVERAL_GROUPS_BYTES = 16 << 20
@@ -71,23 +68,6 @@ def parquet_format() -> pads.ParquetFileFormat:
 
 
 _ORDERED = (is_text, is_number, pat.is_date, pat.is_timestamp)
-
-
-class _Files(FSSpecHandler):
-    """Opens what a commit names without asking a listing, which may be older than the commit."""
-
-    def open_input_file(self, path: str) -> pa.PythonFile:
-        """A file, for reading at any place."""
-        try:
-            return pa.PythonFile(self.fs.open(path, "rb"), mode="r")
-        except FileNotFoundError:
-            self.fs.invalidate_cache(path)
-            return pa.PythonFile(self.fs.open(path, "rb"), mode="r")
-
-
-def arrow_filesystem(fs: LakeFileSystem) -> PyFileSystem:
-    """The connector, as Arrow takes a filesystem."""
-    return PyFileSystem(_Files(fs))
 
 
 @dataclass(frozen=True, slots=True)

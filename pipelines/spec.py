@@ -58,7 +58,8 @@ TIER_ORDER: tuple[Tier, ...] = ("hot", "warm", "cold", "archive")
 
 _DURATION = re.compile(r"^(\d+)\s*(h|d|w)$")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-_COLUMN = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*$")
+_COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_HIDDEN = ("_", ".")
 
 
 def _parse_duration(value: object) -> object:
@@ -170,9 +171,14 @@ class PartitionSpec(_Value):
             message = f"partition.time.key {self.time.key!r} is the time column itself: name the Hive column otherwise"
             raise ValueError(message)
         _check_cases(self.columns)
-        bad = [name for name in self.columns if not _COLUMN.match(name)]
-        if bad:
-            message = f"not usable as a Hive column: {', '.join(bad)}"
+        if hidden := [name for name in self.columns if name.startswith(_HIDDEN)]:
+            message = (
+                f"{', '.join(hidden)}: readers of Parquet skip folders whose names begin with _ or ., so that no "
+                "partition column can be named so"
+            )
+            raise ValueError(message)
+        if bad := [name for name in self.columns if not _COLUMN.fullmatch(name)]:
+            message = f"not usable as a Hive column: {', '.join(map(repr, bad))}: letters, digits, _, . and - are"
             raise ValueError(message)
         return self
 

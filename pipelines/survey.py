@@ -11,21 +11,26 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.types as pat
 
-from pipelines.errors import SchemaMismatch, TableNotFound, UnsupportedByTable
+from connector.errors import ObjectArchived, ObjectNotFound
+from pipelines import units
+from pipelines.errors import ArchivedError, SchemaMismatch, TableNotFound, UnsupportedByTable
 from pipelines.footers import NotParquet, read_footers
 from pipelines.layout import PartitionKey, hive_columns, path_columns
+from pipelines.nested import nested_roots
 from pipelines.stats import footer_stats
 from pipelines.stored_types import check_storable, settled_type, storable_type
+from pipelines.tables.change_times import ChangeTimes
 from pipelines.tables.protocol import LiveFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from connector.filesystem import LakeFileSystem
 
-__all__ = ["OddObject", "Survey", "survey"]
+__all__ = ["OddObject", "Survey", "listed_below", "refuse_nested", "survey"]
 
 _HIDDEN = ("_", ".")
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +72,10 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
         TableNotFound: no Parquet file is there.
         UnsupportedByTable: a table of its own lies below.
         SchemaMismatch: the files' schemas do not merge, naming two that clash.
+        ArchivedError: files whose footers cannot be read before they are restored.
     """
-    infos = _listed(fs, root)
-    nested = next((path for path in infos if "/_delta_log/" in path), None)
-    if nested is not None:
-        inner = f"lake://{root}/{nested.partition('/_delta_log/')[0]}"
-        raise UnsupportedByTable(f"a Delta table lies below lake://{root}: {inner}", hint=f"adopt {inner} by itself")
+    infos = listed_below(fs, root)
+    refuse_nested(root, infos)
     odd = {path: problem for path, info in infos.items() if (problem := _problem(path, info))}
     candidates = {path: info for path, info in infos.items() if path not in odd and not _is_hidden(path)}
     columns = hive_columns(candidates)
@@ -81,8 +84,15 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
             odd[path] = f"not below {'/'.join(f'{name}=…' for name in columns) or 'the root itself'}"
     sizes = {path: int(info["size"]) for path, info in candidates.items() if path not in odd}
     files: list[LiveFile] = []
+    changed = ChangeTimes(fs, root).read()
     merging = _Merging(columns)
+    archived: list[str] = []
     for path, footer in read_footers(fs, root, sizes):
+        if isinstance(footer, ObjectNotFound):
+            raise footer
+        if isinstance(footer, ObjectArchived):
+            archived.append(path)
+            continue
         if isinstance(footer, NotParquet):
             odd[path] = f"not Parquet: {footer}"
             continue
@@ -93,10 +103,12 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
                 size=sizes[path],
                 key=PartitionKey.of_path(path, columns),
                 rows=footer.num_rows,
-                modified=candidates[path]["LastModified"],
+                modified=changed(path, candidates[path]),
                 stats=footer_stats(footer, has_float_bounds=False),
             )
         )
+    if archived:
+        raise _archived(root, columns, archived)
     if not files:
         raise TableNotFound(f"no Parquet file below lake://{root}", hint=_first_problem(odd))
     schema = merging.schema()
@@ -110,7 +122,35 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
     )
 
 
-def _listed(fs: LakeFileSystem, root: str) -> dict[str, Mapping[str, Any]]:
+def _archived(root: str, columns: tuple[str, ...], paths: list[str]) -> ArchivedError:
+    keys = tuple(sorted({str(PartitionKey.of_path(path, columns)) for path in paths}))
+    shown = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
+    message = (
+        f"lake://{root}: only footers tell columns and rows, and those of archived files cannot be read: "
+        f"{shown or min(paths)} ({units.files(len(paths))})"
+    )
+    hint = f"`tierlake restore lake://{root} {keys[0]}` asks for them; Dataset.open works on the prefix as it is"
+    return ArchivedError(message, hint=hint, keys=keys)
+
+
+def refuse_nested(root: str, paths: Iterable[str]) -> None:
+    """Refuse a prefix with tables below it.
+
+    Args:
+        root: `bucket/prefix`.
+        paths: of all objects below it.
+
+    Raises:
+        UnsupportedByTable: naming one of the tables.
+    """
+    if nested := sorted(nested_roots(paths)):
+        inner = f"lake://{root}/{nested[0]}"
+        raise UnsupportedByTable(
+            f"another table lies below lake://{root}: {inner}", hint="one lies beside the other, never inside it"
+        )
+
+
+def listed_below(fs: LakeFileSystem, root: str) -> dict[str, Mapping[str, Any]]:
     """Everything below the root by its path, "directory" objects too; not what is ours."""
     found = fs.find(root, detail=True, withdirs=True, refresh=True)
     below = {name.removeprefix(f"{root}/"): info for name, info in found.items() if name != root}

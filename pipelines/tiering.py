@@ -15,27 +15,30 @@ from connector.errors import LakeError, ObjectNotFound, PreconditionFailed
 from pipelines import units
 from pipelines.decider import decider, price_note
 from pipelines.errors import StalePlan
-from pipelines.journal import TieringRecord, new_record_id
 from pipelines.layout import PartitionKey
-from pipelines.lifecycle import tier_at, window_of_key
+from pipelines.lifecycle import tier_at, window_of_key, without_window
 from pipelines.movers import Move, get_mover
 from pipelines.placement import class_of_tier, placed
-from pipelines.plan import PlannedFile, Refusal, TieringPlan, TierMove
+from pipelines.plan import Refusal, TieringPlan, TierMove
 from pipelines.progress import reporting
+from pipelines.records import TieringRecord
 from pipelines.results import ApplyResult
+from pipelines.tables.protocol import SameRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from pipelines.handle import Handle
-    from pipelines.movers import Mover, Outcome
-    from pipelines.placement import PlacedPartition
+    from pipelines.movers import Moved, Mover
+    from pipelines.placement import PlacedFile, PlacedPartition
     from pipelines.progress import Progress
 
 __all__ = ["apply_tiering", "plan_tiering"]
 
 _CONCURRENCY = 16
+_NOTED_AT_ONCE = 500
+"""Moves between two notes of what stayed the same: a process that dies loses no more of them."""
 
 
 def plan_tiering(handle: Handle, as_of: datetime) -> TieringPlan:
@@ -56,6 +59,7 @@ def plan_tiering(handle: Handle, as_of: datetime) -> TieringPlan:
         refused=tuple(made for made in decisions if isinstance(made, Refusal)),
         untouched=sum(made is None for made in decisions),
         note=price_note(deciding.prices),
+        ageless=without_window(handle.spec, {file.key for file in snapshot.files}),
     )
     return plan.bind(partial(apply_tiering, handle))
 
@@ -69,6 +73,7 @@ class _Tally:
     files: int = 0
     bytes: int = 0
     pending: int = 0
+    same_rows: list[SameRows] = field(default_factory=list)
 
 
 def apply_tiering(
@@ -100,7 +105,7 @@ def apply_tiering(
     tally = _Tally()
     work = _work(handle, plan, steps, tally)
     files = [(step, file) for step, pending in work for file in pending]
-    total = sum(file.size for _, file in files)
+    total = sum(file.live.size for _, file in files)
     mover = get_mover(handle.fs.profile.mover)
     try:
         with (
@@ -112,10 +117,13 @@ def apply_tiering(
                 for future in as_completed(started):
                     step, file = started[future]
                     _count(tally, step, file, future)
-                    advance(f"{step.key}/{file.path.rpartition('/')[2]}", file.size)
+                    advance(f"{step.key}/{file.live.path.rpartition('/')[2]}", file.live.size)
+                    if len(tally.same_rows) >= _NOTED_AT_ONCE:
+                        _note_same_rows(handle, tally)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
     finally:
+        _note_same_rows(handle, tally)
         if tally.moved:
             _remember(handle, plan, tally, run_id)
     return ApplyResult.of(
@@ -131,11 +139,11 @@ def apply_tiering(
 
 def _work(
     handle: Handle, plan: TieringPlan, steps: Sequence[TierMove], tally: _Tally
-) -> list[tuple[TierMove, list[PlannedFile]]]:
+) -> list[tuple[TierMove, list[PlacedFile]]]:
     """The files still to be moved; partitions that are not what the plan saw become failures."""
     keys = {step.key: PartitionKey.parse(step.key) for step in steps}
     now = placed(handle, handle.table.snapshot(), keys.values()) if steps else {}
-    work: list[tuple[TierMove, list[PlannedFile]]] = []
+    work: list[tuple[TierMove, list[PlacedFile]]] = []
     for step in steps:
         try:
             pending = _pending(handle, plan.as_of, step, now.get(keys[step.key]))
@@ -146,7 +154,7 @@ def _work(
     return work
 
 
-def _pending(handle: Handle, as_of: datetime, step: TierMove, now: PlacedPartition | None) -> list[PlannedFile]:
+def _pending(handle: Handle, as_of: datetime, step: TierMove, now: PlacedPartition | None) -> list[PlacedFile]:
     if now is None:
         raise StalePlan(f"{step.key} is not in the table any more", hint="plan again")
     if class_of_tier(handle.spec, handle.fs.profile, step.tier) != step.storage_class:
@@ -163,42 +171,50 @@ def _pending(handle: Handle, as_of: datetime, step: TierMove, now: PlacedPartiti
     found = {file.live.path: file for file in now.files}
     if found.keys() != {file.path for file in step.files}:
         raise StalePlan(f"{step.key} has other files than when the plan was made", hint="plan again")
-    moving = [
-        file.model_copy(update={"storage_class": found[file.path].storage_class})
-        for file in step.files
-        if found[file.path].storage_class != step.storage_class
-    ]
-    if any(found[file.path].etag != file.etag for file in moving):
+    planned = {file.path: file.etag for file in step.files}
+    moving = [found[path] for path in planned if found[path].storage_class != step.storage_class]
+    if any(file.etag != planned[file.live.path] for file in moving):
         raise StalePlan(f"{step.key} was written anew since the plan was made", hint="plan again")
     return moving
 
 
-def _move(handle: Handle, mover: Mover, step: TierMove, file: PlannedFile) -> Outcome:
+def _move(handle: Handle, mover: Mover, step: TierMove, file: PlacedFile) -> Moved:
     move = Move(tier=step.tier, storage_class=step.storage_class, from_class=file.storage_class, etag=file.etag)
     try:
-        return mover.move(handle.fs, f"{handle.table.root}/{file.path}", move)
+        return mover.move(handle.fs, f"{handle.table.root}/{file.live.path}", move)
     except (PreconditionFailed, ObjectNotFound) as error:
-        raise StalePlan(f"{file.path} was replaced or deleted while it was to be moved", hint="plan again") from error
+        raise StalePlan(
+            f"{file.live.path} was replaced or deleted while it was to be moved", hint="plan again"
+        ) from error
 
 
-def _count(tally: _Tally, step: TierMove, file: PlannedFile, future: Future[Outcome]) -> None:
+def _count(tally: _Tally, step: TierMove, file: PlacedFile, future: Future[Moved]) -> None:
     try:
-        outcome = future.result()
+        moved = future.result()
     except (LakeError, OSError) as error:
         tally.failures.setdefault(step.key, error)
         return
-    if outcome != "unchanged":
+    if moved.outcome != "unchanged":
         tally.moved[step.key] = step.storage_class
-        tally.pending += outcome == "pending"
+        tally.pending += moved.outcome == "pending"
         tally.files += 1
-        tally.bytes += file.size
+        tally.bytes += file.live.size
+    if moved.written is not None:
+        was, now = file, moved.written
+        tally.same_rows.append(SameRows(was.live.path, was.etag, was.since, now.etag, now.modified))
+
+
+def _note_same_rows(handle: Handle, tally: _Tally) -> None:
+    """The objects have new times, and their rows have not."""
+    handle.table.note_same_rows(tuple(tally.same_rows))
+    tally.same_rows.clear()
 
 
 def _remember(handle: Handle, plan: TieringPlan, tally: _Tally, run_id: str | None) -> None:
     at = handle.clock.now()
-    handle.journal.write_tiering(
+    handle.journal.write(
         TieringRecord(
-            id=new_record_id(at),
+            id=handle.journal.new_id(at),
             at=at,
             as_of=plan.as_of,
             run_id=run_id,

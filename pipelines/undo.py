@@ -1,7 +1,9 @@
-"""Undo of an expiry: the journal knows the files, the table takes them back, until the grace ends.
+"""Undo of expiries and replacements: the journal knows the files, the table takes them back, until the grace ends.
 
-The grace counts by the server's clock. What came back is kept for another grace, else the next tick of a schedule would
-expire it again before anybody could hold it.
+Undo and vacuum cannot both win: a vacuum writes down what ends and puts a fence into the log before it deletes
+anything; an undo commits on a look at both, or looks again. What came back from an expiry is kept for another grace,
+else the next tick of a schedule would expire it again before anybody could hold it. The grace counts by the server's
+clock.
 """
 
 from __future__ import annotations
@@ -10,12 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines import units
+from pipelines.contention import turns
 from pipelines.errors import CommitConflict, PolicyRefused, UnknownPartition
-from pipelines.journal import UndoRecord, new_record_id
+from pipelines.keys import unknown
 from pipelines.layout import PartitionKey
-from pipelines.placement import listed
+from pipelines.listing import listed
+from pipelines.records import RemovalRecord, UndoRecord
+from pipelines.removal import begun, completed, removed_partitions, settled
 from pipelines.results import UndoResult
 from pipelines.tables.protocol import Change, StagedFile
+from pipelines.tables.runs import run_token, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,61 +29,105 @@ if TYPE_CHECKING:
 
     from pipelines.document import DatasetDocument
     from pipelines.handle import Handle
-    from pipelines.journal import ExpiredPartition, ExpiryRecord
-    from pipelines.tables.protocol import LiveFile, Snapshot
+    from pipelines.records import RemovedPartition
+    from pipelines.tables.protocol import Commit, LiveFile, Snapshot
 
-__all__ = ["ExpiredKey", "bring_back", "can_be_undone", "expired_keys", "undo_expiry"]
+__all__ = [
+    "Undoable",
+    "bring_back",
+    "can_be_undone",
+    "expired_keys",
+    "undo",
+    "undo_expiry",
+    "undo_run",
+    "undoable",
+]
 
 _ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class ExpiredKey:
-    """A partition that was expired and can still come back.
+class Undoable:
+    """A partition that can still come back.
 
     Attributes:
         key: the partition, as `ls` printed it.
-        expired_at: when it left, by the server's clock.
+        operation: what took its files out: `expire` or `replace`.
+        removed_at: when, by the server's clock.
         undo_until: when its grace ends, by the same clock.
         reason: why it left.
         files: how many wait for the end of the grace.
         bytes: their size.
+        run_key: of the ingest that replaced it.
     """
 
     key: str
-    expired_at: datetime
+    operation: str
+    removed_at: datetime
     undo_until: datetime
     reason: str
     files: int
     bytes: int
+    run_key: str | None = None
 
 
-def expired_keys(handle: Handle) -> tuple[ExpiredKey, ...]:
-    """What can still be undone, and until when, in key order."""
+def undoable(handle: Handle, operations: Sequence[str] = ("expire", "replace")) -> tuple[Undoable, ...]:
+    """What can still be undone, and until when, in key order: of each partition the newest removal.
+
+    Args:
+        handle: the dataset.
+        operations: only removals by these.
+    """
     now = handle.clock.now()
     live = {str(file.key) for file in handle.table.snapshot().files}
-    found: dict[str, tuple[str, ExpiredKey] | None] = {}
-    for record in handle.journal.iter_expiries():
-        if record.at + max(record.grace, handle.spec.retention.grace) < now:
-            break  # older ones have ended too
+    found: dict[str, tuple[str, Undoable] | None] = {}
+    for stored in handle.journal.records(RemovalRecord):
+        if stored.operation not in operations:
+            continue
+        record = settled(handle, stored)
+        if record is None:
+            continue
         for gone in record.partitions:
-            is_over = gone.key in live or not record.undoable or record.undo_until <= now
+            is_back = record.operation == "expire" and gone.key in live
+            is_over = is_back or not record.can_be_undone or record.undo_until <= now
             found.setdefault(gone.key, None if is_over else (record.id, _described(record, gone)))
-    waiting = [expired for _, expired in sorted(found.items()) if expired is not None]
-    undone = handle.journal.undone(min(expiry for expiry, _ in waiting)) if waiting else frozenset()
-    return tuple(expired for expiry, expired in waiting if (expiry, expired.key) not in undone)
+    waiting = [one for _, one in sorted(found.items()) if one is not None]
+    oldest = min((removal for removal, _ in waiting), default="")
+    over = handle.journal.undone(oldest) | handle.journal.ended(oldest) if waiting else frozenset()
+    return tuple(one for removal, one in waiting if (removal, one.key) not in over)
+
+
+def expired_keys(handle: Handle) -> tuple[Undoable, ...]:
+    """Which expiries can still be undone, and until when, in key order."""
+    return undoable(handle, ("expire",))
 
 
 def can_be_undone(handle: Handle, key: str) -> bool:
     """Whether an expiry of this partition is still within its grace; the journal alone is asked."""
-    record = handle.journal.latest_expiry(key)
-    return record is not None and record.undoable and handle.clock.now() < record.undo_until
+    record = handle.journal.latest_removal(key, ("expire",))
+    return (
+        record is not None
+        and record.can_be_undone
+        and handle.clock.now() < record.undo_until
+        and (record.id, key) not in handle.journal.ended(record.id)
+    )
 
 
 def undo_expiry(handle: Handle, key: PartitionKey | str, *, run_id: str | None = None) -> UndoResult:
-    """Bring an expired partition back with all its rows.
+    """Bring an expired partition back with all its rows; see `undo`.
 
-    For a second time it changes nothing. The next expiry leaves the partition alone for another grace.
+    Raises:
+        UnknownPartition: nothing of this key was ever expired.
+        PolicyRefused: as for `undo`.
+        CommitConflict: other writers kept changing the partition.
+    """
+    return _undo(handle, _name(key), ("expire",), run_id)
+
+
+def undo(handle: Handle, key: PartitionKey | str, *, run_id: str | None = None) -> UndoResult:
+    """Bring back what the newest expiry or replacement took out of a partition.
+
+    For a second time it changes nothing. The next expiry leaves what came back from one alone for another grace.
 
     Args:
         handle: the dataset.
@@ -85,99 +135,204 @@ def undo_expiry(handle: Handle, key: PartitionKey | str, *, run_id: str | None =
         run_id: who did it, for the history.
 
     Raises:
-        UnknownPartition: nothing of this key was ever expired.
-        PolicyRefused: its grace is over, undo was given up, its files are gone, new data has taken its place, or it was
-            emptied after it had come back.
+        UnknownPartition: nothing of this key was ever taken out.
+        PolicyRefused: its grace is over, undo was given up, its files are gone or hold rows that were erased, other
+            data has taken its place, the table has other columns by now, or it was emptied after it had come back.
         CommitConflict: other writers kept changing the partition.
     """
-    name = str(PartitionKey.parse(key) if isinstance(key, str) else key)
-    for attempt in range(1, _ATTEMPTS + 1):
-        snapshot = handle.table.snapshot()
-        record, gone = _last_expiry(handle, name, snapshot)
-        if gone is None or record is None:
-            return _nothing_to_do(snapshot, name)
-        if _is_back(snapshot, gone):
-            return _nothing_to_do(snapshot, name)
-        _check_not_undone(handle, record, name)
-        _check_grace(handle, record, name)
-        _check_files(handle, gone)
-        kept_until = _keep(handle, name)
+    return _undo(handle, _name(key), ("expire", "replace"), run_id)
+
+
+def undo_run(handle: Handle, run_key: str, *, run_id: str | None = None) -> tuple[UndoResult, ...]:
+    """Bring back all that an ingest replaced; partitions that it filled first stay.
+
+    Args:
+        handle: the dataset.
+        run_key: of the ingest.
+        run_id: who did it, for the history.
+
+    Raises:
+        UnknownPartition: no ingest of that run key replaced anything.
+        PolicyRefused: as for `undo`; then nothing is changed.
+        CommitConflict: other writers kept changing the partitions.
+    """
+    conflict: CommitConflict | None = None
+    for _ in turns():
+        stored = next((one for one in handle.journal.records(RemovalRecord) if one.run_key == run_key), None)
+        record = settled(handle, stored) if stored is not None else None
+        if record is None:
+            message = f"no ingest with the run key {run_key!r} replaced anything in {handle.spec.uri}"
+            raise UnknownPartition(message, hint="`tierlake history` shows the run keys and what can be undone")
         try:
-            bring_back(handle, snapshot, record, [gone], run_id=run_id)
+            return _bring_back_checked(handle, record, record.partitions, run_id)
+        except CommitConflict as error:
+            conflict = error
+    raise conflict or AssertionError
+
+
+def _name(key: PartitionKey | str) -> str:
+    return str(PartitionKey.parse(key) if isinstance(key, str) else key)
+
+
+def _undo(handle: Handle, name: str, operations: Sequence[str], run_id: str | None) -> UndoResult:
+    for attempt in range(1, _ATTEMPTS + 1):
+        found = _last_removal(handle, name, operations)
+        if found is None:
+            return _nothing_to_do(handle.table.snapshot(), name)
+        record, gone = found
+        try:
+            return _bring_back_checked(handle, record, (gone,), run_id)[0]
         except CommitConflict:
             if attempt == _ATTEMPTS:
                 raise
-            continue
-        return UndoResult(
-            key=name,
+    raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+
+def _last_removal(
+    handle: Handle, name: str, operations: Sequence[str]
+) -> tuple[RemovalRecord, RemovedPartition] | None:
+    for stored in handle.journal.records(RemovalRecord):
+        gone = stored.partition(name) if stored.operation in operations else None
+        record = settled(handle, stored) if gone is not None else None
+        if record is not None and gone is not None:
+            return record, gone
+    snapshot = handle.table.snapshot()
+    if _live(snapshot, name):
+        return None
+    raise unknown(handle.spec, snapshot, PartitionKey.parse(name), ", and none was expired")
+
+
+def _bring_back_checked(
+    handle: Handle, record: RemovalRecord, partitions: Sequence[RemovedPartition], run_id: str | None
+) -> tuple[UndoResult, ...]:
+    """Make the checks on one look at the table, and commit on just that look."""
+    snapshot = handle.table.snapshot()
+    undone = handle.journal.undone(record.id)
+    pending = [gone for gone in partitions if not _is_back(handle, snapshot, record, gone, undone)]
+    kept: dict[str, datetime | None] = {}
+    if pending:
+        _check_grace(handle, record, pending)
+        _check_columns(record, snapshot)
+        _check_erased(handle, record, pending)
+        _check_others(handle, record, pending)
+        _check_files(handle, pending)
+        kept = {gone.key: _keep(handle, gone.key) for gone in pending if record.operation == "expire"}
+        bring_back(handle, snapshot, record, pending, run_id=run_id)
+    changed = {gone.key for gone in pending}
+    return tuple(
+        UndoResult(
+            key=gone.key,
             changed=True,
+            operation="expire" if record.operation == "expire" else "replace",
             files=len(gone.files),
             rows=gone.rows,
             bytes=gone.bytes,
-            kept_until=kept_until,
+            kept_until=kept.get(gone.key),
         )
-    raise AssertionError
+        if gone.key in changed
+        else _nothing_to_do(snapshot, gone.key)
+        for gone in partitions
+    )
 
 
 def bring_back(
     handle: Handle,
     snapshot: Snapshot,
-    record: ExpiryRecord,
-    partitions: Sequence[ExpiredPartition],
+    record: RemovalRecord,
+    partitions: Sequence[RemovedPartition],
     *,
     run_id: str | None,
 ) -> None:
-    """Commit the files of expired partitions again, and write it down.
+    """Commit the files of removed partitions again, in place of what replaced them, and write it down.
+
+    Args:
+        handle: the dataset.
+        snapshot: the look that the checks were made on.
+        record: what took them out.
+        partitions: of it.
+        run_id: for the history.
 
     Raises:
         CommitConflict: another writer changed these partitions after `snapshot`.
+        PolicyRefused: a vacuum was faster.
     """
+    at = handle.clock.now()
+    written = [
+        handle.journal.write(
+            UndoRecord(
+                id=handle.journal.new_id(at),
+                at=at,
+                run_id=run_id,
+                state="begun",
+                key=gone.key,
+                removal=record.id,
+                files=len(gone.files),
+                bytes=gone.bytes,
+            )
+        )
+        for gone in partitions
+    ]
+    try:
+        # after our own records are there: a vacuum reads them once its own is
+        _check_not_ended(handle, record, partitions)
+        commit = _commit_back(handle, snapshot, record, partitions, run_id)
+    except BaseException:
+        for one in written:
+            handle.journal.swap(one, one.model_copy(update={"state": "refused"}))
+        raise
+    version = commit.version if not handle.table.is_published_by_writing else None
+    is_late = [
+        one.key
+        for one in written
+        if not handle.journal.swap(one, one.model_copy(update={"state": "done", "version": version}))
+    ]
+    if is_late and handle.table.is_published_by_writing:
+        raise _too_late(is_late[0])
+
+
+def _commit_back(
+    handle: Handle,
+    snapshot: Snapshot,
+    record: RemovalRecord,
+    partitions: Sequence[RemovedPartition],
+    run_id: str | None,
+) -> Commit:
+    keys = {gone.key for gone in partitions}
+    leaving = tuple(file for file in snapshot.files if str(file.key) in keys) if record.operation == "replace" else ()
+    details: dict[str, object] = {"undo_of": record.id}
+    if run_id is not None:
+        details["run_id"] = run_id
+    taken: RemovalRecord | None = None
+    if leaving:
+        leaving = handle.table.identified(leaving)
+        why = f"undo of {record.id}"
+        taken = begun(handle, "undo", removed_partitions(leaving, why), snapshot, run_id=run_id)
+        details["removal"] = taken.id
     commit = handle.table.commit(
         Change(
             operation="undo",
             base=snapshot,
             adds=tuple(StagedFile(file) for gone in partitions for file in gone.live_files()),
-            details={"expiry": record.id} | ({"run_id": run_id} if run_id else {}),
+            removes=leaving,
+            fence=snapshot.fence,
+            details=details,
         )
     )
-    for gone in partitions:
-        at = handle.clock.now()
-        handle.journal.write_undo(
-            UndoRecord(
-                id=new_record_id(at),
-                at=at,
-                key=gone.key,
-                expiry=record.id,
-                files=len(gone.files),
-                bytes=gone.bytes,
-                version=commit.version,
-                run_id=run_id,
-            )
-        )
+    if taken is not None:
+        completed(handle, taken, commit)
+    return commit
 
 
-def _described(record: ExpiryRecord, gone: ExpiredPartition) -> ExpiredKey:
-    return ExpiredKey(
+def _described(record: RemovalRecord, gone: RemovedPartition) -> Undoable:
+    return Undoable(
         key=gone.key,
-        expired_at=record.committed_at or record.at,
+        operation=record.operation,
+        removed_at=record.committed_at or record.at,
         undo_until=record.undo_until,
         reason=gone.reason,
         files=len(gone.files),
         bytes=gone.bytes,
-    )
-
-
-def _last_expiry(
-    handle: Handle, name: str, snapshot: Snapshot
-) -> tuple[ExpiryRecord, ExpiredPartition] | tuple[None, None]:
-    record = handle.journal.latest_expiry(name)
-    gone = record.partition(name) if record else None
-    if record is not None and gone is not None:
-        return record, gone
-    if _live(snapshot, name):
-        return None, None
-    raise UnknownPartition(
-        f"{handle.spec.uri} has no partition {name}, and none was expired", hint="`tierlake ls` prints the keys"
+        run_key=record.run_key,
     )
 
 
@@ -186,16 +341,62 @@ def _live(snapshot: Snapshot, name: str) -> tuple[LiveFile, ...]:
     return tuple(file for file in snapshot.files if file.key == key)
 
 
-def _is_back(snapshot: Snapshot, gone: ExpiredPartition) -> bool:
-    """Whether exactly the expired files are live; anything else that is live is new data, and stays."""
-    live = {(file.path, file.size) for file in _live(snapshot, gone.key)}
-    expired = {(file.path, file.size) for file in gone.files}
-    if live and not live <= expired:
+def _is_back(
+    handle: Handle,
+    snapshot: Snapshot,
+    record: RemovalRecord,
+    gone: RemovedPartition,
+    undone: frozenset[tuple[str, str]],
+) -> bool:
+    """Whether just what was taken out is live; what took its place has to be what we know of.
+
+    Raises:
+        PolicyRefused: it is other data, or it came back before and has left since.
+    """
+    live = _live(snapshot, gone.key)
+    identity = _etags if handle.table.is_published_by_writing else _paths
+    if live and identity(live) == identity(gone.live_files()):
+        return True
+    if (record.id, gone.key) in undone:
+        if live and record.operation == "replace":
+            return True
         raise PolicyRefused(
-            f"{gone.key} has been ingested again since it was expired: undo would double or replace its rows",
-            hint="nothing was changed",
+            f"{gone.key} came back before, and its rows were erased or replaced since: there is nothing to undo",
+            hint="`tierlake history` says what happened to it; nothing was changed",
         )
-    return live == expired
+    came = PartitionKey.parse(gone.key)
+    expected = tuple(file.live(came) for file in gone.came)
+    if record.operation == "expire":
+        # of a plain table an interrupted undo may have brought some back
+        if live and not identity(live) <= identity(gone.live_files()):
+            raise PolicyRefused(
+                f"{gone.key} has been ingested again since it was expired: undo would double or replace its rows",
+                hint="nothing was changed",
+            )
+    elif identity(live) != identity(expected) and not _descends(handle, record, live, expected):
+        raise PolicyRefused(
+            f"{gone.key} has changed since the ingest that replaced it: undo would take that change back too",
+            hint="`tierlake history` says what happened to it; nothing was changed",
+        )
+    return False
+
+
+def _paths(files: Sequence[LiveFile]) -> frozenset[tuple[str, str]]:
+    return frozenset((file.path, "") for file in files)
+
+
+def _etags(files: Sequence[LiveFile]) -> frozenset[tuple[str, str]]:
+    return frozenset((file.path, file.etag or "") for file in files)
+
+
+def _descends(handle: Handle, record: RemovalRecord, live: Sequence[LiveFile], came: Sequence[LiveFile]) -> bool:
+    """Whether live files hold just the rows that the ingest brought, put together anew by a compaction."""
+    if record.run_key is None or handle.table.is_published_by_writing:
+        return False
+    rows = [file.rows for file in live]
+    if None in rows or sum(row or 0 for row in rows) != sum(file.rows or 0 for file in came):
+        return False
+    return all(runs_of(handle.fs, handle.table.root, [file.path]) == {run_token(record.run_key)} for file in live)
 
 
 def _nothing_to_do(snapshot: Snapshot, name: str) -> UndoResult:
@@ -210,42 +411,96 @@ def _nothing_to_do(snapshot: Snapshot, name: str) -> UndoResult:
     )
 
 
-def _check_not_undone(handle: Handle, record: ExpiryRecord, name: str) -> None:
-    """What came back once and has left since was erased or emptied: it must not return."""
-    if (record.id, name) in handle.journal.undone(record.id):
-        raise PolicyRefused(
-            f"{name} came back from its expiry, and its rows were erased or replaced since: there is nothing to undo",
-            hint="`tierlake history` says what happened to it; nothing was changed",
-        )
-
-
-def _check_grace(handle: Handle, record: ExpiryRecord, name: str) -> None:
+def _check_grace(handle: Handle, record: RemovalRecord, partitions: Sequence[RemovedPartition]) -> None:
+    name = partitions[0].key
     if not record.undoable:
         raise PolicyRefused(f"{name} was expired without undo (undo=False)", hint="ingest it again from its source")
     if handle.clock.now() >= record.undo_until:
+        left = "expired" if record.operation == "expire" else "replaced"
         raise PolicyRefused(
-            f"the grace of {name} ended on {units.day(record.undo_until)}: it was expired on "
+            f"the grace of {name} ended on {units.day(record.undo_until)}: it was {left} on "
             f"{units.day(record.committed_at or record.at)} and could be undone for {units.age(record.grace)}",
             hint="ingest it again from its source",
         )
+    _check_not_ended(handle, record, partitions)
 
 
-def _check_files(handle: Handle, gone: ExpiredPartition) -> None:
+def _check_not_ended(handle: Handle, record: RemovalRecord, partitions: Sequence[RemovedPartition]) -> None:
+    ended = handle.journal.ended(record.id)
+    over = [gone.key for gone in partitions if (record.id, gone.key) in ended]
+    if over:
+        raise _too_late(over[0])
+
+
+def _too_late(name: str) -> PolicyRefused:
+    return PolicyRefused(
+        f"the old files of {name} are being deleted for good, or were: its grace is over, or an erasure took them",
+        hint="ingest it again from its source",
+    )
+
+
+def _check_columns(record: RemovalRecord, snapshot: Snapshot) -> None:
+    """Old files under another schema would be read wrongly, or not at all."""
+    now = {field.name: str(field.type) for field in snapshot.known_schema or ()}
+    other = [f"{name} was {kind}" for name, kind in record.columns.items() if now.get(name) != kind]
+    if other and now:
+        raise PolicyRefused(
+            f"the table has other columns by now ({', '.join(other)}): what was taken out no longer fits",
+            hint="read an older version, or ingest the partition again from its source",
+        )
+
+
+def _check_erased(handle: Handle, record: RemovalRecord, partitions: Sequence[RemovedPartition]) -> None:
+    spoiled = handle.journal.spoiled(record.id)
+    if spoiled is None:
+        raise PolicyRefused(
+            f"an erasure is at work, or stopped on its way: the old files of {partitions[0].key} may hold rows of it",
+            hint="wait for it; where it stopped, ingest the partition again from its source",
+        )
+    for gone in partitions:
+        if any(file.path in spoiled or f"{file.path}?{file.version_id}" in spoiled for file in gone.files):
+            raise PolicyRefused(
+                f"the old files of {gone.key} hold rows that were erased since: they must not come back",
+                hint="ingest it again from its source, without those rows",
+            )
+
+
+def _check_others(handle: Handle, record: RemovalRecord, partitions: Sequence[RemovedPartition]) -> None:
+    """Refuse where another writer brought these files back and took them out again: that was his to decide."""
+    if record.version is None:
+        return
+    touched = handle.table.named_after(record.version)
+    if touched is None:
+        raise PolicyRefused(
+            f"the log of {handle.spec.uri} has forgotten commits since {partitions[0].key} left: nobody can say "
+            "whether its rows were deleted by another writer meanwhile",
+            hint="ingest it again from its source",
+        )
+    for gone in partitions:
+        if any(file.path in touched for file in gone.files):
+            raise PolicyRefused(
+                f"another writer brought {gone.key} back since, and took its rows out again: they must not come back",
+                hint="`tierlake history` says who; nothing was changed",
+            )
+
+
+def _check_files(handle: Handle, partitions: Sequence[RemovedPartition]) -> None:
     """Refuse to commit files that the store does not have; a plain table looks at its versions itself."""
     if handle.table.is_published_by_writing:
         return
     root = handle.table.root
-    stored = listed(handle.fs, root, [file.path for file in gone.files])
-    lost = [
-        file.path
-        for file in gone.files
-        if int((stored.get(f"{root}/{file.path}") or {"size": -1})["size"]) != file.size
-    ]
-    if lost:
-        raise PolicyRefused(
-            f"{len(lost)} of the {len(gone.files)} files of {gone.key} are not in the store any more: {lost[0]}",
-            hint="vacuum deletes files after the grace; ingest the partition again from its source",
-        )
+    stored = listed(handle.fs, root, [file.path for gone in partitions for file in gone.files])
+    for gone in partitions:
+        lost = [
+            file.path
+            for file in gone.files
+            if int((stored.get(f"{root}/{file.path}") or {"size": -1})["size"]) != file.size
+        ]
+        if lost:
+            raise PolicyRefused(
+                f"{len(lost)} of the {len(gone.files)} files of {gone.key} are not in the store any more: {lost[0]}",
+                hint="vacuum deletes files after the grace; ingest the partition again from its source",
+            )
 
 
 def _keep(handle: Handle, name: str) -> datetime | None:

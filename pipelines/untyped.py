@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.types as pat
 
-from connector.errors import PreconditionFailed
+from connector.errors import ObjectArchived, PreconditionFailed
 from pipelines.contention import turns
-from pipelines.errors import CommitConflict, SchemaMismatch
-from pipelines.footers import NotParquet, read_footers
+from pipelines.errors import ArchivedError, CommitConflict, SchemaMismatch
+from pipelines.footers import read_footers
 from pipelines.stored_types import settled_type
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ def check_untyped(fs: LakeFileSystem, root: str, snapshot: Snapshot, schema: pa.
         return
     sizes = {file.path: file.size for file in snapshot.files}
     for path, footer in read_footers(fs, root, sizes):
-        held = set() if isinstance(footer, NotParquet) else set(_untyped(footer.schema.to_arrow_schema()))
+        if isinstance(footer, ObjectArchived):
+            raise _cannot_tell(root, path, wrong[0], schema) from footer
+        held = set() if isinstance(footer, Exception) else set(_untyped(footer.schema.to_arrow_schema()))
         for parts, shape in wrong:
             if (parts, shape) in held:
                 name = ".".join(parts)
@@ -83,6 +85,15 @@ def check_untyped(fs: LakeFileSystem, root: str, snapshot: Snapshot, schema: pa.
                 )
                 hint = f"make it a {shape}, or replace the partition of lake://{root}/{path} first"
                 raise SchemaMismatch(message, hint=hint)
+
+
+def _cannot_tell(root: str, path: str, node: Node, schema: pa.Schema) -> ArchivedError:
+    name, folder = ".".join(node[0]), path.rpartition("/")[0]
+    message = (
+        f"lake://{root}: column {name} is {_at(node[0], schema)}, and rows that came before it had a type may hold a "
+        f"{node[1]}: lake://{root}/{path} is archived and cannot tell"
+    )
+    return ArchivedError(message, hint=f"`tierlake restore lake://{root} {folder}` first, or make it a {node[1]}")
 
 
 def _path(root: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.nested import DESCRIPTION, LOG
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,9 +38,9 @@ class DeltaLive:
 class DeltaProvider:
     """Finds Delta tables by their log."""
 
-    marker = "_delta_log/"
-    description = "_lake/dataset.json"
-    proofs = ("_delta_log/_last_checkpoint", "_delta_log/00000000000000000000.json")
+    marker = LOG
+    description = DESCRIPTION
+    proofs = (f"{LOG}_last_checkpoint", f"{LOG}{0:020}.json")
     hidden = frozenset({"_delta_log", "_lake"})
 
     def open(self, fs: LakeFileSystem, root: str) -> LiveTable:
@@ -47,6 +49,7 @@ class DeltaProvider:
         Raises:
             FileNotFoundError: there is a folder of that name, but no table.
             UnsupportedByTable: its files do not tell its rows (deletion vectors, column mapping).
+            LogMissing: the description says that there was a log.
         """
         # deltalake and pyarrow load when the first table is met, not with the filesystem
         from pipelines.tables.delta import LakeDeltaTable

@@ -30,7 +30,18 @@ if TYPE_CHECKING:
 
     from pipelines.zones import Segment
 
-__all__ = ["HOUR_US", "KEY_FORMATS", "Every", "Window", "as_instant", "is_key", "key_of", "start_of_key", "window_of"]
+__all__ = [
+    "HOUR_US",
+    "KEY_FORMATS",
+    "Every",
+    "Window",
+    "as_instant",
+    "is_key",
+    "key_named_by",
+    "key_of",
+    "start_of_key",
+    "window_of",
+]
 
 Every = Literal["hour", "day", "month", "year"]
 
@@ -48,8 +59,12 @@ _LENGTHS: Final[dict[Every, int]] = {"hour": 13, "day": 10, "month": 7, "year": 
 _OFFSET: Final = re.compile(
     r"(?P<wall>.{13})(?P<sign>[+-])(?P<hours>\d{2})(?P<minutes>\d{2})(?P<seconds>\d{2})?", re.ASCII
 )
-_START_OF_DAY: Final = re.compile(r"(?P<wall>\d{4}-\d{2}-\d{2})[ T]00:00:00(?:\.0+)?", re.ASCII)
-_START_OF_HOUR: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})[ T](?P<hour>\d{2}):00:00(?:\.0+)?", re.ASCII)
+_FOREIGN: Final = re.compile(
+    r"(?P<day>\d{4}-\d{2}-\d{2})"
+    r"(?:[ T](?P<clock>\d{2}:\d{2})(?::00(?:\.0+)?)?(?P<zone>Z| UTC|[+-]\d{2}:?\d{2})?)?",
+    re.ASCII,
+)
+"""A date, or a timestamp without seconds, as other writers spell the start of a window."""
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - wall times are counted from it too
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -95,16 +110,33 @@ def window_of(value: str, every: Every, timezone: str) -> Window | None:
     Without a window a partition has no age, so it never expires: 9999-12-31, a usual placeholder, has no day after it.
     The same holds for windows that reach out of the calendar in UTC.
 
+    Other writers' dates and timestamps name the window that begins just then: `2013-07-04 00:00:00` is that day or that
+    hour, and `2013-07-01` a month where windows are months. With a zone, as in `2013-07-04T04:00:00.000000Z`, it is an
+    instant, and the window of the dataset's timezone that begins at it.
+
     Args:
         value: `2013-07-04T05`, `2013-07-04`, `2013-07` or `2013`, by `every`; `2013-11-03T01-0500` for an hour that
-            comes again. Other writers' `2013-07-04 00:00:00` is that day, or that hour.
+            comes again.
         every: the width of the windows.
         timezone: IANA name; a day that a clock change shortens or lengthens has 23 or 25 hours.
     """
     parsed = _parsed(value, every)
-    if parsed is None:
+    if parsed is not None:
+        return _window(*parsed, every, timezone)
+    instant = _foreign_instant(value)
+    if instant is None:
         return None
-    wall, offset = parsed
+    try:
+        shown = instant.astimezone(ZoneInfo(timezone))
+    except OverflowError:
+        return None
+    comes_again = every == "hour" and shown.fold == 1
+    offset = (shown.utcoffset() or timedelta(0)) // _MICROSECOND if comes_again else None
+    window = _window(_floored(shown.replace(tzinfo=None, fold=0), every), offset, every, timezone)
+    return window if window is not None and window.start == instant else None
+
+
+def _window(wall: datetime, offset: int | None, every: Every, timezone: str) -> Window | None:
     try:
         if every == "hour":
             # in UTC: Python takes the two hours of a zone's autumn night for equal, since their wall times are
@@ -126,10 +158,26 @@ def is_key(value: str, every: Every, timezone: str) -> bool:
     return key_of(_us(wall), every, offset) == value and (offset is None or _hour(wall, offset, timezone) is not None)
 
 
-def start_of_key(value: str, every: Every) -> datetime | None:
-    """The wall time at which the window of a key begins, whatever the zone; None for values of another shape."""
+def key_named_by(value: str, every: Every, timezone: str) -> str | None:
+    """The key of the window that a text names in another spelling, such as `2024-1-1`; None where it names none."""
     parsed = _parsed(value, every)
-    return parsed[0] if parsed else None
+    if parsed is None:
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        parsed = at.replace(tzinfo=None), None
+    key = key_of(_us(parsed[0]), every, parsed[1])
+    return key if is_key(key, every, timezone) else None
+
+
+def start_of_key(value: str, every: Every) -> datetime | None:
+    """The wall time at which the window of a key begins, that of instants in UTC; None for values of another shape."""
+    if parsed := _parsed(value, every):
+        return parsed[0]
+    instant = _foreign_instant(value)
+    wall = instant.astimezone(UTC).replace(tzinfo=None) if instant else None
+    return wall if wall is not None and wall == _floored(wall, every) else None
 
 
 def as_instant(value: datetime | date | str, timezone: str) -> datetime:
@@ -156,19 +204,50 @@ def as_instant(value: datetime | date | str, timezone: str) -> datetime:
 def _parsed(value: str, every: Every) -> tuple[datetime, int | None] | None:
     """The start of the window on the wall clock, and the offset of an hour that comes again."""
     text, offset = value, None
-    if every == "hour":
-        if match := _OFFSET.fullmatch(value):
-            text, seconds = match["wall"], int(match["seconds"] or 0)
-            offset = (int(match["hours"]) * 3600 + int(match["minutes"]) * 60 + seconds) * _SECOND_US
-            offset = -offset if match["sign"] == "-" else offset
-        elif match := _START_OF_HOUR.fullmatch(value):
-            text = f"{match['day']}T{match['hour']}"
-    elif every == "day" and (match := _START_OF_DAY.fullmatch(value)):
-        text = match["wall"]
+    if every == "hour" and (match := _OFFSET.fullmatch(value)):
+        text, seconds = match["wall"], int(match["seconds"] or 0)
+        offset = (int(match["hours"]) * 3600 + int(match["minutes"]) * 60 + seconds) * _SECOND_US
+        offset = -offset if match["sign"] == "-" else offset
     try:
         return datetime.strptime(text, KEY_FORMATS[every]), offset  # noqa: DTZ007 - a wall clock time
     except ValueError:
+        wall = _foreign_wall(value, every)
+        return None if wall is None else (wall, None)
+
+
+def _foreign_wall(value: str, every: Every) -> datetime | None:
+    """Another writer's date or timestamp that has no zone, where a window begins at it."""
+    match = _FOREIGN.fullmatch(value)
+    if match is None or match["zone"] or (every == "hour" and not match["clock"]):
         return None
+    try:
+        wall = datetime.fromisoformat(f"{match['day']}T{match['clock'] or '00:00'}")
+    except ValueError:
+        return None
+    return wall if wall == _floored(wall, every) else None
+
+
+def _foreign_instant(value: str) -> datetime | None:
+    """Another writer's timestamp that says its zone."""
+    match = _FOREIGN.fullmatch(value)
+    if match is None or not match["zone"]:
+        return None
+    zone = "+00:00" if match["zone"] in {"Z", " UTC"} else match["zone"]
+    try:
+        return datetime.fromisoformat(f"{match['day']}T{match['clock']}{zone}").astimezone(UTC)
+    except (OverflowError, ValueError):
+        return None
+
+
+def _floored(wall: datetime, every: Every) -> datetime:
+    """The start of the window on the wall clock that a wall time lies in."""
+    hour = wall.replace(minute=0, second=0, microsecond=0)
+    if every == "hour":
+        return hour
+    day = hour.replace(hour=0)
+    if every == "day":
+        return day
+    return day.replace(day=1) if every == "month" else day.replace(month=1, day=1)
 
 
 def _after(start: datetime, every: Every) -> datetime:

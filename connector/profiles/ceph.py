@@ -31,6 +31,7 @@ PROFILE = Profile(
     # Right on every server seen.
     self_copy_directive="REPLACE",
     copy_if_none_match=False,
+    copy_if_match=False,
     delete_if_match=False,
     put_creates_bucket=True,
     # https://docs.ceph.com/en/latest/radosgw/s3/bucketops/: public access block and lifecycle are there, ownership

@@ -13,6 +13,7 @@ PROFILE = Profile(
     self_copy_directive="REPLACE",
     # Not relied on: a precondition that is ignored would be worse than one that is not sent.
     copy_if_none_match=False,
+    copy_if_match=False,
     delete_if_match=False,
     put_creates_bucket=True,
     lifecycle_transitions=False,

@@ -26,6 +26,7 @@ PROFILE = Profile(
     etag_survives_self_copy=False,
     # Seen: a copy's If-None-Match is ignored, and so is If-Match on DELETE.
     copy_if_none_match=False,
+    copy_if_match=False,
     delete_if_match=False,
     objects_hide_folders=True,
     # Seen: a prefix finds nothing; the whole bucket or an exact key does.

@@ -47,6 +47,7 @@ _ALTERNATIVES: Mapping[str, str] = MappingProxyType(
         "public_access_block": "its own settings, and no policy that lets everybody in",
         "ownership_controls": "its own settings for ACLs",
         "bucket_cors": "its own settings, or a proxy that answers for it",
+        "delete_if_match": "a bucket that keeps versions, or `format: delta` (`tierlake adopt`)",
         "versions": "nothing: what is overwritten or deleted is gone",
         "abort_uploads_rule": "`tierlake uploads abort`",
     }
@@ -76,6 +77,7 @@ class Profile:
         etag_survives_self_copy: A multipart object keeps its ETag through a self-copy.
         copy_source_if_match: A copy honours the source's ETag as a precondition.
         copy_if_none_match: A copy honours ``If-None-Match`` on the destination.
+        copy_if_match: A copy honours ``If-Match`` on the destination.
         get_if_match: A GET honours ``If-Match``.
         delete_if_match: A DELETE honours ``If-Match``.
         put_creates_bucket: A PUT into a bucket that does not exist creates it.
@@ -126,6 +128,7 @@ class Profile:
     etag_survives_self_copy: bool = False
     copy_source_if_match: bool = True
     copy_if_none_match: bool = True
+    copy_if_match: bool = True
     get_if_match: bool = True
     delete_if_match: bool = True
     put_creates_bucket: bool = False

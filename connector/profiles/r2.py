@@ -23,6 +23,7 @@ PROFILE = Profile(
     # The destination's condition has a header of R2's own, cf-copy-destination-if-none-match:
     # https://developers.cloudflare.com/r2/api/s3/extensions/
     copy_if_none_match=False,
+    copy_if_match=False,
     delete_if_match=False,
     complete_if_none_match=False,
     # PutObjectTagging, PutBucketVersioning, PutBucketEncryption, PutPublicAccessBlock, PutBucketOwnershipControls and

@@ -14,13 +14,18 @@ __all__ = ["iam_policy"]
 @click.command("iam-policy")
 @click.option("--role", type=click.Choice(["reader", "writer", "operator"]), required=True, help="Whose policy.")
 @click.option("--bucket", metavar="NAME", required=True, help="The bucket.")
-@click.option("--prefix", metavar="PREFIX", default="", help="Only objects below it.")
+@click.option("--prefix", metavar="PREFIX", default="", help="Only below it, listing too.")
 @click.option("--kms-key", metavar="ARN", help="The key, where objects are encrypted with SSE-KMS.")
 @with_session
 def iam_policy(session: Session, *, role: str, bucket: str, prefix: str, kms_key: str | None) -> None:
     """Print the least privilege that a role needs, as an IAM policy for AWS or MinIO.
 
-    A reader reads, a writer also ingests, an operator also tiers, expires, vacuums and sets buckets up.
+    A reader reads. A writer also ingests, and does whatever else is a commit to a Delta table's log: compact, expire,
+    undo, hold; no byte is deleted. An operator also deletes: it vacuums, tiers, restores, erases, and expires plain
+    tables; without --prefix it sets buckets up as well.
+
+    With --prefix neighbours can be neither listed, read nor written. `uploads abort` then needs another's rights: no
+    policy confines the listing of uploads.
     """
     from connector.iam import policy_document
 

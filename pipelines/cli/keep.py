@@ -18,17 +18,25 @@ __all__ = ["hold", "release", "restore", "retain", "undo"]
 
 @click.command()
 @options.dataset
-@options.key
+@click.argument("key", required=False)
+@click.option("--run", metavar="RUN_KEY", help="All that the ingest with this run key replaced.")
 @options.dry_run
 @with_session
-def undo(session: Session, dataset: str, key: str, *, dry_run: bool) -> None:
-    """Bring an expired partition back; possible until its grace ends."""
+def undo(session: Session, dataset: str, key: str | None, run: str | None, *, dry_run: bool) -> None:
+    """Bring back what was expired or replaced; possible until its grace ends.
+
+    `tierlake history DATASET` shows what can be undone, and until when.
+    """
+    if (key is None) == (run is None):
+        raise click.UsageError("name a partition (KEY), or an ingest (--run RUN_KEY)")
     opened = session.dataset(dataset)
     if dry_run:
-        _rehearse(session, opened, key, "bring back")
+        waiting = [one for one in opened.undoable() if one.key == key or (run is not None and one.run_key == run)]
+        lines = [f"would bring back {one.key}: {one.reason}, undo until {one.undo_until}" for one in waiting]
+        session.out.emit(waiting, "\n".join(lines) or "nothing to bring back")
         return
-    result = opened.undo_expiry(key)
-    session.out.emit(result, str(result))
+    results = opened.undo(key, run=run)
+    session.out.emit(list(results) if run is not None else results[0], "\n".join(map(str, results)))
 
 
 @click.command()
@@ -49,30 +57,34 @@ def hold(session: Session, dataset: str, key: str, *, reason: str, dry_run: bool
 @click.command()
 @options.dataset
 @options.key
+@click.option("--reason", default="", help="Why; the history keeps it.")
 @options.dry_run
 @with_session
-def release(session: Session, dataset: str, key: str, *, dry_run: bool) -> None:
+def release(session: Session, dataset: str, key: str, *, reason: str, dry_run: bool) -> None:
     """End a hold."""
     opened = session.dataset(dataset)
     if dry_run:
         _rehearse(session, opened, key, "release")
         return
-    _tell(session, key, "released", changed=opened.release(key))
+    _tell(session, key, "released", changed=opened.release(key, reason=reason))
 
 
 @click.command()
 @options.dataset
 @options.key
 @click.option("--until", type=options.DATE, required=True, help="The day or instant before which it stays.")
+@click.option("--shorten", is_flag=True, help="Also where it is kept longer already.")
+@click.option("--reason", default="", help="Why; the history keeps it.")
 @options.dry_run
 @with_session
-def retain(session: Session, dataset: str, key: str, *, until: str, dry_run: bool) -> None:
+def retain(session: Session, dataset: str, key: str, *, until: str, shorten: bool, reason: str, dry_run: bool) -> None:
     """Keep a partition longer than its dataset's policy says."""
     opened = session.dataset(dataset)
     if dry_run:
         _rehearse(session, opened, key, f"retain until {until}")
         return
-    _tell(session, key, f"kept until {until}", changed=opened.retain(key, until=until))
+    changed = opened.retain(key, until=until, shorten=shorten, reason=reason)
+    _tell(session, key, f"kept until {until}", changed=changed)
 
 
 @click.command()

@@ -10,6 +10,7 @@ import click
 from pipelines import units
 from pipelines.cli import options
 from pipelines.cli.options import Session, with_session
+from pipelines.errors import ArchivedError
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -31,12 +32,18 @@ _KEYS_SHOWN = 3
 def ls(session: Session, dataset: str, key: str | None, *, as_of: str | None) -> None:
     """List the partitions: rows, files, size, storage class, tier, age and cost. With KEY, only those that begin so."""
     from pipelines.catalog import Catalog
+    from pipelines.errors import UnknownPartition
     from pipelines.layout import PartitionKey
 
-    catalog = session.dataset(dataset).partitions(as_of=as_of)
+    opened = session.dataset(dataset)
+    catalog = opened.partitions(as_of=as_of)
     if key is not None:
         wanted = PartitionKey.parse(key).items
-        chosen = (part for part in catalog if part.key.items[: len(wanted)] == wanted)
+        chosen = [part for part in catalog if part.key.items[: len(wanted)] == wanted]
+        if not chosen:
+            by = ", ".join(opened.spec.partition.columns) or "nothing"
+            message = f"no partition of {opened.uri} begins with {key}: it is partitioned by {by}"
+            raise UnknownPartition(message, hint="`tierlake ls` without a key prints them all")
         catalog = Catalog(chosen, as_of=catalog.as_of)
     document = {"as_of": catalog.as_of, "partitions": list(catalog), "total": catalog.total}
     session.out.emit(document, catalog.render())
@@ -49,7 +56,12 @@ def show(session: Session, dataset: str) -> None:
     """Show a dataset's description, columns and totals."""
     opened = session.dataset(dataset)
     total = opened.partitions().total
-    columns = {field.name: str(field.type) for field in opened.schema}
+    try:
+        columns = {field.name: str(field.type) for field in opened.schema}
+    except ArchivedError as error:  # a table without a schema of its own, all of whose files are archived
+        columns, untold = {}, str(error)
+    else:
+        untold = ""
     state = {"version": opened.version, "columns": columns, "total": total, "spec": opened.spec}
     facts = [
         ("table", f"{opened.format}, version {opened.version}"),
@@ -62,7 +74,7 @@ def show(session: Session, dataset: str) -> None:
     parts = [
         opened.uri,
         units.table_text(["", ""], facts),
-        units.table_text(["column", "type"], columns.items()),
+        untold or units.table_text(["column", "type"], columns.items()),
         opened.spec.to_yaml(),
     ]
     session.out.emit({"uri": opened.uri, "format": opened.format, **state}, "\n\n".join(map(str.strip, parts)))
@@ -106,7 +118,7 @@ def explain(session: Session, dataset: str, key: str | None, *, as_of: str | Non
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most this many, newest first.")
 @with_session
 def history(session: Session, dataset: str, *, limit: int) -> None:
-    """Say what happened to a dataset: ingests, moves, expiries, undos, deletions, with reason and run."""
+    """Say what happened to a dataset: ingests, moves, expiries, undos, holds, deletions: why, and by whom."""
     entries = session.dataset(dataset).history(limit)
     rows = (
         (
@@ -117,11 +129,13 @@ def history(session: Session, dataset: str, *, limit: int) -> None:
             units.count(entry.rows),
             "-" if entry.bytes is None else units.size(entry.bytes),
             entry.reason or "",
+            entry.by or "",
             entry.run or "",
+            f"{entry.undo_until:%Y-%m-%d %H:%M}" if entry.undo_until else "",
         )
         for entry in entries
     )
-    headings = ["when", "what", ">version", "partitions", ">rows", ">size", "why", "run"]
+    headings = ["when", "what", ">version", "partitions", ">rows", ">size", "why", "by", "run", "undo until"]
     session.out.emit(entries, units.table_text(headings, rows))
 
 

@@ -40,7 +40,7 @@ def abort(session: Session, place: str, *, older_than: str, dry_run: bool, yes: 
     """
     fs = session.filesystem()
     found = fs.abort_incomplete_uploads(place, older_than=older_than, dry_run=True)
-    now = fs.server_time(fs.split_path(place)[0])
+    now = fs.server_time(place)
     if dry_run or not found:
         session.out.emit({"aborted": [], "would_abort": _rows(found, now)}, _table(found, now))
         return ExitCode.DONE

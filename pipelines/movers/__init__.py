@@ -15,10 +15,10 @@ from importlib.metadata import entry_points
 
 from pipelines.errors import SpecError
 from pipelines.movers.copy import CopyMover
-from pipelines.movers.protocol import Move, Mover, Outcome
+from pipelines.movers.protocol import Move, Moved, Mover, Outcome
 from pipelines.movers.tag import TagMover
 
-__all__ = ["Move", "Mover", "Outcome", "get_mover"]
+__all__ = ["Move", "Moved", "Mover", "Outcome", "get_mover"]
 
 ENTRY_POINTS = "tierlake.movers"
 

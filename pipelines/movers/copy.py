@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from pipelines.movers.protocol import Moved
+
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
-    from pipelines.movers.protocol import Move, Outcome
+    from pipelines.movers.protocol import Move
     from pipelines.spec import Tier
 
 __all__ = ["CopyMover"]
@@ -23,7 +25,6 @@ class CopyMover:
             return None
         return f"{fs.profile.name} does not take objects in {storage_class}, the class of tier {tier}"
 
-    def move(self, fs: LakeFileSystem, path: str, move: Move) -> Outcome:
+    def move(self, fs: LakeFileSystem, path: str, move: Move) -> Moved:
         """Copy it, if it is still the object that was meant; see `Mover.move`."""
-        result = fs.transition(path, storage_class=move.storage_class, if_match=move.etag)
-        return "moved" if result.changed else "unchanged"
+        return Moved.of(fs.transition(path, storage_class=move.storage_class, if_match=move.etag))

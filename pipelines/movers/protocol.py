@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
+    from connector.transition import TransitionResult, Written
     from pipelines.spec import Tier
 
-__all__ = ["Move", "Mover", "Outcome"]
+__all__ = ["Move", "Moved", "Mover", "Outcome"]
 
 Outcome = Literal["moved", "pending", "unchanged"]
 """`pending`: what we can do is done, and the server will move the file by itself."""
@@ -32,6 +33,26 @@ class Move:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a move did.
+
+    Attributes:
+        outcome: whether anything had to be done.
+        written: the object that it wrote anew, as listings show it; None where it wrote none, or cannot tell. Plain
+            tables know by it that no row has changed.
+    """
+
+    outcome: Outcome
+    written: Written | None = None
+
+    @classmethod
+    def of(cls, result: TransitionResult) -> Moved:
+        """What the connector says of it."""
+        outcome: Outcome = "pending" if result.pending else "moved" if result.changed else "unchanged"
+        return cls(outcome, result.written)
+
+
 class Mover(Protocol):
     """Moves files between tiers; keys never change, so readers notice nothing."""
 
@@ -49,7 +70,7 @@ class Mover(Protocol):
             storage_class: the class that stands for it on this server.
         """
 
-    def move(self, fs: LakeFileSystem, path: str, move: Move) -> Outcome:
+    def move(self, fs: LakeFileSystem, path: str, move: Move) -> Moved:
         """Move one file, unless it is on its way already.
 
         Metadata, content type, tags and encryption stay.

@@ -16,10 +16,11 @@ from connector.bucket.lifecycle import lifecycle_rules
 from connector.errors import AccessDenied
 from connector.policy import STANDARD
 from connector.transition import TIER_TAG
+from pipelines.movers.protocol import Moved
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
-    from pipelines.movers.protocol import Move, Outcome
+    from pipelines.movers.protocol import Move
     from pipelines.spec import Tier
 
 __all__ = ["TagMover"]
@@ -46,15 +47,12 @@ class TagMover:
             "`tierlake bucket apply` sets it up (lifecycle.tiers in its spec)"
         )
 
-    def move(self, fs: LakeFileSystem, path: str, move: Move) -> Outcome:
+    def move(self, fs: LakeFileSystem, path: str, move: Move) -> Moved:
         """Tag it, unless the tag is there already and the server has not come by yet; see `Mover.move`."""
         is_remote = move.from_class != STANDARD
         if not is_remote and fs.get_tags(path).get(TIER_TAG) == move.tier:
-            return "unchanged"
-        result = fs.tag_tier(path, move.tier, at_once=is_remote, if_match=move.etag)
-        if result.pending:
-            return "pending"
-        return "moved" if result.changed else "unchanged"
+            return Moved("unchanged")
+        return Moved.of(fs.tag_tier(path, move.tier, at_once=is_remote, if_match=move.etag))
 
 
 def _moves(rule: dict[str, Any], tier: str, storage_class: str) -> bool:

@@ -6,8 +6,10 @@ cannot do, and the traps that shape this module, are in DESIGN section 6.
 
 from __future__ import annotations
 
+import math
 import uuid
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,26 +20,38 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import create_table_with_add_actions
 
 from connector.errors import AlreadyExists
+from connector.rust_errors import in_our_words
+from pipelines.clock import time_of_change
 from pipelines.contention import turns
-from pipelines.errors import CommitConflict, TableNotFound, UnsupportedByTable
+from pipelines.errors import CommitConflict, LogMissing, StagedTooLong, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork, rust_is_in_use
 from pipelines.layout import PartitionKey, path_columns
-from pipelines.scanning import arrow_filesystem
+from pipelines.listing import listed
 from pipelines.schema import evolved_schema
 from pipelines.tables import delta_log
-from pipelines.tables.delta_commit import add_actions, is_spelled_otherwise, remove_actions, write_entry
+from pipelines.tables.delta_changes import changes_after, latest_changes
+from pipelines.tables.delta_commit import (
+    add_actions,
+    changes_rows,
+    is_spelled_otherwise,
+    remove_actions,
+    write_entry,
+    write_fence,
+)
 from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
+from pipelines.tables.live_files import FileNames, arrow_filesystem
+from pipelines.tables.lost_log import lost_log
 from pipelines.tables.paths import data_path
-from pipelines.tables.protocol import Change, Commit, RemovedFile, Snapshot, StagedFile
+from pipelines.tables.protocol import ORPHAN_AGE, Change, Commit, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import may_hold_rows_of, run_token, runs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from connector.filesystem import LakeFileSystem
     from pipelines.scanning import LiveDataset
-    from pipelines.tables.protocol import LiveFile
+    from pipelines.tables.protocol import LiveFile, SameRows
 
 __all__ = ["LakeDeltaTable"]
 
@@ -49,6 +63,7 @@ _BEYOND_DELTA_RS = ("Unsupported", "empty schema")
 _NAMED_COMMITS = 3
 """How many of the newest commits a conflict names."""
 _APP_PREFIX = "lake-"
+_FENCE = "lake-vacuum"
 
 
 class LakeDeltaTable:
@@ -84,15 +99,16 @@ class LakeDeltaTable:
         """
         refuse_after_fork()
         rust_is_in_use()
-        DeltaTable.create(
-            f"s3://{root}",
-            schema,
-            mode="ignore",
-            partition_by=list(partition_columns),
-            configuration=dict(configuration),
-            storage_options=fs.delta_options(),
-            commit_properties=CommitProperties(custom_metadata={"lake.operation": "create"}),
-        )
+        with in_our_words(root.partition("/")[0]):
+            DeltaTable.create(
+                f"s3://{root}",
+                schema,
+                mode="ignore",
+                partition_by=list(partition_columns),
+                configuration=dict(configuration),
+                storage_options=fs.delta_options(),
+                commit_properties=CommitProperties(custom_metadata={"lake.operation": "create"}),
+            )
         return cls(fs, root)
 
     @classmethod
@@ -126,21 +142,22 @@ class LakeDeltaTable:
         change = Change("adopt", empty, adds=tuple(StagedFile(file) for file in files))
         details = {"rows": sum(file.rows or 0 for file in files), "bytes": sum(file.size for file in files)}
         try:
-            create_table_with_add_actions(
-                f"s3://{root}",
-                Schema.from_arrow(schema),
-                add_actions(change),
-                mode="error",
-                partition_by=list(partition_columns),
-                configuration=dict(configuration),
-                storage_options=fs.delta_options(),
-                commit_properties=CommitProperties(
-                    custom_metadata={
-                        f"lake.{name}": value for name, value in {"operation": "adopt", **details}.items()
-                    },
-                    app_transactions=[Transaction(_app_id(token), 1) for token in run_tokens],
-                ),
-            )
+            with in_our_words(root.partition("/")[0]):
+                create_table_with_add_actions(
+                    f"s3://{root}",
+                    Schema.from_arrow(schema),
+                    add_actions(change),
+                    mode="error",
+                    partition_by=list(partition_columns),
+                    configuration=dict(configuration),
+                    storage_options=fs.delta_options(),
+                    commit_properties=CommitProperties(
+                        custom_metadata={
+                            f"lake.{name}": value for name, value in {"operation": "adopt", **details}.items()
+                        },
+                        app_transactions=[Transaction(_app_id(token), 1) for token in run_tokens],
+                    ),
+                )
         except (CommitFailedError, DeltaError) as error:
             if not cls(fs, root).exists():
                 raise
@@ -156,10 +173,10 @@ class LakeDeltaTable:
         refuse_after_fork()
         rust_is_in_use()
         try:
-            return DeltaTable(self._uri, version=version, storage_options=self._fs.delta_options())
+            with in_our_words(self.root.partition("/")[0]):
+                return DeltaTable(self._uri, version=version, storage_options=self._fs.delta_options())
         except TableNotFoundError as error:
-            message = f"no Delta table at lake://{self.root}"
-            raise TableNotFound(message) from error
+            raise (lost_log(self._fs, self.root) or self._not_found()) from error
         except DeltaError as error:
             if version is not None and "version" in str(error).lower():
                 message = f"lake://{self.root} has no version {version}"
@@ -171,13 +188,25 @@ class LakeDeltaTable:
                 raise UnsupportedByTable(message, hint="use the engine that made it") from error
             raise
 
+    def _not_found(self) -> TableNotFound:
+        return TableNotFound(f"no Delta table at lake://{self.root}")
+
     def exists(self) -> bool:
         """Whether a log is there."""
         try:
             self._open()
-        except TableNotFound:
+        except (TableNotFound, LogMissing):
             return False
         return True
+
+    def is_just_created(self, schema: pa.Schema, partition_columns: tuple[str, ...]) -> bool:
+        """Whether the log is what `create` writes for this schema, and nothing after it."""
+        table = self._open()
+        if table.version() != 0 or tuple(table.metadata().partition_columns) != partition_columns:
+            return False
+        is_ours = _commit_of(table.history(1)[0]).operation == "create"
+        expected = pa.schema(Schema.from_arrow(schema).to_arrow())
+        return is_ours and pa.schema(table.schema().to_arrow()).equals(expected)
 
     @property
     def partition_columns(self) -> tuple[str, ...]:
@@ -192,10 +221,14 @@ class LakeDeltaTable:
         """The version, and path to size of the live files: what a listing needs, without statistics.
 
         Raises:
-            UnsupportedByTable: deletion vectors or column mapping, which a listing cannot tell.
+            UnsupportedByTable: deletion vectors or column mapping, which a listing cannot tell, or folders that readers
+                of listings skip.
         """
         table = self._open()
         _check_features(table, _READER_FEATURES, "listed as Parquet files")
+        if hidden := [name for name in table.metadata().partition_columns if name.startswith(("_", "."))]:
+            message = f"lake://{self.root} is partitioned by {', '.join(hidden)}: readers of folders skip such names"
+            raise UnsupportedByTable(message, hint="read it through its log: `deltalake`, or polars' scan_delta")
         adds = pa.table(table.get_add_actions())
         paths, sizes = adds.column("path").to_pylist(), adds.column("size_bytes").to_pylist()
         return table.version(), {data_path(self.root, path): size for path, size in zip(paths, sizes, strict=True)}
@@ -212,10 +245,42 @@ class LakeDeltaTable:
         return live_dataset(self._filesystem(snapshot), self.root, snapshot, tuple(table.metadata().partition_columns))
 
     def _filesystem(self, snapshot: Snapshot) -> pafs.FileSystem:
+        keys = {f"{self.root}/{file.path}": file.key for file in snapshot.files}
+        names = FileNames(self._fs, self.root, keys, snapshot.version)
         if self._fs.credentials_are_renewed:  # deltalake keeps those it was given, and a scan may outlive them
-            return arrow_filesystem(self._fs)
+            return arrow_filesystem(self._fs, names)
         sizes = {file.path: file.size for file in snapshot.files}
-        return pafs.PyFileSystem(RustFiles(self.root, self._fs.delta_options(), sizes))
+        return pafs.PyFileSystem(RustFiles(names, self._fs.delta_options(), sizes))
+
+    def changes(
+        self, snapshot: Snapshot, keys: Collection[PartitionKey], since: datetime
+    ) -> Mapping[PartitionKey, datetime]:
+        """By the commits that the log remembers, then by the files' own times; see `Table.changes`."""
+        commits, is_complete = changes_after(self._fs, self.root, _columns_of(keys), snapshot.schema, since)
+        return latest_changes(commits, is_complete=is_complete, now=snapshot, keys=keys, snapshot_of=self.snapshot)
+
+    def state(self) -> str:
+        """The table's id and version; see `Table.state`."""
+        table = self._open()
+        return f"{table.metadata().id}@{table.version()}"
+
+    def changed_after(self, state: str) -> frozenset[PartitionKey] | None:
+        """By the commits that the log remembers; see `Table.changed_after`."""
+        table = self._open()
+        identity, _, version = state.rpartition("@")
+        if identity != str(table.metadata().id) or not version.isdecimal():
+            return None
+        columns, schema = tuple(table.metadata().partition_columns), pa.schema(table.schema().to_arrow())
+        commits, is_complete = changes_after(self._fs, self.root, columns, schema, int(version))
+        changed: set[PartitionKey] = set()
+        for commit in commits:
+            if commit.changed is None:
+                return None
+            changed |= commit.changed
+        return frozenset(changed) if is_complete else None
+
+    def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
+        """The log knows: it is not written when an object is; see `Table.note_same_rows`."""
 
     def version_at(self, instant: datetime) -> int:
         """The version that was the newest at an instant; see `Table.version_at`.
@@ -234,11 +299,39 @@ class LakeDeltaTable:
 
     def history(self, limit: int | None = None) -> list[Commit]:
         """Commits, newest first, as far back as the log goes."""
-        return [_commit_of(entry) for entry in self._open().history(limit)]
+        with in_our_words(self.root.partition("/")[0]):
+            return [_commit_of(entry) for entry in self._open().history(limit)]
 
     def removed_files(self) -> Sequence[RemovedFile]:
         """Tombstones of the log."""
-        return delta_log.removed_files(self._fs, self.root)
+        return delta_log.removed_files(self._fs, self.root, self.partition_columns)
+
+    def recent(self, since: datetime) -> RecentLog:
+        """What commits named since an instant; see `Table.recent`."""
+        return delta_log.recent(self._fs, self.root, since)
+
+    def made_at(self, version: int) -> datetime | None:
+        """When a commit was made; see `Table.made_at`."""
+        try:
+            made: datetime = self._fs.head_object(f"{self.root}/_delta_log/{version:020d}.json")["LastModified"]
+        except FileNotFoundError:
+            return None
+        return made
+
+    def commit_of(self, removal: str, base: int) -> Commit | None:
+        """The commit that carries a removal's id; see `Table.commit_of`."""
+        for entry, info in delta_log.infos_since(self._fs, self.root, base):
+            if info.get("lake.removal") == removal:
+                return replace(_commit_of({**info, "version": entry.version}), at=entry.at)
+        return None
+
+    def named_after(self, version: int) -> frozenset[str] | None:
+        """The paths that later commits named; see `Table.named_after`."""
+        return delta_log.named_after(self._fs, self.root, version)
+
+    def identified(self, files: Sequence[LiveFile]) -> tuple[LiveFile, ...]:
+        """A path names one object for good; see `Table.identified`."""
+        return tuple(files)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -272,11 +365,14 @@ class LakeDeltaTable:
         """Refuse features that we would not honour; see `Table.check_takes`."""
         _check_writable(self._open(), change)
 
+    def check_can_remove(self) -> None:
+        """A commit that came between is a conflict; see `Table.check_can_remove`."""
+
     def commit(self, change: Change) -> Commit:
         """Write one log entry; see `Table.commit`.
 
-        delta-rs would rebase a stale change by itself and so double rows or leave a late append behind. Only plain
-        appends keep its retries; everything else is retried here, after a look at what the newer commits did.
+        delta-rs would rebase a stale change by itself and so double rows, leave a late append behind, or name files
+        that a vacuum took meanwhile. So all is retried here, after a look at what the newer commits did.
         """
         run_key = change.run_key or uuid.uuid4().hex
         app_id = _app_id(run_token(run_key))
@@ -289,28 +385,32 @@ class LakeDeltaTable:
                 return self._find(table, run_key)
             if not is_blind and table.version() != change.base.version:
                 self._check_untouched(change, table)
+            self._check_fence(change, table)
             is_first = _settles_keys(table, change.schema)
             schema = self._first_schema(table, change.schema) if is_first else self._evolved(table, change.schema)
             if schema is None:
                 continue
             metadata = _commit_metadata(change, run_key)
+            beside = self._beside(change, table)
+            is_timed = changes_rows(change) and bool(change.adds or beside)
+            at = time_of_change(self._fs, self.root.partition("/")[0]) if is_timed else None
             transactions = [
                 Transaction(app_id, 1 if seen is None else seen + 1),
                 *self._run_key_transactions(table, change),
             ]
             try:
                 if is_spelled_otherwise(change):
-                    write_entry(self._fs, self.root, table.version() + 1, change, metadata, transactions)
+                    write_entry(self._fs, self.root, table.version() + 1, change, metadata, transactions, at, beside)
                     self._checkpoint_where_due(table)
                 else:
                     table.create_write_transaction(
-                        [*add_actions(change), *remove_actions(change)],
+                        [*add_actions(change, at, beside), *remove_actions(change)],
                         "overwrite" if is_first else "append",  # the one of its modes that gives a column a type
                         schema,
                         list(table.metadata().partition_columns),
                         commit_properties=CommitProperties(
                             custom_metadata=metadata,
-                            max_commit_retries=None if is_blind and not is_first else 0,
+                            max_commit_retries=0,
                             app_transactions=transactions,
                         ),
                     )
@@ -320,16 +420,63 @@ class LakeDeltaTable:
                 # the connection broke after the log entry was sent, and delta-rs does not ask again: it may be there
                 after = self._open()
                 if not _is_odd(after.transaction_version(app_id)):
-                    raise
+                    with in_our_words(self.root.partition("/")[0]):
+                        raise
                 self._fs.invalidate_view(self.root)
                 return self._find(after, run_key)
             self._fs.invalidate_view(self.root)
-            if is_blind:
-                return self._find(self._open(), run_key)
             # without delta-rs's own retries the commit is the next version, or none
             return Commit(table.version() + 1, datetime.now(UTC), change.operation, run_key, dict(change.details))
         message = f"lake://{self.root}: every attempt to commit lost against other writers; nothing was committed"
         raise CommitConflict(message, hint="run it again when the table is quieter")
+
+    def fence(self, now: datetime) -> None:
+        """An entry that changes nothing, and counts; see `Table.fence`."""
+        seconds = math.ceil(now.timestamp())
+        for _ in turns():
+            table = self._open()
+            _check_features(table, _WRITER_FEATURES, "written")
+            # time that goes on also where a clock does not
+            transaction = Transaction(_FENCE, max(_fence(table) + 1, seconds))
+            try:
+                metadata = {"lake.operation": "vacuum", "lake.run_key": uuid.uuid4().hex}
+                write_fence(self._fs, self.root, table.version() + 1, metadata, transaction)
+            except AlreadyExists:
+                continue
+            self._checkpoint_where_due(table)
+            return
+        message = f"lake://{self.root}: every attempt to commit lost against other writers; nothing was deleted"
+        raise CommitConflict(message, hint="run it again when the table is quieter")
+
+    def _check_fence(self, change: Change, table: DeltaTable) -> None:
+        """Refuse files that a vacuum may have taken since they were written, or looked at.
+
+        Raises:
+            CommitConflict: look again.
+            StagedTooLong: they are so old that a vacuum took them for orphans.
+        """
+        fence = _fence(table)
+        if not change.adds or fence in {0, change.fence}:
+            return
+        if change.operation == "undo":
+            raise CommitConflict(f"lake://{self.root}: a vacuum began meanwhile", hint="run it again")
+        paths = [staged.file.path for staged in change.adds]
+        stored = listed(self._fs, self.root, paths)
+        taken_before = datetime.fromtimestamp(fence, UTC) - ORPHAN_AGE
+        for path in paths:
+            info = stored.get(f"{self.root}/{path}")
+            if info is None or info["LastModified"] <= taken_before:
+                message = f"lake://{self.root}/{path} waited for its commit for a day, and a vacuum has begun since"
+                raise StagedTooLong(message, hint="nothing was committed: run it again, which writes it anew")
+
+    def _beside(self, change: Change, table: DeltaTable) -> tuple[LiveFile, ...]:
+        """A file of each partition that only loses files: its time tells of that when the log has forgotten it."""
+        losing = {file.key for file in change.removes} - {staged.file.key for staged in change.adds}
+        if change.operation != "erase" or not losing:
+            return ()
+        gone = {file.path for file in change.removes}
+        left = [file for file in live_files(table, self.root) if file.path not in gone and file.logged is None]
+        return tuple({file.key: file for file in left if file.key in losing}.values())
 
     def _checkpoint_where_due(self, before: DeltaTable) -> None:
         """After a commit that deltalake, which would see to it, did not make; by its rule."""
@@ -343,10 +490,11 @@ class LakeDeltaTable:
         """An expired partition forgets the runs that wrote it, and undo remembers them again."""
         if change.operation not in {"expire", "undo"}:
             return
-        paths = [file.path for file in change.removes] or [staged.file.path for staged in change.adds]
-        for token in sorted(runs_of(self._fs, self.root, paths)):
+        back = runs_of(self._fs, self.root, (staged.file.path for staged in change.adds))
+        gone = runs_of(self._fs, self.root, (file.path for file in change.removes)) - back
+        for token in sorted(back | gone):
             seen = table.transaction_version(_app_id(token))
-            if seen is not None and _is_odd(seen) == (change.operation == "expire"):
+            if seen is not None and _is_odd(seen) == (token in gone):
                 yield Transaction(_app_id(token), seen + 1)
 
     def _find(self, table: DeltaTable, run_key: str) -> Commit:
@@ -407,6 +555,10 @@ def _settles_keys(table: DeltaTable, wanted: pa.Schema | None) -> bool:
     return not is_typed and not pa.table(table.get_add_actions()).num_rows
 
 
+def _columns_of(keys: Collection[PartitionKey]) -> tuple[str, ...]:
+    return next((key.columns for key in keys), ())
+
+
 def _app_id(token: str) -> str:
     return f"{_APP_PREFIX}{token}"
 
@@ -425,7 +577,12 @@ def _commit_metadata(change: Change, run_key: str) -> dict[str, Any]:
 
 
 def _snapshot(table: DeltaTable, root: str) -> Snapshot:
-    return Snapshot(table.version(), live_files(table, root), pa.schema(table.schema().to_arrow()))
+    return Snapshot(table.version(), live_files(table, root), pa.schema(table.schema().to_arrow()), _fence(table))
+
+
+def _fence(table: DeltaTable) -> int:
+    """Up to which second of the store's clock vacuums have begun."""
+    return table.transaction_version(_FENCE) or 0
 
 
 def _commit_of(entry: dict[str, Any]) -> Commit:

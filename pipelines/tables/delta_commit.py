@@ -9,7 +9,7 @@ protocol's "Actions".
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -23,10 +23,20 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
     from pipelines.layout import PartitionKey
-    from pipelines.tables.protocol import Change
+    from pipelines.tables.protocol import Change, LiveFile
 
-__all__ = ["add_actions", "is_spelled_otherwise", "remove_actions", "spelled_by_deltalake", "write_entry"]
+__all__ = [
+    "add_actions",
+    "changes_rows",
+    "is_spelled_otherwise",
+    "remove_actions",
+    "spelled_by_deltalake",
+    "write_entry",
+    "write_fence",
+]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _KEPT = "!$&'()+,-./:;=@_~"
 
 
@@ -40,18 +50,26 @@ def is_spelled_otherwise(change: Change) -> bool:
     return any(file.logged is not None for file in change.removes)
 
 
-def add_actions(change: Change) -> list[AddAction]:
-    """The files that become live."""
+def add_actions(change: Change, at: datetime | None = None, beside: Sequence[LiveFile] = ()) -> list[AddAction]:
+    """The files that become live.
+
+    Args:
+        change: files in, files out.
+        at: the present by the server's clock, from which the new files' rows count as changed; None leaves the files
+            the times that they have.
+        beside: live files that stay, and whose time says from now on that rows of their partition went.
+    """
+    files = [(staged.file, _changes_data(change)) for staged in change.adds] + [(file, False) for file in beside]
     return [
         AddAction(
-            path=staged.file.path,
-            size=staged.file.size,
-            partition_values=_values(staged.file.key),
-            modification_time=int(staged.file.modified.timestamp() * 1000),
-            data_change=_changes_data(change),
-            stats=staged.file.stats or "{}",
+            path=file.path,
+            size=file.size,
+            partition_values=_values(file.key),
+            modification_time=_milliseconds(at or file.modified),
+            data_change=changes_data,
+            stats=file.stats or "{}",
         )
-        for staged in change.adds
+        for file, changes_data in files
     ]
 
 
@@ -70,6 +88,8 @@ def write_entry(
     change: Change,
     metadata: Mapping[str, Any],
     transactions: Sequence[Transaction],
+    at: datetime | None = None,
+    beside: Sequence[LiveFile] = (),
 ) -> None:
     """Write one entry of the log, with the paths that leave as the log spells them.
 
@@ -80,16 +100,15 @@ def write_entry(
         change: files in, files out.
         metadata: JSON values for `commitInfo`.
         transactions: the run keys that it counts.
+        at: see `add_actions`.
+        beside: likewise.
 
     Raises:
         AlreadyExists: another writer made that version.
     """
     now = _now()
-    info = {"timestamp": now, "operation": "WRITE", "operationParameters": {"mode": "Append"}}
-    engine = f"tierlake-{version('tierlake')}"
-    entry: list[dict[str, Any]] = [{"commitInfo": {**info, "engineInfo": engine, **metadata}}]
-    entry += [{"txn": {"appId": one.app_id, "version": one.version, "lastUpdated": now}} for one in transactions]
-    for add in add_actions(change):
+    entry = _heading("WRITE", {"mode": "Append"}, metadata, transactions, now)
+    for add in add_actions(change, at, beside):
         described = {
             "path": spelled_by_deltalake(add.path),
             "partitionValues": add.partition_values,
@@ -109,12 +128,58 @@ def write_entry(
             "size": file.size,
         }
         entry.append({"remove": described})
+    _put(fs, root, number, entry)
+
+
+def write_fence(
+    fs: LakeFileSystem, root: str, number: int, metadata: Mapping[str, Any], transaction: Transaction
+) -> None:
+    """Write an entry that changes no file, as Spark does before a vacuum; what was planned before it conflicts.
+
+    Args:
+        fs: may write below the root.
+        root: `bucket/prefix`.
+        number: the table's next version.
+        metadata: JSON values for `commitInfo`.
+        transaction: counts the fences.
+
+    Raises:
+        AlreadyExists: another writer made that version.
+    """
+    _put(fs, root, number, _heading("VACUUM START", {}, metadata, [transaction], _now()))
+
+
+def _heading(
+    operation: str,
+    parameters: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    transactions: Sequence[Transaction],
+    now: int,
+) -> list[dict[str, Any]]:
+    info = {"timestamp": now, "operation": operation, "operationParameters": dict(parameters)}
+    engine = f"tierlake-{version('tierlake')}"
+    entry: list[dict[str, Any]] = [{"commitInfo": {**info, "engineInfo": engine, **metadata}}]
+    entry += [{"txn": {"appId": one.app_id, "version": one.version, "lastUpdated": now}} for one in transactions]
+    return entry
+
+
+def _put(fs: LakeFileSystem, root: str, number: int, entry: Sequence[Mapping[str, Any]]) -> None:
     data = "\n".join(json.dumps(action, ensure_ascii=False) for action in entry)
     fs.put_if(f"{root}/_delta_log/{number:020d}.json", data.encode(), if_none_match=True)
 
 
+def changes_rows(change: Change) -> bool:
+    """Whether other rows are live after it; adopted files are those that were there."""
+    return change.operation not in {"adopt", "compact"}
+
+
 def _changes_data(change: Change) -> bool:
     return change.operation != "compact"
+
+
+def _milliseconds(at: datetime) -> int:
+    """The log's times, rounded up: a change is never told to be older than it is."""
+    return -(-(at - _EPOCH) // _MILLISECOND)
 
 
 def _values(key: PartitionKey) -> dict[str, str | None]:

@@ -15,11 +15,14 @@ from pipelines.errors import SchemaMismatch
 from pipelines.layout import PartitionKey, spelled
 from pipelines.stats import log_stats
 from pipelines.tables.delta_commit import spelled_by_deltalake
+from pipelines.tables.live_files import NamedFile
 from pipelines.tables.paths import data_path
 from pipelines.tables.protocol import LiveFile
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+
+    from pipelines.tables.live_files import FileNames
 
 __all__ = ["RustFiles", "does_not_fit", "live_files"]
 
@@ -27,14 +30,19 @@ __all__ = ["RustFiles", "does_not_fit", "live_files"]
 class RustFiles(DeltaStorageHandler):
     """Objects of a table for Arrow, read by deltalake's own client, which outruns files in Python several times."""
 
-    def __init__(self, root: str, options: dict[str, str], sizes: dict[str, int]) -> None:
-        """Read below `root` (`bucket/prefix`); `sizes` is path below it to bytes."""
-        super().__init__(f"s3://{root}", options, sizes)
-        self._prefix = f"{root}/"
+    def __init__(self, names: FileNames, options: dict[str, str], sizes: dict[str, int]) -> None:
+        """Read the files of `names` with deltalake's `options`; `sizes` is path below the root to bytes."""
+        super().__init__(f"s3://{names.root}", options, sizes)
+        self._names = names
 
     def open_input_file(self, path: str) -> pa.PythonFile:
         """A file, for reading at any place."""
-        return super().open_input_file(path.removeprefix(self._prefix))
+        names = self._names
+        try:
+            file = self._handler.open_input_file(path.removeprefix(f"{names.root}/"))
+        except OSError as error:
+            raise names.failure(path, error) from error
+        return pa.PythonFile(NamedFile(file, lambda error: names.failure(path, error)), mode="r")
 
 
 _EPOCH = date(1970, 1, 1)

@@ -1,55 +1,158 @@
-"""What deltalake does not tell of a log: which files were taken out, and when.
+"""What deltalake does not tell of a log: which files were taken out, what commits named, and when they were made.
 
-`vacuum` needs it (deltalake's own takes no clock). Format: the Delta protocol's "Actions" and "Checkpoints".
+`vacuum` and `undo` need it (deltalake's own vacuum takes no clock). A commit's time is that of its object in the store:
+what stands inside was written by a client, whose clock may be anything. Format: the Delta protocol's "Actions" and
+"Checkpoints".
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from pipelines.tables.protocol import RemovedFile
+from pipelines.layout import PartitionKey
+from pipelines.tables.paths import data_path
+from pipelines.tables.protocol import RecentLog, RemovedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from connector.filesystem import LakeFileSystem
 
-__all__ = ["removed_files"]
+__all__ = ["LogEntry", "entries", "infos_since", "named_after", "recent", "removed_files"]
+
+_ENTRY = re.compile(r"(\d{20})\.json")
+_BATCH = 32  # entries fetched at once
 
 
-def removed_files(fs: LakeFileSystem, root: str) -> list[RemovedFile]:
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One commit's object.
+
+    Attributes:
+        version: the table's version after it.
+        path: `bucket/key`.
+        at: when it was written, by the store's clock.
+    """
+
+    version: int
+    path: str
+    at: datetime
+
+
+def entries(fs: LakeFileSystem, root: str) -> list[LogEntry]:
+    """The commits that the log still has, newest first; one LIST."""
+    log = f"{root}/_delta_log"
+    fs.invalidate_cache(log)  # deltalake writes behind fsspec's back
+    found = []
+    for path, info in fs.find(log, detail=True).items():
+        match = _ENTRY.fullmatch(path.removeprefix(f"{log}/"))
+        if match is not None:
+            found.append(LogEntry(int(match[1]), path, info["LastModified"]))
+    return sorted(found, key=lambda entry: entry.version, reverse=True)
+
+
+def recent(fs: LakeFileSystem, root: str, since: datetime) -> RecentLog:
+    """What commits named since an instant.
+
+    The store's clock may have been put back: a commit counts as young as the youngest before it.
+
+    Args:
+        fs: reads the log.
+        root: `bucket/prefix`.
+        since: by the store's clock.
+    """
+    named: dict[str, datetime] = {}
+    log = entries(fs, root)
+    at = since
+    young = [entry for entry in log if entry.at >= since]
+    # all up to the oldest young one: those between were made after it, whatever their time says
+    after = [entry for entry in log if young and entry.version >= young[-1].version]
+    for entry, actions in _read(fs, sorted(after, key=lambda one: one.version)):
+        at = max(at, entry.at)
+        for action in actions:
+            for name in ("add", "remove"):
+                if (found := action.get(name)) is not None:
+                    named[data_path(root, str(found["path"]))] = at
+    return RecentLog(named, reaches_back=bool(log) and (log[-1].version == 0 or log[-1].at < since))
+
+
+def named_after(fs: LakeFileSystem, root: str, version: int) -> frozenset[str] | None:
+    """The paths that commits after a version named; None where the log has forgotten some of those."""
+    log = entries(fs, root)
+    later = [entry for entry in log if entry.version > version]
+    if log and log[-1].version > version + 1:
+        return None
+    return frozenset(
+        data_path(root, str(found["path"]))
+        for _, actions in _read(fs, later)
+        for action in actions
+        for name in ("add", "remove")
+        if (found := action.get(name)) is not None
+    )
+
+
+def infos_since(fs: LakeFileSystem, root: str, version: int) -> Iterator[tuple[LogEntry, dict[str, Any]]]:
+    """The `commitInfo` of each commit after a version, oldest first."""
+    later = [entry for entry in entries(fs, root) if entry.version > version]
+    for entry, actions in _read(fs, sorted(later, key=lambda one: one.version)):
+        for action in actions:
+            if (info := action.get("commitInfo")) is not None:
+                yield entry, info
+
+
+def removed_files(fs: LakeFileSystem, root: str, columns: Sequence[str]) -> list[RemovedFile]:
     """Every tombstone of the table: the last checkpoint's and those of the commits after it.
 
     A file that was added again later is left out.
+
+    Args:
+        fs: reads the log.
+        root: `bucket/prefix`.
+        columns: the partition columns.
     """
     log = f"{root}/_delta_log"
     start, checkpoint = _last_checkpoint(fs, log)
-    removed: dict[str, int] = dict(_checkpoint_tombstones(fs, checkpoint)) if checkpoint else {}
-    fs.invalidate_cache(log)  # deltalake writes behind fsspec's back
-    names = sorted(path for path in fs.find(log) if path.endswith(".json") and path[-25:-5].isdigit())
-    for path in names:
-        if int(path[-25:-5]) < start:
-            continue
-        for action in _actions(fs.read_with_etag(path)[0]):
-            if (remove := action.get("remove")) is not None:
-                removed[unquote(str(remove["path"]))] = int(str(remove.get("deletionTimestamp") or 0))
+    removed: dict[str, dict[str, Any]] = {
+        data_path(root, str(remove["path"])): remove for remove in _checkpoint_tombstones(fs, checkpoint)
+    }
+    later = sorted((entry for entry in entries(fs, root) if entry.version >= start), key=lambda one: one.version)
+    for _, actions in _read(fs, later):
+        for action in actions:
+            if (gone := action.get("remove")) is not None:
+                removed[data_path(root, str(gone["path"]))] = gone
             elif (add := action.get("add")) is not None:
-                removed.pop(unquote(str(add["path"])), None)
+                removed.pop(data_path(root, str(add["path"])), None)
     return [
-        RemovedFile(path, datetime.fromtimestamp(milliseconds / 1000, UTC)) for path, milliseconds in removed.items()
+        RemovedFile(
+            path=path,
+            removed_at=datetime.fromtimestamp(int(remove.get("deletionTimestamp") or 0) / 1000, UTC),
+            key=_key(remove.get("partitionValues"), columns),
+        )
+        for path, remove in removed.items()
     ]
 
 
-def _actions(data: bytes) -> Iterator[dict[str, dict[str, object]]]:
-    for line in data.splitlines():
-        if line.strip():
-            yield json.loads(line)
+def _key(values: Any, columns: Sequence[str]) -> PartitionKey | None:
+    if not values and columns:
+        return None
+    known = dict(values or {})
+    return PartitionKey.of((name, known.get(name)) for name in columns) if set(columns) <= set(known) else None
+
+
+def _read(fs: LakeFileSystem, log: Sequence[LogEntry]) -> Iterator[tuple[LogEntry, list[dict[str, Any]]]]:
+    for start in range(0, len(log), _BATCH):
+        batch = log[start : start + _BATCH]
+        texts = fs.cat([entry.path for entry in batch], on_error="omit")  # a clean-up may be at work
+        for entry in batch:
+            if entry.path in texts:
+                yield entry, [json.loads(line) for line in texts[entry.path].splitlines() if line.strip()]
 
 
 def _last_checkpoint(fs: LakeFileSystem, log: str) -> tuple[int, list[str]]:
@@ -63,9 +166,9 @@ def _last_checkpoint(fs: LakeFileSystem, log: str) -> tuple[int, list[str]]:
     return version, [f"{log}/{version:020d}.checkpoint.{n:010d}.{parts:010d}.parquet" for n in range(1, parts + 1)]
 
 
-def _checkpoint_tombstones(fs: LakeFileSystem, paths: list[str]) -> Iterator[tuple[str, int]]:
+def _checkpoint_tombstones(fs: LakeFileSystem, paths: list[str]) -> Iterator[dict[str, Any]]:
     for path in paths:
         table = pq.read_table(io.BytesIO(fs.read_with_etag(path)[0]), columns=["remove"])
         for remove in table.column("remove").to_pylist():
             if remove is not None and remove["path"] is not None:
-                yield unquote(remove["path"]), remove["deletionTimestamp"] or 0
+                yield remove

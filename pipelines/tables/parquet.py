@@ -11,33 +11,49 @@ from __future__ import annotations
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 from deltalake import Schema
 from deltalake.exceptions import DeltaError
 
-from connector.errors import ObjectNotFound, PreconditionFailed
+from connector.errors import ObjectArchived, ObjectNotFound, PreconditionFailed, UnsupportedByServer
+from pipelines.clock import time_of_change
 from pipelines.contention import turns
-from pipelines.errors import CommitConflict, PolicyRefused, SourceError, TableNotFound, UnsupportedByTable
+from pipelines.errors import (
+    ArchivedError,
+    CommitConflict,
+    PolicyRefused,
+    SourceError,
+    TableNotFound,
+    UnsupportedByTable,
+)
 from pipelines.layout import PartitionKey, hive_columns
-from pipelines.scanning import arrow_filesystem, parquet_format
+from pipelines.nested import is_nested, nested_roots, outside_nested
+from pipelines.scanning import parquet_format
 from pipelines.schema import evolved_schema
 from pipelines.stored_types import ROW_COLUMN, filterable_type
-from pipelines.tables.protocol import Change, Commit, LiveFile, RemovedFile, Snapshot, StagedFile
+from pipelines.tables.change_times import ChangeTimes
+from pipelines.tables.live_files import FileNames, arrow_filesystem
+from pipelines.tables.protocol import Change, Commit, LiveFile, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import run_token
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from connector.filesystem import LakeFileSystem
-    from connector.objects import ObjectVersion
     from pipelines.scanning import LiveDataset
+    from pipelines.tables.protocol import SameRows
 
 __all__ = ["PlainParquetTable", "open_plain"]
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 _OBJECT_NAME = "data.parquet"
 _CONCURRENCY = 8
@@ -57,6 +73,7 @@ class PlainParquetTable:
         self._fs = fs
         self.root = root
         self.partition_columns = partition_columns
+        self._times = ChangeTimes(fs, root)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -73,19 +90,46 @@ class PlainParquetTable:
         if version is not None:
             raise self._without_versions()
         self._fs.invalidate_cache()
-        infos = self._fs.find(self.root, detail=True)
+        found = self._fs.find(self.root, detail=True)
+        changed = self._times.read(found)
+        infos = outside_nested({name.removeprefix(f"{self.root}/"): info for name, info in found.items()})
         files = tuple(
             LiveFile(
                 path=path,
                 size=int(info["size"]),
                 key=self.key_of(path),
                 rows=None,
-                modified=info["LastModified"],
+                modified=changed(path, info),
+                etag=str(info.get("ETag") or "").strip('"'),
             )
-            for name, info in sorted(infos.items())
-            if _is_data(path := name.removeprefix(f"{self.root}/"), info)
+            for path, info in sorted(infos.items())
+            if _is_data(path, info)
         )
-        return Snapshot(0, files, self._schema(files))
+        classes = {file.path: str(infos[file.path].get("StorageClass")) for file in files}
+        return Snapshot(0, files, self._schema(files, classes))
+
+    def changes(
+        self,
+        snapshot: Snapshot,
+        keys: Collection[PartitionKey],
+        since: datetime,  # noqa: ARG002 - the protocol's
+    ) -> Mapping[PartitionKey, datetime]:
+        """By the objects' times, and what we know of them; see `Table.changes`."""
+        by_partition = snapshot.by_partition()
+        return {key: max(file.modified for file in by_partition[key]) for key in keys if key in by_partition}
+
+    def state(self) -> str:
+        """There are no versions; see `Table.state`."""
+        return ""
+
+    def changed_after(self, state: str) -> frozenset[PartitionKey] | None:  # noqa: ARG002 - the protocol's
+        """The objects' times alone tell; see `Table.changed_after`."""
+        return None
+
+    def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
+        """Write down when their rows had changed; see `Table.note_same_rows`."""
+        if rewritten:
+            self._times.note_same_rows(rewritten)
 
     def version_at(self, instant: datetime) -> int:  # noqa: ARG002 - the protocol's
         """There are no versions; see `Table.version_at`."""
@@ -95,35 +139,52 @@ class PlainParquetTable:
         message = f"lake://{self.root} is plain Parquet and keeps no older versions to read"
         return UnsupportedByTable(message, hint="use format: delta for time travel")
 
-    def _schema(self, files: tuple[LiveFile, ...]) -> pa.Schema | None:
+    def _schema(self, files: tuple[LiveFile, ...], classes: Mapping[str, str]) -> pa.Schema | ArchivedError | None:
         kept = self._stored_schema()
         if kept is not None:
             return kept[0]
         if not files:
             return None
-        stored = self._newest_schema(files)
+        stored = self._newest_schema(files, classes)
+        if isinstance(stored, ArchivedError):
+            return stored
         keys = [pa.field(name, pa.string()) for name in self.partition_columns]
         hidden = {*self.partition_columns, ROW_COLUMN}
         return pa.schema([*keys, *(field for field in stored if field.name not in hidden)])
 
-    def _newest_schema(self, files: tuple[LiveFile, ...]) -> pa.Schema:
-        """Of the newest file; of the next where others left one that is not Parquet."""
+    def _newest_schema(self, files: tuple[LiveFile, ...], classes: Mapping[str, str]) -> pa.Schema | ArchivedError:
+        """Of the newest file that can be read; of the next where others left one that is not Parquet."""
         filesystem = arrow_filesystem(self._fs)
         broken = ""
-        newest = sorted(files, key=lambda file: file.modified, reverse=True)[:_SCHEMA_ATTEMPTS]
-        for file in newest:
+        archived: list[LiveFile] = []
+        newest = sorted(files, key=lambda file: file.modified, reverse=True)
+        hidden = [file for file in newest if classes[file.path] in self._fs.profile.archived_classes]
+        readable = [file for file in newest if classes[file.path] not in self._fs.profile.archived_classes]
+        for file in [*readable[:_SCHEMA_ATTEMPTS], *hidden[:_SCHEMA_ATTEMPTS]]:  # one of those may be restored
             fragment = parquet_format().make_fragment(f"{self.root}/{file.path}", filesystem)
             try:
                 stored = fragment.physical_schema.remove_metadata()
+            except ObjectArchived:
+                archived.append(file)
+                continue
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 broken = f"lake://{self.root}/{file.path} is not Parquet, or not for pyarrow: {error}"
                 continue
             return pa.schema([field.with_type(filterable_type(field.type)) for field in stored])
-        raise SourceError(broken, hint=f"nor are the next of the newest {len(newest)} files")
+        if archived and not broken:
+            return self._all_archived(archived[0], classes)
+        raise SourceError(broken, hint=f"nor are the next of the newest {min(len(newest), _SCHEMA_ATTEMPTS)} files")
+
+    def _all_archived(self, newest: LiveFile, classes: Mapping[str, str]) -> ArchivedError:
+        uri, key = f"lake://{self.root}", str(newest.key)
+        message = f"{uri}: no file tells the columns: all are archived in {', '.join(sorted(set(classes.values())))}"
+        hint = f"`tierlake restore {uri} {key}` asks for the newest partition, which tells them"
+        return ArchivedError(message, hint=hint, keys=(key,))
 
     def dataset(self, snapshot: Snapshot) -> LiveDataset:
         """The rows of a snapshot, lazily; partition columns are strings, '' is null; see `LiveDataset`."""
-        return live_dataset(arrow_filesystem(self._fs), self.root, snapshot, self.partition_columns)
+        names = FileNames(self._fs, self.root, {f"{self.root}/{file.path}": file.key for file in snapshot.files})
+        return live_dataset(arrow_filesystem(self._fs, names), self.root, snapshot, self.partition_columns)
 
     def history(self, limit: int | None = None) -> list[Commit]:
         """Ingests by their run records, newest first; expiries are in the journal."""
@@ -137,10 +198,14 @@ class PlainParquetTable:
         """Objects behind a delete marker; none on an unversioned bucket, where gone is gone."""
         if not self._fs.is_versioned(self.root.partition("/")[0]):
             return []
+        below = {
+            version: version.path.removeprefix(f"{self.root}/") for version in self._fs.object_versions(f"{self.root}/")
+        }
+        nested = nested_roots(below.values())
         return [
-            RemovedFile(version.key.removeprefix(f"{self.root.partition('/')[2]}/"), version.modified)
-            for version in self._fs.object_versions(f"{self.root}/")
-            if version.is_latest and version.is_delete_marker and not _is_ours(version.key)
+            RemovedFile(path, version.modified, self.key_of(path))
+            for version, path in below.items()
+            if version.is_latest and version.is_delete_marker and not _is_ours(path) and not is_nested(path, nested)
         ]
 
     # -- writing ------------------------------------------------------------------------------------------------------
@@ -163,6 +228,19 @@ class PlainParquetTable:
         for key in change.touched():
             self.path_for(key, "", 0, "")
 
+    def check_can_remove(self) -> None:
+        """Refuse where the store has neither versions nor conditions; see `Table.check_can_remove`."""
+        profile = self._fs.profile
+        if profile.delete_if_match or self._fs.is_versioned(self.root.partition("/")[0]):
+            return
+        raise self._unsafe(f"lake://{self.root}", profile.alternative("delete_if_match"))
+
+    def _unsafe(self, what: str, alternative: str) -> UnsupportedByTable:
+        message = (
+            f"{what} could be replaced by an ingest while it is deleted, and {self._fs.profile.name} has no condition"
+        )
+        return UnsupportedByTable(f"{message} that would notice", hint=f"use {alternative}")
+
     def commit(self, change: Change) -> Commit:
         """Publish partition by partition, then write the run record; see `Table.commit`.
 
@@ -170,29 +248,67 @@ class PlainParquetTable:
             UnsupportedByTable: a replace of a partition that others wrote as several objects.
             CommitConflict: an undo of a partition that has live files again.
         """
-        with ThreadPoolExecutor(_CONCURRENCY) as pool:
-            match change.operation:
-                case "ingest":
-                    self._check_single_objects(change)
-                    self._keep_schema(change.schema)
-                    added = {staged.file.key: staged for staged in change.adds}
-                    list(pool.map(lambda key: self._publish(change, added[key], key), added))
-                    emptied = [file.path for file in change.removes if file.key not in added]
-                    list(pool.map(self._remove, emptied))
-                case "erase":
-                    list(pool.map(self._swap, change.adds))
-                    list(pool.map(self._remove, [file.path for file in change.removes]))
-                case "expire":
-                    list(pool.map(self._remove, [file.path for file in change.removes]))
+        written: list[LiveFile] = []
+        taken: list[LiveFile | None] = []
+        match change.operation:
+            case "ingest":
+                self._check_single_objects(change)
+                self._keep_schema(change.schema)
+                added = {staged.file.key for staged in change.adds}
+                published = _each(partial(self._publish, change), change.adds)
+                written, taken = [new for new, _ in published], [old for _, old in published]
+                taken += _each(self._empty, [file for file in change.removes if file.key not in added])
+            case "erase":
+                _each(self._swap, change.adds)
+                _each(self._remove, change.removes)
+                self._note_neighbours(change)
+            case "expire":
+                _each(self._remove, change.removes)
+                self._forget_runs(change.touched())
+            case "undo":
+                replaced = {file.path: file for file in change.removes}
+                coming = self._hidden([one.file.path for one in change.adds if one.file.path not in replaced])
+                self._note_changes(coming)  # for a process that dies before it can say more
+                _each(partial(self._restore, replaced), change.adds)
+                self._note_changes(coming)
+                if replaced:
                     self._forget_runs(change.touched())
-                case "undo":
-                    self._check_absent(change)
-                    list(pool.map(self._restore, [staged.file.path for staged in change.adds]))
-                case _:
-                    message = f"{change.operation} is not possible on plain Parquet (lake://{self.root})"
-                    raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table")
+            case _:
+                message = f"{change.operation} is not possible on plain Parquet (lake://{self.root})"
+                raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table")
         self._fs.invalidate_cache()
-        return self._record(change)
+        return self._record(change, tuple(written), tuple(file for file in taken if file is not None))
+
+    def fence(self, now: datetime) -> None:
+        """No log, and no commit that could rest on it; see `Table.fence`."""
+
+    def recent(self, since: datetime) -> RecentLog:  # noqa: ARG002 - the protocol's
+        """The journal alone knows what left; see `Table.recent`."""
+        return RecentLog({}, reaches_back=True)
+
+    def made_at(self, version: int) -> datetime | None:  # noqa: ARG002 - the protocol's
+        """There are no versions; see `Table.made_at`."""
+        return None
+
+    def commit_of(self, removal: str, base: int) -> Commit | None:  # noqa: ARG002 - the protocol's
+        """There are no versions; see `Table.commit_of`."""
+        return None
+
+    def named_after(self, version: int) -> frozenset[str] | None:  # noqa: ARG002 - the protocol's
+        """There are no versions; see `Table.named_after`."""
+        return frozenset()
+
+    def identified(self, files: Sequence[LiveFile]) -> tuple[LiveFile, ...]:
+        """Objects with their versions, where the bucket keeps any; see `Table.identified`."""
+        if not files or not self._fs.is_versioned(self.root.partition("/")[0]):
+            return tuple(files)
+        return tuple(_each(self._identified, files))
+
+    def _identified(self, file: LiveFile) -> LiveFile:
+        there = self._object(file.path, file.key)
+        if there is None or there.etag != file.etag:
+            raise self._replaced(f"{self.root}/{file.path}")
+        return replace(file, version_id=there.version_id or "null")
 
     # -- the schema, beside the files ---------------------------------------------------------------------------------
 
@@ -241,15 +357,66 @@ class PlainParquetTable:
                 message = f"lake://{self.root}: {key} is {len(files)} objects, which no single PUT can replace"
                 raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table, which can")
 
-    def _publish(self, change: Change, staged: StagedFile, key: PartitionKey) -> None:
-        existing = change.base.by_partition().get(key, ())
-        path = existing[0].path if existing else self.path_for(key, "", 0, "")
-        if staged.waiting is not None:
-            self._fs.cp_file(f"{self.root}/{staged.waiting}", f"{self.root}/{path}")
-            return
+    def _publish(self, change: Change, staged: StagedFile) -> tuple[LiveFile, LiveFile | None]:
+        """Put an object where its partition's is; the object as it is now, and what it replaced.
+
+        Whoever came between the look and the PUT is replaced too: to replace means to replace what is there then.
+        """
+        key = staged.file.key
+        before = next((file for file in change.removes if file.key == key), None)
+        path = before.path if before is not None else self.path_for(key, "", 0, "")
+        name = f"{self.root}/{path}"
+        if staged.waiting is not None or staged.file.size > _CONDITIONAL_PUT_BYTES:
+            before = self._object(path, key)
+            if staged.waiting is not None:
+                self._fs.cp_file(f"{self.root}/{staged.waiting}", name)
+            else:
+                self._fs.put_file(staged.local, name)  # in parts
+            return replace(staged.file, path=path, etag=str(self._fs.head_object(name)["ETag"]).strip('"')), before
         if staged.local is None:  # pragma: no cover - the writer keeps the spool where writing is publishing
             raise ValueError(key)
-        self._fs.put_file(staged.local, f"{self.root}/{path}")
+        data = Path(staged.local).read_bytes()
+        for _ in turns():
+            try:
+                if before is None:
+                    etag = self._fs.put_if(name, data, if_none_match=True)
+                else:
+                    etag = self._fs.put_if(name, data, if_match=before.etag)
+            except PreconditionFailed:
+                before = self._object(path, key)
+            else:
+                return replace(staged.file, path=path, etag=etag), before
+        raise self._replaced(name)
+
+    def _empty(self, file: LiveFile) -> LiveFile | None:
+        """Take from view what a partition without rows has; what that was."""
+        there: LiveFile | None = file
+        for _ in turns():
+            if there is None:
+                return None
+            try:
+                self._remove(there)
+            except CommitConflict:
+                there = self._object(file.path, file.key)
+            else:
+                return there
+        raise self._replaced(f"{self.root}/{file.path}")
+
+    def _object(self, path: str, key: PartitionKey) -> LiveFile | None:
+        """An object as it is now, with what identifies it; None where there is none."""
+        try:
+            head = self._fs.head_object(f"{self.root}/{path}")
+        except ObjectNotFound:
+            return None
+        return LiveFile(
+            path=path,
+            size=int(head["ContentLength"]),
+            key=key,
+            rows=None,
+            modified=head["LastModified"],
+            etag=str(head["ETag"]).strip('"'),
+            version_id=str(head["VersionId"]) if head.get("VersionId") else None,
+        )
 
     def _swap(self, staged: StagedFile) -> None:
         """Replace an object that must still be the one that was read."""
@@ -271,36 +438,71 @@ class PlainParquetTable:
     def _replaced(self, path: str) -> CommitConflict:
         return CommitConflict(f"lake://{path} was replaced or deleted by another writer meanwhile", hint="run it again")
 
-    def _remove(self, path: str) -> None:
-        self._fs.rm_file(f"{self.root}/{path}")
+    def _remove(self, file: LiveFile) -> None:
+        """Take an object from view that must still be the one that was seen."""
+        name = f"{self.root}/{file.path}"
+        try:
+            self._fs.hide(name, etag=file.etag or "", version_id=file.version_id)
+        except (PreconditionFailed, ObjectNotFound) as error:
+            raise self._replaced(name) from error
+        except UnsupportedByServer as error:
+            raise self._unsafe(f"lake://{name}", str(error.alternative)) from error
 
-    def _check_absent(self, change: Change) -> None:
-        live = {file.path for file in self.snapshot().files}
-        back = sorted(staged.file.path for staged in change.adds if staged.file.path in live)
-        if len(back) == len(change.adds):
+    def _restore(self, replaced: Mapping[str, LiveFile], staged: StagedFile) -> None:
+        """Bring a version back: from behind its delete marker, or over what replaced it."""
+        name, version = f"{self.root}/{staged.file.path}", staged.file.version_id
+        gone = f"lake://{name}: no version is left to bring back"
+        hint = "the bucket was not versioned, or the grace ended and vacuum deleted it"
+        if version is None:
+            raise PolicyRefused(gone, hint=hint)
+        try:
+            if staged.file.path in replaced:
+                self._fs.bring_back(name, version_id=version, etag=replaced[staged.file.path].etag or "")
+            else:
+                self._fs.unhide(name, version_id=version)
+        except ObjectNotFound as error:
+            raise PolicyRefused(gone, hint=hint) from error
+        except PreconditionFailed as error:
+            message = f"lake://{name} has been written anew"
+            raise CommitConflict(message, hint="it was ingested anew; undo would double its rows") from error
+
+    # -- times that the objects do not tell ---------------------------------------------------------------------------
+
+    def _hidden(self, paths: Sequence[str]) -> dict[str, tuple[str, datetime]]:
+        """ETag and time of the objects behind delete markers: they come back with them, though rows have changed."""
+        with ThreadPoolExecutor(_CONCURRENCY) as pool:
+            found = pool.map(lambda path: self._fs.object_versions(f"{self.root}/{path}"), paths)
+            newest = {
+                path: next((v for v in versions if v.path == f"{self.root}/{path}" and not v.is_delete_marker), None)
+                for path, versions in zip(paths, found, strict=True)
+            }
+        return {path: (version.etag, version.modified) for path, version in newest.items() if version is not None}
+
+    def _note_changes(self, objects: Mapping[str, tuple[str, datetime]]) -> None:
+        if objects:
+            self._times.note_changes(objects, time_of_change(self._fs, self.root.partition("/")[0]))
+
+    def _note_neighbours(self, change: Change) -> None:
+        """Where an object left a partition that has others, their times do not tell that rows went."""
+        gone, path = {file.key for file in change.removes}, f"{self.root}/"
+        if not gone:
             return
-        touched = {file.key for file in self.snapshot().files} & change.touched()
-        if touched and not back:
-            message = f"lake://{self.root}: {min(touched)} has live files again"
-            raise CommitConflict(message, hint="it was ingested anew; undo would double its rows")
-
-    def _restore(self, path: str) -> None:
-        versions = [v for v in self._fs.object_versions(f"{self.root}/{path}") if v.path == f"{self.root}/{path}"]
-        markers = _newer_markers(versions)
-        if markers is None:
-            message = f"lake://{self.root}/{path}: no version is left to bring back"
-            raise PolicyRefused(message, hint="the bucket is not versioned, or the grace ended and vacuum deleted it")
-        if markers:
-            self._fs.delete_versions(f"{self.root}/{path}", [marker.version_id for marker in markers])
+        infos = {name.removeprefix(path): info for name, info in self._fs.find(self.root, detail=True).items()}
+        left = {
+            name: (str(info.get("ETag") or "").strip('"'), info["LastModified"])
+            for name, info in infos.items()
+            if _is_data(name, info) and self.key_of(name) in gone
+        }
+        self._note_changes(left)
 
     # -- run records --------------------------------------------------------------------------------------------------
 
     def _record_path(self, token: str) -> str:
         return f"{self.root}/_lake/runs/{token}.json"
 
-    def _record(self, change: Change) -> Commit:
+    def _record(self, change: Change, written: tuple[LiveFile, ...], taken: tuple[LiveFile, ...]) -> Commit:
         run_key = change.run_key or uuid.uuid4().hex
-        at = datetime.now(UTC)
+        at = time_of_change(self._fs, self.root.partition("/")[0])
         record = {
             "run_key": run_key,
             "operation": change.operation,
@@ -310,7 +512,7 @@ class PlainParquetTable:
         }
         if change.operation == "ingest":
             self._fs.pipe_file(self._record_path(run_token(run_key)), json.dumps(record).encode())
-        return Commit(0, at, change.operation, run_key, dict(change.details))
+        return Commit(0, at, change.operation, run_key, dict(change.details), written, taken)
 
     def _records(self) -> dict[str, dict[str, Any]]:
         folder = f"{self.root}/_lake/runs"
@@ -337,17 +539,11 @@ def _is_data(path: str, info: dict[str, Any]) -> bool:
     return info["type"] == "file" and bool(info["size"]) and path.endswith((".parquet", ".pq")) and not _is_ours(path)
 
 
-def _newer_markers(versions: list[ObjectVersion]) -> list[ObjectVersion] | None:
-    """The delete markers above the newest version that is an object; None where there is no such version.
-
-    A server may have stacked several (SeaweedFS writes one for every delete).
-    """
-    markers: list[ObjectVersion] = []
-    for version in versions:
-        if not version.is_delete_marker:
-            return markers
-        markers.append(version)
-    return None
+def _each(act: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> list[ResultT]:
+    """Do something to each item, all of them, and then raise the first error."""
+    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="plain") as pool:
+        started = [pool.submit(act, item) for item in items]
+    return [future.result() for future in started]
 
 
 def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...] | None) -> PlainParquetTable:
@@ -358,12 +554,21 @@ def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...]
     """
     if partition_columns is not None:
         return PlainParquetTable(fs, root, partition_columns)
-    found = {name.removeprefix(f"{root}/"): info for name, info in fs.find(root, detail=True).items()}
+    listed = {name.removeprefix(f"{root}/"): info for name, info in fs.find(root, detail=True).items()}
+    found = outside_nested(listed)
     paths = [path for path, info in found.items() if _is_data(path, info)]
     if paths:
         return PlainParquetTable(fs, root, hive_columns(paths))
     message = f"no table at lake://{root}: neither a Delta log nor a Parquet file below it"
-    hint = "create one with `tierlake create SPEC.yaml`"
-    if others := [path for path in found if not _is_ours(path)]:
-        hint = f"{len(others)} other objects are there, such as {min(others)}: a table's files end in .parquet"
-    raise TableNotFound(message, hint=hint)
+    raise TableNotFound(message, hint=_what_is_there(root, listed, found))
+
+
+def _what_is_there(root: str, listed: Collection[str], own: Collection[str]) -> str:
+    """What to do where a prefix has no Parquet of its own."""
+    if nested := sorted(nested_roots(listed)):
+        return f"{len(nested)} tables lie below it: open lake://{root}/{nested[0]}"
+    if others := [path for path in own if not _is_ours(path)]:
+        return f"{len(others)} other objects are there, such as {min(others)}: a table's files end in .parquet"
+    if hidden := [path for path in own if path.endswith((".parquet", ".pq")) and not path.startswith("_lake/")]:
+        return f"{min(hidden)} is hidden: readers skip files and folders whose names begin with _ or ."
+    return "create one with `tierlake create SPEC.yaml`"

@@ -7,10 +7,13 @@ which format it has; what a format cannot do raises `UnsupportedByTable` by name
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from connector.errors import LakeError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     import pyarrow as pa
@@ -18,7 +21,22 @@ if TYPE_CHECKING:
     from pipelines.layout import PartitionKey
     from pipelines.scanning import LiveDataset
 
-__all__ = ["Change", "Commit", "LiveFile", "Operation", "RemovedFile", "Snapshot", "StagedFile", "Table"]
+__all__ = [
+    "ORPHAN_AGE",
+    "Change",
+    "Commit",
+    "LiveFile",
+    "Operation",
+    "RecentLog",
+    "RemovedFile",
+    "SameRows",
+    "Snapshot",
+    "StagedFile",
+    "Table",
+]
+
+ORPHAN_AGE = timedelta(hours=24)
+"""A file that no commit names may belong to a run that has not committed yet; it is kept this long."""
 
 Operation = Literal["create", "ingest", "append", "compact", "erase", "expire", "undo", "adopt"]
 
@@ -32,9 +50,12 @@ class LiveFile:
         size: bytes.
         key: its partition.
         rows: row count where the table knows it without opening the file.
-        modified: when it was written.
+        modified: when its rows came, by the server's clock, or by its writer's in a Delta log that others wrote: what
+            was written anew with the same rows (compacted, moved to another tier) keeps its time.
         stats: Delta statistics as JSON text (`numRecords`, `minValues`, ...), for the log.
         logged: the path as the log spells it, where that is not how deltalake would.
+        etag: of the object, without quotes, where the table knows it: in plain ones, whose objects are replaced.
+        version_id: likewise, where somebody looked it up.
     """
 
     path: str
@@ -44,14 +65,55 @@ class LiveFile:
     modified: datetime
     stats: str | None = None
     logged: str | None = None
+    etag: str | None = None
+    version_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RemovedFile:
-    """A file that a commit took out of the table, and when (the log's time)."""
+    """A file that a commit took out of the table.
+
+    Attributes:
+        path: below the root.
+        removed_at: when, by its writer's clock.
+        key: its partition; None where nothing tells it.
+    """
 
     path: str
     removed_at: datetime
+    key: PartitionKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecentLog:
+    """What commits named since an instant, by the store's own clock.
+
+    Attributes:
+        named: paths to the time of the newest of those commits that names it.
+        reaches_back: False where the log forgot commits that may be younger than the instant.
+    """
+
+    named: Mapping[str, datetime]
+    reaches_back: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SameRows:
+    """An object that was copied onto itself: its rows are the same, what listings show of it is not.
+
+    Attributes:
+        path: below the table's root.
+        etag_before: of the object that was copied, without quotes.
+        modified_before: the time of just that object.
+        etag: of the copy.
+        modified: its time.
+    """
+
+    path: str
+    etag_before: str
+    modified_before: datetime
+    etag: str
+    modified: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +137,35 @@ class StagedFile:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The table at one version. `version` orders commits within one table; plain tables have none and count 0."""
+    """The table at one version.
+
+    Attributes:
+        version: orders commits within one table; plain tables have none and count 0.
+        files: what is live.
+        told: the schema; None where no row has settled it; or why nobody can tell it now.
+        fence: what `Table.fence` counted up to by then; 0 where nobody ever deleted files.
+    """
 
     version: int
     files: tuple[LiveFile, ...]
-    schema: pa.Schema | None
+    told: pa.Schema | LakeError | None
+    fence: int = 0
+
+    @property
+    def schema(self) -> pa.Schema | None:
+        """The columns, partition columns included; None where no row has settled them.
+
+        Raises:
+            ArchivedError: every file that could tell them is archived.
+        """
+        if isinstance(self.told, LakeError):
+            raise self.told
+        return self.told
+
+    @property
+    def known_schema(self) -> pa.Schema | None:
+        """The columns as far as anybody can tell them now."""
+        return None if isinstance(self.told, LakeError) else self.told
 
     def by_partition(self) -> dict[PartitionKey, tuple[LiveFile, ...]]:
         """Files by partition, in key order."""
@@ -101,6 +187,8 @@ class Change:
         covers: partitions that it says all of, those without a file included: others' files there are a conflict.
         schema: the table's schema after the change, partition columns included; None leaves it.
         run_key: an identity: a second commit with it is recognised and not made.
+        fence: of the snapshot that was there before the first of `adds` was written, or was found to be there still;
+            None where nobody looked.
         details: JSON values for the commit's metadata (rows, bytes, reason, run id).
     """
 
@@ -111,6 +199,7 @@ class Change:
     covers: frozenset[PartitionKey] = frozenset()
     schema: pa.Schema | None = None
     run_key: str | None = None
+    fence: int | None = None
     details: Mapping[str, object] = field(default_factory=dict)
 
     def touched(self) -> frozenset[PartitionKey]:
@@ -129,6 +218,8 @@ class Commit:
         operation: `ingest`, `expire`, ... for ours; the writer's own word for others'.
         run_key: identity of the run, where there is one.
         details: what was written with it.
+        written: the files that it made live, of a plain table just committed to: where they went, and their ETags.
+        taken: likewise, what it replaced, where that may be other than what was looked at.
     """
 
     version: int
@@ -136,6 +227,8 @@ class Commit:
     operation: str
     run_key: str | None
     details: Mapping[str, object]
+    written: tuple[LiveFile, ...] = ()
+    taken: tuple[LiveFile, ...] = ()
 
 
 class Table(Protocol):
@@ -177,6 +270,32 @@ class Table(Protocol):
             UnsupportedByTable: a plain table has no versions.
         """
 
+    def changes(
+        self, snapshot: Snapshot, keys: Collection[PartitionKey], since: datetime
+    ) -> Mapping[PartitionKey, datetime]:
+        """When the rows of partitions last changed, by the server's clock: never earlier than they did.
+
+        Compaction, tiering, restores and undo of nothing change no row.
+
+        Args:
+            snapshot: the table's present state.
+            keys: its partitions that are asked about.
+            since: one that has not changed after this instant may be left out.
+        """
+
+    def state(self) -> str:
+        """Names the table's present state, for `changed_after`; empty where nothing does."""
+
+    def changed_after(self, state: str) -> frozenset[PartitionKey] | None:
+        """Partitions whose rows have changed since a state; None where the table cannot tell.
+
+        Args:
+            state: what `state` said then.
+        """
+
+    def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
+        """Remember that objects were written anew with the rows that they had, where the table would not know."""
+
     def told_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:
         """The partition of a file that the table does not name, by its path; None where that does not tell.
 
@@ -195,6 +314,13 @@ class Table(Protocol):
             UnsupportedByTable: the table cannot be written like this.
         """
 
+    def check_can_remove(self) -> None:
+        """Refuse to take anything out where an ingest that comes at the same time could go with it.
+
+        Raises:
+            UnsupportedByTable: a plain table whose store has neither versions nor conditions.
+        """
+
     def commit(self, change: Change) -> Commit:
         """Make the change visible.
 
@@ -210,6 +336,34 @@ class Table(Protocol):
 
     def removed_files(self) -> Sequence[RemovedFile]:
         """Files that commits took out and the store may still hold."""
+
+    def fence(self, now: datetime) -> None:
+        """Keep out whoever rests on files that are about to be deleted.
+
+        A commit that was prepared before looks again: an undo at the journal, everything else at the age of its files.
+
+        Args:
+            now: by which ages are counted, of the server's clock.
+        """
+
+    def recent(self, since: datetime) -> RecentLog:
+        """What commits named since an instant; plain tables have no log, and so nothing to forget."""
+
+    def made_at(self, version: int) -> datetime | None:
+        """When a commit was made, by the store's own clock; None where its entry is gone, or there are none."""
+
+    def commit_of(self, removal: str, base: int) -> Commit | None:
+        """The commit that carries a removal's id, among those after a version; None where there is none."""
+
+    def named_after(self, version: int) -> frozenset[str] | None:
+        """The paths that commits after a version named; None where the log has forgotten some of those."""
+
+    def identified(self, files: Sequence[LiveFile]) -> tuple[LiveFile, ...]:
+        """Live files with what tells each object from one that replaces it under the same path.
+
+        Raises:
+            CommitConflict: one of them was replaced or deleted since it was listed.
+        """
 
     def history(self, limit: int | None = None) -> list[Commit]:
         """Commits, newest first."""

@@ -10,7 +10,7 @@ import pytest
 
 from connector import LakeFileSystem, SseKms
 from connector.bucket import ensure_bucket
-from connector.errors import AccessDenied, InvalidSetting, UnsupportedByServer
+from connector.errors import InvalidSetting, ObjectArchived, UnsupportedByServer
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_an_archived_object_says_what_to_do(make, bucket):
     fs = make()
     fs.pipe_file(f"{bucket}/x", b"1")
     fs.transition(f"{bucket}/x", storage_class="DEEP_ARCHIVE")
-    with pytest.raises(AccessDenied, match="restore it first"):
+    with pytest.raises(ObjectArchived, match=r"archived in DEEP_ARCHIVE.*fs\.restore\("):
         fs.cat_file(f"{bucket}/x", start=0, end=1)
     assert fs.restore_status(f"{bucket}/x").state == "archived"
 

@@ -13,6 +13,7 @@ MOTO_IS_NOT_AWS = {
     "copy keeps SSE unasked",
     "copy source If-Match",
     "copy If-None-Match",
+    "copy If-Match on the destination",
     "presigned URLs",  # it checks no signature
 }
 

@@ -15,7 +15,9 @@ from connector.translate import Asked, raise_translated, translated
 
 ASKED = Asked("put_object", "http://h:1", "minio", bucket="b", key="k")
 BUILTINS = {
+    errors.ObjectArchived: PermissionError,
     errors.ObjectNotFound: FileNotFoundError,
+    errors.TableDamaged: FileNotFoundError,
     errors.BucketNotFound: FileNotFoundError,
     errors.AlreadyExists: FileExistsError,
     errors.AccessDenied: PermissionError,
@@ -102,7 +104,8 @@ def response(code, status, message="said"):
         ("BucketAlreadyOwnedByYou", 409, errors.AlreadyExists),
         ("InternalError", 500, errors.ServerError),
         ("InvalidArgument", 400, errors.RequestRefused),
-        ("InvalidObjectState", 403, errors.AccessDenied),
+        ("InvalidObjectState", 403, errors.ObjectArchived),
+        ("ObjectNotInActiveTierError", 403, errors.ObjectArchived),
         ("SomethingNew", 400, errors.RequestRefused),
         ("SomethingWorse", 502, errors.ServerError),
     ],
@@ -111,6 +114,27 @@ def test_what_servers_say(code, status, kind):
     error = translated(ClientError(response(code, status), "PutObject"), ASKED)
     assert type(error) is kind
     assert (error.server_code, error.request_id, error.bucket, error.key) == (code, "id-1", "b", "k")
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("t/date=2013-01-01/a.parquet", "The partition date=2013-01-01 of lake://b/t is archived in DEEP_ARCHIVE"),
+        ("date=2013-01-01/x=%2F/a.parquet", "The partition date=2013-01-01/x=%2F of lake://b is archived in"),
+        (
+            "t/a=b.parquet",
+            "lake://b/t/a=b.parquet is archived in DEEP_ARCHIVE and cannot be read before it is restored",
+        ),
+    ],
+)
+def test_an_archived_object_names_its_partition(key, says):
+    said = response("InvalidObjectState", 403)
+    said["Error"]["StorageClass"] = "DEEP_ARCHIVE"
+    error = translated(ClientError(said, "GetObject"), Asked("get_object", "http://h:1", "aws", bucket="b", key=key))
+    assert str(error).startswith(says)
+    assert "tierlake restore" in error.hint
+    copied = translated(ClientError(said, "CopyObject"), Asked("copy_object", "http://h:1", "aws", bucket="b", key=key))
+    assert "is read or copied is archived" in copied.hint, "the key of the request is where it would go"
 
 
 def test_a_condition_that_it_must_not_exist():

@@ -14,6 +14,7 @@ import pytest
 from connector import LakeFileSystem
 from connector.errors import InvalidName, ObjectNotFound, TableWriteRefused
 from connector.live import Listing
+from connector.removal import SeenObject
 from connector.views import register_view, unregister_view, view_providers
 
 DAYS = ("date=2013-01-01", "date=2013-01-02")
@@ -31,7 +32,7 @@ class ListedTable:
 
 class ListedViews:
     marker = "_list/"
-    description = "_lake/dataset.json"
+    description = ""
     proofs = ("_list/live.json",)
     hidden = ("_list", "_lake")
 
@@ -235,6 +236,7 @@ def test_a_table_that_is_deleted_is_none(fs, table, server, parquet):
         lambda fs, root: fs.rm_file(f"{root}/{DAYS[0]}/old.parquet"),
         lambda fs, root: fs.rm(f"{root}/{DAYS[0]}/live.parquet"),
         lambda fs, root: fs.delete_versions(f"{root}/{DAYS[0]}/old.parquet", ["null"]),
+        lambda fs, root: fs.delete_seen([SeenObject(f"{root}/{DAYS[0]}/old.parquet")]),
         lambda fs, root: fs.merge(f"{root}/x", [f"{root}/{DAYS[0]}/live.parquet"]),
         lambda fs, root: fs.presign(f"{root}/x", method="PUT"),
         lambda fs, root: fs.for_table(f"{root}-other").pipe_file(f"{root}/x", b"1"),

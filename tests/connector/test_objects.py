@@ -177,3 +177,15 @@ def test_folder_objects_are_folders_in_find(fs, bucket):
     assert fs.find(f"{bucket}/t") == [f"{bucket}/t/d=a/x"]
     found = fs.find(f"{bucket}/t", withdirs=True, detail=True)
     assert [name for name, entry in found.items() if entry["type"] == "file"] == [f"{bucket}/t/d=a/x"]
+
+
+def test_the_first_keys_of_a_prefix(fs, server, bucket):
+    for key in ("a/2", "a/1", "a/b/3", "ab/4"):
+        server.admin.put_object(Bucket=bucket, Key=key, Body=b"x")
+    assert fs.first_keys(f"{bucket}/a/") == [f"{bucket}/{key}" for key in ("a/1", "a/2", "a/b/3")]
+    assert fs.first_keys(f"{bucket}/a/", limit=1) == [f"{bucket}/a/1"]
+    assert fs.first_keys(f"{bucket}/b") == []
+    server.admin.delete_object(Bucket=bucket, Key="a/1")
+    assert fs.first_keys(f"{bucket}/a/", limit=1) == [f"{bucket}/a/2"], "never from a cache"
+    with pytest.raises(BucketNotFound):
+        fs.first_keys("no-such-bucket-here/a/")

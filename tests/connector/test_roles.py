@@ -11,6 +11,7 @@ import pytest
 from connector import LakeFileSystem
 from connector.errors import LakeError
 from connector.multipart import IncompleteUpload
+from connector.removal import SeenObject
 from tests.servers.roles import with_role
 
 MODEL = botocore.session.get_session().get_service_model("s3")
@@ -102,8 +103,10 @@ REFUSED = {
     "cp": lambda fs, path, bucket, local: fs.cp(path, f"{path}2"),
     "cp_file": lambda fs, path, bucket, local: fs.cp_file(path, f"{path}2"),
     "delete": lambda fs, path, bucket, local: fs.delete(path),
+    "delete_seen": lambda fs, path, bucket, local: fs.delete_seen([SeenObject(path)]),
     "delete_versions": lambda fs, path, bucket, local: fs.delete_versions(path, ["null"]),
     "get_tags": lambda fs, path, bucket, local: fs.get_tags(path),
+    "hide": lambda fs, path, bucket, local: fs.hide(path, etag="0"),
     "has_object_lock": lambda fs, path, bucket, local: fs.has_object_lock(bucket),
     "is_bucket_versioned": lambda fs, path, bucket, local: fs.is_bucket_versioned(bucket),
     "is_versioned": lambda fs, path, bucket, local: fs.is_versioned(bucket),
@@ -145,6 +148,7 @@ ALLOWED = {
     "exists": lambda fs, path, bucket, local: fs.exists(path),
     "expand_path": lambda fs, path, bucket, local: fs.expand_path(f"{bucket}/*"),
     "find": lambda fs, path, bucket, local: fs.find(bucket),
+    "first_keys": lambda fs, path, bucket, local: fs.first_keys(f"{bucket}/"),
     "get": lambda fs, path, bucket, local: fs.get(path, f"{local}2"),
     "get_file": lambda fs, path, bucket, local: fs.get_file(path, f"{local}2"),
     "get_mapper": lambda fs, path, bucket, local: dict(fs.get_mapper(bucket)),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
 from connector import LakeFileSystem, SseC, SseKms
-from connector.errors import LakeError, ObjectNotFound, PreconditionFailed, UnsupportedByServer
+from connector.errors import LakeError, ObjectNotFound, PreconditionFailed, ServerError, UnsupportedByServer
 from connector.transition import COPIED_FROM
 from tests.faults.answers import Refusal
 from tests.faults.proxy import Proxy
@@ -260,3 +261,35 @@ def test_a_large_object_with_a_customers_key(server, bucket, other_class, monkey
     else:
         with pytest.raises(UnsupportedByServer, match="copying parts"):
             fs.transition(f"{bucket}/y", storage_class=other_class)
+
+
+@pytest.mark.parametrize("size", [10, 6 * MIB])
+def test_the_copy_is_known_as_listings_show_it(fs, bucket, other_class, monkeypatch, size):
+    """By ETag and time; in one request or in parts."""
+    if size > MIB:
+        monkeypatch.setattr("connector.transition.COPY_BYTES_MAX", 5 * MIB)
+    fs.pipe_file(f"{bucket}/x", b"1" * size)
+    written = fs.transition(f"{bucket}/x", storage_class=other_class).written
+    (info,) = fs.find(bucket, detail=True, refresh=True).values()
+    assert written is not None
+    assert written.etag == info["ETag"].strip('"')
+    assert written.modified.replace(microsecond=0) == info["LastModified"].replace(microsecond=0)
+    assert fs.transition(f"{bucket}/x", storage_class=other_class).written is None
+
+
+def test_what_took_the_copys_place_is_not_taken_for_it(fs, server, bucket, other_class, monkeypatch):
+    fs.pipe_file(f"{bucket}/x", b"1")
+    send = fs.seam.send
+
+    async def overtaken(operation, **parameters):
+        response = await send(operation, **parameters)
+        if operation == "copy_object":
+            await asyncio.to_thread(
+                server.admin.put_object, Bucket=bucket, Key="x", Body=b"2", StorageClass=other_class
+            )
+        return response
+
+    monkeypatch.setattr(fs.seam, "send", overtaken)
+    with contextlib.suppress(ServerError):  # the other object may differ in what is said of it too
+        assert fs.transition(f"{bucket}/x", storage_class=other_class).written is None
+    assert fs.cat_file(f"{bucket}/x") == b"2"

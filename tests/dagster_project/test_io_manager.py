@@ -137,6 +137,15 @@ def test_rows_outside_the_runs_partitions_are_refused(instance, lake) -> None:
 
 
 @one_server
+def test_a_place_that_is_somebodys_is_refused(instance, lake) -> None:
+    notes = f"{lake.uri('events')}/notes.txt"
+    lake.filesystem().pipe_file(notes, b"mine")
+    with pytest.raises(dg.Failure, match=r"is not empty: notes.txt.*tierlake adopt"):
+        materialize(events(lambda: rows(1)), instance, lake, "2013-01-01")
+    assert lake.filesystem().cat_file(notes) == b"mine"
+
+
+@one_server
 def test_nothing_returned_is_an_error_that_says_what_to_do(instance, lake) -> None:
     with pytest.raises(TypeError, match="annotate it `-> None`"):
         materialize(events(lambda: None), instance, lake, "2013-01-01")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -49,3 +49,12 @@ def test_the_latest_time_counts(instance: dg.DagsterInstance) -> None:
 
 def test_who_waits_for_nobody_asks_nobody(instance: dg.DagsterInstance) -> None:
     assert downstream_sight(instance, MONTHLY_SUMMARY, DOWNSTREAMS) == {}
+
+
+def test_dagsters_clock_is_taken_for_the_stores(instance: dg.DagsterInstance) -> None:
+    summarize(instance, "2013-01")
+    own = seen(instance, "date=2013-01-15")
+    ahead = timedelta(hours=3)
+    sight = downstream_sight(instance, DEPARTURES, DOWNSTREAMS, ahead)
+    assert own is not None
+    assert sight["monthly_summary"]("date=2013-01-15") == own - ahead

@@ -81,10 +81,14 @@ def test_the_whole_cycle(instance: dg.DagsterInstance, lake: LakeResource, kind:
 
     ingest(OLD, NEW, UNKNOWN)
     everything = available()
-    (first,) = tick()
+    first, strange = tick()
     asked = first.run_config["ops"]["raw__visits_expiry_op"]["config"]["partitions"]
-    assert sorted(asked) == due  # what Dagster does not know is left out
-    defs.resolve_job_def(job.name).execute_in_process(instance=instance, run_config=first.run_config)
+    assert sorted(asked) == due
+    asked = strange.run_config["ops"]["raw__visits_expiry_op"]["config"]["unknown"]
+    assert asked == [key for key in map(str, sorted(dataset.windows())) if UNKNOWN in key]
+    for request in (first, strange):
+        defs.resolve_job_def(job.name).execute_in_process(instance=instance, run_config=request.run_config)
+    assert not any(UNKNOWN in str(key) for key in dataset.windows())
     assert available() == everything - set(due)
     assert tick() == []
 

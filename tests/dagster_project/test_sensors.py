@@ -52,10 +52,9 @@ def tick(instance: dg.DagsterInstance, lake: LakeResource, asset: LakeAsset = AS
         return sensor.evaluate_tick(context)
 
 
-def asked(execution: Any) -> list[list[str]]:
-    return [
-        request.run_config["ops"]["expire_partitions"]["config"]["partitions"] for request in execution.run_requests
-    ]
+def asked(execution: Any, by: str = "partitions") -> list[list[str]]:
+    configs = [request.run_config["ops"]["expire_partitions"]["config"] for request in execution.run_requests]
+    return [config[by] for config in configs if by in config]
 
 
 def finished(instance: dg.DagsterInstance, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
@@ -118,10 +117,17 @@ def test_many_keys_go_in_batches(instance, lake, monkeypatch) -> None:
     assert len({request.run_key for request in execution.run_requests}) == 2
 
 
-def test_keys_that_dagster_does_not_know_are_left_out(instance, lake, caplog) -> None:
+def test_keys_that_dagster_does_not_know_are_asked_for_by_the_datasets_own(instance, lake) -> None:
     ingest(instance, lake, DAYS)
     later = LakeAsset(SPEC, time_windows("day", TIMEZONE, "2013-01-02", "2014-01-01"))
-    assert asked(tick(instance, lake, later)) == [DUE[1:]]
+    execution = tick(instance, lake, later)
+    assert asked(execution) == [DUE[1:]]
+    assert asked(execution, "unknown") == [[f"date={DUE[0]}"]]
+    assert len({request.run_key for request in execution.run_requests}) == 2
+    for request in execution.run_requests:
+        dg.validate_run_config(defs.resolve_job_def("expiry"), request.run_config)
+        finished(instance, request, dg.DagsterRunStatus.STARTED)
+    assert tick(instance, lake, later).skip_message.startswith("a run is expiring 3 partitions")
 
 
 def test_why_nothing_is_asked(instance, lake) -> None:

@@ -33,6 +33,9 @@ class Offset:
     def now(self) -> datetime:
         return ServerClock(self.fs, self.bucket, self.ahead).now()
 
+    def of_store(self, instant: datetime) -> datetime:
+        return instant + self.ahead
+
 
 def rows(days: Iterable[str] = DAYS, *, each: int = 20, start: int = 0) -> pa.Table:
     """`each` rows a day: `at` in that day (UTC), `v` counting up from `start`."""

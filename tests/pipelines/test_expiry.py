@@ -16,6 +16,7 @@ from pipelines.expiry import apply_expiry, expired_keys, undo_expiry
 from pipelines.ingest import ingest
 from pipelines.layout import PartitionKey
 from pipelines.plan import ExpiryPlan, load_plan
+from pipelines.records import RemovalRecord
 from pipelines.tables.protocol import Change, Commit
 from tests.pipelines.samples import (
     AS_OF,
@@ -132,7 +133,7 @@ def test_it_can_expire_and_come_back_again(dataset: Dataset) -> None:
         undone = dataset.undo_expiry(GONE)
         assert undone.changed
         assert days_in(dataset) == ALL
-        dataset.retain(GONE, until="2013-01-01")
+        dataset.retain(GONE, until="2013-01-01", shorten=True)
 
 
 def test_a_saved_plan_is_applied_later_and_in_part(dataset: Dataset) -> None:
@@ -224,7 +225,7 @@ def test_what_can_be_undone_and_until_when(dataset: Dataset) -> None:
     dataset.plan_expiry(AS_OF).apply()
     (expired,) = expired_keys(dataset._handle)
     assert expired.key == GONE
-    assert expired.undo_until - expired.expired_at == timedelta(days=7)
+    assert expired.undo_until - expired.removed_at == timedelta(days=7)
     assert expired.reason == "99 d old, kept for 90 d"
     clock_of(dataset).ahead = timedelta(days=7, minutes=1)
     assert expired_keys(dataset._handle) == ()
@@ -400,7 +401,7 @@ def test_an_ingest_into_the_partition_wins(delta: Dataset) -> None:
     assert result.done == ("date=2013-02-01",)
     assert result.codes == {GONE: "stale_plan"}
     assert days_in(delta)["2013-01-01"] == 4
-    (record,) = delta._handle.journal.expiries()
+    (record,) = (one for one in delta._handle.journal.records(RemovalRecord) if one.operation == "expire")
     assert [gone.key for gone in record.partitions] == ["date=2013-02-01"]
 
 
@@ -423,7 +424,7 @@ def test_an_ingest_while_it_comes_back_wins(delta: Dataset) -> None:
 
 def test_undo_never_commits_files_that_are_not_there(delta: Dataset) -> None:
     delta.plan_expiry(AS_OF).apply()
-    (record,) = delta._handle.journal.expiries()
+    (record,) = delta._handle.journal.records(RemovalRecord)
     delta.fs.rm_file(f"{delta.spec.root}/{record.partitions[0].files[0].path}")
     with pytest.raises(PolicyRefused, match="not in the store any more"):
         delta.undo_expiry(GONE)
@@ -467,14 +468,15 @@ def test_a_plain_table_in_an_unversioned_bucket_asks_for_undo_false(fs: LakeFile
 
 @pytest.fixture
 def adopted(server: Rig, fs: LakeFileSystem, make_bucket: MakeBucket) -> Dataset:
-    """A plain table that somebody else wrote, two objects a partition."""
+    """A plain table that somebody else writes, two objects a partition."""
     bucket = make_bucket(versioned=True)
+    made = Dataset.create(daily_spec(bucket, format="parquet"), fs=fs, clock=Offset(fs, bucket))
     for day in DAYS:
         for number in range(2):
             out = BytesIO()
             pq.write_table(rows([day], each=10, start=10 * number), out)
             server.admin.put_object(Bucket=bucket, Key=f"daily/date={day}/{number}.parquet", Body=out.getvalue())
-    return Dataset.create(daily_spec(bucket, format="parquet"), fs=fs, clock=Offset(fs, bucket))
+    return made
 
 
 def test_partitions_of_several_objects_go_and_come_back_whole(adopted: Dataset) -> None:

@@ -2,7 +2,7 @@
 
 import io
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pyarrow as pa
@@ -21,7 +21,7 @@ from pipelines.errors import (
     TableNotFound,
     UnsupportedByTable,
 )
-from pipelines.inference import inferred_partitioning
+from pipelines.inference import doubt_of_width, inferred_partitioning
 from pipelines.layout import PartitionKey
 from pipelines.spec import PartitionSpec, TimePartition
 from pipelines.tables.delta_commit import spelled_by_deltalake
@@ -186,12 +186,39 @@ def test_timestamps_booleans_and_nulls_as_keys(fs, server, bucket):
         (("city", "date"), [("NYC", "2013-07-04")], ("date", "day")),
         (("year", "date"), [("2013", "2013-07-04")], ("date", "day")),
         ((), [()], None),
+        (("ts",), [("2024-01-05 00:00:00",), ("2024-01-06 00:00:00",)], ("ts", "day")),
+        (("ts",), [("2024-01-05T00:00:00.000000Z",), ("2024-01-06T00:00:00.000000Z",)], ("ts", "day")),
+        (("ts",), [("2024-01-05 00:00:00",), ("2024-01-05 13:00:00",)], ("ts", "hour")),
+        (("ts",), [("2024-01-05T13:00:00Z",)], ("ts", "hour")),
+        (("ts",), [("2024-01-05 13:30:00",), ("2024-01-05 13:00:00",)], None),
     ],
 )
 def test_what_keys_tell_of_time(columns, values, expected):
     found = inferred_partitioning(columns, [PartitionKey(tuple(zip(columns, value, strict=True))) for value in values])
     assert found.columns == columns
     assert (found.time and (found.time.key, found.time.every)) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "doubt"),
+    [
+        (["2024-01-01"], "first days of months"),
+        (["2024-01-01", "2024-02-01", ""], "first days of months"),
+        (["2024-01-01 00:00:00", "2024-03-01 00:00:00"], "first days of months"),
+        (["2024-01-01", "2024-01-08", "2024-01-15"], "Mondays, so they may be weeks"),
+        (["2024-01-05T00", "2024-01-05T06", "2024-01-05T18"], "6 hours apart"),
+        (["2022-01", "2023-01", "2024-01"], "the same month"),
+        (["2024-01-01", "2024-01-02"], None),
+        (["2024-01-05"], None),
+        (["2024-01-05T05", "2024-01-05T06", "2024-01-05T09"], None),
+        (["2024-01", "2024-02"], None),
+        (["Oslo"], None),
+    ],
+)
+def test_widths_that_keys_leave_open(values, doubt):
+    keys = [PartitionKey((("k", value),)) for value in values]
+    told = doubt_of_width(inferred_partitioning(("k",), keys), keys)
+    assert (doubt in told) if doubt else told is None
 
 
 def test_windows_that_a_spec_needs_no_column_for():
@@ -381,3 +408,90 @@ def test_paths_are_spelled_as_deltalake_spells_them(tmp_path):
     table.create_write_transaction(adds, "append", schema, [])
     paths = pa.table(DeltaTable(str(tmp_path)).get_add_actions())["path"].to_pylist()
     assert sorted(paths) == sorted(spelled_by_deltalake(f"a{letter}b") for letter in letters)
+
+
+# -- dates and timestamps of other writers ----------------------------------------------------------------------------
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+FROM = datetime(2024, 1, 5, tzinfo=UTC)
+KINDS = {
+    "date": (pa.date32(), DAY, "day=2024-01-05"),
+    "timestamp": (pa.timestamp("us", "UTC"), DAY, "day=2024-01-05%2000%3A00%3A00"),
+    "timestamp without zone": (pa.timestamp("us"), DAY, "day=2024-01-05%2000%3A00%3A00"),
+    "hours": (pa.timestamp("us", "UTC"), HOUR, "day=2024-01-05%2000%3A00%3A00"),
+}
+
+
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_column_of_dates_or_times_tiers_and_expires(make_bucket, server, fs, kind):
+    type_, step, first = KINDS[kind]
+    root = f"{make_bucket()}/typed"
+    values = [FROM + step * number for number in (0, 1, 2)]
+    typed = [at.date() if kind == "date" else at for at in values]
+    write_delta(server, root, pa.table({"day": pa.array(typed, type_), "v": [1, 2, 3]}), ["day"])
+    theirs = Dataset.open(f"lake://{root}", spec=POLICY, fs=fs)
+    assert theirs.spec.partition.time.every == ("hour" if step == HOUR else "day")
+    end = FROM + step
+    assert [step.key for step in theirs.plan_tiering(end + 30 * DAY).steps] == [first]
+    assert theirs.plan_expiry(end + 90 * DAY - timedelta(seconds=1)).steps == ()
+    plan = theirs.plan_expiry(end + 90 * DAY)
+    assert [step.key for step in plan.steps] == [first]
+    assert plan.ageless is None
+    plan.apply().raise_failures()
+    assert sorted(theirs.read().column("v").to_pylist()) == [2, 3]
+    assert theirs.undo_expiry(first).changed
+
+
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "ts=2024-01-{:02d}%2000%3A00%3A00",
+        "ts=2024-01-{:02d} 00:00:00",
+        "ts=2024-01-{:02d}T00%3A00%3A00.000000Z",
+        "ts=2024-01-{:02d}T00:00:00Z",
+    ],
+)
+def test_folders_of_timestamps_tier_and_expire(make_bucket, server, fs, spelled):
+    root = f"{make_bucket(versioned=True)}/plain"
+    for day in (5, 6, 7):
+        put(server, f"{root}/{spelled.format(day)}/part-0.parquet", parquet(pa.table({"v": [day]})))
+    theirs = Dataset.open(f"lake://{root}", spec=POLICY, fs=fs)
+    assert (theirs.spec.partition.time.key, theirs.spec.partition.time.every) == ("ts", "day")
+    (step,) = theirs.plan_expiry(FROM + 91 * DAY).steps
+    assert "2024-01-05" in step.key
+    theirs.plan_expiry(FROM + 91 * DAY).apply().raise_failures()
+    assert sorted(theirs.read().column("v").to_pylist()) == [6, 7]
+
+
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+def test_months_spelled_as_their_first_days_are_not_taken_for_days(make_bucket, server, fs):
+    root = f"{make_bucket()}/months"
+    firsts = [date(2024, month, 1) for month in (1, 2, 3)]
+    write_delta(server, root, pa.table({"day": pa.array(firsts, pa.date32()), "v": [1, 2, 3]}), ["day"])
+    uri = f"lake://{root}"
+    assert Dataset.open(uri, fs=fs).spec.partition.time.every == "day"  # no policy: nothing follows from it
+    with pytest.raises(SpecError, match="first days of months, so they may be months") as caught:
+        Dataset.open(uri, spec=POLICY, fs=fs)
+    assert "every: day" in str(caught.value.hint)
+    with pytest.raises(SpecError, match="may be months"):
+        Dataset.adopt(uri, POLICY, fs=fs, dry_run=False)
+    said = POLICY | {"partition": {"time": {"key": "day", "every": "month"}}}
+    theirs = Dataset.open(uri, spec=said, fs=fs)
+    assert theirs.plan_expiry("2024-04-30").steps == ()
+    assert [step.key for step in theirs.plan_expiry("2024-05-01").steps] == ["day=2024-01-01"]
+
+
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+def test_partitions_without_an_age_are_told(make_bucket, server, fs):
+    root = f"{make_bucket()}/half"
+    at = pa.array([FROM, FROM + 13 * HOUR], pa.timestamp("us", "UTC"))
+    write_delta(server, root, pa.table({"ts": at, "v": [1, 2]}), ["ts"])
+    said = POLICY | {"partition": {"time": {"key": "ts", "every": "day"}}}
+    theirs = Dataset.open(f"lake://{root}", spec=said, fs=fs)
+    for plan in (theirs.plan_expiry("2025-01-01"), theirs.plan_tiering("2025-01-01")):
+        assert "1 of 2 partitions name no day of UTC, so they have no age: ts=2024-01-05%2013%3A00%3A00" in str(plan)
+    zoned = said | {"partition": {"time": {"key": "ts", "every": "hour", "timezone": "Asia/Kolkata"}}}
+    with pytest.raises(SpecError, match="holds instants, whose keys are spelled in UTC, not in Asia/Kolkata"):
+        Dataset.open(f"lake://{root}", spec=zoned, fs=fs)

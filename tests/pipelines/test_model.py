@@ -55,6 +55,9 @@ class Clock:
     def now(self) -> datetime:
         return NOW
 
+    def of_store(self, instant: datetime) -> datetime:
+        return NOW
+
 
 @dataclass
 class Expired:

@@ -41,9 +41,7 @@ def heads_without_class(rig: Rig, bucket: str) -> dict[str, Any]:
     """What must survive a move: encryption, metadata, type, size."""
     kept = ("ServerSideEncryption", "Metadata", "ContentType", "ContentLength")
     return {
-        key: {name: head.get(name) for name in kept}
-        for key, head in rig.heads(bucket).items()
-        if "/_lake/journal/" not in key
+        key: {name: head.get(name) for name in kept} for key, head in rig.heads(bucket).items() if "/_lake/" not in key
     }
 
 

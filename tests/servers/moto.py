@@ -1,23 +1,47 @@
-"""moto's server: AWS's answers where no other server has them (archived classes, restore, KMS headers)."""
+"""moto's server: AWS's answers where no other server has them (archived classes, restore, KMS headers).
+
+In a process of its own: deltalake holds Python's lock while it reads a log's history, and a server in the same process
+would never answer.
+"""
 
 from __future__ import annotations
 
-import logging
+import http.client
+import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from moto.server import ThreadedMotoServer
-
+from connector.subprocesses import LOOPBACK, Child, free_ports
 from tests.servers.rig import Rig
 
 
 @contextmanager
 def moto_rig() -> Iterator[Rig]:
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
+    (port,) = free_ports(1)
+    with tempfile.TemporaryDirectory() as folder, Path(folder, "held").open("wb") as held:
+        child = Child(
+            [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(port)],
+            environ=os.environ,
+            folder=Path(folder),
+            log=Path(folder, "server.log"),
+            keep_open=held.fileno(),
+        )
+        try:
+            child.wait_until(lambda: _answers(port), name="moto")
+            yield Rig("moto", f"http://{LOOPBACK}:{port}", "moto", "moto-secret")
+        finally:
+            child.stop()
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
     try:
-        host, port = server.get_host_and_port()
-        yield Rig("moto", f"http://{host}:{port}", "moto", "moto-secret")
+        connection.request("GET", "/moto-api/data.json")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        return False
     finally:
-        server.stop()
+        connection.close()

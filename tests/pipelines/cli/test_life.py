@@ -323,3 +323,43 @@ def test_a_spec_with_contradictory_tiers_is_refused_before_anything_is_made(lake
     assert said.code == 1
     assert "contradict" in said.err
     assert lake.server.keys(lake.bucket) == []
+
+
+def test_a_rehearsal_says_what_the_real_one_says(events, tmp_path):
+    """`--dry-run` makes every check: the same exit code and the same error, and nothing is written."""
+    text = (tmp_path / "spec.yaml").read_text()
+    described = {
+        "class": text.replace("events", "others") + "write: {storage_class: STANDARD_1A}\n",
+        "encryption": text.replace("events", "others") + "write: {encryption: dsse-kms}\n",
+        "another-spec": text.replace("expire_after: 300d", "expire_after: 301d"),
+        "inside": text.replace("/events", "/events/inner"),
+        "above": text.replace("/events", "/above"),
+        "not-empty": text.replace("/events", "/somebodys"),
+        "no-bucket": text.replace(events.bucket, "t-no-such-bucket"),
+    }
+    assert described["another-spec"] != text
+    for key in ("somebodys/notes.txt", "above/table/_delta_log/00000000000000000000.json"):
+        events.server.admin.put_object(Bucket=events.bucket, Key=key, Body=b"mine")
+    commands = []
+    for name, spec in described.items():
+        (tmp_path / f"{name}.yaml").write_text(spec)
+        commands.append(("create", f"{name}.yaml"))
+    write_csv(tmp_path / "bad.csv", [("never", 1), ("nor then", 2)])
+    (tmp_path / "odd.csv").write_text("when,what\n1,2\n")
+    commands += [("ingest", "spec.yaml", source) for source in ("bad.csv", "odd.csv", "missing.csv")]
+    before = events.server.keys(events.bucket)
+    for command in commands:
+        rehearsed = events(*command, "--dry-run", "--json")
+        assert events.server.keys(events.bucket) == before, command
+        real = events(*command, "--json")
+        assert real.code == rehearsed.code == 1, command
+        assert real.document["error"]["code"] == rehearsed.document["error"]["code"], command
+        before = events.server.keys(events.bucket)  # rejects are kept, when it is meant
+
+
+def test_a_key_that_matches_nothing_is_an_error(events):
+    assert events("ls", "{uri}", "date=2013-01-01").code == 0
+    for key in ("dat=2013-01-01", "date=2013-1-1", "date=2099-01-01"):
+        said = events("ls", "{uri}", key, "--json")
+        assert (said.code, said.document["error"]["code"]) == (1, "unknown_partition")
+        assert "partitioned by date" in said.document["error"]["message"]

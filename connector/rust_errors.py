@@ -1,0 +1,81 @@
+"""What Rust's object stores (deltalake, polars) say of a failed request, as our errors.
+
+Their text is for a terminal: colours, arrows, the server's XML. It holds the server's code and status all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from connector.errors import EndpointUnreachable, LakeError, ServerError
+from connector.redact import redact
+from connector.translate import Asked, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_BODY = re.compile(r"(: )?<(\?xml|Error).*", re.DOTALL)
+_METHOD = re.compile(r"Error performing (\w+) (\S+)")
+_PATH = re.compile(r"for path (\S+)")
+_STATUS = re.compile(r"\b([345]\d\d) [A-Z][a-z]")
+_NO_ANSWER = ("error sending request", "timed out", "error decoding response body")
+
+
+@contextmanager
+def in_our_words(bucket: str) -> Iterator[None]:
+    """Raises our errors in the place of those of Rust's object stores.
+
+    Args:
+        bucket: That the requests are about.
+
+    Raises:
+        LakeError: A request failed.
+    """
+    try:
+        yield
+    except LakeError:
+        raise
+    except OSError as error:
+        raise from_rust(error, bucket) from error
+
+
+def plain_text(text: str) -> str:
+    """The text in one line: without colours, arrows and the server's XML."""
+    return " ".join(_BODY.sub("", _COLOURS.sub("", redact(text))).replace("↳", "").split())
+
+
+def from_rust(error: Exception, bucket: str) -> LakeError:
+    """The error that a caller can act on.
+
+    Args:
+        error: What the library raised.
+        bucket: That its request was about.
+    """
+    text = _COLOURS.sub("", str(error))
+    method, url = _METHOD.search(text), _PATH.search(text)
+    key = url[1] if url else None
+    operation = f"{method[1] if method else 'a request'} by deltalake"
+    code, status = _of_body(text, "Code"), _STATUS.search(text)
+    if code is not None and status is not None:
+        response = {
+            "Error": {"Code": code, "Message": _of_body(text, "Message") or code},
+            "ResponseMetadata": {"HTTPStatusCode": int(status[1]), "RequestId": _of_body(text, "RequestId")},
+        }
+        asked = Asked(operation, method[2] if method else "", "the server", bucket=bucket, key=key)
+        told = translated(ClientError(response, operation), asked)
+        if isinstance(told, LakeError):
+            return told
+    if any(words in text for words in _NO_ANSWER):
+        hint = "Check the endpoint, and whether the server runs"
+        return EndpointUnreachable(f"{operation}: {plain_text(text)}", hint=hint, bucket=bucket, key=key)
+    return ServerError(f"{operation}: {plain_text(text)}", bucket=bucket, key=key)
+
+
+def _of_body(text: str, name: str) -> str | None:
+    found = re.search(rf"<{name}>([^<]*)</{name}>", text)
+    return found[1] if found else None

@@ -1,0 +1,168 @@
+"""Taking an object from view and bringing it back, each only if nobody came in between.
+
+No server that was tried puts a condition on a delete marker or a copy and keeps writers out at once (MinIO takes the
+condition and ignores it). So on a bucket that keeps versions what lies below the new version is looked at again:
+another that slipped in between gets its place back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from connector.copying import copy_file
+from connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
+from connector.objects import is_versioned, object_versions, unquoted
+from connector.removal import delete_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from connector.filesystem import LakeFileSystem
+    from connector.objects import ObjectVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """What :func:`hide` took from view.
+
+    Args:
+        version_id: The version that was hidden; None where the bucket keeps none: it is gone.
+        marker_id: The delete marker above it; likewise.
+    """
+
+    version_id: str | None = None
+    marker_id: str | None = None
+
+
+async def hide(fs: LakeFileSystem, path: str, *, etag: str, version_id: str | None = None) -> Hidden:
+    """Delete an object if it is still the one that was seen: behind a delete marker where the bucket keeps versions.
+
+    Args:
+        fs: The filesystem.
+        path: ``bucket/key``, meant as it is written.
+        etag: The ETag that it must have.
+        version_id: The version that it must be; None leaves it open.
+
+    Returns:
+        Which version was hidden.
+
+    Raises:
+        PreconditionFailed: It is another object by now.
+        ObjectNotFound: There is none.
+        UnsupportedByServer: The bucket keeps no versions, and the server honours no condition on a DELETE.
+    """
+    bucket, _, key = path.partition("/")
+    try:
+        return await _hide(fs, bucket, key, unquoted(etag), version_id)
+    finally:
+        fs.invalidate_cache(path)
+
+
+async def _hide(fs: LakeFileSystem, bucket: str, key: str, etag: str, version_id: str | None) -> Hidden:
+    profile = await fs.seam.profile()
+    condition = {"IfMatch": f'"{etag}"'} if profile.delete_if_match else {}
+    if not await is_versioned(fs, bucket):
+        if not condition:
+            what = "deleting an object only if nobody has replaced it"
+            raise UnsupportedByServer(
+                profile.name, what, profile.alternative("delete_if_match"), bucket=bucket, key=key
+            )
+        await fs.seam.call("delete_object", Bucket=bucket, Key=key, **condition)
+        return Hidden()
+    before = await _versions(fs, bucket, key)
+    shown = _shown(before)
+    if shown is None:
+        raise ObjectNotFound("No such object", bucket=bucket, key=key)
+    if shown.etag != etag or version_id not in {None, shown.version_id}:
+        raise PreconditionFailed("The object is another one by now", bucket=bucket, key=key)
+    response = await fs.seam.call("delete_object", Bucket=bucket, Key=key, **condition)
+    marker = str(response.get("VersionId") or "null")
+    await _give_way(fs, bucket, key, before, marker)
+    return Hidden(shown.version_id, marker)
+
+
+async def unhide(fs: LakeFileSystem, path: str, *, version_id: str) -> None:
+    """Bring back a version that delete markers hide, by deleting those; again changes nothing.
+
+    Args:
+        fs: The filesystem.
+        path: ``bucket/key``, meant as it is written.
+        version_id: The version that must be seen then.
+
+    Raises:
+        ObjectNotFound: There is no such version any more.
+        PreconditionFailed: Another version is above it.
+    """
+    bucket, _, key = path.partition("/")
+    try:
+        versions = await _versions(fs, bucket, key)
+        if all(version.version_id != version_id for version in versions):
+            raise ObjectNotFound("No such version", bucket=bucket, key=key)
+        top = _latest(versions)
+        while top is not None and top.is_delete_marker:  # there may be several: SeaweedFS writes one for every delete
+            await delete_keys(fs, bucket, [{"Key": key, "VersionId": top.version_id}])
+            top = _latest(await _versions(fs, bucket, key))
+        if top is None or top.version_id != version_id:
+            raise PreconditionFailed("Another version is above it", bucket=bucket, key=key)
+    finally:
+        fs.invalidate_cache(path)
+
+
+async def bring_back(fs: LakeFileSystem, path: str, *, version_id: str, etag: str) -> str:
+    """Make an older version the newest by a copy, if the newest is still the one that was seen.
+
+    Args:
+        fs: The filesystem.
+        path: ``bucket/key``, meant as it is written.
+        version_id: The version to bring back.
+        etag: The ETag that the object must have now.
+
+    Returns:
+        The id of the copy.
+
+    Raises:
+        PreconditionFailed: It is another object by now.
+        ObjectNotFound: There is no such version, or no object.
+    """
+    bucket, _, key = path.partition("/")
+    try:
+        before = await _versions(fs, bucket, key)
+        shown = _shown(before)
+        if shown is None or all(version.version_id != version_id for version in before):
+            raise ObjectNotFound("No such version", bucket=bucket, key=key)
+        if shown.etag != unquoted(etag):
+            raise PreconditionFailed("The object is another one by now", bucket=bucket, key=key)
+        response = await copy_file(fs, path, path, version_id=version_id)
+        mine = str(response.get("VersionId") or "null")
+        await _give_way(fs, bucket, key, before, mine)
+        return mine
+    finally:
+        fs.invalidate_cache(path)
+
+
+async def _give_way(fs: LakeFileSystem, bucket: str, key: str, before: Sequence[ObjectVersion], mine: str) -> None:
+    """Delete what was put on top of an object, where another one had come between the look and that.
+
+    Raises:
+        PreconditionFailed: It had.
+    """
+    after = await _versions(fs, bucket, key)
+    is_on_top = any(version.is_latest and version.version_id == mine for version in after)
+    known = {mine, *(version.version_id for version in before)}
+    if is_on_top and any(not one.is_delete_marker and one.version_id not in known for one in after):
+        await delete_keys(fs, bucket, [{"Key": key, "VersionId": mine}])
+        raise PreconditionFailed("The object was replaced meanwhile", bucket=bucket, key=key)
+
+
+def _latest(versions: Sequence[ObjectVersion]) -> ObjectVersion | None:
+    return next((version for version in versions if version.is_latest), None)
+
+
+def _shown(versions: Sequence[ObjectVersion]) -> ObjectVersion | None:
+    latest = _latest(versions)
+    return None if latest is None or latest.is_delete_marker else latest
+
+
+async def _versions(fs: LakeFileSystem, bucket: str, key: str) -> list[ObjectVersion]:
+    return [version for version in await object_versions(fs, f"{bucket}/{key}") if version.key == key]

@@ -1,0 +1,220 @@
+"""The one place where bytes are deleted for good.
+
+It takes what was seen (path, version, ETag) and deletes that and nothing else: no pattern is expanded, no key is listed
+anew for more. In this order, so that neither an undo, a hold nor a late commit loses to it without a word:
+
+    1. the journal gets a record of what ends: from here on nobody may undo it
+    2. the table gets a fence: a commit that rests on older looks has to look again
+    3. before each batch the table, the holds and the journal are asked once more, and what they name stays
+    4. the record is completed
+"""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from connector.removal import SeenObject
+from pipelines.layout import PartitionKey, canonical
+from pipelines.records import RemovalRecord, UndoRecord, VacuumRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    import pyarrow as pa
+
+    from pipelines.handle import Handle
+
+__all__ = ["Doomed", "Held", "delete_for_good", "discard"]
+
+_BATCH = 1000
+_CONCURRENCY = 8
+_ABANDONED = timedelta(hours=1)
+"""An undo that has not come further for so long is taken for dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """An object to be deleted, as it was seen.
+
+    Attributes:
+        path: below the root.
+        size: bytes, all versions.
+        key: the partition whose rows it holds; None where nothing tells it.
+        versions: the ids to be deleted, the oldest last; empty where the bucket keeps none.
+        etag: then, of the object.
+        removal: id of the journal's record that took it out of the table; None for what no record names.
+        is_expired: whether a commit ever named it.
+    """
+
+    path: str
+    size: int
+    key: PartitionKey | None
+    versions: tuple[str, ...] = ()
+    etag: str | None = None
+    removal: str | None = None
+    is_expired: bool = False
+
+
+class Held:
+    """The partitions whose files must stay, however their folders are spelled."""
+
+    def __init__(self, handle: Handle, schema: pa.Schema | None) -> None:
+        """Read the holds as they are now."""
+        holds = handle.document.read().holds if handle.document is not None else {}
+        self._schema = schema
+        self._keys = {canonical(PartitionKey.parse(key), schema) for key in holds}
+
+    def keeps(self, key: PartitionKey | None) -> bool:
+        """Whether a partition is held; what cannot be told may be, as long as anything is."""
+        if key is None:
+            return bool(self._keys)
+        return canonical(key, self._schema) in self._keys
+
+
+def delete_for_good(
+    handle: Handle, doomed: Sequence[Doomed], *, now: datetime, reason: str, run_id: str | None = None
+) -> tuple[Doomed, ...]:
+    """Delete what was seen, unless it is in use again.
+
+    Args:
+        handle: the dataset.
+        doomed: what was seen, and may go by what was known then.
+        now: by which ages were counted, of the server's clock.
+        reason: for the history.
+        run_id: likewise.
+
+    Returns:
+        What was deleted.
+
+    Raises:
+        DeletionFailed: the store refused some of it.
+    """
+    if not doomed:
+        return ()
+    ended: dict[str, set[str]] = {}
+    for one in doomed:
+        if one.removal is not None:
+            ended.setdefault(one.removal, set()).add(str(one.key))
+    keys = tuple(sorted({str(one.key) for one in doomed if one.key is not None}))
+    record = handle.journal.write(
+        VacuumRecord(
+            id=handle.journal.new_id(now),
+            at=now,
+            run_id=run_id,
+            state="begun",
+            keys=keys,
+            reason=reason,
+            files=0,
+            bytes=0,
+            ended={removal: tuple(sorted(names)) for removal, names in ended.items()},
+        )
+    )
+    handle.table.fence(now)
+    deleted: list[Doomed] = []
+    is_done = False
+    try:
+        for start in range(0, len(doomed), _BATCH):
+            free = list(_still_free(handle, doomed[start : start + _BATCH], record))
+            deleted += _delete(handle, free)
+        is_done = True
+    finally:
+        counts = {"files": len(deleted), "bytes": sum(one.size for one in deleted)}
+        state = "done" if is_done else "begun"
+        handle.journal.write(record.model_copy(update={**counts, "state": state}))
+    return tuple(deleted)
+
+
+def discard(handle: Handle, paths: Iterable[str]) -> None:
+    """Delete objects that this process wrote under names of its own, and that nobody needs any more.
+
+    Args:
+        handle: the dataset.
+        paths: below the root.
+    """
+    root = handle.table.root
+    names = [f"{root}/{path}" for path in paths]
+    if not names:
+        return
+    if not handle.fs.is_versioned(root.partition("/")[0]):
+        handle.fs.delete_seen([SeenObject(name) for name in names])
+        return
+    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="discard") as pool:
+        found = pool.map(handle.fs.object_versions, names)
+        versions = [
+            SeenObject(name, one.version_id)
+            for name, listed in zip(names, found, strict=True)
+            for one in listed
+            if one.path == name
+        ]
+    handle.fs.delete_seen(versions)
+
+
+def _still_free(handle: Handle, batch: Sequence[Doomed], record: VacuumRecord) -> Iterator[Doomed]:
+    """What may go now, as the table, the holds and the journal have it at this moment."""
+    snapshot = handle.table.snapshot()
+    live = {file.path for file in snapshot.files} if not handle.table.is_published_by_writing else set()
+    held = Held(handle, snapshot.known_schema)
+    oldest = min((one.removal for one in batch if one.removal is not None), default="")
+    back = _coming_back(handle, oldest, record)
+    again = {
+        (file.path, file.version_id)
+        for removal in handle.journal.records(RemovalRecord, record.id)
+        for _, file in removal.files()
+    }
+    for one in batch:
+        is_again = any((one.path, version) in again for version in one.versions or (None,)) or (one.path, None) in again
+        is_back = one.removal is not None and (one.removal, str(one.key)) in back
+        if one.path not in live and not is_again and not is_back and not held.keeps(one.key):
+            yield one
+
+
+def _coming_back(handle: Handle, oldest: str, record: VacuumRecord) -> set[tuple[str, str]]:
+    """Removals that are undone, or are being: by whoever began before our record was there."""
+    coming: set[tuple[str, str]] = set()
+    for undo in handle.journal.records(UndoRecord, oldest):
+        is_dead = undo.state == "begun" and record.at - undo.at > _ABANDONED
+        # whoever wakes up finds that he was too late, and says so
+        is_refused = is_dead and handle.journal.swap(undo, undo.model_copy(update={"state": "refused"}))
+        if undo.state != "refused" and not is_refused:
+            coming.add((undo.removal, undo.key))
+    return coming
+
+
+def _delete(handle: Handle, free: Sequence[Doomed]) -> list[Doomed]:
+    root = handle.table.root
+    if handle.table.is_published_by_writing:
+        with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="delete") as pool:
+            gone = pool.map(partial(_delete_hidden, handle), free)
+            return [one for one, is_gone in zip(free, gone, strict=True) if is_gone]
+    seen = {one.path: _seen(root, one) for one in free}
+    changed = {other.path for other in handle.fs.delete_seen(itertools.chain.from_iterable(seen.values()))}
+    return [one for one in free if f"{root}/{one.path}" not in changed]
+
+
+def _seen(root: str, one: Doomed) -> list[SeenObject]:
+    name = f"{root}/{one.path}"
+    return [SeenObject(name, version) for version in one.versions] or [SeenObject(name, etag=one.etag)]
+
+
+def _delete_hidden(handle: Handle, one: Doomed) -> bool:
+    """Versions of a plain table's object that no reader sees any more; the markers above, when nothing is left.
+
+    A marker over an older version stays: without it that version would be back.
+    """
+    name = f"{handle.table.root}/{one.path}"
+    if not one.versions:
+        return not handle.fs.delete_seen([SeenObject(name, etag=one.etag)])
+    versions = [version for version in handle.fs.object_versions(name) if version.path == name]
+    if any(version.is_latest and version.version_id in one.versions for version in versions):
+        return False
+    handle.fs.delete_seen([SeenObject(name, version) for version in one.versions])
+    left = [version for version in versions if version.version_id not in one.versions]
+    if left and all(version.is_delete_marker for version in left):
+        handle.fs.delete_seen([SeenObject(name, marker.version_id) for marker in left])
+    return True

@@ -1,0 +1,122 @@
+"""Keys as callers write them: which of them a table could have, and what to write instead of the others.
+
+A key that no partition can have is a slip of the pen. Taken for a partition that happens to be absent, it would make
+"nothing to do" of what somebody asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.errors import SpecError, UnknownPartition
+from pipelines.layout import PartitionKey, spelled, typed
+from pipelines.windows import is_key, key_named_by
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    import pyarrow as pa
+
+    from pipelines.spec import DatasetSpec, TimePartition
+    from pipelines.tables.protocol import Snapshot
+
+__all__ = ["check_possible", "unknown"]
+
+
+def check_possible(
+    spec: DatasetSpec, schema: pa.Schema | None, keys: Iterable[PartitionKey], live: Collection[PartitionKey]
+) -> None:
+    """Refuse keys that no partition of the table can have.
+
+    Args:
+        spec: of the dataset.
+        schema: the table's, with its partition columns; None where it has none yet.
+        keys: as callers wrote them.
+        live: keys of the table, which are right however another writer spelled them.
+
+    Raises:
+        UnknownPartition: one has other columns, or a value that is spelled otherwise or not at all in its column.
+    """
+    for key in keys:
+        if key not in live and (error := _fault(spec, schema, key)) is not None:
+            raise error
+
+
+def unknown(spec: DatasetSpec, snapshot: Snapshot, key: PartitionKey, more: str = "") -> UnknownPartition:
+    """The error for a key that the table does not have: how it is written, or that there is none.
+
+    Args:
+        spec: of the dataset.
+        snapshot: the table as it is.
+        key: as the caller wrote it.
+        more: what else was looked for, as `, and none was expired`.
+    """
+    fault = _fault(spec, snapshot.schema, key)
+    if fault is not None:
+        return fault
+    named = f"{spec.uri} has no partition {key}"
+    if (other := _alike(snapshot, key)) is not None:
+        return UnknownPartition(f"{named}: it is spelled {other} there", hint=f"write {other}")
+    return UnknownPartition(f"{named}{more}", hint="`tierlake ls` prints the keys")
+
+
+def _fault(spec: DatasetSpec, schema: pa.Schema | None, key: PartitionKey) -> UnknownPartition | None:
+    columns = spec.partition.columns
+    if key.columns != columns:
+        by = f"partitioned by {', '.join(columns)}" if columns else "not partitioned"
+        return UnknownPartition(f"{spec.uri} has no partition {key}: it is {by}", hint=_with_columns(key, columns))
+    right: list[tuple[str, str]] = []
+    for name, value in key.items:
+        time = spec.partition.time if spec.partition.time and spec.partition.time.key == name else None
+        told = _window_key(value, time) if time else _value(name, value, schema)
+        if told is None:
+            what = f"the key of one {time.every}" if time else f"a value of that column, which is {_kind(name, schema)}"
+            example = f"write {name}={_EXAMPLES[time.every]}" if time else "`tierlake ls` prints the keys"
+            shown = f"{name}={value}" if value else f"{name}= (null)"
+            return UnknownPartition(f"{spec.uri} has no partition {key}: {shown} is not {what}", hint=example)
+        right.append((name, told))
+    if tuple(right) == key.items:
+        return None
+    wanted = PartitionKey(tuple(right))
+    return UnknownPartition(f"{spec.uri} spells the partition {key} as {wanted}", hint=f"write {wanted}")
+
+
+_EXAMPLES = {"hour": "2013-07-04T05", "day": "2013-07-04", "month": "2013-07", "year": "2013"}
+
+
+def _with_columns(key: PartitionKey, columns: tuple[str, ...]) -> str:
+    values = key.as_dict()
+    if not columns:
+        return "leave the key out"
+    if values.keys() == set(columns):
+        return f"write {PartitionKey(tuple((name, values[name]) for name in columns))}"
+    return f"write {'/'.join(f'{name}=...' for name in columns)}"
+
+
+def _window_key(value: str, time: TimePartition) -> str | None:
+    return value if is_key(value, time.every, time.timezone) else key_named_by(value, time.every, time.timezone)
+
+
+def _kind(name: str, schema: pa.Schema | None) -> pa.DataType | None:
+    return schema.field(name).type if schema is not None and name in schema.names else None
+
+
+def _value(name: str, value: str, schema: pa.Schema | None) -> str | None:
+    """The value as keys spell it; None for text that is none of its column's type."""
+    kind = _kind(name, schema)
+    if kind is None or value == "":
+        return value
+    try:
+        return spelled(typed(value, kind).as_py())
+    except (SpecError, ValueError):
+        return None
+
+
+def _alike(snapshot: Snapshot, key: PartitionKey) -> PartitionKey | None:
+    """A key of the table that another writer spelled, and that means the same."""
+    schema = snapshot.schema
+    wanted = [_value(name, value, schema) for name, value in key.items]
+    for live in snapshot.by_partition():
+        if live.columns == key.columns and [_value(name, value, schema) for name, value in live.items] == wanted:
+            return live
+    return None

@@ -1,0 +1,31 @@
+"""What the store has below a root, afresh."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from connector.filesystem import LakeFileSystem
+
+__all__ = ["listed"]
+
+_FEW_FOLDERS = 4  # listing so many is cheaper than listing the table
+
+
+def listed(fs: LakeFileSystem, root: str, paths: Collection[str] | None = None) -> dict[str, Mapping[str, Any]]:
+    """What the store has below a root, by `bucket/key`: the folders of these files, or everything.
+
+    Args:
+        fs: the connector.
+        root: `bucket/prefix`.
+        paths: files below the root that must be in the answer if they exist; None means all.
+    """
+    if paths is not None and not paths:
+        return {}
+    folders = {f"{root}/{path}".rpartition("/")[0] for path in paths or ()}
+    found: dict[str, Mapping[str, Any]] = {}
+    for folder in folders if paths is not None and len(folders) <= _FEW_FOLDERS else (root,):
+        found |= fs.find(folder, detail=True, refresh=True)
+    return found

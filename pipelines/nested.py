@@ -1,0 +1,102 @@
+"""Tables inside tables: whose the files below a root are.
+
+A folder with a Delta log or a description of its own is another dataset, whoever made it: what lies below it is not the
+table's above, which neither reads nor deletes it.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from connector.filesystem import LakeFileSystem
+
+__all__ = ["DESCRIPTION", "LOG", "enclosing_root", "first_objects", "is_nested", "nested_roots", "outside_nested"]
+
+LOG: Final = "_delta_log/"
+DESCRIPTION: Final = "_lake/dataset.json"
+_OWN: Final = (LOG, "_lake/")
+_CONCURRENCY = 8
+_PAGE: Final = 1000
+"""Keys in one answer at the most."""
+
+T = TypeVar("T")
+
+
+def nested_roots(paths: Iterable[str]) -> frozenset[str]:
+    """The folders that are tables of their own, the outermost of each.
+
+    Args:
+        paths: of objects, below the root.
+    """
+    roots: set[str] = set()
+    for path in paths:
+        if path.startswith(_OWN):
+            continue
+        folder, is_log, _ = path.partition(f"/{LOG}")
+        if is_log:
+            roots.add(folder)
+        elif path.endswith(f"/{DESCRIPTION}"):
+            roots.add(path.removesuffix(f"/{DESCRIPTION}"))
+    return frozenset(root for root in roots if not is_nested(root, roots))
+
+
+def is_nested(path: str, roots: Collection[str]) -> bool:
+    """Whether a path lies below one of these folders."""
+    if not roots:
+        return False
+    folder = path.rpartition("/")[0]
+    while folder:
+        if folder in roots:
+            return True
+        folder = folder.rpartition("/")[0]
+    return False
+
+
+def outside_nested(objects: Mapping[str, T], keep: Collection[str] = ()) -> dict[str, T]:
+    """The objects of a listing that lie in no nested table.
+
+    Args:
+        objects: by their path below the root; of a whole listing, as a table's own log tells that it is there.
+        keep: paths that stay wherever they lie: the table above names them.
+    """
+    roots = nested_roots(objects)
+    return {path: one for path, one in objects.items() if not is_nested(path, roots) or path in keep}
+
+
+def first_objects(fs: LakeFileSystem, root: str) -> list[str]:
+    """The first objects below a root, `bucket/key`, without those that stand for folders; none where it is empty.
+
+    Args:
+        fs: the connector.
+        root: `bucket/prefix`.
+    """
+    keys = fs.first_keys(f"{root}/", limit=_PAGE)
+    found = [path for path in keys if not path.endswith("/")]
+    return found or (keys if len(keys) == _PAGE else [])  # a page of folders says nothing of what comes after it
+
+
+def enclosing_root(fs: LakeFileSystem, root: str) -> str | None:
+    """The nearest table that a prefix lies in, `bucket/prefix`; None where there is none, or none that may be seen.
+
+    Args:
+        fs: the connector.
+        root: `bucket/prefix`.
+    """
+    parts = root.split("/")
+    above = ["/".join(parts[:depth]) for depth in range(len(parts) - 1, 0, -1)]
+    marks = [(folder, mark) for folder in above for mark in (LOG, DESCRIPTION)]
+    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="above") as pool:
+        answers = pool.map(lambda place: _is_there(fs, *place), marks)
+        return next((folder for (folder, _), is_there in zip(marks, answers, strict=True) if is_there), None)
+
+
+def _is_there(fs: LakeFileSystem, folder: str, mark: str) -> bool:
+    try:
+        first = fs.first_keys(f"{folder}/{mark}", limit=1)
+    except PermissionError:  # who may list below his own prefix alone cannot know
+        return False
+    return bool(first) and (mark == LOG or first[0] == f"{folder}/{mark}")

@@ -1,0 +1,433 @@
+"""What the journal keeps: one record an event, as stored, and as a line of history.
+
+Records are read back from a bucket that others may write to: a path that leaves the dataset, or points into its log, is
+refused before anybody acts on it. Fields that a newer version wrote are ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from pipelines.layout import PartitionKey
+from pipelines.spec import Duration
+from pipelines.tables.protocol import LiveFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "EraseRecord",
+    "FileRecord",
+    "JournalEntry",
+    "KeepingRecord",
+    "Record",
+    "RemovalRecord",
+    "RemovedPartition",
+    "TieringRecord",
+    "UndoRecord",
+    "VacuumRecord",
+]
+
+_UNDOABLE = frozenset({"expire", "replace"})
+_LOG_FOLDERS = frozenset({"_lake", "_delta_log"})
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One line of a dataset's history.
+
+    Attributes:
+        id: the record's id.
+        at: by the server's clock.
+        operation: `expire`, `replace`, `undo`, `erase`, `tier`, `vacuum`, `hold`, `release` or `retain`.
+        keys: the partitions concerned.
+        reason: why.
+        bytes: size of the files concerned.
+        files: how many.
+        run_id: the run that did it.
+        by: who did it.
+        version: the commit that it tells of, where its record knows it.
+        run_key: of the ingest that it tells of.
+        committed: False for what was begun and is not known to have been done.
+        undo_until: until when it can be undone; None where it cannot.
+    """
+
+    id: str
+    at: datetime
+    operation: str
+    keys: tuple[str, ...] = ()
+    reason: str = ""
+    bytes: int = 0
+    files: int = 0
+    run_id: str | None = None
+    by: str | None = None
+    version: int | None = None
+    run_key: str | None = None
+    committed: bool = True
+    undo_until: datetime | None = None
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class FileRecord(_Value):
+    """A data file as it was live: enough to make it live again.
+
+    Attributes:
+        path: store key below the table's root.
+        size: bytes.
+        rows: row count where the table knew it.
+        modified: when it was written.
+        stats: Delta statistics as JSON text.
+        etag: of the object; plain tables know it.
+        version_id: likewise, where the bucket keeps versions.
+    """
+
+    path: str
+    size: int
+    rows: int | None = None
+    modified: datetime
+    stats: str | None = None
+    etag: str | None = None
+    version_id: str | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, value: str) -> str:
+        segments = value.split("/")
+        if segments[0] in {"", *_LOG_FOLDERS} or {".", ".."} & set(segments):
+            raise ValueError(f"{value!r} is no data file of this dataset")
+        return value
+
+    @classmethod
+    def of(cls, file: LiveFile) -> FileRecord:
+        """What to remember of a live file."""
+        return cls(
+            path=file.path,
+            size=file.size,
+            rows=file.rows,
+            modified=file.modified,
+            stats=file.stats,
+            etag=file.etag,
+            version_id=file.version_id,
+        )
+
+    def live(self, key: PartitionKey) -> LiveFile:
+        """The file as a commit names it."""
+        return LiveFile(
+            self.path,
+            self.size,
+            key,
+            self.rows,
+            self.modified,
+            self.stats,
+            etag=self.etag,
+            version_id=self.version_id,
+        )
+
+
+class RemovedPartition(_Value):
+    """A partition's files that left, and why.
+
+    Attributes:
+        key: the partition.
+        reason: why.
+        files: what left.
+        came: what an ingest put in their place.
+    """
+
+    key: str
+    reason: str
+    files: tuple[FileRecord, ...]
+    came: tuple[FileRecord, ...] = ()
+
+    @property
+    def partition_key(self) -> PartitionKey:
+        """The partition."""
+        return PartitionKey.parse(self.key)
+
+    @property
+    def bytes(self) -> int:
+        """Size of what left."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def rows(self) -> int | None:
+        """Its rows; None where a file's count is not known."""
+        counts = [file.rows for file in self.files]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
+    def live_files(self) -> tuple[LiveFile, ...]:
+        """The files as a commit names them."""
+        return tuple(file.live(self.partition_key) for file in self.files)
+
+
+class Record(_Value):
+    """What all records have.
+
+    Attributes:
+        id: names the record; ids sort by time.
+        at: when it was written, by the server's clock.
+        by: who did it: user and host.
+        run_id: the run that did it.
+    """
+
+    id: str
+    at: datetime
+    by: str | None = None
+    run_id: str | None = None
+
+    kind: ClassVar[str]
+
+    def entry(self) -> JournalEntry:
+        """The record as a line of history."""
+        raise NotImplementedError
+
+
+class RemovalRecord(Record):
+    """Files that one commit took out of the table, by partition.
+
+    Attributes:
+        operation: what took them out; expiries and replacements can be undone. The commit carries the record's id as
+            the detail `removal`.
+        base: the table's version that it was planned on.
+        committed_at: when the commit was made, by the server's clock; None where it was not, or where the process died
+            right after it.
+        version: the table's version after it, where tables have any.
+        as_of: the instant that the policy was asked about.
+        run_key: of the ingest.
+        grace: how long undo stays possible.
+        undoable: False where the user gave undo up.
+        columns: of the table at that time, each with its type in words.
+        partitions: what left.
+    """
+
+    operation: Literal["expire", "replace", "undo", "compact", "erase"]
+    base: int = 0
+    committed_at: datetime | None = None
+    version: int | None = None
+    as_of: datetime | None = None
+    run_key: str | None = None
+    grace: Duration
+    undoable: bool = True
+    columns: dict[str, str] = Field(default_factory=dict)
+    partitions: tuple[RemovedPartition, ...]
+
+    kind: ClassVar[str] = "removal"
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether its kind can be, and nobody gave it up."""
+        return self.undoable and self.operation in _UNDOABLE
+
+    @property
+    def undo_until(self) -> datetime:
+        """When the grace ends, by the server's clock."""
+        return (self.committed_at or self.at) + self.grace
+
+    def partition(self, key: str) -> RemovedPartition | None:
+        """One partition of it."""
+        return next((gone for gone in self.partitions if gone.key == key), None)
+
+    def files(self) -> Iterator[tuple[RemovedPartition, FileRecord]]:
+        """All that left."""
+        return ((gone, file) for gone in self.partitions for file in gone.files)
+
+    def entry(self) -> JournalEntry:
+        """The record as a line of history."""
+        reasons = sorted({gone.reason for gone in self.partitions})
+        return JournalEntry(
+            id=self.id,
+            at=self.committed_at or self.at,
+            operation=self.operation,
+            keys=tuple(gone.key for gone in self.partitions),
+            reason=reasons[0] if len(reasons) == 1 else f"past retention as of {self.as_of}",
+            bytes=sum(gone.bytes for gone in self.partitions),
+            files=sum(len(gone.files) for gone in self.partitions),
+            run_id=self.run_id,
+            by=self.by,
+            version=self.version,
+            run_key=self.run_key,
+            # a rewrite and an undo are in the history by their commit and their own record
+            committed=self.committed_at is not None and self.operation in _UNDOABLE,
+            undo_until=self.undo_until if self.can_be_undone else None,
+        )
+
+
+class UndoRecord(Record):
+    """A partition that came back.
+
+    Attributes:
+        state: `begun` before anything is changed, `done` afterwards; `refused` where a vacuum was faster.
+        key: the partition.
+        removal: id of what was undone.
+        files: how many came back.
+        bytes: their size.
+        version: the table's version that brought it back; None where tables have none.
+    """
+
+    state: Literal["begun", "done", "refused"] = "done"
+    key: str
+    removal: str
+    files: int
+    bytes: int
+    version: int | None = None
+
+    kind: ClassVar[str] = "undo"
+
+    def entry(self) -> JournalEntry:
+        """The record as a line of history."""
+        return JournalEntry(
+            id=self.id,
+            at=self.at,
+            operation="undo",
+            keys=(self.key,),
+            reason=f"undo of {self.removal}",
+            bytes=self.bytes,
+            files=self.files,
+            run_id=self.run_id,
+            by=self.by,
+            version=self.version,
+            committed=self.state == "done",
+        )
+
+
+class EraseRecord(Record):
+    """Rows that were erased: what must not come back by an undo.
+
+    Attributes:
+        state: `begun` before anything is looked at, `done` at the end.
+        keys: the partitions that held any.
+        rows: how many.
+        version: the table's version after it, where tables have any.
+        spoiled: files, below the root, that hold some of them still and are no part of the table any more.
+    """
+
+    state: Literal["begun", "done"] = "done"
+    keys: tuple[str, ...] = ()
+    rows: int = 0
+    version: int | None = None
+    spoiled: tuple[str, ...] = ()
+
+    kind: ClassVar[str] = "erase"
+
+    def entry(self) -> JournalEntry:
+        """The record as a line of history."""
+        return JournalEntry(
+            id=self.id,
+            at=self.at,
+            operation="erase",
+            keys=self.keys,
+            reason="rows erased on request" if self.state == "done" else "an erasure that did not come to its end",
+            files=len(self.spoiled),
+            run_id=self.run_id,
+            by=self.by,
+            version=self.version,
+            committed=self.state == "begun" or (self.rows > 0 and self.version is None),  # else its commit tells
+        )
+
+
+class TieringRecord(Record):
+    """Files that an applied tiering plan moved.
+
+    Attributes:
+        as_of: the instant that the policy was asked about.
+        keys: the partitions, each with the storage class that its files were given.
+        files: how many were moved.
+        bytes: their size.
+    """
+
+    as_of: datetime
+    keys: dict[str, str]
+    files: int
+    bytes: int
+
+    kind: ClassVar[str] = "tiering"
+
+    def entry(self) -> JournalEntry:
+        """The record as a line of history."""
+        classes = ", ".join(sorted(set(self.keys.values())))
+        return JournalEntry(
+            id=self.id,
+            at=self.at,
+            operation="tier",
+            keys=tuple(self.keys),
+            reason=f"moved to {classes} as of {self.as_of:%Y-%m-%d}",
+            bytes=self.bytes,
+            files=self.files,
+            run_id=self.run_id,
+            by=self.by,
+        )
+
+
+class VacuumRecord(Record):
+    """Files that were deleted for good, or are about to be.
+
+    Attributes:
+        state: `begun` before the first deletion, `done` after the last.
+        keys: partitions whose files they were, where known.
+        reason: why they could go.
+        files: how many objects.
+        bytes: their size, all versions.
+        ended: removals whose grace is over, with the partitions: from this record on nobody may undo them.
+    """
+
+    state: Literal["begun", "done"] = "done"
+    keys: tuple[str, ...] = ()
+    reason: str
+    files: int
+    bytes: int
+    ended: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    kind: ClassVar[str] = "vacuum"
+
+    def entry(self) -> JournalEntry:
+        """The record as a line of history."""
+        return JournalEntry(
+            id=self.id,
+            at=self.at,
+            operation="vacuum",
+            keys=self.keys,
+            reason=self.reason if self.state == "done" else f"{self.reason}; it did not come to its end",
+            bytes=self.bytes,
+            files=self.files,
+            run_id=self.run_id,
+            by=self.by,
+            committed=self.state == "begun" or self.files > 0,
+        )
+
+
+class KeepingRecord(Record):
+    """A hold, its release, or a longer retention.
+
+    Attributes:
+        operation: which of them.
+        key: the partition.
+        reason: why.
+        until: of a retention.
+    """
+
+    operation: Literal["hold", "release", "retain"]
+    key: str
+    reason: str = ""
+    until: datetime | None = None
+
+    kind: ClassVar[str] = "keeping"
+
+    def entry(self) -> JournalEntry:
+        """The record as a line of history."""
+        until = f"until {self.until.isoformat()}" if self.until else ""
+        return JournalEntry(
+            id=self.id,
+            at=self.at,
+            operation=self.operation,
+            keys=(self.key,),
+            reason=": ".join(part for part in (until, self.reason) if part),
+            run_id=self.run_id,
+            by=self.by,
+        )

@@ -1,0 +1,125 @@
+"""Taking files out of a table on the record: written before the commit, completed after it.
+
+What left can be brought back until its grace ends (expiries and replacements), and `vacuum` knows of every file when it
+left, by the store's clock, whatever the table's own log forgets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pipelines.records import FileRecord, RemovalRecord, RemovedPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from pipelines.handle import Handle
+    from pipelines.layout import PartitionKey
+    from pipelines.tables.protocol import Commit, LiveFile, Snapshot
+
+__all__ = ["begun", "completed", "removed_partitions", "settled"]
+
+
+def removed_partitions(
+    files: Iterable[LiveFile], reasons: Mapping[str, str] | str, came: Iterable[LiveFile] = ()
+) -> tuple[RemovedPartition, ...]:
+    """What a commit takes out, by partition.
+
+    Args:
+        files: what leaves.
+        reasons: why, for each key or for all.
+        came: what takes its place.
+    """
+    gone: dict[PartitionKey, list[FileRecord]] = {}
+    new: dict[PartitionKey, list[FileRecord]] = {}
+    for file in files:
+        gone.setdefault(file.key, []).append(FileRecord.of(file))
+    for file in came:
+        new.setdefault(file.key, []).append(FileRecord.of(file))
+    return tuple(
+        RemovedPartition(
+            key=str(key),
+            reason=reasons if isinstance(reasons, str) else reasons[str(key)],
+            files=tuple(gone[key]),
+            came=tuple(new.get(key, ())),
+        )
+        for key in sorted(gone)
+    )
+
+
+def begun(  # noqa: PLR0913 - what a record has
+    handle: Handle,
+    operation: Literal["expire", "replace", "undo", "compact", "erase"],
+    partitions: tuple[RemovedPartition, ...],
+    snapshot: Snapshot,
+    *,
+    record_id: str | None = None,
+    as_of: datetime | None = None,
+    run_key: str | None = None,
+    run_id: str | None = None,
+    undoable: bool = True,
+) -> RemovalRecord:
+    """Write down what a commit is about to take out.
+
+    Args:
+        handle: the dataset.
+        operation: what takes it out.
+        partitions: what leaves.
+        snapshot: the look that the commit rests on.
+        record_id: of an earlier attempt, whose record this one takes the place of.
+        as_of: the instant that the policy was asked about.
+        run_key: of an ingest.
+        run_id: who did it, for the history.
+        undoable: False where the user gave undo up.
+    """
+    at = handle.clock.now()
+    return handle.journal.write(
+        RemovalRecord(
+            id=record_id or handle.journal.new_id(at),
+            at=at,
+            run_id=run_id,
+            operation=operation,
+            base=snapshot.version,
+            as_of=as_of,
+            run_key=run_key,
+            grace=handle.spec.retention.grace,
+            undoable=undoable,
+            columns={field.name: str(field.type) for field in snapshot.known_schema or ()},
+            partitions=partitions,
+        )
+    )
+
+
+def completed(handle: Handle, record: RemovalRecord, commit: Commit) -> RemovalRecord:
+    """Write down that the commit was made: the grace begins.
+
+    Args:
+        handle: the dataset.
+        record: as it was written before the commit.
+        commit: what the table says.
+    """
+    has_versions = not handle.table.is_published_by_writing
+    made = handle.table.made_at(commit.version) if has_versions else None
+    at = handle.clock.of_store(made) if made is not None else handle.clock.now()
+    # time that goes on also where a clock does not
+    update = {"committed_at": max(at, record.at), "version": commit.version if has_versions else None}
+    return handle.journal.write(record.model_copy(update=update))
+
+
+def settled(handle: Handle, record: RemovalRecord) -> RemovalRecord | None:
+    """A removal as it came out, also where its writer died before he could say so; None where it was never made.
+
+    Objects of a plain table go one by one: an expiry that stopped on the way counts as far as it came, an ingest once
+    its run is on record.
+    """
+    if record.committed_at is not None:
+        return record
+    if handle.table.is_published_by_writing:
+        is_made = record.run_key is None or handle.table.is_committed(record.run_key)
+        return record if is_made else None
+    commit = handle.table.commit_of(record.id, record.base)
+    if commit is None:
+        return None
+    at: datetime = handle.clock.of_store(commit.at)
+    return record.model_copy(update={"committed_at": max(at, record.at), "version": commit.version})

@@ -1,0 +1,96 @@
+"""What the store holds below a table's root that could be data: one listing, with the versions where there are any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from pipelines.nested import is_nested, nested_roots
+from pipelines.tables.waiting import WAITING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from connector.objects import ObjectVersion
+    from pipelines.handle import Handle
+
+__all__ = ["StoredObject", "stored_objects"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One key.
+
+    Attributes:
+        path: below the root.
+        size: bytes, all versions.
+        modified: when the newest of them was written.
+        etag: of what a reader sees; None where it is hidden by a delete marker.
+        storage_class: likewise.
+        versions: all ids, markers included, the newest first; empty where the bucket keeps none.
+        sizes: of each.
+        shown: the version that a reader sees; None where there is none, or the bucket keeps none.
+        is_nested: whether it lies in another table below the root: that one's business.
+    """
+
+    path: str
+    size: int
+    modified: datetime
+    etag: str | None
+    storage_class: str
+    versions: tuple[str, ...] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    shown: str | None = None
+    is_nested: bool = False
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether readers see it."""
+        return self.etag is not None
+
+
+def stored_objects(handle: Handle) -> list[StoredObject]:
+    """Data objects below the root: not the log, not "directory" objects, of `_lake/` what waits for a commit."""
+    root = handle.table.root
+    if handle.fs.is_versioned(root.partition("/")[0]):
+        by_path: dict[str, list[ObjectVersion]] = {}
+        for version in handle.fs.object_versions(f"{root}/"):
+            by_path.setdefault(version.path.removeprefix(f"{root}/"), []).append(version)
+        found = [_of_versions(path, versions) for path, versions in by_path.items()]
+    else:
+        infos = handle.fs.find(root, detail=True, refresh=True)
+        found = [
+            StoredObject(
+                path=name.removeprefix(f"{root}/"),
+                size=int(info["size"]),
+                modified=info["LastModified"],
+                etag=str(info.get("ETag") or "").strip('"'),
+                storage_class=str(info.get("StorageClass") or "STANDARD"),
+            )
+            for name, info in infos.items()
+            if info["type"] == "file"
+        ]
+    nested = nested_roots(one.path for one in found)
+    data = (replace(one, is_nested=is_nested(one.path, nested)) for one in found if _is_data(one.path))
+    return sorted(data, key=lambda one: one.path)
+
+
+def _is_data(path: str) -> bool:
+    is_ours = path.startswith(("_delta_log/", "_lake/")) and not path.startswith(WAITING)
+    return bool(path) and not path.endswith("/") and not is_ours
+
+
+def _of_versions(path: str, versions: list[ObjectVersion]) -> StoredObject:
+    latest = next((version for version in versions if version.is_latest), versions[0])
+    is_shown = not latest.is_delete_marker
+    return StoredObject(
+        path=path,
+        size=sum(version.size for version in versions),
+        modified=max(version.modified for version in versions),
+        etag=latest.etag if is_shown else None,
+        storage_class=latest.storage_class,
+        versions=tuple(version.version_id for version in versions),
+        sizes={version.version_id: version.size for version in versions},
+        shown=latest.version_id if is_shown else None,
+    )

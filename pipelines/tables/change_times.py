@@ -1,0 +1,161 @@
+"""`_lake/changes.json`: when rows changed, where the listing of a plain table does not tell.
+
+The time of an object is the time of its rows but for two cases. A copy onto itself, to another storage class or another
+encryption, changes the object's time and no row. An object that comes back from behind a delete marker, and one whose
+neighbour in the partition was deleted, keep their time though rows changed.
+
+One small file says so for all objects of a table: each by path, ETag and time, as the listing shows them. An object
+that is another by then, whoever wrote it, is not meant: its own time counts. So whatever interrupts us between a copy
+and this file makes rows look younger than they are, never older.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from connector.errors import PreconditionFailed
+from pipelines.clock import end_of
+from pipelines.contention import turns
+from pipelines.errors import CommitConflict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from connector.filesystem import LakeFileSystem
+    from pipelines.tables.protocol import SameRows
+
+__all__ = ["ChangeTimes", "KnownChange"]
+
+
+class KnownChange(BaseModel):
+    """An object whose time is not that of its rows.
+
+    Attributes:
+        etag: of the object, without quotes.
+        modified: the object's time, as listings show it.
+        changed: when its rows changed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    etag: str
+    modified: datetime
+    changed: datetime
+
+    def is_of(self, etag: str, modified: datetime) -> bool:
+        """Whether this is what a listing shows; servers tell whole seconds in one place, fractions in another."""
+        return etag == self.etag and _second(modified) == _second(self.modified)
+
+
+class _Content(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    layout: int = 1
+    objects: dict[str, KnownChange] = Field(default_factory=dict)
+
+
+class ChangeTimes:
+    """That file of one table."""
+
+    def __init__(self, fs: LakeFileSystem, root: str) -> None:
+        """Work below `root` (`bucket/prefix`)."""
+        self._fs = fs
+        self.path = f"{root}/_lake/changes.json"
+
+    def read(self, infos: Mapping[str, Any] | None = None) -> Callable[[str, Mapping[str, Any]], datetime]:
+        """When the rows of listed objects changed: a function from a path below the root and its listing.
+
+        Args:
+            infos: the listing of the root, by `bucket/key`: where it does not show the file, there is none to read.
+                None: nobody has looked.
+        """
+        known = self._fetch()[0].objects if infos is None or self.path in infos else {}
+
+        def changed(path: str, info: Mapping[str, Any]) -> datetime:
+            return _changed(known, path, _etag(info), info["LastModified"])
+
+        return changed
+
+    def note_same_rows(self, rewritten: Iterable[SameRows]) -> None:
+        """Write down that objects were written anew with the rows that they had."""
+
+        def noted(known: Mapping[str, KnownChange]) -> dict[str, KnownChange]:
+            return {
+                one.path: KnownChange(
+                    etag=one.etag,
+                    modified=one.modified,
+                    changed=_changed(known, one.path, one.etag_before, one.modified_before),
+                )
+                for one in rewritten
+            }
+
+        self._update(noted)
+
+    def note_changes(self, objects: Mapping[str, tuple[str, datetime]], changed: datetime) -> None:
+        """Write down that rows changed where the objects do not show it.
+
+        Args:
+            objects: ETag and time of each object, by its path below the root.
+            changed: when the rows did.
+        """
+        noted = {
+            path: KnownChange(etag=etag, modified=modified, changed=changed)
+            for path, (etag, modified) in objects.items()
+        }
+        self._update(lambda _: noted)
+
+    def _update(self, noted: Callable[[Mapping[str, KnownChange]], Mapping[str, KnownChange]]) -> None:
+        """Add entries, and drop those of objects that are gone or written anew.
+
+        Raises:
+            CommitConflict: others kept changing the file.
+        """
+        root = self.path.removesuffix("/_lake/changes.json")
+        infos = self._fs.find(root, detail=True, refresh=True)
+        for _ in turns():
+            content, etag = self._fetch()
+            new = noted(content.objects)
+            kept = {
+                path: entry
+                for path, entry in content.objects.items()
+                if (info := infos.get(f"{root}/{path}")) and _second(info["LastModified"]) <= _second(entry.modified)
+            }
+            data = _Content(objects=dict(sorted((kept | dict(new)).items()))).model_dump_json(indent=1).encode()
+            try:
+                if etag is None:
+                    self._fs.put_if(self.path, data, if_none_match=True)
+                else:
+                    self._fs.put_if(self.path, data, if_match=etag)
+            except PreconditionFailed:
+                continue
+            return
+        raise CommitConflict(f"lake://{self.path} is being changed by others all the time", hint="run it again")
+
+    def _fetch(self) -> tuple[_Content, str | None]:
+        try:
+            data, etag = self._fs.read_with_etag(self.path)
+        except FileNotFoundError:
+            return _Content(), None
+        try:
+            return _Content.model_validate_json(data), etag
+        except ValidationError:
+            return (
+                _Content(),
+                etag,
+            )  # nothing is known then, and the objects' own times count, which are never too early
+
+
+def _changed(known: Mapping[str, KnownChange], path: str, etag: str, modified: datetime) -> datetime:
+    entry = known.get(path)
+    return entry.changed if entry is not None and entry.is_of(etag, modified) else end_of(modified)
+
+
+def _etag(info: Mapping[str, Any]) -> str:
+    return str(info.get("ETag") or "").strip('"')
+
+
+def _second(at: datetime) -> datetime:
+    return at.replace(microsecond=0)

@@ -1,0 +1,193 @@
+"""When the rows of a Delta table's partitions changed, as its log tells.
+
+A commit changes rows where it adds or removes a file and says so (`dataChange`); compaction says that it does not,
+whoever compacts. Its time is that of its object in the store, by the server's clock, and not the time that its writer
+put into it.
+
+The log forgets commits (30 days, by default). What it has forgotten is known by the files' own times alone
+(`modificationTime`): ours are the server's, and compaction hands on the newest of its sources'. Others write the time
+of the object (Spark) or their own clock's (delta-rs).
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from pipelines.clock import end_of
+from pipelines.errors import SpecError
+from pipelines.layout import PartitionKey, spelled, typed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    import pyarrow as pa
+
+    from connector.filesystem import LakeFileSystem
+    from pipelines.tables.protocol import Snapshot
+
+__all__ = ["LoggedChange", "changes_after", "latest_changes"]
+
+_CONCURRENCY = 16
+_SECOND = timedelta(seconds=1)
+_DIGITS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedChange:
+    """One commit.
+
+    Attributes:
+        version: the table's version after it.
+        at: when it was made, by the server's clock.
+        changed: partitions with other rows after it; None where it does not tell which.
+        rewritten: partitions whose files it replaced by others with the same rows.
+        adopts: it made a table of files that were there: their rows came when they were written.
+    """
+
+    version: int
+    at: datetime
+    changed: frozenset[PartitionKey] | None
+    rewritten: frozenset[PartitionKey]
+    adopts: bool = False
+
+
+def changes_after(
+    fs: LakeFileSystem, root: str, columns: tuple[str, ...], schema: pa.Schema | None, since: datetime | int
+) -> tuple[list[LoggedChange], bool]:
+    """The commits after an instant or a version that the log remembers, oldest first.
+
+    Args:
+        fs: the connector.
+        root: `bucket/prefix`.
+        columns: the Hive columns, in order.
+        schema: of the table, by which partition values are spelled.
+        since: commits of this instant or version, and older ones, are left out.
+
+    Returns:
+        The commits, and whether these are all: False where the log has forgotten some.
+    """
+    log = f"{root}/_delta_log"
+    times = {
+        int(name[-_DIGITS - 5 : -5]): (path, info["LastModified"])
+        for path, info in fs.find(log, detail=True, refresh=True).items()
+        if (name := path.rpartition("/")[2]).endswith(".json") and name[:-5].isdigit() and len(name) == _DIGITS + 5
+    }
+    oldest = min(times, default=-1)  # none: a checkpoint stands for all
+    if isinstance(since, int):
+        chosen = [version for version in sorted(times) if version > since]
+        is_complete = 0 <= oldest <= since + 1 and since <= max(times)
+    else:
+        chosen = [version for version in sorted(times) if times[version][1] + _SECOND > since]
+        is_complete = oldest == 0 or len(chosen) < len(times)
+
+    def read(version: int) -> LoggedChange:
+        path, at = times[version]
+        return _logged(fs.read_with_etag(path)[0], version, at, columns, schema)
+
+    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="log") as pool:
+        commits = list(pool.map(read, chosen))
+    return commits, is_complete and not any(commit.adopts for commit in commits)
+
+
+def latest_changes(
+    commits: list[LoggedChange],
+    *,
+    is_complete: bool,
+    now: Snapshot,
+    keys: Collection[PartitionKey],
+    snapshot_of: Callable[[int], Snapshot],
+) -> Mapping[PartitionKey, datetime]:
+    """When partitions last changed, by the commits after an instant and the files' own times.
+
+    Args:
+        commits: as `changes_after` returns them.
+        is_complete: likewise.
+        now: the table's present state.
+        keys: partitions that are asked about.
+        snapshot_of: reads the table at a version.
+    """
+    found: dict[PartitionKey, datetime] = {}
+    for commit in commits:
+        found |= dict.fromkeys(keys if commit.changed is None else commit.changed & set(keys), commit.at)
+    left = [key for key in keys if key not in found]
+    if is_complete or not left:
+        return found
+    return found | _by_their_files(commits, now, left, snapshot_of)
+
+
+def _by_their_files(
+    commits: list[LoggedChange], now: Snapshot, keys: Collection[PartitionKey], snapshot_of: Callable[[int], Snapshot]
+) -> dict[PartitionKey, datetime]:
+    """For partitions that no remembered commit changed: by the times of their files before others compacted them."""
+    rewritten = [commit.version for commit in commits if commit.rewritten & set(keys)]
+    before = now
+    if rewritten and rewritten[0] > 0:
+        try:
+            before = snapshot_of(rewritten[0] - 1)
+        except Exception:  # noqa: BLE001 - the log cannot be read that far back: the present files' times are later ones
+            before = now
+    current, older = now.by_partition(), before.by_partition()
+    times = {
+        key: max(file.modified for file in older.get(key) or current[key])
+        for key in keys
+        if key in older or key in current
+    }
+    # whatever a writer's clock said: it is not newer than what the log remembers
+    latest = min((commit.at for commit in commits), default=None)
+    return {key: at if latest is None else min(at, latest) for key, at in times.items()}
+
+
+def _logged(
+    data: bytes, version: int, modified: datetime, columns: tuple[str, ...], schema: pa.Schema | None
+) -> LoggedChange:
+    changed: set[PartitionKey] | None = set()
+    rewritten: set[PartitionKey] = set()
+    told: datetime | None = None
+    for line in data.splitlines():
+        action: dict[str, Any] = json.loads(line) if line.strip() else {}
+        if (info := action.get("commitInfo")) is not None:
+            if info.get("lake.operation") == "adopt":
+                return LoggedChange(version, end_of(modified), frozenset(), frozenset(), adopts=True)
+            told = _instant(info.get("timestamp"))
+        file = action.get("add") or action.get("remove")
+        if file is None:
+            continue
+        key = _key(file.get("partitionValues"), columns, schema)
+        if not file.get("dataChange", True):
+            rewritten |= {key} if key is not None else set()
+        elif key is None or changed is None:
+            changed = None
+        else:
+            changed.add(key)
+    rows = None if changed is None else frozenset(changed)
+    return LoggedChange(version, end_of(modified, told), rows, frozenset(rewritten))
+
+
+def _key(
+    values: Mapping[str, str | None] | None, columns: tuple[str, ...], schema: pa.Schema | None
+) -> PartitionKey | None:
+    if values is None and columns:
+        return None
+    said = values or {}
+    return PartitionKey.of((name, _spelled(name, said.get(name), schema)) for name in columns)
+
+
+def _spelled(name: str, text: str | None, schema: pa.Schema | None) -> str:
+    """A value as live files' keys have it, however its writer spelled it."""
+    if not text or schema is None or name not in schema.names:
+        return text or ""
+    try:
+        return spelled(typed(text, schema.field(name).type).as_py())
+    except (SpecError, ValueError, OverflowError):
+        return text
+
+
+def _instant(milliseconds: object) -> datetime | None:
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(str(milliseconds)))
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,171 @@
+"""The files of a table as Arrow opens them: a failure names the file, what is wrong with it, and the way out.
+
+The clients below report one in their own ways, deltalake's with colours and the server's XML. Whatever they say, the
+connector is asked for a byte of the file: its errors tell an archived file from one that is not there, and from a dead
+server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+from connector.errors import LakeError, ObjectArchived, ObjectNotFound, ServerError, TableDamaged
+from connector.rust_errors import plain_text
+from pipelines.errors import ArchivedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping
+
+    from connector.filesystem import LakeFileSystem
+
+__all__ = ["FileNames", "NamedFile", "arrow_filesystem", "way_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileNames:
+    """What errors say of a table's files.
+
+    Attributes:
+        fs: reads them.
+        root: of the table, `bucket/prefix`.
+        keys: `bucket/key` of a file to its partition.
+        version: of the log that names them; None where the listing does.
+    """
+
+    fs: LakeFileSystem
+    root: str
+    keys: Mapping[str, Hashable]
+    version: int | None = None
+
+    def failure(self, path: str, error: OSError) -> OSError:
+        """The error to raise where reading a file failed.
+
+        Args:
+            path: `bucket/key`.
+            error: what the client below raised.
+        """
+        told: OSError = error
+        if not isinstance(error, LakeError):
+            try:
+                self.fs.cat_file(path, start=0, end=1)
+            except OSError as better:
+                told = better
+        if isinstance(told, ObjectArchived):
+            return self._archived(path, told)
+        if isinstance(told, ObjectNotFound) and told.key is not None:
+            return self._missing(path, told)
+        if isinstance(told, LakeError) or type(told).__module__ != "builtins":
+            return told
+        text = plain_text(str(told))
+        return ServerError(f"reading lake://{path} failed, and then succeeded: {text}", hint="read again")
+
+    def _archived(self, path: str, error: ObjectArchived) -> OSError:
+        key = self.keys.get(path)
+        if key is None:
+            return error
+        storage_class = self.fs.restore_status(path).storage_class
+        uri = f"lake://{self.root}"
+        message = f"{uri}: {key} is archived in {storage_class} and cannot be read before it is restored"
+        return ArchivedError(message, hint=way_out(uri, str(key)), keys=(str(key),))
+
+    def _missing(self, path: str, error: ObjectNotFound) -> OSError:
+        bucket, _, key = path.partition("/")
+        context: dict[str, Any] = {"bucket": bucket, "key": key, "request_id": error.request_id}
+        if self.version is None:
+            message = "the file was listed, and is gone: its partition was replaced or expired meanwhile"
+            return ObjectNotFound(message, hint="read again: the listing says what the table is", **context)
+        return TableDamaged(
+            f"lake://{self.root} names a file in version {self.version} that the store does not have",
+            hint=f"`tierlake verify lake://{self.root}` names all such files; vacuum takes those of older versions",
+            **context,
+        )
+
+
+def way_out(uri: str, key: str) -> str:
+    """How to get at an archived partition."""
+    return (
+        f"ask for them with Dataset.restore({key!r}, days=1) or `tierlake restore {uri} {key}`, or wait for them with "
+        "read(..., wait='12h')"
+    )
+
+
+class NamedFile:
+    """A file for reading at any place, as Arrow takes one from Python."""
+
+    def __init__(self, file: Any, failure: Callable[[OSError], OSError]) -> None:
+        """Read `file`; what `failure` makes of an error is raised."""
+        self._file = file
+        self._failure = failure
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        try:
+            data: bytes = self._file.read(size)
+        except OSError as error:
+            raise self._failure(error) from error
+        return data
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        """Go to a place."""
+        try:
+            place: int = self._file.seek(position, whence)
+        except OSError as error:
+            raise self._failure(error) from error
+        return place
+
+    def tell(self) -> int:
+        """The place."""
+        place: int = self._file.tell()
+        return place
+
+    def close(self) -> None:
+        """Nothing more is read."""
+        if hasattr(self._file, "close"):
+            self._file.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is read."""
+        return bool(self._file.closed)
+
+
+class _Files(FSSpecHandler):
+    """Opens what a commit names without asking a listing, which may be older than the commit."""
+
+    def __init__(self, fs: LakeFileSystem, names: FileNames | None) -> None:
+        super().__init__(fs)
+        self._names = names
+
+    def open_input_file(self, path: str) -> pa.PythonFile:
+        """A file, for reading at any place."""
+        try:
+            file = self._opened(path)
+        except OSError as error:
+            if self._names is None:
+                raise
+            raise self._names.failure(path, error) from error
+        names = self._names
+        if names is not None:
+            file = NamedFile(file, lambda error: names.failure(path, error))
+        return pa.PythonFile(file, mode="r")
+
+    def _opened(self, path: str) -> Any:
+        try:
+            return self.fs.open(path, "rb")
+        except FileNotFoundError:
+            self.fs.invalidate_cache(path)
+            return self.fs.open(path, "rb")
+
+
+def arrow_filesystem(fs: LakeFileSystem, names: FileNames | None = None) -> PyFileSystem:
+    """The connector, as Arrow takes a filesystem.
+
+    Args:
+        fs: reads the files.
+        names: what errors say of them.
+    """
+    return PyFileSystem(_Files(fs, names))

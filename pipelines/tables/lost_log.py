@@ -1,0 +1,70 @@
+"""A Delta table whose log is gone: its files are there, and nothing tells any more which of them are live.
+
+The description that is kept beside the table says that there was a log. Without it a reader would take every file for
+live, replaced and expired ones too, and a new log would hide them all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Final
+
+from pipelines.errors import LogMissing, TableNotFound
+from pipelines.nested import DESCRIPTION, LOG, first_objects
+
+if TYPE_CHECKING:
+    from connector.filesystem import LakeFileSystem
+
+__all__ = ["check_log", "lost_log"]
+
+_BEGINS: Final = re.compile(r"/(0{20}\.json|\d{20}\.checkpoint\..*parquet)$")
+
+
+def check_log(fs: LakeFileSystem, root: str) -> None:
+    """Look whether a table that is described as Delta has its log; one LIST.
+
+    Raises:
+        LogMissing: it has files, but no log.
+        TableNotFound: it has neither: its creation was interrupted.
+    """
+    if not _has_log(fs, root) and (error := lost_log(fs, root)):
+        raise error
+
+
+def lost_log(fs: LakeFileSystem, root: str) -> LogMissing | TableNotFound | None:
+    """What to say of a root without a log; None where no description says that there should be one.
+
+    Args:
+        fs: the connector.
+        root: `bucket/prefix`.
+    """
+    if not _is_described_as_delta(fs, root):
+        return None
+    own = f"{root}/{DESCRIPTION}"
+    is_alone = {own}.issuperset(first_objects(fs, root))
+    if _has_log(fs, root):  # looked at last: another process was making it just now
+        return None
+    if is_alone:
+        message = f"lake://{root} is described, but has no Delta log yet: its creation was interrupted"
+        return TableNotFound(message, hint="create it again with the same spec: that completes it")
+    message = f"lake://{root} is a Delta table whose log is gone: nothing tells which of its files are live"
+    hint = (
+        f"bring the objects below {root}/{LOG} back, where the bucket keeps versions or there is a copy; or take all "
+        f"files that are there for live ones: `tierlake adopt lake://{root}`"
+    )
+    return LogMissing(message, hint=hint)
+
+
+def _has_log(fs: LakeFileSystem, root: str) -> bool:
+    """Whether there is something that a log can be read from: its first commit, or a checkpoint."""
+    return any(_BEGINS.search(path) for path in fs.first_keys(f"{root}/{LOG}"))
+
+
+def _is_described_as_delta(fs: LakeFileSystem, root: str) -> bool:
+    try:
+        document = json.loads(fs.read_with_etag(f"{root}/{DESCRIPTION}")[0])
+    except (FileNotFoundError, ValueError):
+        return False
+    spec = document.get("spec") if isinstance(document, dict) else None
+    return isinstance(spec, dict) and spec.get("format") == "delta"

@@ -1,0 +1,186 @@
+"""Vacuum: delete what no commit names: after the grace what was taken out, after a day what was never committed.
+
+Ages go by the store's clock alone: the time of the commit's own object, of the object itself, of the journal's record.
+What others deleted by hand, nested tables and others' objects stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pipelines.deletion import Doomed, Held, delete_for_good
+from pipelines.records import RemovalRecord
+from pipelines.stored import stored_objects
+from pipelines.tables.protocol import ORPHAN_AGE, RecentLog
+from pipelines.tables.runs import has_our_name
+from pipelines.tables.waiting import WAITING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from pipelines.handle import Handle
+    from pipelines.layout import PartitionKey
+    from pipelines.tables.protocol import Snapshot
+
+__all__ = ["VacuumResult", "vacuum"]
+
+
+@dataclass(frozen=True, slots=True)
+class VacuumResult:
+    """What a vacuum deleted.
+
+    Attributes:
+        expired: files that commits had taken out and whose grace has ended, below the root.
+        orphans: files that no commit ever named.
+        bytes: size of both, as listed.
+        kept: files that wait for their grace or their age.
+        dry_run: True where nothing was deleted.
+    """
+
+    expired: tuple[str, ...]
+    orphans: tuple[str, ...]
+    bytes: int
+    kept: int
+    dry_run: bool
+
+    @property
+    def deleted(self) -> int:
+        """Number of files."""
+        return len(self.expired) + len(self.orphans)
+
+
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """A file that the journal knows to have left.
+
+    Attributes:
+        key: its partition.
+        until: until when it stays.
+        removal: the record that says so.
+        versions: which versions of its object are meant; none where it is the object itself.
+        is_certain: whether the record was completed, so that `until` counts from the commit.
+    """
+
+    key: PartitionKey
+    until: datetime
+    removal: str
+    versions: frozenset[str]
+    is_certain: bool
+
+
+def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) -> VacuumResult:
+    """Delete what no commit names: after the grace what was expired or replaced, after 24 hours orphans.
+
+    Ages go by the server's clock. On a versioned bucket all versions and delete markers go. Files of a held partition
+    stay.
+
+    Args:
+        handle: the dataset.
+        dry_run: only say what would go.
+        run_id: for the history.
+    """
+    now = handle.clock.now()
+    snapshot = handle.table.snapshot()
+    gone = _known_to_have_left(handle)
+    doomed: list[Doomed] = []
+    kept = 0
+    held = Held(handle, snapshot.known_schema)
+    if handle.table.is_published_by_writing:
+        found = _hidden_versions(handle, gone)
+    else:
+        found = _unnamed_files(handle, snapshot, gone, now)
+    for one, until in found:
+        if held.keeps(one.key) or now < until:
+            kept += 1
+        else:
+            doomed.append(one)
+    if not dry_run:
+        expired = sum(one.is_expired for one in doomed)
+        reason = f"{expired} past the grace, {len(doomed) - expired} never committed"
+        deleted = delete_for_good(handle, doomed, now=now, reason=reason, run_id=run_id)
+        kept += len(doomed) - len(deleted)
+        doomed = list(deleted)
+    return VacuumResult(
+        expired=tuple(one.path for one in doomed if one.is_expired),
+        orphans=tuple(one.path for one in doomed if not one.is_expired),
+        bytes=sum(one.size for one in doomed),
+        kept=kept,
+        dry_run=dry_run,
+    )
+
+
+def _known_to_have_left(handle: Handle) -> dict[str, list[_Gone]]:
+    """By path what the journal knows; a removal that was undone says nothing any more."""
+    gone: dict[str, list[_Gone]] = {}
+    undone = handle.journal.undone()
+    for removal in handle.journal.records(RemovalRecord):
+        for part in removal.partitions:
+            if (removal.id, part.key) in undone:
+                continue
+            for file in part.files:
+                known = _Gone(
+                    key=part.partition_key,
+                    until=_second(removal.undo_until),
+                    removal=removal.id,
+                    versions=frozenset() if file.version_id is None else frozenset({file.version_id}),
+                    is_certain=removal.committed_at is not None,
+                )
+                gone.setdefault(file.path, []).append(known)
+    return gone
+
+
+def _unnamed_files(
+    handle: Handle, snapshot: Snapshot, gone: Mapping[str, list[_Gone]], now: datetime
+) -> Iterator[tuple[Doomed, datetime]]:
+    """Objects that the table does not name, each with the instant until which it stays."""
+    live = {file.path for file in snapshot.files}
+    columns = handle.table.partition_columns
+    removed = {file.path: file for file in handle.table.removed_files()}
+    is_adopted = handle.document is None or handle.document.read().adopted_at is not None
+    grace = handle.spec.retention.grace
+    unnamed = [one for one in stored_objects(handle) if one.path not in live and not one.is_nested]
+    # the journal knows all that we took out; the log is read for what others did
+    is_known = all(any(record.is_certain for record in gone.get(one.path, ())) for one in unnamed)
+    recent = RecentLog({}, reaches_back=True) if is_known else handle.table.recent(now - grace)
+    for one in unnamed:
+        known = gone.get(one.path, [])
+        is_expired = bool(known) or one.path in removed
+        if not is_expired and is_adopted and not has_our_name(one.path):
+            continue  # somebody's, not an orphan of ours
+        if known:
+            until = max(record.until for record in known)
+            key: PartitionKey | None = known[0].key
+        else:
+            until = _second(one.modified) + (timedelta(0) if is_expired else ORPHAN_AGE)
+            told = removed[one.path].key if one.path in removed else None
+            key = told if told is not None else handle.table.told_key(one.path, columns)
+        if one.path in recent.named:
+            until = max(until, _second(recent.named[one.path]) + grace)
+        elif is_expired and not recent.reaches_back and not any(record.is_certain for record in known):
+            until = max(until, now + grace)  # the log forgot when: nobody can say that the grace is over
+        removal = max((record.removal for record in known), default=None)
+        yield Doomed(one.path, one.size, key, one.versions, one.etag, removal, is_expired), until
+
+
+def _hidden_versions(handle: Handle, gone: Mapping[str, list[_Gone]]) -> Iterator[tuple[Doomed, datetime]]:
+    """Versions of a plain table's objects that our acts took from view, and what waits for a commit that never came."""
+    for one in stored_objects(handle):
+        if one.is_nested:
+            continue
+        if one.path.startswith(WAITING):
+            key = handle.table.told_key(one.path.removeprefix(WAITING), handle.table.partition_columns)
+            yield Doomed(one.path, one.size, key, one.versions, one.etag), _second(one.modified) + ORPHAN_AGE
+            continue
+        for record in gone.get(one.path, ()):
+            meant = tuple(version for version in one.versions if version in record.versions and version != one.shown)
+            if meant:
+                size = sum(one.sizes[version] for version in meant)
+                yield Doomed(one.path, size, record.key, meant, None, record.removal, is_expired=True), record.until
+
+
+def _second(instant: datetime) -> datetime:
+    """Down to the whole second, which is all that the server's clock tells."""
+    return instant.replace(microsecond=0)

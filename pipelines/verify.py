@@ -1,0 +1,186 @@
+"""Verify: say what is wrong with what is committed, if anything is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pipelines import units
+from pipelines.lifecycle import tier_at, window_of_key
+from pipelines.records import EraseRecord, RemovalRecord
+from pipelines.stored import stored_objects
+from pipelines.tables.waiting import WAITING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from pipelines.handle import Handle
+    from pipelines.records import RemovedPartition
+    from pipelines.stored import StoredObject
+    from pipelines.tables.protocol import LiveFile, Snapshot
+
+__all__ = ["Problem", "VerifyReport", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that `verify` found.
+
+    Attributes:
+        kind: what is wrong: a file that is `missing`, has another `size`, `class` or `encryption`; or what no act of
+            ours makes: `erased` rows that are back, rows that are `doubled` as they are in an old file and in the one
+            written from it, a `held` partition whose files are gone, an object `hidden` by a delete marker not of ours.
+        path: below the table's root.
+        detail: found and expected.
+    """
+
+    kind: Literal["missing", "size", "class", "encryption", "erased", "doubled", "held", "hidden"]
+    path: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """Whether all that is committed is there and as the policy says.
+
+    Attributes:
+        files: committed files that were checked.
+        bytes: their size.
+        problems: what is wrong.
+        orphans: files that no commit names, counted, no error while they are young.
+        repaired: what was wrong and has been mended.
+    """
+
+    files: int
+    bytes: int
+    problems: tuple[Problem, ...]
+    orphans: int
+    repaired: tuple[Problem, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """No problem was found."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        """One line a finding."""
+        lines = [f"{problem.path}: {problem.kind}: {problem.detail}: mended" for problem in self.repaired]
+        lines += [f"{problem.path}: {problem.kind}: {problem.detail}" for problem in self.problems]
+        state = "clean" if self.ok else f"{len(self.problems)} problem{'s' * (len(self.problems) > 1)}"
+        orphans = f", {self.orphans} not named by any commit" if self.orphans else ""
+        return "\n".join([*lines, f"{self.files} files, {self.bytes} bytes{orphans}: {state}"])
+
+
+def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
+    """Compare the commits with the store, and with what the journal knows.
+
+    Every committed file must be there with its size, encrypted, and in a class that its age allows: its tier's, or a
+    hotter one that the next tiering will change. Orphans are counted. What was erased or written anew must not be back,
+    held partitions must have their files, and no plain object may be hidden but by us: others can do all of that.
+
+    Args:
+        handle: the dataset.
+        as_of: which age the policy sees; the server's now by default.
+    """
+    instant = as_of or handle.clock.now()
+    snapshot = handle.table.snapshot()
+    live = {file.path for file in snapshot.files}
+    stored = {one.path: one for one in stored_objects(handle) if not one.is_nested or one.path in live}
+    problems: list[Problem] = []
+    for file in snapshot.files:
+        one = stored.get(file.path)
+        if one is None or not one.is_shown:
+            hidden = "" if one is None else ": a delete marker hides it, which you can delete"
+            problems.append(Problem("missing", file.path, f"committed, but not in the store{hidden}"))
+            continue
+        size = one.size if one.shown is None else one.sizes[one.shown]
+        if size != file.size:
+            problems.append(Problem("size", file.path, f"{size} bytes, but {file.size} were committed"))
+        problems.extend(_class_problems(handle, file, one.storage_class, instant))
+    there = [file for file in snapshot.files if file.path in stored and stored[file.path].is_shown]
+    problems.extend(_encryption_problems(handle, there))
+    problems.extend(_history_problems(handle, snapshot, stored))
+    return VerifyReport(
+        files=len(snapshot.files),
+        bytes=sum(file.size for file in snapshot.files),
+        problems=tuple(problems),
+        orphans=sum(one.is_shown and path not in live for path, one in stored.items()),
+    )
+
+
+def _history_problems(handle: Handle, snapshot: Snapshot, stored: Mapping[str, StoredObject]) -> Iterator[Problem]:
+    removals = list(handle.journal.records(RemovalRecord))
+    undone = handle.journal.undone()
+    yield from _erased(handle, snapshot, stored)
+    yield from _doubled(snapshot, [(one, gone) for one in removals for gone in one.partitions], undone)
+    if handle.document is None:
+        return
+    yield from _held(handle, snapshot, stored, removals)
+    if handle.table.is_published_by_writing:
+        ours = {(file.path, file.version_id) for removal in removals for _, file in removal.files()}
+        for path, one in stored.items():
+            below = next((version for version in one.versions if one.sizes[version]), None)
+            if not one.is_shown and not path.startswith(WAITING) and (path, below) not in ours:
+                yield Problem("hidden", path, "a delete marker that is not ours hides it: delete that, or the object")
+
+
+def _erased(handle: Handle, snapshot: Snapshot, stored: Mapping[str, StoredObject]) -> Iterator[Problem]:
+    spoiled = {path: record for record in handle.journal.records(EraseRecord) for path in record.spoiled}
+    for file in snapshot.files:
+        shown = stored[file.path].shown if file.path in stored else None
+        record = spoiled.get(f"{file.path}?{shown}" if handle.table.is_published_by_writing else file.path)
+        if record is not None:
+            detail = f"it is live again, and holds rows that were erased on {units.day(record.at)}: erase them again"
+            yield Problem("erased", file.path, detail)
+
+
+def _doubled(
+    snapshot: Snapshot,
+    removals: Sequence[tuple[RemovalRecord, RemovedPartition]],
+    undone: frozenset[tuple[str, str]],
+) -> Iterator[Problem]:
+    live = {(file.path, file.etag) for file in snapshot.files}
+    for removal, gone in removals:
+        is_back = [file for file in gone.files if (file.path, file.etag) in live]
+        came = [file for file in gone.came if (file.path, file.etag) in live and file not in is_back]
+        if is_back and came and (removal.id, gone.key) not in undone:
+            detail = f"it is live beside {came[0].path}, which took its place on {units.day(removal.at)}"
+            yield Problem("doubled", is_back[0].path, detail)
+
+
+def _held(
+    handle: Handle, snapshot: Snapshot, stored: Mapping[str, StoredObject], removals: Sequence[RemovalRecord]
+) -> Iterator[Problem]:
+    live = {str(file.key) for file in snapshot.files}
+    for key, hold in handle.document.read().holds.items() if handle.document else ():
+        gone = next((part for removal in removals if (part := removal.partition(key)) is not None), None)
+        if key in live:
+            continue
+        files = gone.files if gone is not None else ()
+        lost = [file.path for file in files if not _is_there(stored.get(file.path), file.version_id)]
+        if lost or not files:
+            yield Problem("held", key, f"held ({hold.reason}), but {lost[0] if lost else 'all of it'} is gone")
+
+
+def _is_there(one: StoredObject | None, version_id: str | None) -> bool:
+    return one is not None and (version_id is None or version_id in one.versions or not one.versions)
+
+
+def _class_problems(handle: Handle, file: LiveFile, found: str, as_of: datetime) -> list[Problem]:
+    classes = handle.fs.profile.tier_classes
+    tiers = ["hot", *(step.tier for step in handle.spec.tiers)]
+    window = window_of_key(handle.spec, file.key)
+    reached = tiers.index(tier_at(handle.spec, window.age(as_of))) if window else 0
+    allowed = {handle.spec.write.storage_class, *(classes[tier] for tier in tiers[: reached + 1] if tier in classes)}
+    if found in allowed:
+        return []
+    return [Problem("class", file.path, f"{found}, but the policy says {' or '.join(sorted(allowed))}")]
+
+
+def _encryption_problems(handle: Handle, files: Sequence[LiveFile]) -> list[Problem]:
+    paths = [f"{handle.table.root}/{file.path}" for file in files]
+    return [
+        Problem("encryption", path.removeprefix(f"{handle.table.root}/"), detail)
+        for path, detail in handle.fs.encryption_faults(paths).items()
+    ]

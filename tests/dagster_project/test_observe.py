@@ -1,0 +1,180 @@
+"""What the observation sensor tells Dagster moves by changes of rows alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from dagster_project import observe
+from dagster_project.lake_asset import LakeAsset
+from dagster_project.observe import observation_sensor
+from dagster_project.partition_wipe import latest_data_versions
+from dagster_project.partitions import time_windows
+from pipelines import Dataset
+from pipelines.layout import PartitionKey
+from pipelines.spec import DatasetSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagster_project.resources import LakeResource
+
+pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+
+DAYS = ["2013-01-01", "2013-01-02", "2013-01-03"]
+NOTHING = "all 3 partitions are as they were"
+
+
+def rows(days: list[str], each: int = 3, start: int = 0) -> pa.Table:
+    at = [datetime.fromisoformat(day).replace(tzinfo=UTC) for day in days for _ in range(each)]
+    return pa.table({"at": pa.array(at, pa.timestamp("us", tz="UTC")), "v": range(start, start + len(at))})
+
+
+class Observed:
+    """A dataset that somebody else writes, and its sensor, run as the daemon does."""
+
+    def __init__(self, instance: dg.DagsterInstance, lake: LakeResource, format_: str = "delta") -> None:
+        spec = DatasetSpec(
+            uri="lake://any/theirs",
+            format=format_,
+            partition={"time": {"column": "at"}},
+            tiers=[{"after": "1d", "tier": "warm"}],
+            retention={"expire_after": "300d"},
+        )
+        self.asset = LakeAsset(spec, time_windows("day", "UTC", DAYS[0], "2013-01-04"))
+        self.instance, self.lake, self.cursor = instance, lake, None
+        self.sensor = observation_sensor(self.asset)
+        external = dg.AssetSpec(self.asset.asset_key, partitions_def=self.asset.partitions_def)
+        self.defs = dg.Definitions(assets=[external], sensors=[self.sensor], resources={"lake": lake})
+        self.dataset = Dataset.create(self.asset.spec_in(lake), fs=lake.filesystem())
+        self.dataset.ingest(rows(DAYS))
+        self.dataset.ingest(rows(DAYS, start=100), mode="append") if format_ == "delta" else None
+
+    def tick(self) -> Any:
+        with dg.build_sensor_context(
+            instance=self.instance, definitions=self.defs, resources={"lake": self.lake}, cursor=self.cursor
+        ) as context:
+            found = self.sensor.evaluate_tick(context)
+        self.cursor = found.cursor or self.cursor
+        for event in found.asset_events:
+            self.instance.report_runless_asset_event(event)
+        return found
+
+    def told(self) -> list[str]:
+        """The partitions that a tick reports, each with a data version that it had not before."""
+        before = self.versions()
+        events = self.tick().asset_events
+        after = self.versions()
+        assert all(before.get(event.partition) != after[event.partition] for event in events)
+        return sorted(event.partition for event in events)
+
+    def versions(self) -> dict[str, str]:
+        return latest_data_versions(self.instance, self.asset.asset_key)
+
+    def log(self) -> DeltaTable:
+        handle = self.dataset._handle
+        return DeltaTable(f"s3://{handle.table.root}", storage_options=handle.fs.delta_options())
+
+
+@pytest.mark.parametrize("format_", ["delta", "parquet"])
+def test_compaction_tiering_and_restores_are_nothing_new(
+    instance: dg.DagsterInstance, lake: LakeResource, format_: str
+) -> None:
+    theirs = Observed(instance, lake, format_)
+    assert theirs.told() == DAYS
+    before = theirs.versions()
+    acts: list[Callable[[], Any]] = [
+        lambda: theirs.dataset.plan_tiering("2013-03-01").apply().raise_failures(),
+        lambda: theirs.dataset.undo_expiry(f"date={DAYS[0]}"),
+    ]
+    if format_ == "delta":
+        acts += [theirs.dataset.compact, theirs.dataset.vacuum, lambda: theirs.log().create_checkpoint()]
+    for act in acts:
+        act()
+        assert theirs.tick().skip_message == NOTHING
+    theirs.cursor = None
+    assert theirs.tick().skip_message == NOTHING
+    assert theirs.versions() == before
+
+
+@pytest.mark.parametrize("format_", ["delta", "parquet"])
+def test_changes_of_rows_are(instance: dg.DagsterInstance, lake: LakeResource, format_: str) -> None:
+    theirs = Observed(instance, lake, format_)
+    assert theirs.told() == DAYS
+    theirs.dataset.ingest(rows(DAYS[1:2], each=6, start=50))
+    assert theirs.told() == DAYS[1:2]
+    theirs.dataset.erase([("v", "==", 0)])
+    assert theirs.told() == DAYS[:1]
+    theirs.dataset.plan_expiry("2014-06-01").apply(keys=[f"date={DAYS[2]}"]).raise_failures()
+    assert theirs.told() == []
+    assert set(theirs.versions()) == set(DAYS[:2])
+    assert theirs.dataset.undo_expiry(f"date={DAYS[2]}").changed
+    assert theirs.told() == DAYS[2:]
+    assert theirs.tick().skip_message == NOTHING
+
+
+def test_compaction_by_others_is_nothing_new(
+    instance: dg.DagsterInstance, lake: LakeResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = Observed(instance, lake)
+    assert theirs.told() == DAYS
+    assert theirs.log().optimize.compact()["numFilesAdded"] == 3
+    before = theirs.versions()
+    assert theirs.tick().skip_message == NOTHING
+    assert theirs.tick().skip_message == NOTHING
+    assert theirs.versions() == before
+    theirs.dataset.ingest(rows(DAYS[:1], start=500), mode="append")
+    assert theirs.told() == DAYS[:1]
+
+    # two days change while a tick reports one: the other is not taken for unchanged, whoever compacts meanwhile
+    monkeypatch.setattr(observe, "REPORTS_PER_TICK", 1)
+    theirs.dataset.ingest(rows(DAYS[1:], start=700), mode="append")
+    first = theirs.told()
+    theirs.log().optimize.compact()
+    assert sorted([*first, *theirs.told()]) == DAYS[1:]
+    assert theirs.tick().skip_message == NOTHING
+
+    # who has forgotten everything reports once more, rather than once too few
+    theirs.cursor = None
+    monkeypatch.setattr(observe, "REPORTS_PER_TICK", 1000)
+    assert set(theirs.told()) <= set(DAYS)
+    assert theirs.tick().skip_message == NOTHING
+
+
+def test_a_change_that_no_file_shows_is_one(instance: dg.DagsterInstance, lake: LakeResource) -> None:
+    """A file is replaced by one that says to be of the same time, with as many rows."""
+    from deltalake.transaction import AddAction, RemoveAction
+
+    theirs = Observed(instance, lake)
+    assert theirs.told() == DAYS
+    live = theirs.dataset._handle.table.snapshot().by_partition()[PartitionKey.parse(f"date={DAYS[0]}")]
+    root, fs = theirs.dataset._handle.table.root, theirs.dataset._handle.fs
+    old = max(live, key=lambda file: file.modified)
+    fs.cp_file(f"{root}/{old.path}", f"{root}/date={DAYS[0]}/theirs.parquet")
+    at = int(old.modified.timestamp() * 1000)
+    values = {"date": DAYS[0]}
+    log = theirs.log()
+    log.create_write_transaction(
+        [
+            AddAction(f"date={DAYS[0]}/theirs.parquet", old.size, values, at, True, old.stats or "{}"),
+            RemoveAction(old.path, True, at, old.size, values),
+        ],
+        "append",
+        log.schema(),
+        ["date"],
+    )
+    assert theirs.told() == DAYS[:1]
+    assert theirs.tick().skip_message == NOTHING
+
+
+def test_the_cursor_is_bounded(server: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    cursor = observe._Cursor("id@3", {"a": "1", "b": "2"}, frozenset({"c"}))
+    assert observe._Cursor.read(str(cursor)) == cursor
+    monkeypatch.setattr(observe, "REMEMBERED", 2)
+    assert observe._Cursor.read(str(cursor)) == observe._Cursor()
+    assert observe._Cursor.read(None) == observe._Cursor.read('{"version": 0}') == observe._Cursor()
