@@ -24,7 +24,13 @@ _filesystems: weakref.WeakValueDictionary[int, LakeFileSystem] = weakref.WeakVal
 
 
 class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
-    """fsspec's cache, whose entries do not vanish between a question and its answer."""
+    """fsspec's cache, whose entries do not vanish between a question and its answer, for many threads at once.
+
+    Attributes:
+        changes: Counts what was forgotten: a listing that was asked for before may lack what was written since.
+    """
+
+    changes = 0
 
     def __contains__(self, item: object) -> bool:
         return item in self._cache and self._age(item) <= self._limit()
@@ -33,6 +39,12 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
         if self._age(item) > self._limit() + _HANDOVER_SECONDS:
             self._cache.pop(item, None)
         return self._cache[item]
+
+    def pop(self, key: str, default: Any = None) -> Any:
+        """Take an entry out; fsspec's looks first, and fails where another thread has taken it out meanwhile."""
+        self.changes += 1
+        self._times.pop(key, None)
+        return self._cache.pop(key, default)
 
     def __setitem__(self, key: str, value: Any) -> None:
         super().__setitem__(key, value)
@@ -58,7 +70,9 @@ def forget_everywhere(endpoint: str | None, paths: Iterable[str]) -> None:
         paths: ``bucket/key`` of each.
     """
     changed = list(paths)
-    for fs in list(_filesystems.values()):
-        if fs.endpoint == endpoint and len(fs.dircache):
-            for path in changed:
+    for reference in _filesystems.valuerefs():  # a copy: other threads make filesystems, and drop them
+        fs = reference()
+        if fs is not None and fs.endpoint == endpoint:
+            fs.dircache.changes += 1
+            for path in changed if len(fs.dircache) else ():
                 fs.invalidate_cache(path)

@@ -108,6 +108,8 @@ async def copy_file(
     source = await look_at(fs, path1, version_id)
     profile = await fs.seam.profile()
     size = source.head["ContentLength"]
+    if not size and key.endswith("/"):  # it stands for a folder, which some servers do not copy
+        return await fs.seam.call("put_object", kept_content(source.head), options, Bucket=bucket, Key=key, Body=b"")
     part_bytes = options.pop("block", None)
     many_parts = "-" in str(source.head.get("ETag", ""))
     keyed = "SSECustomerAlgorithm" in source.head or isinstance(fs.policy.for_key(bucket, key).encryption, SseC)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import logging
+from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from fsspec.compression import compr
+from fsspec.core import get_compression
 from s3fs.core import S3File
 from s3fs.utils import FileExpired
 
-from connector.errors import AlreadyExists, ObjectNotFound, PreconditionFailed
+from connector.errors import AlreadyExists, LakeError, ObjectNotFound, PreconditionFailed
+from connector.unwinding import closed_by_a_failure, is_failure, opened_by_arrow
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
+
+logger = logging.getLogger("tierlake.connector")
 
 _FILE_OPTIONS = ("autocommit", "cache_options", "size")
 
@@ -23,17 +32,30 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
     :class:`~s3fs.utils.FileExpired`.
     """
 
+    buffer: io.BytesIO | None
+    mpu: dict[str, Any] | None
+    parts: list[dict[str, Any]] | None
+
     def __init__(self, fs: Any, path: str, mode: str = "rb", **kwargs: Any) -> None:
-        super().__init__(fs, path, mode, **kwargs)
-        if "a" in mode and self.s3_additional_kwargs.get("StorageClass") not in fs.profile.storage_classes:
+        self.closed = False
+        self._is_arrows = opened_by_arrow()
+        try:
+            super().__init__(fs, path, mode, **kwargs)
+            self._check_mode()
+        except BaseException:
+            self.closed = True  # or its end would put an empty object where the old one is
+            raise
+
+    def _check_mode(self) -> None:
+        fs: LakeFileSystem = self.fs
+        if "a" in self.mode and self.s3_additional_kwargs.get("StorageClass") not in fs.profile.storage_classes:
             # s3fs repeats what the HEAD said; a remote tier is no class to write.
             self.s3_additional_kwargs.pop("StorageClass", None)
-        if "x" in mode:
+        if "x" in self.mode:
             try:
-                fs.info(path, refresh=True)
+                fs.info(self.path, refresh=True)
             except FileNotFoundError:
                 return
-            self.closed = True
             raise AlreadyExists("open in mode 'x': it exists already", bucket=self.bucket, key=self.key)
 
     def _fetch_range(self, start: int, end: int) -> Any:
@@ -42,34 +64,158 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         except PreconditionFailed as error:
             raise FileExpired(filename=self.details["name"], e_tag=self.details.get("ETag")) from error
 
-    def commit(self) -> None:
-        """Make the file visible; a refused one leaves no parts behind."""
-        empty = self.tell() == 0 and self.buffer is not None
-        if empty:
-            self._commit_empty()
-            return
+    def close(self) -> None:
+        """Write what is left and make the file visible; where a failure ends its ``with`` block, forget it."""
+        if not self.closed and self.mode != "rb" and closed_by_a_failure():
+            self.discard()
+        super().close()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close it; after a failure the object stays as it was, and no part is left."""
+        if self.mode != "rb" and is_failure(kind):
+            self.discard()
+        self.close()
+
+    def __del__(self) -> None:
+        """The end of a file that nobody closed: as written, but for one that Arrow gave up."""
+        if not self.closed and self.mode != "rb" and self._is_arrows:
+            self.discard()
+        super().__del__()
+
+    def discard(self) -> None:
+        """Forget what was written: the object is what it was before."""
+        self.closed = True
+        self.buffer = None
+        files = getattr(self.fs._transaction, "files", None)  # noqa: SLF001 -- fsspec's own
+        if isinstance(files, deque) and self in files:
+            files.remove(self)
         try:
-            super().commit()
-        except PreconditionFailed:
             self._abort_mpu()
+        except LakeError as error:  # there is an error already, or there will be one: it says more
+            logger.warning("Parts of %s are left, `tierlake uploads abort` removes them: %s", self.path, error)
+
+    def _upload_chunk(self, final: bool = False) -> bool:  # noqa: FBT001, FBT002 -- s3fs's order
+        try:
+            return bool(super()._upload_chunk(final))
+        except BaseException:
+            self.discard()  # without this part the rest is another file
             raise
 
-    def _commit_empty(self) -> None:
-        self._abort_mpu()
-        options: dict[str, Any] = {"ACL": self.acl} if self.acl else {}
-        if "x" in self.mode:
-            options["IfNoneMatch"] = "*"
-        result = self._call_s3("put_object", Bucket=self.bucket, Key=self.key, Body=b"", **options)
+    def commit(self) -> None:
+        """Make the file visible; one that is refused leaves no parts behind.
+
+        Raises:
+            ValueError: It was discarded.
+        """
+        if self.buffer is None:
+            raise ValueError(f"{self.path}: what was written has been discarded, or is visible already")
+        condition = {"IfNoneMatch": "*"} if "x" in self.mode else {}
+        try:
+            if self.mpu and self.parts:
+                result = self._complete(self.mpu["UploadId"], self.parts, condition)
+            else:
+                result = self._put(self.buffer.getvalue(), condition)
+        except BaseException:
+            self.discard()
+            raise
+        self.mpu = self.parts = self.buffer = None
         if self.fs.version_aware:
             self.version_id = result.get("VersionId")
-        self.buffer = None
         self.fs.invalidate_cache(self.path)
 
+    def _call_s3(self, method: str, *options: Any, **params: Any) -> Any:
+        if "CopySource" in params:  # s3fs gives a path, in which a key may look like a version
+            params["CopySource"] = {"Bucket": self.bucket, "Key": self.key}
+        return super()._call_s3(method, *options, **params)
+
+    def _complete(self, upload_id: str, parts: list[dict[str, Any]], condition: dict[str, str]) -> dict[str, Any]:
+        answer: dict[str, Any] = self._call_s3(
+            "complete_multipart_upload",
+            Bucket=self.bucket,
+            Key=self.key,
+            UploadId=upload_id,
+            MultipartUpload={"Parts": parts},
+            **condition,
+        )
+        return answer
+
+    def _put(self, body: bytes, condition: dict[str, str]) -> dict[str, Any]:
+        self._abort_mpu()  # of a file without bytes: an upload has at least one part
+        options = {"ACL": self.acl, **condition} if self.acl else condition
+        answer: dict[str, Any] = self._call_s3("put_object", Bucket=self.bucket, Key=self.key, Body=body, **options)
+        return answer
+
     def _abort_mpu(self) -> None:
-        try:
+        with suppress(ObjectNotFound):
             super()._abort_mpu()
-        except ObjectNotFound:
-            self.mpu = None
+        self.mpu = None
+
+
+class CompressedFile(io.BufferedIOBase):
+    """A compressor together with the file that it writes: what ends the one ends the other.
+
+    fsspec gives out the compressor alone, and the file below ends when Python gets round to it.
+
+    Args:
+        compressor: What takes the bytes.
+        file: Where it puts them.
+    """
+
+    def __init__(self, compressor: Any, file: LakeFile) -> None:
+        self._compressor, self._file = compressor, file
+
+    def writable(self) -> bool:
+        """It is for writing only."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Take bytes."""
+        return int(self._compressor.write(data))
+
+    def flush(self) -> None:
+        """Hand on what can be handed on."""
+        if not self.closed and not self._file.closed:
+            self._compressor.flush()
+
+    def tell(self) -> int:
+        """How many bytes it has taken."""
+        return int(self._compressor.tell())
+
+    def close(self) -> None:
+        """End the compressed stream, then the file."""
+        if self.closed:
+            return
+        try:
+            self._compressor.close()
+            self._file.close()
+        finally:
+            if not self._file.closed:
+                self._file.discard()
+            super().close()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close it; after a failure the object stays as it was."""
+        try:
+            self._compressor.close()
+        finally:
+            self._file.__exit__(kind)
+            super().close()
+
+
+def compressed(file: LakeFile, path: str, mode: str, compression: str) -> LakeFile | CompressedFile:
+    """A file that compresses what it is given.
+
+    Args:
+        file: The open file.
+        path: Its path; ``infer`` looks at its end.
+        mode: What it was opened for.
+        compression: A name that fsspec knows, or ``infer``.
+
+    Raises:
+        ValueError: There is no such compression.
+    """
+    name = get_compression(path, compression)
+    return file if name is None else CompressedFile(compr[name](file, mode=mode[0]), file)
 
 
 def open_file(fs: LakeFileSystem, path: str, mode: str, options: dict[str, Any]) -> LakeFile:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack
@@ -15,12 +16,26 @@ from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import stringify_path
 
-from connector import archive, audit, copying, interop, multipart, object_lock, objects, reading, removal, versions
+from connector import (
+    archive,
+    audit,
+    copying,
+    expansion,
+    interop,
+    moving,
+    multipart,
+    object_lock,
+    objects,
+    reading,
+    removal,
+    versions,
+)
 from connector import presign as presigning
 from connector import transition as transitions
 from connector.arguments import OWN_OPTIONS, LakeOptions, check_arguments, plain_options
 from connector.caches import ListingCache, share_writes
-from connector.file import LakeFile, open_file
+from connector.errors import ObjectNotFound
+from connector.file import LakeFile, compressed, open_file
 from connector.listings import TableListings
 from connector.live import Views
 from connector.profiles import get_profile, profile_names
@@ -168,6 +183,14 @@ class LakeFileSystem(TableListings):
             aws_profile = given.pop("profile")
         return {"profile": aws_profile} if aws_profile else {}
 
+    def split_path(self, path: str) -> tuple[str, str, str | None]:
+        """Bucket, key and version of a path; a version is one only where the filesystem is aware of versions."""
+        name, mark, version = path.partition("?versionId=")
+        bucket, key, _ = super().split_path(name)
+        if not mark or not key:
+            return bucket, key, None
+        return (bucket, key, version or None) if self.version_aware else (bucket, f"{key}{mark}{version}", None)
+
     def __repr__(self) -> str:
         place = self.endpoint or "AWS"
         return f"<{type(self).__name__} {place}{f' table {self.table_root}' if self.table_root else ''}>"
@@ -300,6 +323,20 @@ class LakeFileSystem(TableListings):
 
     call_s3 = sync_wrapper(_call_s3)
 
+    def open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_options: dict[str, Any] | None = None,
+        compression: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Open a file; what is written is visible when it is closed, and not at all where its ``with`` block fails."""
+        owned = compression if "b" in mode and "r" not in mode else None
+        file = super().open(path, mode, block_size, cache_options, None if owned else compression, **kwargs)
+        return compressed(file, path, mode, owned) if owned else file
+
     def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> LakeFile:
         return open_file(self, path, mode, kwargs)
 
@@ -317,6 +354,79 @@ class LakeFileSystem(TableListings):
         **kwargs: Any,
     ) -> None:
         await copying.copy_file(self, path1, path2, preserve_etag=preserve_etag, **kwargs)
+
+    async def _expand_path(
+        self,
+        path: expansion.Paths,
+        recursive: bool = False,  # noqa: FBT001, FBT002 -- fsspec's order, here and below
+        maxdepth: int | None = None,
+        assume_literal: bool = False,  # noqa: FBT001, FBT002
+    ) -> list[str]:
+        """The paths that a path, a pattern or a list of these stands for; see :mod:`connector.expansion`."""
+        expand = functools.partial(super()._expand_path, recursive=recursive, maxdepth=maxdepth)
+        found: set[str] = set()
+        for one in [path] if isinstance(path, str) else path:
+            name = self._strip_protocol(one)
+            is_literal = assume_literal or await expansion.is_name(self, name)
+            with contextlib.suppress(FileNotFoundError):
+                found.update(await expand([name], assume_literal=is_literal))
+        if not found:
+            raise ObjectNotFound(f"There is nothing at {path}")
+        return sorted(found)
+
+    async def _copy(
+        self,
+        path1: expansion.Paths,
+        path2: expansion.Paths,
+        recursive: bool = False,  # noqa: FBT001, FBT002
+        on_error: str | None = None,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        on_error = on_error or ("ignore" if recursive else "raise")
+        sources, targets = await expansion.copy_pairs(self, path1, path2, recursive=recursive, maxdepth=maxdepth)
+        await super()._copy(sources, targets, recursive=recursive, on_error=on_error, maxdepth=maxdepth, **kwargs)
+
+    async def _get(
+        self,
+        rpath: expansion.Paths,
+        lpath: expansion.Paths,
+        recursive: bool = False,  # noqa: FBT001, FBT002
+        callback: Any = DEFAULT_CALLBACK,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        sources, targets = await expansion.download_pairs(self, rpath, lpath, recursive=recursive, maxdepth=maxdepth)
+        return await super()._get(sources, targets, recursive, callback, maxdepth=maxdepth, **kwargs)
+
+    async def _put(
+        self,
+        lpath: expansion.Paths,
+        rpath: expansion.Paths,
+        recursive: bool = False,  # noqa: FBT001, FBT002
+        callback: Any = DEFAULT_CALLBACK,
+        batch_size: int | None = None,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        sources, targets = await expansion.upload_pairs(self, lpath, rpath, recursive=recursive, maxdepth=maxdepth)
+        return await super()._put(sources, targets, recursive, callback, batch_size, maxdepth, **kwargs)
+
+    async def _mv(
+        self,
+        path1: expansion.Paths,
+        path2: expansion.Paths,
+        recursive: bool = False,  # noqa: FBT001, FBT002
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Move objects, or with ``recursive`` folders; see :func:`connector.moving.move`."""
+        await moving.move(self, path1, path2, recursive=recursive, maxdepth=maxdepth, **kwargs)
+
+    mv = sync_wrapper(_mv)
+
+    async def _mv_file(self, path1: str, path2: str) -> None:
+        await moving.move(self, [path1], [path2], recursive=False, maxdepth=None)
 
     async def _bulk_delete(self, pathlist: list[str], **_kwargs: Any) -> list[str]:
         return await removal.delete_paths(self, pathlist)

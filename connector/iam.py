@@ -78,6 +78,7 @@ _OBJECTS: dict[str, tuple[str, ...]] = {
         "s3:DeleteObjectVersion",  # vacuum and transitions in versioned buckets
         "s3:GetObjectTagging",  # transitions keep tags
         "s3:GetObjectVersionTagging",
+        "s3:PutObjectVersionTagging",  # a copy says what it was made from until that is deleted
         "s3:RestoreObject",
         "s3:GetObjectLegalHold",  # HEAD says it only to who may see it; transitions keep it
         "s3:GetObjectRetention",  # and refuse what it keeps

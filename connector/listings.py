@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from connector.caches import ListingCache
     from connector.seam import Seam
 
 
@@ -37,26 +38,25 @@ def folders_marked(entries: Iterable[dict[str, Any]], *, withdirs: bool) -> list
 
 
 def folders_of(entries: Iterable[dict[str, Any]], root: str) -> dict[str, list[dict[str, Any]]]:
-    """The listing of each folder from all objects below a root, sorted by name; that of a bucket is left to `ls`.
+    """The listing of each folder from all objects below a root, as a listing of that folder has it.
+
+    A key may name an object and a folder at once: then there are two entries. That of a bucket is left to `ls`.
 
     Args:
         entries: The objects; each gets its `Key`, as in a listing of its own folder.
         root: ``bucket/prefix`` without a slash at its end.
     """
-    folders: dict[str, dict[str, dict[str, Any]]] = {}
+    folders: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
     for entry in entries:
-        entry["Key"] = name = entry["name"]
-        child = None if name.endswith("/") else entry  # an object that stands for a folder is not in it
-        folder = name.rpartition("/")[0]
+        entry["Key"] = entry["name"]
+        child, folder = entry, entry["name"].rpartition("/")[0]
         while "/" in folder:
             is_known = folder in folders
-            below = folders.setdefault(folder, {})
-            if child is not None:
-                below[child["name"]] = child
+            folders.setdefault(folder, {})[child["name"], "" if child is entry else "/"] = child
             if is_known or len(folder) <= len(root):
                 break
             child, folder = live.folder_info(folder), folder.rpartition("/")[0]
-    return {folder: [below[name] for name in sorted(below)] for folder, below in folders.items()}
+    return {folder: [below[which] for which in sorted(below)] for folder, below in folders.items()}
 
 
 class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
@@ -64,6 +64,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
 
     views: live.Views
     seam: Seam
+    dircache: ListingCache
 
     async def _info(
         self,
@@ -76,20 +77,37 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         listing = None if version_id else await self.views.listing_for(self._strip_protocol(path))
         if listing is not None:
             return await live.info(self, listing, self._strip_protocol(path), refresh=refresh)
+        is_remembered = not refresh and self._parent(self._strip_protocol(path)) in self.dircache
         try:
             stored: dict[str, Any] = await super()._info(path, bucket, key, refresh=refresh, version_id=version_id)
         except FileNotFoundError as error:
+            if is_remembered:  # what a listing lacks may have been written since, by anybody
+                return await self._info(path, bucket, key, refresh=True, version_id=version_id)
             raise objects.not_found(self, path, error) from error
         return stored
+
+    async def _ls(self, path: str, detail: bool = False, refresh: bool = False, versions: bool = False) -> Any:
+        try:
+            return await super()._ls(path, detail=detail, refresh=refresh, versions=versions)
+        except FileNotFoundError as error:
+            if not refresh and self._parent(self._strip_protocol(path)) in self.dircache:
+                return await self._ls(path, detail=detail, refresh=True, versions=versions)
+            raise objects.not_found(self, path, error) from error
 
     async def _lsdir(self, path: str, *args: Any, prefix: str = "", **kwargs: Any) -> list[dict[str, Any]]:
         path = self._strip_protocol(path)
         versions = kwargs.get("versions", False)
         listing = None if versions else await self.views.listing_for(path)
-        if listing is None:
+        if listing is not None:
+            return listing.children(path, prefix)
+        before = self.dircache.changes
+        try:
             stored: list[dict[str, Any]] = await super()._lsdir(path, *args, prefix=prefix, **kwargs)
-            return stored
-        return listing.children(path, prefix)
+        except KeyError:  # another thread has written, after s3fs saw that it is remembered
+            stored = await super()._lsdir(path, *args, prefix=prefix, **{**kwargs, "refresh": True})
+        if self.dircache.changes != before:  # it may be older than what was written meanwhile
+            self.dircache.pop(path)
+        return stored
 
     async def _find(
         self,
@@ -103,52 +121,88 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         path = self._strip_protocol(path)
         listing = await self.views.listing_for(path)
         if listing is None:
-            if maxdepth or withdirs:
+            if maxdepth:
                 stored = await super()._find(
                     path, maxdepth=maxdepth, withdirs=withdirs, detail=True, prefix=prefix, **kwargs
                 )
                 entries: Iterable[dict[str, Any]] = stored.values()
             else:
-                entries = await self._all_below(path, prefix, **kwargs)
+                entries = await self._all_below(path, prefix, withdirs=bool(withdirs), **kwargs)
             found = folders_marked(entries, withdirs=bool(withdirs))
         else:
             found = listing.find(path, maxdepth=maxdepth, withdirs=bool(withdirs), prefix=prefix)
         return {entry["name"]: entry for entry in found} if detail else [entry["name"] for entry in found]
 
-    async def _all_below(self, path: str, prefix: str, **kwargs: Any) -> list[dict[str, Any]]:
-        """Every object below a path: one listing, which fills the cache of listings as s3fs does.
+    async def _all_below(self, path: str, prefix: str, *, withdirs: bool, **kwargs: Any) -> list[dict[str, Any]]:
+        """Every object below a path: one listing, which takes the place of what the cache holds of it.
 
-        s3fs's `_find` (2026.9) compares each folder with all of its siblings to fill it: at 10,000 partitions that
-        takes longer than the listing, at ten times as many a hundred times that.
+        s3fs's `_find` (2026.9) compares each folder with all of its siblings to fill the cache: at 10,000 partitions
+        that takes longer than the listing, at ten times as many a hundred times that. And it keeps older listings,
+        in which what it found is missing.
         """
         bucket, key, _ = self.split_path(path)
         if not bucket:
             raise ValueError("Cannot traverse all of S3")
+        before = self.dircache.changes
         found: list[dict[str, Any]] = await super()._lsdir(path, delimiter="", prefix=prefix, **kwargs)
-        if found and not prefix:
-            for folder, entries in folders_of(found, path).items():
-                if folder not in self.dircache:
-                    self.dircache[folder] = entries
-        if found or prefix or not key:
-            return found
-        try:
-            return [await self._info(path)]
-        except FileNotFoundError:
-            return []
+        folders = folders_of(found, path)
+        is_newest = self.dircache.changes == before
+        self._forget_below(path, folders)
+        if is_newest and not prefix:
+            for folder, entries in folders.items():
+                self.dircache[folder] = entries
+        if not found and not prefix and key:
+            try:
+                return [await self._info(path)]
+            except FileNotFoundError:
+                return []
+        dirs = [live.folder_info(folder) for folder in folders] if withdirs else []
+        return sorted([*found, *dirs], key=lambda entry: str(entry["name"])) if dirs else found
+
+    def _forget_below(self, path: str, folders: Iterable[str]) -> None:
+        """A newer listing is there: older ones of the same folders go, and those above that do not show it."""
+        base = f"{path.rstrip('/')}/"
+        stale = {*folders, *(folder for folder in self.dircache if f"{folder}/".startswith(base))}
+        for folder in stale:
+            self.dircache.pop(folder)
+        child, parent = path.rstrip("/"), self._parent(path)
+        while parent:
+            known = self.dircache.pop(parent)
+            if known is not None and any(entry["name"] == child for entry in known):
+                self.dircache[parent] = known
+                return
+            child, parent = parent, self._parent(parent)
+
+    async def _stored_below(self, path: str) -> list[dict[str, Any]]:
+        """Every object in the store whose key is below a path, whatever a table says; no cache is asked."""
+        stored: list[dict[str, Any]] = await super()._lsdir(self._strip_protocol(path), delimiter="")
+        return stored
 
     async def _isdir(self, path: str) -> bool:
-        path = self._strip_protocol(path)
+        path = self._strip_protocol(path).rstrip("/")
         listing = await self.views.listing_for(path)
-        if listing is None:
+        if listing is not None:
+            return listing.is_folder(path)
+        if "/" not in path:
             return bool(await super()._isdir(path))
-        return listing.is_folder(path)
+        inside = self.dircache.get(path)
+        if inside is not None:  # an object is in its own listing
+            return any(entry["name"] != path for entry in inside)
+        beside = self.dircache.get(self._parent(path)) or ()
+        types = {entry["type"] for entry in beside if entry["name"] == path}
+        if types:  # a key may name an object and a folder at once
+            return "directory" in types
+        try:
+            return bool(await super()._lsdir(path))
+        except FileNotFoundError:
+            return False
 
     async def _exists(self, path: str, **_kwargs: Any) -> bool:
         path = self._strip_protocol(path)
-        if path and "/" not in path:
+        if not path:
+            return True
+        if "/" not in path:
             return await objects.bucket_exists(self, path)
-        if await self.views.listing_for(path) is None:
-            return bool(await super()._exists(path))
         try:
             await self._info(path)
         except FileNotFoundError:

@@ -8,11 +8,19 @@ table's root.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from connector.errors import AccessDenied, BucketNotFound, ObjectNotFound, RequestRefused, TableWriteRefused
+from connector.errors import (
+    AccessDenied,
+    BucketNotFound,
+    ObjectNotFound,
+    RequestRefused,
+    TableWriteRefused,
+    UnsupportedByServer,
+)
 from connector.names import check_key
 from connector.single_flight import SingleFlight
 from connector.views import view_providers
@@ -24,6 +32,8 @@ if TYPE_CHECKING:
     from connector.views import LiveTable, ViewProvider
 
 NOT_A_TABLE_SECONDS = 30.0
+_FOLDERS_MAX = 1000
+"""So many folders' names are remembered at once, each for a moment."""
 _committed: dict[tuple[str | None, str], float] = {}
 """Endpoint and root to the moment of this process's last commit, for all filesystems in it."""
 
@@ -174,6 +184,16 @@ class _Loaded:
     at: float
 
 
+def _refusal(root: str, path: str) -> TableWriteRefused:
+    bucket, _, key = path.partition("/")
+    return TableWriteRefused(
+        f"lake://{root} is a table, and a raw write or delete would break it",
+        hint=f'Use Dataset.open("lake://{root}") from tierlake\'s pipelines',
+        bucket=bucket,
+        key=key,
+    )
+
+
 class Views:
     """The tables that one filesystem has met.
 
@@ -193,6 +213,9 @@ class Views:
         self._loaded: dict[str, _Loaded] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._probes = SingleFlight[bool]()
+        self._denied: set[tuple[str, str]] = set()
+        self._looks = SingleFlight[frozenset[str] | None]()
+        self._subfolders: dict[str, tuple[float, frozenset[str] | None]] = {}
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -248,31 +271,130 @@ class Views:
 
     # -- writing -----------------------------------------------------------------------------------
 
-    async def refuse_writes(self, paths: Iterable[str]) -> None:
+    async def refuse_writes(self, paths: Iterable[str], *, creating: bool = False) -> None:
         """Refuse what a raw write or delete would do to a table.
 
         Args:
             paths: ``bucket/key`` of each object that a request would write or delete.
+            creating: They are written: an object in the place of a table's root is refused too.
 
         Raises:
-            TableWriteRefused: One of them is below a table's root, and this filesystem is not the one
-                made for that table.
+            TableWriteRefused: One of them is in the place of a table's root or below it, and this filesystem is not
+                the one made for that table; or nobody lets us see whether it is.
+            UnsupportedByServer: An object there would hide what is below its key.
         """
-        for folder, path in {path.rpartition("/")[0]: path for path in paths}.items():
-            own = self._fs.table_root
+        asked = list(paths)
+        own = self._fs.table_root
+        for folder, path in {path.rpartition("/")[0]: path for path in asked}.items():
             if own is not None and f"{folder}/".startswith(f"{own}/"):
                 continue
-            found = await self._table_of(self._candidates(folder), self._freshness)
+            candidates = self._candidates(folder)
+            found = await self._table_of(candidates, self._freshness)
             if found is not None and not await self._has_marker(*found):
                 self._forget(found[0])
             elif found is not None:
-                bucket, _, key = path.partition("/")
+                raise _refusal(found[0], path)
+            for root, provider in [(root, one) for root in candidates for one in view_providers()]:
+                if (root, provider.marker) in self._denied and await self._has_proof(root, provider, path):
+                    raise _refusal(root, path)
+        for path in asked if creating else ():
+            if own is None or not path.startswith(f"{own}/"):
+                await self._probes.ask(("root", path), functools.partial(self._refuse_root, path))
+
+    async def _refuse_root(self, path: str) -> bool:
+        """Refuse an object in the place of a table's root; False where there is none."""
+        if path.endswith("/") or path not in self._candidates(path):
+            return False
+        bucket, _, key = path.partition("/")
+        try:
+            is_folder = await self._is_folder(path)
+        except BucketNotFound:
+            return False
+        except AccessDenied:
+            if any([await self._has_proof(path, provider, path) for provider in view_providers()]):
+                raise _refusal(path, path) from None
+            return False
+        if not is_folder:
+            return False
+        for provider in view_providers():
+            if await self._has_marker(path, provider) or await self._is_described(path, provider):
+                raise _refusal(path, path)
+        profile = await self._fs.seam.profile()
+        if profile.objects_hide_folders:
+            raise UnsupportedByServer(
+                profile.name,
+                "an object in the place of a folder: what is in the folder would vanish from listings",
+                "a key that no other begins with, or remove the folder first",
+                bucket=bucket,
+                key=key,
+            )
+        return False
+
+    async def _is_folder(self, path: str) -> bool:
+        """Whether keys lie below a path: one look at the folder that it is in is good for all of its names.
+
+        Raises:
+            AccessDenied: Nothing may be listed there.
+        """
+        folder, _, name = path.rpartition("/")
+        at, names = self._subfolders.get(folder, (None, None))
+        latest = max(_committed.get((self._fs.endpoint, path), -1.0), self._clock() - self._freshness)
+        if at is None or at <= latest:
+            now = self._clock()
+            names = await self._looks.ask(folder, functools.partial(self._folders_in, folder))
+            if len(self._subfolders) >= _FOLDERS_MAX:
+                self._subfolders.clear()
+            self._subfolders[folder] = (now, names)
+        if names is not None:
+            return name in names
+        bucket, _, key = path.partition("/")
+        page = await self._fs.seam.send("list_objects_v2", Bucket=bucket, Prefix=f"{key}/", MaxKeys=1)
+        return bool(page.get("Contents"))
+
+    async def _folders_in(self, folder: str) -> frozenset[str] | None:
+        """The names of the folders in a folder; None where one look does not show them all."""
+        bucket, _, prefix = folder.partition("/")
+        below = f"{prefix}/" if prefix else ""
+        try:
+            page = await self._fs.seam.send("list_objects_v2", Bucket=bucket, Prefix=below, Delimiter="/")
+        except AccessDenied:
+            return None
+        names = (one["Prefix"][len(below) :].rstrip("/") for one in page.get("CommonPrefixes", ()))
+        return None if page.get("IsTruncated") else frozenset(names)
+
+    async def _is_described(self, root: str, provider: ViewProvider) -> bool:
+        if not provider.description:
+            return False
+        bucket, _, prefix = root.partition("/")
+        page = await self._fs.seam.send(
+            "list_objects_v2", Bucket=bucket, Prefix=f"{prefix}/{provider.description}", MaxKeys=1
+        )
+        return bool(page.get("Contents"))
+
+    async def _has_proof(self, root: str, provider: ViewProvider, path: str) -> bool:
+        """Whether a table is at a root below which nothing may be listed: one of the keys is there that each has.
+
+        Raises:
+            TableWriteRefused: They may not be read either.
+        """
+        bucket, _, prefix = root.partition("/")
+        for name in (*provider.proofs, *([provider.description] if provider.description and root == path else [])):
+            key = f"{prefix}/{name}" if prefix else name
+            try:
+                await self._fs.seam.send("head_object", Bucket=bucket, Key=key)
+            except (ObjectNotFound, BucketNotFound):
+                continue
+            except AccessDenied as error:
                 raise TableWriteRefused(
-                    f"lake://{found[0]} is a table, and a raw write or delete would break it",
-                    hint=f'Use Dataset.open("lake://{found[0]}") from tierlake\'s pipelines',
+                    f"Whether lake://{root} is a table, which a raw write would break, may not be seen",
+                    hint=f"Allow s3:ListBucket for the prefix {prefix}/{provider.marker}, or s3:GetObject on {key}",
                     bucket=bucket,
-                    key=key,
-                )
+                    key=path.partition("/")[2],
+                    server_code=error.server_code,
+                    request_id=error.request_id,
+                ) from error
+            return True
+        return False
 
     def naming(self, path: str) -> str | None:
         """The root of a table whose last listing has a file of this path; no request is made."""
@@ -286,6 +408,11 @@ class Views:
                 self._no_table.pop(root, None)
             if provider.description:
                 self._no_description.pop(path.removesuffix(f"/{provider.description}"), None)
+
+        folder = path.rpartition("/")[0]
+        while "/" in folder:  # it may be new in the one that it is in
+            folder = folder.rpartition("/")[0]
+            self._subfolders.pop(folder, None)
 
     def invalidate(self, root: str) -> None:
         """A commit was made: every filesystem of this process looks again."""
@@ -362,8 +489,12 @@ class Views:
         async def look() -> bool:
             try:
                 page = await self._fs.seam.send("list_objects_v2", Bucket=bucket, Prefix=marker, MaxKeys=1)
-            except (AccessDenied, BucketNotFound):
+            except BucketNotFound:
                 return False
+            except AccessDenied:  # a reader goes on with what it may see, a writer asks for proof
+                self._denied.add((root, provider.marker))
+                return False
+            self._denied.discard((root, provider.marker))
             return bool(page.get("Contents") or page.get("KeyCount"))
 
         return await self._probes.ask((bucket, marker), look)

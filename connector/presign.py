@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
 
 from connector.errors import InvalidSetting
 from connector.names import check_bucket, check_key
@@ -11,17 +13,28 @@ from connector.objects import object_path
 from connector.options import fitting
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from connector.filesystem import LakeFileSystem
+    from connector.profiles import Profile
 
 LONGEST = timedelta(days=7)
 """Signature version 4's limit, https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
 _OPERATIONS = {"GET": "get_object", "HEAD": "head_object", "PUT": "put_object"}
 _FORM_FIELDS = {
+    "ACL": "acl",
+    "BucketKeyEnabled": "x-amz-server-side-encryption-bucket-key-enabled",
+    "CacheControl": "Cache-Control",
+    "ContentDisposition": "Content-Disposition",
+    "ContentEncoding": "Content-Encoding",
     "ContentType": "Content-Type",
+    "SSEKMSEncryptionContext": "x-amz-server-side-encryption-context",
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
     "ServerSideEncryption": "x-amz-server-side-encryption",
     "StorageClass": "x-amz-storage-class",
+    "Tagging": "x-amz-tagging",  # but AWS and MinIO want it in XML
 }
+"""https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html"""
 
 
 class PresignConditions(TypedDict, total=False):
@@ -94,7 +107,7 @@ async def presign(fs: LakeFileSystem, path: str, *, expires: float | timedelta, 
     client = await fs.get_s3(bucket)
     params = {"Bucket": bucket, "Key": key, **fitting(client.meta.service_model, operation, options)}
     if operation == "put_object":
-        await fs.views.refuse_writes([f"{bucket}/{key}"])
+        await fs.views.refuse_writes([f"{bucket}/{key}"], creating=True)
         params = await fs.seam.under_policy(operation, params)
     url: str = await client.generate_presigned_url(operation, Params=params, ExpiresIn=seconds)
     return url
@@ -116,7 +129,11 @@ async def presign_post(
         **conditions: What the upload may be.
 
     Returns:
-        The URL and the fields to send with the file.
+        The URL and the fields to send with the file: all that the write policy says is among them and signed.
+
+    Raises:
+        InvalidSetting: The lifetime is none; or the policy says what no form can carry, such as a customer's key
+            (SSE-C), which whoever has the form would have.
     """
     seconds = lifetime_seconds(expires)
     bucket, key = object_path(fs, path)
@@ -124,9 +141,10 @@ async def presign_post(
     check_key(key, bucket=bucket)
     await fs.set_session()
     client = await fs.get_s3(bucket)
-    await fs.views.refuse_writes([f"{bucket}/{key}"])
-    said = await fs.seam.under_policy("put_object", {"Bucket": bucket, "Key": key})
-    fields = {form: str(said[name]) for name, form in _FORM_FIELDS.items() if name in said}
+    await fs.views.refuse_writes([f"{bucket}/{key}"], creating=True)
+    options = fitting(client.meta.service_model, "put_object", fs.s3_additional_kwargs)
+    request = await fs.seam.under_policy("put_object", {**options, "Bucket": bucket, "Key": key})
+    fields = _form_fields(request, await fs.seam.profile())
     rules: list[Any] = [{name: value} for name, value in fields.items()]
     if "size" in conditions:
         rules.append(["content-length-range", *conditions["size"]])
@@ -142,3 +160,34 @@ async def presign_post(
         bucket, key, Fields=fields, Conditions=rules, ExpiresIn=seconds
     )
     return form
+
+
+def _form_fields(request: Mapping[str, Any], profile: Profile) -> dict[str, str]:
+    """The parameters of a PUT as a form's fields."""
+    fields: dict[str, str] = {}
+    for name, value in request.items():
+        if name.startswith("SSECustomer"):
+            raise InvalidSetting(
+                "A form cannot carry a customer's key (SSE-C): whoever has the form would have the key",
+                hint="Upload it yourself, or say another encryption for this key in a write rule",
+                bucket=request["Bucket"],
+                key=request["Key"],
+            )
+        if name == "Metadata":
+            fields |= {f"x-amz-meta-{key}": str(text) for key, text in value.items()}
+        elif name == "Tagging" and profile.form_tags_in_xml:
+            fields["tagging"] = _tagging_document(value)
+        elif name in _FORM_FIELDS:
+            fields[_FORM_FIELDS[name]] = str(value).lower() if isinstance(value, bool) else str(value)
+        elif name not in {"Bucket", "Key"}:
+            raise InvalidSetting(
+                f"A form cannot carry {name}", hint="presign(method='PUT') can", bucket=request["Bucket"]
+            )
+    return fields
+
+
+def _tagging_document(tagging: str) -> str:
+    """Tags as a form has them: XML, where a header has them like a query."""
+    pairs = parse_qsl(tagging, keep_blank_values=True)
+    tags = "".join(f"<Tag><Key>{escape(key)}</Key><Value>{escape(value)}</Value></Tag>" for key, value in pairs)
+    return f"<Tagging><TagSet>{tags}</TagSet></Tagging>"

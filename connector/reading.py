@@ -46,11 +46,27 @@ async def cat_file(
 
     Raises:
         FileExpired: The object was replaced while it was read.
+        RequestRefused: The range begins behind the end, as in s3fs.
     """
     if start is not None or end is not None:
-        return await ranged(path, version_id=version_id, start=start, end=end, **options)
+        first, last = await _limits(fs, path, version_id, start or 0, end)
+        if last is not None and last <= first:
+            return b""  # as a range of a request it would mean the whole object
+        return await ranged(path, version_id=version_id, start=first, end=last, **options)
     _, pieces = await _asked(fs, path, version_id, **options)
     return b"".join([piece async for piece in pieces])
+
+
+async def _limits(
+    fs: LakeFileSystem, path: str, version_id: str | None, start: int, end: int | None
+) -> tuple[int, int | None]:
+    """A range whose ends count from the beginning, but for the last so many bytes: those have no second end."""
+    if end is None or (start >= 0 and end > start):
+        return start, end
+    size = (await fs._info(path, version_id=version_id))["size"]  # noqa: SLF001 -- fsspec's own; there has to be one
+    first = start if start >= 0 else max(size + start, 0)
+    last = end if end >= 0 else max(size + end, 0)
+    return first, last if start >= 0 else min(last, size)  # the last of no bytes at all are none
 
 
 async def get_file(

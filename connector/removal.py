@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from connector.errors import AccessDenied, DeletionFailed, ObjectNotFound
+from connector.expansion import objects_of
 from connector.objects import object_path, unquoted
 from connector.seam import DELETE_BATCH
 
@@ -38,7 +39,7 @@ async def remove(fs: LakeFileSystem, path: str | list[str], *, maxdepth: int | N
 
     Args:
         fs: The filesystem.
-        path: A path, glob or list of these.
+        path: A path, a pattern, or a list of these.
         maxdepth: How many levels to descend; None is all.
 
     Returns:
@@ -51,10 +52,10 @@ async def remove(fs: LakeFileSystem, path: str | list[str], *, maxdepth: int | N
     """
     doomed: dict[str, None] = {}
     for start in await fs._expand_path(path):  # noqa: SLF001 -- fsspec's own
-        entries = await fs._find(start, maxdepth=maxdepth, withdirs=True, detail=True)  # noqa: SLF001
-        doomed.update((name, None) for name, entry in entries.items() if entry["type"] == "file" or name.endswith("/"))
+        doomed |= dict.fromkeys(await objects_of(fs, start, recursive=True, maxdepth=maxdepth))
     if not doomed:
         raise ObjectNotFound(f"There is nothing at {path}")
+    await fs.views.refuse_writes(doomed)
     by_bucket: dict[str, list[str]] = {}
     for name in doomed:
         by_bucket.setdefault(fs.split_path(name)[0], []).append(name)

@@ -21,6 +21,7 @@ from connector.caches import forget_everywhere
 from connector.customer_keys import KEYED_READS, check_customer_keys, with_customer_keys
 from connector.encryption import ENCRYPTION_PARAMETERS
 from connector.errors import (
+    AccessDenied,
     BadCredentials,
     BucketNotFound,
     EncryptionIgnored,
@@ -73,6 +74,7 @@ class Seam:
         self._uploads: dict[str, dict[str, Any]] = {}
         self._seen_buckets: set[str] = set()
         self._bucket_probes = SingleFlight[None]()
+        self._versioned: dict[str, bool] = {}
         self._trusted: set[tuple[str, str, str]] = set()
 
     # -- what the filesystem calls -----------------------------------------------------------------
@@ -99,7 +101,7 @@ class Seam:
         if operation in CREATES and not in_place:  # what makes no sense is refused before anything is asked
             request = await self.under_policy(operation, request)
         if operation in WRITES and not in_place:
-            await self._fs.views.refuse_writes(self._written_paths(request))
+            await self._fs.views.refuse_writes(self._written_paths(request), creating=operation in CREATES)
         if operation in CREATES:
             await self._check_bucket_exists(request["Bucket"])
         if in_place:
@@ -146,6 +148,16 @@ class Seam:
     def forget_bucket(self, bucket: str) -> None:
         """A bucket was deleted: look again before the next write."""
         self._seen_buckets.discard(bucket)
+
+    async def keeps_versions(self, bucket: str) -> bool:
+        """Whether a bucket keeps versions, or did when first asked; False where we may not ask."""
+        if bucket not in self._versioned:
+            try:
+                response = await self.send("get_bucket_versioning", Bucket=bucket)
+            except AccessDenied:
+                return False
+            self._versioned[bucket] = response.get("Status") == "Enabled"
+        return self._versioned[bucket]
 
     # -- before the request ------------------------------------------------------------------------
 

@@ -8,7 +8,9 @@ tier (:func:`tag_tier`).
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -22,20 +24,26 @@ from connector.copying import (
     part_ranges,
 )
 from connector.encryption import ENCRYPTION_PARAMETERS
-from connector.errors import EncryptionIgnored, PreconditionFailed, ServerError
+from connector.errors import AccessDenied, EncryptionIgnored, ObjectNotFound, PreconditionFailed, ServerError
 from connector.kept import kept_content, kept_parameters
 from connector.object_lock import check_replaceable, is_held, set_legal_hold
-from connector.objects import get_tags, unquoted
+from connector.objects import get_tags, head, unquoted
 from connector.policy import STANDARD
 from connector.removal import delete_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from connector.encryption import Encryption
     from connector.filesystem import LakeFileSystem
     from connector.profiles import Profile
 
+logger = logging.getLogger("tierlake.connector")
+
+COPIED_FROM = "tierlake-copied-from"
+"""The tag of a copy whose source is not deleted yet: that version and its ETag."""
+_TAGS_MAX = 10
 TIER_TAG = "tier"
 """The tag on which a bucket's lifecycle rule moves objects, see :mod:`connector.bucket.lifecycle`."""
 _POLL_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
@@ -117,28 +125,22 @@ async def transition(
     _check_etag(source, if_match)
     before, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
+    tags, left = await _tags(fs, source)
     if before == storage_class:
-        return TransitionResult(name, before, before, changed=False, size=size)
+        return TransitionResult(name, before, before, changed=False, size=size, deleted_version=left)
     kept = kept_parameters(source.head, profile, _held(fs, source)) | {"StorageClass": storage_class}
     refused = copied = None
     try:
-        copied = await _self_copy(fs, source, profile, kept, await _tags(fs, source))
+        copied = await _self_copy(fs, source, profile, kept, tags)
     except PreconditionFailed as error:
         if not error.after_lost_reply:
             raise
         refused = error  # a copy that was made may have another ETag
     head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
-    wrong = _differences(source, head, storage_class)
-    if refused and wrong:
+    if refused and _differences(source, head, storage_class):
         raise refused
-    if wrong:
-        raise ServerError(
-            f"After the copy the object differs in {', '.join(wrong)}",
-            hint="Look at it before you go on: nothing was deleted",
-            bucket=source.bucket,
-            key=source.key,
-        )
-    deleted = await _delete_source_version(fs, source, head)
+    _refuse_differences(source, _differences(source, head, storage_class))
+    deleted = await _delete_source_version(fs, source, head, tags)
     fs.invalidate_cache(name)
     return TransitionResult(
         name, before, storage_class, changed=True, size=size, deleted_version=deleted, written=_written(copied, head)
@@ -169,18 +171,19 @@ async def reencrypt(fs: LakeFileSystem, path: str, *, if_match: str | None = Non
     source = await look_at(fs, path)
     storage_class, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
+    tags, left = await _tags(fs, source)
     if not is_needed:
-        return TransitionResult(name, storage_class, storage_class, changed=False, size=size)
+        return TransitionResult(name, storage_class, storage_class, changed=False, size=size, deleted_version=left)
     _check_etag(source, if_match)
     kept = kept_parameters(source.head, profile, _held(fs, source))
     wanted = {name: value for name, value in kept.items() if name not in ENCRYPTION_PARAMETERS}
     wanted |= _held(fs, source).headers()
-    copied = await _self_copy(fs, source, profile, wanted, await _tags(fs, source))
+    copied = await _self_copy(fs, source, profile, wanted, tags)
     head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
     faults = await encryption_faults(fs, [path])
     if faults:
         raise EncryptionIgnored(f"After the copy it is {faults[path]}", bucket=source.bucket, key=source.key)
-    deleted = await _delete_source_version(fs, source, head)
+    deleted = await _delete_source_version(fs, source, head, tags)
     fs.invalidate_cache(name)
     return TransitionResult(
         name,
@@ -227,11 +230,11 @@ async def tag_tier(
     _check_etag(source, if_match)
     before, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
-    tags = await _tags(fs, source)
+    tags, deleted = await _tags(fs, source)
     wanted = {**tags, TIER_TAG: tier}
     if before == target and tags == wanted:
-        return TransitionResult(name, before, before, changed=False, size=size)
-    deleted = written = None
+        return TransitionResult(name, before, before, changed=False, size=size, deleted_version=deleted)
+    written = None
     head = dict(source.head)
     if before == target or not (at_once or target == STANDARD):
         tag_set = [{"Key": key, "Value": value} for key, value in wanted.items()]
@@ -242,7 +245,7 @@ async def tag_tier(
         copied = await _self_copy(fs, source, profile, kept, wanted)
         head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
         written = _written(copied, head)
-        deleted = await _delete_source_version(fs, source, head)
+        deleted = await _delete_source_version(fs, source, head, wanted)
     head = await _await_class(fs, source, head, target, wait_seconds)
     fs.invalidate_cache(name)
     after = class_of(head)
@@ -262,8 +265,58 @@ def _held(fs: LakeFileSystem, source: Source) -> Encryption:
     return fs.policy.for_key(source.bucket, source.key).encryption
 
 
-async def _tags(fs: LakeFileSystem, source: Source) -> dict[str, str]:
-    return await get_tags(fs, source.bucket, source.key) if source.head.get("TagCount", 1) else {}
+async def _tags(fs: LakeFileSystem, source: Source) -> tuple[dict[str, str], str | None]:
+    """An object's tags, without our own; and the version that an interrupted copy left, which is deleted now.
+
+    Raises:
+        ServerError: The copy is not what it was made from.
+    """
+    if not source.head.get("TagCount", 1):
+        return {}, None
+    tags = await get_tags(fs, source.bucket, source.key)
+    mark = tags.pop(COPIED_FROM, None)
+    if mark is None:
+        return tags, None
+    version, _, etag = mark.partition(" ")
+    deleted = None
+    with suppress(ObjectNotFound):  # deleted already, or the tags came along to another key
+        old = Source(source.bucket, source.key, await head(fs, f"{source.bucket}/{source.key}", version))
+        if unquoted(old.head["ETag"]) == etag and version != _version_of(source.head):
+            kept = ("ContentLength", "ContentType", "Metadata")
+            then, now = _told(dict(old.head)), _told(dict(source.head))
+            _refuse_differences(old, [name for name in kept if then[name] != now[name]])
+            deleted = await _delete_version(fs, source, version)
+    await _unmark(fs, source, _version_of(source.head), tags)
+    return tags, deleted
+
+
+async def _unmark(fs: LakeFileSystem, source: Source, version: str, tags: dict[str, str]) -> None:
+    """Give a copy whose source is deleted the tags that it had, and no other object that came meanwhile."""
+    tag_set = [{"Key": key, "Value": value} for key, value in tags.items()]
+    which = {"Bucket": source.bucket, "Key": source.key, "VersionId": version}
+    try:
+        await fs.seam.send("put_object_tagging", **which, Tagging={"TagSet": tag_set})
+    except (
+        AccessDenied,
+        ObjectNotFound,
+    ) as error:  # the move is done; the tag says so for ever, or is gone with its version
+        logger.warning("The tag %s stays at %s/%s: %s", COPIED_FROM, source.bucket, source.key, error)
+
+
+def _version_of(head: Mapping[str, Any]) -> str:
+    # What was written before the bucket kept versions is the version "null", which some servers do not say.
+    return str(head.get("VersionId") or "null")
+
+
+async def _marked(fs: LakeFileSystem, source: Source, tags: dict[str, str]) -> dict[str, str]:
+    """Tags for the copy: with the version that it is made from, where the bucket keeps that.
+
+    Whoever interrupts us between the copy and the deletion leaves two versions, and nothing else tells the source of a
+    copy from an older object of the same bytes.
+    """
+    if len(tags) >= _TAGS_MAX or not (source.head.get("VersionId") or await fs.seam.keeps_versions(source.bucket)):
+        return tags
+    return {**tags, COPIED_FROM: f"{_version_of(source.head)} {unquoted(source.head['ETag'])}"}
 
 
 def _check_etag(source: Source, if_match: str | None) -> None:
@@ -277,6 +330,7 @@ async def _self_copy(
     """Returns the copy's ETag, without quotes, as far as the response has one."""
     target = {"Bucket": source.bucket, "Key": source.key}
     check_replaceable(source.head, source.bucket, source.key)
+    tags = await _marked(fs, source, tags)
     if source.head["ContentLength"] > COPY_BYTES_MAX:
         tagging = {"Tagging": urlencode(tags)} if tags else {}
         completed = await copy_in_parts(
@@ -315,35 +369,54 @@ def _written(copied: str | None, head: dict[str, Any]) -> Written | None:
     return Written(etag, modified) if copied and etag == copied and modified is not None else None
 
 
-def _differences(source: Source, head: dict[str, Any], storage_class: str) -> list[str]:
-    """In what an object is not the source in another class."""
-    expected = {
-        "StorageClass": storage_class,
-        "ContentLength": source.head["ContentLength"],
-        "Metadata": dict(source.head.get("Metadata") or {}),
-        "ContentType": source.head.get("ContentType"),
-        "ServerSideEncryption": source.head.get("ServerSideEncryption"),
-        "SSECustomerAlgorithm": source.head.get("SSECustomerAlgorithm"),
-        "ObjectLockLegalHoldStatus": source.head.get("ObjectLockLegalHoldStatus"),
-    }
-    found = {name: head.get(name) for name in expected} | {
+def _told(head: dict[str, Any]) -> dict[str, Any]:
+    names = (
+        "ContentLength",
+        "ContentType",
+        "ServerSideEncryption",
+        "SSECustomerAlgorithm",
+        "ObjectLockLegalHoldStatus",
+    )
+    return {name: head.get(name) for name in names} | {
         "StorageClass": class_of(head),
         "Metadata": dict(head.get("Metadata") or {}),
     }
+
+
+def _differences(source: Source, head: dict[str, Any], storage_class: str) -> list[str]:
+    """In what an object is not the source in another class."""
+    expected, found = _told(dict(source.head)) | {"StorageClass": storage_class}, _told(head)
     return [name for name, value in expected.items() if found[name] != value]
 
 
-async def _delete_source_version(fs: LakeFileSystem, source: Source, head: dict[str, Any]) -> str | None:
+def _refuse_differences(source: Source, names: list[str]) -> None:
+    if names:
+        raise ServerError(
+            f"After the copy the object differs in {', '.join(names)}",
+            hint="Look at it before you go on: nothing was deleted",
+            bucket=source.bucket,
+            key=source.key,
+        )
+
+
+async def _delete_source_version(
+    fs: LakeFileSystem, source: Source, head: dict[str, Any], tags: dict[str, str]
+) -> str | None:
     """The version copied from is stored twice now; an unversioned bucket has none."""
-    new = head.get("VersionId")
-    # What was written before the bucket kept versions is the version "null", which some servers do not say.
-    old = str(source.head.get("VersionId") or "null")
+    new, old = head.get("VersionId"), _version_of(source.head)
     if not new or old == new:
         return None
-    if is_held(source.head):  # the copy has the hold by now
-        await set_legal_hold(fs, [(f"{source.bucket}/{source.key}", old)], held=False)
-    await delete_keys(fs, source.bucket, [{"Key": source.key, "VersionId": old}], guarded=False)
+    await _delete_version(fs, source, old)
+    if len(tags) < _TAGS_MAX:
+        await _unmark(fs, source, new, tags)
     return old
+
+
+async def _delete_version(fs: LakeFileSystem, source: Source, version: str) -> str:
+    if is_held(source.head):  # the copy has the hold by now
+        await set_legal_hold(fs, [(f"{source.bucket}/{source.key}", version)], held=False)
+    await delete_keys(fs, source.bucket, [{"Key": source.key, "VersionId": version}], guarded=False)
+    return version
 
 
 async def _await_class(

@@ -145,7 +145,7 @@ def _of_response(error: boto.ClientError, asked: Asked) -> LakeError:
     if kind is PreconditionFailed and asked.must_not_exist:
         kind, message = AlreadyExists, f"{asked.operation}: it exists already"
     if kind is BucketNotFound:
-        message = f"There is no bucket {asked.bucket!r}"
+        message = f"The specified bucket does not exist: {asked.bucket!r}"  # S3's words, which pandas looks for
     if kind is ObjectArchived and asked.operation == "get_object" and asked.bucket and asked.key:
         return archived(asked.bucket, asked.key, said.get("StorageClass"), context)
     if kind is UnsupportedByServer:

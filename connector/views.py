@@ -69,6 +69,11 @@ class ViewProvider(Protocol):
         ...
 
     @property
+    def proofs(self) -> Collection[str]:
+        """Objects below the root of which each table has one: asked for where listing is denied."""
+        ...
+
+    @property
     def hidden(self) -> Collection[str]:
         """Names directly below the root that listings never show, such as ``_delta_log`` and ``_lake``.
 

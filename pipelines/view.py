@@ -40,6 +40,7 @@ class DeltaProvider:
 
     marker = LOG
     description = DESCRIPTION
+    proofs = (f"{LOG}_last_checkpoint", f"{LOG}{0:020}.json")
     hidden = frozenset({"_delta_log", "_lake"})
 
     def open(self, fs: LakeFileSystem, root: str) -> LiveTable:

@@ -37,10 +37,13 @@ REAL_SERVERS = ("seaweedfs", "minio")
 ON_MINIO_WHEN_SLOW = tuple(
     f"tests/{name}"
     for name in (
+        "connector/test_expansion.py",
+        "connector/test_failed_writes.py",
         "connector/test_faults.py",
         "connector/test_instances.py",
         "connector/test_live.py",
         "connector/test_lost_replies.py",
+        "connector/test_ranges.py",
         "connector/test_write_policy.py",
         "dagster_project/",
         "faults/test_concurrency.py",

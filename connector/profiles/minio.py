@@ -28,6 +28,7 @@ PROFILE = Profile(
     copy_if_none_match=False,
     copy_if_match=False,
     delete_if_match=False,
+    objects_hide_folders=True,
     # Seen: a prefix finds nothing; the whole bucket or an exact key does.
     uploads_by_prefix=False,
     # Seen: refused; the server itself drops uploads 24 hours after their initiation.

@@ -81,6 +81,8 @@ class Profile:
         get_if_match: A GET honours ``If-Match``.
         delete_if_match: A DELETE honours ``If-Match``.
         put_creates_bucket: A PUT into a bucket that does not exist creates it.
+        form_tags_in_xml: A POST form has its tags in the field ``tagging``, as XML; else as a header has them.
+        objects_hide_folders: Keys below that of an object are missing from listings.
         uploads_by_prefix: Incomplete uploads are listed by prefix.
         abort_uploads_rule: Lifecycle can abort incomplete uploads.
         lifecycle_transitions: Lifecycle moves objects: to classes, or to remote tiers.
@@ -130,6 +132,8 @@ class Profile:
     get_if_match: bool = True
     delete_if_match: bool = True
     put_creates_bucket: bool = False
+    objects_hide_folders: bool = False
+    form_tags_in_xml: bool = True
     uploads_by_prefix: bool = True
     abort_uploads_rule: bool = True
     lifecycle_transitions: bool = True

@@ -25,6 +25,8 @@ PROFILE = Profile(
     etag_survives_self_copy=True,
     # Seen: a PUT by an administrator into a bucket that does not exist makes the bucket.
     put_creates_bucket=True,
+    # Seen: `tagging` is an unknown condition, `x-amz-tagging` tags.
+    form_tags_in_xml=False,
     # Seen: NotImplemented.
     lifecycle_transitions=False,
     restore=False,

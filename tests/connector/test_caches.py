@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import sys
+import threading
 
-from connector.caches import ListingCache
+import pytest
+import s3fs
+
+from connector.caches import ListingCache, forget_everywhere
+from tests.faults.proxy import Proxy
 
 WRITES = {
     "pipe": lambda fs, path: fs.pipe_file(path, b"longer"),
@@ -96,12 +101,141 @@ def test_nothing_vanishes_between_question_and_answer(monkeypatch):
         cache["b"]
 
 
-def test_a_deep_listing_fills_the_cache_with_what_each_folder_lists(fs, server, bucket):
-    for key in ("a/b/c/1", "a/b/2", "a/b.x/3", "a/b-/4", "a/5", "6", "a/empty/", "z/y/x/7"):
+TREE = ("a", "a/b/c/1", "a/b/2", "a/b.x/3", "a/b-/4", "a/5", "6", "a/b/", "a/empty/", "z/y/x/7")
+"""With an object that is also a folder, a folder that an object stands for, and an empty one."""
+
+
+@pytest.mark.parametrize("start", ["", "/a", "/a/b", "/z"])
+@pytest.mark.parametrize("withdirs", [True, False])
+def test_a_deep_listing_fills_the_cache_with_what_each_folder_lists(fs, server, bucket, start, withdirs):
+    for key in TREE:
+        if key != "a" or server.name != "minio":  # there it would hide what is below
+            server.admin.put_object(Bucket=bucket, Key=key, Body=b"" if key.endswith("/") else b"1")
+    found = fs.find(f"{bucket}{start}", withdirs=withdirs)
+    cached = {folder: fs.dircache[folder] for folder in fs.dircache}
+    assert cached
+    folders = {path.rpartition("/")[0] for path in found if f"{path}/".startswith(f"{bucket}{start}/")}
+    assert {folder for folder in folders if "/" in folder} - {f"{bucket}{start}".rpartition("/")[0]} <= cached.keys()
+    for folder, entries in cached.items():
+        assert entries == fs.ls(folder, detail=True, refresh=True), folder
+
+
+def test_finding_with_folders_is_s3fs_own(fs, server, bucket):
+    """One way instead of two must not change what is found."""
+    s3 = s3fs.S3FileSystem(
+        endpoint_url=server.endpoint_url, key=server.key, secret=server.secret, skip_instance_cache=True
+    )
+    for key in TREE[1:]:
         server.admin.put_object(Bucket=bucket, Key=key, Body=b"" if key.endswith("/") else b"1")
-    assert len(fs.find(bucket)) == 7
-    cached = {folder: [entry["name"] for entry in fs.dircache[folder]] for folder in fs.dircache}
-    assert {f"{bucket}/a", f"{bucket}/a/b", f"{bucket}/z/y"} <= cached.keys()
-    for folder, names in cached.items():
-        listed = fs.ls(folder, detail=False, refresh=True)
-        assert names == sorted(name for name in listed if not name.endswith("/")), folder
+    for start in ("", "/a", "/a/b", "/a/5", "/nothing", "/z"):
+        for options in ({"withdirs": True}, {"withdirs": True, "prefix": "b"}, {"prefix": "b"}, {}):
+            s3.invalidate_cache()  # it leaves out what it remembers
+            theirs = s3.find(f"{bucket}{start}", **options)
+            if "withdirs" not in options:
+                theirs = [name for name in theirs if not name.endswith("/")]
+            assert fs.find(f"{bucket}{start}", **options) == theirs, (start, options)
+
+
+ASKED = {
+    "open": lambda fs, path: fs.open(path).read() == b"new",
+    "info": lambda fs, path: fs.info(path)["size"] == 3,
+    "exists": lambda fs, path: fs.exists(path),
+    "isfile": lambda fs, path: fs.isfile(path),
+    "isdir above": lambda fs, path: fs.isdir(path.rpartition("/")[0]),
+    "cat": lambda fs, path: fs.cat(path) == b"new",
+    "ls": lambda fs, path: fs.ls(path, detail=False) == [path],
+}
+
+
+@pytest.mark.parametrize("key", ["d/y", "d/deep/er/y", "e/y", "y"])
+@pytest.mark.parametrize("ask", ASKED)
+def test_what_another_client_wrote_is_there_whatever_is_remembered(make_fs, server, bucket, ask, key):
+    fs = make_fs(view_freshness=3600)
+    server.admin.put_object(Bucket=bucket, Key="d/x", Body=b"old")
+    server.admin.put_object(Bucket=bucket, Key="d/deep/x", Body=b"old")
+    for folder in ("", "/d", "/d/deep"):
+        fs.ls(f"{bucket}{folder}")
+    server.admin.put_object(Bucket=bucket, Key=key, Body=b"new")
+    assert ASKED[ask](fs, f"{bucket}/{key}")
+    assert not fs.exists(f"{bucket}/d/nothing")
+    with pytest.raises(FileNotFoundError):
+        fs.open(f"{bucket}/d/nothing")
+
+
+@pytest.mark.parametrize("find", ["find", "find with folders", "glob"])
+def test_what_is_found_can_be_opened(make_fs, server, bucket, find):
+    """Also where an older listing has another object of that name, or one that is gone."""
+    fs = make_fs(view_freshness=3600)
+    for key in ("d/x", "d/gone", "d/deep/x"):
+        server.admin.put_object(Bucket=bucket, Key=key, Body=b"old")
+    for folder in ("", "/d", "/d/deep"):
+        fs.ls(f"{bucket}{folder}")
+    server.admin.delete_object(Bucket=bucket, Key="d/gone")
+    for key in ("d/x", "d/deep/x", "d/deeper/y", "d/y"):
+        server.admin.put_object(Bucket=bucket, Key=key, Body=b"new and longer")
+    if find == "glob":
+        found = [path for path in fs.glob(f"{bucket}/d/**") if fs.isfile(path)]
+    else:
+        found = [path for path in fs.find(f"{bucket}/d", withdirs=find != "find") if fs.isfile(path)]
+    assert found == [f"{bucket}/{key}" for key in ("d/deep/x", "d/deeper/y", "d/x", "d/y")]
+    for path in found:
+        with fs.open(path) as file:
+            assert file.read() == b"new and longer"
+    assert not fs.exists(f"{bucket}/d/gone")
+    assert fs.ls(f"{bucket}/d", detail=False) == [f"{bucket}/d/{name}" for name in ("deep", "deeper", "x", "y")]
+
+
+def test_forgetting_never_fails(make_offline):
+    """A write has succeeded by then: whatever other threads do to the listings, it must not raise."""
+    fs = make_offline()
+    stop, failures = threading.Event(), []
+
+    def work(what):
+        while not stop.is_set():
+            try:
+                what()
+            except Exception as error:  # noqa: BLE001 -- any is one too many
+                failures.append(error)
+                return
+
+    def remember():
+        for number in range(20):
+            fs.dircache[f"b/d{number}"] = [{"name": f"b/d{number}/x", "type": "file"}]
+
+    kinds = [
+        remember,
+        lambda: forget_everywhere(fs.endpoint, [f"b/d{number}/x" for number in range(20)]),
+        lambda: forget_everywhere(fs.endpoint, [f"b/d{number}/x" for number in range(20)]),
+        lambda: fs.invalidate_cache("b/d1/x"),
+        fs.invalidate_cache,
+        lambda: [make_offline() for _ in range(3)],
+    ]
+    threads = [threading.Thread(target=work, args=(kind,)) for kind in kinds]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        stop.wait(2)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+    assert failures == []
+
+
+def test_a_listing_that_was_overtaken_by_a_write_is_not_remembered(make_fs, server, bucket):
+    """The answer to a listing arrives after a write of this process that it does not show."""
+    writer = make_fs()
+    writer.pipe_file(f"{bucket}/d/x", b"old")
+
+    def write(request):
+        if request.method == "GET" and "list-type=2" in request.target and "delimiter=&" in request.target + "&":
+            writer.pipe_file(f"{bucket}/d/x", b"longer")
+
+    with Proxy(server.endpoint_url, after=write) as proxy:
+        reader = make_fs(endpoint_url=proxy.url, view_freshness=3600)
+        reader.endpoint = writer.endpoint  # it is the same server
+        reader.find(f"{bucket}/d")
+        assert reader.info(f"{bucket}/d/x")["size"] == 6

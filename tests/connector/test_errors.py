@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import pickle
 
+import pandas as pd
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ParamValidationError
 
@@ -172,3 +173,10 @@ def test_a_wrong_parameter_shows_no_key():
 def test_other_errors_stay_themselves():
     error = KeyError("x")
     assert translated(error, ASKED) is error
+
+
+def test_a_missing_bucket_is_told_in_s3s_words(fs, bucket):
+    """pandas' own test of `read_csv` looks for them, and so may others."""
+    with pytest.raises(OSError, match="The specified bucket does not exist") as raised:
+        pd.read_csv(f"lake://{bucket}-missing/x.csv", storage_options=fs.storage_options)
+    assert isinstance(raised.value, FileNotFoundError)

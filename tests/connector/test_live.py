@@ -33,6 +33,7 @@ class ListedTable:
 class ListedViews:
     marker = "_list/"
     description = ""
+    proofs = ("_list/live.json",)
     hidden = ("_list", "_lake")
 
     def __init__(self):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 import urllib.error
 import urllib.request
@@ -10,7 +12,9 @@ from datetime import timedelta
 
 import pytest
 
+from connector import SseC, SseKms
 from connector.errors import InvalidName, InvalidSetting, UnknownOption
+from connector.policy import WriteRule
 
 
 def fetch(url, method="GET", data=None, headers=None):
@@ -75,6 +79,54 @@ def test_post(fs, server, bucket):
     assert head["ContentLength"] == 5
     assert post(form, {"Content-Type": "text/csv"}, "x", b"far too many bytes") >= 400
     assert post(form, {"Content-Type": "image/png"}, "x", b"bytes") >= 400
+
+
+async def nothing(*_, **__):
+    """In the place of a guard that asks the server."""
+
+
+@pytest.mark.more_than_a_role(
+    "SeaweedFS 4.48 asks an identity's own actions for a form, not its policies", on="seaweedfs"
+)
+def test_a_form_carries_the_write_policy(make_fs, server, bucket, other_class):
+    rule = WriteRule("*", storage_class=other_class, tags={"team": "a + b", "x": "y"}, content_type="text/csv")
+    fs = make_fs(rules=[rule], s3_additional_kwargs={"Metadata": {"origin": "form"}, "CacheControl": "no-cache"})
+    form = fs.presign_post(f"{bucket}/x", expires=60)
+    assert post(form, {}, "x", b"bytes") in {200, 204}
+    head = server.admin.head_object(Bucket=bucket, Key="x")
+    assert (head["ServerSideEncryption"], head["StorageClass"]) == ("AES256", other_class)
+    assert (head["ContentType"], head["CacheControl"], head["Metadata"]) == ("text/csv", "no-cache", {"origin": "form"})
+    tags = server.admin.get_object_tagging(Bucket=bucket, Key="x")["TagSet"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {"team": "a + b", "x": "y"}
+    for name in set(form["fields"]) - {"key", "policy"}:  # all of them are signed
+        assert post(form, {name: "other"}, "x", b"bytes") >= 400, name
+
+
+def test_a_form_carries_all_of_kms(make_offline, monkeypatch):
+    fs = make_offline(profile="aws", encryption=SseKms("alias/k", context={"a": "b"}))
+    monkeypatch.setattr(fs.views, "refuse_writes", nothing)
+    form = fs.presign_post("bucket/x")
+    prefix = "x-amz-server-side-encryption"
+    found = {name.removeprefix(prefix): value for name, value in form["fields"].items() if name.startswith(prefix)}
+    assert found.keys() == {"", "-aws-kms-key-id", "-bucket-key-enabled", "-context"}
+    assert (found[""], found["-aws-kms-key-id"], found["-bucket-key-enabled"]) == ("aws:kms", "alias/k", "true")
+    signed = json.loads(base64.b64decode(form["fields"]["policy"]))["conditions"]
+    assert all({f"{prefix}{name}": value} in signed for name, value in found.items())
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"encryption": SseC(b"k" * 32)}, "SSE-C"),
+        ({"s3_additional_kwargs": {"ObjectLockMode": "GOVERNANCE"}}, "ObjectLockMode"),
+    ],
+)
+def test_what_a_form_cannot_carry_is_refused(make_offline, monkeypatch, options, match):
+    fs = make_offline(**options)
+
+    monkeypatch.setattr(fs.views, "refuse_writes", nothing)
+    with pytest.raises(InvalidSetting, match=match):
+        fs.presign_post("bucket/x")
 
 
 def test_it_ends(fs, bucket):

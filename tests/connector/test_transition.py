@@ -8,7 +8,10 @@ import contextlib
 import pytest
 
 from connector import LakeFileSystem, SseC, SseKms
-from connector.errors import ObjectNotFound, PreconditionFailed, ServerError, UnsupportedByServer
+from connector.errors import LakeError, ObjectNotFound, PreconditionFailed, ServerError, UnsupportedByServer
+from connector.transition import COPIED_FROM
+from tests.faults.answers import Refusal
+from tests.faults.proxy import Proxy
 
 MIB = 2**20
 DESCRIBED = {
@@ -103,6 +106,64 @@ def test_what_was_written_before_versioning_goes_too(fs, make_bucket, other_clas
     fs.make_bucket_versioned(bucket)
     assert fs.transition(f"{bucket}/x", storage_class=other_class).deleted_version == "null"
     assert [version.storage_class for version in fs.object_versions(f"{bucket}/x")] == [other_class]
+
+
+@pytest.mark.parametrize("size", [5, 11 * 2**20], ids=["one part", "parts"])
+def test_one_that_was_interrupted_leaves_one_copy(server, make_fs, make_bucket, other_class, size):
+    """Wherever it ended: run again, it deletes just the version that it had copied, and no tag stays."""
+    bucket = make_bucket(versioned=True)
+    plain = make_fs(rules=[{"match": "*", "tags": {"a": "1"}}])
+    for number in range(12):
+        path = f"{bucket}/x{number}"
+        plain.pipe_file(path, b"older")
+        plain.pipe_file(path, b"n" * size, chunksize=5 * 2**20)
+        older = next(one for one in plain.object_versions(path) if one.path == path and not one.is_latest)
+        counted = []
+
+        def refuse(request, counted=counted, number=number):
+            counted.append(request)
+            return Refusal("403 Forbidden", "AccessDenied") if len(counted) > number else None
+
+        with Proxy(server.endpoint_url, before=refuse) as proxy:
+            through = make_fs(endpoint_url=proxy.url)
+            try:
+                through.transition(path, storage_class=other_class)
+            except LakeError:
+                is_done = False
+            else:
+                is_done = True
+        plain.transition(path, storage_class=other_class)
+        versions = [one for one in plain.object_versions(path) if one.path == path]
+        assert [(one.size, one.storage_class) for one in versions] == [(size, other_class), (5, "STANDARD")], number
+        assert older in versions
+        assert plain.get_tags(path) == {"a": "1"}
+        if is_done:
+            break
+    assert is_done
+    assert number > 4
+
+
+def test_a_version_of_the_same_bytes_is_no_source(fs, server, make_bucket, other_class):
+    """Somebody wrote them twice, into two classes: both are history."""
+    bucket = make_bucket(versioned=True)
+    server.admin.put_object(Bucket=bucket, Key="x", Body=b"1", ServerSideEncryption="AES256")
+    server.admin.put_object(Bucket=bucket, Key="x", Body=b"1", ServerSideEncryption="AES256", StorageClass=other_class)
+    assert not fs.transition(f"{bucket}/x", storage_class=other_class).changed
+    assert len(fs.object_versions(f"{bucket}/x")) == 2
+
+
+def test_a_mark_that_came_along_to_another_key_deletes_nothing(fs, server, make_bucket, other_class):
+    bucket = make_bucket(versioned=True)
+    fs.pipe_file(f"{bucket}/y", b"2")
+    fs.pipe_file(f"{bucket}/y", b"1")
+    first, last = sorted(fs.object_versions(f"{bucket}/y"), key=lambda one: one.is_latest)
+    for version, etag in ((first.version_id, last.etag), ("null", last.etag), (last.version_id, last.etag)):
+        mark = [{"Key": COPIED_FROM, "Value": f"{version} {etag}"}]
+        server.admin.put_object_tagging(Bucket=bucket, Key="y", Tagging={"TagSet": mark})
+        result = fs.transition(f"{bucket}/y", storage_class="STANDARD")
+        assert (result.changed, result.deleted_version) == (False, None)
+        assert fs.get_tags(f"{bucket}/y") == {}
+    assert len(fs.object_versions(f"{bucket}/y")) == 2
 
 
 def test_the_condition(fs, bucket, other_class):

@@ -108,6 +108,29 @@ def test_a_raw_write_is_refused_and_names_the_way(trips_dataset, place, write):
     assert rig.keys(bucket) == before
 
 
+ONTO_ROOT = {
+    "pipe": lambda fs, root: fs.pipe(root, b"x"),
+    "cp": lambda fs, root: (fs.pipe(f"{root}-x", b"x"), fs.cp_file(f"{root}-x", root)),
+    "to_parquet": lambda fs, root: pd.DataFrame({"x": [1]}).to_parquet(root, filesystem=fs),
+    "open": lambda fs, root: fs.open(root, "wb").close(),
+}
+
+
+@pytest.mark.parametrize("write", ONTO_ROOT)
+def test_no_object_takes_the_place_of_a_datasets_root(place, table_format, write):
+    """pandas writes one file to a path; on MinIO it would hide every partition."""
+    rig, bucket = place
+    dataset = Dataset.create(trip_spec(bucket, format=table_format), skip_instance_cache=True, **rig.storage_options)
+    dataset.ingest(make_trips())
+    rows = dataset.read().num_rows
+    root = f"{bucket}/city/trips"
+    for fs in (new_fs(rig), dataset.fs):
+        with pytest.raises(TableWriteRefused, match=r"Dataset\.open"):
+            ONTO_ROOT[write](fs, root)
+    assert "city/trips" not in rig.keys(bucket)
+    assert Dataset.open(f"lake://{root}", **rig.storage_options).read().num_rows == rows
+
+
 @pytest.fixture
 def counted(place):
     """A filesystem, and what it sends."""

@@ -28,7 +28,12 @@ def with_role(server: Rig, role: str, folder: Path, bucket: str | None = None, p
     document = policy_document(role, bucket or _ANY, prefix)
     if bucket is None:  # no policy of ours holds a wildcard
         document = json.loads(json.dumps(document).replace(_ANY, "t-*"))
-    name, secret = f"{role}{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
+    return with_policy(server, document, folder, role)
+
+
+def with_policy(server: Rig, document: dict[str, Any], folder: Path, name: str = "user") -> Rig:
+    """The same server, for somebody whose rights a policy document says."""
+    name, secret = f"{name}{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
     {"minio": _on_minio, "seaweedfs": _on_seaweedfs}[server.name](server, name, secret, document, folder)
     return replace(server, user=(name, secret))
 

@@ -1,0 +1,126 @@
+"""Moving objects and folders: what is in the way is looked at first, and nothing goes before all of it is copied.
+
+fsspec copies until something fails and then deletes what it was told to move, copied or not: folders were left in both
+places, objects below ``maxdepth`` deleted without a copy, and an object that was moved onto itself was gone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from fsspec.asyn import _run_coros_in_chunks, trailing_sep
+from fsspec.utils import other_paths
+
+from connector.copying import copy_file
+from connector.errors import InvalidSetting, ObjectNotFound
+from connector.expansion import is_name, objects_of
+from connector.removal import delete_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from connector.expansion import Paths
+    from connector.filesystem import LakeFileSystem
+
+
+async def move(
+    fs: LakeFileSystem, source: Paths, target: Paths, *, recursive: bool, maxdepth: int | None, **options: Any
+) -> None:
+    """Move objects: copy them, then delete just what was copied.
+
+    Args:
+        fs: The filesystem.
+        source: A path, a pattern, or a list of these.
+        target: Where to; or a list of paths, for a list of as many.
+        recursive: Folders with all that is in them.
+        maxdepth: How many levels to descend; None is all. What is deeper stays.
+        **options: As of a copy.
+
+    Raises:
+        ObjectNotFound: There is nothing to move.
+        InvalidSetting: It is a folder and not ``recursive``, or objects would end up on each other; nothing was copied.
+        TableWriteRefused: One of them is in a table; nothing was copied.
+        DeletionFailed: All is copied, and some sources are still there, as those that were replaced meanwhile.
+    """
+    found, places = await _found(fs, source, target, recursive, maxdepth)
+    pairs = {path: place for path in found if (place := places[path]) != path}
+    if not pairs:
+        return
+    _check(pairs)
+    await fs.views.refuse_writes(pairs)
+    await fs.views.refuse_writes(pairs.values(), creating=True)
+    profile = await fs.seam.profile()
+
+    async def copy(path: str) -> None:
+        unchanged: dict[str, Any] = {"CopySourceIfMatch": found[path]} if profile.copy_source_if_match else {}
+        await copy_file(fs, path, pairs[path], **unchanged, **options)
+
+    copies = await _run_coros_in_chunks(
+        list(map(copy, pairs)), batch_size=fs.batch_size, nofiles=True, return_exceptions=True
+    )
+    for result in copies:
+        if isinstance(result, BaseException):
+            raise result
+    doomed: dict[str, list[dict[str, str]]] = {}
+    for path in pairs:
+        bucket, key, _ = fs.split_path(path)
+        doomed.setdefault(bucket, []).append({"Key": key, **({"ETag": found[path]} if profile.delete_if_match else {})})
+    for bucket, objects in doomed.items():
+        await delete_keys(fs, bucket, objects)
+    for path in pairs:
+        fs.invalidate_cache(path)
+
+
+def _check(pairs: Mapping[str, str]) -> None:
+    """Refuse a move after which fewer objects would be left."""
+    (most, times), *_ = Counter(pairs.values()).most_common(1)
+    if times > 1:
+        raise InvalidSetting(f"{times} objects would be moved to {most}, and one is left", hint="Move them one by one")
+    both = pairs.keys() & set(pairs.values())
+    if both:
+        raise InvalidSetting(
+            f"{min(both)} would be moved, and be replaced by another that is moved",
+            hint="Move them one after the other",
+        )
+
+
+async def _found(
+    fs: LakeFileSystem,
+    source: Paths,
+    target: Paths,
+    recursive: bool,  # noqa: FBT001 -- as of `move`
+    maxdepth: int | None,
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Every object to move with its ETag, and its place."""
+    asked = [source] if isinstance(source, str) else list(source)
+    if isinstance(target, list):
+        starts = names = [fs._strip_protocol(path) for path in asked]  # noqa: SLF001 -- fsspec's own, here and below
+        places = [fs._strip_protocol(path) for path in target]  # noqa: SLF001
+    else:
+        starts = await fs._expand_path(asked)  # noqa: SLF001
+        names = await fs._expand_path(asked, recursive=recursive, maxdepth=maxdepth) if recursive else starts  # noqa: SLF001
+        places = await _laid_out(fs, source, names, target)
+    found: dict[str, str] = {}
+    for name in starts:
+        there = await objects_of(fs, name, recursive=recursive, maxdepth=maxdepth)
+        if not there and (recursive or not await fs._isdir(name)):  # noqa: SLF001
+            raise ObjectNotFound(f"There is nothing to move at {name}")
+        if not there and (len(starts) == 1 or isinstance(target, list)):
+            raise InvalidSetting(f"{name} is a folder", hint="recursive=True moves it with all that is in it")
+        found |= there
+    to = dict(zip(names, places, strict=True))
+    # A listing has the folder "d", and an object "d/" may stand for it.
+    return found, {one: to[one] if one in to else f"{to[one.rstrip('/')]}/" for one in found}
+
+
+async def _laid_out(fs: LakeFileSystem, source: Paths, names: list[str], target: str) -> list[str]:
+    """Where a copy would put them."""
+    place = fs._strip_protocol(target)  # noqa: SLF001
+    if not isinstance(source, str):
+        return list(other_paths(names, place, flatten=True))
+    if await is_name(fs, fs._strip_protocol(source)):  # noqa: SLF001
+        into = (trailing_sep(target) or await fs._isdir(target)) and not trailing_sep(source)  # noqa: SLF001
+    else:
+        into = len(names) == 1
+    return list(other_paths(names, place, exists=into))
