@@ -30,6 +30,7 @@ from connector.object_lock import check_replaceable, is_held, set_legal_hold
 from connector.objects import get_tags, head, unquoted
 from connector.policy import STANDARD
 from connector.removal import delete_keys
+from connector.versions import give_way, versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -327,8 +328,14 @@ def _check_etag(source: Source, if_match: str | None) -> None:
 async def _self_copy(
     fs: LakeFileSystem, source: Source, profile: Profile, kept: dict[str, Any], tags: dict[str, str]
 ) -> str | None:
-    """Returns the copy's ETag, without quotes, as far as the response has one."""
+    """Returns the copy's ETag, without quotes, as far as the response has one.
+
+    Raises:
+        PreconditionFailed: The object was replaced since it was looked at; what replaced it stays.
+    """
     target = {"Bucket": source.bucket, "Key": source.key}
+    keeps_versions = await fs.seam.keeps_versions(source.bucket)
+    before = await versions_of(fs, source.bucket, source.key) if keeps_versions else []
     check_replaceable(source.head, source.bucket, source.key)
     tags = await _marked(fs, source, tags)
     if source.head["ContentLength"] > COPY_BYTES_MAX:
@@ -340,6 +347,8 @@ async def _self_copy(
             (source.bucket, source.key),
             ranges=part_ranges(source.head["ContentLength"]),
         )
+        if keeps_versions:
+            await give_way(fs, source.bucket, source.key, before, _version_of(completed))
         return _etag_in(completed)
     said = {**kept, "MetadataDirective": profile.self_copy_directive}
     if profile.self_copy_directive == "COPY":
@@ -354,7 +363,10 @@ async def _self_copy(
         CopySource=source.reference,
         Tagging=urlencode(tags),
         TaggingDirective="REPLACE",
+        **({"IfMatch": source.head["ETag"]} if profile.copy_if_match else {}),
     )
+    if keeps_versions:  # a server may look at its conditions before it waits for others, and write after them
+        await give_way(fs, source.bucket, source.key, before, _version_of(response))
     return _etag_in(response.get("CopyObjectResult"))
 
 

@@ -70,7 +70,7 @@ async def _hide(fs: LakeFileSystem, bucket: str, key: str, etag: str, version_id
             )
         await fs.seam.call("delete_object", Bucket=bucket, Key=key, **condition)
         return Hidden()
-    before = await _versions(fs, bucket, key)
+    before = await versions_of(fs, bucket, key)
     shown = _shown(before)
     if shown is None:
         raise ObjectNotFound("No such object", bucket=bucket, key=key)
@@ -78,7 +78,7 @@ async def _hide(fs: LakeFileSystem, bucket: str, key: str, etag: str, version_id
         raise PreconditionFailed("The object is another one by now", bucket=bucket, key=key)
     response = await fs.seam.call("delete_object", Bucket=bucket, Key=key, **condition)
     marker = str(response.get("VersionId") or "null")
-    await _give_way(fs, bucket, key, before, marker)
+    await give_way(fs, bucket, key, before, marker)
     return Hidden(shown.version_id, marker)
 
 
@@ -96,13 +96,13 @@ async def unhide(fs: LakeFileSystem, path: str, *, version_id: str) -> None:
     """
     bucket, _, key = path.partition("/")
     try:
-        versions = await _versions(fs, bucket, key)
+        versions = await versions_of(fs, bucket, key)
         if all(version.version_id != version_id for version in versions):
             raise ObjectNotFound("No such version", bucket=bucket, key=key)
         top = _latest(versions)
         while top is not None and top.is_delete_marker:  # there may be several: SeaweedFS writes one for every delete
             await delete_keys(fs, bucket, [{"Key": key, "VersionId": top.version_id}])
-            top = _latest(await _versions(fs, bucket, key))
+            top = _latest(await versions_of(fs, bucket, key))
         if top is None or top.version_id != version_id:
             raise PreconditionFailed("Another version is above it", bucket=bucket, key=key)
     finally:
@@ -127,7 +127,7 @@ async def bring_back(fs: LakeFileSystem, path: str, *, version_id: str, etag: st
     """
     bucket, _, key = path.partition("/")
     try:
-        before = await _versions(fs, bucket, key)
+        before = await versions_of(fs, bucket, key)
         shown = _shown(before)
         if shown is None or all(version.version_id != version_id for version in before):
             raise ObjectNotFound("No such version", bucket=bucket, key=key)
@@ -135,23 +135,30 @@ async def bring_back(fs: LakeFileSystem, path: str, *, version_id: str, etag: st
             raise PreconditionFailed("The object is another one by now", bucket=bucket, key=key)
         response = await copy_file(fs, path, path, version_id=version_id)
         mine = str(response.get("VersionId") or "null")
-        await _give_way(fs, bucket, key, before, mine)
+        await give_way(fs, bucket, key, before, mine)
         return mine
     finally:
         fs.invalidate_cache(path)
 
 
-async def _give_way(fs: LakeFileSystem, bucket: str, key: str, before: Sequence[ObjectVersion], mine: str) -> None:
+async def give_way(fs: LakeFileSystem, bucket: str, key: str, before: Sequence[ObjectVersion], mine: str) -> None:
     """Delete what was put on top of an object, where another one had come between the look and that.
 
+    Args:
+        fs: The filesystem.
+        bucket: The bucket.
+        key: The key.
+        before: The key's versions at the look.
+        mine: The version or delete marker that was put on top.
+
     Raises:
-        PreconditionFailed: It had.
+        PreconditionFailed: Another one had come.
     """
-    after = await _versions(fs, bucket, key)
+    after = await versions_of(fs, bucket, key)
     is_on_top = any(version.is_latest and version.version_id == mine for version in after)
     known = {mine, *(version.version_id for version in before)}
     if is_on_top and any(not one.is_delete_marker and one.version_id not in known for one in after):
-        await delete_keys(fs, bucket, [{"Key": key, "VersionId": mine}])
+        await delete_keys(fs, bucket, [{"Key": key, "VersionId": mine}], guarded=False)
         raise PreconditionFailed("The object was replaced meanwhile", bucket=bucket, key=key)
 
 
@@ -164,5 +171,6 @@ def _shown(versions: Sequence[ObjectVersion]) -> ObjectVersion | None:
     return None if latest is None or latest.is_delete_marker else latest
 
 
-async def _versions(fs: LakeFileSystem, bucket: str, key: str) -> list[ObjectVersion]:
+async def versions_of(fs: LakeFileSystem, bucket: str, key: str) -> list[ObjectVersion]:
+    """The versions and delete markers of just this key, the newest first."""
     return [version for version in await object_versions(fs, f"{bucket}/{key}") if version.key == key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from connector.errors import AccessDenied
 from pipelines.nested import is_nested, nested_roots
 from pipelines.tables.waiting import WAITING
 
@@ -50,10 +51,18 @@ class StoredObject:
         return self.etag is not None
 
 
-def stored_objects(handle: Handle) -> list[StoredObject]:
-    """Data objects below the root: not the log, not "directory" objects, of `_lake/` what waits for a commit."""
+def stored_objects(handle: Handle, *, must_know_versions: bool = True) -> list[StoredObject]:
+    """Data objects below the root: not the log, not "directory" objects, of `_lake/` what waits for a commit.
+
+    Args:
+        handle: the dataset.
+        must_know_versions: False for who only looks: where he may not see versions, what readers see is enough.
+
+    Raises:
+        AccessDenied: without the right to list versions.
+    """
     root = handle.table.root
-    if handle.fs.is_versioned(root.partition("/")[0]):
+    if _is_versioned(handle, must_know=must_know_versions):
         by_path: dict[str, list[ObjectVersion]] = {}
         for version in handle.fs.object_versions(f"{root}/"):
             by_path.setdefault(version.path.removeprefix(f"{root}/"), []).append(version)
@@ -74,6 +83,15 @@ def stored_objects(handle: Handle) -> list[StoredObject]:
     nested = nested_roots(one.path for one in found)
     data = (replace(one, is_nested=is_nested(one.path, nested)) for one in found if _is_data(one.path))
     return sorted(data, key=lambda one: one.path)
+
+
+def _is_versioned(handle: Handle, *, must_know: bool) -> bool:
+    try:
+        return bool(handle.fs.is_versioned(handle.table.root.partition("/")[0]))
+    except AccessDenied:
+        if must_know:
+            raise
+        return False
 
 
 def _is_data(path: str) -> bool:

@@ -86,7 +86,11 @@ def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
     instant = as_of or handle.clock.now()
     snapshot = handle.table.snapshot()
     live = {file.path for file in snapshot.files}
-    stored = {one.path: one for one in stored_objects(handle) if not one.is_nested or one.path in live}
+    stored = {
+        one.path: one
+        for one in stored_objects(handle, must_know_versions=False)
+        if not one.is_nested or one.path in live
+    }
     problems: list[Problem] = []
     for file in snapshot.files:
         one = stored.get(file.path)

@@ -215,6 +215,7 @@ def test_an_operator_has_all_verbs(as_role, make_bucket, server, tmp_path, table
     if table_format == "delta":
         made.ingest(make_trips(1, 3), "append")
         assert made.compact().partitions
+    made.ingest(make_trips(1, 3))
     later = Dataset.open(spec.uri, fs=theirs, clock=_Later(made._handle.clock))
     assert later.vacuum().deleted
     assert made.verify(as_of="2013-06-01", repair=True).ok
