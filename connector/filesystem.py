@@ -508,9 +508,11 @@ class LakeFileSystem(TableListings):
         """Keep versions from being deleted, or no more; see :func:`connector.object_lock.set_legal_hold`."""
         await object_lock.set_legal_hold(self, versions, held=held)
 
-    async def _transition(self, path: str, *, storage_class: str, if_match: str | None = None) -> TransitionResult:
+    async def _transition(
+        self, path: str, *, storage_class: str, if_match: str | None = None, exclusive: bool = False
+    ) -> TransitionResult:
         """Move an object to another storage class; see :func:`connector.transition.transition`."""
-        return await transitions.transition(self, path, storage_class, if_match=if_match)
+        return await transitions.transition(self, path, storage_class, if_match=if_match, exclusive=exclusive)
 
     async def _reencrypt(self, path: str, *, if_match: str | None = None) -> TransitionResult:
         """Encrypt an object as the write policy says; see :func:`connector.transition.reencrypt`."""

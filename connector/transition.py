@@ -24,7 +24,14 @@ from connector.copying import (
     part_ranges,
 )
 from connector.encryption import ENCRYPTION_PARAMETERS
-from connector.errors import AccessDenied, EncryptionIgnored, ObjectNotFound, PreconditionFailed, ServerError
+from connector.errors import (
+    AccessDenied,
+    EncryptionIgnored,
+    ObjectNotFound,
+    PreconditionFailed,
+    ServerError,
+    UnsupportedByServer,
+)
 from connector.kept import kept_content, kept_parameters
 from connector.object_lock import check_replaceable, is_held, set_legal_hold
 from connector.objects import get_tags, head, unquoted
@@ -45,6 +52,7 @@ logger = logging.getLogger("tierlake.connector")
 COPIED_FROM = "tierlake-copied-from"
 """The tag of a copy whose source is not deleted yet: that version and its ETag."""
 _TAGS_MAX = 10
+_WRITTEN_BACK_MAX = 64 << 20
 TIER_TAG = "tier"
 """The tag on which a bucket's lifecycle rule moves objects, see :mod:`connector.bucket.lifecycle`."""
 _POLL_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
@@ -96,7 +104,7 @@ def class_of(head: dict[str, Any]) -> str:
 
 
 async def transition(
-    fs: LakeFileSystem, path: str, storage_class: str, *, if_match: str | None = None
+    fs: LakeFileSystem, path: str, storage_class: str, *, if_match: str | None = None, exclusive: bool = False
 ) -> TransitionResult:
     """Move an object to another storage class by copying it onto itself.
 
@@ -109,12 +117,15 @@ async def transition(
         path: The object.
         storage_class: The class to move it to.
         if_match: The ETag that it must have.
+        exclusive: Others may replace the object at any moment, and what they write must never be overwritten. On a
+            bucket without versions, where a copy of this server could do that, the bytes go through this process
+            and back under a condition.
 
     Returns:
         What was done; ``changed`` is False where it was in that class already.
 
     Raises:
-        UnsupportedByServer: The server has no such class.
+        UnsupportedByServer: The server has no such class; or it is exclusive, and the object too large for one PUT.
         PreconditionFailed: The object is, or became meanwhile, another one.
         ObjectNotFound: There is no such object.
         RequestRefused: A retention of Object Lock keeps the version that would be copied.
@@ -132,7 +143,7 @@ async def transition(
     kept = kept_parameters(source.head, profile, _held(fs, source)) | {"StorageClass": storage_class}
     refused = copied = None
     try:
-        copied = await _self_copy(fs, source, profile, kept, tags)
+        copied = await _self_copy(fs, source, profile, kept, tags, exclusive=exclusive)
     except PreconditionFailed as error:
         if not error.after_lost_reply:
             raise
@@ -326,7 +337,13 @@ def _check_etag(source: Source, if_match: str | None) -> None:
 
 
 async def _self_copy(
-    fs: LakeFileSystem, source: Source, profile: Profile, kept: dict[str, Any], tags: dict[str, str]
+    fs: LakeFileSystem,
+    source: Source,
+    profile: Profile,
+    kept: dict[str, Any],
+    tags: dict[str, str],
+    *,
+    exclusive: bool = False,
 ) -> str | None:
     """Returns the copy's ETag, without quotes, as far as the response has one.
 
@@ -337,6 +354,8 @@ async def _self_copy(
     keeps_versions = await fs.seam.keeps_versions(source.bucket)
     before = await versions_of(fs, source.bucket, source.key) if keeps_versions else []
     check_replaceable(source.head, source.bucket, source.key)
+    if exclusive and not keeps_versions and not (profile.copy_if_match and profile.copy_if_match_holds):
+        return await _write_back(fs, source, profile, kept, tags)
     tags = await _marked(fs, source, tags)
     if source.head["ContentLength"] > COPY_BYTES_MAX:
         tagging = {"Tagging": urlencode(tags)} if tags else {}
@@ -368,6 +387,25 @@ async def _self_copy(
     if keeps_versions:  # a server may look at its conditions before it waits for others, and write after them
         await give_way(fs, source.bucket, source.key, before, _version_of(response))
     return _etag_in(response.get("CopyObjectResult"))
+
+
+async def _write_back(
+    fs: LakeFileSystem, source: Source, profile: Profile, kept: dict[str, Any], tags: dict[str, str]
+) -> str:
+    """What a self-copy does, by a GET and a PUT on the condition that nobody has replaced the object."""
+    target, condition = {"Bucket": source.bucket, "Key": source.key}, {"IfMatch": source.head["ETag"]}
+    if source.head["ContentLength"] > _WRITTEN_BACK_MAX:
+        what = f"moving an object of more than {_WRITTEN_BACK_MAX >> 20} MiB only if nobody replaces it meanwhile"
+        raise UnsupportedByServer(profile.name, what, profile.alternative("delete_if_match"), **_place(source))
+    response = await fs.seam.send("get_object", **target, **(condition if profile.get_if_match else {}))
+    async with response["Body"] as body:
+        data = await body.read()
+    written = await fs.seam.send("put_object", **target, **kept, **condition, Body=data, Tagging=urlencode(tags))
+    return unquoted(written["ETag"])
+
+
+def _place(source: Source) -> dict[str, str]:
+    return {"bucket": source.bucket, "key": source.key}
 
 
 def _etag_in(response: dict[str, Any] | None) -> str | None:

@@ -179,7 +179,13 @@ def _pending(handle: Handle, as_of: datetime, step: TierMove, now: PlacedPartiti
 
 
 def _move(handle: Handle, mover: Mover, step: TierMove, file: PlacedFile) -> Moved:
-    move = Move(tier=step.tier, storage_class=step.storage_class, from_class=file.storage_class, etag=file.etag)
+    move = Move(
+        tier=step.tier,
+        storage_class=step.storage_class,
+        from_class=file.storage_class,
+        etag=file.etag,
+        exclusive=handle.table.is_published_by_writing,
+    )
     try:
         return mover.move(handle.fs, f"{handle.table.root}/{file.live.path}", move)
     except (PreconditionFailed, ObjectNotFound) as error:

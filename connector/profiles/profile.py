@@ -78,6 +78,7 @@ class Profile:
         copy_source_if_match: A copy honours the source's ETag as a precondition.
         copy_if_none_match: A copy honours ``If-None-Match`` on the destination.
         copy_if_match: A copy honours ``If-Match`` on the destination.
+        copy_if_match_holds: And no other write comes between that look and the copy.
         get_if_match: A GET honours ``If-Match``.
         delete_if_match: A DELETE honours ``If-Match``.
         put_creates_bucket: A PUT into a bucket that does not exist creates it.
@@ -129,6 +130,7 @@ class Profile:
     copy_source_if_match: bool = True
     copy_if_none_match: bool = True
     copy_if_match: bool = True
+    copy_if_match_holds: bool = True
     get_if_match: bool = True
     delete_if_match: bool = True
     put_creates_bucket: bool = False

@@ -23,6 +23,8 @@ PROFILE = Profile(
     # Seen: a self-copy with COPY is InvalidRequest, even with another class.
     self_copy_directive="REPLACE",
     etag_survives_self_copy=True,
+    # Seen: of 200 copies that raced with a PUT, one put the old object over the new one.
+    copy_if_match_holds=False,
     # Seen: a PUT by an administrator into a bucket that does not exist makes the bucket.
     put_creates_bucket=True,
     # Seen: `tagging` is an unknown condition, `x-amz-tagging` tags.

@@ -27,4 +27,5 @@ class CopyMover:
 
     def move(self, fs: LakeFileSystem, path: str, move: Move) -> Moved:
         """Copy it, if it is still the object that was meant; see `Mover.move`."""
-        return Moved.of(fs.transition(path, storage_class=move.storage_class, if_match=move.etag))
+        moved = fs.transition(path, storage_class=move.storage_class, if_match=move.etag, exclusive=move.exclusive)
+        return Moved.of(moved)

@@ -25,12 +25,14 @@ class Move:
         storage_class: the class that stands for the tier on this server.
         from_class: where it is.
         etag: of the object that is meant.
+        exclusive: whether others may replace the object at any moment: plain tables' are.
     """
 
     tier: Tier
     storage_class: str
     from_class: str
     etag: str
+    exclusive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

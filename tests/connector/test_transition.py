@@ -293,3 +293,45 @@ def test_what_took_the_copys_place_is_not_taken_for_it(fs, server, bucket, other
     with contextlib.suppress(ServerError):  # the other object may differ in what is said of it too
         assert fs.transition(f"{bucket}/x", storage_class=other_class).written is None
     assert fs.cat_file(f"{bucket}/x") == b"2"
+
+
+@pytest.mark.parametrize("versioned", [False, True], ids=["unversioned", "versioned"])
+def test_an_exclusive_move_never_overwrites_what_came_meanwhile(
+    fs, server, make_bucket, other_class, monkeypatch, versioned
+):
+    bucket = make_bucket(versioned=versioned)
+    path = f"{bucket}/k"
+    fs.pipe_file(path, b"old")
+    send, came = fs.seam.send, []
+
+    async def late(operation, **parameters):
+        if operation in {"copy_object", "put_object"} and not came:
+            came.append(server.admin.put_object(Bucket=bucket, Key="k", Body=b"new"))
+        return await send(operation, **parameters)
+
+    monkeypatch.setattr(fs.seam, "send", late)
+    with pytest.raises(PreconditionFailed):
+        fs.transition(path, storage_class=other_class, exclusive=True)
+    assert len(came) == 1
+    assert fs.cat_file(path) == b"new"
+    assert fs.info(path)["StorageClass"] == "STANDARD"
+
+
+def test_an_exclusive_move_keeps_what_a_copy_keeps(fs, bucket, other_class):
+    path = f"{bucket}/k"
+    fs.pipe_file(path, b"1", Metadata={"a": "b"}, ContentType="text/x", Tagging="team=red")
+    result = fs.transition(path, storage_class=other_class, exclusive=True)
+    assert (result.changed, result.to_class) == (True, other_class)
+    head = fs.head_object(path)
+    assert (head["StorageClass"], head["Metadata"], head["ContentType"]) == (other_class, {"a": "b"}, "text/x")
+    assert fs.get_tags(path) == {"team": "red"}
+    assert fs.cat_file(path) == b"1"
+    assert fs.encryption_faults([path]) == {}
+
+
+def test_an_exclusive_move_of_a_large_object_is_refused_where_it_could_overwrite(fs, bucket, other_class, monkeypatch):
+    monkeypatch.setattr("connector.transition._WRITTEN_BACK_MAX", 2)
+    fs.pipe_file(f"{bucket}/k", b"123")
+    with pytest.raises(UnsupportedByServer, match="keeps versions"):
+        fs.transition(f"{bucket}/k", storage_class=other_class, exclusive=True)
+    assert fs.info(f"{bucket}/k")["StorageClass"] == "STANDARD"
