@@ -237,7 +237,9 @@ def _remember(
 ) -> None:
     """Write down which old files no undo may bring back."""
     is_plain = handle.table.is_published_by_writing
-    spoiled = {one.path if one.version_id is None else f"{one.path}?{one.version_id}" for one in remnants}
+    spoiled = {
+        one.path if one.version_id is None else f"{one.path}?{one.version_id}" for one in remnants if one.was_live
+    }
     update = {
         "state": "done",
         "keys": tuple(str(part.key) for part in partitions),

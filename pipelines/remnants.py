@@ -52,6 +52,7 @@ class Remnant:
         versions: what deleting it deletes; none where the bucket keeps none.
         etag: then, of the object.
         removal: the journal's record that took it out, where one did.
+        was_live: whether a commit named it: what was never committed may be yet, by an ingest that is at work.
         is_ours: False for what another table that lies there may name: it is never deleted.
     """
 
@@ -65,6 +66,7 @@ class Remnant:
     versions: tuple[str, ...] = ()
     etag: str | None = None
     removal: str | None = None
+    was_live: bool = True
     is_ours: bool = True
 
 
@@ -142,6 +144,7 @@ def _candidates(handle: Handle, live: Mapping[str, str | None], columns: tuple[s
                 if meant is None or meant == version_id
             ]
             until: datetime | None = None
+            was_live = True
             if one.is_nested:
                 why = "in another table that lies there"
             elif named:
@@ -151,7 +154,7 @@ def _candidates(handle: Handle, live: Mapping[str, str | None], columns: tuple[s
             elif is_older:
                 why = "an older version of an object"
             else:
-                why, until = "named by no commit", one.modified + ORPHAN_AGE
+                why, until, was_live = "named by no commit", one.modified + ORPHAN_AGE, False
             yield Remnant(
                 path=one.path,
                 key=named[0][1].partition_key if named else key,
@@ -163,6 +166,7 @@ def _candidates(handle: Handle, live: Mapping[str, str | None], columns: tuple[s
                 versions=_with_it(handle, one, version_id),
                 etag=one.etag,
                 removal=named[0][0].id if named else None,
+                was_live=was_live,
                 is_ours=not one.is_nested,
             )
 

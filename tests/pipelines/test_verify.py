@@ -6,8 +6,9 @@ from deltalake import DeltaTable
 from connector.filesystem import LakeFileSystem
 from connector.removal import SeenObject
 from pipelines.dataset import Dataset
+from pipelines.ingest import ingest
 from pipelines.tables.protocol import Change, StagedFile
-from tests.pipelines.samples import AS_OF, DAYS, daily_spec, rows
+from tests.pipelines.samples import AS_OF, DAYS, daily_spec, meddled, rows
 
 GONE = f"date={DAYS[0]}"
 
@@ -89,3 +90,11 @@ def test_a_live_file_of_a_delta_table_that_is_hidden(make_bucket, fs: LakeFileSy
     (problem,) = delta.verify(as_of=AS_OF).problems
     assert (problem.kind, problem.path) == ("missing", file.path)
     assert "a delete marker hides it" in problem.detail
+
+
+def test_an_ingest_that_comes_after_an_erasure_is_no_erased_row(delta: Dataset) -> None:
+    """Its files were there, not committed yet, and hold such rows: they are newer, and nobody erased them."""
+    handle = meddled(delta, before=lambda: delta.erase([("v", "==", 7)]))
+    ingest(handle, rows([DAYS[0]]))
+    assert found(delta) == []
+    assert delta.read(where=[("v", "==", 7)]).num_rows == 1
