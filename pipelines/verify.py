@@ -157,13 +157,18 @@ def _held(
     handle: Handle, snapshot: Snapshot, stored: Mapping[str, StoredObject], removals: Sequence[RemovalRecord]
 ) -> Iterator[Problem]:
     live = {str(file.key) for file in snapshot.files}
-    for key, hold in handle.document.read().holds.items() if handle.document else ():
+    holds = (
+        {key: hold for key, hold in handle.document.read().holds.items() if key not in live} if handle.document else {}
+    )
+    if not holds:
+        return
+    # others take files out too, and those stay as ours do
+    others = {str(file.key) for file in handle.table.removed_files() if file.path in stored}
+    for key, hold in holds.items():
         gone = next((part for removal in removals if (part := removal.partition(key)) is not None), None)
-        if key in live:
-            continue
         files = gone.files if gone is not None else ()
         lost = [file.path for file in files if not _is_there(stored.get(file.path), file.version_id)]
-        if lost or not files:
+        if lost or not (files or key in others):
             yield Problem("held", key, f"held ({hold.reason}), but {lost[0] if lost else 'all of it'} is gone")
 
 
