@@ -19,6 +19,7 @@ import pyarrow as pa
 from connector.errors import PreconditionFailed
 from pipelines import units
 from pipelines.clock import Clock, ServerClock
+from pipelines.description import completed, differences
 from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import SpecError, TableExists, UnsupportedByTable
 from pipelines.forks import refuse_after_fork
@@ -30,7 +31,6 @@ from pipelines.opening import (
     table_filesystem,
     table_properties,
 )
-from pipelines.spec import DatasetSpec
 from pipelines.survey import OddObject, survey
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
     from pipelines.handle import Handle
     from pipelines.opening import Described
+    from pipelines.spec import DatasetSpec
     from pipelines.survey import Survey
 
 __all__ = ["AdoptReport", "adopt"]
@@ -242,9 +243,9 @@ def _describe(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
 
 def _check_described(stored: DatasetSpec, said: Mapping[str, object]) -> None:
     """A second adoption says the same, or nothing."""
-    wanted = DatasetSpec(**{**{name: getattr(stored, name) for name in stored.model_fields_set}, **said})
-    other = [name for name in said if name not in {"uri", "format"} and getattr(wanted, name) != getattr(stored, name)]
-    if other:
+    changes = differences(stored, completed(stored, {name: one for name, one in said.items() if name != "format"}))
+    if changes:
         raise TableExists(
-            f"{stored.uri} is described already, with another {', '.join(other)}", hint="what is stored stays as it is"
+            f"{stored.uri} is described already, and otherwise: {', '.join(map(str, changes))}",
+            hint="`tierlake diff SPEC.yaml` shows what a change would do, `tierlake apply SPEC.yaml` makes it",
         )

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from pipelines.progress import Progress
     from pipelines.reader import Version
+    from pipelines.redescribing import SpecChange, SpecDiff
     from pipelines.rejects import RejectFile
     from pipelines.spec import DatasetSpec
     from pipelines.text_options import TextOptions
@@ -121,15 +122,19 @@ class Dataset:
         the names of its files (`2013-07-04.parquet`): then the column is `partition` until a spec names it.
 
         Args:
-            dataset: the URI, a YAML file, or a spec. What is stored with the dataset wins over a file or spec.
+            dataset: the URI, a YAML file, or a spec.
             spec: tiers, retention and more of a table that has no description of ours: a spec, a YAML file, or a
                 mapping with some of a spec's fields. It is not written to the table; `adopt` does that.
+
+                What is said of a dataset with a description has to agree with it: a file or spec in all fields (what
+                it leaves out means the default, but for format and partitioning), a mapping in those that it has.
             fs: the connector; made from `storage_options` and the environment by default.
             clock: whose time counts for grace periods; the server's by default.
             storage_options: arguments of `LakeFileSystem`.
 
         Raises:
             TableNotFound: nothing there.
+            SpecDiffers: what is said differs from the stored description; `diff` and `apply_spec` change that.
             SpecError: the spec contradicts what is there.
         """
         return cls(open_dataset(dataset, spec, fs, clock, storage_options))
@@ -172,6 +177,11 @@ class Dataset:
     def spec(self) -> DatasetSpec:
         """The description that is stored with the dataset, or what its files tell."""
         return self._handle.spec
+
+    @property
+    def is_described(self) -> bool:
+        """Whether a description of ours is stored with it; else `spec` is what its files tell."""
+        return self._handle.document is not None
 
     @property
     def format(self) -> str:
@@ -431,6 +441,47 @@ class Dataset:
         from pipelines.verify import verify
 
         return (verify_and_repair if repair else verify)(self._handle, self._instant(as_of))
+
+    # -- the description ----------------------------------------------------------------------------------------------
+
+    def diff(
+        self,
+        spec: Described,
+        as_of: datetime | date | str | None = None,
+        materialized: Mapping[str, Callable[[PartitionKey], datetime | None]] | None = None,
+    ) -> SpecDiff:
+        """How a description differs from the stored one, and what it would do; `.apply()` makes it the stored one.
+
+        Args:
+            spec: a whole description (a spec, a YAML file), in which a field left out means its default; or a mapping
+                with the fields that should change.
+            as_of: the instant that the policies are asked about; now by default.
+            materialized: for each downstream name in `retention.after`: when it last saw a partition, or None.
+        """
+        from pipelines.opening import description_of
+        from pipelines.redescribing import diff_spec
+
+        return diff_spec(self._handle, description_of(spec), self._instant(as_of), materialized).bind(self._apply_diff)
+
+    def apply_spec(self, spec: Described, *, reason: str = "", run_id: str | None = None) -> SpecChange:
+        """Make a description the stored one: `diff` and `apply` in one; the same again changes nothing.
+
+        Args:
+            spec: as for `diff`.
+            reason: why, for the history.
+            run_id: who did it, likewise.
+
+        Raises:
+            SpecError: a field cannot change (URI, partitioning, format, a column's type); nothing is changed then.
+            CommitConflict: somebody else changed the description at the same time.
+        """
+        return self.diff(spec).apply(reason=reason, run_id=run_id)
+
+    def _apply_diff(self, diff: SpecDiff, *, reason: str = "", run_id: str | None = None) -> SpecChange:
+        from pipelines.redescribing import apply_diff
+
+        change, self._handle = apply_diff(self._handle, diff, reason=reason, run_id=run_id)
+        return change
 
     # -- policies -----------------------------------------------------------------------------------------------------
 

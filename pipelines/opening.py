@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from connector.errors import EncryptionIgnored, PreconditionFailed
 from connector.filesystem import LakeFileSystem
 from pipelines.clock import Clock, ServerClock
+from pipelines.description import check_agrees, differences
 from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import SpecError, TableExists, TableNotFound
 from pipelines.forks import refuse_after_fork
@@ -32,9 +35,12 @@ __all__ = [
     "Described",
     "check_new",
     "create_dataset",
+    "described_anew",
+    "description_of",
     "fields_of",
     "first_document",
     "open_dataset",
+    "spec_in_file",
     "spec_of_undescribed",
     "table_filesystem",
     "table_properties",
@@ -42,6 +48,13 @@ __all__ = [
 
 Described: TypeAlias = DatasetSpec | Mapping[str, object] | Path | str
 """What a caller says of a dataset: a spec, a YAML file, or some of a spec's fields; the table tells the others."""
+
+
+_HOUR = timedelta(hours=1)
+_LOG_KEPT = timedelta(days=30)
+"""How long Delta keeps its log where nobody says otherwise."""
+_LOG_BEYOND_GRACE = timedelta(days=7)
+"""For the vacuum that comes some days after the end of a grace."""
 
 
 def create_dataset(
@@ -89,9 +102,15 @@ def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
 
 
 def _check_same(stored: DatasetSpec, spec: DatasetSpec) -> None:
-    if stored != spec:
-        message = f"{spec.uri} exists with another spec: {_difference(stored, spec)}"
-        raise TableExists(message, hint=f"Dataset.open({spec.uri!r}), or choose another URI")
+    changes = differences(stored.model_copy(update={"uri": spec.uri}), spec)
+    if changes:
+        fields = "; ".join(
+            f"{one.field} is {one.before or 'not there'}, not {one.after or 'not there'}" for one in changes
+        )
+        raise TableExists(
+            f"{spec.uri} exists with another spec: {fields}",
+            hint=f"`tierlake apply` makes this spec its own, Dataset.open({spec.uri!r}) goes on with the stored one",
+        )
 
 
 def open_dataset(
@@ -113,6 +132,7 @@ def open_dataset(
     if document is not None:
         # where it lies counts, not where it says it was made: it may have been copied, or be somebody's trap
         spec = document.spec.model_copy(update={"uri": asked.uri})
+        _check_agree(spec, dataset if _is_description(dataset) else None, described)
         table = table_of_format(inside, spec.root, spec.format, spec.partition.columns)
     else:
         table = _found_table(inside, asked.root, said)
@@ -197,9 +217,16 @@ def table_filesystem(fs: LakeFileSystem | None, spec: DatasetSpec, options: Mapp
 
 
 def table_properties(spec: DatasetSpec) -> dict[str, str]:
-    """Delta properties that match the spec: other engines' vacuum then keeps our grace too."""
-    hours = int(spec.retention.grace.total_seconds() // 3600)
-    return {"delta.deletedFileRetentionDuration": f"interval {hours} hours"}
+    """Delta properties that match the spec: other engines' vacuum then keeps our grace too.
+
+    The log outlives the grace, and is never kept for less than Delta's own 30 days: undo asks it what others did since.
+    """
+    grace = spec.retention.grace
+    log = max(_LOG_KEPT, grace + _LOG_BEYOND_GRACE)
+    return {
+        "delta.deletedFileRetentionDuration": f"interval {grace // _HOUR} hours",
+        "delta.logRetentionDuration": f"interval {log // _HOUR} hours",
+    }
 
 
 def _asked_for(dataset: str | Path | DatasetSpec, described: Described | None) -> tuple[str, Mapping[str, object]]:
@@ -213,7 +240,53 @@ def _asked_for(dataset: str | Path | DatasetSpec, described: Described | None) -
     return str(said["uri"]), both
 
 
-def _is_description(dataset: str | Path | DatasetSpec) -> bool:
+def _check_agree(stored: DatasetSpec, *descriptions: Described | None) -> None:
+    """Refuse a description by which another policy would count than the one that is stored.
+
+    Raises:
+        SpecDiffers: naming the fields and both ways out.
+    """
+    for one in descriptions:
+        if one is not None:
+            check_agrees(stored, description_of(one), None if isinstance(one, DatasetSpec | Mapping) else str(one))
+
+
+def description_of(described: Described) -> DatasetSpec | Mapping[str, object]:
+    """What a caller says of a dataset: all of it, or some fields.
+
+    Raises:
+        TableNotFound: no such file.
+        SpecError: the file is no spec.
+    """
+    return described if isinstance(described, DatasetSpec | Mapping) else spec_in_file(Path(described))
+
+
+def spec_in_file(path: Path) -> DatasetSpec:
+    """The spec in a YAML file.
+
+    Raises:
+        TableNotFound: no such file.
+        SpecError: the file is no spec.
+    """
+    if not path.is_file():
+        raise TableNotFound(f"no file {path}", hint="DATASET is a URI (lake://bucket/prefix) or a YAML file")
+    return DatasetSpec.from_yaml(path)
+
+
+def described_anew(handle: Handle, spec: DatasetSpec) -> Handle:
+    """An open dataset of ours under another description, with its write policy."""
+    inside = table_filesystem(handle.fs, spec, {})
+    return replace(
+        handle,
+        fs=inside,
+        spec=spec,
+        table=table_of_format(inside, spec.root, spec.format, spec.partition.columns),
+        document=DocumentStore(inside, spec.root),
+        journal=Journal(inside, spec.root),
+    )
+
+
+def _is_description(dataset: Described) -> bool:
     return not isinstance(dataset, str) or dataset.endswith((".yaml", ".yml"))
 
 
@@ -228,10 +301,7 @@ def fields_of(described: Described) -> dict[str, object]:
         return dict(described)
     if isinstance(described, DatasetSpec):
         return {name: getattr(described, name) for name in described.model_fields_set}
-    path = Path(described)
-    if not path.is_file():
-        raise TableNotFound(f"no file {path}", hint="DATASET is a URI (lake://bucket/prefix) or a YAML file")
-    return fields_of(DatasetSpec.from_yaml(path))
+    return fields_of(spec_in_file(Path(described)))
 
 
 def _found_table(fs: LakeFileSystem, root: str, said: Mapping[str, object]) -> Table:
@@ -271,8 +341,3 @@ def _first_schema(spec: DatasetSpec) -> pa.Schema:
     types = {field.name: field.type for field in declared}
     keys = [pa.field(name, types.get(name, pa.string())) for name in spec.partition.columns]
     return pa.schema([*keys, *(field for field in declared if field.name not in spec.partition.columns)])
-
-
-def _difference(stored: DatasetSpec, asked: DatasetSpec) -> str:
-    before, after = stored.model_dump(mode="json"), asked.model_dump(mode="json")
-    return "; ".join(f"{name} is {before[name]}, not {after[name]}" for name in before if before[name] != after[name])

@@ -58,6 +58,7 @@ ON_MINIO_WHEN_SLOW = tuple(
         "pipelines/test_foreign.py",
         "pipelines/test_mending.py",
         "pipelines/test_model.py",
+        "pipelines/test_redescribing.py",
         "pipelines/test_roundtrip.py",
         "pipelines/test_unique.py",
     )

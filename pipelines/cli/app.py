@@ -31,6 +31,7 @@ COMMANDS = {
     "explain": "look",
     "history": "look",
     "plan": "policy",
+    "diff": "policy",
     "apply": "policy",
     "tier": "policy",
     "expire": "policy",
