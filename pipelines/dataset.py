@@ -449,6 +449,8 @@ class Dataset:
         spec: Described,
         as_of: datetime | date | str | None = None,
         materialized: Mapping[str, Callable[[PartitionKey], datetime | None]] | None = None,
+        *,
+        with_effect: bool = True,
     ) -> SpecDiff:
         """How a description differs from the stored one, and what it would do; `.apply()` makes it the stored one.
 
@@ -457,11 +459,14 @@ class Dataset:
                 with the fields that should change.
             as_of: the instant that the policies are asked about; now by default.
             materialized: for each downstream name in `retention.after`: when it last saw a partition, or None.
+            with_effect: False leaves out what it would do, for which the store is listed.
         """
         from pipelines.opening import description_of
         from pipelines.redescribing import diff_spec
 
-        return diff_spec(self._handle, description_of(spec), self._instant(as_of), materialized).bind(self._apply_diff)
+        described, instant = description_of(spec), self._instant(as_of)
+        found = diff_spec(self._handle, described, instant, materialized, with_effect=with_effect)
+        return found.bind(self._apply_diff)
 
     def apply_spec(self, spec: Described, *, reason: str = "", run_id: str | None = None) -> SpecChange:
         """Make a description the stored one: `diff` and `apply` in one; the same again changes nothing.
@@ -475,7 +480,7 @@ class Dataset:
             SpecError: a field cannot change (URI, partitioning, format, a column's type); nothing is changed then.
             CommitConflict: somebody else changed the description at the same time.
         """
-        return self.diff(spec).apply(reason=reason, run_id=run_id)
+        return self.diff(spec, with_effect=False).apply(reason=reason, run_id=run_id)
 
     def _apply_diff(self, diff: SpecDiff, *, reason: str = "", run_id: str | None = None) -> SpecChange:
         from pipelines.redescribing import apply_diff

@@ -144,7 +144,7 @@ class SpecDiff(_Value):
         after: the new one.
         changes: the fields that differ.
         refused: those of them that cannot change.
-        effect: what it would do at once; None where nothing differs, or something cannot change.
+        effect: what it would do at once; None where nothing differs, something cannot change, or nobody asked.
     """
 
     uri: str
@@ -238,6 +238,8 @@ def diff_spec(
     described: DatasetSpec | Mapping[str, object],
     as_of: datetime,
     materialized: Materialized | None = None,
+    *,
+    with_effect: bool = True,
 ) -> SpecDiff:
     """How a description differs from the stored one, and what it would do; nothing is written.
 
@@ -246,6 +248,7 @@ def diff_spec(
         described: a whole description, or some fields of one.
         as_of: the instant that the policies are asked about.
         materialized: what the assets of `retention.after` have seen; see `plan_expiry`.
+        with_effect: whether to plan both, for which the store is listed; the fields alone cost one request.
 
     Raises:
         SpecError: the description is of another dataset, or contradicts itself.
@@ -262,7 +265,7 @@ def diff_spec(
         handle.fs.profile.check_class(after.write.storage_class)
         snapshot = handle.table.snapshot()
         refused = tuple(_refused(changes, after, snapshot))
-        effect = None if refused else _effect(handle, before, after, as_of, materialized)
+        effect = None if refused or not with_effect else _effect(handle, before, after, as_of, materialized)
     return SpecDiff(
         uri=before.uri, as_of=as_of, before=before, after=after, changes=changes, refused=refused, effect=effect
     )

@@ -260,9 +260,9 @@ def test_a_description_that_differs_is_an_error_wherever_it_is_said(dataset: Dat
     other = completed_spec(dataset, expire_after="65d")
     path = written(tmp_path / "other.yaml", other)
     for said in (path, str(path), other):
-        with pytest.raises(SpecDiffers, match="retention.expire_after is 65d, stored as 90d"):
+        with pytest.raises(SpecDiffers, match=r"retention.expire_after is 65d, stored as 90d"):
             Dataset.open(said, fs=fs)
-        with pytest.raises(SpecDiffers, match="retention.expire_after is 65d"):
+        with pytest.raises(SpecDiffers, match=r"retention.expire_after is 65d"):
             Dataset.open(dataset.uri, spec=said, fs=fs)
     with pytest.raises(SpecDiffers, match="expire_after"):
         Dataset.open(dataset.uri, spec=LONGER, fs=fs)
@@ -277,7 +277,7 @@ def test_a_description_that_differs_is_an_error_wherever_it_is_said(dataset: Dat
 def test_a_file_that_says_less_means_the_defaults(dataset: Dataset, fs, tmp_path) -> None:
     path = tmp_path / "less.yaml"
     path.write_text(f"uri: {dataset.uri}\n")
-    with pytest.raises(SpecDiffers, match="tiers is .*retention.expire_after is null, stored as 90d"):
+    with pytest.raises(SpecDiffers, match=r"tiers is .*retention.expire_after is null, stored as 90d"):
         Dataset.open(path, fs=fs)
     found = dataset.diff(path)
     assert {one.field for one in found.changes} == {"tiers", "retention.expire_after"}, (
