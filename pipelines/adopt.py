@@ -126,6 +126,7 @@ def adopt(
     if "format" in said and said["format"] != "delta":
         raise SpecError("an adopted dataset is a Delta table", hint="Dataset.open works on plain Parquet as it is")
     opened = open_dataset(uri, None, fs, clock, options or {})
+    opened.check_in_use()
     if opened.table.format == "delta":
         return _adopt_table(opened, said, fs, options or {}, dry_run=dry_run)
     return _adopt_prefix(opened, said, fs, options or {}, dry_run=dry_run)

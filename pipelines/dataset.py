@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pipelines.catalog import Catalog
     from pipelines.clock import Clock
     from pipelines.compact import CompactResult
+    from pipelines.dropping import DropResult, UndropResult
     from pipelines.erase import EraseReport
     from pipelines.explain import Explanation
     from pipelines.filters import Where
@@ -487,6 +488,26 @@ class Dataset:
 
         change, self._handle = apply_diff(self._handle, diff, reason=reason, run_id=run_id)
         return change
+
+    def drop(
+        self, *, reason: str = "", undo: bool = True, dry_run: bool = False, run_id: str | None = None
+    ) -> DropResult:
+        """Take the whole dataset away, with a grace; see `pipelines.dropping.drop`. `undrop` takes it back."""
+        from pipelines.dropping import drop
+
+        return drop(self._handle, reason=reason, undo=undo, dry_run=dry_run, run_id=run_id)
+
+    def undrop(self, *, reason: str = "", run_id: str | None = None) -> UndropResult:
+        """Take a dropped dataset back, within its grace; see `pipelines.dropping.undrop`."""
+        from pipelines.dropping import undrop
+
+        return undrop(self._handle, reason=reason, run_id=run_id)
+
+    @property
+    def dropped_at(self) -> datetime | None:
+        """When the dataset was dropped, by the server's clock; None where it is in use."""
+        dropped = self._handle.document.read().dropped if self._handle.document is not None else None
+        return dropped.at if dropped is not None else None
 
     # -- policies -----------------------------------------------------------------------------------------------------
 

@@ -35,3 +35,12 @@ class Handle:
     document: DocumentStore | None
     journal: Journal
     clock: Clock
+
+    def check_in_use(self) -> None:
+        """Refuse to write to a dataset that was dropped.
+
+        Raises:
+            PolicyRefused: naming the way back.
+        """
+        if self.document is not None:
+            self.document.read().check_in_use(self.spec.uri)

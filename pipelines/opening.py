@@ -71,7 +71,7 @@ def create_dataset(
     try:
         first_document(inside, store, DatasetDocument(spec=spec))
     except PreconditionFailed:
-        _check_same(store.read().spec, spec)
+        _check_same(store.read(), spec)
     if schema is not None:
         LakeDeltaTable.create(inside, spec.root, schema, spec.partition.columns, table_properties(spec))
         inside.invalidate_view(spec.root)
@@ -93,7 +93,7 @@ def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
     ServerClock(inside, spec.bucket).now()  # a missing bucket, wrong credentials or a dead endpoint end it here
     document = DocumentStore(inside, spec.root).find()
     if document is not None:
-        _check_same(document.spec, spec)
+        _check_same(document, spec)
         return False
     if spec.format == "delta" and LakeDeltaTable(inside, spec.root).exists():
         message = f"{spec.uri} is a Delta table already"
@@ -101,8 +101,9 @@ def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
     return True
 
 
-def _check_same(stored: DatasetSpec, spec: DatasetSpec) -> None:
-    changes = differences(stored.model_copy(update={"uri": spec.uri}), spec)
+def _check_same(document: DatasetDocument, spec: DatasetSpec) -> None:
+    document.check_in_use(spec.uri)
+    changes = differences(document.spec.model_copy(update={"uri": spec.uri}), spec)
     if changes:
         fields = "; ".join(
             f"{one.field} is {one.before or 'not there'}, not {one.after or 'not there'}" for one in changes

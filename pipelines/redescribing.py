@@ -28,7 +28,7 @@ from connector.errors import UnsupportedByServer
 from pipelines import units
 from pipelines.catalog import read_catalog
 from pipelines.description import FieldChange, completed, differences
-from pipelines.errors import CommitConflict, SchemaMismatch, SpecError, UnsupportedByTable
+from pipelines.errors import CommitConflict, PolicyRefused, SchemaMismatch, SpecError, UnsupportedByTable
 from pipelines.expiry import plan_expiry
 from pipelines.opening import described_anew, table_properties
 from pipelines.partitioning import Partitioner
@@ -406,7 +406,7 @@ def apply_diff(
         _declare(handle, diff)
         # under the new write policy: a server that cannot honour it refuses here
         _document(anew).update(lambda document: _changed(handle, diff, document))
-    except (CommitConflict, SchemaMismatch, SpecError, UnsupportedByServer):
+    except (CommitConflict, PolicyRefused, SchemaMismatch, SpecError, UnsupportedByServer):
         handle.journal.swap(record, record.model_copy(update={"state": "refused"}))
         raise
     if version is None and (shrunk := _shrunk_properties(handle, diff)):
@@ -420,6 +420,7 @@ def _details(record: PolicyRecord) -> dict[str, object]:
 
 
 def _check_as_seen(handle: Handle, diff: SpecDiff, document: DatasetDocument) -> None:
+    document.check_in_use(diff.uri)
     stored = _stored(handle, document)
     if stored != diff.before:
         since = "; ".join(map(str, differences(diff.before, stored)))

@@ -42,6 +42,8 @@ COMMANDS = {
     "restore": "keep",
     "verify": "care",
     "vacuum": "care",
+    "drop": "care",
+    "undrop": "care",
     "compact": "rewrite",
     "erase": "rewrite",
     "presign": "access",

@@ -291,6 +291,4 @@ def test_all_that_works_on_the_store_takes_slots_of_one_pool(said: str, pool: st
     repository = definitions(LakeResource(), FLIGHTS + said).get_repository_def()
     jobs = [job for job in repository.get_all_jobs() if job.name.startswith("raw__flights")]
     pools = {job.name: {op.pool for op in job.all_node_defs if isinstance(op, dg.OpDefinition)} for job in jobs}
-    assert pools == {
-        f"raw__flights_{name}": {pool} for name in ("job", "policy", "tiering", "expiry", "undo_expiry")
-    }
+    assert pools == {f"raw__flights_{name}": {pool} for name in ("job", "policy", "tiering", "expiry", "undo_expiry")}

@@ -136,3 +136,47 @@ def test_a_dataset_that_is_not_there_is_named(lake, tmp_path, describe):
     for command in ("diff", "apply"):
         said = lake(command, "no.yaml", "--json")
         assert said.document["error"]["code"] == "table_not_found"
+
+
+def test_drop_asks_first_and_undrop_takes_it_back(lake, describe):
+    uri = f"lake://{describe.bucket}/events"
+    rehearsed = lake("drop", "events.yaml", "--dry-run", "--json")
+    assert (rehearsed.code, rehearsed.document["changed"], rehearsed.document["partitions"]) == (0, False, 3)
+    assert lake("drop", uri).code == 2, "there is nobody to ask"
+    assert lake("drop", uri, answer="n").code == 1
+    assert lake("ls", uri, "--json").document["total"]["partitions"] == 3
+    assert lake("hold", uri, "date=2013-01-01", "--reason", "audit").code == 0
+    held = lake("drop", uri, "--yes", "--json")
+    assert held.code == 4
+    assert "date=2013-01-01 (held: audit)" in held.document["error"]["message"]
+    assert lake("release", uri, "date=2013-01-01").code == 0
+
+    dropped = lake("drop", uri, "--reason", "moved", answer="y")
+    assert dropped.code == 0
+    assert "3 partitions" in dropped.err
+    assert f"`tierlake undrop {uri}` takes it back until" in dropped.out
+    assert lake("ls", uri, "--json").document["total"]["partitions"] == 0
+    assert "tierlake undrop" in lake("show", uri).out
+    for refused in (lake("ingest", uri, "events.csv"), lake("create", "events.yaml")):
+        assert refused.code == 4
+        assert f"tierlake undrop {uri}" in refused.err
+    waiting = lake("vacuum", uri, "--yes", "--json")
+    assert (waiting.code, waiting.document["ends_dataset"]) == (0, False)
+    assert lake("undrop", uri).code == 0
+    assert lake("undrop", uri, "--json").document["changed"] is False
+    assert lake("ls", uri, "--json").document["total"]["partitions"] == 3
+    assert [each["operation"] for each in lake("history", uri, "--json").document][0] == "undrop"
+
+
+def test_vacuum_ends_a_dropped_dataset_whose_grace_is_over(lake, describe, tmp_path, server):
+    text = SPEC.format(bucket=describe.bucket, format="delta", expire_after="300d").replace("grace: 7d", "grace: 0d")
+    (tmp_path / "short.yaml").write_text(text)
+    assert lake("apply", "short.yaml", "--yes").code == 0
+    assert lake("drop", "short.yaml", "--yes").code == 0
+    seen = lake("vacuum", "short.yaml", "--dry-run")
+    assert "and the dataset itself" in seen.out
+    done = lake("vacuum", "short.yaml", answer="y")
+    assert done.code == 0, done.err
+    assert "the dataset is gone" in done.out
+    assert server.keys(describe.bucket) == []
+    assert lake("create", "short.yaml").code == 0
