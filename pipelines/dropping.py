@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from connector.errors import UnsupportedByServer
 from pipelines import units
 from pipelines.contention import turns
 from pipelines.document import Dropped
@@ -116,20 +117,27 @@ def drop(
         snapshot = handle.table.snapshot()
         until = now + handle.spec.retention.grace if undo else None
         return _result(handle, snapshot, until, changed=False, dry_run=True)
-    dropped, is_new = document.dropped, False
-    if dropped is None:
-        record = _begun(handle, "drop", now, reason, run_id)
-        mark = Dropped(at=now, record=record.id, grace=document.spec.retention.grace, undoable=undo)
-        try:
-            dropped = store.update(lambda current: _marked(handle, current, mark)).dropped or mark
-        except PolicyRefused:
-            handle.journal.swap(record, record.model_copy(update={"state": "refused"}))
-            raise
-        handle.journal.swap(record, record.model_copy(update={"state": "done"}))
-        is_new = dropped == mark
-    taken = _take_out(handle, reason, undo=dropped.undoable, run_id=run_id)
-    until = dropped.until if dropped.undoable else None
-    return _result(handle, taken, until, changed=is_new or bool(taken.files))
+    if document.dropped is not None:
+        taken = _take_out(handle, reason, undo=document.dropped.undoable, run_id=run_id)
+        return _result(handle, taken, _until(document.dropped), changed=bool(taken.files))
+    record = _begun(handle, "drop", now, reason, run_id)
+    mark = Dropped(at=now, record=record.id, grace=document.spec.retention.grace, undoable=undo)
+    try:
+        store.update(lambda current: _marked(handle, current, mark))
+        taken = _take_out(handle, reason, undo=undo, run_id=run_id)
+    except (PolicyRefused, UnsupportedByServer, UnsupportedByTable):
+        # it cannot be taken out here, so it stays in use
+        store.update(
+            lambda current: current.model_copy(update={"dropped": None}) if current.dropped == mark else current
+        )
+        handle.journal.swap(record, record.model_copy(update={"state": "refused"}))
+        raise
+    handle.journal.swap(record, record.model_copy(update={"state": "done"}))
+    return _result(handle, taken, _until(mark), changed=True)
+
+
+def _until(dropped: Dropped) -> datetime | None:
+    return dropped.until if dropped.undoable else None
 
 
 def undrop(handle: Handle, *, reason: str = "", run_id: str | None = None) -> UndropResult:

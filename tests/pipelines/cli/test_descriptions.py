@@ -165,7 +165,7 @@ def test_drop_asks_first_and_undrop_takes_it_back(lake, describe):
     assert lake("undrop", uri).code == 0
     assert lake("undrop", uri, "--json").document["changed"] is False
     assert lake("ls", uri, "--json").document["total"]["partitions"] == 3
-    assert [each["operation"] for each in lake("history", uri, "--json").document][0] == "undrop"
+    assert {"drop", "undrop"} <= {each["operation"] for each in lake("history", uri, "--json").document}
 
 
 def test_vacuum_ends_a_dropped_dataset_whose_grace_is_over(lake, describe, tmp_path, server):
