@@ -144,6 +144,7 @@ class SpecDiff(_Value):
         after: the new one.
         changes: the fields that differ.
         refused: those of them that cannot change.
+        is_in_use: False where the dataset was dropped, so that nothing can change.
         effect: what it would do at once; None where nothing differs, something cannot change, or nobody asked.
     """
 
@@ -153,6 +154,7 @@ class SpecDiff(_Value):
     after: DatasetSpec
     changes: tuple[FieldChange, ...] = ()
     refused: tuple[RefusedField, ...] = ()
+    is_in_use: bool = True
     effect: Effect | None = None
 
     _apply: Callable[..., SpecChange] | None = PrivateAttr(default=None)
@@ -188,7 +190,10 @@ class SpecDiff(_Value):
 
         Raises:
             SpecError: naming each such field with the reason.
+            PolicyRefused: the dataset was dropped.
         """
+        if not self.is_in_use:
+            raise PolicyRefused(f"{self.uri} was dropped", hint=f"`tierlake undrop {self.uri}` takes it back")
         if self.refused:
             raise SpecError(
                 f"{self.uri} cannot change so: " + "; ".join(f"{one.field}: {one.reason}" for one in self.refused),
@@ -255,7 +260,8 @@ def diff_spec(
         UnsupportedByTable: nobody described the table to us, so nothing is stored.
     """
     _check_place(handle, described)
-    before = _stored(handle, _document(handle).read())
+    document = _document(handle).read()
+    before = _stored(handle, document)
     after = completed(before, described)
     changes = differences(before, after)
     refused: tuple[RefusedField, ...] = ()
@@ -267,7 +273,14 @@ def diff_spec(
         refused = tuple(_refused(changes, after, snapshot))
         effect = None if refused or not with_effect else _effect(handle, before, after, as_of, materialized)
     return SpecDiff(
-        uri=before.uri, as_of=as_of, before=before, after=after, changes=changes, refused=refused, effect=effect
+        uri=before.uri,
+        as_of=as_of,
+        before=before,
+        after=after,
+        changes=changes,
+        refused=refused,
+        is_in_use=document.dropped is None,
+        effect=effect,
     )
 
 
@@ -381,8 +394,9 @@ def apply_diff(
     """
     if diff.uri != handle.spec.uri:
         raise SpecError(f"this diff is of {diff.uri}, not of {handle.spec.uri}")
-    diff.check()
     store = _document(handle)
+    store.read().check_in_use(diff.uri)
+    diff.check()
     anew = described_anew(handle, diff.after)
     if not diff.changes:
         _check_as_seen(handle, diff, store.read())

@@ -177,8 +177,9 @@ def _unnamed_files(
     live = {file.path for file in snapshot.files}
     columns = handle.table.partition_columns
     removed = {file.path: file for file in handle.table.removed_files()}
-    is_adopted = handle.document is None or handle.document.read().adopted_at is not None
-    grace = handle.spec.retention.grace
+    document = handle.document.read() if handle.document is not None else None
+    is_adopted = document is None or document.adopted_at is not None
+    grace = (handle.spec if document is None else document.spec).retention.grace
     unnamed = [one for one in stored_objects(handle) if one.path not in live]
     # the journal knows all that we took out; the log is read for what others did
     is_known = all(any(record.is_certain for record in gone.get(one.path, ())) for one in unnamed)

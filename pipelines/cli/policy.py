@@ -85,7 +85,7 @@ def _described(session: Session, spec: DatasetSpec, reason: str, *, dry_run: boo
     found = session.dataset(spec.uri).diff(spec)
     if found.refused:
         session.out.note(f"{found}\n")
-        found.check()
+    found.check()
     if dry_run or not found.differs:
         session.out.emit({"changed": False, **found.model_dump(mode="json")}, str(found))
         return ExitCode.DONE

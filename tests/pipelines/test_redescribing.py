@@ -9,7 +9,9 @@ import pytest
 from deltalake import DeltaTable
 
 from connector.errors import UnsupportedByServer
+from pipelines.clock import ServerClock
 from pipelines.dataset import Dataset
+from pipelines.document import DocumentStore
 from pipelines.errors import CommitConflict, SchemaMismatch, SpecDiffers, SpecError, TableExists, UnsupportedByTable
 from pipelines.spec import DatasetSpec
 from tests.pipelines.foreign import write_hive
@@ -142,6 +144,43 @@ def test_a_session_that_slept_expires_by_what_is_stored_then(dataset: Dataset, f
     result = plan.apply()
     assert result.done == ()
     assert "not past its retention" in result.failed[f"date={DAYS[0]}"]
+
+
+def test_a_session_that_slept_gives_the_grace_that_is_stored_then(dataset: Dataset, fs) -> None:
+    asleep = Dataset.open(dataset.uri, fs=fs)
+    dataset.apply_spec({"retention": {"grace": "30d"}})
+    assert asleep.plan_expiry(AS_OF).apply().done
+    (waiting,) = dataset.undoable()
+    assert waiting.undo_until - waiting.removed_at == timedelta(days=30)
+    later = Dataset.open(dataset.uri, fs=fs, clock=ServerClock(fs, dataset.spec.bucket, timedelta(days=8)))
+    assert later.vacuum().deleted == 0
+
+
+def test_a_session_that_slept_moves_nothing_by_tiers_that_are_no_more(delta: Dataset, fs, server) -> None:
+    if server.name == "minio":
+        pytest.skip("its tiers are other servers, and nobody has set one up")
+    plan = Dataset.open(delta.uri, fs=fs).plan_tiering(AS_OF)
+    assert plan.steps
+    delta.apply_spec({"tiers": []})
+    result = plan.apply()
+    assert result.done == ()
+    assert all("does not belong in tier" in reason for reason in result.failed.values())
+
+
+def test_a_change_that_died_on_the_way_is_told_and_can_be_made_again(dataset: Dataset, monkeypatch) -> None:
+    def dies(*_: object) -> None:
+        raise OSError("the process died")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DocumentStore, "update", dies)
+        with pytest.raises(OSError, match="died"):
+            dataset.apply_spec(SHORTER)
+    assert dataset.spec.retention.expire_after == timedelta(days=90)
+    told = dataset.history()[0]
+    assert (told.operation, told.reason is not None) == ("apply", True)
+    assert "it did not come to its end" in str(told.reason)
+    assert dataset.apply_spec(SHORTER).changed
+    assert dataset.spec.retention.expire_after == timedelta(days=65)
 
 
 @pytest.mark.parametrize(
