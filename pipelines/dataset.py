@@ -497,11 +497,11 @@ class Dataset:
 
         return drop(self._handle, reason=reason, undo=undo, dry_run=dry_run, run_id=run_id)
 
-    def undrop(self, *, reason: str = "", run_id: str | None = None) -> UndropResult:
+    def undrop(self, *, reason: str = "", dry_run: bool = False, run_id: str | None = None) -> UndropResult:
         """Take a dropped dataset back, within its grace; see `pipelines.dropping.undrop`."""
         from pipelines.dropping import undrop
 
-        return undrop(self._handle, reason=reason, run_id=run_id)
+        return undrop(self._handle, reason=reason, dry_run=dry_run, run_id=run_id)
 
     @property
     def dropped_at(self) -> datetime | None:

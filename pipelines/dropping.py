@@ -77,15 +77,19 @@ class UndropResult:
 
     Attributes:
         uri: the dataset.
-        changed: False where it was in use already.
+        changed: False where it was in use already, and for a dry run.
         partitions: how many came back.
+        dry_run: True where nothing was changed.
     """
 
     uri: str
     changed: bool
     partitions: int
+    dry_run: bool = False
 
     def __str__(self) -> str:
+        if self.dry_run:
+            return f"would take {self.uri} back, with {units.count(self.partitions)} partitions"
         if not self.changed:
             return f"{self.uri} is in use: nothing changed"
         return f"{self.uri} is back, with {units.count(self.partitions)} partitions"
@@ -140,13 +144,14 @@ def _until(dropped: Dropped) -> datetime | None:
     return dropped.until if dropped.undoable else None
 
 
-def undrop(handle: Handle, *, reason: str = "", run_id: str | None = None) -> UndropResult:
+def undrop(handle: Handle, *, reason: str = "", dry_run: bool = False, run_id: str | None = None) -> UndropResult:
     """Take a dropped dataset back, with all partitions that it had; for a second time it changes nothing.
 
     Args:
         handle: the dataset.
         reason: why, for the history.
-        run_id: who did it, likewise.
+        dry_run: only make the checks, and say what would come back.
+        run_id: who did it, for the history.
 
     Raises:
         PolicyRefused: its grace is over, undo was given up, or its files are gone; nothing is changed then.
@@ -157,18 +162,28 @@ def undrop(handle: Handle, *, reason: str = "", run_id: str | None = None) -> Un
     if dropped is None:
         return UndropResult(handle.spec.uri, changed=False, partitions=0)
     _check_not_ending(handle, dropped)
+    if dry_run:
+        back = _brought_back(handle, dropped, dry_run=True, run_id=run_id)
+        return UndropResult(handle.spec.uri, changed=False, partitions=back, dry_run=True)
     record = _begun(handle, "undrop", handle.clock.now(), reason, run_id)
-    back = 0
     try:
-        for removal in handle.journal.records(RemovalRecord, dropped.record):
-            if removal.operation == "expire" and all(gone.reason.startswith(_WHY) for gone in removal.partitions):
-                back += sum(result.changed for result in undo_removal(handle, removal, run_id=run_id))
+        back = _brought_back(handle, dropped, dry_run=False, run_id=run_id)
         store.update(lambda document: _unmarked(handle, document))
     except (CommitConflict, PolicyRefused):
         handle.journal.swap(record, record.model_copy(update={"state": "refused"}))
         raise
     handle.journal.swap(record, record.model_copy(update={"state": "done"}))
     return UndropResult(handle.spec.uri, changed=True, partitions=back)
+
+
+def _brought_back(handle: Handle, dropped: Dropped, *, dry_run: bool, run_id: str | None) -> int:
+    """Undo what the drop took out; how many partitions that was."""
+    back = 0
+    for removal in handle.journal.records(RemovalRecord, dropped.record):
+        if removal.operation == "expire" and all(gone.reason.startswith(_WHY) for gone in removal.partitions):
+            results = undo_removal(handle, removal, dry_run=dry_run, run_id=run_id)
+            back += sum(result.changed for result in results)
+    return back
 
 
 def _document(handle: Handle) -> DocumentStore:

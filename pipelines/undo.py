@@ -171,12 +171,15 @@ def undo_run(handle: Handle, run_key: str, *, run_id: str | None = None) -> tupl
     raise conflict or AssertionError
 
 
-def undo_removal(handle: Handle, stored: RemovalRecord, *, run_id: str | None = None) -> tuple[UndoResult, ...]:
+def undo_removal(
+    handle: Handle, stored: RemovalRecord, *, dry_run: bool = False, run_id: str | None = None
+) -> tuple[UndoResult, ...]:
     """Bring back all that one removal took out, as it was; the next expiry goes by the policy alone.
 
     Args:
         handle: the dataset.
         stored: the removal.
+        dry_run: only make the checks.
         run_id: who did it, for the history.
 
     Raises:
@@ -189,7 +192,7 @@ def undo_removal(handle: Handle, stored: RemovalRecord, *, run_id: str | None = 
         if record is None:
             return ()
         try:
-            return _bring_back_checked(handle, record, record.partitions, run_id, is_kept=False)
+            return _bring_back_checked(handle, record, record.partitions, run_id, is_kept=False, dry_run=dry_run)
         except CommitConflict as error:
             conflict = error
     raise conflict or AssertionError
@@ -236,6 +239,7 @@ def _bring_back_checked(
     run_id: str | None,
     *,
     is_kept: bool = True,
+    dry_run: bool = False,
 ) -> tuple[UndoResult, ...]:
     """Make the checks on one look at the table, and commit on just that look."""
     snapshot = handle.table.snapshot()
@@ -250,7 +254,8 @@ def _bring_back_checked(
         _check_files(handle, pending)
         if is_kept and record.operation == "expire":
             kept = {gone.key: _keep(handle, gone.key) for gone in pending}
-        bring_back(handle, snapshot, record, pending, run_id=run_id)
+        if not dry_run:
+            bring_back(handle, snapshot, record, pending, run_id=run_id)
     changed = {gone.key for gone in pending}
     return tuple(
         UndoResult(

@@ -87,8 +87,9 @@ def drop(session: Session, dataset: str, *, reason: str, no_undo: bool, dry_run:
 @click.command()
 @options.dataset
 @click.option("--reason", default="", help="Why; the history keeps it.")
+@options.dry_run
 @with_session
-def undrop(session: Session, dataset: str, *, reason: str) -> None:
+def undrop(session: Session, dataset: str, *, reason: str, dry_run: bool) -> None:
     """Take a dropped dataset back, with all partitions that it had; possible until its grace ends."""
-    result = session.dataset(dataset).undrop(reason=reason)
+    result = session.dataset(dataset).undrop(reason=reason, dry_run=dry_run)
     session.out.emit(result, str(result))

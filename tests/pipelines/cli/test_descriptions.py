@@ -162,6 +162,8 @@ def test_drop_asks_first_and_undrop_takes_it_back(lake, describe):
         assert f"tierlake undrop {uri}" in refused.err
     waiting = lake("vacuum", uri, "--yes", "--json")
     assert (waiting.code, waiting.document["ends_dataset"]) == (0, False)
+    assert "would take" in lake("undrop", uri, "--dry-run").out
+    assert lake("ls", uri, "--json").document["total"]["partitions"] == 0
     assert lake("undrop", uri).code == 0
     assert lake("undrop", uri, "--json").document["changed"] is False
     assert lake("ls", uri, "--json").document["total"]["partitions"] == 3
