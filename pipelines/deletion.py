@@ -144,11 +144,16 @@ def delete_dataset(handle: Handle) -> None:
         DeletionFailed: the store refused some of it.
     """
     root = handle.table.root
+    own = _own_objects(handle)
     document = f"{root}/_lake/dataset.json"
     # the oldest entries of the log first: what is left of it names no file that is gone
-    seen = sorted(_own_objects(handle), key=lambda one: (one.path == document, one.path))
-    for start in range(0, len(seen), _BATCH):
-        handle.fs.delete_seen(seen[start : start + _BATCH])
+    others = sorted((one for one in own if one.path != document), key=lambda one: one.path)
+    for start in range(0, len(others), _BATCH):
+        handle.fs.delete_seen(others[start : start + _BATCH])
+    for one in reversed(
+        [one for one in own if one.path == document]
+    ):  # its newest version last: no older description is ever back
+        handle.fs.delete_seen([one])
     handle.fs.invalidate_view(root)
     late = sorted({one.path for one in _own_objects(handle)})
     if late:
