@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from connector.errors import EncryptionIgnored, PreconditionFailed
 from connector.filesystem import LakeFileSystem
 from pipelines.clock import Clock, ServerClock
-from pipelines.description import check_agrees, differences
+from pipelines.description import check_agrees, completed, differences
 from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import SpecError, TableExists, TableNotFound
 from pipelines.forks import refuse_after_fork
@@ -103,7 +103,8 @@ def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
 
 def _check_same(document: DatasetDocument, spec: DatasetSpec) -> None:
     document.check_in_use(spec.uri)
-    changes = differences(document.spec.model_copy(update={"uri": spec.uri}), spec)
+    stored = document.spec.model_copy(update={"uri": spec.uri})
+    changes = differences(stored, completed(stored, spec))
     if changes:
         fields = "; ".join(
             f"{one.field} is {one.before or 'not there'}, not {one.after or 'not there'}" for one in changes

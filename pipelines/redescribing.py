@@ -124,8 +124,10 @@ class Effect(_Value):
         for move in self.moves:
             moves.setdefault((move.before, move.after), []).append(move.key)
         for (before, after), keys in moves.items():
-            instead = f", not to {before}" if before and after else f", and no longer to {before}" if before else ""
-            yield f"move{f' to {after}' if after else ' nowhere'}{instead}: {_span(keys)}"
+            if after is None:
+                yield f"no longer move to {before}: {_span(keys)}"
+            else:
+                yield f"move to {after}{f', not to {before}' if before else ''}: {_span(keys)}"
         if not (self.due or self.no_longer_due or self.kept or self.moves):
             yield "no partition comes due or moves by it now"
         money = [units.money(each) for each in (self.monthly, self.monthly_before, self.monthly_after)]
@@ -205,7 +207,8 @@ class SpecDiff(_Value):
         if not self.changes:
             return f"{self.uri} is as described"
         rows = ((one.field, one.before or "-", one.after or "-") for one in self.changes)
-        head = f"{self.uri}: {len(self.changes)} field{'s' * (len(self.changes) > 1)} as stored, and as described"
+        count = len(self.changes)
+        head = f"{self.uri} differs from the description in {count} field{'s' * (count > 1)}"
         parts = [units.table_text(["field", "stored", "described"], rows, title=head)]
         parts += [f"{one.field} cannot change: {one.reason}" for one in self.refused]
         if self.effect is not None:
@@ -346,7 +349,7 @@ def _effect(
         due_bytes=sum(step.bytes for step in expiry_after.steps if step.key not in due_before),
         no_longer_due=tuple(step.key for step in expiry_before.steps if step.key not in due_after),
         kept=tuple(one for one in expiry_after.refused if one.key not in kept_before),
-        moves=tuple(_changed_moves(tiering_before, tiering_after)),
+        moves=tuple(_changed_moves(tiering_before, tiering_after, leaving=due_after - due_before)),
         monthly=monthly,
         monthly_before=_monthly_after(monthly, expiry_before, tiering_before),
         monthly_after=_monthly_after(monthly, expiry_after, tiering_after),
@@ -359,10 +362,11 @@ def _monthly_after(monthly: float | None, expiry: ExpiryPlan, tiering: TieringPl
     return None if monthly is None else max(0.0, monthly - expiry.saved_monthly - tiering.saved_monthly)
 
 
-def _changed_moves(before: TieringPlan, after: TieringPlan) -> Iterator[ChangedMove]:
+def _changed_moves(before: TieringPlan, after: TieringPlan, leaving: set[str]) -> Iterator[ChangedMove]:
+    """Of partitions that do not leave instead."""
     was = {step.key: step.storage_class for step in before.steps}
     will = {step.key: step.storage_class for step in after.steps}
-    for key in sorted(was.keys() | will.keys()):
+    for key in sorted((was.keys() | will.keys()) - leaving):
         if was.get(key) != will.get(key):
             yield ChangedMove(key=key, before=was.get(key), after=will.get(key))
 
