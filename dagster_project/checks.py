@@ -6,7 +6,30 @@ from dagster_project.failures import tell_dagster
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.resources import LakeResource
 
-__all__ = ["verify_check"]
+__all__ = ["description_check", "verify_check"]
+
+
+def description_check(asset: LakeAsset) -> dg.AssetChecksDefinition:
+    """The description in the code is the one that is stored with the dataset; the next run of it makes it so."""
+
+    @dg.asset_check(
+        asset=asset.asset_key, name="described_as_stored", description=description_check.__doc__, pool=asset.pool
+    )
+    def check(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        with tell_dagster(context):
+            dataset = asset.dataset_in(lake)
+            if not dataset.is_described:
+                return dg.AssetCheckResult(passed=True, description="nobody described the table: the code counts")
+            diff = dataset.diff(asset.described_at(dataset), lake.today())
+        # what can change is changed by the next run; what cannot stops it
+        severity = dg.AssetCheckSeverity.ERROR if diff.refused else dg.AssetCheckSeverity.WARN
+        return dg.AssetCheckResult(
+            passed=not diff.differs,
+            severity=severity,
+            metadata={"diff": dg.MetadataValue.md(f"```\n{diff}\n```")},
+        )
+
+    return check
 
 
 def verify_check(asset: LakeAsset) -> dg.AssetChecksDefinition:

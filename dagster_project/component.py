@@ -21,8 +21,8 @@ import dagster as dg
 from pydantic import Field
 
 from dagster_project.alerts import alert_on_failure
-from dagster_project.checks import verify_check
-from dagster_project.dataset_jobs import expiry_job, restore_job, tiering_job, undo_job
+from dagster_project.checks import description_check, verify_check
+from dagster_project.dataset_jobs import expiry_job, policy_job, restore_job, tiering_job, undo_job
 from dagster_project.failures import tell_dagster
 from dagster_project.lake_asset import DATASET_TAG, POOL, LakeAsset
 from dagster_project.metadata import spec_metadata
@@ -32,6 +32,7 @@ from dagster_project.restores import restore_sensor
 from dagster_project.sensors import ExpiryJob, retention_sensor
 from pipelines.errors import SpecError
 from pipelines.spec import DatasetSpec, PartitionSpec, RejectSpec, RetentionSpec, TierStep, WriteSpec
+from pipelines.text_options import TextOptions
 
 __all__ = ["DYNAMIC", "LakeDataset", "LakeDatasetScaffolder"]
 
@@ -67,7 +68,10 @@ class LakeDatasetScaffolder(dg.Scaffolder[Any]):
 
 @dg.scaffold_with(LakeDatasetScaffolder)
 class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
-    """One dataset behind lake://: its asset, check, jobs, tiering schedule and retention sensor.
+    """One dataset behind lake://: its asset, checks, jobs, tiering schedule and retention sensor.
+
+    The file is the desired state: where it differs from what is stored with the dataset, the check
+    `described_as_stored` says so, and the next run of one of its jobs, or the policy job, changes what is stored.
 
     The project provides a `LakeResource` as the resource `lake`, and, for datasets with a source, a
     `LakeParquetIOManager` as `lake_io_manager`.
@@ -94,6 +98,13 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
         default_factory=dict, description="For the column in partition.by: its values, or `dynamic`."
     )
     columns: dict[str, str] = Field(default_factory=dict, description="Column to type, where they are to be declared.")
+    evolution: Literal["add", "freeze"] | None = Field(
+        default=None, description="Whether a write may add columns; without it declared ones are frozen, others grow."
+    )
+    text: Annotated[
+        Any,
+        dg.Resolver(_as_said, model_field_type=TextOptions, description="How a source's text files are written."),
+    ] = TextOptions()
     write: Annotated[
         Any, dg.Resolver(_as_said, model_field_type=WriteSpec, description="Encryption, class, compression, sizes.")
     ] = WriteSpec()
@@ -156,6 +167,7 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
             selection = dg.AssetSelection.assets(asset.asset_key)
             about = {DATASET_TAG: asset.name}
             jobs.append(dg.define_asset_job(f"{name}_job", selection, description=f"Ingests {asset.name}.", tags=about))
+        jobs.append(policy_job(asset).with_hooks(self._hooks()))
         if spec.tiers:
             jobs.append(tiering_job(asset).with_hooks(self._hooks()))
             schedules.append(self._schedule(asset, jobs[-1]))
@@ -167,7 +179,11 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
             jobs.append(restore_job(asset).with_hooks(self._hooks()))
             sensors.append(restore_sensor(asset))
         return dg.Definitions(
-            assets=assets, asset_checks=[verify_check(asset)], jobs=jobs, schedules=schedules, sensors=sensors
+            assets=assets,
+            asset_checks=[verify_check(asset), description_check(asset)],
+            jobs=jobs,
+            schedules=schedules,
+            sensors=sensors,
         )
 
     def lake_asset(self) -> LakeAsset:
@@ -181,6 +197,8 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
             format=self.format,
             partition=self.partition,
             columns=self.columns,
+            evolution=self.evolution,
+            text=self.text,
             write=self.write,
             tiers=self.tiers,
             retention=self.retention,

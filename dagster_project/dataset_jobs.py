@@ -1,6 +1,6 @@
-"""The jobs of one dataset, for anybody's project: tiering, expiry and its undo, restores of what is archived.
+"""The jobs of one dataset, for anybody's project: policy, tiering, expiry and its undo, restores of what is archived.
 
-`flights_tiering`, `flights_expiry`, `flights_undo_expiry`, `flights_restore`: they need
+`flights_policy`, `flights_tiering`, `flights_expiry`, `flights_undo_expiry`, `flights_restore`: they need
 nothing but a `LakeResource` named `lake`.
 """
 
@@ -11,7 +11,20 @@ from dagster_project.failures import tell_dagster
 from dagster_project.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.resources import LakeResource
 
-__all__ = ["expiry_job", "restore_job", "tiering_job", "undo_job"]
+__all__ = ["expiry_job", "policy_job", "restore_job", "tiering_job", "undo_job"]
+
+
+def policy_job(asset: LakeAsset) -> dg.JobDefinition:
+    """Makes the description in the code the one that is stored with the dataset."""
+    name = f"{asset.identifier}_policy"
+
+    @dg.op(name=f"{name}_op", pool=asset.pool)
+    def describe(context: dg.OpExecutionContext, lake: LakeResource) -> None:
+        with tell_dagster(context):
+            changed = upkeep.describe(context, asset, asset.dataset_in(lake))
+            context.add_output_metadata({"changed": len(changed), "description": dg.MetadataValue.json(changed)})
+
+    return _job(asset, name, describe, f"Makes the description of {asset.name} in the code the stored one.")
 
 
 def tiering_job(asset: LakeAsset) -> dg.JobDefinition:
@@ -22,7 +35,7 @@ def tiering_job(asset: LakeAsset) -> dg.JobDefinition:
     def move(context: dg.OpExecutionContext, config: upkeep.MoveToTiers, lake: LakeResource) -> None:
         with tell_dagster(context):
             as_of = upkeep.day_of(config, lake)
-            result, facts = upkeep.move_to_tiers(context, asset.name, asset.dataset_in(lake), as_of)
+            result, facts = upkeep.move_to_tiers(context, asset, asset.dataset_in(lake), as_of)
             context.add_output_metadata(facts)
             result.raise_failures()
 

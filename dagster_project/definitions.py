@@ -3,7 +3,7 @@
 import dagster as dg
 
 from dagster_project.assets import ASSETS
-from dagster_project.checks import verify_check
+from dagster_project.checks import description_check, verify_check
 from dagster_project.datasets import DATASETS
 from dagster_project.executors import chosen_executor
 from dagster_project.io_manager import LakeParquetIOManager
@@ -17,7 +17,7 @@ lake = LakeResource()
 
 defs = dg.Definitions(
     assets=ASSETS,
-    asset_checks=[verify_check(asset) for asset in DATASETS.values()],
+    asset_checks=[make(asset) for asset in DATASETS.values() for make in (verify_check, description_check)],
     jobs=[*ASSET_JOBS, *JOBS],
     schedules=SCHEDULES,
     sensors=SENSORS,

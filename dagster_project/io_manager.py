@@ -15,7 +15,7 @@ import dagster as dg
 from dagster_project import waiting
 from dagster_project.failures import step_of, tell_dagster
 from dagster_project.frames import type_name
-from dagster_project.metadata import LINEAGE, partition_metadata, spec_of, table_metadata
+from dagster_project.metadata import LINEAGE, REASON, partition_metadata, spec_of, table_metadata
 from dagster_project.partition_wipe import latest_storage_ids
 from dagster_project.partitions import KeyNames
 from dagster_project.resources import LakeResource
@@ -48,8 +48,9 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
     """Stores outputs in, and loads inputs from, the datasets of a `LakeResource`.
 
     The asset's metadata (`metadata.spec_metadata`) says how its dataset is partitioned, tiered and retained; the first
-    run creates it. Outputs are pandas or polars frames, pyarrow tables or readers. Inputs are what their annotation
-    says: `pyarrow.Table`, else `pandas.DataFrame`; `AssetIn(metadata={"columns": [...]})` reads only those.
+    run creates it, and a later one that says otherwise changes its description. Outputs are pandas or polars frames,
+    pyarrow tables or readers. Inputs are what their annotation says: `pyarrow.Table`, else `pandas.DataFrame`;
+    `AssetIn(metadata={"columns": [...]})` reads only those.
     """
 
     lake: LakeResource
@@ -131,14 +132,17 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         from pipelines import Dataset
 
         name = _name(context.asset_key)
-        said = spec_of(context.definition_metadata) or DatasetSpec(uri=self.lake.uri(name))
-        spec = said.model_copy(update={"uri": self.lake.uri(name)})
+        said = spec_of(context.definition_metadata)
         try:
             dataset = self.lake.dataset(name)
         except TableNotFound:
+            spec = (said or DatasetSpec(uri=self.lake.uri(name))).model_copy(update={"uri": self.lake.uri(name)})
             return Dataset.create(spec, fs=self.lake.filesystem())
-        if dataset.spec != spec:
-            context.log.warning("%s keeps the spec that it was created with; the asset's differs", dataset.uri)
+        if said is not None and dataset.is_described:  # the code is the desired state
+            spec = said.model_copy(update={"uri": dataset.uri})
+            change = dataset.apply_spec(spec, reason=REASON, run_id=context.run_id)
+            if change.changed:
+                context.log.info("%s", change)
         return dataset
 
     @staticmethod

@@ -64,13 +64,13 @@ def move_to_tiers(context: dg.OpExecutionContext, config: TieringConfig, lake: L
         metadata: dict[str, Any] = {}
         for name in names:
             try:
-                dataset = lake.dataset(_asset(name).name)
+                dataset = _asset(name).dataset_in(lake)
             except TableNotFound:
                 if config.datasets:
                     raise
                 context.log.info("%s does not exist yet", lake.uri(name))
                 continue
-            result, facts = upkeep.move_to_tiers(context, name, dataset, as_of)
+            result, facts = upkeep.move_to_tiers(context, _asset(name), dataset, as_of)
             results.append(result)
             metadata |= facts
         context.add_output_metadata(metadata)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import dagster as dg
 
 from dagster_project.partitions import KeyNames
+from pipelines.errors import SpecDiffers
 
 if TYPE_CHECKING:
     from dagster_project.resources import LakeResource
@@ -61,8 +62,14 @@ class LakeAsset:
         """The description with its URI in a warehouse."""
         return self.spec.model_copy(update={"uri": lake.uri(self.name)})
 
+    def described_at(self, dataset: Dataset) -> DatasetSpec:
+        """The description, for the place where a dataset lies: what should be stored with it."""
+        return self.spec.model_copy(update={"uri": dataset.uri})
+
     def dataset_in(self, lake: LakeResource) -> Dataset:
         """The dataset; where its table is somebody else's and has no description, under the asset's.
+
+        Under the stored description where that differs from the asset's: `upkeep.describe` makes them one.
 
         Raises:
             TableNotFound: nothing is there yet.
@@ -70,4 +77,7 @@ class LakeAsset:
         """
         told_by_the_table = {"uri", "format"}
         said = {name: getattr(self.spec, name) for name in self.spec.model_fields_set - told_by_the_table}
-        return lake.dataset(self.name, said)
+        try:
+            return lake.dataset(self.name, said)
+        except SpecDiffers:
+            return lake.dataset(self.name)

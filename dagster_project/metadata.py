@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LINEAGE",
+    "REASON",
     "SPEC",
     "column_lineage",
     "column_schema",
@@ -32,6 +33,9 @@ __all__ = [
 SPEC: Final = "tierlake/spec"
 """Definition metadata: the dataset's spec, by which the IO manager creates it."""
 
+
+REASON: Final = "as the code location describes it"
+"""Of changes of descriptions, in the history."""
 
 LINEAGE: Final = "dagster/column_lineage"
 """Definition metadata: which columns each column comes from. The IO manager repeats it on each materialization, where

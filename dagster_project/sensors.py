@@ -4,13 +4,16 @@ A tick asks in batches, and not again for those that a run is busy with. What Da
 not any more, is asked for by the dataset's own key. The run key is made of the partitions and of the storage ids of
 their latest materializations: the same request is never run twice, and a partition that was ingested again is a new
 request. A request whose run failed is repeated a few times.
+
+Where the description in the code differs from the stored one, the tick asks for a run that makes them one, and for
+nothing else: what is due by another description is nobody's wish any more.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
@@ -21,11 +24,17 @@ from dagster_project.resources import LakeResource
 from dagster_project.retention import Due, Retention
 from pipelines.errors import TableNotFound
 
+if TYPE_CHECKING:
+    from pipelines.redescribing import RefusedField, SpecDiff
+
 __all__ = ["ExpiryJob", "retention_sensor", "run_key"]
 
 RUN_KEY_TAG: Final = "dagster/run_key"
 KEYS_PER_RUN: Final = 500
 ATTEMPTS: Final = 3
+DESCRIPTION_TAG: Final = "tierlake/description"
+"""Tag of runs that a tick asks for since the description changed: a digest of the change."""
+
 REASONS_SHOWN: Final = 5
 _BUSY: Final = (
     dg.DagsterRunStatus.QUEUED,
@@ -74,6 +83,10 @@ def retention_sensor(asset: LakeAsset, job: ExpiryJob) -> dg.SensorDefinition:
         except TableNotFound:
             return dg.SkipReason(f"{lake.uri(asset.name)} does not exist yet")
         today = lake.today()
+        if dataset.is_described:
+            diff = dataset.diff(asset.described_at(dataset), today, with_effect=False)
+            if diff.differs:
+                return _described_anew(context.instance, asset, job, diff, today.isoformat() if today else None)
         waited_for = downstreams_in(context.repository_def, asset)
         due = Retention(context.instance, asset, dataset, waited_for).due(today)
         if due.unknown:
@@ -87,6 +100,33 @@ def retention_sensor(asset: LakeAsset, job: ExpiryJob) -> dg.SensorDefinition:
         return dg.SkipReason(_why_not(due, busy))
 
     return tick
+
+
+def _described_anew(
+    instance: dg.DagsterInstance, asset: LakeAsset, job: ExpiryJob, diff: "SpecDiff", as_of: str | None
+) -> dg.SensorResult | dg.SkipReason:
+    """Ask for a run that makes the description in the code the stored one, then expires by it."""
+    changes = "; ".join(map(str, diff.changes))
+    if diff.refused:
+        return dg.SkipReason(f"the code describes {diff.uri} as it cannot be: {'; '.join(map(_refusal, diff.refused))}")
+    digest = hashlib.sha256(changes.encode()).hexdigest()[:16]
+    tags = {DATASET_TAG: asset.name, DESCRIPTION_TAG: digest}
+    earlier = instance.get_runs(filters=dg.RunsFilter(job_name=job.name, tags=tags), limit=ATTEMPTS)  # newest first
+    if earlier and earlier[0].status in _BUSY:
+        return dg.SkipReason(f"a run is changing the description: {changes}")
+    if len(earlier) == ATTEMPTS and all(run.status == dg.DagsterRunStatus.FAILURE for run in earlier):
+        return dg.SkipReason(f"changing the description failed {ATTEMPTS} times, look at its runs: {changes}")
+    number = instance.get_runs_count(filters=dg.RunsFilter(job_name=job.name, tags=tags))
+    request = dg.RunRequest(
+        run_key=f"{asset.name}:description:{digest}:{number}",
+        run_config={"ops": {job.op: {"config": {**job.said, "as_of": as_of, "partitions": []}}}},
+        tags=tags,
+    )
+    return dg.SensorResult(run_requests=[request])
+
+
+def _refusal(field: "RefusedField") -> str:
+    return f"{field.field}: {field.reason}"
 
 
 def run_key(asset: LakeAsset, keys: Sequence[str], stamps: Mapping[str, int]) -> str:

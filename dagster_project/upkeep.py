@@ -10,6 +10,7 @@ from pydantic import Field
 
 from dagster_project import waiting
 from dagster_project.lineage import downstreams_in
+from dagster_project.metadata import REASON
 from dagster_project.retention import Retention
 from pipelines.layout import PartitionKey
 
@@ -32,6 +33,7 @@ __all__ = [
     "Undo",
     "bring_back",
     "day_of",
+    "describe",
     "expire",
     "move_to_tiers",
     "restore",
@@ -85,6 +87,25 @@ def day_of(config: MoveToTiers | Expire, lake: LakeResource) -> date | None:
     return date.fromisoformat(config.as_of) if config.as_of else lake.today()
 
 
+def describe(context: Any, asset: LakeAsset, dataset: Dataset) -> dict[str, str]:
+    """Make the description in the code the stored one, as one change with the run in the history.
+
+    A table that nobody described has none to change: the code's own counts.
+
+    Returns:
+        The fields that changed, each in words; nothing where they were the same.
+
+    Raises:
+        SpecError: a field cannot change.
+    """
+    if not dataset.is_described:
+        return {}
+    change = dataset.apply_spec(asset.described_at(dataset), reason=REASON, run_id=context.run_id)
+    if change.changed:
+        context.log.info("%s", change)
+    return {one.field: str(one) for one in change.changes}
+
+
 def retention_of(
     context: dg.OpExecutionContext,
     lake: LakeResource,
@@ -105,26 +126,28 @@ def retention_of(
 
 
 def move_to_tiers(
-    context: dg.OpExecutionContext, name: str, dataset: Dataset, as_of: date | None
+    context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, as_of: date | None
 ) -> tuple[ApplyResult, dict[str, Any]]:
-    """Plan and apply the tiers of a dataset.
+    """Plan and apply the tiers of a dataset, by the description in the code.
 
     Returns:
         What happened, and metadata that says so.
     """
+    name, described = asset.name, describe(context, asset, dataset)
     plan = dataset.plan_tiering(as_of)
     context.log.info("%s", plan)
     result = plan.apply(run_id=context.run_id)
     context.log.info("%s: %s", name, result)
-    return result, _tiering_metadata(name, plan, result)
+    return result, _tiering_metadata(name, plan, result) | _described_metadata(described, f"{name}/")
 
 
 def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire, as_of: date | None) -> None:
-    """Take partitions out of the table, then make Dagster show that they are gone.
+    """Take partitions out of the table, by the description in the code, then make Dagster show that they are gone.
 
     Raises:
         PartialFailure: some could not be taken out; the others are.
     """
+    described = describe(context, retention.asset, retention.dataset)
     asked: list[str | PartitionKey] = [*config.partitions, *map(PartitionKey.parse, config.unknown)]
     expired = retention.expire(asked or None, as_of, run_id=context.run_id, undo=config.undo)
     context.log.info("%s", expired.plan)
@@ -147,6 +170,7 @@ def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire,
             "unknown_to_dagster": dg.MetadataValue.json(list(expired.unknown)),
             "untold": expired.untold,
             "plan": _text(expired.plan),
+            **_described_metadata(described),
         }
     )
     if expired.result:
@@ -193,6 +217,10 @@ def _tiering_metadata(name: str, plan: TieringPlan, result: ApplyResult) -> dict
         f"{name}/failed": dg.MetadataValue.json(result.failed),
         f"{name}/plan": _text(plan),
     }
+
+
+def _described_metadata(described: Mapping[str, str], prefix: str = "") -> dict[str, Any]:
+    return {f"{prefix}description": dg.MetadataValue.json(dict(described))} if described else {}
 
 
 def _text(table: object) -> dg.MarkdownMetadataValue:

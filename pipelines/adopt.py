@@ -19,6 +19,7 @@ import pyarrow as pa
 from connector.errors import PreconditionFailed
 from pipelines import units
 from pipelines.clock import Clock, ServerClock
+from pipelines.description import completed, differences
 from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import LogMissing, SpecError, TableExists, UnsupportedByTable
 from pipelines.forks import refuse_after_fork
@@ -133,6 +134,7 @@ def adopt(
         raise SpecError("an adopted dataset is a Delta table", hint="Dataset.open works on plain Parquet as it is")
     _check_outside(uri, fs, options or {})
     opened = _opened(uri, fs, clock, options or {})
+    opened.check_in_use()
     if opened.table.format == "delta":
         return _adopt_table(opened, said, fs, options or {}, dry_run=dry_run)
     return _adopt_prefix(opened, said, fs, options or {}, dry_run=dry_run)
@@ -276,9 +278,9 @@ def _describe(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
 
 def _check_described(stored: DatasetSpec, said: Mapping[str, object]) -> None:
     """A second adoption says the same, or nothing."""
-    wanted = DatasetSpec(**{**{name: getattr(stored, name) for name in stored.model_fields_set}, **said})
-    other = [name for name in said if name not in {"uri", "format"} and getattr(wanted, name) != getattr(stored, name)]
-    if other:
+    changes = differences(stored, completed(stored, {name: one for name, one in said.items() if name != "format"}))
+    if changes:
         raise TableExists(
-            f"{stored.uri} is described already, with another {', '.join(other)}", hint="what is stored stays as it is"
+            f"{stored.uri} is described already, and otherwise: {', '.join(map(str, changes))}",
+            hint="`tierlake diff SPEC.yaml` shows what a change would do, `tierlake apply SPEC.yaml` makes it",
         )

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pipelines.catalog import Catalog
     from pipelines.clock import Clock
     from pipelines.compact import CompactResult
+    from pipelines.dropping import DropResult, UndropResult
     from pipelines.erase import EraseReport
     from pipelines.explain import Explanation
     from pipelines.filters import Where
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from pipelines.progress import Progress
     from pipelines.reader import Version
+    from pipelines.redescribing import SpecChange, SpecDiff
     from pipelines.rejects import RejectFile
     from pipelines.spec import DatasetSpec
     from pipelines.text_options import TextOptions
@@ -124,9 +126,12 @@ class Dataset:
         the names of its files (`2013-07-04.parquet`): then the column is `partition` until a spec names it.
 
         Args:
-            dataset: the URI, a YAML file, or a spec. What is stored with the dataset wins over a file or spec.
+            dataset: the URI, a YAML file, or a spec.
             spec: tiers, retention and more of a table that has no description of ours: a spec, a YAML file, or a
                 mapping with some of a spec's fields. It is not written to the table; `adopt` does that.
+
+                What is said of a dataset with a description has to agree with it: a file or spec in all fields (what
+                it leaves out means the default, but for format and partitioning), a mapping in those that it has.
             fs: the connector; made from `storage_options` and the environment by default.
             clock: whose time counts for grace periods; the server's by default.
             storage_options: arguments of `LakeFileSystem`.
@@ -135,6 +140,7 @@ class Dataset:
             TableNotFound: nothing there.
             LogMissing: a Delta dataset whose log is gone.
             UnsupportedByTable: a folder of another table.
+            SpecDiffers: what is said differs from the stored description; `diff` and `apply_spec` change that.
             SpecError: the spec contradicts what is there.
         """
         return cls(open_dataset(dataset, spec, fs, clock, storage_options))
@@ -179,6 +185,11 @@ class Dataset:
     def spec(self) -> DatasetSpec:
         """The description that is stored with the dataset, or what its files tell."""
         return self._handle.spec
+
+    @property
+    def is_described(self) -> bool:
+        """Whether a description of ours is stored with it; else `spec` is what its files tell."""
+        return self._handle.document is not None
 
     @property
     def format(self) -> str:
@@ -461,6 +472,72 @@ class Dataset:
         from pipelines.verify import verify
 
         return (verify_and_repair if repair else verify)(self._handle, self._instant(as_of))
+
+    # -- the description ----------------------------------------------------------------------------------------------
+
+    def diff(
+        self,
+        spec: Described,
+        as_of: datetime | date | str | None = None,
+        materialized: Mapping[str, Callable[[PartitionKey], datetime | None]] | None = None,
+        *,
+        with_effect: bool = True,
+    ) -> SpecDiff:
+        """How a description differs from the stored one, and what it would do; `.apply()` makes it the stored one.
+
+        Args:
+            spec: a whole description (a spec, a YAML file), in which a field left out means its default; or a mapping
+                with the fields that should change.
+            as_of: the instant that the policies are asked about; now by default.
+            materialized: for each downstream name in `retention.after`: when it last saw a partition, or None.
+            with_effect: False leaves out what it would do, for which the store is listed.
+        """
+        from pipelines.opening import description_of
+        from pipelines.redescribing import diff_spec
+
+        described, instant = description_of(spec), self._instant(as_of)
+        found = diff_spec(self._handle, described, instant, materialized, with_effect=with_effect)
+        return found.bind(self._apply_diff)
+
+    def apply_spec(self, spec: Described, *, reason: str = "", run_id: str | None = None) -> SpecChange:
+        """Make a description the stored one: `diff` and `apply` in one; the same again changes nothing.
+
+        Args:
+            spec: as for `diff`.
+            reason: why, for the history.
+            run_id: who did it, likewise.
+
+        Raises:
+            SpecError: a field cannot change (URI, partitioning, format, a column's type); nothing is changed then.
+            CommitConflict: somebody else changed the description at the same time.
+        """
+        return self.diff(spec, with_effect=False).apply(reason=reason, run_id=run_id)
+
+    def _apply_diff(self, diff: SpecDiff, *, reason: str = "", run_id: str | None = None) -> SpecChange:
+        from pipelines.redescribing import apply_diff
+
+        change, self._handle = apply_diff(self._handle, diff, reason=reason, run_id=run_id)
+        return change
+
+    def drop(
+        self, *, reason: str = "", undo: bool = True, dry_run: bool = False, run_id: str | None = None
+    ) -> DropResult:
+        """Take the whole dataset away, with a grace; see `pipelines.dropping.drop`. `undrop` takes it back."""
+        from pipelines.dropping import drop
+
+        return drop(self._handle, reason=reason, undo=undo, dry_run=dry_run, run_id=run_id)
+
+    def undrop(self, *, reason: str = "", dry_run: bool = False, run_id: str | None = None) -> UndropResult:
+        """Take a dropped dataset back, within its grace; see `pipelines.dropping.undrop`."""
+        from pipelines.dropping import undrop
+
+        return undrop(self._handle, reason=reason, dry_run=dry_run, run_id=run_id)
+
+    @property
+    def dropped_at(self) -> datetime | None:
+        """When the dataset was dropped, by the server's clock; None where it is in use."""
+        dropped = self._handle.document.read().dropped if self._handle.document is not None else None
+        return dropped.at if dropped is not None else None
 
     # -- policies -----------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from connector.removal import SeenObject
+from pipelines.errors import CommitConflict
 from pipelines.layout import PartitionKey, canonical
 from pipelines.records import RemovalRecord, UndoRecord, VacuumRecord
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from pipelines.handle import Handle
 
-__all__ = ["Doomed", "Held", "delete_for_good", "discard"]
+__all__ = ["Doomed", "Held", "delete_dataset", "delete_for_good", "discard"]
 
 _BATCH = 1000
 _CONCURRENCY = 8
@@ -130,6 +131,49 @@ def delete_for_good(
     return tuple(deleted)
 
 
+def delete_dataset(handle: Handle) -> None:
+    """Delete what is left of a dataset that was dropped: its log, its journal, its description, which goes last.
+
+    Its data files are gone by then. Nested tables, and whatever else lies below the root, stay.
+
+    Args:
+        handle: the dataset; its description says that it is ending.
+
+    Raises:
+        CommitConflict: somebody wrote to it meanwhile.
+        DeletionFailed: the store refused some of it.
+    """
+    root = handle.table.root
+    own = _own_objects(handle)
+    document = f"{root}/_lake/dataset.json"
+    # the oldest entries of the log first: what is left of it names no file that is gone
+    others = sorted((one for one in own if one.path != document), key=lambda one: one.path)
+    for start in range(0, len(others), _BATCH):
+        handle.fs.delete_seen(others[start : start + _BATCH])
+    for one in reversed(
+        [one for one in own if one.path == document]
+    ):  # its newest version last: no older description is ever back
+        handle.fs.delete_seen([one])
+    handle.fs.invalidate_view(root)
+    late = sorted({one.path for one in _own_objects(handle)})
+    if late:
+        message = f"lake://{root} was written to while it was being deleted: lake://{late[0]}"
+        raise CommitConflict(message, hint="files that nobody had seen were left; look at the prefix")
+
+
+def _own_objects(handle: Handle) -> list[SeenObject]:
+    root = handle.table.root
+    found: list[SeenObject] = []
+    for folder in (f"{root}/_delta_log", f"{root}/_lake"):
+        if handle.fs.is_versioned(root.partition("/")[0]):
+            found += [SeenObject(one.path, one.version_id) for one in handle.fs.object_versions(f"{folder}/")]
+            continue
+        for path, info in handle.fs.find(folder, detail=True, refresh=True).items():
+            if info["type"] == "file":
+                found.append(SeenObject(path, etag=str(info.get("ETag") or "").strip('"') or None))
+    return found
+
+
 def discard(handle: Handle, paths: Iterable[str]) -> None:
     """Delete objects that this process wrote under names of its own, and that nobody needs any more.
 
@@ -189,9 +233,11 @@ def _coming_back(handle: Handle, oldest: str, record: VacuumRecord) -> set[tuple
 def _delete(handle: Handle, free: Sequence[Doomed]) -> list[Doomed]:
     root = handle.table.root
     if handle.table.is_published_by_writing:
+        by_path: dict[str, list[Doomed]] = {}
+        for one in free:
+            by_path.setdefault(one.path, []).append(one)
         with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="delete") as pool:
-            gone = pool.map(partial(_delete_hidden, handle), free)
-            return [one for one, is_gone in zip(free, gone, strict=True) if is_gone]
+            return list(itertools.chain.from_iterable(pool.map(partial(_delete_hidden, handle), by_path.values())))
     seen = {one.path: _seen(root, one) for one in free}
     changed = {other.path for other in handle.fs.delete_seen(itertools.chain.from_iterable(seen.values()))}
     return [one for one in free if f"{root}/{one.path}" not in changed]
@@ -202,19 +248,21 @@ def _seen(root: str, one: Doomed) -> list[SeenObject]:
     return [SeenObject(name, version) for version in one.versions] or [SeenObject(name, etag=one.etag)]
 
 
-def _delete_hidden(handle: Handle, one: Doomed) -> bool:
-    """Versions of a plain table's object that no reader sees any more; the markers above, when nothing is left.
+def _delete_hidden(handle: Handle, ones: Sequence[Doomed]) -> list[Doomed]:
+    """Versions of one object of a plain table that no reader sees any more; the markers above, when nothing is left.
 
     A marker over an older version stays: without it that version would be back.
     """
-    name = f"{handle.table.root}/{one.path}"
-    if not one.versions:
-        return not handle.fs.delete_seen([SeenObject(name, etag=one.etag)])
+    name = f"{handle.table.root}/{ones[0].path}"
+    gone = [one for one in ones if not one.versions and not handle.fs.delete_seen([SeenObject(name, etag=one.etag)])]
+    if all(not one.versions for one in ones):
+        return gone
     versions = [version for version in handle.fs.object_versions(name) if version.path == name]
-    if any(version.is_latest and version.version_id in one.versions for version in versions):
-        return False
-    handle.fs.delete_seen([SeenObject(name, version) for version in one.versions])
-    left = [version for version in versions if version.version_id not in one.versions]
+    shown = {version.version_id for version in versions if version.is_latest}
+    hidden = [one for one in ones if one.versions and not shown & set(one.versions)]
+    ids = {version for one in hidden for version in one.versions}
+    handle.fs.delete_seen([SeenObject(name, version) for one in hidden for version in one.versions])
+    left = [version for version in versions if version.version_id not in ids]
     if left and all(version.is_delete_marker for version in left):
         handle.fs.delete_seen([SeenObject(name, marker.version_id) for marker in left])
-    return True
+    return [*gone, *hidden]

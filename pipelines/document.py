@@ -6,21 +6,21 @@ two writers never lose each other's hold.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connector.errors import PreconditionFailed
-from pipelines.errors import CommitConflict, SpecError, TableNotFound
-from pipelines.spec import DatasetSpec
+from pipelines.errors import CommitConflict, PolicyRefused, SpecError, TableNotFound
+from pipelines.spec import DatasetSpec, Duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from connector.filesystem import LakeFileSystem
 
-__all__ = ["DatasetDocument", "DocumentStore", "Hold"]
+__all__ = ["DatasetDocument", "DocumentStore", "Dropped", "Hold"]
 
 _ATTEMPTS = 20
 
@@ -34,6 +34,31 @@ class Hold(BaseModel):
     since: datetime
 
 
+class Dropped(BaseModel):
+    """That a dataset was dropped, and until when it can be taken back.
+
+    Attributes:
+        at: when, by the server's clock.
+        record: id of the journal's record; what took its partitions out came after it.
+        grace: how long it can be taken back.
+        undoable: False where the user gave that up.
+        is_ending: whether a vacuum has begun to delete the log, the journal and the description.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    at: datetime
+    record: str
+    grace: Duration
+    undoable: bool = True
+    is_ending: bool = False
+
+    @property
+    def until(self) -> datetime:
+        """From when on a vacuum may delete what is left of it."""
+        return self.at + (self.grace if self.undoable else timedelta(0))
+
+
 class DatasetDocument(BaseModel):
     """The stored description.
 
@@ -43,6 +68,7 @@ class DatasetDocument(BaseModel):
         retains: partition key to the instant until which it is kept.
         adopted_at: when others' files became this dataset, by the server's clock; None where we made it. In an adopted
             one, `vacuum` takes only files that are named as ours for orphans: the others are somebody's.
+        dropped: that the whole dataset was dropped; None where it is in use.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,6 +78,20 @@ class DatasetDocument(BaseModel):
     holds: dict[str, Hold] = Field(default_factory=dict)
     retains: dict[str, datetime] = Field(default_factory=dict)
     adopted_at: datetime | None = None
+    dropped: Dropped | None = None
+
+    def check_in_use(self, uri: str) -> None:
+        """Refuse to write to a dataset that was dropped.
+
+        Raises:
+            PolicyRefused: naming the way back.
+        """
+        if self.dropped is not None:
+            raise PolicyRefused(
+                f"{uri} was dropped on {self.dropped.at:%Y-%m-%d}",
+                hint=f"`tierlake undrop {uri}` takes it back until its grace ends; `tierlake vacuum` deletes it after "
+                "that, and it can be created anew",
+            )
 
 
 class DocumentStore:

@@ -4,6 +4,7 @@ LakeError                         (connector.errors: code, message, hint, reques
 └── PipelineError
 ├── the caller's input: change it
 │   ├── SpecError             (ValueError)         a spec that contradicts itself, or an unknown field
+│   │   └── SpecDiffers                            a description that is not the one stored with the dataset
 │   ├── SchemaMismatch        (ValueError)         data that the table's schema cannot take
 │   ├── SourceError           (ValueError)         a source that cannot be read
 │   ├── RejectedTooMany       (ValueError)         more bad rows than the spec allows
@@ -44,6 +45,7 @@ __all__ = [
     "RejectedTooMany",
     "SchemaMismatch",
     "SourceError",
+    "SpecDiffers",
     "SpecError",
     "StagedTooLong",
     "StalePlan",
@@ -64,6 +66,12 @@ class SpecError(PipelineError, ValueError):
     """A dataset spec that contradicts itself or names what does not exist."""
 
     code = "spec_error"
+
+
+class SpecDiffers(SpecError):
+    """A description that differs from the one stored with the dataset; `tierlake apply` makes it the stored one."""
+
+    code = "spec_differs"
 
 
 class SchemaMismatch(PipelineError, ValueError):

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pipelines.spec import DatasetSpec
     from pipelines.tables.protocol import LiveFile, Snapshot
 
-__all__ = ["apply_expiry", "expired_keys", "plan_expiry", "undo_expiry"]
+__all__ = ["apply_expiry", "check_undo_is_possible", "expired_keys", "plan_expiry", "undo_expiry"]
 
 _ATTEMPTS = 10
 
@@ -133,7 +133,7 @@ def apply_expiry(
     """
     plan.check_is_for(handle.spec.uri)
     steps = plan.selected(keys)
-    _check_undo_is_possible(handle, undo=undo)
+    check_undo_is_possible(handle, undo=undo)
     tally = _Tally()
     with reporting(
         "expiry", total=len(steps), bytes_total=sum(step.bytes for step in steps), progress=progress
@@ -151,7 +151,12 @@ def apply_expiry(
     )
 
 
-def _check_undo_is_possible(handle: Handle, *, undo: bool) -> None:
+def check_undo_is_possible(handle: Handle, *, undo: bool) -> None:
+    """Refuse to take out what could not come back, unless undo is given up.
+
+    Raises:
+        PolicyRefused: a plain table in a bucket without versions.
+    """
     bucket = handle.table.root.partition("/")[0]
     if undo and handle.table.is_published_by_writing and not handle.fs.is_versioned(bucket):
         raise PolicyRefused(

@@ -35,3 +35,16 @@ class Handle:
     document: DocumentStore | None
     journal: Journal
     clock: Clock
+
+    def stored_spec(self) -> DatasetSpec:
+        """The description as it is stored by now: a session may sleep while another changes it."""
+        return self.document.read().spec if self.document is not None else self.spec
+
+    def check_in_use(self) -> None:
+        """Refuse to write to a dataset that was dropped.
+
+        Raises:
+            PolicyRefused: naming the way back.
+        """
+        if self.document is not None:
+            self.document.read().check_in_use(self.spec.uri)

@@ -123,6 +123,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         CommitConflict: others kept changing the same partitions, or a vacuum took files that had waited for a day.
     """
     _check_mode(handle, mode)
+    handle.check_in_use()
     key = run_key or uuid.uuid4().hex
     if run_key is not None and handle.table.is_committed(run_key):
         version = handle.table.snapshot().version
@@ -151,6 +152,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
             writer = stack.enter_context(open_writer(handle, staging))
             staged = stage(handle, staging, ready.stream.batches, writer, on_rows=on_rows, check=check)
         _look_again(handle, staged.files, age=timedelta(seconds=clock() - started))
+        handle.check_in_use()
         metadata = {
             "rows": staged.rows,
             "rejected": staged.bad_rows,
@@ -204,6 +206,7 @@ def rehearse(
         UnsupportedByTable: append to a plain table.
     """
     _check_mode(handle, mode)
+    handle.check_in_use()
     if run_key is not None and handle.table.is_committed(run_key):
         return Rehearsal({}, 0, committed=False)
     bounds = WriterLimits()

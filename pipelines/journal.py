@@ -6,6 +6,7 @@
     tiering-<id>.json   files changed their storage class
     vacuum-<id>.json    files are about to be deleted, or were
     keeping-<id>.json   a hold, a release, a longer retention
+    policy-<id>.json    the description changed, or the dataset was dropped
 
 Ids begin with the server's time and never go back, though its clock may: names sort in the order of events, and a
 question is answered by one LIST and the few GETs it needs. A removal is written twice: before its commit (a crash in
@@ -30,6 +31,7 @@ from pipelines.records import (
     EraseRecord,
     JournalEntry,
     KeepingRecord,
+    PolicyRecord,
     Record,
     RemovalRecord,
     TieringRecord,
@@ -47,7 +49,16 @@ __all__ = ["Journal"]
 RecordT = TypeVar("RecordT", bound=Record)
 
 _KINDS: dict[str, type[Record]] = {
-    model.kind: model for model in (RemovalRecord, UndoRecord, EraseRecord, TieringRecord, VacuumRecord, KeepingRecord)
+    model.kind: model
+    for model in (
+        RemovalRecord,
+        UndoRecord,
+        EraseRecord,
+        TieringRecord,
+        VacuumRecord,
+        KeepingRecord,
+        PolicyRecord,
+    )
 }
 _NAME = re.compile(r"(?P<kind>[a-z]+)-(?P<id>(?P<at>\d{8}T\d{6}Z)-(?P<turn>\d{6})-[0-9a-f]{8})\.json")
 _DATED = re.compile(r"[a-z]+-\d{8}T\d{6}Z-.*\.json")

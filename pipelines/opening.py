@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -13,6 +15,7 @@ from connector.encryption import parse_encryption
 from connector.errors import EncryptionIgnored, PreconditionFailed
 from connector.filesystem import LakeFileSystem
 from pipelines.clock import Clock, ServerClock
+from pipelines.description import check_agrees, completed, differences
 from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import SpecError, TableExists, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork
@@ -39,9 +42,12 @@ __all__ = [
     "Described",
     "check_new",
     "create_dataset",
+    "described_anew",
+    "description_of",
     "fields_of",
     "first_document",
     "open_dataset",
+    "spec_in_file",
     "spec_of_undescribed",
     "table_filesystem",
     "table_properties",
@@ -52,6 +58,13 @@ _NAMED = 3
 
 Described: TypeAlias = DatasetSpec | Mapping[str, object] | Path | str
 """What a caller says of a dataset: a spec, a YAML file, or some of a spec's fields; the table tells the others."""
+
+
+_HOUR = timedelta(hours=1)
+_LOG_KEPT = timedelta(days=30)
+"""How long Delta keeps its log where nobody says otherwise."""
+_LOG_BEYOND_GRACE = timedelta(days=7)
+"""For the vacuum that comes some days after the end of a grace."""
 
 
 def create_dataset(
@@ -68,7 +81,7 @@ def create_dataset(
     try:
         first_document(inside, store, DatasetDocument(spec=spec))
     except PreconditionFailed:
-        _check_same(store.read().spec, spec)
+        _check_same(store.read(), spec)
     if schema is not None:
         LakeDeltaTable.create(inside, spec.root, schema, spec.partition.columns, table_properties(spec))
         inside.invalidate_view(spec.root)
@@ -90,24 +103,24 @@ def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
     ServerClock(inside, spec.bucket).now()  # a missing bucket, wrong credentials or a dead endpoint end it here
     store = DocumentStore(inside, spec.root)
     if (document := store.find()) is not None:
-        return _is_unfinished(inside, document.spec, spec)
+        return _is_unfinished(inside, document, spec)
     below = first_objects(inside, spec.root)
     if below and (document := store.find()) is not None:  # another process made it meanwhile
-        return _is_unfinished(inside, document.spec, spec)
+        return _is_unfinished(inside, document, spec)
     _check_free(inside, spec, below)
     if (above := enclosing_root(inside, spec.root)) is not None:
         raise TableExists(f"{spec.uri} lies inside another table, lake://{above}", hint=BESIDE)
     return True
 
 
-def _is_unfinished(fs: LakeFileSystem, stored: DatasetSpec, spec: DatasetSpec) -> bool:
+def _is_unfinished(fs: LakeFileSystem, document: DatasetDocument, spec: DatasetSpec) -> bool:
     """Whether a dataset that is described lacks its log still, as its creation was interrupted.
 
     Raises:
         TableExists: it has another spec.
         LogMissing: it has no log, and more than the description is there.
     """
-    _check_same(stored, spec)
+    _check_same(document, spec)
     try:
         if spec.format == "delta":
             check_log(fs, spec.root)
@@ -137,10 +150,18 @@ def _check_free(fs: LakeFileSystem, spec: DatasetSpec, below: Sequence[str]) -> 
     raise TableExists(f"{spec.uri} is not empty: {named}", hint=f"{adopts}; or choose an empty prefix")
 
 
-def _check_same(stored: DatasetSpec, spec: DatasetSpec) -> None:
-    if stored != spec:
-        message = f"{spec.uri} exists with another spec: {_difference(stored, spec)}"
-        raise TableExists(message, hint=f"Dataset.open({spec.uri!r}), or choose another URI")
+def _check_same(document: DatasetDocument, spec: DatasetSpec) -> None:
+    document.check_in_use(spec.uri)
+    stored = document.spec.model_copy(update={"uri": spec.uri})
+    changes = differences(stored, completed(stored, spec))
+    if changes:
+        fields = "; ".join(
+            f"{one.field} is {one.before or 'not there'}, not {one.after or 'not there'}" for one in changes
+        )
+        raise TableExists(
+            f"{spec.uri} exists with another spec: {fields}",
+            hint=f"`tierlake apply` makes this spec its own, Dataset.open({spec.uri!r}) goes on with the stored one",
+        )
 
 
 def open_dataset(
@@ -164,6 +185,7 @@ def open_dataset(
             check_log(inside, asked.root)
         # where it lies counts, not where it says it was made: it may have been copied, or be somebody's trap
         spec = document.spec.model_copy(update={"uri": asked.uri})
+        _check_agree(spec, dataset if _is_description(dataset) else None, described)
         table = table_of_format(inside, spec.root, spec.format, spec.partition.columns)
     else:
         table = _found_table(inside, asked.root, said)
@@ -285,9 +307,16 @@ def table_filesystem(fs: LakeFileSystem | None, spec: DatasetSpec, options: Mapp
 
 
 def table_properties(spec: DatasetSpec) -> dict[str, str]:
-    """Delta properties that match the spec: other engines' vacuum then keeps our grace too."""
-    hours = int(spec.retention.grace.total_seconds() // 3600)
-    return {"delta.deletedFileRetentionDuration": f"interval {hours} hours"}
+    """Delta properties that match the spec: other engines' vacuum then keeps our grace too.
+
+    The log outlives the grace, and is never kept for less than Delta's own 30 days: undo asks it what others did since.
+    """
+    grace = spec.retention.grace
+    log = max(_LOG_KEPT, grace + _LOG_BEYOND_GRACE)
+    return {
+        "delta.deletedFileRetentionDuration": f"interval {grace // _HOUR} hours",
+        "delta.logRetentionDuration": f"interval {log // _HOUR} hours",
+    }
 
 
 def _asked_for(dataset: str | Path | DatasetSpec, described: Described | None) -> tuple[str, Mapping[str, object]]:
@@ -301,7 +330,53 @@ def _asked_for(dataset: str | Path | DatasetSpec, described: Described | None) -
     return str(said["uri"]), both
 
 
-def _is_description(dataset: str | Path | DatasetSpec) -> bool:
+def _check_agree(stored: DatasetSpec, *descriptions: Described | None) -> None:
+    """Refuse a description by which another policy would count than the one that is stored.
+
+    Raises:
+        SpecDiffers: naming the fields and both ways out.
+    """
+    for one in descriptions:
+        if one is not None:
+            check_agrees(stored, description_of(one), None if isinstance(one, DatasetSpec | Mapping) else str(one))
+
+
+def description_of(described: Described) -> DatasetSpec | Mapping[str, object]:
+    """What a caller says of a dataset: all of it, or some fields.
+
+    Raises:
+        TableNotFound: no such file.
+        SpecError: the file is no spec.
+    """
+    return described if isinstance(described, DatasetSpec | Mapping) else spec_in_file(Path(described))
+
+
+def spec_in_file(path: Path) -> DatasetSpec:
+    """The spec in a YAML file.
+
+    Raises:
+        TableNotFound: no such file.
+        SpecError: the file is no spec.
+    """
+    if not path.is_file():
+        raise TableNotFound(f"no file {path}", hint="DATASET is a URI (lake://bucket/prefix) or a YAML file")
+    return DatasetSpec.from_yaml(path)
+
+
+def described_anew(handle: Handle, spec: DatasetSpec) -> Handle:
+    """An open dataset of ours under another description, with its write policy."""
+    inside = table_filesystem(handle.fs, spec, {})
+    return replace(
+        handle,
+        fs=inside,
+        spec=spec,
+        table=table_of_format(inside, spec.root, spec.format, spec.partition.columns),
+        document=DocumentStore(inside, spec.root),
+        journal=Journal(inside, spec.root),
+    )
+
+
+def _is_description(dataset: Described) -> bool:
     return not isinstance(dataset, str) or dataset.endswith((".yaml", ".yml"))
 
 
@@ -316,10 +391,7 @@ def fields_of(described: Described) -> dict[str, object]:
         return dict(described)
     if isinstance(described, DatasetSpec):
         return {name: getattr(described, name) for name in described.model_fields_set}
-    path = Path(described)
-    if not path.is_file():
-        raise TableNotFound(f"no file {path}", hint="DATASET is a URI (lake://bucket/prefix) or a YAML file")
-    return fields_of(DatasetSpec.from_yaml(path))
+    return fields_of(spec_in_file(Path(described)))
 
 
 def _found_table(fs: LakeFileSystem, root: str, said: Mapping[str, object]) -> Table:
@@ -362,8 +434,3 @@ def _first_schema(spec: DatasetSpec) -> pa.Schema:
     types = {field.name: field.type for field in declared}
     keys = [pa.field(name, types.get(name, pa.string())) for name in spec.partition.columns]
     return pa.schema([*keys, *(field for field in declared if field.name not in spec.partition.columns)])
-
-
-def _difference(stored: DatasetSpec, asked: DatasetSpec) -> str:
-    before, after = stored.model_dump(mode="json"), asked.model_dump(mode="json")
-    return "; ".join(f"{name} is {before[name]}, not {after[name]}" for name in before if before[name] != after[name])

@@ -12,6 +12,7 @@ and carried out is in `tiering.py` and `expiry.py`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Generic, Literal, Self, TypeVar
@@ -45,6 +46,7 @@ __all__ = [
     "TierMove",
     "TieringPlan",
     "UndoResult",
+    "is_plan",
     "load_plan",
 ]
 
@@ -425,6 +427,15 @@ class ExpiryPlan(Plan[Expiration]):
         notes = ["", after] if self.steps else []
         notes += [f"prices: {self.note}"] if self.note and self.steps else []
         return "\n".join([head, "", body, *self._refused_text(), *self._ageless_text(), *notes])
+
+
+def is_plan(text: str | bytes) -> bool:
+    """Whether a text is meant to be a saved plan: a JSON object with a kind, whole or not."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and "kind" in document
 
 
 def load_plan(text: str | bytes) -> TieringPlan | ExpiryPlan:

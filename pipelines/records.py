@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from pipelines.description import FieldChange
 from pipelines.layout import PartitionKey
 from pipelines.spec import Duration
 from pipelines.tables.protocol import LiveFile
@@ -24,6 +25,7 @@ __all__ = [
     "FileRecord",
     "JournalEntry",
     "KeepingRecord",
+    "PolicyRecord",
     "Record",
     "RemovalRecord",
     "RemovedPartition",
@@ -43,7 +45,8 @@ class JournalEntry:
     Attributes:
         id: the record's id.
         at: by the server's clock.
-        operation: `expire`, `replace`, `undo`, `erase`, `tier`, `vacuum`, `hold`, `release` or `retain`.
+        operation: `expire`, `replace`, `undo`, `erase`, `tier`, `vacuum`, `hold`, `release`, `retain`,
+            `apply`, `drop` or `undrop`.
         keys: the partitions concerned.
         reason: why.
         bytes: size of the files concerned.
@@ -430,4 +433,40 @@ class KeepingRecord(Record):
             reason=": ".join(part for part in (until, self.reason) if part),
             run_id=self.run_id,
             by=self.by,
+        )
+
+
+class PolicyRecord(Record):
+    """A change of the dataset's description, or that the dataset was dropped or taken back.
+
+    Attributes:
+        state: `begun` before anything is changed, `done` afterwards; `refused` where somebody else was faster.
+        operation: which of them.
+        reason: why.
+        changes: the fields that changed, each with its value before and after.
+        version: the table's version that has its properties, where they changed.
+    """
+
+    state: Literal["begun", "done", "refused"] = "done"
+    operation: Literal["apply", "drop", "undrop"]
+    reason: str = ""
+    changes: tuple[FieldChange, ...] = ()
+    version: int | None = None
+
+    kind: ClassVar[str] = "policy"
+
+    def entry(self) -> JournalEntry:
+        """The record as a line of history."""
+        parts = [self.reason, "; ".join(map(str, self.changes))]
+        if self.state == "begun":
+            parts.append("it did not come to its end")
+        return JournalEntry(
+            id=self.id,
+            at=self.at,
+            operation=self.operation,
+            reason=": ".join(part for part in parts if part),
+            run_id=self.run_id,
+            by=self.by,
+            version=self.version,
+            committed=self.state != "refused",
         )

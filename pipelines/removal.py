@@ -83,7 +83,7 @@ def begun(  # noqa: PLR0913 - what a record has
             base=snapshot.version,
             as_of=as_of,
             run_key=run_key,
-            grace=handle.spec.retention.grace,
+            grace=handle.stored_spec().retention.grace,
             undoable=undoable,
             columns={field.name: str(field.type) for field in snapshot.known_schema or ()},
             partitions=partitions,

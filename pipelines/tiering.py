@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pipelines.movers import Moved, Mover
     from pipelines.placement import PlacedFile, PlacedPartition
     from pipelines.progress import Progress
+    from pipelines.spec import DatasetSpec
 
 __all__ = ["apply_tiering", "plan_tiering"]
 
@@ -142,11 +143,12 @@ def _work(
 ) -> list[tuple[TierMove, list[PlacedFile]]]:
     """The files still to be moved; partitions that are not what the plan saw become failures."""
     keys = {step.key: PartitionKey.parse(step.key) for step in steps}
+    spec = handle.stored_spec()
     now = placed(handle, handle.table.snapshot(), keys.values()) if steps else {}
     work: list[tuple[TierMove, list[PlacedFile]]] = []
     for step in steps:
         try:
-            pending = _pending(handle, plan.as_of, step, now.get(keys[step.key]))
+            pending = _pending(handle, spec, plan.as_of, step, now.get(keys[step.key]))
         except StalePlan as stale:
             tally.failures[step.key] = stale
         else:
@@ -154,16 +156,18 @@ def _work(
     return work
 
 
-def _pending(handle: Handle, as_of: datetime, step: TierMove, now: PlacedPartition | None) -> list[PlacedFile]:
+def _pending(
+    handle: Handle, spec: DatasetSpec, as_of: datetime, step: TierMove, now: PlacedPartition | None
+) -> list[PlacedFile]:
     if now is None:
         raise StalePlan(f"{step.key} is not in the table any more", hint="plan again")
-    if class_of_tier(handle.spec, handle.fs.profile, step.tier) != step.storage_class:
+    if class_of_tier(spec, handle.fs.profile, step.tier) != step.storage_class:
         raise StalePlan(
             f"{step.storage_class} is not the class of tier {step.tier} here",
             hint="the plan was made for another server or under another spec; plan again",
         )
-    window = window_of_key(handle.spec, now.key)
-    if window is None or tier_at(handle.spec, window.age(as_of)) != step.tier:
+    window = window_of_key(spec, now.key)
+    if window is None or tier_at(spec, window.age(as_of)) != step.tier:
         raise StalePlan(
             f"{step.key} does not belong in tier {step.tier} as of {units.day(as_of)}",
             hint="the policy or the plan was changed; plan again",

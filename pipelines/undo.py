@@ -39,6 +39,7 @@ __all__ = [
     "expired_keys",
     "undo",
     "undo_expiry",
+    "undo_removal",
     "undo_run",
     "undoable",
 ]
@@ -156,6 +157,7 @@ def undo_run(handle: Handle, run_key: str, *, run_id: str | None = None) -> tupl
         PolicyRefused: as for `undo`; then nothing is changed.
         CommitConflict: other writers kept changing the partitions.
     """
+    handle.check_in_use()
     conflict: CommitConflict | None = None
     for _ in turns():
         stored = next((one for one in handle.journal.records(RemovalRecord) if one.run_key == run_key), None)
@@ -170,11 +172,39 @@ def undo_run(handle: Handle, run_key: str, *, run_id: str | None = None) -> tupl
     raise conflict or AssertionError
 
 
+def undo_removal(
+    handle: Handle, stored: RemovalRecord, *, dry_run: bool = False, run_id: str | None = None
+) -> tuple[UndoResult, ...]:
+    """Bring back all that one removal took out, as it was; the next expiry goes by the policy alone.
+
+    Args:
+        handle: the dataset.
+        stored: the removal.
+        dry_run: only make the checks.
+        run_id: who did it, for the history.
+
+    Raises:
+        PolicyRefused: as for `undo`; then nothing is changed.
+        CommitConflict: other writers kept changing the partitions.
+    """
+    conflict: CommitConflict | None = None
+    for _ in turns():
+        record = settled(handle, stored)
+        if record is None:
+            return ()
+        try:
+            return _bring_back_checked(handle, record, record.partitions, run_id, is_kept=False, dry_run=dry_run)
+        except CommitConflict as error:
+            conflict = error
+    raise conflict or AssertionError
+
+
 def _name(key: PartitionKey | str) -> str:
     return str(PartitionKey.parse(key) if isinstance(key, str) else key)
 
 
 def _undo(handle: Handle, name: str, operations: Sequence[str], run_id: str | None) -> UndoResult:
+    handle.check_in_use()
     for attempt in range(1, _ATTEMPTS + 1):
         found = _last_removal(handle, name, operations)
         if found is None:
@@ -203,7 +233,13 @@ def _last_removal(
 
 
 def _bring_back_checked(
-    handle: Handle, record: RemovalRecord, partitions: Sequence[RemovedPartition], run_id: str | None
+    handle: Handle,
+    record: RemovalRecord,
+    partitions: Sequence[RemovedPartition],
+    run_id: str | None,
+    *,
+    is_kept: bool = True,
+    dry_run: bool = False,
 ) -> tuple[UndoResult, ...]:
     """Make the checks on one look at the table, and commit on just that look."""
     snapshot = handle.table.snapshot()
@@ -216,8 +252,10 @@ def _bring_back_checked(
         _check_erased(handle, record, pending)
         _check_others(handle, record, pending)
         _check_files(handle, pending)
-        kept = {gone.key: _keep(handle, gone.key) for gone in pending if record.operation == "expire"}
-        bring_back(handle, snapshot, record, pending, run_id=run_id)
+        if is_kept and record.operation == "expire":
+            kept = {gone.key: _keep(handle, gone.key) for gone in pending}
+        if not dry_run:
+            bring_back(handle, snapshot, record, pending, run_id=run_id)
     changed = {gone.key for gone in pending}
     return tuple(
         UndoResult(

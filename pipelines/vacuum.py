@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.deletion import Doomed, Held, delete_for_good
+from pipelines.deletion import Doomed, Held, delete_dataset, delete_for_good
 from pipelines.records import RemovalRecord
 from pipelines.stored import stored_objects
 from pipelines.tables.protocol import ORPHAN_AGE, RecentLog
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from pipelines.document import DatasetDocument, DocumentStore, Dropped
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
     from pipelines.tables.protocol import Snapshot
@@ -38,6 +39,7 @@ class VacuumResult:
         bytes: size of both, as listed.
         kept: files that wait for their grace or their age.
         dry_run: True where nothing was deleted.
+        ends_dataset: True where the dataset was dropped, its grace is over, and nothing of it is left.
     """
 
     expired: tuple[str, ...]
@@ -45,6 +47,7 @@ class VacuumResult:
     bytes: int
     kept: int
     dry_run: bool
+    ends_dataset: bool = False
 
     @property
     def deleted(self) -> int:
@@ -83,6 +86,11 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
         run_id: for the history.
     """
     now = handle.clock.now()
+    dropped = _dropped(handle)
+    if dropped is not None and dropped.is_ending:  # a vacuum stopped on the way: the log may be gone in part
+        if not dry_run:
+            delete_dataset(handle)
+        return VacuumResult((), (), 0, 0, dry_run, ends_dataset=True)
     snapshot = handle.table.snapshot()
     gone = _known_to_have_left(handle)
     doomed: list[Doomed] = []
@@ -103,13 +111,43 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
         deleted = delete_for_good(handle, doomed, now=now, reason=reason, run_id=run_id)
         kept += len(doomed) - len(deleted)
         doomed = list(deleted)
+    is_over = dropped is not None and now >= dropped.until and not kept and not snapshot.files
     return VacuumResult(
         expired=tuple(one.path for one in doomed if one.is_expired),
         orphans=tuple(one.path for one in doomed if not one.is_expired),
         bytes=sum(one.size for one in doomed),
         kept=kept,
         dry_run=dry_run,
+        ends_dataset=is_over and (dry_run or _ended(handle)),
     )
+
+
+def _dropped(handle: Handle) -> Dropped | None:
+    return handle.document.read().dropped if handle.document is not None else None
+
+
+def _ended(handle: Handle) -> bool:
+    """Delete a dropped dataset itself, unless it was taken back, held or written to meanwhile; whether it was done."""
+    store = handle.document
+    if store is None or not _mark(store, is_ending=True):
+        return False
+    if handle.table.snapshot().files:
+        _mark(store, is_ending=False)
+        return False
+    delete_dataset(handle)
+    return True
+
+
+def _mark(store: DocumentStore, *, is_ending: bool) -> bool:
+    """Say that the dataset is ending, or not: from then on nobody takes it back."""
+
+    def change(document: DatasetDocument) -> DatasetDocument:
+        if document.dropped is None or document.holds:
+            return document
+        return document.model_copy(update={"dropped": document.dropped.model_copy(update={"is_ending": is_ending})})
+
+    dropped = store.update(change).dropped
+    return dropped is not None and dropped.is_ending == is_ending
 
 
 def _known_to_have_left(handle: Handle) -> dict[str, list[_Gone]]:
@@ -139,8 +177,9 @@ def _unnamed_files(
     live = {file.path for file in snapshot.files}
     columns = handle.table.partition_columns
     removed = {file.path: file for file in handle.table.removed_files()}
-    is_adopted = handle.document is None or handle.document.read().adopted_at is not None
-    grace = handle.spec.retention.grace
+    document = handle.document.read() if handle.document is not None else None
+    is_adopted = document is None or document.adopted_at is not None
+    grace = (handle.spec if document is None else document.spec).retention.grace
     unnamed = [one for one in stored_objects(handle) if one.path not in live and not one.is_nested]
     # the journal knows all that we took out; the log is read for what others did
     is_known = all(any(record.is_certain for record in gone.get(one.path, ())) for one in unnamed)

@@ -65,6 +65,7 @@ ON_MINIO_WHEN_SLOW = tuple(
         "pipelines/test_mending.py",
         "pipelines/test_model.py",
         "pipelines/test_nested.py",
+        "pipelines/test_redescribing.py",
         "pipelines/test_roundtrip.py",
         "pipelines/test_unique.py",
     )

@@ -1,4 +1,4 @@
-"""Looking after a dataset: verify, vacuum."""
+"""Looking after a dataset: verify, vacuum, and its end: drop, undrop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.cli import options
 from pipelines.cli.failures import ExitCode
 from pipelines.cli.options import Session, with_session
 
-__all__ = ["vacuum", "verify"]
+__all__ = ["drop", "undrop", "vacuum", "verify"]
 
 
 @click.command()
@@ -35,17 +35,61 @@ def verify(session: Session, dataset: str, *, as_of: str | None, repair: bool) -
 @options.yes
 @with_session
 def vacuum(session: Session, dataset: str, *, dry_run: bool, yes: bool) -> ExitCode:
-    """Delete the files that no commit names: expired and replaced ones after the grace, orphans after 24 hours."""
+    """Delete the files that no commit names: expired and replaced ones after the grace, orphans after 24 hours.
+
+    Of a dropped dataset whose grace is over and whose files are gone, it deletes the log, the journal and the
+    description as well: the prefix can be created anew.
+    """
     opened = session.dataset(dataset)
     found = opened.vacuum(dry_run=True)
     said = f"{units.files(found.deleted)}, {units.size(found.bytes)}"
     waiting = f"; {units.count(found.kept)} wait for their grace or their age" if found.kept else ""
-    if dry_run or not found.deleted:
-        session.out.emit(found, (f"would delete {said}" if found.deleted else "nothing to delete") + waiting)
+    ending = ", and the dataset itself: it was dropped, and its grace is over" if found.ends_dataset else ""
+    if dry_run or not (found.deleted or found.ends_dataset):
+        would = f"would delete {said}{ending}" if found.deleted or found.ends_dataset else "nothing to delete"
+        session.out.emit(found, would + waiting)
         return ExitCode.DONE
-    if not session.confirm(f"Delete {said} of {opened.uri} for good?", yes=yes):
+    if not session.confirm(f"Delete {said} of {opened.uri}{ending} for good?", yes=yes):
         session.out.note("nothing was changed")
         return ExitCode.FAILED
     result = opened.vacuum()
-    session.out.emit(result, f"deleted {units.files(result.deleted)}, {units.size(result.bytes)}{waiting}")
+    end = "; the dataset is gone" if result.ends_dataset else waiting
+    session.out.emit(result, f"deleted {units.files(result.deleted)}, {units.size(result.bytes)}{end}")
     return ExitCode.DONE
+
+
+@click.command()
+@options.dataset
+@click.option("--reason", default="", help="Why; the history keeps it.")
+@click.option("--no-undo", is_flag=True, help="Give undo up: for plain Parquet in buckets without versions.")
+@options.dry_run
+@options.yes
+@with_session
+def drop(session: Session, dataset: str, *, reason: str, no_undo: bool, dry_run: bool, yes: bool) -> ExitCode:
+    """Take a whole dataset away. `undrop` takes it back until the grace ends; then `vacuum` deletes all of it.
+
+    Readers see an empty table, and nothing can be ingested. Refused while any partition is held or retained.
+    """
+    opened = session.dataset(dataset)
+    found = opened.drop(undo=not no_undo, dry_run=True)
+    if dry_run:
+        session.out.emit(found, str(found))
+        return ExitCode.DONE
+    amount = f"{units.count(found.partitions)} partitions, {units.size(found.bytes)}"
+    if not session.confirm(f"Drop {opened.uri} ({amount}){' without undo' if no_undo else ''}?", yes=yes):
+        session.out.note("nothing was changed")
+        return ExitCode.FAILED
+    result = opened.drop(reason=reason, undo=not no_undo)
+    session.out.emit(result, str(result))
+    return ExitCode.DONE
+
+
+@click.command()
+@options.dataset
+@click.option("--reason", default="", help="Why; the history keeps it.")
+@options.dry_run
+@with_session
+def undrop(session: Session, dataset: str, *, reason: str, dry_run: bool) -> None:
+    """Take a dropped dataset back, with all partitions that it had; possible until its grace ends."""
+    result = session.dataset(dataset).undrop(reason=reason, dry_run=dry_run)
+    session.out.emit(result, str(result))

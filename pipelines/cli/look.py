@@ -62,7 +62,13 @@ def show(session: Session, dataset: str) -> None:
         columns, untold = {}, str(error)
     else:
         untold = ""
-    state = {"version": opened.version, "columns": columns, "total": total, "spec": opened.spec}
+    state = {
+        "version": opened.version,
+        "columns": columns,
+        "total": total,
+        "spec": opened.spec,
+        "dropped_at": opened.dropped_at,
+    }
     facts = [
         ("table", f"{opened.format}, version {opened.version}"),
         ("partitions", units.count(total.partitions)),
@@ -71,6 +77,8 @@ def show(session: Session, dataset: str) -> None:
         ("size", units.size(total.bytes)),
         ("storage", f"{units.money(total.monthly_cost)} a month"),
     ]
+    if (dropped_at := opened.dropped_at) is not None:
+        facts.append(("dropped", f"{dropped_at:%Y-%m-%d %H:%M}; `tierlake undrop` takes it back until its grace ends"))
     parts = [
         opened.uri,
         units.table_text(["", ""], facts),

@@ -61,10 +61,11 @@ class Session:
 
         Raises:
             TableNotFound: nobody created it.
+            SpecDiffers: the file is not what is stored with the dataset.
         """
         from pipelines.dataset import Dataset
 
-        return Dataset.open(named if "://" in named else spec_in(Path(named)), fs=self.filesystem())
+        return Dataset.open(named if "://" in named else _file(Path(named)), fs=self.filesystem())
 
     def confirm(self, question: str, *, yes: bool) -> bool:
         """Ask before something is changed, unless `--yes` said it already.
@@ -84,10 +85,14 @@ def spec_in(path: Path) -> DatasetSpec:
     """The spec in a YAML file."""
     from pipelines.spec import DatasetSpec
 
+    return DatasetSpec.from_yaml(_file(path))
+
+
+def _file(path: Path) -> Path:
     if not path.is_file():
         message = f"{str(path)!r} is neither a URI (lake://bucket/prefix) nor a YAML file"
         raise click.UsageError(message, click.get_current_context())
-    return DatasetSpec.from_yaml(path)
+    return path
 
 
 def with_session(command: Callable[Concatenate[Session, P], int | None]) -> Callable[P, int | None]:

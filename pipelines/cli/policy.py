@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from pipelines.dataset import Dataset
     from pipelines.plan import ExpiryPlan, TieringPlan
     from pipelines.results import ApplyResult
+    from pipelines.spec import DatasetSpec
 
-__all__ = ["apply", "expire", "plan", "tier"]
+__all__ = ["apply", "diff", "expire", "plan", "tier"]
 
 
 @click.command()
@@ -37,20 +38,65 @@ def plan(session: Session, what: str, dataset: str, *, as_of: str | None, out: P
 
 
 @click.command()
-@click.argument("saved", metavar="PLAN.json", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("spec", metavar="SPEC.yaml", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@options.as_of
+@with_session
+def diff(session: Session, spec: Path, *, as_of: str | None) -> ExitCode:
+    """Say how a description differs from what is stored with its dataset, and what it would do. Changes nothing.
+
+    SPEC.yaml is the desired state: a field that it leaves out means the default, but for `format` and `partition`.
+    Exits 0 where nothing differs, 1 where something does, as diff does.
+    """
+    described = options.spec_in(spec)
+    found = session.dataset(described.uri).diff(described, as_of=as_of)
+    session.out.emit({"differs": found.differs, **found.model_dump(mode="json")}, str(found))
+    return ExitCode.FAILED if found.differs else ExitCode.DONE
+
+
+@click.command()
+@click.argument("what", metavar="PLAN.json|SPEC.yaml", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--reason", default="", help="Of a description: why it changes; the history keeps it.")
 @options.dry_run
 @options.yes
 @with_session
-def apply(session: Session, saved: Path, *, dry_run: bool, yes: bool) -> int:
-    """Do what a saved plan says.
+def apply(session: Session, what: Path, *, reason: str, dry_run: bool, yes: bool) -> int:
+    """Do what a saved plan says, or make a description the one that is stored with its dataset.
 
-    What is done already is skipped, and a partition that has changed since is left alone: the same plan again goes on
-    where an interruption stopped it.
+    The two are told apart by what they are: a plan is what `tierlake plan ... --out` wrote, all else is a description.
+
+    Of a plan, what is done already is skipped, and a partition that has changed since is left alone: the same plan
+    again goes on where an interruption stopped it.
+
+    Of a description, `tierlake diff` is shown first. URI, partitioning, format and the types of a table's columns
+    never change. Nothing is moved or expired by it: the next `tier` or `expire` goes by what is stored then.
     """
-    from pipelines.plan import load_plan
+    from pipelines.plan import is_plan, load_plan
 
-    made = load_plan(saved.read_text(encoding="utf-8"))
+    text = what.read_text(encoding="utf-8")
+    if not is_plan(text):
+        return _described(session, options.spec_in(what), reason, dry_run=dry_run, yes=yes)
+    if reason:
+        raise click.UsageError("--reason is of a description, and this is a plan", click.get_current_context())
+    made = load_plan(text)
     return _applied(session, session.dataset(made.uri), made, dry_run=dry_run, yes=yes)
+
+
+def _described(session: Session, spec: DatasetSpec, reason: str, *, dry_run: bool, yes: bool) -> ExitCode:
+    found = session.dataset(spec.uri).diff(spec)
+    if found.refused:
+        session.out.note(f"{found}\n")
+    found.check()
+    if dry_run or not found.differs:
+        session.out.emit({"changed": False, **found.model_dump(mode="json")}, str(found))
+        return ExitCode.DONE
+    if not yes:
+        session.out.note(f"{found}\n")
+    if not session.confirm(f"Change the description of {found.uri}?", yes=yes):
+        session.out.note("nothing was changed")
+        return ExitCode.FAILED
+    change = found.apply(reason=reason)
+    session.out.emit(change, str(change))
+    return ExitCode.DONE
 
 
 @click.command()

@@ -448,6 +448,35 @@ class LakeDeltaTable:
         message = f"lake://{self.root}: every attempt to commit lost against other writers; nothing was deleted"
         raise CommitConflict(message, hint="run it again when the table is quieter")
 
+    def properties(self) -> Mapping[str, str]:
+        """Of the table's metadata."""
+        return dict(self._open().metadata().configuration)
+
+    def set_properties(self, properties: Mapping[str, str], details: Mapping[str, object]) -> int | None:
+        """One commit that changes no file; see `Table.set_properties`."""
+        metadata = {"lake.operation": "apply", **{f"lake.{name}": value for name, value in details.items()}}
+        for _ in turns():
+            table = self._open()
+            current = table.metadata().configuration
+            if all(current.get(name) == value for name, value in properties.items()):
+                return None
+            _check_features(table, _WRITER_FEATURES, "written")
+            try:
+                table.alter.set_table_properties(
+                    dict(properties), commit_properties=CommitProperties(custom_metadata=metadata)
+                )
+            except CommitFailedError:
+                continue
+            return table.version()
+        raise CommitConflict(f"lake://{self.root} is being changed by others all the time", hint="run it again")
+
+    def declare(self, schema: pa.Schema) -> None:
+        """Columns in the log's metadata; see `Table.declare`."""
+        for _ in turns():
+            if self._evolved(self._open(), schema) is not None:
+                return
+        raise CommitConflict(f"lake://{self.root} is being changed by others all the time", hint="run it again")
+
     def _check_fence(self, change: Change, table: DeltaTable) -> None:
         """Refuse files that a vacuum may have taken since they were written, or looked at.
 

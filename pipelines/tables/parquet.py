@@ -310,6 +310,18 @@ class PlainParquetTable:
             raise self._replaced(f"{self.root}/{file.path}")
         return replace(file, version_id=there.version_id or "null")
 
+    def properties(self) -> Mapping[str, str]:
+        """A plain table has none."""
+        return {}
+
+    def set_properties(self, properties: Mapping[str, str], details: Mapping[str, object]) -> int | None:  # noqa: ARG002 - the protocol's
+        """Nowhere to keep any."""
+        return None
+
+    def declare(self, schema: pa.Schema) -> None:
+        """Columns in the schema beside the files; see `Table.declare`."""
+        self._keep_schema(schema)
+
     # -- the schema, beside the files ---------------------------------------------------------------------------------
 
     @property

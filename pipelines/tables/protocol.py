@@ -368,5 +368,27 @@ class Table(Protocol):
     def history(self, limit: int | None = None) -> list[Commit]:
         """Commits, newest first."""
 
+    def set_properties(self, properties: Mapping[str, str], details: Mapping[str, object]) -> int | None:
+        """Set properties of the table where they are other.
+
+        Args:
+            properties: name to value.
+            details: JSON values for the commit's metadata.
+
+        Returns:
+            The table's version after it; None where nothing was to change, or the format has no properties.
+        """
+
+    def properties(self) -> Mapping[str, str]:
+        """The table's properties; none where the format has no such."""
+
+    def declare(self, schema: pa.Schema) -> None:
+        """Add the columns of a schema that the table lacks, as nullable ones.
+
+        Raises:
+            SchemaMismatch: a column that it has in a type which does not meet the declared one.
+            CommitConflict: others kept changing the table.
+        """
+
     def dataset(self, snapshot: Snapshot) -> LiveDataset:
         """The rows of a snapshot, lazily, with the partition columns among the columns."""

@@ -113,6 +113,7 @@ def test_what_one_file_makes() -> None:
     jobs = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
     assert jobs == {
         "raw__flights_job",
+        "raw__flights_policy",
         "raw__flights_tiering",
         "raw__flights_expiry",
         "raw__flights_undo_expiry",
@@ -122,7 +123,7 @@ def test_what_one_file_makes() -> None:
     node = defs.resolve_asset_graph().get(dg.AssetKey(["raw", "flights"]))
     assert node.partitions_def.get_partition_keys()[0] == "2013-01-01"
     assert (node.kinds, node.owners) == ({"deltalake", "parquet"}, ["team:flights"])
-    assert [key.name for key in node.check_keys] == ["table_and_store_agree"]
+    assert {key.name for key in node.check_keys} == {"table_and_store_agree", "described_as_stored"}
 
 
 def test_the_readmes_file_loads() -> None:
@@ -169,6 +170,7 @@ def test_it_is_scaffolded_and_loaded_from_a_project() -> None:
             assert isinstance(loaded, LakeDataset)
             made = defs.with_resources({"lake": LakeResource()})
             assert {job.name for job in made.resolve_all_job_defs() if not job.name.startswith("__")} == {
+                "visits_policy",
                 "visits_tiering",
                 "visits_expiry",
                 "visits_undo_expiry",
@@ -289,7 +291,4 @@ def test_all_that_works_on_the_store_takes_slots_of_one_pool(said: str, pool: st
     repository = definitions(LakeResource(), FLIGHTS + said).get_repository_def()
     jobs = [job for job in repository.get_all_jobs() if job.name.startswith("raw__flights")]
     pools = {job.name: {op.pool for op in job.all_node_defs if isinstance(op, dg.OpDefinition)} for job in jobs}
-    assert pools == {
-        name: {pool}
-        for name in ("raw__flights_job", "raw__flights_tiering", "raw__flights_expiry", "raw__flights_undo_expiry")
-    }
+    assert pools == {f"raw__flights_{name}": {pool} for name in ("job", "policy", "tiering", "expiry", "undo_expiry")}

@@ -13,7 +13,7 @@ from dagster_project import io_manager
 from dagster_project.io_manager import ALLOW_MISSING, COLUMNS, LakeParquetIOManager, run_key
 from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import time_windows
-from pipelines.spec import DatasetSpec, PartitionSpec
+from pipelines.spec import DatasetSpec, PartitionSpec, RetentionSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -230,13 +230,18 @@ def test_what_is_missing_is_an_error_unless_allowed(instance, lake) -> None:
 
 
 @one_server
-def test_another_spec_later_is_a_warning(instance, lake) -> None:
+def test_another_spec_later_is_a_change_of_the_description(instance, lake) -> None:
     materialize(events(lambda: rows(1)), instance, lake, "2013-01-01")
-    changed = SPEC.model_copy(update={"format": "parquet"})
+    changed = SPEC.model_copy(update={"retention": RetentionSpec(expire_after="200d")})
     result = materialize(events(lambda: rows(2), spec=changed), instance, lake, "2013-01-02")
-    assert lake.dataset("events").format == "delta"
+    dataset = lake.dataset("events")
+    assert dataset.spec.retention == changed.retention
     logged = [entry.user_message for entry in instance.all_logs(result.run_id)]
-    assert any("keeps the spec that it was created with" in message for message in logged)
+    assert any("retention.expire_after" in message for message in logged)
+    assert [entry.run for entry in dataset.history() if entry.operation == "apply"] == [result.run_id]
+    plain = SPEC.model_copy(update={"format": "parquet"})
+    with pytest.raises(dg.Failure, match="format: the files lie as that format has them"):
+        materialize(events(lambda: rows(3), spec=plain), instance, lake, "2013-01-03")
 
 
 @one_server

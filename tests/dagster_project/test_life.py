@@ -67,8 +67,8 @@ def test_a_range_is_one_run_and_one_commit(
     assert shown(instance, lake) == set(MARCH)
     source = _source("2013-03-01", "2013-04-01")
     assert flights.read().num_rows == source.num_rows
-    (check,) = _checks(instance, march)
-    assert (check.check_name, check.passed) == ("table_and_store_agree", True)
+    passed = {check.check_name: check.passed for check in _checks(instance, march)}
+    assert passed == {"table_and_store_agree": True, "described_as_stored": True}
 
 
 @one_server
@@ -113,8 +113,8 @@ def test_a_lost_file_fails_the_check(
     lost = next(key for key in server.keys(bucket, f"{prefix}/date=2013-03-15/") if key.endswith(".parquet"))
     server.admin.delete_object(Bucket=bucket, Key=lost)
     run = headless.materialize(instance, "flights", "2013-03-20")
-    (check,) = _checks(instance, run)
-    assert not check.passed
+    (check,) = [check for check in _checks(instance, run) if not check.passed]
+    assert check.check_name == "table_and_store_agree"
     assert "date=2013-03-15" in check.metadata["report"].value
 
 

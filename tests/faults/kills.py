@@ -90,6 +90,11 @@ def _erase(dataset: Dataset) -> object:
     return dataset.erase([("city", "==", "JFK")])
 
 
+def _apply(dataset: Dataset) -> object:
+    columns = {"at": "timestamp", "city": "string", "fare": "double", "tip": "double"}
+    return dataset.apply_spec({"retention": {"grace": "60d"}, "columns": columns})
+
+
 OPERATIONS: dict[str, Operation] = {
     "ingest": Operation(_nothing, _replace),
     "append": Operation(_nothing, _append),
@@ -99,6 +104,8 @@ OPERATIONS: dict[str, Operation] = {
     "compact": Operation(_append_twice, Dataset.compact),
     "erase": Operation(_append_twice, _erase),
     "vacuum": Operation(_expire, Dataset.vacuum, AFTER_THE_GRACE),
+    "apply": Operation(_nothing, _apply),
+    "undrop": Operation(Dataset.drop, Dataset.undrop),
 }
 
 
@@ -134,6 +141,8 @@ class Place:
 
 def state_of(table: pa.Table) -> State:
     """Rows and sum of fares by day."""
+    if not table.num_rows:  # a listing of nothing has no columns either
+        return {}
     grouped = table.group_by("date").aggregate([("fare", "count"), ("fare", "sum")]).to_pylist()
     return {str(row["date"]): (row["fare_count"], round(row["fare_sum"], 6)) for row in grouped}
 
@@ -167,6 +176,8 @@ _PRELOADED = [
             "verify",
             "compact",
             "erase",
+            "redescribing",
+            "dropping",
             "tables.parquet",
         )
     ),

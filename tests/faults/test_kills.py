@@ -6,7 +6,10 @@ import pytest
 
 from tests.faults.kills import AFTER_THE_GRACE, OPERATIONS, kill_points, prepared, run_killed
 
-FORMATS = {"delta": list(OPERATIONS), "parquet": ["ingest", "tier", "expire", "undo", "erase", "vacuum"]}
+FORMATS = {
+    "delta": list(OPERATIONS),
+    "parquet": ["ingest", "tier", "expire", "undo", "erase", "vacuum", "apply", "undrop"],
+}
 WHEN = {"minio": "before", "seaweedfs": "after"}
 PARTS = 4  # of the kill points of an operation, for the workers to share: erasing makes over 200 requests
 CASES = [(table_format, name) for table_format, names in FORMATS.items() for name in names]

@@ -32,7 +32,20 @@ def test_every_command_that_talks_to_a_store_takes_profile_and_endpoint(tierlake
     assert "--endpoint-url" in said.out
 
 
-CHANGING = ["create", "ingest", "undo", "hold", "release", "retain", "apply", "tier", "expire", "vacuum"]
+CHANGING = [
+    "create",
+    "ingest",
+    "undo",
+    "hold",
+    "release",
+    "retain",
+    "apply",
+    "tier",
+    "expire",
+    "vacuum",
+    "drop",
+    "undrop",
+]
 
 
 @pytest.mark.parametrize("command", CHANGING)

@@ -1,0 +1,300 @@
+"""Dropping a whole dataset, with a grace in which it can be taken back.
+
+In this order, so that a crash anywhere leaves a dataset that can be dropped again or taken back:
+
+    1. the journal gets a record
+    2. the description is marked, unless anything is held: from here on nobody writes to the dataset
+    3. one recorded removal takes all partitions out, as an expiry does; readers see an empty table
+    4. the record is completed
+
+After the grace `vacuum` deletes the files, and then the log, the journal and the description: the prefix is empty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from connector.errors import UnsupportedByServer
+from pipelines import units
+from pipelines.contention import turns
+from pipelines.document import Dropped
+from pipelines.errors import CommitConflict, PolicyRefused, UnsupportedByTable
+from pipelines.expiry import check_undo_is_possible
+from pipelines.records import PolicyRecord, RemovalRecord
+from pipelines.removal import begun, completed, removed_partitions
+from pipelines.tables.protocol import Change
+from pipelines.undo import undo_removal
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pipelines.document import DatasetDocument, DocumentStore
+    from pipelines.handle import Handle
+    from pipelines.tables.protocol import Snapshot
+
+__all__ = ["DropResult", "UndropResult", "drop", "undrop"]
+
+_WHY = "the dataset was dropped"
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class DropResult:
+    """What a drop took away.
+
+    Attributes:
+        uri: the dataset.
+        changed: False where it was dropped already and is empty, and for a dry run.
+        partitions: how many left.
+        files: how many.
+        bytes: their size.
+        undo_until: until when `undrop` brings them back; None where undo was given up.
+        dry_run: True where nothing was changed.
+    """
+
+    uri: str
+    changed: bool
+    partitions: int
+    files: int
+    bytes: int
+    undo_until: datetime | None
+    dry_run: bool = False
+
+    def __str__(self) -> str:
+        if not self.changed and not self.dry_run:
+            return f"{self.uri} is dropped already: nothing changed"
+        amount = f"{units.count(self.partitions)} partitions, {units.files(self.files)}, {units.size(self.bytes)}"
+        back = "it cannot be taken back"
+        if self.undo_until is not None:
+            back = f"`tierlake undrop {self.uri}` takes it back until {self.undo_until:%Y-%m-%d %H:%M}"
+        return f"{'would drop' if self.dry_run else 'dropped'} {self.uri}: {amount}; {back}"
+
+
+@dataclass(frozen=True, slots=True)
+class UndropResult:
+    """What came back.
+
+    Attributes:
+        uri: the dataset.
+        changed: False where it was in use already, and for a dry run.
+        partitions: how many came back.
+        dry_run: True where nothing was changed.
+    """
+
+    uri: str
+    changed: bool
+    partitions: int
+    dry_run: bool = False
+
+    def __str__(self) -> str:
+        if self.dry_run:
+            return f"would take {self.uri} back, with {units.count(self.partitions)} partitions"
+        if not self.changed:
+            return f"{self.uri} is in use: nothing changed"
+        return f"{self.uri} is back, with {units.count(self.partitions)} partitions"
+
+
+def drop(
+    handle: Handle, *, reason: str = "", undo: bool = True, dry_run: bool = False, run_id: str | None = None
+) -> DropResult:
+    """Take a dataset away, until its grace ends with the possibility to take it back.
+
+    Args:
+        handle: the dataset.
+        reason: why, for the history.
+        undo: False gives undo up; plain tables in unversioned buckets can only be dropped so.
+        dry_run: only make the checks, and say what would go.
+        run_id: who did it, for the history.
+
+    Raises:
+        PolicyRefused: a partition is held or retained, or undo is asked for and impossible here.
+        UnsupportedByTable: nobody described the table to us: what others made is theirs to delete.
+        CommitConflict: others kept writing.
+    """
+    store = _document(handle)
+    check_undo_is_possible(handle, undo=undo)
+    now = handle.clock.now()
+    document = store.read()
+    _check_free(handle, document, now)
+    if dry_run:
+        snapshot = handle.table.snapshot()
+        until = now + handle.spec.retention.grace if undo else None
+        return _result(handle, snapshot, until, changed=False, dry_run=True)
+    if document.dropped is not None:
+        taken = _take_out(handle, reason, undo=document.dropped.undoable, run_id=run_id)
+        return _result(handle, taken, _until(document.dropped), changed=bool(taken.files))
+    record = _begun(handle, "drop", now, reason, run_id)
+    mark = Dropped(at=now, record=record.id, grace=document.spec.retention.grace, undoable=undo)
+    try:
+        store.update(lambda current: _marked(handle, current, mark))
+        taken = _take_out(handle, reason, undo=undo, run_id=run_id)
+    except (PolicyRefused, UnsupportedByServer, UnsupportedByTable):
+        # it cannot be taken out here, so it stays in use
+        store.update(
+            lambda current: current.model_copy(update={"dropped": None}) if current.dropped == mark else current
+        )
+        handle.journal.swap(record, record.model_copy(update={"state": "refused"}))
+        raise
+    handle.journal.swap(record, record.model_copy(update={"state": "done"}))
+    return _result(handle, taken, _until(mark), changed=True)
+
+
+def _until(dropped: Dropped) -> datetime | None:
+    return dropped.until if dropped.undoable else None
+
+
+def undrop(handle: Handle, *, reason: str = "", dry_run: bool = False, run_id: str | None = None) -> UndropResult:
+    """Take a dropped dataset back, with all partitions that it had; for a second time it changes nothing.
+
+    Args:
+        handle: the dataset.
+        reason: why, for the history.
+        dry_run: only make the checks, and say what would come back.
+        run_id: who did it, for the history.
+
+    Raises:
+        PolicyRefused: its grace is over, undo was given up, or its files are gone; nothing is changed then.
+        CommitConflict: others kept writing.
+    """
+    store = _document(handle)
+    dropped = store.read().dropped
+    if dropped is None:
+        return UndropResult(handle.spec.uri, changed=False, partitions=0)
+    _check_not_ending(handle, dropped)
+    if dry_run:
+        back = _brought_back(handle, dropped, dry_run=True, run_id=run_id)
+        return UndropResult(handle.spec.uri, changed=False, partitions=back, dry_run=True)
+    record = _begun(handle, "undrop", handle.clock.now(), reason, run_id)
+    try:
+        back = _brought_back(handle, dropped, dry_run=False, run_id=run_id)
+        store.update(lambda document: _unmarked(handle, document))
+    except (CommitConflict, PolicyRefused):
+        handle.journal.swap(record, record.model_copy(update={"state": "refused"}))
+        raise
+    handle.journal.swap(record, record.model_copy(update={"state": "done"}))
+    return UndropResult(handle.spec.uri, changed=True, partitions=back)
+
+
+def _brought_back(handle: Handle, dropped: Dropped, *, dry_run: bool, run_id: str | None) -> int:
+    """Undo what the drop took out; how many partitions that was."""
+    back = 0
+    for removal in handle.journal.records(RemovalRecord, dropped.record):
+        if removal.operation == "expire" and all(gone.reason.startswith(_WHY) for gone in removal.partitions):
+            results = undo_removal(handle, removal, dry_run=dry_run, run_id=run_id)
+            back += sum(result.changed for result in results)
+    return back
+
+
+def _document(handle: Handle) -> DocumentStore:
+    if handle.document is None:
+        raise UnsupportedByTable(
+            f"{handle.spec.uri} has no description of ours: what others made is theirs to delete",
+            hint="`tierlake adopt URI` makes it a dataset of ours first",
+        )
+    return handle.document
+
+
+def _begun(handle: Handle, operation: str, at: datetime, reason: str, run_id: str | None) -> PolicyRecord:
+    fields = {"id": handle.journal.new_id(at), "at": at, "run_id": run_id, "reason": reason.strip()}
+    return handle.journal.write(PolicyRecord.model_validate({**fields, "operation": operation, "state": "begun"}))
+
+
+def _check_free(handle: Handle, document: DatasetDocument, now: datetime) -> None:
+    """Refuse while anything is held, or retained for longer than this."""
+    live = {str(file.key) for file in handle.table.snapshot().files} if document.retains else set()
+    kept = [f"{key} (held: {one.reason})" for key, one in sorted(document.holds.items())]
+    kept += [
+        f"{key} (retained until {units.day(until)})"
+        for key, until in sorted(document.retains.items())
+        if until > now and key in live
+    ]
+    if kept:
+        more = f" and {len(kept) - _SHOWN:,} more" if len(kept) > _SHOWN else ""
+        raise PolicyRefused(
+            f"{handle.spec.uri} has partitions that must stay: {', '.join(kept[:_SHOWN])}{more}",
+            hint="`tierlake release` ends a hold, `tierlake retain --shorten` a retention; nothing was changed",
+        )
+
+
+def _marked(handle: Handle, document: DatasetDocument, mark: Dropped) -> DatasetDocument:
+    if document.dropped is not None:
+        return document
+    _check_free(handle, document, mark.at)
+    return document.model_copy(update={"dropped": mark})
+
+
+def _unmarked(handle: Handle, document: DatasetDocument) -> DatasetDocument:
+    if document.dropped is not None:
+        _check_not_ending(handle, document.dropped)
+    return document.model_copy(update={"dropped": None})
+
+
+def _check_not_ending(handle: Handle, dropped: Dropped) -> None:
+    if dropped.is_ending:
+        raise PolicyRefused(
+            f"{handle.spec.uri} is being deleted for good: its grace ended on {units.day(dropped.until)}",
+            hint="`tierlake vacuum` completes that; then it can be created anew",
+        )
+
+
+def _take_out(handle: Handle, reason: str, *, undo: bool, run_id: str | None) -> Snapshot:
+    """Commit the removal of all that is live; returns what was."""
+    taken: Snapshot | None = None
+    pending: RemovalRecord | None = None
+    conflict: CommitConflict | None = None
+    why = f"{_WHY}: {reason.strip()}" if reason.strip() else _WHY
+    for _ in turns():
+        snapshot = handle.table.snapshot()
+        taken = taken or snapshot
+        if not snapshot.files:
+            return taken
+        try:
+            files = handle.table.identified(snapshot.files)
+            pending = begun(
+                handle,
+                "expire",
+                removed_partitions(files, why),
+                snapshot,
+                record_id=pending.id if pending is not None else None,
+                run_id=run_id,
+                undoable=undo,
+            )
+            details: dict[str, object] = {"removal": pending.id, "reason": why, "files": len(files)}
+            details |= {"partitions": len(pending.partitions), "bytes": sum(file.size for file in files)}
+            if run_id is not None:
+                details["run_id"] = run_id
+            commit = handle.table.commit(Change("expire", base=snapshot, removes=files, details=details))
+        except CommitConflict as error:
+            conflict = error
+            if pending is not None and handle.table.is_published_by_writing:
+                _keep_to_what_went(handle, pending)
+                pending = None
+            continue
+        completed(handle, pending, commit)
+        pending = None
+    raise conflict or AssertionError
+
+
+def _keep_to_what_went(handle: Handle, record: RemovalRecord) -> None:
+    """Objects of a plain table go one by one: of a removal that stopped, only those count that are gone."""
+    live = {file.path for file in handle.table.snapshot().files}
+    gone = (
+        part.model_copy(update={"files": tuple(file for file in part.files if file.path not in live)})
+        for part in record.partitions
+    )
+    handle.journal.write(record.model_copy(update={"partitions": tuple(part for part in gone if part.files)}))
+
+
+def _result(
+    handle: Handle, snapshot: Snapshot, until: datetime | None, *, changed: bool, dry_run: bool = False
+) -> DropResult:
+    return DropResult(
+        uri=handle.spec.uri,
+        changed=changed,
+        partitions=len(snapshot.by_partition()),
+        files=len(snapshot.files),
+        bytes=sum(file.size for file in snapshot.files),
+        undo_until=until,
+        dry_run=dry_run,
+    )
