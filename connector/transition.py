@@ -25,8 +25,9 @@ from connector.copying import (
 )
 from connector.encryption import ENCRYPTION_PARAMETERS
 from connector.errors import (
-    AccessDenied,
     EncryptionIgnored,
+    LakeError,
+    ObjectArchived,
     ObjectNotFound,
     PreconditionFailed,
     ServerError,
@@ -285,7 +286,10 @@ async def _tags(fs: LakeFileSystem, source: Source) -> tuple[dict[str, str], str
     """
     if not source.head.get("TagCount", 1):
         return {}, None
-    tags = await get_tags(fs, source.bucket, source.key)
+    try:
+        tags = await get_tags(fs, source.bucket, source.key)
+    except ObjectArchived:  # of some servers; it is not copied either before it is restored
+        return {}, None
     mark = tags.pop(COPIED_FROM, None)
     if mark is None:
         return tags, None
@@ -308,10 +312,7 @@ async def _unmark(fs: LakeFileSystem, source: Source, version: str, tags: dict[s
     which = {"Bucket": source.bucket, "Key": source.key, "VersionId": version}
     try:
         await fs.seam.send("put_object_tagging", **which, Tagging={"TagSet": tag_set})
-    except (
-        AccessDenied,
-        ObjectNotFound,
-    ) as error:  # the move is done; the tag says so for ever, or is gone with its version
+    except LakeError as error:  # the move is done; the tag says so for ever, or is gone with its version
         logger.warning("The tag %s stays at %s/%s: %s", COPIED_FROM, source.bucket, source.key, error)
 
 

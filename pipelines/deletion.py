@@ -258,7 +258,7 @@ def _delete_hidden(handle: Handle, ones: Sequence[Doomed]) -> list[Doomed]:
     if all(not one.versions for one in ones):
         return gone
     versions = [version for version in handle.fs.object_versions(name) if version.path == name]
-    shown = {version.version_id for version in versions if version.is_latest}
+    shown = {version.version_id for version in versions if version.is_latest and not version.is_delete_marker}
     hidden = [one for one in ones if one.versions and not shown & set(one.versions)]
     ids = {version for one in hidden for version in one.versions}
     handle.fs.delete_seen([SeenObject(name, version) for one in hidden for version in one.versions])

@@ -181,7 +181,8 @@ def open_dataset(
     store = DocumentStore(inside, asked.root)
     document = store.find()
     if document is not None:
-        if document.spec.format == "delta":
+        is_ending = document.dropped is not None and document.dropped.is_ending  # by a vacuum that may have stopped
+        if document.spec.format == "delta" and not is_ending:
             check_log(inside, asked.root)
         # where it lies counts, not where it says it was made: it may have been copied, or be somebody's trap
         spec = document.spec.model_copy(update={"uri": asked.uri})
@@ -193,7 +194,7 @@ def open_dataset(
         columns = snapshot.files[0].key.columns if snapshot.files else table.partition_columns
         told = {"uri": uri, "format": table.format}
         spec = spec_of_undescribed(told, columns, snapshot.by_partition(), said)
-        _check_zone(spec, snapshot.schema)
+        _check_zone(spec, snapshot.known_schema)
     if spec.write != asked.write:
         inside = table_filesystem(fs, spec, options)
         if document is None:

@@ -213,7 +213,11 @@ def _hidden_versions(handle: Handle, gone: Mapping[str, list[_Gone]]) -> Iterato
             key = handle.table.told_key(one.path.removeprefix(WAITING), handle.table.partition_columns)
             yield Doomed(one.path, one.size, key, one.versions, one.etag), _second(one.modified) + ORPHAN_AGE
             continue
+        is_emptied = not one.is_shown and not any(one.sizes.values())  # a vacuum stopped before the markers
         for record in gone.get(one.path, ()):
+            if is_emptied:
+                yield Doomed(one.path, 0, record.key, one.versions, None, record.removal, is_expired=True), record.until
+                break
             meant = tuple(version for version in one.versions if version in record.versions and version != one.shown)
             if meant:
                 size = sum(one.sizes[version] for version in meant)

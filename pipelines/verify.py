@@ -125,7 +125,8 @@ def _history_problems(handle: Handle, snapshot: Snapshot, stored: Mapping[str, S
         ours = {(file.path, file.version_id) for removal in removals for _, file in removal.files()}
         for path, one in stored.items():
             below = next((version for version in one.versions if one.sizes[version]), None)
-            if not one.is_shown and not path.startswith(WAITING) and (path, below) not in ours:
+            is_hidden = below is not None and not one.is_shown and not path.startswith(WAITING)
+            if is_hidden and (path, below) not in ours:
                 yield Problem("hidden", path, "a delete marker that is not ours hides it: delete that, or the object")
 
 

@@ -32,7 +32,10 @@ def undo(session: Session, dataset: str, key: str | None, run: str | None, *, dr
     opened = session.dataset(dataset)
     if dry_run:
         waiting = [one for one in opened.undoable() if one.key == key or (run is not None and one.run_key == run)]
-        lines = [f"would bring back {one.key}: {one.reason}, undo until {one.undo_until}" for one in waiting]
+        lines = [
+            f"would bring back {one.key}: {one.reason}; it can be undone until {one.undo_until:%Y-%m-%d %H:%M %Z}"
+            for one in waiting
+        ]
         session.out.emit(waiting, "\n".join(lines) or "nothing to bring back")
         return
     results = opened.undo(key, run=run)

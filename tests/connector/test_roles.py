@@ -96,6 +96,9 @@ REFUSED = {
     "abort_incomplete_uploads": lambda fs, path, bucket, local: fs.abort_incomplete_uploads(bucket, older_than="1d"),
     "abort_uploads": lambda fs, path, bucket, local: fs.abort_uploads([IncompleteUpload(path, "no-upload", LONG_AGO)]),
     "abort_mpu": lambda fs, path, bucket, local: fs.abort_mpu(bucket, "k", "no-upload"),
+    "bring_back": lambda fs, path, bucket, local: fs.bring_back(
+        path, version_id="null", etag=fs.head_object(path)["ETag"]
+    ),
     "call_s3": lambda fs, path, bucket, local: fs.call_s3("put_bucket_policy", Bucket=bucket, Policy="{}"),
     "chmod": lambda fs, path, bucket, local: fs.chmod(path, acl="private"),
     "clear_multipart_uploads": lambda fs, path, bucket, local: fs.clear_multipart_uploads(bucket),
@@ -181,6 +184,7 @@ ALLOWED = {
 DEPENDS = {
     "object_versions",  # on MinIO, who may list may list versions
     "restore",  # nothing is archived on these servers
+    "unhide",  # nothing is hidden here, which is told by the versions
 }
 MAKES_BUCKETS = {"makedir", "makedirs", "mkdir", "mkdirs"}
 WITHOUT_A_REQUEST = {
