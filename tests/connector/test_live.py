@@ -198,7 +198,7 @@ def test_no_table_is_remembered_for_a_while(make_fs, bucket, views):
 
 
 def test_who_writes_many_at_once_looks_once(make_fs, bucket):
-    writer, asked = make_fs(), []
+    writer, asked = make_fs(view_freshness=60), []
     send = writer.seam.send
 
     async def counted(operation, **params):
