@@ -85,7 +85,7 @@ def processes_of(place):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)  # the whole demo, on a machine that has other work
+@pytest.mark.timeout(600)
 def test_the_story_comes_to_its_end_and_leaves_nothing(kind, place, start):
     process = start("--server", kind, "--json")
     out, err = process.communicate()
@@ -103,7 +103,7 @@ def test_the_story_comes_to_its_end_and_leaves_nothing(kind, place, start):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)  # the whole demo, on a machine that has other work
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", ["minio"], indirect=True)  # two servers are kept then, one of them a tier
 def test_what_is_kept_can_be_opened_again(kind, place, start):
     process = start("--server", kind, "--keep")

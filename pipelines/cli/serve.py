@@ -104,14 +104,14 @@ def _stop_requests() -> Iterator[socket.socket]:
     stop, ask = socket.socketpair()
     ask.settimeout(0)
     with stop, ask:
+        wakeup = signal.set_wakeup_fd(ask.fileno())  # before the handlers, which swallow what nobody is told of
         before = {number: signal.signal(number, lambda *_: None) for number in _STOPS}
-        wakeup = signal.set_wakeup_fd(ask.fileno())
         try:
             yield stop
         finally:
-            signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(wakeup)
 
 
 def _serve_until(stop: socket.socket, running: LocalServer) -> None:

@@ -110,6 +110,21 @@ def test_a_request_to_stop_is_heard_whichever_thread_it_reaches(number):
     assert signal.getsignal(number) == before
 
 
+def test_a_request_that_comes_with_the_handler_is_heard(monkeypatch):
+    handle = signal.signal
+
+    def handled_at_once(number, handler):
+        before = handle(number, handler)
+        if before is signal.default_int_handler:
+            signal.raise_signal(number)
+        return before
+
+    monkeypatch.setattr(signal, "signal", handled_at_once)
+    with _stop_requests() as stop:
+        stop.settimeout(30)
+        assert stop.recv(1) == bytes([signal.SIGINT])
+
+
 def test_a_port_in_use_is_an_error_not_a_hang(started, tmp_path):
     first = started("--json")
     port = one_document(first.stdout)["endpoint_url"].rpartition(":")[2]
