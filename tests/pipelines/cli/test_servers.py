@@ -29,5 +29,7 @@ def test_iam_policy(tierlake):
     assert answer.code == 0, answer.err
     document = json.loads(answer.out)
     assert document == tierlake(*asked, "--json").document
-    assert document["Statement"][1]["Resource"] == ["arn:aws:s3:::warehouse/flights/*"]
+    resources = {statement["Sid"]: statement["Resource"] for statement in document["Statement"]}
+    assert resources["Objects"] == ["arn:aws:s3:::warehouse/flights/*"]
+    assert resources["List"] == ["arn:aws:s3:::warehouse"]  # confined by its condition
     assert tierlake("iam-policy", "--role", "root", "--bucket", "warehouse").code == 2
