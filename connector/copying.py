@@ -179,6 +179,7 @@ async def copy_in_parts(
     target: tuple[str, str],
     *,
     ranges: list[tuple[int, int]],
+    condition: Mapping[str, str] | None = None,
 ) -> Any:
     """Copy with a multipart upload; nothing of it is left when it fails.
 
@@ -188,12 +189,13 @@ async def copy_in_parts(
         create: Begins the upload and says what the object will be.
         target: Bucket and key of the destination.
         ranges: First and last byte of each part.
+        condition: What the destination must be at the end of the upload.
 
     Returns:
         The response of ``complete_multipart_upload``.
 
     Raises:
-        PreconditionFailed: The source changed meanwhile.
+        PreconditionFailed: The source changed meanwhile, or the destination is another object.
     """
     bucket, key = target
     profile = await fs.seam.profile()
@@ -227,6 +229,7 @@ async def copy_in_parts(
             Key=key,
             UploadId=upload_id,
             MultipartUpload={"Parts": [task.result() for task in tasks]},
+            **(condition or {}),
         )
     except BaseException as error:
         await fs.seam.send("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload_id)

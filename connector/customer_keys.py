@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 KEYED_READS = frozenset({"get_object", "head_object"})
 _COPIES = frozenset({"copy_object", "upload_part_copy"})
+_CONDITIONS = frozenset({"IfMatch", "IfNoneMatch"})
 _KEYED = KEYED_READS | _COPIES | {"put_object", "create_multipart_upload", "upload_part"}
 
 
@@ -38,10 +39,12 @@ def with_customer_keys(
     Raises:
         UnsupportedByServer: The server takes no key in this way.
     """
-    if operation not in _KEYED:
+    # MinIO (seen) looks at the object that a condition is about with the key alone
+    is_conditional_end = operation == "complete_multipart_upload" and not _CONDITIONS.isdisjoint(request)
+    if operation not in _KEYED and not is_conditional_end:
         return request
     wanted: dict[str, Any] = {}
-    if operation in {"upload_part", "upload_part_copy"}:
+    if operation in {"upload_part", "upload_part_copy"} or is_conditional_end:
         wanted = {name: value for name, value in chosen.items() if name.startswith("SSECustomer")}
     elif operation in KEYED_READS:
         held = fs.policy.for_key(request["Bucket"], request["Key"]).encryption

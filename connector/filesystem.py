@@ -28,6 +28,7 @@ from connector import (
     objects,
     reading,
     removal,
+    uploading,
     versions,
 )
 from connector import presign as presigning
@@ -460,6 +461,12 @@ class LakeFileSystem(TableListings):
         """A conditional write, its new ETag; see :func:`connector.objects.put_if`."""
         return await objects.put_if(self, path, data, if_match=if_match, if_none_match=if_none_match)
 
+    async def _put_file_if(
+        self, local: str, path: str, *, if_match: str | None = None, if_none_match: bool = False
+    ) -> str:
+        """A conditional write of a local file; see :func:`connector.uploading.put_file_if`."""
+        return await uploading.put_file_if(self, local, path, if_match=if_match, if_none_match=if_none_match)
+
     async def _read_with_etag(self, path: str) -> tuple[bytes, str]:
         """An object's bytes and their ETag, from one GET; see :func:`connector.objects.read_with_etag`."""
         return await objects.read_with_etag(self, path)
@@ -565,6 +572,7 @@ class LakeFileSystem(TableListings):
     head_object = _synced(_head_object)
     server_time = _synced(_server_time)
     put_if = _synced(_put_if)
+    put_file_if = _synced(_put_file_if)
     read_with_etag = _synced(_read_with_etag)
     encryption_faults = _synced(_encryption_faults)
     first_keys = _synced(_first_keys)

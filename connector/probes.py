@@ -215,14 +215,18 @@ async def _upload(place: Place, key: str, **condition: str) -> dict[str, Any]:
     return {**done, "again": {**part, "MultipartUpload": parts}}
 
 
-async def complete_if_none_match(place: Place) -> str:
-    """Whether the end of an upload honours If-None-Match."""
-    key = await place.put()
-    try:
-        await _upload(place, key, IfNoneMatch="*")
-    except boto.ClientError as error:
-        return YES if status_of(error) in PRECONDITION else f"{NO}: {code_of(error)}"
-    return f"{NO}: ignored"
+def completion(**condition: str) -> Callable[[Place], Awaitable[str]]:
+    """Whether the end of an upload honours a condition that does not hold."""
+
+    async def probe(place: Place) -> str:
+        key = await place.put()
+        try:
+            await _upload(place, key, **condition)
+        except boto.ClientError as error:
+            return YES if status_of(error) in PRECONDITION else f"{NO}: {code_of(error)}"
+        return f"{NO}: ignored"
+
+    return probe
 
 
 async def complete_again(place: Place) -> str:
@@ -364,7 +368,8 @@ PROBES = (
     Probe("PUT If-None-Match", flag("put_if_none_match"), conditional("put_object", IfNoneMatch="*")),
     Probe("PUT If-Match", flag("put_if_match"), conditional("put_object", IfMatch=_WRONG_ETAG)),
     Probe("PUT If-Match on a missing key", lambda p: (str(p.put_if_match_missing),), if_match_missing),
-    Probe("complete an upload If-None-Match", flag("complete_if_none_match"), complete_if_none_match),
+    Probe("complete an upload If-None-Match", flag("complete_if_none_match"), completion(IfNoneMatch="*")),
+    Probe("complete an upload If-Match", flag("complete_if_match"), completion(IfMatch=_WRONG_ETAG)),
     Probe(
         "copy source If-Match", flag("copy_source_if_match"), conditional("copy_object", CopySourceIfMatch=_WRONG_ETAG)
     ),

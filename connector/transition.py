@@ -119,14 +119,15 @@ async def transition(
         storage_class: The class to move it to.
         if_match: The ETag that it must have.
         exclusive: Others may replace the object at any moment, and what they write must never be overwritten. On a
-            bucket without versions, where a copy of this server could do that, the bytes go through this process
-            and back under a condition.
+            bucket without versions, where a copy of this server could do that, small objects go through this process
+            and back under a condition, others are copied in parts, and the end of that has it.
 
     Returns:
         What was done; ``changed`` is False where it was in that class already.
 
     Raises:
-        UnsupportedByServer: The server has no such class; or it is exclusive, and the object too large for one PUT.
+        UnsupportedByServer: The server has no such class; or it is exclusive, and no condition of the server makes a
+            copy of that size so.
         PreconditionFailed: The object is, or became meanwhile, another one.
         ObjectNotFound: There is no such object.
         RequestRefused: A retention of Object Lock keeps the version that would be copied.
@@ -355,17 +356,23 @@ async def _self_copy(
     keeps_versions = await fs.seam.keeps_versions(source.bucket)
     before = await versions_of(fs, source.bucket, source.key) if keeps_versions else []
     check_replaceable(source.head, source.bucket, source.key)
+    size, limit, condition = source.head["ContentLength"], COPY_BYTES_MAX, {"IfMatch": source.head["ETag"]}
     if exclusive and not keeps_versions and not (profile.copy_if_match and profile.copy_if_match_holds):
-        return await _write_back(fs, source, profile, kept, tags)
+        if size <= _WRITTEN_BACK_MAX:
+            return await _write_back(fs, source, profile, kept, tags)
+        limit = _WRITTEN_BACK_MAX
     tags = await _marked(fs, source, tags)
-    if source.head["ContentLength"] > COPY_BYTES_MAX:
+    if size > limit:
+        if exclusive and not keeps_versions:
+            _check_parts_are_exclusive(source, profile)
         tagging = {"Tagging": urlencode(tags)} if tags else {}
         completed = await copy_in_parts(
             fs,
             source,
             lambda: fs.seam.send("create_multipart_upload", **target, **kept, **tagging),
             (source.bucket, source.key),
-            ranges=part_ranges(source.head["ContentLength"]),
+            ranges=part_ranges(size),
+            condition=condition if profile.complete_if_match else None,
         )
         if keeps_versions:
             await give_way(fs, source.bucket, source.key, before, _version_of(completed))
@@ -383,7 +390,7 @@ async def _self_copy(
         CopySource=source.reference,
         Tagging=urlencode(tags),
         TaggingDirective="REPLACE",
-        **({"IfMatch": source.head["ETag"]} if profile.copy_if_match else {}),
+        **(condition if profile.copy_if_match else {}),
     )
     if keeps_versions:  # a server may look at its conditions before it waits for others, and write after them
         await give_way(fs, source.bucket, source.key, before, _version_of(response))
@@ -395,9 +402,6 @@ async def _write_back(
 ) -> str:
     """What a self-copy does, by a GET and a PUT on the condition that nobody has replaced the object."""
     target, condition = {"Bucket": source.bucket, "Key": source.key}, {"IfMatch": source.head["ETag"]}
-    if source.head["ContentLength"] > _WRITTEN_BACK_MAX:
-        what = f"moving an object of more than {_WRITTEN_BACK_MAX >> 20} MiB only if nobody replaces it meanwhile"
-        raise UnsupportedByServer(profile.name, what, profile.alternative("delete_if_match"), **_place(source))
     response = await fs.seam.send("get_object", **target, **(condition if profile.get_if_match else {}))
     async with response["Body"] as body:
         data = await body.read()
@@ -405,8 +409,12 @@ async def _write_back(
     return unquoted(written["ETag"])
 
 
-def _place(source: Source) -> dict[str, str]:
-    return {"bucket": source.bucket, "key": source.key}
+def _check_parts_are_exclusive(source: Source, profile: Profile) -> None:
+    if profile.complete_if_match and (profile.sse_c_part_copies or "SSECustomerAlgorithm" not in source.head):
+        return
+    what = f"moving {source.head['ContentLength']:,} bytes only if nobody replaces the object meanwhile"
+    place = {"bucket": source.bucket, "key": source.key}
+    raise UnsupportedByServer(profile.name, what, profile.alternative("delete_if_match"), **place)
 
 
 def _etag_in(response: dict[str, Any] | None) -> str | None:

@@ -44,4 +44,5 @@ PROFILE = Profile(
     self_copy_keeps_encryption=False,
     copy_keeps_encryption=False,
     complete_if_none_match=False,
+    complete_if_match=False,
 )

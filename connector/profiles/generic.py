@@ -15,6 +15,7 @@ PROFILE = Profile(
     copy_if_none_match=False,
     copy_if_match=False,
     delete_if_match=False,
+    complete_if_match=False,
     put_creates_bucket=True,
     lifecycle_transitions=False,
     restore=False,

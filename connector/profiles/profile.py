@@ -47,6 +47,7 @@ _ALTERNATIVES: Mapping[str, str] = MappingProxyType(
         "public_access_block": "its own settings, and no policy that lets everybody in",
         "ownership_controls": "its own settings for ACLs",
         "bucket_cors": "its own settings, or a proxy that answers for it",
+        "complete_if_match": "`format: delta` (`tierlake adopt`), or smaller partitions",
         "delete_if_match": "a bucket that keeps versions, or `format: delta` (`tierlake adopt`)",
         "versions": "nothing: what is overwritten or deleted is gone",
         "abort_uploads_rule": "`tierlake uploads abort`",
@@ -106,6 +107,7 @@ class Profile:
         put_if_match: A PUT honours ``If-Match``.
         put_if_match_missing: The status of a PUT with ``If-Match`` where there is no object.
         complete_if_none_match: The end of a multipart upload honours ``If-None-Match``.
+        complete_if_match: And ``If-Match``.
         complete_again: Finishing a finished upload again succeeds for a while.
         expiration_date_rule: Lifecycle rules expire objects at a date.
         versions: Buckets keep versions: delete markers, GET by version, undo by deleting the marker.
@@ -162,6 +164,7 @@ class Profile:
     put_if_match: bool = True
     put_if_match_missing: int = 404
     complete_if_none_match: bool = True
+    complete_if_match: bool = True
     # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
     complete_again: bool = True
     # https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleExpiration.html, Date

@@ -26,6 +26,7 @@ PROFILE = Profile(
     copy_if_match=False,
     delete_if_match=False,
     complete_if_none_match=False,
+    complete_if_match=False,
     # PutObjectTagging, PutBucketVersioning, PutBucketEncryption, PutPublicAccessBlock, PutBucketOwnershipControls and
     # RestoreObject are in the table of what is not implemented.
     self_copy_keeps_tags=False,

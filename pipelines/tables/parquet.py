@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
@@ -57,7 +56,6 @@ ResultT = TypeVar("ResultT")
 
 _OBJECT_NAME = "data.parquet"
 _CONCURRENCY = 8
-_CONDITIONAL_PUT_BYTES = 64 << 20
 _SCHEMA_ATTEMPTS = 5
 
 
@@ -378,27 +376,47 @@ class PlainParquetTable:
         before = next((file for file in change.removes if file.key == key), None)
         path = before.path if before is not None else self.path_for(key, "", 0, "")
         name = f"{self.root}/{path}"
-        if staged.waiting is not None or staged.file.size > _CONDITIONAL_PUT_BYTES:
-            before = self._object(path, key)
-            if staged.waiting is not None:
-                self._fs.cp_file(f"{self.root}/{staged.waiting}", name)
-            else:
-                self._fs.put_file(staged.local, name)  # in parts
-            return replace(staged.file, path=path, etag=str(self._fs.head_object(name)["ETag"]).strip('"')), before
+        if staged.waiting is not None:
+            return self._publish_anyway(staged, path)
         if staged.local is None:  # pragma: no cover - the writer keeps the spool where writing is publishing
             raise ValueError(key)
-        data = Path(staged.local).read_bytes()
         for _ in turns():
+            condition = {"if_none_match": True} if before is None else {"if_match": before.etag}
             try:
-                if before is None:
-                    etag = self._fs.put_if(name, data, if_none_match=True)
-                else:
-                    etag = self._fs.put_if(name, data, if_match=before.etag)
+                etag = self._fs.put_file_if(staged.local, name, **condition)
+            except UnsupportedByServer:
+                return self._publish_anyway(staged, path)
             except PreconditionFailed:
                 before = self._object(path, key)
             else:
                 return replace(staged.file, path=path, etag=etag), before
         raise self._replaced(name)
+
+    def _publish_anyway(self, staged: StagedFile, path: str) -> tuple[LiveFile, LiveFile | None]:
+        """What is copied into place, or is too large for the server's conditions; what it replaced is looked for."""
+        name, key = f"{self.root}/{path}", staged.file.key
+        before = self._object(path, key)
+        if staged.waiting is not None:
+            self._fs.cp_file(f"{self.root}/{staged.waiting}", name)
+        else:
+            self._fs.put_file(staged.local, name)
+        new = self._object(path, key)
+        if new is None:
+            raise self._replaced(name)
+        if new.version_id is not None:
+            before = self._beneath(new)
+        return replace(staged.file, path=path, etag=new.etag), before
+
+    def _beneath(self, new: LiveFile) -> LiveFile | None:
+        """What a version took the place of: whoever came between a look and the PUT is there too."""
+        name = f"{self.root}/{new.path}"
+        versions = [version for version in self._fs.object_versions(name) if version.path == name]
+        ids = [version.version_id for version in versions]
+        older = versions[ids.index(new.version_id) + 1 :] if new.version_id in ids else []
+        if not older or older[0].is_delete_marker:
+            return None
+        below = older[0]
+        return replace(new, size=below.size, modified=below.modified, etag=below.etag, version_id=below.version_id)
 
     def _empty(self, file: LiveFile) -> LiveFile | None:
         """Take from view what a partition without rows has; what that was."""
@@ -437,15 +455,9 @@ class PlainParquetTable:
         if staged.local is None or staged.if_match is None:  # pragma: no cover - the caller has both
             raise ValueError(path)
         try:
-            if staged.file.size <= _CONDITIONAL_PUT_BYTES:
-                fs.put_if(path, Path(staged.local).read_bytes(), if_match=staged.if_match)
-                return
-            is_same = str(fs.head_object(path)["ETag"]).strip('"') == staged.if_match
+            fs.put_file_if(staged.local, path, if_match=staged.if_match)
         except (PreconditionFailed, ObjectNotFound) as error:
             raise self._replaced(path) from error
-        if not is_same:
-            raise self._replaced(path)
-        fs.put_file(staged.local, path)  # in parts, which take no condition together
 
     def _replaced(self, path: str) -> CommitConflict:
         return CommitConflict(f"lake://{path} was replaced or deleted by another writer meanwhile", hint="run it again")

@@ -14,6 +14,7 @@ MOTO_IS_NOT_AWS = {
     "copy source If-Match",
     "copy If-None-Match",
     "copy If-Match on the destination",
+    "complete an upload If-Match",
     "presigned URLs",  # it checks no signature
 }
 

@@ -329,9 +329,38 @@ def test_an_exclusive_move_keeps_what_a_copy_keeps(fs, bucket, other_class):
     assert fs.encryption_faults([path]) == {}
 
 
-def test_an_exclusive_move_of_a_large_object_is_refused_where_it_could_overwrite(fs, bucket, other_class, monkeypatch):
+def test_an_exclusive_move_of_a_large_object_is_a_copy_in_parts(fs, bucket, other_class, monkeypatch):
     monkeypatch.setattr("connector.transition._WRITTEN_BACK_MAX", 2)
+    fs.pipe_file(f"{bucket}/k", b"123", Metadata={"a": "b"}, Tagging="team=red")
+    assert fs.transition(f"{bucket}/k", storage_class=other_class, exclusive=True).to_class == other_class
+    head = fs.head_object(f"{bucket}/k")
+    assert (head["StorageClass"], head["Metadata"], fs.cat_file(f"{bucket}/k")) == (other_class, {"a": "b"}, b"123")
+    assert fs.get_tags(f"{bucket}/k") == {"team": "red"}
+    assert fs.encryption_faults([f"{bucket}/k"]) == {}
+
+
+def test_and_its_end_never_overwrites_what_came_meanwhile(fs, server, bucket, other_class, monkeypatch):
+    monkeypatch.setattr("connector.transition._WRITTEN_BACK_MAX", 2)
+    fs.pipe_file(f"{bucket}/k", b"old")
+    send, came = fs.seam.send, []
+
+    async def late(operation, **parameters):
+        if operation == "complete_multipart_upload":
+            came.append(server.admin.put_object(Bucket=bucket, Key="k", Body=b"new"))
+        return await send(operation, **parameters)
+
+    monkeypatch.setattr(fs.seam, "send", late)
+    with pytest.raises(PreconditionFailed):
+        fs.transition(f"{bucket}/k", storage_class=other_class, exclusive=True)
+    assert len(came) == 1
+    assert (fs.cat_file(f"{bucket}/k"), fs.info(f"{bucket}/k")["StorageClass"]) == (b"new", "STANDARD")
+    assert fs.abort_incomplete_uploads(bucket, older_than="0s") == []
+
+
+def test_where_nothing_makes_a_large_move_exclusive_it_is_refused(server, bucket, monkeypatch):
+    monkeypatch.setattr("connector.transition._WRITTEN_BACK_MAX", 2)
+    fs = LakeFileSystem(**{**server.storage_options, "profile": "ceph"}, encryption="none", skip_instance_cache=True)
     fs.pipe_file(f"{bucket}/k", b"123")
     with pytest.raises(UnsupportedByServer, match="keeps versions"):
-        fs.transition(f"{bucket}/k", storage_class=other_class, exclusive=True)
+        fs.transition(f"{bucket}/k", storage_class="REDUCED_REDUNDANCY", exclusive=True)
     assert fs.info(f"{bucket}/k")["StorageClass"] == "STANDARD"

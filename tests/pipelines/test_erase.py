@@ -156,8 +156,15 @@ def test_a_hold_that_comes_meanwhile_wins_too(delta, trips, monkeypatch):
     assert cities(delta)["JFK"] == 3
 
 
-def test_an_object_that_others_replaced_meanwhile_is_not_overwritten(make_bucket, fs, monkeypatch):
-    plain = Dataset.create(trip_spec(make_bucket(versioned=True), format="parquet"), fs=fs)
+@pytest.mark.parametrize("versioned", [False, True], ids=["unversioned", "versioned"])
+@pytest.mark.parametrize("single_put_bytes", [64 << 20, 0], ids=["in-one-request", "in-parts"])
+def test_an_object_that_others_replaced_meanwhile_is_not_overwritten(
+    make_bucket, fs, monkeypatch, single_put_bytes, versioned
+):
+    if not versioned and not fs.profile.delete_if_match:
+        pytest.skip("refused there")
+    monkeypatch.setattr("connector.uploading.SINGLE_PUT_BYTES", single_put_bytes)
+    plain = Dataset.create(trip_spec(make_bucket(versioned=versioned), format="parquet"), fs=fs)
     plain.ingest(make_trips())
     real = Rewriter._rows
     once = []

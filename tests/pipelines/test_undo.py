@@ -1,5 +1,6 @@
 """Undo of replacements, and what must not come back."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -281,6 +282,34 @@ def test_a_process_that_died_after_the_commit(delta: Dataset, monkeypatch: pytes
 
 def replace_record(record: RemovalRecord, record_id: str) -> RemovalRecord:
     return record.model_copy(update={"id": record_id})
+
+
+@pytest.mark.parametrize("profile", ["its-own", "ceph"])
+def test_what_came_while_a_large_file_went_up_comes_back(make_bucket, server, monkeypatch, profile) -> None:
+    """Ceph's end of an upload takes no condition: the versions tell what it took the place of."""
+    monkeypatch.setattr("connector.uploading.SINGLE_PUT_BYTES", 0)
+    options = server.storage_options | ({} if profile == "its-own" else {"profile": profile, "encryption": "none"})
+    slow, quick = (LakeFileSystem(**options, skip_instance_cache=True) for _ in "ab")
+    spec = daily_spec(make_bucket(versioned=True), format="parquet", tiers=[])
+    dataset = Dataset.create(spec, fs=slow)
+    dataset.ingest(rows([DAYS[0]]), run_key="first")
+    seam, came = dataset._handle.fs.seam, []
+    request, other = seam._request, Dataset.open(spec.uri, fs=quick)
+
+    async def late(operation, parameters):
+        is_end = operation == "complete_multipart_upload" or (operation == "put_object" and profile == "ceph")
+        if is_end and parameters["Key"].endswith("data.parquet") and not came:
+            came.append(parameters)
+            await asyncio.to_thread(other.ingest, rows([DAYS[0]], each=2, start=500), run_key="quick")
+        return await request(operation, parameters)
+
+    monkeypatch.setattr(seam, "_request", late)
+    dataset.ingest(rows([DAYS[0]], each=3, start=1000), run_key="slow")
+    assert len(came) == 1
+    assert values(dataset) == [1000, 1001, 1002]
+    dataset.undo(run="slow")
+    assert values(dataset) == [500, 501]
+    assert dataset.verify().ok
 
 
 def test_a_plain_table_without_versions_keeps_nothing(bucket: str, fs: LakeFileSystem) -> None:
