@@ -208,13 +208,12 @@ def _work(place: Place, name: str, endpoint_url: str) -> None:
     operation.run(place.open(endpoint_url, operation.offset))
 
 
-def kill_points(requests: Iterable[Request], when: When) -> list[Request]:
-    """The requests at which a kill can leave something else than at another.
+def kill_points(requests: Iterable[Request]) -> list[Request]:
+    """The requests at which a kill can leave something else than at another: those that change something.
 
-    Before a request is passed on: each. After the server has answered: those that change something, since after a read
-    is before the request that follows it.
+    Reads leave what there was: before one of them is before the next that changes something.
     """
-    return [request for request in requests if when == "before" or request.method not in _READS]
+    return [request for request in requests if request.method not in _READS]
 
 
 def run_killed(place: Place, name: str, number: int | None, when: When) -> list[Request]:
@@ -232,7 +231,7 @@ def run_killed(place: Place, name: str, number: int | None, when: When) -> list[
     child: multiprocessing.context.ForkServerProcess
 
     def kill(request: Request) -> None:
-        points = kill_points(list(proxy.requests), when)
+        points = kill_points(list(proxy.requests))
         if request in points and points.index(request) == number:
             os.kill(child.pid, signal.SIGKILL)
             raise ConnectionAbortedError
@@ -241,6 +240,6 @@ def run_killed(place: Place, name: str, number: int | None, when: When) -> list[
         child = fork_server().Process(target=_work, args=(place, name, proxy.url))
         child.start()
         exit_code = ended(child, f"{name} killed {when} request {number}")
-        came = number is not None and number < len(kill_points(proxy.requests, when))
+        came = number is not None and number < len(kill_points(proxy.requests))
         assert exit_code == (-signal.SIGKILL if came else 0), f"exit code {exit_code} at request {number}"
         return proxy.requests
