@@ -11,7 +11,6 @@ FORMATS = {
     "parquet": ["ingest", "tier", "expire", "undo", "erase", "vacuum", "apply", "undrop"],
 }
 WHEN = {"minio": "before", "seaweedfs": "after"}
-PARTS = 4  # of the kill points of an operation, for the workers to share: erasing makes over 200 requests
 CASES = [(table_format, name) for table_format, names in FORMATS.items() for name in names]
 
 
@@ -76,10 +75,9 @@ def test_a_sample_of_kill_points(experiment):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("experiment", CASES, ids="-".join, indirect=True)
-def test_every_kill_point(experiment, part):
+def test_every_kill_point(experiment):
     """Before each request that changes something on one server, after it on the other."""
     when = WHEN[experiment.server.name]
-    for request in range(part, experiment.points, PARTS):
+    for request in range(experiment.points):
         experiment.kill_at(request, when)
