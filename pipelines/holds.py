@@ -14,13 +14,13 @@ from connector.errors import AccessDenied
 from pipelines.document import DatasetDocument, Hold
 from pipelines.errors import PolicyRefused, SpecError, UnsupportedByTable
 from pipelines.keys import check_possible, unknown
-from pipelines.layout import PartitionKey
+from pipelines.layout import PartitionKey, canonical
 from pipelines.nested import is_nested, nested_roots
 from pipelines.records import KeepingRecord
 from pipelines.undo import can_be_undone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from connector.objects import ObjectVersion
@@ -190,7 +190,7 @@ def _lock(handle: Handle, key: PartitionKey) -> None:
     gone = expiry.partition(str(key)) if expiry else None
     paths |= {file.path for file in (gone.files if gone else ())}
     newest: dict[str, ObjectVersion] = {}
-    for version in _versions(handle, key):
+    for version in _versions(handle, key, paths):
         path = version.path.removeprefix(f"{handle.table.root}/")
         if path in paths and (path not in newest or newest[path].modified < version.modified):
             newest[path] = version
@@ -199,8 +199,18 @@ def _lock(handle: Handle, key: PartitionKey) -> None:
 
 def _unlock(handle: Handle, key: PartitionKey) -> None:
     """No legal hold on whatever the partition has, files that were replaced meanwhile included."""
-    if _has_object_lock(handle):
-        handle.fs.set_legal_hold([(version.path, version.version_id) for version in _versions(handle, key)], held=False)
+    if not _has_object_lock(handle):
+        return
+    snapshot = handle.table.snapshot()
+    schema = snapshot.known_schema
+    paths = {file.path for file in snapshot.files if file.key == key}
+    paths |= {
+        file.path
+        for file in handle.table.removed_files()
+        if file.key is not None and canonical(file.key, schema) == key
+    }
+    found = _versions(handle, key, paths)
+    handle.fs.set_legal_hold([(version.path, version.version_id) for version in found], held=False)
 
 
 def _has_object_lock(handle: Handle) -> bool:
@@ -213,16 +223,29 @@ def _has_object_lock(handle: Handle) -> bool:
         return False
 
 
-def _versions(handle: Handle, key: PartitionKey) -> list[ObjectVersion]:
-    """Versions of the partition's files, without delete markers."""
+def _versions(handle: Handle, key: PartitionKey, paths: Collection[str]) -> list[ObjectVersion]:
+    """Versions of the partition's files, without delete markers.
+
+    Args:
+        handle: the dataset.
+        key: the partition, whose folder may be spelled otherwise by other writers, or be none.
+        paths: of its files, as far as the table knows.
+    """
     root = handle.table.root
-    below = f"{root}/{key.prefix}/" if key.items else f"{root}/"
-    found = {version: version.path.removeprefix(f"{root}/") for version in handle.fs.object_versions(below)}
+    own = f"{key.prefix}/" if key.items else ""
+    strays = {path for path in paths if not path.startswith(own)}
+    found: dict[ObjectVersion, str] = {}
+    for below in [own, *sorted({f"{folder}/" if (folder := path.rpartition("/")[0]) else "" for path in strays})]:
+        listed = handle.fs.object_versions(f"{root}/{below}")
+        found |= {version: version.path.removeprefix(f"{root}/") for version in listed}
     nested = nested_roots(found.values())
     return [
         version
         for version, path in found.items()
-        if not version.is_delete_marker and not path.startswith("_") and not is_nested(path, nested)
+        if not version.is_delete_marker
+        and not path.startswith("_")
+        and not is_nested(path, nested)
+        and (path.startswith(own) or path in strays)
     ]
 
 

@@ -1,9 +1,13 @@
 """A hold in a bucket with Object Lock is a legal hold too: other tools cannot delete what we keep."""
 
+import json
+
+import pyarrow as pa
 import pytest
 from botocore.exceptions import ClientError
 
-from pipelines import Dataset
+from pipelines import Dataset, DatasetSpec
+from tests.pipelines.foreign import parquet, put
 from tests.pipelines.samples import AS_OF, DAYS, daily, days_in, rows
 
 HELD, OTHER = (f"date={day}" for day in DAYS[:2])
@@ -48,3 +52,48 @@ def test_what_expired_is_held_in_its_grace(dataset, server):
     assert not deletable(dataset, server, HELD)
     dataset.undo_expiry(HELD)
     assert days_in(dataset)[DAYS[0]] == 20
+
+
+def test_however_others_spell_its_folder(fs, make_bucket, server):
+    """Spark leaves a space as it is, and a file that was cloned into a table may lie anywhere."""
+    root = f"{make_bucket(lockable=True)}/cities"
+    Dataset.create(
+        DatasetSpec(uri=f"lake://{root}", columns={"city": "string", "v": "int64"}, partition={"by": ["city"]}), fs=fs
+    )
+    data = parquet(pa.table({"v": [1]}))
+    for path in ("city=New York/part-0.parquet", "elsewhere/part-1.parquet", "elsewhere/part-2.parquet"):
+        put(server, f"{root}/{path}", data)
+    places = {"city=New%20York/part-0.parquet": "New York", "elsewhere/part-1.parquet": "New York"}
+    adds = [
+        {
+            "add": {
+                "path": path,
+                "partitionValues": {"city": city},
+                "size": len(data),
+                "modificationTime": 0,
+                "dataChange": True,
+            }
+        }
+        for path, city in {**places, "elsewhere/part-2.parquet": "Rome"}.items()
+    ]
+    entry = "\n".join(map(json.dumps, [{"commitInfo": {"operation": "WRITE", "timestamp": 0}}, *adds]))
+    put(server, f"{root}/_delta_log/{1:020d}.json", entry.encode())
+    dataset = Dataset.open(f"lake://{root}", fs=fs)
+    assert dataset.read().num_rows == 3
+
+    def held():
+        return {
+            version.path.removeprefix(f"{root}/")
+            for version in fs.object_versions(f"{root}/")
+            if version.path.endswith(".parquet") and "_lake" not in version.path and is_held(version)
+        }
+
+    def is_held(version):
+        bucket, _, key = version.path.partition("/")
+        head = server.admin.head_object(Bucket=bucket, Key=key, VersionId=version.version_id)
+        return head.get("ObjectLockLegalHoldStatus") == "ON"
+
+    dataset.hold("city=New%20York", reason="audit")
+    assert held() == {"city=New York/part-0.parquet", "elsewhere/part-1.parquet"}
+    dataset.release("city=New%20York")
+    assert held() == set()
