@@ -182,7 +182,7 @@ def _brought_back(handle: Handle, dropped: Dropped, *, dry_run: bool, run_id: st
     for removal in handle.journal.records(RemovalRecord, dropped.record):
         if removal.operation == "expire" and all(gone.reason.startswith(_WHY) for gone in removal.partitions):
             results = undo_removal(handle, removal, dry_run=dry_run, run_id=run_id)
-            back += sum(result.changed for result in results)
+            back += sum(result.changed or result.dry_run for result in results)
     return back
 
 

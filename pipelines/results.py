@@ -99,26 +99,35 @@ class UndoResult(_Value):
 
     Attributes:
         key: the partition.
-        changed: False where it had come back already.
-        operation: what was undone: an expiry, or the replacement by an ingest.
+        changed: False where it had come back already, and for a dry run.
+        operation: what was undone: an expiry, or the replacement by an ingest; None where nothing was ever taken out.
         files: how many came back, or are back.
         rows: theirs; None where it is not known.
         bytes: theirs.
         kept_until: the next expiry leaves it alone before this instant.
+        dry_run: True where it would come back, and nothing was changed.
+        undo_until: then, until when it can.
     """
 
     key: str
     changed: bool
-    operation: Literal["expire", "replace"] = "expire"
+    operation: Literal["expire", "replace"] | None = "expire"
     files: int
     rows: int | None
     bytes: int
     kept_until: datetime | None = None
+    dry_run: bool = False
+    undo_until: datetime | None = None
 
     def __str__(self) -> str:
-        if not self.changed:
-            return f"{self.key} is back already: nothing changed"
         amount = f"{units.files(self.files)}, {units.size(self.bytes)}"
+        if self.dry_run:
+            how = "was replaced by an ingest" if self.operation == "replace" else "has expired"
+            until = f"; it can be undone until {self.undo_until:%Y-%m-%d %H:%M %Z}" if self.undo_until else ""
+            return f"would bring back {self.key}, which {how}: {amount}{until}"
+        if not self.changed:
+            state = "is back already" if self.operation else "is there, and nothing was taken out of it"
+            return f"{self.key} {state}: nothing changed"
         if self.operation == "replace":
             return f"{self.key} is as it was before it was replaced: {amount}"
         kept = f"; kept until {units.day(self.kept_until)}" if self.kept_until else ""

@@ -363,3 +363,41 @@ def test_a_key_that_matches_nothing_is_an_error(events):
         said = events("ls", "{uri}", key, "--json")
         assert (said.code, said.document["error"]["code"]) == (1, "unknown_partition")
         assert "partitioned by date" in said.document["error"]["message"]
+
+
+def test_a_rehearsed_undo_or_hold_says_what_the_real_one_says(events, tmp_path):
+    write_csv(tmp_path / "again.csv", [("2013-06-01T01:00:00Z", 9)])
+    assert events("ingest", "{uri}", "again.csv", "--run-key", "second").code == 0
+    assert events("expire", "{uri}", "--as-of", TODAY, "--yes").code == 0
+    expired, replaced, other = "date=2013-01-01", "date=2013-06-01", "date=2013-12-31"
+    until = ("--until", "2030-01-01")
+    assert events("retain", "{uri}", other, *until).code == 0
+    same = [
+        ("undo", expired),
+        ("undo", replaced),
+        ("undo", "--run", "second"),
+        ("undo", "--run", "never"),
+        ("undo", other),
+        ("undo", "date=2012-01-01"),
+        ("undo", "day=2013-01-01"),
+        ("hold", other, "--reason", " "),
+        ("hold", other, "--reason", "audit"),
+        ("hold", "date=2012-01-01", "--reason", "audit"),
+        ("release", "day=2013-01-01"),
+        ("release", other),
+        ("retain", other, "--until", "2029-01-01"),
+        ("retain", other, *until),
+        ("retain", "date=2012-01-01", *until),
+    ]
+    for verb, *more in same:
+        keys = events.server.keys(events.bucket)
+        told = [events(verb, "{uri}", *more, "--dry-run", *as_json) for as_json in ([], ["--json"])]
+        assert events.server.keys(events.bucket) == keys, more
+        real = events(verb, "{uri}", *more, "--json")
+        assert [each.code for each in told] == [real.code, real.code], (verb, more)
+        if real.code:
+            assert told[1].document == real.document, (verb, more)
+        else:
+            would = real.document if isinstance(real.document, list) else [real.document]
+            assert told[0].out.startswith("would") == any(each["changed"] for each in would), (verb, more, told[0].out)
+    assert "nothing was taken out of it" in events("undo", "{uri}", other).out
