@@ -611,9 +611,7 @@ class Dataset:
 
         return undoable(self._handle)
 
-    def hold(
-        self, key: str | PartitionKey, *, reason: str, dry_run: bool = False, run_id: str | None = None
-    ) -> bool:
+    def hold(self, key: str | PartitionKey, *, reason: str, dry_run: bool = False, run_id: str | None = None) -> bool:
         """Keep a partition whatever the policy says, until `release`; True where that changed anything, or would."""
         from pipelines.holds import hold
 
@@ -641,9 +639,7 @@ class Dataset:
         from pipelines.holds import retain
 
         instant = self._instant(until)
-        return retain(
-            self._handle, _key(key), instant, shorten=shorten, reason=reason, dry_run=dry_run, run_id=run_id
-        )
+        return retain(self._handle, _key(key), instant, shorten=shorten, reason=reason, dry_run=dry_run, run_id=run_id)
 
     def restore(
         self, key: str | PartitionKey, *, days: int = 1, speed: Speed = "bulk", dry_run: bool = False

@@ -64,7 +64,7 @@ class DropResult:
     def __str__(self) -> str:
         if not self.changed and not self.dry_run:
             return f"{self.uri} is dropped already: nothing changed"
-        amount = f"{units.count(self.partitions)} partitions, {units.files(self.files)}, {units.size(self.bytes)}"
+        amount = f"{units.partitions(self.partitions)}, {units.files(self.files)}, {units.size(self.bytes)}"
         back = "it cannot be taken back"
         if self.undo_until is not None:
             back = f"`tierlake undrop {self.uri}` takes it back until {self.undo_until:%Y-%m-%d %H:%M}"
@@ -89,10 +89,10 @@ class UndropResult:
 
     def __str__(self) -> str:
         if self.dry_run:
-            return f"would take {self.uri} back, with {units.count(self.partitions)} partitions"
+            return f"would take {self.uri} back, with {units.partitions(self.partitions)}"
         if not self.changed:
             return f"{self.uri} is in use: nothing changed"
-        return f"{self.uri} is back, with {units.count(self.partitions)} partitions"
+        return f"{self.uri} is back, with {units.partitions(self.partitions)}"
 
 
 def drop(

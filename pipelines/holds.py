@@ -32,7 +32,7 @@ __all__ = ["hold", "release", "retain"]
 logger = logging.getLogger("tierlake.pipelines")
 
 
-def hold(  # noqa: PLR0913 - the user's own options
+def hold(
     handle: Handle,
     key: PartitionKey | str,
     reason: str,
@@ -119,7 +119,7 @@ def release(
     return is_other
 
 
-def retain(  # noqa: PLR0913 - the user's own options
+def retain(
     handle: Handle,
     key: PartitionKey | str,
     until: datetime,

@@ -24,13 +24,14 @@ class ApplyResult(_Value):
 
     Attributes:
         operation: `tiering` or `expiry`.
-        done: partitions that were changed as planned.
+        done: partitions that were changed as planned, or would be.
         skipped: partitions that were so already.
         failed: partitions that were not changed, or not wholly, each with its error.
         codes: of the failed, the errors' codes (`stale_plan`, `policy_refused`, ...).
         files: how many files were changed.
         bytes: their size.
         pending: of the files, how many the server has yet to move; it does so by itself.
+        dry_run: True where the checks alone were made.
     """
 
     operation: Literal["tiering", "expiry"]
@@ -41,6 +42,7 @@ class ApplyResult(_Value):
     files: int = 0
     bytes: int = 0
     pending: int = 0
+    dry_run: bool = False
 
     WORDS: ClassVar[Mapping[str, str]] = {"tiering": "moved", "expiry": "expired"}
 
@@ -55,6 +57,7 @@ class ApplyResult(_Value):
         files: int,
         size: int,
         pending: int = 0,
+        dry_run: bool = False,
     ) -> Self:
         """From what happened to each partition."""
         return cls(
@@ -69,6 +72,7 @@ class ApplyResult(_Value):
             files=files,
             bytes=size,
             pending=pending,
+            dry_run=dry_run,
         )
 
     @property
@@ -87,10 +91,11 @@ class ApplyResult(_Value):
 
     def __str__(self) -> str:
         amount = f"{units.files(self.files)}, {units.size(self.bytes)}"
-        parts = [f"{_partitions(len(self.done))} {self.WORDS[self.operation]} ({amount})"]
+        would, fail = ("would be ", "would fail") if self.dry_run else ("", "failed")
+        parts = [f"{units.partitions(len(self.done))} {would}{self.WORDS[self.operation]} ({amount})"]
         parts += [f"{units.files(self.pending)} tagged for the server to move"] if self.pending else []
-        parts += [f"{len(self.skipped):,} were so already"] if self.skipped else []
-        parts += [f"{len(self.failed):,} failed"] if self.failed else []
+        parts += [f"{len(self.skipped):,} {'are' if self.dry_run else 'were'} so already"] if self.skipped else []
+        parts += [f"{len(self.failed):,} {fail}"] if self.failed else []
         return ", ".join(parts)
 
 
@@ -132,7 +137,3 @@ class UndoResult(_Value):
             return f"{self.key} is as it was before it was replaced: {amount}"
         kept = f"; kept until {units.day(self.kept_until)}" if self.kept_until else ""
         return f"{self.key} is back: {amount}{kept}"
-
-
-def _partitions(number: int) -> str:
-    return "1 partition" if number == 1 else f"{number:,} partitions"

@@ -125,9 +125,7 @@ def undo_expiry(handle: Handle, key: PartitionKey | str, *, run_id: str | None =
     return _undo(handle, _name(key), ("expire",), run_id)
 
 
-def undo(
-    handle: Handle, key: PartitionKey | str, *, dry_run: bool = False, run_id: str | None = None
-) -> UndoResult:
+def undo(handle: Handle, key: PartitionKey | str, *, dry_run: bool = False, run_id: str | None = None) -> UndoResult:
     """Bring back what the newest expiry or replacement took out of a partition.
 
     For a second time it changes nothing. The next expiry leaves what came back from one alone for another grace.

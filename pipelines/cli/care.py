@@ -61,7 +61,7 @@ def vacuum(session: Session, dataset: str, *, dry_run: bool, yes: bool) -> ExitC
 @click.command()
 @options.dataset
 @click.option("--reason", default="", help="Why; the history keeps it.")
-@click.option("--no-undo", is_flag=True, help="Give undo up: for plain Parquet in buckets without versions.")
+@options.no_undo
 @options.dry_run
 @options.yes
 @with_session
@@ -75,7 +75,7 @@ def drop(session: Session, dataset: str, *, reason: str, no_undo: bool, dry_run:
     if dry_run:
         session.out.emit(found, str(found))
         return ExitCode.DONE
-    amount = f"{units.count(found.partitions)} partitions, {units.size(found.bytes)}"
+    amount = f"{units.partitions(found.partitions)}, {units.size(found.bytes)}"
     if not session.confirm(f"Drop {opened.uri} ({amount}){' without undo' if no_undo else ''}?", yes=yes):
         session.out.note("nothing was changed")
         return ExitCode.FAILED

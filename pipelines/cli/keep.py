@@ -93,9 +93,7 @@ def restore(session: Session, dataset: str, key: str, *, days: int, speed: Speed
     session.out.emit(result, str(result))
 
 
-def _tell(  # noqa: PLR0913 - what both ways of saying it need
-    session: Session, opened: Dataset, key: str, verb: str, state: str, *, changed: bool, dry_run: bool
-) -> None:
+def _tell(session: Session, opened: Dataset, key: str, verb: str, state: str, *, changed: bool, dry_run: bool) -> None:
     if dry_run and changed:
         explanation = opened.explain(key)
         document = {"key": key, "would": verb, "changed": False, "now": explanation}

@@ -401,3 +401,51 @@ def test_a_rehearsed_undo_or_hold_says_what_the_real_one_says(events, tmp_path):
             would = real.document if isinstance(real.document, list) else [real.document]
             assert told[0].out.startswith("would") == any(each["changed"] for each in would), (verb, more, told[0].out)
     assert "nothing was taken out of it" in events("undo", "{uri}", other).out
+
+
+def test_a_rehearsed_plan_says_what_the_real_one_says(events, tmp_path):
+    assert events("plan", "expiry", "{uri}", "--as-of", TODAY, "--out", "plan.json").code == 0
+    would = events("apply", "plan.json", "--dry-run", "--json")
+    assert (would.code, would.document["rehearsed"]["done"]) == (0, ["date=2013-01-01"])
+    assert len(keys_of(events)) == len(DAYS)
+    events("hold", "{uri}", "date=2013-01-01", "--reason", "audit")
+    would, real = (events("apply", "plan.json", way) for way in ("--dry-run", "--yes"))
+    assert would.code == real.code == 4
+    assert "is held: audit" in would.err
+    assert would.err == real.err
+    assert "1 would fail" in would.out
+    events("release", "{uri}", "date=2013-01-01")
+    write_csv(tmp_path / "again.csv", [("2013-01-01T01:00:00Z", 9)])
+    assert events("ingest", "{uri}", "again.csv").code == 0
+    would, real = (events("apply", "plan.json", way) for way in ("--dry-run", "--yes"))
+    assert would.code == real.code == 1
+    assert "plan again" in would.err
+
+
+def test_what_could_not_come_back_goes_by_a_flag_of_its_own(tierlake_here, server, make_bucket, tmp_path):
+    bucket = make_bucket()
+    (tmp_path / "spec.yaml").write_text(SPEC.format(bucket=bucket, format="parquet"))
+    write_csv(tmp_path / "events.csv", [(f"{day}T01:00:00Z", 1) for day in DAYS])
+
+    def run(*arguments, answer=None):
+        return tierlake_here(*arguments, env=server.environ(), answer=answer)
+
+    assert run("create", "spec.yaml").code == 0
+    assert run("ingest", "spec.yaml", "events.csv").code == 0
+    for how in ({"answer": "y"}, {}):
+        refused = run("expire", "spec.yaml", "--as-of", TODAY, *([] if how else ["--dry-run"]), **how)
+        assert refused.code == 4
+        assert "`--no-undo`" in refused.err
+        assert "Do this" not in refused.err, "nobody is asked for what is refused"
+    assert run("plan", "expiry", "spec.yaml", "--as-of", TODAY, "--out", "plan.json").code == 0
+    would = run("apply", "plan.json", "--no-undo", "--dry-run")
+    assert run("apply", "spec.yaml", "--no-undo", "--yes").code == 2
+    real = run("expire", "spec.yaml", "--as-of", TODAY, "--no-undo", answer="y")
+    assert would.code == real.code
+    if server.name == "minio":  # it has no condition under which an object is deleted
+        assert real.code == 1
+        assert "could be replaced by an ingest" in real.err
+        return
+    assert "without undo?" in real.err
+    assert real.code == 0, real.err
+    assert run("undo", "spec.yaml", "date=2013-01-01", "--dry-run").code == 4
