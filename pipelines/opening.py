@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from connector.arguments import refuse_unknown
 from connector.encryption import parse_encryption
-from connector.errors import EncryptionIgnored, PreconditionFailed
+from connector.errors import EncryptionIgnored, InvalidSetting, PreconditionFailed
 from connector.filesystem import LakeFileSystem
 from pipelines.clock import Clock, ServerClock
 from pipelines.description import check_agrees, completed, differences
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BESIDE",
     "Described",
+    "check_honoured",
     "check_new",
     "create_dataset",
     "described_anew",
@@ -95,8 +96,7 @@ def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
 
     refuse_after_fork()
     inside = table_filesystem(fs, spec, options)
-    inside.profile.check_class(spec.write.storage_class)
-    inside.profile.check_encryption(parse_encryption(spec.write.encryption).mode)
+    check_honoured(inside, spec)
     Partitioner(spec.partition).check_stored(declared_schema(spec.columns))
     if spec.format == "delta":
         _first_schema(spec)
@@ -111,6 +111,21 @@ def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
     if (above := enclosing_root(inside, spec.root)) is not None:
         raise TableExists(f"{spec.uri} lies inside another table, lake://{above}", hint=BESIDE)
     return True
+
+
+def check_honoured(fs: LakeFileSystem, spec: DatasetSpec) -> None:
+    """Refuse a write policy that the server does not have.
+
+    Raises:
+        SpecError: an encryption that nobody has.
+        UnsupportedByServer: a storage class or an encryption that this server lacks.
+    """
+    fs.profile.check_class(spec.write.storage_class)
+    try:
+        encryption = parse_encryption(spec.write.encryption)
+    except InvalidSetting as error:
+        raise SpecError(f"write.encryption: {error.message}", hint=error.hint) from error
+    fs.profile.check_encryption(encryption.mode)
 
 
 def _is_unfinished(fs: LakeFileSystem, document: DatasetDocument, spec: DatasetSpec) -> bool:

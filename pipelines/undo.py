@@ -177,13 +177,14 @@ def undo_run(
 
 
 def undo_removal(
-    handle: Handle, stored: RemovalRecord, *, dry_run: bool = False, run_id: str | None = None
+    handle: Handle, stored: RemovalRecord, *, key: str | None = None, dry_run: bool = False, run_id: str | None = None
 ) -> tuple[UndoResult, ...]:
     """Bring back all that one removal took out, as it was; the next expiry goes by the policy alone.
 
     Args:
         handle: the dataset.
         stored: the removal.
+        key: only this partition of it.
         dry_run: only make the checks.
         run_id: who did it, for the history.
 
@@ -196,8 +197,9 @@ def undo_removal(
         record = settled(handle, stored)
         if record is None:
             return ()
+        partitions = [gone for gone in record.partitions if key in {None, gone.key}]
         try:
-            return _bring_back_checked(handle, record, record.partitions, run_id, is_kept=False, dry_run=dry_run)
+            return _bring_back_checked(handle, record, partitions, run_id, is_kept=False, dry_run=dry_run)
         except CommitConflict as error:
             conflict = error
     raise conflict or AssertionError
@@ -417,7 +419,7 @@ def _is_back(
         if live and not identity(live) <= identity(gone.live_files()):
             raise PolicyRefused(
                 f"{gone.key} has been ingested again since it was expired: undo would double or replace its rows",
-                hint="nothing was changed",
+                hint="nothing was changed" + _read_older(record),
             )
     elif identity(live) != identity(expected) and not _descends(handle, record, live, expected):
         raise PolicyRefused(
@@ -425,6 +427,13 @@ def _is_back(
             hint="`tierlake history` says what happened to it; nothing was changed",
         )
     return False
+
+
+def _read_older(record: RemovalRecord) -> str:
+    if record.version is None:
+        return ""
+    until = units.day(record.undo_until)
+    return f"; until {until} Dataset.read(version={record.version - 1}, where=...) reads what was there before"
 
 
 def _paths(files: Sequence[LiveFile]) -> frozenset[tuple[str, str]]:

@@ -72,7 +72,7 @@ def drop(session: Session, dataset: str, *, reason: str, no_undo: bool, dry_run:
     """
     opened = session.dataset(dataset)
     found = opened.drop(undo=not no_undo, dry_run=True)
-    if dry_run:
+    if dry_run or found.is_done_already:
         session.out.emit(found, str(found))
         return ExitCode.DONE
     amount = f"{units.partitions(found.partitions)}, {units.size(found.bytes)}"
@@ -89,7 +89,13 @@ def drop(session: Session, dataset: str, *, reason: str, no_undo: bool, dry_run:
 @click.option("--reason", default="", help="Why; the history keeps it.")
 @options.dry_run
 @with_session
-def undrop(session: Session, dataset: str, *, reason: str, dry_run: bool) -> None:
-    """Take a dropped dataset back, with all partitions that it had; possible until its grace ends."""
+def undrop(session: Session, dataset: str, *, reason: str, dry_run: bool) -> ExitCode:
+    """Take a dropped dataset back, with all partitions that it had; possible until its grace ends.
+
+    Exits 3 where others have written to some of them meanwhile, so that these cannot come back.
+    """
     result = session.dataset(dataset).undrop(reason=reason, dry_run=dry_run)
     session.out.emit(result, str(result))
+    for error in result.refused.values():
+        session.out.note(f"error: {error}")
+    return ExitCode.PARTIAL if result.refused else ExitCode.DONE

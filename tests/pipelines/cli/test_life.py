@@ -449,3 +449,17 @@ def test_what_could_not_come_back_goes_by_a_flag_of_its_own(tierlake_here, serve
     assert "without undo?" in real.err
     assert real.code == 0, real.err
     assert run("undo", "spec.yaml", "date=2013-01-01", "--dry-run").code == 4
+
+
+def test_the_history_says_who_did_what_and_what_was_undone(events, tmp_path):
+    write_csv(tmp_path / "again.csv", [("2013-06-01T01:00:00Z", 9)])
+    events("ingest", "{uri}", "again.csv", "--run-key", "second")
+    events("undo", "{uri}", "--run", "second")
+    events("expire", "{uri}", "--as-of", TODAY, "--yes")
+    events("undo", "{uri}", "date=2013-01-01")
+    events("hold", "{uri}", "date=2013-01-01", "--reason", "audit")
+    entries = events("history", "{uri}", "--json").document
+    assert [entry["operation"] for entry in entries if not entry["by"]] == []
+    undone = [entry["reason"] for entry in entries if entry["operation"] == "undo"]
+    assert undone == ["undo of an expiry: 364 d old, kept for 300 d", "undo of the ingest second"]
+    assert next(entry for entry in entries if entry["operation"] == "hold")["bytes"] is None
