@@ -15,6 +15,7 @@ from connector.encryption import parse_encryption
 from connector.errors import EncryptionIgnored, InvalidSetting, PreconditionFailed
 from connector.filesystem import LakeFileSystem
 from pipelines.clock import Clock, ServerClock
+from pipelines.deletion import take_back
 from pipelines.description import check_agrees, completed, differences
 from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import SpecError, TableExists, TableNotFound, UnsupportedByTable
@@ -22,7 +23,7 @@ from pipelines.forks import refuse_after_fork
 from pipelines.handle import Handle
 from pipelines.inference import doubt_of_width, inferred_partitioning
 from pipelines.journal import Journal
-from pipelines.nested import LOG, enclosing_root, first_objects, nested_roots
+from pipelines.nested import LOG, enclosing_root, first_objects, is_nested, nested_roots
 from pipelines.spec import DatasetSpec, PartitionSpec
 from pipelines.tables import table_of_format
 from pipelines.tables.lost_log import check_log
@@ -83,6 +84,8 @@ def create_dataset(
         first_document(inside, store, DatasetDocument(spec=spec))
     except PreconditionFailed:
         _check_same(store.read(), spec)
+    else:
+        _check_alone(inside, spec, store.path)
     if schema is not None:
         LakeDeltaTable.create(inside, spec.root, schema, spec.partition.columns, table_properties(spec))
         inside.invalidate_view(spec.root)
@@ -163,6 +166,23 @@ def _check_free(fs: LakeFileSystem, spec: DatasetSpec, below: Sequence[str]) -> 
         raise TableExists(f"another table lies below {spec.uri}: {spec.uri}/{nested[0]}", hint=BESIDE)
     named = ", ".join(found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
     raise TableExists(f"{spec.uri} is not empty: {named}", hint=f"{adopts}; or choose an empty prefix")
+
+
+def _check_alone(fs: LakeFileSystem, spec: DatasetSpec, description: str) -> None:
+    """Look again once others see us: of two that are made at once, one inside the other, one sees the other at least.
+
+    Raises:
+        TableExists: there is one above or below; our description is taken back.
+    """
+    above = enclosing_root(fs, spec.root)
+    found = [path.removeprefix(f"{spec.root}/") for path in fs.first_keys(f"{spec.root}/")]
+    nested = nested_roots(found)
+    if above is None and not nested:
+        return
+    if all(is_nested(path, nested) or f"{spec.root}/{path}" == description for path in found):
+        take_back(fs, [description])
+    where = f"inside another table, lake://{above}" if above else f"above another table, {spec.uri}/{min(nested)}"
+    raise TableExists(f"{spec.uri} lies {where}, which was made at the same time", hint=BESIDE)
 
 
 def _check_same(document: DatasetDocument, spec: DatasetSpec) -> None:
