@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from connector.errors import UnsupportedByServer
+from connector.errors import AccessDenied, UnsupportedByServer
 from pipelines import units
 from pipelines.contention import turns
 from pipelines.document import Dropped
@@ -145,7 +145,7 @@ def drop(
     try:
         store.update(lambda current: _marked(handle, current, mark))
         taken = _take_out(handle, reason, undo=undo, run_id=run_id)
-    except (PolicyRefused, UnsupportedByServer, UnsupportedByTable):
+    except (AccessDenied, PolicyRefused, UnsupportedByServer, UnsupportedByTable):
         # it cannot be taken out here, so it stays in use
         store.update(
             lambda current: current.model_copy(update={"dropped": None}) if current.dropped == mark else current

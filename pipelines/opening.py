@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from connector.arguments import refuse_unknown
 from connector.encryption import parse_encryption
-from connector.errors import EncryptionIgnored, InvalidSetting, PreconditionFailed
+from connector.errors import AccessDenied, DeletionFailed, EncryptionIgnored, InvalidSetting, PreconditionFailed
 from connector.filesystem import LakeFileSystem
 from pipelines.clock import Clock, ServerClock
 from pipelines.deletion import take_back
@@ -179,10 +179,14 @@ def _check_alone(fs: LakeFileSystem, spec: DatasetSpec, description: str) -> Non
     nested = nested_roots(found)
     if above is None and not nested:
         return
-    if all(is_nested(path, nested) or f"{spec.root}/{path}" == description for path in found):
-        take_back(fs, [description])
+    hint = BESIDE
+    try:
+        if all(is_nested(path, nested) or f"{spec.root}/{path}" == description for path in found):
+            take_back(fs, [description])
+    except (AccessDenied, DeletionFailed):  # a writer's rights end here
+        hint += f"; its description is left, for somebody who may delete lake://{description}"
     where = f"inside another table, lake://{above}" if above else f"above another table, {spec.uri}/{min(nested)}"
-    raise TableExists(f"{spec.uri} lies {where}, which was made at the same time", hint=BESIDE)
+    raise TableExists(f"{spec.uri} lies {where}, which was made at the same time", hint=hint)
 
 
 def _check_same(document: DatasetDocument, spec: DatasetSpec) -> None:
