@@ -22,7 +22,11 @@ __all__ = ["drop", "undrop", "vacuum", "verify"]
 def verify(session: Session, dataset: str, *, as_of: str | None, repair: bool) -> ExitCode:
     """Check that all that is committed is there, encrypted, and in a class that the policy allows.
 
-    Exits 0 where it is. Files that no commit names are counted: they are no error.
+    A problem is a line, with what is wrong: a file that is `missing`, or has another `size`, `class` or `encryption`;
+    or what no act of ours makes: `erased` rows that are back, rows that are live twice (`doubled`), a `held` partition
+    whose files are gone, an object `hidden` by a delete marker of others.
+
+    Exits 0 where there is none. Files that no commit names are counted: they are no error.
     """
     report = session.dataset(dataset).verify(as_of=as_of, repair=repair)
     session.out.emit({"ok": report.ok, **asdict(report)}, str(report))
