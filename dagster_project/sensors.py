@@ -85,7 +85,7 @@ def retention_sensor(asset: LakeAsset, job: ExpiryJob) -> dg.SensorDefinition:
         today = lake.today()
         if dataset.is_described:
             diff = dataset.diff(asset.described_at(dataset), today, with_effect=False)
-            if diff.differs:
+            if diff.differs and diff.is_in_use:
                 return _described_anew(context.instance, asset, job, diff, today.isoformat() if today else None)
         waited_for = downstreams_in(context.repository_def, asset)
         due = Retention(context.instance, asset, dataset, waited_for).due(today)

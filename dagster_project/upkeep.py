@@ -90,7 +90,8 @@ def day_of(config: MoveToTiers | Expire, lake: LakeResource) -> date | None:
 def describe(context: Any, asset: LakeAsset, dataset: Dataset) -> dict[str, str]:
     """Make the description in the code the stored one, as one change with the run in the history.
 
-    A table that nobody described has none to change: the code's own counts.
+    A table that nobody described has none to change: the code's own counts. Nor has a dataset that was dropped, whose
+    partitions Dagster still has to forget.
 
     Returns:
         The fields that changed, each in words; nothing where they were the same.
@@ -99,6 +100,9 @@ def describe(context: Any, asset: LakeAsset, dataset: Dataset) -> dict[str, str]
         SpecError: a field cannot change.
     """
     if not dataset.is_described:
+        return {}
+    if dataset.dropped_at is not None:
+        context.log.warning("%s was dropped: its description stays; `tierlake undrop` takes it back", dataset.uri)
         return {}
     change = dataset.apply_spec(asset.described_at(dataset), reason=REASON, run_id=context.run_id)
     if change.changed:

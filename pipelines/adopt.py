@@ -69,7 +69,7 @@ class AdoptReport:
         odd: objects that are left alone: not in the table, never deleted by `vacuum`.
         notes: what one should know of the files.
         changed: False for a dry run, and where everything was adopted before.
-        dry_run: True where nothing was written.
+        dry_run: True where something would be written, and nothing was.
     """
 
     uri: str
@@ -192,7 +192,7 @@ def _adopt_table(
         odd=(),
         notes=(),
         changed=is_new and not dry_run,
-        dry_run=dry_run,
+        dry_run=dry_run and is_new,
     )
 
 

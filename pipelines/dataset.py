@@ -586,19 +586,24 @@ class Dataset:
         return undo_expiry(self._handle, _key(key), run_id=run_id)
 
     def undo(
-        self, key: str | PartitionKey | None = None, *, run: str | None = None, run_id: str | None = None
+        self,
+        key: str | PartitionKey | None = None,
+        *,
+        run: str | None = None,
+        dry_run: bool = False,
+        run_id: str | None = None,
     ) -> tuple[UndoResult, ...]:
         """Bring back what was taken out last: of a partition, or all that the ingest with a run key replaced.
 
-        See `pipelines.undo`. `history()` shows what can be undone, and until when.
+        See `pipelines.undo`. `history()` shows what can be undone, and until when; `dry_run` makes the checks alone.
         """
         from pipelines.undo import undo, undo_run
 
         if (key is None) == (run is None):
             raise SpecError("undo takes a partition, or the run key of an ingest", hint='undo(key), or undo(run="...")')
         if run is not None:
-            return undo_run(self._handle, run, run_id=run_id)
-        return (undo(self._handle, _key(key or ""), run_id=run_id),)
+            return undo_run(self._handle, run, dry_run=dry_run, run_id=run_id)
+        return (undo(self._handle, _key(key or ""), dry_run=dry_run, run_id=run_id),)
 
     def undoable(self) -> tuple[Undoable, ...]:
         """The partitions that can be brought back, and until when."""
@@ -606,17 +611,19 @@ class Dataset:
 
         return undoable(self._handle)
 
-    def hold(self, key: str | PartitionKey, *, reason: str, run_id: str | None = None) -> bool:
-        """Keep a partition whatever the policy says, until `release`; True where that changed anything."""
+    def hold(self, key: str | PartitionKey, *, reason: str, dry_run: bool = False, run_id: str | None = None) -> bool:
+        """Keep a partition whatever the policy says, until `release`; True where that changed anything, or would."""
         from pipelines.holds import hold
 
-        return hold(self._handle, _key(key), reason, run_id=run_id)
+        return hold(self._handle, _key(key), reason, dry_run=dry_run, run_id=run_id)
 
-    def release(self, key: str | PartitionKey, *, reason: str = "", run_id: str | None = None) -> bool:
+    def release(
+        self, key: str | PartitionKey, *, reason: str = "", dry_run: bool = False, run_id: str | None = None
+    ) -> bool:
         """Drop a hold; True where there was one."""
         from pipelines.holds import release
 
-        return release(self._handle, _key(key), reason, run_id=run_id)
+        return release(self._handle, _key(key), reason, dry_run=dry_run, run_id=run_id)
 
     def retain(
         self,
@@ -625,13 +632,14 @@ class Dataset:
         until: datetime | date | str,
         shorten: bool = False,
         reason: str = "",
+        dry_run: bool = False,
         run_id: str | None = None,
     ) -> bool:
         """Keep a partition longer than the policy says: `pipelines.holds.retain`. True where it changed anything."""
         from pipelines.holds import retain
 
         instant = self._instant(until)
-        return retain(self._handle, _key(key), instant, shorten=shorten, reason=reason, run_id=run_id)
+        return retain(self._handle, _key(key), instant, shorten=shorten, reason=reason, dry_run=dry_run, run_id=run_id)
 
     def restore(
         self, key: str | PartitionKey, *, days: int = 1, speed: Speed = "bulk", dry_run: bool = False

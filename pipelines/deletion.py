@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from connector.filesystem import LakeFileSystem
     from pipelines.handle import Handle
 
-__all__ = ["Doomed", "Held", "delete_dataset", "delete_for_good", "discard"]
+__all__ = ["Doomed", "Held", "delete_dataset", "delete_for_good", "discard", "take_back"]
 
 _BATCH = 1000
 _CONCURRENCY = 8
@@ -181,22 +182,30 @@ def discard(handle: Handle, paths: Iterable[str]) -> None:
         handle: the dataset.
         paths: below the root.
     """
-    root = handle.table.root
-    names = [f"{root}/{path}" for path in paths]
+    take_back(handle.fs, [f"{handle.table.root}/{path}" for path in paths])
+
+
+def take_back(fs: LakeFileSystem, names: Sequence[str]) -> None:
+    """Delete objects that this process wrote, and that nobody else has an interest in, with all of their versions.
+
+    Args:
+        fs: may write there.
+        names: `bucket/key`, all in one bucket.
+    """
     if not names:
         return
-    if not handle.fs.is_versioned(root.partition("/")[0]):
-        handle.fs.delete_seen([SeenObject(name) for name in names])
+    if not fs.is_versioned(names[0].partition("/")[0]):
+        fs.delete_seen([SeenObject(name) for name in names])
         return
     with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="discard") as pool:
-        found = pool.map(handle.fs.object_versions, names)
+        found = pool.map(fs.object_versions, names)
         versions = [
             SeenObject(name, one.version_id)
             for name, listed in zip(names, found, strict=True)
             for one in listed
             if one.path == name
         ]
-    handle.fs.delete_seen(versions)
+    fs.delete_seen(versions)
 
 
 def _still_free(handle: Handle, batch: Sequence[Doomed], record: VacuumRecord) -> Iterator[Doomed]:

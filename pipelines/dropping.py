@@ -12,10 +12,11 @@ After the grace `vacuum` deletes the files, and then the log, the journal and th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from connector.errors import UnsupportedByServer
+from connector.errors import AccessDenied, UnsupportedByServer
 from pipelines import units
 from pipelines.contention import turns
 from pipelines.document import Dropped
@@ -27,10 +28,12 @@ from pipelines.tables.protocol import Change
 from pipelines.undo import undo_removal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from pipelines.document import DatasetDocument, DocumentStore
     from pipelines.handle import Handle
+    from pipelines.results import UndoResult
     from pipelines.tables.protocol import Snapshot
 
 __all__ = ["DropResult", "UndropResult", "drop", "undrop"]
@@ -51,6 +54,7 @@ class DropResult:
         bytes: their size.
         undo_until: until when `undrop` brings them back; None where undo was given up.
         dry_run: True where nothing was changed.
+        was_dropped: whether it was dropped before: of rows that came in since, it takes those away too.
     """
 
     uri: str
@@ -60,11 +64,17 @@ class DropResult:
     bytes: int
     undo_until: datetime | None
     dry_run: bool = False
+    was_dropped: bool = False
+
+    @property
+    def is_done_already(self) -> bool:
+        """Whether there is nothing to take away."""
+        return self.was_dropped and not self.files
 
     def __str__(self) -> str:
-        if not self.changed and not self.dry_run:
+        if self.is_done_already:
             return f"{self.uri} is dropped already: nothing changed"
-        amount = f"{units.count(self.partitions)} partitions, {units.files(self.files)}, {units.size(self.bytes)}"
+        amount = f"{units.partitions(self.partitions)}, {units.files(self.files)}, {units.size(self.bytes)}"
         back = "it cannot be taken back"
         if self.undo_until is not None:
             back = f"`tierlake undrop {self.uri}` takes it back until {self.undo_until:%Y-%m-%d %H:%M}"
@@ -80,19 +90,23 @@ class UndropResult:
         changed: False where it was in use already, and for a dry run.
         partitions: how many came back.
         dry_run: True where nothing was changed.
+        refused: partitions of it that cannot come back, each with the reason: others wrote to them since.
     """
 
     uri: str
     changed: bool
     partitions: int
     dry_run: bool = False
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        amount = units.partitions(self.partitions)
+        without = f"; {units.partitions(len(self.refused))} cannot come back" if self.refused else ""
         if self.dry_run:
-            return f"would take {self.uri} back, with {units.count(self.partitions)} partitions"
+            return f"would take {self.uri} back, with {amount}{without}"
         if not self.changed:
             return f"{self.uri} is in use: nothing changed"
-        return f"{self.uri} is back, with {units.count(self.partitions)} partitions"
+        return f"{self.uri} is back, with {amount}{without}"
 
 
 def drop(
@@ -119,17 +133,19 @@ def drop(
     _check_free(handle, document, now)
     if dry_run:
         snapshot = handle.table.snapshot()
-        until = now + handle.spec.retention.grace if undo else None
-        return _result(handle, snapshot, until, changed=False, dry_run=True)
+        until = now + document.spec.retention.grace if undo else None
+        if document.dropped is not None:
+            until = _until(document.dropped)
+        return _result(handle, snapshot, until, changed=False, dry_run=True, was_dropped=document.dropped is not None)
     if document.dropped is not None:
         taken = _take_out(handle, reason, undo=document.dropped.undoable, run_id=run_id)
-        return _result(handle, taken, _until(document.dropped), changed=bool(taken.files))
+        return _result(handle, taken, _until(document.dropped), changed=bool(taken.files), was_dropped=True)
     record = _begun(handle, "drop", now, reason, run_id)
     mark = Dropped(at=now, record=record.id, grace=document.spec.retention.grace, undoable=undo)
     try:
         store.update(lambda current: _marked(handle, current, mark))
         taken = _take_out(handle, reason, undo=undo, run_id=run_id)
-    except (PolicyRefused, UnsupportedByServer, UnsupportedByTable):
+    except (AccessDenied, PolicyRefused, UnsupportedByServer, UnsupportedByTable):
         # it cannot be taken out here, so it stays in use
         store.update(
             lambda current: current.model_copy(update={"dropped": None}) if current.dropped == mark else current
@@ -147,6 +163,9 @@ def _until(dropped: Dropped) -> datetime | None:
 def undrop(handle: Handle, *, reason: str = "", dry_run: bool = False, run_id: str | None = None) -> UndropResult:
     """Take a dropped dataset back, with all partitions that it had; for a second time it changes nothing.
 
+    Where others, who know nothing of the drop, have written rows meanwhile, these stay; what they wrote to a partition
+    that it had keeps that one from coming back, and is told.
+
     Args:
         handle: the dataset.
         reason: why, for the history.
@@ -163,27 +182,46 @@ def undrop(handle: Handle, *, reason: str = "", dry_run: bool = False, run_id: s
         return UndropResult(handle.spec.uri, changed=False, partitions=0)
     _check_not_ending(handle, dropped)
     if dry_run:
-        back = _brought_back(handle, dropped, dry_run=True, run_id=run_id)
-        return UndropResult(handle.spec.uri, changed=False, partitions=back, dry_run=True)
+        back, refused = _brought_back(handle, dropped, dry_run=True, run_id=run_id)
+        return UndropResult(handle.spec.uri, changed=False, partitions=back, dry_run=True, refused=refused)
     record = _begun(handle, "undrop", handle.clock.now(), reason, run_id)
     try:
-        back = _brought_back(handle, dropped, dry_run=False, run_id=run_id)
+        back, refused = _brought_back(handle, dropped, dry_run=False, run_id=run_id)
         store.update(lambda document: _unmarked(handle, document))
     except (CommitConflict, PolicyRefused):
         handle.journal.swap(record, record.model_copy(update={"state": "refused"}))
         raise
     handle.journal.swap(record, record.model_copy(update={"state": "done"}))
-    return UndropResult(handle.spec.uri, changed=True, partitions=back)
+    return UndropResult(handle.spec.uri, changed=True, partitions=back, refused=refused)
 
 
-def _brought_back(handle: Handle, dropped: Dropped, *, dry_run: bool, run_id: str | None) -> int:
-    """Undo what the drop took out; how many partitions that was."""
-    back = 0
+def _brought_back(handle: Handle, dropped: Dropped, *, dry_run: bool, run_id: str | None) -> tuple[int, dict[str, str]]:
+    """Undo what the drop took out; how many partitions that was, and those that cannot come back, with the reason.
+
+    Raises:
+        PolicyRefused: none can, and there is nothing else in the table that could be in use again.
+    """
+    results: list[UndoResult] = []
+    refused: dict[str, PolicyRefused] = {}
+    undoing = partial(undo_removal, handle, dry_run=dry_run, run_id=run_id)
     for removal in handle.journal.records(RemovalRecord, dropped.record):
-        if removal.operation == "expire" and all(gone.reason.startswith(_WHY) for gone in removal.partitions):
-            results = undo_removal(handle, removal, dry_run=dry_run, run_id=run_id)
-            back += sum(result.changed for result in results)
-    return back
+        if removal.operation != "expire" or not all(gone.reason.startswith(_WHY) for gone in removal.partitions):
+            continue
+        try:
+            results += undoing(removal)
+        except PolicyRefused as error:
+            if len(removal.partitions) == 1:
+                refused.setdefault(removal.partitions[0].key, error)
+                continue
+            for gone in removal.partitions:  # one that others wrote to keeps none of the others away
+                try:
+                    results += undoing(removal, key=gone.key)
+                except PolicyRefused as each:
+                    refused.setdefault(gone.key, each)
+    back = sum(result.changed or result.dry_run for result in results)
+    if refused and not back and not handle.table.snapshot().files:
+        raise next(iter(refused.values()))
+    return back, {key: str(error) for key, error in sorted(refused.items())}
 
 
 def _document(handle: Handle) -> DocumentStore:
@@ -213,7 +251,8 @@ def _check_free(handle: Handle, document: DatasetDocument, now: datetime) -> Non
         more = f" and {len(kept) - _SHOWN:,} more" if len(kept) > _SHOWN else ""
         raise PolicyRefused(
             f"{handle.spec.uri} has partitions that must stay: {', '.join(kept[:_SHOWN])}{more}",
-            hint="`tierlake release` ends a hold, `tierlake retain --shorten` a retention; nothing was changed",
+            hint="`tierlake release` ends a hold, `tierlake retain --until DAY --shorten` a retention, as an undone "
+            "expiry has for a grace; nothing was changed",
         )
 
 
@@ -287,7 +326,13 @@ def _keep_to_what_went(handle: Handle, record: RemovalRecord) -> None:
 
 
 def _result(
-    handle: Handle, snapshot: Snapshot, until: datetime | None, *, changed: bool, dry_run: bool = False
+    handle: Handle,
+    snapshot: Snapshot,
+    until: datetime | None,
+    *,
+    changed: bool,
+    dry_run: bool = False,
+    was_dropped: bool = False,
 ) -> DropResult:
     return DropResult(
         uri=handle.spec.uri,
@@ -297,4 +342,5 @@ def _result(
         bytes=sum(file.size for file in snapshot.files),
         undo_until=until,
         dry_run=dry_run,
+        was_dropped=was_dropped,
     )

@@ -112,6 +112,7 @@ def apply_expiry(
     progress: Progress = False,
     undo: bool = True,
     keys: Iterable[str | PartitionKey] | None = None,
+    dry_run: bool = False,
     run_id: str | None = None,
 ) -> ApplyResult:
     """Take the plan's partitions out of the table, those that are still as the plan saw them and still due.
@@ -122,6 +123,7 @@ def apply_expiry(
         progress: who listens.
         undo: False gives undo up.
         keys: only these partitions.
+        dry_run: only make the checks.
         run_id: who did it, for the history.
 
     Raises:
@@ -135,6 +137,17 @@ def apply_expiry(
     steps = plan.selected(keys)
     check_undo_is_possible(handle, undo=undo)
     tally = _Tally()
+    if dry_run:
+        due = _still_due(handle, plan, steps, handle.table.snapshot(), tally) if steps else []
+        return ApplyResult.of(
+            "expiry",
+            done=[step.key for step, _ in due],
+            skipped=tally.skipped,
+            failures=tally.failures,
+            files=sum(len(files) for _, files in due),
+            size=sum(file.size for _, files in due for file in files),
+            dry_run=True,
+        )
     with reporting(
         "expiry", total=len(steps), bytes_total=sum(step.bytes for step in steps), progress=progress
     ) as advance:
@@ -161,7 +174,7 @@ def check_undo_is_possible(handle: Handle, *, undo: bool) -> None:
     if undo and handle.table.is_published_by_writing and not handle.fs.is_versioned(bucket):
         raise PolicyRefused(
             f"{handle.spec.uri} is plain Parquet in an unversioned bucket: what expires could not come back",
-            hint="turn versioning on, use format: delta, or give undo up: apply(undo=False)",
+            hint="turn versioning on, use format: delta, or give undo up: `--no-undo`, in Python undo=False",
         )
     handle.table.check_can_remove()
 

@@ -160,11 +160,16 @@ def _explain_expired(handle: Handle, snapshot: Snapshot, key: PartitionKey) -> E
     amount = f"{units.files(len(gone.files))}, {units.size(gone.bytes)}"
     left = f"{name} ({amount}) was expired on {units.day(record.committed_at or record.at)}: {gone.reason}."
     is_over = not record.undoable or handle.clock.now() >= record.undo_until
-    then = (
-        "Undo is no longer possible; ingest it again from its source to have it back."
-        if is_over
-        else f"It can be undone until {record.undo_until:%Y-%m-%d %H:%M %Z}; after that `vacuum` deletes its files."
-    )
+    document = handle.document.read() if handle.document is not None else None
+    held = document.holds.get(name) if document is not None else None
+    is_dropped = document is not None and document.dropped is not None
+    stays = f"while it is held ({held.reason}) its files stay" if held else "after that `vacuum` deletes its files"
+    if is_over:
+        then = "Undo is no longer possible; ingest it again from its source to have it back."
+        then += f" It is held ({held.reason}): its files stay until `tierlake release`." if held else ""
+    else:
+        how = "`tierlake undrop` brings it back" if is_dropped else "It can be undone"
+        then = f"{how} until {record.undo_until:%Y-%m-%d %H:%M %Z}; {stays}."
     return Explanation(key=name, text=f"{left} {then}", undo_until=None if is_over else record.undo_until)
 
 

@@ -57,7 +57,7 @@ def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
     commits = handle.table.history(limit)
     has_log = not handle.table.is_published_by_writing
     versions = {str(commit.details["removal"]): commit.version for commit in commits if "removal" in commit.details}
-    journal = _with_undo(handle, [event for event in handle.journal.entries() if event.committed])
+    journal = _with_undo(handle, [event for event in _told(handle.journal.entries()) if event.committed])
     replaced = [event for event in journal if event.operation == "replace"]
     events = [
         _of_event(event, versions.get(event.id, event.version) if has_log else None)
@@ -81,6 +81,18 @@ def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
     # a plain table forgets an ingest that was undone
     events += [_of_event(event, None) for event in replaced if not has_log and event.run_key not in known]
     return _newest_first(events + entries)[:limit]
+
+
+def _told(events: list[JournalEntry]) -> list[JournalEntry]:
+    """The events; an undo says what it undid, not the name of a record."""
+    known = {event.id: event for event in events}
+    return [replace(event, reason=_undone(known[event.undone])) if event.undone in known else event for event in events]
+
+
+def _undone(removal: JournalEntry) -> str:
+    if removal.operation == "replace":
+        return f"undo of the ingest {removal.run_key}"
+    return f"undo of an expiry: {removal.reason}"
 
 
 def _with_undo(handle: Handle, events: list[JournalEntry]) -> list[JournalEntry]:
@@ -130,7 +142,7 @@ def _of_commit(commit: Commit, version: int | None, replaced: JournalEntry | Non
         bytes=_integer(details.get("bytes")),
         reason=str(details["reason"]) if "reason" in details else None,
         run=str(details["run_id"]) if "run_id" in details else commit.run_key,
-        by=replaced.by if replaced else None,
+        by=replaced.by if replaced else str(details["by"]) if "by" in details else None,
         undo_until=replaced.undo_until if replaced else None,
     )
 
@@ -143,7 +155,7 @@ def _of_event(event: JournalEntry, version: int | None) -> HistoryEntry:
         partitions=len(event.keys) or None,
         keys=event.keys,
         rows=None,
-        bytes=event.bytes,
+        bytes=event.bytes if event.files else None,
         reason=event.reason,
         run=event.run_id,
         by=event.by,

@@ -33,7 +33,13 @@ logger = logging.getLogger("tierlake.pipelines")
 
 
 def hold(
-    handle: Handle, key: PartitionKey | str, reason: str, now: datetime | None = None, *, run_id: str | None = None
+    handle: Handle,
+    key: PartitionKey | str,
+    reason: str,
+    now: datetime | None = None,
+    *,
+    dry_run: bool = False,
+    run_id: str | None = None,
 ) -> bool:
     """Forbid that a partition expires or is deleted, until `release`.
 
@@ -42,10 +48,11 @@ def hold(
         key: the partition.
         reason: why; plans, explanations and the catalog repeat it.
         now: since when; the server's now by default.
+        dry_run: only make the checks.
         run_id: who did it, for the history.
 
     Returns:
-        Whether anything changed; the same hold again does not.
+        Whether anything changed, or would; the same hold again does not.
 
     Raises:
         UnknownPartition: the table has no such partition, and none that could still be undone.
@@ -66,6 +73,8 @@ def hold(
             return document
         return document.model_copy(update={"holds": {**document.holds, name: Hold(reason=text, since=since)}})
 
+    if dry_run:
+        return _would_change(store, change)
     is_other = _update(store, change)
     if not _is_live(handle, name) and not can_be_undone(handle, name):
         # a vacuum looks at the holds after it has written down what ends, and we the other way round
@@ -78,13 +87,16 @@ def hold(
     return is_other
 
 
-def release(handle: Handle, key: PartitionKey | str, reason: str = "", *, run_id: str | None = None) -> bool:
+def release(
+    handle: Handle, key: PartitionKey | str, reason: str = "", *, dry_run: bool = False, run_id: str | None = None
+) -> bool:
     """End a hold; the policy counts again.
 
     Args:
         handle: the dataset.
         key: the partition.
         reason: why, for the history.
+        dry_run: only make the checks.
         run_id: who did it, likewise.
 
     Returns:
@@ -98,6 +110,8 @@ def release(handle: Handle, key: PartitionKey | str, reason: str = "", *, run_id
     if name not in store.read().holds:
         snapshot = handle.table.snapshot()
         check_possible(handle.spec, snapshot.known_schema, [PartitionKey.parse(name)], snapshot.by_partition())
+    if dry_run:
+        return _would_change(store, _without(name))
     is_other = _update(store, _without(name))
     _unlock(handle, PartitionKey.parse(name))
     if is_other:
@@ -112,6 +126,7 @@ def retain(
     *,
     shorten: bool = False,
     reason: str = "",
+    dry_run: bool = False,
     run_id: str | None = None,
 ) -> bool:
     """Keep a partition longer than the policy says.
@@ -122,10 +137,11 @@ def retain(
         until: plans as of this instant or later may expire it.
         shorten: take the place of a retention that lasts longer, too.
         reason: why, for the history.
+        dry_run: only make the checks.
         run_id: who did it, likewise.
 
     Returns:
-        Whether anything changed.
+        Whether anything changed, or would.
 
     Raises:
         UnknownPartition: the table has no such partition, and none that could still be undone.
@@ -144,6 +160,8 @@ def retain(
             raise PolicyRefused(message, hint="say shorten=True (`--shorten`) if it may go earlier")
         return document.model_copy(update={"retains": {**document.retains, name: until}})
 
+    if dry_run:
+        return _would_change(store, change)
     is_other = _update(store, change)
     if is_other:
         _remember(handle, "retain", name, reason.strip(), until=until, run_id=run_id)
@@ -247,6 +265,11 @@ def _versions(handle: Handle, key: PartitionKey, paths: Collection[str]) -> list
         and not is_nested(path, nested)
         and (path.startswith(own) or path in strays)
     ]
+
+
+def _would_change(store: DocumentStore, change: Callable[[DatasetDocument], DatasetDocument]) -> bool:
+    document = store.read()
+    return change(document) != document
 
 
 def _update(store: DocumentStore, change: Callable[[DatasetDocument], DatasetDocument]) -> bool:

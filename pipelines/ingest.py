@@ -152,7 +152,6 @@ def ingest(  # noqa: PLR0913 - the user's own options
             writer = stack.enter_context(open_writer(handle, staging))
             staged = stage(handle, staging, ready.stream.batches, writer, on_rows=on_rows, check=check)
         _look_again(handle, staged.files, age=timedelta(seconds=clock() - started))
-        handle.check_in_use()
         metadata = {
             "rows": staged.rows,
             "rejected": staged.bad_rows,
@@ -453,6 +452,7 @@ def _commit(
             details={**details, "partitions": len(covered), **({"removal": record.id} if record and removes else {})},
         )
         replaced = _replaced(handle, removes, rows_in)
+        handle.check_in_use()  # after the look that the commit rests on: a drop's own commit conflicts with it
         try:
             commit = handle.table.commit(change)
         except StagedTooLong:

@@ -15,9 +15,6 @@ between harms nothing, the partitions are still live) and again with `committed_
 
 from __future__ import annotations
 
-import getpass
-import os
-import platform
 import re
 import uuid
 from datetime import UTC, datetime
@@ -38,6 +35,7 @@ from pipelines.records import (
     UndoRecord,
     VacuumRecord,
 )
+from pipelines.signature import user_and_host
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -91,7 +89,7 @@ class Journal:
 
     def write(self, record: RecordT) -> RecordT:
         """Write a record, or write it again with what is known by now; returns it signed."""
-        signed = record if record.by is not None else record.model_copy(update={"by": _user_and_host()})
+        signed = record if record.by is not None else record.model_copy(update={"by": user_and_host()})
         self._fs.pipe_file(self._path(signed), _text(signed))
         return signed
 
@@ -229,14 +227,6 @@ def _newest_first(paths: Iterable[str]) -> list[str]:
             message = f"lake://{path} is no record that this version of tierlake knows"
             raise SpecError(message, hint="another version wrote it: use that one, or delete it when nobody needs it")
     return sorted(records, key=_record_id, reverse=True)
-
-
-def _user_and_host() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = str(os.getuid())
-    return f"{user}@{platform.node() or 'unknown'}"
 
 
 def _kind(path: str) -> str | None:

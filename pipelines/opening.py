@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from connector.arguments import refuse_unknown
 from connector.encryption import parse_encryption
-from connector.errors import EncryptionIgnored, PreconditionFailed
+from connector.errors import AccessDenied, DeletionFailed, EncryptionIgnored, InvalidSetting, PreconditionFailed
 from connector.filesystem import LakeFileSystem
 from pipelines.clock import Clock, ServerClock
+from pipelines.deletion import take_back
 from pipelines.description import check_agrees, completed, differences
 from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import SpecError, TableExists, TableNotFound, UnsupportedByTable
@@ -22,7 +23,7 @@ from pipelines.forks import refuse_after_fork
 from pipelines.handle import Handle
 from pipelines.inference import doubt_of_width, inferred_partitioning
 from pipelines.journal import Journal
-from pipelines.nested import LOG, enclosing_root, first_objects, nested_roots
+from pipelines.nested import LOG, enclosing_root, first_objects, is_nested, nested_roots
 from pipelines.spec import DatasetSpec, PartitionSpec
 from pipelines.tables import table_of_format
 from pipelines.tables.lost_log import check_log
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BESIDE",
     "Described",
+    "check_honoured",
     "check_new",
     "create_dataset",
     "described_anew",
@@ -82,6 +84,8 @@ def create_dataset(
         first_document(inside, store, DatasetDocument(spec=spec))
     except PreconditionFailed:
         _check_same(store.read(), spec)
+    else:
+        _check_alone(inside, spec, store.path)
     if schema is not None:
         LakeDeltaTable.create(inside, spec.root, schema, spec.partition.columns, table_properties(spec))
         inside.invalidate_view(spec.root)
@@ -95,8 +99,7 @@ def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
 
     refuse_after_fork()
     inside = table_filesystem(fs, spec, options)
-    inside.profile.check_class(spec.write.storage_class)
-    inside.profile.check_encryption(parse_encryption(spec.write.encryption).mode)
+    check_honoured(inside, spec)
     Partitioner(spec.partition).check_stored(declared_schema(spec.columns))
     if spec.format == "delta":
         _first_schema(spec)
@@ -111,6 +114,21 @@ def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
     if (above := enclosing_root(inside, spec.root)) is not None:
         raise TableExists(f"{spec.uri} lies inside another table, lake://{above}", hint=BESIDE)
     return True
+
+
+def check_honoured(fs: LakeFileSystem, spec: DatasetSpec) -> None:
+    """Refuse a write policy that the server does not have.
+
+    Raises:
+        SpecError: an encryption that nobody has.
+        UnsupportedByServer: a storage class or an encryption that this server lacks.
+    """
+    fs.profile.check_class(spec.write.storage_class)
+    try:
+        encryption = parse_encryption(spec.write.encryption)
+    except InvalidSetting as error:
+        raise SpecError(f"write.encryption: {error.message}", hint=error.hint) from error
+    fs.profile.check_encryption(encryption.mode)
 
 
 def _is_unfinished(fs: LakeFileSystem, document: DatasetDocument, spec: DatasetSpec) -> bool:
@@ -148,6 +166,27 @@ def _check_free(fs: LakeFileSystem, spec: DatasetSpec, below: Sequence[str]) -> 
         raise TableExists(f"another table lies below {spec.uri}: {spec.uri}/{nested[0]}", hint=BESIDE)
     named = ", ".join(found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
     raise TableExists(f"{spec.uri} is not empty: {named}", hint=f"{adopts}; or choose an empty prefix")
+
+
+def _check_alone(fs: LakeFileSystem, spec: DatasetSpec, description: str) -> None:
+    """Look again once others see us: of two that are made at once, one inside the other, one sees the other at least.
+
+    Raises:
+        TableExists: there is one above or below; our description is taken back.
+    """
+    above = enclosing_root(fs, spec.root)
+    found = [path.removeprefix(f"{spec.root}/") for path in fs.first_keys(f"{spec.root}/")]
+    nested = nested_roots(found)
+    if above is None and not nested:
+        return
+    hint = BESIDE
+    try:
+        if all(is_nested(path, nested) or f"{spec.root}/{path}" == description for path in found):
+            take_back(fs, [description])
+    except (AccessDenied, DeletionFailed):  # a writer's rights end here
+        hint += f"; its description is left, for somebody who may delete lake://{description}"
+    where = f"inside another table, lake://{above}" if above else f"above another table, {spec.uri}/{min(nested)}"
+    raise TableExists(f"{spec.uri} lies {where}, which was made at the same time", hint=hint)
 
 
 def _check_same(document: DatasetDocument, spec: DatasetSpec) -> None:

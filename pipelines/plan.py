@@ -288,6 +288,7 @@ class TieringPlan(Plan[TierMove]):
         *,
         progress: Progress = False,
         keys: Iterable[str | PartitionKey] | None = None,
+        dry_run: bool = False,
         run_id: str | None = None,
     ) -> ApplyResult:
         """Move the files. Doing it again moves what is left, and nothing when nothing is.
@@ -295,13 +296,14 @@ class TieringPlan(Plan[TierMove]):
         Args:
             progress: True shows a bar; a function is called with each `Step`.
             keys: only these partitions.
+            dry_run: only make the checks.
             run_id: who did it, for the history.
 
         Raises:
             SpecError: the plan was loaded and is not bound to a dataset.
             UnknownPartition: keys that the plan has no step for.
         """
-        return self._applied(progress=progress, keys=keys, run_id=run_id)
+        return self._applied(progress=progress, keys=keys, dry_run=dry_run, run_id=run_id)
 
     def __str__(self) -> str:
         head = f"tiering of {self.uri} as of {units.day(self.as_of)} (table version {self.version})"
@@ -374,6 +376,7 @@ class ExpiryPlan(Plan[Expiration]):
         progress: Progress = False,
         undo: bool = True,
         keys: Iterable[str | PartitionKey] | None = None,
+        dry_run: bool = False,
         run_id: str | None = None,
     ) -> ApplyResult:
         """Take the partitions out of the table, in one commit.
@@ -384,6 +387,7 @@ class ExpiryPlan(Plan[Expiration]):
             progress: True shows a bar; a function is called with each `Step`.
             undo: False gives undo up; plain tables in unversioned buckets can only be expired so.
             keys: only these partitions.
+            dry_run: only make the checks.
             run_id: who did it, for the history.
 
         Raises:
@@ -391,7 +395,7 @@ class ExpiryPlan(Plan[Expiration]):
             UnknownPartition: keys that the plan has no step for.
             PolicyRefused: undo is asked for and impossible here.
         """
-        return self._applied(progress=progress, undo=undo, keys=keys, run_id=run_id)
+        return self._applied(progress=progress, undo=undo, keys=keys, dry_run=dry_run, run_id=run_id)
 
     def __str__(self) -> str:
         head = f"expiry of {self.uri} as of {units.day(self.as_of)} (table version {self.version})"

@@ -55,6 +55,7 @@ class JournalEntry:
         by: who did it.
         version: the commit that it tells of, where its record knows it.
         run_key: of the ingest that it tells of.
+        undone: id of the removal that it undid.
         committed: False for what was begun and is not known to have been done.
         undo_until: until when it can be undone; None where it cannot.
     """
@@ -70,6 +71,7 @@ class JournalEntry:
     by: str | None = None
     version: int | None = None
     run_key: str | None = None
+    undone: str | None = None
     committed: bool = True
     undo_until: datetime | None = None
 
@@ -291,6 +293,7 @@ class UndoRecord(Record):
             operation="undo",
             keys=(self.key,),
             reason=f"undo of {self.removal}",
+            undone=self.removal,
             bytes=self.bytes,
             files=self.files,
             run_id=self.run_id,

@@ -30,7 +30,7 @@ from pipelines.catalog import read_catalog
 from pipelines.description import FieldChange, completed, differences
 from pipelines.errors import CommitConflict, PolicyRefused, SchemaMismatch, SpecError, UnsupportedByTable
 from pipelines.expiry import plan_expiry
-from pipelines.opening import described_anew, table_properties
+from pipelines.opening import check_honoured, described_anew, table_properties
 from pipelines.partitioning import Partitioner
 from pipelines.plan import Refusal
 from pipelines.records import PolicyRecord
@@ -204,8 +204,9 @@ class SpecDiff(_Value):
             )
 
     def __str__(self) -> str:
+        dropped = "" if self.is_in_use else f"\n\n{self.uri} was dropped: `tierlake undrop` takes it back"
         if not self.changes:
-            return f"{self.uri} is as described"
+            return f"{self.uri} is as described{dropped}"
         rows = ((one.field, one.before or "-", one.after or "-") for one in self.changes)
         count = len(self.changes)
         head = f"{self.uri} differs from the description in {count} field{'s' * (count > 1)}"
@@ -213,7 +214,7 @@ class SpecDiff(_Value):
         parts += [f"{one.field} cannot change: {one.reason}" for one in self.refused]
         if self.effect is not None:
             parts.append("\n".join([f"as of {units.day(self.as_of)}", *self.effect.lines()]))
-        return "\n\n".join(parts)
+        return "\n\n".join(parts) + dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +272,7 @@ def diff_spec(
     effect = None
     if changes:
         Partitioner(after.partition).check_stored(declared_schema(after.columns))
-        handle.fs.profile.check_class(after.write.storage_class)
+        check_honoured(handle.fs, after)
         snapshot = handle.table.snapshot()
         refused = tuple(_refused(changes, after, snapshot))
         effect = None if refused or not with_effect else _effect(handle, before, after, as_of, materialized)

@@ -24,13 +24,14 @@ class ApplyResult(_Value):
 
     Attributes:
         operation: `tiering` or `expiry`.
-        done: partitions that were changed as planned.
+        done: partitions that were changed as planned, or would be.
         skipped: partitions that were so already.
         failed: partitions that were not changed, or not wholly, each with its error.
         codes: of the failed, the errors' codes (`stale_plan`, `policy_refused`, ...).
         files: how many files were changed.
         bytes: their size.
         pending: of the files, how many the server has yet to move; it does so by itself.
+        dry_run: True where the checks alone were made.
     """
 
     operation: Literal["tiering", "expiry"]
@@ -41,6 +42,7 @@ class ApplyResult(_Value):
     files: int = 0
     bytes: int = 0
     pending: int = 0
+    dry_run: bool = False
 
     WORDS: ClassVar[Mapping[str, str]] = {"tiering": "moved", "expiry": "expired"}
 
@@ -55,6 +57,7 @@ class ApplyResult(_Value):
         files: int,
         size: int,
         pending: int = 0,
+        dry_run: bool = False,
     ) -> Self:
         """From what happened to each partition."""
         return cls(
@@ -69,6 +72,7 @@ class ApplyResult(_Value):
             files=files,
             bytes=size,
             pending=pending,
+            dry_run=dry_run,
         )
 
     @property
@@ -87,10 +91,11 @@ class ApplyResult(_Value):
 
     def __str__(self) -> str:
         amount = f"{units.files(self.files)}, {units.size(self.bytes)}"
-        parts = [f"{_partitions(len(self.done))} {self.WORDS[self.operation]} ({amount})"]
+        would, fail = ("would be ", "would fail") if self.dry_run else ("", "failed")
+        parts = [f"{units.partitions(len(self.done))} {would}{self.WORDS[self.operation]} ({amount})"]
         parts += [f"{units.files(self.pending)} tagged for the server to move"] if self.pending else []
-        parts += [f"{len(self.skipped):,} were so already"] if self.skipped else []
-        parts += [f"{len(self.failed):,} failed"] if self.failed else []
+        parts += [f"{len(self.skipped):,} {'are' if self.dry_run else 'were'} so already"] if self.skipped else []
+        parts += [f"{len(self.failed):,} {fail}"] if self.failed else []
         return ", ".join(parts)
 
 
@@ -99,31 +104,36 @@ class UndoResult(_Value):
 
     Attributes:
         key: the partition.
-        changed: False where it had come back already.
-        operation: what was undone: an expiry, or the replacement by an ingest.
+        changed: False where it had come back already, and for a dry run.
+        operation: what was undone: an expiry, or the replacement by an ingest; None where nothing was ever taken out.
         files: how many came back, or are back.
         rows: theirs; None where it is not known.
         bytes: theirs.
         kept_until: the next expiry leaves it alone before this instant.
+        dry_run: True where it would come back, and nothing was changed.
+        undo_until: then, until when it can.
     """
 
     key: str
     changed: bool
-    operation: Literal["expire", "replace"] = "expire"
+    operation: Literal["expire", "replace"] | None = "expire"
     files: int
     rows: int | None
     bytes: int
     kept_until: datetime | None = None
+    dry_run: bool = False
+    undo_until: datetime | None = None
 
     def __str__(self) -> str:
-        if not self.changed:
-            return f"{self.key} is back already: nothing changed"
         amount = f"{units.files(self.files)}, {units.size(self.bytes)}"
+        if self.dry_run:
+            how = "was replaced by an ingest" if self.operation == "replace" else "has expired"
+            until = f"; it can be undone until {self.undo_until:%Y-%m-%d %H:%M %Z}" if self.undo_until else ""
+            return f"would bring back {self.key}, which {how}: {amount}{until}"
+        if not self.changed:
+            state = "is back already" if self.operation else "is there, and nothing was taken out of it"
+            return f"{self.key} {state}: nothing changed"
         if self.operation == "replace":
             return f"{self.key} is as it was before it was replaced: {amount}"
         kept = f"; kept until {units.day(self.kept_until)}" if self.kept_until else ""
         return f"{self.key} is back: {amount}{kept}"
-
-
-def _partitions(number: int) -> str:
-    return "1 partition" if number == 1 else f"{number:,} partitions"

@@ -344,17 +344,24 @@ class DatasetSpec(_Value):
         Raises:
             SpecError: not YAML, not a mapping, or not a valid spec.
         """
-        source = text.read_text(encoding="utf-8") if isinstance(text, Path) else text
+        name = f"{text}: " if isinstance(text, Path) else ""
         try:
-            data = yaml.safe_load(source)
-        except yaml.YAMLError as error:
-            message = f"the dataset spec is not YAML: {error}"
-            raise SpecError(message) from error
+            data = yaml.safe_load(text.read_text(encoding="utf-8") if isinstance(text, Path) else text)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise SpecError(f"{name}the dataset spec is not YAML: {_on_one_line(error)}") from error
         if not isinstance(data, dict):
-            message = "the dataset spec must be a mapping with at least `uri`"
-            raise SpecError(message)
-        return cls(**data)
+            raise SpecError(f"{name}the dataset spec must be a mapping with at least `uri`")
+        try:
+            return cls(**{str(field): value for field, value in data.items()})
+        except SpecError as error:
+            raise SpecError(f"{name}{error.message}", hint=error.hint) from error
 
     def to_yaml(self) -> str:
         """The spec as YAML, fields that are at their defaults included."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _on_one_line(error: yaml.YAMLError | UnicodeDecodeError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem}, at line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
+    return " ".join(str(error).split())

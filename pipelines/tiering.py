@@ -83,6 +83,7 @@ def apply_tiering(
     *,
     progress: Progress = False,
     keys: Iterable[str | PartitionKey] | None = None,
+    dry_run: bool = False,
     run_id: str | None = None,
 ) -> ApplyResult:
     """Move what the plan says and the store does not have there yet.
@@ -95,6 +96,7 @@ def apply_tiering(
         plan: what to do.
         progress: who listens.
         keys: only these partitions.
+        dry_run: only make the checks.
         run_id: who did it, for the history.
 
     Raises:
@@ -107,6 +109,17 @@ def apply_tiering(
     work = _work(handle, plan, steps, tally)
     files = [(step, file) for step, pending in work for file in pending]
     total = sum(file.live.size for _, file in files)
+    if dry_run:
+        moving = {step.key for step, _ in files}
+        return ApplyResult.of(
+            "tiering",
+            done=moving,
+            skipped={step.key for step in steps} - moving - tally.failures.keys(),
+            failures=tally.failures,
+            files=len(files),
+            size=total,
+            dry_run=True,
+        )
     mover = get_mover(handle.fs.profile.mover)
     try:
         with (

@@ -125,7 +125,7 @@ def undo_expiry(handle: Handle, key: PartitionKey | str, *, run_id: str | None =
     return _undo(handle, _name(key), ("expire",), run_id)
 
 
-def undo(handle: Handle, key: PartitionKey | str, *, run_id: str | None = None) -> UndoResult:
+def undo(handle: Handle, key: PartitionKey | str, *, dry_run: bool = False, run_id: str | None = None) -> UndoResult:
     """Bring back what the newest expiry or replacement took out of a partition.
 
     For a second time it changes nothing. The next expiry leaves what came back from one alone for another grace.
@@ -133,6 +133,7 @@ def undo(handle: Handle, key: PartitionKey | str, *, run_id: str | None = None) 
     Args:
         handle: the dataset.
         key: the partition.
+        dry_run: only make the checks, and say what would come back.
         run_id: who did it, for the history.
 
     Raises:
@@ -141,15 +142,18 @@ def undo(handle: Handle, key: PartitionKey | str, *, run_id: str | None = None) 
             data has taken its place, the table has other columns by now, or it was emptied after it had come back.
         CommitConflict: other writers kept changing the partition.
     """
-    return _undo(handle, _name(key), ("expire", "replace"), run_id)
+    return _undo(handle, _name(key), ("expire", "replace"), run_id, dry_run=dry_run)
 
 
-def undo_run(handle: Handle, run_key: str, *, run_id: str | None = None) -> tuple[UndoResult, ...]:
+def undo_run(
+    handle: Handle, run_key: str, *, dry_run: bool = False, run_id: str | None = None
+) -> tuple[UndoResult, ...]:
     """Bring back all that an ingest replaced; partitions that it filled first stay.
 
     Args:
         handle: the dataset.
         run_key: of the ingest.
+        dry_run: only make the checks, and say what would come back.
         run_id: who did it, for the history.
 
     Raises:
@@ -166,20 +170,21 @@ def undo_run(handle: Handle, run_key: str, *, run_id: str | None = None) -> tupl
             message = f"no ingest with the run key {run_key!r} replaced anything in {handle.spec.uri}"
             raise UnknownPartition(message, hint="`tierlake history` shows the run keys and what can be undone")
         try:
-            return _bring_back_checked(handle, record, record.partitions, run_id)
+            return _bring_back_checked(handle, record, record.partitions, run_id, dry_run=dry_run)
         except CommitConflict as error:
             conflict = error
     raise conflict or AssertionError
 
 
 def undo_removal(
-    handle: Handle, stored: RemovalRecord, *, dry_run: bool = False, run_id: str | None = None
+    handle: Handle, stored: RemovalRecord, *, key: str | None = None, dry_run: bool = False, run_id: str | None = None
 ) -> tuple[UndoResult, ...]:
     """Bring back all that one removal took out, as it was; the next expiry goes by the policy alone.
 
     Args:
         handle: the dataset.
         stored: the removal.
+        key: only this partition of it.
         dry_run: only make the checks.
         run_id: who did it, for the history.
 
@@ -192,8 +197,9 @@ def undo_removal(
         record = settled(handle, stored)
         if record is None:
             return ()
+        partitions = [gone for gone in record.partitions if key in {None, gone.key}]
         try:
-            return _bring_back_checked(handle, record, record.partitions, run_id, is_kept=False, dry_run=dry_run)
+            return _bring_back_checked(handle, record, partitions, run_id, is_kept=False, dry_run=dry_run)
         except CommitConflict as error:
             conflict = error
     raise conflict or AssertionError
@@ -203,15 +209,17 @@ def _name(key: PartitionKey | str) -> str:
     return str(PartitionKey.parse(key) if isinstance(key, str) else key)
 
 
-def _undo(handle: Handle, name: str, operations: Sequence[str], run_id: str | None) -> UndoResult:
+def _undo(
+    handle: Handle, name: str, operations: Sequence[str], run_id: str | None, *, dry_run: bool = False
+) -> UndoResult:
     handle.check_in_use()
     for attempt in range(1, _ATTEMPTS + 1):
         found = _last_removal(handle, name, operations)
         if found is None:
-            return _nothing_to_do(handle.table.snapshot(), name)
+            return _nothing_to_do(handle.table.snapshot(), name).model_copy(update={"operation": None})
         record, gone = found
         try:
-            return _bring_back_checked(handle, record, (gone,), run_id)[0]
+            return _bring_back_checked(handle, record, (gone,), run_id, dry_run=dry_run)[0]
         except CommitConflict:
             if attempt == _ATTEMPTS:
                 raise
@@ -229,7 +237,7 @@ def _last_removal(
     snapshot = handle.table.snapshot()
     if _live(snapshot, name):
         return None
-    raise unknown(handle.spec, snapshot, PartitionKey.parse(name), ", and none was expired")
+    raise unknown(handle.spec, snapshot, PartitionKey.parse(name), ", and nothing was taken out of it")
 
 
 def _bring_back_checked(
@@ -252,7 +260,7 @@ def _bring_back_checked(
         _check_erased(handle, record, pending)
         _check_others(handle, record, pending)
         _check_files(handle, pending)
-        if is_kept and record.operation == "expire":
+        if is_kept and record.operation == "expire" and not dry_run:
             kept = {gone.key: _keep(handle, gone.key) for gone in pending}
         if not dry_run:
             bring_back(handle, snapshot, record, pending, run_id=run_id)
@@ -260,12 +268,14 @@ def _bring_back_checked(
     return tuple(
         UndoResult(
             key=gone.key,
-            changed=True,
+            changed=not dry_run,
+            dry_run=dry_run,
             operation="expire" if record.operation == "expire" else "replace",
             files=len(gone.files),
             rows=gone.rows,
             bytes=gone.bytes,
             kept_until=kept.get(gone.key),
+            undo_until=record.undo_until if dry_run else None,
         )
         if gone.key in changed
         else _nothing_to_do(snapshot, gone.key)
@@ -409,7 +419,7 @@ def _is_back(
         if live and not identity(live) <= identity(gone.live_files()):
             raise PolicyRefused(
                 f"{gone.key} has been ingested again since it was expired: undo would double or replace its rows",
-                hint="nothing was changed",
+                hint="nothing was changed" + _read_older(record),
             )
     elif identity(live) != identity(expected) and not _descends(handle, record, live, expected):
         raise PolicyRefused(
@@ -417,6 +427,13 @@ def _is_back(
             hint="`tierlake history` says what happened to it; nothing was changed",
         )
     return False
+
+
+def _read_older(record: RemovalRecord) -> str:
+    if record.version is None:
+        return ""
+    until = units.day(record.undo_until)
+    return f"; until {until} Dataset.read(version={record.version - 1}, where=...) reads what was there before"
 
 
 def _paths(files: Sequence[LiveFile]) -> frozenset[tuple[str, str]]:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime, timedelta
 
-__all__ = ["age", "count", "day", "files", "money", "size", "table_text"]
+__all__ = ["age", "count", "day", "files", "money", "partitions", "size", "table_text"]
 
 _STEP = 1000
 _HOURS_BELOW_DAYS = 2
@@ -57,6 +57,11 @@ def money(dollars: float | None) -> str:
 def files(number: int) -> str:
     """A number of files."""
     return "1 file" if number == 1 else f"{number:,} files"
+
+
+def partitions(number: int) -> str:
+    """A number of partitions."""
+    return "1 partition" if number == 1 else f"{number:,} partitions"
 
 
 def day(moment: datetime | None) -> str:

@@ -61,7 +61,7 @@ def test_the_files_and_commands_it_names_exist():
         assert link.startswith("http") or (ROOT / link).exists(), link
     for path in re.findall(r"`([\w/]+\.(?:py|md|yaml))`", README):
         assert list(ROOT.rglob(path)) or path == "spec.yaml", path
-    for command in re.findall(r"(?:`|\$ .*)tierlake (\w+)", README):
+    for command in re.findall(r"(?:`|\$ .*)tierlake (\w[\w-]*)", README):
         assert command in {*COMMANDS, "demo"}, command
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"make ([a-z-]+)", README)) <= targets

@@ -35,7 +35,7 @@ def adopt(session: Session, uri: str, *, described: Path | None, dry_run: bool, 
 
     fs = session.filesystem()
     found = Dataset.adopt(uri, described, fs=fs)
-    if dry_run:
+    if dry_run or not found.dry_run:  # it is adopted already
         session.out.emit(found, str(found))
         return ExitCode.DONE
     if not yes:

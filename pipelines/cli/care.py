@@ -22,7 +22,11 @@ __all__ = ["drop", "undrop", "vacuum", "verify"]
 def verify(session: Session, dataset: str, *, as_of: str | None, repair: bool) -> ExitCode:
     """Check that all that is committed is there, encrypted, and in a class that the policy allows.
 
-    Exits 0 where it is. Files that no commit names are counted: they are no error.
+    A problem is a line, with what is wrong: a file that is `missing`, or has another `size`, `class` or `encryption`;
+    or what no act of ours makes: `erased` rows that are back, rows that are live twice (`doubled`), a `held` partition
+    whose files are gone, an object `hidden` by a delete marker of others.
+
+    Exits 0 where there is none. Files that no commit names are counted: they are no error.
     """
     report = session.dataset(dataset).verify(as_of=as_of, repair=repair)
     session.out.emit({"ok": report.ok, **asdict(report)}, str(report))
@@ -61,7 +65,7 @@ def vacuum(session: Session, dataset: str, *, dry_run: bool, yes: bool) -> ExitC
 @click.command()
 @options.dataset
 @click.option("--reason", default="", help="Why; the history keeps it.")
-@click.option("--no-undo", is_flag=True, help="Give undo up: for plain Parquet in buckets without versions.")
+@options.no_undo
 @options.dry_run
 @options.yes
 @with_session
@@ -72,10 +76,10 @@ def drop(session: Session, dataset: str, *, reason: str, no_undo: bool, dry_run:
     """
     opened = session.dataset(dataset)
     found = opened.drop(undo=not no_undo, dry_run=True)
-    if dry_run:
+    if dry_run or found.is_done_already:
         session.out.emit(found, str(found))
         return ExitCode.DONE
-    amount = f"{units.count(found.partitions)} partitions, {units.size(found.bytes)}"
+    amount = f"{units.partitions(found.partitions)}, {units.size(found.bytes)}"
     if not session.confirm(f"Drop {opened.uri} ({amount}){' without undo' if no_undo else ''}?", yes=yes):
         session.out.note("nothing was changed")
         return ExitCode.FAILED
@@ -89,7 +93,13 @@ def drop(session: Session, dataset: str, *, reason: str, no_undo: bool, dry_run:
 @click.option("--reason", default="", help="Why; the history keeps it.")
 @options.dry_run
 @with_session
-def undrop(session: Session, dataset: str, *, reason: str, dry_run: bool) -> None:
-    """Take a dropped dataset back, with all partitions that it had; possible until its grace ends."""
+def undrop(session: Session, dataset: str, *, reason: str, dry_run: bool) -> ExitCode:
+    """Take a dropped dataset back, with all partitions that it had; possible until its grace ends.
+
+    Exits 3 where others have written to some of them meanwhile, so that these cannot come back.
+    """
     result = session.dataset(dataset).undrop(reason=reason, dry_run=dry_run)
     session.out.emit(result, str(result))
+    for error in result.refused.values():
+        session.out.note(f"error: {error}")
+    return ExitCode.PARTIAL if result.refused else ExitCode.DONE

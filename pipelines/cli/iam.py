@@ -21,8 +21,8 @@ def iam_policy(session: Session, *, role: str, bucket: str, prefix: str, kms_key
     """Print the least privilege that a role needs, as an IAM policy for AWS or MinIO.
 
     A reader reads. A writer also ingests, and does whatever else is a commit to a Delta table's log: compact, expire,
-    undo, hold; no byte is deleted. An operator also deletes: it vacuums, tiers, restores, erases, and expires plain
-    tables; without --prefix it sets buckets up as well.
+    undo, hold, apply, drop; no byte is deleted. An operator also deletes: it vacuums, tiers, restores, erases, and
+    expires or drops plain tables; without --prefix it sets buckets up as well.
 
     With --prefix neighbours can be neither listed, read nor written. `uploads abort` then needs another's rights: no
     policy confines the listing of uploads.

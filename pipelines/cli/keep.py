@@ -29,16 +29,7 @@ def undo(session: Session, dataset: str, key: str | None, run: str | None, *, dr
     """
     if (key is None) == (run is None):
         raise click.UsageError("name a partition (KEY), or an ingest (--run RUN_KEY)")
-    opened = session.dataset(dataset)
-    if dry_run:
-        waiting = [one for one in opened.undoable() if one.key == key or (run is not None and one.run_key == run)]
-        lines = [
-            f"would bring back {one.key}: {one.reason}; it can be undone until {one.undo_until:%Y-%m-%d %H:%M %Z}"
-            for one in waiting
-        ]
-        session.out.emit(waiting, "\n".join(lines) or "nothing to bring back")
-        return
-    results = opened.undo(key, run=run)
+    results = session.dataset(dataset).undo(key, run=run, dry_run=dry_run)
     session.out.emit(list(results) if run is not None else results[0], "\n".join(map(str, results)))
 
 
@@ -51,10 +42,8 @@ def undo(session: Session, dataset: str, key: str | None, run: str | None, *, dr
 def hold(session: Session, dataset: str, key: str, *, reason: str, dry_run: bool) -> None:
     """Forbid that a partition expires or is deleted, whatever the policy says, until `release`."""
     opened = session.dataset(dataset)
-    if dry_run:
-        _rehearse(session, opened, key, "hold")
-        return
-    _tell(session, key, "held", changed=opened.hold(key, reason=reason))
+    changed = opened.hold(key, reason=reason, dry_run=dry_run)
+    _tell(session, opened, key, "hold", "held", changed=changed, dry_run=dry_run)
 
 
 @click.command()
@@ -66,10 +55,8 @@ def hold(session: Session, dataset: str, key: str, *, reason: str, dry_run: bool
 def release(session: Session, dataset: str, key: str, *, reason: str, dry_run: bool) -> None:
     """End a hold."""
     opened = session.dataset(dataset)
-    if dry_run:
-        _rehearse(session, opened, key, "release")
-        return
-    _tell(session, key, "released", changed=opened.release(key, reason=reason))
+    changed = opened.release(key, reason=reason, dry_run=dry_run)
+    _tell(session, opened, key, "release", "released", changed=changed, dry_run=dry_run)
 
 
 @click.command()
@@ -83,11 +70,8 @@ def release(session: Session, dataset: str, key: str, *, reason: str, dry_run: b
 def retain(session: Session, dataset: str, key: str, *, until: str, shorten: bool, reason: str, dry_run: bool) -> None:
     """Keep a partition longer than its dataset's policy says."""
     opened = session.dataset(dataset)
-    if dry_run:
-        _rehearse(session, opened, key, f"retain until {until}")
-        return
-    changed = opened.retain(key, until=until, shorten=shorten, reason=reason)
-    _tell(session, key, f"kept until {until}", changed=changed)
+    changed = opened.retain(key, until=until, shorten=shorten, reason=reason, dry_run=dry_run)
+    _tell(session, opened, key, f"retain until {until}", f"kept until {until}", changed=changed, dry_run=dry_run)
 
 
 @click.command()
@@ -109,12 +93,11 @@ def restore(session: Session, dataset: str, key: str, *, days: int, speed: Speed
     session.out.emit(result, str(result))
 
 
-def _rehearse(session: Session, opened: Dataset, key: str, verb: str) -> None:
-    explanation = opened.explain(key)
-    document = {"key": key, "would": verb, "now": explanation}
-    session.out.emit(document, f"would {verb} {key}. As it stands: {explanation}")
-
-
-def _tell(session: Session, key: str, state: str, *, changed: bool) -> None:
+def _tell(session: Session, opened: Dataset, key: str, verb: str, state: str, *, changed: bool, dry_run: bool) -> None:
+    if dry_run and changed:
+        explanation = opened.explain(key)
+        document = {"key": key, "would": verb, "changed": False, "now": explanation}
+        session.out.emit(document, f"would {verb} {key}. As it stands: {explanation}")
+        return
     document = {"key": key, "state": state, "changed": changed}
     session.out.emit(document, f"{key} is {state}" + ("" if changed else " already: nothing changed"))

@@ -46,6 +46,8 @@ def ls(session: Session, dataset: str, key: str | None, *, as_of: str | None) ->
             raise UnknownPartition(message, hint="`tierlake ls` without a key prints them all")
         catalog = Catalog(chosen, as_of=catalog.as_of)
     document = {"as_of": catalog.as_of, "partitions": list(catalog), "total": catalog.total}
+    if not list(catalog) and (dropped_at := opened.dropped_at) is not None:
+        session.out.note(f"{opened.uri} was dropped on {dropped_at:%Y-%m-%d}: `tierlake undrop` takes it back")
     session.out.emit(document, catalog.render())
 
 

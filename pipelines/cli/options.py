@@ -31,6 +31,7 @@ __all__ = [
     "dataset",
     "dry_run",
     "key",
+    "no_undo",
     "optional_key",
     "spec_in",
     "text",
@@ -167,6 +168,9 @@ dataset = click.argument("dataset")
 key = click.argument("key", type=KEY)
 optional_key = click.argument("key", type=KEY, required=False)
 as_of = click.option("--as-of", type=DATE, help="Plan as if it were this day or instant. [default: now]")
+no_undo = click.option(
+    "--no-undo", is_flag=True, help="Give undo up: for plain Parquet in buckets without versions, which need it."
+)
 yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 dask = click.option("--dask", "scheduler", metavar="ADDRESS", help="Let workers of this Dask scheduler do it.")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipelines import units
 from pipelines.cli import options
 from pipelines.cli.failures import ExitCode
 from pipelines.cli.options import Session, with_session
@@ -56,10 +57,11 @@ def diff(session: Session, spec: Path, *, as_of: str | None) -> ExitCode:
 @click.command()
 @click.argument("what", metavar="PLAN.json|SPEC.yaml", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--reason", default="", help="Of a description: why it changes; the history keeps it.")
+@options.no_undo
 @options.dry_run
 @options.yes
 @with_session
-def apply(session: Session, what: Path, *, reason: str, dry_run: bool, yes: bool) -> int:
+def apply(session: Session, what: Path, *, reason: str, no_undo: bool, dry_run: bool, yes: bool) -> int:
     """Do what a saved plan says, or make a description the one that is stored with its dataset.
 
     The two are told apart by what they are: a plan is what `tierlake plan ... --out` wrote, all else is a description.
@@ -70,15 +72,17 @@ def apply(session: Session, what: Path, *, reason: str, dry_run: bool, yes: bool
     Of a description, `tierlake diff` is shown first. URI, partitioning, format and the types of a table's columns
     never change. Nothing is moved or expired by it: the next `tier` or `expire` goes by what is stored then.
     """
-    from pipelines.plan import is_plan, load_plan
+    from pipelines.plan import ExpiryPlan, is_plan, load_plan
 
-    text = what.read_text(encoding="utf-8")
-    if not is_plan(text):
+    text = what.read_text(encoding="utf-8", errors="replace")
+    made = load_plan(text) if is_plan(text) else None
+    if no_undo and not isinstance(made, ExpiryPlan):
+        raise click.UsageError("--no-undo is of a plan of expiry", click.get_current_context())
+    if made is None:
         return _described(session, options.spec_in(what), reason, dry_run=dry_run, yes=yes)
     if reason:
         raise click.UsageError("--reason is of a description, and this is a plan", click.get_current_context())
-    made = load_plan(text)
-    return _applied(session, session.dataset(made.uri), made, dry_run=dry_run, yes=yes)
+    return _applied(session, session.dataset(made.uri), made, no_undo=no_undo, dry_run=dry_run, yes=yes)
 
 
 def _described(session: Session, spec: DatasetSpec, reason: str, *, dry_run: bool, yes: bool) -> ExitCode:
@@ -114,33 +118,53 @@ def tier(session: Session, dataset: str, *, as_of: str | None, dry_run: bool, ye
 @click.command()
 @options.dataset
 @options.as_of
+@options.no_undo
 @options.dry_run
 @options.yes
 @with_session
-def expire(session: Session, dataset: str, *, as_of: str | None, dry_run: bool, yes: bool) -> int:
+def expire(session: Session, dataset: str, *, as_of: str | None, no_undo: bool, dry_run: bool, yes: bool) -> int:
     """Take partitions that are past retention out of the table: plan and apply in one.
 
     Readers no longer see them. `undo` brings them back until the grace ends; then `vacuum` deletes the files.
     """
     opened = session.dataset(dataset)
-    return _applied(session, opened, opened.plan_expiry(as_of=as_of), dry_run=dry_run, yes=yes)
+    made = opened.plan_expiry(as_of=as_of)
+    return _applied(session, opened, made, no_undo=no_undo, dry_run=dry_run, yes=yes)
 
 
 def _applied(
-    session: Session, opened: Dataset, made: TieringPlan | ExpiryPlan, *, dry_run: bool, yes: bool
+    session: Session,
+    opened: Dataset,
+    made: TieringPlan | ExpiryPlan,
+    *,
+    no_undo: bool = False,
+    dry_run: bool,
+    yes: bool,
 ) -> ExitCode:
-    if dry_run or not made.steps:
+    if not made.steps:
         session.out.emit(made, str(made))
         return ExitCode.DONE
+    more = {"undo": False} if no_undo else {}
+    if dry_run:
+        rehearsed = opened.apply(made, dry_run=True, **more)
+        document = {**made.model_dump(mode="json"), "rehearsed": rehearsed}
+        session.out.emit(document, f"{made}\n\n{rehearsed}")
+        return _told(session, rehearsed)
     if not yes:
+        opened.apply(made, dry_run=True, **more)  # nobody is asked for what would be refused as a whole
         session.out.note(f"{made}\n")
-    if not session.confirm(f"Do this to {len(made.steps):,} partitions?", yes=yes):
+    without = " without undo" if no_undo else ""
+    if not session.confirm(f"Do this to {units.partitions(len(made.steps))}{without}?", yes=yes):
         session.out.note("nothing was changed")
         return ExitCode.FAILED
-    result = opened.apply(made, progress=session.out.shows_progress)
+    result = opened.apply(made, progress=session.out.shows_progress, **more)
     session.out.emit(result, str(result))
+    return _told(session, result)
+
+
+def _told(session: Session, result: ApplyResult) -> ExitCode:
     for key, error in result.failed.items():
-        session.out.note(f"error: {key}: {error}")
+        session.out.note(f"error: {error}" if error.startswith(key) else f"error: {key}: {error}")
     return _exit_code(result)
 
 

@@ -28,6 +28,7 @@ from pipelines.forks import refuse_after_fork, rust_is_in_use
 from pipelines.layout import PartitionKey, path_columns
 from pipelines.listing import listed
 from pipelines.schema import evolved_schema
+from pipelines.signature import user_and_host
 from pipelines.tables import delta_log
 from pipelines.tables.delta_changes import changes_after, latest_changes
 from pipelines.tables.delta_commit import (
@@ -107,7 +108,9 @@ class LakeDeltaTable:
                 partition_by=list(partition_columns),
                 configuration=dict(configuration),
                 storage_options=fs.delta_options(),
-                commit_properties=CommitProperties(custom_metadata={"lake.operation": "create"}),
+                commit_properties=CommitProperties(
+                    custom_metadata={"lake.operation": "create", "lake.by": user_and_host()}
+                ),
             )
         return cls(fs, root)
 
@@ -439,7 +442,7 @@ class LakeDeltaTable:
             # time that goes on also where a clock does not
             transaction = Transaction(_FENCE, max(_fence(table) + 1, seconds))
             try:
-                metadata = {"lake.operation": "vacuum", "lake.run_key": uuid.uuid4().hex}
+                metadata = {"lake.operation": "vacuum", "lake.run_key": uuid.uuid4().hex, "lake.by": user_and_host()}
                 write_fence(self._fs, self.root, table.version() + 1, metadata, transaction)
             except AlreadyExists:
                 continue
@@ -454,7 +457,11 @@ class LakeDeltaTable:
 
     def set_properties(self, properties: Mapping[str, str], details: Mapping[str, object]) -> int | None:
         """One commit that changes no file; see `Table.set_properties`."""
-        metadata = {"lake.operation": "apply", **{f"lake.{name}": value for name, value in details.items()}}
+        metadata = {
+            "lake.operation": "apply",
+            "lake.by": user_and_host(),
+            **{f"lake.{name}": value for name, value in details.items()},
+        }
         for _ in turns():
             table = self._open()
             current = table.metadata().configuration
@@ -568,7 +575,11 @@ class LakeDeltaTable:
         new = [field for field in merged if types.get(field.name) != field.type]
         if new:
             try:
-                table.alter.add_columns(list(Schema.from_arrow(pa.schema(new)).fields))
+                told = {"lake.operation": "add columns", "lake.reason": ", ".join(field.name for field in new)}
+                table.alter.add_columns(
+                    list(Schema.from_arrow(pa.schema(new)).fields),
+                    commit_properties=CommitProperties(custom_metadata={**told, "lake.by": user_and_host()}),
+                )
             except CommitFailedError:
                 return None
         return merged
@@ -601,6 +612,7 @@ def _commit_metadata(change: Change, run_key: str) -> dict[str, Any]:
     return {
         "lake.operation": change.operation,
         "lake.run_key": run_key,
+        "lake.by": user_and_host(),
         **{f"lake.{name}": value for name, value in change.details.items()},
     }
 

@@ -35,6 +35,7 @@ from pipelines.layout import PartitionKey, hive_columns
 from pipelines.nested import is_nested, nested_roots, outside_nested
 from pipelines.scanning import parquet_format
 from pipelines.schema import evolved_schema
+from pipelines.signature import user_and_host
 from pipelines.stored_types import ROW_COLUMN, filterable_type
 from pipelines.tables.change_times import ChangeTimes
 from pipelines.tables.live_files import FileNames, arrow_filesystem
@@ -532,7 +533,7 @@ class PlainParquetTable:
             "operation": change.operation,
             "at": at.isoformat(),
             "partitions": sorted(str(key) for key in change.touched()),
-            "details": dict(change.details),
+            "details": {"by": user_and_host(), **change.details},
         }
         if change.operation == "ingest":
             self._fs.pipe_file(self._record_path(run_token(run_key)), json.dumps(record).encode())

@@ -170,3 +170,20 @@ def test_a_table_that_nobody_described_has_nothing_to_change(instance, lake) -> 
     assert checked(plain, instance).passed
     assert ran(plain, instance, "events_policy").success
     assert not lake.dataset("events").is_described
+
+
+def test_a_dropped_dataset_turns_missing_and_takes_no_description(instance, lake, dataset) -> None:
+    key = dg.AssetKey("events")
+    assert instance.get_materialized_partitions(key) == set(DAYS)
+    dataset.drop()
+    for expire_after in ("300d", "200d"):
+        defs = definitions(lake, expire_after)
+        result = tick(defs, instance, lake)
+        for request in result.run_requests or []:
+            assert ran(defs, instance, "events_expiry", run_config=request.run_config).success
+        assert instance.get_materialized_partitions(key) == set()
+    assert not ran(defs, instance, "events_job", partition_key=DAYS[0]).success, "nothing can be written"
+    assert changes(dataset) == []
+    dataset.undrop()
+    assert ran(defs, instance, "events_policy").success
+    assert len(changes(dataset)) == 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from connector.filesystem import LakeFileSystem
 from pipelines.clock import ServerClock
@@ -193,6 +194,57 @@ def test_rows_that_came_in_at_the_last_moment_are_not_lost(delta: Dataset, fs) -
     assert days_in(delta) == {"2013-05-01": 20}
     assert delta.drop().partitions == 1
     assert days_in(delta) == {}
+
+
+def test_an_ingest_that_replaces_what_is_dropped_meanwhile_is_refused_or_comes_back(dataset: Dataset, fs) -> None:
+    """It had passed its check, and rests on a look from before the drop."""
+    racing = Dataset(meddled(dataset, before=lambda: Dataset.open(dataset.uri, fs=fs).drop()))
+    try:
+        racing.ingest(rows([DAYS[0]], each=3))
+    except PolicyRefused:
+        ingested = 20
+    else:
+        ingested = 3
+    assert ingested == 20 or dataset.format == "parquet", "a log tells of the drop"
+    result = dataset.undrop()
+    assert days_in(dataset) == {**dict.fromkeys(DAYS, 20), DAYS[0]: ingested}
+    assert list(result.refused) == ([] if ingested == 20 else [f"date={DAYS[0]}"])
+    assert dataset.verify().ok
+
+
+def test_what_others_wrote_to_a_dropped_table_keeps_that_partition_alone_from_coming_back(delta: Dataset, fs) -> None:
+    delta.drop()
+    frame = rows([DAYS[0]], each=2).append_column("date", pa.array([DAYS[0]] * 2))
+    names = DeltaTable(f"s3://{delta.spec.root}", storage_options=delta.fs.delta_options())
+    write_deltalake(names, frame.select(names.schema().to_arrow().names), mode="append")
+    for dry_run in (True, False):
+        result = delta.undrop(dry_run=dry_run)
+        assert (result.changed, result.partitions, list(result.refused)) == (not dry_run, 3, [f"date={DAYS[0]}"])
+        assert "ingested again" in result.refused[f"date={DAYS[0]}"]
+    assert days_in(delta) == {**dict.fromkeys(DAYS, 20), DAYS[0]: 2}
+    before = next(entry.version for entry in delta.history() if entry.reason == "the dataset was dropped") - 1
+    assert f"version={before}" in result.refused[f"date={DAYS[0]}"]
+    assert delta.read(version=before, where=[("date", "==", DAYS[0])]).num_rows == 20
+    assert delta.ingest(rows(["2013-05-01"])).rows == 20, "it is in use"
+
+
+def test_what_came_in_after_a_drop_is_in_use_again_when_the_grace_is_over(delta: Dataset, fs) -> None:
+    Dataset(meddled(delta, before=lambda: Dataset.open(delta.uri, fs=fs).drop())).ingest(rows(["2013-05-01"]))
+    late = later(delta, fs, days=8)
+    assert late.undrop().partitions == 0
+    assert delta.dropped_at is None
+    assert days_in(delta) == {"2013-05-01": 20}
+
+
+def test_a_second_drop_is_told_from_the_first(dataset: Dataset) -> None:
+    first = dataset.drop()
+    for dry_run in (True, False):
+        again = dataset.drop(dry_run=dry_run)
+        assert again.is_done_already
+        assert "is dropped already" in str(again)
+        assert again.undo_until == first.undo_until
+    diff = dataset.diff({"retention": {"grace": "9d"}})
+    assert "was dropped: `tierlake undrop`" in str(diff)
 
 
 def test_an_empty_dataset_is_dropped_and_taken_back(make_bucket, fs) -> None:

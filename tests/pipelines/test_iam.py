@@ -17,7 +17,7 @@ from pipelines import Dataset
 from pipelines.clock import Clock
 from pipelines.errors import TableExists, TableNotFound
 from tests.pipelines.conftest import make_trips, trip_spec
-from tests.servers.roles import with_role
+from tests.servers.roles import with_policy, with_role
 
 
 @pytest.fixture
@@ -245,6 +245,65 @@ def test_only_an_operator_expires_a_plain_table(as_role, make_bucket, server, tm
     assert len(operator.plan_expiry(as_of="2014-12-31").apply().done) == 3
     operator.vacuum()
     assert operator.read().num_rows == 0
+
+
+def test_descriptions_undo_and_drop_by_role(as_role, make_bucket, server, tmp_path):
+    """On a Delta table they are a writer's; what a dropped one leaves is an operator's to delete."""
+    bucket = make_bucket(versioned=True)
+
+    def as_(role, **more):
+        rig = with_role(server, role, tmp_path, bucket, "city")
+        return Dataset.open(spec.uri, fs=LakeFileSystem(**rig.storage_options, skip_instance_cache=True), **more)
+
+    spec = trip_spec(bucket, retention={"expire_after": "300d", "grace": "1h"})
+    made = Dataset.create(spec, fs=LakeFileSystem(**server.storage_options, skip_instance_cache=True))
+    made.ingest(make_trips(2, 3))
+    made.ingest(make_trips(1, 3), run_key="again")
+    reader, writer = as_("reader"), as_("writer")
+    change = {"retention": {"expire_after": "200d"}}
+    assert reader.diff(change).differs
+    assert [one.dry_run for one in reader.undo(run="again", dry_run=True)] == [True]
+    assert reader.drop(dry_run=True).partitions == 2
+    assert reader.hold("date=2013-01-01", reason="audit", dry_run=True)
+    before = server.keys(bucket)
+    for act in (
+        lambda: reader.apply_spec(change),
+        lambda: reader.undo(run="again"),
+        reader.drop,
+        lambda: reader.hold("date=2013-01-01", reason="audit"),
+    ):
+        with pytest.raises(PermissionError):
+            act()
+    assert server.keys(bucket) == before
+    assert made.dropped_at is None
+    assert writer.apply_spec(change).changed
+    assert [one.changed for one in writer.undo(run="again")] == [True]
+    assert writer.drop().partitions == 2
+    assert writer.undrop().partitions == 2
+    assert writer.drop().partitions == 2
+    with pytest.raises(PermissionError):
+        reader.undrop()
+    later = as_("operator", clock=_Later(made._handle.clock))
+    assert later.vacuum().ends_dataset
+    assert server.keys(bucket) == []
+
+
+def test_a_plain_table_that_its_writer_may_not_empty_stays_in_use(make_bucket, server, tmp_path, fs):
+    bucket = make_bucket(versioned=True)
+    made = Dataset.create(trip_spec(bucket, format="parquet"), fs=fs)
+    made.ingest(make_trips(2, 3))
+    document = policy_document("writer", bucket, "city")
+    sees_versions = {"Effect": "Allow", "Action": ["s3:GetBucketVersioning"], "Resource": [f"arn:aws:s3:::{bucket}"]}
+    seeing = {**document, "Statement": [*document["Statement"], sees_versions]}
+    for policy in (document, seeing):
+        rig = with_policy(server, policy, tmp_path)
+        theirs = Dataset.open(made.uri, fs=LakeFileSystem(**rig.storage_options, skip_instance_cache=True))
+        with pytest.raises(PermissionError):
+            theirs.drop()
+        assert made.dropped_at is None
+        assert made.read().num_rows == 6
+    assert "drop" not in {entry.operation for entry in made.history()}
+    assert made.ingest(make_trips(3, 1)).rows == 3
 
 
 def test_a_table_above_the_prefix_is_known_to_who_may_not_list_it(fs, bucket, server, tmp_path):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from deltalake import DeltaTable, convert_to_deltalake
 
-from pipelines import Dataset
+from pipelines import Dataset, opening
 from pipelines.clock import ServerClock
+from pipelines.document import DocumentStore
 from pipelines.errors import TableExists, TableNotFound, UnsupportedByTable
 from pipelines.nested import first_objects, is_nested, nested_roots, outside_nested
 from tests.pipelines.conftest import make_trips, trip_spec
@@ -68,6 +70,61 @@ def test_none_is_created_inside_or_above_another(bucket, fs, server, table_forma
         Dataset.create(trip_spec(bucket, uri=f"lake://{bucket}/city"), fs=fs)
     assert server.keys(bucket) == before
     Dataset.create(trip_spec(bucket, uri=f"{outer.uri}-2"), fs=fs)
+
+
+@FORMATS
+@pytest.mark.parametrize("versioned", [False, True])
+def test_of_two_that_are_created_at_once_one_inside_the_other_one_stays_at_the_most(
+    make_bucket, fs, server, monkeypatch, table_format, versioned
+):
+    """Both have looked before either is there: whoever looks again once he is seen sees the other."""
+    bucket = make_bucket(versioned=versioned)
+    outer = trip_spec(bucket, format=table_format)
+    inner = outer.model_copy(update={"uri": f"{outer.uri}/inner"})
+    for first, second in ((outer, inner), (inner, outer)):
+        real, told = opening.check_new, []
+
+        def check(spec, *more, first=first, second=second, real=real, told=told):
+            is_new = real(spec, *more)
+            if spec == first:  # the other one is made, wholly, after our look
+                Dataset.create(second, fs=fs)
+            told.append(spec)
+            return is_new
+
+        with monkeypatch.context() as patch:
+            patch.setattr(opening, "check_new", check)
+            with pytest.raises(TableExists, match="at the same time"):
+                Dataset.create(first, fs=fs)
+        root = second.root.partition("/")[2]
+        assert all(key.startswith((f"{root}/_lake/", f"{root}/_delta_log/")) for key in server.keys(bucket))
+        versions = server.admin.list_object_versions(Bucket=bucket)
+        assert not versions.get("DeleteMarkers"), "nothing is left of it, nor anything hidden"
+        made = Dataset.open(second.uri, fs=fs)
+        made.ingest(make_trips(1, 2))
+        assert made.read().num_rows == 2
+        for key in server.keys(bucket):
+            server.admin.delete_object(Bucket=bucket, Key=key)
+        for kind in ("Versions", "DeleteMarkers"):
+            for one in server.admin.list_object_versions(Bucket=bucket).get(kind, ()):
+                server.admin.delete_object(Bucket=bucket, Key=one["Key"], VersionId=one["VersionId"])
+        fs.invalidate_cache()
+
+
+def test_many_at_once_leave_no_table_inside_another(bucket, fs):
+    specs = [trip_spec(bucket, uri=f"lake://{bucket}/" + "/".join("abc"[:depth])) for depth in (1, 2, 3)]
+    made = set()
+
+    def create(spec):
+        try:
+            made.add(Dataset.create(spec, fs=fs).uri)
+        except TableExists:
+            return
+
+    with ThreadPoolExecutor(len(specs)) as pool:
+        list(pool.map(create, specs))
+    there = [one.uri for one in specs if DocumentStore(fs.for_table(one.root), one.root).find() is not None]
+    assert len(there) <= 1, there
+    assert made <= set(there)
 
 
 def test_none_is_adopted_inside_or_above_another(bucket, fs, server):

@@ -220,6 +220,12 @@ def test_a_class_that_the_server_lacks_is_refused_before_anything_changes(datase
     assert dataset.history()[0].operation == "ingest"
 
 
+def test_an_encryption_that_nobody_or_not_this_server_has_is_refused_by_the_diff(dataset: Dataset) -> None:
+    for encryption, error in (("sse-x", SpecError), ("dsse-kms", UnsupportedByServer)):
+        with pytest.raises(error, match=r"sse-x|dsse-kms"):
+            dataset.diff({"write": {"encryption": encryption}})
+
+
 def test_newly_declared_columns_are_the_tables_and_null_in_what_is_there(dataset: Dataset) -> None:
     dataset.apply_spec({"columns": {"at": "timestamp", "v": "int64", "tip": "double"}})
     assert dataset.schema.field("tip").type == "double"

@@ -182,3 +182,14 @@ def test_vacuum_ends_a_dropped_dataset_whose_grace_is_over(lake, describe, tmp_p
     assert "the dataset is gone" in done.out
     assert server.keys(describe.bucket) == []
     assert lake("create", "short.yaml").code == 0
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00uri", b"uri: [\n", b"- a\n", b"uri: lake://w/x\nretension: {}\n"])
+def test_a_file_that_is_no_description_is_named(lake, tmp_path, content):
+    (tmp_path / "bad.yaml").write_bytes(content)
+    for command in (["create"], ["diff"], ["apply", "--yes"], ["ls"], ["adopt", "lake://w/x", "--yes", "--spec"]):
+        said = lake(*command, "bad.yaml", "--json")
+        assert said.code == 1, said
+        assert said.document["error"]["code"] == "spec_error"
+        assert said.document["error"]["message"].startswith("bad.yaml: the dataset spec "), command
+        assert len(said.err.splitlines()) == 1

@@ -363,3 +363,103 @@ def test_a_key_that_matches_nothing_is_an_error(events):
         said = events("ls", "{uri}", key, "--json")
         assert (said.code, said.document["error"]["code"]) == (1, "unknown_partition")
         assert "partitioned by date" in said.document["error"]["message"]
+
+
+def test_a_rehearsed_undo_or_hold_says_what_the_real_one_says(events, tmp_path):
+    write_csv(tmp_path / "again.csv", [("2013-06-01T01:00:00Z", 9)])
+    assert events("ingest", "{uri}", "again.csv", "--run-key", "second").code == 0
+    assert events("expire", "{uri}", "--as-of", TODAY, "--yes").code == 0
+    expired, replaced, other = "date=2013-01-01", "date=2013-06-01", "date=2013-12-31"
+    until = ("--until", "2030-01-01")
+    assert events("retain", "{uri}", other, *until).code == 0
+    same = [
+        ("undo", expired),
+        ("undo", replaced),
+        ("undo", "--run", "second"),
+        ("undo", "--run", "never"),
+        ("undo", other),
+        ("undo", "date=2012-01-01"),
+        ("undo", "day=2013-01-01"),
+        ("hold", other, "--reason", " "),
+        ("hold", other, "--reason", "audit"),
+        ("hold", "date=2012-01-01", "--reason", "audit"),
+        ("release", "day=2013-01-01"),
+        ("release", other),
+        ("retain", other, "--until", "2029-01-01"),
+        ("retain", other, *until),
+        ("retain", "date=2012-01-01", *until),
+    ]
+    for verb, *more in same:
+        keys = events.server.keys(events.bucket)
+        told = [events(verb, "{uri}", *more, "--dry-run", *as_json) for as_json in ([], ["--json"])]
+        assert events.server.keys(events.bucket) == keys, more
+        real = events(verb, "{uri}", *more, "--json")
+        assert [each.code for each in told] == [real.code, real.code], (verb, more)
+        if real.code:
+            assert told[1].document == real.document, (verb, more)
+        else:
+            would = real.document if isinstance(real.document, list) else [real.document]
+            assert told[0].out.startswith("would") == any(each["changed"] for each in would), (verb, more, told[0].out)
+    assert "nothing was taken out of it" in events("undo", "{uri}", other).out
+
+
+def test_a_rehearsed_plan_says_what_the_real_one_says(events, tmp_path):
+    assert events("plan", "expiry", "{uri}", "--as-of", TODAY, "--out", "plan.json").code == 0
+    would = events("apply", "plan.json", "--dry-run", "--json")
+    assert (would.code, would.document["rehearsed"]["done"]) == (0, ["date=2013-01-01"])
+    assert len(keys_of(events)) == len(DAYS)
+    events("hold", "{uri}", "date=2013-01-01", "--reason", "audit")
+    would, real = (events("apply", "plan.json", way) for way in ("--dry-run", "--yes"))
+    assert would.code == real.code == 4
+    assert "is held: audit" in would.err
+    assert would.err == real.err
+    assert "1 would fail" in would.out
+    events("release", "{uri}", "date=2013-01-01")
+    write_csv(tmp_path / "again.csv", [("2013-01-01T01:00:00Z", 9)])
+    assert events("ingest", "{uri}", "again.csv").code == 0
+    would, real = (events("apply", "plan.json", way) for way in ("--dry-run", "--yes"))
+    assert would.code == real.code == 1
+    assert "plan again" in would.err
+
+
+def test_what_could_not_come_back_goes_by_a_flag_of_its_own(tierlake_here, server, make_bucket, tmp_path):
+    bucket = make_bucket()
+    (tmp_path / "spec.yaml").write_text(SPEC.format(bucket=bucket, format="parquet"))
+    write_csv(tmp_path / "events.csv", [(f"{day}T01:00:00Z", 1) for day in DAYS])
+
+    def run(*arguments, answer=None):
+        return tierlake_here(*arguments, env=server.environ(), answer=answer)
+
+    assert run("create", "spec.yaml").code == 0
+    assert run("ingest", "spec.yaml", "events.csv").code == 0
+    for how in ({"answer": "y"}, {}):
+        refused = run("expire", "spec.yaml", "--as-of", TODAY, *([] if how else ["--dry-run"]), **how)
+        assert refused.code == 4
+        assert "`--no-undo`" in refused.err
+        assert "Do this" not in refused.err, "nobody is asked for what is refused"
+    assert run("plan", "expiry", "spec.yaml", "--as-of", TODAY, "--out", "plan.json").code == 0
+    would = run("apply", "plan.json", "--no-undo", "--dry-run")
+    assert run("apply", "spec.yaml", "--no-undo", "--yes").code == 2
+    real = run("expire", "spec.yaml", "--as-of", TODAY, "--no-undo", answer="y")
+    assert would.code == real.code
+    if server.name == "minio":  # it has no condition under which an object is deleted
+        assert real.code == 1
+        assert "could be replaced by an ingest" in real.err
+        return
+    assert "without undo?" in real.err
+    assert real.code == 0, real.err
+    assert run("undo", "spec.yaml", "date=2013-01-01", "--dry-run").code == 4
+
+
+def test_the_history_says_who_did_what_and_what_was_undone(events, tmp_path):
+    write_csv(tmp_path / "again.csv", [("2013-06-01T01:00:00Z", 9)])
+    events("ingest", "{uri}", "again.csv", "--run-key", "second")
+    events("undo", "{uri}", "--run", "second")
+    events("expire", "{uri}", "--as-of", TODAY, "--yes")
+    events("undo", "{uri}", "date=2013-01-01")
+    events("hold", "{uri}", "date=2013-01-01", "--reason", "audit")
+    entries = events("history", "{uri}", "--json").document
+    assert [entry["operation"] for entry in entries if not entry["by"]] == []
+    undone = [entry["reason"] for entry in entries if entry["operation"] == "undo"]
+    assert undone == ["undo of an expiry: 364 d old, kept for 300 d", "undo of the ingest second"]
+    assert next(entry for entry in entries if entry["operation"] == "hold")["bytes"] is None
