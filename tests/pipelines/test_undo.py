@@ -9,6 +9,7 @@ from connector.filesystem import LakeFileSystem
 from pipelines.clock import ServerClock
 from pipelines.dataset import Dataset
 from pipelines.errors import PolicyRefused, SpecError, UnknownPartition
+from pipelines.expiry import apply_expiry
 from pipelines.records import RemovalRecord, UndoRecord, VacuumRecord
 from tests.pipelines.samples import AS_OF, DAYS, daily_spec, days_in, meddled, rows
 
@@ -303,3 +304,18 @@ def test_a_held_partition_without_versions_is_not_replaced(bucket: str, fs: Lake
     plain.release(FIRST)
     plain.ingest(rows([DAYS[0]], each=3))
     assert len(values(plain)) == 3
+
+
+def test_an_act_that_died_before_it_did_anything_ends_no_grace(dataset: Dataset, fs: LakeFileSystem) -> None:
+    """Its record names the files too, and is older than that of the act that took them out."""
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        apply_expiry(meddled(dataset, before=die), dataset.plan_expiry(AS_OF))
+    later(dataset, fs, days=6).plan_expiry(AS_OF).apply().raise_failures()
+    after = later(dataset, fs, days=8)
+    assert after.vacuum().expired == ()
+    assert after.undo(GONE)[0].changed
+    assert days_in(dataset)[DAYS[0]] == 20
