@@ -500,6 +500,10 @@ class LakeFileSystem(TableListings):
         """Whether a bucket keeps versions; see :func:`connector.objects.is_versioned`."""
         return await objects.is_versioned(self, bucket)
 
+    async def _has_versions(self, bucket: str) -> bool:
+        """Whether older versions may be in a bucket; see :func:`connector.objects.has_versions`."""
+        return await objects.has_versions(self, bucket)
+
     async def _has_object_lock(self, bucket: str) -> bool:
         """Whether objects of a bucket can be locked; see :func:`connector.object_lock.has_object_lock`."""
         return await object_lock.has_object_lock(self, bucket)
@@ -575,6 +579,7 @@ class LakeFileSystem(TableListings):
     unhide = _synced(_unhide)
     bring_back = _synced(_bring_back)
     is_versioned = _synced(_is_versioned)
+    has_versions = _synced(_has_versions)
     has_object_lock = _synced(_has_object_lock)
     set_legal_hold = _synced(_set_legal_hold)
     transition = _synced(_transition)

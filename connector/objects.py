@@ -233,6 +233,12 @@ async def is_versioned(fs: LakeFileSystem, bucket: str) -> bool:
     return bool(response.get("Status") == "Enabled")
 
 
+async def has_versions(fs: LakeFileSystem, bucket: str) -> bool:
+    """Whether older versions may be in a bucket: it keeps them, or did until that was suspended."""
+    response = await fs.seam.send("get_bucket_versioning", Bucket=fs.split_path(bucket)[0])
+    return response.get("Status") in {"Enabled", "Suspended"}
+
+
 async def _version_pages(fs: LakeFileSystem, bucket: str, prefix: str) -> AsyncIterator[dict[str, Any]]:
     markers: dict[str, str] = {}
     while True:
