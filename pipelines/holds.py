@@ -8,6 +8,7 @@ the partition's files get a legal hold as well, so that other tools leave them t
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 from connector.errors import AccessDenied
@@ -16,11 +17,11 @@ from pipelines.errors import PolicyRefused, SpecError, UnsupportedByTable
 from pipelines.keys import check_possible, unknown
 from pipelines.layout import PartitionKey
 from pipelines.nested import is_nested, nested_roots
-from pipelines.records import KeepingRecord
+from pipelines.records import KeepingRecord, RemovalRecord
 from pipelines.undo import can_be_undone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from connector.objects import ObjectVersion
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["hold", "release", "retain"]
 
 logger = logging.getLogger("tierlake.pipelines")
+
+_CONCURRENCY = 8
 
 
 def hold(
@@ -190,10 +193,9 @@ def _lock(handle: Handle, key: PartitionKey) -> None:
     gone = expiry.partition(str(key)) if expiry else None
     paths |= {file.path for file in (gone.files if gone else ())}
     newest: dict[str, ObjectVersion] = {}
-    for version in _versions(handle, key):
-        path = version.path.removeprefix(f"{handle.table.root}/")
-        if path in paths and (path not in newest or newest[path].modified < version.modified):
-            newest[path] = version
+    for version in _versions_at(handle, paths):
+        if version.path not in newest or newest[version.path].modified < version.modified:
+            newest[version.path] = version
     handle.fs.set_legal_hold([(version.path, version.version_id) for version in newest.values()], held=True)
 
 
@@ -214,16 +216,35 @@ def _has_object_lock(handle: Handle) -> bool:
 
 
 def _versions(handle: Handle, key: PartitionKey) -> list[ObjectVersion]:
-    """Versions of the partition's files, without delete markers."""
+    """Versions of the partition's files, without delete markers: in our folder, and wherever else others put them."""
     root = handle.table.root
     below = f"{root}/{key.prefix}/" if key.items else f"{root}/"
     found = {version: version.path.removeprefix(f"{root}/") for version in handle.fs.object_versions(below)}
     nested = nested_roots(found.values())
-    return [
+    here = [
         version
         for version, path in found.items()
         if not version.is_delete_marker and not path.startswith("_") and not is_nested(path, nested)
     ]
+    named = {file.path for file in handle.table.snapshot().files if file.key == key}
+    named |= {file.path for file in handle.table.removed_files() if file.key == key}
+    for record in handle.journal.records(RemovalRecord):
+        gone = record.partition(str(key))
+        named |= {file.path for file in (gone.files if gone else ())}
+    return [*here, *_versions_at(handle, named - set(found.values()))]
+
+
+def _versions_at(handle: Handle, paths: Collection[str]) -> list[ObjectVersion]:
+    """Versions of just these files, without delete markers."""
+    names = [f"{handle.table.root}/{path}" for path in sorted(paths)]
+    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="holds") as pool:
+        listed = pool.map(handle.fs.object_versions, names)
+        return [
+            version
+            for name, versions in zip(names, listed, strict=True)
+            for version in versions
+            if version.path == name and not version.is_delete_marker
+        ]
 
 
 def _update(store: DocumentStore, change: Callable[[DatasetDocument], DatasetDocument]) -> bool:
