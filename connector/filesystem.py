@@ -46,7 +46,7 @@ from connector.sessions import HttpSession, new_session
 from connector.settings import LakeSettings, check_endpoint, environment_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from datetime import datetime, timedelta
 
     from aiobotocore.session import AioSession
@@ -456,9 +456,17 @@ class LakeFileSystem(TableListings):
         """The server's clock, in UTC; see :func:`connector.objects.server_time`."""
         return await objects.server_time(self, path)
 
-    async def _put_if(self, path: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False) -> str:
+    async def _put_if(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
         """A conditional write, its new ETag; see :func:`connector.objects.put_if`."""
-        return await objects.put_if(self, path, data, if_match=if_match, if_none_match=if_none_match)
+        return await objects.put_if(self, path, data, if_match=if_match, if_none_match=if_none_match, metadata=metadata)
 
     async def _read_with_etag(self, path: str) -> tuple[bytes, str]:
         """An object's bytes and their ETag, from one GET; see :func:`connector.objects.read_with_etag`."""

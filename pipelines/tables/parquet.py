@@ -41,7 +41,7 @@ from pipelines.tables.change_times import ChangeTimes
 from pipelines.tables.live_files import FileNames, arrow_filesystem
 from pipelines.tables.protocol import Change, Commit, LiveFile, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
-from pipelines.tables.runs import run_token
+from pipelines.tables.runs import RUN_METADATA, run_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -308,7 +308,23 @@ class PlainParquetTable:
         there = self._object(file.path, file.key)
         if there is None or there.etag != file.etag:
             raise self._replaced(f"{self.root}/{file.path}")
-        return replace(file, version_id=there.version_id or "null")
+        return replace(file, version_id=there.version_id or "null", run=there.run)
+
+    def below(self, file: LiveFile, is_own: Callable[[LiveFile], bool]) -> tuple[LiveFile | None, tuple[LiveFile, ...]]:
+        """By the versions of the object; see `Table.below`."""
+        if not is_own(file):
+            return file, ()
+        own = [file]
+        name = f"{self.root}/{file.path}"
+        versions = [version for version in self._fs.object_versions(name) if version.path == name]
+        ids = [version.version_id for version in versions]
+        older = versions[ids.index(file.version_id) + 1 :] if file.version_id in ids else []
+        for version in older:
+            found = None if version.is_delete_marker else self._object(file.path, file.key, version.version_id)
+            if found is None or not is_own(found):
+                return found, tuple(own)
+            own.append(found)
+        return None, tuple(own)
 
     def properties(self) -> Mapping[str, str]:
         """A plain table has none."""
@@ -378,12 +394,13 @@ class PlainParquetTable:
         before = next((file for file in change.removes if file.key == key), None)
         path = before.path if before is not None else self.path_for(key, "", 0, "")
         name = f"{self.root}/{path}"
+        mark = {RUN_METADATA: run_token(change.run_key)} if change.run_key is not None else {}
         if staged.waiting is not None or staged.file.size > _CONDITIONAL_PUT_BYTES:
             before = self._object(path, key)
             if staged.waiting is not None:
                 self._fs.cp_file(f"{self.root}/{staged.waiting}", name)
             else:
-                self._fs.put_file(staged.local, name)  # in parts
+                self._fs.put_file(staged.local, name, Metadata=mark)  # in parts
             return replace(staged.file, path=path, etag=str(self._fs.head_object(name)["ETag"]).strip('"')), before
         if staged.local is None:  # pragma: no cover - the writer keeps the spool where writing is publishing
             raise ValueError(key)
@@ -391,9 +408,9 @@ class PlainParquetTable:
         for _ in turns():
             try:
                 if before is None:
-                    etag = self._fs.put_if(name, data, if_none_match=True)
+                    etag = self._fs.put_if(name, data, if_none_match=True, metadata=mark)
                 else:
-                    etag = self._fs.put_if(name, data, if_match=before.etag)
+                    etag = self._fs.put_if(name, data, if_match=before.etag, metadata=mark)
             except PreconditionFailed:
                 before = self._object(path, key)
             else:
@@ -414,10 +431,10 @@ class PlainParquetTable:
                 return there
         raise self._replaced(f"{self.root}/{file.path}")
 
-    def _object(self, path: str, key: PartitionKey) -> LiveFile | None:
-        """An object as it is now, with what identifies it; None where there is none."""
+    def _object(self, path: str, key: PartitionKey, version_id: str | None = None) -> LiveFile | None:
+        """An object as it is now, or a version of it, with what identifies it; None where there is none."""
         try:
-            head = self._fs.head_object(f"{self.root}/{path}")
+            head = self._fs.head_object(f"{self.root}/{path}", version_id)
         except ObjectNotFound:
             return None
         return LiveFile(
@@ -427,7 +444,8 @@ class PlainParquetTable:
             rows=None,
             modified=head["LastModified"],
             etag=str(head["ETag"]).strip('"'),
-            version_id=str(head["VersionId"]) if head.get("VersionId") else None,
+            version_id=version_id or (str(head["VersionId"]) if head.get("VersionId") else None),
+            run=(head.get("Metadata") or {}).get(RUN_METADATA),
         )
 
     def _swap(self, staged: StagedFile) -> None:
