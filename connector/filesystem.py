@@ -47,7 +47,7 @@ from connector.sessions import HttpSession, new_session
 from connector.settings import LakeSettings, check_endpoint, environment_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from datetime import datetime, timedelta
 
     from aiobotocore.session import AioSession
@@ -457,15 +457,31 @@ class LakeFileSystem(TableListings):
         """The server's clock, in UTC; see :func:`connector.objects.server_time`."""
         return await objects.server_time(self, path)
 
-    async def _put_if(self, path: str, data: bytes, *, if_match: str | None = None, if_none_match: bool = False) -> str:
+    async def _put_if(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
         """A conditional write, its new ETag; see :func:`connector.objects.put_if`."""
-        return await objects.put_if(self, path, data, if_match=if_match, if_none_match=if_none_match)
+        return await objects.put_if(self, path, data, if_match=if_match, if_none_match=if_none_match, metadata=metadata)
 
     async def _put_file_if(
-        self, local: str, path: str, *, if_match: str | None = None, if_none_match: bool = False
+        self,
+        local: str,
+        path: str,
+        *,
+        if_match: str | None = None,
+        if_none_match: bool = False,
+        metadata: Mapping[str, str] | None = None,
     ) -> str:
         """A conditional write of a local file; see :func:`connector.uploading.put_file_if`."""
-        return await uploading.put_file_if(self, local, path, if_match=if_match, if_none_match=if_none_match)
+        return await uploading.put_file_if(
+            self, local, path, if_match=if_match, if_none_match=if_none_match, metadata=metadata
+        )
 
     async def _read_with_etag(self, path: str) -> tuple[bytes, str]:
         """An object's bytes and their ETag, from one GET; see :func:`connector.objects.read_with_etag`."""
@@ -506,6 +522,10 @@ class LakeFileSystem(TableListings):
     async def _is_versioned(self, bucket: str) -> bool:
         """Whether a bucket keeps versions; see :func:`connector.objects.is_versioned`."""
         return await objects.is_versioned(self, bucket)
+
+    async def _has_versions(self, bucket: str) -> bool:
+        """Whether older versions may be in a bucket; see :func:`connector.objects.has_versions`."""
+        return await objects.has_versions(self, bucket)
 
     async def _has_object_lock(self, bucket: str) -> bool:
         """Whether objects of a bucket can be locked; see :func:`connector.object_lock.has_object_lock`."""
@@ -583,6 +603,7 @@ class LakeFileSystem(TableListings):
     unhide = _synced(_unhide)
     bring_back = _synced(_bring_back)
     is_versioned = _synced(_is_versioned)
+    has_versions = _synced(_has_versions)
     has_object_lock = _synced(_has_object_lock)
     set_legal_hold = _synced(_set_legal_hold)
     transition = _synced(_transition)

@@ -19,7 +19,7 @@ from connector.errors import (
 from connector.lost_replies import holds
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
 
     from connector.filesystem import LakeFileSystem
@@ -161,6 +161,7 @@ async def put_if(
     *,
     if_match: str | None = None,
     if_none_match: bool = False,
+    metadata: Mapping[str, str] | None = None,
 ) -> str:
     """Write an object only if it is what the caller thinks.
 
@@ -173,6 +174,7 @@ async def put_if(
         data: Its new bytes.
         if_match: The ETag that it must have now.
         if_none_match: It must not exist.
+        metadata: The user's own, to be kept with the object.
 
     Returns:
         The new ETag, without quotes.
@@ -185,7 +187,9 @@ async def put_if(
     if (if_match is None) == (not if_none_match):
         raise ValueError("put_if needs exactly one of if_match and if_none_match")
     bucket, key = object_path(fs, path)
-    condition = {"IfNoneMatch": "*"} if if_none_match else {"IfMatch": f'"{unquoted(if_match)}"'}
+    condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_none_match else {"IfMatch": f'"{unquoted(if_match)}"'}
+    if metadata:
+        condition["Metadata"] = dict(metadata)
     try:
         response = await fs.seam.call("put_object", Bucket=bucket, Key=key, Body=data, **condition)
     except (PreconditionFailed, ObjectNotFound) as error:
@@ -231,6 +235,12 @@ async def is_versioned(fs: LakeFileSystem, bucket: str) -> bool:
     """Whether a bucket keeps versions now (not: suspended)."""
     response = await fs.seam.send("get_bucket_versioning", Bucket=fs.split_path(bucket)[0])
     return bool(response.get("Status") == "Enabled")
+
+
+async def has_versions(fs: LakeFileSystem, bucket: str) -> bool:
+    """Whether older versions may be in a bucket: it keeps them, or did until that was suspended."""
+    response = await fs.seam.send("get_bucket_versioning", Bucket=fs.split_path(bucket)[0])
+    return response.get("Status") in {"Enabled", "Suspended"}
 
 
 async def _version_pages(fs: LakeFileSystem, bucket: str, prefix: str) -> AsyncIterator[dict[str, Any]]:

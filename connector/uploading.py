@@ -11,6 +11,8 @@ from connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedBySe
 from connector.objects import head, object_path, put_if, unquoted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from connector.filesystem import LakeFileSystem
 
 SINGLE_PUT_BYTES = 64 << 20
@@ -21,7 +23,13 @@ PARTS_AT_ONCE = 2
 
 
 async def put_file_if(
-    fs: LakeFileSystem, local: str, path: str, *, if_match: str | None = None, if_none_match: bool = False
+    fs: LakeFileSystem,
+    local: str,
+    path: str,
+    *,
+    if_match: str | None = None,
+    if_none_match: bool = False,
+    metadata: Mapping[str, str] | None = None,
 ) -> str:
     """Write a local file only if the object is what the caller thinks.
 
@@ -31,6 +39,7 @@ async def put_file_if(
         path: The object.
         if_match: The ETag that it must have now.
         if_none_match: It must not exist.
+        metadata: The user's own, to be kept with the object.
 
     Returns:
         The new ETag, without quotes.
@@ -47,7 +56,7 @@ async def put_file_if(
     size = (await asyncio.to_thread(file.stat)).st_size
     if size <= SINGLE_PUT_BYTES:
         data = await asyncio.to_thread(file.read_bytes)
-        return await put_if(fs, path, data, if_match=if_match, if_none_match=if_none_match)
+        return await put_if(fs, path, data, if_match=if_match, if_none_match=if_none_match, metadata=metadata)
     bucket, key = object_path(fs, path)
     profile = await fs.seam.profile()
     if not (profile.complete_if_none_match if if_none_match else profile.complete_if_match):
@@ -56,7 +65,8 @@ async def put_file_if(
         raise UnsupportedByServer(profile.name, what, alternative, bucket=bucket, key=key)
     condition = {"IfNoneMatch": "*"} if if_none_match else {"IfMatch": f'"{unquoted(if_match)}"'}
     target = {"Bucket": bucket, "Key": key}
-    upload = await fs.seam.call("create_multipart_upload", **target)
+    kept = {"Metadata": dict(metadata)} if metadata else {}
+    upload = await fs.seam.call("create_multipart_upload", **target, **kept)
     part_bytes = max(PART_BYTES, -(-size // PARTS_MAX))
     try:
         with await asyncio.to_thread(file.open, "rb") as opened:

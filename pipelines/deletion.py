@@ -18,6 +18,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from connector.errors import AccessDenied, DeletionFailed
 from connector.removal import SeenObject
 from pipelines.errors import CommitConflict
 from pipelines.layout import PartitionKey, canonical
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from connector.errors import LakeError
     from connector.filesystem import LakeFileSystem
     from pipelines.handle import Handle
 
@@ -36,6 +38,8 @@ __all__ = ["Doomed", "Held", "delete_dataset", "delete_for_good", "discard", "ta
 
 _BATCH = 1000
 _CONCURRENCY = 8
+_UNVERSIONED = "null"
+"""The id of what was written while a bucket kept no versions."""
 _ABANDONED = timedelta(hours=1)
 """An undo that has not come further for so long is taken for dead."""
 
@@ -95,7 +99,8 @@ def delete_for_good(
         What was deleted.
 
     Raises:
-        DeletionFailed: the store refused some of it.
+        DeletionFailed: the store refused some of it; all else is deleted.
+        AccessDenied: likewise.
     """
     if not doomed:
         return ()
@@ -120,10 +125,15 @@ def delete_for_good(
     handle.table.fence(now)
     deleted: list[Doomed] = []
     is_done = False
+    failed: LakeError | None = None
     try:
         for start in range(0, len(doomed), _BATCH):
             free = list(_still_free(handle, doomed[start : start + _BATCH], record))
-            deleted += _delete(handle, free)
+            done, refused = _delete(handle, free)
+            deleted += done
+            failed = failed or refused
+        if failed is not None:  # what the store keeps, by a lock of somebody's, keeps no other file
+            raise failed
         is_done = True
     finally:
         counts = {"files": len(deleted), "bytes": sum(one.size for one in deleted)}
@@ -166,7 +176,7 @@ def _own_objects(handle: Handle) -> list[SeenObject]:
     root = handle.table.root
     found: list[SeenObject] = []
     for folder in (f"{root}/_delta_log", f"{root}/_lake"):
-        if handle.fs.is_versioned(root.partition("/")[0]):
+        if handle.fs.has_versions(root.partition("/")[0]):
             found += [SeenObject(one.path, one.version_id) for one in handle.fs.object_versions(f"{folder}/")]
             continue
         for path, info in handle.fs.find(folder, detail=True, refresh=True).items():
@@ -194,7 +204,7 @@ def take_back(fs: LakeFileSystem, names: Sequence[str]) -> None:
     """
     if not names:
         return
-    if not fs.is_versioned(names[0].partition("/")[0]):
+    if not fs.has_versions(names[0].partition("/")[0]):
         fs.delete_seen([SeenObject(name) for name in names])
         return
     with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="discard") as pool:
@@ -239,17 +249,38 @@ def _coming_back(handle: Handle, oldest: str, record: VacuumRecord) -> set[tuple
     return coming
 
 
-def _delete(handle: Handle, free: Sequence[Doomed]) -> list[Doomed]:
-    root = handle.table.root
+def _delete(handle: Handle, free: Sequence[Doomed]) -> tuple[list[Doomed], LakeError | None]:
+    """Delete a batch; what went, and what the store said where it kept some of it."""
     if handle.table.is_published_by_writing:
         by_path: dict[str, list[Doomed]] = {}
         for one in free:
             by_path.setdefault(one.path, []).append(one)
         with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="delete") as pool:
-            return list(itertools.chain.from_iterable(pool.map(partial(_delete_hidden, handle), by_path.values())))
+            results = list(pool.map(partial(_delete_path, handle), by_path.values()))
+        gone = list(itertools.chain.from_iterable(deleted for deleted, _ in results))
+        return gone, next((error for _, error in results if error is not None), None)
+    root = handle.table.root
     seen = {one.path: _seen(root, one) for one in free}
-    changed = {other.path for other in handle.fs.delete_seen(itertools.chain.from_iterable(seen.values()))}
-    return [one for one in free if f"{root}/{one.path}" not in changed]
+    try:
+        changed = {other.path for other in handle.fs.delete_seen(itertools.chain.from_iterable(seen.values()))}
+    except AccessDenied as error:
+        return [], error
+    except DeletionFailed as error:
+        return [one for one in free if not _failures(root, one) & error.failures.keys()], error
+    return [one for one in free if f"{root}/{one.path}" not in changed], None
+
+
+def _failures(root: str, one: Doomed) -> set[str]:
+    """The names by which `DeletionFailed` may tell of an object."""
+    key = f"{root}/{one.path}".partition("/")[2]
+    return {key, *(f"{key}?versionId={version}" for version in one.versions)}
+
+
+def _delete_path(handle: Handle, ones: Sequence[Doomed]) -> tuple[list[Doomed], LakeError | None]:
+    try:
+        return _delete_hidden(handle, ones), None
+    except (AccessDenied, DeletionFailed) as error:
+        return [], error
 
 
 def _seen(root: str, one: Doomed) -> list[SeenObject]:
@@ -268,6 +299,8 @@ def _delete_hidden(handle: Handle, ones: Sequence[Doomed]) -> list[Doomed]:
         return gone
     versions = [version for version in handle.fs.object_versions(name) if version.path == name]
     shown = {version.version_id for version in versions if version.is_latest and not version.is_delete_marker}
+    if not handle.fs.is_versioned(handle.table.root.partition("/")[0]):
+        shown.add(_UNVERSIONED)  # where versioning is suspended, the next write takes this id
     hidden = [one for one in ones if one.versions and not shown & set(one.versions)]
     ids = {version for one in hidden for version in one.versions}
     handle.fs.delete_seen([SeenObject(name, version) for one in hidden for version in one.versions])

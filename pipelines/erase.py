@@ -184,7 +184,7 @@ def erase(
     schema = snapshot.schema if snapshot.schema is not None else pa.schema([])
     matching = _predicate(where, schema, handle)
     # who may not see what a bucket keeps could not tell whether the rows are gone: refused before any is
-    keeps_old_files = handle.fs.is_versioned(handle.spec.bucket) or not handle.table.is_published_by_writing
+    keeps_old_files = handle.fs.has_versions(handle.spec.bucket) or not handle.table.is_published_by_writing
     details = {"reason": "rows erased on request"} | ({"run_id": run_id} if run_id else {})
     erasing = _Erasing(handle, matching, partial(_crew, handle, limits, workers), details)
     record: EraseRecord | None = None

@@ -8,6 +8,7 @@ the partition's files get a legal hold as well, so that other tools leave them t
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 from connector.errors import AccessDenied
@@ -16,7 +17,7 @@ from pipelines.errors import PolicyRefused, SpecError, UnsupportedByTable
 from pipelines.keys import check_possible, unknown
 from pipelines.layout import PartitionKey, canonical
 from pipelines.nested import is_nested, nested_roots
-from pipelines.records import KeepingRecord
+from pipelines.records import KeepingRecord, RemovalRecord
 from pipelines.undo import can_be_undone
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["hold", "release", "retain"]
 
 logger = logging.getLogger("tierlake.pipelines")
+
+_CONCURRENCY = 8
 
 
 def hold(
@@ -208,27 +211,16 @@ def _lock(handle: Handle, key: PartitionKey) -> None:
     gone = expiry.partition(str(key)) if expiry else None
     paths |= {file.path for file in (gone.files if gone else ())}
     newest: dict[str, ObjectVersion] = {}
-    for version in _versions(handle, key, paths):
-        path = version.path.removeprefix(f"{handle.table.root}/")
-        if path in paths and (path not in newest or newest[path].modified < version.modified):
-            newest[path] = version
+    for version in _versions_at(handle, paths):
+        if version.path not in newest or newest[version.path].modified < version.modified:
+            newest[version.path] = version
     handle.fs.set_legal_hold([(version.path, version.version_id) for version in newest.values()], held=True)
 
 
 def _unlock(handle: Handle, key: PartitionKey) -> None:
     """No legal hold on whatever the partition has, files that were replaced meanwhile included."""
-    if not _has_object_lock(handle):
-        return
-    snapshot = handle.table.snapshot()
-    schema = snapshot.known_schema
-    paths = {file.path for file in snapshot.files if file.key == key}
-    paths |= {
-        file.path
-        for file in handle.table.removed_files()
-        if file.key is not None and canonical(file.key, schema) == key
-    }
-    found = _versions(handle, key, paths)
-    handle.fs.set_legal_hold([(version.path, version.version_id) for version in found], held=False)
+    if _has_object_lock(handle):
+        handle.fs.set_legal_hold([(version.path, version.version_id) for version in _versions(handle, key)], held=False)
 
 
 def _has_object_lock(handle: Handle) -> bool:
@@ -241,30 +233,41 @@ def _has_object_lock(handle: Handle) -> bool:
         return False
 
 
-def _versions(handle: Handle, key: PartitionKey, paths: Collection[str]) -> list[ObjectVersion]:
-    """Versions of the partition's files, without delete markers.
-
-    Args:
-        handle: the dataset.
-        key: the partition, whose folder may be spelled otherwise by other writers, or be none.
-        paths: of its files, as far as the table knows.
-    """
+def _versions(handle: Handle, key: PartitionKey) -> list[ObjectVersion]:
+    """Versions of the partition's files, without delete markers: in our folder, and wherever else others put them."""
     root = handle.table.root
     own = f"{key.prefix}/" if key.items else ""
-    strays = {path for path in paths if not path.startswith(own)}
-    found: dict[ObjectVersion, str] = {}
-    for below in [own, *sorted({f"{folder}/" if (folder := path.rpartition("/")[0]) else "" for path in strays})]:
-        listed = handle.fs.object_versions(f"{root}/{below}")
-        found |= {version: version.path.removeprefix(f"{root}/") for version in listed}
+    found = {version: version.path.removeprefix(f"{root}/") for version in handle.fs.object_versions(f"{root}/{own}")}
     nested = nested_roots(found.values())
-    return [
+    here = [
         version
         for version, path in found.items()
-        if not version.is_delete_marker
-        and not path.startswith("_")
-        and not is_nested(path, nested)
-        and (path.startswith(own) or path in strays)
+        if not version.is_delete_marker and not path.startswith("_") and not is_nested(path, nested)
     ]
+    snapshot = handle.table.snapshot()
+    schema = snapshot.known_schema
+    gone = [(file.path, file.key) for file in handle.table.removed_files() if file.key is not None]
+    named = {file.path for file in snapshot.files if file.key == key}
+    named |= {path for path, other in gone if canonical(other, schema) == key}
+    for record in handle.journal.records(RemovalRecord):
+        part = record.partition(str(key))
+        named |= {file.path for file in (part.files if part else ())}
+    return [*here, *_versions_at(handle, {path for path in named if not path.startswith(own)})]
+
+
+def _versions_at(handle: Handle, paths: Collection[str]) -> list[ObjectVersion]:
+    """Versions of just these files, without delete markers; a folder of them is one listing."""
+    root = handle.table.root
+    names = {f"{root}/{path}" for path in paths}
+    below = {f"{folder}/" if (folder := name.rpartition("/")[0]) != root else name for name in names}
+    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="holds") as pool:
+        listed = pool.map(handle.fs.object_versions, sorted(below))
+        return [
+            version
+            for versions in listed
+            for version in versions
+            if version.path in names and not version.is_delete_marker
+        ]
 
 
 def _would_change(store: DocumentStore, change: Callable[[DatasetDocument], DatasetDocument]) -> bool:

@@ -35,6 +35,7 @@ from pipelines.intake import Intake
 from pipelines.key_columns import is_text
 from pipelines.keys import check_possible
 from pipelines.partitioning import Partitioner
+from pipelines.records import RemovalRecord
 from pipelines.rejects import check_tolerable, counted_reasons
 from pipelines.removal import begun, completed, removed_partitions
 from pipelines.schema import plan_schema
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
 
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
-    from pipelines.records import RemovalRecord
     from pipelines.schema import SchemaPlan
     from pipelines.sources import Pieces
     from pipelines.spec import DatasetSpec
@@ -434,9 +434,11 @@ def _commit(
         except CommitConflict as lost:
             conflict, snapshot = lost, handle.table.snapshot()
             continue
+        left, _ = _before_run(handle, removes, run_key)
         if removes:
             _check_holds(handle, removes)
-            gone = removed_partitions(removes, "replaced by an ingest", (one.file for one in staged))
+        if left:
+            gone = removed_partitions(left, "replaced by an ingest", (one.file for one in staged))
             again = record.id if record is not None else None
             run_id = str(details["run_id"]) if "run_id" in details else None
             record = begun(handle, "replace", gone, snapshot, record_id=again, run_key=run_key, run_id=run_id)
@@ -449,7 +451,7 @@ def _commit(
             schema=schema,
             run_key=run_key,
             fence=fence,
-            details={**details, "partitions": len(covered), **({"removal": record.id} if record and removes else {})},
+            details={**details, "partitions": len(covered), **({"removal": record.id} if record and left else {})},
         )
         replaced = _replaced(handle, removes, rows_in)
         handle.check_in_use()  # after the look that the commit rests on: a drop's own commit conflicts with it
@@ -461,12 +463,58 @@ def _commit(
             # to replace means to replace what is there at the commit: look again
             conflict, snapshot = lost, handle.table.snapshot()
         else:
-            if record is not None and removes:
+            if record is not None or commit.taken:
                 came = commit.written or [one.file for one in staged]
-                gone = removed_partitions(commit.taken or removes, "replaced by an ingest", came)
-                completed(handle, record.model_copy(update={"partitions": gone}), commit)
+                _complete(handle, change, commit, record, commit.taken or removes, came)
             return commit, tuple(sorted(covered)), replaced
     raise conflict or AssertionError
+
+
+def _complete(
+    handle: Handle,
+    change: Change,
+    commit: Commit,
+    record: RemovalRecord | None,
+    taken: Sequence[LiveFile],
+    came: Sequence[LiveFile],
+) -> None:
+    """Write down what was replaced in the end."""
+    left, own = _before_run(handle, taken, change.run_key or "")
+    if left:
+        gone = removed_partitions(left, "replaced by an ingest", came)
+        if record is None:  # it came after the last look
+            run_id = str(change.details["run_id"]) if "run_id" in change.details else None
+            record = begun(handle, "replace", gone, change.base, run_key=change.run_key, run_id=run_id)
+        completed(handle, record.model_copy(update={"partitions": gone}), commit)
+    if own:  # no undo may bring it back, and a vacuum takes it
+        why = "an interrupted attempt of the same run"
+        completed(handle, begun(handle, "undo", removed_partitions(own, why), change.base), commit)
+
+
+def _before_run(
+    handle: Handle, files: Sequence[LiveFile], run_key: str
+) -> tuple[tuple[LiveFile, ...], tuple[LiveFile, ...]]:
+    """What a run replaces, and what of that an interrupted attempt of the same run has put there before.
+
+    The objects of a plain table go one by one: a second attempt finds those of the first, which nobody acknowledged.
+    An undo brings back what was there before both.
+    """
+    token = run_token(run_key)
+    if all(file.run != token for file in files):
+        return tuple(files), ()
+    # what another act took out was acknowledged: by that act, which saw it
+    known = {
+        (file.path, file.etag)
+        for record in handle.journal.records(RemovalRecord)
+        if record.run_key != run_key
+        for _, file in record.files()
+    }
+
+    def is_own(file: LiveFile) -> bool:
+        return file.run == token and (file.path, file.etag) not in known
+
+    found = [handle.table.below(file, is_own) for file in files]
+    return tuple(left for left, _ in found if left is not None), tuple(file for _, own in found for file in own)
 
 
 def _check_holds(handle: Handle, removes: Sequence[LiveFile]) -> None:

@@ -62,7 +62,7 @@ def stored_objects(handle: Handle, *, must_know_versions: bool = True) -> list[S
         AccessDenied: without the right to list versions.
     """
     root = handle.table.root
-    if _is_versioned(handle, must_know=must_know_versions):
+    if _has_versions(handle, must_know=must_know_versions):
         by_path: dict[str, list[ObjectVersion]] = {}
         for version in handle.fs.object_versions(f"{root}/"):
             by_path.setdefault(version.path.removeprefix(f"{root}/"), []).append(version)
@@ -85,9 +85,9 @@ def stored_objects(handle: Handle, *, must_know_versions: bool = True) -> list[S
     return sorted(data, key=lambda one: one.path)
 
 
-def _is_versioned(handle: Handle, *, must_know: bool) -> bool:
+def _has_versions(handle: Handle, *, must_know: bool) -> bool:
     try:
-        return bool(handle.fs.is_versioned(handle.table.root.partition("/")[0]))
+        return bool(handle.fs.has_versions(handle.table.root.partition("/")[0]))
     except AccessDenied:
         if must_know:
             raise

@@ -8,6 +8,7 @@ clock.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -164,16 +165,37 @@ def undo_run(
     handle.check_in_use()
     conflict: CommitConflict | None = None
     for _ in turns():
-        stored = next((one for one in handle.journal.records(RemovalRecord) if one.run_key == run_key), None)
-        record = settled(handle, stored) if stored is not None else None
-        if record is None:
+        found = _removals_of(handle, run_key)
+        if not found:
             message = f"no ingest with the run key {run_key!r} replaced anything in {handle.spec.uri}"
             raise UnknownPartition(message, hint="`tierlake history` shows the run keys and what can be undone")
         try:
-            return _bring_back_checked(handle, record, record.partitions, run_id, dry_run=dry_run)
+            results = [
+                _bring_back_checked(handle, record, partitions, run_id, dry_run=dry_run) for record, partitions in found
+            ]
+            return tuple(itertools.chain.from_iterable(results))
         except CommitConflict as error:
             conflict = error
     raise conflict or AssertionError
+
+
+def _removals_of(handle: Handle, run_key: str) -> list[tuple[RemovalRecord, Sequence[RemovedPartition]]]:
+    """The newest removal of an ingest; of a plain table also what earlier attempts emptied, each object by itself."""
+    found: list[tuple[RemovalRecord, Sequence[RemovedPartition]]] = []
+    known: set[str] = set()
+    for stored in handle.journal.records(RemovalRecord):
+        if stored.run_key != run_key or (found and stored.committed_at is not None):
+            continue
+        record = settled(handle, stored)
+        if record is None:
+            continue
+        partitions = [gone for gone in record.partitions if gone.key not in known and not (found and gone.came)]
+        if partitions:
+            found.append((record, partitions))
+            known |= {gone.key for gone in partitions}
+        if not handle.table.is_published_by_writing:
+            break
+    return found
 
 
 def undo_removal(

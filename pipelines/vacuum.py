@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pipelines.deletion import Doomed, Held, delete_dataset, delete_for_good
-from pipelines.records import RemovalRecord
+from pipelines.records import RemovalRecord, UndoRecord
 from pipelines.stored import stored_objects
 from pipelines.tables.protocol import ORPHAN_AGE, RecentLog
 from pipelines.tables.runs import has_our_name
@@ -62,14 +62,14 @@ class _Gone:
     Attributes:
         key: its partition.
         until: until when it stays.
-        removal: the record that says so.
+        removal: the record that says so; None where it was undone since.
         versions: which versions of its object are meant; none where it is the object itself.
         is_certain: whether the record was completed, so that `until` counts from the commit.
     """
 
     key: PartitionKey
     until: datetime
-    removal: str
+    removal: str | None
     versions: frozenset[str]
     is_certain: bool
 
@@ -151,18 +151,23 @@ def _mark(store: DocumentStore, *, is_ending: bool) -> bool:
 
 
 def _known_to_have_left(handle: Handle) -> dict[str, list[_Gone]]:
-    """By path what the journal knows; a removal that was undone says nothing any more."""
+    """By path what the journal knows; a removal that was undone says nothing any more.
+
+    Only on a plain table, what an ingest had replaced came back as a copy: the version itself is not needed any more.
+    """
     gone: dict[str, list[_Gone]] = {}
-    undone = handle.journal.undone()
+    undone = {(undo.removal, undo.key): undo for undo in handle.journal.records(UndoRecord) if undo.state == "done"}
     for removal in handle.journal.records(RemovalRecord):
+        is_copied = handle.table.is_published_by_writing and removal.operation == "replace"
         for part in removal.partitions:
-            if (removal.id, part.key) in undone:
+            undo = undone.get((removal.id, part.key))
+            if undo is not None and not is_copied:
                 continue
             for file in part.files:
                 known = _Gone(
                     key=part.partition_key,
-                    until=_second(removal.undo_until),
-                    removal=removal.id,
+                    until=_second(removal.undo_until if undo is None else undo.at + removal.grace),
+                    removal=removal.id if undo is None else None,
                     versions=frozenset() if file.version_id is None else frozenset({file.version_id}),
                     is_certain=removal.committed_at is not None,
                 )
@@ -181,9 +186,9 @@ def _unnamed_files(
     is_adopted = document is None or document.adopted_at is not None
     grace = (handle.spec if document is None else document.spec).retention.grace
     unnamed = [one for one in stored_objects(handle) if one.path not in live and not one.is_nested]
-    # the journal knows all that we took out; the log is read for what others did
-    is_known = all(any(record.is_certain for record in gone.get(one.path, ())) for one in unnamed)
-    recent = RecentLog({}, reaches_back=True) if is_known else handle.table.recent(now - grace)
+    # the journal knows all that we took out; the log is read for what others did, with the same files too
+    is_kept = all(any(record.is_certain and now < record.until for record in gone.get(one.path, ())) for one in unnamed)
+    recent = RecentLog({}, reaches_back=True) if is_kept else handle.table.recent(now - grace)
     for one in unnamed:
         known = gone.get(one.path, [])
         is_expired = bool(known) or one.path in removed
@@ -200,7 +205,7 @@ def _unnamed_files(
             until = max(until, _second(recent.named[one.path]) + grace)
         elif is_expired and not recent.reaches_back and not any(record.is_certain for record in known):
             until = max(until, now + grace)  # the log forgot when: nobody can say that the grace is over
-        removal = max((record.removal for record in known), default=None)
+        removal = max((record.removal for record in known if record.removal is not None), default=None)
         yield Doomed(one.path, one.size, key, one.versions, one.etag, removal, is_expired), until
 
 
@@ -214,14 +219,18 @@ def _hidden_versions(handle: Handle, gone: Mapping[str, list[_Gone]]) -> Iterato
             yield Doomed(one.path, one.size, key, one.versions, one.etag), _second(one.modified) + ORPHAN_AGE
             continue
         is_emptied = not one.is_shown and not any(one.sizes.values())  # a vacuum stopped before the markers
-        for record in gone.get(one.path, ()):
-            if is_emptied:
-                yield Doomed(one.path, 0, record.key, one.versions, None, record.removal, is_expired=True), record.until
-                break
-            meant = tuple(version for version in one.versions if version in record.versions and version != one.shown)
-            if meant:
-                size = sum(one.sizes[version] for version in meant)
-                yield Doomed(one.path, size, record.key, meant, None, record.removal, is_expired=True), record.until
+        known = gone.get(one.path, [])
+        if is_emptied and known:
+            until = max(record.until for record in known)
+            yield Doomed(one.path, 0, known[0].key, one.versions, None, known[0].removal, is_expired=True), until
+            continue
+        for version in one.versions:
+            # several may mean it, such as that of an act that died before it did anything: the last of them counts
+            naming = [record for record in known if version in record.versions and version != one.shown]
+            if naming:
+                removal = max((record.removal for record in naming if record.removal is not None), default=None)
+                doomed = Doomed(one.path, one.sizes[version], naming[0].key, (version,), None, removal, is_expired=True)
+                yield doomed, max(record.until for record in naming)
 
 
 def _second(instant: datetime) -> datetime:

@@ -148,7 +148,9 @@ def _doubled(
     live = {(file.path, file.etag) for file in snapshot.files}
     for removal, gone in removals:
         is_back = [file for file in gone.files if (file.path, file.etag) in live]
-        came = [file for file in gone.came if (file.path, file.etag) in live and file not in is_back]
+        # a plain object that was written again with the same bytes is one object
+        paths = {file.path for file in is_back}
+        came = [file for file in gone.came if (file.path, file.etag) in live and file.path not in paths]
         if is_back and came and (removal.id, gone.key) not in undone:
             detail = f"it is live beside {came[0].path}, which took its place on {units.day(removal.at)}"
             yield Problem("doubled", is_back[0].path, detail)

@@ -24,6 +24,8 @@ from pipelines.spool import append_rows, spooled_batches
 from pipelines.stats import footer_stats, holds_floats, leaves_with_nan
 from pipelines.stored_types import nullable_schema
 from pipelines.tables.protocol import LiveFile, StagedFile
+from pipelines.tables.runs import RUN_METADATA
+from pipelines.tables.waiting import WAITING
 from pipelines.unique import last_of_each, unique_batches
 
 if TYPE_CHECKING:
@@ -231,8 +233,13 @@ class PartitionedWriter:
         if self._table.is_published_by_writing:
             return staged
         part_bytes = max(_PART_BYTES, file.size // _MOST_PARTS)
+        mark = {"Metadata": {RUN_METADATA: self._token}} if file.path.startswith(WAITING) else {}
         self._fs.put_file(
-            staged.local, f"{self._table.root}/{file.path}", chunksize=part_bytes, max_concurrency=_PARTS_AT_ONCE
+            staged.local,
+            f"{self._table.root}/{file.path}",
+            chunksize=part_bytes,
+            max_concurrency=_PARTS_AT_ONCE,
+            **mark,
         )
         local.path.unlink()
         return replace(staged, local=None)

@@ -121,7 +121,9 @@ def test_the_readme_names_commands_that_exist() -> None:
 def test_the_readme_names_subcommands_that_exist() -> None:
     commands = set(cli.list_commands(click.Context(cli)))
     named = set(
-        re.findall(r"(?:`|^\$ (?:[A-Z_]+=\S+ )?)tierlake ([a-z][a-z-]*)", (ROOT / "README.md").read_text(), re.MULTILINE)
+        re.findall(
+            r"(?:`|^\$ (?:[A-Z_]+=\S+ )?)tierlake ([a-z][a-z-]*)", (ROOT / "README.md").read_text(), re.MULTILINE
+        )
     )
     assert named >= {"server", "create", "ls"}
     assert named <= commands

@@ -48,7 +48,7 @@ from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import may_hold_rows_of, run_token, runs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from connector.filesystem import LakeFileSystem
     from pipelines.scanning import LiveDataset
@@ -335,6 +335,14 @@ class LakeDeltaTable:
     def identified(self, files: Sequence[LiveFile]) -> tuple[LiveFile, ...]:
         """A path names one object for good; see `Table.identified`."""
         return tuple(files)
+
+    def below(
+        self,
+        file: LiveFile,
+        is_own: Callable[[LiveFile], bool],  # noqa: ARG002 - the protocol's
+    ) -> tuple[LiveFile | None, tuple[LiveFile, ...]]:
+        """A path names one object for good; see `Table.below`."""
+        return file, ()
 
     # -- writing ------------------------------------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ from pipelines.tables.change_times import ChangeTimes
 from pipelines.tables.live_files import FileNames, arrow_filesystem
 from pipelines.tables.protocol import Change, Commit, LiveFile, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
-from pipelines.tables.runs import run_token
+from pipelines.tables.runs import RUN_METADATA, run_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -307,7 +307,23 @@ class PlainParquetTable:
         there = self._object(file.path, file.key)
         if there is None or there.etag != file.etag:
             raise self._replaced(f"{self.root}/{file.path}")
-        return replace(file, version_id=there.version_id or "null")
+        return replace(file, version_id=there.version_id or "null", run=there.run)
+
+    def below(self, file: LiveFile, is_own: Callable[[LiveFile], bool]) -> tuple[LiveFile | None, tuple[LiveFile, ...]]:
+        """By the versions of the object; see `Table.below`."""
+        if not is_own(file):
+            return file, ()
+        own = [file]
+        name = f"{self.root}/{file.path}"
+        versions = [version for version in self._fs.object_versions(name) if version.path == name]
+        ids = [version.version_id for version in versions]
+        older = versions[ids.index(file.version_id) + 1 :] if file.version_id in ids else []
+        for version in older:
+            found = None if version.is_delete_marker else self._object(file.path, file.key, version.version_id)
+            if found is None or not is_own(found):
+                return found, tuple(own)
+            own.append(found)
+        return None, tuple(own)
 
     def properties(self) -> Mapping[str, str]:
         """A plain table has none."""
@@ -377,30 +393,33 @@ class PlainParquetTable:
         before = next((file for file in change.removes if file.key == key), None)
         path = before.path if before is not None else self.path_for(key, "", 0, "")
         name = f"{self.root}/{path}"
+        mark = {RUN_METADATA: run_token(change.run_key)} if change.run_key is not None else {}
         if staged.waiting is not None:
-            return self._publish_anyway(staged, path)
+            return self._publish_anyway(staged, path, mark)
         if staged.local is None:  # pragma: no cover - the writer keeps the spool where writing is publishing
             raise ValueError(key)
         for _ in turns():
             condition = {"if_none_match": True} if before is None else {"if_match": before.etag}
             try:
-                etag = self._fs.put_file_if(staged.local, name, **condition)
+                etag = self._fs.put_file_if(staged.local, name, **condition, metadata=mark)
             except UnsupportedByServer:
-                return self._publish_anyway(staged, path)
+                return self._publish_anyway(staged, path, mark)
             except PreconditionFailed:
                 before = self._object(path, key)
             else:
                 return replace(staged.file, path=path, etag=etag), before
         raise self._replaced(name)
 
-    def _publish_anyway(self, staged: StagedFile, path: str) -> tuple[LiveFile, LiveFile | None]:
+    def _publish_anyway(
+        self, staged: StagedFile, path: str, mark: Mapping[str, str]
+    ) -> tuple[LiveFile, LiveFile | None]:
         """What is copied into place, or is too large for the server's conditions; what it replaced is looked for."""
         name, key = f"{self.root}/{path}", staged.file.key
         before = self._object(path, key)
         if staged.waiting is not None:
             self._fs.cp_file(f"{self.root}/{staged.waiting}", name)
         else:
-            self._fs.put_file(staged.local, name)
+            self._fs.put_file(staged.local, name, Metadata=dict(mark))
         new = self._object(path, key)
         if new is None:
             raise self._replaced(name)
@@ -416,8 +435,7 @@ class PlainParquetTable:
         older = versions[ids.index(new.version_id) + 1 :] if new.version_id in ids else []
         if not older or older[0].is_delete_marker:
             return None
-        below = older[0]
-        return replace(new, size=below.size, modified=below.modified, etag=below.etag, version_id=below.version_id)
+        return self._object(new.path, new.key, older[0].version_id)
 
     def _empty(self, file: LiveFile) -> LiveFile | None:
         """Take from view what a partition without rows has; what that was."""
@@ -433,10 +451,10 @@ class PlainParquetTable:
                 return there
         raise self._replaced(f"{self.root}/{file.path}")
 
-    def _object(self, path: str, key: PartitionKey) -> LiveFile | None:
-        """An object as it is now, with what identifies it; None where there is none."""
+    def _object(self, path: str, key: PartitionKey, version_id: str | None = None) -> LiveFile | None:
+        """An object as it is now, or a version of it, with what identifies it; None where there is none."""
         try:
-            head = self._fs.head_object(f"{self.root}/{path}")
+            head = self._fs.head_object(f"{self.root}/{path}", version_id)
         except ObjectNotFound:
             return None
         return LiveFile(
@@ -446,7 +464,8 @@ class PlainParquetTable:
             rows=None,
             modified=head["LastModified"],
             etag=str(head["ETag"]).strip('"'),
-            version_id=str(head["VersionId"]) if head.get("VersionId") else None,
+            version_id=version_id or (str(head["VersionId"]) if head.get("VersionId") else None),
+            run=(head.get("Metadata") or {}).get(RUN_METADATA),
         )
 
     def _swap(self, staged: StagedFile) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from connector.errors import LakeError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     import pyarrow as pa
@@ -56,6 +56,7 @@ class LiveFile:
         logged: the path as the log spells it, where that is not how deltalake would.
         etag: of the object, without quotes, where the table knows it: in plain ones, whose objects are replaced.
         version_id: likewise, where somebody looked it up.
+        run: likewise, token of the run that wrote it.
     """
 
     path: str
@@ -67,6 +68,7 @@ class LiveFile:
     logged: str | None = None
     etag: str | None = None
     version_id: str | None = None
+    run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +365,17 @@ class Table(Protocol):
 
         Raises:
             CommitConflict: one of them was replaced or deleted since it was listed.
+        """
+
+    def below(self, file: LiveFile, is_own: Callable[[LiveFile], bool]) -> tuple[LiveFile | None, tuple[LiveFile, ...]]:
+        """What was in an object's place before some writings of it.
+
+        Args:
+            file: identified.
+            is_own: whether a version is one of those.
+
+        Returns:
+            The newest version that is none of them, None where there was nothing; and those above it.
         """
 
     def history(self, limit: int | None = None) -> list[Commit]:

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
 
-__all__ = ["has_our_name", "may_hold_rows_of", "new_rewrite_token", "remember_sources", "run_token", "runs_of"]
+__all__ = [
+    "RUN_METADATA",
+    "has_our_name",
+    "may_hold_rows_of",
+    "new_rewrite_token",
+    "remember_sources",
+    "run_token",
+    "runs_of",
+]
+
+RUN_METADATA = "tierlake-run"
+"""Of a plain table's objects, whose names cannot say it: metadata with the token of the run that wrote it."""
 
 _TOKEN_LENGTH = 16
 _NAME_PARTS = 4  # part-<token>-<unique>-<number>.…

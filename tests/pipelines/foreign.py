@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 from datetime import date, timedelta
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import write_deltalake
 
+from connector.filesystem import LakeFileSystem
+from tests.pipelines import samples
 from tests.servers import Rig
 
 DAYS = [date(2013, 1, 1) + timedelta(days=number) for number in range(4)]
@@ -60,3 +64,22 @@ def write_hive(server: Rig, root: str, *, files: int = 1, each: int = 5) -> int:
             rows = pa.table({"v": pa.array(range(start, start + each), pa.int64()), "name": ["x"] * each})
             put(server, f"{root}/day={day}/part-{file}.parquet", parquet(rows))
     return len(DAYS) * files * each
+
+
+def spark_like(fs: LakeFileSystem, root: str) -> None:
+    """Two files in a folder with a space, as Spark names it."""
+    first = samples.rows(samples.DAYS[:1]).append_column("city", [["New York"] * 20])
+    write_deltalake(f"s3://{root}", first, partition_by=["city"], storage_options=fs.delta_options())
+    log = f"{root}/_delta_log/00000000000000000000.json"
+    raw = LakeFileSystem(**fs.storage_options, raw=True, skip_instance_cache=True).for_table(root)
+    actions = [json.loads(line) for line in raw.cat_file(log).splitlines()]
+    (add,) = (action["add"] for action in actions if "add" in action)
+    stored = unquote(add["path"])
+    data = raw.cat_file(f"{root}/{stored}")
+    adds = []
+    for name in ("part-00000.parquet", "part-00001.parquet"):
+        raw.pipe_file(f"{root}/city=New York/{name}", data)
+        adds.append({"add": {**add, "path": quote(f"city=New York/{name}", safe="/="), "size": len(data)}})
+    raw.rm_file(f"{root}/{stored}")
+    actions = [action for action in actions if "add" not in action] + adds
+    raw.pipe_file(log, "\n".join(map(json.dumps, actions)).encode())

@@ -376,3 +376,21 @@ def test_files_beside_an_archived_one_are_read_and_erased(with_glacier, trips, m
     report = with_glacier.erase(JFK)
     assert report.archived == {"date=2013-01-01": "in GLACIER: restore it, then erase again"}
     assert len(asked) == 2, "at the look, and at the end"
+
+
+@pytest.mark.parametrize("table_format", ["delta", "parquet"])
+def test_versions_stay_where_versioning_was_suspended(server, make_bucket, fs, table_format):
+    """What was written while the bucket kept versions can be read still."""
+    if server.name == "seaweedfs" and table_format == "parquet":
+        pytest.skip("SeaweedFS 4.48 takes no conditional PUT where versioning is suspended")
+    bucket = make_bucket(versioned=True)
+    dataset = Dataset.create(trip_spec(bucket, format=table_format), fs=fs)
+    dataset.ingest(make_trips(days=1))
+    server.admin.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    report = dataset.erase([("city", "==", "JFK")])
+    assert report.rows > 0
+    assert not report.is_complete
+    assert len(report.remnants) == 1
+    assert dataset.erase([("city", "==", "JFK")], unsafe_delete_old_files=True).is_complete
+    sizes = [one.size for one in fs.object_versions(f"{dataset.spec.root}/date=") if one.size]
+    assert len(sizes) == 1

@@ -1,14 +1,18 @@
 """A hold in a bucket with Object Lock is a legal hold too: other tools cannot delete what we keep."""
 
 import json
+from datetime import timedelta
 
 import pyarrow as pa
 import pytest
 from botocore.exceptions import ClientError
+from deltalake import DeltaTable
 
+from connector.errors import AccessDenied, DeletionFailed
 from pipelines import Dataset, DatasetSpec
-from tests.pipelines.foreign import parquet, put
-from tests.pipelines.samples import AS_OF, DAYS, daily, days_in, rows
+from pipelines.records import RemovalRecord
+from tests.pipelines.foreign import parquet, put, spark_like
+from tests.pipelines.samples import AS_OF, DAYS, clock_of, daily, days_in, rows
 
 HELD, OTHER = (f"date={day}" for day in DAYS[:2])
 
@@ -97,3 +101,39 @@ def test_however_others_spell_its_folder(fs, make_bucket, server):
     assert held() == {"city=New York/part-0.parquet", "elsewhere/part-1.parquet"}
     dataset.release("city=New%20York")
     assert held() == set()
+
+
+def test_a_legal_hold_finds_files_in_folders_of_others(fs, server, make_bucket):
+    """Spark's folder `city=New York/`, which we would spell `New%20York`."""
+    root = f"{make_bucket(lockable=True)}/theirs"
+    spark_like(fs, root)
+    Dataset.adopt(f"lake://{root}", {}, dry_run=False, fs=fs)
+    dataset = Dataset.open(f"lake://{root}", fs=fs)
+    dataset.hold("city=New%20York", reason="audit")
+    refused = [version.path for version in fs.object_versions(f"{root}/city=New York/")]
+    assert len(refused) == 2
+    assert not deletable(dataset, server, "city=New York")
+    DeltaTable(f"s3://{root}", storage_options=fs.delta_options()).optimize.compact()
+    dataset.release("city=New%20York")
+    assert deletable(dataset, server, "city=New York")
+
+
+def test_what_somebody_locked_keeps_no_other_file(dataset, server, monkeypatch):
+    """A lock that is not ours keeps its object; a vacuum deletes the others, and says what it could not."""
+    monkeypatch.setattr("pipelines.deletion._BATCH", 1)
+    dataset.ingest(rows(DAYS[:3], each=5, start=500))
+    path = next(file.path for file in _replaced(dataset) if file.path.startswith(HELD))
+    version = dataset.fs.object_versions(f"{dataset.spec.root}/{path}")[-1]
+    dataset.fs.set_legal_hold([(version.path, version.version_id)], held=True)
+    clock_of(dataset).ahead = timedelta(days=8)
+    with pytest.raises((AccessDenied, DeletionFailed)):
+        dataset.vacuum()
+    left = dataset.vacuum(dry_run=True)
+    assert left.expired == (path,)
+    dataset.fs.set_legal_hold([(version.path, version.version_id)], held=False)
+    assert dataset.vacuum().expired == (path,)
+    assert dataset.verify(as_of=AS_OF).ok
+
+
+def _replaced(dataset):
+    return [file for record in dataset._handle.journal.records(RemovalRecord) for _, file in record.files()]

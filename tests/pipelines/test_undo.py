@@ -10,7 +10,12 @@ from connector.filesystem import LakeFileSystem
 from pipelines.clock import ServerClock
 from pipelines.dataset import Dataset
 from pipelines.errors import PolicyRefused, SpecError, UnknownPartition
+from pipelines.expiry import apply_expiry
+from pipelines.ingest import ingest
+from pipelines.layout import PartitionKey
 from pipelines.records import RemovalRecord, UndoRecord, VacuumRecord
+from pipelines.tables.parquet import PlainParquetTable
+from pipelines.tables.runs import run_token
 from tests.pipelines.samples import AS_OF, DAYS, daily_spec, days_in, meddled, rows
 
 FIRST = GONE = f"date={DAYS[0]}"
@@ -332,3 +337,84 @@ def test_a_held_partition_without_versions_is_not_replaced(bucket: str, fs: Lake
     plain.release(FIRST)
     plain.ingest(rows([DAYS[0]], each=3))
     assert len(values(plain)) == 3
+
+
+def test_an_act_that_died_before_it_did_anything_ends_no_grace(dataset: Dataset, fs: LakeFileSystem) -> None:
+    """Its record names the files too, and is older than that of the act that took them out."""
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        apply_expiry(meddled(dataset, before=die), dataset.plan_expiry(AS_OF))
+    later(dataset, fs, days=6).plan_expiry(AS_OF).apply().raise_failures()
+    after = later(dataset, fs, days=8)
+    assert after.vacuum().expired == ()
+    assert after.undo(GONE)[0].changed
+    assert days_in(dataset)[DAYS[0]] == 20
+
+
+@pytest.fixture
+def plain(make_bucket, fs) -> Dataset:
+    made = Dataset.create(daily_spec(make_bucket(versioned=True), format="parquet"), fs=fs)
+    made.ingest(rows(), run_key="first")
+    return made
+
+
+@pytest.mark.parametrize("kills", [1, 2])
+def test_an_interrupted_ingest_is_undone_with_its_second_attempt(
+    plain: Dataset, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch, kills: int
+) -> None:
+    """The second attempt finds half of the first in the table's place, which nobody acknowledged."""
+    before = {day: values(plain, day) for day in DAYS}
+    source = rows([DAYS[0], DAYS[1], "2013-04-30", "2013-05-01"], each=3, start=900)
+    emptied = PartitionKey.parse(f"date={DAYS[2]}")
+    covered = [PartitionKey.parse(f"date={day}") for day in (DAYS[0], DAYS[1], "2013-04-30", "2013-05-01")]
+    real = PlainParquetTable._publish
+
+    def half(table, change, staged):
+        if str(staged.file.key) in {SECOND, "date=2013-05-01"}:
+            raise KeyboardInterrupt
+        return real(table, change, staged)
+
+    monkeypatch.setattr(PlainParquetTable, "_publish", half)
+    for _ in range(kills):
+        with pytest.raises(KeyboardInterrupt):
+            plain.ingest(source, run_key="wrong", keys=[*covered, emptied])
+    monkeypatch.setattr(PlainParquetTable, "_publish", real)
+    plain.ingest(source, run_key="wrong", keys=[*covered, emptied])
+    assert days_in(plain) == {DAYS[0]: 3, DAYS[1]: 3, DAYS[3]: 20, "2013-04-30": 3, "2013-05-01": 3}
+    plain.undo(run="wrong")
+    assert {day: values(plain, day) for day in DAYS} == before
+    assert plain.verify().ok
+    later(plain, fs, days=9).vacuum()
+    assert len(fs.object_versions(f"{plain.spec.root}/date=")) == len(days_in(plain)) == 6
+
+
+def test_the_same_run_again_after_an_undo_is_no_second_attempt(plain: Dataset) -> None:
+    """What came back was written by a run of that key, and was acknowledged."""
+    before = values(plain)
+    plain.ingest(rows([DAYS[0]], each=3, start=500), run_key="second")
+    plain.undo(run="second")
+    plain.ingest(rows([DAYS[0]], each=4, start=700), run_key="first")
+    assert len(values(plain)) == 4
+    plain.undo(FIRST)
+    assert values(plain) == before
+
+
+def test_what_came_after_the_last_look_can_come_back(plain: Dataset) -> None:
+    """Two ingests fill a new day at once: the one that is replaced is on record."""
+    both = meddled(plain, before=lambda: plain.ingest(rows(["2013-05-01"], each=3, start=500), run_key="other"))
+    ingest(both, rows(["2013-05-01"], each=4, start=700), run_key="last")
+    assert len(values(plain, "2013-05-01")) == 4
+    plain.undo(run="last")
+    assert values(plain, "2013-05-01") == [500, 501, 502]
+
+
+def test_large_objects_say_their_run_too(plain: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.tables.parquet._CONDITIONAL_PUT_BYTES", 0)
+    plain.ingest(rows([DAYS[0]], each=3), run_key="large")
+    table = plain._handle.table
+    (file,) = (one for one in table.snapshot().files if str(one.key) == FIRST)
+    (known,) = table.identified([file])
+    assert known.run == run_token("large")

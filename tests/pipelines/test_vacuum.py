@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from urllib.parse import quote, unquote
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +19,7 @@ from pipelines.expiry import apply_expiry
 from pipelines.ingest import ingest
 from pipelines.records import RemovalRecord, VacuumRecord
 from pipelines.tables.protocol import Change
+from tests.pipelines.foreign import spark_like
 from tests.pipelines.samples import AS_OF, DAYS, daily_spec, days_in, meddled, rows
 
 GONE = f"date={DAYS[0]}"
@@ -190,7 +190,7 @@ def test_a_log_that_forgets_early_keeps_our_grace(make_bucket, fs: LakeFileSyste
 def test_a_held_partition_stays_however_its_folder_is_spelled(make_bucket, fs: LakeFileSystem, placed: str) -> None:
     """C9: Spark's folder `city=New York/`, which we would spell `New%20York`."""
     root = f"{make_bucket()}/theirs"
-    _spark_like(fs, root)
+    spark_like(fs, root)
     Dataset.adopt(f"lake://{root}", {"retention": {"grace": "0d"}}, dry_run=False, fs=fs)
     dataset = Dataset.open(f"lake://{root}", fs=fs)
     key = str(dataset.partitions()[0].key)
@@ -215,25 +215,6 @@ def test_a_held_partition_stays_however_its_folder_is_spelled(make_bucket, fs: L
     assert before <= set(LakeFileSystem(**fs.storage_options, raw=True, skip_instance_cache=True).find(root))
     dataset.release(key)
     assert len(later(dataset, fs, days=2).vacuum().expired) == len(before) == 2
-
-
-def _spark_like(fs: LakeFileSystem, root: str) -> None:
-    """Two files in a folder with a space, as Spark names it."""
-    first = rows([DAYS[0]]).append_column("city", [["New York"] * 20])
-    write_deltalake(f"s3://{root}", first, partition_by=["city"], storage_options=fs.delta_options())
-    log = f"{root}/_delta_log/00000000000000000000.json"
-    raw = LakeFileSystem(**fs.storage_options, raw=True, skip_instance_cache=True).for_table(root)
-    actions = [json.loads(line) for line in raw.cat_file(log).splitlines()]
-    (add,) = (action["add"] for action in actions if "add" in action)
-    stored = unquote(add["path"])
-    data = raw.cat_file(f"{root}/{stored}")
-    adds = []
-    for name in ("part-00000.parquet", "part-00001.parquet"):
-        raw.pipe_file(f"{root}/city=New York/{name}", data)
-        adds.append({"add": {**add, "path": quote(f"city=New York/{name}", safe="/="), "size": len(data)}})
-    raw.rm_file(f"{root}/{stored}")
-    actions = [action for action in actions if "add" not in action] + adds
-    raw.pipe_file(log, "\n".join(map(json.dumps, actions)).encode())
 
 
 def test_an_unpartitioned_table_is_held(make_bucket, fs: LakeFileSystem) -> None:
@@ -326,3 +307,30 @@ def test_a_file_of_the_store_is_what_the_table_says(delta: Dataset, fs: LakeFile
     for file in delta._handle.table.snapshot().files:
         with fs.open(f"{delta.spec.root}/{file.path}") as handle:
             assert pq.read_metadata(handle).num_rows == file.rows
+
+
+def test_what_came_back_as_a_copy_is_paid_for_once(plain: Dataset, fs: LakeFileSystem) -> None:
+    plain.ingest(rows([DAYS[0]], each=3, start=500))
+    plain.undo(GONE)
+    plain.plan_tiering("2013-02-20").apply()
+    later(plain, fs, days=8).vacuum()
+    assert len(fs.object_versions(f"{plain.spec.root}/{GONE}/")) == 1
+    assert days_in(plain)[DAYS[0]] == 20
+    assert plain.verify(as_of="2013-02-20").ok
+
+
+def test_what_others_brought_back_and_took_out_waits_anew(delta: Dataset, fs: LakeFileSystem) -> None:
+    before = delta.version
+    delta.plan_expiry(AS_OF).apply().raise_failures()
+    journal, week = delta._handle.journal, timedelta(days=7, hours=1)
+    record = next(one for one in journal.records(RemovalRecord) if one.operation == "expire")
+    assert record.committed_at is not None
+    journal.write(record.model_copy(update={"at": record.at - week, "committed_at": record.committed_at - week}))
+    DeltaTable(f"s3://{delta.spec.root}", storage_options=fs.delta_options()).restore(before)
+    table = DeltaTable(f"s3://{delta.spec.root}", storage_options=fs.delta_options())
+    table.delete(f"date = '{DAYS[0]}'")
+    assert later(delta, fs, days=6).vacuum().expired == ()
+    table = DeltaTable(f"s3://{delta.spec.root}", storage_options=fs.delta_options())
+    table.restore(table.version() - 1)
+    assert days_in(delta)[DAYS[0]] == 20
+    assert delta.verify().ok

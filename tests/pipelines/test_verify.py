@@ -98,3 +98,9 @@ def test_an_ingest_that_comes_after_an_erasure_is_no_erased_row(delta: Dataset) 
     ingest(handle, rows([DAYS[0]]))
     assert found(delta) == []
     assert delta.read(where=[("v", "==", 7)]).num_rows == 1
+
+
+def test_the_same_rows_ingested_again_are_there_once(plain: Dataset) -> None:
+    """A plain object keeps its path, and with the same bytes its ETag."""
+    plain.ingest(rows())
+    assert found(plain) == []
