@@ -8,6 +8,7 @@ removes it.
 
 from __future__ import annotations
 
+import io
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import Schema
 from deltalake.exceptions import DeltaError
 
@@ -256,10 +258,10 @@ class PlainParquetTable:
                 added = {staged.file.key for staged in change.adds}
                 published = _each(partial(self._publish, change), change.adds)
                 written, taken = [new for new, _ in published], [old for _, old in published]
-                taken += _each(self._empty, [file for file in change.removes if file.key not in added])
+                taken += _each(partial(self._empty, change), [file for file in change.removes if file.key not in added])
             case "erase":
                 _each(self._swap, change.adds)
-                _each(self._remove, change.removes)
+                _each(partial(self._without_rows, change), change.removes)
                 self._note_neighbours(change)
             case "expire":
                 _each(self._remove, change.removes)
@@ -437,14 +439,14 @@ class PlainParquetTable:
             return None
         return self._object(new.path, new.key, older[0].version_id)
 
-    def _empty(self, file: LiveFile) -> LiveFile | None:
+    def _empty(self, change: Change, file: LiveFile) -> LiveFile | None:
         """Take from view what a partition without rows has; what that was."""
         there: LiveFile | None = file
         for _ in turns():
             if there is None:
                 return None
             try:
-                self._remove(there)
+                self._without_rows(change, there)
             except CommitConflict:
                 there = self._object(file.path, file.key)
             else:
@@ -491,6 +493,24 @@ class PlainParquetTable:
             raise self._replaced(name) from error
         except UnsupportedByServer as error:
             raise self._unsafe(f"lake://{name}", str(error.alternative)) from error
+
+    def _without_rows(self, change: Change, file: LiveFile) -> None:
+        """Take an object from view that must still be the one that was seen, or its rows.
+
+        Where nothing makes sure of that for a deletion, an object without rows takes its place: a PUT has a condition.
+        """
+        try:
+            self._remove(file)
+        except UnsupportedByTable:
+            schema = change.base.known_schema or pa.schema([])
+            columns = pa.schema([field for field in schema if field.name not in self.partition_columns])
+            data = io.BytesIO()
+            pq.write_table(columns.empty_table(), data)
+            name = f"{self.root}/{file.path}"
+            try:
+                self._fs.put_if(name, data.getvalue(), if_match=file.etag)
+            except (PreconditionFailed, ObjectNotFound) as error:
+                raise self._replaced(name) from error
 
     def _restore(self, replaced: Mapping[str, LiveFile], staged: StagedFile) -> None:
         """Bring a version back: from behind its delete marker, or over what replaced it."""

@@ -4,6 +4,7 @@ import io
 import itertools
 from datetime import timedelta
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -161,8 +162,6 @@ def test_a_hold_that_comes_meanwhile_wins_too(delta, trips, monkeypatch):
 def test_an_object_that_others_replaced_meanwhile_is_not_overwritten(
     make_bucket, fs, monkeypatch, single_put_bytes, versioned
 ):
-    if not versioned and not fs.profile.delete_if_match:
-        pytest.skip("refused there")
     monkeypatch.setattr("connector.uploading.SINGLE_PUT_BYTES", single_put_bytes)
     plain = Dataset.create(trip_spec(make_bucket(versioned=versioned), format="parquet"), fs=fs)
     plain.ingest(make_trips())
@@ -178,6 +177,23 @@ def test_an_object_that_others_replaced_meanwhile_is_not_overwritten(
     plain.erase(JFK)
     assert "JFK" not in cities(plain)
     assert plain.read(where=[("date", "==", "2013-01-01")]).num_rows == 2
+
+
+def test_what_empties_an_object_needs_no_versions(bucket, fs, server):
+    """Nor a condition on deletions: where there is none, an object without rows takes its place."""
+    plain = Dataset.create(trip_spec(bucket, format="parquet"), fs=fs)
+    plain.ingest(make_trips())
+    where = [("date", "==", "2013-01-02")]
+    assert plain.erase(where).remaining == 0
+    plain.ingest(make_trips(days=0), keys=["date=2013-01-03"])
+    left = sum(key.endswith("data.parquet") for key in server.keys(bucket))
+    assert left == (2 if fs.profile.delete_if_match else 4)
+    assert plain.read().num_rows == 20
+    assert plain.read(where=where).num_rows == 0
+    assert len(pd.read_parquet(plain.uri, storage_options=server.storage_options)) == 20
+    plain.ingest(make_trips(days=2, start=1))
+    assert plain.read().num_rows == 40
+    assert plain.verify().ok
 
 
 def test_the_storage_class_stays(delta, trips, server):

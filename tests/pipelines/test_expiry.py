@@ -11,7 +11,7 @@ import pytest
 from connector.errors import AccessDenied
 from connector.filesystem import LakeFileSystem
 from pipelines.dataset import Dataset
-from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition
+from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition, UnsupportedByTable
 from pipelines.expiry import apply_expiry, expired_keys, undo_expiry
 from pipelines.ingest import ingest
 from pipelines.layout import PartitionKey
@@ -460,6 +460,11 @@ def test_a_plain_table_in_an_unversioned_bucket_asks_for_undo_false(fs: LakeFile
         dataset.plan_expiry(AS_OF).apply()
     assert "undo=False" in (caught.value.hint or "")
     assert days_in(dataset) == ALL
+    if not fs.profile.delete_if_match:
+        with pytest.raises(UnsupportedByTable, match="keeps versions"):
+            dataset.plan_expiry(AS_OF).apply(undo=False)
+        assert days_in(dataset) == ALL
+        return
     assert dataset.plan_expiry(AS_OF).apply(undo=False).done == (GONE,)
     assert days_in(dataset) == KEPT
     with pytest.raises(PolicyRefused):

@@ -412,7 +412,7 @@ def test_what_came_after_the_last_look_can_come_back(plain: Dataset) -> None:
 
 
 def test_large_objects_say_their_run_too(plain: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.tables.parquet._CONDITIONAL_PUT_BYTES", 0)
+    monkeypatch.setattr("connector.uploading.SINGLE_PUT_BYTES", 0)
     plain.ingest(rows([DAYS[0]], each=3), run_key="large")
     table = plain._handle.table
     (file,) = (one for one in table.snapshot().files if str(one.key) == FIRST)
