@@ -143,7 +143,8 @@ class LakeDeltaTable:
         rust_is_in_use()
         empty = Snapshot(-1, (), None)
         change = Change("adopt", empty, adds=tuple(StagedFile(file) for file in files))
-        details = {"rows": sum(file.rows or 0 for file in files), "bytes": sum(file.size for file in files)}
+        amount = {"rows": sum(file.rows or 0 for file in files), "bytes": sum(file.size for file in files)}
+        details: dict[str, Any] = {"operation": "adopt", "by": user_and_host(), **amount}
         try:
             with in_our_words(root.partition("/")[0]):
                 create_table_with_add_actions(
@@ -155,9 +156,7 @@ class LakeDeltaTable:
                     configuration=dict(configuration),
                     storage_options=fs.delta_options(),
                     commit_properties=CommitProperties(
-                        custom_metadata={
-                            f"lake.{name}": value for name, value in {"operation": "adopt", **details}.items()
-                        },
+                        custom_metadata={f"lake.{name}": value for name, value in details.items()},
                         app_transactions=[Transaction(_app_id(token), 1) for token in run_tokens],
                     ),
                 )

@@ -237,3 +237,13 @@ def test_our_own_orphans_are_deleted_and_files_that_others_still_write_are_not(b
     later = Dataset.open(f"lake://{root}", fs=fs, clock=ServerClock(fs, bucket, timedelta(days=30)))
     assert [f"{root}/{path}" for path in later.vacuum().orphans] == [ours]
     assert theirs.partition("/")[2] in server.keys(bucket)
+
+
+def test_who_adopted_a_table_is_in_the_history(bucket, fs, server):
+    write_delta(server, f"{bucket}/theirs", by_day(), ["day"])
+    write_hive(server, f"{bucket}/hive")
+    for name in ("theirs", "hive"):
+        for dry_run in (True, False, False):
+            Dataset.adopt(f"lake://{bucket}/{name}", dry_run=dry_run, fs=fs)
+        entries = Dataset.open(f"lake://{bucket}/{name}", fs=fs).history()
+        assert [bool(entry.by) for entry in entries if entry.operation == "adopt"] == [True], name
