@@ -43,7 +43,7 @@ from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
 from pipelines.tables.live_files import FileNames, arrow_filesystem
 from pipelines.tables.lost_log import lost_log
 from pipelines.tables.paths import data_path
-from pipelines.tables.protocol import ORPHAN_AGE, Change, Commit, RecentLog, RemovedFile, Snapshot, StagedFile
+from pipelines.tables.protocol import FENCE, ORPHAN_AGE, Change, Commit, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import may_hold_rows_of, run_token, runs_of
 
@@ -441,7 +441,7 @@ class LakeDeltaTable:
             # time that goes on also where a clock does not
             transaction = Transaction(_FENCE, max(_fence(table) + 1, seconds))
             try:
-                metadata = {"lake.operation": "vacuum", "lake.run_key": uuid.uuid4().hex, "lake.by": user_and_host()}
+                metadata = {"lake.operation": FENCE, "lake.run_key": uuid.uuid4().hex, "lake.by": user_and_host()}
                 write_fence(self._fs, self.root, table.version() + 1, metadata, transaction)
             except AlreadyExists:
                 continue
