@@ -439,7 +439,16 @@ def _commit(
             gone = removed_partitions(removes, "replaced by an ingest", (one.file for one in staged))
             again = record.id if record is not None else None
             run_id = str(details["run_id"]) if "run_id" in details else None
-            record = begun(handle, "replace", gone, snapshot, record_id=again, run_key=run_key, run_id=run_id)
+            record = begun(
+                handle,
+                "replace",
+                gone,
+                snapshot,
+                record_id=again,
+                run_key=run_key,
+                run_id=run_id,
+                undoable=_can_come_back(handle, removes),
+            )
         change = Change(
             operation="append" if mode == "append" else "ingest",
             base=snapshot,
@@ -467,6 +476,11 @@ def _commit(
                 completed(handle, record.model_copy(update={"partitions": gone}), commit)
             return commit, tuple(sorted(covered)), replaced
     raise conflict or AssertionError
+
+
+def _can_come_back(handle: Handle, removes: Sequence[LiveFile]) -> bool:
+    """Whether what is replaced stays: a file that a log does not name any more, or an older version of an object."""
+    return not handle.table.is_published_by_writing or all(file.version_id is not None for file in removes)
 
 
 def _check_holds(handle: Handle, removes: Sequence[LiveFile]) -> None:
