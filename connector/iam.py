@@ -43,10 +43,11 @@ A GET of a missing key below it is answered by 404, as the key counts for ``s3:p
 """
 _BUCKET: dict[str, tuple[str, ...]] = {
     "reader": (),
-    "writer": (),
+    "writer": (
+        "s3:GetBucketVersioning",  # does a plain object that is replaced stay?
+    ),
     "operator": (
         "s3:GetBucketObjectLockConfiguration",  # can a hold be a legal hold too?
-        "s3:GetBucketVersioning",  # are there older versions to delete?
     ),
 }
 _WHOLE_BUCKET: dict[str, tuple[str, ...]] = {

@@ -35,6 +35,7 @@ from pipelines.opening import (
     table_filesystem,
     table_properties,
 )
+from pipelines.records import PolicyRecord
 from pipelines.spec import DatasetSpec
 from pipelines.stored_types import declared_schema
 from pipelines.survey import OddObject, listed_below, refuse_nested, survey
@@ -180,6 +181,8 @@ def _adopt_table(
         spec = spec_of_undescribed(told, opened.table.partition_columns, snapshot.by_partition(), said)
         if not dry_run:
             _describe(spec, fs, options)
+            at = opened.clock.now()
+            opened.journal.write(PolicyRecord(id=opened.journal.new_id(at), at=at, operation="adopt"))
     counts = [file.rows for file in snapshot.files]
     return AdoptReport(
         uri=spec.uri,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pipelines.catalog import Catalog
     from pipelines.clock import Clock
     from pipelines.compact import CompactResult
+    from pipelines.document import Dropped
     from pipelines.dropping import DropResult, UndropResult
     from pipelines.erase import EraseReport
     from pipelines.explain import Explanation
@@ -536,8 +537,13 @@ class Dataset:
     @property
     def dropped_at(self) -> datetime | None:
         """When the dataset was dropped, by the server's clock; None where it is in use."""
-        dropped = self._handle.document.read().dropped if self._handle.document is not None else None
+        dropped = self.dropped
         return dropped.at if dropped is not None else None
+
+    @property
+    def dropped(self) -> Dropped | None:
+        """That the dataset was dropped, and until when it can be taken back; None where it is in use."""
+        return self._handle.document.read().dropped if self._handle.document is not None else None
 
     # -- policies -----------------------------------------------------------------------------------------------------
 

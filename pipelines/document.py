@@ -58,6 +58,13 @@ class Dropped(BaseModel):
         """From when on a vacuum may delete what is left of it."""
         return self.at + (self.grace if self.undoable else timedelta(0))
 
+    def way_out(self, uri: str) -> str:
+        """What whoever meets it can do."""
+        anew = "`tierlake vacuum` deletes what is left, and it can be created anew"
+        if self.is_ending or not self.undoable:
+            return anew
+        return f"`tierlake undrop {uri}` takes it back until {self.until:%Y-%m-%d %H:%M %Z}; after that {anew}"
+
 
 class DatasetDocument(BaseModel):
     """The stored description.
@@ -87,11 +94,7 @@ class DatasetDocument(BaseModel):
             PolicyRefused: naming the way back.
         """
         if self.dropped is not None:
-            raise PolicyRefused(
-                f"{uri} was dropped on {self.dropped.at:%Y-%m-%d}",
-                hint=f"`tierlake undrop {uri}` takes it back until its grace ends; `tierlake vacuum` deletes it after "
-                "that, and it can be created anew",
-            )
+            raise PolicyRefused(f"{uri} was dropped on {self.dropped.at:%Y-%m-%d}", hint=self.dropped.way_out(uri))
 
 
 class DocumentStore:

@@ -6,6 +6,8 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pipelines.tables.protocol import FENCE
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -75,7 +77,7 @@ def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
             by_version.get(commit.version) if has_log else by_run.get(commit.run_key),
         )
         for commit in commits
-        if not (has_log and commit.version in told)
+        if not (has_log and commit.version in told) and commit.operation != FENCE  # the journal tells of a vacuum
     ]
     known = {commit.run_key for commit in commits}
     # a plain table forgets an ingest that was undone

@@ -132,7 +132,7 @@ def retain(
     dry_run: bool = False,
     run_id: str | None = None,
 ) -> bool:
-    """Keep a partition longer than the policy says.
+    """Keep a partition longer than the policy says; one that has expired, once it is back.
 
     Args:
         handle: the dataset.

@@ -441,7 +441,16 @@ def _commit(
             gone = removed_partitions(left, "replaced by an ingest", (one.file for one in staged))
             again = record.id if record is not None else None
             run_id = str(details["run_id"]) if "run_id" in details else None
-            record = begun(handle, "replace", gone, snapshot, record_id=again, run_key=run_key, run_id=run_id)
+            record = begun(
+                handle,
+                "replace",
+                gone,
+                snapshot,
+                record_id=again,
+                run_key=run_key,
+                run_id=run_id,
+                undoable=_can_come_back(handle, left),
+            )
         change = Change(
             operation="append" if mode == "append" else "ingest",
             base=snapshot,
@@ -484,7 +493,15 @@ def _complete(
         gone = removed_partitions(left, "replaced by an ingest", came)
         if record is None:  # it came after the last look
             run_id = str(change.details["run_id"]) if "run_id" in change.details else None
-            record = begun(handle, "replace", gone, change.base, run_key=change.run_key, run_id=run_id)
+            record = begun(
+                handle,
+                "replace",
+                gone,
+                change.base,
+                run_key=change.run_key,
+                run_id=run_id,
+                undoable=_can_come_back(handle, left),
+            )
         completed(handle, record.model_copy(update={"partitions": gone}), commit)
     if own:  # no undo may bring it back, and a vacuum takes it
         why = "an interrupted attempt of the same run"
@@ -515,6 +532,11 @@ def _before_run(
 
     found = [handle.table.below(file, is_own) for file in files]
     return tuple(left for left, _ in found if left is not None), tuple(file for _, own in found for file in own)
+
+
+def _can_come_back(handle: Handle, removes: Sequence[LiveFile]) -> bool:
+    """Whether what is replaced stays: a file that a log does not name any more, or an older version of an object."""
+    return not handle.table.is_published_by_writing or all(file.version_id is not None for file in removes)
 
 
 def _check_holds(handle: Handle, removes: Sequence[LiveFile]) -> None:

@@ -6,9 +6,9 @@ Ages count from the end of the partition's window (`windows.py`). A step is reac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
-from pipelines.windows import Window, window_of
+from pipelines.windows import Every, Window, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,11 +52,20 @@ def without_window(spec: DatasetSpec, keys: Iterable[PartitionKey]) -> str | Non
     if time is None or not (spec.tiers or spec.retention.expire_after is not None):
         return None
     asked = sorted(keys)
-    strange = [str(key) for key in asked if key.as_dict().get(time.key) and window_of_key(spec, key) is None]
+    strange = [key for key in asked if key.as_dict().get(time.key) and window_of_key(spec, key) is None]
     if not strange:
         return None
     some = f"{len(strange)} of {len(asked)} partitions"
-    return f"{some} name no {time.every} of {time.timezone}, so they have no age: {strange[0]}"
+    fitting = [every for every in get_args(Every) if _names_window(spec, every, strange[0])]
+    way = f" (partition.time.every: {fitting[0]} would give it one)" if fitting else ""
+    return f"{some} name no {time.every} of {time.timezone}, so they have no age: {strange[0]}{way}"
+
+
+def _names_window(spec: DatasetSpec, every: Every, key: PartitionKey) -> bool:
+    partition = spec.partition
+    time = partition.time.model_copy(update={"every": every}) if partition.time else None
+    other = spec.model_copy(update={"partition": partition.model_copy(update={"time": time})})
+    return window_of_key(other, key) is not None
 
 
 def tier_at(spec: DatasetSpec, age: timedelta) -> Tier:

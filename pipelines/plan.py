@@ -400,7 +400,7 @@ class ExpiryPlan(Plan[Expiration]):
     def __str__(self) -> str:
         head = f"expiry of {self.uri} as of {units.day(self.as_of)} (table version {self.version})"
         if not self.steps:
-            body = f"nothing to expire; {self.untouched:,} partitions are within their retention"
+            body = f"nothing to expire; {self.untouched:,} partitions are not past their retention"
         else:
             body = units.table_text(
                 ["key", ">age", ">rows", ">files", ">size", ">$/month", "why"],

@@ -46,7 +46,7 @@ class JournalEntry:
         id: the record's id.
         at: by the server's clock.
         operation: `expire`, `replace`, `undo`, `erase`, `tier`, `vacuum`, `hold`, `release`, `retain`,
-            `apply`, `drop` or `undrop`.
+            `adopt`, `apply`, `drop` or `undrop`.
         keys: the partitions concerned.
         reason: why.
         bytes: size of the files concerned.
@@ -440,7 +440,7 @@ class KeepingRecord(Record):
 
 
 class PolicyRecord(Record):
-    """A change of the dataset's description, or that the dataset was dropped or taken back.
+    """A change of the dataset's description, its first for a table of others, or that it was dropped or taken back.
 
     Attributes:
         state: `begun` before anything is changed, `done` afterwards; `refused` where somebody else was faster.
@@ -451,7 +451,7 @@ class PolicyRecord(Record):
     """
 
     state: Literal["begun", "done", "refused"] = "done"
-    operation: Literal["apply", "drop", "undrop"]
+    operation: Literal["adopt", "apply", "drop", "undrop"]
     reason: str = ""
     changes: tuple[FieldChange, ...] = ()
     version: int | None = None

@@ -195,7 +195,9 @@ class SpecDiff(_Value):
             PolicyRefused: the dataset was dropped.
         """
         if not self.is_in_use:
-            raise PolicyRefused(f"{self.uri} was dropped", hint=f"`tierlake undrop {self.uri}` takes it back")
+            raise PolicyRefused(
+                f"{self.uri} was dropped", hint=f"`tierlake undrop {self.uri}` takes it back, if it can be"
+            )
         if self.refused:
             raise SpecError(
                 f"{self.uri} cannot change so: " + "; ".join(f"{one.field}: {one.reason}" for one in self.refused),

@@ -490,6 +490,11 @@ def _nothing_to_do(snapshot: Snapshot, name: str) -> UndoResult:
 
 def _check_grace(handle: Handle, record: RemovalRecord, partitions: Sequence[RemovedPartition]) -> None:
     name = partitions[0].key
+    if not record.undoable and record.operation == "replace":
+        raise PolicyRefused(
+            f"{name} was replaced in a bucket that keeps no versions: what was there before is gone",
+            hint="ingest it again from its source; versions, or `format: delta`, would keep it",
+        )
     if not record.undoable:
         raise PolicyRefused(f"{name} was expired without undo (undo=False)", hint="ingest it again from its source")
     if handle.clock.now() >= record.undo_until:

@@ -48,7 +48,7 @@ def vacuum(session: Session, dataset: str, *, dry_run: bool, yes: bool) -> ExitC
     found = opened.vacuum(dry_run=True)
     said = f"{units.files(found.deleted)}, {units.size(found.bytes)}"
     waiting = f"; {units.count(found.kept)} wait for their grace or their age" if found.kept else ""
-    ending = ", and the dataset itself: it was dropped, and its grace is over" if found.ends_dataset else ""
+    ending = " and the dataset itself (it was dropped, and its grace is over)" if found.ends_dataset else ""
     if dry_run or not (found.deleted or found.ends_dataset):
         would = f"would delete {said}{ending}" if found.deleted or found.ends_dataset else "nothing to delete"
         session.out.emit(found, would + waiting)

@@ -68,10 +68,15 @@ def release(session: Session, dataset: str, key: str, *, reason: str, dry_run: b
 @options.dry_run
 @with_session
 def retain(session: Session, dataset: str, key: str, *, until: str, shorten: bool, reason: str, dry_run: bool) -> None:
-    """Keep a partition longer than its dataset's policy says."""
+    """Keep a partition longer than its dataset's policy says; one that has expired, once `undo` has brought it back.
+
+    Only a hold keeps the files of what has expired.
+    """
     opened = session.dataset(dataset)
     changed = opened.retain(key, until=until, shorten=shorten, reason=reason, dry_run=dry_run)
     _tell(session, opened, key, f"retain until {until}", f"kept until {until}", changed=changed, dry_run=dry_run)
+    if not dry_run and (gone := opened.explain(key)).undo_until is not None:
+        session.out.note(f"once it is back: {gone}")
 
 
 @click.command()

@@ -46,8 +46,8 @@ def ls(session: Session, dataset: str, key: str | None, *, as_of: str | None) ->
             raise UnknownPartition(message, hint="`tierlake ls` without a key prints them all")
         catalog = Catalog(chosen, as_of=catalog.as_of)
     document = {"as_of": catalog.as_of, "partitions": list(catalog), "total": catalog.total}
-    if not list(catalog) and (dropped_at := opened.dropped_at) is not None:
-        session.out.note(f"{opened.uri} was dropped on {dropped_at:%Y-%m-%d}: `tierlake undrop` takes it back")
+    if not list(catalog) and (dropped := opened.dropped) is not None:
+        session.out.note(f"{opened.uri} was dropped on {dropped.at:%Y-%m-%d}: {dropped.way_out(opened.uri)}")
     session.out.emit(document, catalog.render())
 
 
@@ -79,8 +79,8 @@ def show(session: Session, dataset: str) -> None:
         ("size", units.size(total.bytes)),
         ("storage", f"{units.money(total.monthly_cost)} a month"),
     ]
-    if (dropped_at := opened.dropped_at) is not None:
-        facts.append(("dropped", f"{dropped_at:%Y-%m-%d %H:%M}; `tierlake undrop` takes it back until its grace ends"))
+    if (dropped := opened.dropped) is not None:
+        facts.append(("dropped", f"{dropped.at:%Y-%m-%d %H:%M}; {dropped.way_out(opened.uri)}"))
     parts = [
         opened.uri,
         units.table_text(["", ""], facts),

@@ -43,7 +43,7 @@ from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
 from pipelines.tables.live_files import FileNames, arrow_filesystem
 from pipelines.tables.lost_log import lost_log
 from pipelines.tables.paths import data_path
-from pipelines.tables.protocol import ORPHAN_AGE, Change, Commit, RecentLog, RemovedFile, Snapshot, StagedFile
+from pipelines.tables.protocol import FENCE, ORPHAN_AGE, Change, Commit, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import may_hold_rows_of, run_token, runs_of
 
@@ -143,7 +143,8 @@ class LakeDeltaTable:
         rust_is_in_use()
         empty = Snapshot(-1, (), None)
         change = Change("adopt", empty, adds=tuple(StagedFile(file) for file in files))
-        details = {"rows": sum(file.rows or 0 for file in files), "bytes": sum(file.size for file in files)}
+        amount = {"rows": sum(file.rows or 0 for file in files), "bytes": sum(file.size for file in files)}
+        details: dict[str, Any] = {"operation": "adopt", "by": user_and_host(), **amount}
         try:
             with in_our_words(root.partition("/")[0]):
                 create_table_with_add_actions(
@@ -155,9 +156,7 @@ class LakeDeltaTable:
                     configuration=dict(configuration),
                     storage_options=fs.delta_options(),
                     commit_properties=CommitProperties(
-                        custom_metadata={
-                            f"lake.{name}": value for name, value in {"operation": "adopt", **details}.items()
-                        },
+                        custom_metadata={f"lake.{name}": value for name, value in details.items()},
                         app_transactions=[Transaction(_app_id(token), 1) for token in run_tokens],
                     ),
                 )
@@ -450,7 +449,7 @@ class LakeDeltaTable:
             # time that goes on also where a clock does not
             transaction = Transaction(_FENCE, max(_fence(table) + 1, seconds))
             try:
-                metadata = {"lake.operation": "vacuum", "lake.run_key": uuid.uuid4().hex, "lake.by": user_and_host()}
+                metadata = {"lake.operation": FENCE, "lake.run_key": uuid.uuid4().hex, "lake.by": user_and_host()}
                 write_fence(self._fs, self.root, table.version() + 1, metadata, transaction)
             except AlreadyExists:
                 continue

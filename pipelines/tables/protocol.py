@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from connector.errors import LakeError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipelines.scanning import LiveDataset
 
 __all__ = [
+    "FENCE",
     "ORPHAN_AGE",
     "Change",
     "Commit",
@@ -35,6 +36,8 @@ __all__ = [
     "Table",
 ]
 
+FENCE: Final = "vacuum"
+"""The operation of a commit that changes nothing; what the vacuum did is in the journal."""
 ORPHAN_AGE = timedelta(hours=24)
 """A file that no commit names may belong to a run that has not committed yet; it is kept this long."""
 

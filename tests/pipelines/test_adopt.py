@@ -100,7 +100,8 @@ def test_a_delta_table_gets_the_description_alone(bucket, fs, server):
     before = set(server.keys(bucket))
     report = Dataset.adopt(f"lake://{root}", POLICY, dry_run=False, fs=fs)
     assert (report.writes_log, report.changed, report.rows, report.partitions) == (False, True, 20, 8)
-    assert set(server.keys(bucket)) - before == {"theirs/_lake/dataset.json"}
+    new = {key for key in set(server.keys(bucket)) - before if "/_lake/journal/policy-" not in key}
+    assert new == {"theirs/_lake/dataset.json"}
     ours = Dataset.open(f"lake://{root}", fs=fs)
     assert ours.hold("day=2013-01-01/shop=1", reason="audit")
     assert ours.plan_expiry("2013-04-02 12:00").refused[0].key == "day=2013-01-01/shop=1"
@@ -237,3 +238,13 @@ def test_our_own_orphans_are_deleted_and_files_that_others_still_write_are_not(b
     later = Dataset.open(f"lake://{root}", fs=fs, clock=ServerClock(fs, bucket, timedelta(days=30)))
     assert [f"{root}/{path}" for path in later.vacuum().orphans] == [ours]
     assert theirs.partition("/")[2] in server.keys(bucket)
+
+
+def test_who_adopted_a_table_is_in_the_history(bucket, fs, server):
+    write_delta(server, f"{bucket}/theirs", by_day(), ["day"])
+    write_hive(server, f"{bucket}/hive")
+    for name in ("theirs", "hive"):
+        for dry_run in (True, False, False):
+            Dataset.adopt(f"lake://{bucket}/{name}", dry_run=dry_run, fs=fs)
+        entries = Dataset.open(f"lake://{bucket}/{name}", fs=fs).history()
+        assert [bool(entry.by) for entry in entries if entry.operation == "adopt"] == [True], name

@@ -492,6 +492,7 @@ def test_partitions_without_an_age_are_told(make_bucket, server, fs):
     theirs = Dataset.open(f"lake://{root}", spec=said, fs=fs)
     for plan in (theirs.plan_expiry("2025-01-01"), theirs.plan_tiering("2025-01-01")):
         assert "1 of 2 partitions name no day of UTC, so they have no age: ts=2024-01-05%2013%3A00%3A00" in str(plan)
+        assert "(partition.time.every: hour would give it one)" in str(plan)
     zoned = said | {"partition": {"time": {"key": "ts", "every": "hour", "timezone": "Asia/Kolkata"}}}
     with pytest.raises(SpecError, match="holds instants, whose keys are spelled in UTC, not in Asia/Kolkata"):
         Dataset.open(f"lake://{root}", spec=zoned, fs=fs)

@@ -15,7 +15,7 @@ from connector.errors import InvalidName, InvalidSetting, LakeError, TableWriteR
 from connector.iam import ROLES, policy_document
 from pipelines import Dataset
 from pipelines.clock import Clock
-from pipelines.errors import TableExists, TableNotFound
+from pipelines.errors import PolicyRefused, TableExists, TableNotFound
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.servers.roles import with_policy, with_role
 
@@ -286,6 +286,28 @@ def test_descriptions_undo_and_drop_by_role(as_role, make_bucket, server, tmp_pa
     later = as_("operator", clock=_Later(made._handle.clock))
     assert later.vacuum().ends_dataset
     assert server.keys(bucket) == []
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_a_writer_ingests_plain_tables_again(make_bucket, server, tmp_path, fs, versioned):
+    """What can be undone is told as it is: on plain tables where the bucket keeps versions, and by who may delete."""
+    bucket = make_bucket(versioned=versioned)
+    rig = with_role(server, "writer", tmp_path, bucket, "city")
+    theirs = LakeFileSystem(**rig.storage_options, skip_instance_cache=True)
+    Dataset.create(trip_spec(bucket, format="parquet"), fs=theirs).ingest(make_trips(2, 3))
+    made = Dataset.open(f"lake://{bucket}/city/trips", fs=theirs)
+    made.ingest(make_trips(1, 2), run_key="again")
+    assert made.read().num_rows == 5
+    assert [entry.undo_until is not None for entry in made.history()] == [versioned, False]
+    assert bool(made.undoable()) == versioned
+    mine = Dataset.open(made.uri, fs=fs)
+    for dry_run in (True, False):
+        if versioned:
+            assert [one.changed for one in mine.undo(run="again", dry_run=dry_run)] == [not dry_run]
+        else:
+            with pytest.raises(PolicyRefused, match="keeps no versions"):
+                mine.undo(run="again", dry_run=dry_run)
+    assert made.read().num_rows == (6 if versioned else 5)
 
 
 def test_a_plain_table_that_its_writer_may_not_empty_stays_in_use(make_bucket, server, tmp_path, fs):

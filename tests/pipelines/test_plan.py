@@ -128,7 +128,7 @@ def test_a_bound_plan_applies_and_equals_itself_unbound() -> None:
     plan = a_plan(a_move())
     bound = plan.bind(apply)
     assert bound.apply(keys=["date=2013-07-04"], run_id="r").ok
-    assert asked == [(plan, {"progress": False, "keys": ["date=2013-07-04"], "run_id": "r"})]
+    assert asked == [(plan, {"progress": False, "keys": ["date=2013-07-04"], "dry_run": False, "run_id": "r"})]
     assert bound == plan
     assert hash(bound) == hash(plan)
     assert bound.to_json() == plan.to_json()

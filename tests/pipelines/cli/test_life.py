@@ -210,6 +210,8 @@ def test_vacuum_deletes_for_good_once_the_grace_is_over(lake, tmp_path, table_fo
     assert done.code == 0
     assert len(done.document["expired"]) == 1
     assert "nothing to delete" in lake("vacuum", "{uri}", "--yes").out
+    told = [entry for entry in lake("history", "{uri}", "--json").document if entry["operation"] == "vacuum"]
+    assert len(told) == 1, "one vacuum is one line"
     assert lake.server.keys(lake.bucket, "events/date=2013-01-01/") == []
     refused = lake("undo", "{uri}", "date=2013-01-01", "--json")
     assert (refused.code, refused.document["error"]["code"]) == (4, "policy_refused")
@@ -449,6 +451,15 @@ def test_what_could_not_come_back_goes_by_a_flag_of_its_own(tierlake_here, serve
     assert "without undo?" in real.err
     assert real.code == 0, real.err
     assert run("undo", "spec.yaml", "date=2013-01-01", "--dry-run").code == 4
+
+
+def test_a_retention_of_what_has_expired_says_what_becomes_of_it(events):
+    events("expire", "{uri}", "--as-of", TODAY, "--yes")
+    said = events("retain", "{uri}", "date=2013-01-01", "--until", "2030-01-01")
+    assert said.code == 0
+    assert "once it is back: date=2013-01-01" in said.err
+    assert "after that `vacuum` deletes its files" in said.err
+    assert events("retain", "{uri}", "date=2013-06-01", "--until", "2030-01-01").err == ""
 
 
 def test_the_history_says_who_did_what_and_what_was_undone(events, tmp_path):
