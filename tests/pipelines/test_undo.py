@@ -389,3 +389,23 @@ def test_large_objects_say_their_run_too(plain: Dataset, monkeypatch: pytest.Mon
     (file,) = (one for one in table.snapshot().files if str(one.key) == FIRST)
     (known,) = table.identified([file])
     assert known.run == run_token("large")
+
+
+@pytest.mark.parametrize("column", ["no new column", "a new column"])
+def test_a_log_whose_entries_a_lifecycle_rule_took_is_written_again(
+    delta: Dataset, fs: LakeFileSystem, server, column: str
+) -> None:
+    """The checkpoint stands for all; deltalake writes no table whose newest entry is gone."""
+    DeltaTable(f"s3://{delta.spec.root}", storage_options=fs.delta_options()).create_checkpoint()
+    bucket, _, prefix = delta.spec.root.partition("/")
+    for key in server.keys(bucket, f"{prefix}/_delta_log/"):
+        if key.endswith(".json"):
+            server.admin.delete_object(Bucket=bucket, Key=key)
+    opened = Dataset.open(delta.uri, fs=fs)
+    before = values(opened)
+    new = rows([DAYS[0]], each=3, start=700)
+    opened.ingest(new if column == "no new column" else new.append_column("more", [[1, 2, 3]]), run_key="next")
+    assert values(opened) == [700, 701, 702]
+    opened.undo(run="next")
+    assert values(opened) == before
+    assert opened.verify().ok
