@@ -409,3 +409,19 @@ def test_a_log_whose_entries_a_lifecycle_rule_took_is_written_again(
     opened.undo(run="next")
     assert values(opened) == before
     assert opened.verify().ok
+
+
+def test_an_ingest_that_died_before_it_named_its_objects_is_undone(
+    plain: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = values(plain)
+    with monkeypatch.context() as patched:
+        patched.setattr("pipelines.ingest.completed", lambda _handle, record, _commit: record)
+        plain.ingest(rows([DAYS[0], DAYS[1]], each=3, start=500), run_key="wrong")
+    assert not plain.ingest(rows([DAYS[0], DAYS[1]], each=3, start=500), run_key="wrong").committed
+    plain.ingest(rows([DAYS[1]], each=4, start=700), run_key="since")
+    with pytest.raises(PolicyRefused, match="has changed since"):
+        plain.undo(run="wrong")
+    plain.undo(FIRST)
+    assert values(plain) == before
+    assert len(values(plain, DAYS[1])) == 4
