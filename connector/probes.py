@@ -307,6 +307,18 @@ async def hidden_key(place: Place) -> str:
     return NO if below in {entry["Key"] for entry in listed.get("Contents", ())} else YES
 
 
+async def backslash(place: Place) -> str:
+    """Whether a key with a backslash is stored under just that key."""
+    key = place.key("a\\b")
+    if await place.takes("put_object", Key=key, Body=FIRST) != YES:
+        return "refused"
+    listed = await place.ask("list_objects_v2", Prefix=key.partition("\\")[0])
+    found = [entry["Key"] for entry in listed.get("Contents", ())]
+    for one in found:
+        await place.ask("delete_object", Key=one)
+    return YES if found == [key] else NO
+
+
 # -- the connection ------------------------------------------------------------------------------------
 
 
@@ -407,6 +419,7 @@ PROBES = (
     Probe("a repeated delete adds a marker", flag("repeated_delete_adds_marker"), repeated_delete, "versions"),
     Probe("empty prefixes stay listed", flag("empty_prefixes_stay"), empty_prefix),
     Probe("keys below an object are hidden", flag("keys_below_objects_hidden"), hidden_key),
+    Probe("keys with backslashes", flag("backslashes"), backslash),
     Probe("presigned URLs", constant(YES), presign),
     Probe("newer checksums", flag("newer_checksums"), checksums),
     Probe("the clocks agree", constant(YES), clock),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import logging
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from aiohttp import ClientPayloadError
 from botocore import exceptions as boto
@@ -25,6 +24,7 @@ from connector.errors import (
     BadCredentials,
     BucketNotFound,
     EncryptionIgnored,
+    InvalidName,
     LakeError,
     ObjectNotFound,
     PreconditionFailed,
@@ -94,7 +94,7 @@ class Seam:
             LakeError: Anything that went wrong, see :mod:`connector.errors`.
         """
         request = await self._fitting(operation, defaults, params)
-        self._check_names(operation, request)
+        await self._check_names(operation, request)
         in_place = operation == "copy_object" and is_self_copy(request)
         if "Key" in request:
             check_customer_keys(self._fs, operation, request)
@@ -115,7 +115,7 @@ class Seam:
 
         They use it where the object's bytes stay the same, and for what concerns no object.
         """
-        self._check_names(operation, params)
+        await self._check_names(operation, params)
         return await self._keyed(operation, params)
 
     async def _keyed(self, operation: str, request: dict[str, Any]) -> Any:
@@ -173,17 +173,22 @@ class Seam:
             del options["RequestPayer"]
         return fitting(client.meta.service_model, operation, options)
 
-    def _check_names(self, operation: str, request: Mapping[str, Any]) -> None:
-        bucket, key = request.get("Bucket"), request.get("Key")
+    async def _check_names(self, operation: str, request: Mapping[str, Any]) -> None:
+        bucket = request.get("Bucket")
         if bucket is not None:
             check_bucket(bucket)
-        if key is not None:
+        keys = [request["Key"]] if request.get("Key") is not None else []
+        if operation == "delete_objects":
+            keys += [item["Key"] for item in request.get("Delete", {}).get("Objects", ())]
+        for key in keys:
             check_key(key, bucket=bucket)
-        for item in request.get("Delete", {}).get("Objects", ()) if operation == "delete_objects" else ():
-            check_key(item["Key"], bucket=bucket)
         source = copy_source(request)
         if source is not None:
-            check_key(unquote(source[1]), bucket=source[0])
+            check_key(source[1], bucket=source[0])
+        odd = next((key for key in keys if "\\" in key), None)
+        if odd is not None and not (profile := await self.profile()).backslashes:
+            message = f"{profile.name} takes a backslash for a slash: {odd!r} would be another object"
+            raise InvalidName(message, bucket=bucket)
 
     def _written_paths(self, request: Mapping[str, Any]) -> list[str]:
         bucket = request["Bucket"]

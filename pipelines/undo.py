@@ -443,7 +443,9 @@ def _is_back(
                 f"{gone.key} has been ingested again since it was expired: undo would double or replace its rows",
                 hint="nothing was changed" + _read_older(record),
             )
-    elif identity(live) != identity(expected) and not _descends(handle, record, live, expected):
+    elif identity(live) != identity(expected) and not (
+        _descends(handle, record, live, expected) or _is_unconfirmed(handle, record, live, gone)
+    ):
         raise PolicyRefused(
             f"{gone.key} has changed since the ingest that replaced it: undo would take that change back too",
             hint="`tierlake history` says what happened to it; nothing was changed",
@@ -474,6 +476,16 @@ def _descends(handle: Handle, record: RemovalRecord, live: Sequence[LiveFile], c
     if None in rows or sum(row or 0 for row in rows) != sum(file.rows or 0 for file in came):
         return False
     return all(runs_of(handle.fs, handle.table.root, [file.path]) == {run_token(record.run_key)} for file in live)
+
+
+def _is_unconfirmed(handle: Handle, record: RemovalRecord, live: Sequence[LiveFile], gone: RemovedPartition) -> bool:
+    """Whether the objects of a plain table are those of the ingest, whose process died before it could name them."""
+    if record.run_key is None or record.committed_at is not None or not handle.table.is_published_by_writing:
+        return False
+    token = run_token(record.run_key)
+    below = [handle.table.below(file, lambda one: one.run == token)[0] for file in handle.table.identified(live)]
+    versions = {file.version_id for file in gone.files}
+    return bool(below) and all(file is not None and file.version_id in versions for file in below)
 
 
 def _nothing_to_do(snapshot: Snapshot, name: str) -> UndoResult:

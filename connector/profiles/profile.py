@@ -99,6 +99,7 @@ class Profile:
         empty_prefixes_stay: A prefix whose last object is deleted stays in listings.
         repeated_delete_adds_marker: Deleting a deleted key of a versioned bucket adds a marker.
         keys_below_objects_hidden: A key below an existing object is missing from listings.
+        backslashes: A key may hold a backslash, which is not taken for a slash.
         self_copy_keeps_encryption: A self-copy that names no encryption keeps SSE-S3.
         self_copy_keeps_tags: A self-copy with ``REPLACE`` keeps the tags.
         copy_keeps_encryption: A copy to another key that names no encryption keeps SSE-S3.
@@ -152,6 +153,7 @@ class Profile:
     empty_prefixes_stay: bool = False
     repeated_delete_adds_marker: bool = True
     keys_below_objects_hidden: bool = False
+    backslashes: bool = True
     # Encrypted with the bucket's default, which is SSE-S3 at least, and of class STANDARD, unless the request says
     # otherwise: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
     self_copy_keeps_encryption: bool = True

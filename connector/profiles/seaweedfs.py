@@ -42,6 +42,8 @@ PROFILE = Profile(
     # Seen: stays in CommonPrefixes until `prefix/` is deleted, deepest first.
     empty_prefixes_stay=True,
     repeated_delete_adds_marker=True,
+    # Seen: `a\\b` is written to `a/b`, over what is there.
+    backslashes=False,
     # Seen: a copy drops SSE, its own or another key's, and keeps the class.
     self_copy_keeps_encryption=False,
     copy_keeps_encryption=False,

@@ -38,6 +38,7 @@ from pipelines.tables.delta_commit import (
     remove_actions,
     write_entry,
     write_fence,
+    write_nothing,
 )
 from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
 from pipelines.tables.live_files import FileNames, arrow_filesystem
@@ -65,6 +66,7 @@ _NAMED_COMMITS = 3
 """How many of the newest commits a conflict names."""
 _APP_PREFIX = "lake-"
 _FENCE = "lake-vacuum"
+_NO_ENTRY = "Invalid table version"
 
 
 class LakeDeltaTable:
@@ -426,6 +428,9 @@ class LakeDeltaTable:
                     )
             except (CommitFailedError, AlreadyExists):
                 continue  # somebody was faster, or the reply was lost: the next look at the log tells
+            except DeltaError as error:
+                self._mend_log(table, error)
+                continue
             except OSError:
                 # the connection broke after the log entry was sent, and delta-rs does not ask again: it may be there
                 after = self._open()
@@ -589,7 +594,22 @@ class LakeDeltaTable:
                 )
             except CommitFailedError:
                 return None
+            except DeltaError as error:
+                self._mend_log(table, error)
+                return None
         return merged
+
+    def _mend_log(self, table: DeltaTable, error: DeltaError) -> None:
+        """Give deltalake an entry to write after, where a lifecycle rule took even the newest, with its checkpoint.
+
+        Raises:
+            DeltaError: the error, where it says something else.
+        """
+        if _NO_ENTRY not in str(error):
+            raise error
+        metadata = {"lake.operation": "mend", "lake.run_key": uuid.uuid4().hex}
+        with suppress(AlreadyExists):
+            write_nothing(self._fs, self.root, table.version() + 1, metadata)
 
 
 def _settles_keys(table: DeltaTable, wanted: pa.Schema | None) -> bool:

@@ -33,6 +33,7 @@ __all__ = [
     "spelled_by_deltalake",
     "write_entry",
     "write_fence",
+    "write_nothing",
 ]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -147,6 +148,21 @@ def write_fence(
         AlreadyExists: another writer made that version.
     """
     _put(fs, root, number, _heading("VACUUM START", {}, metadata, [transaction], _now()))
+
+
+def write_nothing(fs: LakeFileSystem, root: str, number: int, metadata: Mapping[str, Any]) -> None:
+    """Write an entry that changes nothing at all.
+
+    Args:
+        fs: may write below the root.
+        root: `bucket/prefix`.
+        number: the table's next version.
+        metadata: JSON values for `commitInfo`.
+
+    Raises:
+        AlreadyExists: another writer made that version.
+    """
+    _put(fs, root, number, _heading("WRITE", {"mode": "Append"}, metadata, [], _now()))
 
 
 def _heading(

@@ -189,3 +189,28 @@ def test_the_first_keys_of_a_prefix(fs, server, bucket):
     assert fs.first_keys(f"{bucket}/a/", limit=1) == [f"{bucket}/a/2"], "never from a cache"
     with pytest.raises(BucketNotFound):
         fs.first_keys("no-such-bucket-here/a/")
+
+
+def test_a_backslash_is_no_slash(fs, server, bucket):
+    """SeaweedFS writes `d\\a` to `d/a`, over what is there."""
+    fs.pipe_file(f"{bucket}/d/a", b"other")
+    name = f"{bucket}/d\\a"
+    if fs.profile.backslashes:
+        fs.pipe_file(name, b"mine")
+        assert fs.cat_file(name) == b"mine"
+        fs.rm(name)
+    else:
+        for act in (lambda: fs.pipe_file(name, b"mine"), lambda: fs.cp(f"{bucket}/d/a", name), lambda: fs.rm(name)):
+            with pytest.raises(InvalidName, match="backslash"):
+                act()
+        with pytest.raises(InvalidName, match="backslash"), fs.open(name, "wb") as file:
+            file.write(b"mine")
+    assert fs.cat_file(f"{bucket}/d/a") == b"other"
+    assert server.keys(bucket) == ["d/a"]
+
+
+def test_a_key_that_is_escaped_already_is_copied(fs, server, bucket):
+    """Of a copy's source the key is meant as it is: `%0A` in it is no line break."""
+    fs.pipe_file(f"{bucket}/k=%0A/a%2E%2E/x", b"1")
+    fs.cp(f"{bucket}/k=%0A/a%2E%2E/x", f"{bucket}/y")
+    assert fs.cat_file(f"{bucket}/y") == b"1"

@@ -418,3 +418,39 @@ def test_large_objects_say_their_run_too(plain: Dataset, monkeypatch: pytest.Mon
     (file,) = (one for one in table.snapshot().files if str(one.key) == FIRST)
     (known,) = table.identified([file])
     assert known.run == run_token("large")
+
+
+@pytest.mark.parametrize("column", ["no new column", "a new column"])
+def test_a_log_whose_entries_a_lifecycle_rule_took_is_written_again(
+    delta: Dataset, fs: LakeFileSystem, server, column: str
+) -> None:
+    """The checkpoint stands for all; deltalake writes no table whose newest entry is gone."""
+    DeltaTable(f"s3://{delta.spec.root}", storage_options=fs.delta_options()).create_checkpoint()
+    bucket, _, prefix = delta.spec.root.partition("/")
+    for key in server.keys(bucket, f"{prefix}/_delta_log/"):
+        if key.endswith(".json"):
+            server.admin.delete_object(Bucket=bucket, Key=key)
+    opened = Dataset.open(delta.uri, fs=fs)
+    before = values(opened)
+    new = rows([DAYS[0]], each=3, start=700)
+    opened.ingest(new if column == "no new column" else new.append_column("more", [[1, 2, 3]]), run_key="next")
+    assert values(opened) == [700, 701, 702]
+    opened.undo(run="next")
+    assert values(opened) == before
+    assert opened.verify().ok
+
+
+def test_an_ingest_that_died_before_it_named_its_objects_is_undone(
+    plain: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = values(plain)
+    with monkeypatch.context() as patched:
+        patched.setattr("pipelines.ingest.completed", lambda _handle, record, _commit: record)
+        plain.ingest(rows([DAYS[0], DAYS[1]], each=3, start=500), run_key="wrong")
+    assert not plain.ingest(rows([DAYS[0], DAYS[1]], each=3, start=500), run_key="wrong").committed
+    plain.ingest(rows([DAYS[1]], each=4, start=700), run_key="since")
+    with pytest.raises(PolicyRefused, match="has changed since"):
+        plain.undo(run="wrong")
+    plain.undo(FIRST)
+    assert values(plain) == before
+    assert len(values(plain, DAYS[1])) == 4
