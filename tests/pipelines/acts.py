@@ -251,7 +251,8 @@ def retain(day: str, *, shorten: bool) -> Act:
 
 
 def describe(policy: str) -> Act:
-    def run(_world: World, dataset: Dataset) -> Parts:
+    def run(world: World, dataset: Dataset) -> Parts:
+        world.is_redescribed = True
         dataset.apply_spec(POLICIES[policy])
 
         def effect(oracle: Oracle) -> bool:

@@ -75,7 +75,7 @@ class World:
         self.tiering: TieringPlan | None = None
         self.runs: list[str] = []
         self.noted: set[int] = set()
-        self.is_ended = False
+        self.is_ended = self.is_redescribed = False
         self.shelf = Shelf(self.server, root, is_delta=self.is_delta, versioned=self.versioned)
         self._holds: dict[str, tuple[int, set[tuple[str, Rows]]]] = {}
         self._left: dict[tuple[str, Rows], timedelta] = {}
@@ -181,7 +181,9 @@ class World:
         self.oracles = fitting
         self._check_bytes(is_vacuumed=is_vacuumed)
         report = self.sessions[len(self.log) % 2].verify(as_of=AS_OF)
-        assert report.ok, f"{self.story()}\n{report}"
+        # what was moved by one policy may be too cold for the next
+        wrong = [one for one in report.problems if one.kind != "class" or not self.is_redescribed]
+        assert not wrong, f"{self.story()}\n{report}"
 
     def visible(self) -> State:
         """What both sessions read; an archived day's bytes are read past the server."""
