@@ -144,7 +144,8 @@ def erase(remainder: int) -> Act:
         free = {day: erased(day, victims, is_held=False) for day in DAYS}
         try:
             report = dataset.erase([("id", "in", sorted(victims))])
-        except LakeError:
+        except LakeError as error:
+            world.log.append(f"  erase({remainder}) stopped: {error}"[:200])
             return day_by_day(free, at_once=False, is_certain=False)
         stays, archived = days_of(report.held), days_of(report.archived)
         effects = {
@@ -296,10 +297,19 @@ def vacuum(*, later: bool) -> Act:
     return Act("8 days and a vacuum" if later else "vacuum", run)
 
 
-def _tier(world: World, dataset: Dataset, *, fresh: bool) -> None:
-    if fresh or world.tiering is None:
-        world.tiering = dataset.plan_tiering(AS_OF)
-    dataset.apply(world.tiering)
+def tier(*, fresh: bool) -> Act:
+    """By a plan that is made now, or one that somebody made before, and which may be stale."""
+
+    def call(world: World, dataset: Dataset) -> None:
+        if fresh or world.tiering is None:
+            world.tiering = dataset.plan_tiering(AS_OF)
+        dataset.apply(world.tiering)
+
+    return quiet(f"tier({'fresh' if fresh else ''})", call)
+
+
+def restore(day: str) -> Act:
+    return quiet(f"restore({day})", lambda _, dataset: dataset.restore(key_of(day)))
 
 
 def _adopt(world: World, dataset: Dataset) -> None:
@@ -392,36 +402,27 @@ def acts(*, archives: bool = False) -> st.SearchStrategy[Act]:
     spans = st.sampled_from([*((day,) for day in DAYS), DAYS])
     policies = st.sampled_from(["usual", "strict", "patient"])
     choices = [
-        st.builds(
-            lambda *given, noted: ingest(*given, noted=noted), spans, st.integers(1, 5), st.just("replace"), noted=flags
-        ),
-        st.builds(
-            lambda *given, noted: ingest(*given, noted=noted), spans, st.integers(1, 5), st.just("append"), noted=flags
-        ),
+        st.builds(ingest, spans, st.integers(1, 5), st.just("replace"), noted=flags),
+        st.builds(ingest, spans, st.integers(1, 5), st.just("append"), noted=flags),
         st.builds(ingest, days.map(lambda day: (day,)), st.just(0), st.just("replace")),
-        st.builds(lambda day, fresh: expire(day, fresh=fresh), st.none() | days, flags),
+        st.builds(expire, st.none() | days, fresh=flags),
         st.builds(undo, days, st.sampled_from([("expire",), ("expire", "replace")])),
         st.builds(undo_run, st.integers(0, 3)),
         st.builds(erase, st.integers(0, 2)),
         st.builds(hold, days),
         st.builds(release, days),
-        st.builds(lambda day, shorten: retain(day, shorten=shorten), days, flags),
+        st.builds(retain, days, shorten=flags),
         st.builds(describe, policies),
         st.just(drop()),
         st.just(undrop()),
         st.just(quiet("compact", lambda _, dataset: dataset.compact() if dataset.spec.format == "delta" else None)),
-        st.builds(
-            lambda fresh: quiet(f"tier({fresh})", lambda world, dataset: _tier(world, dataset, fresh=fresh)), flags
-        ),
-        st.builds(lambda later: vacuum(later=later), flags),
+        st.builds(tier, fresh=flags),
+        st.builds(vacuum, later=flags),
         st.just(quiet("8 days", lambda world, _: world.jump(days=8))),
         st.just(quiet("back an hour", lambda world, _: world.jump(hours=-1))),
         st.just(quiet("adopt", _adopt)),
         st.builds(others, st.sampled_from(["optimize", "delete", "append", "overwrite"]), days),
     ]
     if archives:
-        choices += [
-            st.just(archive()),
-            st.builds(lambda day: quiet(f"restore({day})", lambda _, dataset: dataset.restore(key_of(day))), days),
-        ]
+        choices += [st.just(archive()), st.builds(restore, days)]
     return st.one_of(*choices)

@@ -163,8 +163,10 @@ def erased(day: str, victims: Rows, *, is_held: bool) -> Effect:
         if is_held:
             return day in oracle.holds
         is_free = day not in oracle.holds or not oracle.rows[day] & victims
+        # not those that are yet to come
+        known = oracle.rows[day].union(*(one.rows for one in oracle.removals[day]))
         oracle.rows[day] -= victims
-        oracle.erased |= victims
+        oracle.erased |= victims & known
         return is_free and oracle.dropped is None
 
     return effect
