@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 from deltalake import DeltaTable
 
+from connector.errors import LakeError
 from connector.filesystem import LakeFileSystem
 from pipelines.clock import ServerClock
 from pipelines.dataset import Dataset
@@ -50,6 +52,7 @@ def test_a_dropped_dataset_is_empty_takes_nothing_and_comes_back(dataset: Datase
             lambda each=each: each.rehearse(rows()),
             lambda each=each: each.apply_spec({"tiers": []}),
             lambda each=each: each.undo(f"date={DAYS[0]}"),
+            lambda each=each: each.erase([("v", "==", 7)]),
             lambda: Dataset.create(dataset.spec, fs=fs),
             lambda: Dataset.adopt(dataset.uri, fs=fs),
         ):
@@ -193,6 +196,31 @@ def test_rows_that_came_in_at_the_last_moment_are_not_lost(delta: Dataset, fs) -
     assert days_in(delta) == {"2013-05-01": 20}
     assert delta.drop().partitions == 1
     assert days_in(delta) == {}
+
+
+@pytest.mark.parametrize("request_number", [4, 8, 12, 16, 20])
+def test_a_drop_while_an_erasure_is_at_work_can_be_taken_back(
+    dataset: Dataset, fs, monkeypatch, request_number
+) -> None:
+    """What it saw of the dropped files was written down as spoiled, and nothing of the dataset came back."""
+    other, seam = Dataset.open(dataset.uri, fs=fs), dataset._handle.fs.seam
+    send, sent = seam._send, []
+
+    async def dropping(operation, request):
+        sent.append(operation)
+        if len(sent) == request_number:
+            await asyncio.to_thread(other.drop)
+        return await send(operation, request)
+
+    monkeypatch.setattr(seam, "_send", dropping)
+    with pytest.raises(LakeError):
+        dataset.erase([("v", "==", 7)])
+    assert len(sent) > request_number
+    assert other.undrop().changed
+    assert set(days_in(other)) == set(DAYS)
+    monkeypatch.undo()
+    assert dataset.erase([("v", "==", 7)]).remaining == 0
+    assert days_in(other) == dict.fromkeys(DAYS, 19)
 
 
 def test_an_empty_dataset_is_dropped_and_taken_back(make_bucket, fs) -> None:

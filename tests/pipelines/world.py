@@ -75,7 +75,7 @@ class World:
         self.tiering: TieringPlan | None = None
         self.runs: list[str] = []
         self.noted: set[int] = set()
-        self.is_ended = self.is_redescribed = False
+        self.is_ended = self.is_redescribed = self.is_meddled = False
         self.shelf = Shelf(self.server, root, is_delta=self.is_delta, versioned=self.versioned)
         self._holds: dict[str, tuple[int, set[tuple[str, Rows]]]] = {}
         self._left: dict[tuple[str, Rows], timedelta] = {}
@@ -126,6 +126,8 @@ class World:
             inner.extend(self._acknowledged(intruder, self.sessions[1 - by]) for intruder in intruders)
 
         outer = self._interrupted(act, self.sessions[by], intrude if intruders else None, at)
+        if len(inner) < len(intruders):  # it was over before
+            intrude()
         if self.is_ended:
             assert outcomes(self.oracles, outer, inner), self.story()
             self._begin(self.root, "ours")  # its prefix is free again
@@ -233,7 +235,12 @@ class World:
         if not self.can_undo:
             return
         ahead = max(clock.ahead for clock in self.clocks)
-        every = set().union(*there.values())
-        self._left = {one: since for one, since in self._left.items() if ahead - since < SHORTEST_GRACE}
+        every, every_live = set().union(*there.values()), set().union(*live.values())
+        self._left = {
+            one: since
+            for one, since in self._left.items()
+            if ahead - since < SHORTEST_GRACE and (not self.is_meddled or one in every_live)
+        }
         assert self._left.keys() <= every, f"{self.story()}\ngone within the grace: {self._left.keys() - every}"
-        self._left |= dict.fromkeys(set().union(*live.values()), ahead)
+        self._left |= dict.fromkeys(every_live, ahead)
+        self.is_meddled = False
