@@ -121,7 +121,7 @@ def ingest(days: tuple[str, ...], count: int, mode: str, *, noted: bool = False)
             world.noted.update(*rows.values())
         token = f"run-{next(numbers)}"
         world.runs.append(token)
-        effects = {day: ingested(day, ids, mode, token) for day, ids in rows.items()}
+        effects = {day: ingested(day, ids, mode, token, may_be_late=not world.is_dropped) for day, ids in rows.items()}
         keys = [key_of(day) for day in days] if mode == "replace" else None
         try:
             dataset.ingest(table_of(rows, noted=noted), mode, token, keys=keys)
@@ -270,14 +270,14 @@ def drop() -> Act:
         if not world.can_undo:
             return NOTHING
         dataset.drop(reason="a mistake")
-        return whole(dropped)
+        return whole(dropped(has_objects=not world.is_delta))
 
     return Act("drop", run)
 
 
 def undrop() -> Act:
-    def run(_world: World, dataset: Dataset) -> Parts:
-        return whole(undropped) if dataset.undrop().changed else NOTHING
+    def run(world: World, dataset: Dataset) -> Parts:
+        return whole(undropped(has_objects=not world.is_delta)) if dataset.undrop().changed else NOTHING
 
     return Act("undrop", run)
 

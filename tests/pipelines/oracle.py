@@ -28,6 +28,7 @@ class Removal:
     run: str | None = None
     undone: bool = False
     is_final: bool = False
+    is_drop: bool = False
 
 
 @dataclass
@@ -118,13 +119,15 @@ def _orders(outer: Parts, inner: Sequence[Part]) -> Iterator[list[Part]]:
 # -- what acts do to it -----------------------------------------------------------------------------------------------
 
 
-def ingested(day: str, rows: Rows, mode: str, run: str | None) -> Effect:
+def ingested(day: str, rows: Rows, mode: str, run: str | None, *, may_be_late: bool) -> Effect:
+    """One that had passed its checks may come after a drop."""
+
     def effect(oracle: Oracle) -> bool:
         before = oracle.rows[day]
         oracle.rows[day] = rows if mode == "replace" else before | rows
         if mode == "replace" and before:
             oracle.removals[day].append(Removal("replace", before, rows, run))
-        return oracle.dropped is None
+        return oracle.dropped is None or may_be_late
 
     return effect
 
@@ -181,28 +184,37 @@ def held(day: str, token: int) -> Effect:
     return effect
 
 
-def dropped(oracle: Oracle) -> bool:
-    if oracle.holds:
-        return False
-    if oracle.dropped is None:
-        oracle.dropped = dict(oracle.rows)
+def dropped(*, has_objects: bool) -> Effect:
+    def effect(oracle: Oracle) -> bool:
+        oracle.dropped = _together(oracle.dropped or {}, oracle.rows, has_objects=has_objects)
         for day, rows in oracle.rows.items():
             if rows:
-                oracle.removals[day].append(Removal("expire", rows))
+                oracle.removals[day].append(Removal("expire", rows, is_drop=True))
             oracle.rows[day] = NONE
-    return True
+        return not oracle.holds
+
+    return effect
 
 
-def undropped(oracle: Oracle) -> bool:
-    before = oracle.dropped
-    if before is None or any(oracle.rows.values()):
-        return False
-    for day, rows in before.items():
-        if rows:
-            oracle.removals[day][-1].undone = True
-        oracle.rows[day] = rows
-    oracle.dropped = None
-    return not oracle.erased & frozenset().union(*before.values())
+def undropped(*, has_objects: bool) -> Effect:
+    def effect(oracle: Oracle) -> bool:
+        if oracle.dropped is None:
+            return False
+        for removals in oracle.removals.values():
+            for one in removals:
+                one.undone |= one.is_drop
+        is_free = not oracle.erased & frozenset().union(*oracle.dropped.values())
+        oracle.rows = _together(oracle.dropped, oracle.rows, has_objects=has_objects)
+        oracle.dropped = None
+        return is_free
+
+    return effect
+
+
+def _together(older: State, newer: State, *, has_objects: bool) -> State:
+    """Rows that came late beside the others; where an object is a day, in their place."""
+    rows = {day: older.get(day, NONE) for day in DAYS}
+    return {day: newer[day] if has_objects and newer[day] else rows[day] | newer[day] for day in DAYS}
 
 
 def ended(oracle: Oracle) -> bool:

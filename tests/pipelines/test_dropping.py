@@ -198,6 +198,24 @@ def test_rows_that_came_in_at_the_last_moment_are_not_lost(delta: Dataset, fs) -
     assert days_in(delta) == {}
 
 
+@pytest.mark.parametrize("is_dropped_again", [False, True])
+def test_rows_that_came_in_at_the_last_moment_are_beside_those_that_come_back(
+    dataset: Dataset, fs, is_dropped_again
+) -> None:
+    """They kept the dropped ones from coming back, which then went for good."""
+    racing = meddled(dataset, before=lambda: Dataset.open(dataset.uri, fs=fs).drop())
+    late, mode = rows([DAYS[0], DAYS[1]], each=3, start=100), "append" if dataset.format == "delta" else "replace"
+    Dataset(racing).ingest(late, mode)
+    assert days_in(dataset) == {DAYS[0]: 3, DAYS[1]: 3}
+    if is_dropped_again:
+        assert dataset.drop().partitions == 2
+    assert dataset.undrop().changed
+    both = 23 if dataset.format == "delta" else 3
+    assert days_in(dataset) == {DAYS[0]: both, DAYS[1]: both, DAYS[2]: 20, DAYS[3]: 20}
+    assert not dataset.undrop().changed
+    assert dataset.verify().ok
+
+
 @pytest.mark.parametrize("request_number", [4, 8, 12, 16, 20])
 def test_a_drop_while_an_erasure_is_at_work_can_be_taken_back(
     dataset: Dataset, fs, monkeypatch, request_number
