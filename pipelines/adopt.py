@@ -204,6 +204,7 @@ def _adopt_prefix(
 ) -> AdoptReport:
     """A prefix gets a log that names its files, then our description."""
     from pipelines.tables.delta import LakeDeltaTable
+    from pipelines.tables.lost_log import has_log
     from pipelines.tables.named import NamedFilesTable
 
     if isinstance(opened.table, NamedFilesTable):
@@ -221,15 +222,16 @@ def _adopt_prefix(
         spec = opened.spec.model_copy(update={"format": "delta"})
     if not dry_run:
         inside = table_filesystem(fs, spec, options)
-        LakeDeltaTable.adopt(
-            inside,
-            spec.root,
-            _schema(found, opened),
-            found.columns,
-            found.files,
-            table_properties(spec),
-            _run_tokens(opened),
-        )
+        if not has_log(inside, spec.root):  # else an adoption was interrupted, and nobody has written since
+            LakeDeltaTable.adopt(
+                inside,
+                spec.root,
+                _schema(found, opened),
+                found.columns,
+                found.files,
+                table_properties(spec),
+                _run_tokens(opened),
+            )
         inside.invalidate_view(spec.root)
         if opened.document is None:
             _describe(spec, fs, options)
@@ -257,7 +259,11 @@ def _adopt_prefix(
 
 def _schema(found: Survey, opened: Handle) -> pa.Schema:
     """Of the files, and the partition columns in the types that the table's own schema gives them."""
-    known = opened.table.snapshot().schema if opened.document is not None else None
+    from pipelines.tables.parquet import PlainParquetTable
+
+    if not isinstance(opened.table, PlainParquetTable):  # pragma: no cover - the caller knows
+        raise TypeError(opened.table)
+    known = opened.table.look().schema if opened.document is not None else None
     types = {field.name: field.type for field in (*(known or ()), *declared_schema(opened.spec.columns))}
     return pa.schema([*(pa.field(name, types.get(name, pa.string())) for name in found.columns), *found.schema])
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
+from connector.errors import LakeError
 from pipelines import units
 from pipelines.archived import unreadable
 from pipelines.crew import Crew, Group
@@ -176,7 +177,9 @@ def erase(
         SchemaMismatch: an unknown column, or a value that does not fit its type.
         CommitConflict: others kept changing the same files.
         UnsupportedByTable: workers, and a plain table, whose objects are swapped one by one.
+        PolicyRefused: the dataset was dropped.
     """
+    handle.check_in_use()
     if workers is not None and handle.table.is_published_by_writing:
         message = f"lake://{handle.table.root} is plain Parquet: its objects are swapped one by one, without workers"
         raise UnsupportedByTable(message, hint="leave engine='dask' out, or `tierlake adopt` makes it a Delta table")
@@ -187,20 +190,14 @@ def erase(
     keeps_old_files = handle.fs.has_versions(handle.spec.bucket) or not handle.table.is_published_by_writing
     details = {"reason": "rows erased on request"} | ({"run_id": run_id} if run_id else {})
     erasing = _Erasing(handle, matching, partial(_crew, handle, limits, workers), details)
-    record: EraseRecord | None = None
-    if dry_run:
-        erasing.look(snapshot)
-    else:
-        record = _begun(handle, run_id)
-        erasing.work(snapshot)
-    left = snapshot if dry_run else handle.table.snapshot()
-    remaining = erasing.matches if dry_run else erasing.rows_left(left)
-    remnants = matching_remnants(handle, matching, left)
-    if record is not None and list(handle.journal.records(UndoRecord, record.id)):
-        # what an undo brought back meanwhile is no remnant any more
-        erasing.work(handle.table.snapshot())
-        left = handle.table.snapshot()
-        remaining, remnants = erasing.rows_left(left), matching_remnants(handle, matching, left)
+    record = None if dry_run else _begun(handle, run_id)
+    try:
+        left, remaining, remnants = _worked(handle, erasing, matching, snapshot, record)
+        handle.check_in_use()  # else all files of what was dropped meanwhile would be spoiled, and none could come back
+    except LakeError:
+        if record is not None:
+            _stopped(handle, record, erasing)
+        raise
     deleted: tuple[Remnant, ...] = ()
     if unsafe_delete_old_files and not dry_run:
         holding = tuple(one for one in remnants if one.rows and one.is_ours)
@@ -226,6 +223,31 @@ def _begun(handle: Handle, run_id: str | None) -> EraseRecord:
     """From here on nothing that was taken out before may come back, until it is known which files hold matches."""
     at = handle.clock.now()
     return handle.journal.write(EraseRecord(id=handle.journal.new_id(at), at=at, run_id=run_id, state="begun"))
+
+
+def _worked(
+    handle: Handle, erasing: _Erasing, matching: pc.Expression, snapshot: Snapshot, record: EraseRecord | None
+) -> tuple[Snapshot, int, tuple[Remnant, ...]]:
+    """Erase, or only look where there is no record; what is left then, and the old files that hold matches."""
+    if record is None:
+        erasing.look(snapshot)
+        return snapshot, erasing.matches, matching_remnants(handle, matching, snapshot)
+    erasing.work(snapshot)
+    left = handle.table.snapshot()
+    remaining, remnants = erasing.rows_left(left), matching_remnants(handle, matching, left)
+    if list(handle.journal.records(UndoRecord, record.id)):
+        # what an undo brought back meanwhile is no remnant any more
+        erasing.work(handle.table.snapshot())
+        left = handle.table.snapshot()
+        remaining, remnants = erasing.rows_left(left), matching_remnants(handle, matching, left)
+    return left, remaining, remnants
+
+
+def _stopped(handle: Handle, record: EraseRecord, erasing: _Erasing) -> None:
+    """Nobody was told that the rows are gone: what left before may come back, and be erased by the next try."""
+    keys = tuple(map(str, sorted(erasing.erased)))
+    rows = sum(rows for rows, _ in erasing.erased.values())
+    handle.journal.write(record.model_copy(update={"state": "refused", "keys": keys, "rows": rows}))
 
 
 def _remember(

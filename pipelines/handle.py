@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
@@ -39,6 +39,11 @@ class Handle:
     def stored_spec(self) -> DatasetSpec:
         """The description as it is stored by now: a session may sleep while another changes it."""
         return self.document.read().spec if self.document is not None else self.spec
+
+    def as_stored(self) -> Self:
+        """The same, under the description as it is stored by now."""
+        # where it lies counts, as for `open`
+        return replace(self, spec=self.stored_spec().model_copy(update={"uri": self.spec.uri}))
 
     def check_in_use(self) -> None:
         """Refuse to write to a dataset that was dropped.

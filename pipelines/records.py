@@ -307,14 +307,14 @@ class EraseRecord(Record):
     """Rows that were erased: what must not come back by an undo.
 
     Attributes:
-        state: `begun` before anything is looked at, `done` at the end.
+        state: `begun` before anything is looked at, `done` at the end; `refused` where it failed and said so.
         keys: the partitions that held any.
         rows: how many.
         version: the table's version after it, where tables have any.
         spoiled: files, below the root, that hold some of them still and are no part of the table any more.
     """
 
-    state: Literal["begun", "done"] = "done"
+    state: Literal["begun", "done", "refused"] = "done"
     keys: tuple[str, ...] = ()
     rows: int = 0
     version: int | None = None

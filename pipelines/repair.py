@@ -41,6 +41,7 @@ def verify_and_repair(handle: Handle, as_of: datetime) -> VerifyReport:
     Returns:
         What is wrong still, and in `repaired` what no longer is.
     """
+    described = handle.as_stored()
     before = verify(handle, as_of)
     mendable = [problem for problem in before.problems if problem.kind in {"class", "encryption"}]
     if not mendable:
@@ -50,7 +51,7 @@ def verify_and_repair(handle: Handle, as_of: datetime) -> VerifyReport:
 
     def mended(problem: Problem) -> tuple[Problem, str] | None:
         key = keys.get(problem.path)
-        return None if key is None else _mended(handle, problem, key, as_of, same_rows)
+        return None if key is None else _mended(described, problem, key, as_of, same_rows)
 
     with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="repair") as pool:
         refusals = [refusal for refusal in pool.map(mended, mendable) if refusal]

@@ -22,7 +22,7 @@ from pipelines.records import RemovalRecord, UndoRecord
 from pipelines.removal import begun, completed, removed_partitions, settled
 from pipelines.results import UndoResult
 from pipelines.tables.protocol import Change, StagedFile
-from pipelines.tables.runs import run_token, runs_of
+from pipelines.tables.runs import has_our_name, run_token, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -274,7 +274,9 @@ def _bring_back_checked(
     """Make the checks on one look at the table, and commit on just that look."""
     snapshot = handle.table.snapshot()
     undone = handle.journal.undone(record.id)
-    pending = [gone for gone in partitions if not _is_back(handle, snapshot, record, gone, undone)]
+    pending = [
+        gone for gone in partitions if not _is_back(handle, snapshot, record, gone, undone, may_have_more=not is_kept)
+    ]
     kept: dict[str, datetime | None] = {}
     if pending:
         _check_grace(handle, record, pending)
@@ -417,8 +419,13 @@ def _is_back(
     record: RemovalRecord,
     gone: RemovedPartition,
     undone: frozenset[tuple[str, str]],
+    *,
+    may_have_more: bool = False,
 ) -> bool:
     """Whether just what was taken out is live; what took its place has to be what we know of.
+
+    `may_have_more`: an ingest of ours that had passed its checks may have come after a drop: its rows stay, beside what
+    comes back. What others wrote may be the same rows again.
 
     Raises:
         PolicyRefused: it is other data, or it came back before and has left since.
@@ -427,6 +434,11 @@ def _is_back(
     identity = _etags if handle.table.is_published_by_writing else _paths
     if live and identity(live) == identity(gone.live_files()):
         return True
+    if may_have_more and live:
+        if identity(gone.live_files()) <= identity(live):
+            return True
+        if not handle.table.is_published_by_writing and all(has_our_name(file.path) for file in live):
+            return False
     if (record.id, gone.key) in undone:
         if live and record.operation == "replace":
             return True

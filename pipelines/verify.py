@@ -83,7 +83,7 @@ def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
         handle: the dataset.
         as_of: which age the policy sees; the server's now by default.
     """
-    instant = as_of or handle.clock.now()
+    described, instant = handle.as_stored(), as_of or handle.clock.now()
     snapshot = handle.table.snapshot()
     live = {file.path for file in snapshot.files}
     stored = {
@@ -101,7 +101,7 @@ def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
         size = one.size if one.shown is None else one.sizes[one.shown]
         if size != file.size:
             problems.append(Problem("size", file.path, f"{size} bytes, but {file.size} were committed"))
-        problems.extend(_class_problems(handle, file, one.storage_class, instant))
+        problems.extend(_class_problems(described, file, one.storage_class, instant))
     there = [file for file in snapshot.files if file.path in stored and stored[file.path].is_shown]
     problems.extend(_encryption_problems(handle, there))
     problems.extend(_history_problems(handle, snapshot, stored))

@@ -49,6 +49,7 @@ ON_MINIO_WHEN_SLOW = tuple(
         "faults/test_concurrency.py",
         "faults/test_faults.py",
         "pipelines/cli/",
+        "pipelines/test_acts_model.py",
         "pipelines/test_adopt.py",
         "pipelines/test_catalog.py",
         "pipelines/test_compact.py",

@@ -16,7 +16,7 @@ from pipelines.nested import DESCRIPTION, LOG, first_objects
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
 
-__all__ = ["check_log", "lost_log"]
+__all__ = ["check_log", "has_begun", "has_log", "lost_log"]
 
 _BEGINS: Final = re.compile(r"/(0{20}\.json|\d{20}\.checkpoint\..*parquet)$")
 
@@ -28,7 +28,7 @@ def check_log(fs: LakeFileSystem, root: str) -> None:
         LogMissing: it has files, but no log.
         TableNotFound: it has neither: its creation was interrupted.
     """
-    if not _has_log(fs, root) and (error := lost_log(fs, root)):
+    if not has_log(fs, root) and (error := lost_log(fs, root)):
         raise error
 
 
@@ -43,7 +43,7 @@ def lost_log(fs: LakeFileSystem, root: str) -> LogMissing | TableNotFound | None
         return None
     own = f"{root}/{DESCRIPTION}"
     is_alone = {own}.issuperset(first_objects(fs, root))
-    if _has_log(fs, root):  # looked at last: another process was making it just now
+    if has_log(fs, root):  # looked at last: another process was making it just now
         return None
     if is_alone:
         message = f"lake://{root} is described, but has no Delta log yet: its creation was interrupted"
@@ -56,9 +56,14 @@ def lost_log(fs: LakeFileSystem, root: str) -> LogMissing | TableNotFound | None
     return LogMissing(message, hint=hint)
 
 
-def _has_log(fs: LakeFileSystem, root: str) -> bool:
+def has_log(fs: LakeFileSystem, root: str) -> bool:
     """Whether there is something that a log can be read from: its first commit, or a checkpoint."""
-    return any(_BEGINS.search(path) for path in fs.first_keys(f"{root}/{LOG}"))
+    return any(map(has_begun, fs.first_keys(f"{root}/{LOG}")))
+
+
+def has_begun(path: str) -> bool:
+    """Whether a log can be read from this object on: its first commit, or a checkpoint."""
+    return _BEGINS.search(path) is not None
 
 
 def _is_described_as_delta(fs: LakeFileSystem, root: str) -> bool:

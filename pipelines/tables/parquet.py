@@ -34,13 +34,14 @@ from pipelines.errors import (
     UnsupportedByTable,
 )
 from pipelines.layout import PartitionKey, hive_columns
-from pipelines.nested import is_nested, nested_roots, outside_nested
+from pipelines.nested import LOG, is_nested, nested_roots, outside_nested
 from pipelines.scanning import parquet_format
 from pipelines.schema import evolved_schema
 from pipelines.signature import user_and_host
 from pipelines.stored_types import ROW_COLUMN, filterable_type
 from pipelines.tables.change_times import ChangeTimes
 from pipelines.tables.live_files import FileNames, arrow_filesystem
+from pipelines.tables.lost_log import has_begun
 from pipelines.tables.protocol import Change, Commit, LiveFile, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import RUN_METADATA, run_token
@@ -87,11 +88,21 @@ class PlainParquetTable:
         return self.key_of(path)
 
     def snapshot(self, version: int | None = None) -> Snapshot:
-        """What the listing shows; see `Table.snapshot`."""
+        """What the listing shows; see `Table.snapshot`.
+
+        Raises:
+            UnsupportedByTable: it was adopted meanwhile, and goes by a log now.
+        """
         if version is not None:
             raise self._without_versions()
+        return self.look(is_adopting=False)
+
+    def look(self, *, is_adopting: bool = True) -> Snapshot:
+        """What the listing shows, for whoever makes a Delta table of it; others must not go by it then."""
         self._fs.invalidate_cache()
         found = self._fs.find(self.root, detail=True)
+        if not is_adopting:
+            self._check_has_no_log(found)
         changed = self._times.read(found)
         infos = outside_nested({name.removeprefix(f"{self.root}/"): info for name, info in found.items()})
         files = tuple(
@@ -108,6 +119,13 @@ class PlainParquetTable:
         )
         classes = {file.path: str(infos[file.path].get("StorageClass")) for file in files}
         return Snapshot(0, files, self._schema(files, classes))
+
+    def _check_has_no_log(self, paths: Iterable[str]) -> None:
+        """A log would name none of the objects that are written here, and go on to name those that they replace."""
+        if any(path.startswith(f"{self.root}/{LOG}") and has_begun(path) for path in paths):
+            message = f"lake://{self.root} has become a Delta table since it was opened as plain Parquet"
+            hint = f"open it again; `tierlake adopt lake://{self.root}` completes an adoption that was interrupted"
+            raise UnsupportedByTable(message, hint=hint)
 
     def changes(
         self,
@@ -248,7 +266,9 @@ class PlainParquetTable:
         Raises:
             UnsupportedByTable: a replace of a partition that others wrote as several objects.
             CommitConflict: an undo of a partition that has live files again.
+            UnsupportedByTable: it was adopted meanwhile.
         """
+        self._check_has_no_log(self._fs.first_keys(f"{self.root}/{LOG}"))
         written: list[LiveFile] = []
         taken: list[LiveFile | None] = []
         match change.operation:

@@ -12,9 +12,11 @@ from deltalake import DeltaTable
 
 from pipelines import Dataset
 from pipelines.clock import ServerClock
+from pipelines.document import DocumentStore
 from pipelines.errors import SchemaMismatch, SpecError, TableExists, TableNotFound, UnsupportedByTable
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import DAYS, by_day, delta_options, parquet, put, write_delta, write_hive
+from tests.pipelines.samples import meddled
 
 POLICY = {"retention": {"expire_after": "90d", "grace": "2d"}}
 
@@ -248,3 +250,56 @@ def test_who_adopted_a_table_is_in_the_history(bucket, fs, server):
             Dataset.adopt(f"lake://{bucket}/{name}", dry_run=dry_run, fs=fs)
         entries = Dataset.open(f"lake://{bucket}/{name}", fs=fs).history()
         assert [bool(entry.by) for entry in entries if entry.operation == "adopt"] == [True], name
+
+
+@pytest.fixture
+def slept(make_bucket, fs):
+    """A plain dataset of four days, in a session that was opened before somebody adopts it."""
+    made = Dataset.create(trip_spec(make_bucket(versioned=True), format="parquet"), fs=fs)
+    made.ingest(make_trips())
+    return Dataset.open(made.uri, fs=fs)
+
+
+def test_a_session_that_slept_while_its_plain_dataset_was_adopted_is_told(slept, fs):
+    """It wrote objects that no log named, in place of those that the log names."""
+    plan = slept.plan_expiry("2013-12-01")
+    assert plan.steps
+    Dataset.adopt(slept.uri, dry_run=False, fs=fs)
+    anew = Dataset.open(slept.uri, fs=fs)
+    for act in (
+        slept.read,
+        lambda: slept.ingest(make_trips(1, each=3)),
+        lambda: slept.erase([("fare", "==", 2.0)]),
+        lambda: slept.apply(plan),
+        lambda: slept.undo("date=2013-01-01"),
+        slept.vacuum,
+    ):
+        with pytest.raises(UnsupportedByTable, match=r"has become a Delta table.*open it again"):
+            act()
+        assert anew.read().num_rows == 40
+    anew.ingest(make_trips(1, each=3))
+    assert anew.read().num_rows == 33
+    assert anew.verify().ok
+
+
+def test_an_adoption_that_comes_before_the_commit_of_an_ingest(slept, fs):
+    def adopted():
+        Dataset.adopt(slept.uri, dry_run=False, fs=fs)
+
+    with pytest.raises(UnsupportedByTable, match="has become a Delta table"):
+        Dataset(meddled(slept, before=adopted)).ingest(make_trips(1, each=3))
+    assert Dataset.open(slept.uri, fs=fs).read().num_rows == 40
+
+
+def test_an_adoption_that_was_interrupted_is_told_and_completed(slept, fs, monkeypatch):
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DocumentStore, "update", dies)
+        with pytest.raises(KeyboardInterrupt):
+            Dataset.adopt(slept.uri, dry_run=False, fs=fs)
+    with pytest.raises(UnsupportedByTable, match=r"tierlake adopt .* completes an adoption"):
+        Dataset.open(slept.uri, fs=fs).read()
+    Dataset.adopt(slept.uri, dry_run=False, fs=fs)
+    assert Dataset.open(slept.uri, fs=fs).read().num_rows == 40

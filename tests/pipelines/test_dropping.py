@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from connector.errors import LakeError
 from connector.filesystem import LakeFileSystem
 from pipelines.clock import ServerClock
 from pipelines.dataset import Dataset
@@ -51,6 +53,7 @@ def test_a_dropped_dataset_is_empty_takes_nothing_and_comes_back(dataset: Datase
             lambda each=each: each.rehearse(rows()),
             lambda each=each: each.apply_spec({"tiers": []}),
             lambda each=each: each.undo(f"date={DAYS[0]}"),
+            lambda each=each: each.erase([("v", "==", 7)]),
             lambda: Dataset.create(dataset.spec, fs=fs),
             lambda: Dataset.adopt(dataset.uri, fs=fs),
         ):
@@ -245,6 +248,49 @@ def test_a_second_drop_is_told_from_the_first(dataset: Dataset) -> None:
         assert again.undo_until == first.undo_until
     diff = dataset.diff({"retention": {"grace": "9d"}})
     assert "was dropped: `tierlake undrop`" in str(diff)
+
+
+@pytest.mark.parametrize("is_dropped_again", [False, True])
+def test_rows_that_came_in_at_the_last_moment_are_beside_those_that_come_back(
+    dataset: Dataset, fs, is_dropped_again
+) -> None:
+    """They kept the dropped ones from coming back, which then went for good."""
+    racing = meddled(dataset, before=lambda: Dataset.open(dataset.uri, fs=fs).drop())
+    late, mode = rows([DAYS[0], DAYS[1]], each=3, start=100), "append" if dataset.format == "delta" else "replace"
+    Dataset(racing).ingest(late, mode)
+    assert days_in(dataset) == {DAYS[0]: 3, DAYS[1]: 3}
+    if is_dropped_again:
+        assert dataset.drop().partitions == 2
+    assert dataset.undrop().changed
+    both = 23 if dataset.format == "delta" else 3
+    assert days_in(dataset) == {DAYS[0]: both, DAYS[1]: both, DAYS[2]: 20, DAYS[3]: 20}
+    assert not dataset.undrop().changed
+    assert dataset.verify().ok
+
+
+@pytest.mark.parametrize("request_number", [4, 8, 12, 16, 20])
+def test_a_drop_while_an_erasure_is_at_work_can_be_taken_back(
+    dataset: Dataset, fs, monkeypatch, request_number
+) -> None:
+    """What it saw of the dropped files was written down as spoiled, and nothing of the dataset came back."""
+    other, seam = Dataset.open(dataset.uri, fs=fs), dataset._handle.fs.seam
+    send, sent = seam._send, []
+
+    async def dropping(operation, request):
+        sent.append(operation)
+        if len(sent) == request_number:
+            await asyncio.to_thread(other.drop)
+        return await send(operation, request)
+
+    monkeypatch.setattr(seam, "_send", dropping)
+    with pytest.raises(LakeError):
+        dataset.erase([("v", "==", 7)])
+    assert len(sent) > request_number
+    assert other.undrop().changed
+    assert set(days_in(other)) == set(DAYS)
+    monkeypatch.undo()
+    assert dataset.erase([("v", "==", 7)]).remaining == 0
+    assert days_in(other) == dict.fromkeys(DAYS, 19)
 
 
 def test_an_empty_dataset_is_dropped_and_taken_back(make_bucket, fs) -> None:

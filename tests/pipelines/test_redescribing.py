@@ -167,6 +167,20 @@ def test_a_session_that_slept_moves_nothing_by_tiers_that_are_no_more(delta: Dat
     assert all("does not belong in tier" in reason for reason in result.failed.values())
 
 
+def test_a_session_that_slept_verifies_and_mends_by_what_is_stored_then(delta: Dataset, fs, server) -> None:
+    if server.name == "minio":
+        pytest.skip("MinIO's classes are tiers")
+    slept = Dataset.open(delta.uri, fs=fs)
+    delta.apply_spec({"tiers": [{"after": "30d", "tier": "archive"}]})
+    other = Dataset.open(delta.uri, fs=fs)
+    other.plan_tiering(AS_OF).apply().raise_failures()
+    classes = {part.storage_class for part in other.partitions()}
+    assert len(classes) == 2
+    report = slept.verify(AS_OF, repair=True)
+    assert (report.ok, report.repaired) == (True, ())
+    assert {part.storage_class for part in other.partitions()} == classes
+
+
 def test_a_change_that_died_on_the_way_is_told_and_can_be_made_again(dataset: Dataset, monkeypatch) -> None:
     def dies(*_: object) -> None:
         raise OSError("the process died")

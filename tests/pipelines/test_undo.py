@@ -9,7 +9,7 @@ from deltalake import DeltaTable
 from connector.filesystem import LakeFileSystem
 from pipelines.clock import ServerClock
 from pipelines.dataset import Dataset
-from pipelines.errors import PolicyRefused, SpecError, UnknownPartition
+from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition
 from pipelines.expiry import apply_expiry
 from pipelines.ingest import ingest
 from pipelines.layout import PartitionKey
@@ -146,6 +146,21 @@ def test_an_erasure_that_stopped_keeps_undo_out(delta: Dataset, monkeypatch: pyt
         delta.erase([("v", "==", 7)])
     with pytest.raises(PolicyRefused, match="erasure"):
         delta.undo_expiry(GONE)
+
+
+def test_an_erasure_that_failed_and_said_so_does_not(delta: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    delta.plan_expiry(AS_OF).apply().raise_failures()
+
+    def fail(*_args: object) -> None:
+        raise CommitConflict("others kept writing")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipelines.erase.matching_remnants", fail)
+        with pytest.raises(CommitConflict):
+            delta.erase([("v", "==", 7)])
+    assert delta.undo_expiry(GONE).changed
+    assert delta.erase([("v", "==", 7)]).remaining == 0
+    assert 7 not in values(delta)
 
 
 def test_a_compaction_is_no_change(delta: Dataset) -> None:
