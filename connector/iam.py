@@ -43,11 +43,10 @@ A GET of a missing key below it is answered by 404, as the key counts for ``s3:p
 """
 _BUCKET: dict[str, tuple[str, ...]] = {
     "reader": (),
-    "writer": (
-        "s3:GetBucketVersioning",  # does a plain object that is replaced stay?
-    ),
+    "writer": (),
     "operator": (
         "s3:GetBucketObjectLockConfiguration",  # can a hold be a legal hold too?
+        "s3:GetBucketVersioning",  # are there older versions to delete?
     ),
 }
 _WHOLE_BUCKET: dict[str, tuple[str, ...]] = {

@@ -289,10 +289,9 @@ def test_descriptions_undo_and_drop_by_role(as_role, make_bucket, server, tmp_pa
 
 
 @pytest.mark.parametrize("versioned", [False, True])
-def test_a_writer_ingests_plain_tables_again(make_bucket, server, tmp_path, fs, versioned):
-    """What can be undone is told as it is: on plain tables where the bucket keeps versions, and by who may delete."""
+def test_what_can_be_undone_of_a_plain_table_is_told_as_it_is(make_bucket, server, tmp_path, fs, versioned):
     bucket = make_bucket(versioned=versioned)
-    rig = with_role(server, "writer", tmp_path, bucket, "city")
+    rig = with_role(server, "operator", tmp_path, bucket, "city")
     theirs = LakeFileSystem(**rig.storage_options, skip_instance_cache=True)
     Dataset.create(trip_spec(bucket, format="parquet"), fs=theirs).ingest(make_trips(2, 3))
     made = Dataset.open(f"lake://{bucket}/city/trips", fs=theirs)
