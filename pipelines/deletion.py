@@ -23,6 +23,7 @@ from connector.removal import SeenObject
 from pipelines.errors import CommitConflict
 from pipelines.layout import PartitionKey, canonical
 from pipelines.records import RemovalRecord, UndoRecord, VacuumRecord
+from pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -161,9 +162,8 @@ def delete_dataset(handle: Handle) -> None:
     others = sorted((one for one in own if one.path != document), key=lambda one: one.path)
     for start in range(0, len(others), _BATCH):
         handle.fs.delete_seen(others[start : start + _BATCH])
-    for one in reversed(
-        [one for one in own if one.path == document]
-    ):  # its newest version last: no older description is ever back
+    # of the description the newest version goes last: no older one is ever back
+    for one in reversed([one for one in own if one.path == document]):
         handle.fs.delete_seen([one])
     handle.fs.invalidate_view(root)
     late = sorted({one.path for one in _own_objects(handle)})
@@ -294,6 +294,9 @@ def _delete_hidden(handle: Handle, ones: Sequence[Doomed]) -> list[Doomed]:
     A marker over an older version stays: without it that version would be back.
     """
     name = f"{handle.table.root}/{ones[0].path}"
+    if ones[0].path.startswith(WAITING):  # no reader ever sees it
+        handle.fs.delete_seen(itertools.chain.from_iterable(_seen(handle.table.root, one) for one in ones))
+        return list(ones)
     gone = [one for one in ones if not one.versions and not handle.fs.delete_seen([SeenObject(name, etag=one.etag)])]
     if all(not one.versions for one in ones):
         return gone

@@ -430,7 +430,7 @@ def _commit(
         live = snapshot.by_partition()
         removes = () if mode == "append" else tuple(file for key in sorted(covered) for file in live.get(key, ()))
         try:
-            removes = handle.table.identified(removes)
+            removes = handle.table.identified(removes, must_know=False)
         except CommitConflict as lost:
             conflict, snapshot = lost, handle.table.snapshot()
             continue
@@ -545,7 +545,7 @@ def _check_holds(handle: Handle, removes: Sequence[LiveFile]) -> None:
     Raises:
         PolicyRefused: a partition to be replaced is held.
     """
-    if not handle.table.is_published_by_writing or handle.fs.is_versioned(handle.spec.bucket):
+    if _can_come_back(handle, removes):
         return
     held = Held(handle, None)
     for file in removes:

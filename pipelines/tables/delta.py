@@ -333,7 +333,7 @@ class LakeDeltaTable:
         """The paths that later commits named; see `Table.named_after`."""
         return delta_log.named_after(self._fs, self.root, version)
 
-    def identified(self, files: Sequence[LiveFile]) -> tuple[LiveFile, ...]:
+    def identified(self, files: Sequence[LiveFile], *, must_know: bool = True) -> tuple[LiveFile, ...]:  # noqa: ARG002 - the protocol's
         """A path names one object for good; see `Table.identified`."""
         return tuple(files)
 

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from deltalake import Schema
 from deltalake.exceptions import DeltaError
 
-from connector.errors import ObjectArchived, ObjectNotFound, PreconditionFailed, UnsupportedByServer
+from connector.errors import AccessDenied, ObjectArchived, ObjectNotFound, PreconditionFailed, UnsupportedByServer
 from pipelines.clock import time_of_change
 from pipelines.contention import turns
 from pipelines.errors import (
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from connector.filesystem import LakeFileSystem
+    from connector.objects import ObjectVersion
     from pipelines.scanning import LiveDataset
     from pipelines.tables.protocol import SameRows
 
@@ -319,28 +320,32 @@ class PlainParquetTable:
         """There are no versions; see `Table.named_after`."""
         return frozenset()
 
-    def identified(self, files: Sequence[LiveFile]) -> tuple[LiveFile, ...]:
+    def identified(self, files: Sequence[LiveFile], *, must_know: bool = True) -> tuple[LiveFile, ...]:
         """Objects with their versions, where the bucket keeps any; see `Table.identified`."""
-        if not files or not self._fs.is_versioned(self.root.partition("/")[0]):
-            return tuple(files)
-        return tuple(_each(self._identified, files))
+        if not files:
+            return ()
+        nameless: str | None = None
+        try:
+            if not self._fs.is_versioned(self.root.partition("/")[0]):
+                return tuple(files)
+            nameless = "null"  # which some servers do not say
+        except AccessDenied:
+            if must_know:
+                raise
+        return tuple(_each(partial(self._identified, nameless), files))
 
-    def _identified(self, file: LiveFile) -> LiveFile:
+    def _identified(self, nameless: str | None, file: LiveFile) -> LiveFile:
         there = self._object(file.path, file.key)
         if there is None or there.etag != file.etag:
             raise self._replaced(f"{self.root}/{file.path}")
-        return replace(file, version_id=there.version_id or "null", run=there.run)
+        return replace(file, version_id=there.version_id or nameless, run=there.run)
 
     def below(self, file: LiveFile, is_own: Callable[[LiveFile], bool]) -> tuple[LiveFile | None, tuple[LiveFile, ...]]:
         """By the versions of the object; see `Table.below`."""
         if not is_own(file):
             return file, ()
         own = [file]
-        name = f"{self.root}/{file.path}"
-        versions = [version for version in self._fs.object_versions(name) if version.path == name]
-        ids = [version.version_id for version in versions]
-        older = versions[ids.index(file.version_id) + 1 :] if file.version_id in ids else []
-        for version in older:
+        for version in self._older(file):
             found = None if version.is_delete_marker else self._object(file.path, file.key, version.version_id)
             if found is None or not is_own(found):
                 return found, tuple(own)
@@ -445,19 +450,23 @@ class PlainParquetTable:
         new = self._object(path, key)
         if new is None:
             raise self._replaced(name)
-        if new.version_id is not None:
-            before = self._beneath(new)
+        older = self._older(new)
+        if older:  # whoever came between the look and the PUT is there too
+            below = older[0]
+            before = None if below.is_delete_marker else self._object(path, key, below.version_id)
         return replace(staged.file, path=path, etag=new.etag), before
 
-    def _beneath(self, new: LiveFile) -> LiveFile | None:
-        """What a version took the place of: whoever came between a look and the PUT is there too."""
-        name = f"{self.root}/{new.path}"
-        versions = [version for version in self._fs.object_versions(name) if version.path == name]
+    def _older(self, file: LiveFile) -> Sequence[ObjectVersion]:
+        """The versions below one of an object, the newest first; none for who may not see any."""
+        if file.version_id is None:
+            return []
+        name = f"{self.root}/{file.path}"
+        try:
+            versions = [version for version in self._fs.object_versions(name) if version.path == name]
+        except AccessDenied:
+            return []
         ids = [version.version_id for version in versions]
-        older = versions[ids.index(new.version_id) + 1 :] if new.version_id in ids else []
-        if not older or older[0].is_delete_marker:
-            return None
-        return self._object(new.path, new.key, older[0].version_id)
+        return versions[ids.index(file.version_id) + 1 :] if file.version_id in ids else []
 
     def _empty(self, change: Change, file: LiveFile) -> LiveFile | None:
         """Take from view what a partition without rows has; what that was."""

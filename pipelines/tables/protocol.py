@@ -363,10 +363,16 @@ class Table(Protocol):
     def named_after(self, version: int) -> frozenset[str] | None:
         """The paths that commits after a version named; None where the log has forgotten some of those."""
 
-    def identified(self, files: Sequence[LiveFile]) -> tuple[LiveFile, ...]:
+    def identified(self, files: Sequence[LiveFile], *, must_know: bool = True) -> tuple[LiveFile, ...]:
         """Live files with what tells each object from one that replaces it under the same path.
 
+        Args:
+            files: as a snapshot has them.
+            must_know: False takes what the objects themselves say where nobody may ask whether the bucket keeps
+                versions, which is an operator's right.
+
         Raises:
+            AccessDenied: without that right.
             CommitConflict: one of them was replaced or deleted since it was listed.
         """
 

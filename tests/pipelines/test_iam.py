@@ -288,10 +288,12 @@ def test_descriptions_undo_and_drop_by_role(as_role, make_bucket, server, tmp_pa
     assert server.keys(bucket) == []
 
 
+@pytest.mark.parametrize("role", ["writer", "operator"])
 @pytest.mark.parametrize("versioned", [False, True])
-def test_what_can_be_undone_of_a_plain_table_is_told_as_it_is(make_bucket, server, tmp_path, fs, versioned):
+def test_what_can_be_undone_of_a_plain_table_is_told_as_it_is(make_bucket, server, tmp_path, fs, versioned, role):
+    """A writer, who may not ask whether the bucket keeps versions, goes by what the objects say."""
     bucket = make_bucket(versioned=versioned)
-    rig = with_role(server, "operator", tmp_path, bucket, "city")
+    rig = with_role(server, role, tmp_path, bucket, "city")
     theirs = LakeFileSystem(**rig.storage_options, skip_instance_cache=True)
     Dataset.create(trip_spec(bucket, format="parquet"), fs=theirs).ingest(make_trips(2, 3))
     made = Dataset.open(f"lake://{bucket}/city/trips", fs=theirs)

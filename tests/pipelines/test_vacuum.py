@@ -334,3 +334,16 @@ def test_what_others_brought_back_and_took_out_waits_anew(delta: Dataset, fs: La
     table.restore(table.version() - 1)
     assert days_in(delta)[DAYS[0]] == 20
     assert delta.verify().ok
+
+
+@pytest.mark.parametrize("versioned", [False, True], ids=["unversioned", "versioned"])
+def test_what_waited_for_a_plain_table_and_never_came_is_an_orphan(make_bucket, fs, versioned) -> None:
+    plain = Dataset.create(daily_spec(make_bucket(versioned=versioned), format="parquet"), fs=fs)
+    plain.ingest(rows())
+    name = f"_lake/waiting/{GONE}/part-0123456789abcdef-0123456789ab-00000.zstd.parquet"
+    plain.fs.pipe_file(f"{plain.spec.root}/{name}", b"written by a worker of a run that died")
+    assert plain.vacuum().deleted == 0
+    later = Dataset.open(plain.uri, fs=fs, clock=ServerClock(fs, plain.spec.bucket, timedelta(days=2)))
+    assert later.vacuum().orphans == (name,)
+    assert fs.object_versions(f"{plain.spec.root}/_lake/waiting/") == []
+    assert days_in(plain) == dict.fromkeys(DAYS, 20)
