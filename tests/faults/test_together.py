@@ -107,6 +107,7 @@ def test_nothing_is_lost_without_pauses(server, make_bucket, fs, tmp_path, versi
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # its own bounds count
 @pytest.mark.parametrize("versioned", [False, True], ids=["unversioned", "versioned"])
 def test_nothing_of_200_partitions_is_lost(server, make_bucket, fs, tmp_path, versioned):
     dataset = together(server, make_bucket(versioned=versioned), fs, tmp_path, partitions=200)
