@@ -187,6 +187,10 @@ def test_the_first_keys_of_a_prefix(fs, server, bucket):
     assert fs.first_keys(f"{bucket}/b") == []
     server.admin.delete_object(Bucket=bucket, Key="a/1")
     assert fs.first_keys(f"{bucket}/a/", limit=1) == [f"{bucket}/a/2"], "never from a cache"
+
+
+@pytest.mark.more_than_a_role("looks for a bucket that no policy names")
+def test_the_first_keys_of_a_missing_bucket(fs):
     with pytest.raises(BucketNotFound):
         fs.first_keys("no-such-bucket-here/a/")
 
