@@ -154,6 +154,17 @@ async def read_with_etag(fs: LakeFileSystem, path: str) -> tuple[bytes, str]:
         return await body.read(), unquoted(response["ETag"])
 
 
+def condition_of(if_match: str | None, *, if_none_match: bool) -> dict[str, str]:
+    """The condition of a write, as requests say it.
+
+    Raises:
+        ValueError: Not exactly one of the two is given.
+    """
+    if (if_match is None) == (not if_none_match):
+        raise ValueError("a conditional write needs exactly one of if_match and if_none_match")
+    return {"IfMatch": f'"{unquoted(if_match)}"'} if if_match is not None else {"IfNoneMatch": "*"}
+
+
 async def put_if(
     fs: LakeFileSystem,
     path: str,
@@ -184,14 +195,11 @@ async def put_if(
             exist.
         ValueError: Not exactly one of the two conditions is given.
     """
-    if (if_match is None) == (not if_none_match):
-        raise ValueError("put_if needs exactly one of if_match and if_none_match")
+    condition = condition_of(if_match, if_none_match=if_none_match)
     bucket, key = object_path(fs, path)
-    condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_none_match else {"IfMatch": f'"{unquoted(if_match)}"'}
-    if metadata:
-        condition["Metadata"] = dict(metadata)
+    kept = {"Metadata": dict(metadata)} if metadata else {}
     try:
-        response = await fs.seam.call("put_object", Bucket=bucket, Key=key, Body=data, **condition)
+        response = await fs.seam.call("put_object", Bucket=bucket, Key=key, Body=data, **kept, **condition)
     except (PreconditionFailed, ObjectNotFound) as error:
         own = await _holds(fs, bucket, key, data)
         if own is not None:

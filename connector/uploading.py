@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
-from connector.objects import head, object_path, put_if, unquoted
+from connector.objects import condition_of, head, object_path, put_if, unquoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,8 +50,7 @@ async def put_file_if(
         UnsupportedByServer: The file is too large for one request, and the end of an upload takes no condition.
         ValueError: Not exactly one of the two conditions is given.
     """
-    if (if_match is None) == (not if_none_match):
-        raise ValueError("put_file_if needs exactly one of if_match and if_none_match")
+    condition = condition_of(if_match, if_none_match=if_none_match)
     file = Path(local)
     size = (await asyncio.to_thread(file.stat)).st_size
     if size <= SINGLE_PUT_BYTES:
@@ -63,7 +62,6 @@ async def put_file_if(
         what = f"writing {size:,} bytes only if nobody has replaced the object"
         alternative = profile.alternative("complete_if_match")
         raise UnsupportedByServer(profile.name, what, alternative, bucket=bucket, key=key)
-    condition = {"IfNoneMatch": "*"} if if_none_match else {"IfMatch": f'"{unquoted(if_match)}"'}
     target = {"Bucket": bucket, "Key": key}
     kept = {"Metadata": dict(metadata)} if metadata else {}
     upload = await fs.seam.call("create_multipart_upload", **target, **kept)
