@@ -21,7 +21,7 @@ from pipelines import units
 from pipelines.clock import Clock, ServerClock
 from pipelines.description import completed, differences
 from pipelines.document import DatasetDocument, DocumentStore
-from pipelines.errors import LogMissing, SpecError, TableExists, UnsupportedByTable
+from pipelines.errors import CommitConflict, LogMissing, SpecError, TableExists, UnsupportedByTable
 from pipelines.forks import refuse_after_fork
 from pipelines.handle import Handle
 from pipelines.journal import Journal
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
     from pipelines.opening import Described
     from pipelines.survey import Survey
+    from pipelines.tables.delta import LakeDeltaTable
 
 __all__ = ["AdoptReport", "adopt"]
 
@@ -222,7 +223,9 @@ def _adopt_prefix(
         spec = opened.spec.model_copy(update={"format": "delta"})
     if not dry_run:
         inside = table_filesystem(fs, spec, options)
-        if not has_log(inside, spec.root):  # else an adoption was interrupted, and nobody has written since
+        if has_log(inside, spec.root):  # an adoption was interrupted, and no session of ours has written since
+            _check_adopted(LakeDeltaTable(inside, spec.root))
+        else:
             LakeDeltaTable.adopt(
                 inside,
                 spec.root,
@@ -255,6 +258,17 @@ def _adopt_prefix(
         changed=not dry_run,
         dry_run=dry_run,
     )
+
+
+def _check_adopted(table: LakeDeltaTable) -> None:
+    """Refuse a log that others made: nobody knows which of the files it should name.
+
+    Raises:
+        CommitConflict: its first entry is no adoption.
+    """
+    if table.history()[-1].operation != "adopt":
+        message = f"lake://{table.root} became a Delta table that others made, and is described as plain Parquet"
+        raise CommitConflict(message, hint="move its _delta_log away if it is not meant, then adopt it again")
 
 
 def _schema(found: Survey, opened: Handle) -> pa.Schema:

@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from pipelines import Dataset
 from pipelines.clock import ServerClock
 from pipelines.document import DocumentStore
-from pipelines.errors import SchemaMismatch, SpecError, TableExists, TableNotFound, UnsupportedByTable
+from pipelines.errors import CommitConflict, SchemaMismatch, SpecError, TableExists, TableNotFound, UnsupportedByTable
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import DAYS, by_day, delta_options, parquet, put, write_delta, write_hive
 from tests.pipelines.samples import meddled
@@ -289,6 +289,16 @@ def test_an_adoption_that_comes_before_the_commit_of_an_ingest(slept, fs):
     with pytest.raises(UnsupportedByTable, match="has become a Delta table"):
         Dataset(meddled(slept, before=adopted)).ingest(make_trips(1, each=3))
     assert Dataset.open(slept.uri, fs=fs).read().num_rows == 40
+
+
+def test_a_log_of_others_over_a_plain_dataset_is_no_interrupted_adoption(slept, fs, server):
+    table = slept.read()
+    write_delta(server, slept.spec.root, table, ["date"])
+    for _ in "ab":
+        with pytest.raises(CommitConflict, match="became a Delta table that others made"):
+            Dataset.adopt(slept.uri, dry_run=False, fs=fs)
+    with pytest.raises(UnsupportedByTable, match="has become a Delta table"):
+        Dataset.open(slept.uri, fs=fs).read()
 
 
 def test_an_adoption_that_was_interrupted_is_told_and_completed(slept, fs, monkeypatch):
