@@ -29,7 +29,7 @@ from dagster_project.metadata import spec_metadata
 from dagster_project.observe import observation_sensor
 from dagster_project.partitions import time_windows
 from dagster_project.restores import restore_sensor
-from dagster_project.sensors import ExpiryJob, retention_sensor
+from dagster_project.sensors import ExpiryJob, reconciliation_sensor, retention_sensor
 from pipelines.errors import SpecError
 from pipelines.spec import DatasetSpec, PartitionSpec, RejectSpec, RetentionSpec, TierStep, WriteSpec
 from pipelines.text_options import TextOptions
@@ -175,6 +175,8 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
             expiry = expiry_job(asset).with_hooks(self._hooks())
             jobs += [expiry, undo_job(asset).with_hooks(self._hooks())]
             sensors.append(retention_sensor(asset, ExpiryJob(expiry.name, f"{expiry.name}_op")))
+        elif self.source is not None:
+            sensors.append(reconciliation_sensor(asset))
         if any(step.tier == "archive" for step in spec.tiers) if self.restores is None else self.restores:
             jobs.append(restore_job(asset).with_hooks(self._hooks()))
             sensors.append(restore_sensor(asset))

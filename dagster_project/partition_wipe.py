@@ -60,6 +60,7 @@ __all__ = [
     "latest_storage_ids",
     "newest_storage_id",
     "reconcile_status",
+    "unfinished_attempts",
     "wipe_partitions",
 ]
 
@@ -259,6 +260,12 @@ def latest_data_versions(instance: dg.DagsterInstance, asset_key: dg.AssetKey) -
     return {partition: said.get(DATA_VERSION_TAG, "") for partition, said in tags.items()}
 
 
+def unfinished_attempts(instance: dg.DagsterInstance, asset_key: dg.AssetKey) -> dict[str, str]:
+    """By partition the run that was to materialize it and has not: it failed, was lost, or is still at work."""
+    attempts = instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations
+    return {partition: run_id for partition, (run_id, _) in attempts(asset_key).items()}
+
+
 def newest_storage_id(instance: dg.DagsterInstance) -> int | None:
     """The id of the newest event: what is stored from now on is above it (see `up_to`).
 
@@ -283,9 +290,7 @@ def reconcile_status(
     Returns:
         The partitions whose status was wrong; empty where nothing had to be done.
     """
-    log = instance.event_log_storage
-    attempts = log.get_latest_asset_partition_materialization_attempts_without_materializations
-    available, attempted = set(latest_storage_ids(instance, asset_key)), set(attempts(asset_key))
+    available, attempted = set(latest_storage_ids(instance, asset_key)), set(unfinished_attempts(instance, asset_key))
     status = get_and_update_asset_status_cache_value(instance, asset_key, partitions_def)
     with dg.partition_loading_context(dynamic_partitions_store=instance):
         # sets, and the few that differ: a status asked for key by key takes a cron schedule's search each

@@ -1,35 +1,37 @@
 """Expiry and undo as Dagster sees them: change the table, then make Dagster say what is true.
 
-Everything here goes by what the table has. A partition that is gone from it is wiped, whoever took it out: so a run
-that died between the commit and the wipe is made good by the next one, and so is `tierlake expire` from a terminal.
+Everything here goes by what the table has (`reconcile`). A partition that is gone from it is wiped, whoever took it
+out: so a run that died between the commit and the wipe is made good by the next tick, and so is `tierlake expire` from a
+terminal.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 from dagster import DagsterError
 
+from connector.errors import LakeError
+from dagster_project import reconcile
 from dagster_project.lineage import downstream_sight
-from dagster_project.partition_wipe import (
-    WipeResult,
-    latest_storage_ids,
-    newest_storage_id,
-    wipe_partitions,
-)
+from dagster_project.partition_wipe import WipeResult, latest_storage_ids, wipe_partitions
 from dagster_project.partitions import KnownPartitions
+from pipelines.errors import UnknownPartition
 from pipelines.layout import PartitionKey
+from pipelines.lifecycle import window_of_key
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
     from datetime import date
 
     from dagster_project.lake_asset import LakeAsset
     from dagster_project.lineage import Downstream, Sight
+    from dagster_project.reconcile import Difference, Mended, Shown
     from pipelines import Dataset
+    from pipelines.outlook import ExpiryOutlook
     from pipelines.plan import Expiration, ExpiryPlan
     from pipelines.results import ApplyResult, UndoResult
     from pipelines.tables.protocol import LiveFile
@@ -46,13 +48,15 @@ class Due:
 
     Attributes:
         as_of: the instant that it was asked about.
-        keys: Dagster keys to expire, and those that are gone already but still show as available.
+        keys: Dagster keys to expire; those that were materialized without rows are among them.
         unknown: the dataset's keys to expire that are no partitions of the asset, or not any more.
         stamps: for each of both what tells this request from the next: of a Dagster key the storage id of its latest
             materialization, as it was before the table was looked at, of the others when their rows changed.
         refused: lake keys that are due and kept, each with the reason.
         next_key: the partition that comes due next; None where none will.
         next_at: when.
+        shown: what Dagster showed, before the table was looked at.
+        difference: in what the table differs from that.
     """
 
     as_of: datetime
@@ -62,6 +66,8 @@ class Due:
     refused: Mapping[str, str]
     next_key: str | None
     next_at: datetime | None
+    shown: Shown
+    difference: Difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +78,22 @@ class Expired:
         plan: what it went by.
         result: what changed in the table; None where nothing was to change.
         wipe: what Dagster was made to forget.
-        kept: keys that were asked for and are still in the table, each with the reason where there is one: Dagster's,
-            the dataset's where Dagster has none.
+        kept: requested keys that were left alone, each with the reason: within its retention, held, waited for,
+            malformed, unknown. Dagster's, the dataset's where Dagster has none.
+        absent: requested keys that are neither in the table nor shown: there was nothing to do.
         unknown: the dataset's keys that are gone from the table and that Dagster does not know: nobody shows them.
         untold: why Dagster could not be told of some of these; empty where it was.
+        mended: what else was made right; None where keys were named.
     """
 
     plan: ExpiryPlan
     result: ApplyResult | None
     wipe: WipeResult
     kept: Mapping[str, str] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     untold: str = ""
+    mended: Mended | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,26 +117,39 @@ class Retention:
         sight = self._sight()
         return self.dataset.plan_expiry(as_of, materialized=sight)
 
-    def due(self, as_of: date | None) -> Due:
-        """What would be expired now, and what comes next."""
-        # before the table is looked at: what is materialized meanwhile is not gone
-        shown = latest_storage_ids(self.instance, self.asset.asset_key)
-        sight = self._sight()
-        outlook = self.dataset.expiry_outlook(as_of, materialized=sight)
-        absent = self._gone_but_shown(shown, outlook.live)
-        known = self._known() if outlook.due or absent else ()
+    def due(self, as_of: date | None, *, since: str = "") -> Due:
+        """What would be expired now, what comes next, and in what Dagster differs from the table.
+
+        Args:
+            as_of: by which day the policy judges; None is now.
+            since: see `reconcile.compare`.
+        """
+        shown = reconcile.look(self.instance, self.asset)
+        outlook, difference = self._outlook(shown, as_of, since)
+        known = self._known() if outlook.due else ()
         named = {key: self._known_as(key, known) for key in outlook.due}
-        gone = [key for key in absent if key in known]
         unknown = {str(key): _stamp(outlook.live[key]) for key, name in named.items() if name is None}
         return Due(
             as_of=outlook.as_of,
-            keys=(*(name for name in named.values() if name is not None), *gone),
+            keys=tuple(name for name in named.values() if name is not None),
             unknown=tuple(unknown),
-            stamps={**shown, **unknown},
+            stamps={**shown.latest, **unknown},
             refused={refusal.key: refusal.reason for refusal in outlook.refused},
             next_key=None if outlook.next_key is None else str(outlook.next_key),
             next_at=outlook.next_at,
+            shown=shown,
+            difference=difference,
         )
+
+    def _outlook(self, shown: Shown, as_of: date | None, since: str = "") -> tuple[ExpiryOutlook, Difference]:
+        """What is due, those without rows included, and how the ledgers differ."""
+        sight = self._sight()
+        outlook = self.dataset.expiry_outlook(as_of, materialized=sight)
+        difference = reconcile.compare(self.instance, self.asset, self.dataset, shown, outlook.live, since=since)
+        if difference.empty:
+            empty = [self.asset.keys.to_lake(key) for key in difference.empty]
+            outlook = self.dataset.expiry_outlook(as_of, materialized=sight, empty=empty)
+        return outlook, difference
 
     def expire(
         self, keys: Sequence[str | PartitionKey] | None, as_of: date | None, *, run_id: str | None, undo: bool = True
@@ -137,37 +160,95 @@ class Retention:
         that was moved), leaves the table like the others.
 
         Args:
-            keys: Dagster's, as text, or the dataset's; None expires all that the policy asks for. What the policy does
-                not ask for stays.
+            keys: Dagster's, as text, or the dataset's; None expires all that the policy asks for, and makes right
+                whatever else Dagster shows wrongly. Of named keys, those that the policy does not ask for are refused.
             as_of: by which day the policy judges; None is now.
             run_id: the Dagster run, for both histories.
             undo: False gives undo up (see `ExpiryPlan.apply`).
         """
-        before = newest_storage_id(self.instance)
+        shown = reconcile.look(self.instance, self.asset)
         plan = self.plan(as_of)
         planned = {step.key: step for step in plan.steps}
-        asked = list(planned) if keys is None else [str(self._lake_key(key)) for key in keys]
-        chosen = [key for key in asked if key in planned]
+        requested, kept = (dict.fromkeys(planned), {}) if keys is None else self._requested(keys)
+        chosen = [key for key in requested if key in planned]
         result = plan.apply(keys=chosen, run_id=run_id, undo=undo) if chosen else None
-        live = {str(key) for key in self.dataset.windows()}
-        reasons = {refusal.key: refusal.reason for refusal in plan.refused} | (result.failed if result else {})
-        known = self._known() if asked else ()
+        outlook, difference = self._outlook(shown, as_of)
+        due = {str(key) for key in outlook.due}
+        empty = {str(self.asset.keys.to_lake(key)) for key in difference.empty}
+        if keys is None:
+            requested |= dict.fromkeys(key for key in sorted(empty) if key in due)
+        reasons = {refusal.key: refusal.reason for refusal in (*plan.refused, *outlook.refused)}
+        reasons |= result.failed if result else {}
+        live, known = {str(key) for key in outlook.live}, self._known() if requested else ()
         facts: dict[str, dict[str, Any]] = {}
         forgotten: dict[str, dict[str, Any]] = {}
-        kept: dict[str, str] = {}
+        absent: list[str] = []
         unknown: list[str] = []
-        for key in asked:
+        for key in requested:
             name = self.asset.keys.find_dagster(PartitionKey.parse(key))
-            if key in live:
-                kept[name or key] = reasons.get(key, "within its retention")
+            is_shown = name is not None and str(name) in shown.latest
+            if key in live or (key in empty and key not in due):
+                kept[name or key] = reasons.get(key) or self._young(key)
+            elif name is not None and str(name) in difference.silent:
+                kept[name] = "nothing says whether it ever had rows: wipe it in Dagster, or materialize it"
+            elif key not in planned and not is_shown:
+                self._note_absent(key, name, known, absent, kept)
             elif name is not None and name in known:
-                facts[str(name)] = _facts(plan, planned.get(key), run_id)
+                facts[str(name)] = _facts(plan, planned.get(key), run_id, is_empty=key in empty)
             else:
                 unknown.append(key)
                 forgotten |= {} if name is None else {str(name): _facts(plan, planned.get(key), run_id)}
-        wipe = wipe_partitions(self.instance, self.asset.asset_key, list(facts), up_to=before, metadata=facts)
-        untold = self._forget(forgotten, before)
-        return Expired(plan, result, wipe, kept, tuple(unknown), untold)
+        wipe = wipe_partitions(self.instance, self.asset.asset_key, list(facts), up_to=shown.newest, metadata=facts)
+        untold = self._forget(forgotten, shown.newest)
+        mended = None
+        if keys is None:
+            done = {*facts, *forgotten}
+            left = replace(difference, gone=tuple(key for key in difference.gone if key not in done))
+            mended = self._mended(shown, left, run_id)
+        return Expired(plan, result, wipe, kept, tuple(absent), tuple(unknown), untold, mended)
+
+    def _requested(self, keys: Sequence[str | PartitionKey]) -> tuple[dict[str, None], dict[str, str]]:
+        """The dataset's keys that were meant, and those that no partition can have, each with the reason."""
+        meant: dict[str, None] = {}
+        wrong: dict[str, str] = {}
+        parsed: dict[PartitionKey, str] = {}
+        for key in keys:
+            try:
+                parsed[key if isinstance(key, PartitionKey) else self.asset.keys.to_lake(key)] = str(key)
+            except (ValueError, LakeError) as error:
+                wrong[str(key)] = str(error)
+        faults = self.dataset.key_faults(parsed)
+        for lake_key, text in parsed.items():
+            if (fault := faults.get(lake_key)) is not None:
+                wrong[text] = f"{fault}; {fault.hint}" if fault.hint else str(fault)
+            else:
+                meant[str(lake_key)] = None
+        return meant, wrong
+
+    def _note_absent(
+        self, key: str, name: str | None, known: Container[str], absent: list[str], kept: dict[str, str]
+    ) -> None:
+        """Nothing of it is there: as it should be where it was there once, else somebody misspelled it."""
+        if (name is not None and name in known) or self.dataset.had_rows([key]):
+            absent.append(name or key)
+        else:
+            kept[name or key] = "there is no such partition, neither in the table nor of the asset"
+
+    def _young(self, key: str) -> str:
+        after = self.dataset.spec.retention.expire_after
+        window = window_of_key(self.dataset.spec, PartitionKey.parse(key))
+        if after is None or window is None:
+            return "it never expires"
+        return f"within its retention until {window.end + after:%Y-%m-%d}"
+
+    def _mended(self, shown: Shown, difference: Difference, run_id: str | None) -> Mended:
+        everything = len(difference.gone) + len(difference.grey) + len(difference.changed)
+        mended = reconcile.mend(
+            self.instance, self.asset, self.dataset, shown, difference, run_id=run_id, at_once=max(everything, 1)
+        )
+        for event in mended.events:
+            self.instance.report_runless_asset_event(event)
+        return mended
 
     def _forget(self, facts: Mapping[str, Mapping[str, Any]], up_to: int | None) -> str:
         """Wipe what Dagster may have events of, though no partition: else a key that is added again shows as there.
@@ -191,25 +272,18 @@ class Retention:
             run_id: the Dagster run, for both histories.
 
         Raises:
-            UnknownPartition: it never expired.
+            UnknownPartition: it never expired, or no partition can have this key.
             PolicyRefused: the grace is over.
         """
-        result = self.dataset.undo_expiry(self.asset.keys.to_lake(key), run_id=run_id)
+        meant, wrong = self._requested([key])
+        if wrong:
+            raise UnknownPartition(wrong[key], hint="write the partition as Dagster shows it")
+        (lake_key,) = meant
+        result = self.dataset.undo_expiry(lake_key, run_id=run_id)
         if key not in latest_storage_ids(self.instance, self.asset.asset_key, [key]):
-            metadata: dict[str, Any] = {"dagster/uri": self.dataset.uri, "bytes": result.bytes, "files": result.files}
-            if result.rows is not None:
-                metadata["dagster/partition_row_count"] = result.rows
-            if run_id:
-                metadata["run"] = dg.MetadataValue.dagster_run(run_id)
-            self.instance.report_runless_asset_event(
-                dg.AssetMaterialization(
-                    self.asset.asset_key, partition=key, description="expiry undone", metadata=metadata
-                )
-            )
+            for event in reconcile.reports(self.instance, self.asset, self.dataset, [key]):
+                self.instance.report_runless_asset_event(event)
         return result
-
-    def _lake_key(self, key: str | PartitionKey) -> PartitionKey:
-        return key if isinstance(key, PartitionKey) else self.asset.keys.to_lake(key)
 
     def _sight(self) -> dict[str, Sight]:
         """When downstream assets saw partitions, by the server's clock as partitions' changes are."""
@@ -226,30 +300,17 @@ class Retention:
         name = self.asset.keys.find_dagster(key)
         return name if name is not None and name in known else None
 
-    def _gone_but_shown(self, shown: Iterable[str], live: Container[PartitionKey]) -> list[str]:
-        """Partitions that an expiry took out of the table and that Dagster still calls available."""
-        lake_keys = {key: self.asset.keys.find_lake(key) for key in sorted(shown)}
-        absent = {key: str(name) for key, name in lake_keys.items() if name is not None and name not in live}
-        if not absent:  # the usual case needs no look into the history
-            return []
-        last: dict[str, str] = {}
-        for entry in self.dataset.history():  # newest first
-            for lake_key in entry.keys:
-                if entry.operation in {"expire", "undo"}:
-                    last.setdefault(lake_key, entry.operation)
-        return [key for key, lake_key in absent.items() if last.get(lake_key) == "expire"]
-
 
 def _stamp(files: Sequence[LiveFile]) -> int:
     """Tells a partition from the same one ingested again, where Dagster has no events that do."""
     return max(int(file.modified.timestamp() * 1000) for file in files)
 
 
-def _facts(plan: ExpiryPlan, step: Expiration | None, run_id: str | None) -> dict[str, Any]:
+def _facts(plan: ExpiryPlan, step: Expiration | None, run_id: str | None, *, is_empty: bool = False) -> dict[str, Any]:
     """What the audit says of one partition."""
     facts: dict[str, Any] = {"dagster/uri": plan.uri}
     if step is None:
-        facts["reason"] = "gone from the table already"
+        facts["reason"] = "past its retention, without rows" if is_empty else "gone from the table already"
     else:
         facts |= {"reason": step.reason, "bytes": step.bytes, "files": len(step.files)}
         facts |= {"rows": step.rows} if step.rows is not None else {}

@@ -1,48 +1,57 @@
-"""Retention: each tick looks for partitions past their retention and asks for a run that expires them.
+"""Sensors that keep Dagster true and datasets within their retention.
+
+Each tick makes right what Dagster shows of the dataset's partitions (`reconcile`), whoever changed the table, and
+whoever died on the way. Then it looks for partitions past their retention and asks for runs that expire them.
 
 A tick asks in batches, and not again for those that a run is busy with. What Dagster does not know as a partition, or
-not any more, is asked for by the dataset's own key. The run key is made of the partitions and of the storage ids of
-their latest materializations: the same request is never run twice, and a partition that was ingested again is a new
-request. A request whose run failed is repeated a few times.
+not any more, is asked for by the dataset's own key. The run key is made of the partitions, of the storage ids of their
+latest materializations and of the last attempt: the same request is never run twice, and a partition that was ingested
+again is a new request. What a run left undone, however it ended, is asked for again (`attempts`).
 
 Where the description in the code differs from the stored one, the tick asks for a run that makes them one, and for
-nothing else: what is due by another description is nobody's wish any more.
+no expiry: what is due by another description is nobody's wish any more.
 """
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import dagster as dg
 
+from dagster_project import reconcile
+from dagster_project.attempts import ATTEMPTS, Attempt, Attempts, Turn, read_attempts, reason_of, take_turns
 from dagster_project.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.lineage import downstreams_in
-from dagster_project.partition_wipe import reconcile_status
+from dagster_project.materializations import materialized
+from dagster_project.partition_wipe import latest_storage_ids, reconcile_status
 from dagster_project.resources import LakeResource
 from dagster_project.retention import Due, Retention
 from pipelines.errors import TableNotFound
 
 if TYPE_CHECKING:
+    from pipelines import Dataset
     from pipelines.redescribing import RefusedField, SpecDiff
 
-__all__ = ["ExpiryJob", "retention_sensor", "run_key"]
+__all__ = ["ExpiryJob", "reconciliation_sensor", "retention_sensor", "run_key"]
 
-RUN_KEY_TAG: Final = "dagster/run_key"
+Clock = Callable[[], datetime]
+
 KEYS_PER_RUN: Final = 500
-ATTEMPTS: Final = 3
 DESCRIPTION_TAG: Final = "tierlake/description"
 """Tag of runs that a tick asks for since the description changed: a digest of the change."""
 
+AGAIN_TAG: Final = "tierlake/again"
+"""Tag of runs that are asked for again: what became of the last attempt."""
+
 REASONS_SHOWN: Final = 5
-_BUSY: Final = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-)
+KEYS_SHOWN: Final = 3
+_NOW: Final[Clock] = partial(datetime.now, UTC)
+_VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +69,35 @@ class ExpiryJob:
     said: Mapping[str, str] = field(default_factory=dict)
 
 
-def retention_sensor(asset: LakeAsset, job: ExpiryJob) -> dg.SensorDefinition:
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """What a sensor remembers; without it everything is compared anew.
+
+    Attributes:
+        state: the table's, up to which Dagster has been told of changes; empty where it is not known.
+        act: the newest act in the dataset's journal that has been looked at.
+    """
+
+    state: str = ""
+    act: str = ""
+
+    @classmethod
+    def read(cls, text: str | None) -> Self:
+        """What an earlier tick wrote; another version's is none."""
+        content = json.loads(text) if text else {}
+        return cls(content["state"], content["act"]) if content.get("version") == _VERSION else cls()
+
+    def __str__(self) -> str:
+        return json.dumps({"version": _VERSION, "state": self.state, "act": self.act})
+
+
+def retention_sensor(asset: LakeAsset, job: ExpiryJob, *, clock: Clock = _NOW) -> dg.SensorDefinition:
     """The sensor that expires partitions of one dataset; it is off until somebody turns it on.
 
     Args:
         asset: the dataset's.
         job: what to ask for. Its runs are found again by the tag `tierlake/dataset`.
+        clock: Dagster's, by which runs are too old to be alive, or old enough to be asked for again.
     """
 
     @dg.sensor(
@@ -74,125 +106,221 @@ def retention_sensor(asset: LakeAsset, job: ExpiryJob) -> dg.SensorDefinition:
         minimum_interval_seconds=300,
         description=f"Finds partitions of {asset.name} past their retention and asks for a run that expires them.",
     )
-    def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
-        wrong = reconcile_status(context.instance, asset.asset_key, asset.partitions_def)
-        if wrong:
-            context.log.warning("the cached status of %d partitions was stale and has been cleared", len(wrong))
-        try:
-            dataset = asset.dataset_in(lake)
-        except TableNotFound:
-            return dg.SkipReason(f"{lake.uri(asset.name)} does not exist yet")
-        today = lake.today()
-        if dataset.is_described:
-            diff = dataset.diff(asset.described_at(dataset), today, with_effect=False)
-            if diff.differs and diff.is_in_use:
-                return _described_anew(context.instance, asset, job, diff, today.isoformat() if today else None)
-        waited_for = downstreams_in(context.repository_def, asset)
-        due = Retention(context.instance, asset, dataset, waited_for).due(today)
-        if due.unknown:
-            shown = ", ".join(due.unknown[:5])
-            context.log.info("%d due are no partitions of the asset: %s", len(due.unknown), shown)
-        busy = _busy_keys(context.instance, asset, job)
-        as_of = today.isoformat() if today else None
-        requests = list(_requests(context.instance, asset, due, busy, job, as_of))
-        if requests:
-            return dg.SensorResult(run_requests=requests)
-        return dg.SkipReason(_why_not(due, busy))
+    def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
+        return _Tick(context, asset, lake, job, clock()).result()
 
     return tick
 
 
-def _described_anew(
-    instance: dg.DagsterInstance, asset: LakeAsset, job: ExpiryJob, diff: "SpecDiff", as_of: str | None
-) -> dg.SensorResult | dg.SkipReason:
-    """Ask for a run that makes the description in the code the stored one, then expires by it."""
-    changes = "; ".join(map(str, diff.changes))
-    if diff.refused:
-        return dg.SkipReason(f"the code describes {diff.uri} as it cannot be: {'; '.join(map(_refusal, diff.refused))}")
-    digest = hashlib.sha256(changes.encode()).hexdigest()[:16]
-    tags = {DATASET_TAG: asset.name, DESCRIPTION_TAG: digest}
-    earlier = instance.get_runs(filters=dg.RunsFilter(job_name=job.name, tags=tags), limit=ATTEMPTS)  # newest first
-    if earlier and earlier[0].status in _BUSY:
-        return dg.SkipReason(f"a run is changing the description: {changes}")
-    if len(earlier) == ATTEMPTS and all(run.status == dg.DagsterRunStatus.FAILURE for run in earlier):
-        return dg.SkipReason(f"changing the description failed {ATTEMPTS} times, look at its runs: {changes}")
-    number = instance.get_runs_count(filters=dg.RunsFilter(job_name=job.name, tags=tags))
-    request = dg.RunRequest(
-        run_key=f"{asset.name}:description:{digest}:{number}",
-        run_config={"ops": {job.op: {"config": {**job.said, "as_of": as_of, "partitions": []}}}},
-        tags=tags,
+def reconciliation_sensor(asset: LakeAsset, *, clock: Clock = _NOW) -> dg.SensorDefinition:
+    """The sensor that keeps Dagster true of a dataset that never expires; it is off until somebody turns it on.
+
+    Args:
+        asset: the dataset's.
+        clock: Dagster's.
+    """
+
+    @dg.sensor(
+        name=f"{asset.identifier}_reconciliation",
+        asset_selection=dg.AssetSelection.assets(asset.asset_key),
+        minimum_interval_seconds=300,
+        description=f"Shows the partitions of {asset.name} as the table has them, whoever changes it.",
     )
-    return dg.SensorResult(run_requests=[request])
+    def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
+        return _Tick(context, asset, lake, None, clock()).result()
+
+    return tick
+
+
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    """One evaluation."""
+
+    context: dg.SensorEvaluationContext
+    asset: LakeAsset
+    lake: LakeResource
+    job: ExpiryJob | None
+    now: datetime
+
+    def result(self) -> dg.SensorResult:
+        instance, asset = self.context.instance, self.asset
+        try:
+            dataset = asset.dataset_in(self.lake)
+        except TableNotFound:
+            return dg.SensorResult(skip_reason=self._no_table())
+        cleared = reconcile_status(instance, asset.asset_key, asset.partitions_def)
+        if cleared:
+            self.context.log.warning("the cached status of %d partitions was stale and has been cleared", len(cleared))
+        today, before = self.lake.today(), Cursor.read(self.context.cursor)
+        state = dataset.state()
+        retention = Retention(instance, asset, dataset, downstreams_in(self.context.repository_def, asset))
+        due = retention.due(today, since=before.state)
+        mended = reconcile.mend(instance, asset, dataset, due.shown, due.difference)
+        sentences = [str(mended)] if str(mended) else []
+        requests: list[dg.RunRequest] = []
+        if self.job is not None:
+            described = self._described_anew(self.job, dataset, today)
+            asked, sentence = described or self._expired(self.job, due, today)
+            requests += asked
+            sentences += [sentence] if sentence else []
+        elif not sentences:
+            sentences.append(f"all {len(due.shown.latest)} partitions are shown as the table has them")
+        for sentence in sentences if requests else ():
+            self.context.log.info("%s", sentence)
+        after = before if mended.left else Cursor(state)
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else "; ".join(sentences),
+            asset_events=list(mended.events),
+            cursor=str(after),
+        )
+
+    def _no_table(self) -> str:
+        there = f"{self.lake.uri(self.asset.name)} does not exist"
+        shown = latest_storage_ids(self.context.instance, self.asset.asset_key)
+        if not shown:
+            return f"{there} yet"
+        return (
+            f"{there}, and Dagster shows {len(shown)} of its partitions: they stay, as the warehouse may be the wrong "
+            "one; where the table was deleted, wipe the asset's materializations"
+        )
+
+    def _expired(self, job: ExpiryJob, due: Due, today: date | None) -> tuple[list[dg.RunRequest], str]:
+        """Requests for what is due, or why there is none."""
+        if due.unknown:
+            shown = ", ".join(due.unknown[:REASONS_SHOWN])
+            self.context.log.info("%d due are no partitions of the asset: %s", len(due.unknown), shown)
+        instance, as_of = self.context.instance, today.isoformat() if today else None
+        tags = {DATASET_TAG: self.asset.name}
+        attempts = read_attempts(instance, job.name, tags, partial(_requested_keys, job), self.now)
+        since = self._since(due, attempts)
+        requests: list[dg.RunRequest] = []
+        turns: list[Turn] = []
+        for name, keys in (("partitions", due.keys), ("unknown", due.unknown)):
+            turn = take_turns([str(key) for key in keys], attempts, since, self.now, KEYS_PER_RUN)
+            turns.append(turn)
+            requests += [self._request(job, name, batch, due, turn, as_of) for batch in turn.batches]
+        for turn in turns:
+            for attempt, number in Counter(turn.again.values()).most_common(REASONS_SHOWN):
+                self.context.log.info("%d partitions are asked for again: %s", number, attempt)
+        return requests, _why_not(instance, due, attempts, turns)
+
+    def _request(
+        self, job: ExpiryJob, name: str, batch: Sequence[str], due: Due, turn: Turn, as_of: str | None
+    ) -> dg.RunRequest:
+        earlier = sorted({str(turn.again[key]) for key in batch if key in turn.again})
+        return dg.RunRequest(
+            run_key=run_key(self.asset, batch, due.stamps, earlier),
+            run_config={"ops": {job.op: {"config": {**job.said, "as_of": as_of, name: list(batch)}}}},
+            tags={DATASET_TAG: self.asset.name, **({AGAIN_TAG: earlier[-1]} if earlier else {})},
+        )
+
+    def _since(self, due: Due, attempts: Attempts) -> dict[str, datetime]:
+        """When partitions became what they are, of those that somebody has tried to expire."""
+        tried = {key for attempt in attempts.over for key in attempt.keys}
+        ids = {key: due.stamps[key] for key in due.keys if key in tried and key in due.stamps}
+        latest = materialized(self.context.instance, self.asset.asset_key, ids.values())
+        of_files = {key: datetime.fromtimestamp(due.stamps[key] / 1000, UTC) for key in due.unknown if key in tried}
+        return {key: one.at for key, one in latest.items()} | of_files
+
+    def _described_anew(
+        self, job: ExpiryJob, dataset: "Dataset", today: date | None
+    ) -> tuple[list[dg.RunRequest], str] | None:
+        """A run that makes the description in the code the stored one, then expires by it; None where they are one."""
+        if not dataset.is_described:
+            return None
+        diff = dataset.diff(self.asset.described_at(dataset), today, with_effect=False)
+        if not (diff.differs and diff.is_in_use):
+            return None
+        if diff.refused:
+            faults = "; ".join(map(_refusal, diff.refused))
+            return [], f"the code describes {diff.uri} as it cannot be: {faults}"
+        return self._description_requested(job, diff, today)
+
+    def _description_requested(
+        self, job: ExpiryJob, diff: "SpecDiff", today: date | None
+    ) -> tuple[list[dg.RunRequest], str]:
+        changes = "; ".join(map(str, diff.changes))
+        digest = hashlib.sha256(changes.encode()).hexdigest()[:16]
+        tags = {DATASET_TAG: self.asset.name, DESCRIPTION_TAG: digest}
+        attempts = read_attempts(self.context.instance, job.name, tags, lambda _: [digest], self.now)
+        turn = take_turns([digest], attempts, {}, self.now)
+        if digest in attempts.busy:
+            return [], f"run {attempts.busy[digest]} is changing the description: {changes}"
+        if digest in turn.waiting:
+            return [], f"{_changing(turn, digest)}: {changes}"
+        number = len(attempts.over)
+        request = dg.RunRequest(
+            run_key=f"{self.asset.name}:description:{digest}:{number}",
+            run_config={
+                "ops": {
+                    job.op: {"config": {**job.said, "as_of": today.isoformat() if today else None, "partitions": []}}
+                }
+            },
+            tags=tags,
+        )
+        return [request], f"the description in the code differs from the stored one: {changes}"
+
+
+def _changing(turn: Turn, digest: str) -> str:
+    attempt, until = turn.waiting[digest]
+    often = f"failed {ATTEMPTS} times, look at its runs" if digest in turn.refused else "did not come to its end"
+    return f"changing the description {often} ({attempt}; the next try is at {until:%Y-%m-%d %H:%M} UTC)"
 
 
 def _refusal(field: "RefusedField") -> str:
     return f"{field.field}: {field.reason}"
 
 
-def run_key(asset: LakeAsset, keys: Sequence[str], stamps: Mapping[str, int]) -> str:
-    """Names a request by its partitions and the materializations, or changes, that it is about."""
-    about = "\n".join(f"{key} {stamps.get(key, 0)}" for key in sorted(keys))
+def run_key(asset: LakeAsset, keys: Sequence[str], stamps: Mapping[str, int], earlier: Sequence[str] = ()) -> str:
+    """Names a request by its partitions, the materializations, or changes, that it is about, and what it follows."""
+    about = "\n".join([*(f"{key} {stamps.get(key, 0)}" for key in sorted(keys)), *earlier])
     digest = hashlib.sha256(about.encode()).hexdigest()[:16]
     return f"{asset.name}:{min(keys)}..{max(keys)}:{digest}"
 
 
-def _requests(
-    instance: dg.DagsterInstance,
-    asset: LakeAsset,
-    due: Due,
-    busy: set[str],
-    job: ExpiryJob,
-    as_of: str | None,
-) -> Iterator[dg.RunRequest]:
-    for name, keys in (("partitions", due.keys), ("unknown", due.unknown)):
-        wanted = [str(key) for key in keys if key not in busy]
-        for start in range(0, len(wanted), KEYS_PER_RUN):
-            batch = wanted[start : start + KEYS_PER_RUN]
-            base = run_key(asset, batch, due.stamps)
-            attempt = _failed_attempts(instance, base)
-            if attempt < ATTEMPTS:
-                yield dg.RunRequest(
-                    run_key=f"{base}:{attempt}" if attempt else base,
-                    run_config={"ops": {job.op: {"config": {**job.said, "as_of": as_of, name: batch}}}},
-                    tags={DATASET_TAG: asset.name},
-                )
-
-
-def _failed_attempts(instance: dg.DagsterInstance, base: str) -> int:
-    """How often the run of a request has failed; its run keys are numbered by it."""
-    attempt = 0
-    while attempt < ATTEMPTS:
-        tag = f"{base}:{attempt}" if attempt else base
-        only = dg.RunsFilter(tags={RUN_KEY_TAG: tag}, statuses=[dg.DagsterRunStatus.FAILURE])
-        if not instance.get_runs(filters=only, limit=1):
-            break
-        attempt += 1
-    return attempt
-
-
-def _busy_keys(instance: dg.DagsterInstance, asset: LakeAsset, job: ExpiryJob) -> set[str]:
-    """Partitions that unfinished expiry runs were asked to expire."""
-    only = dg.RunsFilter(job_name=job.name, tags={DATASET_TAG: asset.name}, statuses=list(_BUSY))
-    return {key for run in instance.get_runs(filters=only) for key in _asked_keys(run.run_config, job)}
-
-
-def _asked_keys(run_config: Any, job: ExpiryJob) -> list[str]:
+def _requested_keys(job: ExpiryJob, run_config: Mapping[str, Any]) -> list[str]:
     """What a run was asked for by name; one that a person started may name none, and finds out itself."""
-    said = run_config.get("ops", {}).get(job.op, {}).get("config", {})
-    return [*said.get("partitions", ()), *said.get("unknown", ())]
+    config = run_config.get("ops", {}).get(job.op, {}).get("config", {})
+    return [*config.get("partitions", ()), *config.get("unknown", ())]
 
 
-def _why_not(due: Due, busy: set[str]) -> str:
-    said, keys = [], [*due.keys, *due.unknown]
-    if keys and set(keys) <= busy:
-        said.append(f"a run is expiring {len(keys)} partitions")
-    elif keys:
-        said.append(f"{len(keys)} partitions are due, but their expiry failed {ATTEMPTS} times: look at its runs")
-    else:
-        said.append(f"nothing to expire as of {due.as_of:%Y-%m-%d}")
+def _why_not(instance: dg.DagsterInstance, due: Due, attempts: Attempts, turns: Sequence[Turn]) -> str:
+    sentences = []
+    keys = [str(key) for key in (*due.keys, *due.unknown)]
+    busy = [key for key in keys if key in attempts.busy]
+    waiting = {key: one for turn in turns for key, one in turn.waiting.items()}
+    refused = {key: one for turn in turns for key, one in turn.refused.items()}
+    if busy:
+        runs = ", ".join(sorted({attempts.busy[key] for key in busy})[:REASONS_SHOWN])
+        sentences.append(f"a run is expiring {len(busy)} partitions ({runs})")
+    for attempt, of in _by_attempt({key: one for key, (one, _) in waiting.items() if key not in refused}):
+        until = min(waiting[key][1] for key in of)
+        sentences.append(f"{_some(of)} due: {attempt}, and asked for again at {until:%H:%M} UTC")
+    for attempt, of in _by_attempt(refused):
+        reason = reason_of(instance, attempt.run_id, of)
+        sentences.append(
+            f"{_some(of)} due, and {ATTEMPTS} runs or more did not expire {'it' if len(of) == 1 else 'them'}: {attempt}"
+            f"{f' ({reason})' if reason else ''}; tried again once a day: look at the run and at `tierlake plan expiry`, "
+            "or keep what must stay by `tierlake hold`"
+        )
+    if not keys:
+        sentences.append(f"nothing to expire as of {due.as_of:%Y-%m-%d}")
     for reason, count in Counter(due.refused.values()).most_common(REASONS_SHOWN):
         example = next(key for key, why in due.refused.items() if why == reason)
-        said.append(f"{count} kept, {reason} ({example}{', ...' if count > 1 else ''})")
+        sentences.append(f"{count} kept, {reason} ({example}{', ...' if count > 1 else ''})")
     if due.next_key and due.next_at:
-        said.append(f"next is {due.next_key} on {due.next_at:%Y-%m-%d}")
-    return "; ".join(said)
+        sentences.append(f"next is {due.next_key} on {due.next_at:%Y-%m-%d}")
+    return "; ".join(sentences)
+
+
+def _by_attempt(of: Mapping[str, Attempt]) -> Iterator[tuple[Attempt, list[str]]]:
+    grouped: dict[Attempt, list[str]] = {}
+    for key, attempt in of.items():
+        grouped.setdefault(attempt, []).append(key)
+    return iter(list(grouped.items())[:REASONS_SHOWN])
+
+
+def _some(keys: Sequence[str]) -> str:
+    shown = ", ".join(keys[:KEYS_SHOWN]) + (f" and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else "")
+    return f"{shown} {'is' if len(keys) == 1 else 'are'}"

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import dagster as dg
 from pydantic import Field
 
+from connector.errors import LakeError
 from dagster_project import waiting
+from dagster_project.following import FOLLOWED, observations
 from dagster_project.lineage import downstreams_in
 from dagster_project.metadata import REASON
 from dagster_project.retention import Retention
+from pipelines.errors import PartialFailure, UnknownPartition
 from pipelines.layout import PartitionKey
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ __all__ = [
     "restore",
     "retention_of",
 ]
+
+_REASONS_SHOWN: Final = 5
 
 AS_OF: Final = "By which day the policies judge, as 2014-01-01; empty takes the resource's today, else the clock."
 
@@ -142,18 +147,23 @@ def move_to_tiers(
     context.log.info("%s", plan)
     result = plan.apply(run_id=context.run_id)
     context.log.info("%s: %s", name, result)
+    if result.done:
+        touched = {PartitionKey.parse(key): FOLLOWED["tier"] for key in result.done}
+        _follow(context, asset, dataset, touched)
     return result, _tiering_metadata(name, plan, result) | _described_metadata(described, f"{name}/")
 
 
 def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire, as_of: date | None) -> None:
     """Take partitions out of the table, by the description in the code, then make Dagster show that they are gone.
 
+    Without keys, whatever else Dagster shows wrongly of the table is made right as well.
+
     Raises:
-        PartialFailure: some could not be taken out; the others are.
+        PartialFailure: some could not be taken out, or were named and must stay; the others are gone.
     """
     described = describe(context, retention.asset, retention.dataset)
-    asked: list[str | PartitionKey] = [*config.partitions, *map(PartitionKey.parse, config.unknown)]
-    expired = retention.expire(asked or None, as_of, run_id=context.run_id, undo=config.undo)
+    requested: list[str | PartitionKey] = [*config.partitions, *map(_parsed_if_possible, config.unknown)]
+    expired = retention.expire(requested or None, as_of, run_id=context.run_id, undo=config.undo)
     context.log.info("%s", expired.plan)
     for key, reason in expired.kept.items():
         context.log.warning("%s stays: %s", key, reason)
@@ -163,34 +173,77 @@ def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire,
         context.log.info("gone, and no partitions of the asset: %s", ", ".join(expired.unknown))
     if expired.untold:
         context.log.warning("Dagster keeps events of partitions that it does not know: %s", expired.untold)
+    if expired.mended is not None and str(expired.mended):
+        context.log.info("%s", expired.mended)
+    if expired.result or expired.wipe.partitions:
+        _follow(context, retention.asset, retention.dataset, {})
+    mended = expired.mended
     context.add_output_metadata(
         {
             "expired": len(expired.result.done) if expired.result else 0,
             "bytes": expired.result.bytes if expired.result else 0,
-            "wiped": len(expired.wipe.partitions),
+            "wiped": len(expired.wipe.partitions) + (len(mended.wiped) if mended else 0),
             "wipe": expired.wipe.method.value,
             "kept": dg.MetadataValue.json(dict(expired.kept)),
-            "partitions": dg.MetadataValue.json(list(expired.wipe.partitions)),
+            "absent": dg.MetadataValue.json(list(expired.absent)),
+            "partitions": dg.MetadataValue.json([*expired.wipe.partitions, *(mended.wiped if mended else ())]),
+            "shown_again": dg.MetadataValue.json(list(mended.reported if mended else ())),
             "unknown_to_dagster": dg.MetadataValue.json(list(expired.unknown)),
             "untold": expired.untold,
             "plan": _text(expired.plan),
             **_described_metadata(described),
         }
     )
-    if expired.result:
-        expired.result.raise_failures()
+    if expired.kept:
+        number = f"{len(expired.kept)} partition{'s' if len(expired.kept) > 1 else ''}"
+        shown = "; ".join(f"{key}: {reason}" for key, reason in list(expired.kept.items())[:_REASONS_SHOWN])
+        raise PartialFailure(
+            f"{retention.dataset.uri}: {number} stayed where they are: {shown}",
+            failures=expired.kept,
+            hint="`tierlake plan expiry` says what the policy asks for; correct or leave out the others",
+        )
+
+
+def _parsed_if_possible(text: str) -> str | PartitionKey:
+    """A key as `ls` prints it; what is none stays text, and is refused as such."""
+    try:
+        return PartitionKey.parse(text)
+    except LakeError:
+        return text
 
 
 def bring_back(context: dg.OpExecutionContext, retention: Retention, config: Undo) -> None:
     """Undo the expiry of one partition within its grace; Dagster shows it again."""
     result = retention.undo(config.partition, run_id=context.run_id)
     context.log.info("%s", result)
+    if result.changed:
+        _follow(context, retention.asset, retention.dataset, {})
     context.add_output_metadata({"changed": result.changed, "files": result.files, "bytes": result.bytes})
 
 
+def _follow(
+    context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, touched: Mapping[PartitionKey, str]
+) -> None:
+    """Tell what the table is now; what was done stands, whether or not this can be told."""
+    try:
+        for event in observations(asset, dataset, touched, context.run_id):
+            context.log_event(event)
+    except LakeError as error:
+        context.log.warning("done, and the table could not be looked at afterwards: %s: %s", error.code, error)
+
+
 def restore(context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, config: Restore) -> None:
-    """Ask for archived partitions back, and write down that they are waited for."""
-    keys = {key: asset.keys.to_lake(key) for key in config.partitions}
+    """Ask for archived partitions back, and write down that they are waited for.
+
+    Raises:
+        UnknownPartition: a key that no partition can have; then nothing is asked for.
+    """
+    try:
+        keys = {key: asset.keys.to_lake(key) for key in config.partitions}
+    except ValueError as error:
+        raise UnknownPartition(str(error), hint="write the partitions as Dagster shows them") from error
+    for fault in dataset.key_faults(keys.values()).values():
+        raise fault
     asked: dict[str, RestoreResult] = {}
     coming: list[str] = []
     try:

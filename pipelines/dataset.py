@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pipelines.document import Dropped
     from pipelines.dropping import DropResult, UndropResult
     from pipelines.erase import EraseReport
+    from pipelines.errors import UnknownPartition
     from pipelines.explain import Explanation
     from pipelines.filters import Where
     from pipelines.handle import Handle
@@ -399,11 +400,34 @@ class Dataset:
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
-    def partitions(self, as_of: datetime | date | str | None = None) -> Catalog:
-        """The catalog: key, rows, files, bytes, storage class, tier, age and cost of every partition."""
+    def partitions(
+        self, as_of: datetime | date | str | None = None, *, keys: Iterable[str | PartitionKey] | None = None
+    ) -> Catalog:
+        """The catalog: key, rows, files, bytes, storage class, tier, age and cost of every partition.
+
+        Args:
+            as_of: the instant that ages count to; now by default.
+            keys: only these partitions, where they are there; None means all.
+        """
         from pipelines.catalog import read_catalog
 
-        return read_catalog(self._handle, self._instant(as_of))
+        return read_catalog(self._handle, self._instant(as_of), _parsed(keys))
+
+    def key_faults(self, keys: Iterable[PartitionKey]) -> dict[PartitionKey, UnknownPartition]:
+        """Of keys that no partition can have, what is wrong with each.
+
+        They have other columns, a value that is none of their column's, or are spelled otherwise.
+        """
+        from pipelines.keys import faults
+
+        snapshot = self._handle.table.snapshot()
+        return faults(self.spec, snapshot.known_schema, keys, snapshot.by_partition())
+
+    def had_rows(self, keys: Iterable[str | PartitionKey]) -> frozenset[PartitionKey]:
+        """Which of these partitions had rows once, and lost them, as far as the journal and the table remember."""
+        from pipelines.removal import had_rows
+
+        return had_rows(self._handle, _parsed(keys) or ())
 
     def now(self) -> datetime:
         """The server's clock, to the second."""
@@ -437,6 +461,7 @@ class Dataset:
         self,
         as_of: datetime | date | str | None = None,
         materialized: Mapping[str, Callable[[PartitionKey], datetime | None]] | None = None,
+        empty: Iterable[str | PartitionKey] = (),
     ) -> ExpiryOutlook:
         """What is past its retention, what is kept though it is, and what comes due next.
 
@@ -445,10 +470,11 @@ class Dataset:
         Args:
             as_of: the instant that ages count to; now by default.
             materialized: for each downstream name in `retention.after`: when it last saw a partition, or None.
+            empty: partitions that somebody keeps books of though the table has no rows of them; they come due as well.
         """
         from pipelines.outlook import expiry_outlook
 
-        return expiry_outlook(self._handle, self._instant(as_of), materialized)
+        return expiry_outlook(self._handle, self._instant(as_of), materialized, _parsed(empty) or ())
 
     def explain(self, key: str | PartitionKey, as_of: datetime | date | str | None = None) -> Explanation:
         """Why a partition is where it is, what happens next, when, at what cost, and what blocks it."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipelines.spec import DatasetSpec, TimePartition
     from pipelines.tables.protocol import Snapshot
 
-__all__ = ["check_possible", "unknown"]
+__all__ = ["check_possible", "faults", "unknown"]
 
 
 def check_possible(
@@ -37,9 +37,16 @@ def check_possible(
     Raises:
         UnknownPartition: one has other columns, or a value that is spelled otherwise or not at all in its column.
     """
-    for key in keys:
-        if key not in live and (error := _fault(spec, schema, key)) is not None:
-            raise error
+    for error in faults(spec, schema, keys, live).values():
+        raise error
+
+
+def faults(
+    spec: DatasetSpec, schema: pa.Schema | None, keys: Iterable[PartitionKey], live: Collection[PartitionKey]
+) -> dict[PartitionKey, UnknownPartition]:
+    """Of keys that no partition of the table can have, what is wrong with each; see `check_possible`."""
+    found = {key: _fault(spec, schema, key) for key in keys if key not in live}
+    return {key: error for key, error in found.items() if error is not None}
 
 
 def unknown(spec: DatasetSpec, snapshot: Snapshot, key: PartitionKey, more: str = "") -> UnknownPartition:

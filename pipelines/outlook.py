@@ -54,7 +54,12 @@ class ExpiryOutlook:
     next_at: datetime | None
 
 
-def expiry_outlook(handle: Handle, as_of: datetime, materialized: Materialized | None = None) -> ExpiryOutlook:
+def expiry_outlook(
+    handle: Handle,
+    as_of: datetime,
+    materialized: Materialized | None = None,
+    empty: Iterable[PartitionKey] = (),
+) -> ExpiryOutlook:
     """Look at a dataset: one read of its description, one of its table.
 
     Args:
@@ -62,6 +67,7 @@ def expiry_outlook(handle: Handle, as_of: datetime, materialized: Materialized |
         as_of: the instant that ages count to.
         materialized: what the assets of `retention.after` have seen. Without it nothing is known of them, and what
             should wait for them waits.
+        empty: partitions that are somebody's though the table has no rows of them; they come due like the others.
     """
     spec = handle.spec
     document = handle.document.read() if handle.document else None
@@ -71,7 +77,8 @@ def expiry_outlook(handle: Handle, as_of: datetime, materialized: Materialized |
     due: dict[PartitionKey, timedelta] = {}
     reasons: dict[PartitionKey, str] = {}
     coming: list[tuple[datetime, PartitionKey]] = []
-    for key in live if after is not None else ():
+    asked = [*live, *(key for key in empty if key not in live)]
+    for key in asked if after is not None else ():
         window = window_of_key(spec, key)
         if window is None or after is None:
             continue
@@ -87,7 +94,7 @@ def expiry_outlook(handle: Handle, as_of: datetime, materialized: Materialized |
     if spec.retention.after:
         reasons |= _waiting(handle, snapshot, due, materialized)
     due = {key: age for key, age in due.items() if key not in reasons}
-    refused = tuple(Refusal(key=str(key), reason=reasons[key]) for key in live if key in reasons)
+    refused = tuple(Refusal(key=str(key), reason=reasons[key]) for key in asked if key in reasons)
     next_at, next_key = min(coming, default=(None, None))
     return ExpiryOutlook(as_of, snapshot, live, due, refused, next_key, next_at)
 
@@ -110,8 +117,9 @@ def _waiting(
         changed = changes.get(key)
         behind = [name for name, at in by_name.items() if at is None or (changed is not None and at < changed)]
         if behind:
-            day = units.day(changed or max(file.modified for file in files[key]))
-            waiting[key] = f"waits for {', '.join(behind)} to be materialized after its last change on {day}"
+            last = changed or max((file.modified for file in files.get(key, ())), default=None)
+            when = f"its last change on {units.day(last)}" if last is not None else "it was emptied"
+            waiting[key] = f"waits for {', '.join(behind)} to be materialized after {when}"
     return waiting
 
 

@@ -1,0 +1,230 @@
+"""What became of the runs that were asked for, and when to ask again.
+
+A run ends in many ways: it fails, somebody terminates it, its worker is killed and nobody says so. Whatever it left
+undone is asked for again: at once, then later and later, never more than a few runs at a time. What failed goes in
+smaller batches with the next attempt, so that one bad partition holds up no other. After `ATTEMPTS` it is named, with
+what to do, and tried once a day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+__all__ = ["ATTEMPTS", "Attempt", "Attempts", "Turn", "is_at_work", "read_attempts", "reason_of", "take_turns"]
+
+ATTEMPTS: Final = 3
+"""How often something fails before it is named, with what to do."""
+
+STUCK_AFTER: Final = timedelta(hours=1)
+"""A started run that has logged nothing for so long is lost: its worker died, and nobody noticed."""
+
+RUNS_READ: Final = 200
+"""The newest runs of a job: older ones have no say any more."""
+
+RUNS_PER_TICK: Final = 10
+
+FAILURES: Final = "failures"
+"""Metadata of a failed step: by partition, why it could not be done."""
+
+_DELAYS: Final = (timedelta(0), timedelta(0), timedelta(minutes=15))
+_LATER: Final = timedelta(days=1)
+_KEYS_PER_RUN: Final = (500, 50, 5)
+_QUEUED: Final = frozenset({dg.DagsterRunStatus.QUEUED})
+_RUNNING: Final = frozenset(
+    {
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+        dg.DagsterRunStatus.CANCELING,
+    }
+)
+_WORDS: Final = {
+    dg.DagsterRunStatus.FAILURE: "failed",
+    dg.DagsterRunStatus.CANCELED: "was terminated",
+    dg.DagsterRunStatus.SUCCESS: "left it undone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A run that is over, or lost.
+
+    Attributes:
+        run_id: the run.
+        how: how it ended, as the rest of a sentence.
+        at: when; of a lost one when it was last heard of. By Dagster's clock.
+        keys: what it was asked for.
+    """
+
+    run_id: str
+    how: str
+    at: datetime
+    keys: frozenset[str]
+
+    def __str__(self) -> str:
+        """A clause."""
+        return f"run {self.run_id} {self.how} at {self.at:%Y-%m-%d %H:%M} UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """The runs of one job.
+
+    Attributes:
+        busy: what runs are at work on, or wait for: by key the run.
+        over: those that ended, newest first.
+    """
+
+    busy: Mapping[str, str]
+    over: tuple[Attempt, ...]
+
+    def of(self, key: str, since: datetime | None) -> list[Attempt]:
+        """The attempts on a key, newest first.
+
+        Args:
+            key: what was asked for.
+            since: when it became what it is; attempts from before were on something else.
+        """
+        earliest = since.replace(microsecond=0) if since else None  # run storages keep whole seconds
+        return [one for one in self.over if key in one.keys and (earliest is None or one.at >= earliest)]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one tick asks for.
+
+    Attributes:
+        batches: the keys of a run each.
+        again: the last attempt on each key that is asked for again.
+        waiting: of each key that has to wait: the last attempt, and until when.
+        refused: of each key that failed often enough to be named: the last attempt. It may be asked for again.
+    """
+
+    batches: tuple[tuple[str, ...], ...]
+    again: Mapping[str, Attempt]
+    waiting: Mapping[str, tuple[Attempt, datetime]]
+    refused: Mapping[str, Attempt]
+
+
+def read_attempts(
+    instance: dg.DagsterInstance,
+    job: str,
+    tags: Mapping[str, str],
+    keys_of: Callable[[Mapping[str, Any]], Iterable[str]],
+    now: datetime,
+) -> Attempts:
+    """Look at the newest runs of a job.
+
+    Args:
+        instance: the Dagster instance.
+        job: its name.
+        tags: which its runs have.
+        keys_of: tells from a run's configuration what it was asked for.
+        now: by Dagster's clock.
+    """
+    only = dg.RunsFilter(job_name=job, tags=dict(tags))
+    busy: dict[str, str] = {}
+    over: list[Attempt] = []
+    for record in instance.get_run_records(only, limit=RUNS_READ):  # newest first
+        run = record.dagster_run
+        keys = frozenset(keys_of(run.run_config))
+        heard = _heard_of(instance, record)
+        if run.status in _QUEUED or (run.status in _RUNNING and now - heard < STUCK_AFTER):
+            busy |= dict.fromkeys(keys, run.run_id)
+        elif run.status in _RUNNING:
+            over.append(Attempt(run.run_id, "has been silent, and is taken for lost,", heard, keys))
+        else:
+            over.append(Attempt(run.run_id, _WORDS.get(run.status, "ended"), heard, keys))
+    return Attempts(busy, tuple(sorted(over, key=lambda one: one.at, reverse=True)))
+
+
+def take_turns(
+    keys: Sequence[str], attempts: Attempts, since: Mapping[str, datetime], now: datetime, most: int = _KEYS_PER_RUN[0]
+) -> Turn:
+    """Say what is asked for now, and what has to wait.
+
+    Args:
+        keys: what is to be done, in order.
+        attempts: what became of earlier runs.
+        since: when keys became what they are; see `Attempts.of`.
+        now: by Dagster's clock.
+        most: keys of a run.
+    """
+    ready: dict[int, list[tuple[datetime, str]]] = {}
+    again: dict[str, Attempt] = {}
+    waiting: dict[str, tuple[Attempt, datetime]] = {}
+    refused: dict[str, Attempt] = {}
+    for key in keys:
+        if key in attempts.busy:
+            continue
+        earlier = attempts.of(key, since.get(key))
+        number = len(earlier)
+        if not earlier:
+            ready.setdefault(0, []).append((datetime.min.replace(tzinfo=UTC), key))
+            continue
+        last = earlier[0]
+        if number >= ATTEMPTS:
+            refused[key] = last
+        until = last.at + (_DELAYS[number] if number < ATTEMPTS else _LATER)
+        if now < until:
+            waiting[key] = (last, until)
+        else:
+            again[key] = last
+            ready.setdefault(min(number, ATTEMPTS), []).append((last.at, key))
+    batches: list[tuple[str, ...]] = []
+    for number, some in sorted(ready.items()):  # what was never tried goes first, then what has waited longest
+        size = min(most, _KEYS_PER_RUN[number] if number < len(_KEYS_PER_RUN) else 1)
+        ordered = some if number == 0 else sorted(some)
+        batches += [tuple(key for _, key in ordered[start : start + size]) for start in range(0, len(ordered), size)]
+    return Turn(tuple(batches[:RUNS_PER_TICK]), again, waiting, refused)
+
+
+def is_at_work(instance: dg.DagsterInstance, run_id: str, now: datetime | None = None) -> bool:
+    """Whether a run is under way and has been heard of lately.
+
+    Args:
+        instance: the Dagster instance.
+        run_id: the run; one that was deleted is not.
+        now: by Dagster's clock; its present time by default.
+    """
+    records = instance.get_run_records(dg.RunsFilter(run_ids=[run_id]), limit=1)
+    if not records or records[0].dagster_run.status not in _RUNNING | _QUEUED:
+        return False
+    is_queued = records[0].dagster_run.status in _QUEUED
+    return is_queued or (now or datetime.now(UTC)) - _heard_of(instance, records[0]) < STUCK_AFTER
+
+
+def reason_of(instance: dg.DagsterInstance, run_id: str, keys: Sequence[str]) -> str:
+    """What a failed run said of the first of these keys, or of itself; empty where it said nothing."""
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+        failure = entry.get_dagster_event().step_failure_data
+        user, failures = failure.user_failure_data, None
+        if user is not None:
+            failures = user.metadata.get(FAILURES)
+            of_keys = failures.value if failures is not None else {}
+            named = next((of_keys[key] for key in keys if key in of_keys), None) if isinstance(of_keys, dict) else None
+            return str(named or user.description or user.label)
+        if failure.error is not None:
+            return failure.error.message.strip().splitlines()[0]
+    return ""
+
+
+def _heard_of(instance: dg.DagsterInstance, record: dg.RunRecord) -> datetime:
+    """When a run ended, or was last heard of."""
+    if record.dagster_run.is_finished:
+        return datetime.fromtimestamp(record.end_time, UTC) if record.end_time else _utc(record.update_timestamp)
+    newest = instance.get_records_for_run(record.dagster_run.run_id, limit=1, ascending=False).records
+    changed = _utc(record.update_timestamp)
+    return max(changed, *(datetime.fromtimestamp(event.timestamp, UTC) for event in newest), changed)
+
+
+def _utc(at: datetime) -> datetime:
+    """Run storages give times in UTC, some of them without saying so."""
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
