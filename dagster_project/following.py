@@ -7,42 +7,98 @@ materialization; the asset gets one with the numbers of the whole table.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 from dagster_project.materializations import STATE
 from dagster_project.metadata import partition_metadata
+from dagster_project.partitions import KnownPartitions
+from pipelines.layout import PartitionKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from dagster_project.lake_asset import LakeAsset
     from pipelines import Dataset
-    from pipelines.layout import PartitionKey
 
-__all__ = ["FOLLOWED", "observations"]
+__all__ = ["FOLLOWED", "observations", "touched_after"]
 
 FOLLOWED: Final = {"tier": "moved to another tier", "compact": "compacted", "expire": "expired", "drop": "dropped"}
 """Acts that change no row of what is in the table and still change what is true of it, each in words."""
 
+_STAYING: Final = frozenset({"tier", "compact"})
+"""Those whose partitions are in the table afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What acts have touched since one of them.
+
+    Attributes:
+        keys: the partitions, each with what was done, in words.
+        act: the newest act of these.
+        is_any: whether anything was done that changes what is true of the table.
+    """
+
+    keys: Mapping[PartitionKey, str]
+    act: str
+    is_any: bool
+
+
+def touched_after(instance: dg.DagsterInstance, dataset: Dataset, act: str, most: int) -> Touched:
+    """What was done since an act, by whomever; what runs of this instance did and told of themselves is left out.
+
+    Args:
+        instance: the Dagster instance.
+        dataset: the open dataset.
+        act: see `Dataset.acts_after`; empty: there is nothing to compare with yet.
+        most: not many more partitions than this; the rest is told of from the returned act on.
+    """
+    if not act:
+        return Touched({}, dataset.newest_act(), is_any=False)
+    keys: dict[PartitionKey, str] = {}
+    newest, is_any = act, False
+    for entry in reversed(dataset.acts_after(act)):  # oldest first
+        if len(keys) >= most:
+            break
+        newest = entry.id
+        if entry.operation not in FOLLOWED or _has_told(instance, entry.run_id):
+            continue
+        is_any = True
+        if entry.operation in _STAYING:
+            keys |= {PartitionKey.parse(key): FOLLOWED[entry.operation] for key in entry.keys}
+    return Touched(keys, newest, is_any)
+
+
+def _has_told(instance: dg.DagsterInstance, run_id: str | None) -> bool:
+    run = instance.get_run_by_id(run_id) if run_id else None
+    return run is not None and run.is_success
+
 
 def observations(
-    asset: LakeAsset, dataset: Dataset, touched: Mapping[PartitionKey, str], run_id: str | None = None
+    instance: dg.DagsterInstance,
+    asset: LakeAsset,
+    dataset: Dataset,
+    touched: Mapping[PartitionKey, str],
+    run_id: str | None = None,
 ) -> Iterator[dg.AssetObservation]:
     """What is true now of partitions that were touched, and of the table.
 
     Args:
+        instance: the Dagster instance.
         asset: the dataset's asset.
         dataset: the open dataset.
-        touched: partitions, each with what was done, in words; those that the table has not any more are left out.
+        touched: partitions, each with what was done, in words; those that the table or Dagster lacks are left out.
         run_id: the run that did it.
     """
     state, catalog = dataset.state(), dataset.partitions()
+    known = KnownPartitions(asset.partitions_def, instance) if touched else ()
     by: dict[str, Any] = {"run": dg.MetadataValue.dagster_run(run_id)} if run_id else {}
     for part in catalog:
         name = asset.keys.find_dagster(part.key)
-        if part.key in touched and name is not None:
+        if part.key in touched and name is not None and name in known:
             metadata = {"dagster/uri": dataset.uri, STATE: state, **partition_metadata([part]), **by}
             yield dg.AssetObservation(
                 asset.asset_key, partition=str(name), description=touched[part.key], metadata=metadata

@@ -120,8 +120,8 @@ class Mended:
             said.append(f"{self.left} more with the next ticks")
         if self.silent:
             said.append(
-                f"{_some(self.silent)} {_are(self.silent)} shown, the table has no rows of {_it(self.silent)}, and nothing "
-                "says whether there ever were any: materialize or wipe what should not be shown"
+                f"{_some(self.silent)} {_are(self.silent)} shown, the table has no rows of {_it(self.silent)}, and "
+                "nothing says whether there ever were any: materialize or wipe what should not be shown"
             )
         return "; ".join(said)
 

@@ -1,8 +1,8 @@
 """Expiry and undo as Dagster sees them: change the table, then make Dagster say what is true.
 
 Everything here goes by what the table has (`reconcile`). A partition that is gone from it is wiped, whoever took it
-out: so a run that died between the commit and the wipe is made good by the next tick, and so is `tierlake expire` from a
-terminal.
+out: so a run that died between the commit and the wipe is made good by the next tick, and so is `tierlake expire` from
+a terminal.
 """
 
 from __future__ import annotations
@@ -202,6 +202,7 @@ class Retention:
         untold = self._forget(forgotten, shown.newest)
         mended = None
         if keys is None:
+            self.dataset.settle()
             done = {*facts, *forgotten}
             left = replace(difference, gone=tuple(key for key in difference.gone if key not in done))
             mended = self._mended(shown, left, run_id)

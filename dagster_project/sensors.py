@@ -25,6 +25,7 @@ import dagster as dg
 
 from dagster_project import reconcile
 from dagster_project.attempts import ATTEMPTS, Attempt, Attempts, Turn, read_attempts, reason_of, take_turns
+from dagster_project.following import observations, touched_after
 from dagster_project.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.lineage import downstreams_in
 from dagster_project.materializations import materialized
@@ -157,6 +158,14 @@ class _Tick:
         due = retention.due(today, since=before.state)
         mended = reconcile.mend(instance, asset, dataset, due.shown, due.difference)
         sentences = [str(mended)] if str(mended) else []
+        events: list[dg.AssetMaterialization | dg.AssetObservation] = list(mended.events)
+        touched = touched_after(instance, dataset, before.act, reconcile.MENDED_AT_ONCE)
+        if touched.is_any or mended.wiped:
+            events += observations(instance, asset, dataset, touched.keys)
+        if touched.keys:
+            sentences.append(f"{len(touched.keys)} partitions have metadata of what they are now")
+        if mended.wiped or mended.reported:
+            dataset.settle()  # somebody died, or worked elsewhere
         requests: list[dg.RunRequest] = []
         if self.job is not None:
             described = self._described_anew(self.job, dataset, today)
@@ -167,11 +176,11 @@ class _Tick:
             sentences.append(f"all {len(due.shown.latest)} partitions are shown as the table has them")
         for sentence in sentences if requests else ():
             self.context.log.info("%s", sentence)
-        after = before if mended.left else Cursor(state)
+        after = Cursor(before.state if mended.left else state, touched.act)
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else "; ".join(sentences),
-            asset_events=list(mended.events),
+            asset_events=events,
             cursor=str(after),
         )
 
@@ -249,14 +258,10 @@ class _Tick:
             return [], f"run {attempts.busy[digest]} is changing the description: {changes}"
         if digest in turn.waiting:
             return [], f"{_changing(turn, digest)}: {changes}"
-        number = len(attempts.over)
+        config: dict[str, Any] = {**job.said, "as_of": today.isoformat() if today else None, "partitions": []}
         request = dg.RunRequest(
-            run_key=f"{self.asset.name}:description:{digest}:{number}",
-            run_config={
-                "ops": {
-                    job.op: {"config": {**job.said, "as_of": today.isoformat() if today else None, "partitions": []}}
-                }
-            },
+            run_key=f"{self.asset.name}:description:{digest}:{len(attempts.over)}",
+            run_config={"ops": {job.op: {"config": config}}},
             tags=tags,
         )
         return [request], f"the description in the code differs from the stored one: {changes}"
@@ -301,8 +306,8 @@ def _why_not(instance: dg.DagsterInstance, due: Due, attempts: Attempts, turns: 
         reason = reason_of(instance, attempt.run_id, of)
         sentences.append(
             f"{_some(of)} due, and {ATTEMPTS} runs or more did not expire {'it' if len(of) == 1 else 'them'}: {attempt}"
-            f"{f' ({reason})' if reason else ''}; tried again once a day: look at the run and at `tierlake plan expiry`, "
-            "or keep what must stay by `tierlake hold`"
+            f"{f' ({reason})' if reason else ''}; tried again once a day: look at the run and at `tierlake plan "
+            "expiry`, or keep what must stay by `tierlake hold`"
         )
     if not keys:
         sentences.append(f"nothing to expire as of {due.as_of:%Y-%m-%d}")

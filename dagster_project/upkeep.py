@@ -226,7 +226,7 @@ def _follow(
 ) -> None:
     """Tell what the table is now; what was done stands, whether or not this can be told."""
     try:
-        for event in observations(asset, dataset, touched, context.run_id):
+        for event in observations(context.instance, asset, dataset, touched, context.run_id):
             context.log_event(event)
     except LakeError as error:
         context.log.warning("done, and the table could not be looked at afterwards: %s: %s", error.code, error)

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from pipelines.progress import Progress
     from pipelines.reader import Version
+    from pipelines.records import JournalEntry
     from pipelines.redescribing import SpecChange, SpecDiff
     from pipelines.rejects import RejectFile
     from pipelines.spec import DatasetSpec
@@ -487,6 +488,28 @@ class Dataset:
         from pipelines.history import history
 
         return history(self._handle, limit)
+
+    def newest_act(self) -> str:
+        """Names the newest record in the dataset's journal; empty where there is none."""
+        return self._handle.journal.newest()
+
+    def acts_after(self, act: str) -> list[JournalEntry]:
+        """What the journal tells of since a record, newest first: a few requests, whatever the history's length.
+
+        Args:
+            act: what `newest_act` returned then; empty: the whole journal.
+        """
+        return self._handle.journal.entries(act)
+
+    def settle(self) -> tuple[str, ...]:
+        """Write down how removals came out whose writer died before it could; see `removal.settle`.
+
+        Returns:
+            The partitions concerned.
+        """
+        from pipelines.removal import settle
+
+        return settle(self._handle)
 
     def verify(self, as_of: datetime | date | str | None = None, *, repair: bool = False) -> VerifyReport:
         """Whether all that is committed is there and as the policy says.

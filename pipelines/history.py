@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipelines.tables.protocol import FENCE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from pipelines.handle import Handle
@@ -59,7 +60,7 @@ def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
     commits = handle.table.history(limit)
     has_log = not handle.table.is_published_by_writing
     versions = {str(commit.details["removal"]): commit.version for commit in commits if "removal" in commit.details}
-    journal = _with_undo(handle, [event for event in _told(handle.journal.entries()) if event.committed])
+    journal = _with_undo(handle, [event for event in _told(handle.journal.entries()) if _is_made(event, versions)])
     replaced = [event for event in journal if event.operation == "replace"]
     events = [
         _of_event(event, versions.get(event.id, event.version) if has_log else None)
@@ -83,6 +84,11 @@ def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
     # a plain table forgets an ingest that was undone
     events += [_of_event(event, None) for event in replaced if not has_log and event.run_key not in known]
     return _newest_first(events + entries)[:limit]
+
+
+def _is_made(event: JournalEntry, versions: Mapping[str, int]) -> bool:
+    """Whether it was done: its record says so, or the log has its commit, and its writer died before it could."""
+    return event.committed or (event.operation in {"expire", "replace"} and event.id in versions)
 
 
 def _told(events: list[JournalEntry]) -> list[JournalEntry]:

@@ -195,14 +195,21 @@ class Journal:
             return None
         return frozenset(path for record in records for path in record.spoiled)
 
-    def entries(self) -> list[JournalEntry]:
-        """The whole journal, newest first.
+    def newest(self) -> str:
+        """Id of the newest record, by one LIST; empty where there is none."""
+        return _record_id(names[0]) if (names := self._names()) else ""
+
+    def entries(self, since: str = "") -> list[JournalEntry]:
+        """The journal, newest first.
+
+        Args:
+            since: only records with a greater id; all by default.
 
         Raises:
             SpecError: a record that cannot be read.
             PolicyRefused: a record that names files outside the dataset.
         """
-        names = self._names()
+        names = [path for path in self._names() if _record_id(path) > since]
         entries: list[JournalEntry] = []
         for start in range(0, len(names), _BATCH):
             batch = names[start : start + _BATCH]

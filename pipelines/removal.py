@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipelines.layout import PartitionKey
     from pipelines.tables.protocol import Commit, LiveFile, Snapshot
 
-__all__ = ["begun", "completed", "had_rows", "removed_partitions", "settled"]
+__all__ = ["begun", "completed", "had_rows", "removed_partitions", "settle", "settled"]
 
 
 def removed_partitions(
@@ -142,3 +142,23 @@ def had_rows(handle: Handle, keys: Iterable[PartitionKey]) -> frozenset[Partitio
             known |= {left.pop(name) for name in named}
     removed = {file.key for file in handle.table.removed_files()} if left else set()
     return frozenset(known | {key for key in left.values() if key in removed})
+
+
+def settle(handle: Handle) -> tuple[str, ...]:
+    """Write down how removals came out whose writer died between the commit and its confirmation.
+
+    The table's log says it, as long as it remembers the commit: afterwards nobody could tell, and neither undo nor the
+    history would know of it. A plain table has no log, and `settled` looks at its objects each time.
+
+    Returns:
+        The partitions of the removals that were confirmed.
+    """
+    if handle.table.is_published_by_writing:
+        return ()
+    confirmed: list[str] = []
+    for stored in handle.journal.records(RemovalRecord):
+        record = settled(handle, stored) if stored.committed_at is None else None
+        # whoever wrote it may be alive and confirm it at the same moment: then that stays
+        if record is not None and handle.journal.swap(stored, record):
+            confirmed += [gone.key for gone in record.partitions]
+    return tuple(confirmed)

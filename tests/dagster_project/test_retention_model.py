@@ -29,6 +29,7 @@ from hypothesis.stateful import (
 
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.partition_wipe import reconcile_status
+from dagster_project.reconcile import mend
 from dagster_project.resources import LakeResource
 from dagster_project.retention import Retention
 from pipelines import Dataset
@@ -131,6 +132,7 @@ class Machine(RuleBasedStateMachine):
         seen = get_and_update_asset_status_cache_value(world.instance, key, world.partitions_def)
         result = world.retention.expire(asked, as_of, run_id=None)
         assert set(result.kept) == set(asked) & world.live - gone
+        assert set(result.absent) == set(asked) - world.live
         world.gone(gone)
         if slow_reader and seen is not None:  # it began before the wipe and writes what it saw; the next tick heals
             world.instance.update_asset_cached_status_data(key, seen)
@@ -142,9 +144,9 @@ class Machine(RuleBasedStateMachine):
         world = self.world
         gone = world.live - world.held
         world.dataset.plan_expiry(AS_OF[1]).apply()
-        due = world.retention.due(AS_OF[1])  # what the next tick asks for
-        assert set(map(str, due.keys)) == gone
-        world.retention.expire(due.keys, AS_OF[1], run_id=None)
+        due = world.retention.due(AS_OF[1])  # what the next tick makes right
+        assert (due.keys, set(due.difference.gone)) == ((), gone)
+        assert set(mend(world.instance, world.asset, world.dataset, due.shown, due.difference).wiped) == gone
         world.gone(gone)
 
     @precondition(lambda self: self.world.expired - self.world.live)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
 
-from dagster_project import sensors
+from dagster_project import attempts, sensors
 from dagster_project.datasets import FLIGHTS
 from dagster_project.definitions import defs
 from dagster_project.lake_asset import LakeAsset
@@ -45,8 +46,10 @@ def ingest(instance: dg.DagsterInstance, lake: LakeResource, days: Sequence[str]
     return dataset
 
 
-def tick(instance: dg.DagsterInstance, lake: LakeResource, asset: LakeAsset = ASSET):
-    sensor = sensors.retention_sensor(asset, JOB)
+def tick(
+    instance: dg.DagsterInstance, lake: LakeResource, asset: LakeAsset = ASSET, *, after: timedelta = timedelta(0)
+):
+    sensor = sensors.retention_sensor(asset, JOB, clock=lambda: datetime.now(UTC) + after)
     context = dg.build_sensor_context(instance=instance, definitions=defs, resources={"lake": lake})
     with context:
         return sensor.evaluate_tick(context)
@@ -99,14 +102,30 @@ def test_what_a_run_is_busy_with_is_not_asked_again(instance, lake) -> None:
 def test_a_failed_request_is_repeated_a_few_times(instance, lake) -> None:
     ingest(instance, lake, DAYS)
     keys = []
-    for _ in range(sensors.ATTEMPTS):
-        (request,) = tick(instance, lake).run_requests
+    ends = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.SUCCESS)
+    for number, end in enumerate(ends):
+        (request,) = tick(instance, lake, after=timedelta(minutes=16 * number)).run_requests
+        assert request.tags.get(sensors.AGAIN_TAG, "").startswith(f"run run-{number - 1} " if number else "")
         keys.append(request.run_key)
-        finished(instance, request, dg.DagsterRunStatus.FAILURE)
-    assert len(set(keys)) == sensors.ATTEMPTS
-    over = tick(instance, lake)
+        finished(instance, request, end)
+    assert len(set(keys)) == attempts.ATTEMPTS
+    over = tick(instance, lake, after=timedelta(minutes=30))
     assert over.run_requests == []
-    assert "3 partitions are due, but their expiry failed 3 times: look at its runs" in over.skip_message
+    assert over.skip_message.startswith(
+        "2013-01-01, 2013-01-02, 2013-01-03 are due, and 3 runs or more did not expire them: run run-2 left it undone"
+    )
+    assert "`tierlake hold`" in over.skip_message
+    assert asked(tick(instance, lake, after=timedelta(days=1, minutes=30))) == [[day] for day in DUE]
+
+
+def test_a_lost_run_is_asked_for_again(instance, lake) -> None:
+    ingest(instance, lake, DAYS)
+    (request,) = tick(instance, lake).run_requests
+    finished(instance, request, dg.DagsterRunStatus.STARTED)
+    assert tick(instance, lake, after=timedelta(minutes=50)).run_requests == []
+    (again,) = tick(instance, lake, after=timedelta(minutes=61)).run_requests
+    assert again.run_key != request.run_key
+    assert "is taken for lost" in again.tags[sensors.AGAIN_TAG]
 
 
 def test_many_keys_go_in_batches(instance, lake, monkeypatch) -> None:
@@ -138,7 +157,12 @@ def test_why_nothing_is_asked(instance, lake) -> None:
     )
     dataset.plan_expiry("2015-01-01").apply()
     healing = tick(instance, lake)  # Dagster does not know that it is gone
-    assert asked(healing) == [DAYS[-1:]]
+    assert healing.skip_message.startswith("2013-12-30 left the table and is shown as missing now; nothing to expire")
+    assert instance.get_materialized_partitions(ASSET.asset_key) == set()
+    assert dataset.undo_expiry(f"date={DAYS[-1]}").changed
+    again = tick(instance, lake)  # nor that it is back
+    assert again.skip_message.startswith("2013-12-30 is shown now as the table has it")
+    assert [(event.partition, event.description) for event in again.asset_events] == [(DAYS[-1], "expiry undone")]
 
 
 def test_a_stale_cache_is_cleared_by_the_tick(instance, lake) -> None:
