@@ -143,6 +143,8 @@ def tick_retention(instance: dg.DagsterInstance, dataset: str, *, log_level: str
         instance=instance, definitions=defs, sensor_name=name, resources={"lake": lake}
     ) as context:
         asked = sensor.evaluate_tick(context)
+    for event in asked.asset_events:
+        instance.report_runless_asset_event(event)
     runs = []
     for request in asked.run_requests or []:
         tags = {**request.tags, _RUN_KEY: request.run_key or "", _SENSOR: name}

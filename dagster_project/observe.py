@@ -45,7 +45,7 @@ def observation_sensor(asset: LakeAsset) -> dg.SensorDefinition:
         if difference.unknown:
             shortened = ", ".join(difference.unknown[:_SHOWN])
             context.log.warning("%d keys are no partitions of the asset: %s", len(difference.unknown), shortened)
-        mended = reconcile.mend(instance, asset, dataset, shown, difference)
+        mended = reconcile.mend(instance, asset, dataset, shown, difference, at_once=reconcile.MENDED_AT_ONCE)
         quiet = f"all {len(live)} partitions are as they were"
         return dg.SensorResult(
             skip_reason=str(mended) or quiet,

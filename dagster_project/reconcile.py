@@ -185,8 +185,8 @@ def mend(
     shown: Shown,
     difference: Difference,
     *,
+    at_once: int,
     run_id: str | None = None,
-    at_once: int = MENDED_AT_ONCE,
 ) -> Mended:
     """Make Dagster show what the table has.
 
@@ -196,8 +196,8 @@ def mend(
         dataset: the open dataset.
         shown: the look that the difference rests on: what was materialized after it stays.
         difference: what to make right.
-        run_id: the run that does it.
         at_once: how many partitions are wiped, and how many reported.
+        run_id: the run that does it.
 
     Returns:
         What was wiped, and the events that are still to be stored.

@@ -5,8 +5,9 @@ archived, and what a restore job has asked for. The sensor asks for nothing itse
 restore job at the launchpad, by `tierlake restore` or by `Dataset.restore`. The cursor holds the observations that are
 open, and no more of them than `OPEN`.
 
-A run that waited is requested once (its id is the run key): those of its assets that it did not materialize, with its
-partitions, its tags and its configuration. It is not requested where somebody executed it again meanwhile.
+A run that waited is requested: those of its assets that it did not materialize, with its partitions, its tags and its
+configuration. It is not requested where somebody executed it again meanwhile. What was requested and then terminated or
+lost is requested again, `attempts.ATTEMPTS` times at most; one that failed had its turn.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import dagster as dg
 
+from dagster_project.attempts import ATTEMPTS, is_at_work
 from dagster_project.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.resources import LakeResource
 from dagster_project.waiting import Wait, waits
@@ -107,15 +109,19 @@ def restore_sensor(asset: LakeAsset) -> dg.SensorDefinition:
             over, missing = _look(asset, asset.dataset_in(lake), waiting)
         except TableNotFound:
             return dg.SensorResult(skip_reason=f"{lake.uri(asset.name)} does not exist yet")
-        left = [wait for wait in waiting if wait not in over]
+        turns = {wait: _turn(context, asset, wait) for wait in over}
+        requests = [turn for turn in turns.values() if isinstance(turn, dg.RunRequest)]
+        at_work = [wait for wait, turn in turns.items() if turn is not None]  # until the requested run has ended
+        archived = [wait for wait in waiting if wait not in over]
         newest = max(cursor.newest or 0, *(wait.storage_id for wait in waiting))
-        after = _Cursor(newest, tuple(wait.storage_id for wait in left))
-        requests = [request for wait in over if (request := _again(context, asset, wait))]
-        why = _why_not(missing, left) if left else "what was waited for can be read"
+        after = _Cursor(newest, tuple(wait.storage_id for wait in waiting if wait in archived or wait in at_work))
+        why = _why_not(missing, archived) if archived else "what was waited for can be read"
+        if at_work:
+            why += f"; {len(at_work)} run{'s are' if len(at_work) > 1 else ' is'} at it again"
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else why,
-            asset_events=_reports(asset, over),
+            asset_events=_reports(asset, [wait for wait in over if not _is_requested(context.instance, wait)]),
             cursor=str(after),
         )
 
@@ -131,18 +137,45 @@ def _open_waits(instance: dg.DagsterInstance, asset_key: dg.AssetKey, cursor: _C
     return found
 
 
-def _again(context: dg.SensorEvaluationContext, asset: LakeAsset, wait: Wait) -> dg.RunRequest | None:
-    """The request for what a run had to leave; None where nobody needs it."""
-    run = context.instance.get_run_by_id(wait.run_id) if wait.run_id else None
-    if run is None or context.instance.get_runs(filters=dg.RunsFilter(tags={_PARENT: run.run_id}), limit=1):
+def _turn(context: dg.SensorEvaluationContext, asset: LakeAsset, wait: Wait) -> dg.RunRequest | str | None:
+    """The request for what a run had to leave, or the requested run that is at it; None where nothing is to be done."""
+    instance = context.instance
+    run = instance.get_run_by_id(wait.run_id) if wait.run_id else None
+    if run is None or instance.get_runs(filters=dg.RunsFilter(tags={_PARENT: run.run_id}), limit=1):
         return None
+    earlier = _requested_runs(instance, wait)
+    if earlier and is_at_work(instance, earlier[0].run_id):
+        return earlier[0].run_id
+    if earlier and earlier[0].status in {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}:
+        return None
+    if len(earlier) >= ATTEMPTS:
+        context.log.warning(
+            "run %s is not requested any more: %d attempts were terminated or lost", run.run_id, ATTEMPTS
+        )
+        return None
+    return _again(context, asset, run, len(earlier))
+
+
+def _requested_runs(instance: dg.DagsterInstance, wait: Wait) -> Sequence[dg.DagsterRun]:
+    """The runs that were requested for one that waited, newest first."""
+    return instance.get_runs(filters=dg.RunsFilter(tags={WAITED_TAG: wait.run_id or ""}), limit=ATTEMPTS)
+
+
+def _is_requested(instance: dg.DagsterInstance, wait: Wait) -> bool:
+    return wait.run_id is not None and bool(_requested_runs(instance, wait))
+
+
+def _again(
+    context: dg.SensorEvaluationContext, asset: LakeAsset, run: dg.DagsterRun, number: int
+) -> dg.RunRequest | None:
+    """The request for what a run had to leave; None where nothing is left that this code location can make."""
     keys = _left_by(context, run)
     if not keys:
         context.log.warning("run %s waited, but has no assets that this code location can materialize", run.run_id)
         return None
     tags = {name: value for name, value in run.tags.items() if _kept(name)}
     return dg.RunRequest(
-        run_key=f"{run.run_id}:restored",
+        run_key=f"{run.run_id}:restored:{number}" if number else f"{run.run_id}:restored",
         asset_selection=keys,
         tags={**tags, DATASET_TAG: asset.name, WAITED_TAG: run.run_id},
         run_config={name: run.run_config[name] for name in _KEPT_CONFIG if name in run.run_config},

@@ -169,14 +169,14 @@ class Retention:
         shown = reconcile.look(self.instance, self.asset)
         plan = self.plan(as_of)
         planned = {step.key: step for step in plan.steps}
-        requested, kept = (dict.fromkeys(planned), {}) if keys is None else self._requested(keys)
+        requested, kept = ({key: self._name(key) for key in planned}, {}) if keys is None else self._requested(keys)
         chosen = [key for key in requested if key in planned]
         result = plan.apply(keys=chosen, run_id=run_id, undo=undo) if chosen else None
         outlook, difference = self._outlook(shown, as_of)
         due = {str(key) for key in outlook.due}
         empty = {str(self.asset.keys.to_lake(key)) for key in difference.empty}
         if keys is None:
-            requested |= dict.fromkeys(key for key in sorted(empty) if key in due)
+            requested |= {key: self._name(key) for key in sorted(empty) if key in due}
         reasons = {refusal.key: refusal.reason for refusal in (*plan.refused, *outlook.refused)}
         reasons |= result.failed if result else {}
         live, known = {str(key) for key in outlook.live}, self._known() if requested else ()
@@ -184,15 +184,18 @@ class Retention:
         forgotten: dict[str, dict[str, Any]] = {}
         absent: list[str] = []
         unknown: list[str] = []
-        for key in requested:
+        for key, text in requested.items():
             name = self.asset.keys.find_dagster(PartitionKey.parse(key))
             is_shown = name is not None and str(name) in shown.latest
             if key in live or (key in empty and key not in due):
-                kept[name or key] = reasons.get(key) or self._young(key)
+                kept[text] = reasons.get(key) or self._young(key)
             elif name is not None and str(name) in difference.silent:
-                kept[name] = "nothing says whether it ever had rows: wipe it in Dagster, or materialize it"
+                kept[text] = "nothing says whether it ever had rows: wipe it in Dagster, or materialize it"
             elif key not in planned and not is_shown:
-                self._note_absent(key, name, known, absent, kept)
+                if (name is not None and name in known) or self.dataset.had_rows([key]):
+                    absent.append(text)  # as it should be
+                else:
+                    kept[text] = "there is no such partition, neither in the table nor of the asset"
             elif name is not None and name in known:
                 facts[str(name)] = _facts(plan, planned.get(key), run_id, is_empty=key in empty)
             else:
@@ -208,9 +211,14 @@ class Retention:
             mended = self._mended(shown, left, run_id)
         return Expired(plan, result, wipe, kept, tuple(absent), tuple(unknown), untold, mended)
 
-    def _requested(self, keys: Sequence[str | PartitionKey]) -> tuple[dict[str, None], dict[str, str]]:
-        """The dataset's keys that were meant, and those that no partition can have, each with the reason."""
-        meant: dict[str, None] = {}
+    def _name(self, key: str) -> str:
+        """What a partition is called where people read it: Dagster's key, the dataset's where Dagster has none."""
+        name = self.asset.keys.find_dagster(PartitionKey.parse(key))
+        return key if name is None else str(name)
+
+    def _requested(self, keys: Sequence[str | PartitionKey]) -> tuple[dict[str, str], dict[str, str]]:
+        """The dataset's keys that were meant, each as it was written, and what no partition can have, each with why."""
+        meant: dict[str, str] = {}
         wrong: dict[str, str] = {}
         parsed: dict[PartitionKey, str] = {}
         for key in keys:
@@ -221,19 +229,10 @@ class Retention:
         faults = self.dataset.key_faults(parsed)
         for lake_key, text in parsed.items():
             if (fault := faults.get(lake_key)) is not None:
-                wrong[text] = f"{fault}; {fault.hint}" if fault.hint else str(fault)
+                wrong[text] = str(fault)
             else:
-                meant[str(lake_key)] = None
+                meant[str(lake_key)] = text
         return meant, wrong
-
-    def _note_absent(
-        self, key: str, name: str | None, known: Container[str], absent: list[str], kept: dict[str, str]
-    ) -> None:
-        """Nothing of it is there: as it should be where it was there once, else somebody misspelled it."""
-        if (name is not None and name in known) or self.dataset.had_rows([key]):
-            absent.append(name or key)
-        else:
-            kept[name or key] = "there is no such partition, neither in the table nor of the asset"
 
     def _young(self, key: str) -> str:
         after = self.dataset.spec.retention.expire_after

@@ -156,10 +156,11 @@ class _Tick:
         state = dataset.state()
         retention = Retention(instance, asset, dataset, downstreams_in(self.context.repository_def, asset))
         due = retention.due(today, since=before.state)
-        mended = reconcile.mend(instance, asset, dataset, due.shown, due.difference)
+        at_once = reconcile.MENDED_AT_ONCE
+        mended = reconcile.mend(instance, asset, dataset, due.shown, due.difference, at_once=at_once)
         sentences = [str(mended)] if str(mended) else []
         events: list[dg.AssetMaterialization | dg.AssetObservation] = list(mended.events)
-        touched = touched_after(instance, dataset, before.act, reconcile.MENDED_AT_ONCE)
+        touched = touched_after(instance, dataset, before.act, at_once)
         if touched.is_any or mended.wiped:
             events += observations(instance, asset, dataset, touched.keys)
         if touched.keys:

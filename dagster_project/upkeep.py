@@ -195,10 +195,9 @@ def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire,
         }
     )
     if expired.kept:
-        number = f"{len(expired.kept)} partition{'s' if len(expired.kept) > 1 else ''}"
         shown = "; ".join(f"{key}: {reason}" for key, reason in list(expired.kept.items())[:_REASONS_SHOWN])
         raise PartialFailure(
-            f"{retention.dataset.uri}: {number} stayed where they are: {shown}",
+            f"{retention.dataset.uri}: {len(expired.kept)} of what was to expire did not: {shown}",
             failures=expired.kept,
             hint="`tierlake plan expiry` says what the policy asks for; correct or leave out the others",
         )

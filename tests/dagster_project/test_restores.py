@@ -133,7 +133,16 @@ def test_a_run_that_had_to_wait_is_started_again_when_it_can_read(project, monke
     about = {"tierlake/waited_as": failed.run_id, "tierlake/dataset": "events", "team": "flights"}
     assert about.items() | over.items() <= request.tags.items()
     assert "dagster/backfill" not in request.tags
-    assert project.read(request.tags, run_config=request.run_config).success
+    terminated = dg.DagsterRun("__ASSET_JOB", status=dg.DagsterRunStatus.CANCELED, tags=dict(request.tags))
+    project.instance.add_run(terminated)
+    (again,) = project.tick().run_requests
+    assert (again.run_key, again.tags) == (f"{failed.run_id}:restored:1", request.tags)
+    started = dg.DagsterRun("__ASSET_JOB", status=dg.DagsterRunStatus.STARTED, tags=dict(request.tags))
+    project.instance.add_run(started)
+    assert project.tick().skip_message == "what was waited for can be read; 1 run is at it again"
+    project.instance.delete_run(started.run_id)
+    assert project.read(again.tags, run_config=again.run_config).success
+    assert project.tick().skip_message == "what was waited for can be read"
     assert project.tick().skip_message == "nobody waits for archived partitions of events"
 
 
@@ -181,7 +190,12 @@ def test_more_than_the_cursor_holds_waits_for_its_turn(project, monkeypatch) -> 
     assert project.tick().skip_message.startswith("1 run waits; 2013-01-02 is archived")
     for day in FROZEN:
         project.restore(partitions=[day])
-    asked = [request.run_key for _ in range(2) for request in project.tick().run_requests]
+    asked = []
+    for _ in range(2):
+        (request,) = project.tick().run_requests
+        asked.append(request.run_key)
+        assert project.read(request.tags, run_config=request.run_config).success
+        project.tick()
     assert asked == [f"{first}:restored", f"{second}:restored"]
 
 

@@ -1,0 +1,284 @@
+"""Table and Dagster are made one by their state, whoever changed one of them, and whoever died in between."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+from dagster._core.events import AssetMaterializationPlannedData
+from deltalake import DeltaTable
+
+from dagster_project import dataset_jobs, reconcile, sensors
+from dagster_project.lake_asset import LakeAsset
+from dagster_project.materializations import ROWS, materialized
+from dagster_project.partition_wipe import latest_data_versions, latest_storage_ids
+from dagster_project.partitions import time_windows
+from pipelines import Dataset, removal
+from pipelines.spec import DatasetSpec
+from tests.dagster_project import status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagster_project.resources import LakeResource
+
+pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+
+OLD = ["2013-01-01", "2013-01-02", "2013-01-03"]
+YOUNG = ["2013-12-29", "2013-12-30"]
+DAYS = [*OLD, *YOUNG]
+QUIET = "nothing to expire as of 2014-01-01; next is date=2013-12-29 on 2014-10-26"
+
+
+def rows(days: Sequence[str], each: int = 1) -> pa.Table:
+    at = [datetime.fromisoformat(day).replace(tzinfo=UTC) for day in days for _ in range(each)]
+    return pa.table({"at": pa.array(at, pa.timestamp("us", tz="UTC")), "v": range(len(at))})
+
+
+class Life:
+    """A dataset of ours, its definitions and a Dagster instance; ticks and runs as the daemon does them."""
+
+    def __init__(self, instance: dg.DagsterInstance, lake: LakeResource, name: str = "visits", **spec: Any) -> None:
+        said = {"retention": {"expire_after": "300d"}, "tiers": [{"after": "5d", "tier": "warm"}], **spec}
+        self.spec = DatasetSpec(uri=f"lake://any/{name}", partition={"time": {"column": "at"}}, **said)
+        self.asset = LakeAsset(self.spec, time_windows("day", "UTC", OLD[0], "2014-01-01"))
+        self.instance, self.lake, self.cursor = instance, lake, None
+        self.expiry = dataset_jobs.expiry_job(self.asset)
+        self.tiering = dataset_jobs.tiering_job(self.asset)
+        self.undo = dataset_jobs.undo_job(self.asset)
+        self.sensor = sensors.retention_sensor(
+            self.asset, sensors.ExpiryJob(self.expiry.name, f"{self.expiry.name}_op")
+        )
+        external = dg.AssetSpec(self.asset.asset_key, partitions_def=self.asset.partitions_def)
+        self.defs = dg.Definitions(
+            assets=[external],
+            jobs=[self.expiry, self.tiering, self.undo],
+            sensors=[self.sensor],
+            resources={"lake": lake},
+        )
+        self.dataset = Dataset.create(self.asset.spec_in(lake), fs=lake.filesystem())
+
+    def made(self, days: Sequence[str], each: int = 1) -> None:
+        """As by a run: rows in the table, and an event that says how many."""
+        self.dataset.ingest(rows(days, each), keys=[f"date={day}" for day in days])
+        self.event(days, each)
+
+    def event(self, days: Sequence[str], count: int | None) -> None:
+        metadata = {} if count is None else {ROWS: count}
+        for day in days:
+            self.instance.report_runless_asset_event(
+                dg.AssetMaterialization(self.asset.asset_key, partition=day, metadata=metadata)
+            )
+
+    def tick(self) -> Any:
+        with dg.build_sensor_context(
+            instance=self.instance, definitions=self.defs, resources={"lake": self.lake}, cursor=self.cursor
+        ) as context:
+            execution = self.sensor.evaluate_tick(context)
+        self.cursor = execution.cursor or self.cursor
+        for event in execution.asset_events:
+            self.instance.report_runless_asset_event(event)
+        return execution
+
+    def ran(self, job: dg.JobDefinition, **config: Any) -> dg.ExecuteInProcessResult:
+        resolved = self.defs.resolve_job_def(job.name)
+        ops = {"ops": {f"{job.name}_op": {"config": config}}}
+        return resolved.execute_in_process(instance=self.instance, run_config=ops, raise_on_error=False)
+
+    def shown(self) -> set[str]:
+        return status.available(self.instance, self.asset.name, self.asset.partitions_def)
+
+    def log(self) -> DeltaTable:
+        handle = self.dataset._handle
+        return DeltaTable(f"s3://{handle.table.root}", storage_options=handle.fs.delta_options())
+
+    def dies_before_confirming(self, monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
+        """The process ends between the table's commit and the journal's confirmation."""
+        with monkeypatch.context() as patch:
+            for module in ("pipelines.expiry", "pipelines.ingest", "pipelines.undo"):
+                patch.setattr(f"{module}.completed", _killed, raising=False)
+            with pytest.raises(KeyboardInterrupt):
+                act()
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def failed_of(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    return event.step_failure_data.user_failure_data.metadata["failures"].value
+
+
+def outputs(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    assert result.success
+    (event,) = [event for event in result.all_events if event.is_successful_output]
+    return {name: value.value for name, value in event.step_output_data.metadata.items()}
+
+
+def test_whoever_takes_partitions_out_they_are_missing(
+    instance: dg.DagsterInstance, lake: LakeResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(instance, lake)
+    life.made(DAYS)
+    assert life.tick().run_requests
+    # another writer, who writes no journal
+    life.log().delete("date = '2013-01-01'")
+    tick = life.tick()
+    assert "2013-01-01" not in life.shown()
+    assert all("2013-01-01" not in str(request.run_config) for request in tick.run_requests)
+
+    # a run that was killed after the commit
+    plan = life.dataset.plan_expiry(date(2014, 1, 1))
+    life.dies_before_confirming(monkeypatch, plan.apply)
+    assert life.tick().skip_message == f"2013-01-02, 2013-01-03 left the table and are shown as missing now; {QUIET}"
+    assert life.shown() == set(YOUNG)
+    entry = next(entry for entry in life.dataset.history() if entry.operation == "expire")
+    assert entry.keys == ("date=2013-01-02", "date=2013-01-03")
+    record = next(life.dataset._handle.journal.records(removal.RemovalRecord))
+    assert record.committed_at is not None
+    assert life.tick().skip_message == QUIET
+
+    # a terminal brings one back
+    assert life.dataset.undo_expiry("date=2013-01-02").changed
+    tick = life.tick()
+    assert tick.skip_message.startswith("2013-01-02 is shown now as the table has it; nothing to expire")
+    assert life.shown() == {"2013-01-02", *YOUNG}
+    latest = latest_storage_ids(instance, life.asset.asset_key)
+    back = materialized(instance, life.asset.asset_key, [latest["2013-01-02"]])["2013-01-02"]
+    assert back.rows == 1
+
+
+def test_a_run_that_died_after_its_commit_is_told_of(instance: dg.DagsterInstance, lake: LakeResource) -> None:
+    life = Life(instance, lake)
+    life.made(OLD[:1])
+    life.dataset.ingest(rows(YOUNG))
+    planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    for day, state in zip(YOUNG, (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED), strict=True):
+        run = dg.DagsterRun("visits_job", status=state)
+        instance.add_run(run)
+        about = AssetMaterializationPlannedData(life.asset.asset_key, partition=day)
+        instance.report_dagster_event(
+            dg.DagsterEvent(planned.value, "visits_job", event_specific_data=about), run_id=run.run_id
+        )
+    tick = life.tick()
+    assert [event.partition for event in tick.asset_events] == YOUNG[:1]  # the other run may come to its end
+    assert life.shown() == {OLD[0], YOUNG[0]}
+    instance.delete_run(run.run_id)
+    life.tick()
+    assert life.shown() == {OLD[0], *YOUNG}
+
+
+def test_partitions_without_rows_come_due_like_the_others(instance: dg.DagsterInstance, lake: LakeResource) -> None:
+    life = Life(instance, lake)
+    life.made([OLD[0]])
+    life.event([OLD[1], YOUNG[0]], 0)
+    life.event([OLD[2]], None)  # somebody's own event, which does not say
+    (request,) = life.tick().run_requests
+    config = request.run_config["ops"]["visits_expiry_op"]["config"]
+    assert config["partitions"] == [OLD[0], OLD[1]]
+    facts = outputs(life.ran(life.expiry, **config))
+    assert (facts["expired"], facts["wiped"], facts["kept"]) == (1, 2, {})
+    assert life.shown() == {OLD[2], YOUNG[0]}
+    silent = life.tick().skip_message
+    assert silent.startswith(
+        "2013-01-03 is shown, the table has no rows of it, and nothing says whether there ever were"
+    )
+    assert "nothing to expire as of 2014-01-01" in silent
+
+
+def test_a_job_checks_its_keys(instance: dg.DagsterInstance, lake: LakeResource) -> None:
+    life = Life(instance, lake)
+    life.made([*OLD, YOUNG[0]])
+    life.event([YOUNG[1]], 0)
+    life.dataset.hold("date=2013-01-02", reason="audit")
+    before = latest_storage_ids(instance, life.asset.asset_key)
+    named = [*DAYS, "2026-12-77", "nonsense", "2012-06-01", "2013-02-01", "2013-1-1"]
+    strange = ["date=2013-01-1", "origin=JFK", "nothing at all", "date=2011-01-01"]
+    result = life.ran(life.expiry, partitions=named, unknown=strange)
+    refused = failed_of(result)
+    assert {key: reason.split(":")[0].split("(")[0] for key, reason in refused.items()} == {
+        "2013-01-02": "held",
+        "2013-12-29": "within its retention until 2014-10-26",
+        "2013-12-30": "within its retention until 2014-10-27",
+        "2026-12-77": refused["2026-12-77"].split(":")[0],
+        "nonsense": refused["nonsense"].split(":")[0],
+        "2012-06-01": "there is no such partition, neither in the table nor of the asset",
+        "2013-1-1": refused["2013-1-1"].split(":")[0],
+        "date=2013-01-1": refused["date=2013-01-1"].split(":")[0],
+        "origin=JFK": refused["origin=JFK"].split(":")[0],
+        "nothing at all": refused["nothing at all"].split(":")[0],
+        "date=2011-01-01": "there is no such partition, neither in the table nor of the asset",
+    }
+    assert "is not the key of one day" in refused["2026-12-77"]
+    assert "is not the key of one day" in refused["nonsense"]
+    assert "write date=2013-01-01" in refused["2013-1-1"]
+    assert "write date=..." in refused["origin=JFK"]
+    assert life.shown() == {OLD[1], *YOUNG}  # the two that were right are gone
+    after = latest_storage_ids(instance, life.asset.asset_key)
+    assert after == {key: before[key] for key in (OLD[1], *YOUNG)}
+    # once more: those that are gone are gone, and nothing else is done
+    again = life.ran(life.expiry, partitions=[OLD[0], OLD[2]])
+    facts = outputs(again)
+    assert (facts["expired"], facts["wiped"], facts["absent"]) == (0, 0, [OLD[0], OLD[2]])
+
+    undone = life.ran(life.undo, partition="2013-01-77")
+    (event,) = [event for event in undone.all_events if event.is_step_failure]
+    assert "is not the key of one day" in event.step_failure_data.user_failure_data.description
+    assert life.ran(life.undo, partition=OLD[0]).success
+    assert life.shown() == {OLD[0], OLD[1], *YOUNG}
+
+
+def test_metadata_follows_the_table(instance: dg.DagsterInstance, lake: LakeResource) -> None:
+    life = Life(instance, lake)
+    life.made(DAYS, each=2)
+    life.dataset.ingest(rows(YOUNG), mode="append")
+    life.event(YOUNG, 3)
+    life.tick()
+    versions = latest_data_versions(instance, life.asset.asset_key)
+
+    def told(partition: str | None) -> dict[str, Any]:
+        records = instance.fetch_observations(life.asset.asset_key, limit=100).records  # newest first
+        seen = next(one.asset_observation for one in records if one.asset_observation.partition == partition)
+        return {"is": seen.description, **{name: value.value for name, value in seen.metadata.items()}}
+
+    assert life.ran(life.tiering, as_of="2013-01-20").success
+    assert (told(OLD[0])["storage_class"], told(OLD[0])["is"]) == ("STANDARD_IA", "moved to another tier")
+    assert (told(None)["storage_class"], told(None)["dagster/row_count"]) == ("STANDARD+STANDARD_IA", 12)
+    assert "metadata" not in (life.tick().skip_message or "")  # the run has told itself
+
+    life.dataset.compact(f"date={YOUNG[0]}")  # from a terminal
+    life.dataset.plan_tiering(date(2014, 1, 20)).apply().raise_failures()
+    life.tick()
+    assert (told(YOUNG[0])["files"], told(YOUNG[0])["storage_class"]) == (1, "STANDARD_IA")
+    assert told(YOUNG[1])["files"] == 2
+    assert latest_data_versions(instance, life.asset.asset_key) == versions
+
+    facts = outputs(life.ran(life.expiry))
+    assert (facts["expired"], facts["kept"]) == (3, {})
+    assert (told(None)["partitions"], told(None)["dagster/row_count"]) == (2, 6)
+    assert told(OLD[0])["is"] == "no longer available"
+
+
+def test_a_missing_table_wipes_nothing_and_a_dropped_one_all(
+    instance: dg.DagsterInstance, lake: LakeResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(instance, lake)
+    life.made(YOUNG)
+    with monkeypatch.context() as patch:
+        patch.setenv("TIERLAKE_WAREHOUSE", lake.uri("elsewhere"))
+        message = life.tick().skip_message
+    assert "elsewhere/visits does not exist, and Dagster shows 2 of its partitions: they stay" in message
+    assert life.shown() == set(YOUNG)
+    monkeypatch.setattr(reconcile, "MENDED_AT_ONCE", 1)
+    assert life.dataset.drop(reason="moved").changed
+    assert life.tick().skip_message.startswith(
+        "2013-12-29 left the table and is shown as missing now; 1 more with the "
+    )
+    assert life.tick().skip_message.startswith(
+        "2013-12-30 left the table and is shown as missing now; nothing to expir"
+    )
+    assert life.shown() == set()
