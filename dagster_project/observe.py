@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import dagster as dg
 
+from dagster_project.failures import told_tick
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.metadata import partition_metadata
 from dagster_project.partition_wipe import latest_data_versions, latest_storage_ids, newest_storage_id, wipe_partitions
@@ -77,6 +78,7 @@ def observation_sensor(asset: LakeAsset) -> dg.SensorDefinition:
         minimum_interval_seconds=300,
         description=f"Tells Dagster which partitions of {asset.name} are there, whoever writes them.",
     )
+    @told_tick
     def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         before = newest_storage_id(context.instance)
         try:

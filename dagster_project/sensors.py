@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
+from dagster_project.failures import told_tick
 from dagster_project.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.lineage import downstreams_in
 from dagster_project.partition_wipe import reconcile_status
@@ -74,6 +75,7 @@ def retention_sensor(asset: LakeAsset, job: ExpiryJob) -> dg.SensorDefinition:
         minimum_interval_seconds=300,
         description=f"Finds partitions of {asset.name} past their retention and asks for a run that expires them.",
     )
+    @told_tick
     def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
         wrong = reconcile_status(context.instance, asset.asset_key, asset.partitions_def)
         if wrong:
