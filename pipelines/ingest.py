@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import pyarrow as pa
 import pyarrow.types as pat
 
+from connector.urls import without_secrets
 from pipelines.afterwards import after_commit, noting
 from pipelines.contention import turns
 from pipelines.deletion import Held, discard
@@ -137,7 +138,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         intake=ready.intake,
         columns=_file_columns(handle, plan),
         token=run_token(key),
-        source=ready.stream.name[:200],
+        source=without_secrets(ready.stream.name)[:200],
         keys=frozenset(keys) if keys is not None else None,
         without=handle.table.left_of(key, snapshot) if run_key and mode == "append" else frozenset(),
         unique_by=_unique_columns(unique_by, plan, Partitioner(handle.spec.partition)),
