@@ -16,7 +16,8 @@
     ├── somebody was faster              PreconditionFailed                        (OSError EINVAL)
     ├── try again later                  Throttled, EndpointUnreachable            (OSError EBUSY, ConnectionError)
     ├── done in part                     DeletionFailed, AppliedInPart             (OSError EIO)
-    └── the server failed                ServerError                               (OSError EIO)
+    ├── the server failed                ServerError                               (OSError EIO)
+    └── a library failed                 LibraryError
 
 Every error has a stable ``code`` for programs, a ``message`` for people, and where known a ``hint`` (what to
 do), the server's ``request_id`` and ``server_code``, the ``bucket`` and the ``key``. Each class also derives
@@ -27,7 +28,9 @@ been applied to what servers and libraries said.
 from __future__ import annotations
 
 import errno
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+
+from connector.redact import redact
 
 __all__ = [
     "AccessDenied",
@@ -42,6 +45,7 @@ __all__ = [
     "InvalidName",
     "InvalidSetting",
     "LakeError",
+    "LibraryError",
     "ObjectArchived",
     "ObjectNotFound",
     "PreconditionFailed",
@@ -269,6 +273,26 @@ class ServerError(LakeError, OSError):
     """The server failed, or answered what nobody expects."""
 
     code = "server_error"
+
+
+class LibraryError(LakeError):
+    """A library below us failed for a reason of its own, which is this error's cause."""
+
+    code = "library_error"
+
+    @classmethod
+    def of(cls, error: BaseException, library: str, **context: Any) -> Self:
+        """The error for what a library raised.
+
+        Args:
+            error: What it raised.
+            library: Its name.
+            **context: What else is known.
+        """
+        text = " ".join(redact(str(error)).split())
+        told = f"{library}: {type(error).__name__}" + (f": {text}" if text else "")
+        hint = "The cause below has the library's own trace; `tierlake verify` tells whether the table is whole"
+        return cls(told, hint=hint, **context)
 
 
 class DeletionFailed(LakeError, OSError):

@@ -68,6 +68,8 @@ def check_bucket(name: str) -> None:
     """
     if name.startswith("arn:"):
         return
+    if "@" in name:  # what stands before it may be a password
+        raise InvalidName("What stands for the bucket is no bucket name: it holds a user name or password")
     if not _OLD_BUCKET.fullmatch(name):
         raise InvalidName(f"{name!r} is no bucket name")
     if ".." in name or _is_address(name):

@@ -22,8 +22,11 @@ _PAIR = re.compile(
     re.IGNORECASE,
 )
 _QUERY = re.compile(
-    r"(?P<name>(?:X-Amz-Signature|X-Amz-Credential|X-Amz-Security-Token|Signature|AWSAccessKeyId)=)[^&\s'\"]+"
+    r"(?P<name>(?:X-Amz-Signature|X-Amz-Credential|X-Amz-Security-Token|Signature|AWSAccessKeyId"
+    r"|(?<=[?&])(?:sig|(?:access_|api_?)?key|(?:[a-z]+_)?token))=)[^&\s'\"]+",
+    re.IGNORECASE,
 )
+_USER = re.compile(r"(?<=://)[^/?#\s'\"@]*@")
 _SIGNATURE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^\n]*|(?<=Signature:\n)[0-9a-f]{64}")
 
 _LOGGERS = (
@@ -53,6 +56,7 @@ def redact(text: str) -> str:
     """
     hidden = _PAIR.sub(lambda match: f"{match['name']}{HIDDEN}", text)
     hidden = _QUERY.sub(lambda match: f"{match['name']}{HIDDEN}", hidden)
+    hidden = _USER.sub(f"{HIDDEN}@", hidden)
     return _SIGNATURE.sub(HIDDEN, hidden)
 
 

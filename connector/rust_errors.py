@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from connector.errors import EndpointUnreachable, LakeError, ServerError
+from connector.errors import AccessDenied, EndpointUnreachable, LakeError, LibraryError, ObjectNotFound, ServerError
 from connector.redact import redact
-from connector.translate import Asked, translated
+from connector.translate import Asked, hint_for, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,14 @@ _BODY = re.compile(r"(: )?<(\?xml|Error).*", re.DOTALL)
 _METHOD = re.compile(r"Error performing (\w+) (\S+)")
 _PATH = re.compile(r"for path (\S+)")
 _STATUS = re.compile(r"\b([345]\d\d) [A-Z][a-z]")
-_NO_ANSWER = ("error sending request", "timed out", "error decoding response body")
+_REQUEST = re.compile(r"Error performing|object store|Generic S3 error|Kernel error|for path ", re.IGNORECASE)
+_NO_ANSWER = ("error sending request", "timed out", "error decoding response body", "or response body", "list response")
+_IN_WORDS: tuple[tuple[str, type[LakeError], str], ...] = (
+    ("lacked the necessary privileges", AccessDenied, "AccessDenied"),
+    ("valid authentication credentials", AccessDenied, "AccessDenied"),
+    ("Object at location", ObjectNotFound, "NoSuchKey"),
+)
+"""Failures of which the library keeps neither code nor status, by what it says of them."""
 
 
 @contextmanager
@@ -58,7 +65,7 @@ def from_rust(error: Exception, bucket: str) -> LakeError:
     """
     text = _COLOURS.sub("", str(error))
     method, url = _METHOD.search(text), _PATH.search(text)
-    key = url[1] if url else None
+    key = url[1].rstrip(":") if url else None
     operation = f"{method[1] if method else 'a request'} by deltalake"
     code, status = _of_body(text, "Code"), _STATUS.search(text)
     if code is not None and status is not None:
@@ -70,10 +77,16 @@ def from_rust(error: Exception, bucket: str) -> LakeError:
         told = translated(ClientError(response, operation), asked)
         if isinstance(told, LakeError):
             return told
-    if any(words in text for words in _NO_ANSWER):
+    message = f"{operation}: {plain_text(text)}"
+    if any(words in " ".join(text.split()) for words in _NO_ANSWER):
         hint = "Check the endpoint, and whether the server runs"
-        return EndpointUnreachable(f"{operation}: {plain_text(text)}", hint=hint, bucket=bucket, key=key)
-    return ServerError(f"{operation}: {plain_text(text)}", bucket=bucket, key=key)
+        return EndpointUnreachable(message, hint=hint, bucket=bucket, key=key)
+    for words, kind, like in _IN_WORDS:
+        if words in text:
+            return kind(message, hint=hint_for(kind, operation), server_code=like, bucket=bucket, key=key)
+    if isinstance(error, OSError) or _REQUEST.search(text):
+        return ServerError(message, hint=hint_for(ServerError, operation), bucket=bucket, key=key)
+    return LibraryError.of(error, "deltalake", bucket=bucket)
 
 
 def _of_body(text: str, name: str) -> str | None:

@@ -22,18 +22,21 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_serializer,
+    field_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connector.encryption import Encryption, SseC, SseS3, encryption_text, parse_encryption
 from connector.errors import BadCredentials, InsecureEndpoint, InvalidSetting
 from connector.policy import WritePolicy, WriteRule
+from connector.urls import HIDDEN_HINT, check_endpoint_url, secret_in_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 ENVIRONMENT_PREFIXES = ("TIERLAKE_", "AWS_")
 DEFAULT_REGION = "us-east-1"
+_ENDPOINT_VARIABLES = ("TIERLAKE_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _FINGERPRINT_KEY = secrets.token_bytes(16)
 _CREDENTIALS = ("key", "secret", "token")
 
@@ -69,12 +72,14 @@ class LakeSettings(BaseSettings):
         retry_seconds: No retry starts later than this after the first try.
     """
 
-    model_config = SettingsConfigDict(env_prefix="TIERLAKE_", frozen=True, extra="forbid", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TIERLAKE_", frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True
+    )
 
     profile: str | None = None
     endpoint_url: str | None = Field(
         None,
-        validation_alias=_from_environment("endpoint_url", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        validation_alias=AliasChoices(*_ENDPOINT_VARIABLES),
     )
     key: str | None = None
     secret: SecretStr | None = None
@@ -110,10 +115,18 @@ class LakeSettings(BaseSettings):
         try:
             settings = cls(**said)
         except ValidationError as error:
-            raise _invalid(error) from None
+            raise _invalid(error, said) from None
         if bool(settings.key) != bool(settings.secret):
             raise InvalidSetting("A key needs its secret, and a secret its key")
         return settings
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _has_no_secret(cls, value: str | None) -> str | None:
+        if value is not None and (secret := secret_in_url(value)):
+            message = f"must not hold {secret}: write http://HOST:PORT or https://HOST"
+            raise ValueError(message)
+        return value
 
     @field_serializer("encryption", "rules")
     def _without_keys(self, value: Any) -> Any:
@@ -251,12 +264,23 @@ def _fingerprint(value: SecretStr) -> str:
     return f"***{digest.hexdigest()[:8]}"
 
 
-def _invalid(error: ValidationError) -> InvalidSetting:
+def _invalid(error: ValidationError, said: Mapping[str, Any]) -> InvalidSetting:
+    found = error.errors(include_input=False, include_url=False, include_context=False)
     problems = "; ".join(
-        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-        for problem in error.errors(include_input=False, include_url=False, include_context=False)
+        f"{_said_as(problem['loc'], said)}: {problem['msg'].removeprefix('Value error, ')}" for problem in found
     )
-    return InvalidSetting(f"Wrong settings: {problems}")
+    is_url = any(problem["loc"][:1] == (_ENDPOINT_VARIABLES[0],) for problem in found)
+    return InvalidSetting(f"Wrong settings: {problems}", hint=HIDDEN_HINT if is_url else None)
+
+
+def _said_as(location: Sequence[str | int], said: Mapping[str, Any]) -> str:
+    """A field as its user knows it: pydantic names the endpoint by the first of its variables, whichever it was."""
+    name = ".".join(map(str, location))
+    if name != _ENDPOINT_VARIABLES[0]:
+        return name
+    if "endpoint_url" in said:
+        return "endpoint_url"
+    return next((variable for variable in _ENDPOINT_VARIABLES if variable in os.environ), name)
 
 
 def environment_token(environ: Mapping[str, str] = os.environ) -> str:
@@ -291,12 +315,11 @@ def check_endpoint(endpoint_url: str, *, allow_http: bool) -> None:
         allow_http: Plain HTTP to any host is wanted.
 
     Raises:
-        InvalidSetting: It is no ``http://`` or ``https://`` URL, or holds a user name or password.
+        InvalidSetting: It is no ``http://`` or ``https://`` URL, or holds a secret.
         InsecureEndpoint: It is plain HTTP to a host that is not loopback.
     """
+    check_endpoint_url(endpoint_url)
     parts = urlsplit(endpoint_url)
-    if parts.username or parts.password:
-        raise InvalidSetting("An endpoint URL must not hold credentials")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise InvalidSetting(f"{endpoint_url!r} is no endpoint URL", hint="Write http://HOST:PORT or https://HOST")
     if parts.scheme == "http" and not allow_http and not is_loopback(endpoint_url):

@@ -40,7 +40,7 @@ _BY_CODE: dict[str, tuple[type[LakeError], str | None]] = {
     "NoSuchBucket": (BucketNotFound, "Create it, or check the name"),
     "AccessDenied": (AccessDenied, None),
     "AllAccessDisabled": (AccessDenied, None),
-    "AccountProblem": (AccessDenied, None),
+    "AccountProblem": (AccessDenied, "The account cannot be used: ask whoever runs the server"),
     "InvalidObjectState": (ObjectArchived, _RESTORE_HINT),
     "ObjectNotInActiveTierError": (ObjectArchived, _RESTORE_HINT),
     "InvalidAccessKeyId": (BadCredentials, _CREDENTIALS_HINT),
@@ -73,6 +73,28 @@ _BY_STATUS: dict[int, type[LakeError]] = {
     501: UnsupportedByServer,
     503: Throttled,
 }
+
+
+_HINTS: dict[type[LakeError], str] = {
+    AccessDenied: "{operation} is not allowed to these credentials: `tierlake iam` prints the rights that it takes",
+    ObjectNotFound: "Something else deleted it: look whether a lifecycle rule, or another writer, did",
+    PreconditionFailed: "Another writer was faster: read it again, then write",
+    AlreadyExists: "Another writer was faster: read it again, then write",
+    Throttled: "The server is busy: try again later, or make fewer requests at a time",
+    ServerError: "Try again; where it stays so, the server's log tells why",
+}
+"""What to do about a failure whose code says nothing more."""
+
+
+def hint_for(kind: type[LakeError], operation: str) -> str | None:
+    """The way out of a failure, by its class.
+
+    Args:
+        kind: The class.
+        operation: What was asked for.
+    """
+    hint = _HINTS.get(kind)
+    return hint.format(operation=operation) if hint else None
 
 
 @dataclass(frozen=True)
@@ -151,16 +173,17 @@ def _of_response(error: boto.ClientError, asked: Asked) -> LakeError:
     if kind is UnsupportedByServer:
         return UnsupportedByServer(asked.server, f"{asked.operation} in this way ({message})", **context)
     if kind is not None:
-        return kind(message, hint=hint, **context)
+        return kind(message, hint=hint or hint_for(kind, asked.operation), **context)
     like = s3fs.errors.translate_boto_error(error, set_cause=False)
     number = like.errno if isinstance(like, OSError) else None
     if isinstance(like, PermissionError):
-        return AccessDenied(message, **context)
+        return AccessDenied(message, hint=hint_for(AccessDenied, asked.operation), **context)
     if isinstance(like, FileNotFoundError):
-        return ObjectNotFound(message, **context)
+        return ObjectNotFound(message, hint=hint_for(ObjectNotFound, asked.operation), **context)
     if status >= SERVER_FAILURE:
-        return ServerError(message, errno=number, **context)
-    return RequestRefused(message, errno=number or errno_module.EINVAL, **context)
+        return ServerError(message, hint=hint_for(ServerError, asked.operation), errno=number, **context)
+    hint = f"The server refuses {asked.operation} as it was asked: its code and its log say why"
+    return RequestRefused(message, hint=hint, errno=number or errno_module.EINVAL, **context)
 
 
 def archived(bucket: str, key: str, storage_class: str | None, context: dict[str, Any]) -> ObjectArchived:

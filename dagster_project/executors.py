@@ -69,7 +69,21 @@ def _of_file(path: Path) -> tuple[str, Any]:
     if not isinstance(document, dict) or len(document) != 1:
         raise SpecError(f"{path} has to name one executor", hint="multiprocess: {max_concurrent: 4}")
     ((name, config),) = document.items()
+    if (field := _with_password(config)) is not None:
+        message = f"{path}: {field} must not hold a user name or password: Dagster stores an executor's configuration"
+        raise SpecError(message, hint=f"write {field}: {{env: NAME}}")
     return str(name), config
+
+
+def _with_password(config: Any, at: str = "it") -> str | None:
+    """The first field that holds a URL with a user name or password."""
+    if isinstance(config, str):
+        return at if "@" in config.partition("://")[2].partition("/")[0] else None
+    if isinstance(config, dict):
+        within = [(value, str(name)) for name, value in config.items()]
+    else:
+        within = [(value, at) for value in config] if isinstance(config, list) else []
+    return next((field for value, name in within if (field := _with_password(value, name)) is not None), None)
 
 
 def _executor(name: str) -> dg.ExecutorDefinition:

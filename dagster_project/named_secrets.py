@@ -2,19 +2,26 @@
 
 What is typed into a resource's configuration is stored with the definitions and with each run, and the UI shows both.
 So a secret is never typed: in Python a literal one is refused when the definitions load, and at the launchpad the
-configuration takes `{env: NAME}` and nothing else, so that a run with a literal one is never made.
+configuration takes `{env: NAME}` and nothing else, so that a run with a literal one is never made. A URL may be typed,
+but not with a user name, a password or a query in it: that is refused in Python where it is written, and at the
+launchpad before the run is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import dagster as dg
 
-__all__ = ["NamedSecrets"]
+from connector.errors import InvalidSetting
+
+__all__ = ["NamedSecrets", "UrlCheck"]
 
 Value = TypeVar("Value")
+
+UrlCheck = Callable[[str, str], None]
+"""Takes a URL and its field's name; raises InvalidSetting where it holds a secret."""
 
 _source: Any = dg.StringSource  # takes text or {env: NAME}; Dagster gives it no types
 _selector: Any = dg.Selector
@@ -33,21 +40,46 @@ class _FromEnvironment(dg.Noneable):
         return None if value is None else _source.post_process(value)
 
 
+class _PlainUrl(dg.Noneable):
+    """Configuration that is a URL without a secret in it, or names an environment variable that is one."""
+
+    def __init__(self, name: str, check: UrlCheck) -> None:
+        super().__init__(_source)
+        self._name = name
+        self._check = check
+
+    def post_process(self, value: Any) -> Any:
+        """The URL.
+
+        Raises:
+            InvalidSetting: it holds a secret. Dagster would repeat the value of one of its own errors.
+        """
+        if value is not None:
+            self._check(value, self._name)
+        return value
+
+
 class NamedSecrets(dg.ConfigurableResource[Value]):
     """A resource of which some fields are secrets.
 
     Attributes:
         SECRETS: by field, what to do where it is left out: the rest of a sentence that ends in "leave it out and ...";
             empty where it cannot be.
+        URLS: by field, what refuses one with a secret in it.
     """
 
     SECRETS: ClassVar[Mapping[str, str]] = {}
+    URLS: ClassVar[Mapping[str, UrlCheck]] = {}
 
     def __init__(self, **data: Any) -> None:
+        for name, check in self.URLS.items():
+            if isinstance(data.get(name), str) and not isinstance(data[name], dg.EnvVar):
+                _refused_in_python(type(self).__name__, check, data[name], name)
         super().__init__(**data)
         state = self._state__internal__
         if not self._literal():
-            self._state__internal__ = state._replace(config_schema=_by_name(state.config_schema, self.SECRETS))
+            schema = _by_name(state.config_schema, self.SECRETS, self.URLS)
+            self._state__internal__ = state._replace(config_schema=schema)
 
     def get_resource_definition(self) -> Any:
         """What Dagster shows and stores of the resource: its configuration, in which no secret may stand.
@@ -84,14 +116,27 @@ class NamedSecrets(dg.ConfigurableResource[Value]):
         return self._state__internal__.resource_context is not None
 
 
-def _by_name(schema: Any, secrets: Mapping[str, str]) -> Any:
-    """The configuration's schema with names in the place of secrets."""
+def _refused_in_python(kind: str, check: UrlCheck, url: str, name: str) -> None:
+    try:
+        check(url, f"{kind}({name}=...)")
+    except InvalidSetting as error:
+        raise dg.DagsterInvalidDefinitionError(str(error)) from None
+
+
+def _by_name(schema: Any, secrets: Mapping[str, str], urls: Mapping[str, UrlCheck]) -> Any:
+    """The configuration's schema with names in the place of secrets, and URLs that are looked at."""
     whole = schema.as_field()
     fields = dict(whole.config_type.fields)
     for name in secrets:
         said = fields[name]
         fields[name] = dg.Field(
             _FromEnvironment(), is_required=said.is_required, description=said.description, is_secret=True
+        )
+    for name, check in urls.items():
+        said = fields[name]
+        default = {"default_value": said.default_value} if said.default_provided else {}
+        fields[name] = dg.Field(
+            _PlainUrl(name, check), is_required=said.is_required, description=said.description, **default
         )
     given = {"default_value": whole.default_value} if whole.default_provided else {}
     return type(schema)(dg.Field(_shape(fields), is_required=whole.is_required, description=whole.description, **given))

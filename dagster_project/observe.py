@@ -12,6 +12,7 @@ from typing import Final
 import dagster as dg
 
 from dagster_project import reconcile
+from dagster_project.failures import told_tick
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.partitions import unknown_values
 from dagster_project.resources import LakeResource
@@ -31,6 +32,7 @@ def observation_sensor(asset: LakeAsset) -> dg.SensorDefinition:
         minimum_interval_seconds=300,
         description=f"Tells Dagster which partitions of {asset.name} are there, whoever writes them.",
     )
+    @told_tick
     def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         instance, before = context.instance, Cursor.read(context.cursor)
         shown = reconcile.look(instance, asset)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from pydantic import Field
 
-from dagster_project.named_secrets import NamedSecrets
+from connector.urls import check_endpoint_url, check_place
+from dagster_project.named_secrets import NamedSecrets, UrlCheck
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,16 +28,18 @@ class LakeResource(NamedSecrets["LakeResource"]):
 
     What is not said here comes from the environment when a run starts (`TIERLAKE_*`, and the AWS chain for
     credentials), so the same definitions serve an embedded server, MinIO and AWS. Give secrets as
-    `dg.EnvVar("NAME")`, or at the launchpad as `{env: NAME}`: Dagster then shows the name and never the value. A secret
-    given literally is refused.
+    `dg.EnvVar("NAME")`, or at the launchpad as `{env: NAME}`: Dagster then shows the name and never the value. A key or
+    secret given literally is refused, and so is a URL with a user name, a password or a query in it.
 
         LakeResource(warehouse="lake://prod-lake", key=dg.EnvVar("LAKE_KEY"), secret=dg.EnvVar("LAKE_SECRET"))
     """
 
     SECRETS: ClassVar[Mapping[str, str]] = {
+        "key": "set AWS_ACCESS_KEY_ID",
         "secret": "set AWS_SECRET_ACCESS_KEY",
         "token": "set AWS_SESSION_TOKEN",
     }
+    URLS: ClassVar[Mapping[str, UrlCheck]] = {"endpoint_url": check_endpoint_url, "warehouse": check_place}
 
     warehouse: str | None = Field(
         default=None,
@@ -59,8 +62,13 @@ class LakeResource(NamedSecrets["LakeResource"]):
     )
 
     def uri(self, name: str) -> str:
-        """The URI of a dataset below the warehouse."""
+        """The URI of a dataset below the warehouse.
+
+        Raises:
+            InvalidSetting: the warehouse holds a secret.
+        """
         warehouse = self.warehouse or os.environ.get("TIERLAKE_WAREHOUSE") or DEFAULT_WAREHOUSE
+        check_place(warehouse, "warehouse" if self.warehouse else "TIERLAKE_WAREHOUSE")
         return f"{warehouse.rstrip('/')}/{name}"
 
     def filesystem(self) -> LakeFileSystem:

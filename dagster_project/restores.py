@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Self
 import dagster as dg
 
 from dagster_project.attempts import ATTEMPTS, is_at_work
+from dagster_project.failures import told_tick
 from dagster_project.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.resources import LakeResource
 from dagster_project.waiting import Wait, waits
@@ -100,6 +101,7 @@ def restore_sensor(asset: LakeAsset) -> dg.SensorDefinition:
         minimum_interval_seconds=300,
         description=f"Starts again the runs that had to wait for archived partitions of {asset.name}.",
     )
+    @told_tick
     def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         cursor = _Cursor.read(context.cursor)
         waiting = _open_waits(context.instance, asset.asset_key, cursor)

@@ -25,6 +25,7 @@ import dagster as dg
 
 from dagster_project import reconcile
 from dagster_project.attempts import ATTEMPTS, Attempt, Attempts, Turn, read_attempts, reason_of, take_turns
+from dagster_project.failures import told_tick
 from dagster_project.following import observations, touched_after
 from dagster_project.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.lineage import downstreams_in
@@ -107,6 +108,7 @@ def retention_sensor(asset: LakeAsset, job: ExpiryJob, *, clock: Clock = _NOW) -
         minimum_interval_seconds=300,
         description=f"Finds partitions of {asset.name} past their retention and asks for a run that expires them.",
     )
+    @told_tick
     def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         return _Tick(context, asset, lake, job, clock()).result()
 
@@ -127,6 +129,7 @@ def reconciliation_sensor(asset: LakeAsset, *, clock: Clock = _NOW) -> dg.Sensor
         minimum_interval_seconds=300,
         description=f"Shows the partitions of {asset.name} as the table has them, whoever changes it.",
     )
+    @told_tick
     def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         return _Tick(context, asset, lake, None, clock()).result()
 

@@ -15,6 +15,7 @@ LakeError                         (connector.errors: code, message, hint, reques
 │   ├── LogMissing            (RuntimeError)       the files are there, the Delta log is gone
 │   ├── CommitConflict        (RuntimeError)       somebody else changed the same partitions
 │   │   └── StagedTooLong                          a vacuum may have taken the files that waited for their commit
+│   ├── CommitUnknown         (RuntimeError)       the store failed at the commit, and cannot tell whether it is there
 │   ├── StalePlan             (RuntimeError)       the partition is not what the plan saw
 │   └── ArchivedError         (ObjectArchived, PermissionError)  the class needs a restore before it can be read
 ├── a policy says no
@@ -27,7 +28,7 @@ LakeError                         (connector.errors: code, message, hint, reques
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from connector.errors import LakeError, ObjectArchived
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArchivedError",
     "CommitConflict",
+    "CommitUnknown",
     "ForkedProcess",
     "LogMissing",
     "PartialFailure",
@@ -126,6 +128,31 @@ class StagedTooLong(CommitConflict):
     """Files waited so long for their commit that a vacuum may have taken them; write them anew."""
 
     code = "staged_too_long"
+
+
+class CommitUnknown(PipelineError, RuntimeError):
+    """The store failed while a commit was made, and again when it was asked whether the commit is there."""
+
+    code = "commit_unknown"
+
+    @classmethod
+    def of(cls, root: str, failure: LakeError, run_key: str | None) -> Self:
+        """The error, with what the store said.
+
+        Args:
+            root: of the table, `bucket/prefix`.
+            failure: of the commit.
+            run_key: of the ingest; None for acts that look at the table themselves.
+        """
+        again = f"with the run key {run_key}, which recognises its own commit" if run_key else "it looks first"
+        return cls(
+            f"lake://{root}: the commit may have been made, or not: {failure.message}",
+            hint=f"when the store answers again, run it again{' ' if run_key else ': '}{again}",
+            request_id=failure.request_id,
+            server_code=failure.server_code,
+            bucket=failure.bucket,
+            key=failure.key,
+        )
 
 
 class StalePlan(PipelineError, RuntimeError):

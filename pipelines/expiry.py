@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from connector.errors import LakeError
 from pipelines import units
+from pipelines.afterwards import after_commit, noting
 from pipelines.catalog import kept_because, monthly_cost
 from pipelines.decider import planned_files, price_note
 from pipelines.errors import CommitConflict, PolicyRefused, StalePlan
@@ -151,7 +152,8 @@ def apply_expiry(
     with reporting(
         "expiry", total=len(steps), bytes_total=sum(step.bytes for step in steps), progress=progress
     ) as advance:
-        _expire(handle, plan, steps, tally, undo=undo, run_id=run_id)
+        with noting() as notes:
+            _expire(handle, plan, steps, tally, undo=undo, run_id=run_id)
         for step in steps:
             advance(step.key, step.bytes)
     return ApplyResult.of(
@@ -161,7 +163,7 @@ def apply_expiry(
         failures=tally.failures,
         files=sum(len(gone.files) for gone in tally.done.values()),
         size=sum(gone.bytes for gone in tally.done.values()),
-    )
+    ).with_notes(notes)
 
 
 def check_undo_is_possible(handle: Handle, *, undo: bool) -> None:
@@ -331,10 +333,15 @@ def _confirm(handle: Handle, record: RemovalRecord, commit: Commit, tally: _Tall
     """The grace begins; what somebody held while we were at it comes back."""
     done = completed(handle, record, commit)
     tally.done |= {gone.key: gone for gone in done.partitions}
-    document = handle.document.read() if handle.document else None
+    document = None
+    with after_commit("whether somebody held a partition meanwhile is not known; `tierlake undo` brings one back"):
+        document = handle.document.read() if handle.document else None
     if document is None or not document.holds.keys() & tally.done.keys():
         return
-    for gone in _brought_back(handle, done, document):
+    back: list[RemovedPartition] = []
+    with after_commit("a partition that somebody held meanwhile is not back; `tierlake undo` brings it back"):
+        back = _brought_back(handle, done, document)
+    for gone in back:
         del tally.done[gone.key]
         reason = document.holds[gone.key].reason
         tally.failures[gone.key] = PolicyRefused(
@@ -360,8 +367,15 @@ def _brought_back(handle: Handle, record: RemovalRecord, document: DatasetDocume
 
 
 def _sort_out(handle: Handle, record: RemovalRecord, error: LakeError, tally: _Tally) -> None:
-    """After a commit that failed half-way: look which partitions are gone, and report the others."""
-    snapshot = handle.table.snapshot()
+    """After a commit that failed half-way: look which partitions are gone, and report the others.
+
+    Raises:
+        LakeError: nobody can look; what was said at the commit is said again.
+    """
+    try:
+        snapshot = handle.table.snapshot()
+    except LakeError:
+        raise error from None
     live = snapshot.by_partition()
     left = [gone for gone in record.partitions if live.get(PartitionKey.parse(gone.key))]
     gone = [part for part in record.partitions if part not in left]
@@ -370,7 +384,8 @@ def _sort_out(handle: Handle, record: RemovalRecord, error: LakeError, tally: _T
         return
     if left:
         # a record of their own, not committed: the next try finds in it what was taken already
-        again = record.model_copy(update={"id": handle.journal.new_id(record.at), "partitions": tuple(left)})
-        handle.journal.write(again)
+        with after_commit("what is left of it is not on record by itself; the next expiry looks at the table"):
+            again = record.model_copy(update={"id": handle.journal.new_id(record.at), "partitions": tuple(left)})
+            handle.journal.write(again)
     commit = Commit(snapshot.version, record.at, "expire", None, {})
     _confirm(handle, record.model_copy(update={"partitions": tuple(gone)}), commit, tally)

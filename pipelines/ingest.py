@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import pyarrow as pa
 import pyarrow.types as pat
 
+from connector.urls import without_secrets
+from pipelines.afterwards import after_commit, noting
 from pipelines.contention import turns
 from pipelines.deletion import Held, discard
 from pipelines.errors import (
@@ -136,7 +138,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         intake=ready.intake,
         columns=_file_columns(handle, plan),
         token=run_token(key),
-        source=ready.stream.name[:200],
+        source=without_secrets(ready.stream.name)[:200],
         keys=frozenset(keys) if keys is not None else None,
         without=handle.table.left_of(key, snapshot) if run_key and mode == "append" else frozenset(),
         unique_by=_unique_columns(unique_by, plan, Partitioner(handle.spec.partition)),
@@ -159,8 +161,10 @@ def ingest(  # noqa: PLR0913 - the user's own options
             "source": staging.source,
             **(details or {}),
         }
+        notes = stack.enter_context(noting())
         commit, touched, replaced = _commit(handle, snapshot, staged.files, plan.table, mode, key, keys, metadata)
-        discard(handle, staged.leftovers)
+        with after_commit("files that waited for it could not be deleted; vacuum takes them"):
+            discard(handle, staged.leftovers)
     return IngestResult(
         rows=staged.rows,
         rejected=staged.bad_rows,
@@ -176,6 +180,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         added_columns=plan.added,
         lacking_columns=plan.lacking,
         untyped_columns=plan.untyped,
+        notes=tuple(notes),
     )
 
 
@@ -474,7 +479,8 @@ def _commit(
         else:
             if record is not None or commit.taken:
                 came = commit.written or [one.file for one in staged]
-                _complete(handle, change, commit, record, commit.taken or removes, came)
+                with after_commit("not all that it replaced is on record, and no undo brings that back"):
+                    _complete(handle, change, commit, record, commit.taken or removes, came)
             return commit, tuple(sorted(covered)), replaced
     raise conflict or AssertionError
 

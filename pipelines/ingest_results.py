@@ -56,6 +56,7 @@ class IngestResult:
         added_columns: columns that are new in the table, nested ones by their path (`v.z`).
         lacking_columns: columns of the table that the source lacks: null in its rows.
         untyped_columns: columns of nothing but nulls, which stay out of the table until a value tells their type.
+        notes: what the store refused after the commit, each with what follows from it.
     """
 
     rows: int
@@ -72,6 +73,7 @@ class IngestResult:
     added_columns: tuple[str, ...] = ()
     lacking_columns: tuple[str, ...] = ()
     untyped_columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """For people."""
@@ -84,6 +86,7 @@ class IngestResult:
             lines.append(f"{self.duplicates:,} duplicates left out")
         if self.rejected:
             lines.append(f"{self.rejected:,} rejected, kept in lake://{self.rejects_path}")
+        lines += self.notes
         return "\n".join(lines)
 
 

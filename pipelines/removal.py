@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from pipelines.afterwards import after_commit
 from pipelines.records import FileRecord, RemovalRecord, RemovedPartition
 
 if TYPE_CHECKING:
@@ -94,17 +95,22 @@ def begun(  # noqa: PLR0913 - what a record has
 def completed(handle: Handle, record: RemovalRecord, commit: Commit) -> RemovalRecord:
     """Write down that the commit was made: the grace begins.
 
+    The store may refuse that: the record without it is settled by what the table says (`settled`).
+
     Args:
         handle: the dataset.
         record: as it was written before the commit.
         commit: what the table says.
     """
     has_versions = not handle.table.is_published_by_writing
-    made = handle.table.made_at(commit.version) if has_versions else None
-    at = handle.clock.of_store(made) if made is not None else handle.clock.now()
-    # time that goes on also where a clock does not
-    update = {"committed_at": max(at, record.at), "version": commit.version if has_versions else None}
-    return handle.journal.write(record.model_copy(update=update))
+    version = commit.version if has_versions else None
+    done = record.model_copy(update={"committed_at": record.at, "version": version})
+    with after_commit(f"the journal could not be told of it, and goes by the table (removal-{record.id})"):
+        made = handle.table.made_at(commit.version) if has_versions else None
+        at = handle.clock.of_store(made) if made is not None else handle.clock.now()
+        # time that goes on also where a clock does not
+        handle.journal.write(done := done.model_copy(update={"committed_at": max(at, record.at)}))
+    return done
 
 
 def settled(handle: Handle, record: RemovalRecord) -> RemovalRecord | None:

@@ -32,6 +32,7 @@ class ApplyResult(_Value):
         bytes: their size.
         pending: of the files, how many the server has yet to move; it does so by itself.
         dry_run: True where the checks alone were made.
+        notes: what the store refused after the change, each with what follows from it.
     """
 
     operation: Literal["tiering", "expiry"]
@@ -43,6 +44,7 @@ class ApplyResult(_Value):
     bytes: int = 0
     pending: int = 0
     dry_run: bool = False
+    notes: tuple[str, ...] = ()
 
     WORDS: ClassVar[Mapping[str, str]] = {"tiering": "moved", "expiry": "expired"}
 
@@ -75,6 +77,10 @@ class ApplyResult(_Value):
             dry_run=dry_run,
         )
 
+    def with_notes(self, notes: Iterable[str]) -> Self:
+        """The same, and what the store refused afterwards."""
+        return self.model_copy(update={"notes": tuple(notes)})
+
     @property
     def ok(self) -> bool:
         """Whether nothing failed."""
@@ -96,6 +102,7 @@ class ApplyResult(_Value):
         parts += [f"{units.files(self.pending)} tagged for the server to move"] if self.pending else []
         parts += [f"{len(self.skipped):,} {'are' if self.dry_run else 'were'} so already"] if self.skipped else []
         parts += [f"{len(self.failed):,} {fail}"] if self.failed else []
+        parts += self.notes
         return ", ".join(parts)
 
 
@@ -112,6 +119,7 @@ class UndoResult(_Value):
         kept_until: the next expiry leaves it alone before this instant.
         dry_run: True where it would come back, and nothing was changed.
         undo_until: then, until when it can.
+        notes: what the store refused after the commit, each with what follows from it.
     """
 
     key: str
@@ -123,6 +131,7 @@ class UndoResult(_Value):
     kept_until: datetime | None = None
     dry_run: bool = False
     undo_until: datetime | None = None
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         amount = f"{units.files(self.files)}, {units.size(self.bytes)}"
@@ -133,7 +142,8 @@ class UndoResult(_Value):
         if not self.changed:
             state = "is back already" if self.operation else "is there, and nothing was taken out of it"
             return f"{self.key} {state}: nothing changed"
+        notes = "".join(f"; {note}" for note in self.notes)
         if self.operation == "replace":
-            return f"{self.key} is as it was before it was replaced: {amount}"
+            return f"{self.key} is as it was before it was replaced: {amount}{notes}"
         kept = f"; kept until {units.day(self.kept_until)}" if self.kept_until else ""
-        return f"{self.key} is back: {amount}{kept}"
+        return f"{self.key} is back: {amount}{kept}{notes}"

@@ -33,6 +33,7 @@ from pydantic import (
     model_validator,
 )
 
+from connector.urls import secret_in_place
 from pipelines.errors import SpecError
 from pipelines.text_options import TextOptions
 from pipelines.windows import Every
@@ -110,7 +111,7 @@ def _check_cases(names: Iterable[str]) -> None:
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class TimePartition(_Value):
@@ -273,6 +274,9 @@ class DatasetSpec(_Value):
     @field_validator("uri")
     @classmethod
     def _has_a_prefix(cls, value: str) -> str:
+        if secret := secret_in_place(value):
+            message = f"must not hold {secret}, which is stored and shown: write lake://bucket/prefix"
+            raise ValueError(message)
         scheme, separator, rest = value.partition("://")
         if not separator or scheme not in {"lake", "s3"}:
             message = f"{value!r} does not look like lake://bucket/prefix"

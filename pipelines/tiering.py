@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from connector.errors import LakeError, ObjectNotFound, PreconditionFailed
 from pipelines import units
+from pipelines.afterwards import after_commit, noting
 from pipelines.decider import decider, price_note
 from pipelines.errors import StalePlan
 from pipelines.layout import PartitionKey
@@ -121,25 +122,27 @@ def apply_tiering(
             dry_run=True,
         )
     mover = get_mover(handle.fs.profile.mover)
-    try:
-        with (
-            reporting("tiering", total=len(files), bytes_total=total, progress=progress) as advance,
-            ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="tiering") as pool,
-        ):
-            started = {pool.submit(_move, handle, mover, step, file): (step, file) for step, file in files}
-            try:
-                for future in as_completed(started):
-                    step, file = started[future]
-                    _count(tally, step, file, future)
-                    advance(f"{step.key}/{file.live.path.rpartition('/')[2]}", file.live.size)
-                    if len(tally.same_rows) >= _NOTED_AT_ONCE:
-                        _note_same_rows(handle, tally)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-    finally:
-        _note_same_rows(handle, tally)
-        if tally.moved:
-            _remember(handle, plan, tally, run_id)
+    with noting() as notes:
+        try:
+            with (
+                reporting("tiering", total=len(files), bytes_total=total, progress=progress) as advance,
+                ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="tiering") as pool,
+            ):
+                started = {pool.submit(_move, handle, mover, step, file): (step, file) for step, file in files}
+                try:
+                    for future in as_completed(started):
+                        step, file = started[future]
+                        _count(tally, step, file, future)
+                        advance(f"{step.key}/{file.live.path.rpartition('/')[2]}", file.live.size)
+                        if len(tally.same_rows) >= _NOTED_AT_ONCE:
+                            _note_same_rows(handle, tally)
+                finally:
+                    pool.shutdown(wait=False, cancel_futures=True)
+        finally:
+            _note_same_rows(handle, tally)
+            if tally.moved:
+                with after_commit("the journal could not be told of the files that moved"):
+                    _remember(handle, plan, tally, run_id)
     return ApplyResult.of(
         "tiering",
         done=tally.moved.keys() - tally.failures.keys(),
@@ -148,7 +151,7 @@ def apply_tiering(
         files=tally.files,
         size=tally.bytes,
         pending=tally.pending,
-    )
+    ).with_notes(notes)
 
 
 def _work(
@@ -229,7 +232,8 @@ def _count(tally: _Tally, step: TierMove, file: PlacedFile, future: Future[Moved
 
 def _note_same_rows(handle: Handle, tally: _Tally) -> None:
     """The objects have new times, and their rows have not."""
-    handle.table.note_same_rows(tuple(tally.same_rows))
+    with after_commit("the rows of some objects that were written anew count as changed by that"):
+        handle.table.note_same_rows(tuple(tally.same_rows))
     tally.same_rows.clear()
 
 

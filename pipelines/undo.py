@@ -9,12 +9,15 @@ clock.
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from connector.errors import LakeError
 from pipelines import units
+from pipelines.afterwards import after_commit, noting
 from pipelines.contention import turns
-from pipelines.errors import CommitConflict, PolicyRefused, UnknownPartition
+from pipelines.errors import CommitConflict, CommitUnknown, PolicyRefused, UnknownPartition
 from pipelines.keys import unknown
 from pipelines.layout import PartitionKey
 from pipelines.listing import listed
@@ -278,6 +281,7 @@ def _bring_back_checked(
         gone for gone in partitions if not _is_back(handle, snapshot, record, gone, undone, may_have_more=not is_kept)
     ]
     kept: dict[str, datetime | None] = {}
+    notes: list[str] = []
     if pending:
         _check_grace(handle, record, pending)
         _check_columns(record, snapshot)
@@ -287,7 +291,8 @@ def _bring_back_checked(
         if is_kept and record.operation == "expire" and not dry_run:
             kept = {gone.key: _keep(handle, gone.key) for gone in pending}
         if not dry_run:
-            bring_back(handle, snapshot, record, pending, run_id=run_id)
+            with noting() as notes:
+                bring_back(handle, snapshot, record, pending, run_id=run_id)
     changed = {gone.key for gone in pending}
     return tuple(
         UndoResult(
@@ -300,6 +305,7 @@ def _bring_back_checked(
             bytes=gone.bytes,
             kept_until=kept.get(gone.key),
             undo_until=record.undo_until if dry_run else None,
+            notes=tuple(notes),
         )
         if gone.key in changed
         else _nothing_to_do(snapshot, gone.key)
@@ -348,16 +354,19 @@ def bring_back(
         # after our own records are there: a vacuum reads them once its own is
         _check_not_ended(handle, record, partitions)
         commit = _commit_back(handle, snapshot, record, partitions, run_id)
+    except CommitUnknown:  # it may be back: its record stays as it is, and no vacuum takes it meanwhile
+        raise
     except BaseException:
         for one in written:
-            handle.journal.swap(one, one.model_copy(update={"state": "refused"}))
+            with suppress(LakeError):  # the first failure is the one to tell of; a vacuum ends what nobody goes on with
+                handle.journal.swap(one, one.model_copy(update={"state": "refused"}))
         raise
     version = commit.version if not handle.table.is_published_by_writing else None
-    is_late = [
-        one.key
-        for one in written
-        if not handle.journal.swap(one, one.model_copy(update={"state": "done", "version": version}))
-    ]
+    is_late: list[str] = []
+    for one in written:
+        with after_commit(f"the journal could not be told that {one.key} is back (undo-{one.id})"):
+            if not handle.journal.swap(one, one.model_copy(update={"state": "done", "version": version})):
+                is_late.append(one.key)
     if is_late and handle.table.is_published_by_writing:
         raise _too_late(is_late[0])
 

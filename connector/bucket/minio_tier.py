@@ -31,6 +31,7 @@ from connector.errors import (
 )
 from connector.redact import redact
 from connector.settings import DEFAULT_REGION
+from connector.urls import check_endpoint_url
 
 if TYPE_CHECKING:
     from connector.bucket.items import Site
@@ -69,6 +70,7 @@ class RemoteTier:
     def __post_init__(self) -> None:
         if self.name != self.name.upper() or not self.name:
             raise InvalidSetting(f"MinIO takes only upper-case tier names, not {self.name!r}")
+        check_endpoint_url(self.endpoint_url)
 
 
 def remote_tiers(fs: LakeFileSystem) -> dict[str, dict[str, Any]]:

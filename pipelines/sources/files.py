@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 import pyarrow as pa
 
+from connector.urls import without_secrets
 from pipelines.errors import SourceError
 from pipelines.sources.limits import BoundedBytes, SourceLimits
 from pipelines.sources.lines import Lines, LinesOf
@@ -55,7 +56,9 @@ UNREADABLE = (
 def unreadable(path: str, error: Exception) -> SourceError:
     """The error for a file that cannot be read."""
     cut = isinstance(error, EOFError) or "Truncated compressed" in str(error)
-    message = f"cannot read {path}: {'its end is missing' if cut else str(error) or type(error).__name__}"
+    message = (
+        f"cannot read {without_secrets(path)}: {'its end is missing' if cut else str(error) or type(error).__name__}"
+    )
     return SourceError(message, hint="it may have been copied while it was written: copy it again" if cut else None)
 
 
@@ -83,9 +86,9 @@ class SourceFile:
 
     @property
     def path(self) -> str:
-        """For people."""
+        """For people, and for what is written down: without a user name, a password or a signed query."""
         within = f"!{self.member}" if self.member else ""
-        return f"{self.file.path}{within}{f' (from byte {self.lines.start:,})' if self.lines else ''}"
+        return f"{without_secrets(self.file.path)}{within}{f' (from byte {self.lines.start:,})' if self.lines else ''}"
 
     @property
     def is_delimited(self) -> bool:
@@ -178,10 +181,12 @@ def _members(file: OpenFile, limits: SourceLimits, text: TextOptions) -> list[So
     except UNREADABLE as error:
         raise unreadable(file.path, error) from error
     if not members:
-        raise SourceError(f"{file.path} is an archive without a file")
+        raise SourceError(f"{without_secrets(file.path)} is an archive without a file")
     locked = [member.filename for member in members if member.flag_bits & _ENCRYPTED]
     if locked:
-        raise SourceError(f"{file.path}!{locked[0]} is encrypted", hint="unpack the archive, and ingest its files")
+        raise SourceError(
+            f"{without_secrets(file.path)}!{locked[0]} is encrypted", hint="unpack the archive, and ingest its files"
+        )
     return [_member(whole, member.filename, kind, is_alone=len(members) == 1) for member in members]
 
 
@@ -189,7 +194,7 @@ def _member(whole: SourceFile, name: str, outer: str, *, is_alone: bool) -> Sour
     ending = name.rpartition("/")[2].lower().rpartition(".")[2]
     kind = _FORMATS.get(ending) or (outer if is_alone else "")
     if not kind:
-        raise _unknown_format(f"{whole.file.path}!{name}")
+        raise _unknown_format(f"{whole.path}!{name}")
     return replace(whole, member=name, kind=kind)
 
 
@@ -217,4 +222,4 @@ def _unknown_format(path: str) -> SourceError:
     known = ", ".join(sorted(_FORMATS))
     endings = ", ".join(_EXPANDERS)
     hint = f"names end in one of {known}; text may be compressed ({endings}), and zip archives hold any of them"
-    return SourceError(f"cannot tell the format of {path} by its name", hint=hint)
+    return SourceError(f"cannot tell the format of {without_secrets(path)} by its name", hint=hint)

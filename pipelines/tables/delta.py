@@ -19,11 +19,18 @@ from deltalake import CommitProperties, DeltaTable, Schema, TableFeatures, Trans
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import create_table_with_add_actions
 
-from connector.errors import AlreadyExists
+from connector.errors import AlreadyExists, LakeError
 from connector.rust_errors import in_our_words
 from pipelines.clock import time_of_change
 from pipelines.contention import turns
-from pipelines.errors import CommitConflict, LogMissing, StagedTooLong, TableNotFound, UnsupportedByTable
+from pipelines.errors import (
+    CommitConflict,
+    CommitUnknown,
+    LogMissing,
+    StagedTooLong,
+    TableNotFound,
+    UnsupportedByTable,
+)
 from pipelines.forks import refuse_after_fork, rust_is_in_use
 from pipelines.layout import PartitionKey, path_columns
 from pipelines.listing import listed
@@ -41,6 +48,7 @@ from pipelines.tables.delta_commit import (
     write_nothing,
 )
 from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
+from pipelines.tables.edge import edge, told_by
 from pipelines.tables.live_files import FileNames, arrow_filesystem
 from pipelines.tables.lost_log import lost_log
 from pipelines.tables.paths import data_path
@@ -69,6 +77,7 @@ _FENCE = "lake-vacuum"
 _NO_ENTRY = "Invalid table version"
 
 
+@edge
 class LakeDeltaTable:
     """One Delta table, ours or anybody's."""
 
@@ -428,17 +437,12 @@ class LakeDeltaTable:
                     )
             except (CommitFailedError, AlreadyExists):
                 continue  # somebody was faster, or the reply was lost: the next look at the log tells
-            except DeltaError as error:
-                self._mend_log(table, error)
-                continue
-            except OSError:
-                # the connection broke after the log entry was sent, and delta-rs does not ask again: it may be there
-                after = self._open()
-                if not _is_odd(after.transaction_version(app_id)):
-                    with in_our_words(self.root.partition("/")[0]):
-                        raise
-                self._fs.invalidate_view(self.root)
-                return self._find(after, run_key)
+            except (DeltaError, OSError, LakeError) as error:
+                if _NO_ENTRY in str(error) and isinstance(error, DeltaError):
+                    self._mend_log(table, error)
+                    continue
+                # what broke may have been the reply, or what deltalake does after its commit: the entry may be there
+                return self._arrived(change, app_id, run_key, error)
             self._fs.invalidate_view(self.root)
             # without delta-rs's own retries the commit is the next version, or none
             return Commit(table.version() + 1, datetime.now(UTC), change.operation, run_key, dict(change.details))
@@ -531,7 +535,7 @@ class LakeDeltaTable:
         made = before.version() + 1
         every = int(before.metadata().configuration.get("delta.checkpointInterval", _CHECKPOINT_INTERVAL))
         if (made + 1) % every == 0:
-            with suppress(DeltaError, OSError):  # the commit is made; the next one due makes up for it
+            with suppress(DeltaError, OSError, LakeError):  # the commit is made; the next one due makes up for it
                 self._open().create_checkpoint()
 
     def _run_key_transactions(self, table: DeltaTable, change: Change) -> Iterable[Transaction]:
@@ -545,10 +549,29 @@ class LakeDeltaTable:
             if seen is not None and _is_odd(seen) == (token in gone):
                 yield Transaction(_app_id(token), seen + 1)
 
+    def _arrived(self, change: Change, app_id: str, run_key: str, error: Exception) -> Commit:
+        """The commit whose reply was an error, where the log has it all the same.
+
+        Raises:
+            CommitUnknown: the log cannot be read either.
+            LakeError: the commit was not made, and why.
+        """
+        failure = told_by(error, self.root)
+        try:
+            after = self._open()
+            is_made = _is_odd(after.transaction_version(app_id))
+        except (DeltaError, OSError, LakeError) as blind:
+            raise CommitUnknown.of(self.root, failure, change.run_key) from blind
+        if not is_made:
+            raise failure from error
+        self._fs.invalidate_view(self.root)
+        return self._find(after, run_key)
+
     def _find(self, table: DeltaTable, run_key: str) -> Commit:
-        for entry in table.history(50):
-            if entry.get("lake.run_key") == run_key:
-                return _commit_of(entry)
+        with suppress(DeltaError, OSError):  # the commit is made: what it says besides is no reason to fail
+            for entry in table.history(50):
+                if entry.get("lake.run_key") == run_key:
+                    return _commit_of(entry)
         return Commit(table.version(), datetime.now(UTC), "unknown", run_key, {})
 
     def _check_untouched(self, change: Change, table: DeltaTable) -> None:

@@ -40,6 +40,7 @@ from pipelines.schema import evolved_schema
 from pipelines.signature import user_and_host
 from pipelines.stored_types import ROW_COLUMN, filterable_type
 from pipelines.tables.change_times import ChangeTimes
+from pipelines.tables.edge import edge
 from pipelines.tables.live_files import FileNames, arrow_filesystem
 from pipelines.tables.lost_log import has_begun
 from pipelines.tables.protocol import Change, Commit, LiveFile, RecentLog, RemovedFile, Snapshot, StagedFile
@@ -64,6 +65,7 @@ _CONCURRENCY = 8
 _SCHEMA_ATTEMPTS = 5
 
 
+@edge
 class PlainParquetTable:
     """One prefix of Hive-partitioned Parquet, ours or anybody's."""
 

@@ -35,6 +35,7 @@ BUILTINS = {
     errors.EndpointUnreachable: ConnectionError,
     errors.DeletionFailed: OSError,
     errors.AppliedInPart: OSError,
+    errors.LibraryError: Exception,
     errors.ServerError: OSError,
 }
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import traceback
 from datetime import date
 
 import dagster as dg
 import pytest
 
+from connector.errors import InvalidSetting
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.resources import LakeResource
 from pipelines.errors import TableNotFound
@@ -56,9 +58,9 @@ def test_secrets_do_not_show() -> None:
         assert "AKIAVISIBLE" not in text
 
 
-@pytest.mark.parametrize("name", ["secret", "token"])
+@pytest.mark.parametrize("name", ["key", "secret", "token"])
 def test_a_literal_secret_is_refused_and_not_repeated(name: str) -> None:
-    lake = LakeResource(key="AKIAVISIBLE", **{name: "hush"})
+    lake = LakeResource(**{name: "hush"})
     ways = (
         lambda: dg.Definitions(resources={"lake": lake}).get_repository_def(),
         lambda: LakeParquetIOManager(lake=lake),
@@ -69,7 +71,7 @@ def test_a_literal_secret_is_refused_and_not_repeated(name: str) -> None:
         assert "hush" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["secret", "token"])
+@pytest.mark.parametrize("name", ["key", "secret", "token"])
 def test_at_the_launchpad_a_secret_is_a_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str | None] = []
 
@@ -77,7 +79,7 @@ def test_at_the_launchpad_a_secret_is_a_name(name: str, monkeypatch: pytest.Monk
     def look(lake: LakeResource) -> None:
         seen.append(getattr(lake, name))
 
-    @dg.job(resource_defs={"lake": LakeResource(key="AKIA", secret=dg.EnvVar("MY_SECRET"))})
+    @dg.job(resource_defs={"lake": LakeResource(secret=dg.EnvVar("MY_SECRET"))})
     def looks() -> None:
         look()
 
@@ -94,6 +96,51 @@ def test_at_the_launchpad_a_secret_is_a_name(name: str, monkeypatch: pytest.Monk
     assert seen == ["as-named", {"secret": "as-defined"}.get(name)]
     with pytest.raises(dg.DagsterInvalidConfigError, match="NOT_SET"):
         looks.execute_in_process(run_config=config({"env": "NOT_SET"}))
+
+
+URLS_WITH_SECRETS = {
+    "endpoint_url": ("http://user:hush@127.0.0.1:9", "https://hush@host", "http://host?token=hush", "user:hush@host"),
+    "warehouse": ("lake://user:hush@bucket/wh", "lake://bucket/wh?X-Amz-Signature=hush", "hush@bucket/wh"),
+}
+VARIABLES = {
+    "endpoint_url": ("TIERLAKE_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "warehouse": ("TIERLAKE_WAREHOUSE",),
+}
+TYPED_URLS = [(name, url) for name, urls in URLS_WITH_SECRETS.items() for url in urls]
+
+
+@pytest.mark.parametrize(("name", "url"), TYPED_URLS)
+def test_a_url_with_a_secret_is_refused_in_python_and_not_repeated(name: str, url: str) -> None:
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match=rf"LakeResource\({name}=.*dg\.EnvVar") as refused:
+        LakeResource(**{name: url})
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("name", "url"), TYPED_URLS)
+def test_a_url_with_a_secret_is_refused_at_the_launchpad_and_where_a_variable_has_it(
+    name: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dg.op
+    def look(lake: LakeResource) -> None:
+        lake.uri("flights")
+        lake.filesystem()
+
+    @dg.job(resource_defs={"lake": LakeResource()})
+    def looks() -> None:
+        look()
+
+    monkeypatch.setenv("NAMED", url)
+    for value in (url, {"env": "NAMED"}):
+        config = {"resources": {"lake": {"config": {name: value}}}}
+        with pytest.raises(InvalidSetting, match=f"{name} must not hold") as refused:
+            looks.execute_in_process(run_config=config)
+        assert "hush" not in "".join(traceback.format_exception(refused.value))
+    for variable in VARIABLES[name]:
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, url)
+            with pytest.raises(InvalidSetting, match=f"{variable}.*must not hold") as refused:
+                looks.execute_in_process()
+            assert "hush" not in "".join(traceback.format_exception(refused.value))
 
 
 def test_resources_that_would_take_typed_secrets_are_not_made() -> None:
@@ -113,7 +160,8 @@ def test_the_io_manager_resolves_environment_variables(monkeypatch: pytest.Monke
         return 1
 
     monkeypatch.setenv("MY_SECRET", "late-secret")
-    lake = LakeResource(endpoint_url="http://127.0.0.1:9", key="AKIA", secret=dg.EnvVar("MY_SECRET"))
+    monkeypatch.setenv("MY_KEY", "AKIA")
+    lake = LakeResource(endpoint_url="http://127.0.0.1:9", key=dg.EnvVar("MY_KEY"), secret=dg.EnvVar("MY_SECRET"))
     defs = dg.Definitions([one], resources={"lake": lake, "io_manager": Look(lake=lake)})
     assert defs.resolve_implicit_global_asset_job_def().execute_in_process().success
     assert seen == ["late-secret"]

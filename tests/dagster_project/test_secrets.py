@@ -47,6 +47,7 @@ mutation($run: ExecutionParams!) {
   launchPipelineExecution(executionParams: $run) {
     __typename
     ... on RunConfigValidationInvalid { errors { message } }
+    ... on PythonError { message stack }
   }
 }
 """
@@ -79,24 +80,36 @@ def test_in_no_file_that_runs_leave_behind(instance, lake, dagster_home, server,
 
 
 def test_the_ui_names_the_variables_and_takes_no_typed_secret(
-    instance, lake, server, tmp_path, monkeypatch, dagster_home
+    instance, lake, server, tmp_path, monkeypatch, dagster_home, capfd
 ) -> None:
     project = tmp_path / "somebodys_project.py"
     project.write_text(SOMEBODYS_PROJECT)
     monkeypatch.setenv("LAKE_KEY", server.key)
     monkeypatch.setenv("LAKE_SECRET", server.secret)
     repository = {"repositoryLocationName": "tests", "repositoryName": "__repository__"}
-    config = {"resources": {"lake": {"config": {"secret": "typed-and-secret"}}}}
-    run = {"selector": {**repository, "pipelineName": "tiering"}, "runConfigData": config, "mode": "default"}
+    typed = [
+        {"lake": {"config": {"secret": "typed-and-secret"}}},
+        {"lake": {"config": {"key": "typed-and-secret"}}},
+        {"lake": {"config": {"endpoint_url": "http://user:typed-and-secret@127.0.0.1:9"}}},
+        {"lake": {"config": {"endpoint_url": "https://host/?X-Amz-Signature=typed-and-secret"}}},
+        {"lake": {"config": {"warehouse": "lake://user:typed-and-secret@bucket/wh"}}},
+        {"io_manager": {"config": {"lake": {"key": "typed-and-secret"}}}},
+        {"io_manager": {"config": {"lake": {"endpoint_url": "http://user:typed-and-secret@127.0.0.1:9"}}}},
+    ]
+    run = {"selector": {**repository, "pipelineName": "tiering"}, "mode": "default"}
     with status.workspace(instance, project, "defs") as context:
         answer = status.ask(context, RESOURCES, repository=repository)
-        launched = status.ask(context, LAUNCH, run=run)
+        runs = [{**run, "runConfigData": {"resources": config}} for config in typed]
+        launched = [status.ask(context, LAUNCH, run=run)["launchPipelineExecution"] for run in runs]
     (details,) = [found for found in answer["allTopLevelResourceDetailsOrError"]["results"] if found["name"] == "lake"]
     values = {value["key"]: (value["type"], value["value"]) for value in details["configuredValues"]}
     assert values["secret"] == ("ENV_VAR", "LAKE_SECRET")
     assert values["key"] == ("ENV_VAR", "LAKE_KEY")
-    assert server.secret not in json.dumps(answer)
-    assert launched["launchPipelineExecution"]["__typename"] == "RunConfigValidationInvalid"
-    assert "typed-and-secret" not in json.dumps(launched)
+    for secret in (server.secret, server.key):
+        assert json.dumps(secret) not in json.dumps(answer)
+    refused = {"RunConfigValidationInvalid", "PythonError"}
+    assert [one["__typename"] for one in launched if one["__typename"] not in refused] == []
+    assert "endpoint_url must not hold a user name or password" in launched[2]["message"]
+    assert "typed-and-secret" not in json.dumps(launched) + "".join(capfd.readouterr())
     assert instance.get_runs_count() == 0
     assert b"typed-and-secret" not in stored(dagster_home)

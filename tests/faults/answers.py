@@ -24,14 +24,26 @@ class Answer(Protocol):
 
 @dataclass(frozen=True)
 class Refusal:
-    """An S3 error in the server's stead: it never sees the request."""
+    """An S3 error in the server's stead: it never sees the request.
+
+    Attributes:
+        status: of the answer.
+        code: the server's own.
+        request_id: under which the server would have logged it; None where it says none.
+        is_head: the answer to a HEAD has no body.
+    """
 
     status: str = "503 Slow Down"
     code: str = "SlowDown"
+    request_id: str | None = None
+    is_head: bool = False
 
     def give(self, client: socket.socket, ask: Ask) -> None:
-        body = f"<Error><Code>{self.code}</Code><Message>Please reduce your request rate.</Message></Error>".encode()
+        known = f"<RequestId>{self.request_id}</RequestId>" if self.request_id else ""
+        said = f"<Code>{self.code}</Code><Message>Please reduce your request rate.</Message>{known}"
+        body = b"" if self.is_head else f"<Error>{said}</Error>".encode()
         head = f"HTTP/1.1 {self.status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
+        head += f"x-amz-request-id: {self.request_id}\r\n" if self.request_id else ""
         client.sendall(f"{head}Connection: close\r\n\r\n".encode() + body)
 
 

@@ -1,0 +1,87 @@
+"""URLs that hold secrets: a user name and password before the host, or a signed query.
+
+A URL is written down wherever it is used: in errors, logs, stored definitions, a run's configuration. So a secret in
+one is refused where it is typed, without repeating it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from connector.errors import InvalidSetting
+from connector.redact import HIDDEN
+
+__all__ = ["HIDDEN_HINT", "check_endpoint_url", "check_place", "secret_in_place", "secret_in_url", "without_secrets"]
+
+HIDDEN_HINT: Final = (
+    "A URL is stored and shown: give the credentials as key and secret (in Dagster as dg.EnvVar), or leave them to the "
+    "AWS chain"
+)
+
+_USER: Final = re.compile(r"(?<=://)[^/?#\s'\"]*@")
+_QUERY: Final = re.compile(r"(?P<address>https?://[^\s'\"?]*)\?[^\s'\"!]*")
+_NAMED: Final = re.compile(r"[?&#][^/=&\s]+=")
+
+
+def secret_in_url(url: str) -> str | None:
+    """What is no part of an endpoint's address, in words; None where there is nothing of that.
+
+    Args:
+        url: The endpoint, or whatever somebody took for one.
+    """
+    if "@" in url:
+        return "a user name or password"
+    if "?" in url or "#" in url:
+        return "a query"
+    return None
+
+
+def secret_in_place(uri: str) -> str | None:
+    """What is no part of ``lake://bucket/prefix``, in words; None where there is nothing of that.
+
+    A prefix may hold an ``@`` or a question mark; a bucket's name may not.
+
+    Args:
+        uri: Of a dataset or a warehouse, or whatever somebody took for one.
+    """
+    host = uri.partition("://")[2].partition("/")[0] if "://" in uri else uri
+    if "@" in host or ":" in host:
+        return "a user name or password"
+    return "a query" if _NAMED.search(uri) else None
+
+
+def check_endpoint_url(url: str, name: str = "endpoint_url") -> None:
+    """Refuse an endpoint that holds a secret.
+
+    Args:
+        url: The endpoint.
+        name: What it was given as.
+
+    Raises:
+        InvalidSetting: Naming what it is, and never the secret.
+    """
+    _refuse(secret_in_url(url), name, "http://HOST:PORT or https://HOST")
+
+
+def check_place(uri: str, name: str) -> None:
+    """Refuse a dataset's or a warehouse's URI that holds a secret.
+
+    Args:
+        uri: The URI.
+        name: What it was given as.
+
+    Raises:
+        InvalidSetting: Naming what it is, and never the secret.
+    """
+    _refuse(secret_in_place(uri), name, "lake://BUCKET/PREFIX")
+
+
+def without_secrets(text: str) -> str:
+    """A URL, or a text with URLs in it, without user names, passwords and queries, for what is written down."""
+    return _QUERY.sub(rf"\g<address>?{HIDDEN}", _USER.sub("", text))
+
+
+def _refuse(secret: str | None, name: str, shape: str) -> None:
+    if secret is not None:
+        raise InvalidSetting(f"{name} must not hold {secret}: write {shape}", hint=HIDDEN_HINT)

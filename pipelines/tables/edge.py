@@ -1,0 +1,84 @@
+"""The edge of a table: whatever a library raised inside, out of it comes an error of ours."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+from deltalake.exceptions import DeltaError
+
+from connector.errors import LakeError, LibraryError, ObjectNotFound
+from connector.rust_errors import from_rust
+from connector.translate import hint_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["edge", "in_words_of_ours", "told_by"]
+
+TableT = TypeVar("TableT")
+
+
+def edge(kind: type[TableT]) -> type[TableT]:
+    """A class whose public methods and properties let no error of a library out.
+
+    One place for all of them: a method that is added tomorrow needs not remember it.
+    """
+    for name, member in list(vars(kind).items()):
+        if name.startswith("_"):
+            continue
+        if inspect.isfunction(member):
+            setattr(kind, name, _guarded(member))
+        elif isinstance(member, property) and member.fget is not None:
+            setattr(kind, name, property(_guarded(member.fget), doc=member.__doc__))
+        elif isinstance(member, classmethod):
+            setattr(kind, name, classmethod(_guarded(member.__func__, root_at=2)))
+    return kind
+
+
+@contextmanager
+def in_words_of_ours(root: str) -> Iterator[None]:
+    """Around what asks deltalake or Arrow.
+
+    Args:
+        root: of the table, `bucket/prefix`.
+
+    Raises:
+        LakeError: in the place of what they raised.
+    """
+    try:
+        yield
+    except LakeError:
+        raise
+    except (DeltaError, OSError, pa.ArrowException) as error:
+        raise told_by(error, root) from error
+
+
+def told_by(error: Exception, root: str) -> LakeError:
+    """The error of ours for what deltalake or Arrow raised.
+
+    Args:
+        error: theirs, or one of ours already.
+        root: of the table, `bucket/prefix`.
+    """
+    if isinstance(error, LakeError):
+        return error
+    bucket = root.partition("/")[0]
+    if isinstance(error, FileNotFoundError):
+        return ObjectNotFound(str(error), hint=hint_for(ObjectNotFound, "reading"), bucket=bucket)
+    if isinstance(error, pa.ArrowException):
+        return LibraryError.of(error, "pyarrow", bucket=bucket)
+    return from_rust(error, bucket)
+
+
+def _guarded(method: Callable[..., Any], root_at: int = 0) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        root = str(args[root_at] if root_at else args[0].root)
+        with in_words_of_ours(root):
+            return method(*args, **kwargs)
+
+    return guarded
