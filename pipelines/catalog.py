@@ -176,16 +176,17 @@ class Catalog(Sequence[PartitionInfo]):
         return f"<Catalog of {len(self):,} partitions as of {self.as_of.isoformat()}>"
 
 
-def read_catalog(handle: Handle, as_of: datetime) -> Catalog:
+def read_catalog(handle: Handle, as_of: datetime, keys: Iterable[PartitionKey] | None = None) -> Catalog:
     """Look at a dataset.
 
     Args:
         handle: the dataset.
         as_of: the instant that ages count to, and by which a partition is still retained.
+        keys: only these partitions, as far as the table has them.
     """
     document = handle.document.read() if handle.document else None
     prices = price_list(handle.fs.profile.price_list)
-    partitions = placed(handle, handle.table.snapshot())
+    partitions = placed(handle, handle.table.snapshot(), keys)
     return Catalog(
         (_described(part, handle.spec, handle.fs.profile, prices, document, as_of) for part in partitions.values()),
         as_of=as_of,

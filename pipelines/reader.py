@@ -12,12 +12,13 @@ import pyarrow.types as pat
 from pipelines.archived import archived_among, refusal, wait_until_readable
 from pipelines.errors import SchemaMismatch
 from pipelines.filters import expression_of
+from pipelines.layout import canonical
 from pipelines.scanning import naming_failures
 from pipelines.spec import parsed_duration
 from pipelines.windows import as_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import timedelta
 
     import pandas as pd
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from pipelines.filters import Where
     from pipelines.handle import Handle
+    from pipelines.layout import PartitionKey
     from pipelines.scanning import LiveDataset
     from pipelines.tables.protocol import Snapshot
 
@@ -61,17 +63,23 @@ def snapshot_at(handle: Handle, version: Version = None) -> Snapshot:
     return handle.table.snapshot(handle.table.version_at(as_instant(version, time.timezone if time else "UTC")))
 
 
-def scan(handle: Handle, version: Version = None) -> LiveDataset:
-    """The whole table, lazily; see `LiveDataset` for what its filters mean to other libraries.
+def scan(handle: Handle, version: Version = None, keys: Iterable[PartitionKey] | None = None) -> LiveDataset:
+    """The whole table or some partitions, lazily; see `LiveDataset` for what its filters mean to other libraries.
 
     Args:
         handle: the dataset.
         version: an older version of a Delta table, or the instant at which it was the newest.
+        keys: only these partitions, as far as the table has them.
 
     Raises:
         TableNotFound: no such version.
+        ArchivedError: with `keys`, partitions that have to be restored first.
     """
-    return handle.table.dataset(snapshot_at(handle, version))
+    snapshot = snapshot_at(handle, version)
+    dataset = _of_partitions(handle, snapshot, keys)
+    if keys is not None and (waiting := archived_among(handle, snapshot, paths_in(handle, dataset, None))):
+        raise refusal(handle, waiting)
+    return dataset
 
 
 def read(
@@ -80,6 +88,7 @@ def read(
     where: Where | None = None,
     version: Version = None,
     wait: timedelta | str | None = None,
+    keys: Iterable[PartitionKey] | None = None,
 ) -> pa.Table:
     """Rows in memory.
 
@@ -89,6 +98,8 @@ def read(
         where: which rows; partitions and files that cannot hold any are not read.
         version: an older version of a Delta table, or the instant at which it was the newest.
         wait: for archived partitions: ask for them and wait so long, as `12h` or a timedelta.
+        keys: only these partitions, as far as the table has them: their files are chosen by key, so that thousands of
+            keys cost what one does.
 
     Raises:
         SchemaMismatch: an unknown column, or a filter that does not fit its type.
@@ -97,7 +108,7 @@ def read(
     """
     patience = parsed_duration(wait, "wait") if wait is not None else None
     snapshot = snapshot_at(handle, version)
-    dataset = handle.table.dataset(snapshot)
+    dataset = _of_partitions(handle, snapshot, keys)
     names = checked_columns(handle, dataset, columns)
     matching = checked_filter(handle, dataset, where)
     try:
@@ -111,6 +122,18 @@ def read(
         raise refusal(handle, waiting)
     wait_until_readable(handle, [file for files in waiting.values() for file in files], patience)
     return _rows(handle, dataset, names, matching)
+
+
+def _of_partitions(handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionKey] | None) -> LiveDataset:
+    """The rows of some partitions, whose keys others may spell otherwise; all where `keys` is None."""
+    dataset = handle.table.dataset(snapshot)
+    if keys is None:
+        return dataset
+    schema = snapshot.known_schema
+    wanted = {canonical(key, schema) for key in keys}
+    spelled = {key: canonical(key, schema) in wanted for key in {file.key for file in snapshot.files}}
+    root = handle.table.root
+    return dataset.only([f"{root}/{file.path}" for file in snapshot.files if spelled[file.key]])
 
 
 def _rows(handle: Handle, dataset: LiveDataset, names: list[str], matching: pc.Expression | None) -> pa.Table:
