@@ -400,6 +400,22 @@ class Dataset:
 
         return polars_frame(self.read(columns, where, version, wait=wait, keys=keys))
 
+    def to_reader(
+        self, columns: Sequence[str] | None = None, *, keys: Iterable[str | PartitionKey] | None = None
+    ) -> pa.RecordBatchReader:
+        """Rows as a stream of record batches, read as they are asked for; see `read` for the arguments."""
+        from pipelines.reader import reader
+
+        return reader(self._handle, columns, _parsed(keys))
+
+    def to_lazy(
+        self, columns: Sequence[str] | None = None, *, keys: Iterable[str | PartitionKey] | None = None
+    ) -> pl.LazyFrame:
+        """Rows as a lazy polars frame, read when it is collected; see `read` for the arguments."""
+        from pipelines.reader import lazy_frame
+
+        return lazy_frame(self._handle, columns, _parsed(keys))
+
     def to_dask(
         self, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None
     ) -> dd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
@@ -12,7 +13,7 @@ import pyarrow.types as pat
 from pipelines.archived import archived_among, refusal, wait_until_readable
 from pipelines.errors import SchemaMismatch
 from pipelines.filters import expression_of
-from pipelines.layout import canonical
+from pipelines.layout import PartitionKey, canonical, spelled
 from pipelines.scanning import naming_failures
 from pipelines.spec import parsed_duration
 from pipelines.windows import as_instant
@@ -26,18 +27,20 @@ if TYPE_CHECKING:
 
     from pipelines.filters import Where
     from pipelines.handle import Handle
-    from pipelines.layout import PartitionKey
     from pipelines.scanning import LiveDataset
     from pipelines.tables.protocol import Snapshot
 
 __all__ = [
     "Version",
+    "by_partition",
     "checked_columns",
     "checked_filter",
+    "lazy_frame",
     "pandas_frame",
     "paths_in",
     "polars_frame",
     "read",
+    "reader",
     "scan",
     "snapshot_at",
 ]
@@ -139,6 +142,49 @@ def _of_partitions(handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionK
 def _rows(handle: Handle, dataset: LiveDataset, names: list[str], matching: pc.Expression | None) -> pa.Table:
     with naming_failures(handle.table.root, matching):
         return dataset.to_table(columns=names, filter=matching)
+
+
+def reader(
+    handle: Handle, columns: Sequence[str] | None = None, keys: Iterable[PartitionKey] | None = None
+) -> pa.RecordBatchReader:
+    """Rows as a stream, read as they are asked for; the arguments and errors of `scan` and `read`."""
+    dataset = scan(handle, None, keys)
+    return dataset.scanner(columns=checked_columns(handle, dataset, columns)).to_reader()
+
+
+def lazy_frame(
+    handle: Handle, columns: Sequence[str] | None = None, keys: Iterable[PartitionKey] | None = None
+) -> pl.LazyFrame:
+    """Rows as polars' lazy frame, read when it is collected; the arguments and errors of `scan` and `read`."""
+    import polars as pl
+
+    dataset = scan(handle, None, keys)
+    names = checked_columns(handle, dataset, columns)
+    return pl.scan_pyarrow_dataset(dataset).select(names)
+
+
+def by_partition(rows: pa.Table, columns: Sequence[str]) -> dict[PartitionKey, pa.Table]:
+    """Rows that were read, by their partition; those of one keep their order.
+
+    Args:
+        rows: with the partition columns.
+        columns: these, in the table's order.
+    """
+    codes, keys = np.zeros(rows.num_rows, np.int64), [PartitionKey(())]
+    for name in columns:
+        column = rows.column(name)
+        plain = column.cast(column.type.value_type) if pat.is_dictionary(column.type) else column
+        encoded = plain.combine_chunks().dictionary_encode("encode")
+        texts = [spelled(value) for value in encoded.dictionary.to_pylist()]
+        pairs = codes * max(1, len(texts)) + encoded.indices.to_numpy()
+        distinct, codes = np.unique(pairs, return_inverse=True)
+        found = (divmod(pair, len(texts)) for pair in distinct.tolist())
+        keys = [PartitionKey((*keys[before].items, (name, texts[own]))) for before, own in found]
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], np.arange(len(keys) + 1)).tolist()
+    taken = rows.take(pa.array(order))
+    parts = zip(keys, starts, starts[1:], strict=False)
+    return {key: taken.slice(start, end - start) for key, start, end in parts if end > start}
 
 
 # -- frames ------------------------------------------------------------------------------------------------------------
