@@ -233,7 +233,12 @@ def open_dataset(
         _check_agree(spec, dataset if _is_description(dataset) else None, described)
         table = table_of_format(inside, spec.root, spec.format, spec.partition.columns)
     else:
-        table = _found_table(inside, asked.root, said)
+        try:
+            table = _found_table(inside, asked.root, said)
+        except UnsupportedByTable:  # a log that came after the first look
+            if store.find() is None:
+                raise
+            return open_dataset(dataset, described, fs, clock, options)
         if store.find() is not None:  # written before its log: another process made it just now
             return open_dataset(dataset, described, fs, clock, options)
         snapshot = table.snapshot()
