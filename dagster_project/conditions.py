@@ -61,8 +61,9 @@ class NotExpired(dg.AutomationCondition[dg.AssetKey]):
         if time is None or after is None:
             return dg.AutomationResult(context, candidates)
         today = LakeResource().today()
-        as_of = as_instant(today, time.timezone) if today else context.evaluation_time
-        names = KeyNames(self._spec.partition.columns)
+        # a time without a zone is this machine's, as Dagster takes it
+        as_of = as_instant(today, time.timezone) if today else context.evaluation_time.astimezone()
+        names = KeyNames.of(self._spec.name, self._spec.partition, context.partitions_def)
         kept = {
             key
             for _, key in candidates.expensively_compute_asset_partitions()

@@ -1,4 +1,4 @@
-"""Annotations for assets that name a table's type without importing its library.
+"""The types that assets hand over: what an annotation asks for, and annotations that import nothing.
 
     from dagster_project.frames import ArrowTable, DataFrame
 
@@ -12,9 +12,17 @@ IO manager knows what to hand in. The real classes work as annotations just as w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_origin
 
-__all__ = ["ArrowTable", "DataFrame", "type_name"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipelines import Dataset
+    from pipelines.layout import PartitionKey
+
+__all__ = ["ArrowTable", "DataFrame", "Wanted", "type_name", "wanted_type"]
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -40,6 +48,10 @@ else:
         stands_for = "pandas.DataFrame"
 
 
+Kind = Literal["pandas.DataFrame", "polars.DataFrame", "polars.LazyFrame", "pyarrow.Table", "pyarrow.RecordBatchReader"]
+_KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+
 def type_name(annotation: object) -> str:
     """`pandas.DataFrame`, `pyarrow.Table`, ...: the library and the class, whatever module defines it.
 
@@ -50,3 +62,76 @@ def type_name(annotation: object) -> str:
     if annotation is Any or not isinstance(annotation, type):
         return ""
     return f"{annotation.__module__.partition('.')[0]}.{annotation.__qualname__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an input's annotation asks for.
+
+    Attributes:
+        kind: the library and the class.
+        by_key: whether it is a dict of these, by Dagster's partition key.
+    """
+
+    kind: Kind = "pandas.DataFrame"
+    by_key: bool = False
+
+    def read(self, dataset: Dataset, columns: list[str] | None, keys: list[PartitionKey] | None) -> object:
+        """The rows of some partitions in this type; None means all."""
+        match self.kind:
+            case "pandas.DataFrame":
+                return dataset.to_pandas(columns, keys=keys)
+            case "polars.DataFrame":
+                return dataset.to_polars(columns, keys=keys)
+            case "polars.LazyFrame":
+                return dataset.to_lazy(columns, keys=keys)
+            case "pyarrow.Table":
+                return dataset.read(columns, keys=keys)
+            case "pyarrow.RecordBatchReader":
+                return dataset.to_reader(columns, keys=keys)
+
+    def of(self, rows: pa.Table) -> object:
+        """Rows in memory in this type."""
+        from pipelines.reader import pandas_frame, polars_frame
+
+        match self.kind:
+            case "pandas.DataFrame":
+                return pandas_frame(rows)
+            case "polars.DataFrame":
+                return polars_frame(rows)
+            case "polars.LazyFrame":
+                return polars_frame(rows).lazy()
+            case "pyarrow.Table":
+                return rows
+            case "pyarrow.RecordBatchReader":
+                return rows.to_reader()
+
+
+def wanted_type(name: str, annotation: object) -> Wanted:
+    """What to hand in; a pandas frame where nothing says otherwise.
+
+    Args:
+        name: the input's, for messages.
+        annotation: of the input.
+
+    Raises:
+        TypeError: one that the IO manager does not know.
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in {Union, UnionType}:
+        rest = [one for one in arguments if one is not NoneType]
+        if len(rest) == 1:
+            return wanted_type(name, rest[0])
+    elif origin is dict and arguments[0] is str:
+        inner = wanted_type(name, arguments[1])
+        if not inner.by_key:
+            return Wanted(inner.kind, by_key=True)
+    elif annotation in {None, Any, NoneType}:
+        return Wanted()
+    else:
+        for kind in _KINDS:
+            if type_name(annotation) == kind:
+                return Wanted(kind)
+    asked = type_name(annotation) or str(annotation)
+    message = f"input {name} asks for {asked}: annotate it {', '.join(_KINDS[:-1])} or {_KINDS[-1]}"
+    raise TypeError(f"{message}; or dict[str, one of these], by partition key; without an annotation it is pandas")

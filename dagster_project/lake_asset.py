@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
@@ -30,13 +30,23 @@ class LakeAsset:
 
     Attributes:
         spec: its description; the URI counts from the resource's warehouse on, whatever it says here.
-        partitions_def: the asset's partitions, keyed as the dataset's.
+        partitions_def: the asset's partitions, which are the dataset's, whatever their keys look like.
         pool: the concurrency pool in which its steps take a slot, where the Dagster instance limits it.
+        keys: maps partition keys.
     """
 
     spec: DatasetSpec
     partitions_def: dg.PartitionsDefinition[str]
     pool: str | None = POOL
+    keys: KeyNames = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """See that both have the same partitions.
+
+        Raises:
+            SpecError: they have not: what to write instead.
+        """
+        object.__setattr__(self, "keys", KeyNames.of(self.name, self.spec.partition, self.partitions_def))
 
     @property
     def name(self) -> str:
@@ -52,11 +62,6 @@ class LakeAsset:
     def identifier(self) -> str:
         """The name as Dagster's jobs and sensors can have it, as Dagster itself writes it: `raw__flights`."""
         return self.asset_key.to_python_identifier()
-
-    @property
-    def keys(self) -> KeyNames:
-        """Maps partition keys."""
-        return KeyNames(self.spec.partition.columns)
 
     def spec_in(self, lake: LakeResource) -> DatasetSpec:
         """The description with its URI in a warehouse."""

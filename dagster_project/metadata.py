@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipelines.catalog import CatalogTotal, PartitionInfo
-    from pipelines.ingest_results import IngestResult
+    from pipelines.catalog import PartitionInfo
+    from pipelines.contents import Contents
+    from pipelines.ingest_results import IngestResult, Written
 
 __all__ = [
     "LINEAGE",
+    "PARTITION_ROWS",
     "REASON",
     "SPEC",
     "column_lineage",
@@ -28,7 +30,13 @@ __all__ = [
     "spec_metadata",
     "spec_of",
     "table_metadata",
+    "written_metadata",
 ]
+
+PARTITION_ROWS: Final = "dagster/partition_row_count"
+"""Of materializations: how many rows the partition has. 0 tells a partition without rows from one that is gone."""
+
+_NO_ROWS: Final = "none: no rows"
 
 SPEC: Final = "tierlake/spec"
 """Definition metadata: the dataset's spec, by which the IO manager creates it."""
@@ -92,33 +100,43 @@ def column_schema(schema: pa.Schema, keys: tuple[str, ...]) -> dg.TableSchema:
     )
 
 
-def table_metadata(
-    spec: DatasetSpec,
-    schema: pa.Schema,
-    total: CatalogTotal,
-    result: IngestResult,
-    *,
-    version: int,
-) -> dict[str, Any]:
-    """What is true of the whole table after an ingest."""
-    facts = {
+def table_metadata(spec: DatasetSpec, contents: Contents | None, result: IngestResult) -> dict[str, Any]:
+    """What is true of the whole table after an ingest.
+
+    Args:
+        spec: the dataset's.
+        contents: what is in it; None where nobody can tell now.
+        result: of the ingest.
+    """
+    facts: dict[str, Any] = {
         "dagster/uri": spec.uri,
-        "dagster/column_schema": column_schema(schema, spec.partition.columns),
-        "table_bytes": total.bytes,
         "encryption": spec.write.encryption,
         "format": spec.format,
         "run_key": result.run_key,
         "rejected_rows": result.rejected,
     }
-    if total.rows is not None:
-        facts["dagster/row_count"] = total.rows
-    if version:
-        facts["table_version"] = version
+    if contents is not None:
+        facts["table_bytes"] = contents.bytes
+        if contents.schema is not None:
+            facts["dagster/column_schema"] = column_schema(contents.schema, spec.partition.columns)
+        if contents.total_rows is not None:
+            facts["dagster/row_count"] = contents.total_rows
+    if result.version:
+        facts["table_version"] = result.version
     if result.rejects_path:
         facts["rejects"] = dg.MetadataValue.path(f"lake://{result.rejects_path}")
-    if not result.committed:
-        facts["note"] = "this run had been committed before; nothing was written again"
     return facts
+
+
+def written_metadata(parts: Sequence[Written]) -> dict[str, Any]:
+    """What an ingest wrote to some partitions together, which is all that they have; zeros where it wrote nothing."""
+    classes = sorted({name for part in parts for name in (part.storage_class or "").split("+") if name})
+    return {
+        "files": sum(part.files for part in parts),
+        "bytes": sum(part.bytes for part in parts),
+        "storage_class": "+".join(classes) or _NO_ROWS,
+        PARTITION_ROWS: sum(part.rows for part in parts),
+    }
 
 
 def partition_metadata(partitions: list[PartitionInfo]) -> dict[str, Any]:
@@ -128,9 +146,9 @@ def partition_metadata(partitions: list[PartitionInfo]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "files": sum(partition.files for partition in partitions),
         "bytes": sum(partition.bytes for partition in partitions),
-        "storage_class": "+".join(classes) or "none: no rows",
+        "storage_class": "+".join(classes) or _NO_ROWS,
     }
     known = [count for count in rows if count is not None]
     if len(known) == len(rows):
-        facts["dagster/partition_row_count"] = sum(known)
+        facts[PARTITION_ROWS] = sum(known)
     return facts

@@ -1,37 +1,34 @@
 """Dagster's partition keys and tierlake's, one for one.
 
-A time window's key is the same text on both sides (`2013-07-04`, `2013-07`): Dagster gets the format in which
-tierlake writes key values, and the dataset's timezone, so that a day starts for both at the same instant. With two
-dimensions, each is named after its Hive column.
+A time window's key is the same text on both sides (`2013-07-04`, `2013-07`) where `time_windows` makes the definition:
+Dagster gets the format in which tierlake writes key values, and the dataset's timezone, so that a day starts for both
+at the same instant. Other definitions of the same windows are mapped (`window_keys`). With two dimensions, each is
+named after its Hive column.
 
     2013-07-04           date=2013-07-04
+    201307               month=2013-07
     JFK|2013-07-04       date=2013-07-04/origin=JFK
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from dagster_project.window_keys import STARTS, WindowKeys, window_keys
+from pipelines.errors import SpecError
 from pipelines.layout import PartitionKey
 from pipelines.windows import KEY_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pipelines.spec import PartitionSpec
     from pipelines.windows import Every
 
 __all__ = ["KeyNames", "KnownPartitions", "known_keys", "time_windows", "unknown_values"]
-
-_STARTS: Final[dict[Every, str]] = {
-    "hour": "0 * * * *",
-    "day": "0 0 * * *",
-    "month": "0 0 1 * *",
-    "year": "0 0 1 1 *",
-}
-"""When each width of window starts, as cron says it."""
 
 
 def time_windows(every: Every, timezone: str, start: str, end: str | None = None) -> dg.TimeWindowPartitionsDefinition:
@@ -44,7 +41,7 @@ def time_windows(every: Every, timezone: str, start: str, end: str | None = None
         end: the key of the first window that is left out; None goes on with the clock.
     """
     return dg.TimeWindowPartitionsDefinition(
-        start=start, end=end, fmt=KEY_FORMATS[every], cron_schedule=_STARTS[every], timezone=timezone
+        start=start, end=end, fmt=KEY_FORMATS[every], cron_schedule=STARTS[every], timezone=timezone
     )
 
 
@@ -54,9 +51,42 @@ class KeyNames:
 
     Attributes:
         columns: the dataset's partition columns, in the table's order.
+        windows: those whose values Dagster spells in a way of its own.
     """
 
     columns: tuple[str, ...]
+    windows: Mapping[str, WindowKeys] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, asset: str, partition: PartitionSpec, partitions_def: dg.PartitionsDefinition[str] | None) -> KeyNames:
+        """Those of a dataset and of the definition of the asset that stands for it.
+
+        Args:
+            asset: for messages.
+            partition: the dataset's.
+            partitions_def: the asset's; None where it has none.
+
+        Raises:
+            SpecError: the two do not have the same partitions.
+        """
+        columns = partition.columns
+        if partitions_def is None:
+            return cls(columns)
+        parts = _dimensions(partitions_def)
+        if isinstance(partitions_def, dg.MultiPartitionsDefinition):
+            if parts.keys() != set(columns):
+                raise _other_dimensions(asset, sorted(parts), columns)
+        elif len(columns) != 1:
+            raise _other_dimensions(asset, [], columns)
+        else:
+            parts = dict.fromkeys(columns, partitions_def)
+        time = partition.time
+        windows: dict[str, WindowKeys] = {}
+        for name, part in parts.items():
+            if time is not None and name == time.key and isinstance(part, dg.TimeWindowPartitionsDefinition):
+                mapped = window_keys(asset, part, time)
+                windows |= {name: mapped} if mapped else {}
+        return cls(columns, windows)
 
     def to_lake(self, key: str) -> PartitionKey:
         """The dataset's key of a Dagster key.
@@ -67,11 +97,12 @@ class KeyNames:
         values = self._values(key)
         if set(values) != set(self.columns):
             raise ValueError(f"dimensions {sorted(values)} are not the columns {sorted(self.columns)}")
-        return PartitionKey.of((column, values[column]) for column in self.columns)
+        return PartitionKey.of((column, self._told(column, values[column])) for column in self.columns)
 
     def to_dagster(self, key: PartitionKey) -> str:
         """The Dagster key of a dataset's key."""
         values = key.as_dict()
+        values |= {name: keys.to_dagster(values[name]) for name, keys in self.windows.items() if name in values}
         if len(values) == 1:
             return values[self.columns[0]]
         return dg.MultiPartitionKey(values)
@@ -87,6 +118,9 @@ class KeyNames:
         """The Dagster key of a dataset's key; None where Dagster's text would be read as another key."""
         spelled = self.to_dagster(key)
         return spelled if self.find_lake(str(spelled)) == key else None
+
+    def _told(self, column: str, value: str) -> str:
+        return self.windows[column].to_lake(value) if column in self.windows else value
 
     def _values(self, key: str) -> dict[str, str]:
         """Column to value. As text, and so in run configs and events, dimensions stand in the order of their names."""
@@ -190,6 +224,22 @@ def _by_dimension(key: str, partitions_def: dg.PartitionsDefinition[str]) -> Map
     names = sorted(_dimensions(partitions_def))
     values = key.split("|")
     return dict(zip(names, values, strict=True)) if len(values) == len(names) else {"?": key}
+
+
+def _other_dimensions(asset: str, names: list[str], columns: tuple[str, ...]) -> SpecError:
+    has = f"the dimensions {', '.join(names)}" if names else "partitions of one dimension"
+    by = f"partitioned by {', '.join(columns)}" if columns else "not partitioned"
+    if not columns:
+        hint = (
+            "write partition: {time: {column: ..., every: day}}, or {by: [column]}, in the dataset's description "
+            "(metadata=spec_metadata(DatasetSpec(...))); or leave partitions_def out"
+        )
+    elif len(columns) == 1:
+        hint = f"partition the asset by {columns[0]} alone, or the dataset by {', '.join(names)}"
+    else:
+        named = ", ".join(f'"{name}": ...' for name in columns)
+        hint = f"name each dimension after its column: MultiPartitionsDefinition({{{named}}})"
+    return SpecError(f"{asset}: the asset has {has}, and its dataset is {by}", hint=hint)
 
 
 def _dynamic(partitions_def: dg.PartitionsDefinition[str]) -> str:

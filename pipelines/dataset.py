@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pipelines.catalog import Catalog
     from pipelines.clock import Clock
     from pipelines.compact import CompactResult
+    from pipelines.contents import Contents
     from pipelines.document import Dropped
     from pipelines.dropping import DropResult, UndropResult
     from pipelines.erase import EraseReport
@@ -80,12 +81,19 @@ class Dataset:
 
     @classmethod
     def create(
-        cls, spec: DatasetSpec, *, fs: LakeFileSystem | None = None, clock: Clock | None = None, **storage_options: Any
+        cls,
+        spec: DatasetSpec,
+        *,
+        schema: pa.Schema | None = None,
+        fs: LakeFileSystem | None = None,
+        clock: Clock | None = None,
+        **storage_options: Any,
     ) -> Self:
         """Make a new dataset in an empty prefix; the same spec again opens the one that is there.
 
         Args:
             spec: its description.
+            schema: of the first rows, for a Delta table without partitions whose columns the spec does not declare.
             fs: the connector; made from `storage_options` and the environment by default.
             clock: whose time counts for grace periods; the server's by default.
             storage_options: arguments of `LakeFileSystem`.
@@ -97,7 +105,7 @@ class Dataset:
             EncryptionIgnored: the server stored a file without the encryption that was asked for.
             UnsupportedByServer: the storage class or the encryption does not exist on this server.
         """
-        return cls(create_dataset(spec, fs, clock, storage_options))
+        return cls(create_dataset(spec, fs, clock, storage_options, schema))
 
     @classmethod
     def check_new(cls, spec: DatasetSpec, *, fs: LakeFileSystem | None = None, **storage_options: Any) -> bool:
@@ -337,15 +345,16 @@ class Dataset:
 
         return rehearse_rejects(self._handle, path, fix, mode=mode, text=text)
 
-    def scan(self, version: Version = None) -> pads.Dataset:
-        """The whole table as a lazy `pyarrow.dataset.Dataset`.
+    def scan(self, version: Version = None, *, keys: Iterable[str | PartitionKey] | None = None) -> pads.Dataset:
+        """The whole table, or some partitions, as a lazy `pyarrow.dataset.Dataset`.
 
         Args:
             version: an older version of a Delta table, or an instant: the version that was the newest then.
+            keys: only these partitions, as far as the table has them.
         """
         from pipelines.reader import scan
 
-        return scan(self._handle, version)
+        return scan(self._handle, version, _parsed(keys))
 
     def read(
         self,
@@ -354,11 +363,12 @@ class Dataset:
         version: Version = None,
         *,
         wait: timedelta | str | None = None,
+        keys: Iterable[str | PartitionKey] | None = None,
     ) -> pa.Table:
         """Rows in memory; see `pipelines.reader.read`."""
         from pipelines.reader import read
 
-        return read(self._handle, columns, where, version, wait)
+        return read(self._handle, columns, where, version, wait, _parsed(keys))
 
     def to_pandas(
         self,
@@ -367,6 +377,7 @@ class Dataset:
         version: Version = None,
         *,
         wait: timedelta | str | None = None,
+        keys: Iterable[str | PartitionKey] | None = None,
     ) -> pd.DataFrame:
         """Rows as a pandas frame; the same arguments as `read`.
 
@@ -375,7 +386,7 @@ class Dataset:
         """
         from pipelines.reader import pandas_frame
 
-        return pandas_frame(self.read(columns, where, version, wait=wait))
+        return pandas_frame(self.read(columns, where, version, wait=wait, keys=keys))
 
     def to_polars(
         self,
@@ -384,11 +395,28 @@ class Dataset:
         version: Version = None,
         *,
         wait: timedelta | str | None = None,
+        keys: Iterable[str | PartitionKey] | None = None,
     ) -> pl.DataFrame:
         """Rows as a polars frame; the same arguments as `read`."""
         from pipelines.reader import polars_frame
 
-        return polars_frame(self.read(columns, where, version, wait=wait))
+        return polars_frame(self.read(columns, where, version, wait=wait, keys=keys))
+
+    def to_reader(
+        self, columns: Sequence[str] | None = None, *, keys: Iterable[str | PartitionKey] | None = None
+    ) -> pa.RecordBatchReader:
+        """Rows as a stream of record batches, read as they are asked for; see `read` for the arguments."""
+        from pipelines.reader import reader
+
+        return reader(self._handle, columns, _parsed(keys))
+
+    def to_lazy(
+        self, columns: Sequence[str] | None = None, *, keys: Iterable[str | PartitionKey] | None = None
+    ) -> pl.LazyFrame:
+        """Rows as a lazy polars frame, read when it is collected; see `read` for the arguments."""
+        from pipelines.reader import lazy_frame
+
+        return lazy_frame(self._handle, columns, _parsed(keys))
 
     def to_dask(
         self, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None
@@ -429,6 +457,22 @@ class Dataset:
         from pipelines.removal import had_rows
 
         return had_rows(self._handle, _parsed(keys) or ())
+
+    def contents(self) -> Contents:
+        """What is in the table now, as the table itself tells: where it has a log, the store is not listed."""
+        from pipelines.contents import read_contents
+
+        return read_contents(self._handle)
+
+    def why_gone(self, keys: Iterable[str | PartitionKey]) -> dict[PartitionKey, str]:
+        """What took partitions out that the table does not have, in words; without those that it never had.
+
+        Args:
+            keys: partitions.
+        """
+        from pipelines.contents import why_gone
+
+        return why_gone(self._handle, _parsed(keys) or ())
 
     def now(self) -> datetime:
         """The server's clock, to the second."""

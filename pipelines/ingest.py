@@ -32,7 +32,7 @@ from pipelines.errors import (
     UnsupportedByTable,
 )
 from pipelines.footers import read_footers
-from pipelines.ingest_results import IngestResult, Rehearsal, Replaced
+from pipelines.ingest_results import IngestResult, Rehearsal, Replaced, Written
 from pipelines.intake import Intake
 from pipelines.key_columns import is_text
 from pipelines.keys import check_possible
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from pipelines.text_options import TextOptions
     from pipelines.workers import Workers
 
-__all__ = ["IngestMode", "data_schema", "ingest", "rehearse", "rejected_rows"]
+__all__ = ["IngestMode", "data_schema", "first_look", "ingest", "rehearse", "rejected_rows"]
 
 IngestMode = Literal["replace", "append"]
 
@@ -181,7 +181,27 @@ def ingest(  # noqa: PLR0913 - the user's own options
         lacking_columns=plan.lacking,
         untyped_columns=plan.untyped,
         notes=tuple(notes),
+        written=_written(handle, touched, staged.files),
     )
+
+
+def first_look(spec: DatasetSpec, source: object) -> tuple[RowStream, pa.Schema]:
+    """Open the first source of a dataset that is still to be made.
+
+    Args:
+        spec: its description.
+        source: see `pipelines.sources`.
+
+    Returns:
+        The source, to be ingested, and the columns that the table will have.
+
+    Raises:
+        SchemaMismatch: the data does not fit the description.
+        SourceError: the source cannot be read.
+    """
+    declared = declared_schema(spec.columns) if spec.columns else None
+    stream = source if isinstance(source, RowStream) else open_source(source, declared, text=spec.text)
+    return stream, _planned(spec, stream, declared).table
 
 
 def rehearse(
@@ -306,7 +326,7 @@ def _planned(spec: DatasetSpec, stream: RowStream, current: pa.Schema | None) ->
     partitioner = Partitioner(partition)
     partitioner.check(schema)
     plan = plan_schema(
-        schema,
+        pa.schema([field for field in schema if field.name != partitioner.computed]),
         table=current,
         keys=partition.columns,
         carried=partition.carried,
@@ -412,6 +432,19 @@ def _data_columns(schema: pa.Schema, handle: Handle) -> pa.Schema:
     partition = handle.spec.partition
     computed = set(partition.columns) - set(partition.carried)
     return pa.schema([field for field in schema if field.name not in computed])
+
+
+def _written(
+    handle: Handle, touched: Sequence[PartitionKey], staged: Sequence[StagedFile]
+) -> dict[PartitionKey, Written]:
+    written = dict.fromkeys(touched, Written())
+    for one in staged:
+        file, before = one.file, written[one.file.key]
+        classes = {*filter(None, [before.storage_class]), one.storage_class or handle.spec.write.storage_class}
+        written[file.key] = Written(
+            before.rows + (file.rows or 0), before.files + 1, before.bytes + file.size, "+".join(sorted(classes))
+        )
+    return written
 
 
 def _commit(

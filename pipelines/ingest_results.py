@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipelines import units
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pipelines.layout import PartitionKey
 
-__all__ = ["IngestResult", "Rehearsal", "Replaced"]
+__all__ = ["IngestResult", "Rehearsal", "Replaced", "Written"]
 
 _SHOWN = 20
 
@@ -38,6 +38,23 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What an ingest wrote to one partition; zeros for one that it emptied.
+
+    Attributes:
+        rows: that came in.
+        files: that hold them.
+        bytes: size of these.
+        storage_class: where they were written; None where there are none.
+    """
+
+    rows: int = 0
+    files: int = 0
+    bytes: int = 0
+    storage_class: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class IngestResult:
     """What an ingest did.
 
@@ -57,6 +74,7 @@ class IngestResult:
         lacking_columns: columns of the table that the source lacks: null in its rows.
         untyped_columns: columns of nothing but nulls, which stay out of the table until a value tells their type.
         notes: what the store refused after the commit, each with what follows from it.
+        written: what each of `partitions` got.
     """
 
     rows: int
@@ -74,6 +92,7 @@ class IngestResult:
     lacking_columns: tuple[str, ...] = ()
     untyped_columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    written: Mapping[PartitionKey, Written] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """For people."""

@@ -68,9 +68,13 @@ class Intake:
                 faults.add(field.name, fitted.reasons)
             if field.name in self.plan.required:
                 faults.add_nulls(field.name, fitted.values)
+        names = list(self.plan.rows.names)
+        if partitioner.computed in present:  # rows that were read from a table have it
+            names.append(str(partitioner.computed))
+            columns.append(rows.column(partitioner.computed))
         # where a row came from may be no name of its own: rejected rows keep the lines of the files they came from
         places = pa.chunked_array([line_numbers(0, rows.num_rows)])
-        fitting = pa.table([*columns, places], names=[*self.plan.rows.names, REJECT_LINE])
+        fitting = pa.table([*columns, places], names=[*names, REJECT_LINE])
         bad = []
         if faults.places:
             bad.append(self._rejected(rows, *faults.listed()))

@@ -70,15 +70,19 @@ _LOG_BEYOND_GRACE = timedelta(days=7)
 
 
 def create_dataset(
-    spec: DatasetSpec, fs: LakeFileSystem | None, clock: Clock | None, options: Mapping[str, Any]
+    spec: DatasetSpec,
+    fs: LakeFileSystem | None,
+    clock: Clock | None,
+    options: Mapping[str, Any],
+    first: pa.Schema | None = None,
 ) -> Handle:
     """Make a new dataset; see `Dataset.create`."""
     from pipelines.tables.delta import LakeDeltaTable
 
-    check_new(spec, fs, options)  # also that nobody's objects are there: a log would hide them
+    check_new(spec, fs, options, first)  # also that nobody's objects are there: a log would hide them
     inside = table_filesystem(fs, spec, options)
     now = clock or ServerClock(inside, spec.bucket)
-    schema = _first_schema(spec) if spec.format == "delta" else None
+    schema = _first_schema(spec, first) if spec.format == "delta" else None
     store = DocumentStore(inside, spec.root)
     try:
         first_document(inside, store, DatasetDocument(spec=spec))
@@ -92,7 +96,9 @@ def create_dataset(
     return open_dataset(spec.uri, None, fs, now, options)
 
 
-def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str, Any]) -> bool:
+def check_new(
+    spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str, Any], first: pa.Schema | None = None
+) -> bool:
     """Make the checks of `create_dataset`; see `Dataset.check_new`."""
     from pipelines.partitioning import Partitioner
     from pipelines.stored_types import declared_schema
@@ -101,8 +107,7 @@ def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
     inside = table_filesystem(fs, spec, options)
     check_honoured(inside, spec)
     Partitioner(spec.partition).check_stored(declared_schema(spec.columns))
-    if spec.format == "delta":
-        _first_schema(spec)
+    schema = _first_schema(spec, first) if spec.format == "delta" else None
     ServerClock(inside, spec.bucket).now()  # a missing bucket, wrong credentials or a dead endpoint end it here
     store = DocumentStore(inside, spec.root)
     if (document := store.find()) is not None:
@@ -110,7 +115,7 @@ def check_new(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
     below = first_objects(inside, spec.root)
     if below and (document := store.find()) is not None:  # another process made it meanwhile
         return _is_unfinished(inside, document, spec)
-    _check_free(inside, spec, below)
+    _check_free(inside, spec, below, schema)
     if (above := enclosing_root(inside, spec.root)) is not None:
         raise TableExists(f"{spec.uri} lies inside another table, lake://{above}", hint=BESIDE)
     return True
@@ -147,7 +152,7 @@ def _is_unfinished(fs: LakeFileSystem, document: DatasetDocument, spec: DatasetS
     return False
 
 
-def _check_free(fs: LakeFileSystem, spec: DatasetSpec, below: Sequence[str]) -> None:
+def _check_free(fs: LakeFileSystem, spec: DatasetSpec, below: Sequence[str], schema: pa.Schema | None) -> None:
     """Refuse a prefix with objects, but for the log that an interrupted `create` of the same spec left."""
     from pipelines.tables.delta import LakeDeltaTable
 
@@ -157,8 +162,8 @@ def _check_free(fs: LakeFileSystem, spec: DatasetSpec, below: Sequence[str]) -> 
     adopts = f"`tierlake adopt {spec.uri}` makes a dataset of the Parquet files or of the Delta table that is there"
     if any(path.startswith(LOG) for path in found):
         table = LakeDeltaTable(fs, spec.root)
-        is_alone = spec.format == "delta" and all(path.startswith(LOG) for path in found)
-        if is_alone and table.exists() and table.is_just_created(_first_schema(spec), spec.partition.columns):
+        is_alone = schema is not None and all(path.startswith(LOG) for path in found)
+        if is_alone and schema and table.exists() and table.is_just_created(schema, spec.partition.columns):
             return
         message = f"{spec.uri} is a Delta table already"
         raise TableExists(message, hint=f"Dataset.open({spec.uri!r}) works with it as it is; {adopts}")
@@ -228,7 +233,14 @@ def open_dataset(
         _check_agree(spec, dataset if _is_description(dataset) else None, described)
         table = table_of_format(inside, spec.root, spec.format, spec.partition.columns)
     else:
-        table = _found_table(inside, asked.root, said)
+        try:
+            table = _found_table(inside, asked.root, said)
+        except UnsupportedByTable:  # a log that came after the first look
+            if store.find() is None:
+                raise
+            return open_dataset(dataset, described, fs, clock, options)
+        if store.find() is not None:  # written before its log: another process made it just now
+            return open_dataset(dataset, described, fs, clock, options)
         snapshot = table.snapshot()
         columns = snapshot.files[0].key.columns if snapshot.files else table.partition_columns
         told = {"uri": uri, "format": table.format}
@@ -462,12 +474,14 @@ def _named_files(fs: LakeFileSystem, plain: PlainParquetTable, said: Mapping[str
     return NamedFilesTable(fs, plain.root, wanted.columns)
 
 
-def _first_schema(spec: DatasetSpec) -> pa.Schema:
+def _first_schema(spec: DatasetSpec, first: pa.Schema | None) -> pa.Schema:
     import pyarrow as pa
 
     from pipelines.stored_types import declared_schema
 
     if not spec.columns and not spec.partition.columns:
+        if first is not None and len(first):
+            return first
         message = f"{spec.uri}: a Delta table needs at least one column when it is made"
         raise SpecError(message, hint="declare `columns` in the spec, or partition it")
     declared = declared_schema(spec.columns)

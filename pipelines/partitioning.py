@@ -14,12 +14,13 @@ from pipelines.key_columns import coded_keys, coded_values, coded_windows, is_te
 from pipelines.layout import LONGEST_PATH, PartitionKey
 from pipelines.reject_columns import PROVENANCE, REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
 from pipelines.stored_types import ROW_COLUMN
+from pipelines.windows import key_named_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pipelines.key_columns import CodedColumn, Codes
-    from pipelines.spec import PartitionSpec
+    from pipelines.spec import PartitionSpec, TimePartition
 
 __all__ = ["REASON_COLUMN", "Assigned", "Partitioner"]
 
@@ -76,8 +77,7 @@ class Partitioner:
         """Refuse data that cannot be partitioned at all.
 
         Raises:
-            SchemaMismatch: a partition source column is missing or of a type that keys cannot spell, or the key column
-                is one of the data's own.
+            SchemaMismatch: a partition source column is missing or of a type that keys cannot spell.
         """
         event_time = self._event_time
         needed = [*([event_time] if event_time else []), *self._spec.carried]
@@ -88,9 +88,6 @@ class Partitioner:
         self._check_types(schema)
         if event_time is None:
             return
-        if self._spec.time and self._spec.time.key in schema.names:
-            message = f"the data has a column named {self._spec.time.key}, the name of the partition key"
-            raise SchemaMismatch(message, hint="choose another name in partition.time.key, or drop the column")
         kind = schema.field(event_time).type
         if not (_is_time(kind) or is_text(kind) or pat.is_null(kind)):
             message = f"the time column {event_time} is {kind}, not a time"
@@ -122,6 +119,11 @@ class Partitioner:
         """The Hive columns, in order."""
         return self._spec.columns
 
+    @property
+    def computed(self) -> str | None:
+        """The Hive column that the event time tells; None where rows carry all of them."""
+        return self._spec.time.key if self._spec.time and self._event_time else None
+
     def stored_columns(self, schema: pa.Schema) -> pa.Schema:
         """The columns that go into the files: all but those that the path tells; `ROW_COLUMN` where none is left."""
         dropped = {*self._spec.carried, *PROVENANCE}
@@ -132,7 +134,11 @@ class Partitioner:
         """Sort one batch by partition.
 
         Args:
-            batch: rows that passed `check`, in the table's types, with or without the provenance columns.
+            batch: rows that passed `check`, in the table's types, with or without the provenance columns. A computed
+                key may be among the columns, as in rows that were read from a table: it has to say the same.
+
+        Raises:
+            SchemaMismatch: a row whose computed key says another window than its event time.
         """
         time, event_time = self._spec.time, self._event_time
         coded: dict[str, CodedColumn] = {}
@@ -141,11 +147,13 @@ class Partitioner:
             known = event_time in batch.column_names
             column = batch.column(event_time) if known else pa.chunked_array([pa.nulls(batch.num_rows)])
             coded[time.key] = coded_windows(event_time, column, time)
+            if time.key in batch.column_names:
+                _check_claimed(batch, coded[time.key], time)
         for name in self._spec.carried:
             column = batch.column(name)
             is_key = time is not None and event_time is None and name == time.key
             coded[name] = coded_keys(column, time) if is_key and time else coded_values(name, column)
-        dropped = [name for name in (*self._spec.carried, *PROVENANCE) if name in batch.column_names]
+        dropped = [name for name in {*self._spec.columns, *PROVENANCE} if name in batch.column_names]
         stored = batch.drop_columns(dropped)
         if not stored.num_columns:
             stored = pa.table({ROW_COLUMN: np.ones(batch.num_rows, np.bool_)})
@@ -249,6 +257,28 @@ _KEY_TYPES: Final = (
     pat.is_timestamp,
     pat.is_null,
 )
+
+
+def _check_claimed(batch: pa.Table, windows: CodedColumn, time: TimePartition) -> None:
+    """Refuse rows whose key column names another window than their event time falls into.
+
+    Raises:
+        SchemaMismatch: naming the first of them.
+    """
+    claimed = coded_values(time.key, batch.column(time.key))
+    pairs = windows.codes * max(1, len(claimed.texts)) + claimed.codes
+    distinct, first_rows = np.unique(pairs, return_index=True)
+    for pair, row in sorted(zip(distinct.tolist(), first_rows.tolist(), strict=True), key=lambda found: found[1]):
+        at, own = divmod(pair, len(claimed.texts))
+        expected, text = windows.texts[at], claimed.texts[own]
+        if windows.reasons[at] is None and text != expected:
+            if key_named_by(text, time.every, time.timezone) == expected:
+                continue  # the same window in the spelling of a date
+            told = f"{time.key}={text}" if text else f"no {time.key}"
+            when = _text(batch.column(windows.column)[row])
+            message = f"a row says {told}, and its {windows.column} {when} falls into {time.key}={expected}"
+            hint = f"drop the column {time.key}, which {windows.column} tells; or name another in partition.time.key"
+            raise SchemaMismatch(message, hint=hint)
 
 
 def _is_time(kind: pa.DataType) -> bool:

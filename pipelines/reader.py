@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
@@ -12,12 +13,13 @@ import pyarrow.types as pat
 from pipelines.archived import archived_among, refusal, wait_until_readable
 from pipelines.errors import SchemaMismatch
 from pipelines.filters import expression_of
+from pipelines.layout import PartitionKey, canonical, spelled
 from pipelines.scanning import naming_failures
 from pipelines.spec import parsed_duration
 from pipelines.windows import as_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import timedelta
 
     import pandas as pd
@@ -30,12 +32,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Version",
+    "by_partition",
     "checked_columns",
     "checked_filter",
+    "lazy_frame",
     "pandas_frame",
     "paths_in",
     "polars_frame",
     "read",
+    "reader",
     "scan",
     "snapshot_at",
 ]
@@ -61,17 +66,23 @@ def snapshot_at(handle: Handle, version: Version = None) -> Snapshot:
     return handle.table.snapshot(handle.table.version_at(as_instant(version, time.timezone if time else "UTC")))
 
 
-def scan(handle: Handle, version: Version = None) -> LiveDataset:
-    """The whole table, lazily; see `LiveDataset` for what its filters mean to other libraries.
+def scan(handle: Handle, version: Version = None, keys: Iterable[PartitionKey] | None = None) -> LiveDataset:
+    """The whole table or some partitions, lazily; see `LiveDataset` for what its filters mean to other libraries.
 
     Args:
         handle: the dataset.
         version: an older version of a Delta table, or the instant at which it was the newest.
+        keys: only these partitions, as far as the table has them.
 
     Raises:
         TableNotFound: no such version.
+        ArchivedError: with `keys`, partitions that have to be restored first.
     """
-    return handle.table.dataset(snapshot_at(handle, version))
+    snapshot = snapshot_at(handle, version)
+    dataset = _of_partitions(handle, snapshot, keys)
+    if keys is not None and (waiting := archived_among(handle, snapshot, paths_in(handle, dataset, None))):
+        raise refusal(handle, waiting)
+    return dataset
 
 
 def read(
@@ -80,6 +91,7 @@ def read(
     where: Where | None = None,
     version: Version = None,
     wait: timedelta | str | None = None,
+    keys: Iterable[PartitionKey] | None = None,
 ) -> pa.Table:
     """Rows in memory.
 
@@ -89,6 +101,8 @@ def read(
         where: which rows; partitions and files that cannot hold any are not read.
         version: an older version of a Delta table, or the instant at which it was the newest.
         wait: for archived partitions: ask for them and wait so long, as `12h` or a timedelta.
+        keys: only these partitions, as far as the table has them: their files are chosen by key, so that thousands of
+            keys cost what one does.
 
     Raises:
         SchemaMismatch: an unknown column, or a filter that does not fit its type.
@@ -97,7 +111,7 @@ def read(
     """
     patience = parsed_duration(wait, "wait") if wait is not None else None
     snapshot = snapshot_at(handle, version)
-    dataset = handle.table.dataset(snapshot)
+    dataset = _of_partitions(handle, snapshot, keys)
     names = checked_columns(handle, dataset, columns)
     matching = checked_filter(handle, dataset, where)
     try:
@@ -113,9 +127,64 @@ def read(
     return _rows(handle, dataset, names, matching)
 
 
+def _of_partitions(handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionKey] | None) -> LiveDataset:
+    """The rows of some partitions, whose keys others may spell otherwise; all where `keys` is None."""
+    dataset = handle.table.dataset(snapshot)
+    if keys is None:
+        return dataset
+    schema = snapshot.known_schema
+    wanted = {canonical(key, schema) for key in keys}
+    spelled = {key: canonical(key, schema) in wanted for key in {file.key for file in snapshot.files}}
+    root = handle.table.root
+    return dataset.only([f"{root}/{file.path}" for file in snapshot.files if spelled[file.key]])
+
+
 def _rows(handle: Handle, dataset: LiveDataset, names: list[str], matching: pc.Expression | None) -> pa.Table:
     with naming_failures(handle.table.root, matching):
         return dataset.to_table(columns=names, filter=matching)
+
+
+def reader(
+    handle: Handle, columns: Sequence[str] | None = None, keys: Iterable[PartitionKey] | None = None
+) -> pa.RecordBatchReader:
+    """Rows as a stream, read as they are asked for; the arguments and errors of `scan` and `read`."""
+    dataset = scan(handle, None, keys)
+    return dataset.scanner(columns=checked_columns(handle, dataset, columns)).to_reader()
+
+
+def lazy_frame(
+    handle: Handle, columns: Sequence[str] | None = None, keys: Iterable[PartitionKey] | None = None
+) -> pl.LazyFrame:
+    """Rows as polars' lazy frame, read when it is collected; the arguments and errors of `scan` and `read`."""
+    import polars as pl
+
+    dataset = scan(handle, None, keys)
+    names = checked_columns(handle, dataset, columns)
+    return pl.scan_pyarrow_dataset(dataset).select(names)
+
+
+def by_partition(rows: pa.Table, columns: Sequence[str]) -> dict[PartitionKey, pa.Table]:
+    """Rows that were read, by their partition; those of one keep their order.
+
+    Args:
+        rows: with the partition columns.
+        columns: these, in the table's order.
+    """
+    codes, keys = np.zeros(rows.num_rows, np.int64), [PartitionKey(())]
+    for name in columns:
+        column = rows.column(name)
+        plain = column.cast(column.type.value_type) if pat.is_dictionary(column.type) else column
+        encoded = plain.combine_chunks().dictionary_encode("encode")
+        texts = [spelled(value) for value in encoded.dictionary.to_pylist()]
+        pairs = codes * max(1, len(texts)) + encoded.indices.to_numpy()
+        distinct, codes = np.unique(pairs, return_inverse=True)
+        found = (divmod(pair, len(texts)) for pair in distinct.tolist())
+        keys = [PartitionKey((*keys[before].items, (name, texts[own]))) for before, own in found]
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], np.arange(len(keys) + 1)).tolist()
+    taken = rows.take(pa.array(order))
+    parts = zip(keys, starts, starts[1:], strict=False)
+    return {key: taken.slice(start, end - start) for key, start, end in parts if end > start}
 
 
 # -- frames ------------------------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from pipelines.errors import SpecError
 from pipelines.zones import FIRST, LAST, clock_of
 
@@ -37,8 +39,10 @@ __all__ = [
     "Window",
     "as_instant",
     "is_key",
+    "key_at",
     "key_named_by",
     "key_of",
+    "key_of_wall",
     "start_of_key",
     "window_of",
 ]
@@ -169,6 +173,29 @@ def key_named_by(value: str, every: Every, timezone: str) -> str | None:
         parsed = at.replace(tzinfo=None), None
     key = key_of(_us(parsed[0]), every, parsed[1])
     return key if is_key(key, every, timezone) else None
+
+
+def key_of_wall(start: datetime, every: Every) -> str:
+    """The key of the window that begins at a wall time, or that this lies in, when the clock shows it first."""
+    return key_of(_us(_floored(start, every)), every)
+
+
+def key_at(instant: datetime, every: Every, timezone: str) -> str:
+    """The key of the window that an instant lies in.
+
+    Args:
+        instant: aware.
+        every: the width of the windows.
+        timezone: IANA name.
+    """
+    time = (instant - _EPOCH.replace(tzinfo=UTC)) // _MICROSECOND
+    (wall,), (offset,), (shown,) = clock_of(timezone).read(np.array([time]))
+    if every == "hour":
+        start = int(wall - wall % HOUR_US)
+        return key_of(start, every, int(offset) if start < shown else None)
+    # a day that has begun goes on where the clock is set back across midnight
+    reached = max(int(wall), min(int(shown), LAST + 1) - 1)
+    return key_of(_us(_floored(_EPOCH + reached * _MICROSECOND, every)), every)
 
 
 def start_of_key(value: str, every: Every) -> datetime | None:

@@ -106,6 +106,15 @@ class Clock:
         starts = [_NEVER, *(segment.start for segment in segments[1:]), -_NEVER]
         return zip(starts, starts[1:], segments, strict=False)
 
+    def offsets(self, first_year: int, last_year: int) -> list[tuple[int, int]]:
+        """From which instant on the clock has which offset, in these years of UTC; one entry a change."""
+        found: list[tuple[int, int]] = []
+        for year in range(first_year, last_year + 1):
+            for segment in self._year(year):
+                if not found or found[-1][1] != segment.offset:
+                    found.append((segment.start, segment.offset))
+        return found
+
     def first_at_or_after(self, wall: int) -> int:
         """The first instant at which the clock shows a wall time or a later one."""
         return next(

@@ -1,4 +1,4 @@
-"""What a process holds: pandas and polars frames, Arrow tables, readers and datasets, iterables of batches."""
+"""What a process holds: pandas and polars frames, Arrow tables, readers and datasets, iterables, several by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipelines.sources.stream import RowStream, SourceBatch, line_numbers, text_
 from pipelines.values import texts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pipelines.sources.objects import Unfit
 
@@ -51,11 +51,32 @@ def open_frame(source: Any, known: pa.Schema | None) -> RowStream:
         return _exported(source)
     if isinstance(source, pa.RecordBatch):
         return _stream(source.schema, [source], "record batch")
+    if isinstance(source, dict) and source and all(map(_is_frame, source.values())):
+        return _together({name: open_frame(frame, known) for name, frame in source.items()})
     if isinstance(source, Iterable) and not isinstance(source, dict | bytes):
         return _iterable(iter(source))
     message = f"cannot ingest a {type(source).__name__}"
     hint = "pass a path or URL, a pandas or polars frame, or an Arrow table, reader or dataset"
     raise SourceError(message, hint=hint)
+
+
+def _is_frame(value: object) -> bool:
+    return hasattr(value, "columns") or hasattr(value, "schema")
+
+
+def _together(streams: Mapping[str, RowStream]) -> RowStream:
+    """Several frames, one after another; a column of nulls takes the type that it has in the others."""
+    fields: dict[str, tuple[str, pa.Field]] = {}
+    for name, stream in streams.items():
+        for field in stream.schema:
+            first, known = fields.setdefault(field.name, (name, field))
+            if pat.is_null(known.type):
+                fields[field.name] = name, field
+            elif not pat.is_null(field.type) and field.type != known.type:
+                message = f"column {field.name} is {known.type} in the frame {first}, and {field.type} in {name}"
+                raise SourceError(message, hint="give it one type in all of them")
+    batches = chain.from_iterable(stream.batches for stream in streams.values())
+    return RowStream(pa.schema([field for _, field in fields.values()]), batches, f"{len(streams)} frames")
 
 
 def numbered(path: str, batches: Iterable[pa.RecordBatch]) -> Iterator[SourceBatch]:

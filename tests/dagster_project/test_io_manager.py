@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dagster_project import io_manager
+from dagster_project import stores
 from dagster_project.io_manager import ALLOW_MISSING, COLUMNS, LakeParquetIOManager, run_key
 from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import time_windows
@@ -205,7 +205,7 @@ def test_two_dimensions_are_two_columns(instance, lake) -> None:
 
     read("x")
     assert [len(frame) for frame in seen] == [10]
-    with pytest.raises(FileNotFoundError, match=r"lacks 1 of 1 partitions: 2013-01-01\|y"):
+    with pytest.raises(dg.Failure, match=r"lacks 1 of 1 partitions: 2013-01-01\|y"):
         read("y")
 
 
@@ -222,7 +222,7 @@ def test_what_is_missing_is_an_error_unless_allowed(instance, lake) -> None:
     upstream, seen = events(lambda: rows(1, 2)), []
     materialize(upstream, instance, lake, "2013-01-01", "2013-01-03")  # the third is empty, and there
     materialize(reader(Any, seen), instance, lake, "2013-01-01", "2013-01-03", upstream)
-    with pytest.raises(FileNotFoundError, match="lacks 1 of 2 partitions: 2013-01-04"):
+    with pytest.raises(dg.Failure, match="lacks 1 of 2 partitions: 2013-01-04"):
         materialize(reader(Any, seen), instance, lake, "2013-01-03", "2013-01-04", upstream)
     allowed = reader(Any, seen, **{ALLOW_MISSING: True})
     materialize(allowed, instance, lake, "2013-01-02", "2013-01-04", upstream)
@@ -246,15 +246,15 @@ def test_another_spec_later_is_a_change_of_the_description(instance, lake) -> No
 
 @one_server
 def test_a_retried_step_whose_commit_arrived_writes_nothing_twice(instance, lake, monkeypatch) -> None:
-    real, calls = io_manager.table_metadata, []
+    real, calls = stores.facts_after, []
 
-    def fails_once(*facts: Any, **more: Any) -> dict[str, Any]:
+    def fails_once(*facts: Any, **more: Any) -> stores.Stored:
         calls.append(1)
         if len(calls) == 1:
             raise ConnectionError("after the commit")
         return real(*facts, **more)
 
-    monkeypatch.setattr(io_manager, "table_metadata", fails_once)
+    monkeypatch.setattr(stores, "facts_after", fails_once)
     asset = events(lambda: rows(1), retry_policy=dg.RetryPolicy(max_retries=1))
     result = materialize(asset, instance, lake, "2013-01-01")
     assert (result.success, len(calls)) == (True, 2)
@@ -342,7 +342,7 @@ def test_two_dimensions_are_read_by_a_time_window(instance, lake) -> None:
         dg.materialize(among, selection=[asset], instance=instance, resources=resources, partition_key=key)
 
     run(upstream, dg.MultiPartitionKey({"date": "2013-01-01", "name": "x"}))
-    with pytest.raises(FileNotFoundError, match=r"lacks 1 of 2 partitions: 2013-01-01\|y"):
+    with pytest.raises(dg.Failure, match=r"lacks 1 of 2 partitions: 2013-01-01\|y"):
         run(daily, "2013-01-01")
     run(upstream, dg.MultiPartitionKey({"date": "2013-01-01", "name": "y"}))
     run(daily, "2013-01-01")

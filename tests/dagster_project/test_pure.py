@@ -16,9 +16,9 @@ import pytest
 
 from dagster_project import frames, metadata, nyc, report, transforms
 from dagster_project.datasets import FLIGHTS
-from dagster_project.io_manager import _filter
 from pipelines.errors import SpecError
 from pipelines.layout import PartitionKey
+from pipelines.reader import by_partition
 from pipelines.spec import DatasetSpec
 
 NEW_YORK = ZoneInfo(nyc.TIMEZONE)
@@ -173,18 +173,20 @@ def test_partition_columns_are_tagged_in_the_schema() -> None:
     assert [column.tags for column in schema.columns] == [{"tierlake/partition": ""}, {}]
 
 
-def test_rows_of_a_grid_of_partitions_are_one_condition_and_of_others_few() -> None:
-    names = {"date": [f"2013-{number:04}" for number in range(300)], "shop": ["a", "b", ""], "size": ["1", "2"]}
-    schema = pa.schema({"date": pa.string(), "shop": pa.string(), "size": pa.int32()})
+def test_rows_are_split_by_their_partition() -> None:
+    names = {"date": [f"2013-01-{day:02d}" for day in range(1, 29)], "shop": ["a b", "", "c/d"], "size": ["1", "2"]}
     grid = [PartitionKey(tuple(zip(names, values, strict=True))) for values in itertools.product(*names.values())]
-    rows = pa.table({name: [key.as_dict()[name] or None for key in grid] for name in ("date", "shop")}).append_column(
-        schema.field("size"), pa.array([int(key.as_dict()["size"]) for key in grid], pa.int32())
-    )
-    whole = _filter(grid, schema)
-    assert str(whole).count("is_in") == 3
-    assert rows.filter(whole).num_rows == len(grid)
-    odd = [key for number, key in enumerate(grid) if number % 7]
-    found = rows.filter(_filter(odd, schema)).to_pylist()
-    assert found == [row for number, row in enumerate(rows.to_pylist()) if number % 7]
-    one = _filter(grid[:1], schema)
-    assert rows.filter(one).to_pylist() == rows.slice(0, 1).to_pylist()
+    schema = pa.schema({"date": pa.string(), "shop": pa.dictionary(pa.int32(), pa.string()), "size": pa.int32()})
+    keys = [key for key in reversed(grid) for _ in range(2)]
+    columns = [
+        pa.array([key.as_dict()["date"] for key in keys]),
+        pa.array([key.as_dict()["shop"] or None for key in keys]).dictionary_encode(),
+        pa.array([int(key.as_dict()["size"]) for key in keys], pa.int32()),
+    ]
+    rows = pa.table(columns, schema=schema).append_column("id", [range(len(keys))])
+    parts = by_partition(rows, tuple(names))
+    assert set(parts) == set(grid)
+    assert all(keys[row] == key for key, part in parts.items() for row in part["id"].to_pylist())
+    assert {tuple(part["id"].to_pylist()) for part in parts.values()} == {(at, at + 1) for at in range(0, len(keys), 2)}
+    assert by_partition(rows.slice(0, 0), tuple(names)) == {}
+    assert by_partition(rows, ()) == {PartitionKey(()): rows}

@@ -1,6 +1,6 @@
 """Every row goes to the partition that its time names, or to the rejects with a reason; none is lost."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -86,9 +86,43 @@ def test_a_day_with_a_clock_change_holds_25_hours():
         (pa.schema({"x": pa.int64()}), "lacks the column t"),
         (pa.schema({"t": pa.int64()}), "is int64, not a time"),
         (pa.schema({"t": pa.time32("s")}), "not a time"),
-        (pa.schema({"t": pa.date32(), "date": pa.string()}), "has a column named date"),
     ],
 )
 def test_data_that_cannot_be_partitioned_is_refused(schema, says):
     with pytest.raises(SchemaMismatch, match=says):
         Partitioner(PartitionSpec(time=NEW_YORK)).check(schema)
+
+
+CLAIMS = pa.table(
+    {"t": pa.array([datetime(2013, 7, 4, 12, tzinfo=UTC), datetime(2013, 8, 1, 12, tzinfo=UTC), None]), "id": [1, 2, 3]}
+)
+
+
+@pytest.mark.parametrize(
+    ("every", "claimed"),
+    [
+        ("day", ["2013-07-04", "2013-08-01", None]),
+        ("day", pa.array([date(2013, 7, 4), date(2013, 8, 1), date(2013, 8, 2)])),
+        ("month", ["2013-07", "2013-08", "x"]),
+        ("month", pa.array([date(2013, 7, 1), date(2013, 8, 1), None])),
+        ("month", pa.array(["2013-07", "2013-08", "2013-08"]).dictionary_encode()),
+    ],
+)
+def test_a_key_that_the_event_time_tells_too_is_taken_where_it_says_the_same(every, claimed):
+    partitioner = Partitioner(PartitionSpec(time={"column": "t", "every": every, "key": "day"}))
+    assigned = partitioner.assign(CLAIMS.append_column("day", claimed if isinstance(claimed, pa.Array) else [claimed]))
+    assert (assigned.good.column_names, assigned.good.num_rows, assigned.bad.num_rows) == (["t", "id"], 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "says"),
+    [
+        (["2013-07-04", "2013-08-02", None], "says day=2013-08-02, and its t 2013-08-01 .* falls into day=2013-08-01"),
+        (["2013-07-04", None, None], "says no day, and its t 2013-08-01"),
+        (pa.array([date(2013, 7, 4), date(2013, 7, 1), None]), "says day=2013-07-01"),
+    ],
+)
+def test_a_key_that_says_another_window_is_refused(claimed, says):
+    partitioner = Partitioner(PartitionSpec(time={"column": "t", "key": "day"}))
+    with pytest.raises(SchemaMismatch, match=says):
+        partitioner.assign(CLAIMS.append_column("day", claimed if isinstance(claimed, pa.Array) else [claimed]))

@@ -1,0 +1,157 @@
+"""What an IO manager loads: the partitions that an input asks for, and why one of them is not there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+
+from connector.errors import LakeError
+from dagster_project.metadata import PARTITION_ROWS
+from dagster_project.partition_wipe import latest_storage_ids
+from dagster_project.partitions import KeyNames
+from pipelines.errors import TableNotFound, UnknownPartition
+from pipelines.layout import PartitionKey, canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from dagster_project.frames import Wanted
+    from dagster_project.resources import LakeResource
+    from pipelines import Dataset
+
+__all__ = ["ALLOW_MISSING", "asked_for", "check_present", "handed_in", "nothing", "open_if_there", "without_rows"]
+
+ALLOW_MISSING: Final = "allow_missing_partitions"
+"""Input metadata: read what is there, where some of the partitions are not."""
+
+_NAMED: Final = 5
+_RECORDS_AT_ONCE: Final = 500
+"""SQLite takes 999 bound variables a statement in its older builds."""
+
+
+def open_if_there(lake: LakeResource, context: dg.InputContext) -> Dataset | None:
+    """The dataset that an input is read from; None where it is not there, and nothing of it is asked for.
+
+    So it is for the first partition of an asset that depends on its own earlier ones.
+
+    Raises:
+        TableNotFound: it is not there.
+    """
+    try:
+        return lake.dataset("/".join(context.asset_key.path))
+    except TableNotFound:
+        if not context.has_asset_partitions:
+            raise
+        if context.definition_metadata.get(ALLOW_MISSING) or not list(context.asset_partition_keys):
+            return None
+        raise
+
+
+def asked_for(context: dg.InputContext, dataset: Dataset) -> dict[str, PartitionKey] | None:
+    """The partitions that an input asks for, by Dagster's key; None where the asset has none.
+
+    Raises:
+        SpecError: asset and dataset do not have the same partitions.
+    """
+    if not context.has_asset_partitions:
+        return None
+    name = context.asset_key.to_user_string()
+    names = KeyNames.of(name, dataset.spec.partition, context.asset_partitions_def)
+    return {key: names.to_lake(key) for key in context.asset_partition_keys}
+
+
+def check_present(
+    context: dg.InputContext, dataset: Dataset, asked: Mapping[str, PartitionKey]
+) -> dict[str, PartitionKey]:
+    """The partitions that are there; a materialized one without rows is.
+
+    Raises:
+        UnknownPartition: one is not, and the input does not allow that: why.
+    """
+    contents = dataset.contents()
+    live = {canonical(key, contents.schema) for key in contents.rows}
+    absent = [key for key, lake_key in asked.items() if canonical(lake_key, contents.schema) not in live]
+    if not absent:
+        return dict(asked)
+    shown = latest_storage_ids(context.instance, context.asset_key, absent)
+    empty = without_rows(context.instance, context.asset_key, shown.values())
+    missing = [key for key in absent if key not in empty]
+    if missing:
+        reasons = _reasons(dataset, {key: asked[key] for key in missing}, shown)
+        some = f"{', '.join(reasons[:_NAMED])}{', ...' if len(missing) > _NAMED else ''}"
+        message = f"{dataset.uri} lacks {len(missing)} of {len(asked)} partitions: {some}"
+        if not context.definition_metadata.get(ALLOW_MISSING):
+            hint = (
+                "materialize them, or bring them back with `tierlake undo`; to go on without: "
+                f"AssetIn(metadata={{{ALLOW_MISSING!r}: True}})"
+            )
+            raise UnknownPartition(message, hint=hint)
+        context.log.warning("%s", message)
+    gone = set(missing)
+    return {key: lake_key for key, lake_key in asked.items() if key not in gone}
+
+
+def without_rows(instance: dg.DagsterInstance, asset_key: dg.AssetKey, storage_ids: Iterable[int]) -> set[str]:
+    """The partitions whose materializations say that they have no rows.
+
+    Args:
+        instance: knows the materializations.
+        asset_key: of the asset.
+        storage_ids: of the materializations to look at, each the latest of its partition.
+    """
+    ids, empty = sorted(storage_ids), set[str]()
+    for start in range(0, len(ids), _RECORDS_AT_ONCE):
+        some = ids[start : start + _RECORDS_AT_ONCE]
+        only = dg.AssetRecordsFilter(asset_key, storage_ids=some)
+        for record in instance.fetch_materializations(only, limit=len(some)).records:
+            materialization = record.asset_materialization
+            rows = materialization.metadata.get(PARTITION_ROWS) if materialization else None
+            if materialization and materialization.partition and rows is not None and rows.value == 0:
+                empty.add(materialization.partition)
+    return empty
+
+
+def handed_in(
+    wanted: Wanted,
+    dataset: Dataset,
+    columns: Sequence[str] | None,
+    present: Mapping[str, PartitionKey] | None,
+) -> object:
+    """The rows of some partitions as an input's annotation asks for them.
+
+    Raises:
+        TypeError: a dict by partition key of an asset that has no partitions.
+    """
+    names = None if columns is None else list(columns)
+    if not wanted.by_key:
+        return wanted.read(dataset, names, None if present is None else list(present.values()))
+    if present is None:
+        raise TypeError(f"a dict is by partition key, and {dataset.uri} is loaded as one: annotate {wanted.kind}")
+    from pipelines.reader import by_partition
+
+    by = dataset.spec.partition.columns
+    read = None if names is None else [*names, *(name for name in by if name not in names)]
+    rows = dataset.read(read, keys=present.values())
+    parts = by_partition(rows, by)
+    own = rows.schema.names if names is None else names
+    nothing = rows.slice(0, 0).select(own)
+    of_key = {key: parts.get(canonical(lake_key, rows.schema)) for key, lake_key in present.items()}
+    return {key: wanted.of(nothing if part is None else part.select(own)) for key, part in of_key.items()}
+
+
+def nothing(wanted: Wanted) -> object:
+    """What is handed in where there is no table yet: no rows, and no columns."""
+    import pyarrow as pa
+
+    return {} if wanted.by_key else wanted.of(pa.schema([]).empty_table())
+
+
+def _reasons(dataset: Dataset, missing: Mapping[str, PartitionKey], shown: Mapping[str, Any]) -> list[str]:
+    try:
+        gone = dataset.why_gone(missing.values())
+    except (LakeError, OSError):  # a reader's rights may end before the journal
+        gone = {}
+    told = {key: gone.get(lake_key) for key, lake_key in missing.items()}
+    otherwise = {True: "gone, though Dagster shows it as materialized", False: "never written"}
+    return [f"{key} ({reason or otherwise[key in shown]})" for key, reason in sorted(told.items())]

@@ -1,0 +1,254 @@
+"""What an IO manager stores: in which dataset, under which keys, and what it says of that afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+
+from connector.errors import LakeError
+from dagster_project.metadata import (
+    LINEAGE,
+    REASON,
+    partition_metadata,
+    spec_of,
+    table_metadata,
+    written_metadata,
+)
+from dagster_project.partitions import KeyNames
+from dagster_project.window_keys import time_partition_of
+from pipelines.errors import SourceError, SpecError, TableNotFound
+from pipelines.spec import DatasetSpec, PartitionSpec
+from pipelines.windows import KEY_FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+
+    from dagster_project.resources import LakeResource
+    from pipelines import Dataset
+    from pipelines.ingest_results import IngestResult
+    from pipelines.layout import PartitionKey
+
+__all__ = ["PARTITION_COLUMN", "Stored", "check_frames", "covered", "facts_after", "open_for"]
+
+PARTITION_COLUMN: Final = "partition_expr"
+"""Definition metadata, as Dagster's database IO managers have it: the column by which an asset without
+`spec_metadata` is partitioned."""
+
+_KEY_COLUMNS: Final = {"hour": "hour", "day": "date", "month": "month", "year": "year"}
+
+
+def open_for(lake: LakeResource, context: dg.OutputContext, obj: object) -> tuple[Dataset, object]:
+    """The dataset of an asset, made where it is not there yet, and the source to ingest into it.
+
+    The code is the desired state: a spec that differs from the stored description changes that.
+
+    Raises:
+        SpecError: asset and dataset do not have the same partitions, or nothing says by which column.
+    """
+    from pipelines import Dataset
+
+    name = "/".join(context.asset_key.path)
+    said = spec_of(context.definition_metadata)
+    try:
+        dataset = lake.dataset(name)
+    except TableNotFound:
+        spec, source, schema = _first(context, said, obj)
+        spec = spec.model_copy(update={"uri": lake.uri(name)})
+        _names(context, spec)
+        return Dataset.create(spec, schema=schema, fs=lake.filesystem()), source
+    if said is not None and dataset.is_described:
+        change = dataset.apply_spec(said.model_copy(update={"uri": dataset.uri}), reason=REASON, run_id=context.run_id)
+        if change.changed:
+            context.log.info("%s", change)
+    return dataset, obj
+
+
+def covered(context: dg.OutputContext, spec: DatasetSpec) -> dict[str, PartitionKey]:
+    """The run's partitions by Dagster's key; none where the asset has none.
+
+    Raises:
+        SpecError: asset and dataset do not have the same partitions.
+    """
+    names = _names(context, spec)
+    return {key: names.to_lake(key) for key in context.asset_partition_keys} if context.has_asset_partitions else {}
+
+
+def check_frames(context: dg.OutputContext, obj: object) -> None:
+    """Refuse a dict of frames whose keys are not the run's partitions.
+
+    Raises:
+        SourceError: it has others, or none.
+    """
+    if not isinstance(obj, dict):
+        return
+    asset = context.asset_key.to_user_string()
+    keys = set(context.asset_partition_keys) if context.has_asset_partitions else set()
+    if not obj:
+        raise SourceError(f"{asset} returned an empty dict", hint="return an empty frame where there are no rows")
+    others = [key for key in obj if key not in keys]
+    if others:
+        of = "the asset has no partitions" if not keys else "that is no partition of this run"
+        raise SourceError(
+            f"{asset} returned a frame for {others[0]!r}, and {of}",
+            hint="a dict is of frames by Dagster's partition key",
+        )
+
+
+class Stored:
+    """What is said of an ingest: of the whole output, and of each partition of a run over several."""
+
+    def __init__(self, facts: dict[str, Any], own: dict[str, dict[str, Any]]) -> None:
+        """Keep both."""
+        self.facts, self.own = facts, own
+
+
+def facts_after(
+    context: dg.OutputContext, dataset: Dataset, result: IngestResult, keys: Mapping[str, PartitionKey]
+) -> Stored:
+    """What materializations say after a commit. It is made: what cannot be had any more is a note.
+
+    Args:
+        context: of the output.
+        dataset: ingested into.
+        result: of the ingest.
+        keys: the run's partitions.
+    """
+    notes: list[str] = []
+    facts = _table_facts(dataset, result, notes)
+    if LINEAGE in context.definition_metadata:
+        facts[LINEAGE] = context.definition_metadata[LINEAGE]
+    own = _partition_facts(dataset, result, keys, notes)
+    together: dict[str, Any] = {}
+    if not keys:
+        together = written_metadata(list(result.written.values())) if result.committed else {}
+    elif len(keys) == 1:
+        (together,), own = own.values(), {}
+    if not result.committed:
+        notes.insert(0, "this run had been committed before; nothing was written again")
+    if notes:
+        facts["note"] = "; ".join(notes)
+    return Stored(facts | together, own)
+
+
+def _table_facts(dataset: Dataset, result: IngestResult, notes: list[str]) -> dict[str, Any]:
+    try:
+        return table_metadata(dataset.spec, dataset.contents(), result)
+    except Exception as error:  # noqa: BLE001 - the commit is made
+        notes.append(_note("the table's size is not known", error))
+        return table_metadata(dataset.spec, None, result)
+
+
+def _partition_facts(
+    dataset: Dataset, result: IngestResult, keys: Mapping[str, PartitionKey], notes: list[str]
+) -> dict[str, dict[str, Any]]:
+    if result.committed:
+        return {key: written_metadata([result.written[lake_key]]) for key, lake_key in keys.items()}
+    try:
+        found = {partition.key: partition for partition in dataset.partitions(keys=keys.values())} if keys else {}
+    except Exception as error:  # noqa: BLE001 - the commit is made
+        notes.append(_note("what the partitions hold is not known", error))
+        return {key: {} for key in keys}
+    return {key: partition_metadata([found[own]] if own in found else []) for key, own in keys.items()}
+
+
+def _note(what: str, error: Exception) -> str:
+    if not isinstance(error, LakeError):
+        return f"{what}: {error}"
+    return f"{what}: {error.code}: {error}"
+
+
+def _names(context: dg.OutputContext, spec: DatasetSpec) -> KeyNames:
+    partitions_def = context.asset_partitions_def if context.has_asset_partitions else None
+    return KeyNames.of(context.asset_key.to_user_string(), spec.partition, partitions_def)
+
+
+def _first(
+    context: dg.OutputContext, said: DatasetSpec | None, obj: object
+) -> tuple[DatasetSpec, object, pa.Schema | None]:
+    """The description of a new dataset, its first source, and the columns that this tells where nothing else does."""
+    from pipelines.ingest import first_look
+    from pipelines.sources import open_source
+
+    spec, source = said, obj
+    if spec is None:
+        spec = DatasetSpec(uri=f"lake://warehouse/{'/'.join(context.asset_key.path)}")
+        if context.has_asset_partitions:
+            stream = source = open_source(obj, None)
+            partition = _derived(context, stream.schema)
+            spec = spec.model_copy(update={"partition": partition})
+    if spec.format != "delta" or spec.columns or spec.partition.columns:
+        return spec, source, None
+    source, schema = first_look(spec, source)
+    return spec, source, schema
+
+
+def _derived(context: dg.OutputContext, schema: pa.Schema) -> PartitionSpec:
+    """How the dataset of an asset without a spec is partitioned: as the asset is, by the columns that hold its keys.
+
+    Raises:
+        SpecError: nothing says which they are.
+    """
+    partitions_def = context.asset_partitions_def
+    said = context.definition_metadata.get(PARTITION_COLUMN)
+    column = said.value if isinstance(said, dg.MetadataValue) else said
+    if isinstance(partitions_def, dg.MultiPartitionsDefinition):
+        names = {part.name: part.partitions_def for part in partitions_def.partitions_defs}
+        time = [(name, part) for name, part in names.items() if isinstance(part, dg.TimeWindowPartitionsDefinition)]
+        if not names.keys() <= set(schema.names):
+            raise _undescribed(context, schema)
+        key = time[0] if time else None
+    else:
+        is_time = isinstance(partitions_def, dg.TimeWindowPartitionsDefinition)
+        name = str(column) if column else "date" if is_time else ""
+        if name not in schema.names:
+            raise _undescribed(context, schema)
+        names = {name: partitions_def}
+        key = (name, partitions_def) if isinstance(partitions_def, dg.TimeWindowPartitionsDefinition) else None
+    by = tuple(name for name in names if key is None or name != key[0])
+    if key is None:
+        return PartitionSpec(by=by)
+    return _over_time(*key, schema, by)
+
+
+def _over_time(
+    name: str, definition: dg.TimeWindowPartitionsDefinition, schema: pa.Schema, by: Sequence[str]
+) -> PartitionSpec:
+    import pyarrow.types as pat
+
+    kind = schema.field(name).type
+    time = time_partition_of(definition, name)
+    if time is None:
+        return PartitionSpec(by=(name, *by))
+    if pat.is_timestamp(kind) or (pat.is_date(kind) and time.every != "day"):
+        key = _KEY_COLUMNS[time.every]
+        key = key if key != name.lower() else f"{key}_key"
+        return PartitionSpec(time=time.model_copy(update={"column": name, "key": key}), by=tuple(by))
+    if pat.is_date(kind) or definition.fmt == KEY_FORMATS[time.every]:
+        return PartitionSpec(time=time, by=tuple(by))
+    return PartitionSpec(by=(name, *by))
+
+
+def _undescribed(context: dg.OutputContext, schema: pa.Schema) -> SpecError:
+    import pyarrow.types as pat
+
+    times = [field.name for field in schema if pat.is_temporal(field.type)]
+    partitions_def = context.asset_partitions_def
+    uri = f"lake://warehouse/{'/'.join(context.asset_key.path)}"
+    if isinstance(partitions_def, dg.MultiPartitionsDefinition):
+        names = ", ".join(part.name for part in partitions_def.partitions_defs)
+        spec, more = "{...}", f"; or have the columns {names} in the rows"
+    elif isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+        time = time_partition_of(partitions_def, "date")
+        every, zone = (time.every, time.timezone) if time else ("day", partitions_def.timezone)
+        spec = f'{{"time": {{"column": "{times[0] if times else "..."}", "every": "{every}", "timezone": "{zone}"}}}}'
+        more = f'; or metadata={{"{PARTITION_COLUMN}": "the column with the time, or with Dagster\'s key"}}'
+    else:
+        spec, more = '{"by": ["..."]}', f'; or metadata={{"{PARTITION_COLUMN}": "the column with Dagster\'s key"}}'
+    return SpecError(
+        f"{context.asset_key.to_user_string()}: the asset is partitioned, and nothing says by which of its columns: "
+        f"{', '.join(schema.names)}",
+        hint=f'write metadata=spec_metadata(DatasetSpec(uri="{uri}", partition={spec})){more}',
+    )

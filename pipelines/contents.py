@@ -1,0 +1,83 @@
+"""What a table has, by its own word: which partitions, with how many rows; and what became of those it has no more.
+
+Nothing here lists the store of a table with a log: what costs a LIST is in the catalog.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines import units
+from pipelines.records import RemovalRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import pyarrow as pa
+
+    from pipelines.handle import Handle
+    from pipelines.layout import PartitionKey
+
+__all__ = ["Contents", "read_contents", "why_gone"]
+
+_WORDS = {
+    "expire": "expired",
+    "replace": "lost its rows after an ingest replaced it",
+    "erase": "lost all of its rows to an erasure",
+    "undo": "was taken out by an undo",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A table at one version.
+
+    Attributes:
+        version: the table's; 0 for plain Parquet.
+        schema: its columns; None where no row has settled them, or archived files alone tell.
+        rows: rows by partition, in key order; None where the table does not know.
+        bytes: size of all files.
+    """
+
+    version: int
+    schema: pa.Schema | None
+    rows: Mapping[PartitionKey, int | None]
+    bytes: int
+
+    @property
+    def total_rows(self) -> int | None:
+        """Rows of all partitions; None where one is not known."""
+        known = [count for count in self.rows.values() if count is not None]
+        return sum(known) if len(known) == len(self.rows) else None
+
+
+def read_contents(handle: Handle) -> Contents:
+    """Ask the table."""
+    snapshot = handle.table.snapshot()
+    rows: dict[PartitionKey, int | None] = {}
+    for key, files in snapshot.by_partition().items():
+        counts = [file.rows for file in files if file.rows is not None]
+        rows[key] = sum(counts) if len(counts) == len(files) else None
+    return Contents(snapshot.version, snapshot.known_schema, rows, sum(file.size for file in snapshot.files))
+
+
+def why_gone(handle: Handle, keys: Iterable[PartitionKey]) -> dict[PartitionKey, str]:
+    """What took each of some absent partitions out, in words; without those that nothing did.
+
+    Args:
+        handle: the dataset.
+        keys: partitions that the table does not have.
+
+    Raises:
+        SpecError: a record of the journal that cannot be read.
+    """
+    left = {str(key): key for key in keys}
+    found: dict[PartitionKey, str] = {}
+    for record in handle.journal.records(RemovalRecord) if left else ():
+        for gone in record.partitions if record.operation in _WORDS else ():
+            if (key := left.pop(gone.key, None)) is not None:
+                found[key] = f"{_WORDS[record.operation]} on {units.day(record.committed_at or record.at)}"
+        if not left:
+            break
+    return found
