@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import dagster as dg
-
 from connector.errors import LakeError
-from dagster_project.metadata import PARTITION_ROWS
+from dagster_project.materializations import materialized
 from dagster_project.partition_wipe import latest_storage_ids
 from dagster_project.partitions import KeyNames
 from pipelines.errors import TableNotFound, UnknownPartition
 from pipelines.layout import PartitionKey, canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    import dagster as dg
 
     from dagster_project.frames import Wanted
     from dagster_project.resources import LakeResource
     from pipelines import Dataset
 
-__all__ = ["ALLOW_MISSING", "asked_for", "check_present", "handed_in", "nothing", "open_if_there", "without_rows"]
+__all__ = ["ALLOW_MISSING", "asked_for", "check_present", "handed_in", "nothing", "open_if_there"]
 
 ALLOW_MISSING: Final = "allow_missing_partitions"
 """Input metadata: read what is there, where some of the partitions are not."""
 
 _NAMED: Final = 5
-_RECORDS_AT_ONCE: Final = 500
-"""SQLite takes 999 bound variables a statement in its older builds."""
 
 
 def open_if_there(lake: LakeResource, context: dg.InputContext) -> Dataset | None:
@@ -75,8 +73,8 @@ def check_present(
     if not absent:
         return dict(asked)
     shown = latest_storage_ids(context.instance, context.asset_key, absent)
-    empty = without_rows(context.instance, context.asset_key, shown.values())
-    missing = [key for key in absent if key not in empty]
+    latest = materialized(context.instance, context.asset_key, shown.values())
+    missing = [key for key in absent if key not in latest or latest[key].rows != 0]
     if missing:
         reasons = _reasons(dataset, {key: asked[key] for key in missing}, shown)
         some = f"{', '.join(reasons[:_NAMED])}{', ...' if len(missing) > _NAMED else ''}"
@@ -90,26 +88,6 @@ def check_present(
         context.log.warning("%s", message)
     gone = set(missing)
     return {key: lake_key for key, lake_key in asked.items() if key not in gone}
-
-
-def without_rows(instance: dg.DagsterInstance, asset_key: dg.AssetKey, storage_ids: Iterable[int]) -> set[str]:
-    """The partitions whose materializations say that they have no rows.
-
-    Args:
-        instance: knows the materializations.
-        asset_key: of the asset.
-        storage_ids: of the materializations to look at, each the latest of its partition.
-    """
-    ids, empty = sorted(storage_ids), set[str]()
-    for start in range(0, len(ids), _RECORDS_AT_ONCE):
-        some = ids[start : start + _RECORDS_AT_ONCE]
-        only = dg.AssetRecordsFilter(asset_key, storage_ids=some)
-        for record in instance.fetch_materializations(only, limit=len(some)).records:
-            materialization = record.asset_materialization
-            rows = materialization.metadata.get(PARTITION_ROWS) if materialization else None
-            if materialization and materialization.partition and rows is not None and rows.value == 0:
-                empty.add(materialization.partition)
-    return empty
 
 
 def handed_in(

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
+from dagster_project.metadata import PARTITION_ROWS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["ROWS", "STATE", "Materialized", "materialized"]
-
-ROWS: Final = "dagster/partition_row_count"
-"""Metadata: how many rows the partition has. 0: it was materialized, and there is nothing in the table to have."""
+__all__ = ["STATE", "Materialized", "materialized"]
 
 STATE: Final = "tierlake/state"
 """Metadata: the state of the table that the materialization tells of, as `Dataset.state` names it."""
 
-_PAGE: Final = 1000
+_PAGE: Final = 500
+"""SQLite takes 999 bound variables a statement in its older builds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,8 @@ class Materialized:
     Attributes:
         storage_id: of the event.
         at: when it was stored, by Dagster's clock.
-        rows: how many it says that the partition has; None where it does not say.
+        rows: how many it says that the partition has; None where it does not say. 0: it was materialized, and there is
+            nothing in the table to have.
         state: of the table, where it says so.
         metadata: all that it says.
     """
@@ -65,7 +66,7 @@ def materialized(
 
 def _materialized(record: dg.EventLogRecord, event: dg.AssetMaterialization) -> Materialized:
     values = {name: value.value for name, value in event.metadata.items()}
-    rows, state = values.get(ROWS), values.get(STATE)
+    rows, state = values.get(PARTITION_ROWS), values.get(STATE)
     return Materialized(
         storage_id=record.storage_id,
         at=datetime.fromtimestamp(record.timestamp, UTC),

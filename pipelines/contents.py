@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines import units
 from pipelines.records import RemovalRecord
+from pipelines.removal import settled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
 
-__all__ = ["Contents", "read_contents", "why_gone"]
+__all__ = ["Contents", "had_rows", "read_contents", "why_gone"]
 
 _WORDS = {
     "expire": "expired",
@@ -72,12 +73,38 @@ def why_gone(handle: Handle, keys: Iterable[PartitionKey]) -> dict[PartitionKey,
     Raises:
         SpecError: a record of the journal that cannot be read.
     """
+    return {
+        key: f"{_WORDS[record.operation]} on {units.day(record.committed_at or record.at)}"
+        for key, record in _removals(handle, keys).items()
+    }
+
+
+def had_rows(handle: Handle, keys: Iterable[PartitionKey]) -> frozenset[PartitionKey]:
+    """Which of some absent partitions had rows once, as far as the journal and the table's own tombstones remember.
+
+    Args:
+        handle: the dataset.
+        keys: partitions that the table does not have.
+
+    Raises:
+        SpecError: a record of the journal that cannot be read.
+    """
+    absent = set(keys)
+    known = _removals(handle, absent).keys()
+    left = absent - known
+    removed = {file.key for file in handle.table.removed_files()} if left else set()
+    return frozenset(known | (left & removed))
+
+
+def _removals(handle: Handle, keys: Iterable[PartitionKey]) -> dict[PartitionKey, RemovalRecord]:
+    """The newest removal of each partition that was made."""
     left = {str(key): key for key in keys}
-    found: dict[PartitionKey, str] = {}
-    for record in handle.journal.records(RemovalRecord) if left else ():
-        for gone in record.partitions if record.operation in _WORDS else ():
-            if (key := left.pop(gone.key, None)) is not None:
-                found[key] = f"{_WORDS[record.operation]} on {units.day(record.committed_at or record.at)}"
+    newest: dict[PartitionKey, RemovalRecord] = {}
+    for stored in handle.journal.records(RemovalRecord) if left else ():
+        named = [gone.key for gone in stored.partitions if gone.key in left] if stored.operation in _WORDS else []
+        record = settled(handle, stored) if named else None
+        if record is not None:
+            newest |= {left.pop(name): record for name in named}
         if not left:
             break
-    return found
+    return newest

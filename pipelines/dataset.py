@@ -454,7 +454,7 @@ class Dataset:
 
     def had_rows(self, keys: Iterable[str | PartitionKey]) -> frozenset[PartitionKey]:
         """Which of these partitions had rows once, and lost them, as far as the journal and the table remember."""
-        from pipelines.removal import had_rows
+        from pipelines.contents import had_rows
 
         return had_rows(self._handle, _parsed(keys) or ())
 

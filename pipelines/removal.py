@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipelines.layout import PartitionKey
     from pipelines.tables.protocol import Commit, LiveFile, Snapshot
 
-__all__ = ["begun", "completed", "had_rows", "removed_partitions", "settle", "settled"]
+__all__ = ["begun", "completed", "removed_partitions", "settle", "settled"]
 
 
 def removed_partitions(
@@ -129,25 +129,6 @@ def settled(handle: Handle, record: RemovalRecord) -> RemovalRecord | None:
         return None
     at: datetime = handle.clock.of_store(commit.at)
     return record.model_copy(update={"committed_at": max(at, record.at), "version": commit.version})
-
-
-def had_rows(handle: Handle, keys: Iterable[PartitionKey]) -> frozenset[PartitionKey]:
-    """Which of these partitions files were taken out of, by anybody, as far as the journal and the table remember.
-
-    Args:
-        handle: the dataset.
-        keys: which to ask about.
-    """
-    left = {str(key): key for key in keys}
-    known: set[PartitionKey] = set()
-    for stored in handle.journal.records(RemovalRecord):
-        if not left:
-            return frozenset(known)
-        named = [gone.key for gone in stored.partitions if gone.key in left]
-        if named and settled(handle, stored) is not None:
-            known |= {left.pop(name) for name in named}
-    removed = {file.key for file in handle.table.removed_files()} if left else set()
-    return frozenset(known | {key for key in left.values() if key in removed})
 
 
 def settle(handle: Handle) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ from deltalake import DeltaTable
 
 from dagster_project import dataset_jobs, reconcile, sensors
 from dagster_project.lake_asset import LakeAsset
-from dagster_project.materializations import ROWS, materialized
+from dagster_project.materializations import materialized
+from dagster_project.metadata import PARTITION_ROWS
 from dagster_project.partition_wipe import latest_data_versions, latest_storage_ids
 from dagster_project.partitions import time_windows
 from pipelines import Dataset, removal
@@ -67,7 +68,7 @@ class Life:
         self.event(days, each)
 
     def event(self, days: Sequence[str], count: int | None) -> None:
-        metadata = {} if count is None else {ROWS: count}
+        metadata = {} if count is None else {PARTITION_ROWS: count}
         for day in days:
             self.instance.report_runless_asset_event(
                 dg.AssetMaterialization(self.asset.asset_key, partition=day, metadata=metadata)
