@@ -90,7 +90,7 @@ def observation_sensor(asset: LakeAsset) -> dg.SensorDefinition:
 
         seen = latest_data_versions(context.instance, asset.asset_key)
         cursor = _Cursor.read(context.cursor)
-        changed, same = _changed(dataset, live, seen, cursor, state)
+        changed, same = _changed(dataset, live, seen, cursor)
         added = unknown_values(changed, asset.partitions_def, context.instance)
         known, unknown = known_keys(changed, asset.partitions_def, context.instance, added)
         if unknown:
@@ -117,21 +117,21 @@ def _look(dataset: "Dataset") -> tuple[str, Sequence[PartitionInfo]]:
     """The partitions, and the state of the table that has them; an older one where others keep changing it."""
     state, parts = dataset.state(), dataset.partitions()
     for _ in range(_LOOKS):
-        if dataset.state() == state:
+        if not dataset.changed_after(state):
             break
         state, parts = dataset.state(), dataset.partitions()
     return state, parts
 
 
 def _changed(
-    dataset: "Dataset", live: Mapping[str, PartitionInfo], seen: Mapping[str, str], cursor: _Cursor, state: str
+    dataset: "Dataset", live: Mapping[str, PartitionInfo], seen: Mapping[str, str], cursor: _Cursor
 ) -> tuple[list[str], dict[str, str]]:
     """Partitions with other rows than were reported, and those that are the same under another digest."""
     digests = {key: _data_version(part) for key, part in live.items()}
     same = {key: digest for key, digest in cursor.same.items() if digests.get(key) == digest and seen.get(key)}
     other = {key for key, digest in digests.items() if digest not in {seen.get(key), same.get(key)}}
-    rows = frozenset() if cursor.state == state else dataset.changed_after(cursor.state)
-    if rows is None or not state:
+    rows = dataset.changed_after(cursor.state)
+    if rows is None:
         return [key for key in live if key in other], same
     unchanged = {key for key in other if seen.get(key) and key not in cursor.behind and live[key].key not in rows}
     same |= {str(key): digests[key] for key in unchanged}
