@@ -1,12 +1,17 @@
 """An IO manager that keeps what assets return as Parquet datasets behind `lake://`.
 
 An asset's dataset lies below the resource's warehouse under the asset's key. Each run is one commit, whatever number of
-partitions it covers: a backfill of a year as a single run replaces 365 partitions at once, or none of them. The run's
-identity is its run key, so that a retried step whose commit arrived writes nothing twice.
+partitions it covers: a backfill of a year as a single run replaces 365 partitions at once, or none of them. Its
+run key is the attempt's identity, run and step: a step that is tried again in its run writes nothing twice, and a run
+that executes the step again, in whichever way, is another attempt and writes what the source says now. So does the data
+version of what a step makes: it is a digest of the run key.
+
+What a step loads is recorded on what it makes (`reads`).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +23,9 @@ from dagster_project.frames import type_name
 from dagster_project.metadata import LINEAGE, REASON, partition_metadata, spec_of, table_metadata
 from dagster_project.partition_wipe import latest_storage_ids
 from dagster_project.partitions import KeyNames
+from dagster_project.reads import note_read
 from dagster_project.resources import LakeResource
+from dagster_project.steps import give_data_version
 from pipelines.errors import ArchivedError, TableNotFound
 from pipelines.layout import PartitionKey, typed
 from pipelines.spec import DatasetSpec
@@ -32,7 +39,7 @@ if TYPE_CHECKING:
 
     from pipelines import Dataset
 
-__all__ = ["ALLOW_MISSING", "COLUMNS", "LakeParquetIOManager", "run_key"]
+__all__ = ["ALLOW_MISSING", "COLUMNS", "LakeParquetIOManager", "data_version", "run_key"]
 
 COLUMNS: Final = "columns"
 """Input metadata: which columns to read."""
@@ -77,13 +84,14 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         step = context.step_context
         result = dataset.ingest(
             obj,
-            run_key=run_key(step.instance, step.dagster_run, context.step_key),
+            run_key=run_key(step.dagster_run, context.step_key),
             keys=list(asked.values()) if asked else None,
             details={"run_id": context.run_id, "job": context.job_name},
         )
         catalog = dataset.partitions()
         found = {partition.key: partition for partition in catalog}
         parts = [found[key] for key in asked.values() if key in found] if asked else list(catalog)
+        give_data_version(step, context.asset_key, data_version(run_key(step.dagster_run, context.step_key)))
         facts = table_metadata(dataset.spec, dataset.schema, catalog.total, result, version=result.version)
         if LINEAGE in context.definition_metadata:
             facts[LINEAGE] = context.definition_metadata[LINEAGE]
@@ -113,6 +121,8 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
 
     def _load(self, context: dg.InputContext, *, is_table: bool) -> pa.Table | pd.DataFrame:
         dataset = self.lake.dataset(_name(context.asset_key))
+        if step := step_of(context):
+            note_read(step, _name(context.asset_key), dataset)
         where = None
         if context.has_asset_partitions:
             names = KeyNames(dataset.spec.partition.columns)
@@ -123,7 +133,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         try:
             return (dataset.read if is_table else dataset.to_pandas)(columns, where)
         except ArchivedError as error:
-            if step := step_of(context):
+            if step:
                 keys = [KeyNames(key.columns).to_dagster(key) for key in map(PartitionKey.parse, error.keys)]
                 waiting.report(context.instance, context.asset_key, keys, step.run_id)
             raise
@@ -160,21 +170,23 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         context.log.warning("%s", message)
 
 
-def run_key(instance: dg.DagsterInstance, run: dg.DagsterRun, step_key: str) -> str:
-    """Names a step's commit: the same for the retries of a run, and new when a finished run is executed again.
+def run_key(run: dg.DagsterRun, step_key: str) -> str:
+    """Names a step's commit: the same however often the step is tried in its run, another one in every other run.
 
     Args:
-        instance: knows the earlier runs.
         run: the run that commits.
         step_key: its step.
     """
-    first = run
-    while first.parent_run_id:
-        parent = instance.get_run_by_id(first.parent_run_id)
-        if parent is None or parent.is_success:
-            break
-        first = parent
-    return f"{first.run_id}/{step_key}"
+    return f"{run.run_id}/{step_key}"
+
+
+def data_version(run_key: str) -> str:
+    """The data version of what a commit made, of all its partitions: Dagster gives a step one an asset.
+
+    Args:
+        run_key: the commit's.
+    """
+    return hashlib.sha256(run_key.encode()).hexdigest()[:16]
 
 
 def _name(asset_key: dg.AssetKey) -> str:
