@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from dagster_project.materializations import STATE
-from dagster_project.metadata import partition_metadata
+from dagster_project.metadata import STATE, partition_metadata
 from dagster_project.partitions import KnownPartitions
 from pipelines.layout import PartitionKey
 

@@ -1,12 +1,17 @@
 """An IO manager that keeps what assets return as Parquet datasets behind `lake://`.
 
 An asset's dataset lies below the resource's warehouse under the asset's key. Each run is one commit, whatever number of
-partitions it covers: a backfill of a year as a single run replaces 365 partitions at once, or none of them. The run's
-identity is its run key, so that a retried step whose commit arrived writes nothing twice.
+partitions it covers: a backfill of a year as a single run replaces 365 partitions at once, or none of them. Its
+run key is the attempt's identity, run and step: a step that is tried again in its run writes nothing twice, and a run
+that executes the step again, in whichever way, is another attempt and writes what the source says now. So does the data
+version of what a step makes: it is a digest of the run key.
+
+What a step loads is recorded on what it makes (`reads`).
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
@@ -15,15 +20,16 @@ from dagster_project import loads, stores, waiting
 from dagster_project.failures import step_of, tell_dagster
 from dagster_project.frames import wanted_type
 from dagster_project.loads import ALLOW_MISSING
+from dagster_project.reads import note_read
 from dagster_project.resources import LakeResource
-from dagster_project.step_metadata import add_partition_metadata
+from dagster_project.steps import add_partition_metadata, give_data_version
 from pipelines.errors import ArchivedError
 from pipelines.layout import PartitionKey
 
 if TYPE_CHECKING:
     from dagster_project.frames import Wanted
 
-__all__ = ["ALLOW_MISSING", "COLUMNS", "LakeParquetIOManager", "run_key"]
+__all__ = ["ALLOW_MISSING", "COLUMNS", "LakeParquetIOManager", "data_version", "run_key"]
 
 COLUMNS: Final = "columns"
 """Input metadata: which columns to read."""
@@ -68,10 +74,11 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         step = context.step_context
         result = dataset.ingest(
             source,
-            run_key=run_key(step.instance, step.dagster_run, context.step_key),
+            run_key=run_key(step.dagster_run, context.step_key),
             keys=covers or None,
             details={"run_id": context.run_id, "job": context.job_name},
         )
+        give_data_version(step, context.asset_key, data_version(result.run_key))
         told = stores.facts_after(context, dataset, result, keys)
         count = len(result.partitions)
         context.log.info("%s: %d rows in %d partitions (%s)", dataset.uri, result.rows, count, result.run_key)
@@ -95,30 +102,34 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         dataset = loads.open_if_there(self.lake, context)
         if dataset is None:
             return loads.nothing(wanted)
+        if step := step_of(context):
+            note_read(step, "/".join(context.asset_key.path), dataset)
         asked = loads.asked_for(context, dataset)
         present = None if asked is None else loads.check_present(context, dataset, asked)
         try:
             return loads.handed_in(wanted, dataset, context.definition_metadata.get(COLUMNS), present)
         except ArchivedError as error:
-            if step := step_of(context):
+            if step:
                 names = {str(lake_key): key for key, lake_key in (asked or {}).items()}
                 keys = [names[key] for key in error.keys if key in names]
                 waiting.report(context.instance, context.asset_key, keys, step.run_id)
             raise
 
 
-def run_key(instance: dg.DagsterInstance, run: dg.DagsterRun, step_key: str) -> str:
-    """Names a step's commit: the same for the retries of a run, and new when a finished run is executed again.
+def run_key(run: dg.DagsterRun, step_key: str) -> str:
+    """Names a step's commit: the same however often the step is tried in its run, another one in every other run.
 
     Args:
-        instance: knows the earlier runs.
         run: the run that commits.
         step_key: its step.
     """
-    first = run
-    while first.parent_run_id:
-        parent = instance.get_run_by_id(first.parent_run_id)
-        if parent is None or parent.is_success:
-            break
-        first = parent
-    return f"{first.run_id}/{step_key}"
+    return f"{run.run_id}/{step_key}"
+
+
+def data_version(run_key: str) -> str:
+    """The data version of what a commit made, of all its partitions: Dagster gives a step one an asset.
+
+    Args:
+        run_key: the commit's.
+    """
+    return hashlib.sha256(run_key.encode()).hexdigest()[:16]

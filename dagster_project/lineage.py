@@ -1,30 +1,38 @@
-"""Retention waits for what is downstream: when did a rollup last see a partition?"""
+"""Retention waits for what is downstream: what of a partition has a rollup read?
+
+Dagster is asked in batches: for 10,000 partitions of which a few hundred months are made, a handful of queries.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from functools import cache, partial
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import dagster as dg
 
 from dagster_project.partitions import KnownPartitions
+from dagster_project.reads import latest_reads, run_starts, step_start
 from pipelines.layout import PartitionKey
+from pipelines.outlook import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import TypeAlias
-
     from dagster_project.lake_asset import LakeAsset
 
-    Sight: TypeAlias = Callable[[str | PartitionKey], datetime | None]
+__all__ = ["OVER_TIME", "Downstream", "Sight", "downstream_sight", "downstreams_in"]
 
-__all__ = ["OVER_TIME", "Downstream", "downstream_sight", "downstreams_in"]
-
-_FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
+Sight: TypeAlias = Callable[[Collection[PartitionKey]], Mapping[PartitionKey, Sequence[Reading]]]
+"""From partitions of a dataset to what the partitions of one downstream asset that depend on them have read."""
 
 OVER_TIME: Final = dg.TimeWindowPartitionMapping()
 """How the demo's assets depend on each other: a month on its days."""
+
+
+_REMEDY_GONE: Final = (
+    "which expired before it read the last change: materialize it again (it expires anew), or take it out of `after`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +77,10 @@ def downstream_sight(
     downstreams: Mapping[str, Downstream],
     ahead: timedelta = timedelta(0),
 ) -> dict[str, Sight]:
-    """For each name in the upstream's `retention.after`: when it last saw one of the upstream's partitions.
+    """For each name in the upstream's `retention.after`: what it has read of the upstream's partitions.
 
-    An asset saw a partition when all of its own partitions that depend on it were materialized; the earliest of those
-    materializations counts. Nobody can see what is no partition of the upstream asset, or not any more: it is not
-    waited for.
+    All of a downstream's partitions that depend on one count. Nobody can see what is no partition of the upstream
+    asset, or not any more: it is not waited for.
 
     Args:
         instance: knows the materializations.
@@ -81,47 +88,99 @@ def downstream_sight(
         downstreams: what is computed from it, by name.
         ahead: by how much Dagster's clock is ahead of the store's, which tells when partitions change.
     """
+    known = cache(partial(KnownPartitions, upstream.partitions_def, instance))  # thousands of keys take a while
     return {
-        name: _sight(instance, upstream, downstreams[name], ahead)
+        name: partial(_readings, instance, upstream, downstreams[name], known, ahead)
         for name in upstream.spec.retention.after
         if name in downstreams
     }
 
 
-def _sight(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downstream, ahead: timedelta) -> Sight:
-    times: dict[str | None, datetime | None] = {}
-    known = KnownPartitions(upstream.partitions_def, instance)
+def _readings(
+    instance: dg.DagsterInstance,
+    upstream: LakeAsset,
+    downstream: Downstream,
+    known: Callable[[], KnownPartitions],
+    ahead: timedelta,
+    keys: Collection[PartitionKey],
+) -> dict[PartitionKey, tuple[Reading, ...]]:
+    spelled = {key: name for key in keys if (name := upstream.keys.find_dagster(key)) is not None}
+    names = {key: str(name) for key, name in spelled.items() if name in known()}
+    over = _dependents(instance, upstream, downstream, set(names.values()))
+    wanted = {partition for partitions in over.values() for partition in partitions}
+    reads = latest_reads(instance, downstream.asset_key, wanted)
+    starts = cache(lambda: run_starts(instance, {read.run_id for read in reads.values() if read.began is None}))
 
-    def last(partition: str | None) -> datetime | None:
-        if partition not in times:
-            times[partition] = _materialized_at(instance, downstream.asset_key, partition)
-        return times[partition]
+    @cache
+    def began(run_id: str, step: str) -> datetime | None:
+        return _instant(step_start(instance, run_id, step), ahead)
 
-    def seen(key: str | PartitionKey) -> datetime | None:
-        name = upstream.keys.find_dagster(PartitionKey.parse(str(key)))
-        if name is None or name not in known:  # nothing that Dagster can run depends on it
-            return _FOR_EVER
-        over = _dependent(instance, upstream, downstream, name)
-        found = [last(partition) for partition in over]
-        instants = [instant for instant in found if instant is not None]
-        return min(instants) - ahead if instants and len(instants) == len(found) else None
-
-    return seen
-
-
-def _dependent(instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downstream, key: str) -> list[str | None]:
-    """The downstream partitions that are computed from one of the upstream's; [None] is all of the asset."""
-    if downstream.partitions_def is None:
-        return [None]
-    with dg.partition_loading_context(dynamic_partitions_store=instance):
-        one = upstream.partitions_def.subset_with_partition_keys([key])
-        over = downstream.mapping.get_downstream_partitions_for_partitions(
-            one, upstream.partitions_def, downstream.partitions_def
+    def reading(partition: str | None) -> Reading:
+        read, by = reads.get(partition), partition or ""
+        if read is None:
+            return Reading(by)
+        later: list[Callable[[], datetime | None]] = []
+        if read.began is None:  # the run's own start tells enough of most, and is asked for all of them at once
+            later.append(lambda: _instant(starts().get(read.run_id), ahead))
+        if read.run_id:
+            later.append(lambda: began(read.run_id, read.step))
+        return Reading(
+            by,
+            state=read.states.get(upstream.name, ""),
+            at=_instant(read.began, ahead),
+            later=tuple(later),
+            remedy=_REMEDY_GONE if read.is_gone else "",
         )
-        return list(over.get_partition_keys())
+
+    readings = {partition: reading(partition) for partition in wanted}
+    nobody = (Reading(remedy="of which no partition depends on it yet"),)
+    return {key: tuple(readings[one] for one in over.get(name, ())) or nobody for key, name in names.items()}
 
 
-def _materialized_at(instance: dg.DagsterInstance, asset_key: dg.AssetKey, partition: str | None) -> datetime | None:
-    only: Any = dg.AssetRecordsFilter(asset_key, asset_partitions=None if partition is None else [partition])
-    records = instance.fetch_materializations(only, limit=1).records
-    return datetime.fromtimestamp(records[0].timestamp, UTC) if records else None
+def _instant(timestamp: float | None, ahead: timedelta) -> datetime | None:
+    return None if timestamp is None else datetime.fromtimestamp(timestamp, UTC) - ahead
+
+
+def _dependents(
+    instance: dg.DagsterInstance, upstream: LakeAsset, downstream: Downstream, keys: Collection[str]
+) -> Mapping[str, Sequence[str | None]]:
+    """The downstream partitions that are computed from each of the upstream's; [None] is all of the asset."""
+    if downstream.partitions_def is None:
+        return dict.fromkeys(keys, (None,))
+    if downstream.partitions_def == upstream.partitions_def and _is_one_to_one(downstream.mapping):
+        return {key: (key,) for key in keys}
+    over: dict[str, list[str | None]] = {}
+    with dg.partition_loading_context(dynamic_partitions_store=instance):
+        for partition in _candidates(upstream, downstream, downstream.partitions_def, keys):
+            for key in _computed_from(upstream, downstream, downstream.partitions_def, partition):
+                if key in keys:
+                    over.setdefault(key, []).append(partition)
+    return over
+
+
+def _is_one_to_one(mapping: dg.PartitionMapping) -> bool:
+    """Whether a partition depends on the one of the same key, where both assets have the same partitions."""
+    return isinstance(mapping, dg.IdentityPartitionMapping) or mapping == dg.TimeWindowPartitionMapping()
+
+
+def _candidates(
+    upstream: LakeAsset, downstream: Downstream, over: dg.PartitionsDefinition[str], keys: Collection[str]
+) -> Iterable[str]:
+    """Downstream partitions among which all are that depend on some of the upstream's.
+
+    Mapping thousands of the upstream's takes longer than looking at each of the downstream's, of which there are fewer.
+    """
+    every = over.get_partition_keys()
+    if len(keys) > len(every):
+        return every
+    some = upstream.partitions_def.subset_with_partition_keys(keys)
+    found = downstream.mapping.get_downstream_partitions_for_partitions(some, upstream.partitions_def, over)
+    return found.get_partition_keys()
+
+
+def _computed_from(
+    upstream: LakeAsset, downstream: Downstream, over: dg.PartitionsDefinition[str], partition: str
+) -> Iterable[str]:
+    one = over.subset_with_partition_keys([partition])
+    mapped = downstream.mapping.get_upstream_mapped_partitions_result_for_partitions(one, over, upstream.partitions_def)
+    return mapped.partitions_subset.get_partition_keys()

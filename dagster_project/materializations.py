@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from dagster_project.metadata import PARTITION_ROWS
+from dagster_project.metadata import PARTITION_ROWS, STATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["STATE", "Materialized", "materialized"]
-
-STATE: Final = "tierlake/state"
-"""Metadata: the state of the table that the materialization tells of, as `Dataset.state` names it."""
+__all__ = ["Materialized", "materialized"]
 
 _PAGE: Final = 500
 """SQLite takes 999 bound variables a statement in its older builds."""

@@ -24,6 +24,7 @@ __all__ = [
     "PARTITION_ROWS",
     "REASON",
     "SPEC",
+    "STATE",
     "column_lineage",
     "column_schema",
     "partition_metadata",
@@ -35,6 +36,9 @@ __all__ = [
 
 PARTITION_ROWS: Final = "dagster/partition_row_count"
 """Of materializations: how many rows the partition has. 0 tells a partition without rows from one that is gone."""
+
+STATE: Final = "tierlake/state"
+"""Of materializations: the state of the table that they tell of, as `Dataset.state` names it."""
 
 _NO_ROWS: Final = "none: no rows"
 

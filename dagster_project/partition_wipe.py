@@ -17,7 +17,8 @@ in the logs of their runs: they happened.
 How: in one transaction, the rows of the asset's materialization, planned and failed events of these
 partitions lose their `partition` and their tags, and the asset's cached status is cleared. No row
 is deleted: SQLite gives freed ids away again, and a new event below an existing cursor would never
-be seen. An ASSET_WIPED event and one AssetObservation a partition say what was done.
+be seen. An ASSET_WIPED event and one AssetObservation a partition say what was done; the observation
+carries on what the materialization had been made of (`reads.carried`).
 
 Only this module touches Dagster's private parts. It was tested with Dagster 1.13.27. On another
 minor version, on a storage that is not a `SqlEventLogStorage`, or where the tables are not the
@@ -46,6 +47,7 @@ from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.partition_status_cache import AssetStatusCacheValue, get_and_update_asset_status_cache_value
 
 from dagster_project.partitions import known_keys
+from dagster_project.reads import carried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -143,12 +145,13 @@ def wipe_partitions(
     keys = tuple(dict.fromkeys(partition_keys))
     if not keys:
         return WipeResult(asset_key, (), WipeMethod.OBSERVATION, reason="no partitions given")
+    facts = carried(instance, asset_key, keys)  # of the events that are about to be forgotten
     result = _wipe(instance, asset_key, keys, up_to)
     if result.reason:
         _log.warning("%s keeps showing %d partitions: %s", asset_key, len(keys), result.reason)
     send = report or instance.report_runless_asset_event
     for key in keys:
-        send(_observation(result, key, (metadata or {}).get(key, {})))
+        send(_observation(result, key, {**facts.get(key, {}), **(metadata or {}).get(key, {})}))
     return result
 
 

@@ -22,8 +22,8 @@ import dagster as dg
 from dagster import DagsterError
 
 from dagster_project.attempts import is_at_work
-from dagster_project.materializations import STATE, materialized
-from dagster_project.metadata import partition_metadata
+from dagster_project.materializations import materialized
+from dagster_project.metadata import STATE, partition_metadata
 from dagster_project.partition_wipe import (
     latest_data_versions,
     latest_storage_ids,
@@ -32,6 +32,7 @@ from dagster_project.partition_wipe import (
     wipe_partitions,
 )
 from dagster_project.partitions import KnownPartitions
+from dagster_project.reads import BEGAN, carried, run_starts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
@@ -234,6 +235,9 @@ def reports(
     state = dataset.state()  # before the partitions: what changes in between is reported once more
     parts = {str(asset.keys.to_dagster(part.key)): part for part in _infos(asset, dataset, keys)}
     seen = latest_data_versions(instance, asset.asset_key)
+    ahead = datetime.now(UTC) - dataset.now()
+    written = {key: (part.changed + ahead).timestamp() for key, part in parts.items()}
+    read = _presumed(instance, asset.asset_key, written)
     back = _undone(dataset, parts) if any(key not in seen for key in parts) else {}
     for key in keys:
         if (part := parts.get(key)) is None:
@@ -241,7 +245,13 @@ def reports(
         version = data_version(part)
         if version == seen.get(key):  # rows have changed, and neither their number nor their time says so
             version = _digest(f"{version} {state}")
-        metadata = {"dagster/uri": dataset.uri, STATE: state, **partition_metadata([part]), **back.get(key, {})}
+        metadata = {
+            "dagster/uri": dataset.uri,
+            STATE: state,
+            **partition_metadata([part]),
+            **read[key],
+            **back.get(key, {}),
+        }
         yield dg.AssetMaterialization(
             asset.asset_key,
             partition=key,
@@ -249,6 +259,27 @@ def reports(
             tags={"dagster/data_version": version, **_dimension_tags(asset, part.key)},
             description="expiry undone" if key in back else "seen in the table",
         )
+
+
+def _presumed(
+    instance: dg.DagsterInstance, asset_key: dg.AssetKey, written: Mapping[str, float]
+) -> dict[str, dict[str, Any]]:
+    """What partitions were made of that are reported as the table has them: nobody saw how they were made.
+
+    A report is no reading. What an earlier event says goes on; where a run died after it had written the partition,
+    that run's start counts; of what others wrote, the time at which it was written.
+
+    Args:
+        instance: knows the events.
+        asset_key: the asset.
+        written: by partition when its rows were written, in seconds since 1970 by Dagster's clock.
+    """
+    known = carried(instance, asset_key, list(written))
+    runs = unfinished_attempts(instance, asset_key) if written.keys() - known.keys() else {}
+    runs = {key: run_id for key, run_id in runs.items() if key in written and key not in known}
+    starts = run_starts(instance, set(runs.values()))
+    others = {key: {BEGAN: starts.get(runs[key], 0.0) if key in runs else at} for key, at in written.items()}
+    return others | known
 
 
 def data_version(part: PartitionInfo) -> str:
@@ -300,13 +331,11 @@ def _changed(
     since: str,
 ) -> list[str]:
     """Partitions whose rows are others than those that their materialization tells of."""
-    if not hasattr(dataset, "changes_since"):
-        return []
     both = {name: key for name, key in there.items() if name in shown.latest}
-    after = dataset.changes_since([since]).after(since) if since else None
+    after = dataset.changed_after(since) if since else None
     candidates = both if after is None else {name: key for name, key in both.items() if key in after}
     told = materialized(instance, asset.asset_key, [shown.latest[name] for name in candidates])
-    changes = dataset.changes_since({one.state for one in told.values() if one.state})
+    changes = dataset.changed_since({one.state for one in told.values() if one.state})
     verdicts = {
         name: changes.is_changed(candidates[name], one.state) if one.state else None for name, one in told.items()
     }

@@ -10,6 +10,7 @@ from connector.errors import LakeError
 from dagster_project.metadata import (
     LINEAGE,
     REASON,
+    STATE,
     partition_metadata,
     spec_of,
     table_metadata,
@@ -117,7 +118,7 @@ def facts_after(
         keys: the run's partitions.
     """
     notes: list[str] = []
-    facts = _table_facts(dataset, result, notes)
+    facts = _table_facts(dataset, result, notes) | _state(dataset, result, notes)
     if LINEAGE in context.definition_metadata:
         facts[LINEAGE] = context.definition_metadata[LINEAGE]
     own = _partition_facts(dataset, result, keys, notes)
@@ -139,6 +140,15 @@ def _table_facts(dataset: Dataset, result: IngestResult, notes: list[str]) -> di
     except Exception as error:  # noqa: BLE001 - the commit is made
         notes.append(_note("the table's size is not known", error))
         return table_metadata(dataset.spec, None, result)
+
+
+def _state(dataset: Dataset, result: IngestResult, notes: list[str]) -> dict[str, Any]:
+    """The state of the table by which later changes are told from what this commit wrote."""
+    try:
+        return {STATE: dataset.state(result.version or None)}
+    except Exception as error:  # noqa: BLE001 - the commit is made
+        notes.append(_note("the state of the table is not known", error))
+        return {}
 
 
 def _partition_facts(

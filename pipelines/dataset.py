@@ -19,7 +19,7 @@ from pipelines.opening import check_new, create_dataset, open_dataset
 from pipelines.windows import as_instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import date, datetime, timedelta
     from pathlib import Path
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pipelines.ingest import IngestMode
     from pipelines.ingest_results import IngestResult, Rehearsal
     from pipelines.opening import Described
-    from pipelines.outlook import ExpiryOutlook
+    from pipelines.outlook import ExpiryOutlook, Materialized
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from pipelines.progress import Progress
     from pipelines.reader import Version
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from pipelines.redescribing import SpecChange, SpecDiff
     from pipelines.rejects import RejectFile
     from pipelines.spec import DatasetSpec
+    from pipelines.tables.states import RowChanges
     from pipelines.text_options import TextOptions
     from pipelines.undo import Undoable
     from pipelines.vacuum import VacuumResult
@@ -478,20 +479,44 @@ class Dataset:
         """The server's clock, to the second."""
         return self._handle.clock.now()
 
-    def state(self) -> str:
-        """Names the table's present state, for `changed_after`; empty for plain Parquet."""
-        return self._handle.table.state()
+    def state(self, version: int | None = None) -> str:
+        """Names the table's present state, for `changed_since` and `changed_after`.
 
-    def changed_after(self, state: str) -> frozenset[PartitionKey] | None:
+        Of a Delta table its id and version, one read of the log. Of a plain one the server's second, with a digest of
+        each object whose rows came just then: one listing.
+
+        Args:
+            version: or the state after this version of a Delta table, as a commit's result names it.
+        """
+        return self._handle.table.state(version)
+
+    def changed_since(self, states: Collection[str]) -> RowChanges:
+        """Which partitions' rows have changed since states; compaction, tiering and restores change none.
+
+            changes = flights.changed_since([before, then])
+            changes.is_changed(key, then)    # True, False, or None where the table cannot tell
+            changes.after(before)            # the same as changed_after(before)
+
+        Of a Delta table the commits after the oldest of them are read once, as far as the log remembers; a plain one
+        is listed once.
+
+        Args:
+            states: what `state` returned then.
+        """
+        return self._handle.table.changes_since(states)
+
+    def changed_after(self, state: str) -> Mapping[PartitionKey, str] | None:
         """Partitions whose rows have changed since a state; compaction, tiering and restores change none.
 
         Args:
-            state: what `state` said then.
+            state: what `state` returned then.
 
         Returns:
-            Their keys; None where the table cannot tell: plain Parquet, or a log that has forgotten it.
+            Each with the state after the last commit that changed it, those that have left a Delta table among them; a
+            plain table does not tell what has left it. None where the table cannot tell: a log that has forgotten the
+            state, or another table.
         """
-        return self._handle.table.changed_after(state)
+        return self.changed_since([state]).after(state)
 
     def windows(self) -> dict[PartitionKey, Window | None]:
         """The partitions by key, in order, each with the time that it covers, if any.
@@ -505,7 +530,7 @@ class Dataset:
     def expiry_outlook(
         self,
         as_of: datetime | date | str | None = None,
-        materialized: Mapping[str, Callable[[PartitionKey], datetime | None]] | None = None,
+        materialized: Materialized | None = None,
         empty: Iterable[str | PartitionKey] = (),
     ) -> ExpiryOutlook:
         """What is past its retention, what is kept though it is, and what comes due next.
@@ -514,7 +539,7 @@ class Dataset:
 
         Args:
             as_of: the instant that ages count to; now by default.
-            materialized: for each downstream name in `retention.after`: when it last saw a partition, or None.
+            materialized: what the assets of `retention.after` have read of partitions; see `pipelines.outlook.Reading`.
             empty: partitions that somebody keeps books of though the table has no rows of them; they come due as well.
         """
         from pipelines.outlook import expiry_outlook
@@ -573,7 +598,7 @@ class Dataset:
         self,
         spec: Described,
         as_of: datetime | date | str | None = None,
-        materialized: Mapping[str, Callable[[PartitionKey], datetime | None]] | None = None,
+        materialized: Materialized | None = None,
         *,
         with_effect: bool = True,
     ) -> SpecDiff:
@@ -583,7 +608,7 @@ class Dataset:
             spec: a whole description (a spec, a YAML file), in which a field left out means its default; or a mapping
                 with the fields that should change.
             as_of: the instant that the policies are asked about; now by default.
-            materialized: for each downstream name in `retention.after`: when it last saw a partition, or None.
+            materialized: what the assets of `retention.after` have read of partitions; see `pipelines.outlook.Reading`.
             with_effect: False leaves out what it would do, for which the store is listed.
         """
         from pipelines.opening import description_of
@@ -649,13 +674,13 @@ class Dataset:
     def plan_expiry(
         self,
         as_of: datetime | date | str | None = None,
-        materialized: Mapping[str, Callable[[PartitionKey], datetime | None]] | None = None,
+        materialized: Materialized | None = None,
     ) -> ExpiryPlan:
         """Which partitions are past their retention; `.apply()` takes them out of the table.
 
         Args:
             as_of: the instant that ages count to; now by default.
-            materialized: for each downstream name in `retention.after`: when it last saw a partition, or None.
+            materialized: what the assets of `retention.after` have read of partitions; see `pipelines.outlook.Reading`.
         """
         from pipelines.expiry import apply_expiry, plan_expiry
 

@@ -6,9 +6,8 @@ listing takes longer than all the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from pipelines import units
@@ -18,17 +17,46 @@ from pipelines.lifecycle import is_past_retention, window_of_key
 from pipelines.plan import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-    from datetime import timedelta
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime, timedelta
 
     from pipelines.handle import Handle
     from pipelines.tables.protocol import LiveFile, Snapshot
+    from pipelines.tables.states import RowChanges
 
-__all__ = ["ExpiryOutlook", "Materialized", "expiry_outlook"]
+__all__ = ["ExpiryOutlook", "Materialized", "Reading", "expiry_outlook"]
 
-Materialized: TypeAlias = Mapping[str, Callable[[PartitionKey], datetime | None]]
-"""What downstream assets have seen: by asset, a function from a partition to the instant of the latest materialization
-that depends on it; None: never."""
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a partition of a downstream asset was made of: the dataset as it was at a state, or before an instant.
+
+    It has seen what changed up to the state. Where there is none, or the table cannot tell by it any more, it has seen
+    what had changed by one of the instants. Where there are none, it has seen nothing.
+
+    Attributes:
+        by: the downstream's partition; empty for all of an asset without partitions.
+        state: `Dataset.state()` as it was before the rows were read; empty: nobody wrote it down.
+        at: an instant, by the store's clock, at which nothing had been read yet.
+        later: later ones, or None; each is asked for where the earlier ones do not tell enough.
+        remedy: what to do where it has not seen the last change; by default to materialize it again.
+    """
+
+    by: str = ""
+    state: str = ""
+    at: datetime | None = None
+    later: tuple[Callable[[], datetime | None], ...] = field(default=(), compare=False, repr=False)
+    remedy: str = ""
+
+    @property
+    def is_of_nothing(self) -> bool:
+        """Whether nothing is known to have been read."""
+        return not self.state and self.at is None and not self.later
+
+
+Materialized: TypeAlias = Mapping[str, Callable[[Collection[PartitionKey]], Mapping[PartitionKey, Sequence[Reading]]]]
+"""What downstream assets have read: by asset, a function from partitions of the dataset to the readings of all that
+depends on each; a partition that is left out, or without readings, is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +93,7 @@ def expiry_outlook(
     Args:
         handle: the dataset.
         as_of: the instant that ages count to.
-        materialized: what the assets of `retention.after` have seen. Without it nothing is known of them, and what
+        materialized: what the assets of `retention.after` have read. Without it nothing is known of them, and what
             should wait for them waits.
         empty: partitions that are somebody's though the table has no rows of them; they come due like the others.
     """
@@ -107,25 +135,68 @@ def _waiting(
     if materialized is None:
         reason = f"waits for {', '.join(names)}: only Dagster knows whether they have seen it"
         return dict.fromkeys(keys, reason)
-    seen = {key: {name: _seen(name, key, materialized) for name in names} for key in keys}
-    earliest = {key: min(times) for key, by_name in seen.items() if (times := _known(by_name.values()))}
-    since = min(earliest.values(), default=None)
-    changes = handle.table.changes(snapshot, earliest, since) if since is not None else {}
+    readings = {name: materialized[name](keys) for name in names if name in materialized} if keys else {}
+    judge = _Judge(
+        handle, snapshot, [(key, one) for found in readings.values() for key in keys for one in found.get(key, ())]
+    )
     files = snapshot.by_partition()
-    waiting = {}
-    for key, by_name in seen.items():
-        changed = changes.get(key)
-        behind = [name for name, at in by_name.items() if at is None or (changed is not None and at < changed)]
-        if behind:
-            last = changed or max((file.modified for file in files.get(key, ())), default=None)
-            when = f"its last change on {units.day(last)}" if last is not None else "it was emptied"
-            waiting[key] = f"waits for {', '.join(behind)} to be materialized after {when}"
+    waiting: dict[PartitionKey, str] = {}
+    for key in keys:
+        reasons = [
+            _unseen(name, behind, judge.day_of_change(key, files.get(key, ())))
+            for name, found in readings.items()
+            if (behind := [one for one in found.get(key, ()) if not judge.has_seen(key, one)])
+        ]
+        reasons += [f"waits for {name}, which is not computed from it here" for name in names if name not in readings]
+        if reasons:
+            waiting[key] = "; ".join(reasons)
     return waiting
 
 
-def _known(times: Iterable[datetime | None]) -> list[datetime]:
-    return [at for at in times if at is not None]
+class _Judge:
+    """Decides whether readings have seen the last change of partitions; the log is read once for all of them."""
+
+    def __init__(self, handle: Handle, snapshot: Snapshot, pairs: Collection[tuple[PartitionKey, Reading]]) -> None:
+        states = {one.state for _, one in pairs if one.state}
+        self._states: RowChanges | None = handle.table.changes_since(states) if states else None
+        untold = [(key, one) for key, one in pairs if not one.is_of_nothing and self._by_state(key, one) is None]
+        first = [at for _, one in untold if (at := next(_instants(one), None)) is not None]
+        asked = {key for key, _ in untold}
+        self._changes = handle.table.changes(snapshot, asked, min(first)) if first else {}
+
+    def has_seen(self, key: PartitionKey, reading: Reading) -> bool:
+        by_state = self._by_state(key, reading)
+        if by_state is not None:
+            return by_state
+        changed = self._changes.get(key)
+        return any(changed is None or changed <= at for at in _instants(reading))
+
+    def day_of_change(self, key: PartitionKey, files: Iterable[LiveFile]) -> str:
+        last = self._changes.get(key) or max((file.modified for file in files), default=None)
+        return units.day(last) if last is not None else "an unknown day"
+
+    def _by_state(self, key: PartitionKey, reading: Reading) -> bool | None:
+        if self._states is None or not reading.state:
+            return None
+        changed = self._states.is_changed(key, reading.state)
+        return None if changed is None else not changed
 
 
-def _seen(name: str, key: PartitionKey, materialized: Materialized) -> datetime | None:
-    return materialized[name](key) if name in materialized else None
+def _instants(reading: Reading) -> Iterator[datetime]:
+    """The instants that a reading names, the earliest first; the later ones are asked for as they are needed."""
+    if reading.at is not None:
+        yield reading.at
+    for later in reading.later:
+        if (at := later()) is not None:
+            yield at
+
+
+def _unseen(name: str, behind: Sequence[Reading], day: str) -> str:
+    """Why a partition waits for a downstream asset, and what to do."""
+    first = behind[0]
+    who = " ".join(filter(None, (name, first.by))) + (f" and {len(behind) - 1} more" if len(behind) > 1 else "")
+    if first.remedy:
+        return f"waits for {who}, {first.remedy}"
+    if first.is_of_nothing:
+        return f"waits for {who} to be materialized: it never was"
+    return f"waits for {who} to be materialized again: it has not read the last change, on {day}"

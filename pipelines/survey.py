@@ -84,7 +84,7 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
             odd[path] = f"not below {'/'.join(f'{name}=…' for name in columns) or 'the root itself'}"
     sizes = {path: int(info["size"]) for path, info in candidates.items() if path not in odd}
     files: list[LiveFile] = []
-    changed = ChangeTimes(fs, root).read()
+    times = ChangeTimes(fs, root).read()
     merging = _Merging(columns)
     archived: list[str] = []
     for path, footer in read_footers(fs, root, sizes):
@@ -103,7 +103,7 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
                 size=sizes[path],
                 key=PartitionKey.of_path(path, columns),
                 rows=footer.num_rows,
-                modified=changed(path, candidates[path]),
+                modified=times.changed(path, candidates[path]),
                 stats=footer_stats(footer, has_float_bounds=False),
             )
         )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
     from pipelines.tables.protocol import SameRows
 
-__all__ = ["ChangeTimes", "KnownChange"]
+__all__ = ["ChangeTimes", "KnownChange", "KnownTimes"]
 
 
 class KnownChange(BaseModel):
@@ -37,6 +37,7 @@ class KnownChange(BaseModel):
         etag: of the object, without quotes.
         modified: the object's time, as listings show it.
         changed: when its rows changed.
+        first: which object had these rows first, with the neighbours that it has now: its ETag; empty: this one.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -44,6 +45,7 @@ class KnownChange(BaseModel):
     etag: str
     modified: datetime
     changed: datetime
+    first: str = ""
 
     def is_of(self, etag: str, modified: datetime) -> bool:
         """Whether this is what a listing shows; servers tell whole seconds in one place, fractions in another."""
@@ -57,6 +59,22 @@ class _Content(BaseModel):
     objects: dict[str, KnownChange] = Field(default_factory=dict)
 
 
+class KnownTimes:
+    """What is known of a table's objects, beside what a listing shows."""
+
+    def __init__(self, known: Mapping[str, KnownChange]) -> None:
+        """Go by these entries, by path below the root."""
+        self._known = known
+
+    def changed(self, path: str, info: Mapping[str, Any]) -> datetime:
+        """When the rows of a listed object changed."""
+        return _changed(self._known, path, _etag(info), info["LastModified"])
+
+    def first_object(self, path: str, info: Mapping[str, Any]) -> str:
+        """Which object had the rows of a listed one first: its ETag, or what stands for it."""
+        return _first(self._known, path, _etag(info), info["LastModified"])
+
+
 class ChangeTimes:
     """That file of one table."""
 
@@ -65,19 +83,14 @@ class ChangeTimes:
         self._fs = fs
         self.path = f"{root}/_lake/changes.json"
 
-    def read(self, infos: Mapping[str, Any] | None = None) -> Callable[[str, Mapping[str, Any]], datetime]:
-        """When the rows of listed objects changed: a function from a path below the root and its listing.
+    def read(self, infos: Mapping[str, Any] | None = None) -> KnownTimes:
+        """What is known of listed objects.
 
         Args:
             infos: the listing of the root, by `bucket/key`: where it does not show the file, there is none to read.
                 None: nobody has looked.
         """
-        known = self._fetch()[0].objects if infos is None or self.path in infos else {}
-
-        def changed(path: str, info: Mapping[str, Any]) -> datetime:
-            return _changed(known, path, _etag(info), info["LastModified"])
-
-        return changed
+        return KnownTimes(self._fetch()[0].objects if infos is None or self.path in infos else {})
 
     def note_same_rows(self, rewritten: Iterable[SameRows]) -> None:
         """Write down that objects were written anew with the rows that they had."""
@@ -88,6 +101,7 @@ class ChangeTimes:
                     etag=one.etag,
                     modified=one.modified,
                     changed=_changed(known, one.path, one.etag_before, one.modified_before),
+                    first=_first(known, one.path, one.etag_before, one.modified_before),
                 )
                 for one in rewritten
             }
@@ -102,7 +116,7 @@ class ChangeTimes:
             changed: when the rows did.
         """
         noted = {
-            path: KnownChange(etag=etag, modified=modified, changed=changed)
+            path: KnownChange(etag=etag, modified=modified, changed=changed, first=f"{etag} {changed.isoformat()}")
             for path, (etag, modified) in objects.items()
         }
         self._update(lambda _: noted)
@@ -151,6 +165,11 @@ class ChangeTimes:
 def _changed(known: Mapping[str, KnownChange], path: str, etag: str, modified: datetime) -> datetime:
     entry = known.get(path)
     return entry.changed if entry is not None and entry.is_of(etag, modified) else end_of(modified)
+
+
+def _first(known: Mapping[str, KnownChange], path: str, etag: str, modified: datetime) -> str:
+    entry = known.get(path)
+    return (entry.first or etag) if entry is not None and entry.is_of(etag, modified) else etag
 
 
 def _etag(info: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ from pipelines.listing import listed
 from pipelines.schema import evolved_schema
 from pipelines.signature import user_and_host
 from pipelines.tables import delta_log
-from pipelines.tables.delta_changes import changes_after, latest_changes
+from pipelines.tables.delta_changes import LogTail, changes_after, latest_changes
 from pipelines.tables.delta_commit import (
     add_actions,
     changes_rows,
@@ -55,6 +55,7 @@ from pipelines.tables.paths import data_path
 from pipelines.tables.protocol import FENCE, ORPHAN_AGE, Change, Commit, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import may_hold_rows_of, run_token, runs_of
+from pipelines.tables.states import LoggedChanges, delta_state, delta_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -272,25 +273,23 @@ class LakeDeltaTable:
         commits, is_complete = changes_after(self._fs, self.root, _columns_of(keys), snapshot.schema, since)
         return latest_changes(commits, is_complete=is_complete, now=snapshot, keys=keys, snapshot_of=self.snapshot)
 
-    def state(self) -> str:
+    def state(self, version: int | None = None) -> str:
         """The table's id and version; see `Table.state`."""
         table = self._open()
-        return f"{table.metadata().id}@{table.version()}"
+        return delta_state(str(table.metadata().id), table.version() if version is None else version)
 
-    def changed_after(self, state: str) -> frozenset[PartitionKey] | None:
-        """By the commits that the log remembers; see `Table.changed_after`."""
+    def changes_since(self, states: Collection[str]) -> LoggedChanges:
+        """By the commits that the log remembers; see `Table.changes_since`."""
         table = self._open()
-        identity, _, version = state.rpartition("@")
-        if identity != str(table.metadata().id) or not version.isdecimal():
-            return None
-        columns, schema = tuple(table.metadata().partition_columns), pa.schema(table.schema().to_arrow())
-        commits, is_complete = changes_after(self._fs, self.root, columns, schema, int(version))
-        changed: set[PartitionKey] = set()
-        for commit in commits:
-            if commit.changed is None:
-                return None
-            changed |= commit.changed
-        return frozenset(changed) if is_complete else None
+        identity, columns = str(table.metadata().id), tuple(table.metadata().partition_columns)
+        schema = pa.schema(table.schema().to_arrow())
+        versions = [version for state in states if (version := delta_version(identity, state)) is not None]
+        log = LogTail.look(self._fs, self.root, table.version())
+        oldest = log.oldest_of(versions)
+        commits = log.read(self._fs, columns, schema, after=oldest)
+        last = {key: commit.version for commit in commits for key in commit.changed or ()}
+        unclear = [commit.version for commit in commits if commit.changed is None or commit.adopts]
+        return LoggedChanges(identity, log.newest, oldest, last, max(unclear, default=-1))
 
     def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
         """The log knows: it is not written when an object is; see `Table.note_same_rows`."""

@@ -22,14 +22,14 @@ from pipelines.errors import SpecError
 from pipelines.layout import PartitionKey, spelled, typed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     import pyarrow as pa
 
     from connector.filesystem import LakeFileSystem
     from pipelines.tables.protocol import Snapshot
 
-__all__ = ["LoggedChange", "changes_after", "latest_changes"]
+__all__ = ["LogTail", "LoggedChange", "changes_after", "latest_changes"]
 
 _CONCURRENCY = 16
 _SECOND = timedelta(seconds=1)
@@ -55,42 +55,96 @@ class LoggedChange:
     adopts: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LogTail:
+    """The newest commits of a log, without a gap between them.
+
+    Attributes:
+        objects: of all commits that the log has: path and time by version.
+        newest: the table's version.
+        oldest: the version whose later commits are all there.
+    """
+
+    objects: Mapping[int, tuple[str, datetime]]
+    newest: int
+    oldest: int
+
+    @classmethod
+    def look(cls, fs: LakeFileSystem, root: str, version: int) -> LogTail:
+        """Look at a log; one LIST.
+
+        Args:
+            fs: the connector.
+            root: `bucket/prefix`.
+            version: of the table, as it was looked at before.
+        """
+        objects = _commits(fs, root)
+        newest = oldest = max([version, *objects])
+        while oldest in objects:
+            oldest -= 1
+        return cls(objects, newest, oldest)
+
+    def oldest_of(self, versions: Iterable[int]) -> int:
+        """The oldest of the versions whose later commits are all there; the newest where that is none."""
+        return min((one for one in versions if self.oldest <= one <= self.newest), default=self.newest)
+
+    def read(
+        self, fs: LakeFileSystem, columns: tuple[str, ...], schema: pa.Schema | None, after: int
+    ) -> list[LoggedChange]:
+        """The commits after a version, oldest first.
+
+        Args:
+            fs: the connector.
+            columns: the Hive columns, in order.
+            schema: of the table, by which partition values are spelled.
+            after: the version.
+        """
+        return _read(fs, {one: self.objects[one] for one in range(after + 1, self.newest + 1)}, columns, schema)
+
+
 def changes_after(
-    fs: LakeFileSystem, root: str, columns: tuple[str, ...], schema: pa.Schema | None, since: datetime | int
+    fs: LakeFileSystem, root: str, columns: tuple[str, ...], schema: pa.Schema | None, since: datetime
 ) -> tuple[list[LoggedChange], bool]:
-    """The commits after an instant or a version that the log remembers, oldest first.
+    """The commits after an instant that the log remembers, oldest first.
 
     Args:
         fs: the connector.
         root: `bucket/prefix`.
         columns: the Hive columns, in order.
         schema: of the table, by which partition values are spelled.
-        since: commits of this instant or version, and older ones, are left out.
+        since: commits of this instant, and older ones, are left out.
 
     Returns:
         The commits, and whether these are all: False where the log has forgotten some.
     """
-    log = f"{root}/_delta_log"
-    times = {
+    objects = _commits(fs, root)
+    chosen = {version: one for version, one in sorted(objects.items()) if one[1] + _SECOND > since}
+    commits = _read(fs, chosen, columns, schema)
+    is_complete = 0 in objects or len(chosen) < len(objects)
+    return commits, is_complete and not any(commit.adopts for commit in commits)
+
+
+def _commits(fs: LakeFileSystem, root: str) -> dict[int, tuple[str, datetime]]:
+    """Path and time of the commits that a log has, by version; none: a checkpoint stands for all."""
+    return {
         int(name[-_DIGITS - 5 : -5]): (path, info["LastModified"])
-        for path, info in fs.find(log, detail=True, refresh=True).items()
+        for path, info in fs.find(f"{root}/_delta_log", detail=True, refresh=True).items()
         if (name := path.rpartition("/")[2]).endswith(".json") and name[:-5].isdigit() and len(name) == _DIGITS + 5
     }
-    oldest = min(times, default=-1)  # none: a checkpoint stands for all
-    if isinstance(since, int):
-        chosen = [version for version in sorted(times) if version > since]
-        is_complete = 0 <= oldest <= since + 1 and since <= max(times)
-    else:
-        chosen = [version for version in sorted(times) if times[version][1] + _SECOND > since]
-        is_complete = oldest == 0 or len(chosen) < len(times)
 
+
+def _read(
+    fs: LakeFileSystem,
+    objects: Mapping[int, tuple[str, datetime]],
+    columns: tuple[str, ...],
+    schema: pa.Schema | None,
+) -> list[LoggedChange]:
     def read(version: int) -> LoggedChange:
-        path, at = times[version]
+        path, at = objects[version]
         return _logged(fs.read_with_etag(path)[0], version, at, columns, schema)
 
     with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="log") as pool:
-        commits = list(pool.map(read, chosen))
-    return commits, is_complete and not any(commit.adopts for commit in commits)
+        return list(pool.map(read, objects))
 
 
 def latest_changes(

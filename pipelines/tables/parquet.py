@@ -46,6 +46,7 @@ from pipelines.tables.lost_log import has_begun
 from pipelines.tables.protocol import Change, Commit, LiveFile, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import RUN_METADATA, run_token
+from pipelines.tables.states import ListedChanges, ListedRows, plain_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
     from connector.objects import ObjectVersion
     from pipelines.scanning import LiveDataset
+    from pipelines.tables.change_times import KnownTimes
     from pipelines.tables.protocol import SameRows
 
 __all__ = ["PlainParquetTable", "open_plain"]
@@ -102,26 +104,30 @@ class PlainParquetTable:
 
     def look(self, *, is_adopting: bool = True) -> Snapshot:
         """What the listing shows, for whoever makes a Delta table of it; others must not go by it then."""
-        self._fs.invalidate_cache()
-        found = self._fs.find(self.root, detail=True)
-        if not is_adopting:
-            self._check_has_no_log(found)
-        changed = self._times.read(found)
-        infos = outside_nested({name.removeprefix(f"{self.root}/"): info for name, info in found.items()})
+        infos, times = self._listed(is_adopting=is_adopting)
         files = tuple(
             LiveFile(
                 path=path,
                 size=int(info["size"]),
                 key=self.key_of(path),
                 rows=None,
-                modified=changed(path, info),
+                modified=times.changed(path, info),
                 etag=str(info.get("ETag") or "").strip('"'),
             )
-            for path, info in sorted(infos.items())
-            if _is_data(path, info)
+            for path, info in infos.items()
         )
         classes = {file.path: str(infos[file.path].get("StorageClass")) for file in files}
         return Snapshot(0, files, self._schema(files, classes))
+
+    def _listed(self, *, is_adopting: bool = False) -> tuple[dict[str, dict[str, Any]], KnownTimes]:
+        """The table's objects by path below the root, and what is known of their times; one listing."""
+        self._fs.invalidate_cache()
+        found = self._fs.find(self.root, detail=True)
+        if not is_adopting:
+            self._check_has_no_log(found)
+        infos = outside_nested({name.removeprefix(f"{self.root}/"): info for name, info in found.items()})
+        data = {path: info for path, info in sorted(infos.items()) if _is_data(path, info)}
+        return data, self._times.read(found)
 
     def _check_has_no_log(self, paths: Iterable[str]) -> None:
         """A log would name none of the objects that are written here, and go on to name those that they replace."""
@@ -140,13 +146,22 @@ class PlainParquetTable:
         by_partition = snapshot.by_partition()
         return {key: max(file.modified for file in by_partition[key]) for key in keys if key in by_partition}
 
-    def state(self) -> str:
-        """There are no versions; see `Table.state`."""
-        return ""
+    def state(self, version: int | None = None) -> str:  # noqa: ARG002 - there are no versions
+        """The second at which it is looked at, and what is new then; see `Table.state`."""
+        second = int(self._fs.server_time(self.root).timestamp())  # before the listing: what comes meanwhile is later
+        return plain_state(second, (rows for group in self._rows().values() for rows in group))
 
-    def changed_after(self, state: str) -> frozenset[PartitionKey] | None:  # noqa: ARG002 - the protocol's
-        """The objects' times alone tell; see `Table.changed_after`."""
-        return None
+    def changes_since(self, states: Collection[str]) -> ListedChanges:  # noqa: ARG002 - the protocol's
+        """By the objects' times, and what we know of them; see `Table.changes_since`."""
+        return ListedChanges(self._rows())
+
+    def _rows(self) -> dict[PartitionKey, list[ListedRows]]:
+        infos, times = self._listed()
+        rows: dict[PartitionKey, list[ListedRows]] = {}
+        for path, info in infos.items():
+            second = int(times.changed(path, info).timestamp())
+            rows.setdefault(self.key_of(path), []).append(ListedRows.of(path, times.first_object(path, info), second))
+        return rows
 
     def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
         """Write down when their rows had changed; see `Table.note_same_rows`."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pipelines.layout import PartitionKey
     from pipelines.scanning import LiveDataset
+    from pipelines.tables.states import RowChanges
 
 __all__ = [
     "FENCE",
@@ -288,14 +289,18 @@ class Table(Protocol):
             since: one that has not changed after this instant may be left out.
         """
 
-    def state(self) -> str:
-        """Names the table's present state, for `changed_after`; empty where nothing does."""
-
-    def changed_after(self, state: str) -> frozenset[PartitionKey] | None:
-        """Partitions whose rows have changed since a state; None where the table cannot tell.
+    def state(self, version: int | None = None) -> str:
+        """Names the table's present state, for `changes_since`.
 
         Args:
-            state: what `state` said then.
+            version: or the state after this version, where the table has versions.
+        """
+
+    def changes_since(self, states: Collection[str]) -> RowChanges:
+        """Which partitions' rows have changed since earlier states; one look for all of them.
+
+        Args:
+            states: what `state` returned then.
         """
 
     def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:

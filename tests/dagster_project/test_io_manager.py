@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from dagster_project import stores
-from dagster_project.io_manager import ALLOW_MISSING, COLUMNS, LakeParquetIOManager, run_key
+from dagster_project.io_manager import ALLOW_MISSING, COLUMNS, LakeParquetIOManager
 from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import time_windows
 from pipelines.spec import DatasetSpec, PartitionSpec, RetentionSpec
@@ -264,21 +264,6 @@ def test_a_retried_step_whose_commit_arrived_writes_nothing_twice(instance, lake
     (facts,) = of_partitions(result).values()
     assert facts["note"] == "this run had been committed before; nothing was written again"
     assert facts["dagster/partition_row_count"] == 10
-
-
-def test_run_keys_are_those_of_the_first_try(instance) -> None:
-    def run(number: int, status: dg.DagsterRunStatus, parent: int | None = None) -> dg.DagsterRun:
-        ids = {"parent_run_id": f"run-{parent}", "root_run_id": "run-1"} if parent else {}
-        return instance.add_run(dg.DagsterRun("job", f"run-{number}", status=status, **ids))
-
-    run(1, dg.DagsterRunStatus.FAILURE)
-    run(2, dg.DagsterRunStatus.FAILURE, parent=1)
-    third = run(3, dg.DagsterRunStatus.SUCCESS, parent=2)
-    fourth = run(4, dg.DagsterRunStatus.STARTED, parent=3)
-    assert run_key(instance, third, "flights") == "run-1/flights"  # a retry of what failed
-    assert run_key(instance, fourth, "flights") == "run-4/flights"  # somebody wants fresh data
-    orphan = dg.DagsterRun("job", "run-5", parent_run_id="deleted", root_run_id="deleted")
-    assert run_key(instance, orphan, "flights") == "run-5/flights"
 
 
 CITIES = dg.DynamicPartitionsDefinition(name="cities_with_rows")

@@ -1,13 +1,29 @@
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 
 from dagster_project.datasets import DEPARTURES, MONTHLY_SUMMARY
 from dagster_project.jobs import DOWNSTREAMS
-from dagster_project.lineage import downstream_sight
+from dagster_project.lake_asset import LakeAsset
+from dagster_project.lineage import Downstream, downstream_sight
+from dagster_project.nyc import TIMEZONE
+from dagster_project.partition_wipe import wipe_partitions
+from dagster_project.partitions import time_windows
+from dagster_project.reads import READ
+from pipelines.layout import PartitionKey
+from pipelines.outlook import Reading
+from pipelines.spec import DatasetSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STATE = "an-id@7"
 
 
 @pytest.fixture
@@ -16,35 +32,41 @@ def instance():
         yield instance
 
 
-def seen(instance: dg.DagsterInstance, key: str) -> datetime | None:
-    sight = downstream_sight(instance, DEPARTURES, DOWNSTREAMS)
+def read(instance: dg.DagsterInstance, *days: str, ahead: timedelta = timedelta(0)) -> list[tuple[Reading, ...]]:
+    sight = downstream_sight(instance, DEPARTURES, DOWNSTREAMS, ahead)
     assert set(sight) == {"monthly_summary"}
-    return sight["monthly_summary"](key)
+    keys = [PartitionKey.parse(f"date={day}") for day in days]
+    found = sight["monthly_summary"](keys)
+    return [tuple(found[key]) for key in keys]
 
 
-def summarize(instance: dg.DagsterInstance, month: str) -> None:
-    instance.report_runless_asset_event(dg.AssetMaterialization(MONTHLY_SUMMARY.asset_key, partition=month))
+def summarize(instance: dg.DagsterInstance, month: str, **states: str) -> None:
+    metadata = {f"{READ}{name}": state for name, state in states.items()}
+    event = dg.AssetMaterialization(MONTHLY_SUMMARY.asset_key, partition=month, metadata=metadata)
+    instance.report_runless_asset_event(event)
 
 
-def test_a_day_was_seen_when_its_month_was_summed_up(instance: dg.DagsterInstance) -> None:
-    assert seen(instance, "date=2013-01-31") is None
+def test_a_day_was_read_when_its_month_was_summed_up(instance: dg.DagsterInstance) -> None:
+    assert read(instance, "2013-01-31") == [(Reading("2013-01"),)]
     before = datetime.now(UTC)
     summarize(instance, "2013-01")
-    assert seen(instance, "date=2013-02-01") is None
-    for day in ("2013-01-01", "2013-01-31"):
-        at = seen(instance, f"date={day}")
-        assert at
-        assert before <= at <= datetime.now(UTC)
+    first, second, later = read(instance, "2013-01-01", "2013-01-31", "2013-02-01")
+    assert later == (Reading("2013-02"),)
+    assert first == second
+    assert first[0].at
+    assert before <= first[0].at <= datetime.now(UTC)
+    assert first[0].state == ""
 
 
-def test_the_latest_time_counts(instance: dg.DagsterInstance) -> None:
-    summarize(instance, "2013-01")
-    first = seen(instance, "date=2013-01-15")
-    summarize(instance, "2013-01")
-    second = seen(instance, "date=2013-01-15")
-    assert first
-    assert second
-    assert second > first
+def test_the_latest_reading_counts(instance: dg.DagsterInstance) -> None:
+    summarize(instance, "2013-01", departures="an-id@6")
+    ((first,),) = read(instance, "2013-01-15")
+    summarize(instance, "2013-01", departures=STATE, weather="another@3")
+    ((second,),) = read(instance, "2013-01-15")
+    assert (first.state, second.state) == ("an-id@6", STATE)
+    assert first.at
+    assert second.at
+    assert second.at > first.at
 
 
 def test_who_waits_for_nobody_asks_nobody(instance: dg.DagsterInstance) -> None:
@@ -53,8 +75,65 @@ def test_who_waits_for_nobody_asks_nobody(instance: dg.DagsterInstance) -> None:
 
 def test_dagsters_clock_is_taken_for_the_stores(instance: dg.DagsterInstance) -> None:
     summarize(instance, "2013-01")
-    own = seen(instance, "date=2013-01-15")
+    ((own,),) = read(instance, "2013-01-15")
     ahead = timedelta(hours=3)
-    sight = downstream_sight(instance, DEPARTURES, DOWNSTREAMS, ahead)
-    assert own is not None
-    assert sight["monthly_summary"]("date=2013-01-15") == own - ahead
+    ((shifted,),) = read(instance, "2013-01-15", ahead=ahead)
+    assert own.at
+    assert shifted.at == own.at - ahead
+
+
+@contextmanager
+def counted(instance: dg.DagsterInstance) -> Iterator[list[str]]:
+    """The queries of events meanwhile."""
+    statements: list[str] = []
+
+    def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "event_logs" in statement:
+            statements.append(statement)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", count)
+    yield statements
+    sa.event.remove(sa.Engine, "before_cursor_execute", count)
+
+
+def test_thousands_of_days_of_months_are_a_handful_of_queries(instance: dg.DagsterInstance) -> None:
+    days, months = (
+        time_windows("day", "UTC", "2008-01-01", "2018-01-01"),
+        time_windows("month", "UTC", "2008-01", "2018-01"),
+    )
+    spec = DatasetSpec(
+        uri="lake://any/visits",
+        partition={"time": {"column": "at"}},
+        retention={"expire_after": "300d", "after": ["sums"]},
+    )
+    for month in months.get_partition_keys():
+        event = dg.AssetMaterialization("sums", partition=month, metadata={f"{READ}visits": STATE})
+        instance.report_runless_asset_event(event)
+    wiped = months.get_partition_keys()[:50]
+    wipe_partitions(instance, dg.AssetKey("sums"), wiped)
+    keys = [PartitionKey.parse(f"date={day}") for day in days.get_partition_keys()]
+    asset, sums = LakeAsset(spec, days), Downstream(dg.AssetKey("sums"), months)
+    queries = []
+    for some in (keys[: len(keys) // 2], keys):
+        with counted(instance) as statements:
+            found = downstream_sight(instance, asset, {"sums": sums})["sums"](some)
+        queries.append(len(statements))
+        assert set(found) == set(some)
+        assert {len(readings) for readings in found.values()} == {1}
+        assert {one.state for readings in found.values() for one in readings} == {STATE}
+        assert {one.by for readings in found.values() for one in readings if one.remedy} == set(wiped)
+    assert queries == [4, 4]
+
+
+def test_only_what_is_asked_for_is_mapped_and_one_to_one_needs_no_mapping(instance: dg.DagsterInstance) -> None:
+    summarize(instance, "2013-01", departures=STATE)
+    same = Downstream(MONTHLY_SUMMARY.asset_key, DEPARTURES.partitions_def)
+    found = downstream_sight(instance, DEPARTURES, {"monthly_summary": same})["monthly_summary"]
+    day = PartitionKey.parse("date=2013-01-15")
+    assert found([day]) == {day: (Reading("2013-01-15"),)}
+    short = Downstream(MONTHLY_SUMMARY.asset_key, time_windows("month", TIMEZONE, "2013-06", "2013-08"))
+    found = downstream_sight(instance, DEPARTURES, {"monthly_summary": short})["monthly_summary"]
+    assert found([day]) == {day: (Reading(remedy="of which no partition depends on it yet"),)}
+    whole = Downstream(MONTHLY_SUMMARY.asset_key, None)
+    found = downstream_sight(instance, DEPARTURES, {"monthly_summary": whole})["monthly_summary"]
+    assert found([day])[day][0].state == STATE

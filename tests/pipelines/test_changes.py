@@ -16,11 +16,12 @@ from connector.errors import AccessDenied
 from pipelines import clock as clocks
 from pipelines.dataset import Dataset
 from pipelines.layout import PartitionKey
+from pipelines.outlook import Reading
 from pipelines.tables.protocol import SameRows
 from tests.pipelines.samples import AS_OF, DAYS, clock_of, daily, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from connector.filesystem import LakeFileSystem
     from tests.servers import Rig
@@ -49,8 +50,8 @@ def seen(dataset: Dataset) -> datetime:
 def due(dataset: Dataset, at: datetime | dict[str, datetime], as_of: datetime | str = AS_OF) -> list[str]:
     """What expires although the downstream asset was last materialized at an instant."""
 
-    def sight(key: PartitionKey) -> datetime | None:
-        return at.get(str(key)) if isinstance(at, dict) else at
+    def sight(keys: Collection[PartitionKey]) -> dict[PartitionKey, list[Reading]]:
+        return {key: [Reading(at=at.get(str(key)) if isinstance(at, dict) else at)] for key in keys}
 
     return [step.key for step in dataset.plan_expiry(as_of, materialized={"summary": sight}).steps]
 
@@ -222,7 +223,7 @@ def test_rows_that_come_go_or_come_back_are_changes(
 
     at = seen(dataset)
     assert due(dataset, at) == [GONE, COLD]
-    plan = dataset.plan_expiry(AS_OF, materialized={"summary": lambda _: at})
+    plan = dataset.plan_expiry(AS_OF, materialized={"summary": lambda keys: {key: [Reading(at=at)] for key in keys}})
     assert plan.apply(keys=[GONE]).ok
     assert dataset.undo_expiry(GONE).changed
     later = clock_of(dataset).now() + timedelta(days=30)  # undo keeps what came back for another grace

@@ -1,6 +1,6 @@
 """Expiry and undo, over both formats, on real servers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -15,6 +15,7 @@ from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPa
 from pipelines.expiry import apply_expiry, expired_keys, undo_expiry
 from pipelines.ingest import ingest
 from pipelines.layout import PartitionKey
+from pipelines.outlook import Reading
 from pipelines.plan import ExpiryPlan, load_plan
 from pipelines.records import RemovalRecord
 from pipelines.tables.protocol import Change, Commit
@@ -294,18 +295,31 @@ def test_it_waits_for_downstream(fs: LakeFileSystem, bucket: str) -> None:
     assert dataset.plan_expiry(AS_OF).steps == ()
     assert "waits for monthly_summary" in dataset.plan_expiry(AS_OF).refused[0].reason
 
-    never = dataset.plan_expiry(AS_OF, materialized={"monthly_summary": lambda _: None})
-    assert never.steps == ()
-    before = dataset.plan_expiry(AS_OF, materialized={"monthly_summary": lambda _: datetime(2013, 2, 1, tzinfo=UTC)})
-    assert before.steps == ()
-
     asked: list[PartitionKey] = []
 
-    def seen(key: PartitionKey) -> datetime:
-        asked.append(key)
-        return clock_of(dataset).now() + timedelta(minutes=1)
+    def planned(*readings: Reading) -> ExpiryPlan:
+        def seen(keys: Collection[PartitionKey]) -> dict[PartitionKey, tuple[Reading, ...]]:
+            asked[:] = keys
+            return dict.fromkeys(keys, readings)
 
-    plan = dataset.plan_expiry(AS_OF, materialized={"monthly_summary": seen})
+        return dataset.plan_expiry(AS_OF, materialized={"monthly_summary": seen})
+
+    def reasons(*readings: Reading) -> list[str]:
+        plan = planned(*readings)
+        assert plan.steps == ()
+        return [refusal.reason for refusal in plan.refused]
+
+    assert reasons(Reading("2013-01")) == ["waits for monthly_summary 2013-01 to be materialized: it never was"]
+    before = Reading("2013-01", at=datetime(2013, 2, 1, tzinfo=UTC))
+    again = "to be materialized again: it has not read the last change, on "
+    assert reasons(before)[0].startswith(f"waits for monthly_summary 2013-01 {again}")
+    later = clock_of(dataset).now() + timedelta(minutes=1)
+    seen = Reading("2013-02", at=later)
+    assert reasons(seen, before, Reading("2013-03"))[0].startswith("waits for monthly_summary 2013-01 and 1 more to be")
+    assert planned(replace(before, later=(lambda: None, lambda: later))).steps
+    assert planned().steps  # nobody can see it
+
+    plan = planned(seen)
     assert [step.key for step in plan.steps] == [GONE]
     assert asked == [PartitionKey.parse(GONE)]
     assert plan.apply().done == (GONE,)

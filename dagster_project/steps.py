@@ -1,0 +1,81 @@
+"""What a running step says of the assets that it makes, through Dagster's own step context.
+
+The context that `failures.step_of` finds is none of the public ones, and offers more: what has been noted already,
+and a data version before the event is made. Only this module uses that. It was tried with Dagster 1.13.27, and
+`tests/dagster_project/test_reads.py` names each attribute.
+
+`StepExecutionContext.add_asset_metadata` computes all partition keys of the run on each call, which is quadratic: a
+year of hours takes minutes. `add_partition_metadata` writes to the private attribute that the call ends up in; on
+another minor version, or where the attribute is not what it was, it makes the public calls, one a partition.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "TESTED_DAGSTER_VERSION",
+    "add_partition_metadata",
+    "assets_of",
+    "give_data_version",
+    "note_once",
+    "upstream_of",
+]
+
+TESTED_DAGSTER_VERSION: Final = "1.13.27"
+"""The version this was tried on; other patch releases of its minor version are taken as equal."""
+
+_ATTRIBUTE: Final = "_metadata_accumulator"
+
+
+def assets_of(step: Any) -> frozenset[dg.AssetKey]:
+    """The assets that a step makes; none for an op outside of assets."""
+    return frozenset(step.assets_def.keys) if step.assets_def is not None else frozenset()
+
+
+def upstream_of(step: Any) -> frozenset[dg.AssetKey]:
+    """The assets that those of a step are computed from."""
+    if step.assets_def is None:
+        return frozenset()
+    return frozenset(key for keys in step.assets_def.asset_deps.values() for key in keys)
+
+
+def note_once(step: Any, metadata: Mapping[str, str], keys: Iterable[dg.AssetKey]) -> None:
+    """Add metadata to the materializations of a step, whatever stores them; what was noted before stays."""
+    for key in keys:
+        noted = step.get_asset_metadata(key) or {}
+        if new := {name: value for name, value in metadata.items() if name not in noted}:
+            step.add_asset_metadata(new, key)
+
+
+def give_data_version(step: Any, key: dg.AssetKey, version: str) -> None:
+    """Give a step's output a data version, where it has none; `dg.Output(data_version=...)` comes first."""
+    if not step.has_data_version(key):
+        step.set_data_version(key, dg.DataVersion(version))
+
+
+def add_partition_metadata(step: Any, asset_key: dg.AssetKey, facts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add metadata to the materializations of a step's partitions.
+
+    Args:
+        step: the running step's context.
+        asset_key: the asset that it materializes.
+        facts: metadata by partition key; of partitions of the run.
+    """
+    before = getattr(step, _ATTRIBUTE, None)
+    is_known = dg.__version__.split(".")[:2] == TESTED_DAGSTER_VERSION.split(".")[:2]
+    if not is_known or not isinstance(before, OutputMetadataAccumulator):
+        for key, own in facts.items():
+            step.add_asset_metadata(own, asset_key, key)
+        return
+    added = dict(before.per_output_metadata)
+    for key, own in facts.items():
+        handle = AssetMetadataHandle(asset_key=asset_key, partition_key=key)
+        added[handle] = {**added.get(handle, {}), **own}
+    setattr(step, _ATTRIBUTE, OutputMetadataAccumulator(per_output_metadata=added))
