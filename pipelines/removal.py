@@ -135,17 +135,30 @@ def settle(handle: Handle) -> tuple[str, ...]:
     """Write down how removals came out whose writer died between the commit and its confirmation.
 
     The table's log says it, as long as it remembers the commit: afterwards nobody could tell, and neither undo nor the
-    history would know of it. A plain table has no log, and `settled` looks at its objects each time.
+    history would know of it. A plain table has no log: of an expiry there, what is gone by now was taken.
 
     Returns:
         The partitions of the removals that were confirmed.
     """
-    if handle.table.is_published_by_writing:
-        return ()
     confirmed: list[str] = []
     for stored in handle.journal.records(RemovalRecord):
-        record = settled(handle, stored) if stored.committed_at is None else None
+        record = _outcome(handle, stored) if stored.committed_at is None else None
         # whoever wrote it may be alive and confirm it at the same moment: then that stays
         if record is not None and handle.journal.swap(stored, record):
             confirmed += [gone.key for gone in record.partitions]
     return tuple(confirmed)
+
+
+def _outcome(handle: Handle, stored: RemovalRecord) -> RemovalRecord | None:
+    record = settled(handle, stored)
+    if record is None or record.committed_at is not None:
+        return record
+    if record.operation != "expire":  # an ingest's own record says when it was made
+        return None
+    live = handle.table.snapshot().by_partition()
+    gone = tuple(one for one in record.partitions if one.partition_key not in live)
+    left = {file.path for one in record.partitions for file in live.get(one.partition_key, ())}
+    if any(file.path not in left for one in record.partitions if one not in gone for file in one.files):
+        return None  # half of a partition is gone: the next expiry needs the record as it is
+    update = {"partitions": gone, "committed_at": max(handle.clock.now(), record.at)}
+    return record.model_copy(update=update) if gone else None

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from dagster_project import observe
+from dagster_project import reconcile
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.observe import observation_sensor
 from dagster_project.partition_wipe import latest_data_versions
@@ -132,17 +132,16 @@ def test_compaction_by_others_is_nothing_new(
     assert theirs.told() == DAYS[:1]
 
     # two days change while a tick reports one: the other is not taken for unchanged, whoever compacts meanwhile
-    monkeypatch.setattr(observe, "REPORTS_PER_TICK", 1)
+    monkeypatch.setattr(reconcile, "MENDED_AT_ONCE", 1)
     theirs.dataset.ingest(rows(DAYS[1:], start=700), mode="append")
     first = theirs.told()
     theirs.log().optimize.compact()
     assert sorted([*first, *theirs.told()]) == DAYS[1:]
     assert theirs.tick().skip_message == NOTHING
 
-    # who has forgotten everything reports once more, rather than once too few
+    # who has forgotten everything compares everything
     theirs.cursor = None
-    monkeypatch.setattr(observe, "REPORTS_PER_TICK", 1000)
-    assert set(theirs.told()) <= set(DAYS)
+    monkeypatch.setattr(reconcile, "MENDED_AT_ONCE", 1000)
     assert theirs.tick().skip_message == NOTHING
 
 
@@ -170,11 +169,3 @@ def test_a_change_that_no_file_shows_is_one(instance: dg.DagsterInstance, lake: 
     )
     assert theirs.told() == DAYS[:1]
     assert theirs.tick().skip_message == NOTHING
-
-
-def test_the_cursor_is_bounded(server: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    cursor = observe._Cursor("id@3", {"a": "1", "b": "2"}, frozenset({"c"}))
-    assert observe._Cursor.read(str(cursor)) == cursor
-    monkeypatch.setattr(observe, "REMEMBERED", 2)
-    assert observe._Cursor.read(str(cursor)) == observe._Cursor()
-    assert observe._Cursor.read(None) == observe._Cursor.read('{"version": 0}') == observe._Cursor()

@@ -12,9 +12,10 @@ from dagster._core.events import AssetMaterializationPlannedData
 from deltalake import DeltaTable
 
 from dagster_project import dataset_jobs, reconcile, sensors
+from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.materializations import materialized
-from dagster_project.metadata import PARTITION_ROWS
+from dagster_project.metadata import PARTITION_ROWS, spec_metadata
 from dagster_project.partition_wipe import latest_data_versions, latest_storage_ids
 from dagster_project.partitions import time_windows
 from pipelines import Dataset, removal
@@ -151,6 +152,78 @@ def test_whoever_takes_partitions_out_they_are_missing(
     latest = latest_storage_ids(instance, life.asset.asset_key)
     back = materialized(instance, life.asset.asset_key, [latest["2013-01-02"]])["2013-01-02"]
     assert back.rows == 1
+
+
+def test_an_expiry_of_a_plain_table_that_died_is_settled(
+    instance: dg.DagsterInstance, lake: LakeResource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(instance, lake, format="parquet")
+    life.made(DAYS)
+    plan = life.dataset.plan_expiry(date(2014, 1, 1))
+    life.dies_before_confirming(monkeypatch, lambda: plan.apply(keys=[f"date={day}" for day in OLD[:2]]))
+    (request,) = life.tick().run_requests
+    assert life.shown() == {OLD[2], *YOUNG}
+    entry = next(entry for entry in life.dataset.history() if entry.operation == "expire")
+    assert entry.keys == ("date=2013-01-01", "date=2013-01-02")
+    assert request.run_config["ops"]["visits_expiry_op"]["config"]["partitions"] == [OLD[2]]
+    assert life.dataset.undo_expiry("date=2013-01-01").changed
+    life.tick()
+    assert life.shown() == {OLD[0], OLD[2], *YOUNG}
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")  # single-run backfills
+@pytest.mark.parametrize("format_", ["delta", "parquet"])
+def test_rows_that_others_change_are_told_once(instance: dg.DagsterInstance, lake: LakeResource, format_: str) -> None:
+    """By real runs: what they commit is no change by others, whatever the tick remembers, in the same second too."""
+    days = time_windows("day", "UTC", OLD[0], "2014-01-01")
+    spec = DatasetSpec(uri="lake://any/visits", format=format_, partition={"time": {"column": "at"}})
+
+    @dg.asset(partitions_def=days, metadata=spec_metadata(spec), backfill_policy=dg.BackfillPolicy.single_run())
+    def visits(context) -> Any:
+        return rows([day for day in context.partition_keys if day != OLD[2]])
+
+    sensor = sensors.reconciliation_sensor(LakeAsset(spec, days))
+    resources = {"lake": lake, "io_manager": LakeParquetIOManager(lake=lake)}
+    defs = dg.Definitions(assets=[visits], sensors=[sensor], resources=resources)
+    job = defs.resolve_implicit_global_asset_job_def()
+    span = {"dagster/asset_partition_range_start": OLD[0], "dagster/asset_partition_range_end": OLD[2]}
+    cursor = None
+
+    def tick() -> Any:
+        nonlocal cursor
+        with dg.build_sensor_context(
+            instance=instance, definitions=defs, resources={"lake": lake}, cursor=cursor
+        ) as context:
+            execution = sensor.evaluate_tick(context)
+        cursor = execution.cursor
+        for event in execution.asset_events:
+            instance.report_runless_asset_event(event)
+        return execution
+
+    def versions() -> dict[str, str]:
+        return latest_data_versions(instance, dg.AssetKey("visits"))
+
+    assert job.execute_in_process(instance=instance, tags=span).success
+    quiet = "all 3 partitions are shown as the table has them"
+    assert (tick().skip_message, tick().skip_message) == (quiet, quiet)
+    assert job.execute_in_process(instance=instance, tags=span).success
+    assert tick().skip_message == quiet
+    before = versions()
+
+    lake.dataset("visits").ingest(rows(OLD[1:2], each=2))  # from a terminal
+    if format_ == "delta":
+        lake.dataset("visits").compact()
+    told = tick()
+    assert told.skip_message == "2013-01-02 is shown now as the table has it"
+    assert {key for key, version in versions().items() if version != before[key]} == {OLD[1]}
+    if format_ == "delta":  # a listing does not tell
+        assert told.asset_events[0].metadata[PARTITION_ROWS].value == 2
+    cursor = None
+    assert tick().skip_message == quiet
+
+    assert job.execute_in_process(instance=instance, partition_key=OLD[1]).success
+    assert tick().skip_message == quiet
+    assert status.available(instance, "visits", days) == set(OLD)
 
 
 def test_a_run_that_died_after_its_commit_is_told_of(instance: dg.DagsterInstance, lake: LakeResource) -> None:
