@@ -269,7 +269,7 @@ def _invalid(error: ValidationError, said: Mapping[str, Any]) -> InvalidSetting:
     problems = "; ".join(
         f"{_said_as(problem['loc'], said)}: {problem['msg'].removeprefix('Value error, ')}" for problem in found
     )
-    is_url = any(problem["loc"][:1] == (_ENDPOINT_VARIABLES[0],) for problem in found)
+    is_url = any(problem["loc"][0] in {"endpoint_url", *_ENDPOINT_VARIABLES} for problem in found if problem["loc"])
     return InvalidSetting(f"Wrong settings: {problems}", hint=HIDDEN_HINT if is_url else None)
 
 
