@@ -124,7 +124,7 @@ class LakeSettings(BaseSettings):
     @classmethod
     def _has_no_secret(cls, value: str | None) -> str | None:
         if value is not None and (secret := secret_in_url(value)):
-            message = f"must not hold {secret}: write http://HOST:PORT or https://HOST"
+            message = f"must not hold {secret}; write http://HOST:PORT or https://HOST"
             raise ValueError(message)
         return value
 

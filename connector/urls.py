@@ -84,4 +84,4 @@ def without_secrets(text: str) -> str:
 
 def _refuse(secret: str | None, name: str, shape: str) -> None:
     if secret is not None:
-        raise InvalidSetting(f"{name} must not hold {secret}: write {shape}", hint=HIDDEN_HINT)
+        raise InvalidSetting(f"{name} must not hold {secret}; write {shape}", hint=HIDDEN_HINT)

@@ -81,6 +81,8 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
             keys=list(asked.values()) if asked else None,
             details={"run_id": context.run_id, "job": context.job_name},
         )
+        for note in result.notes:
+            context.log.warning("%s", note)
         catalog = dataset.partitions()
         found = {partition.key: partition for partition in catalog}
         parts = [found[key] for key in asked.values() if key in found] if asked else list(catalog)

@@ -155,6 +155,8 @@ def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire,
     asked: list[str | PartitionKey] = [*config.partitions, *map(PartitionKey.parse, config.unknown)]
     expired = retention.expire(asked or None, as_of, run_id=context.run_id, undo=config.undo)
     context.log.info("%s", expired.plan)
+    for note in expired.result.notes if expired.result else ():
+        context.log.warning("%s", note)
     for key, reason in expired.kept.items():
         context.log.warning("%s stays: %s", key, reason)
     if expired.wipe.reason and expired.wipe.partitions:
