@@ -218,9 +218,8 @@ def tried(world: World, act: str, fault: str, number: int) -> Fault:
     if said is not None:
         where = f"{act}, request {number}, {fault}: {hook.hit} -> {said}"
         assert said["code"] not in {"library_error", "unknown"}, where
-        if not said["code"].startswith("partial"):
-            assert said.get("hint"), where
-            assert fault == "cut" or said.get("request_id"), where
+        assert said.get("hint"), where
+        assert fault == "cut" or said.get("request_id") or REQUEST_ID in str(said.get("failures")), where
     return hook
 
 
