@@ -124,7 +124,7 @@ class LakeSettings(BaseSettings):
     @classmethod
     def _has_no_secret(cls, value: str | None) -> str | None:
         if value is not None and (secret := secret_in_url(value)):
-            message = f"must not hold {secret}: write http://HOST:PORT or https://HOST"
+            message = f"must not hold {secret}; write http://HOST:PORT or https://HOST"
             raise ValueError(message)
         return value
 
@@ -269,7 +269,7 @@ def _invalid(error: ValidationError, said: Mapping[str, Any]) -> InvalidSetting:
     problems = "; ".join(
         f"{_said_as(problem['loc'], said)}: {problem['msg'].removeprefix('Value error, ')}" for problem in found
     )
-    is_url = any(problem["loc"][:1] == (_ENDPOINT_VARIABLES[0],) for problem in found)
+    is_url = any(problem["loc"][0] in {"endpoint_url", *_ENDPOINT_VARIABLES} for problem in found if problem["loc"])
     return InvalidSetting(f"Wrong settings: {problems}", hint=HIDDEN_HINT if is_url else None)
 
 

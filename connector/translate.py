@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import s3fs.errors
-from aiohttp import ClientPayloadError
+from aiohttp import ClientConnectionError, ClientPayloadError
 from botocore import exceptions as boto
 
 from connector.errors import (
@@ -139,7 +139,7 @@ def translated(error: Exception, asked: Asked) -> Exception:
             bucket=asked.bucket,
             key=asked.key,
         )
-    if isinstance(error, boto.HTTPClientError | boto.ConnectionError | TimeoutError | OSError):
+    if isinstance(error, boto.HTTPClientError | boto.ConnectionError | ClientConnectionError | TimeoutError | OSError):
         return EndpointUnreachable(
             f"No answer from {asked.endpoint}: {redact(str(error) or type(error).__name__)}",
             hint="Check the endpoint, and whether the server runs",

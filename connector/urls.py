@@ -46,7 +46,7 @@ def secret_in_place(uri: str) -> str | None:
         uri: Of a dataset or a warehouse, or whatever somebody took for one.
     """
     host = uri.partition("://")[2].partition("/")[0] if "://" in uri else uri
-    if "@" in host or ":" in host:
+    if "@" in host or (":" in host and not host.startswith("arn:")):
         return "a user name or password"
     return "a query" if _NAMED.search(uri) else None
 
@@ -84,4 +84,4 @@ def without_secrets(text: str) -> str:
 
 def _refuse(secret: str | None, name: str, shape: str) -> None:
     if secret is not None:
-        raise InvalidSetting(f"{name} must not hold {secret}: write {shape}", hint=HIDDEN_HINT)
+        raise InvalidSetting(f"{name} must not hold {secret}; write {shape}", hint=HIDDEN_HINT)

@@ -70,7 +70,7 @@ def _of_file(path: Path) -> tuple[str, Any]:
         raise SpecError(f"{path} has to name one executor", hint="multiprocess: {max_concurrent: 4}")
     ((name, config),) = document.items()
     if (field := _with_password(config)) is not None:
-        message = f"{path}: {field} must not hold a user name or password: Dagster stores an executor's configuration"
+        message = f"{path}: {field} must not hold a user name or password: Dagster stores what it is given"
         raise SpecError(message, hint=f"write {field}: {{env: NAME}}")
     return str(name), config
 

@@ -78,6 +78,8 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
             keys=covers or None,
             details={"run_id": context.run_id, "job": context.job_name},
         )
+        for note in result.notes:
+            context.log.warning("%s", note)
         give_data_version(step, context.asset_key, data_version(result.run_key))
         told = stores.facts_after(context, dataset, result, keys)
         count = len(result.partitions)

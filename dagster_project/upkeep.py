@@ -165,6 +165,8 @@ def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire,
     requested: list[str | PartitionKey] = [*config.partitions, *map(_parsed_if_possible, config.unknown)]
     expired = retention.expire(requested or None, as_of, run_id=context.run_id, undo=config.undo)
     context.log.info("%s", expired.plan)
+    for note in expired.result.notes if expired.result else ():
+        context.log.warning("%s", note)
     for key, reason in expired.kept.items():
         context.log.warning("%s stays: %s", key, reason)
     if expired.wipe.reason and expired.wipe.partitions:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 from connector.errors import AccessDenied
+from pipelines.afterwards import after_commit
 from pipelines.document import DatasetDocument, Hold
 from pipelines.errors import PolicyRefused, SpecError, UnsupportedByTable
 from pipelines.keys import check_possible, unknown
@@ -188,18 +189,19 @@ def _remember(
     until: datetime | None = None,
     run_id: str | None = None,
 ) -> None:
-    at = handle.clock.now()
-    handle.journal.write(
-        KeepingRecord(
-            id=handle.journal.new_id(at),
-            at=at,
-            run_id=run_id,
-            operation=operation,
-            key=name,
-            reason=reason,
-            until=until,
+    with after_commit(f"the history lacks this {operation}"):
+        at = handle.clock.now()
+        handle.journal.write(
+            KeepingRecord(
+                id=handle.journal.new_id(at),
+                at=at,
+                run_id=run_id,
+                operation=operation,
+                key=name,
+                reason=reason,
+                until=until,
+            )
         )
-    )
 
 
 def _lock(handle: Handle, key: PartitionKey) -> None:

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from connector.errors import UnsupportedByServer
 from pipelines import units
+from pipelines.afterwards import after_commit
 from pipelines.catalog import read_catalog
 from pipelines.description import FieldChange, completed, differences
 from pipelines.errors import CommitConflict, PolicyRefused, SchemaMismatch, SpecError, UnsupportedByTable
@@ -430,9 +431,11 @@ def apply_diff(
     except (CommitConflict, PolicyRefused, SchemaMismatch, SpecError, UnsupportedByServer):
         handle.journal.swap(record, record.model_copy(update={"state": "refused"}))
         raise
-    if version is None and (shrunk := _shrunk_properties(handle, diff)):
-        version = handle.table.set_properties(shrunk, _details(record))
-    handle.journal.swap(record, record.model_copy(update={"state": "done", "version": version}))
+    with after_commit("the table's log is kept for longer than the description asks for; the next change mends it"):
+        if version is None and (shrunk := _shrunk_properties(handle, diff)):
+            version = handle.table.set_properties(shrunk, _details(record))
+    with after_commit(f"the journal could not be told that the description is changed (policy-{record.id})"):
+        handle.journal.swap(record, record.model_copy(update={"state": "done", "version": version}))
     return SpecChange(diff.uri, changed=True, changes=diff.changes, version=version), anew
 
 

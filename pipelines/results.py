@@ -93,7 +93,8 @@ class ApplyResult(_Value):
             PartialFailure: something failed; it lists each.
         """
         if self.failed:
-            raise PartialFailure(f"{self.operation}: {self}", failures=self.failed)
+            hint = "what was done stays done; mend what each failure names, then run it again"
+            raise PartialFailure(f"{self.operation}: {self}", failures=self.failed, hint=hint)
 
     def __str__(self) -> str:
         amount = f"{units.files(self.files)}, {units.size(self.bytes)}"

@@ -275,7 +275,7 @@ class DatasetSpec(_Value):
     @classmethod
     def _has_a_prefix(cls, value: str) -> str:
         if secret := secret_in_place(value):
-            message = f"must not hold {secret}, which is stored and shown: write lake://bucket/prefix"
+            message = f"must not hold {secret}, which is stored and shown; write lake://bucket/prefix"
             raise ValueError(message)
         scheme, separator, rest = value.partition("://")
         if not separator or scheme not in {"lake", "s3"}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -53,7 +54,7 @@ def in_words_of_ours(root: str) -> Iterator[None]:
         yield
     except LakeError:
         raise
-    except (DeltaError, OSError, pa.ArrowException) as error:
+    except (DeltaError, OSError, pa.ArrowException, json.JSONDecodeError) as error:
         raise told_by(error, root) from error
 
 
@@ -69,8 +70,9 @@ def told_by(error: Exception, root: str) -> LakeError:
     bucket = root.partition("/")[0]
     if isinstance(error, FileNotFoundError):
         return ObjectNotFound(str(error), hint=hint_for(ObjectNotFound, "reading"), bucket=bucket)
-    if isinstance(error, pa.ArrowException):
-        return LibraryError.of(error, "pyarrow", bucket=bucket)
+    if isinstance(error, pa.ArrowException | json.JSONDecodeError):
+        library = type(error).__module__.partition(".")[0]
+        return LibraryError.of(error, library, bucket=bucket, key=root.partition("/")[2])
     return from_rust(error, bucket)
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import traceback
 
 import fsspec
 import pytest
+from pydantic import ValidationError
 
 from connector import LakeFileSystem, LakeSettings, SseC, WriteRule
-from connector.errors import LakeError
+from connector.bucket import RemoteTier
+from connector.errors import InvalidName, InvalidSetting, LakeError
 from connector.redact import redact
+from connector.urls import without_secrets
 
 KEY = b"customer-provided-key-32-bytes!!"
 SECRETS = (
@@ -146,3 +150,54 @@ def test_redaction_keeps_the_rest():
 def test_a_wrapped_secret_is_not_taken():
     with pytest.raises(ValueError, match="plain text"):
         fsspec.filesystem("lake", key="k", secret=LakeSettings(key="k", secret="s").secret)
+
+
+URLS = (
+    "http://user:top-secret-value@127.0.0.1:9",
+    "https://top-secret-token@host",
+    "https://host/?sig=top-secret-value",
+)
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_an_endpoint_with_a_secret_is_refused_and_not_repeated(url, monkeypatch):
+    def of_the_environment(name):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, url)
+            LakeFileSystem(skip_instance_cache=True)
+
+    ways = {
+        "endpoint_url": [
+            lambda: LakeFileSystem(endpoint_url=url, skip_instance_cache=True),
+            lambda: LakeFileSystem(client_kwargs={"endpoint_url": url}, skip_instance_cache=True),
+            lambda: fsspec.filesystem("lake", endpoint_url=url, skip_instance_cache=True),
+            lambda: fsspec.open("lake://bucket/key", endpoint_url=url),
+            lambda: LakeSettings.of(endpoint_url=url),
+            lambda: LakeSettings.of(LakeSettings(), endpoint_url=url),
+            lambda: RemoteTier("COLD", url, "k", "s", "bucket"),
+        ],
+        "TIERLAKE_ENDPOINT_URL": [lambda: of_the_environment("TIERLAKE_ENDPOINT_URL")],
+        "AWS_ENDPOINT_URL": [lambda: of_the_environment("AWS_ENDPOINT_URL")],
+    }
+    for name, calls in ways.items():
+        for call in calls:
+            with pytest.raises(InvalidSetting, match=f"{name}.* must not hold a .*AWS chain") as refused:
+                call()
+            assert shown("".join(traceback.format_exception(refused.value))) == []
+    with pytest.raises(ValidationError) as invalid:
+        LakeSettings(endpoint_url=url)
+    assert shown(str(invalid.value)) == []
+
+
+def test_a_bucket_with_a_password_before_it_is_not_repeated(offline):
+    fs, uri = LakeFileSystem(endpoint_url=offline.endpoint, skip_instance_cache=True), f"lake://u:{SECRETS[0]}@bucket/k"
+    with pytest.raises(InvalidName, match="user name or password") as refused:
+        fs.ls(uri)
+    assert shown("".join(traceback.format_exception(refused.value))) == []
+
+
+def test_urls_in_what_others_say():
+    said = "GET https://me:top-secret-value@h/x?a=1&token=top-secret-token&b=2 failed"
+    assert redact(said) == "GET https://***@h/x?a=1&token=***&b=2 failed"
+    assert without_secrets(said) == "GET https://h/x?*** failed"
+    assert without_secrets("lake://bucket/what?/x.csv") == "lake://bucket/what?/x.csv"

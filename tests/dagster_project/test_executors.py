@@ -95,12 +95,15 @@ def test_it_goes_by_name_by_place_or_by_file(tmp_path, monkeypatch) -> None:
         ("os.getcwd", "os.getcwd is not an executor"),
         ("/nowhere/executor.yaml", "cannot be read"),
         ("{tmp_path}/two.yaml", "has to name one executor"),
+        ("{tmp_path}/secret.yaml", "address must not hold a user name or password.*write address: {env: NAME}"),
     ],
 )
 def test_what_is_none_says_so(said, why, tmp_path) -> None:
     (tmp_path / "two.yaml").write_text("in_process: {}\nmultiprocess: {}")
-    with pytest.raises(SpecError, match=why):
+    (tmp_path / "secret.yaml").write_text("dask: {cluster: {existing: {address: 'tcp://me:hush@scheduler:8786'}}}")
+    with pytest.raises(SpecError, match=why) as refused:
         chosen_executor({VARIABLE: said.format(tmp_path=tmp_path)})
+    assert "hush" not in str(refused.value)
 
 
 def blocks(name: str) -> dict[str, str]:

@@ -1,18 +1,32 @@
 """Which failures Dagster is asked to try again, and what it is told of the others, in real runs."""
 
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
+from aiohttp import ServerDisconnectedError
+from botocore.exceptions import ClientError
+from deltalake.exceptions import DeltaError
 
 from connector.errors import AccessDenied, BadCredentials, EndpointUnreachable, LakeError, ServerError, Throttled
 from dagster_project.dataset_jobs import tiering_job
 from dagster_project.datasets import FLIGHTS
-from dagster_project.failures import RETRIES, lake_error_in, tell_dagster
+from dagster_project.failures import RETRIES, lake_error_in, tell_dagster, told_tick
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.resources import LakeResource
-from pipelines.errors import ArchivedError, CommitConflict, PartialFailure, PolicyRefused, SpecError, StalePlan
+from pipelines.errors import (
+    ArchivedError,
+    CommitConflict,
+    CommitUnknown,
+    PartialFailure,
+    PolicyRefused,
+    SpecError,
+    StalePlan,
+)
 
 one_server = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 AT_ONCE = dg.RetryPolicy(max_retries=2)
@@ -52,7 +66,9 @@ def told(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {"description": failure.description, **{name: value.value for name, value in failure.metadata.items()}}
 
 
-@pytest.mark.parametrize("kind", [CommitConflict, EndpointUnreachable, ServerError, StalePlan, Throttled])
+@pytest.mark.parametrize(
+    "kind", [CommitConflict, CommitUnknown, EndpointUnreachable, ServerError, StalePlan, Throttled]
+)
 def test_what_may_pass_is_tried_again(kind: type[LakeError]) -> None:
     assert outcome(run_of(failing(kind("busy"), tries=2))) == (True, 2)
 
@@ -69,6 +85,79 @@ def test_the_steps_own_policy_says_how_often() -> None:
 
 def test_what_is_not_ours_is_left_alone() -> None:
     assert outcome(run_of(failing(ZeroDivisionError("theirs"), tries=1), dg.RetryPolicy())) == (True, 1)
+
+
+def theirs(error: Exception) -> Callable[[int], None]:
+    """Code of a package of ours that calls a library, which raises."""
+    library = {"__name__": "deltalake.table", "error": error}
+    file = str(Path(sysconfig.get_path("purelib")) / "deltalake" / "table.py")
+    exec(compile("def call():\n    raise error\n", file, "exec"), library)  # noqa: S102 - a frame as a library has
+    ours = {"__name__": "pipelines.tables.delta", "call": library["call"]}
+    exec(compile("def fail(number):\n    call()\n", __file__, "exec"), ours)  # noqa: S102 - likewise
+    found: Callable[[int], None] = ours["fail"]
+    return found
+
+
+def client_error() -> ClientError:
+    facts = {"HTTPStatusCode": 403, "RequestId": "R1"}
+    return ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}, "ResponseMetadata": facts}, "GetObject")
+
+
+DENIED_BY_RUST = (
+    "Kernel error -> Error performing GET http://h/b/t/_delta_log/0.json in 1ms - Server returned non-2xx status code: "
+    "403 Forbidden: <Error><Code>AccessDenied</Code><Message>no</Message><RequestId>R1</RequestId></Error>"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "request_id"),
+    [
+        (OSError(DENIED_BY_RUST), "access_denied", "R1"),
+        (DeltaError(DENIED_BY_RUST), "access_denied", "R1"),
+        (client_error(), "access_denied", "R1"),
+        (ServerDisconnectedError(), "endpoint_unreachable", None),
+        (TimeoutError("too long"), "endpoint_unreachable", None),
+        (pa.ArrowInvalid("not Parquet"), "library_error", None),
+        (DeltaError("a log that nobody understands"), "library_error", None),
+        (KeyError("deep inside"), "library_error", None),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_what_a_library_raised_is_told_in_our_words(error: Exception, code: str, request_id: str | None) -> None:
+    result = run_of(theirs(error), dg.RetryPolicy(max_retries=0))
+    facts = told(result)
+    assert (facts["code"], facts.get("request_id")) == (code, request_id)
+    assert facts["hint"]
+
+
+def test_what_a_users_own_code_raised_is_left_alone_also_from_within_ours() -> None:
+    def batches() -> Any:
+        yield pa.record_batch({"n": [1]})
+        raise pa.ArrowInvalid("mine")
+
+    def reads(_: int) -> None:
+        for _batch in batches():
+            pass
+
+    for fail in (reads, lambda _: pa.array([1]).cast(pa.struct([])), lambda _: {}["mine"]):
+        result = run_of(fail, dg.RetryPolicy(max_retries=0))
+        (failed,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+        assert failed.user_failure_data is None
+
+
+def test_a_tick_fails_with_code_hint_and_request_id() -> None:
+    @dg.sensor(job_name="any")
+    @told_tick
+    def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SkipReason:
+        assert lake.today() is None
+        theirs(OSError(DENIED_BY_RUST))(0)
+        return dg.SkipReason("never")
+
+    with pytest.raises(Exception, match="access_denied") as failure:
+        tick.evaluate_tick(dg.build_sensor_context(resources={"lake": LakeResource()}))
+    told_by_us = lake_error_in(failure.value)
+    assert told_by_us is not None
+    assert (told_by_us.code, told_by_us.request_id, bool(told_by_us.hint)) == ("access_denied", "R1", True)
 
 
 @pytest.mark.parametrize("kind", [AccessDenied, Throttled], ids=["at once", "after its tries"])

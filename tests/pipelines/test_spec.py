@@ -1,12 +1,14 @@
 """A spec is a value: it survives YAML and JSON, and says what is wrong with it."""
 
 import itertools
+import traceback
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines import Dataset
 from pipelines.errors import SpecError
 from pipelines.spec import TIER_ORDER, DatasetSpec
 
@@ -97,3 +99,19 @@ def test_what_is_wrong_is_named(change, says):
 def test_text_that_is_no_spec(text, says):
     with pytest.raises(SpecError, match=says):
         DatasetSpec.from_yaml(text)
+
+
+@pytest.mark.parametrize(
+    "uri", ["lake://me:hush@bucket/t", "http://me:hush@host/t", "lake://b/t?X-Amz-Signature=hush", "me:hush@bucket/t"]
+)
+def test_a_uri_with_a_secret_is_refused_and_not_repeated(uri):
+    ways = (
+        lambda: DatasetSpec(uri=uri),
+        lambda: DatasetSpec.from_yaml(f"uri: {uri!r}"),
+        lambda: DatasetSpec.model_validate({"uri": uri, "nonsense": 1}),
+        lambda: Dataset.open(uri),
+    )
+    for way in ways:
+        with pytest.raises(ValueError, match="must not hold a") as refused:
+            way()
+        assert "hush" not in "".join(traceback.format_exception(refused.value))

@@ -118,3 +118,16 @@ def test_a_bug_shows_its_traceback_only_on_demand(tierlake, tmp_path):
     assert quiet.code == loud.code == 1
     assert "Traceback" not in quiet.err
     assert "Traceback" in loud.err
+
+
+def test_no_url_with_a_password_is_repeated(tierlake_here):
+    for arguments in (
+        ("ls", "lake://b/t", "--endpoint-url", "http://me:hush@127.0.0.1:9"),
+        ("ls", "lake://b/t", "--endpoint-url", "https://host/?token=hush"),
+        ("ls", "lake://me:hush@b/t"),
+        ("ls", "me:hush@b/t"),
+        ("ingest", "lake://b/t?sig=hush", "x.csv"),
+    ):
+        answer = tierlake_here(*arguments)
+        assert answer.code != 0
+        assert "hush" not in answer.out + answer.err
