@@ -74,13 +74,15 @@ def check_present(
     absent = [key for key, lake_key in asked.items() if canonical(lake_key, contents.schema) not in live]
     if not absent:
         return dict(asked)
-    shown = latest_storage_ids(context.instance, context.asset_key, absent)
+    some = absent if len(absent) <= _RECORDS_AT_ONCE else None
+    ids = latest_storage_ids(context.instance, context.asset_key, some)
+    shown = {key: ids[key] for key in absent if key in ids}
     empty = without_rows(context.instance, context.asset_key, shown.values())
     missing = [key for key in absent if key not in empty]
     if missing:
         reasons = _reasons(dataset, {key: asked[key] for key in missing}, shown)
-        some = f"{', '.join(reasons[:_NAMED])}{', ...' if len(missing) > _NAMED else ''}"
-        message = f"{dataset.uri} lacks {len(missing)} of {len(asked)} partitions: {some}"
+        named = f"{', '.join(reasons[:_NAMED])}{', ...' if len(missing) > _NAMED else ''}"
+        message = f"{dataset.uri} lacks {len(missing)} of {len(asked)} partitions: {named}"
         if not context.definition_metadata.get(ALLOW_MISSING):
             hint = (
                 "materialize them, or bring them back with `tierlake undo`; to go on without: "

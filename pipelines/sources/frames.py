@@ -61,7 +61,8 @@ def open_frame(source: Any, known: pa.Schema | None) -> RowStream:
 
 
 def _is_frame(value: object) -> bool:
-    return hasattr(value, "columns") or hasattr(value, "schema")
+    kind = type(value)  # a lazy frame's own attributes are computed
+    return hasattr(kind, "columns") or hasattr(kind, "schema")
 
 
 def _together(streams: Mapping[str, RowStream]) -> RowStream:
