@@ -80,16 +80,15 @@ def check_present(
     empty = without_rows(context.instance, context.asset_key, shown.values())
     missing = [key for key in absent if key not in empty]
     if missing:
-        reasons = _reasons(dataset, {key: asked[key] for key in missing}, shown)
-        named = f"{', '.join(reasons[:_NAMED])}{', ...' if len(missing) > _NAMED else ''}"
-        message = f"{dataset.uri} lacks {len(missing)} of {len(asked)} partitions: {named}"
+        said = f"{dataset.uri} lacks {len(missing)} of {len(asked)} partitions"
         if not context.definition_metadata.get(ALLOW_MISSING):
+            reasons = _reasons(dataset, {key: asked[key] for key in missing}, shown)
             hint = (
                 "materialize them, or bring them back with `tierlake undo`; to go on without: "
                 f"AssetIn(metadata={{{ALLOW_MISSING!r}: True}})"
             )
-            raise UnknownPartition(message, hint=hint)
-        context.log.warning("%s", message)
+            raise UnknownPartition(f"{said}: {_some(reasons)}", hint=hint)
+        context.log.warning("%s: %s", said, _some(sorted(missing)))
     gone = set(missing)
     return {key: lake_key for key, lake_key in asked.items() if key not in gone}
 
@@ -147,6 +146,10 @@ def nothing(wanted: Wanted) -> object:
     import pyarrow as pa
 
     return {} if wanted.by_key else wanted.of(pa.schema([]).empty_table())
+
+
+def _some(names: list[str]) -> str:
+    return f"{', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
 
 
 def _reasons(dataset: Dataset, missing: Mapping[str, PartitionKey], shown: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from dagster_project.lake_asset import LakeAsset
+from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import KeyNames
 from pipelines.errors import SpecError
 from pipelines.layout import PartitionKey
@@ -154,6 +155,8 @@ def test_others_are_refused_where_the_asset_is_defined(definition, spec, says, h
     with pytest.raises(SpecError, match=says) as refused:
         LakeAsset(DatasetSpec(uri="lake://elsewhere/flights", partition=spec), definition)
     assert refused.match("^flights: ")
+    with pytest.raises(SpecError, match=says):
+        spec_metadata(DatasetSpec(uri="lake://elsewhere/flights", partition=spec), definition)
     assert re.search(hint, refused.value.hint or "")
 
 
