@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from connector.errors import LakeError
-from dagster_project.materializations import materialized
+from dagster_project.materializations import AT_ONCE, materialized
 from dagster_project.partition_wipe import latest_storage_ids
 from dagster_project.partitions import KeyNames
 from pipelines.errors import TableNotFound, UnknownPartition
@@ -72,20 +72,21 @@ def check_present(
     absent = [key for key, lake_key in asked.items() if canonical(lake_key, contents.schema) not in live]
     if not absent:
         return dict(asked)
-    shown = latest_storage_ids(context.instance, context.asset_key, absent)
+    some = absent if len(absent) <= AT_ONCE else None
+    ids = latest_storage_ids(context.instance, context.asset_key, some)
+    shown = {key: ids[key] for key in absent if key in ids}
     latest = materialized(context.instance, context.asset_key, shown.values())
     missing = [key for key in absent if key not in latest or latest[key].rows != 0]
     if missing:
-        reasons = _reasons(dataset, {key: asked[key] for key in missing}, shown)
-        some = f"{', '.join(reasons[:_NAMED])}{', ...' if len(missing) > _NAMED else ''}"
-        message = f"{dataset.uri} lacks {len(missing)} of {len(asked)} partitions: {some}"
+        said = f"{dataset.uri} lacks {len(missing)} of {len(asked)} partitions"
         if not context.definition_metadata.get(ALLOW_MISSING):
+            reasons = _reasons(dataset, {key: asked[key] for key in missing}, shown)
             hint = (
                 "materialize them, or bring them back with `tierlake undo`; to go on without: "
                 f"AssetIn(metadata={{{ALLOW_MISSING!r}: True}})"
             )
-            raise UnknownPartition(message, hint=hint)
-        context.log.warning("%s", message)
+            raise UnknownPartition(f"{said}: {_some(reasons)}", hint=hint)
+        context.log.warning("%s: %s", said, _some(sorted(missing)))
     gone = set(missing)
     return {key: lake_key for key, lake_key in asked.items() if key not in gone}
 
@@ -123,6 +124,10 @@ def nothing(wanted: Wanted) -> object:
     import pyarrow as pa
 
     return {} if wanted.by_key else wanted.of(pa.schema([]).empty_table())
+
+
+def _some(names: list[str]) -> str:
+    return f"{', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
 
 
 def _reasons(dataset: Dataset, missing: Mapping[str, PartitionKey], shown: Mapping[str, Any]) -> list[str]:

@@ -13,9 +13,9 @@ from dagster_project.metadata import PARTITION_ROWS, STATE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Materialized", "materialized"]
+__all__ = ["AT_ONCE", "Materialized", "materialized"]
 
-_PAGE: Final = 500
+AT_ONCE: Final = 500
 """SQLite takes 999 bound variables a statement in its older builds."""
 
 
@@ -51,8 +51,8 @@ def materialized(
     """
     by_partition: dict[str, Materialized] = {}
     ids = list(storage_ids)
-    for start in range(0, len(ids), _PAGE):
-        page = ids[start : start + _PAGE]
+    for start in range(0, len(ids), AT_ONCE):
+        page = ids[start : start + AT_ONCE]
         only = dg.AssetRecordsFilter(asset_key, storage_ids=page)
         for record in instance.fetch_materializations(only, limit=len(page)).records:
             event = record.asset_materialization

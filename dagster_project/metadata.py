@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
+from dagster_project.partitions import KeyNames
 from pipelines.errors import SpecError
 from pipelines.spec import DatasetSpec
 
@@ -68,8 +69,19 @@ def _dep(source: str) -> dg.TableColumnDep:
     return dg.TableColumnDep(dg.AssetKey(asset.split("/")), column)
 
 
-def spec_metadata(spec: DatasetSpec) -> dict[str, Any]:
-    """Definition metadata of the asset that stands for a dataset."""
+def spec_metadata(spec: DatasetSpec, partitions_def: dg.PartitionsDefinition[str] | None = None) -> dict[str, Any]:
+    """Definition metadata of the asset that stands for a dataset.
+
+    Args:
+        spec: the dataset's description.
+        partitions_def: the asset's: said here too, it is looked at when the definitions are loaded, not when the first
+            rows come.
+
+    Raises:
+        SpecError: the two do not have the same partitions.
+    """
+    if partitions_def is not None:
+        KeyNames.of(spec.root.partition("/")[2], spec.partition, partitions_def)
     return {SPEC: dg.MetadataValue.json(spec.model_dump(mode="json"))}
 
 

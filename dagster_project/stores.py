@@ -9,6 +9,7 @@ import dagster as dg
 from connector.errors import LakeError
 from dagster_project.metadata import (
     LINEAGE,
+    PARTITION_ROWS,
     REASON,
     STATE,
     partition_metadata,
@@ -19,6 +20,7 @@ from dagster_project.metadata import (
 from dagster_project.partitions import KeyNames
 from dagster_project.window_keys import time_partition_of
 from pipelines.errors import SourceError, SpecError, TableNotFound
+from pipelines.layout import PartitionKey
 from pipelines.spec import DatasetSpec, PartitionSpec
 from pipelines.windows import KEY_FORMATS
 
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 
     from dagster_project.resources import LakeResource
     from pipelines import Dataset
+    from pipelines.contents import Contents
     from pipelines.ingest_results import IngestResult
-    from pipelines.layout import PartitionKey
 
 __all__ = ["PARTITION_COLUMN", "Stored", "check_frames", "covered", "facts_after", "open_for"]
 
@@ -117,29 +119,32 @@ def facts_after(
         result: of the ingest.
         keys: the run's partitions.
     """
-    notes: list[str] = []
-    facts = _table_facts(dataset, result, notes) | _state(dataset, result, notes)
+    notes = [] if result.committed else ["this run had been committed before; nothing was written again"]
+    contents = _contents(dataset, notes)
+    facts = table_metadata(dataset.spec, contents, result) | _state(dataset, result, notes)
     if LINEAGE in context.definition_metadata:
         facts[LINEAGE] = context.definition_metadata[LINEAGE]
-    own = _partition_facts(dataset, result, keys, notes)
-    together: dict[str, Any] = {}
-    if not keys:
-        together = written_metadata(list(result.written.values())) if result.committed else {}
-    elif len(keys) == 1:
+    if result.committed:
+        parts = {key: [result.written[own]] for key, own in keys.items()} or {"": list(result.written.values())}
+        own = {key: written_metadata(written) for key, written in parts.items()}
+    elif keys or not dataset.spec.partition.columns:
+        own = _found(dataset, contents, keys or {"": PartitionKey(())}, notes)
+    else:  # which partitions an asset without any has written, nobody remembers
+        own = {}
+    if len(own) == 1:
         (together,), own = own.values(), {}
-    if not result.committed:
-        notes.insert(0, "this run had been committed before; nothing was written again")
+        facts |= together
     if notes:
         facts["note"] = "; ".join(notes)
-    return Stored(facts | together, own)
+    return Stored(facts, own)
 
 
-def _table_facts(dataset: Dataset, result: IngestResult, notes: list[str]) -> dict[str, Any]:
+def _contents(dataset: Dataset, notes: list[str]) -> Contents | None:
     try:
-        return table_metadata(dataset.spec, dataset.contents(), result)
+        return dataset.contents()
     except Exception as error:  # noqa: BLE001 - the commit is made
         notes.append(_note("the table's size is not known", error))
-        return table_metadata(dataset.spec, None, result)
+        return None
 
 
 def _state(dataset: Dataset, result: IngestResult, notes: list[str]) -> dict[str, Any]:
@@ -151,16 +156,16 @@ def _state(dataset: Dataset, result: IngestResult, notes: list[str]) -> dict[str
         return {}
 
 
-def _partition_facts(
-    dataset: Dataset, result: IngestResult, keys: Mapping[str, PartitionKey], notes: list[str]
+def _found(
+    dataset: Dataset, contents: Contents | None, keys: Mapping[str, PartitionKey], notes: list[str]
 ) -> dict[str, dict[str, Any]]:
-    if result.committed:
-        return {key: written_metadata([result.written[lake_key]]) for key, lake_key in keys.items()}
+    """What partitions hold that an earlier attempt wrote: in which class they are, a listing tells."""
     try:
-        found = {partition.key: partition for partition in dataset.partitions(keys=keys.values())} if keys else {}
+        found = {partition.key: partition for partition in dataset.partitions(keys=keys.values())}
     except Exception as error:  # noqa: BLE001 - the commit is made
-        notes.append(_note("what the partitions hold is not known", error))
-        return {key: {} for key in keys}
+        notes.append(_note("the partitions' classes are not known", error))
+        rows = {key: contents.rows.get(own, 0) for key, own in keys.items()} if contents else {}
+        return {key: {PARTITION_ROWS: rows[key]} if rows.get(key) is not None else {} for key in keys}
     return {key: partition_metadata([found[own]] if own in found else []) for key, own in keys.items()}
 
 

@@ -17,7 +17,8 @@ from pipelines.sources.files import UNREADABLE
 from pipelines.sources.limits import check_names
 from pipelines.sources.objects import column_of_objects
 from pipelines.sources.stream import RowStream, SourceBatch, line_numbers, text_field, with_origin
-from pipelines.values import texts_of
+from pipelines.stored_types import storable_type
+from pipelines.values import meets, texts_of, wider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ def open_frame(source: Any, known: pa.Schema | None) -> RowStream:
     if isinstance(source, pa.RecordBatch):
         return _stream(source.schema, [source], "record batch")
     if isinstance(source, dict) and source and all(map(_is_frame, source.values())):
-        return _together({name: open_frame(frame, known) for name, frame in source.items()})
+        return _together({name: open_frame(frame, known) for name, frame in source.items()}, known)
     if isinstance(source, Iterable) and not isinstance(source, dict | bytes):
         return _iterable(iter(source))
     message = f"cannot ingest a {type(source).__name__}"
@@ -60,21 +61,34 @@ def open_frame(source: Any, known: pa.Schema | None) -> RowStream:
     raise SourceError(message, hint=hint)
 
 
+def _common(name: str, one: pa.DataType, other: pa.DataType, known: pa.Schema | None) -> pa.DataType | None:
+    if one.equals(other) or pat.is_null(other):
+        return one
+    if pat.is_null(one):
+        return other
+    kind = wider(storable_type(one), storable_type(other))
+    if kind is None and known is not None and name in known.names:  # pandas has whole numbers beside nulls as floats
+        stored = known.field(name).type
+        return stored if meets(one, stored) and meets(other, stored) else None
+    return kind
+
+
 def _is_frame(value: object) -> bool:
-    return hasattr(value, "columns") or hasattr(value, "schema")
+    kind = type(value)  # a lazy frame's own attributes are computed
+    return hasattr(kind, "columns") or hasattr(kind, "schema")
 
 
-def _together(streams: Mapping[str, RowStream]) -> RowStream:
-    """Several frames, one after another; a column of nulls takes the type that it has in the others."""
+def _together(streams: Mapping[str, RowStream], known: pa.Schema | None) -> RowStream:
+    """Several frames, one after another; a column has a type that holds the values of all of them without loss."""
     fields: dict[str, tuple[str, pa.Field]] = {}
     for name, stream in streams.items():
         for field in stream.schema:
-            first, known = fields.setdefault(field.name, (name, field))
-            if pat.is_null(known.type):
-                fields[field.name] = name, field
-            elif not pat.is_null(field.type) and field.type != known.type:
-                message = f"column {field.name} is {known.type} in the frame {first}, and {field.type} in {name}"
+            first, before = fields.setdefault(field.name, (name, field))
+            kind = _common(field.name, before.type, field.type, known)
+            if kind is None:
+                message = f"column {field.name} is {before.type} in the frame {first}, and {field.type} in {name}"
                 raise SourceError(message, hint="give it one type in all of them")
+            fields[field.name] = first, before.with_type(kind)
     batches = chain.from_iterable(stream.batches for stream in streams.values())
     return RowStream(pa.schema([field for _, field in fields.values()]), batches, f"{len(streams)} frames")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ import dagster as dg
 import pytest
 
 from dagster_project.lake_asset import LakeAsset
+from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import KeyNames
 from pipelines.errors import SpecError
 from pipelines.layout import PartitionKey
@@ -153,9 +155,33 @@ def test_others_are_refused_where_the_asset_is_defined(definition, spec, says, h
     with pytest.raises(SpecError, match=says) as refused:
         LakeAsset(DatasetSpec(uri="lake://elsewhere/flights", partition=spec), definition)
     assert refused.match("^flights: ")
+    with pytest.raises(SpecError, match=says):
+        spec_metadata(DatasetSpec(uri="lake://elsewhere/flights", partition=spec), definition)
     assert re.search(hint, refused.value.hint or "")
 
 
 def test_weeks_are_partitions_by_their_text() -> None:
     names = LakeAsset(DatasetSpec(uri="lake://elsewhere/flights", partition={"by": ["week"]}), WEEKS).keys
     assert str(names.to_lake("2013-01-06")) == "week=2013-01-06"
+
+
+def test_keys_cost_in_proportion() -> None:
+    definition = dg.HourlyPartitionsDefinition("2013-01-01-00:00", timezone=BERLIN)
+    names = KeyNames.of("flights", partition("hour", BERLIN), definition)
+    keys = definition.get_partition_keys(NOW)[:2000]
+    counts = []
+    for number in (1000, 2000):
+        count = 0
+
+        def note(_: object, event: str, __: object) -> None:
+            nonlocal count
+            count += event in {"call", "c_call"}
+
+        sys.setprofile(note)
+        try:
+            mapped = [names.find_dagster(names.to_lake(key)) for key in keys[-number:]]
+        finally:
+            sys.setprofile(None)
+        assert mapped == keys[-number:]
+        counts.append(count)
+    assert counts[1] <= 2.1 * counts[0]
