@@ -31,7 +31,17 @@ if TYPE_CHECKING:
 
     from pipelines import Dataset
 
-__all__ = ["READ", "Read", "carried", "latest_reads", "note_read", "report_read", "run_starts", "step_start"]
+__all__ = [
+    "READ",
+    "Read",
+    "carried",
+    "latest_reads",
+    "not_anew",
+    "note_read",
+    "report_read",
+    "run_starts",
+    "step_start",
+]
 
 READ: Final = "tierlake/read/"
 """Metadata: the state of the dataset whose name follows."""
@@ -54,7 +64,7 @@ class Read:
 
     Attributes:
         states: of datasets, by name, before they were read.
-        began: when the reading had not begun yet, by Dagster's clock; None: when its run began.
+        began: when the reading had not begun yet, by Dagster's clock, 0 where nobody knows; None: when its run began.
         run_id: the run that read; empty for what was reported without one.
         step: its step.
         is_gone: the partition has no materialization any more: it was wiped.
@@ -151,8 +161,7 @@ def latest_reads(
 def carried(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Collection[str]) -> dict[str, dict[str, Any]]:
     """What should outlive the materializations of partitions: the facts of what these were made of, as metadata.
 
-    A wipe puts them on its observation. What brings a partition back without making it anew (an undo, a report of
-    what the table has) puts them on its materialization, so that the report does not pass for a reading.
+    A wipe puts them on its observation; `not_anew` puts them on a materialization.
 
     Args:
         instance: knows the events.
@@ -165,6 +174,23 @@ def carried(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Collecti
     reads = latest_reads(instance, asset_key, keys)
     starts = run_starts(instance, {read.run_id for read in reads.values() if read.began is None})
     return {str(key): read.facts(starts) for key, read in reads.items()}
+
+
+def not_anew(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Collection[str]) -> dict[str, dict[str, Any]]:
+    """What a materialization carries that brings a partition back, or reports it, without making it anew.
+
+    So it does not pass for a reading of what its upstream has now.
+
+    Args:
+        instance: knows the events.
+        asset_key: the asset.
+        keys: its partitions.
+
+    Returns:
+        By partition, the facts of the one before it; that nothing is known where there was none.
+    """
+    nothing: dict[str, dict[str, Any]] = {key: {BEGAN: 0.0} for key in keys}
+    return nothing | carried(instance, asset_key, keys)
 
 
 def run_starts(instance: dg.DagsterInstance, run_ids: Collection[str]) -> dict[str, float]:

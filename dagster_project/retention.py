@@ -21,6 +21,7 @@ from dagster_project.partition_wipe import (
     wipe_partitions,
 )
 from dagster_project.partitions import KnownPartitions
+from dagster_project.reads import not_anew
 from pipelines.layout import PartitionKey
 
 if TYPE_CHECKING:
@@ -196,7 +197,8 @@ class Retention:
         """
         result = self.dataset.undo_expiry(self.asset.keys.to_lake(key), run_id=run_id)
         if key not in latest_storage_ids(self.instance, self.asset.asset_key, [key]):
-            metadata: dict[str, Any] = {"dagster/uri": self.dataset.uri, "bytes": result.bytes, "files": result.files}
+            metadata = not_anew(self.instance, self.asset.asset_key, [key])[key]
+            metadata |= {"dagster/uri": self.dataset.uri, "bytes": result.bytes, "files": result.files}
             if result.rows is not None:
                 metadata["dagster/partition_row_count"] = result.rows
             if run_id:

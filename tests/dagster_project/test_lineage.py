@@ -15,7 +15,7 @@ from dagster_project.lineage import Downstream, downstream_sight
 from dagster_project.nyc import TIMEZONE
 from dagster_project.partition_wipe import wipe_partitions
 from dagster_project.partitions import time_windows
-from dagster_project.reads import READ
+from dagster_project.reads import READ, not_anew
 from pipelines.layout import PartitionKey
 from pipelines.outlook import Reading
 from pipelines.spec import DatasetSpec
@@ -123,6 +123,21 @@ def test_thousands_of_days_of_months_are_a_handful_of_queries(instance: dg.Dagst
         assert {one.state for readings in found.values() for one in readings} == {STATE}
         assert {one.by for readings in found.values() for one in readings if one.remedy} == set(wiped)
     assert queries == [4, 4]
+
+
+def test_what_is_reported_without_being_made_anew_has_read_what_was_read_before(instance: dg.DagsterInstance) -> None:
+    def report(month: str) -> None:
+        facts = not_anew(instance, MONTHLY_SUMMARY.asset_key, [month])[month]
+        event = dg.AssetMaterialization(MONTHLY_SUMMARY.asset_key, partition=month, metadata=facts)
+        instance.report_runless_asset_event(event)
+
+    summarize(instance, "2013-01", departures=STATE)
+    ((own,),) = read(instance, "2013-01-15")
+    report("2013-01")
+    assert read(instance, "2013-01-15") == [(own,)]
+    report("2013-02")
+    unknown = Reading("2013-02", remedy="of which nobody knows what it has read: materialize it again")
+    assert read(instance, "2013-02-15") == [(unknown,)]
 
 
 def test_only_what_is_asked_for_is_mapped_and_one_to_one_needs_no_mapping(instance: dg.DagsterInstance) -> None:
