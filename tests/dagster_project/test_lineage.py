@@ -152,3 +152,30 @@ def test_only_what_is_asked_for_is_mapped_and_one_to_one_needs_no_mapping(instan
     whole = Downstream(MONTHLY_SUMMARY.asset_key, None)
     found = downstream_sight(instance, DEPARTURES, {"monthly_summary": whole})["monthly_summary"]
     assert found([day])[day][0].state == STATE
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+def test_two_dimensions_by_the_same_and_by_one_of_them(instance: dg.DagsterInstance) -> None:
+    days, cities = (
+        time_windows("day", "UTC", "2013-01-01", "2013-01-11"),
+        dg.StaticPartitionsDefinition(["Kyiv", "Oslo"]),
+    )
+    both = dg.MultiPartitionsDefinition({"date": days, "city": cities})
+    spec = DatasetSpec(
+        uri="lake://any/visits",
+        partition={"time": {"column": "at"}, "by": ["city"]},
+        retention={"expire_after": "300d", "after": ["same", "daily"]},
+    )
+    keys = [PartitionKey.parse(f"date=2013-01-0{day}/city=Oslo") for day in (1, 2)]
+    one = dg.MultiPartitionKey({"date": "2013-01-01", "city": "Oslo"})
+    for name, partition in (("same", one), ("daily", "2013-01-02")):
+        event = dg.AssetMaterialization(name, partition=partition, metadata={f"{READ}visits": STATE})
+        instance.report_runless_asset_event(event)
+    downstreams = {
+        "same": Downstream(dg.AssetKey("same"), both, dg.IdentityPartitionMapping()),
+        "daily": Downstream(dg.AssetKey("daily"), days, dg.MultiToSingleDimensionPartitionMapping("date")),
+    }
+    sight = downstream_sight(instance, LakeAsset(spec, both), downstreams)
+    found = {name: [(one.by, one.state) for key in keys for one in sight[name](keys)[key]] for name in sight}
+    assert found["same"] == [("Oslo|2013-01-01", STATE), ("Oslo|2013-01-02", "")]
+    assert found["daily"] == [("2013-01-01", ""), ("2013-01-02", STATE)]
