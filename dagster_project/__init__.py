@@ -2,6 +2,6 @@
 
 `dagster_project.definitions` is what `dagster` and `dg` load. For other Dagster projects:
 `resources.LakeResource`, `io_manager.LakeParquetIOManager`, `component.LakeDataset`,
-which makes all that one dataset needs from a YAML file, `failures.tell_dagster`,
+which makes all that one dataset needs from a YAML file, `reads.report_read`, `failures.tell_dagster`,
 `alerts.alert_on_failure`, `executors.chosen_executor`, and `partition_wipe`, which stands alone.
 """

@@ -6,7 +6,7 @@ Dagster is asked in batches: for 10,000 partitions of which a few hundred months
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -33,6 +33,7 @@ OVER_TIME: Final = dg.TimeWindowPartitionMapping()
 _REMEDY_GONE: Final = (
     "which expired before it read the last change: materialize it again (it expires anew), or take it out of `after`"
 )
+_REMEDY_UNKNOWN: Final = "of which nobody knows what it has read: materialize it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +125,14 @@ def _readings(
             later.append(lambda: _instant(starts().get(read.run_id), ahead))
         if read.run_id:
             later.append(lambda: began(read.run_id, read.step))
-        return Reading(
+        reading = Reading(
             by,
             state=read.states.get(upstream.name, ""),
-            at=_instant(read.began, ahead),
+            at=_instant(read.began or None, ahead),
             later=tuple(later),
             remedy=_REMEDY_GONE if read.is_gone else "",
         )
+        return replace(reading, remedy=_REMEDY_UNKNOWN) if reading.is_of_nothing else reading
 
     readings = {partition: reading(partition) for partition in wanted}
     nobody = (Reading(remedy="of which no partition depends on it yet"),)

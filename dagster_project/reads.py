@@ -64,7 +64,7 @@ class Read:
 
     Attributes:
         states: of datasets, by name, before they were read.
-        began: when the reading had not begun yet, by Dagster's clock; None: when its run began.
+        began: when the reading had not begun yet, by Dagster's clock, 0 where nobody knows; None: when its run began.
         run_id: the run that read; empty for what was reported without one.
         step: its step.
         is_gone: the partition has no materialization any more: it was wiped.
@@ -161,8 +161,7 @@ def latest_reads(
 def carried(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Collection[str]) -> dict[str, dict[str, Any]]:
     """What should outlive the materializations of partitions: the facts of what these were made of, as metadata.
 
-    A wipe puts them on its observation. What brings a partition back without making it anew (an undo, a report of
-    what the table has) puts them on its materialization, so that the report does not pass for a reading.
+    A wipe puts them on its observation, and `reconcile.reports` on the materialization that tells of what came back.
 
     Args:
         instance: knows the events.

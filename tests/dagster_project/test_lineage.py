@@ -15,7 +15,7 @@ from dagster_project.lineage import Downstream, downstream_sight
 from dagster_project.nyc import TIMEZONE
 from dagster_project.partition_wipe import wipe_partitions
 from dagster_project.partitions import time_windows
-from dagster_project.reads import READ
+from dagster_project.reads import BEGAN, READ, carried
 from pipelines.layout import PartitionKey
 from pipelines.outlook import Reading
 from pipelines.spec import DatasetSpec
@@ -125,6 +125,21 @@ def test_thousands_of_days_of_months_are_a_handful_of_queries(instance: dg.Dagst
     assert queries == [4, 4]
 
 
+def test_what_is_reported_without_being_made_anew_has_read_what_was_read_before(instance: dg.DagsterInstance) -> None:
+    def report(month: str) -> None:
+        facts = carried(instance, MONTHLY_SUMMARY.asset_key, [month]).get(month, {BEGAN: 0.0})
+        event = dg.AssetMaterialization(MONTHLY_SUMMARY.asset_key, partition=month, metadata=facts)
+        instance.report_runless_asset_event(event)
+
+    summarize(instance, "2013-01", departures=STATE)
+    ((own,),) = read(instance, "2013-01-15")
+    report("2013-01")
+    assert read(instance, "2013-01-15") == [(own,)]
+    report("2013-02")
+    unknown = Reading("2013-02", remedy="of which nobody knows what it has read: materialize it again")
+    assert read(instance, "2013-02-15") == [(unknown,)]
+
+
 def test_only_what_is_asked_for_is_mapped_and_one_to_one_needs_no_mapping(instance: dg.DagsterInstance) -> None:
     summarize(instance, "2013-01", departures=STATE)
     same = Downstream(MONTHLY_SUMMARY.asset_key, DEPARTURES.partitions_def)
@@ -137,3 +152,30 @@ def test_only_what_is_asked_for_is_mapped_and_one_to_one_needs_no_mapping(instan
     whole = Downstream(MONTHLY_SUMMARY.asset_key, None)
     found = downstream_sight(instance, DEPARTURES, {"monthly_summary": whole})["monthly_summary"]
     assert found([day])[day][0].state == STATE
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+def test_two_dimensions_by_the_same_and_by_one_of_them(instance: dg.DagsterInstance) -> None:
+    days, cities = (
+        time_windows("day", "UTC", "2013-01-01", "2013-01-11"),
+        dg.StaticPartitionsDefinition(["Kyiv", "Oslo"]),
+    )
+    both = dg.MultiPartitionsDefinition({"date": days, "city": cities})
+    spec = DatasetSpec(
+        uri="lake://any/visits",
+        partition={"time": {"column": "at"}, "by": ["city"]},
+        retention={"expire_after": "300d", "after": ["same", "daily"]},
+    )
+    keys = [PartitionKey.parse(f"date=2013-01-0{day}/city=Oslo") for day in (1, 2)]
+    one = dg.MultiPartitionKey({"date": "2013-01-01", "city": "Oslo"})
+    for name, partition in (("same", one), ("daily", "2013-01-02")):
+        event = dg.AssetMaterialization(name, partition=partition, metadata={f"{READ}visits": STATE})
+        instance.report_runless_asset_event(event)
+    downstreams = {
+        "same": Downstream(dg.AssetKey("same"), both, dg.IdentityPartitionMapping()),
+        "daily": Downstream(dg.AssetKey("daily"), days, dg.MultiToSingleDimensionPartitionMapping("date")),
+    }
+    sight = downstream_sight(instance, LakeAsset(spec, both), downstreams)
+    found = {name: [(one.by, one.state) for key in keys for one in sight[name](keys)[key]] for name in sight}
+    assert found["same"] == [("Oslo|2013-01-01", STATE), ("Oslo|2013-01-02", "")]
+    assert found["daily"] == [("2013-01-01", ""), ("2013-01-02", STATE)]

@@ -198,9 +198,10 @@ def test_having_been_seen_outlives_the_downstreams_expiry(instance, lake, format
         f"waits for down {DAY}, which expired before it read the last change: "
         "materialize it again (it expires anew), or take it out of `after`"
     )
-    life.retention(down).undo(OTHER_DAY, run_id=None)  # what comes back has read what it had read
     life.change(OTHER_DAY)
+    life.retention(down).undo(OTHER_DAY, run_id=None)  # what comes back has read what it had read
     assert life.due(down=DAYS)[0] == []
+    assert AGAIN in life.due(down=DAYS)[1][f"date={OTHER_DAY}"]
     life.run(asset, BOTH_DAYS)
     assert life.due(down=DAYS) == ([DAY, OTHER_DAY], {})
     expired = life.retention(down=DAYS).expire(None, lake.today(), run_id=None)
