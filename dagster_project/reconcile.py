@@ -22,7 +22,7 @@ import dagster as dg
 from dagster import DagsterError
 
 from dagster_project.attempts import is_at_work
-from dagster_project.materializations import materialized
+from dagster_project.materializations import AT_ONCE, materialized
 from dagster_project.metadata import STATE, partition_metadata
 from dagster_project.partition_wipe import (
     latest_data_versions,
@@ -203,7 +203,7 @@ def mend(
     Returns:
         What was wiped, and the events that are still to be stored.
     """
-    gone, told = difference.gone[:at_once], (*difference.grey, *difference.changed)
+    gone, told = difference.gone[:at_once], _still_untold(instance, asset, shown, difference)
     facts: dict[str, Any] = {"dagster/uri": dataset.uri, "reason": "gone from the table"}
     if run_id is not None:
         facts["run"] = dg.MetadataValue.dagster_run(run_id)
@@ -217,6 +217,15 @@ def mend(
     reported = tuple(event.partition for event in events if event.partition is not None)
     left = len(difference.gone) - len(gone) + len(told[at_once:])
     return Mended(gone, reported, left, untold, events, difference.silent)
+
+
+def _still_untold(
+    instance: dg.DagsterInstance, asset: LakeAsset, shown: Shown, difference: Difference
+) -> tuple[str, ...]:
+    """What is to be reported, without what a run has told of itself since Dagster was looked at."""
+    keys = (*difference.grey, *difference.changed)
+    latest = latest_storage_ids(instance, asset.asset_key, keys if len(keys) <= AT_ONCE else None) if keys else {}
+    return tuple(key for key in keys if latest.get(key) == shown.latest.get(key))
 
 
 def reports(
