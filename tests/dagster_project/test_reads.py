@@ -151,6 +151,17 @@ def test_what_records_nothing_has_seen_what_there_was_when_its_step_began(instan
     due, refused = life.due(foreign=DAYS)
     assert (due, list(refused)) == ([DAY], [f"date={OTHER_DAY}"])
     assert refused[f"date={OTHER_DAY}"].startswith(f"waits for foreign {OTHER_DAY} {AGAIN}")
+
+    # and where it is wiped, the observation says when it began
+    (record,) = instance.fetch_materializations(foreign.key, limit=1).records
+    began, never = step_start(instance, record.run_id, "foreign"), "2013-01-04"
+    wipe_partitions(instance, foreign.key, [OTHER_DAY, never])
+    facts = carried(instance, foreign.key, [OTHER_DAY, never])
+    assert facts.keys() == {OTHER_DAY}
+    assert facts[OTHER_DAY][BEGAN] <= began <= record.timestamp
+    assert facts[OTHER_DAY][STEP] == f"{record.run_id} foreign"
+    assert "expired before it read" in life.due(foreign=DAYS)[1][f"date={OTHER_DAY}"]
+    assert step_start(instance, record.run_id, "nobody") is None
     instance.report_runless_asset_event(dg.AssetMaterialization("foreign", partition=OTHER_DAY))
     assert life.due(foreign=DAYS) == ([DAY, OTHER_DAY], {})
 
@@ -206,27 +217,6 @@ def test_having_been_seen_outlives_the_downstreams_expiry(instance, lake, format
     assert life.due(down=DAYS) == ([DAY, OTHER_DAY], {})
     expired = life.retention(down=DAYS).expire(None, lake.today(), run_id=None)
     assert len(expired.wipe.partitions) == 2
-
-
-def test_what_records_nothing_is_carried_by_when_it_began(instance, lake) -> None:
-    life = Life(instance, lake, "delta", "foreign")
-
-    @dg.asset(partitions_def=DAYS, deps=["up"])
-    def foreign() -> None:
-        life.change()
-
-    life.run(foreign, DAY)
-    (record,) = instance.fetch_materializations(foreign.key, limit=1).records
-    began = step_start(instance, record.run_id, "foreign")
-    wipe_partitions(instance, foreign.key, [DAY, OTHER_DAY])
-    facts = carried(instance, foreign.key, [DAY, OTHER_DAY])
-    assert facts.keys() == {DAY}
-    assert facts[DAY][BEGAN] <= began <= record.timestamp
-    assert facts[DAY][STEP] == f"{record.run_id} foreign"
-    refused = life.due(foreign=DAYS)[1]
-    assert "expired before it read" in refused[f"date={DAY}"]
-    assert refused[f"date={OTHER_DAY}"] == f"waits for foreign {OTHER_DAY} to be materialized: it never was"
-    assert step_start(instance, record.run_id, "nobody") is None
 
 
 def test_who_reads_by_hand_says_so(instance, lake) -> None:
@@ -326,6 +316,11 @@ def test_a_run_key_is_the_attempts(instance, lake, monkeypatch) -> None:
         ]
         return [one.asset_materialization.tags["dagster/data_version"] for one in found]
 
+    def staleness() -> StaleStatus:
+        graph = job.get_definition().asset_layer.asset_graph
+        resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+        return resolver.get_status(dg.AssetKey("copied"), DAY)
+
     first = execute(1, fails=True)
     assert values() == [1, 1]
     assert versions() == [data_version(f"{first}/source"), data_version(f"{first}/copied")]
@@ -335,18 +330,12 @@ def test_a_run_key_is_the_attempts(instance, lake, monkeypatch) -> None:
     assert instance.get_run_by_id(failed).parent_run_id == first
     everything = execute(2, fails=True, again=(first, []))
     assert values() == [2, 2]
+    assert staleness() is StaleStatus.FRESH
     chosen = execute(3, again=(everything, ["source"]))
     assert values() == [3, 2]
     assert versions() == [data_version(f"{chosen}/source"), data_version(f"{everything}/copied")]
     assert run_key(instance.get_run_by_id(chosen), "source") == f"{chosen}/source"
-
-    graph = job.get_definition().asset_layer.asset_graph
-    stale = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
-    assert stale.get_status(dg.AssetKey("copied"), DAY) is StaleStatus.STALE
-    execute(3)
-    assert values() == [3, 3]
-    stale = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
-    assert stale.get_status(dg.AssetKey("copied"), DAY) is StaleStatus.FRESH
+    assert staleness() is StaleStatus.STALE
 
 
 def test_the_users_data_version_comes_first_and_a_retry_keeps_its_own(instance, lake) -> None:
