@@ -108,7 +108,9 @@ def test_what_was_written_before_versioning_goes_too(fs, make_bucket, other_clas
     assert [version.storage_class for version in fs.object_versions(f"{bucket}/x")] == [other_class]
 
 
-@pytest.mark.parametrize("size", [5, 11 * 2**20], ids=["one part", "parts"])
+@pytest.mark.parametrize(
+    "size", [pytest.param(5, marks=pytest.mark.soak, id="one part"), pytest.param(11 * 2**20, id="parts")]
+)
 def test_one_that_was_interrupted_leaves_one_copy(server, make_fs, make_bucket, other_class, size):
     """Wherever it ended: run again, it deletes just the version that it had copied, and no tag stays."""
     bucket = make_bucket(versioned=True)

@@ -1,6 +1,6 @@
 """A store that fails at any request of a step: the run succeeds, or says code, hint and request id in our words.
 
-In the slow tests the first and the last request of each kind are denied, answered with 503 for good, or cut, for every
+In the soak the first and the last request of each kind are denied, answered with 503 for good, or cut, for every
 act; in the quick one a single request of each.
 """
 
@@ -251,7 +251,7 @@ def test_a_failing_store_is_told_in_our_words(world) -> None:
         tried(world, act, fault, int(len(requests_of(world, act)) * place))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("act", ACTS)
 def test_every_kind_of_request_of_an_act(world, act) -> None:
     numbers = first_and_last_of_each_kind(requests_of(world, act))

@@ -198,7 +198,7 @@ def test_everything_agrees_after_each_step(served: WorkspaceProcessContext, lake
     check(served, lake, "multi", examples=3, steps=6)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", expiring_kinds.KINDS)
 def test_everything_agrees_after_many_steps(served: WorkspaceProcessContext, lake: LakeResource, kind: str) -> None:
     check(served, lake, kind, examples=4, steps=6)

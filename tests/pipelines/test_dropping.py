@@ -268,7 +268,9 @@ def test_rows_that_came_in_at_the_last_moment_are_beside_those_that_come_back(
     assert dataset.verify().ok
 
 
-@pytest.mark.parametrize("request_number", [4, 8, 12, 16, 20])
+@pytest.mark.parametrize(
+    "request_number", [4, pytest.param(8, marks=pytest.mark.soak), 12, pytest.param(16, marks=pytest.mark.soak), 20]
+)
 def test_a_drop_while_an_erasure_is_at_work_can_be_taken_back(
     dataset: Dataset, fs, monkeypatch, request_number
 ) -> None:

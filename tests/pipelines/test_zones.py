@@ -109,7 +109,7 @@ def test_windows_at_every_change_of_a_clock(zone: str) -> None:
     check_windows(zone, instants)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("initial", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 def test_windows_at_every_change_of_every_clock(initial: str) -> None:
