@@ -29,7 +29,7 @@ the observations and as a warning in the log.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -146,25 +146,15 @@ def wipe_partitions(
     if not keys:
         return WipeResult(asset_key, (), WipeMethod.OBSERVATION, reason="no partitions given")
     facts = carried(instance, asset_key, keys)  # of the events that are about to be forgotten
-    result = _wipe(instance, asset_key, keys, up_to)
+    result = _prepared(instance, asset_key, keys)
     if result.reason:
         _log.warning("%s keeps showing %d partitions: %s", asset_key, len(keys), result.reason)
     send = report or instance.report_runless_asset_event
-    for key in keys:
+    for key in keys:  # before the tombstone: whoever dies in between leaves both, and the next wipe makes it good
         send(_observation(result, key, {**facts.get(key, {}), **(metadata or {}).get(key, {})}))
-    return result
-
-
-def _wipe(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: tuple[str, ...], up_to: int | None) -> WipeResult:
-    try:
-        instance.wipe_asset_partitions(asset_key, keys)
-    except NotImplementedError:
-        storage = instance.event_log_storage
-    else:
-        return WipeResult(asset_key, keys, WipeMethod.NATIVE)
-    obstacle = _obstacle(storage)
-    if obstacle or not isinstance(storage, SqlEventLogStorage):
-        return WipeResult(asset_key, keys, WipeMethod.OBSERVATION, reason=obstacle)
+    storage = instance.event_log_storage
+    if result.method is not WipeMethod.TOMBSTONE or not isinstance(storage, SqlEventLogStorage):
+        return result
     events = _tombstone(storage, asset_key, keys, up_to)
     instance.report_dagster_event(
         dg.DagsterEvent(
@@ -174,7 +164,18 @@ def _wipe(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: tuple[str,
         ),
         run_id=RUNLESS_RUN_ID,
     )
-    return WipeResult(asset_key, keys, WipeMethod.TOMBSTONE, events)
+    return replace(result, events=events)
+
+
+def _prepared(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: tuple[str, ...]) -> WipeResult:
+    """How it can be done here; where Dagster does it itself, it is done."""
+    try:
+        instance.wipe_asset_partitions(asset_key, keys)
+    except NotImplementedError:
+        obstacle = _obstacle(instance.event_log_storage)
+        method = WipeMethod.OBSERVATION if obstacle else WipeMethod.TOMBSTONE
+        return WipeResult(asset_key, keys, method, reason=obstacle)
+    return WipeResult(asset_key, keys, WipeMethod.NATIVE)
 
 
 def _obstacle(storage: object) -> str:
