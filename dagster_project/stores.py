@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
@@ -100,12 +101,17 @@ def check_frames(context: dg.OutputContext, obj: object) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
 class Stored:
-    """What is said of an ingest: of the whole output, and of each partition of a run over several."""
+    """What is said of an ingest.
 
-    def __init__(self, facts: dict[str, Any], own: dict[str, dict[str, Any]]) -> None:
-        """Keep both."""
-        self.facts, self.own = facts, own
+    Attributes:
+        facts: of the whole output.
+        own: of each partition of a run over several, by Dagster's key.
+    """
+
+    facts: dict[str, Any]
+    own: dict[str, dict[str, Any]]
 
 
 def facts_after(
