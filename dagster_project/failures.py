@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import dagster as dg
 
 from connector.errors import EndpointUnreachable, LakeError, ServerError, Throttled
-from connector.foreign import of_a_library
 from pipelines.errors import ArchivedError, CommitConflict, CommitUnknown, PartialFailure, StalePlan
 
 if TYPE_CHECKING:
@@ -86,6 +85,8 @@ def in_our_words() -> Iterator[None]:
     except (LakeError, dg.DagsterError, dg.Failure, dg.RetryRequested):
         raise
     except Exception as error:
+        from connector.foreign import of_a_library  # with it comes what moves data: loading definitions takes none
+
         ours = of_a_library(error, callers=_OURS)
         if ours is None:
             raise

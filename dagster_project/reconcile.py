@@ -373,12 +373,11 @@ def _at_work(instance: dg.DagsterInstance, asset: LakeAsset, keys: Container[str
 
 
 def _undone(dataset: Dataset, parts: Mapping[str, PartitionInfo]) -> dict[str, dict[str, Any]]:
-    """What the history says of partitions whose last expiry was undone."""
+    """What the journal says of partitions whose last expiry was undone."""
     last: dict[str, dict[str, Any] | None] = {}
-    for entry in dataset.history():  # newest first
-        for lake_key in entry.keys:
-            if entry.operation in {"expire", "undo"}:
-                last.setdefault(lake_key, _by(entry.run, entry.by) if entry.operation == "undo" else None)
+    for act in dataset.acts_after(""):  # newest first
+        for lake_key in act.keys if act.operation in {"expire", "undo"} else ():
+            last.setdefault(lake_key, _by(act.run_id, act.by) if act.operation == "undo" else None)
     return {key: facts for key, part in parts.items() if (facts := last.get(str(part.key))) is not None}
 
 

@@ -17,7 +17,7 @@ import pytest
 from dagster._core.execution.context.metadata_logging import OutputMetadataAccumulator
 from dagster._core.execution.context.system import StepExecutionContext
 
-from dagster_project import step_metadata
+from dagster_project import steps
 from dagster_project.io_manager import ALLOW_MISSING, LakeParquetIOManager
 from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import time_windows
@@ -100,7 +100,7 @@ def test_each_partition_of_a_long_run_has_its_own_facts(lake: LakeResource, monk
     }
     assert len(rows) == HOURS
     assert {key: count for key, count in rows.items() if count} == {"2013-01-01T05": 3, "2013-01-09T05": 1}
-    assert not calls, "Dagster's private part is not what it was: see step_metadata"
+    assert not calls, "Dagster's private part is not what it was: see steps"
 
 
 def test_metadata_of_partitions_is_added_by_public_calls_where_the_private_part_is_unknown(monkeypatch: Any) -> None:
@@ -115,14 +115,14 @@ def test_metadata_of_partitions_is_added_by_public_calls_where_the_private_part_
 
     facts = {"a": {"rows": 1}, "b": {"rows": 0}}
     known, other, strange = Step(), Step(), Step()
-    step_metadata.add_partition_metadata(known, dg.AssetKey("x"), facts)
+    steps.add_partition_metadata(known, dg.AssetKey("x"), facts)
     kept = known._metadata_accumulator
     assert {key: kept.get_asset_metadata(dg.AssetKey("x"), key) for key in facts} == facts
     assert known.added == {}
     strange._metadata_accumulator = {}
-    step_metadata.add_partition_metadata(strange, dg.AssetKey("x"), facts)
+    steps.add_partition_metadata(strange, dg.AssetKey("x"), facts)
     monkeypatch.setattr(dg, "__version__", "1.14.0")
-    step_metadata.add_partition_metadata(other, dg.AssetKey("x"), facts)
+    steps.add_partition_metadata(other, dg.AssetKey("x"), facts)
     assert strange.added == other.added == facts
 
 
