@@ -76,7 +76,7 @@ _BY_STATUS: dict[int, type[LakeError]] = {
 
 
 _HINTS: dict[type[LakeError], str] = {
-    AccessDenied: "{operation} is not allowed to these credentials: `tierlake iam-policy` prints the rights that it takes",
+    AccessDenied: "{operation} is not allowed to these credentials: `tierlake iam-policy` prints the rights it takes",
     ObjectNotFound: "Something else deleted it: look whether a lifecycle rule, or another writer, did",
     PreconditionFailed: "Another writer was faster: read it again, then write",
     AlreadyExists: "Another writer was faster: read it again, then write",

@@ -96,6 +96,17 @@ class Expired:
     mended: Mended | None = None
 
 
+@dataclass(slots=True)
+class _SortedOut:
+    """Requested partitions by what has become of them; `gone` and `forgotten` from Dagster's key to the dataset's."""
+
+    gone: dict[str, str] = field(default_factory=dict)
+    forgotten: dict[str, str] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Retention:
     """Retention of one dataset, in one Dagster instance.
@@ -173,34 +184,13 @@ class Retention:
         chosen = [key for key in requested if key in planned]
         result = plan.apply(keys=chosen, run_id=run_id, undo=undo) if chosen else None
         outlook, difference = self._outlook(shown, as_of)
-        due = {str(key) for key in outlook.due}
-        empty = {str(self.asset.keys.to_lake(key)) for key in difference.empty}
         if keys is None:
-            requested |= {key: self._name(key) for key in sorted(empty) if key in due}
+            requested |= {str(key): self._name(str(key)) for key in outlook.due if key not in outlook.live}
         reasons = {refusal.key: refusal.reason for refusal in (*plan.refused, *outlook.refused)}
         reasons |= result.failed if result else {}
-        live, known = {str(key) for key in outlook.live}, self._known() if requested else ()
-        facts: dict[str, dict[str, Any]] = {}
-        forgotten: dict[str, dict[str, Any]] = {}
-        absent: list[str] = []
-        unknown: list[str] = []
-        for key, text in requested.items():
-            name = self.asset.keys.find_dagster(PartitionKey.parse(key))
-            is_shown = name is not None and str(name) in shown.latest
-            if key in live or (key in empty and key not in due):
-                kept[text] = reasons.get(key) or self._young(key)
-            elif name is not None and str(name) in difference.silent:
-                kept[text] = "nothing says whether it ever had rows: wipe it in Dagster, or materialize it"
-            elif key not in planned and not is_shown:
-                if (name is not None and name in known) or self.dataset.had_rows([key]):
-                    absent.append(text)  # as it should be
-                else:
-                    kept[text] = "there is no such partition, neither in the table nor of the asset"
-            elif name is not None and name in known:
-                facts[str(name)] = _facts(plan, planned.get(key), run_id, is_empty=key in empty)
-            else:
-                unknown.append(key)
-                forgotten |= {} if name is None else {str(name): _facts(plan, planned.get(key), run_id)}
+        sorted_out = self._sorted_out(requested, planned, reasons, shown, outlook, difference)
+        facts = {str(name): _facts(plan, planned.get(key), run_id) for name, key in sorted_out.gone.items()}
+        forgotten = {str(name): _facts(plan, planned.get(key), run_id) for name, key in sorted_out.forgotten.items()}
         wipe = wipe_partitions(self.instance, self.asset.asset_key, list(facts), up_to=shown.newest, metadata=facts)
         untold = self._forget(forgotten, shown.newest)
         mended = None
@@ -209,7 +199,41 @@ class Retention:
             done = {*facts, *forgotten}
             left = replace(difference, gone=tuple(key for key in difference.gone if key not in done))
             mended = self._mended(shown, left, run_id)
-        return Expired(plan, result, wipe, kept, tuple(absent), tuple(unknown), untold, mended)
+        kept |= sorted_out.kept
+        return Expired(plan, result, wipe, kept, tuple(sorted_out.absent), tuple(sorted_out.unknown), untold, mended)
+
+    def _sorted_out(
+        self,
+        requested: Mapping[str, str],
+        planned: Container[str],
+        reasons: Mapping[str, str],
+        shown: Shown,
+        outlook: ExpiryOutlook,
+        difference: Difference,
+    ) -> _SortedOut:
+        """What has become of each requested partition, by a look afterwards."""
+        live, due = {str(key) for key in outlook.live}, {str(key) for key in outlook.due}
+        known = self._known() if requested else ()
+        out = _SortedOut()
+        for key, text in requested.items():
+            spelled = self.asset.keys.find_dagster(PartitionKey.parse(key))
+            name = None if spelled is None else str(spelled)
+            is_known = name is not None and name in known
+            if key in live or (name in difference.empty and key not in due):
+                out.kept[text] = reasons.get(key) or self._young(key)
+            elif name in difference.silent:
+                out.kept[text] = "nothing says whether it ever had rows: wipe it in Dagster, or materialize it"
+            elif key not in planned and name not in shown.latest:
+                if is_known or self.dataset.had_rows([key]):
+                    out.absent.append(text)  # as it should be
+                else:
+                    out.kept[text] = "there is no such partition, neither in the table nor of the asset"
+            elif name is not None and is_known:
+                out.gone[name] = key
+            else:
+                out.unknown.append(key)
+                out.forgotten |= {} if name is None else {name: key}
+        return out
 
     def _name(self, key: str) -> str:
         """What a partition is called where people read it: Dagster's key, the dataset's where Dagster has none."""
@@ -306,11 +330,11 @@ def _stamp(files: Sequence[LiveFile]) -> int:
     return max(int(file.modified.timestamp() * 1000) for file in files)
 
 
-def _facts(plan: ExpiryPlan, step: Expiration | None, run_id: str | None, *, is_empty: bool = False) -> dict[str, Any]:
+def _facts(plan: ExpiryPlan, step: Expiration | None, run_id: str | None) -> dict[str, Any]:
     """What the audit says of one partition."""
     facts: dict[str, Any] = {"dagster/uri": plan.uri}
     if step is None:
-        facts["reason"] = "past its retention, without rows" if is_empty else "gone from the table already"
+        facts["reason"] = "no rows in the table"
     else:
         facts |= {"reason": step.reason, "bytes": step.bytes, "files": len(step.files)}
         facts |= {"rows": step.rows} if step.rows is not None else {}
