@@ -87,13 +87,13 @@ class Fate:
 
 
 def elsewhere(call: Callable[[], object]) -> BaseException | None:
-    """Do it in a thread of its own, which is another process as far as event loops and contexts go; its error, if any."""
+    """Do it in a thread of its own: another process, as far as event loops and contexts go. Its error, if any."""
     errors: list[BaseException] = []
 
     def calling() -> None:
         try:
             call()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
             errors.append(error)
 
     thread = threading.Thread(target=calling)
@@ -168,7 +168,7 @@ class InTurn(SyncInMemoryRunLauncher):
 def watched(instance: dg.DagsterInstance) -> Iterator[None]:
     """Meanwhile every run is."""
     FATES.instance = instance
-    send, told, runner = Seam._send, dg.DagsterInstance.handle_new_event, fsspec.asyn._runner
+    send, told = Seam._send, dg.DagsterInstance.handle_new_event
 
     async def sending(self: Seam, operation: str, request: dict[str, Any]) -> Any:
         await FATES.reach_within("request")
@@ -194,11 +194,11 @@ def watched(instance: dg.DagsterInstance) -> Iterator[None]:
             FATES.reach("event")
         return told(self, event, **options)
 
-    async def running(event: threading.Event, coro: Any, result: list[Any], timeout: float | None = None) -> None:
+    async def running(event: threading.Event, coro: Any, result: list[Any], timeout: float | None = None) -> None:  # noqa: ASYNC109 - fsspec's signature
         """As fsspec's own, which takes an end that is no Exception for a result of None."""
         try:
             result[0] = await (asyncio.wait_for(coro, timeout) if timeout else coro)
-        except BaseException as end:
+        except BaseException as end:  # noqa: BLE001 - the caller raises it
             result[0] = end
         finally:
             event.set()

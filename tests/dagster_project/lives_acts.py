@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -86,10 +85,9 @@ class Life:
         return Fate(fate.kind, fate.at, fate.since, meanwhile)
 
     def ended(self, run: dg.DagsterRun, fate: Fate | None) -> None:
-        """Write down how a run ended; a killed one is noticed, or force-terminated, or goes on as far as Dagster knows."""
-        self.note(
-            f"run {run.run_id[:8]} {self.world.why(run)}{f' ({fate}: {fate.reached[-1]})' if fate and fate.is_over else ''}"
-        )
+        """Write down how a run ended; a killed one goes on, as far as Dagster knows."""
+        what = f" ({fate}: {fate.reached[-1]})" if fate and fate.is_over else ""
+        self.note(f"run {run.run_id[:8]} {self.world.why(run)}{what}")
         if run.status is dg.DagsterRunStatus.STARTED:
             self.dead.append(run)
 
@@ -636,4 +634,5 @@ def acts() -> st.SearchStrategy[Act]:
         st.builds(care, _NAMES, st.sampled_from(["tier", "compact", "vacuum"])),
         _at(others, st.integers(0, 2)),
         st.builds(later, st.sampled_from(TODAYS[1:])),
+        st.just(settle),
     )

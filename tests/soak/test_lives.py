@@ -33,9 +33,11 @@ def lives_on_postgres(server, make_bucket, dagster_home, monkeypatch):
         config = f"{CONFIG}storage: {{postgres: {{postgres_url: '{url}'}}}}\n"
         (dagster_home / "dagster.yaml").write_text(config)
         bucket = make_bucket(versioned=True)
-        with dg.DagsterInstance.get() as instance:
-            with worlds(instance, server, bucket, dagster_home, monkeypatch) as begin:
-                yield begin
+        with (
+            dg.DagsterInstance.get() as instance,
+            worlds(instance, server, bucket, dagster_home, monkeypatch) as begin,
+        ):
+            yield begin
 
 
 def test_dagster_says_what_is_true_for_long(lives):
