@@ -103,11 +103,13 @@ def served(instance: dg.DagsterInstance) -> Iterator[WorkspaceProcessContext]:
 class World:
     """The instance, its tables below one warehouse, and the source."""
 
-    def __init__(self, context: WorkspaceProcessContext, server: Rig, warehouse: str, source: Path) -> None:
+    def __init__(
+        self, context: WorkspaceProcessContext, server: Rig, warehouse: str, source: Path, location: str = "main"
+    ) -> None:
         self.context, self.instance, self.server = context, context.instance, server
         self.lake = LakeResource(warehouse=warehouse)
         self.root = warehouse.removeprefix("lake://")
-        self._source = source
+        self._source, self.location = source, location
         self._numbers = itertools.count(1)
         self.rows: dict[str, Ids] = {}
         self.failing: set[str] = set()
@@ -174,7 +176,7 @@ class World:
         tags = {"dagster/partition": keys[0]} if len(keys) == 1 else span
         selector: dict[str, Any] = {
             "repositoryName": "__repository__",
-            "repositoryLocationName": "main",
+            "repositoryLocationName": self.location,
             "jobName": job,
         } | ({"assetSelection": [{"path": [only]}]} if only else {})
         ops = {"ops": {f"{job}_op": {"config": dict(config)}}} if config is not None else {}

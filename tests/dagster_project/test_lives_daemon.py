@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.parametrize("server", ["seaweedfs"],
 
 JANUARY = DAYS[:2]
 TIERLAKE = Path(sys.executable).with_name("tierlake")
-WORKSPACE = "load_from: [python_module: {module_name: tests.dagster_project.lives_paused, location_name: main}]\n"
+WORKSPACE = "load_from: [python_module: {module_name: tests.dagster_project.lives_paused, location_name: tests}]\n"
 TERMINATE = """
 mutation($run: String!) { terminateRun(runId: $run) { __typename ... on TerminateRunFailure { message } } }
 """
@@ -62,7 +62,7 @@ class Script:
     def start_sensor(self, asset: str) -> None:
         selector = {
             "repositoryName": "__repository__",
-            "repositoryLocationName": "main",
+            "repositoryLocationName": self.world.location,
             "sensorName": f"{asset}_retention",
         }
         status.ask(self.world.context, START_SENSOR, selector=selector)
@@ -109,7 +109,7 @@ def script(
     for name, value in said.items():
         monkeypatch.setenv(name, value)
     with status.workspace(instance, lives_paused.__name__) as context, daemon(tmp_path):
-        yield Script(World(context, server, warehouse, source))
+        yield Script(World(context, server, warehouse, source, "tests"))
 
 
 def test_whoever_died_in_between(script: Script) -> None:
