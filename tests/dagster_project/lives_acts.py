@@ -174,7 +174,7 @@ class Life:
             place = (asset, key)
             facts = f"{place}: rows {set(self.ledger.rows[place])}, made empty: {place in self.ledger.empty}"
             if key in events:
-                assert self.ledger.may_show(place), self.story(f"gone and green: {facts}")
+                assert not self.ledger.must_hide(place), self.story(f"gone and green: {facts}")
             else:
                 assert not self.ledger.must_show(place), self.story(f"there and grey: {facts}")
 
@@ -379,7 +379,7 @@ def _roll_up(
     def rollup(_run_id: str, read: dict[str, dict[str, list[int]]]) -> int:
         made.append(world.new_ids(1))
         seen = {(asset, day): frozenset(read[asset].get(day, ())) for asset in ("days", "plain") for day in days}
-        gone = {one for one in seen if one[0] == "days" and not ledger.may_show(one)}
+        gone = {one for one in seen if one[0] == "days" and not ledger.is_there(one)}
         reads.append((ledger.turn, seen, gone))
         if during is not None:
             life.note(f"while the rollup of {month} works")

@@ -77,13 +77,19 @@ class Ledger:
         is_kept = place in self.undone and self.today < GRACES_ARE_OVER
         return bool(self.rows[place]) and self.may_go(place) and seen and not is_kept
 
-    def may_show(self, place: Place) -> bool:
-        """Whether Dagster may show it as materialized."""
+    def is_there(self, place: Place) -> bool:
+        """Whether it can be read: it has rows, or is known to have none."""
         return bool(self.rows[place]) or place in self.empty
 
     def must_show(self, place: Place) -> bool:
         """Whether it has to."""
         return bool(self.rows[place]) or (place in self.empty and not self.is_due(place))
+
+    def must_hide(self, place: Place) -> bool:
+        """Whether it has to be missing: it has no rows, and its time is over as its neighbours' is."""
+        is_seen = place[0] == "months" or self.touched[place] < self.read_at.get(place, -1)
+        is_over = self.is_due(place) and is_seen and place not in self.held
+        return not self.rows[place] and (place not in self.empty or is_over)
 
     def of(self, asset: str) -> Table:
         """An asset's rows, without the partitions that have none."""
