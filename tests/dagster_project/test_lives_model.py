@@ -22,10 +22,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from tests.dagster_project.lives import World, worlds
 from tests.dagster_project.lives_acts import (
-    TODAYS,
-    Act,
-    FateSpec,
-    Life,
     acts,
     again,
     care,
@@ -44,6 +40,7 @@ from tests.dagster_project.lives_acts import (
     undo,
 )
 from tests.dagster_project.lives_defs import DAYS, MONTHS
+from tests.dagster_project.lives_life import TODAYS, Act, FateSpec, Life
 from tests.servers import Rig
 
 pytestmark = [
