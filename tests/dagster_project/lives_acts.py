@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -245,7 +245,7 @@ def terminal_expire(asset: str, *, sighted: bool) -> Act:
     """`tierlake expire`; somebody may vouch for the downstream."""
 
     def run(life: Life) -> None:
-        far = {"months": lambda _: datetime(2100, 1, 1, tzinfo=UTC)} if sighted and asset != "months" else None
+        far = {"months": lambda _: {}} if sighted and asset != "months" else None
         ledger = life.ledger
 
         def call() -> object:
