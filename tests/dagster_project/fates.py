@@ -190,7 +190,8 @@ def watched(instance: dg.DagsterInstance) -> Iterator[None]:
         if fate is not None and fate.is_dead:
             return None
         kind = event.dagster_event.event_type if event.dagster_event else None
-        if kind in _OF_ASSETS:
+        # an event is told under a lock that every beginning of a run needs: nothing else can happen meanwhile
+        if kind in _OF_ASSETS and not (fate and fate.kind == "meanwhile"):
             FATES.reach("event")
         return told(self, event, **options)
 
