@@ -28,7 +28,7 @@ test: lint ## what must be green: lint, types, import rules, tests with a covera
 test-slow: .venv/slow.stamp ## every kill point, both full demos, the browser (30 to 40 minutes)
 	$(PYTEST) -m "slow and not soak"
 
-soak: .venv/slow.stamp minio spark ## long random lives of tables, and a real Spark on them (by hand; TIERLAKE_SOAK_EXAMPLES)
+soak: .venv/slow.stamp minio spark ## long random lives of tables and of Dagster instances, and a real Spark on them (by hand; TIERLAKE_SOAK_EXAMPLES)
 	$(PYTEST) -m soak
 
 test-role: .venv/dev.stamp ## the tests with the rights of an operator alone (ROLE=)

@@ -1,0 +1,24 @@
+"""Another code location over the tables of `lives_defs`: it writes none of them, and its sensors expire them too."""
+
+import dagster as dg
+
+from dagster_project.dataset_jobs import expiry_job
+from dagster_project.resources import LakeResource
+from dagster_project.sensors import ExpiryJob, retention_sensor
+from tests.dagster_project.lives_defs import ASSETS, OVER
+
+_MANY_TO_ONE = [dg.AssetDep(name, partition_mapping=OVER) for name in ("days", "plain")]
+_jobs = {name: expiry_job(asset) for name, asset in ASSETS.items()}
+
+defs = dg.Definitions(
+    assets=[
+        dg.AssetSpec(name, partitions_def=asset.partitions_def, deps=_MANY_TO_ONE if name == "months" else ())
+        for name, asset in ASSETS.items()
+    ],
+    jobs=list(_jobs.values()),
+    sensors=[
+        retention_sensor(asset, ExpiryJob(_jobs[name].name, f"{_jobs[name].name}_op")) for name, asset in ASSETS.items()
+    ],
+    resources={"lake": LakeResource()},
+    executor=dg.in_process_executor,
+)
