@@ -62,10 +62,8 @@ class _Cursor:
         """What an earlier tick wrote; another version's, and what a person typed into the UI, is none."""
         try:
             said = json.loads(text or "{}")
-            version, newest, waits = said["version"], said["newest"], said["open"]
-            return (
-                cls(newest if newest is None else int(newest), tuple(map(int, waits))) if version == _VERSION else cls()
-            )
+            version, newest, ids = said["version"], said["newest"], said["open"]
+            found = cls(newest if newest is None else int(newest), tuple(map(int, ids)))
         except (ValueError, TypeError, KeyError):
             return cls()
         return found if version == _VERSION else cls()
