@@ -55,7 +55,7 @@ def observation_sensor(asset: LakeAsset) -> dg.SensorDefinition:
             dynamic_partitions_requests=[
                 dg.AddDynamicPartitionsRequest(name, sorted(values)) for name, values in added.items()
             ],
-            cursor=str(before if mended.left else Cursor(state)),
+            cursor=str(Cursor(state) if mended.is_all_told else before),
         )
 
     return tick

@@ -31,7 +31,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import dagster as dg
 import sqlalchemy as sa
@@ -82,6 +82,7 @@ _KEYS_PER_STATEMENT: Final = 500
 """SQLite takes 999 bound variables a statement in its older builds."""
 
 _log = logging.getLogger(__name__)
+ItemT = TypeVar("ItemT")
 
 
 class WipeMethod(StrEnum):
@@ -127,7 +128,7 @@ def wipe_partitions(
 ) -> WipeResult:
     """Wipe the materialization history of partitions, and report it.
 
-    Doing it again changes nothing but adds observations.
+    Doing it again changes nothing but adds observations; where it cannot be done, not even these.
 
     Args:
         instance: the Dagster instance.
@@ -150,7 +151,10 @@ def wipe_partitions(
     if result.reason:
         _log.warning("%s keeps showing %d partitions: %s", asset_key, len(keys), result.reason)
     send = report or instance.report_runless_asset_event
+    told = _told_in_vain(instance, result) if result.reason else set()
     for key in keys:  # before the tombstone: whoever dies in between leaves both, and the next wipe makes it good
+        if key in told:
+            continue
         send(_observation(result, key, {**facts.get(key, {}), **(metadata or {}).get(key, {})}))
     storage = instance.event_log_storage
     if result.method is not WipeMethod.TOMBSTONE or not isinstance(storage, SqlEventLogStorage):
@@ -165,6 +169,20 @@ def wipe_partitions(
         run_id=RUNLESS_RUN_ID,
     )
     return replace(result, events=events)
+
+
+def _told_in_vain(instance: dg.DagsterInstance, result: WipeResult) -> set[str]:
+    """Partitions whose newest observation says already why they go on being shown: each tick tries again."""
+    shown, told = latest_storage_ids(instance, result.asset_key), set[str]()
+    observed = instance.get_latest_storage_id_by_partition(result.asset_key, dg.DagsterEventType.ASSET_OBSERVATION)
+    ids = [observed[key] for key in result.partitions if observed.get(key, 0) > shown.get(key, 0)]
+    for some in _batches(ids):
+        only = dg.AssetRecordsFilter(result.asset_key, storage_ids=list(some))
+        for record in instance.fetch_observations(only, limit=len(some)).records:
+            said = record.asset_observation.metadata.get("wipe_reason") if record.asset_observation else None
+            if record.partition_key is not None and said is not None and said.value == result.reason:
+                told.add(record.partition_key)
+    return told
 
 
 def _prepared(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: tuple[str, ...]) -> WipeResult:
@@ -225,9 +243,9 @@ def _tombstone(storage: SqlEventLogStorage, asset_key: dg.AssetKey, keys: Sequen
     return changed
 
 
-def _batches(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(keys), _KEYS_PER_STATEMENT):
-        yield keys[start : start + _KEYS_PER_STATEMENT]
+def _batches(items: Sequence[ItemT]) -> Iterator[Sequence[ItemT]]:
+    for start in range(0, len(items), _KEYS_PER_STATEMENT):
+        yield items[start : start + _KEYS_PER_STATEMENT]
 
 
 def _observation(result: WipeResult, key: str, metadata: Mapping[str, RawMetadataValue]) -> dg.AssetObservation:

@@ -99,6 +99,7 @@ class Mended:
         untold: why Dagster goes on showing what is gone; empty where it does not.
         events: the reports, for Dagster to store.
         silent: see `Difference`.
+        is_all_told: whether no change was passed over, as a run is, or was, at work on it: then a cursor can go on.
     """
 
     wiped: tuple[str, ...] = ()
@@ -107,6 +108,7 @@ class Mended:
     untold: str = ""
     events: tuple[dg.AssetMaterialization, ...] = field(default=(), repr=False)
     silent: tuple[str, ...] = ()
+    is_all_told: bool = True
 
     def __str__(self) -> str:
         """A sentence; empty where nothing is to be said."""
@@ -216,7 +218,9 @@ def mend(
     events = tuple(reports(instance, asset, dataset, told[:at_once]))
     reported = tuple(event.partition for event in events if event.partition is not None)
     left = len(difference.gone) - len(gone) + len(told[at_once:])
-    return Mended(gone, reported, left, untold, events, difference.silent)
+    passed_over = len(told) < len(difference.grey) + len(difference.changed)
+    is_all_told = not left and not passed_over and not any(key in shown.latest for key in difference.at_work)
+    return Mended(gone, reported, left, untold, events, difference.silent, is_all_told)
 
 
 def _still_untold(

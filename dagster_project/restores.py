@@ -59,8 +59,14 @@ class _Cursor:
 
     @classmethod
     def read(cls, text: str | None) -> Self:
-        said = json.loads(text) if text else {}
-        return cls(said["newest"], tuple(said["open"])) if said.get("version") == _VERSION else cls()
+        """What an earlier tick wrote; another version's, and what a person typed into the UI, is none."""
+        try:
+            said = json.loads(text or "{}")
+            version, newest, ids = said["version"], said["newest"], said["open"]
+            found = cls(newest if newest is None else int(newest), tuple(map(int, ids)))
+        except (ValueError, TypeError, KeyError):
+            return cls()
+        return found if version == _VERSION else cls()
 
     def __str__(self) -> str:
         return json.dumps({"version": _VERSION, "newest": self.newest, "open": self.open})

@@ -85,9 +85,13 @@ class Cursor:
 
     @classmethod
     def read(cls, text: str | None) -> Self:
-        """What an earlier tick wrote; another version's is none."""
-        content = json.loads(text) if text else {}
-        return cls(content["state"], content["act"]) if content.get("version") == _VERSION else cls()
+        """What an earlier tick wrote; another version's, and what a person typed into the UI, is none."""
+        try:
+            content = json.loads(text or "{}")
+            version, state, act = (content[name] for name in ("version", "state", "act"))
+        except (ValueError, TypeError, KeyError):
+            return cls()
+        return cls(str(state), str(act)) if version == _VERSION else cls()
 
     def __str__(self) -> str:
         return json.dumps({"version": _VERSION, "state": self.state, "act": self.act})
@@ -164,7 +168,7 @@ class _Tick:
         sentences = [str(mended)] if str(mended) else []
         events: list[dg.AssetMaterialization | dg.AssetObservation] = list(mended.events)
         touched = touched_after(instance, dataset, before.act, at_once)
-        if touched.is_any or mended.wiped:
+        if touched.is_any or (mended.wiped and not mended.untold):
             events += observations(instance, asset, dataset, touched.keys)
         if touched.keys:
             sentences.append(f"{len(touched.keys)} partitions have metadata of what they are now")
@@ -180,7 +184,7 @@ class _Tick:
             sentences.append(f"all {len(due.shown.latest)} partitions are shown as the table has them")
         for sentence in sentences if requests else ():
             self.context.log.info("%s", sentence)
-        after = Cursor(before.state if mended.left else state, touched.act)
+        after = Cursor(state if mended.is_all_told else before.state, touched.act)
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else "; ".join(sentences),

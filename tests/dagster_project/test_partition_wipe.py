@@ -225,6 +225,13 @@ def test_another_minor_version_of_dagster_gets_the_observation_alone(
     assert record.asset_observation
     assert "wipe_reason" in record.asset_observation.metadata
 
+    # each tick tries again: what is said of it is said once
+    assert wipe_partitions(instance, dg.AssetKey("static"), ["red"]).method is WipeMethod.OBSERVATION
+    assert instance.fetch_observations(dg.AssetKey("static"), limit=10).records == [record]
+    report(instance, "static", ["red"])
+    wipe_partitions(instance, dg.AssetKey("static"), ["red"])
+    assert len(instance.fetch_observations(dg.AssetKey("static"), limit=10).records) == 2
+
 
 def test_an_old_schema_gets_the_observation_alone(instance: dg.DagsterInstance, dagster_home: Path) -> None:
     report(instance, "static", ["red"])

@@ -246,6 +246,30 @@ def test_a_run_that_died_after_its_commit_is_told_of(instance: dg.DagsterInstanc
     assert life.shown() == {OLD[0], *YOUNG}
 
 
+@pytest.mark.parametrize("format_", ["delta", "parquet"])
+def test_a_change_that_was_passed_over_while_a_run_was_at_work_is_told_of_when_it_died(
+    instance: dg.DagsterInstance, lake: LakeResource, format_: str
+) -> None:
+    life = Life(instance, lake, format=format_)
+    life.made(YOUNG)
+    assert life.tick().skip_message == QUIET
+    run = dg.DagsterRun("visits_job", status=dg.DagsterRunStatus.STARTED)
+    instance.add_run(run)
+    about = AssetMaterializationPlannedData(life.asset.asset_key, partition=YOUNG[0])
+    planned = dg.DagsterEvent(
+        dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value, "visits_job", event_specific_data=about
+    )
+    instance.report_dagster_event(planned, run_id=run.run_id)
+    life.dataset.ingest(rows(YOUNG[:1], 7))
+    assert not life.tick().asset_events  # the run may tell of it itself
+    instance.report_run_failed(run)
+    assert [event.partition for event in life.tick().asset_events] == YOUNG[:1]
+    assert life.tick().skip_message == QUIET
+    for typed in ("anything", "[]", "null", '{"version": 1}', '{"version": 1, "state": 3, "act": null}'):
+        life.cursor = typed  # a person may, in the UI
+        assert life.tick().skip_message == QUIET
+
+
 def test_partitions_without_rows_come_due_like_the_others(instance: dg.DagsterInstance, lake: LakeResource) -> None:
     life = Life(instance, lake)
     life.made([OLD[0]])
