@@ -8,14 +8,14 @@ what to do, and tried once a day.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["ATTEMPTS", "Attempt", "Attempts", "Turn", "is_at_work", "read_attempts", "reason_of", "take_turns"]
 
@@ -25,8 +25,8 @@ ATTEMPTS: Final = 3
 STUCK_AFTER: Final = timedelta(hours=1)
 """A started run that has logged nothing for so long is lost: its worker died, and nobody noticed."""
 
-RUNS_READ: Final = 200
-"""The newest runs of a job: older ones have no say any more."""
+RUNS_READ: Final = 5000
+"""The newest runs of a job, all of which may have failed within `_REMEMBERED`."""
 
 RUNS_PER_TICK: Final = 10
 
@@ -35,6 +35,13 @@ FAILURES: Final = "failures"
 
 _DELAYS: Final = (timedelta(0), timedelta(0), timedelta(minutes=15))
 _LATER: Final = timedelta(days=1)
+_REMEMBERED: Final = (ATTEMPTS + 1) * _LATER
+"""How long what ended has a say: what is tried once a day has failed often enough all the while."""
+
+_PAGE: Final = 200
+_REFUSED_RUNS: Final = 100
+"""Runs a day, about, for all that failed often enough: thousands go together, a run takes out what it can."""
+
 _KEYS_PER_RUN: Final = (500, 50, 5)
 _QUEUED: Final = frozenset({dg.DagsterRunStatus.QUEUED})
 _RUNNING: Final = frozenset(
@@ -84,6 +91,15 @@ class Attempts:
 
     busy: Mapping[str, str]
     over: tuple[Attempt, ...]
+    _by_key: Mapping[str, list[Attempt]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Thousands of keys are asked about, after thousands of runs."""
+        by_key: dict[str, list[Attempt]] = {}
+        for one in self.over:
+            for key in one.keys:
+                by_key.setdefault(key, []).append(one)
+        object.__setattr__(self, "_by_key", by_key)
 
     def of(self, key: str, since: datetime | None) -> list[Attempt]:
         """The attempts on a key, newest first.
@@ -93,7 +109,7 @@ class Attempts:
             since: when it became what it is; attempts from before were on something else.
         """
         earliest = since.replace(microsecond=0) if since else None  # run storages keep whole seconds
-        return [one for one in self.over if key in one.keys and (earliest is None or one.at >= earliest)]
+        return [one for one in self._by_key.get(key, ()) if earliest is None or one.at >= earliest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +148,34 @@ def read_attempts(
     only = dg.RunsFilter(job_name=job, tags=dict(tags))
     busy: dict[str, str] = {}
     over: list[Attempt] = []
-    for record in instance.get_run_records(only, limit=RUNS_READ):  # newest first
+    for record in _newest_runs(instance, only, now):
         run = record.dagster_run
         keys = frozenset(keys_of(run.run_config))
         heard = _heard_of(instance, record)
-        if run.status in _QUEUED or (run.status in _RUNNING and now - heard < STUCK_AFTER):
+        may_go_on = run.status in _RUNNING or _is_to_be_retried(run)
+        if run.status in _QUEUED or (may_go_on and now - heard < STUCK_AFTER):
             busy |= dict.fromkeys(keys, run.run_id)
         elif run.status in _RUNNING:
             over.append(Attempt(run.run_id, "has been silent, and is taken for lost,", heard, keys))
         else:
             over.append(Attempt(run.run_id, _WORDS.get(run.status, "ended"), heard, keys))
     return Attempts(busy, tuple(sorted(over, key=lambda one: one.at, reverse=True)))
+
+
+def _is_to_be_retried(run: dg.DagsterRun) -> bool:
+    """Whether Dagster's daemon is about to start a failed run again by itself (`run_retries` of the instance)."""
+    return run.tags.get("dagster/will_retry") == "true" and "dagster/auto_retry_run_id" not in run.tags
+
+
+def _newest_runs(instance: dg.DagsterInstance, only: dg.RunsFilter, now: datetime) -> Iterator[dg.RunRecord]:
+    """The runs that have a say, newest first; a page, where there is no storm."""
+    cursor: str | None = None
+    for _ in range(0, RUNS_READ, _PAGE):
+        page = instance.get_run_records(only, limit=_PAGE, cursor=cursor)
+        yield from page
+        if len(page) < _PAGE or now - _utc(page[-1].create_timestamp) > _REMEMBERED:
+            return
+        cursor = page[-1].dagster_run.run_id
 
 
 def take_turns(
@@ -180,7 +213,8 @@ def take_turns(
             ready.setdefault(min(number, ATTEMPTS), []).append((last.at, key))
     batches: list[tuple[str, ...]] = []
     for number, some in sorted(ready.items()):  # what was never tried goes first, then what has waited longest
-        size = min(most, _KEYS_PER_RUN[number] if number < len(_KEYS_PER_RUN) else 1)
+        of_refused = max(1, len(refused) // _REFUSED_RUNS)
+        size = min(most, _KEYS_PER_RUN[number] if number < len(_KEYS_PER_RUN) else of_refused)
         ordered = some if number == 0 else sorted(some)
         batches += [tuple(key for _, key in ordered[start : start + size]) for start in range(0, len(ordered), size)]
     return Turn(tuple(batches[:RUNS_PER_TICK]), again, waiting, refused)

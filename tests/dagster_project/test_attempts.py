@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import dagster as dg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagster_project.attempts import ATTEMPTS, RUNS_PER_TICK, Attempt, Attempts, take_turns
+from dagster_project.attempts import ATTEMPTS, RUNS_PER_TICK, Attempt, Attempts, read_attempts, take_turns
 
 START = datetime(2014, 1, 1, tzinfo=UTC)
 TICK = timedelta(minutes=5)
@@ -19,7 +20,8 @@ def simulate(keys: list[str], bad: set[str], ticks: int, lost: int = 0) -> tuple
     Returns:
         What is left at the end, and the batches of each tick.
     """
-    left, over, asked = list(keys), [], []
+    left, asked = list(keys), []
+    over: list[Attempt] = []
     for number in range(ticks):
         now = START + number * TICK
         turn = take_turns(left, Attempts({}, tuple(reversed(over))), {}, now)
@@ -60,3 +62,31 @@ def test_attempts_on_what_it_was_before_do_not_count() -> None:
     turn = take_turns(["a"], attempts, {}, START + TICK)
     assert (turn.batches, turn.refused, turn.waiting) == ((), {"a": old}, {"a": (old, START + timedelta(days=1))})
     assert take_turns(["a"], attempts, {"a": START + TICK / 2}, START + TICK).batches == (("a",),)
+
+
+def test_a_thousand_that_fail_are_named_and_make_no_storm() -> None:
+    keys = [f"{number:04}" for number in range(1000)]
+    left, asked = simulate(keys, set(keys), ticks=24 * 12 * 3)
+    assert left == set(keys)
+    assert sum(map(len, asked[-24 * 12 :])) <= 2 * RUNS_PER_TICK * RUNS_PER_TICK  # of a day
+
+
+def test_attempts_are_remembered_whatever_has_run_since() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def ran(key: str, times: int, tags: dict[str, str] | None = None) -> None:
+            for _ in range(times):
+                failed = dg.DagsterRunStatus.FAILURE
+                instance.add_run(dg.DagsterRun("expiry", run_config={"keys": [key]}, status=failed, tags=tags))
+
+        ran("a", ATTEMPTS)
+        ran("b", 205)
+        ran("c", 1, {"dagster/will_retry": "true"})
+        ran("d", 1, {"dagster/will_retry": "true", "dagster/auto_retry_run_id": "another"})
+        now = datetime.now(UTC)
+        attempts = read_attempts(instance, "expiry", {}, lambda config: config["keys"], now)
+        assert len(attempts.of("a", None)) == ATTEMPTS
+        assert take_turns(["a"], attempts, {}, now).refused.keys() == {"a"}
+        assert attempts.busy.keys() == {"c"}  # Dagster's daemon starts it again by itself
+        later = read_attempts(instance, "expiry", {}, lambda config: config["keys"], now + timedelta(hours=2))
+        assert not later.busy  # it did not
