@@ -145,7 +145,7 @@ def _of_commit(commit: Commit, version: int | None, replaced: JournalEntry | Non
         operation=commit.operation,
         version=version,
         partitions=_integer(details.get("partitions")),
-        keys=replaced.keys if replaced else (),
+        keys=replaced.keys if replaced else tuple(str(details.get("keys", "")).split()),
         rows=_integer(details.get("rows")),
         bytes=_integer(details.get("bytes")),
         reason=str(details["reason"]) if "reason" in details else None,

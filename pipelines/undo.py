@@ -380,7 +380,8 @@ def _commit_back(
 ) -> Commit:
     keys = {gone.key for gone in partitions}
     leaving = tuple(file for file in snapshot.files if str(file.key) in keys) if record.operation == "replace" else ()
-    details: dict[str, object] = {"undo_of": record.id}
+    # the commit names them too: whoever dies before the journal's confirmation leaves the log alone to tell
+    details: dict[str, object] = {"undo_of": record.id, "keys": "\n".join(sorted(keys))}
     if run_id is not None:
         details["run_id"] = run_id
     taken: RemovalRecord | None = None
