@@ -8,6 +8,7 @@ materialization; the asset gets one with the numbers of the whole table.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
@@ -29,6 +30,10 @@ FOLLOWED: Final = {"tier": "moved to another tier", "compact": "compacted", "exp
 
 _STAYING: Final = frozenset({"tier", "compact"})
 """Those whose partitions are in the table afterwards."""
+
+
+_MAY_BE_ALIVE: Final = timedelta(hours=1)
+"""How long what was begun is waited for: afterwards its process is taken for dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,8 @@ def touched_after(instance: dg.DagsterInstance, dataset: Dataset, act: str, most
     keys: dict[PartitionKey, str] = {}
     newest, is_any = act, False
     for entry in reversed(dataset.acts_after(act)):  # oldest first
-        if len(keys) >= most:
+        is_at_work = entry.is_open and entry.operation in FOLLOWED and dataset.now() - entry.at < _MAY_BE_ALIVE
+        if len(keys) >= most or is_at_work:  # the next tick tells of it and of what is newer
             break
         newest = entry.id
         if entry.operation not in FOLLOWED or _has_told(instance, entry.run_id):

@@ -57,6 +57,7 @@ class JournalEntry:
         run_key: of the ingest that it tells of.
         undone: id of the removal that it undid.
         committed: False for what was begun and is not known to have been done.
+        is_open: whether a removal was begun and nobody has said yet how it came out.
         undo_until: until when it can be undone; None where it cannot.
     """
 
@@ -73,6 +74,7 @@ class JournalEntry:
     run_key: str | None = None
     undone: str | None = None
     committed: bool = True
+    is_open: bool = False
     undo_until: datetime | None = None
 
 
@@ -260,6 +262,7 @@ class RemovalRecord(Record):
             run_key=self.run_key,
             # a rewrite and an undo are in the history by their commit and their own record
             committed=self.committed_at is not None and self.operation in _UNDOABLE,
+            is_open=self.committed_at is None,
             undo_until=self.undo_until if self.can_be_undone else None,
         )
 
