@@ -258,19 +258,20 @@ def reports(
         version = data_version(part)
         if version == seen.get(key):  # rows have changed, and neither their number nor their time says so
             version = _digest(f"{version} {state}")
+        words, facts = back.get(key, ("seen in the table", {}))
         metadata = {
             "dagster/uri": dataset.uri,
             STATE: state,
             **partition_metadata([part]),
             **read[key],
-            **back.get(key, {}),
+            **facts,
         }
         yield dg.AssetMaterialization(
             asset.asset_key,
             partition=key,
             metadata=metadata,
             tags={"dagster/data_version": version, **_dimension_tags(asset, part.key)},
-            description="expiry undone" if key in back else "seen in the table",
+            description=words,
         )
 
 
@@ -376,13 +377,20 @@ def _at_work(instance: dg.DagsterInstance, asset: LakeAsset, keys: Container[str
     return {key for run_id, of in runs.items() if is_at_work(instance, run_id) for key in of}
 
 
-def _undone(dataset: Dataset, parts: Mapping[str, PartitionInfo]) -> dict[str, dict[str, Any]]:
-    """What the journal says of partitions whose last expiry was undone."""
-    last: dict[str, dict[str, Any] | None] = {}
-    for act in dataset.acts_after(""):  # newest first
+def _undone(dataset: Dataset, parts: Mapping[str, PartitionInfo]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """In words what was undone of partitions whose last removal was, and by whom."""
+    acts = dataset.acts_after("")  # newest first
+    reasons = {act.id: act.reason for act in acts}
+    last: dict[str, tuple[str, dict[str, Any]] | None] = {}
+    for act in acts:
         for lake_key in act.keys if act.operation in {"expire", "undo"} else ():
-            last.setdefault(lake_key, _by(act.run_id, act.by) if act.operation == "undo" else None)
-    return {key: facts for key, part in parts.items() if (facts := last.get(str(part.key))) is not None}
+            words = (
+                "drop undone"
+                if reasons.get(act.undone or "", "").startswith("the dataset was dropped")
+                else "expiry undone"
+            )
+            last.setdefault(lake_key, (words, _by(act.run_id, act.by)) if act.operation == "undo" else None)
+    return {key: told for key, part in parts.items() if (told := last.get(str(part.key))) is not None}
 
 
 def _by(run: str | None, by: str | None) -> dict[str, Any]:

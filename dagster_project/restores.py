@@ -20,6 +20,7 @@ import dagster as dg
 from dagster_project.attempts import ATTEMPTS, is_at_work
 from dagster_project.failures import told_tick
 from dagster_project.lake_asset import DATASET_TAG, LakeAsset
+from dagster_project.partition_wipe import newest_storage_id
 from dagster_project.resources import LakeResource
 from dagster_project.waiting import Wait, waits
 from pipelines.errors import TableNotFound
@@ -37,6 +38,9 @@ OPEN: Final = 1000
 
 LOOKS_PER_TICK: Final = 5000
 """Partitions that a tick looks at; a tick has a minute."""
+
+_MARGIN: Final = 1000
+"""Events that a tick looks at again: those that were being stored while it looked have smaller numbers."""
 
 _VERSION: Final = 1
 _SHOWN: Final = 5
@@ -109,10 +113,12 @@ def restore_sensor(asset: LakeAsset) -> dg.SensorDefinition:
     )
     @told_tick
     def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
-        cursor = _Cursor.read(context.cursor)
+        cursor, before = _Cursor.read(context.cursor), newest_storage_id(context.instance) or 0
         waiting = _open_waits(context.instance, asset.asset_key, cursor)
         if not waiting:
-            return dg.SensorResult(skip_reason=f"nobody waits for archived partitions of {asset.name}")
+            quiet = f"nobody waits for archived partitions of {asset.name}"
+            after = _Cursor(max(cursor.newest or 0, before - _MARGIN))
+            return dg.SensorResult(skip_reason=quiet, cursor=str(after))
         try:
             over, missing = _look(asset, asset.dataset_in(lake), waiting)
         except TableNotFound:

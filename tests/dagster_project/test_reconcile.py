@@ -391,3 +391,7 @@ def test_a_missing_table_wipes_nothing_and_a_dropped_one_all(
         "2013-12-30 left the table and is shown as missing now; nothing to expir"
     )
     assert life.shown() == set()
+    assert life.dataset.undrop().changed
+    told = [event.description for _ in YOUNG for event in life.tick().asset_events if event.partition]
+    assert told == ["drop undone", "drop undone"]
+    assert life.shown() == set(YOUNG)
