@@ -32,6 +32,9 @@ _STAYING: Final = frozenset({"tier", "compact"})
 """Those whose partitions are in the table afterwards."""
 
 
+_BEFORE_ALL: Final = "0"
+"""Before the first act of a journal that is still empty."""
+
 _MAY_BE_ALIVE: Final = timedelta(hours=1)
 """How long what was begun is waited for: afterwards its process is taken for dead."""
 
@@ -61,7 +64,7 @@ def touched_after(instance: dg.DagsterInstance, dataset: Dataset, act: str, most
         most: not many more partitions than this; the rest is told of from the returned act on.
     """
     if not act:
-        return Touched({}, dataset.newest_act(), is_any=False)
+        return Touched({}, dataset.newest_act() or _BEFORE_ALL, is_any=False)
     keys: dict[PartitionKey, str] = {}
     newest, is_any = act, False
     for entry in reversed(dataset.acts_after(act)):  # oldest first
