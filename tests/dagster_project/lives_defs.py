@@ -26,6 +26,9 @@ from pipelines.spec import DatasetSpec
 SOURCE = "LIVES_SOURCE"
 """Environment variable: the file with the source's rows by day, and with the steps that fail."""
 
+PAUSE = "LIVES_PAUSE"
+"""Environment variable: how the paths of the switches of `lives_paused` begin."""
+
 DAYS = ("2013-01-30", "2013-01-31", "2013-02-01", "2013-02-02")
 COLUMN = {"days": "date", "plain": "date", "months": "month"}
 MONTHS = ("2013-01", "2013-02")
@@ -39,6 +42,11 @@ rollups: list[Callable[[str, dict[str, dict[str, list[int]]]], int]] = []
 
 class SourceFailed(RuntimeError):
     """What the source gives cannot be used."""
+
+
+def switch(point: str) -> Path:
+    """The file that makes a commit pause while it is there."""
+    return Path(f"{os.environ[PAUSE]}.{point}")
 
 
 def source() -> dict[str, dict[str, list[int]]]:

@@ -6,23 +6,15 @@ commit, writes its process id to `<LIVES_PAUSE>.pid`, and goes on when the first
 
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.tables.delta import LakeDeltaTable
 from pipelines.tables.parquet import PlainParquetTable
-from tests.dagster_project.lives_defs import defs
+from tests.dagster_project.lives_defs import defs, switch
 
 __all__ = ["defs"]
-
-PAUSE = "LIVES_PAUSE"
-"""Environment variable: the paths' beginning."""
-
-
-def switch(point: str) -> Path:
-    return Path(f"{os.environ[PAUSE]}.{point}")
 
 
 def _pause(point: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from tests.dagster_project import lives_defs, lives_paused, status
+from tests.dagster_project import lives_defs, status
 from tests.dagster_project.lives import World
 from tests.dagster_project.lives_defs import ASSETS, DAYS, MONTHS
 from tests.dagster_project.test_daemon import DAEMON_SECONDS, START_SENSOR
@@ -25,7 +25,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.parametrize("server", ["seaweedfs"],
 
 JANUARY = DAYS[:2]
 TIERLAKE = Path(sys.executable).with_name("tierlake")
-WORKSPACE = "load_from: [python_module: {module_name: tests.dagster_project.lives_paused, location_name: tests}]\n"
+PAUSED = "tests.dagster_project.lives_paused"
+"""For other processes alone: where it is imported, commits pause."""
+
+WORKSPACE = f"load_from: [python_module: {{module_name: {PAUSED}, location_name: tests}}]\n"
 TERMINATE = """
 mutation($run: String!) { terminateRun(runId: $run) { __typename ... on TerminateRunFailure { message } } }
 """
@@ -69,9 +72,9 @@ class Script:
 
     def paused(self) -> tuple[int, dg.DagsterRun]:
         """The worker that waits at the switch, and its run."""
-        until(lives_paused.switch("pid").exists, DAEMON_SECONDS)
-        process = int(lives_paused.switch("pid").read_text())
-        lives_paused.switch("pid").unlink()
+        until(lives_defs.switch("pid").exists, DAEMON_SECONDS)
+        process = int(lives_defs.switch("pid").read_text())
+        lives_defs.switch("pid").unlink()
         (run,) = self.instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
         return process, run
 
@@ -104,16 +107,16 @@ def script(
         "TIERLAKE_WAREHOUSE": warehouse,
         "TIERLAKE_TODAY": "2013-03-03",
         lives_defs.SOURCE: str(source),
-        lives_paused.PAUSE: str(tmp_path / "pause"),
+        lives_defs.PAUSE: str(tmp_path / "pause"),
     }
     for name, value in said.items():
         monkeypatch.setenv(name, value)
-    with status.workspace(instance, lives_paused.__name__) as context, daemon(tmp_path):
+    with status.workspace(instance, PAUSED) as context, daemon(tmp_path):
         yield Script(World(context, server, warehouse, source, "tests"))
 
 
 def test_whoever_died_in_between(script: Script) -> None:
-    world, pause = script.world, lives_paused.switch
+    world, pause = script.world, lives_defs.switch
     # a run fails at its second step; the source is mended, and all of the run is executed again
     world.rows, world.failing = {day: world.new_ids(3) for day in JANUARY}, {"plain"}
     world.write_source()
