@@ -195,8 +195,21 @@ SEEN: dict[str, list[Act]] = {
 }
 
 
+ELSEWHERE = (
+    "all steps again, after a later one failed",
+    "a day changes while the month is summed up",
+    "the downstream expires first",
+    "young days are named",
+    "others take, and others write",
+    "what changes no row",
+)
+"""Lives whose single acts `test_reads` and `test_reconcile` look at."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SEEN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.soak) if name in ELSEWHERE else name for name in SEEN]
+)
 def test_lives_that_were_seen(lives: Begin, name: str) -> None:
     life = Life(lives())
     for act in (change_source(DAYS, 2, ()), daily(JANUARY), monthly(MONTHS[0]), *SEEN[name], settle):
