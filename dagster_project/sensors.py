@@ -220,7 +220,8 @@ class _Tick:
         for turn in turns:
             for attempt, number in Counter(turn.again.values()).most_common(REASONS_SHOWN):
                 self.context.log.info("%d partitions are asked for again: %s", number, attempt)
-        return requests, _why_not(instance, due, attempts, turns)
+        sentences = _why_not_now(instance, due, attempts, turns)
+        return requests, "; ".join(sentences if requests else [*sentences, *_why_not(due)])
 
     def _request(
         self, job: ExpiryJob, name: str, batch: Sequence[str], due: Due, turn: Turn, as_of: str | None
@@ -298,7 +299,19 @@ def _requested_keys(job: ExpiryJob, run_config: Mapping[str, Any]) -> list[str]:
     return [*config.get("partitions", ()), *config.get("unknown", ())]
 
 
-def _why_not(instance: dg.DagsterInstance, due: Due, attempts: Attempts, turns: Sequence[Turn]) -> str:
+def _why_not(due: Due) -> list[str]:
+    """Why nothing is due, or not more, and what comes next."""
+    sentences = [] if due.keys or due.unknown else [f"nothing to expire as of {due.as_of:%Y-%m-%d}"]
+    for reason, count in Counter(due.refused.values()).most_common(REASONS_SHOWN):
+        example = next(key for key, why in due.refused.items() if why == reason)
+        sentences.append(f"{count} kept, {reason} ({example}{', ...' if count > 1 else ''})")
+    if due.next_key and due.next_at:
+        sentences.append(f"next is {due.next_key} on {due.next_at:%Y-%m-%d}")
+    return sentences
+
+
+def _why_not_now(instance: dg.DagsterInstance, due: Due, attempts: Attempts, turns: Sequence[Turn]) -> list[str]:
+    """Why some of what is due is not asked for, or was not expired yet."""
     sentences = []
     keys = [str(key) for key in (*due.keys, *due.unknown)]
     busy = [key for key in keys if key in attempts.busy]
@@ -317,14 +330,7 @@ def _why_not(instance: dg.DagsterInstance, due: Due, attempts: Attempts, turns: 
             f"{f' ({reason})' if reason else ''}; tried again once a day: look at the run and at `tierlake plan "
             "expiry`, or keep what must stay by `tierlake hold`"
         )
-    if not keys:
-        sentences.append(f"nothing to expire as of {due.as_of:%Y-%m-%d}")
-    for reason, count in Counter(due.refused.values()).most_common(REASONS_SHOWN):
-        example = next(key for key, why in due.refused.items() if why == reason)
-        sentences.append(f"{count} kept, {reason} ({example}{', ...' if count > 1 else ''})")
-    if due.next_key and due.next_at:
-        sentences.append(f"next is {due.next_key} on {due.next_at:%Y-%m-%d}")
-    return "; ".join(sentences)
+    return sentences
 
 
 def _by_attempt(of: Mapping[str, Attempt]) -> Iterator[tuple[Attempt, list[str]]]:

@@ -168,7 +168,9 @@ def test_a_session_in_the_browser(instance, lake, server, pictures, tmp_path) ->
             "No metadata entries",
         )
         window.picture("expired")
-        window.open(f"{base}/assets/flights?view=events", "no longer available", "300 d old, kept for 300 d")
+        window.open(f"{base}/assets/flights?view=events", "the table as it is now", "dagster/row_count")
+        window.click("2013-03-06")
+        window.sees("no longer available", "300 d old, kept for 300 d")
         window.picture("audit")
 
         window.open(
