@@ -80,17 +80,26 @@ def main() -> None:
         os.environ.update(server.environ())
         LakeFileSystem().mkdir("ticks")
 
-        Path(home, "dagster").mkdir()
-        with dg.DagsterInstance.local_temp(str(Path(home) / "dagster")) as instance:
+        for name in ("dagster", "empty"):
+            Path(home, name).mkdir()
+        with (
+            dg.DagsterInstance.local_temp(str(Path(home) / "dagster")) as instance,
+            dg.DagsterInstance.local_temp(str(Path(home) / "empty")) as empty,  # which has been told of nothing
+        ):
+            cursors: dict[str, str | None] = {}
 
-            def tick(sensor: dg.SensorDefinition, days: int) -> tuple[float, float, int]:
+            def tick(
+                sensor: dg.SensorDefinition, days: int, instance: dg.DagsterInstance = instance, kept: str = ""
+            ) -> tuple[float, float, int]:
                 """Seconds, seconds of CPU, and how many partitions it named; today is so many days from the start."""
                 today = (START + timedelta(days=days)).date().isoformat()
                 lake = LakeResource(warehouse="lake://ticks", as_of=today)
-                with dg.build_sensor_context(instance=instance, resources={"lake": lake}) as context:
+                cursor = cursors.get(kept)
+                with dg.build_sensor_context(instance=instance, resources={"lake": lake}, cursor=cursor) as context:
                     began, busy = time.perf_counter(), time.process_time()
                     found = sensor.evaluate_tick(context)
                     seconds, cpu = time.perf_counter() - began, time.process_time() - busy
+                cursors.update({kept: found.cursor} if kept else {})
                 asked = [
                     request.run_config["ops"]["op"]["config"]["partitions"] for request in found.run_requests or []
                 ]
@@ -99,12 +108,14 @@ def main() -> None:
             fill(asset, LakeResource(warehouse="lake://ticks"), instance, hours)
             due_day = KEPT.days + DUE // 24 + 1
             cases: dict[str, tuple[Callable[[], tuple[float, float, int]], int]] = {
-                "retention, nothing due": (lambda: tick(retention, 1), 0),
+                "retention, all compared anew": (lambda: tick(retention, 1), 0),
+                "retention, nothing due": (lambda: tick(retention, 1, kept="retention"), 0),
                 f"retention, {(due_day - KEPT.days) * 24} due": (
-                    lambda: tick(retention, due_day),
+                    lambda: tick(retention, due_day, kept="retention"),
                     (due_day - KEPT.days) * 24,
                 ),
-                "observation, 1,000 to report": (lambda: tick(observation, 1), 1000),
+                "observation, nothing to report": (lambda: tick(observation, 1, kept="observation"), 0),
+                "observation, 1,000 to report": (lambda: tick(observation, 1, empty), 1000),
             }
             print(f"{said.partitions:,} partitions; at most {KEYS_PER_RUN} a run")
             print(f"{'seconds a tick':32}{'median':>8}{'min':>8}{'max':>8}{'CPU':>8}")
