@@ -358,14 +358,16 @@ def _changed(
         # it names no state, or one that the table has forgotten: its numbers and its time have to do
         parts = {str(asset.keys.to_dagster(part.key)): part for part in _infos(asset, dataset, unclear)}
         ahead = datetime.now(UTC) - dataset.now()
-        changed |= {name for name, part in parts.items() if _differs(told[name], part, ahead)}
+        # what has changed since the last tick is told in doubt once too often, all else in doubt not at all
+        doubt = _RESOLUTION if after is None else -_RESOLUTION
+        changed |= {name for name, part in parts.items() if _differs(told[name], part, ahead - doubt)}
     return [name for name in candidates if name in changed]
 
 
 def _differs(told: Materialized, part: PartitionInfo, ahead: timedelta) -> bool:
     if told.rows is not None and part.rows is not None and told.rows != part.rows:
         return True
-    return part.changed + ahead > told.at + _RESOLUTION
+    return part.changed + ahead > told.at
 
 
 def _at_work(instance: dg.DagsterInstance, asset: LakeAsset, keys: Container[str]) -> set[str]:
