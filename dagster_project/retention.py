@@ -178,12 +178,13 @@ class Retention:
             undo: False gives undo up (see `ExpiryPlan.apply`).
         """
         shown = reconcile.look(self.instance, self.asset)
+        since = "" if keys is None else self.dataset.state()  # whose rows others changed is no matter of named keys
         plan = self.plan(as_of)
         planned = {step.key: step for step in plan.steps}
         requested, kept = ({key: self._name(key) for key in planned}, {}) if keys is None else self._requested(keys)
         chosen = [key for key in requested if key in planned]
         result = plan.apply(keys=chosen, run_id=run_id, undo=undo) if chosen else None
-        outlook, difference = self._outlook(shown, as_of)
+        outlook, difference = self._outlook(shown, as_of, since)
         if keys is None:
             requested |= {str(key): self._name(str(key)) for key in outlook.due if key not in outlook.live}
         reasons = {refusal.key: refusal.reason for refusal in (*plan.refused, *outlook.refused)}
