@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pipelines.catalog import PartitionInfo
     from pipelines.layout import PartitionKey
 
-__all__ = ["MENDED_AT_ONCE", "Difference", "Mended", "Shown", "compare", "look", "mend", "reports"]
+__all__ = ["MENDED_AT_ONCE", "Difference", "Mended", "Shown", "are", "compare", "look", "mend", "reports", "some"]
 
 MENDED_AT_ONCE: Final = 1000
 """Partitions that one tick wipes, and that it reports: a tick has a minute. The rest follows with the next."""
@@ -114,16 +114,16 @@ class Mended:
         """A sentence; empty where nothing is to be said."""
         said = []
         if self.wiped and not self.untold:
-            said.append(f"{_some(self.wiped)} left the table and {_are(self.wiped)} shown as missing now")
+            said.append(f"{some(self.wiped)} left the table and {are(self.wiped)} shown as missing now")
         elif self.untold:
-            said.append(f"{_some(self.wiped)} left the table and {_are(self.wiped)} still shown: {self.untold}")
+            said.append(f"{some(self.wiped)} left the table and {are(self.wiped)} still shown: {self.untold}")
         if self.reported:
-            said.append(f"{_some(self.reported)} {_are(self.reported)} shown now as the table has {_it(self.reported)}")
+            said.append(f"{some(self.reported)} {are(self.reported)} shown now as the table has {_it(self.reported)}")
         if self.left:
             said.append(f"{self.left} more with the next ticks")
         if self.silent:
             said.append(
-                f"{_some(self.silent)} {_are(self.silent)} shown, the table has no rows of {_it(self.silent)}, and "
+                f"{some(self.silent)} {are(self.silent)} shown, the table has no rows of {_it(self.silent)}, and "
                 "nothing says whether there ever were any: materialize or wipe what should not be shown"
             )
         return "; ".join(said)
@@ -400,7 +400,8 @@ def _by(run: str | None, by: str | None) -> dict[str, Any]:
     return facts | ({"run": dg.MetadataValue.dagster_run(run)} if run else {})
 
 
-def _some(keys: Sequence[str]) -> str:
+def some(keys: Sequence[str]) -> str:
+    """The first of many keys, and how many more there are, for a sentence."""
     shown = 3
     return ", ".join(keys[:shown]) + (f" and {len(keys) - shown} more" if len(keys) > shown else "")
 
@@ -409,5 +410,6 @@ def _it(keys: Sequence[str]) -> str:
     return "it" if len(keys) == 1 else "them"
 
 
-def _are(keys: Sequence[str]) -> str:
+def are(keys: Sequence[str]) -> str:
+    """The verb that goes with them."""
     return "is" if len(keys) == 1 else "are"

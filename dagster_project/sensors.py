@@ -51,7 +51,6 @@ AGAIN_TAG: Final = "tierlake/again"
 """Tag of runs that are asked for again: what became of the last attempt."""
 
 REASONS_SHOWN: Final = 5
-KEYS_SHOWN: Final = 3
 _NOW: Final[Clock] = partial(datetime.now, UTC)
 _VERSION: Final = 1
 
@@ -322,11 +321,14 @@ def _why_not_now(instance: dg.DagsterInstance, due: Due, attempts: Attempts, tur
         sentences.append(f"a run is expiring {len(busy)} partitions ({runs})")
     for attempt, of in _by_attempt({key: one for key, (one, _) in waiting.items() if key not in refused}):
         until = min(waiting[key][1] for key in of)
-        sentences.append(f"{_some(of)} due: {attempt}, and asked for again at {until:%H:%M} UTC")
+        sentences.append(
+            f"{reconcile.some(of)} {reconcile.are(of)} due: {attempt}, and asked for again at {until:%H:%M} UTC"
+        )
     for attempt, of in _by_attempt(refused):
         reason = reason_of(instance, attempt.run_id, of)
+        named = f"{reconcile.some(of)} {reconcile.are(of)} due"
         sentences.append(
-            f"{_some(of)} due, and {ATTEMPTS} runs or more did not expire {'it' if len(of) == 1 else 'them'}: {attempt}"
+            f"{named}, and {ATTEMPTS} runs or more did not expire {'it' if len(of) == 1 else 'them'}: {attempt}"
             f"{f' ({reason})' if reason else ''}; tried again once a day: look at the run and at `tierlake plan "
             "expiry`, or keep what must stay by `tierlake hold`"
         )
@@ -338,8 +340,3 @@ def _by_attempt(of: Mapping[str, Attempt]) -> Iterator[tuple[Attempt, list[str]]
     for key, attempt in of.items():
         grouped.setdefault(attempt, []).append(key)
     return iter(list(grouped.items())[:REASONS_SHOWN])
-
-
-def _some(keys: Sequence[str]) -> str:
-    shown = ", ".join(keys[:KEYS_SHOWN]) + (f" and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else "")
-    return f"{shown} {'is' if len(keys) == 1 else 'are'}"
