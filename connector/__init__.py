@@ -7,10 +7,10 @@ and definitions load without it.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from connector.encryption import Encryption, SseC, SseKms, SseS3, Unencrypted
 from connector.errors import LakeError
 from connector.objects import ObjectVersion
-from connector.policy import WritePolicy, WriteRule
+from connector.policy.encryption import Encryption, SseC, SseKms, SseS3, Unencrypted
+from connector.policy.rules import WritePolicy, WriteRule
 from connector.profiles import Profile
 from connector.settings import LakeSettings
 

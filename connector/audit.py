@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from connector.encryption import Encryption, SseC, SseKms, encryption_of, encryption_text
 from connector.objects import head, object_path
+from connector.policy.encryption import Encryption, SseC, SseKms, encryption_of, encryption_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from connector.encryption import SseC
-from connector.kept import kept_content
 from connector.names import check_key
 from connector.objects import get_tags, head, object_path
+from connector.policy.carried import kept_content
+from connector.policy.encryption import SseC
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from connector.encryption import SSE_C_KEY_BYTES, SseC
 from connector.errors import InvalidSetting, UnsupportedByServer
+from connector.policy.encryption import SSE_C_KEY_BYTES, SseC
+from connector.policy.parameters import copy_source
 from connector.profiles.detect import known_profile
-from connector.requests import copy_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from connector.archive import RestoreStatus
     from connector.multipart import IncompleteUpload
-    from connector.policy import WritePolicy
+    from connector.policy.rules import WritePolicy
     from connector.presign import PresignConditions, PresignedPost
     from connector.profiles import Profile
     from connector.transition import TransitionResult

@@ -27,16 +27,16 @@ from botocore.exceptions import BotoCoreError
 from pydantic import SecretStr
 
 from connector.arguments import plain_options
-from connector.encryption import SseC, SseKms, SseS3
 from connector.errors import BadCredentials, UnsupportedByServer
-from connector.policy import STANDARD
+from connector.policy.encryption import SseC, SseKms, SseS3
+from connector.policy.parameters import applied, copy_source
+from connector.policy.rules import STANDARD
 from connector.redact import redact
-from connector.requests import applied, copy_source
 from connector.settings import DEFAULT_REGION, environment_token, is_aws
 
 if TYPE_CHECKING:
-    from connector.encryption import Encryption
     from connector.filesystem import LakeFileSystem
+    from connector.policy.encryption import Encryption
     from connector.settings import LakeSettings
 
 _SECRET = re.compile(r"secret|token|password|customer_key|encryption\.key|sse-c:", re.IGNORECASE)

@@ -18,14 +18,14 @@ from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
 
 from connector import bucket_probes
-from connector.encryption import SseC, SseKms, SseS3
 from connector.place import FIRST, NO, PRECONDITION, YES, code_of, status_of
+from connector.policy.encryption import SseC, SseKms, SseS3
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from connector.encryption import Encryption
     from connector.place import Place
+    from connector.policy.encryption import Encryption
     from connector.profiles import Profile
 
 _GENERAL_CLASSES = (

@@ -26,9 +26,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from connector.encryption import Encryption, SseC, SseS3, encryption_text, parse_encryption
 from connector.errors import BadCredentials, InsecureEndpoint, InvalidSetting
-from connector.policy import WritePolicy, WriteRule
+from connector.policy.encryption import Encryption, SseC, SseS3, encryption_text, parse_encryption
+from connector.policy.rules import WritePolicy, WriteRule
 from connector.urls import HIDDEN_HINT, check_endpoint_url, secret_in_url
 
 if TYPE_CHECKING:

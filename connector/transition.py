@@ -23,7 +23,6 @@ from connector.copying import (
     look_at,
     part_ranges,
 )
-from connector.encryption import ENCRYPTION_PARAMETERS
 from connector.errors import (
     EncryptionIgnored,
     LakeError,
@@ -33,10 +32,11 @@ from connector.errors import (
     ServerError,
     UnsupportedByServer,
 )
-from connector.kept import kept_content, kept_parameters
 from connector.object_lock import check_replaceable, is_held, set_legal_hold
 from connector.objects import get_tags, head, unquoted
-from connector.policy import STANDARD
+from connector.policy.carried import kept_content, kept_parameters
+from connector.policy.encryption import ENCRYPTION_PARAMETERS
+from connector.policy.rules import STANDARD
 from connector.removal import delete_keys
 from connector.versions import give_way, versions_of
 
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from connector.encryption import Encryption
     from connector.filesystem import LakeFileSystem
+    from connector.policy.encryption import Encryption
     from connector.profiles import Profile
 
 logger = logging.getLogger("tierlake.connector")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from pydantic import ValidationError
 
 from connector.arguments import refuse_unknown
-from connector.encryption import parse_encryption
 from connector.errors import AccessDenied, DeletionFailed, EncryptionIgnored, InvalidSetting, PreconditionFailed
 from connector.filesystem import LakeFileSystem
+from connector.policy.encryption import parse_encryption
 from pipelines.clock import Clock, ServerClock
 from pipelines.deletion import take_back
 from pipelines.description import check_agrees, completed, differences

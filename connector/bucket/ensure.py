@@ -11,15 +11,15 @@ from connector.bucket.lifecycle import RULE_PREFIX, rule_id, rules_part, tier_ru
 from connector.bucket.plan import apply_parts, site_of
 from connector.bucket.setup import default_encryption, existence, versioning
 from connector.bucket.spec import BucketSpec
-from connector.encryption import SseKms, Unencrypted, parse_encryption
 from connector.errors import BucketNotFound, UnsupportedByServer
 from connector.names import check_new_bucket
+from connector.policy.encryption import SseKms, Unencrypted, parse_encryption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from connector.encryption import Encryption
     from connector.filesystem import LakeFileSystem
+    from connector.policy.encryption import Encryption
 
 __all__ = ["BucketChange", "LifecycleChange", "ensure_bucket", "ensure_tier_rules"]
 

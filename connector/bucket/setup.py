@@ -6,14 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from connector.bucket.items import Item, Part, compared
-from connector.encryption import SseKms, encryption_text
 from connector.errors import AlreadyExists, UnsupportedByServer
 from connector.names import check_new_bucket
+from connector.policy.encryption import SseKms, encryption_text
 
 if TYPE_CHECKING:
     from connector.bucket.items import Site
     from connector.bucket.spec import BucketSpec
-    from connector.encryption import Encryption
+    from connector.policy.encryption import Encryption
 
 __all__ = ["default_encryption", "existence", "versioning"]
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from connector.encryption import SseKms
+from connector.policy.encryption import SseKms
 
 if TYPE_CHECKING:
-    from connector.encryption import Encryption
+    from connector.policy.encryption import Encryption
 
 __all__ = [
     "ABOUT_ENCRYPTION",

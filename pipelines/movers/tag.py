@@ -14,7 +14,7 @@ from fsspec.asyn import sync
 
 from connector.bucket.lifecycle import lifecycle_rules
 from connector.errors import AccessDenied
-from connector.policy import STANDARD
+from connector.policy.rules import STANDARD
 from connector.transition import TIER_TAG
 from pipelines.movers.protocol import Moved
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.encryption import (
+from connector.errors import InvalidSetting
+from connector.policy.encryption import (
     SseC,
     SseKms,
     SseS3,
@@ -18,7 +19,6 @@ from connector.encryption import (
     encryption_text,
     parse_encryption,
 )
-from connector.errors import InvalidSetting
 
 KEY = bytes(range(32))
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connector.encryption import SseS3
 from connector.errors import AccessDenied, DeletionFailed, RequestRefused
+from connector.policy.encryption import SseS3
 
 
 @pytest.fixture

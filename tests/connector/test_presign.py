@@ -14,7 +14,7 @@ import pytest
 
 from connector import SseC, SseKms
 from connector.errors import InvalidName, InvalidSetting, UnknownOption
-from connector.policy import WriteRule
+from connector.policy.rules import WriteRule
 
 
 def fetch(url, method="GET", data=None, headers=None):

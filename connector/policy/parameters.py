@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from connector.encryption import ENCRYPTION_PARAMETERS, Unencrypted, parse_encryption
 from connector.errors import InvalidSetting
-from connector.policy import STANDARD
+from connector.policy.encryption import ENCRYPTION_PARAMETERS, Unencrypted, parse_encryption
+from connector.policy.rules import STANDARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from connector.policy import ObjectPolicy
+    from connector.policy.rules import ObjectPolicy
 
 _MODES = {
     "AES256": "sse-s3",

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from connector.encryption import SseC, encryption_of
 from connector.errors import InvalidSetting
 from connector.object_lock import kept_legal_hold
+from connector.policy.encryption import SseC, encryption_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from connector.encryption import Encryption
+    from connector.policy.encryption import Encryption
     from connector.profiles import Profile
 
 CONTENT_HEADERS = (
