@@ -33,8 +33,10 @@ from connector import (
 )
 from connector import presign as presigning
 from connector import transition as transitions
-from connector.arguments import OWN_OPTIONS, LakeOptions, check_arguments, plain_options
-from connector.caches import ListingCache, share_writes
+from connector.client.arguments import OWN_OPTIONS, LakeOptions, check_arguments, plain_options
+from connector.client.gateway import Seam
+from connector.client.listing_cache import ListingCache, share_writes
+from connector.client.sessions import HttpSession, new_session
 from connector.errors import ObjectNotFound
 from connector.file import LakeFile, compressed, open_file
 from connector.listings import TableListings
@@ -42,8 +44,6 @@ from connector.live import Views
 from connector.profiles import get_profile, profile_names
 from connector.profiles.detect import known_profile
 from connector.redact import guard_logs
-from connector.seam import Seam
-from connector.sessions import HttpSession, new_session
 from connector.settings import LakeSettings, check_endpoint, environment_token
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError
 from pydantic import SecretStr
 
-from connector.arguments import plain_options
+from connector.client.arguments import plain_options
 from connector.errors import BadCredentials, UnsupportedByServer
 from connector.policy.encryption import SseC, SseKms, SseS3
 from connector.policy.parameters import applied, copy_source

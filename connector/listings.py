@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from connector.caches import ListingCache
-    from connector.seam import Seam
+    from connector.client.gateway import Seam
+    from connector.client.listing_cache import ListingCache
 
 
 def folders_marked(entries: Iterable[dict[str, Any]], *, withdirs: bool) -> list[dict[str, Any]]:

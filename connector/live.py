@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from connector.client.single_flight import SingleFlight
 from connector.errors import (
     AccessDenied,
     BucketNotFound,
@@ -22,7 +23,6 @@ from connector.errors import (
     UnsupportedByServer,
 )
 from connector.names import check_key
-from connector.single_flight import SingleFlight
 from connector.views import view_providers
 
 if TYPE_CHECKING:

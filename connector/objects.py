@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from connector.client.lost_replies import holds
 from connector.errors import (
     AccessDenied,
     BucketNotFound,
@@ -16,7 +17,6 @@ from connector.errors import (
     PreconditionFailed,
     ServerError,
 )
-from connector.lost_replies import holds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

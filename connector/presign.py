@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
+from connector.client.options import fitting
 from connector.errors import InvalidSetting
 from connector.names import check_bucket, check_key
 from connector.objects import object_path
-from connector.options import fitting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from connector.client.gateway import DELETE_BATCH
 from connector.errors import AccessDenied, DeletionFailed, ObjectNotFound
 from connector.expansion import objects_of
 from connector.objects import object_path, unquoted
-from connector.seam import DELETE_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

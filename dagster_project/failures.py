@@ -85,7 +85,9 @@ def in_our_words() -> Iterator[None]:
     except (LakeError, dg.DagsterError, dg.Failure, dg.RetryRequested):
         raise
     except Exception as error:
-        from connector.foreign import of_a_library  # with it comes what moves data: loading definitions takes none
+        from connector.client.library_errors import (
+            of_a_library,  # with it comes what moves data: loading definitions takes none
+        )
 
         ours = of_a_library(error, callers=_OURS)
         if ours is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from connector.retry import RetryBudget
+from connector.client.retry import RetryBudget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydantic import ValidationError
 
-from connector.arguments import refuse_unknown
+from connector.client.arguments import refuse_unknown
 from connector.errors import AccessDenied, DeletionFailed, EncryptionIgnored, InvalidSetting, PreconditionFailed
 from connector.filesystem import LakeFileSystem
 from connector.policy.encryption import parse_encryption

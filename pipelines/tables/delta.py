@@ -19,8 +19,8 @@ from deltalake import CommitProperties, DeltaTable, Schema, TableFeatures, Trans
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import create_table_with_add_actions
 
+from connector.client.rust_errors import in_our_words
 from connector.errors import AlreadyExists, LakeError
-from connector.rust_errors import in_our_words
 from pipelines.clock import time_of_change
 from pipelines.contention import turns
 from pipelines.errors import (

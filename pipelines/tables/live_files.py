@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
+from connector.client.rust_errors import plain_text
 from connector.errors import LakeError, ObjectArchived, ObjectNotFound, ServerError, TableDamaged
-from connector.rust_errors import plain_text
 from pipelines.errors import ArchivedError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ParamValidationError
 
 from connector import errors
+from connector.client.error_mapping import Asked, raise_translated, translated
 from connector.errors import LakeError, UnsupportedByServer
-from connector.translate import Asked, raise_translated, translated
 
 ASKED = Asked("put_object", "http://h:1", "minio", bucket="b", key="k")
 BUILTINS = {

@@ -9,8 +9,8 @@ import pytest
 from deltalake import DeltaTable
 
 from connector import LakeFileSystem
+from connector.client.retry import RetryBudget, retryable, retrying
 from connector.errors import AccessDenied, BadCredentials, BucketNotFound, EndpointUnreachable, ServerError, Throttled
-from connector.retry import RetryBudget, retryable, retrying
 from tests.faults.proxy import Proxy
 
 CALLS = {

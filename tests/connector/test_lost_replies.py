@@ -8,8 +8,8 @@ import pytest
 from s3fs.utils import FileExpired
 
 from connector import SseC, SseKms
+from connector.client.retry import RetryBudget
 from connector.errors import AlreadyExists, EndpointUnreachable, PreconditionFailed
-from connector.retry import RetryBudget
 from tests.faults.answers import Cut, LostReply, Refusal, Times
 from tests.faults.proxy import Proxy
 

@@ -21,8 +21,8 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.launcher import LaunchRunContext
 from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLauncher
 
+from connector.client.gateway import Seam
 from connector.errors import AccessDenied
-from connector.seam import Seam
 from pipelines.tables.delta import LakeDeltaTable
 from pipelines.tables.parquet import PlainParquetTable
 

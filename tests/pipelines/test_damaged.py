@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pytest
 
+from connector.client.rust_errors import from_rust
 from connector.errors import AccessDenied, EndpointUnreachable, ObjectNotFound, ServerError, TableDamaged
-from connector.rust_errors import from_rust
 from pipelines import Dataset
 from pipelines.tables.live_files import FileNames
 from tests.pipelines.conftest import make_trips, trip_spec

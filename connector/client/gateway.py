@@ -15,9 +15,14 @@ from aiohttp import ClientPayloadError
 from botocore import exceptions as boto
 from s3fs.utils import SSEParams
 
-from connector.body import Body
-from connector.caches import forget_everywhere
-from connector.customer_keys import KEYED_READS, check_customer_keys, with_customer_keys
+from connector.client.customer_keys import KEYED_READS, check_customer_keys, with_customer_keys
+from connector.client.error_mapping import Asked, raise_translated, translated
+from connector.client.listing_cache import forget_everywhere
+from connector.client.lost_replies import own_write
+from connector.client.options import fitting
+from connector.client.resumable_body import Body
+from connector.client.retry import RetryBudget, in_doubt, retrying
+from connector.client.single_flight import SingleFlight
 from connector.errors import (
     AccessDenied,
     BadCredentials,
@@ -30,18 +35,13 @@ from connector.errors import (
     RequestRefused,
     TableDamaged,
 )
-from connector.lost_replies import own_write
 from connector.names import check_bucket, check_key
-from connector.options import fitting
 from connector.policy.carried import kept_parameters
 from connector.policy.encryption import ENCRYPTION_PARAMETERS
 from connector.policy.parameters import applied, copy_source, empty_candidates, is_self_copy, mode_of
 from connector.policy.rules import STANDARD
 from connector.profiles import get_profile
 from connector.profiles.detect import known_profile, observe
-from connector.retry import RetryBudget, in_doubt, retrying
-from connector.single_flight import SingleFlight
-from connector.translate import Asked, raise_translated, translated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from connector.client.error_mapping import Asked, hint_for, translated
 from connector.errors import AccessDenied, EndpointUnreachable, LakeError, LibraryError, ObjectNotFound, ServerError
 from connector.redact import redact
-from connector.translate import Asked, hint_for, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

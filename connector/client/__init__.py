@@ -1,0 +1,1 @@
+"""One request, from call to answer: credentials, options, retries, lost replies, errors."""
