@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from connector.errors import LakeError
-from connector.objects import ObjectVersion
+from connector.objects.metadata import ObjectVersion
 from connector.policy.encryption import Encryption, SseC, SseKms, SseS3, Unencrypted
 from connector.policy.rules import WritePolicy, WriteRule
 from connector.profiles import Profile
@@ -16,7 +16,7 @@ from connector.settings import LakeSettings
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
-    from connector.transition import TransitionResult
+    from connector.objects.transition import TransitionResult
 
 __all__ = [
     "Encryption",
@@ -34,7 +34,7 @@ __all__ = [
     "WriteRule",
 ]
 
-_LATE = {"LakeFileSystem": "connector.filesystem", "TransitionResult": "connector.transition"}
+_LATE = {"LakeFileSystem": "connector.filesystem", "TransitionResult": "connector.objects.transition"}
 
 if not TYPE_CHECKING:
 

@@ -16,23 +16,7 @@ from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import stringify_path
 
-from connector import (
-    archive,
-    audit,
-    copying,
-    expansion,
-    interop,
-    moving,
-    multipart,
-    object_lock,
-    objects,
-    reading,
-    removal,
-    uploading,
-    versions,
-)
-from connector import presign as presigning
-from connector import transition as transitions
+from connector import interop, reading, uploading
 from connector.client.arguments import OWN_OPTIONS, LakeOptions, check_arguments, plain_options
 from connector.client.gateway import Seam
 from connector.client.listing_cache import ListingCache, share_writes
@@ -41,6 +25,9 @@ from connector.errors import ObjectNotFound
 from connector.file import LakeFile, compressed, open_file
 from connector.listings import TableListings
 from connector.live import Views
+from connector.objects import audit, copy, delete, expansion, metadata, move, multipart, object_lock, restore, versions
+from connector.objects import presign as presigning
+from connector.objects import transition as transitions
 from connector.profiles import get_profile, profile_names
 from connector.profiles.detect import known_profile
 from connector.redact import guard_logs
@@ -52,12 +39,12 @@ if TYPE_CHECKING:
 
     from aiobotocore.session import AioSession
 
-    from connector.archive import RestoreStatus
-    from connector.multipart import IncompleteUpload
+    from connector.objects.multipart import IncompleteUpload
+    from connector.objects.presign import PresignConditions, PresignedPost
+    from connector.objects.restore import RestoreStatus
+    from connector.objects.transition import TransitionResult
     from connector.policy.rules import WritePolicy
-    from connector.presign import PresignConditions, PresignedPost
     from connector.profiles import Profile
-    from connector.transition import TransitionResult
 
 _OPEN_ARGUMENTS = ("anon", "endpoint_url", "key")
 P = ParamSpec("P")
@@ -354,7 +341,7 @@ class LakeFileSystem(TableListings):
         preserve_etag: bool | None = None,  # noqa: FBT001 -- s3fs's order
         **kwargs: Any,
     ) -> None:
-        await copying.copy_file(self, path1, path2, preserve_etag=preserve_etag, **kwargs)
+        await copy.copy_file(self, path1, path2, preserve_etag=preserve_etag, **kwargs)
 
     async def _expand_path(
         self,
@@ -363,7 +350,7 @@ class LakeFileSystem(TableListings):
         maxdepth: int | None = None,
         assume_literal: bool = False,  # noqa: FBT001, FBT002
     ) -> list[str]:
-        """The paths that a path, a pattern or a list of these stands for; see :mod:`connector.expansion`."""
+        """The paths that a path, a pattern or a list of these stands for; see :mod:`connector.objects.expansion`."""
         expand = functools.partial(super()._expand_path, recursive=recursive, maxdepth=maxdepth)
         found: set[str] = set()
         for one in [path] if isinstance(path, str) else path:
@@ -421,21 +408,21 @@ class LakeFileSystem(TableListings):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """Move objects, or with ``recursive`` folders; see :func:`connector.moving.move`."""
-        await moving.move(self, path1, path2, recursive=recursive, maxdepth=maxdepth, **kwargs)
+        """Move objects, or with ``recursive`` folders; see :func:`connector.objects.move.move`."""
+        await move.move(self, path1, path2, recursive=recursive, maxdepth=maxdepth, **kwargs)
 
     mv = sync_wrapper(_mv)
 
     async def _mv_file(self, path1: str, path2: str) -> None:
-        await moving.move(self, [path1], [path2], recursive=False, maxdepth=None)
+        await move.move(self, [path1], [path2], recursive=False, maxdepth=None)
 
     async def _bulk_delete(self, pathlist: list[str], **_kwargs: Any) -> list[str]:
-        return await removal.delete_paths(self, pathlist)
+        return await delete.delete_paths(self, pathlist)
 
     async def _rm(self, path: str | list[str], recursive: bool = False, **kwargs: Any) -> list[str]:  # noqa: FBT001, FBT002 -- fsspec's order
         whole_bucket = isinstance(path, str) and "/" not in self._strip_protocol(path)
         if recursive and not whole_bucket:
-            return await removal.remove(self, path, maxdepth=kwargs.get("maxdepth"))
+            return await delete.remove(self, path, maxdepth=kwargs.get("maxdepth"))
         deleted: list[str] = await super()._rm(path, recursive=recursive, **kwargs)
         return deleted
 
@@ -450,12 +437,12 @@ class LakeFileSystem(TableListings):
     # -- objects -----------------------------------------------------------------------------------
 
     async def _head_object(self, path: str, version_id: str | None = None) -> dict[str, Any]:
-        """HEAD of an object as botocore answers it; see :func:`connector.objects.head`."""
-        return await objects.head(self, path, version_id)
+        """HEAD of an object as botocore answers it; see :func:`connector.objects.metadata.head`."""
+        return await metadata.head(self, path, version_id)
 
     async def _server_time(self, path: str) -> datetime:
-        """The server's clock, in UTC; see :func:`connector.objects.server_time`."""
-        return await objects.server_time(self, path)
+        """The server's clock, in UTC; see :func:`connector.objects.metadata.server_time`."""
+        return await metadata.server_time(self, path)
 
     async def _put_if(
         self,
@@ -466,8 +453,10 @@ class LakeFileSystem(TableListings):
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
-        """A conditional write, its new ETag; see :func:`connector.objects.put_if`."""
-        return await objects.put_if(self, path, data, if_match=if_match, if_none_match=if_none_match, metadata=metadata)
+        """A conditional write, its new ETag; see :func:`connector.objects.metadata.put_if`."""
+        return await metadata.put_if(
+            self, path, data, if_match=if_match, if_none_match=if_none_match, metadata=metadata
+        )
 
     async def _put_file_if(
         self,
@@ -484,65 +473,65 @@ class LakeFileSystem(TableListings):
         )
 
     async def _read_with_etag(self, path: str) -> tuple[bytes, str]:
-        """An object's bytes and their ETag, from one GET; see :func:`connector.objects.read_with_etag`."""
-        return await objects.read_with_etag(self, path)
+        """An object's bytes and their ETag, from one GET; see :func:`connector.objects.metadata.read_with_etag`."""
+        return await metadata.read_with_etag(self, path)
 
     async def _encryption_faults(self, paths: Iterable[str]) -> dict[str, str]:
-        """Objects not encrypted as the write policy says; see :func:`connector.audit.encryption_faults`."""
+        """Objects not encrypted as the write policy says; see :func:`connector.objects.audit.encryption_faults`."""
         return await audit.encryption_faults(self, paths)
 
     async def _first_keys(self, prefix: str, *, limit: int = 1000) -> list[str]:
-        """The first keys that begin with a prefix, from one LIST; see :func:`connector.objects.first_keys`."""
-        return await objects.first_keys(self, prefix, limit=limit)
+        """The first keys that begin with a prefix, from one LIST; see :func:`connector.objects.metadata.first_keys`."""
+        return await metadata.first_keys(self, prefix, limit=limit)
 
-    async def _object_versions(self, prefix: str) -> list[objects.ObjectVersion]:
-        """Versions and delete markers below a prefix; see :func:`connector.objects.object_versions`."""
-        return await objects.object_versions(self, prefix)
+    async def _object_versions(self, prefix: str) -> list[metadata.ObjectVersion]:
+        """Versions and delete markers below a prefix; see :func:`connector.objects.metadata.object_versions`."""
+        return await metadata.object_versions(self, prefix)
 
     async def _delete_versions(self, path: str, version_ids: Iterable[str]) -> None:
-        """Delete versions of a key for good; see :func:`connector.removal.delete_versions`."""
-        await removal.delete_versions(self, path, version_ids)
+        """Delete versions of a key for good; see :func:`connector.objects.delete.delete_versions`."""
+        await delete.delete_versions(self, path, version_ids)
 
-    async def _delete_seen(self, objects: Iterable[removal.SeenObject]) -> list[removal.SeenObject]:
-        """Delete objects and versions as they were seen; see :func:`connector.removal.delete_seen`."""
-        return await removal.delete_seen(self, objects)
+    async def _delete_seen(self, objects: Iterable[delete.SeenObject]) -> list[delete.SeenObject]:
+        """Delete objects and versions as they were seen; see :func:`connector.objects.delete.delete_seen`."""
+        return await delete.delete_seen(self, objects)
 
     async def _hide(self, path: str, *, etag: str, version_id: str | None = None) -> versions.Hidden:
-        """Delete an object if it is the one that was seen; see :func:`connector.versions.hide`."""
+        """Delete an object if it is the one that was seen; see :func:`connector.objects.versions.hide`."""
         return await versions.hide(self, path, etag=etag, version_id=version_id)
 
     async def _unhide(self, path: str, *, version_id: str) -> None:
-        """Bring back what delete markers hide; see :func:`connector.versions.unhide`."""
+        """Bring back what delete markers hide; see :func:`connector.objects.versions.unhide`."""
         await versions.unhide(self, path, version_id=version_id)
 
     async def _bring_back(self, path: str, *, version_id: str, etag: str) -> str:
-        """Make an older version the newest; see :func:`connector.versions.bring_back`."""
+        """Make an older version the newest; see :func:`connector.objects.versions.bring_back`."""
         return await versions.bring_back(self, path, version_id=version_id, etag=etag)
 
     async def _is_versioned(self, bucket: str) -> bool:
-        """Whether a bucket keeps versions; see :func:`connector.objects.is_versioned`."""
-        return await objects.is_versioned(self, bucket)
+        """Whether a bucket keeps versions; see :func:`connector.objects.metadata.is_versioned`."""
+        return await metadata.is_versioned(self, bucket)
 
     async def _has_versions(self, bucket: str) -> bool:
-        """Whether older versions may be in a bucket; see :func:`connector.objects.has_versions`."""
-        return await objects.has_versions(self, bucket)
+        """Whether older versions may be in a bucket; see :func:`connector.objects.metadata.has_versions`."""
+        return await metadata.has_versions(self, bucket)
 
     async def _has_object_lock(self, bucket: str) -> bool:
-        """Whether objects of a bucket can be locked; see :func:`connector.object_lock.has_object_lock`."""
+        """Whether objects of a bucket can be locked; see :func:`connector.objects.object_lock.has_object_lock`."""
         return await object_lock.has_object_lock(self, bucket)
 
     async def _set_legal_hold(self, versions: Iterable[tuple[str, str]], *, held: bool) -> None:
-        """Keep versions from being deleted, or no more; see :func:`connector.object_lock.set_legal_hold`."""
+        """Keep versions from being deleted, or no more; see :func:`connector.objects.object_lock.set_legal_hold`."""
         await object_lock.set_legal_hold(self, versions, held=held)
 
     async def _transition(
         self, path: str, *, storage_class: str, if_match: str | None = None, exclusive: bool = False
     ) -> TransitionResult:
-        """Move an object to another storage class; see :func:`connector.transition.transition`."""
+        """Move an object to another storage class; see :func:`connector.objects.transition.transition`."""
         return await transitions.transition(self, path, storage_class, if_match=if_match, exclusive=exclusive)
 
     async def _reencrypt(self, path: str, *, if_match: str | None = None) -> TransitionResult:
-        """Encrypt an object as the write policy says; see :func:`connector.transition.reencrypt`."""
+        """Encrypt an object as the write policy says; see :func:`connector.objects.transition.reencrypt`."""
         return await transitions.reencrypt(self, path, if_match=if_match)
 
     async def _tag_tier(
@@ -554,39 +543,39 @@ class LakeFileSystem(TableListings):
         wait_seconds: float = 0.0,
         if_match: str | None = None,
     ) -> TransitionResult:
-        """Move an object to a remote tier by its tag; see :func:`connector.transition.tag_tier`."""
+        """Move an object to a remote tier by its tag; see :func:`connector.objects.transition.tag_tier`."""
         return await transitions.tag_tier(
             self, path, tier, at_once=at_once, wait_seconds=wait_seconds, if_match=if_match
         )
 
     async def _restore(self, path: str, *, days: int = 1, speed: str = "bulk") -> RestoreStatus:
-        """Ask for an archived object back; see :func:`connector.archive.restore`."""
-        return await archive.restore(self, path, days=days, speed=speed)
+        """Ask for an archived object back; see :func:`connector.objects.restore.restore`."""
+        return await restore.restore(self, path, days=days, speed=speed)
 
     async def _restore_status(self, path: str) -> RestoreStatus:
-        """Whether an archived object can be read; see :func:`connector.archive.restore_status`."""
-        return await archive.restore_status(self, path)
+        """Whether an archived object can be read; see :func:`connector.objects.restore.restore_status`."""
+        return await restore.restore_status(self, path)
 
     async def _abort_incomplete_uploads(
         self, path: str, *, older_than: str | timedelta, dry_run: bool = False
     ) -> list[IncompleteUpload]:
-        """Abort old uploads; see :func:`connector.multipart.abort_incomplete_uploads`."""
+        """Abort old uploads; see :func:`connector.objects.multipart.abort_incomplete_uploads`."""
         return await multipart.abort_incomplete_uploads(self, path, older_than=older_than, dry_run=dry_run)
 
     async def _abort_uploads(self, uploads: Iterable[IncompleteUpload]) -> None:
-        """Abort just these uploads; see :func:`connector.multipart.abort_uploads`."""
+        """Abort just these uploads; see :func:`connector.objects.multipart.abort_uploads`."""
         await multipart.abort_uploads(self, uploads)
 
     async def _presign(
         self, /, path: str, *, expires: float | timedelta = 3600, method: str = "GET", **options: Any
     ) -> str:
-        """A URL for one request without credentials; see :func:`connector.presign.presign`."""
+        """A URL for one request without credentials; see :func:`connector.objects.presign.presign`."""
         return await presigning.presign(self, path, expires=expires, method=method, **options)
 
     async def _presign_post(
         self, path: str, *, expires: float | timedelta = 3600, **conditions: Unpack[PresignConditions]
     ) -> PresignedPost:
-        """A form for one upload without credentials; see :func:`connector.presign.presign_post`."""
+        """A form for one upload without credentials; see :func:`connector.objects.presign.presign_post`."""
         return await presigning.presign_post(self, path, expires=expires, **conditions)
 
     head_object = _synced(_head_object)

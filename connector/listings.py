@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
-from connector import live, objects
+from connector import live
+from connector.objects import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,7 +84,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         except FileNotFoundError as error:
             if is_remembered:  # what a listing lacks may have been written since, by anybody
                 return await self._info(path, bucket, key, refresh=True, version_id=version_id)
-            raise objects.not_found(self, path, error) from error
+            raise metadata.not_found(self, path, error) from error
         return stored
 
     async def _ls(self, path: str, detail: bool = False, refresh: bool = False, versions: bool = False) -> Any:
@@ -92,7 +93,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         except FileNotFoundError as error:
             if not refresh and self._parent(self._strip_protocol(path)) in self.dircache:
                 return await self._ls(path, detail=detail, refresh=True, versions=versions)
-            raise objects.not_found(self, path, error) from error
+            raise metadata.not_found(self, path, error) from error
 
     async def _lsdir(self, path: str, *args: Any, prefix: str = "", **kwargs: Any) -> list[dict[str, Any]]:
         path = self._strip_protocol(path)
@@ -202,7 +203,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         if not path:
             return True
         if "/" not in path:
-            return await objects.bucket_exists(self, path)
+            return await metadata.bucket_exists(self, path)
         try:
             await self._info(path)
         except FileNotFoundError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from s3fs.utils import FileExpired
 
 from connector.errors import PreconditionFailed
-from connector.objects import object_path
+from connector.objects.metadata import object_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

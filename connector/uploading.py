@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
-from connector.objects import condition_of, head, object_path, put_if, unquoted
+from connector.objects.metadata import condition_of, head, object_path, put_if, unquoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
 
-    from connector.archive import RestoreStatus
+    from connector.objects.restore import RestoreStatus
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
     from pipelines.placement import PlacedFile

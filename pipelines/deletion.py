@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from connector.errors import AccessDenied, DeletionFailed
-from connector.removal import SeenObject
+from connector.objects.delete import SeenObject
 from pipelines.errors import CommitConflict
 from pipelines.layout import PartitionKey, canonical
 from pipelines.records import RemovalRecord, UndoRecord, VacuumRecord

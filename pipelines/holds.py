@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import datetime
 
-    from connector.objects import ObjectVersion
+    from connector.objects.metadata import ObjectVersion
     from pipelines.document import DocumentStore
     from pipelines.handle import Handle
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from connector.transition import Written
+    from connector.objects.transition import Written
     from pipelines.handle import Handle
     from pipelines.layout import PartitionKey
     from pipelines.verify import Problem, VerifyReport

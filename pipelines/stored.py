@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from connector.objects import ObjectVersion
+    from connector.objects.metadata import ObjectVersion
     from pipelines.handle import Handle
 
 __all__ = ["StoredObject", "stored_objects"]

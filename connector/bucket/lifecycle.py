@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from connector.bucket.items import Item, Part, merged
 from connector.bucket.minio_tier import remote_tiers
 from connector.errors import AccessDenied, InvalidSetting, ObjectNotFound
-from connector.transition import TIER_TAG
+from connector.objects.transition import TIER_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.asyn import sync
 
-from connector import objects
 from connector.bucket.access import ownership, public_access
 from connector.bucket.cors import cors
 from connector.bucket.items import Item, Part, Site
@@ -26,6 +25,7 @@ from connector.bucket.minio_tier import remote_tier_part
 from connector.bucket.policy import denied_encryption, denied_transport
 from connector.bucket.setup import default_encryption, existence, versioning
 from connector.errors import AccessDenied, AppliedInPart, LakeError, PreconditionFailed, UnsupportedByServer
+from connector.objects import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,7 +178,7 @@ async def site_of(fs: LakeFileSystem, bucket: str) -> Site:
     """A bucket on the server, looked at."""
     profile = await fs.seam.profile()
     client = await fs.set_session()
-    exists = await objects.bucket_exists(fs, bucket)
+    exists = await metadata.bucket_exists(fs, bucket)
     return Site(fs, profile, bucket, exists, str(client.meta.endpoint_url))
 
 

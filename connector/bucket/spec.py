@@ -39,8 +39,8 @@ from pydantic import (
 
 from connector.bucket.minio_tier import RemoteTier
 from connector.errors import InvalidSetting
-from connector.multipart import parse_age
 from connector.names import check_bucket
+from connector.objects.multipart import parse_age
 from connector.policy.encryption import SseC, SseKms, Unencrypted, encryption_text, parse_encryption
 
 __all__ = ["BucketSpec", "CorsRule", "LifecycleSpec", "PolicySpec", "format_age"]

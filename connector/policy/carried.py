@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from connector.errors import InvalidSetting
-from connector.object_lock import kept_legal_hold
+from connector.objects.object_lock import kept_legal_hold
 from connector.policy.encryption import SseC, encryption_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pipelines.cli.options import Session, with_session
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
-    from connector.presign import PresignConditions
+    from connector.objects.presign import PresignConditions
 
 __all__ = ["presign"]
 

@@ -14,7 +14,7 @@ from pipelines.cli.options import Session, with_session
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from connector.multipart import IncompleteUpload
+    from connector.objects.multipart import IncompleteUpload
 
 __all__ = ["uploads"]
 

@@ -14,8 +14,8 @@ from fsspec.asyn import sync
 
 from connector.bucket.lifecycle import lifecycle_rules
 from connector.errors import AccessDenied
+from connector.objects.transition import TIER_TAG
 from connector.policy.rules import STANDARD
-from connector.transition import TIER_TAG
 from pipelines.movers.protocol import Moved
 
 if TYPE_CHECKING:

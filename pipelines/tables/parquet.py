@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from connector.filesystem import LakeFileSystem
-    from connector.objects import ObjectVersion
+    from connector.objects.metadata import ObjectVersion
     from pipelines.scanning import LiveDataset
     from pipelines.tables.change_times import KnownTimes
     from pipelines.tables.protocol import SameRows

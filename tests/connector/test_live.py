@@ -14,7 +14,7 @@ import pytest
 from connector import LakeFileSystem
 from connector.errors import InvalidName, ObjectNotFound, TableWriteRefused
 from connector.live import Listing
-from connector.removal import SeenObject
+from connector.objects.delete import SeenObject
 from connector.views import register_view, unregister_view, view_providers
 
 DAYS = ("date=2013-01-01", "date=2013-01-02")

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from connector.errors import BucketNotFound, InvalidSetting
-from connector.multipart import parse_age
+from connector.objects.multipart import parse_age
 
 
 @pytest.fixture

@@ -164,7 +164,7 @@ def test_deleting_nothing_says_so(fs, bucket):
 
 
 def test_more_than_one_batch(fs, server, bucket, monkeypatch):
-    monkeypatch.setattr("connector.removal.DELETE_BATCH", 10)
+    monkeypatch.setattr("connector.objects.delete.DELETE_BATCH", 10)
     monkeypatch.setattr("connector.client.gateway.DELETE_BATCH", 2)
     fs.pipe({f"{bucket}/d/{number}/x": b"" for number in range(25)})
     fs.rm(f"{bucket}/d", recursive=True)

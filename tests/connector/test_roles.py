@@ -10,8 +10,8 @@ import pytest
 
 from connector import LakeFileSystem
 from connector.errors import LakeError
-from connector.multipart import IncompleteUpload
-from connector.removal import SeenObject
+from connector.objects.delete import SeenObject
+from connector.objects.multipart import IncompleteUpload
 from tests.servers.roles import with_role
 
 MODEL = botocore.session.get_session().get_service_model("s3")

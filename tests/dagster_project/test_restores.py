@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from dagster.components.testing.utils import component_defs
 
-from connector.archive import RestoreStatus
+from connector.objects.restore import RestoreStatus
 from dagster_project import restores
 from dagster_project.component import LakeDataset
 from dagster_project.io_manager import LakeParquetIOManager

@@ -11,7 +11,7 @@ import pytest
 from fsspec.asyn import sync
 
 from connector import LakeFileSystem
-from connector.transition import COPIED_FROM
+from connector.objects.transition import COPIED_FROM
 from tests.faults.kills import fork_server
 
 OBJECTS = 1000

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
 
-from connector.archive import RestoreStatus
+from connector.objects.restore import RestoreStatus
 from pipelines import Dataset
 from pipelines import archived as archives
 from pipelines.cli.app import cli

@@ -4,7 +4,7 @@ import pytest
 from deltalake import DeltaTable
 
 from connector.filesystem import LakeFileSystem
-from connector.removal import SeenObject
+from connector.objects.delete import SeenObject
 from pipelines.dataset import Dataset
 from pipelines.ingest import ingest
 from pipelines.tables.protocol import Change, StagedFile

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from connector.names import check_key
-from connector.objects import get_tags, head, object_path
+from connector.objects.metadata import get_tags, head, object_path
 from connector.policy.carried import kept_content
 from connector.policy.encryption import SseC
 

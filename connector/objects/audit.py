@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from connector.objects import head, object_path
+from connector.objects.metadata import head, object_path
 from connector.policy.encryption import Encryption, SseC, SseKms, encryption_of, encryption_text
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from connector.errors import AccessDenied, DeletionFailed, InvalidSetting, LakeError, ObjectNotFound
-from connector.objects import server_time
+from connector.objects.metadata import server_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

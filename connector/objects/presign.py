@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 from connector.client.options import fitting
 from connector.errors import InvalidSetting
 from connector.names import check_bucket, check_key
-from connector.objects import object_path
+from connector.objects.metadata import object_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

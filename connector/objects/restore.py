@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Literal
 
 from connector.errors import InvalidSetting, RequestRefused, Throttled, UnsupportedByServer
-from connector.objects import head, object_path
+from connector.objects.metadata import head, object_path
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -15,14 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from connector.audit import encryption_faults
-from connector.copying import (
-    COPY_BYTES_MAX,
-    Source,
-    copy_in_parts,
-    look_at,
-    part_ranges,
-)
 from connector.errors import (
     EncryptionIgnored,
     LakeError,
@@ -32,13 +24,15 @@ from connector.errors import (
     ServerError,
     UnsupportedByServer,
 )
-from connector.object_lock import check_replaceable, is_held, set_legal_hold
-from connector.objects import get_tags, head, unquoted
+from connector.objects.audit import encryption_faults
+from connector.objects.copy import COPY_BYTES_MAX, Source, copy_in_parts, look_at, part_ranges
+from connector.objects.delete import delete_keys
+from connector.objects.metadata import get_tags, head, unquoted
+from connector.objects.object_lock import check_replaceable, is_held, set_legal_hold
+from connector.objects.versions import give_way, versions_of
 from connector.policy.carried import kept_content, kept_parameters
 from connector.policy.encryption import ENCRYPTION_PARAMETERS
 from connector.policy.rules import STANDARD
-from connector.removal import delete_keys
-from connector.versions import give_way, versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

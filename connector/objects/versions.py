@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from connector.copying import copy_file
 from connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
-from connector.objects import is_versioned, object_versions, unquoted
-from connector.removal import delete_keys
+from connector.objects.copy import copy_file
+from connector.objects.delete import delete_keys
+from connector.objects.metadata import is_versioned, object_versions, unquoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from connector.filesystem import LakeFileSystem
-    from connector.objects import ObjectVersion
+    from connector.objects.metadata import ObjectVersion
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from connector.client.gateway import DELETE_BATCH
 from connector.errors import AccessDenied, DeletionFailed, ObjectNotFound
-from connector.expansion import objects_of
-from connector.objects import object_path, unquoted
+from connector.objects.expansion import objects_of
+from connector.objects.metadata import object_path, unquoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
