@@ -16,13 +16,12 @@ from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import stringify_path
 
-from connector import interop, reading, uploading
+from connector import interop
 from connector.client.arguments import OWN_OPTIONS, LakeOptions, check_arguments, plain_options
 from connector.client.gateway import Seam
 from connector.client.listing_cache import ListingCache, share_writes
 from connector.client.sessions import HttpSession, new_session
 from connector.errors import ObjectNotFound
-from connector.file import LakeFile, compressed, open_file
 from connector.listings import TableListings
 from connector.live import Views
 from connector.objects import audit, copy, delete, expansion, metadata, move, multipart, object_lock, restore, versions
@@ -32,6 +31,8 @@ from connector.profiles import get_profile, profile_names
 from connector.profiles.detect import known_profile
 from connector.redact import guard_logs
 from connector.settings import LakeSettings, check_endpoint, environment_token
+from connector.transfer import download, upload
+from connector.transfer.open_file import LakeFile, compressed, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -329,10 +330,10 @@ class LakeFileSystem(TableListings):
         return open_file(self, path, mode, kwargs)
 
     async def _cat_file(self, path: str, version_id: str | None = None, **options: Any) -> bytes:
-        return await reading.cat_file(self, path, super()._cat_file, version_id=version_id, **options)
+        return await download.cat_file(self, path, super()._cat_file, version_id=version_id, **options)
 
     async def _get_file(self, rpath: str, lpath: str, callback: Any = DEFAULT_CALLBACK, **options: Any) -> None:
-        await reading.get_file(self, rpath, lpath, callback, **options)
+        await download.get_file(self, rpath, lpath, callback, **options)
 
     async def _cp_file(
         self,
@@ -467,8 +468,8 @@ class LakeFileSystem(TableListings):
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
-        """A conditional write of a local file; see :func:`connector.uploading.put_file_if`."""
-        return await uploading.put_file_if(
+        """A conditional write of a local file; see :func:`connector.transfer.upload.put_file_if`."""
+        return await upload.put_file_if(
             self, local, path, if_match=if_match, if_none_match=if_none_match, metadata=metadata
         )
 

@@ -18,7 +18,7 @@ import pytest
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from connector.errors import AccessDenied, LakeError
-from connector.file import LakeFile
+from connector.transfer.open_file import LakeFile
 from tests.faults.answers import Refusal
 from tests.faults.proxy import Proxy
 

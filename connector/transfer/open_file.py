@@ -14,7 +14,7 @@ from s3fs.core import S3File
 from s3fs.utils import FileExpired
 
 from connector.errors import AlreadyExists, LakeError, ObjectNotFound, PreconditionFailed
-from connector.unwinding import closed_by_a_failure, is_failure, opened_by_arrow
+from connector.transfer.unwinding import closed_by_a_failure, is_failure, opened_by_arrow
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem

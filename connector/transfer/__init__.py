@@ -1,0 +1,1 @@
+"""Bulk bytes: download, upload, open files."""
