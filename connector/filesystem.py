@@ -22,8 +22,8 @@ from connector.client.gateway import Seam
 from connector.client.listing_cache import ListingCache, share_writes
 from connector.client.sessions import HttpSession, new_session
 from connector.errors import ObjectNotFound
-from connector.listings import TableListings
-from connector.live import Views
+from connector.listing.directories import TableListings
+from connector.listing.tables import Views
 from connector.objects import audit, copy, delete, expansion, metadata, move, multipart, object_lock, restore, versions
 from connector.objects import presign as presigning
 from connector.objects import transition as transitions

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from connector.filesystem import LakeFileSystem
-    from connector.views import LiveTable
+    from connector.listing.views import LiveTable
 
 __all__ = ["DeltaLive", "DeltaProvider", "provider"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from connector import LakeFileSystem
 from connector.errors import TableWriteRefused, UnsupportedByServer
-from connector.views import register_view, unregister_view
+from connector.listing.views import register_view, unregister_view
 from tests.servers.roles import with_policy
 
 

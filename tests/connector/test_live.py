@@ -13,9 +13,9 @@ import pytest
 
 from connector import LakeFileSystem
 from connector.errors import InvalidName, ObjectNotFound, TableWriteRefused
-from connector.live import Listing
+from connector.listing.tables import Listing
+from connector.listing.views import register_view, unregister_view, view_providers
 from connector.objects.delete import SeenObject
-from connector.views import register_view, unregister_view, view_providers
 
 DAYS = ("date=2013-01-01", "date=2013-01-02")
 

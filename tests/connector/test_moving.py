@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from connector.errors import DeletionFailed, InvalidSetting, LakeError, ObjectNotFound, TableWriteRefused
-from connector.views import register_view, unregister_view
+from connector.listing.views import register_view, unregister_view
 from tests.faults.answers import Refusal
 from tests.faults.proxy import Proxy
 

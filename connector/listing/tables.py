@@ -22,14 +22,14 @@ from connector.errors import (
     TableWriteRefused,
     UnsupportedByServer,
 )
+from connector.listing.views import view_providers
 from connector.names import check_key
-from connector.views import view_providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from connector.filesystem import LakeFileSystem
-    from connector.views import LiveTable, ViewProvider
+    from connector.listing.views import LiveTable, ViewProvider
 
 NOT_A_TABLE_SECONDS = 30.0
 _FOLDERS_MAX = 1000

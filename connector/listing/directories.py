@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
-from connector import live
+from connector.listing import tables
 from connector.objects import metadata
 
 if TYPE_CHECKING:
@@ -56,14 +56,14 @@ def folders_of(entries: Iterable[dict[str, Any]], root: str) -> dict[str, list[d
             folders.setdefault(folder, {})[child["name"], "" if child is entry else "/"] = child
             if is_known or len(folder) <= len(root):
                 break
-            child, folder = live.folder_info(folder), folder.rpartition("/")[0]
+            child, folder = tables.folder_info(folder), folder.rpartition("/")[0]
     return {folder: [below[which] for which in sorted(below)] for folder, below in folders.items()}
 
 
 class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
     """The methods of a filesystem that say what is there."""
 
-    views: live.Views
+    views: tables.Views
     seam: Seam
     dircache: ListingCache
 
@@ -77,7 +77,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
     ) -> dict[str, Any]:
         listing = None if version_id else await self.views.listing_for(self._strip_protocol(path))
         if listing is not None:
-            return await live.info(self, listing, self._strip_protocol(path), refresh=refresh)
+            return await tables.info(self, listing, self._strip_protocol(path), refresh=refresh)
         is_remembered = not refresh and self._parent(self._strip_protocol(path)) in self.dircache
         try:
             stored: dict[str, Any] = await super()._info(path, bucket, key, refresh=refresh, version_id=version_id)
@@ -157,7 +157,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
                 return [await self._info(path)]
             except FileNotFoundError:
                 return []
-        dirs = [live.folder_info(folder) for folder in folders] if withdirs else []
+        dirs = [tables.folder_info(folder) for folder in folders] if withdirs else []
         return sorted([*found, *dirs], key=lambda entry: str(entry["name"])) if dirs else found
 
     def _forget_below(self, path: str, folders: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ A provider is registered by entry point, in the distribution that ships it::
 
 or from Python, for instance in a test::
 
-    from connector.views import register_view
+    from connector.listing.views import register_view
     register_view("mine", MyViews())
 
 Loading a provider must be cheap (it happens when the first path is looked at): import heavy libraries

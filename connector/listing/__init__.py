@@ -1,0 +1,1 @@
+"""What a folder holds: listings of the store, and tables that answer in their place."""
