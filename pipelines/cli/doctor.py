@@ -20,7 +20,7 @@ def doctor(session: Session, *, bucket: str | None) -> ExitCode:
 
     Exits 1 where the server does not do what its profile says: those rows are marked.
     """
-    from connector.doctor import diagnose
+    from connector.doctor.report import diagnose
 
     report = diagnose(session.filesystem(), bucket)
     session.out.emit({"agrees": report.agrees, **dataclasses.asdict(report)}, str(report))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connector import LakeFileSystem
-from connector.doctor import NOT_TRIED, Report, Row, diagnose
+from connector.doctor.report import NOT_TRIED, Report, Row, diagnose
 from connector.errors import EndpointUnreachable
 
 MOTO_IS_NOT_AWS = {

@@ -1,4 +1,4 @@
-"""Where :mod:`connector.probes` try things: a bucket or a prefix, asked without policy, guards or retries."""
+"""Where :mod:`connector.doctor.probes` try things: a bucket or a prefix, asked without policy, guards or retries."""
 
 from __future__ import annotations
 

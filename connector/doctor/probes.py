@@ -1,7 +1,7 @@
 """What a server does, found out by trying: one function a fact, over a place of its own.
 
 A probe answers in a word or two, most with ``yes`` or ``no``. Beside it stands what the profile says, so that
-:mod:`connector.doctor` can compare. Requests go to the client as they are: no write policy, no guards, no retries.
+:mod:`connector.doctor.report` can compare. Requests go to the client as they are: no write policy, no guards, no retries.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from botocore import exceptions as boto
 from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
 
-from connector import bucket_probes
-from connector.place import FIRST, NO, PRECONDITION, YES, code_of, status_of
+from connector.doctor import bucket_probes
+from connector.doctor.place import FIRST, NO, PRECONDITION, YES, code_of, status_of
 from connector.policy.encryption import SseC, SseKms, SseS3
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from connector.place import Place
+    from connector.doctor.place import Place
     from connector.policy.encryption import Encryption
     from connector.profiles import Profile
 

@@ -1,4 +1,4 @@
-"""Probes of what belongs to a bucket as a whole; they need one that is ours. See :mod:`connector.probes`."""
+"""Probes of what belongs to a bucket as a whole; they need one that is ours. See :mod:`connector.doctor.probes`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from botocore import exceptions as boto
 
-from connector.place import FIRST, YES
+from connector.doctor.place import FIRST, YES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from connector.place import Place
+    from connector.doctor.place import Place
 
 
 def lifecycle(action: dict[str, Any]) -> Callable[[Place], Awaitable[str]]:

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 from botocore import exceptions as boto
 from fsspec.asyn import sync
 
+from connector.doctor.place import Place, code_of
+from connector.doctor.probes import PROBES
 from connector.errors import LakeError
-from connector.place import Place, code_of
-from connector.probes import PROBES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from connector.doctor.probes import Probe
     from connector.filesystem import LakeFileSystem
-    from connector.probes import Probe
     from connector.profiles import Profile
 
 NOT_TRIED = "not tried"
