@@ -30,7 +30,7 @@ import s3fs
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 
 from connector import LakeFileSystem
-from connector.server import EmbeddedServer
+from connector.local_server.servers import EmbeddedServer
 from dagster_project import nyc
 from pipelines import Dataset, DatasetSpec
 

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from connector.server import EmbeddedServer, client_environ
+from connector.local_server.servers import EmbeddedServer, client_environ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

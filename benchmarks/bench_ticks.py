@@ -24,7 +24,7 @@ import pyarrow as pa
 from deltalake import write_deltalake
 
 from connector import LakeFileSystem
-from connector.server import EmbeddedServer
+from connector.local_server.servers import EmbeddedServer
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.observe import observation_sensor
 from dagster_project.partitions import time_windows

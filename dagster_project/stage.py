@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 from connector import LakeFileSystem
 from connector.bucket import RemoteTier, ensure_bucket, ensure_remote_tier, ensure_tier_rules
 from connector.errors import LakeError
-from connector.server import EmbeddedServer, LocalServer, MinioServer
-from connector.subprocesses import free_ports
+from connector.local_server.processes import free_ports
+from connector.local_server.servers import EmbeddedServer, LocalServer, MinioServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from connector.server import ServerMissing, minio_binary
+from connector.local_server.servers import ServerMissing, minio_binary
 from dagster_project.referee import Referee
 
 README = Path(__file__).parents[1] / "README.md"

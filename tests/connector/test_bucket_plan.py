@@ -13,7 +13,7 @@ from connector.bucket import BucketSpec, CorsRule, LifecycleSpec, PolicySpec, Re
 from connector.bucket.lifecycle import rules_part, tier_rules
 from connector.bucket.plan import site_of
 from connector.errors import AccessDenied, AppliedInPart, InvalidSetting, PreconditionFailed
-from connector.server import MinioServer
+from connector.local_server.servers import MinioServer
 from tests.servers.roles import with_role
 
 pytestmark = pytest.mark.more_than_a_role("buckets are an administrator's")

@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 from connector import LakeFileSystem
 from connector.bucket import BucketSpec, plan_bucket
 from connector.errors import AccessDenied, AppliedInPart
-from connector.server import EmbeddedServer
-from connector.subprocesses import free_ports
+from connector.local_server.processes import free_ports
+from connector.local_server.servers import EmbeddedServer
 from tests.servers.tls import make_certificate
 
 pytestmark = pytest.mark.more_than_a_role("buckets are an administrator's")

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from connector import server as server_module
-from connector.server import (
+from connector.local_server import servers as server_module
+from connector.local_server.processes import LOOPBACK, Child, PortInUse, ServerEnded, ServerStartFailed, free_ports
+from connector.local_server.servers import (
     EmbeddedServer,
     FolderInUse,
     LocalServer,
@@ -27,7 +28,6 @@ from connector.server import (
     minio_binary,
     weed_binary,
 )
-from connector.subprocesses import LOOPBACK, Child, PortInUse, ServerEnded, ServerStartFailed, free_ports
 from tests.servers import MinioPair, Rig
 
 DEADLINE_SECONDS = 30
@@ -35,7 +35,7 @@ DEADLINE_SECONDS = 30
 # Starts a server, says its process id and endpoint, and waits for what the test does to it.
 OWNER = """
 import signal, sys
-from connector.server import EmbeddedServer
+from connector.local_server.servers import EmbeddedServer
 with EmbeddedServer(sys.argv[1]) as server:
     print(server.pid, server.endpoint_url, flush=True)
     signal.pause()

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import dagster as dg
 import pytest
 
-from connector.subprocesses import free_ports
+from connector.local_server.processes import free_ports
 from dagster_project import headless, nyc
 from dagster_project.datasets import FLIGHTS
 from tests.dagster_project import browser, status

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from connector.local_server import Launch
-from connector.server import MinioServer, ServerMissing, minio_binary
+from connector.local_server.folder import Launch
+from connector.local_server.servers import MinioServer, ServerMissing, minio_binary
 from tests.servers.rig import Rig
 from tests.servers.tls import LOOPBACK, make_certificate
 

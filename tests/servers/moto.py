@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from connector.subprocesses import LOOPBACK, Child, free_ports
+from connector.local_server.processes import LOOPBACK, Child, free_ports
 from tests.servers.rig import Rig
 
 

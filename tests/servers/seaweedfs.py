@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from connector.server import EmbeddedServer
+from connector.local_server.servers import EmbeddedServer
 from tests.servers.rig import Rig
 
 

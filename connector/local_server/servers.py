@@ -24,8 +24,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from connector.errors import LakeError, ServerError
-from connector.local_server import REGION, FolderInUse, Launch, LocalServer, client_environ
-from connector.subprocesses import LOOPBACK, free_ports
+from connector.local_server.folder import REGION, FolderInUse, Launch, LocalServer, client_environ
+from connector.local_server.processes import LOOPBACK, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

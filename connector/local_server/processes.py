@@ -1,6 +1,6 @@
 """A server as a child process: free ports, a start that is waited for, a stop that leaves nothing behind.
 
-It knows nothing of S3: :mod:`connector.server` says what to run and how to ask whether it answers.
+It knows nothing of S3: :mod:`connector.local_server.servers` says what to run and how to ask whether it answers.
 """
 
 from __future__ import annotations
