@@ -31,8 +31,8 @@ from dagster_project.partitions import time_windows
 from dagster_project.restores import restore_sensor
 from dagster_project.sensors import ExpiryJob, reconciliation_sensor, retention_sensor
 from pipelines.errors import SpecError
-from pipelines.spec import DatasetSpec, PartitionSpec, RejectSpec, RetentionSpec, TierStep, WriteSpec
-from pipelines.text_options import TextOptions
+from pipelines.model.spec import DatasetSpec, PartitionSpec, RejectSpec, RetentionSpec, TierStep, WriteSpec
+from pipelines.model.text_options import TextOptions
 
 __all__ = ["DYNAMIC", "LakeDataset", "LakeDatasetScaffolder"]
 

@@ -17,12 +17,12 @@ import dagster as dg
 
 from dagster_project.partitions import KeyNames
 from dagster_project.resources import LakeResource
-from pipelines.windows import as_instant, window_of
+from pipelines.model.time_window import as_instant, window_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pipelines.spec import DatasetSpec, TimePartition
+    from pipelines.model.spec import DatasetSpec, TimePartition
 
 __all__ = ["NotExpired", "not_expired"]
 

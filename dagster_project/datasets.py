@@ -7,7 +7,7 @@ from typing import Final
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.nyc import TIMEZONE
 from dagster_project.partitions import time_windows
-from pipelines.spec import DatasetSpec
+from pipelines.model.spec import DatasetSpec
 
 __all__ = ["DATASETS", "DEPARTURES", "FLIGHTS", "MONTHLY_SUMMARY", "WEATHER"]
 

@@ -15,7 +15,7 @@ import dagster as dg
 
 from dagster_project.metadata import STATE, partition_metadata
 from dagster_project.partitions import KnownPartitions
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines import Dataset
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
 
 __all__ = ["ArrowTable", "DataFrame", "Wanted", "type_name", "wanted_type"]
 

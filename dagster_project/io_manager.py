@@ -24,7 +24,7 @@ from dagster_project.reads import note_read
 from dagster_project.resources import LakeResource
 from dagster_project.steps import add_partition_metadata, give_data_version
 from pipelines.errors import ArchivedError
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
 
 if TYPE_CHECKING:
     from dagster_project.frames import Wanted

@@ -13,7 +13,7 @@ from pipelines.errors import SpecDiffers
 if TYPE_CHECKING:
     from dagster_project.resources import LakeResource
     from pipelines import Dataset
-    from pipelines.spec import DatasetSpec
+    from pipelines.model.spec import DatasetSpec
 
 __all__ = ["DATASET_TAG", "POOL", "LakeAsset"]
 

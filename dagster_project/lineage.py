@@ -15,7 +15,7 @@ import dagster as dg
 
 from dagster_project.partitions import KnownPartitions
 from dagster_project.reads import latest_reads, run_starts, step_start
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
 from pipelines.outlook import Reading
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dagster_project.materializations import AT_ONCE, materialized
 from dagster_project.partition_wipe import latest_storage_ids
 from dagster_project.partitions import KeyNames
 from pipelines.errors import TableNotFound, UnknownPartition
-from pipelines.layout import PartitionKey, canonical
+from pipelines.model.partition_key import PartitionKey, canonical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ import dagster as dg
 
 from dagster_project.partitions import KeyNames
 from pipelines.errors import SpecError
-from pipelines.spec import DatasetSpec
+from pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

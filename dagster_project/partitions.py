@@ -19,14 +19,14 @@ import dagster as dg
 
 from dagster_project.window_keys import STARTS, WindowKeys, window_keys
 from pipelines.errors import SpecError
-from pipelines.layout import PartitionKey
-from pipelines.windows import KEY_FORMATS
+from pipelines.model.partition_key import PartitionKey
+from pipelines.model.time_window import KEY_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pipelines.spec import PartitionSpec
-    from pipelines.windows import Every
+    from pipelines.model.spec import PartitionSpec
+    from pipelines.model.time_window import Every
 
 __all__ = ["KeyNames", "KnownPartitions", "known_keys", "time_windows", "unknown_values"]
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from dagster_project.materializations import Materialized
     from pipelines import Dataset
     from pipelines.catalog import PartitionInfo
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
 
 __all__ = ["MENDED_AT_ONCE", "Difference", "Mended", "Shown", "are", "compare", "look", "mend", "reports", "some"]
 

@@ -20,8 +20,8 @@ from dagster_project.lineage import downstream_sight
 from dagster_project.partition_wipe import WipeResult, latest_storage_ids, wipe_partitions
 from dagster_project.partitions import KnownPartitions
 from pipelines.errors import UnknownPartition
-from pipelines.layout import PartitionKey
-from pipelines.lifecycle import window_of_key
+from pipelines.model.age import window_of_key
+from pipelines.model.partition_key import PartitionKey
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence

@@ -21,9 +21,9 @@ from dagster_project.metadata import (
 from dagster_project.partitions import KeyNames
 from dagster_project.window_keys import time_partition_of
 from pipelines.errors import SourceError, SpecError, TableNotFound
-from pipelines.layout import PartitionKey
-from pipelines.spec import DatasetSpec, PartitionSpec
-from pipelines.windows import KEY_FORMATS
+from pipelines.model.partition_key import PartitionKey
+from pipelines.model.spec import DatasetSpec, PartitionSpec
+from pipelines.model.time_window import KEY_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,7 +15,7 @@ from dagster_project.lineage import downstreams_in
 from dagster_project.metadata import REASON
 from dagster_project.retention import Retention
 from pipelines.errors import PartialFailure, UnknownPartition
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from pipelines.errors import SpecError
-from pipelines.spec import TimePartition
-from pipelines.windows import KEY_FORMATS, key_at, key_of_wall, start_of_key, window_of
-from pipelines.zones import clock_of
+from pipelines.model.spec import TimePartition
+from pipelines.model.time_window import KEY_FORMATS, key_at, key_of_wall, start_of_key, window_of
+from pipelines.model.time_zone import clock_of
 
 if TYPE_CHECKING:
     import dagster as dg
 
-    from pipelines.windows import Every
+    from pipelines.model.time_window import Every
 
 __all__ = ["STARTS", "WindowKeys", "time_partition_of", "window_keys"]
 

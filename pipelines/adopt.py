@@ -19,12 +19,14 @@ import pyarrow as pa
 from connector.errors import PreconditionFailed
 from pipelines import units
 from pipelines.clock import Clock, ServerClock
-from pipelines.description import completed, differences
 from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import CommitConflict, LogMissing, SpecError, TableExists, UnsupportedByTable
 from pipelines.forks import refuse_after_fork
 from pipelines.handle import Handle
 from pipelines.journal import Journal
+from pipelines.model.spec import DatasetSpec
+from pipelines.model.spec_diff import completed, differences
+from pipelines.model.stored_types import declared_schema
 from pipelines.nested import enclosing_root
 from pipelines.opening import (
     BESIDE,
@@ -36,8 +38,6 @@ from pipelines.opening import (
     table_properties,
 )
 from pipelines.records import PolicyRecord
-from pipelines.spec import DatasetSpec
-from pipelines.stored_types import declared_schema
 from pipelines.survey import OddObject, listed_below, refuse_nested, survey
 
 if TYPE_CHECKING:

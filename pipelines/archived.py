@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from connector.objects.restore import RestoreStatus
     from pipelines.handle import Handle
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
     from pipelines.placement import PlacedFile
     from pipelines.tables.protocol import Snapshot
 

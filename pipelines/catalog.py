@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from pipelines import units
 from pipelines.cost import monthly_storage
-from pipelines.lifecycle import window_of_key
+from pipelines.model.age import window_of_key
 from pipelines.placement import MISSING, placed, tier_of_class
 from pipelines.prices import price_list
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from connector.profiles import Profile
     from pipelines.document import DatasetDocument
     from pipelines.handle import Handle
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
+    from pipelines.model.spec import DatasetSpec, Tier
+    from pipelines.model.time_window import Window
     from pipelines.placement import PlacedPartition
     from pipelines.prices import PriceList
-    from pipelines.spec import DatasetSpec, Tier
-    from pipelines.windows import Window
 
 __all__ = ["Catalog", "CatalogTotal", "PartitionInfo", "kept_because", "monthly_cost", "read_catalog"]
 

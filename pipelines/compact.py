@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pipelines.handle import Handle
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
+    from pipelines.model.spec import WriteSpec
     from pipelines.progress import Progress
     from pipelines.rewriting import Rewrite
-    from pipelines.spec import WriteSpec
     from pipelines.tables.protocol import LiveFile, Snapshot
     from pipelines.workers import Workers
     from pipelines.writer import WriterLimits

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import pyarrow.compute as pc
 
     from pipelines.handle import Handle
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
+    from pipelines.model.spec import WriteSpec
     from pipelines.rewriting import Rewrite
-    from pipelines.spec import WriteSpec
     from pipelines.tables.protocol import LiveFile, Snapshot
     from pipelines.workers import Workers
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from pipelines.errors import SpecError
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
+from pipelines.model.time_window import as_instant
 from pipelines.opening import check_new, create_dataset, open_dataset
-from pipelines.windows import as_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from pipelines.history import HistoryEntry
     from pipelines.ingest import IngestMode
     from pipelines.ingest_results import IngestResult, Rehearsal
+    from pipelines.model.spec import DatasetSpec
+    from pipelines.model.text_options import TextOptions
+    from pipelines.model.time_window import Window
     from pipelines.opening import Described
     from pipelines.outlook import ExpiryOutlook, Materialized
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
@@ -54,13 +57,10 @@ if TYPE_CHECKING:
     from pipelines.records import JournalEntry
     from pipelines.redescribing import SpecChange, SpecDiff
     from pipelines.rejects import RejectFile
-    from pipelines.spec import DatasetSpec
     from pipelines.tables.states import RowChanges
-    from pipelines.text_options import TextOptions
     from pipelines.undo import Undoable
     from pipelines.vacuum import VacuumResult
     from pipelines.verify import VerifyReport
-    from pipelines.windows import Window
     from pipelines.workers import Engine
     from pipelines.writer import WriterLimits
 
@@ -523,7 +523,7 @@ class Dataset:
 
         Faster than `partitions`: where the table has a log, the store is not listed.
         """
-        from pipelines.lifecycle import window_of_key
+        from pipelines.model.age import window_of_key
 
         return {key: window_of_key(self.spec, key) for key in self._handle.table.snapshot().by_partition()}
 
@@ -866,7 +866,7 @@ def _key(key: str | PartitionKey) -> PartitionKey:
 def _text_options(text: TextOptions | Mapping[str, Any] | None) -> TextOptions | None:
     from pydantic import ValidationError
 
-    from pipelines.text_options import TextOptions
+    from pipelines.model.text_options import TextOptions
 
     if text is None or isinstance(text, TextOptions):
         return text

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pipelines import units
 from pipelines.catalog import kept_because
 from pipelines.cost import DEFAULT_HORIZON, MoveCost, monthly_storage, move_cost
-from pipelines.lifecycle import is_past_retention, next_step, tier_at, window_of_key
+from pipelines.model.age import is_past_retention, next_step, tier_at, window_of_key
 from pipelines.movers import get_mover
 from pipelines.placement import MISSING, class_of_tier, tier_of_class
 from pipelines.plan import PlannedFile, Refusal, TierMove
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from connector.profiles import Profile
     from pipelines.document import DatasetDocument
     from pipelines.handle import Handle
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
+    from pipelines.model.spec import DatasetSpec, Tier
     from pipelines.movers import Mover
     from pipelines.placement import PlacedFile, PlacedPartition
     from pipelines.prices import PriceList
-    from pipelines.spec import DatasetSpec, Tier
 
 __all__ = ["Decider", "decider", "planned_files", "price_note"]
 

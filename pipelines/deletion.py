@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from connector.errors import AccessDenied, DeletionFailed
 from connector.objects.delete import SeenObject
 from pipelines.errors import CommitConflict
-from pipelines.layout import PartitionKey, canonical
+from pipelines.model.partition_key import PartitionKey, canonical
 from pipelines.records import RemovalRecord, UndoRecord, VacuumRecord
 from pipelines.tables.waiting import WAITING
 

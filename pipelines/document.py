@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connector.errors import PreconditionFailed
 from pipelines.errors import CommitConflict, PolicyRefused, SpecError, TableNotFound
-from pipelines.spec import DatasetSpec, Duration
+from pipelines.model.spec import DatasetSpec, Duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from pipelines.filters import Where
     from pipelines.handle import Handle
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
     from pipelines.rewriting import Rewrite, Rewriter
     from pipelines.tables.protocol import LiveFile, Snapshot
     from pipelines.workers import Workers

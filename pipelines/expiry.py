@@ -23,8 +23,8 @@ from pipelines.afterwards import after_commit, noting
 from pipelines.catalog import kept_because, monthly_cost
 from pipelines.decider import planned_files, price_note
 from pipelines.errors import CommitConflict, PolicyRefused, StalePlan
-from pipelines.layout import PartitionKey
-from pipelines.lifecycle import is_past_retention, window_of_key, without_window
+from pipelines.model.age import is_past_retention, window_of_key, without_window
+from pipelines.model.partition_key import PartitionKey
 from pipelines.outlook import expiry_outlook
 from pipelines.placement import placed
 from pipelines.plan import Expiration, ExpiryPlan
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
     from pipelines.document import DatasetDocument
     from pipelines.handle import Handle
+    from pipelines.model.spec import DatasetSpec
     from pipelines.outlook import Materialized
     from pipelines.progress import Progress
     from pipelines.records import FileRecord, RemovedPartition
-    from pipelines.spec import DatasetSpec
     from pipelines.tables.protocol import LiveFile, Snapshot
 
 __all__ = ["apply_expiry", "check_undo_is_possible", "expired_keys", "plan_expiry", "undo_expiry"]

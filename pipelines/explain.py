@@ -11,8 +11,8 @@ from pipelines.archived import unreadable
 from pipelines.catalog import kept_because, monthly_cost
 from pipelines.decider import Decider, decider
 from pipelines.keys import unknown
-from pipelines.layout import PartitionKey
-from pipelines.lifecycle import NextStep, is_past_retention, next_step, tier_at, window_of_key
+from pipelines.model.age import NextStep, is_past_retention, next_step, tier_at, window_of_key
+from pipelines.model.partition_key import PartitionKey
 from pipelines.placement import class_of_tier, placed, tier_of_class
 from pipelines.plan import TierMove
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pipelines.handle import Handle
+    from pipelines.model.spec import Tier
+    from pipelines.model.time_window import Window
     from pipelines.placement import PlacedPartition
-    from pipelines.spec import Tier
     from pipelines.tables.protocol import Snapshot
-    from pipelines.windows import Window
 
 __all__ = ["Explanation", "explain"]
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pipelines.clock import Clock
     from pipelines.document import DocumentStore
     from pipelines.journal import Journal
-    from pipelines.spec import DatasetSpec
+    from pipelines.model.spec import DatasetSpec
     from pipelines.tables.protocol import Table
 
 __all__ = ["Handle"]

@@ -16,7 +16,7 @@ from pipelines.afterwards import after_commit
 from pipelines.document import DatasetDocument, Hold
 from pipelines.errors import PolicyRefused, SpecError, UnsupportedByTable
 from pipelines.keys import check_possible, unknown
-from pipelines.layout import PartitionKey, canonical
+from pipelines.model.partition_key import PartitionKey, canonical
 from pipelines.nested import is_nested, nested_roots
 from pipelines.records import KeepingRecord, RemovalRecord
 from pipelines.undo import can_be_undone

@@ -34,18 +34,18 @@ from pipelines.errors import (
 from pipelines.footers import read_footers
 from pipelines.ingest_results import IngestResult, Rehearsal, Replaced, Written
 from pipelines.intake import Intake
-from pipelines.key_columns import is_text
 from pipelines.keys import check_possible
+from pipelines.model.key_columns import is_text
+from pipelines.model.schema import plan_schema
+from pipelines.model.stored_types import declared_schema, storable_type
 from pipelines.partitioning import Partitioner
 from pipelines.records import RemovalRecord
 from pipelines.rejects import check_tolerable, counted_reasons
 from pipelines.removal import begun, completed, removed_partitions
-from pipelines.schema import plan_schema
 from pipelines.sharing import stage_on_workers
 from pipelines.sources import RowStream, open_source
 from pipelines.sources.splits import split
 from pipelines.staging import Staging, open_writer, sorted_out, stage
-from pipelines.stored_types import declared_schema, storable_type
 from pipelines.tables.protocol import ORPHAN_AGE, Change
 from pipelines.tables.runs import run_token
 from pipelines.untyped import check_untyped, note_untyped
@@ -55,12 +55,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pipelines.handle import Handle
-    from pipelines.layout import PartitionKey
-    from pipelines.schema import SchemaPlan
+    from pipelines.model.partition_key import PartitionKey
+    from pipelines.model.schema import SchemaPlan
+    from pipelines.model.spec import DatasetSpec
+    from pipelines.model.text_options import TextOptions
     from pipelines.sources import Pieces
-    from pipelines.spec import DatasetSpec
     from pipelines.tables.protocol import Commit, LiveFile, Snapshot, StagedFile
-    from pipelines.text_options import TextOptions
     from pipelines.workers import Workers
 
 __all__ = ["IngestMode", "data_schema", "first_look", "ingest", "rehearse", "rejected_rows"]

@@ -10,7 +10,7 @@ from pipelines import units
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
 
 __all__ = ["IngestResult", "Rehearsal", "Replaced", "Written"]
 

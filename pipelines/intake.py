@@ -9,16 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
+from pipelines.model.stored_types import storable_type
 from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 from pipelines.sources.stream import line_numbers, text_field
-from pipelines.stored_types import storable_type
 from pipelines.values import fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pipelines.model.schema import SchemaPlan
     from pipelines.partitioning import Assigned, Partitioner
-    from pipelines.schema import SchemaPlan
 
 __all__ = ["Intake", "Taken"]
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from connector.errors import AccessDenied, ObjectNotFound
 from pipelines.errors import SourceError
 from pipelines.ingest import ingest, rehearse
-from pipelines.key_columns import is_text as is_text_type
+from pipelines.model.key_columns import is_text as is_text_type
 from pipelines.reject_columns import ALL, HAS_A_POINT, REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 from pipelines.rejects import identity_of, is_text, own_columns, read_rejects, texts_in
 from pipelines.sources import RowStream, SourceBatch, open_source
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pipelines.handle import Handle
     from pipelines.ingest import IngestMode
     from pipelines.ingest_results import IngestResult, Rehearsal
-    from pipelines.text_options import TextOptions
+    from pipelines.model.text_options import TextOptions
 
 __all__ = ["ingest_rejects", "read_reject_file", "rehearse_rejects"]
 

@@ -16,15 +16,15 @@ from connector.filesystem import LakeFileSystem
 from connector.policy.encryption import parse_encryption
 from pipelines.clock import Clock, ServerClock
 from pipelines.deletion import take_back
-from pipelines.description import check_agrees, completed, differences
 from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import SpecError, TableExists, TableNotFound, UnsupportedByTable
 from pipelines.forks import refuse_after_fork
 from pipelines.handle import Handle
 from pipelines.inference import doubt_of_width, inferred_partitioning
 from pipelines.journal import Journal
+from pipelines.model.spec import DatasetSpec, PartitionSpec
+from pipelines.model.spec_diff import check_agrees, completed, differences
 from pipelines.nested import LOG, enclosing_root, first_objects, is_nested, nested_roots
-from pipelines.spec import DatasetSpec, PartitionSpec
 from pipelines.tables import table_of_format
 from pipelines.tables.lost_log import check_log
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
     from pipelines.tables.named import NamedFilesTable
     from pipelines.tables.parquet import PlainParquetTable
     from pipelines.tables.protocol import Table
@@ -100,8 +100,8 @@ def check_new(
     spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str, Any], first: pa.Schema | None = None
 ) -> bool:
     """Make the checks of `create_dataset`; see `Dataset.check_new`."""
+    from pipelines.model.stored_types import declared_schema
     from pipelines.partitioning import Partitioner
-    from pipelines.stored_types import declared_schema
 
     refuse_after_fork()
     inside = table_filesystem(fs, spec, options)
@@ -477,7 +477,7 @@ def _named_files(fs: LakeFileSystem, plain: PlainParquetTable, said: Mapping[str
 def _first_schema(spec: DatasetSpec, first: pa.Schema | None) -> pa.Schema:
     import pyarrow as pa
 
-    from pipelines.stored_types import declared_schema
+    from pipelines.model.stored_types import declared_schema
 
     if not spec.columns and not spec.partition.columns:
         if first is not None and len(first):

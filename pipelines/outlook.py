@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from pipelines import units
 from pipelines.catalog import kept_because
-from pipelines.layout import PartitionKey
-from pipelines.lifecycle import is_past_retention, window_of_key
+from pipelines.model.age import is_past_retention, window_of_key
+from pipelines.model.partition_key import PartitionKey
 from pipelines.plan import Refusal
 
 if TYPE_CHECKING:

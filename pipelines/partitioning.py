@@ -10,17 +10,17 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from pipelines.errors import SchemaMismatch
-from pipelines.key_columns import coded_keys, coded_values, coded_windows, is_text
-from pipelines.layout import LONGEST_PATH, PartitionKey
+from pipelines.model.key_columns import coded_keys, coded_values, coded_windows, is_text
+from pipelines.model.partition_key import LONGEST_PATH, PartitionKey
+from pipelines.model.stored_types import ROW_COLUMN
+from pipelines.model.time_window import key_named_by
 from pipelines.reject_columns import PROVENANCE, REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
-from pipelines.stored_types import ROW_COLUMN
-from pipelines.windows import key_named_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipelines.key_columns import CodedColumn, Codes
-    from pipelines.spec import PartitionSpec, TimePartition
+    from pipelines.model.key_columns import CodedColumn, Codes
+    from pipelines.model.spec import PartitionSpec, TimePartition
 
 __all__ = ["REASON_COLUMN", "Assigned", "Partitioner"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.listing import listed
-from pipelines.spec import TIER_ORDER
+from pipelines.model.spec import TIER_ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from connector.profiles import Profile
     from pipelines.handle import Handle
-    from pipelines.layout import PartitionKey
-    from pipelines.spec import DatasetSpec, Tier
+    from pipelines.model.partition_key import PartitionKey
+    from pipelines.model.spec import DatasetSpec, Tier
     from pipelines.tables.protocol import LiveFile, Snapshot
 
 __all__ = ["MISSING", "PlacedFile", "PlacedPartition", "class_of_tier", "placed", "tier_of_class"]

@@ -29,9 +29,9 @@ from pydantic import (
 
 from pipelines import units
 from pipelines.errors import SpecError, UnknownPartition
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
+from pipelines.model.spec import Tier
 from pipelines.results import ApplyResult, UndoResult
-from pipelines.spec import Tier
 
 if TYPE_CHECKING:
     from pipelines.progress import Progress

@@ -13,10 +13,10 @@ import pyarrow.types as pat
 from pipelines.archived import archived_among, refusal, wait_until_readable
 from pipelines.errors import SchemaMismatch
 from pipelines.filters import expression_of
-from pipelines.layout import PartitionKey, canonical, spelled
+from pipelines.model.partition_key import PartitionKey, canonical, spelled
+from pipelines.model.spec import parsed_duration
+from pipelines.model.time_window import as_instant
 from pipelines.scanning import naming_failures
-from pipelines.spec import parsed_duration
-from pipelines.windows import as_instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

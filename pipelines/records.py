@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pipelines.description import FieldChange
-from pipelines.layout import PartitionKey
-from pipelines.spec import Duration
+from pipelines.model.partition_key import PartitionKey
+from pipelines.model.spec import Duration
+from pipelines.model.spec_diff import FieldChange
 from pipelines.tables.protocol import LiveFile
 
 if TYPE_CHECKING:

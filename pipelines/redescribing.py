@@ -28,15 +28,15 @@ from connector.errors import UnsupportedByServer
 from pipelines import units
 from pipelines.afterwards import after_commit
 from pipelines.catalog import read_catalog
-from pipelines.description import FieldChange, completed, differences
 from pipelines.errors import CommitConflict, PolicyRefused, SchemaMismatch, SpecError, UnsupportedByTable
 from pipelines.expiry import plan_expiry
+from pipelines.model.spec import DatasetSpec
+from pipelines.model.spec_diff import FieldChange, completed, differences
+from pipelines.model.stored_types import check_names, declared_schema, storable_schema
 from pipelines.opening import check_honoured, described_anew, table_properties
 from pipelines.partitioning import Partitioner
 from pipelines.plan import Refusal
 from pipelines.records import PolicyRecord
-from pipelines.spec import DatasetSpec
-from pipelines.stored_types import check_names, declared_schema, storable_schema
 from pipelines.tiering import plan_tiering
 
 if TYPE_CHECKING:

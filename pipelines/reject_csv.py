@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipelines.text_options import TextOptions
+    from pipelines.model.text_options import TextOptions
 
 __all__ = ["as_csv"]
 

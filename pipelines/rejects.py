@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from connector.filesystem import LakeFileSystem
-    from pipelines.spec import RejectSpec
+    from pipelines.model.spec import RejectSpec
 
 __all__ = [
     "RejectFile",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines.deletion import Doomed, delete_for_good
-from pipelines.layout import PartitionKey, typed_expression
+from pipelines.model.partition_key import PartitionKey, typed_expression
 from pipelines.records import RemovalRecord
 from pipelines.scanning import parquet_format
 from pipelines.skipping import columns_in

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pipelines.handle import Handle
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
     from pipelines.tables.protocol import Commit, LiveFile, Snapshot
 
 __all__ = ["begun", "completed", "removed_partitions", "settle", "settled"]

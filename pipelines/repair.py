@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from connector.errors import LakeError
-from pipelines.lifecycle import tier_at, window_of_key
+from pipelines.model.age import tier_at, window_of_key
 from pipelines.movers import Move, get_mover
 from pipelines.placement import class_of_tier
 from pipelines.tables.protocol import SameRows
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from connector.objects.transition import Written
     from pipelines.handle import Handle
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
     from pipelines.verify import Problem, VerifyReport
 
 __all__ = ["verify_and_repair"]

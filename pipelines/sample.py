@@ -14,17 +14,17 @@ import yaml
 
 from pipelines.errors import SourceError, SpecError
 from pipelines.ingest import rejected_rows
+from pipelines.model.spec import DatasetSpec, PartitionSpec, TimePartition
+from pipelines.model.stored_types import check_storable, declared_schema, settled_type, storable_type
 from pipelines.sources import open_source
 from pipelines.sources.files import paths_of
-from pipelines.spec import DatasetSpec, PartitionSpec, TimePartition
-from pipelines.stored_types import check_storable, declared_schema, settled_type, storable_type
 from pipelines.values import fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from pipelines.model.time_window import Every
     from pipelines.sources import RowStream, TextOptions
-    from pipelines.windows import Every
 
 __all__ = ["Description", "describe_sample", "spec_from_sample"]
 

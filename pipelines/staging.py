@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pipelines.handle import Handle
     from pipelines.intake import Intake
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
     from pipelines.sources import SourceBatch
     from pipelines.tables.protocol import StagedFile
 

@@ -16,8 +16,8 @@ from pipelines import units
 from pipelines.afterwards import after_commit, noting
 from pipelines.decider import decider, price_note
 from pipelines.errors import StalePlan
-from pipelines.layout import PartitionKey
-from pipelines.lifecycle import tier_at, window_of_key, without_window
+from pipelines.model.age import tier_at, window_of_key, without_window
+from pipelines.model.partition_key import PartitionKey
 from pipelines.movers import Move, get_mover
 from pipelines.placement import class_of_tier, placed
 from pipelines.plan import Refusal, TieringPlan, TierMove
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pipelines.handle import Handle
+    from pipelines.model.spec import DatasetSpec
     from pipelines.movers import Moved, Mover
     from pipelines.placement import PlacedFile, PlacedPartition
     from pipelines.progress import Progress
-    from pipelines.spec import DatasetSpec
 
 __all__ = ["apply_tiering", "plan_tiering"]
 

@@ -19,8 +19,8 @@ from pipelines.afterwards import after_commit, noting
 from pipelines.contention import turns
 from pipelines.errors import CommitConflict, CommitUnknown, PolicyRefused, UnknownPartition
 from pipelines.keys import unknown
-from pipelines.layout import PartitionKey
 from pipelines.listing import listed
+from pipelines.model.partition_key import PartitionKey
 from pipelines.records import RemovalRecord, UndoRecord
 from pipelines.removal import begun, completed, removed_partitions, settled
 from pipelines.results import UndoResult

@@ -15,7 +15,7 @@ from connector.errors import ObjectArchived, PreconditionFailed
 from pipelines.contention import turns
 from pipelines.errors import ArchivedError, CommitConflict, SchemaMismatch
 from pipelines.footers import read_footers
-from pipelines.stored_types import settled_type
+from pipelines.model.stored_types import settled_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

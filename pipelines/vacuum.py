@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipelines.document import DatasetDocument, DocumentStore, Dropped
     from pipelines.handle import Handle
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
     from pipelines.tables.protocol import Snapshot
 
 __all__ = ["VacuumResult", "vacuum"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pipelines import units
-from pipelines.lifecycle import tier_at, window_of_key
+from pipelines.model.age import tier_at, window_of_key
 from pipelines.records import EraseRecord, RemovalRecord
 from pipelines.stored import stored_objects
 from pipelines.tables.waiting import WAITING

@@ -20,7 +20,7 @@ from pipelines.tables import table_of_format
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pipelines.spec import DatasetSpec
+    from pipelines.model.spec import DatasetSpec
 
 __all__ = ["Engine", "Place", "Workers", "connected", "threads_of_this_worker"]
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.model.stored_types import nullable_schema
 from pipelines.sources.limits import SourceLimits
 from pipelines.spool import append_rows, spooled_batches
 from pipelines.stats import footer_stats, holds_floats, leaves_with_nan
-from pipelines.stored_types import nullable_schema
 from pipelines.tables.protocol import LiveFile, StagedFile
 from pipelines.tables.runs import RUN_METADATA
 from pipelines.tables.waiting import WAITING
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from connector.filesystem import LakeFileSystem
-    from pipelines.layout import PartitionKey
-    from pipelines.spec import WriteSpec
+    from pipelines.model.partition_key import PartitionKey
+    from pipelines.model.spec import WriteSpec
     from pipelines.tables.protocol import Table
 
 __all__ = ["PartitionedWriter", "WriterLimits"]

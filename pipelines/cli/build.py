@@ -29,8 +29,8 @@ def init(session: Session, /, sample: str, uri: str | None, out: Path | None, **
     The YAML is something to start from, with the reason for each guess: look it over, add tiers and retention, and
     `create` it.
     """
+    from pipelines.model.text_options import TextOptions
     from pipelines.sample import describe_sample
-    from pipelines.text_options import TextOptions
 
     name = Path(sample).name.partition(".")[0] or "dataset"
     given = options.text_options(TextOptions(), **text)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pipelines.catalog import PartitionInfo
     from pipelines.history import HistoryEntry
-    from pipelines.spec import DatasetSpec
+    from pipelines.model.spec import DatasetSpec
 
 __all__ = ["explain", "history", "ls", "show"]
 
@@ -33,7 +33,7 @@ def ls(session: Session, dataset: str, key: str | None, *, as_of: str | None) ->
     """List the partitions: rows, files, size, storage class, tier, age and cost. With KEY, only those that begin so."""
     from pipelines.catalog import Catalog
     from pipelines.errors import UnknownPartition
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
 
     opened = session.dataset(dataset)
     catalog = opened.partitions(as_of=as_of)
@@ -164,7 +164,7 @@ class _Outlook:
 
     @classmethod
     def of(cls, spec: DatasetSpec, part: PartitionInfo) -> Self:
-        from pipelines.lifecycle import NextStep, is_past_retention, next_step, tier_at
+        from pipelines.model.age import NextStep, is_past_retention, next_step, tier_at
 
         belongs = step = None
         if part.age is not None:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
     from pipelines.dataset import Dataset
-    from pipelines.spec import DatasetSpec
-    from pipelines.text_options import TextOptions
+    from pipelines.model.spec import DatasetSpec
+    from pipelines.model.text_options import TextOptions
 
 __all__ = [
     "DATE",
@@ -84,7 +84,7 @@ class Session:
 
 def spec_in(path: Path) -> DatasetSpec:
     """The spec in a YAML file."""
-    from pipelines.spec import DatasetSpec
+    from pipelines.model.spec import DatasetSpec
 
     return DatasetSpec.from_yaml(_file(path))
 
@@ -125,7 +125,7 @@ class _Key(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         from pipelines.errors import SpecError
-        from pipelines.layout import PartitionKey
+        from pipelines.model.partition_key import PartitionKey
 
         try:
             return str(PartitionKey.parse(value))
@@ -197,7 +197,7 @@ def text_options(base: TextOptions, **given: object) -> TextOptions:
     """
     from pydantic import ValidationError
 
-    from pipelines.text_options import TextOptions
+    from pipelines.model.text_options import TextOptions
 
     chosen = {name: value for name, value in given.items() if value}
     if chosen.get("delimiter") == "\\t":

@@ -15,9 +15,9 @@ from pipelines.errors import PolicyRefused
 
 if TYPE_CHECKING:
     from pipelines.dataset import Dataset
+    from pipelines.model.spec import DatasetSpec
     from pipelines.plan import ExpiryPlan, TieringPlan
     from pipelines.results import ApplyResult
-    from pipelines.spec import DatasetSpec
 
 __all__ = ["apply", "diff", "expire", "plan", "tier"]
 

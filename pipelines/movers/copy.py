@@ -8,8 +8,8 @@ from pipelines.movers.protocol import Moved
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
+    from pipelines.model.spec import Tier
     from pipelines.movers.protocol import Move
-    from pipelines.spec import Tier
 
 __all__ = ["CopyMover"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
     from connector.objects.transition import TransitionResult, Written
-    from pipelines.spec import Tier
+    from pipelines.model.spec import Tier
 
 __all__ = ["Move", "Moved", "Mover", "Outcome"]
 

@@ -13,8 +13,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import SourceError
+from pipelines.model.text_options import TextOptions
 from pipelines.sources.text import sniffed
-from pipelines.text_options import TextOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,10 +17,10 @@ import pyarrow as pa
 
 from connector.urls import without_secrets
 from pipelines.errors import SourceError
+from pipelines.model.text_options import TextOptions
 from pipelines.sources.limits import BoundedBytes, SourceLimits
 from pipelines.sources.lines import Lines, LinesOf
 from pipelines.sources.text import DEFAULT_DELIMITERS
-from pipelines.text_options import TextOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import SourceError
+from pipelines.model.text_options import TextOptions
 from pipelines.reject_columns import REJECT_LINE
 from pipelines.sources.binary import read_batches, schema_of
 from pipelines.sources.delimited import Head, head_of, read_rows
@@ -23,7 +24,6 @@ from pipelines.sources.json_lines import json_schema, read_json
 from pipelines.sources.plain import fitted
 from pipelines.sources.stream import ORIGIN, RowStream, SourceBatch
 from pipelines.sources.text import as_written_with_points
-from pipelines.text_options import TextOptions
 from pipelines.values import Spoilers, TextTypes
 
 if TYPE_CHECKING:

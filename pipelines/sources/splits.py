@@ -25,8 +25,8 @@ from pipelines.values import meets
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from pipelines.model.text_options import TextOptions
     from pipelines.sources.limits import SourceLimits
-    from pipelines.text_options import TextOptions
 
 __all__ = ["Piece", "Pieces", "check_part", "split", "together"]
 

@@ -32,9 +32,9 @@ from pipelines.errors import (
     UnsupportedByTable,
 )
 from pipelines.forks import refuse_after_fork, rust_is_in_use
-from pipelines.layout import PartitionKey, path_columns
 from pipelines.listing import listed
-from pipelines.schema import evolved_schema
+from pipelines.model.partition_key import PartitionKey, path_columns
+from pipelines.model.schema import evolved_schema
 from pipelines.signature import user_and_host
 from pipelines.tables import delta_log
 from pipelines.tables.delta_changes import LogTail, changes_after, latest_changes

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.clock import end_of
 from pipelines.errors import SpecError
-from pipelines.layout import PartitionKey, spelled, typed
+from pipelines.model.partition_key import PartitionKey, spelled, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from deltalake import Transaction
 
     from connector.filesystem import LakeFileSystem
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
     from pipelines.tables.protocol import Change, LiveFile
 
 __all__ = [

@@ -12,7 +12,7 @@ from deltalake.exceptions import DeltaError
 from deltalake.fs import DeltaStorageHandler
 
 from pipelines.errors import SchemaMismatch
-from pipelines.layout import PartitionKey, spelled
+from pipelines.model.partition_key import PartitionKey, spelled
 from pipelines.stats import log_stats
 from pipelines.tables.delta_commit import spelled_by_deltalake
 from pipelines.tables.live_files import NamedFile

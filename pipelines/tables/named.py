@@ -12,14 +12,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pipelines.errors import UnsupportedByTable
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
+from pipelines.model.time_window import window_of
 from pipelines.tables.parquet import PlainParquetTable
-from pipelines.windows import window_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipelines.spec import TimePartition
+    from pipelines.model.spec import TimePartition
 
 __all__ = ["UNTOLD", "NamedFilesTable", "are_named_by"]
 

@@ -33,12 +33,12 @@ from pipelines.errors import (
     TableNotFound,
     UnsupportedByTable,
 )
-from pipelines.layout import PartitionKey, hive_columns
+from pipelines.model.partition_key import PartitionKey, hive_columns
+from pipelines.model.schema import evolved_schema
+from pipelines.model.stored_types import ROW_COLUMN, filterable_type
 from pipelines.nested import LOG, is_nested, nested_roots, outside_nested
 from pipelines.scanning import parquet_format
-from pipelines.schema import evolved_schema
 from pipelines.signature import user_and_host
-from pipelines.stored_types import ROW_COLUMN, filterable_type
 from pipelines.tables.change_times import ChangeTimes
 from pipelines.tables.edge import edge
 from pipelines.tables.live_files import FileNames, arrow_filesystem

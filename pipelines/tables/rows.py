@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.layout import typed_expression
+from pipelines.model.partition_key import typed_expression
+from pipelines.model.stored_types import nullable_schema
 from pipelines.scanning import LiveDataset, ScannedFile
 from pipelines.skipping import FileFacts
-from pipelines.stored_types import nullable_schema
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipelines.tables.parquet import PlainParquetTable
 
 if TYPE_CHECKING:
-    from pipelines.layout import PartitionKey
+    from pipelines.model.partition_key import PartitionKey
 
 __all__ = ["WAITING", "WaitingRoom"]
 

@@ -10,7 +10,7 @@ from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import time_windows
 from dagster_project.resources import LakeResource
 from dagster_project.sensors import ExpiryJob, retention_sensor
-from pipelines.spec import DatasetSpec
+from pipelines.model.spec import DatasetSpec
 
 DAYS = ("2013-01-01", "2013-01-02", "2013-01-03")
 LIVED = LakeAsset(

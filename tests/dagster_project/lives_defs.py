@@ -21,7 +21,7 @@ from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import time_windows
 from dagster_project.resources import LakeResource
 from dagster_project.sensors import ExpiryJob, retention_sensor
-from pipelines.spec import DatasetSpec
+from pipelines.model.spec import DatasetSpec
 
 SOURCE = "LIVES_SOURCE"
 """Environment variable: the file with the source's rows by day, and with the steps that fail."""

@@ -13,7 +13,7 @@ from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import time_windows
 from dagster_project.resources import LakeResource
-from pipelines.spec import DatasetSpec
+from pipelines.model.spec import DatasetSpec
 
 VALUE, FAILS = "RERUNS_VALUE", "RERUNS_FAILS"
 DAYS = time_windows("day", "UTC", "2013-01-01", "2013-01-11")

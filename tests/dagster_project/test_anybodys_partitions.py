@@ -16,7 +16,7 @@ from dagster_project.io_manager import ALLOW_MISSING, COLUMNS, LakeParquetIOMana
 from dagster_project.metadata import spec_metadata
 from dagster_project.resources import LakeResource
 from pipelines import Dataset
-from pipelines.spec import DatasetSpec, RetentionSpec
+from pipelines.model.spec import DatasetSpec, RetentionSpec
 from tests.faults.answers import Refusal
 from tests.faults.proxy import Proxy
 

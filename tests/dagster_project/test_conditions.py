@@ -7,7 +7,7 @@ import pytest
 
 from dagster_project.conditions import not_expired
 from dagster_project.datasets import FLIGHTS
-from pipelines.spec import DatasetSpec
+from pipelines.model.spec import DatasetSpec
 
 # Dagster's own tester of conditions uses what is in beta
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `include_sources`")

@@ -18,7 +18,7 @@ from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import time_windows
 from dagster_project.resources import LakeResource
 from pipelines.errors import SpecError
-from pipelines.spec import DatasetSpec
+from pipelines.model.spec import DatasetSpec
 
 # Dagster 1.13: single-run backfills are in beta
 pytestmark = pytest.mark.filterwarnings("ignore:.* is currently in beta")

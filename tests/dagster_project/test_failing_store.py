@@ -27,7 +27,7 @@ from dagster_project.partitions import time_windows
 from dagster_project.resources import LakeResource
 from dagster_project.sensors import ExpiryJob, retention_sensor
 from pipelines import Dataset
-from pipelines.spec import DatasetSpec
+from pipelines.model.spec import DatasetSpec
 from tests.faults.answers import Cut, Refusal
 from tests.faults.proxy import Proxy, Request
 

@@ -19,7 +19,7 @@ from dagster_project.lake_asset import LakeAsset
 from dagster_project.partitions import time_windows
 from dagster_project.resources import LakeResource
 from dagster_project.sensors import ExpiryJob, retention_sensor
-from pipelines.spec import DatasetSpec
+from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import status
 from tests.servers import Rig
 

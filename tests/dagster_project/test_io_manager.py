@@ -13,7 +13,7 @@ from dagster_project import stores
 from dagster_project.io_manager import ALLOW_MISSING, COLUMNS, LakeParquetIOManager
 from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import time_windows
-from pipelines.spec import DatasetSpec, PartitionSpec, RetentionSpec
+from pipelines.model.spec import DatasetSpec, PartitionSpec, RetentionSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,7 +24,7 @@ from dagster_project.partitions import time_windows
 from dagster_project.resources import LakeResource
 from pipelines import Dataset, opening
 from pipelines.errors import TableNotFound
-from pipelines.spec import DatasetSpec
+from pipelines.model.spec import DatasetSpec
 from tests.faults.proxy import Proxy
 
 if TYPE_CHECKING:

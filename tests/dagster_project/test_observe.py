@@ -16,8 +16,8 @@ from dagster_project.observe import observation_sensor
 from dagster_project.partition_wipe import latest_data_versions
 from dagster_project.partitions import time_windows
 from pipelines import Dataset
-from pipelines.layout import PartitionKey
-from pipelines.spec import DatasetSpec
+from pipelines.model.partition_key import PartitionKey
+from pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,9 @@ from dagster_project.datasets import DATASETS, FLIGHTS, WEATHER
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import KeyNames, known_keys, time_windows
-from pipelines.layout import PartitionKey
-from pipelines.spec import DatasetSpec
-from pipelines.windows import window_of
+from pipelines.model.partition_key import PartitionKey
+from pipelines.model.spec import DatasetSpec
+from pipelines.model.time_window import window_of
 
 NEW_YORK = "America/New_York"
 

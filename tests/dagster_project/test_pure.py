@@ -17,9 +17,9 @@ import pytest
 from dagster_project import frames, metadata, nyc, report, transforms
 from dagster_project.datasets import FLIGHTS
 from pipelines.errors import SpecError
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
+from pipelines.model.spec import DatasetSpec
 from pipelines.reader import by_partition
-from pipelines.spec import DatasetSpec
 
 NEW_YORK = ZoneInfo(nyc.TIMEZONE)
 

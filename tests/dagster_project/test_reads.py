@@ -21,7 +21,7 @@ from dagster_project.partitions import time_windows
 from dagster_project.reads import BEGAN, READ, STEP, carried, latest_reads, report_read, step_start
 from dagster_project.retention import Retention
 from pipelines import Dataset
-from pipelines.spec import DatasetSpec
+from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import reruns
 from tests.dagster_project.reruns import DAY, FAILS, VALUE, rows
 

@@ -12,7 +12,7 @@ from dagster_project import dataset_jobs
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.sensors import ExpiryJob, retention_sensor
 from pipelines import Dataset
-from pipelines.spec import DatasetSpec
+from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import status
 
 if TYPE_CHECKING:

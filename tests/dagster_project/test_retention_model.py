@@ -33,7 +33,7 @@ from dagster_project.reconcile import mend
 from dagster_project.resources import LakeResource
 from dagster_project.retention import Retention
 from pipelines import Dataset
-from pipelines.spec import DatasetSpec
+from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import expiring_kinds, status
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from dagster_project.lake_asset import LakeAsset
 from dagster_project.nyc import TIMEZONE
 from dagster_project.partitions import time_windows
 from pipelines import Dataset
-from pipelines.spec import RetentionSpec, WriteSpec
+from pipelines.model.spec import RetentionSpec, WriteSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

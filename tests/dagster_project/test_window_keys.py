@@ -14,9 +14,9 @@ from dagster_project.lake_asset import LakeAsset
 from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import KeyNames
 from pipelines.errors import SpecError
-from pipelines.layout import PartitionKey
-from pipelines.spec import DatasetSpec, PartitionSpec
-from pipelines.windows import window_of
+from pipelines.model.partition_key import PartitionKey
+from pipelines.model.spec import DatasetSpec, PartitionSpec
+from pipelines.model.time_window import window_of
 
 BERLIN, HOWE, SAO_PAULO = "Europe/Berlin", "Australia/Lord_Howe", "America/Sao_Paulo"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

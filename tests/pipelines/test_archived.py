@@ -13,7 +13,7 @@ from pipelines import Dataset
 from pipelines import archived as archives
 from pipelines.cli.app import cli
 from pipelines.errors import ArchivedError, SpecError, UnknownPartition
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
 from pipelines.placement import placed
 from tests.pipelines.conftest import make_trips, trip_spec
 

@@ -8,7 +8,7 @@ import pytest
 from connector.filesystem import LakeFileSystem
 from pipelines.catalog import PartitionInfo
 from pipelines.dataset import Dataset
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
 from tests.pipelines.samples import AS_OF, DAYS, daily, daily_spec, requests_of, rows
 from tests.servers import Rig
 

@@ -14,7 +14,7 @@ from deltalake.transaction import AddAction
 
 from pipelines import clock as clocks
 from pipelines.dataset import Dataset
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
 from pipelines.outlook import Reading
 from pipelines.tables.protocol import SameRows
 from tests.pipelines.samples import AS_OF, DAYS, clock_of, daily, rows

@@ -14,7 +14,7 @@ from pipelines import Dataset
 from pipelines.clock import ServerClock
 from pipelines.compact import compact, groups_of
 from pipelines.errors import CommitConflict, SchemaMismatch, UnknownPartition, UnsupportedByTable
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
 from pipelines.rewriting import Rewriter, commit_rewrites
 from pipelines.tables.protocol import LiveFile
 from pipelines.writer import WriterLimits

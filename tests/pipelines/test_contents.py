@@ -11,7 +11,7 @@ from pipelines import Dataset, DatasetSpec
 from pipelines.errors import SchemaMismatch, SourceError, SpecError
 from pipelines.ingest import first_look
 from pipelines.ingest_results import Written
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
 
 pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from connector.profiles import get_profile
 from pipelines.decider import Decider
 from pipelines.document import DatasetDocument, Hold
-from pipelines.layout import PartitionKey
-from pipelines.lifecycle import is_past_retention, tier_at
+from pipelines.model.age import is_past_retention, tier_at
+from pipelines.model.partition_key import PartitionKey
+from pipelines.model.spec import DatasetSpec
 from pipelines.movers import get_mover
 from pipelines.placement import PlacedFile, PlacedPartition, class_of_tier
 from pipelines.plan import Refusal, TierMove
 from pipelines.prices import price_list
-from pipelines.spec import DatasetSpec
 from pipelines.tables.protocol import LiveFile
 
 AS_OF = datetime(2014, 1, 1, tzinfo=UTC)

@@ -14,7 +14,7 @@ from pipelines.dataset import Dataset
 from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition, UnsupportedByTable
 from pipelines.expiry import apply_expiry, expired_keys, undo_expiry
 from pipelines.ingest import ingest
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
 from pipelines.outlook import Reading
 from pipelines.plan import ExpiryPlan, load_plan
 from pipelines.records import RemovalRecord

@@ -22,8 +22,8 @@ from pipelines.errors import (
     UnsupportedByTable,
 )
 from pipelines.inference import doubt_of_width, inferred_partitioning
-from pipelines.layout import PartitionKey
-from pipelines.spec import PartitionSpec, TimePartition
+from pipelines.model.partition_key import PartitionKey
+from pipelines.model.spec import PartitionSpec, TimePartition
 from pipelines.tables.delta_commit import spelled_by_deltalake
 from pipelines.tables.protocol import Change
 from tests.pipelines.foreign import DAYS, by_day, delta_options, parquet, put, write_delta, write_hive

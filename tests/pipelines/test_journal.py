@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from connector.filesystem import LakeFileSystem
 from pipelines.errors import PolicyRefused, SpecError
 from pipelines.journal import Journal
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
 from pipelines.records import (
     EraseRecord,
     FileRecord,

@@ -10,7 +10,7 @@ import pytest
 from pipelines import Dataset, DatasetSpec
 from pipelines.errors import UnknownPartition
 from pipelines.keys import check_possible
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
 from tests.pipelines.conftest import make_trips
 from tests.pipelines.foreign import write_delta
 

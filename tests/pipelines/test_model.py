@@ -26,9 +26,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from pipelines import Dataset, DatasetSpec
 from pipelines.errors import CommitConflict, PolicyRefused, StalePlan, UnknownPartition
 from pipelines.intake import Intake
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
+from pipelines.model.schema import plan_schema
 from pipelines.plan import ExpiryPlan, TieringPlan
-from pipelines.schema import plan_schema
 from pipelines.sources import open_source
 from pipelines.staging import Staging, open_writer, stage
 from pipelines.tables.protocol import Change, Snapshot

@@ -13,7 +13,7 @@ from pipelines.clock import ServerClock
 from pipelines.dataset import Dataset
 from pipelines.document import DocumentStore
 from pipelines.errors import CommitConflict, SchemaMismatch, SpecDiffers, SpecError, TableExists, UnsupportedByTable
-from pipelines.spec import DatasetSpec
+from pipelines.model.spec import DatasetSpec
 from tests.pipelines.foreign import write_hive
 from tests.pipelines.samples import AS_OF, DAYS, daily, daily_spec, rows
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines import Dataset
 from pipelines.errors import SpecError
-from pipelines.spec import TIER_ORDER, DatasetSpec
+from pipelines.model.spec import TIER_ORDER, DatasetSpec
 
 YAML = """
 uri: lake://warehouse/flights

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
 from pipelines.outlook import Reading
 from pipelines.tables.states import ListedChanges, ListedRows, plain_state
 from tests.pipelines.samples import AS_OF, DAYS, daily, rows

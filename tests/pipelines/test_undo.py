@@ -12,7 +12,7 @@ from pipelines.dataset import Dataset
 from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition
 from pipelines.expiry import apply_expiry
 from pipelines.ingest import ingest
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
 from pipelines.records import RemovalRecord, UndoRecord, VacuumRecord
 from pipelines.tables.parquet import PlainParquetTable
 from pipelines.tables.runs import run_token

@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 
 from connector.errors import TableWriteRefused
 from pipelines import Dataset
-from pipelines.layout import PartitionKey
+from pipelines.model.partition_key import PartitionKey
 from pipelines.tables.protocol import Change, LiveFile, StagedFile
 from tests.faults.proxy import Proxy
 from tests.pipelines.conftest import FIRST_DAY, make_trips, trip_spec

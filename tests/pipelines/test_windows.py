@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import SpecError
-from pipelines.windows import KEY_FORMATS, as_instant, is_key, window_of
+from pipelines.model.time_window import KEY_FORMATS, as_instant, is_key, window_of
 
 ZONES = st.sampled_from(["UTC", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Europe/Dublin"])
 DAYS = st.dates(date(1950, 1, 1), date(2150, 12, 31))

@@ -244,7 +244,7 @@ def test_a_header_alone_is_an_empty_source():
 ABANDON = """
 import sys
 from pipelines.sources import delimited, files
-from pipelines.text_options import TextOptions
+from pipelines.model.text_options import TextOptions
 
 delimited._COLUMN_BYTES = 0
 (file,) = files.find_files([sys.argv[1]], {}, None, TextOptions())

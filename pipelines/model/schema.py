@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from pipelines.errors import SchemaMismatch
-from pipelines.stored_types import check_names, check_storable, settled_type, storable_schema
+from pipelines.model.stored_types import check_names, check_storable, settled_type, storable_schema
 from pipelines.values import meets
 
 if TYPE_CHECKING:

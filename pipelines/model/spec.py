@@ -35,8 +35,8 @@ from pydantic import (
 
 from connector.urls import secret_in_place
 from pipelines.errors import SpecError
-from pipelines.text_options import TextOptions
-from pipelines.windows import Every
+from pipelines.model.text_options import TextOptions
+from pipelines.model.time_window import Every
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

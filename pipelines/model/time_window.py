@@ -25,12 +25,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from pipelines.errors import SpecError
-from pipelines.zones import FIRST, LAST, clock_of
+from pipelines.model.time_zone import FIRST, LAST, clock_of
 
 if TYPE_CHECKING:
     from datetime import date
 
-    from pipelines.zones import Segment
+    from pipelines.model.time_zone import Segment
 
 __all__ = [
     "HOUR_US",

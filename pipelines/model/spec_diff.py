@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.errors import SpecDiffers
-from pipelines.spec import DatasetSpec
+from pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,1 @@
+"""Pure values: the description of a dataset, partition keys, time windows, ages, schemas."""
