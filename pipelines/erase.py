@@ -26,11 +26,11 @@ from pipelines.archived import unreadable
 from pipelines.crew import Crew, Group
 from pipelines.errors import CommitConflict, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
 from pipelines.filters import expression_of
+from pipelines.parquet.file_skipping import FileFacts, columns_in, may_match
 from pipelines.placement import MISSING, placed
 from pipelines.records import EraseRecord, UndoRecord
 from pipelines.remnants import Remnant, delete_remnants, matching_remnants
 from pipelines.rewriting import commit_rewrites
-from pipelines.skipping import FileFacts, columns_in, may_match
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from connector.interop import Options
 from pipelines.archived import archived_among, refusal
+from pipelines.parquet.scan import LiveDataset, ScannedFile, naming_failures
 from pipelines.reader import checked_columns, checked_filter, pandas_frame, paths_in, snapshot_at
-from pipelines.scanning import LiveDataset, ScannedFile, naming_failures
 from pipelines.sources.splits import together
 from pipelines.tables.live_files import FileNames, arrow_filesystem
 

@@ -31,13 +31,13 @@ from pipelines.errors import (
     StagedTooLong,
     UnsupportedByTable,
 )
-from pipelines.footers import read_footers
 from pipelines.ingest_results import IngestResult, Rehearsal, Replaced, Written
 from pipelines.intake import Intake
 from pipelines.keys import check_possible
 from pipelines.model.key_columns import is_text
 from pipelines.model.schema import plan_schema
 from pipelines.model.stored_types import declared_schema, storable_type
+from pipelines.parquet.footers import read_footers
 from pipelines.partitioning import Partitioner
 from pipelines.records import RemovalRecord
 from pipelines.rejects import check_tolerable, counted_reasons

@@ -16,7 +16,7 @@ from pipelines.filters import expression_of
 from pipelines.model.partition_key import PartitionKey, canonical, spelled
 from pipelines.model.spec import parsed_duration
 from pipelines.model.time_window import as_instant
-from pipelines.scanning import naming_failures
+from pipelines.parquet.scan import naming_failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pipelines.filters import Where
     from pipelines.handle import Handle
-    from pipelines.scanning import LiveDataset
+    from pipelines.parquet.scan import LiveDataset
     from pipelines.tables.protocol import Snapshot
 
 __all__ = [

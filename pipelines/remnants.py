@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from pipelines.deletion import Doomed, delete_for_good
 from pipelines.model.partition_key import PartitionKey, typed_expression
+from pipelines.parquet.file_skipping import columns_in
+from pipelines.parquet.scan import parquet_format
 from pipelines.records import RemovalRecord
-from pipelines.scanning import parquet_format
-from pipelines.skipping import columns_in
 from pipelines.stored import StoredObject, stored_objects
 from pipelines.tables.protocol import ORPHAN_AGE
 from pipelines.tables.waiting import WAITING

@@ -14,13 +14,13 @@ import pyarrow.types as pat
 
 from pipelines.archived import unreadable
 from pipelines.errors import CommitConflict, SchemaMismatch, StagedTooLong
-from pipelines.fragments import batches_of
 from pipelines.model.age import tier_at, window_of_key
 from pipelines.model.stored_types import ROW_COLUMN, filterable_type
 from pipelines.movers import Move, get_mover
+from pipelines.parquet.row_groups import batches_of
+from pipelines.parquet.scan import naming_failures
 from pipelines.placement import MISSING, class_of_tier, tier_of_class
 from pipelines.removal import begun, completed, removed_partitions
-from pipelines.scanning import naming_failures
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import new_rewrite_token, remember_sources
 from pipelines.values import wider

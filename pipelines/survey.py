@@ -14,11 +14,11 @@ import pyarrow.types as pat
 from connector.errors import ObjectArchived, ObjectNotFound
 from pipelines import units
 from pipelines.errors import ArchivedError, SchemaMismatch, TableNotFound, UnsupportedByTable
-from pipelines.footers import NotParquet, read_footers
 from pipelines.model.partition_key import PartitionKey, hive_columns, path_columns
 from pipelines.model.stored_types import check_storable, settled_type, storable_type
 from pipelines.nested import nested_roots
-from pipelines.stats import footer_stats
+from pipelines.parquet.footers import NotParquet, read_footers
+from pipelines.parquet.statistics import footer_stats
 from pipelines.tables.change_times import ChangeTimes
 from pipelines.tables.protocol import LiveFile
 

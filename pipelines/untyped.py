@@ -14,8 +14,8 @@ import pyarrow.types as pat
 from connector.errors import ObjectArchived, PreconditionFailed
 from pipelines.contention import turns
 from pipelines.errors import ArchivedError, CommitConflict, SchemaMismatch
-from pipelines.footers import read_footers
 from pipelines.model.stored_types import settled_type
+from pipelines.parquet.footers import read_footers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.model.stored_types import nullable_schema
+from pipelines.parquet.statistics import footer_stats, holds_floats, leaves_with_nan
 from pipelines.sources.limits import SourceLimits
 from pipelines.spool import append_rows, spooled_batches
-from pipelines.stats import footer_stats, holds_floats, leaves_with_nan
 from pipelines.tables.protocol import LiveFile, StagedFile
 from pipelines.tables.runs import RUN_METADATA
 from pipelines.tables.waiting import WAITING

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from connector.filesystem import LakeFileSystem
-    from pipelines.scanning import LiveDataset
+    from pipelines.parquet.scan import LiveDataset
     from pipelines.tables.protocol import LiveFile, SameRows
 
 __all__ = ["LakeDeltaTable"]

@@ -13,7 +13,7 @@ from deltalake.fs import DeltaStorageHandler
 
 from pipelines.errors import SchemaMismatch
 from pipelines.model.partition_key import PartitionKey, spelled
-from pipelines.stats import log_stats
+from pipelines.parquet.statistics import log_stats
 from pipelines.tables.delta_commit import spelled_by_deltalake
 from pipelines.tables.live_files import NamedFile
 from pipelines.tables.paths import data_path

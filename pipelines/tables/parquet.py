@@ -37,7 +37,7 @@ from pipelines.model.partition_key import PartitionKey, hive_columns
 from pipelines.model.schema import evolved_schema
 from pipelines.model.stored_types import ROW_COLUMN, filterable_type
 from pipelines.nested import LOG, is_nested, nested_roots, outside_nested
-from pipelines.scanning import parquet_format
+from pipelines.parquet.scan import parquet_format
 from pipelines.signature import user_and_host
 from pipelines.tables.change_times import ChangeTimes
 from pipelines.tables.edge import edge
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
     from connector.objects.metadata import ObjectVersion
-    from pipelines.scanning import LiveDataset
+    from pipelines.parquet.scan import LiveDataset
     from pipelines.tables.change_times import KnownTimes
     from pipelines.tables.protocol import SameRows
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.model.partition_key import PartitionKey
-    from pipelines.scanning import LiveDataset
+    from pipelines.parquet.scan import LiveDataset
     from pipelines.tables.states import RowChanges
 
 __all__ = [

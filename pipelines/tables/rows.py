@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from pipelines.model.partition_key import typed_expression
 from pipelines.model.stored_types import nullable_schema
-from pipelines.scanning import LiveDataset, ScannedFile
-from pipelines.skipping import FileFacts
+from pipelines.parquet.file_skipping import FileFacts
+from pipelines.parquet.scan import LiveDataset, ScannedFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection

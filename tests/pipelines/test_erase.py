@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import Dataset, archived, fragments
+from pipelines import Dataset, archived
 from pipelines.clock import ServerClock
 from pipelines.errors import PolicyRefused, SchemaMismatch, SpecError
+from pipelines.parquet import row_groups
 from pipelines.rewriting import Rewriter
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import by_day, parquet, put, write_delta
@@ -221,7 +222,7 @@ def test_foreign_tables_and_typed_keys(bucket, fs, server):
 def test_columns_that_only_an_older_file_has_stay_in_it(bucket, fs, server, monkeypatch, whole_files):
     """The table does not show them, and they are nobody's to drop."""
     if not whole_files:
-        monkeypatch.setattr(fragments, "_SMALL_BYTES", 0)
+        monkeypatch.setattr(row_groups, "_SMALL_BYTES", 0)
     old = pa.table(
         {
             "id": [1, 2],
@@ -259,7 +260,7 @@ def test_columns_that_only_an_older_file_has_stay_in_it(bucket, fs, server, monk
 @pytest.mark.parametrize("whole_files", [True, False])
 def test_values_that_the_tables_types_have_no_room_for_stay(bucket, fs, server, monkeypatch, whole_files):
     if not whole_files:
-        monkeypatch.setattr(fragments, "_SMALL_BYTES", 0)
+        monkeypatch.setattr(row_groups, "_SMALL_BYTES", 0)
     old = pa.table(
         {
             "id": [1, 2, 3],

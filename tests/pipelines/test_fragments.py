@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow.fs import LocalFileSystem
 
-from pipelines import fragments
+from pipelines.parquet import row_groups
 
 ROWS = pa.table(
     {
@@ -45,11 +45,11 @@ def test_in_batches_as_whole(tmp_path, monkeypatch, city):
     )
 
     def read():
-        return list(fragments.batches_of(fragment, SCHEMA, COLUMNS))
+        return list(row_groups.batches_of(fragment, SCHEMA, COLUMNS))
 
     whole = read()
-    monkeypatch.setattr(fragments, "_SMALL_BYTES", 0)
-    monkeypatch.setattr(fragments, "_BATCH_ROWS", 128)
+    monkeypatch.setattr(row_groups, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(row_groups, "_BATCH_ROWS", 128)
     parts = read()
     assert (len(whole), len(parts)) == (1, 8)
     assert pa.concat_tables(parts).equals(pa.concat_tables(whole))

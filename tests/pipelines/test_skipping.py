@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow.fs import LocalFileSystem
 
-from pipelines import scanning, skipping
-from pipelines.scanning import LiveDataset, ScannedFile
-from pipelines.skipping import FileFacts, columns_in, may_match
-from pipelines.stats import footer_stats
+from pipelines.parquet import file_skipping, scan
+from pipelines.parquet.file_skipping import FileFacts, columns_in, may_match
+from pipelines.parquet.scan import LiveDataset, ScannedFile
+from pipelines.parquet.statistics import footer_stats
 
 EVERYTHING = pads.scalar(value=True)
 
@@ -176,7 +176,7 @@ def test_what_a_filter_finds_is_what_arrow_finds_in_memory(tmp_path, data):
     assert same(dataset.to_table(filter=matching), expected)
     assert dataset.count_rows(filter=matching) == expected.num_rows
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scanning, "_SEVERAL_GROUPS_BYTES", 0)  # row groups are left out likewise
+        patch.setattr(scan, "_SEVERAL_GROUPS_BYTES", 0)  # row groups are left out likewise
         assert same(dataset.to_table(columns=["n"], filter=matching), expected.select(["n"]))
     other = data.draw(predicates(depth=1))
     narrowed = dataset.filter(other)
@@ -330,7 +330,7 @@ def test_bounds_of_times_say_nothing_of_the_texts_that_they_are_read_as(tmp_path
     times = pa.table({"c": pa.array([0, 1, None, 86_400], pa.timestamp("s"))})
     file = write(tmp_path, 0, times, None, row_group_size=2)
     dataset = LiveDataset([file], pa.schema([("c", pa.string()), ("k", pa.int64())]), LocalFileSystem(), ["k"])
-    monkeypatch.setattr(scanning, "_SEVERAL_GROUPS_BYTES", 0)
+    monkeypatch.setattr(scan, "_SEVERAL_GROUPS_BYTES", 0)
     for text in dataset.to_table()["c"].drop_null().to_pylist():
         assert dataset.count_rows(filter=pc.field("c") == text) == 1
 
@@ -344,13 +344,13 @@ def test_partitions_are_decided_by_the_columns_that_a_filter_asks_for(monkeypatc
         for shop in (None, 0.0, -0.0, math.nan)
     ]
     decided = []
-    real = skipping._satisfiable
+    real = file_skipping._satisfiable
 
     def counting(matching, schema, situations):
         decided.append(len(situations))
         return real(matching, schema, situations)
 
-    monkeypatch.setattr(skipping, "_satisfiable", counting)
+    monkeypatch.setattr(file_skipping, "_satisfiable", counting)
 
     def found(matching):
         decided.clear()
@@ -402,7 +402,7 @@ def test_the_oldest_timestamps_are_read_in_microseconds(tmp_path):
 
 
 def test_row_groups_of_large_files_are_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(scanning, "_SEVERAL_GROUPS_BYTES", 0)
+    monkeypatch.setattr(scan, "_SEVERAL_GROUPS_BYTES", 0)
     table = pa.table({"n": range(100), "x": [float(number) for number in range(99)] + [math.nan]})
     file = write(tmp_path, 0, table, 0, row_group_size=10)
     dataset = LiveDataset([file], table.schema, LocalFileSystem())

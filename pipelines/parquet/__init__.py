@@ -1,0 +1,1 @@
+"""Parquet files: footers, statistics, row groups, and which files a filter can leave out."""
