@@ -23,7 +23,8 @@ from dagster_project import headless
 from dagster_project.datasets import DATASETS
 from dagster_project.referee import Referee
 from dagster_project.stage import BUCKET, DAGSTER_HOME, TODAY, DemoFailed
-from pipelines import Dataset, units
+from pipelines import Dataset
+from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -130,8 +131,8 @@ class Story:
         total = self._flights.partitions(as_of=TODAY).total
         shown = headless.available(self._instance, "flights")
         self._prose(
-            f"Run {run.run_id[:8]} wrote {units.count(total.rows)} flights into {total.partitions} partitions, one a "
-            f"day, in one commit: {units.size(total.bytes)} in {seconds:.0f} s. Dagster shows {len(shown)} days."
+            f"Run {run.run_id[:8]} wrote {formatting.count(total.rows)} flights into {total.partitions} partitions, one a "
+            f"day, in one commit: {formatting.size(total.bytes)} in {seconds:.0f} s. Dagster shows {len(shown)} days."
         )
         _check("rows", total.rows, self._referee.flights())
         _check("days that Dagster shows", list(shown), sorted(self._referee.days))
@@ -174,8 +175,8 @@ class Story:
         self._say(_by_tier(plan))
         per_byte = plan.saved_monthly / flights.partitions().total.bytes
         self._prose(
-            f"That saves {units.money(plan.saved_monthly)} a month: the data are small. For 10 TB of the same ages it "
-            f"would be {units.money(per_byte * TEN_TB)}. {len(plan.refused)} partitions are past their retention "
+            f"That saves {formatting.money(plan.saved_monthly)} a month: the data are small. For 10 TB of the same ages it "
+            f"would be {formatting.money(per_byte * TEN_TB)}. {len(plan.refused)} partitions are past their retention "
             "already and are left for chapter 5."
         )
         self._prose(f"Prices: {plan.note}")
@@ -234,7 +235,7 @@ class Story:
             (origin, f"{answer['size'][origin]}", f"{answer['mean'][origin]:.4f}", f"{flights}", f"{mean:.4f}")
             for origin, (flights, mean) in expected.items()
         ]
-        self._say(units.table_text(["origin", ">size", ">mean", ">in the CSV", ">mean"], rows))
+        self._say(formatting.table_text(["origin", ">size", ">mean", ">in the CSV", ">mean"], rows))
         self._say(f"the CSV, read with Python's own csv module: {self._referee.flights_csv}")
         _check("origins", sorted(answer.index), list(expected))
         for origin, (flights, mean) in expected.items():
@@ -300,14 +301,14 @@ def _by_tier(plan: TieringPlan) -> str:
         (
             tier,
             storage_class,
-            units.count(len(group)),
-            units.size(sum(step.bytes for step in group)),
-            units.money(sum(step.monthly_before or 0.0 for step in group)),
-            units.money(sum(step.monthly_after or 0.0 for step in group)),
+            formatting.count(len(group)),
+            formatting.size(sum(step.bytes for step in group)),
+            formatting.money(sum(step.monthly_before or 0.0 for step in group)),
+            formatting.money(sum(step.monthly_after or 0.0 for step in group)),
         )
         for (tier, storage_class), group in sorted(steps.items(), reverse=True)
     )
-    return units.table_text(["to tier", "class", ">partitions", ">size", ">$/month", ">then"], rows)
+    return formatting.table_text(["to tier", "class", ">partitions", ">size", ">$/month", ">then"], rows)
 
 
 def _is_past_retention(day: str) -> bool:

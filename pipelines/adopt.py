@@ -17,11 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from connector.errors import PreconditionFailed
-from pipelines import units
-from pipelines.clock import Clock, ServerClock
 from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import CommitConflict, LogMissing, SpecError, TableExists, UnsupportedByTable
-from pipelines.forks import refuse_after_fork
 from pipelines.handle import Handle
 from pipelines.journal import Journal
 from pipelines.model.spec import DatasetSpec
@@ -38,6 +35,9 @@ from pipelines.opening import (
     table_properties,
 )
 from pipelines.records import PolicyRecord
+from pipelines.runtime import formatting
+from pipelines.runtime.clock import Clock, ServerClock
+from pipelines.runtime.fork_guard import refuse_after_fork
 from pipelines.survey import OddObject, listed_below, refuse_nested, survey
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ class AdoptReport:
         by = ", ".join(self.spec.partition.columns) or "nothing"
         log = "a Delta log for" if self.writes_log else "the description of"
         did = "would write" if self.dry_run else "wrote" if self.changed else "found complete:"
-        amount = f"{units.files(self.files)}, {units.count(self.rows)} rows, {units.size(self.bytes)}"
+        amount = f"{formatting.files(self.files)}, {formatting.count(self.rows)} rows, {formatting.size(self.bytes)}"
         lines = [
-            f"{did} {log} {self.uri}: {units.count(self.partitions)} partitions, {amount}; no data is rewritten",
+            f"{did} {log} {self.uri}: {formatting.count(self.partitions)} partitions, {amount}; no data is rewritten",
             f"partitioned by {by}" + (f"; ages go by {time.key}, one {time.every} each" if time else "; no ages"),
             *self.notes,
             *(f"left alone: {odd.path}: {odd.problem}" for odd in self.odd[:_SHOWN]),

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pipelines import units
 from pipelines.errors import ArchivedError
 from pipelines.keys import check_possible, unknown
 from pipelines.placement import placed
+from pipelines.runtime import formatting
 from pipelines.tables.live_files import way_out
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class RestoreResult:
         if not self.archived and not self.in_progress:
             return f"{self.key} can be read: nothing to restore"
         did = "would ask for" if self.dry_run else "asked for"
-        asked = f"{did} {units.files(self.archived)} ({units.size(self.bytes)}), {self.speed}, for {self.days} days"
+        asked = f"{did} {formatting.files(self.archived)} ({formatting.size(self.bytes)}), {self.speed}, for {self.days} days"
         return f"{self.key}: {asked}; {self.in_progress} in progress, {self.readable} readable"
 
 

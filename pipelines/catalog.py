@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from pipelines import units
 from pipelines.cost import monthly_storage
 from pipelines.model.age import window_of_key
 from pipelines.placement import MISSING, placed, tier_of_class
 from pipelines.prices import price_list
+from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -139,31 +139,31 @@ class Catalog(Sequence[PartitionInfo]):
             limit: show this many partitions; None shows all.
         """
         total = self.total
-        return units.table_text(
+        return formatting.table_text(
             ["key", ">rows", ">files", ">size", "class", "tier", ">age", ">$/month", "held"],
             (
                 (
                     str(part.key) or "(all)",
-                    units.count(part.rows),
-                    units.count(part.files),
-                    units.size(part.bytes),
+                    formatting.count(part.rows),
+                    formatting.count(part.files),
+                    formatting.size(part.bytes),
                     part.storage_class,
                     part.tier or "-",
-                    units.age(part.age),
-                    units.money(part.monthly_cost),
+                    formatting.age(part.age),
+                    formatting.money(part.monthly_cost),
                     part.held or "",
                 )
                 for part in self
             ),
             footer=(
                 f"{total.partitions:,} partitions",
-                units.count(total.rows),
-                units.count(total.files),
-                units.size(total.bytes),
+                formatting.count(total.rows),
+                formatting.count(total.files),
+                formatting.size(total.bytes),
                 "",
                 "",
                 "",
-                units.money(total.monthly_cost),
+                formatting.money(total.monthly_cost),
                 "",
             ),
             limit=limit,
@@ -202,7 +202,7 @@ def kept_because(document: DatasetDocument | None, key: str, as_of: datetime) ->
         return f"held: {hold.reason}"
     until = document.retains.get(key)
     if until is not None and as_of < until:
-        return f"retained until {units.day(until)}"
+        return f"retained until {formatting.day(until)}"
     return None
 
 

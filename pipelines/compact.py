@@ -10,13 +10,13 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipelines import units
 from pipelines.crew import Crew, Group
 from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
 from pipelines.keys import unknown
 from pipelines.placement import MISSING, placed
-from pipelines.progress import reporting
 from pipelines.rewriting import archived_classes, class_to_keep, commit_rewrites
+from pipelines.runtime import formatting
+from pipelines.runtime.progress import reporting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pipelines.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.spec import WriteSpec
-    from pipelines.progress import Progress
     from pipelines.rewriting import Rewrite
+    from pipelines.runtime.progress import Progress
     from pipelines.tables.protocol import LiveFile, Snapshot
     from pipelines.workers import Workers
     from pipelines.writer import WriterLimits
@@ -82,10 +82,10 @@ class CompactResult:
         rows = (
             (
                 str(part.key) or "(all)",
-                units.count(part.files_before),
-                units.count(part.files_after),
-                units.size(part.bytes_before),
-                "-" if part.bytes_after is None else units.size(part.bytes_after),
+                formatting.count(part.files_before),
+                formatting.count(part.files_after),
+                formatting.size(part.bytes_before),
+                "-" if part.bytes_after is None else formatting.size(part.bytes_after),
                 part.storage_class,
             )
             for part in self.partitions
@@ -94,7 +94,7 @@ class CompactResult:
         if not self.partitions:
             return "\n".join([*lines, "nothing to compact: no partition has small files to put together"])
         headings = ["key", ">files", ">then", ">size", ">then", "class"]
-        return "\n".join([units.table_text(headings, rows), *lines])
+        return "\n".join([formatting.table_text(headings, rows), *lines])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines import units
 from pipelines.records import RemovalRecord
 from pipelines.removal import settled
+from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -74,7 +74,7 @@ def why_gone(handle: Handle, keys: Iterable[PartitionKey]) -> dict[PartitionKey,
         SpecError: a record of the journal that cannot be read.
     """
     return {
-        key: f"{_WORDS[record.operation]} on {units.day(record.committed_at or record.at)}"
+        key: f"{_WORDS[record.operation]} on {formatting.day(record.committed_at or record.at)}"
         for key, record in _removals(handle, keys).items()
     }
 

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pipelines.adopt import AdoptReport
     from pipelines.archived import RestoreResult, Speed, Waiting
     from pipelines.catalog import Catalog
-    from pipelines.clock import Clock
     from pipelines.compact import CompactResult
     from pipelines.contents import Contents
     from pipelines.document import Dropped
@@ -52,11 +51,12 @@ if TYPE_CHECKING:
     from pipelines.opening import Described
     from pipelines.outlook import ExpiryOutlook, Materialized
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
-    from pipelines.progress import Progress
     from pipelines.reader import Version
     from pipelines.records import JournalEntry
     from pipelines.redescribing import SpecChange, SpecDiff
     from pipelines.rejects import RejectFile
+    from pipelines.runtime.clock import Clock
+    from pipelines.runtime.progress import Progress
     from pipelines.tables.states import RowChanges
     from pipelines.undo import Undoable
     from pipelines.vacuum import VacuumResult
@@ -266,7 +266,7 @@ class Dataset:
             progress: a bar with rows read, or a function that is called with each step.
         """
         from pipelines.ingest import ingest
-        from pipelines.progress import counting
+        from pipelines.runtime.progress import counting
         from pipelines.workers import Workers
 
         workers = Workers.of(engine, client)

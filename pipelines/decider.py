@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipelines import units
 from pipelines.catalog import kept_because
 from pipelines.cost import DEFAULT_HORIZON, MoveCost, monthly_storage, move_cost
 from pipelines.model.age import is_past_retention, next_step, tier_at, window_of_key
@@ -18,6 +17,7 @@ from pipelines.movers import get_mover
 from pipelines.placement import MISSING, class_of_tier, tier_of_class
 from pipelines.plan import PlannedFile, Refusal, TierMove
 from pipelines.prices import price_list
+from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,11 +174,11 @@ class Decider:
 
     def _reason(self, age: timedelta, tier: Tier) -> str:
         begins = next((step.after for step in self.spec.tiers if step.tier == tier), None)
-        return f"{units.age(age)} old; {tier}" + (f" begins at {units.age(begins)}" if begins else "")
+        return f"{formatting.age(age)} old; {tier}" + (f" begins at {formatting.age(begins)}" if begins else "")
 
     def _too_dear(self, cost: MoveCost, moving: Sequence[PlacedFile], target: str, until: datetime | None) -> str:
         """A refusal's figures."""
-        before, after = units.money(cost.monthly_before), units.money(cost.monthly_after)
+        before, after = formatting.money(cost.monthly_before), formatting.money(cost.monthly_after)
         if cost.monthly_after >= cost.monthly_before:
             reason = f"moving to {target} would not save: storage goes from {before} to {after} a month"
             rates = self.prices.rates(target, tier_of_class(self.spec, self.profile, target))
@@ -188,9 +188,9 @@ class Decider:
                 reason += f", as {small} files are smaller than the {least // 1024} KB that {target} charges at least"
                 reason += " (compact first)"
             return reason
-        span = f"until {units.day(until)}" if until else "in 12 months"
+        span = f"until {formatting.day(until)}" if until else "in 12 months"
         return (
-            f"moving to {target} costs {units.money(cost.one_off)} and saves {units.money(cost.saved)} {span} "
+            f"moving to {target} costs {formatting.money(cost.one_off)} and saves {formatting.money(cost.saved)} {span} "
             f"(storage from {before} to {after} a month)"
         )
 

@@ -17,13 +17,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from connector.errors import AccessDenied, UnsupportedByServer
-from pipelines import units
-from pipelines.contention import turns
 from pipelines.document import Dropped
 from pipelines.errors import CommitConflict, PolicyRefused, UnsupportedByTable
 from pipelines.expiry import check_undo_is_possible
 from pipelines.records import PolicyRecord, RemovalRecord
 from pipelines.removal import begun, completed, removed_partitions
+from pipelines.runtime import formatting
+from pipelines.runtime.conflicts import turns
 from pipelines.tables.protocol import Change
 from pipelines.undo import undo_removal
 
@@ -74,7 +74,9 @@ class DropResult:
     def __str__(self) -> str:
         if self.is_done_already:
             return f"{self.uri} is dropped already: nothing changed"
-        amount = f"{units.partitions(self.partitions)}, {units.files(self.files)}, {units.size(self.bytes)}"
+        amount = (
+            f"{formatting.partitions(self.partitions)}, {formatting.files(self.files)}, {formatting.size(self.bytes)}"
+        )
         back = "it cannot be taken back"
         if self.undo_until is not None:
             back = f"`tierlake undrop {self.uri}` takes it back until {self.undo_until:%Y-%m-%d %H:%M}"
@@ -100,8 +102,8 @@ class UndropResult:
     refused: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        amount = units.partitions(self.partitions)
-        without = f"; {units.partitions(len(self.refused))} cannot come back" if self.refused else ""
+        amount = formatting.partitions(self.partitions)
+        without = f"; {formatting.partitions(len(self.refused))} cannot come back" if self.refused else ""
         if self.dry_run:
             return f"would take {self.uri} back, with {amount}{without}"
         if not self.changed:
@@ -243,7 +245,7 @@ def _check_free(handle: Handle, document: DatasetDocument, now: datetime) -> Non
     live = {str(file.key) for file in handle.table.snapshot().files} if document.retains else set()
     kept = [f"{key} (held: {one.reason})" for key, one in sorted(document.holds.items())]
     kept += [
-        f"{key} (retained until {units.day(until)})"
+        f"{key} (retained until {formatting.day(until)})"
         for key, until in sorted(document.retains.items())
         if until > now and key in live
     ]
@@ -272,7 +274,7 @@ def _unmarked(handle: Handle, document: DatasetDocument) -> DatasetDocument:
 def _check_not_ending(handle: Handle, dropped: Dropped) -> None:
     if dropped.is_ending:
         raise PolicyRefused(
-            f"{handle.spec.uri} is being deleted for good: its grace ended on {units.day(dropped.until)}",
+            f"{handle.spec.uri} is being deleted for good: its grace ended on {formatting.day(dropped.until)}",
             hint="`tierlake vacuum` completes that; then it can be created anew",
         )
 

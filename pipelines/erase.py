@@ -21,7 +21,6 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from connector.errors import LakeError
-from pipelines import units
 from pipelines.archived import unreadable
 from pipelines.crew import Crew, Group
 from pipelines.errors import CommitConflict, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
@@ -31,6 +30,7 @@ from pipelines.placement import MISSING, placed
 from pipelines.records import EraseRecord, UndoRecord
 from pipelines.remnants import Remnant, delete_remnants, matching_remnants
 from pipelines.rewriting import commit_rewrites
+from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -123,15 +123,17 @@ class EraseReport:
     def __str__(self) -> str:
         """For people."""
         did = "would erase" if self.dry_run else "erased"
-        where = f"{units.count(len(self.partitions))} partitions ({units.files(self.files)} that held them)"
-        lines = [f"{did} {units.count(self.rows)} rows of {where}"]
+        where = f"{formatting.count(len(self.partitions))} partitions ({formatting.files(self.files)} that held them)"
+        lines = [f"{did} {formatting.count(self.rows)} rows of {where}"]
         lines += [f"{key}: not erased: {why}" for key, why in {**self.held, **self.archived}.items()]
         if not self.dry_run:
-            lines.append(f"{units.count(self.remaining)} such rows are in the table now, counted after the last commit")
+            lines.append(
+                f"{formatting.count(self.remaining)} such rows are in the table now, counted after the last commit"
+            )
         for remnant in self.remnants[:_SHOWN]:
-            amount = "may hold such rows, and" if remnant.rows is None else f"{units.count(remnant.rows)} rows"
+            amount = "may hold such rows, and" if remnant.rows is None else f"{formatting.count(remnant.rows)} rows"
             then = (
-                f"until {units.day(remnant.until)}, when vacuum may delete it"
+                f"until {formatting.day(remnant.until)}, when vacuum may delete it"
                 if remnant.until
                 else "until you delete it"
             )
@@ -143,7 +145,7 @@ class EraseReport:
             for path in self.rejects
         ]
         if self.deleted:
-            lines.append(f"{units.files(len(self.deleted))} with such rows deleted for good")
+            lines.append(f"{formatting.files(len(self.deleted))} with such rows deleted for good")
         return "\n".join(lines)
 
 

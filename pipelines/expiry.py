@@ -18,8 +18,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from connector.errors import LakeError
-from pipelines import units
-from pipelines.afterwards import after_commit, noting
 from pipelines.catalog import kept_because, monthly_cost
 from pipelines.decider import planned_files, price_note
 from pipelines.errors import CommitConflict, PolicyRefused, StalePlan
@@ -29,10 +27,12 @@ from pipelines.outlook import expiry_outlook
 from pipelines.placement import placed
 from pipelines.plan import Expiration, ExpiryPlan
 from pipelines.prices import price_list
-from pipelines.progress import reporting
 from pipelines.records import RemovalRecord
 from pipelines.removal import begun, completed, removed_partitions
 from pipelines.results import ApplyResult
+from pipelines.runtime import formatting
+from pipelines.runtime.after_commit import after_commit, noting
+from pipelines.runtime.progress import reporting
 from pipelines.tables.protocol import Change, Commit
 from pipelines.undo import bring_back, expired_keys, undo_expiry
 
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from pipelines.handle import Handle
     from pipelines.model.spec import DatasetSpec
     from pipelines.outlook import Materialized
-    from pipelines.progress import Progress
     from pipelines.records import FileRecord, RemovedPartition
+    from pipelines.runtime.progress import Progress
     from pipelines.tables.protocol import LiveFile, Snapshot
 
 __all__ = ["apply_expiry", "check_undo_is_possible", "expired_keys", "plan_expiry", "undo_expiry"]
@@ -75,7 +75,7 @@ def plan_expiry(handle: Handle, as_of: datetime, materialized: Materialized | No
             files=planned_files(part),
             rows=part.rows,
             age=outlook.due[key],
-            reason=f"{units.age(outlook.due[key])} old, kept for {units.age(spec.retention.expire_after)}",
+            reason=f"{formatting.age(outlook.due[key])} old, kept for {formatting.age(spec.retention.expire_after)}",
             monthly=monthly_cost(part, spec, profile, prices),
         )
         for key, part in partitions.items()
@@ -270,7 +270,7 @@ def _check(
     window = window_of_key(spec, PartitionKey.parse(step.key))
     if window is None or not is_past_retention(spec, window.age(plan.as_of)):
         raise PolicyRefused(
-            f"{step.key} is not past its retention as of {units.day(plan.as_of)}",
+            f"{step.key} is not past its retention as of {formatting.day(plan.as_of)}",
             hint="the policy or the plan was changed; plan again",
         )
     is_replaced = handle.table.is_published_by_writing

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipelines import units
 from pipelines.archived import unreadable
 from pipelines.catalog import kept_because, monthly_cost
 from pipelines.decider import Decider, decider
@@ -15,6 +14,7 @@ from pipelines.model.age import NextStep, is_past_retention, next_step, tier_at,
 from pipelines.model.partition_key import PartitionKey
 from pipelines.placement import class_of_tier, placed, tier_of_class
 from pipelines.plan import TierMove
+from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -84,7 +84,7 @@ def explain(handle: Handle, key: PartitionKey | str, as_of: datetime) -> Explana
     waiting = unreadable(handle, part.files)
     if not waiting:
         return explained
-    what = f"{units.files(len(waiting))} of it must be restored before it can be read (`tierlake restore`)."
+    what = f"{formatting.files(len(waiting))} of it must be restored before it can be read (`tierlake restore`)."
     return replace(explained, text=f"{explained.text} {what}", archived_files=len(waiting))
 
 
@@ -96,15 +96,15 @@ def _explain_live(deciding: Decider, part: PlacedPartition, window: Window) -> E
     if is_past_retention(spec, age) and spec.retention.expire_after is not None:
         step = NextStep("expire", spec.retention.expire_after)
         kept, waits = kept_because(deciding.document, str(part.key), as_of), _waits(deciding)
-        then = f"Its retention ended on {units.day(step.at(window))}"
+        then = f"Its retention ended on {formatting.day(step.at(window))}"
         then += f", but it is {kept}." if kept else f", but it {waits}." if waits else ": the next expiry takes it out."
         blocked = kept or waits
     elif isinstance(decision, TierMove):
         step = NextStep(decision.tier, _begins(deciding, decision.tier))
         then = (
             f"The next tiering moves it to {decision.storage_class} ({decision.reason}), which costs "
-            f"{units.money(decision.one_off)} and saves {units.money(decision.saved)} "
-            f"{'until ' + units.day(decision.until) if decision.until else 'in 12 months'}."
+            f"{formatting.money(decision.one_off)} and saves {formatting.money(decision.saved)} "
+            f"{'until ' + formatting.day(decision.until) if decision.until else 'in 12 months'}."
         )
     elif decision is not None:
         blocked = decision.reason
@@ -128,7 +128,7 @@ def _what_comes(deciding: Decider, part: PlacedPartition, step: NextStep | None,
     """For a partition that is where it belongs."""
     if step is None:
         return "It is where it belongs, and nothing comes after that."
-    day = units.day(step.at(window))
+    day = formatting.day(step.at(window))
     kept = kept_because(deciding.document, str(part.key), deciding.as_of)
     if step.what == "expire":
         return f"It is where it belongs and expires on {day}" + (f", unless it is still {kept}." if kept else ".")
@@ -136,7 +136,7 @@ def _what_comes(deciding: Decider, part: PlacedPartition, step: NextStep | None,
     if target is None:
         return f"On {day} it should go to tier {step.what}, for which {deciding.profile.name} has no storage class."
     after = deciding.monthly_in(part, step.what)
-    price = f", at {units.money(after)} a month from then" if after is not None else ""
+    price = f", at {formatting.money(after)} a month from then" if after is not None else ""
     return f"It is where it belongs and goes to {target} ({step.what}) on {day}{price}."
 
 
@@ -157,8 +157,8 @@ def _explain_expired(handle: Handle, snapshot: Snapshot, key: PartitionKey) -> E
     gone = record.partition(name) if record else None
     if record is None or gone is None:
         raise unknown(handle.spec, snapshot, key)
-    amount = f"{units.files(len(gone.files))}, {units.size(gone.bytes)}"
-    left = f"{name} ({amount}) was expired on {units.day(record.committed_at or record.at)}: {gone.reason}."
+    amount = f"{formatting.files(len(gone.files))}, {formatting.size(gone.bytes)}"
+    left = f"{name} ({amount}) was expired on {formatting.day(record.committed_at or record.at)}: {gone.reason}."
     is_over = not record.undoable or handle.clock.now() >= record.undo_until
     document = handle.document.read() if handle.document is not None else None
     held = document.holds.get(name) if document is not None else None
@@ -175,9 +175,9 @@ def _explain_expired(handle: Handle, snapshot: Snapshot, key: PartitionKey) -> E
 
 def _where(deciding: Decider, part: PlacedPartition, age: timedelta | None) -> str:
     tier = _tier(deciding, part)
-    facts = [units.files(len(part.files)), units.size(part.bytes)]
-    facts += [f"{units.age(age)} old"] if age is not None else []
-    facts += [f"{units.money(_monthly(deciding, part))} a month"]
+    facts = [formatting.files(len(part.files)), formatting.size(part.bytes)]
+    facts += [f"{formatting.age(age)} old"] if age is not None else []
+    facts += [f"{formatting.money(_monthly(deciding, part))} a month"]
     place = " and ".join(part.classes) + (f" ({tier})" if tier else "")
     return f"{part.key} ({', '.join(facts)}) is in {place}."
 

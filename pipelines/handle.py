@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
-    from pipelines.clock import Clock
     from pipelines.document import DocumentStore
     from pipelines.journal import Journal
     from pipelines.model.spec import DatasetSpec
+    from pipelines.runtime.clock import Clock
     from pipelines.tables.protocol import Table
 
 __all__ = ["Handle"]

@@ -19,8 +19,6 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from connector.urls import without_secrets
-from pipelines.afterwards import after_commit, noting
-from pipelines.contention import turns
 from pipelines.deletion import Held, discard
 from pipelines.errors import (
     ArchivedError,
@@ -42,6 +40,8 @@ from pipelines.partitioning import Partitioner
 from pipelines.records import RemovalRecord
 from pipelines.rejects import check_tolerable, counted_reasons
 from pipelines.removal import begun, completed, removed_partitions
+from pipelines.runtime.after_commit import after_commit, noting
+from pipelines.runtime.conflicts import turns
 from pipelines.sharing import stage_on_workers
 from pipelines.sources import RowStream, open_source
 from pipelines.sources.splits import split

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipelines import units
+from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,7 +99,7 @@ class IngestResult:
         if not self.committed:
             return f"run {self.run_key} had been committed before: nothing changed"
         written = f"{self.rows:,} rows in {len(self.partitions):,} partitions"
-        lines = [f"{written} ({units.files(self.files)}, {units.size(self.bytes)}), version {self.version}"]
+        lines = [f"{written} ({formatting.files(self.files)}, {formatting.size(self.bytes)}), version {self.version}"]
         lines += _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
         if self.duplicates:
             lines.append(f"{self.duplicates:,} duplicates left out")
@@ -150,8 +150,8 @@ class Rehearsal:
         """For people."""
         if not self.committed:
             return "this run key is committed already: nothing would change"
-        rows = ((key, units.count(rows)) for key, rows in sorted(self.partitions.items()))
-        footer = (f"{len(self.partitions):,} partitions", units.count(sum(self.partitions.values())))
-        table = units.table_text(["key", ">rows"], rows, footer=footer)
+        rows = ((key, formatting.count(rows)) for key, rows in sorted(self.partitions.items()))
+        footer = (f"{len(self.partitions):,} partitions", formatting.count(sum(self.partitions.values())))
+        table = formatting.table_text(["key", ">rows"], rows, footer=footer)
         notes = _notes(self.replaced, self.added_columns, self.lacking_columns, self.untyped_columns)
         return "\n".join([table, f"would be written; {self.rejected:,} rows would be rejected", *notes])

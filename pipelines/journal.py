@@ -35,7 +35,7 @@ from pipelines.records import (
     UndoRecord,
     VacuumRecord,
 )
-from pipelines.signature import user_and_host
+from pipelines.runtime.identity import user_and_host
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator

@@ -14,17 +14,17 @@ from connector.client.arguments import refuse_unknown
 from connector.errors import AccessDenied, DeletionFailed, EncryptionIgnored, InvalidSetting, PreconditionFailed
 from connector.filesystem import LakeFileSystem
 from connector.policy.encryption import parse_encryption
-from pipelines.clock import Clock, ServerClock
 from pipelines.deletion import take_back
 from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import SpecError, TableExists, TableNotFound, UnsupportedByTable
-from pipelines.forks import refuse_after_fork
 from pipelines.handle import Handle
 from pipelines.inference import doubt_of_width, inferred_partitioning
 from pipelines.journal import Journal
 from pipelines.model.spec import DatasetSpec, PartitionSpec
 from pipelines.model.spec_diff import check_agrees, completed, differences
 from pipelines.nested import LOG, enclosing_root, first_objects, is_nested, nested_roots
+from pipelines.runtime.clock import Clock, ServerClock
+from pipelines.runtime.fork_guard import refuse_after_fork
 from pipelines.tables import table_of_format
 from pipelines.tables.lost_log import check_log
 

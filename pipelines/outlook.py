@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from pipelines import units
 from pipelines.catalog import kept_because
 from pipelines.model.age import is_past_retention, window_of_key
 from pipelines.model.partition_key import PartitionKey
 from pipelines.plan import Refusal
+from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -173,7 +173,7 @@ class _Judge:
 
     def day_of_change(self, key: PartitionKey, files: Iterable[LiveFile]) -> str:
         last = self._changes.get(key) or max((file.modified for file in files), default=None)
-        return units.day(last) if last is not None else "an unknown day"
+        return formatting.day(last) if last is not None else "an unknown day"
 
     def _by_state(self, key: PartitionKey, reading: Reading) -> bool | None:
         if self._states is None or not reading.state:

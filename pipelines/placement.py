@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipelines.listing import listed
 from pipelines.model.spec import TIER_ORDER
+from pipelines.runtime.listing import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -27,14 +27,14 @@ from pydantic import (
     field_validator,
 )
 
-from pipelines import units
 from pipelines.errors import SpecError, UnknownPartition
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import Tier
 from pipelines.results import ApplyResult, UndoResult
+from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
-    from pipelines.progress import Progress
+    from pipelines.runtime.progress import Progress
 
 __all__ = [
     "ApplyResult",
@@ -251,7 +251,7 @@ class Plan(_Value, Generic[StepT]):
         for refusal in self.refused:
             keys.setdefault(refusal.reason, []).append(refusal.key)
         rows = ((_span(same), reason) for reason, same in keys.items())
-        return ["", units.table_text(["left alone", "why"], rows, limit=_SHOWN)]
+        return ["", formatting.table_text(["left alone", "why"], rows, limit=_SHOWN)]
 
 
 def _span(keys: list[str]) -> str:
@@ -306,25 +306,25 @@ class TieringPlan(Plan[TierMove]):
         return self._applied(progress=progress, keys=keys, dry_run=dry_run, run_id=run_id)
 
     def __str__(self) -> str:
-        head = f"tiering of {self.uri} as of {units.day(self.as_of)} (table version {self.version})"
+        head = f"tiering of {self.uri} as of {formatting.day(self.as_of)} (table version {self.version})"
         if not self.steps:
             body = f"nothing to move; {self.untouched:,} partitions are where they belong"
         else:
-            body = units.table_text(
+            body = formatting.table_text(
                 ["key", ">age", ">files", ">size", "from", "to", ">$/month", ">then", ">once",
                  ">saved", "until"],
                 (self._row(step) for step in self.steps),
                 footer=(
                     f"{len(self.steps):,} partitions",
                     "",
-                    units.count(sum(len(step.to_move()) for step in self.steps)),
-                    units.size(self.bytes),
+                    formatting.count(sum(len(step.to_move()) for step in self.steps)),
+                    formatting.size(self.bytes),
                     "",
                     "",
-                    units.money(sum(step.monthly_before or 0.0 for step in self.steps)),
-                    units.money(sum(step.monthly_after or 0.0 for step in self.steps)),
-                    units.money(self.one_off),
-                    units.money(self.saved),
+                    formatting.money(sum(step.monthly_before or 0.0 for step in self.steps)),
+                    formatting.money(sum(step.monthly_after or 0.0 for step in self.steps)),
+                    formatting.money(self.one_off),
+                    formatting.money(self.saved),
                     "",
                 ),
                 limit=_SHOWN,
@@ -337,16 +337,16 @@ class TieringPlan(Plan[TierMove]):
         moving = step.to_move()
         return (
             step.key,
-            units.age(step.age),
-            units.count(len(moving)),
-            units.size(sum(file.size for file in moving)),
+            formatting.age(step.age),
+            formatting.count(len(moving)),
+            formatting.size(sum(file.size for file in moving)),
             "+".join(sorted({file.storage_class for file in moving})),
             f"{step.storage_class} ({step.tier})",
-            units.money(step.monthly_before),
-            units.money(step.monthly_after),
-            units.money(step.one_off),
-            units.money(step.saved),
-            units.day(step.until) if step.until else "12 months",
+            formatting.money(step.monthly_before),
+            formatting.money(step.monthly_after),
+            formatting.money(step.one_off),
+            formatting.money(step.saved),
+            formatting.day(step.until) if step.until else "12 months",
         )
 
 
@@ -398,20 +398,20 @@ class ExpiryPlan(Plan[Expiration]):
         return self._applied(progress=progress, undo=undo, keys=keys, dry_run=dry_run, run_id=run_id)
 
     def __str__(self) -> str:
-        head = f"expiry of {self.uri} as of {units.day(self.as_of)} (table version {self.version})"
+        head = f"expiry of {self.uri} as of {formatting.day(self.as_of)} (table version {self.version})"
         if not self.steps:
             body = f"nothing to expire; {self.untouched:,} partitions are not past their retention"
         else:
-            body = units.table_text(
+            body = formatting.table_text(
                 ["key", ">age", ">rows", ">files", ">size", ">$/month", "why"],
                 (
                     (
                         step.key,
-                        units.age(step.age),
-                        units.count(step.rows),
-                        units.count(len(step.files)),
-                        units.size(step.bytes),
-                        units.money(step.monthly),
+                        formatting.age(step.age),
+                        formatting.count(step.rows),
+                        formatting.count(len(step.files)),
+                        formatting.size(step.bytes),
+                        formatting.money(step.monthly),
                         step.reason,
                     )
                     for step in self.steps
@@ -420,14 +420,14 @@ class ExpiryPlan(Plan[Expiration]):
                     f"{len(self.steps):,} partitions",
                     "",
                     "",
-                    units.count(sum(len(step.files) for step in self.steps)),
-                    units.size(self.bytes),
-                    units.money(self.saved_monthly),
+                    formatting.count(sum(len(step.files) for step in self.steps)),
+                    formatting.size(self.bytes),
+                    formatting.money(self.saved_monthly),
                     "",
                 ),
                 limit=_SHOWN,
             )
-        after = f"undo is possible for {units.age(self.grace)}, then `vacuum` deletes the files"
+        after = f"undo is possible for {formatting.age(self.grace)}, then `vacuum` deletes the files"
         notes = ["", after] if self.steps else []
         notes += [f"prices: {self.note}"] if self.note and self.steps else []
         return "\n".join([head, "", body, *self._refused_text(), *self._ageless_text(), *notes])

@@ -25,8 +25,6 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from connector.errors import UnsupportedByServer
-from pipelines import units
-from pipelines.afterwards import after_commit
 from pipelines.catalog import read_catalog
 from pipelines.errors import CommitConflict, PolicyRefused, SchemaMismatch, SpecError, UnsupportedByTable
 from pipelines.expiry import plan_expiry
@@ -37,6 +35,8 @@ from pipelines.opening import check_honoured, described_anew, table_properties
 from pipelines.partitioning import Partitioner
 from pipelines.plan import Refusal
 from pipelines.records import PolicyRecord
+from pipelines.runtime import formatting
+from pipelines.runtime.after_commit import after_commit
 from pipelines.tiering import plan_tiering
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Effect(_Value):
     def lines(self) -> Iterator[str]:
         """For people."""
         if self.due:
-            yield f"become due: {_span(self.due)}, {units.size(self.due_bytes)}: the next expiry takes them out"
+            yield f"become due: {_span(self.due)}, {formatting.size(self.due_bytes)}: the next expiry takes them out"
         if self.no_longer_due:
             yield f"no longer due: {_span(self.no_longer_due)}"
         reasons: dict[str, list[str]] = {}
@@ -131,10 +131,10 @@ class Effect(_Value):
                 yield f"move to {after}{f', not to {before}' if before else ''}: {_span(keys)}"
         if not (self.due or self.no_longer_due or self.kept or self.moves):
             yield "no partition comes due or moves by it now"
-        money = [units.money(each) for each in (self.monthly, self.monthly_before, self.monthly_after)]
+        money = [formatting.money(each) for each in (self.monthly, self.monthly_before, self.monthly_after)]
         yield f"storage a month: {money[0]} now, {money[1]} after the plans as stored, {money[2]} after the new ones"
         if self.one_off_before or self.one_off_after:
-            yield f"moves once: {units.money(self.one_off_before)} as stored, {units.money(self.one_off_after)} then"
+            yield f"moves once: {formatting.money(self.one_off_before)} as stored, {formatting.money(self.one_off_after)} then"
 
 
 class SpecDiff(_Value):
@@ -213,10 +213,10 @@ class SpecDiff(_Value):
         rows = ((one.field, one.before or "-", one.after or "-") for one in self.changes)
         count = len(self.changes)
         head = f"{self.uri} differs from the description in {count} field{'s' * (count > 1)}"
-        parts = [units.table_text(["field", "stored", "described"], rows, title=head)]
+        parts = [formatting.table_text(["field", "stored", "described"], rows, title=head)]
         parts += [f"{one.field} cannot change: {one.reason}" for one in self.refused]
         if self.effect is not None:
-            parts.append("\n".join([f"as of {units.day(self.as_of)}", *self.effect.lines()]))
+            parts.append("\n".join([f"as of {formatting.day(self.as_of)}", *self.effect.lines()]))
         return "\n\n".join(parts) + dropped
 
 

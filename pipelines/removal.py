@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.afterwards import after_commit
 from pipelines.records import FileRecord, RemovalRecord, RemovedPartition
+from pipelines.runtime.after_commit import after_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

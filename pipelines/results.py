@@ -9,8 +9,8 @@ from typing import ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from connector.errors import LakeError
-from pipelines import units
 from pipelines.errors import PartialFailure
+from pipelines.runtime import formatting
 
 __all__ = ["ApplyResult", "UndoResult"]
 
@@ -97,10 +97,10 @@ class ApplyResult(_Value):
             raise PartialFailure(f"{self.operation}: {self}", failures=self.failed, hint=hint)
 
     def __str__(self) -> str:
-        amount = f"{units.files(self.files)}, {units.size(self.bytes)}"
+        amount = f"{formatting.files(self.files)}, {formatting.size(self.bytes)}"
         would, fail = ("would be ", "would fail") if self.dry_run else ("", "failed")
-        parts = [f"{units.partitions(len(self.done))} {would}{self.WORDS[self.operation]} ({amount})"]
-        parts += [f"{units.files(self.pending)} tagged for the server to move"] if self.pending else []
+        parts = [f"{formatting.partitions(len(self.done))} {would}{self.WORDS[self.operation]} ({amount})"]
+        parts += [f"{formatting.files(self.pending)} tagged for the server to move"] if self.pending else []
         parts += [f"{len(self.skipped):,} {'are' if self.dry_run else 'were'} so already"] if self.skipped else []
         parts += [f"{len(self.failed):,} {fail}"] if self.failed else []
         parts += self.notes
@@ -135,7 +135,7 @@ class UndoResult(_Value):
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        amount = f"{units.files(self.files)}, {units.size(self.bytes)}"
+        amount = f"{formatting.files(self.files)}, {formatting.size(self.bytes)}"
         if self.dry_run:
             how = "was replaced by an ingest" if self.operation == "replace" else "has expired"
             until = f"; it can be undone until {self.undo_until:%Y-%m-%d %H:%M %Z}" if self.undo_until else ""
@@ -146,5 +146,5 @@ class UndoResult(_Value):
         notes = "".join(f"; {note}" for note in self.notes)
         if self.operation == "replace":
             return f"{self.key} is as it was before it was replaced: {amount}{notes}"
-        kept = f"; kept until {units.day(self.kept_until)}" if self.kept_until else ""
+        kept = f"; kept until {formatting.day(self.kept_until)}" if self.kept_until else ""
         return f"{self.key} is back: {amount}{kept}{notes}"

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from connector.errors import ObjectArchived, ObjectNotFound
-from pipelines import units
 from pipelines.errors import ArchivedError, SchemaMismatch, TableNotFound, UnsupportedByTable
 from pipelines.model.partition_key import PartitionKey, hive_columns, path_columns
 from pipelines.model.stored_types import check_storable, settled_type, storable_type
 from pipelines.nested import nested_roots
 from pipelines.parquet.footers import NotParquet, read_footers
 from pipelines.parquet.statistics import footer_stats
+from pipelines.runtime import formatting
 from pipelines.tables.change_times import ChangeTimes
 from pipelines.tables.protocol import LiveFile
 
@@ -127,7 +127,7 @@ def _archived(root: str, columns: tuple[str, ...], paths: list[str]) -> Archived
     shown = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
     message = (
         f"lake://{root}: only footers tell columns and rows, and those of archived files cannot be read: "
-        f"{shown or min(paths)} ({units.files(len(paths))})"
+        f"{shown or min(paths)} ({formatting.files(len(paths))})"
     )
     hint = f"`tierlake restore lake://{root} {keys[0]}` asks for them; Dataset.open works on the prefix as it is"
     return ArchivedError(message, hint=hint, keys=keys)

@@ -12,8 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from connector.errors import LakeError, ObjectNotFound, PreconditionFailed
-from pipelines import units
-from pipelines.afterwards import after_commit, noting
 from pipelines.decider import decider, price_note
 from pipelines.errors import StalePlan
 from pipelines.model.age import tier_at, window_of_key, without_window
@@ -21,9 +19,11 @@ from pipelines.model.partition_key import PartitionKey
 from pipelines.movers import Move, get_mover
 from pipelines.placement import class_of_tier, placed
 from pipelines.plan import Refusal, TieringPlan, TierMove
-from pipelines.progress import reporting
 from pipelines.records import TieringRecord
 from pipelines.results import ApplyResult
+from pipelines.runtime import formatting
+from pipelines.runtime.after_commit import after_commit, noting
+from pipelines.runtime.progress import reporting
 from pipelines.tables.protocol import SameRows
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipelines.model.spec import DatasetSpec
     from pipelines.movers import Moved, Mover
     from pipelines.placement import PlacedFile, PlacedPartition
-    from pipelines.progress import Progress
+    from pipelines.runtime.progress import Progress
 
 __all__ = ["apply_tiering", "plan_tiering"]
 
@@ -185,7 +185,7 @@ def _pending(
     window = window_of_key(spec, now.key)
     if window is None or tier_at(spec, window.age(as_of)) != step.tier:
         raise StalePlan(
-            f"{step.key} does not belong in tier {step.tier} as of {units.day(as_of)}",
+            f"{step.key} does not belong in tier {step.tier} as of {formatting.day(as_of)}",
             hint="the policy or the plan was changed; plan again",
         )
     found = {file.live.path: file for file in now.files}

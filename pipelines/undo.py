@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from connector.errors import LakeError
-from pipelines import units
-from pipelines.afterwards import after_commit, noting
-from pipelines.contention import turns
 from pipelines.errors import CommitConflict, CommitUnknown, PolicyRefused, UnknownPartition
 from pipelines.keys import unknown
-from pipelines.listing import listed
 from pipelines.model.partition_key import PartitionKey
 from pipelines.records import RemovalRecord, UndoRecord
 from pipelines.removal import begun, completed, removed_partitions, settled
 from pipelines.results import UndoResult
+from pipelines.runtime import formatting
+from pipelines.runtime.after_commit import after_commit, noting
+from pipelines.runtime.conflicts import turns
+from pipelines.runtime.listing import listed
 from pipelines.tables.protocol import Change, StagedFile
 from pipelines.tables.runs import has_our_name, run_token, runs_of
 
@@ -478,7 +478,7 @@ def _is_back(
 def _read_older(record: RemovalRecord) -> str:
     if record.version is None:
         return ""
-    until = units.day(record.undo_until)
+    until = formatting.day(record.undo_until)
     return f"; until {until} Dataset.read(version={record.version - 1}, where=...) reads what was there before"
 
 
@@ -534,8 +534,8 @@ def _check_grace(handle: Handle, record: RemovalRecord, partitions: Sequence[Rem
     if handle.clock.now() >= record.undo_until:
         left = "expired" if record.operation == "expire" else "replaced"
         raise PolicyRefused(
-            f"the grace of {name} ended on {units.day(record.undo_until)}: it was {left} on "
-            f"{units.day(record.committed_at or record.at)} and could be undone for {units.age(record.grace)}",
+            f"the grace of {name} ended on {formatting.day(record.undo_until)}: it was {left} on "
+            f"{formatting.day(record.committed_at or record.at)} and could be undone for {formatting.age(record.grace)}",
             hint="ingest it again from its source",
         )
     _check_not_ended(handle, record, partitions)

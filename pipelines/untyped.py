@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.types as pat
 
 from connector.errors import ObjectArchived, PreconditionFailed
-from pipelines.contention import turns
 from pipelines.errors import ArchivedError, CommitConflict, SchemaMismatch
 from pipelines.model.stored_types import settled_type
 from pipelines.parquet.footers import read_footers
+from pipelines.runtime.conflicts import turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pipelines import units
 from pipelines.model.age import tier_at, window_of_key
 from pipelines.records import EraseRecord, RemovalRecord
+from pipelines.runtime import formatting
 from pipelines.stored import stored_objects
 from pipelines.tables.waiting import WAITING
 
@@ -136,7 +136,9 @@ def _erased(handle: Handle, snapshot: Snapshot, stored: Mapping[str, StoredObjec
         shown = stored[file.path].shown if file.path in stored else None
         record = spoiled.get(f"{file.path}?{shown}" if handle.table.is_published_by_writing else file.path)
         if record is not None:
-            detail = f"it is live again, and holds rows that were erased on {units.day(record.at)}: erase them again"
+            detail = (
+                f"it is live again, and holds rows that were erased on {formatting.day(record.at)}: erase them again"
+            )
             yield Problem("erased", file.path, detail)
 
 
@@ -152,7 +154,7 @@ def _doubled(
         paths = {file.path for file in is_back}
         came = [file for file in gone.came if (file.path, file.etag) in live and file.path not in paths]
         if is_back and came and (removal.id, gone.key) not in undone:
-            detail = f"it is live beside {came[0].path}, which took its place on {units.day(removal.at)}"
+            detail = f"it is live beside {came[0].path}, which took its place on {formatting.day(removal.at)}"
             yield Problem("doubled", is_back[0].path, detail)
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from connector.interop import Options
-from pipelines.clock import ServerClock
 from pipelines.errors import SpecError
 from pipelines.handle import Handle
 from pipelines.journal import Journal
+from pipelines.runtime.clock import ServerClock
 from pipelines.tables import table_of_format
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from pipelines import units
 from pipelines.cli import options
 from pipelines.cli.failures import ExitCode
 from pipelines.cli.options import Session, with_session
+from pipelines.runtime import formatting
 
 __all__ = ["adopt"]
 
@@ -40,7 +40,7 @@ def adopt(session: Session, uri: str, *, described: Path | None, dry_run: bool, 
         return ExitCode.DONE
     if not yes:
         session.out.note(f"{found}\n")
-    if not session.confirm(f"Adopt {units.files(found.files)} at {found.uri}?", yes=yes):
+    if not session.confirm(f"Adopt {formatting.files(found.files)} at {found.uri}?", yes=yes):
         session.out.note("nothing was changed")
         return ExitCode.FAILED
     report = Dataset.adopt(uri, described, dry_run=False, fs=fs)

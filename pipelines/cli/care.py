@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import click
 
-from pipelines import units
 from pipelines.cli import options
 from pipelines.cli.failures import ExitCode
 from pipelines.cli.options import Session, with_session
+from pipelines.runtime import formatting
 
 __all__ = ["drop", "undrop", "vacuum", "verify"]
 
@@ -46,8 +46,8 @@ def vacuum(session: Session, dataset: str, *, dry_run: bool, yes: bool) -> ExitC
     """
     opened = session.dataset(dataset)
     found = opened.vacuum(dry_run=True)
-    said = f"{units.files(found.deleted)}, {units.size(found.bytes)}"
-    waiting = f"; {units.count(found.kept)} wait for their grace or their age" if found.kept else ""
+    said = f"{formatting.files(found.deleted)}, {formatting.size(found.bytes)}"
+    waiting = f"; {formatting.count(found.kept)} wait for their grace or their age" if found.kept else ""
     ending = " and the dataset itself (it was dropped, and its grace is over)" if found.ends_dataset else ""
     if dry_run or not (found.deleted or found.ends_dataset):
         would = f"would delete {said}{ending}" if found.deleted or found.ends_dataset else "nothing to delete"
@@ -58,7 +58,7 @@ def vacuum(session: Session, dataset: str, *, dry_run: bool, yes: bool) -> ExitC
         return ExitCode.FAILED
     result = opened.vacuum()
     end = "; the dataset is gone" if result.ends_dataset else waiting
-    session.out.emit(result, f"deleted {units.files(result.deleted)}, {units.size(result.bytes)}{end}")
+    session.out.emit(result, f"deleted {formatting.files(result.deleted)}, {formatting.size(result.bytes)}{end}")
     return ExitCode.DONE
 
 
@@ -79,7 +79,7 @@ def drop(session: Session, dataset: str, *, reason: str, no_undo: bool, dry_run:
     if dry_run or found.is_done_already:
         session.out.emit(found, str(found))
         return ExitCode.DONE
-    amount = f"{units.partitions(found.partitions)}, {units.size(found.bytes)}"
+    amount = f"{formatting.partitions(found.partitions)}, {formatting.size(found.bytes)}"
     if not session.confirm(f"Drop {opened.uri} ({amount}){' without undo' if no_undo else ''}?", yes=yes):
         session.out.note("nothing was changed")
         return ExitCode.FAILED

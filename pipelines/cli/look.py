@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from pipelines import units
 from pipelines.cli import options
 from pipelines.cli.options import Session, with_session
 from pipelines.errors import ArchivedError
+from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -73,18 +73,18 @@ def show(session: Session, dataset: str) -> None:
     }
     facts = [
         ("table", f"{opened.format}, version {opened.version}"),
-        ("partitions", units.count(total.partitions)),
-        ("rows", units.count(total.rows)),
-        ("files", units.count(total.files)),
-        ("size", units.size(total.bytes)),
-        ("storage", f"{units.money(total.monthly_cost)} a month"),
+        ("partitions", formatting.count(total.partitions)),
+        ("rows", formatting.count(total.rows)),
+        ("files", formatting.count(total.files)),
+        ("size", formatting.size(total.bytes)),
+        ("storage", f"{formatting.money(total.monthly_cost)} a month"),
     ]
     if (dropped := opened.dropped) is not None:
         facts.append(("dropped", f"{dropped.at:%Y-%m-%d %H:%M}; {dropped.way_out(opened.uri)}"))
     parts = [
         opened.uri,
-        units.table_text(["", ""], facts),
-        untold or units.table_text(["column", "type"], columns.items()),
+        formatting.table_text(["", ""], facts),
+        untold or formatting.table_text(["column", "type"], columns.items()),
         opened.spec.to_yaml(),
     ]
     session.out.emit({"uri": opened.uri, "format": opened.format, **state}, "\n\n".join(map(str.strip, parts)))
@@ -109,18 +109,18 @@ def explain(session: Session, dataset: str, key: str | None, *, as_of: str | Non
     rows = (
         (
             each.key,
-            units.age(each.age),
+            formatting.age(each.age),
             each.storage_class,
             each.tier or "-",
             each.belongs or "-",
             each.next or "-",
-            units.day(each.next_at),
+            formatting.day(each.next_at),
             each.held or "",
         )
         for each in outlooks
     )
     headings = ["key", ">age", "class", "tier", "belongs in", "next", "on", "held"]
-    session.out.emit(outlooks, units.table_text(headings, rows))
+    session.out.emit(outlooks, formatting.table_text(headings, rows))
 
 
 @click.command()
@@ -134,10 +134,10 @@ def history(session: Session, dataset: str, *, limit: int) -> None:
         (
             f"{entry.at:%Y-%m-%d %H:%M:%S%z}",
             entry.operation,
-            units.count(entry.version),
+            formatting.count(entry.version),
             _partitions(entry),
-            units.count(entry.rows),
-            "-" if entry.bytes is None else units.size(entry.bytes),
+            formatting.count(entry.rows),
+            "-" if entry.bytes is None else formatting.size(entry.bytes),
             entry.reason or "",
             entry.by or "",
             entry.run or "",
@@ -146,7 +146,7 @@ def history(session: Session, dataset: str, *, limit: int) -> None:
         for entry in entries
     )
     headings = ["when", "what", ">version", "partitions", ">rows", ">size", "why", "by", "run", "undo until"]
-    session.out.emit(entries, units.table_text(headings, rows))
+    session.out.emit(entries, formatting.table_text(headings, rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ class _Outlook:
 
 def _partitions(entry: HistoryEntry) -> str:
     if not entry.keys:
-        return units.count(entry.partitions)
+        return formatting.count(entry.partitions)
     named = ", ".join(entry.keys[:_KEYS_SHOWN])
     more = len(entry.keys) - _KEYS_SHOWN
     return f"{named} and {more:,} more" if more > 0 else named

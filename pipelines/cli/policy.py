@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines import units
 from pipelines.cli import options
 from pipelines.cli.failures import ExitCode
 from pipelines.cli.options import Session, with_session
 from pipelines.errors import PolicyRefused
+from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from pipelines.dataset import Dataset
@@ -154,7 +154,7 @@ def _applied(
         opened.apply(made, dry_run=True, **more)  # nobody is asked for what would be refused as a whole
         session.out.note(f"{made}\n")
     without = " without undo" if no_undo else ""
-    if not session.confirm(f"Do this to {units.partitions(len(made.steps))}{without}?", yes=yes):
+    if not session.confirm(f"Do this to {formatting.partitions(len(made.steps))}{without}?", yes=yes):
         session.out.note("nothing was changed")
         return ExitCode.FAILED
     result = opened.apply(made, progress=session.out.shows_progress, **more)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines import units
 from pipelines.cli import options
 from pipelines.cli.options import Session, with_session
+from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,14 +78,16 @@ def _list(session: Session, opened: Dataset) -> None:
     rows = (
         (
             f"lake://{file.path}",
-            units.count(file.rows),
+            formatting.count(file.rows),
             f"{file.at:%Y-%m-%d %H:%M}",
             ", ".join(f"{count:,} x {reason}" for reason, count in sorted(file.reasons.items())),
             file.source,
         )
         for file in waiting
     )
-    text = units.table_text(["file", ">rows", "when", "why", "source"], rows) if waiting else "no rejected rows wait"
+    text = (
+        formatting.table_text(["file", ">rows", "when", "why", "source"], rows) if waiting else "no rejected rows wait"
+    )
     session.out.emit(waiting, text)
 
 
@@ -105,7 +107,7 @@ def _show(session: Session, opened: Dataset, show: str, out: Path | None) -> Non
     tables = [opened.rejected_rows(path) for path in paths]
     rows = [row for table in tables for row in _rows(table)]
     cells = ([_cell(row[name]) for name in _HEADS] for row in rows)
-    text = units.table_text(list(_HEADS), cells, limit=_ROWS_SHOWN) if rows else "no rejected rows wait"
+    text = formatting.table_text(list(_HEADS), cells, limit=_ROWS_SHOWN) if rows else "no rejected rows wait"
     session.out.emit(rows, text)
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from pipelines import units
 from pipelines.cli import options
 from pipelines.cli.failures import ExitCode
 from pipelines.cli.options import Session, with_session
 from pipelines.cli.output import plain
+from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from pipelines.erase import EraseReport
@@ -110,7 +110,7 @@ def erase(
             return ExitCode.DONE if is_complete else ExitCode.PARTIAL
         if not yes:
             session.out.note(f"{found}\n")
-        if not session.confirm(f"Erase {units.count(found.rows)} rows of {opened.uri}?", yes=yes):
+        if not session.confirm(f"Erase {formatting.count(found.rows)} rows of {opened.uri}?", yes=yes):
             session.out.note("nothing was changed")
             return ExitCode.FAILED
         report = erasing(unsafe_delete_old_files=unsafe_delete_old_files)

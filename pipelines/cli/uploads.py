@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines import units
 from pipelines.cli import options
 from pipelines.cli.failures import ExitCode
 from pipelines.cli.options import Session, with_session
+from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -69,5 +69,5 @@ def _rows(found: list[IncompleteUpload], now: datetime) -> list[dict[str, object
 def _table(found: list[IncompleteUpload], now: datetime) -> str:
     if not found:
         return "no such uploads"
-    rows = [(upload.path, upload.upload_id, units.age(now - upload.initiated)) for upload in found]
-    return units.table_text(("key", "upload", ">age"), rows, footer=(f"{len(found):,} in all", "", ""))
+    rows = [(upload.path, upload.upload_id, formatting.age(now - upload.initiated)) for upload in found]
+    return formatting.table_text(("key", "upload", ">age"), rows, footer=(f"{len(found):,} in all", "", ""))

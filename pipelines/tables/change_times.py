@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connector.errors import PreconditionFailed
-from pipelines.clock import end_of
-from pipelines.contention import turns
 from pipelines.errors import CommitConflict
+from pipelines.runtime.clock import end_of
+from pipelines.runtime.conflicts import turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

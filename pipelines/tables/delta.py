@@ -21,8 +21,6 @@ from deltalake.transaction import create_table_with_add_actions
 
 from connector.client.rust_errors import in_our_words
 from connector.errors import AlreadyExists, LakeError
-from pipelines.clock import time_of_change
-from pipelines.contention import turns
 from pipelines.errors import (
     CommitConflict,
     CommitUnknown,
@@ -31,11 +29,13 @@ from pipelines.errors import (
     TableNotFound,
     UnsupportedByTable,
 )
-from pipelines.forks import refuse_after_fork, rust_is_in_use
-from pipelines.listing import listed
 from pipelines.model.partition_key import PartitionKey, path_columns
 from pipelines.model.schema import evolved_schema
-from pipelines.signature import user_and_host
+from pipelines.runtime.clock import time_of_change
+from pipelines.runtime.conflicts import turns
+from pipelines.runtime.fork_guard import refuse_after_fork, rust_is_in_use
+from pipelines.runtime.identity import user_and_host
+from pipelines.runtime.listing import listed
 from pipelines.tables import delta_log
 from pipelines.tables.delta_changes import LogTail, changes_after, latest_changes
 from pipelines.tables.delta_commit import (

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pipelines.clock import end_of
 from pipelines.errors import SpecError
 from pipelines.model.partition_key import PartitionKey, spelled, typed
+from pipelines.runtime.clock import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping

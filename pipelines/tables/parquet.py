@@ -23,8 +23,6 @@ from deltalake import Schema
 from deltalake.exceptions import DeltaError
 
 from connector.errors import AccessDenied, ObjectArchived, ObjectNotFound, PreconditionFailed, UnsupportedByServer
-from pipelines.clock import time_of_change
-from pipelines.contention import turns
 from pipelines.errors import (
     ArchivedError,
     CommitConflict,
@@ -38,7 +36,9 @@ from pipelines.model.schema import evolved_schema
 from pipelines.model.stored_types import ROW_COLUMN, filterable_type
 from pipelines.nested import LOG, is_nested, nested_roots, outside_nested
 from pipelines.parquet.scan import parquet_format
-from pipelines.signature import user_and_host
+from pipelines.runtime.clock import time_of_change
+from pipelines.runtime.conflicts import turns
+from pipelines.runtime.identity import user_and_host
 from pipelines.tables.change_times import ChangeTimes
 from pipelines.tables.edge import edge
 from pipelines.tables.live_files import FileNames, arrow_filesystem

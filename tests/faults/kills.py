@@ -21,7 +21,7 @@ import pyarrow.dataset as pads
 from deltalake import DeltaTable
 
 from pipelines import Dataset
-from pipelines.clock import ServerClock
+from pipelines.runtime.clock import ServerClock
 from tests.faults.proxy import Proxy, Request
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.servers import Rig

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 
 from connector.filesystem import LakeFileSystem
-from pipelines.clock import ServerClock
 from pipelines.dataset import Dataset
 from pipelines.model.spec import DatasetSpec
+from pipelines.runtime.clock import ServerClock
 from pipelines.tables.protocol import Change, Commit, Table
 
 DAYS = ("2013-01-01", "2013-02-01", "2013-03-01", "2013-04-01")

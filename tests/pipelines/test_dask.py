@@ -16,10 +16,10 @@ from dask import delayed
 from distributed import Client, LocalCluster
 
 from pipelines import Dataset
-from pipelines.clock import ServerClock
 from pipelines.errors import RejectedTooMany, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
 from pipelines.reject_columns import REJECT_FILE, REJECT_LINE
 from pipelines.rejects import read_rejects
+from pipelines.runtime.clock import ServerClock
 from pipelines.sources.limits import SourceLimits
 from pipelines.workers import Workers
 from pipelines.writer import WriterLimits

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import Dataset, archived
-from pipelines.clock import ServerClock
 from pipelines.errors import PolicyRefused, SchemaMismatch, SpecError
 from pipelines.parquet import row_groups
 from pipelines.rewriting import Rewriter
+from pipelines.runtime.clock import ServerClock
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import by_day, parquet, put, write_delta
 from tests.pipelines.test_filtered_reads import handmade

@@ -14,8 +14,8 @@ from connector import LakeFileSystem
 from connector.errors import InvalidName, InvalidSetting, LakeError, TableWriteRefused
 from connector.iam import ROLES, policy_document
 from pipelines import Dataset
-from pipelines.clock import Clock
 from pipelines.errors import PolicyRefused, TableExists, TableNotFound
+from pipelines.runtime.clock import Clock
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.servers.roles import with_policy, with_role
 

@@ -9,11 +9,11 @@ import pytest
 from deltalake import DeltaTable
 
 from connector.errors import UnsupportedByServer
-from pipelines.clock import ServerClock
 from pipelines.dataset import Dataset
 from pipelines.document import DocumentStore
 from pipelines.errors import CommitConflict, SchemaMismatch, SpecDiffers, SpecError, TableExists, UnsupportedByTable
 from pipelines.model.spec import DatasetSpec
+from pipelines.runtime.clock import ServerClock
 from tests.pipelines.foreign import write_hive
 from tests.pipelines.samples import AS_OF, DAYS, daily, daily_spec, rows
 

@@ -19,7 +19,7 @@ from pipelines.errors import SpecError, UnknownPartition
 from pipelines.movers import get_mover
 from pipelines.movers.copy import CopyMover
 from pipelines.plan import TieringPlan, load_plan
-from pipelines.progress import Step
+from pipelines.runtime.progress import Step
 from pipelines.tiering import apply_tiering
 from tests.pipelines.samples import AS_OF, CHANGING, DAYS, bulky, daily, daily_spec, days_in, requests_of, rows
 from tests.servers import MinioPair, Rig

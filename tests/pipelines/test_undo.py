@@ -7,13 +7,13 @@ import pytest
 from deltalake import DeltaTable
 
 from connector.filesystem import LakeFileSystem
-from pipelines.clock import ServerClock
 from pipelines.dataset import Dataset
 from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition
 from pipelines.expiry import apply_expiry
 from pipelines.ingest import ingest
 from pipelines.model.partition_key import PartitionKey
 from pipelines.records import RemovalRecord, UndoRecord, VacuumRecord
+from pipelines.runtime.clock import ServerClock
 from pipelines.tables.parquet import PlainParquetTable
 from pipelines.tables.runs import run_token
 from tests.pipelines.samples import AS_OF, DAYS, daily_spec, days_in, meddled, rows

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import units
+from pipelines.runtime import formatting
 
 
 @pytest.mark.parametrize(
@@ -25,34 +25,38 @@ from pipelines import units
     ],
 )
 def test_money(dollars: float | None, text: str) -> None:
-    assert units.money(dollars) == text
+    assert formatting.money(dollars) == text
 
 
 @given(st.floats(min_value=1e-6, max_value=1e9))
 def test_money_is_never_far_off(dollars: float) -> None:
-    assert float(units.money(dollars).replace("$", "").replace(",", "")) == pytest.approx(dollars, rel=0.06)
+    assert float(formatting.money(dollars).replace("$", "").replace(",", "")) == pytest.approx(dollars, rel=0.06)
 
 
 def test_sizes_ages_counts() -> None:
-    assert [units.size(value) for value in (999, 1000, 2_500_000, 3 * 10**12)] == [
+    assert [formatting.size(value) for value in (999, 1000, 2_500_000, 3 * 10**12)] == [
         "999 B",
         "1.0 KB",
         "2.5 MB",
         "3.0 TB",
     ]
-    assert [units.age(value) for value in (None, timedelta(hours=30), timedelta(days=1234))] == ["-", "30 h", "1,234 d"]
-    assert [units.count(value) for value in (None, 12345)] == ["-", "12,345"]
-    assert [units.files(value) for value in (1, 2000)] == ["1 file", "2,000 files"]
-    assert [units.day(value) for value in (None, datetime(2014, 1, 2, tzinfo=UTC))] == ["-", "2014-01-02"]
+    assert [formatting.age(value) for value in (None, timedelta(hours=30), timedelta(days=1234))] == [
+        "-",
+        "30 h",
+        "1,234 d",
+    ]
+    assert [formatting.count(value) for value in (None, 12345)] == ["-", "12,345"]
+    assert [formatting.files(value) for value in (1, 2000)] == ["1 file", "2,000 files"]
+    assert [formatting.day(value) for value in (None, datetime(2014, 1, 2, tzinfo=UTC))] == ["-", "2014-01-02"]
 
 
 def test_a_table_is_aligned_and_capped() -> None:
-    text = units.table_text(["name", ">n"], [["a", "1"], ["bb", "22"], ["c", "3"]], footer=["all", "26"], limit=2)
+    text = formatting.table_text(["name", ">n"], [["a", "1"], ["bb", "22"], ["c", "3"]], footer=["all", "26"], limit=2)
     assert text.splitlines() == ["name   n", "a      1", "bb    22", "... and 1 more", "all   26"]
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), max_size=5))
 def test_nothing_that_people_wrote_breaks_a_line(rows: list[tuple[str, str]]) -> None:
-    lines = units.table_text(["key", "why"], rows).split("\n")
+    lines = formatting.table_text(["key", "why"], rows).split("\n")
     assert len(lines) == 1 + len(rows)
     assert all(line.isprintable() for line in lines)

@@ -10,7 +10,6 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from connector.filesystem import LakeFileSystem
-from pipelines.clock import ServerClock
 from pipelines.compact import compact
 from pipelines.dataset import Dataset
 from pipelines.erase import erase
@@ -18,6 +17,7 @@ from pipelines.errors import PolicyRefused, StagedTooLong
 from pipelines.expiry import apply_expiry
 from pipelines.ingest import ingest
 from pipelines.records import RemovalRecord, VacuumRecord
+from pipelines.runtime.clock import ServerClock
 from pipelines.tables.protocol import Change
 from tests.pipelines.foreign import spark_like
 from tests.pipelines.samples import AS_OF, DAYS, daily_spec, days_in, meddled, rows

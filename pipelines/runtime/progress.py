@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from pipelines import units
+from pipelines.runtime import formatting
 
 __all__ = ["Listener", "Progress", "Step", "counting", "reporting"]
 
@@ -117,7 +117,7 @@ def _bar(operation: str) -> Iterator[Listener]:
         task = bar.add_task(operation, total=None, bytes="")
 
         def listen(step: Step) -> None:
-            amount = f"{units.size(step.bytes_done)} of {units.size(step.bytes_total)}"
+            amount = f"{formatting.size(step.bytes_done)} of {formatting.size(step.bytes_total)}"
             bar.update(
                 task,
                 total=step.total or None,

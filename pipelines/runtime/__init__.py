@@ -1,0 +1,1 @@
+"""What all work needs: the clock, conflicts, the fork guard, progress, formatting."""
