@@ -24,7 +24,6 @@ from pipelines.journal import Journal
 from pipelines.model.spec import DatasetSpec
 from pipelines.model.spec_diff import completed, differences
 from pipelines.model.stored_types import declared_schema
-from pipelines.nested import enclosing_root
 from pipelines.opening import (
     BESIDE,
     fields_of,
@@ -39,6 +38,7 @@ from pipelines.runtime import formatting
 from pipelines.runtime.clock import Clock, ServerClock
 from pipelines.runtime.fork_guard import refuse_after_fork
 from pipelines.survey import OddObject, listed_below, refuse_nested, survey
+from pipelines.tables.nested import enclosing_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,7 +157,7 @@ def _opened(uri: str, fs: LakeFileSystem | None, clock: Clock | None, options: M
     try:
         return open_dataset(uri, None, fs, clock, options)
     except LogMissing:
-        from pipelines.tables.parquet import open_plain
+        from pipelines.tables.plain import open_plain
 
         asked = DatasetSpec(uri=uri)
         inside = table_filesystem(fs, asked, options)
@@ -205,8 +205,8 @@ def _adopt_prefix(
 ) -> AdoptReport:
     """A prefix gets a log that names its files, then our description."""
     from pipelines.tables.delta import LakeDeltaTable
+    from pipelines.tables.file_per_partition import NamedFilesTable
     from pipelines.tables.lost_log import has_log
-    from pipelines.tables.named import NamedFilesTable
 
     if isinstance(opened.table, NamedFilesTable):
         raise UnsupportedByTable(
@@ -273,7 +273,7 @@ def _check_adopted(table: LakeDeltaTable) -> None:
 
 def _schema(found: Survey, opened: Handle) -> pa.Schema:
     """Of the files, and the partition columns in the types that the table's own schema gives them."""
-    from pipelines.tables.parquet import PlainParquetTable
+    from pipelines.tables.plain import PlainParquetTable
 
     if not isinstance(opened.table, PlainParquetTable):  # pragma: no cover - the caller knows
         raise TypeError(opened.table)

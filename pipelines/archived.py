@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pipelines.errors import ArchivedError
-from pipelines.keys import check_possible, unknown
 from pipelines.placement import placed
 from pipelines.runtime import formatting
 from pipelines.tables.live_files import way_out
+from pipelines.tables.requested_keys import check_possible, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from pipelines.crew import Crew, Group
 from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
-from pipelines.keys import unknown
 from pipelines.placement import MISSING, placed
 from pipelines.rewriting import archived_classes, class_to_keep, commit_rewrites
 from pipelines.runtime import formatting
 from pipelines.runtime.progress import reporting
+from pipelines.tables.requested_keys import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -448,7 +448,7 @@ class Dataset:
 
         They have other columns, a value that is none of their column's, or are spelled otherwise.
         """
-        from pipelines.keys import faults
+        from pipelines.tables.requested_keys import faults
 
         snapshot = self._handle.table.snapshot()
         return faults(self.spec, snapshot.known_schema, keys, snapshot.by_partition())
@@ -849,7 +849,7 @@ class Dataset:
 def _bound(applier: Callable[..., ApplyResult], handle: Handle) -> Callable[..., ApplyResult]:
     def apply(plan: TieringPlan | ExpiryPlan, **options: Any) -> ApplyResult:
         if options.get("keys") is not None:
-            from pipelines.keys import check_possible
+            from pipelines.tables.requested_keys import check_possible
 
             options["keys"] = keys = [_key(key) for key in options["keys"]]
             snapshot = handle.table.snapshot()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from pipelines.archived import unreadable
 from pipelines.catalog import kept_because, monthly_cost
 from pipelines.decider import Decider, decider
-from pipelines.keys import unknown
 from pipelines.model.age import NextStep, is_past_retention, next_step, tier_at, window_of_key
 from pipelines.model.partition_key import PartitionKey
 from pipelines.placement import class_of_tier, placed, tier_of_class
 from pipelines.plan import TierMove
 from pipelines.runtime import formatting
+from pipelines.tables.requested_keys import unknown
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -31,7 +31,6 @@ from pipelines.errors import (
 )
 from pipelines.ingest_results import IngestResult, Rehearsal, Replaced, Written
 from pipelines.intake import Intake
-from pipelines.keys import check_possible
 from pipelines.model.key_columns import is_text
 from pipelines.model.schema import plan_schema
 from pipelines.model.stored_types import declared_schema, storable_type
@@ -47,6 +46,7 @@ from pipelines.sources import RowStream, open_source
 from pipelines.sources.splits import split
 from pipelines.staging import Staging, open_writer, sorted_out, stage
 from pipelines.tables.protocol import ORPHAN_AGE, Change
+from pipelines.tables.requested_keys import check_possible
 from pipelines.tables.runs import run_token
 from pipelines.untyped import check_untyped, note_untyped
 from pipelines.writer import WriterLimits

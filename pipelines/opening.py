@@ -22,11 +22,11 @@ from pipelines.inference import doubt_of_width, inferred_partitioning
 from pipelines.journal import Journal
 from pipelines.model.spec import DatasetSpec, PartitionSpec
 from pipelines.model.spec_diff import check_agrees, completed, differences
-from pipelines.nested import LOG, enclosing_root, first_objects, is_nested, nested_roots
 from pipelines.runtime.clock import Clock, ServerClock
 from pipelines.runtime.fork_guard import refuse_after_fork
 from pipelines.tables import table_of_format
 from pipelines.tables.lost_log import check_log
+from pipelines.tables.nested import LOG, enclosing_root, first_objects, is_nested, nested_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.model.partition_key import PartitionKey
-    from pipelines.tables.named import NamedFilesTable
-    from pipelines.tables.parquet import PlainParquetTable
+    from pipelines.tables.file_per_partition import NamedFilesTable
+    from pipelines.tables.plain import PlainParquetTable
     from pipelines.tables.protocol import Table
 
 __all__ = [
@@ -448,7 +448,7 @@ def fields_of(described: Described) -> dict[str, object]:
 
 def _found_table(fs: LakeFileSystem, root: str, said: Mapping[str, object]) -> Table:
     from pipelines.tables.delta import LakeDeltaTable
-    from pipelines.tables.parquet import open_plain
+    from pipelines.tables.plain import open_plain
 
     delta = LakeDeltaTable(fs, root)
     if delta.exists():
@@ -462,7 +462,7 @@ def _found_table(fs: LakeFileSystem, root: str, said: Mapping[str, object]) -> T
 
 def _named_files(fs: LakeFileSystem, plain: PlainParquetTable, said: Mapping[str, object]) -> NamedFilesTable | None:
     """The table as one whose files are named by their partition: where a caller says how, or every name is a window."""
-    from pipelines.tables.named import UNTOLD, NamedFilesTable, are_named_by
+    from pipelines.tables.file_per_partition import UNTOLD, NamedFilesTable, are_named_by
 
     table = NamedFilesTable(fs, plain.root, (UNTOLD,))
     paths = [file.path for file in plain.snapshot().files]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from connector.errors import AccessDenied
-from pipelines.nested import is_nested, nested_roots
+from pipelines.tables.nested import is_nested, nested_roots
 from pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from connector.errors import ObjectArchived, ObjectNotFound
 from pipelines.errors import ArchivedError, SchemaMismatch, TableNotFound, UnsupportedByTable
 from pipelines.model.partition_key import PartitionKey, hive_columns, path_columns
 from pipelines.model.stored_types import check_storable, settled_type, storable_type
-from pipelines.nested import nested_roots
 from pipelines.parquet.footers import NotParquet, read_footers
 from pipelines.parquet.statistics import footer_stats
 from pipelines.runtime import formatting
 from pipelines.tables.change_times import ChangeTimes
+from pipelines.tables.nested import nested_roots
 from pipelines.tables.protocol import LiveFile
 
 if TYPE_CHECKING:

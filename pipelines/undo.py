@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from connector.errors import LakeError
 from pipelines.errors import CommitConflict, CommitUnknown, PolicyRefused, UnknownPartition
-from pipelines.keys import unknown
 from pipelines.model.partition_key import PartitionKey
 from pipelines.records import RemovalRecord, UndoRecord
 from pipelines.removal import begun, completed, removed_partitions, settled
@@ -25,6 +24,7 @@ from pipelines.runtime.after_commit import after_commit, noting
 from pipelines.runtime.conflicts import turns
 from pipelines.runtime.listing import listed
 from pipelines.tables.protocol import Change, StagedFile
+from pipelines.tables.requested_keys import unknown
 from pipelines.tables.runs import has_our_name, run_token, runs_of
 
 if TYPE_CHECKING:

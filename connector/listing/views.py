@@ -7,7 +7,7 @@ provider's :class:`LiveTable` and not by the object store.
 A provider is registered by entry point, in the distribution that ships it::
 
     [project.entry-points."tierlake.views"]
-    delta = "pipelines.view:DeltaViews"          # a class or an instance
+    delta = "pipelines.tables.live_view:DeltaViews"          # a class or an instance
 
 or from Python, for instance in a test::
 

@@ -24,6 +24,6 @@ def table_of_format(fs: LakeFileSystem, root: str, table_format: str, columns: t
         columns: its Hive columns, in order.
     """
     from pipelines.tables.delta import LakeDeltaTable
-    from pipelines.tables.parquet import PlainParquetTable
+    from pipelines.tables.plain import PlainParquetTable
 
     return PlainParquetTable(fs, root, columns) if table_format == "parquet" else LakeDeltaTable(fs, root)

@@ -48,7 +48,7 @@ from pipelines.tables.delta_commit import (
     write_nothing,
 )
 from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
-from pipelines.tables.edge import edge, told_by
+from pipelines.tables.error_edge import edge, told_by
 from pipelines.tables.live_files import FileNames, arrow_filesystem
 from pipelines.tables.lost_log import lost_log
 from pipelines.tables.paths import data_path

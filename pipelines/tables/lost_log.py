@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from pipelines.errors import LogMissing, TableNotFound
-from pipelines.nested import DESCRIPTION, LOG, first_objects
+from pipelines.tables.nested import DESCRIPTION, LOG, first_objects
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem

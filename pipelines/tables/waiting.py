@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from pipelines.tables.parquet import PlainParquetTable
+from pipelines.tables.plain import PlainParquetTable
 
 if TYPE_CHECKING:
     from pipelines.model.partition_key import PartitionKey

@@ -24,7 +24,7 @@ from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLa
 from connector.client.gateway import Seam
 from connector.errors import AccessDenied
 from pipelines.tables.delta import LakeDeltaTable
-from pipelines.tables.parquet import PlainParquetTable
+from pipelines.tables.plain import PlainParquetTable
 
 Point = Literal["request", "answer", "commit", "committed", "event"]
 Kind = Literal["killed", "terminated", "denied", "meanwhile"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.tables.delta import LakeDeltaTable
-from pipelines.tables.parquet import PlainParquetTable
+from pipelines.tables.plain import PlainParquetTable
 from tests.dagster_project.lives_defs import defs, switch
 
 __all__ = ["defs"]

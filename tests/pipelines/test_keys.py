@@ -9,8 +9,8 @@ import pytest
 
 from pipelines import Dataset, DatasetSpec
 from pipelines.errors import UnknownPartition
-from pipelines.keys import check_possible
 from pipelines.model.partition_key import PartitionKey
+from pipelines.tables.requested_keys import check_possible
 from tests.pipelines.conftest import make_trips
 from tests.pipelines.foreign import write_delta
 

@@ -11,8 +11,8 @@ from deltalake import DeltaTable, convert_to_deltalake
 from pipelines import Dataset, opening
 from pipelines.document import DocumentStore
 from pipelines.errors import TableExists, TableNotFound, UnsupportedByTable
-from pipelines.nested import first_objects, is_nested, nested_roots, outside_nested
 from pipelines.runtime.clock import ServerClock
+from pipelines.tables.nested import first_objects, is_nested, nested_roots, outside_nested
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import by_day, delta_options, write_delta, write_hive
 

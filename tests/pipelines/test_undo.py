@@ -14,7 +14,7 @@ from pipelines.ingest import ingest
 from pipelines.model.partition_key import PartitionKey
 from pipelines.records import RemovalRecord, UndoRecord, VacuumRecord
 from pipelines.runtime.clock import ServerClock
-from pipelines.tables.parquet import PlainParquetTable
+from pipelines.tables.plain import PlainParquetTable
 from pipelines.tables.runs import run_token
 from tests.pipelines.samples import AS_OF, DAYS, daily_spec, days_in, meddled, rows
 

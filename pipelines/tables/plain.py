@@ -34,15 +34,15 @@ from pipelines.errors import (
 from pipelines.model.partition_key import PartitionKey, hive_columns
 from pipelines.model.schema import evolved_schema
 from pipelines.model.stored_types import ROW_COLUMN, filterable_type
-from pipelines.nested import LOG, is_nested, nested_roots, outside_nested
 from pipelines.parquet.scan import parquet_format
 from pipelines.runtime.clock import time_of_change
 from pipelines.runtime.conflicts import turns
 from pipelines.runtime.identity import user_and_host
 from pipelines.tables.change_times import ChangeTimes
-from pipelines.tables.edge import edge
+from pipelines.tables.error_edge import edge
 from pipelines.tables.live_files import FileNames, arrow_filesystem
 from pipelines.tables.lost_log import has_begun
+from pipelines.tables.nested import LOG, is_nested, nested_roots, outside_nested
 from pipelines.tables.protocol import Change, Commit, LiveFile, RecentLog, RemovedFile, Snapshot, StagedFile
 from pipelines.tables.rows import live_dataset
 from pipelines.tables.runs import RUN_METADATA, run_token

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.nested import DESCRIPTION, LOG
+from pipelines.tables.nested import DESCRIPTION, LOG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from pipelines.errors import UnsupportedByTable
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.time_window import window_of
-from pipelines.tables.parquet import PlainParquetTable
+from pipelines.tables.plain import PlainParquetTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
