@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from connector import LakeFileSystem
     from pipelines import Dataset
-    from pipelines.opening import Described
+    from pipelines.metastore.opening import Described
 
 __all__ = ["DEFAULT_WAREHOUSE", "LakeResource"]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from connector.objects.restore import RestoreStatus
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.placement import PlacedFile
     from pipelines.tables.protocol import Snapshot

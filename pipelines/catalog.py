@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from connector.profiles import Profile
-    from pipelines.document import DatasetDocument
-    from pipelines.handle import Handle
+    from pipelines.metastore.document import DatasetDocument
+    from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.spec import DatasetSpec, Tier
     from pipelines.model.time_window import Window

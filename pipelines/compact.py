@@ -21,7 +21,7 @@ from pipelines.tables.requested_keys import unknown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.spec import WriteSpec
     from pipelines.rewriting import Rewrite

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.records import RemovalRecord
-from pipelines.removal import settled
+from pipelines.metastore.records import RemovalRecord
+from pipelines.metastore.removal import settled
 from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
 
 __all__ = ["Contents", "had_rows", "read_contents", "why_gone"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pyarrow.compute as pc
 
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.spec import WriteSpec
     from pipelines.rewriting import Rewrite

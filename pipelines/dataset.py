@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from pipelines.errors import SpecError
+from pipelines.metastore.opening import check_new, create_dataset, open_dataset
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.time_window import as_instant
-from pipelines.opening import check_new, create_dataset, open_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -30,29 +30,29 @@ if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
     from connector.filesystem import LakeFileSystem
-    from pipelines.adopt import AdoptReport
     from pipelines.archived import RestoreResult, Speed, Waiting
     from pipelines.catalog import Catalog
     from pipelines.compact import CompactResult
     from pipelines.contents import Contents
-    from pipelines.document import Dropped
     from pipelines.dropping import DropResult, UndropResult
     from pipelines.erase import EraseReport
     from pipelines.errors import UnknownPartition
     from pipelines.explain import Explanation
     from pipelines.filters import Where
-    from pipelines.handle import Handle
-    from pipelines.history import HistoryEntry
     from pipelines.ingest import IngestMode
     from pipelines.ingest_results import IngestResult, Rehearsal
+    from pipelines.metastore.adoption import AdoptReport
+    from pipelines.metastore.document import Dropped
+    from pipelines.metastore.handle import Handle
+    from pipelines.metastore.history import HistoryEntry
+    from pipelines.metastore.opening import Described
+    from pipelines.metastore.records import JournalEntry
     from pipelines.model.spec import DatasetSpec
     from pipelines.model.text_options import TextOptions
     from pipelines.model.time_window import Window
-    from pipelines.opening import Described
     from pipelines.outlook import ExpiryOutlook, Materialized
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from pipelines.reader import Version
-    from pipelines.records import JournalEntry
     from pipelines.redescribing import SpecChange, SpecDiff
     from pipelines.rejects import RejectFile
     from pipelines.runtime.clock import Clock
@@ -184,7 +184,7 @@ class Dataset:
             UnsupportedByTable: another table lies below.
             SchemaMismatch: the files' schemas do not merge.
         """
-        from pipelines.adopt import adopt
+        from pipelines.metastore.adoption import adopt
 
         return adopt(uri, spec, dry_run=dry_run, fs=fs, clock=clock, options=storage_options)
 
@@ -554,7 +554,7 @@ class Dataset:
 
     def history(self, limit: int | None = None) -> list[HistoryEntry]:
         """What happened to the dataset, newest first."""
-        from pipelines.history import history
+        from pipelines.metastore.history import history
 
         return history(self._handle, limit)
 
@@ -576,7 +576,7 @@ class Dataset:
         Returns:
             The partitions concerned.
         """
-        from pipelines.removal import settle
+        from pipelines.metastore.removal import settle
 
         return settle(self._handle)
 
@@ -611,7 +611,7 @@ class Dataset:
             materialized: what the assets of `retention.after` have read of partitions; see `pipelines.outlook.Reading`.
             with_effect: False leaves out what it would do, for which the store is listed.
         """
-        from pipelines.opening import description_of
+        from pipelines.metastore.opening import description_of
         from pipelines.redescribing import diff_spec
 
         described, instant = description_of(spec), self._instant(as_of)

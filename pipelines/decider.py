@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from connector.profiles import Profile
-    from pipelines.document import DatasetDocument
-    from pipelines.handle import Handle
+    from pipelines.metastore.document import DatasetDocument
+    from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.spec import DatasetSpec, Tier
     from pipelines.movers import Mover

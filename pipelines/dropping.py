@@ -17,11 +17,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from connector.errors import AccessDenied, UnsupportedByServer
-from pipelines.document import Dropped
 from pipelines.errors import CommitConflict, PolicyRefused, UnsupportedByTable
 from pipelines.expiry import check_undo_is_possible
-from pipelines.records import PolicyRecord, RemovalRecord
-from pipelines.removal import begun, completed, removed_partitions
+from pipelines.metastore.document import Dropped
+from pipelines.metastore.records import PolicyRecord, RemovalRecord
+from pipelines.metastore.removal import begun, completed, removed_partitions
 from pipelines.runtime import formatting
 from pipelines.runtime.conflicts import turns
 from pipelines.tables.protocol import Change
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from pipelines.document import DatasetDocument, DocumentStore
-    from pipelines.handle import Handle
+    from pipelines.metastore.document import DatasetDocument, DocumentStore
+    from pipelines.metastore.handle import Handle
     from pipelines.results import UndoResult
     from pipelines.tables.protocol import Snapshot
 

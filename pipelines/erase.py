@@ -25,9 +25,9 @@ from pipelines.archived import unreadable
 from pipelines.crew import Crew, Group
 from pipelines.errors import CommitConflict, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
 from pipelines.filters import expression_of
+from pipelines.metastore.records import EraseRecord, UndoRecord
 from pipelines.parquet.file_skipping import FileFacts, columns_in, may_match
 from pipelines.placement import MISSING, placed
-from pipelines.records import EraseRecord, UndoRecord
 from pipelines.remnants import Remnant, delete_remnants, matching_remnants
 from pipelines.rewriting import commit_rewrites
 from pipelines.runtime import formatting
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pipelines.filters import Where
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.rewriting import Rewrite, Rewriter
     from pipelines.tables.protocol import LiveFile, Snapshot

@@ -21,14 +21,14 @@ from connector.errors import LakeError
 from pipelines.catalog import kept_because, monthly_cost
 from pipelines.decider import planned_files, price_note
 from pipelines.errors import CommitConflict, PolicyRefused, StalePlan
+from pipelines.metastore.records import RemovalRecord
+from pipelines.metastore.removal import begun, completed, removed_partitions
 from pipelines.model.age import is_past_retention, window_of_key, without_window
 from pipelines.model.partition_key import PartitionKey
 from pipelines.outlook import expiry_outlook
 from pipelines.placement import placed
 from pipelines.plan import Expiration, ExpiryPlan
 from pipelines.prices import price_list
-from pipelines.records import RemovalRecord
-from pipelines.removal import begun, completed, removed_partitions
 from pipelines.results import ApplyResult
 from pipelines.runtime import formatting
 from pipelines.runtime.after_commit import after_commit, noting
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from pipelines.document import DatasetDocument
-    from pipelines.handle import Handle
+    from pipelines.metastore.document import DatasetDocument
+    from pipelines.metastore.handle import Handle
+    from pipelines.metastore.records import FileRecord, RemovedPartition
     from pipelines.model.spec import DatasetSpec
     from pipelines.outlook import Materialized
-    from pipelines.records import FileRecord, RemovedPartition
     from pipelines.runtime.progress import Progress
     from pipelines.tables.protocol import LiveFile, Snapshot
 

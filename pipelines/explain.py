@@ -19,7 +19,7 @@ from pipelines.tables.requested_keys import unknown
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
     from pipelines.model.spec import Tier
     from pipelines.model.time_window import Window
     from pipelines.placement import PlacedPartition

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow.compute as pc
 
     from pipelines.filters import Where
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
     from pipelines.reader import Version
 
 __all__ = ["to_dask"]

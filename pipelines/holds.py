@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 from connector.errors import AccessDenied
-from pipelines.document import DatasetDocument, Hold
 from pipelines.errors import PolicyRefused, SpecError, UnsupportedByTable
+from pipelines.metastore.document import DatasetDocument, Hold
+from pipelines.metastore.records import KeepingRecord, RemovalRecord
 from pipelines.model.partition_key import PartitionKey, canonical
-from pipelines.records import KeepingRecord, RemovalRecord
 from pipelines.runtime.after_commit import after_commit
 from pipelines.tables.nested import is_nested, nested_roots
 from pipelines.tables.requested_keys import check_possible, unknown
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from connector.objects.metadata import ObjectVersion
-    from pipelines.document import DocumentStore
-    from pipelines.handle import Handle
+    from pipelines.metastore.document import DocumentStore
+    from pipelines.metastore.handle import Handle
 
 __all__ = ["hold", "release", "retain"]
 

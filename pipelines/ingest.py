@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from connector.urls import without_secrets
-from pipelines.deletion import Held, discard
 from pipelines.errors import (
     ArchivedError,
     CommitConflict,
@@ -31,14 +30,15 @@ from pipelines.errors import (
 )
 from pipelines.ingest_results import IngestResult, Rehearsal, Replaced, Written
 from pipelines.intake import Intake
+from pipelines.metastore.deletion import Held, discard
+from pipelines.metastore.records import RemovalRecord
+from pipelines.metastore.removal import begun, completed, removed_partitions
 from pipelines.model.key_columns import is_text
 from pipelines.model.schema import plan_schema
 from pipelines.model.stored_types import declared_schema, storable_type
 from pipelines.parquet.footers import read_footers
 from pipelines.partitioning import Partitioner
-from pipelines.records import RemovalRecord
 from pipelines.rejects import check_tolerable, counted_reasons
-from pipelines.removal import begun, completed, removed_partitions
 from pipelines.runtime.after_commit import after_commit, noting
 from pipelines.runtime.conflicts import turns
 from pipelines.sharing import stage_on_workers
@@ -54,7 +54,7 @@ from pipelines.writer import WriterLimits
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.schema import SchemaPlan
     from pipelines.model.spec import DatasetSpec

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from pipelines.handle import Handle
     from pipelines.ingest import IngestMode
     from pipelines.ingest_results import IngestResult, Rehearsal
+    from pipelines.metastore.handle import Handle
     from pipelines.model.text_options import TextOptions
 
 __all__ = ["ingest_rejects", "read_reject_file", "rehearse_rejects"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime, timedelta
 
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
     from pipelines.tables.protocol import LiveFile, Snapshot
     from pipelines.tables.states import RowChanges
 

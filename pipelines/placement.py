@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from connector.profiles import Profile
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.spec import DatasetSpec, Tier
     from pipelines.tables.protocol import LiveFile, Snapshot

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from pipelines.filters import Where
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
     from pipelines.parquet.scan import LiveDataset
     from pipelines.tables.protocol import Snapshot
 

@@ -28,13 +28,13 @@ from connector.errors import UnsupportedByServer
 from pipelines.catalog import read_catalog
 from pipelines.errors import CommitConflict, PolicyRefused, SchemaMismatch, SpecError, UnsupportedByTable
 from pipelines.expiry import plan_expiry
+from pipelines.metastore.opening import check_honoured, described_anew, table_properties
+from pipelines.metastore.records import PolicyRecord
 from pipelines.model.spec import DatasetSpec
 from pipelines.model.spec_diff import FieldChange, completed, differences
 from pipelines.model.stored_types import check_names, declared_schema, storable_schema
-from pipelines.opening import check_honoured, described_anew, table_properties
 from pipelines.partitioning import Partitioner
 from pipelines.plan import Refusal
-from pipelines.records import PolicyRecord
 from pipelines.runtime import formatting
 from pipelines.runtime.after_commit import after_commit
 from pipelines.tiering import plan_tiering
@@ -42,8 +42,8 @@ from pipelines.tiering import plan_tiering
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pipelines.document import DatasetDocument, DocumentStore
-    from pipelines.handle import Handle
+    from pipelines.metastore.document import DatasetDocument, DocumentStore
+    from pipelines.metastore.handle import Handle
     from pipelines.outlook import Materialized
     from pipelines.plan import ExpiryPlan, TieringPlan
     from pipelines.tables.protocol import Snapshot

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.deletion import Doomed, delete_for_good
+from pipelines.metastore.deletion import Doomed, delete_for_good
+from pipelines.metastore.records import RemovalRecord
 from pipelines.model.partition_key import PartitionKey, typed_expression
 from pipelines.parquet.file_skipping import columns_in
 from pipelines.parquet.scan import parquet_format
-from pipelines.records import RemovalRecord
 from pipelines.stored import StoredObject, stored_objects
 from pipelines.tables.protocol import ORPHAN_AGE
 from pipelines.tables.waiting import WAITING
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import pyarrow.compute as pc
 
     from connector.filesystem import LakeFileSystem
-    from pipelines.handle import Handle
-    from pipelines.records import RemovedPartition
+    from pipelines.metastore.handle import Handle
+    from pipelines.metastore.records import RemovedPartition
     from pipelines.tables.protocol import Snapshot
 
 __all__ = ["Remnant", "delete_remnants", "matching_remnants"]

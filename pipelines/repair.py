@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from connector.objects.transition import Written
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.verify import Problem, VerifyReport
 

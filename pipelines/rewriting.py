@@ -14,13 +14,13 @@ import pyarrow.types as pat
 
 from pipelines.archived import unreadable
 from pipelines.errors import CommitConflict, SchemaMismatch, StagedTooLong
+from pipelines.metastore.removal import begun, completed, removed_partitions
 from pipelines.model.age import tier_at, window_of_key
 from pipelines.model.stored_types import ROW_COLUMN, filterable_type
 from pipelines.movers import Move, get_mover
 from pipelines.parquet.row_groups import batches_of
 from pipelines.parquet.scan import naming_failures
 from pipelines.placement import MISSING, class_of_tier, tier_of_class
-from pipelines.removal import begun, completed, removed_partitions
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import new_rewrite_token, remember_sources
 from pipelines.values import wider
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
     from connector.filesystem import LakeFileSystem
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
+    from pipelines.metastore.records import RemovalRecord
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.spec import WriteSpec
     from pipelines.placement import PlacedPartition
-    from pipelines.records import RemovalRecord
     from pipelines.tables.protocol import Commit, LiveFile, Snapshot, StagedFile
 
 __all__ = ["Rewrite", "Rewriter", "archived_classes", "class_to_keep", "commit_rewrites"]

@@ -22,7 +22,7 @@ from pipelines.workers import Place, Workers, threads_of_this_worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.sources.splits import Pieces
     from pipelines.tables.protocol import StagedFile

@@ -16,8 +16,8 @@ from pipelines.writer import PartitionedWriter, WriterLimits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pipelines.handle import Handle
     from pipelines.intake import Intake
+    from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.sources import SourceBatch
     from pipelines.tables.protocol import StagedFile

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from connector.objects.metadata import ObjectVersion
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
 
 __all__ = ["StoredObject", "stored_objects"]
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from connector.errors import LakeError, ObjectNotFound, PreconditionFailed
 from pipelines.decider import decider, price_note
 from pipelines.errors import StalePlan
+from pipelines.metastore.records import TieringRecord
 from pipelines.model.age import tier_at, window_of_key, without_window
 from pipelines.model.partition_key import PartitionKey
 from pipelines.movers import Move, get_mover
 from pipelines.placement import class_of_tier, placed
 from pipelines.plan import Refusal, TieringPlan, TierMove
-from pipelines.records import TieringRecord
 from pipelines.results import ApplyResult
 from pipelines.runtime import formatting
 from pipelines.runtime.after_commit import after_commit, noting
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
     from pipelines.model.spec import DatasetSpec
     from pipelines.movers import Moved, Mover
     from pipelines.placement import PlacedFile, PlacedPartition

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from connector.errors import LakeError
 from pipelines.errors import CommitConflict, CommitUnknown, PolicyRefused, UnknownPartition
+from pipelines.metastore.records import RemovalRecord, UndoRecord
+from pipelines.metastore.removal import begun, completed, removed_partitions, settled
 from pipelines.model.partition_key import PartitionKey
-from pipelines.records import RemovalRecord, UndoRecord
-from pipelines.removal import begun, completed, removed_partitions, settled
 from pipelines.results import UndoResult
 from pipelines.runtime import formatting
 from pipelines.runtime.after_commit import after_commit, noting
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from pipelines.document import DatasetDocument
-    from pipelines.handle import Handle
-    from pipelines.records import RemovedPartition
+    from pipelines.metastore.document import DatasetDocument
+    from pipelines.metastore.handle import Handle
+    from pipelines.metastore.records import RemovedPartition
     from pipelines.tables.protocol import Commit, LiveFile, Snapshot
 
 __all__ = [

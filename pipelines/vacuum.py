@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.deletion import Doomed, Held, delete_dataset, delete_for_good
-from pipelines.records import RemovalRecord, UndoRecord
+from pipelines.metastore.deletion import Doomed, Held, delete_dataset, delete_for_good
+from pipelines.metastore.records import RemovalRecord, UndoRecord
 from pipelines.stored import stored_objects
 from pipelines.tables.protocol import ORPHAN_AGE, RecentLog
 from pipelines.tables.runs import has_our_name
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from pipelines.document import DatasetDocument, DocumentStore, Dropped
-    from pipelines.handle import Handle
+    from pipelines.metastore.document import DatasetDocument, DocumentStore, Dropped
+    from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.tables.protocol import Snapshot
 

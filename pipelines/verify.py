@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pipelines.metastore.records import EraseRecord, RemovalRecord
 from pipelines.model.age import tier_at, window_of_key
-from pipelines.records import EraseRecord, RemovalRecord
 from pipelines.runtime import formatting
 from pipelines.stored import stored_objects
 from pipelines.tables.waiting import WAITING
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from pipelines.handle import Handle
-    from pipelines.records import RemovedPartition
+    from pipelines.metastore.handle import Handle
+    from pipelines.metastore.records import RemovedPartition
     from pipelines.stored import StoredObject
     from pipelines.tables.protocol import LiveFile, Snapshot
 

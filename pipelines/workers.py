@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from connector.interop import Options
 from pipelines.errors import SpecError
-from pipelines.handle import Handle
-from pipelines.journal import Journal
+from pipelines.metastore.handle import Handle
+from pipelines.metastore.journal import Journal
 from pipelines.runtime.clock import ServerClock
 from pipelines.tables import table_of_format
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from pipelines.catalog import PartitionInfo
-    from pipelines.history import HistoryEntry
+    from pipelines.metastore.history import HistoryEntry
     from pipelines.model.spec import DatasetSpec
 
 __all__ = ["explain", "history", "ls", "show"]

@@ -22,8 +22,9 @@ from dagster_project.io_manager import ALLOW_MISSING, LakeParquetIOManager
 from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import time_windows
 from dagster_project.resources import LakeResource
-from pipelines import Dataset, opening
+from pipelines import Dataset
 from pipelines.errors import TableNotFound
+from pipelines.metastore import opening
 from pipelines.model.spec import DatasetSpec
 from tests.faults.proxy import Proxy
 

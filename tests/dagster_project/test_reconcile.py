@@ -18,7 +18,8 @@ from dagster_project.materializations import materialized
 from dagster_project.metadata import PARTITION_ROWS, spec_metadata
 from dagster_project.partition_wipe import latest_data_versions, latest_storage_ids
 from dagster_project.partitions import time_windows
-from pipelines import Dataset, removal
+from pipelines import Dataset
+from pipelines.metastore import removal
 from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import status
 

@@ -11,8 +11,8 @@ import pytest
 from deltalake import DeltaTable
 
 from pipelines import Dataset
-from pipelines.document import DocumentStore
 from pipelines.errors import CommitConflict, SchemaMismatch, SpecError, TableExists, TableNotFound, UnsupportedByTable
+from pipelines.metastore.document import DocumentStore
 from pipelines.runtime.clock import ServerClock
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import DAYS, by_day, delta_options, parquet, put, write_delta, write_hive

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from connector.profiles import get_profile
 from pipelines.decider import Decider
-from pipelines.document import DatasetDocument, Hold
+from pipelines.metastore.document import DatasetDocument, Hold
 from pipelines.model.age import is_past_retention, tier_at
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import DatasetSpec

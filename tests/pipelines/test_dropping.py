@@ -12,8 +12,8 @@ from deltalake import DeltaTable, write_deltalake
 from connector.errors import LakeError
 from connector.filesystem import LakeFileSystem
 from pipelines.dataset import Dataset
-from pipelines.document import DatasetDocument
 from pipelines.errors import PolicyRefused, TableNotFound, UnsupportedByTable
+from pipelines.metastore.document import DatasetDocument
 from pipelines.runtime.clock import ServerClock
 from tests.pipelines.foreign import put, write_hive
 from tests.pipelines.samples import DAYS, daily, daily_spec, days_in, meddled, rows

@@ -14,10 +14,10 @@ from pipelines.dataset import Dataset
 from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition, UnsupportedByTable
 from pipelines.expiry import apply_expiry, expired_keys, undo_expiry
 from pipelines.ingest import ingest
+from pipelines.metastore.records import RemovalRecord
 from pipelines.model.partition_key import PartitionKey
 from pipelines.outlook import Reading
 from pipelines.plan import ExpiryPlan, load_plan
-from pipelines.records import RemovalRecord
 from pipelines.tables.protocol import Change, Commit
 from tests.pipelines.samples import (
     AS_OF,

@@ -21,7 +21,7 @@ from pipelines.errors import (
     TableNotFound,
     UnsupportedByTable,
 )
-from pipelines.inference import doubt_of_width, inferred_partitioning
+from pipelines.metastore.inference import doubt_of_width, inferred_partitioning
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import PartitionSpec, TimePartition
 from pipelines.tables.delta_commit import spelled_by_deltalake

@@ -11,9 +11,8 @@ from pydantic import ValidationError
 
 from connector.filesystem import LakeFileSystem
 from pipelines.errors import PolicyRefused, SpecError
-from pipelines.journal import Journal
-from pipelines.model.partition_key import PartitionKey
-from pipelines.records import (
+from pipelines.metastore.journal import Journal
+from pipelines.metastore.records import (
     EraseRecord,
     FileRecord,
     KeepingRecord,
@@ -23,6 +22,7 @@ from pipelines.records import (
     UndoRecord,
     VacuumRecord,
 )
+from pipelines.model.partition_key import PartitionKey
 from tests.servers import Rig
 
 AT = datetime(2014, 1, 1, 12, tzinfo=UTC)

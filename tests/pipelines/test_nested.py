@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 from deltalake import DeltaTable, convert_to_deltalake
 
-from pipelines import Dataset, opening
-from pipelines.document import DocumentStore
+from pipelines import Dataset
 from pipelines.errors import TableExists, TableNotFound, UnsupportedByTable
+from pipelines.metastore import opening
+from pipelines.metastore.document import DocumentStore
 from pipelines.runtime.clock import ServerClock
 from pipelines.tables.nested import first_objects, is_nested, nested_roots, outside_nested
 from tests.pipelines.conftest import make_trips, trip_spec

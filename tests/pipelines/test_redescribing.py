@@ -10,8 +10,8 @@ from deltalake import DeltaTable
 
 from connector.errors import UnsupportedByServer
 from pipelines.dataset import Dataset
-from pipelines.document import DocumentStore
 from pipelines.errors import CommitConflict, SchemaMismatch, SpecDiffers, SpecError, TableExists, UnsupportedByTable
+from pipelines.metastore.document import DocumentStore
 from pipelines.model.spec import DatasetSpec
 from pipelines.runtime.clock import ServerClock
 from tests.pipelines.foreign import write_hive

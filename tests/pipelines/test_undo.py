@@ -11,8 +11,8 @@ from pipelines.dataset import Dataset
 from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition
 from pipelines.expiry import apply_expiry
 from pipelines.ingest import ingest
+from pipelines.metastore.records import RemovalRecord, UndoRecord, VacuumRecord
 from pipelines.model.partition_key import PartitionKey
-from pipelines.records import RemovalRecord, UndoRecord, VacuumRecord
 from pipelines.runtime.clock import ServerClock
 from pipelines.tables.plain import PlainParquetTable
 from pipelines.tables.runs import run_token
@@ -285,7 +285,7 @@ def test_a_dead_undo_does_not_keep_files_for_ever(dataset: Dataset, fs: LakeFile
 
 def test_a_process_that_died_after_the_commit(delta: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """The record was never completed: the log tells that the commit was made, and when."""
-    from pipelines import removal
+    from pipelines.metastore import removal
 
     monkeypatch.setattr("pipelines.expiry.completed", lambda _handle, record, _commit: record)
     delta.plan_expiry(AS_OF).apply()

@@ -16,7 +16,7 @@ from pipelines.erase import erase
 from pipelines.errors import PolicyRefused, StagedTooLong
 from pipelines.expiry import apply_expiry
 from pipelines.ingest import ingest
-from pipelines.records import RemovalRecord, VacuumRecord
+from pipelines.metastore.records import RemovalRecord, VacuumRecord
 from pipelines.runtime.clock import ServerClock
 from pipelines.tables.protocol import Change
 from tests.pipelines.foreign import spark_like

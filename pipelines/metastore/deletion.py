@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from connector.errors import AccessDenied, DeletionFailed
 from connector.objects.delete import SeenObject
 from pipelines.errors import CommitConflict
+from pipelines.metastore.records import RemovalRecord, UndoRecord, VacuumRecord
 from pipelines.model.partition_key import PartitionKey, canonical
-from pipelines.records import RemovalRecord, UndoRecord, VacuumRecord
 from pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from connector.errors import LakeError
     from connector.filesystem import LakeFileSystem
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
 
 __all__ = ["Doomed", "Held", "delete_dataset", "delete_for_good", "discard", "take_back"]
 

@@ -17,14 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from connector.errors import PreconditionFailed
-from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import CommitConflict, LogMissing, SpecError, TableExists, UnsupportedByTable
-from pipelines.handle import Handle
-from pipelines.journal import Journal
-from pipelines.model.spec import DatasetSpec
-from pipelines.model.spec_diff import completed, differences
-from pipelines.model.stored_types import declared_schema
-from pipelines.opening import (
+from pipelines.metastore.document import DatasetDocument, DocumentStore
+from pipelines.metastore.handle import Handle
+from pipelines.metastore.journal import Journal
+from pipelines.metastore.opening import (
     BESIDE,
     fields_of,
     first_document,
@@ -33,19 +30,22 @@ from pipelines.opening import (
     table_filesystem,
     table_properties,
 )
-from pipelines.records import PolicyRecord
+from pipelines.metastore.records import PolicyRecord
+from pipelines.metastore.survey import OddObject, listed_below, refuse_nested, survey
+from pipelines.model.spec import DatasetSpec
+from pipelines.model.spec_diff import completed, differences
+from pipelines.model.stored_types import declared_schema
 from pipelines.runtime import formatting
 from pipelines.runtime.clock import Clock, ServerClock
 from pipelines.runtime.fork_guard import refuse_after_fork
-from pipelines.survey import OddObject, listed_below, refuse_nested, survey
 from pipelines.tables.nested import enclosing_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from connector.filesystem import LakeFileSystem
-    from pipelines.opening import Described
-    from pipelines.survey import Survey
+    from pipelines.metastore.opening import Described
+    from pipelines.metastore.survey import Survey
     from pipelines.tables.delta import LakeDeltaTable
 
 __all__ = ["AdoptReport", "adopt"]

@@ -14,12 +14,12 @@ from connector.client.arguments import refuse_unknown
 from connector.errors import AccessDenied, DeletionFailed, EncryptionIgnored, InvalidSetting, PreconditionFailed
 from connector.filesystem import LakeFileSystem
 from connector.policy.encryption import parse_encryption
-from pipelines.deletion import take_back
-from pipelines.document import DatasetDocument, DocumentStore
 from pipelines.errors import SpecError, TableExists, TableNotFound, UnsupportedByTable
-from pipelines.handle import Handle
-from pipelines.inference import doubt_of_width, inferred_partitioning
-from pipelines.journal import Journal
+from pipelines.metastore.deletion import take_back
+from pipelines.metastore.document import DatasetDocument, DocumentStore
+from pipelines.metastore.handle import Handle
+from pipelines.metastore.inference import doubt_of_width, inferred_partitioning
+from pipelines.metastore.journal import Journal
 from pipelines.model.spec import DatasetSpec, PartitionSpec
 from pipelines.model.spec_diff import check_agrees, completed, differences
 from pipelines.runtime.clock import Clock, ServerClock

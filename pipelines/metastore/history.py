@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from pipelines.handle import Handle
-    from pipelines.records import JournalEntry
+    from pipelines.metastore.handle import Handle
+    from pipelines.metastore.records import JournalEntry
     from pipelines.tables.protocol import Commit
 
 __all__ = ["HistoryEntry", "history"]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.records import FileRecord, RemovalRecord, RemovedPartition
+from pipelines.metastore.records import FileRecord, RemovalRecord, RemovedPartition
 from pipelines.runtime.after_commit import after_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from pipelines.handle import Handle
+    from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.tables.protocol import Commit, LiveFile, Snapshot
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from connector.filesystem import LakeFileSystem
-    from pipelines.document import DocumentStore
-    from pipelines.journal import Journal
+    from pipelines.metastore.document import DocumentStore
+    from pipelines.metastore.journal import Journal
     from pipelines.model.spec import DatasetSpec
     from pipelines.runtime.clock import Clock
     from pipelines.tables.protocol import Table

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from connector.errors import PreconditionFailed
 from pipelines.errors import PolicyRefused, SpecError
-from pipelines.records import (
+from pipelines.metastore.records import (
     EraseRecord,
     JournalEntry,
     KeepingRecord,

@@ -1,0 +1,1 @@
+"""What is kept beside a table, and how datasets are opened, adopted and deleted."""
