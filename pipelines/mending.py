@@ -17,9 +17,9 @@ from connector.errors import AccessDenied, ObjectNotFound
 from pipelines.errors import SourceError
 from pipelines.ingest import ingest, rehearse
 from pipelines.model.key_columns import is_text as is_text_type
-from pipelines.reject_columns import ALL, HAS_A_POINT, REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 from pipelines.rejects import identity_of, is_text, own_columns, read_rejects, texts_in
 from pipelines.sources import RowStream, SourceBatch, open_source
+from pipelines.sources.row_origin import ALL, HAS_A_POINT, REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 from pipelines.sources.stream import ORIGIN
 from pipelines.values import TextTypes
 

@@ -14,7 +14,7 @@ from pipelines.model.key_columns import coded_keys, coded_values, coded_windows,
 from pipelines.model.partition_key import LONGEST_PATH, PartitionKey
 from pipelines.model.stored_types import ROW_COLUMN
 from pipelines.model.time_window import key_named_by
-from pipelines.reject_columns import PROVENANCE, REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
+from pipelines.sources.row_origin import PROVENANCE, REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pat
 
 from pipelines.errors import RejectedTooMany, SourceError
-from pipelines.reject_columns import ALL, REASON_COLUMN, TEXT_MARK
+from pipelines.sources.row_origin import ALL, REASON_COLUMN, TEXT_MARK
 from pipelines.values import texts_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class RejectFile:
     """The rejected rows of one run.
 
     Attributes:
-        path: `bucket/key` of the Parquet file: the rows as they came, with the columns of `pipelines.reject_columns`.
+        path: `bucket/key` of the Parquet file: the rows as they came, with the columns of `pipelines.sources.row_origin`.
         rows: how many.
         reasons: how many for each reason.
         at: when it was written.

@@ -115,7 +115,7 @@ _HEADS = ("file", "line", "column", "value", "reason", "row")
 
 
 def _rows(table: pa.Table) -> list[dict[str, object]]:
-    from pipelines.reject_columns import ALL
+    from pipelines.sources.row_origin import ALL
 
     found = []
     for row in table.to_pylist():

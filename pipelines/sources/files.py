@@ -19,8 +19,8 @@ from connector.urls import without_secrets
 from pipelines.errors import SourceError
 from pipelines.model.text_options import TextOptions
 from pipelines.sources.limits import BoundedBytes, SourceLimits
-from pipelines.sources.lines import Lines, LinesOf
-from pipelines.sources.text import DEFAULT_DELIMITERS
+from pipelines.sources.line_ranges import Lines, LinesOf
+from pipelines.sources.text_format import DEFAULT_DELIMITERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

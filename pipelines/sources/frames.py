@@ -13,17 +13,17 @@ import pyarrow.types as pat
 
 from pipelines.errors import SourceError
 from pipelines.model.stored_types import storable_type
-from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 from pipelines.sources.files import UNREADABLE
 from pipelines.sources.limits import check_names
-from pipelines.sources.objects import column_of_objects
+from pipelines.sources.python_objects import column_of_objects
+from pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 from pipelines.sources.stream import RowStream, SourceBatch, line_numbers, text_field, with_origin
 from pipelines.values import meets, texts_of, wider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipelines.sources.objects import Unfit
+    from pipelines.sources.python_objects import Unfit
 
 __all__ = ["numbered", "open_frame"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipelines import reject_columns
 from pipelines.errors import SourceError
+from pipelines.sources import row_origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -112,7 +112,7 @@ def check_names(path: str, names: Sequence[str], hint: str) -> None:
     for number, name in enumerate(names, 1):
         if not name.strip():
             raise SourceError(f"{path}: column {number} has no name", hint=hint)
-        if name in reject_columns.ALL:
+        if name in row_origin.ALL:
             raise SourceError(
                 f"{path} has a column {name}, a name that rejected rows use", hint="drop it, or rename it"
             )

@@ -15,15 +15,15 @@ import pyarrow.compute as pc
 
 from pipelines.errors import SourceError
 from pipelines.model.text_options import TextOptions
-from pipelines.reject_columns import REJECT_LINE
 from pipelines.sources.binary import read_batches, schema_of
-from pipelines.sources.delimited import Head, head_of, read_rows
+from pipelines.sources.csv import Head, head_of, read_rows
 from pipelines.sources.files import SourceFile, find_files, paths_of
 from pipelines.sources.frames import check_columns_of, numbered, open_frame
-from pipelines.sources.json_lines import json_schema, read_json
-from pipelines.sources.plain import fitted
+from pipelines.sources.json import json_schema, read_json
+from pipelines.sources.row_origin import REJECT_LINE
 from pipelines.sources.stream import ORIGIN, RowStream, SourceBatch
-from pipelines.sources.text import as_written_with_points
+from pipelines.sources.text_format import as_written_with_points
+from pipelines.sources.typed_text import fitted
 from pipelines.values import Spoilers, TextTypes
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import SourceError
-from pipelines.sources.delimited import head_of
+from pipelines.sources.csv import head_of
 from pipelines.sources.files import SourceFile, find_files, paths_of, unreadable
-from pipelines.sources.lines import cut_lines
+from pipelines.sources.line_ranges import cut_lines
 from pipelines.sources.open import Layout, layout_of, open_source, read_files
 from pipelines.sources.stream import RowStream
 from pipelines.values import meets

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_FILE, REJECT_LINE, REJECT_VALUE, TEXT_MARK
+from pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_FILE, REJECT_LINE, REJECT_VALUE, TEXT_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ class SourceBatch:
     Attributes:
         rows: the columns of the stream's schema, then those of `ORIGIN`.
         bad: what is no row: a short line, broken JSON. It has the columns named by
-            `pipelines.reject_columns`, and of the source's columns those that
+            `pipelines.sources.row_origin`, and of the source's columns those that
             could be read, as text. None where every row is one.
     """
 

@@ -17,10 +17,10 @@ from distributed import Client, LocalCluster
 
 from pipelines import Dataset
 from pipelines.errors import RejectedTooMany, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
-from pipelines.reject_columns import REJECT_FILE, REJECT_LINE
 from pipelines.rejects import read_rejects
 from pipelines.runtime.clock import ServerClock
 from pipelines.sources.limits import SourceLimits
+from pipelines.sources.row_origin import REJECT_FILE, REJECT_LINE
 from pipelines.workers import Workers
 from pipelines.writer import WriterLimits
 from tests.pipelines.conftest import make_trips, trip_spec

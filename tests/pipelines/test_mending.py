@@ -11,7 +11,7 @@ import pytest
 
 from pipelines import Dataset, DatasetSpec
 from pipelines.errors import RejectedTooMany, SourceError, UnsupportedByTable
-from pipelines.reject_columns import REJECT_FILE, REJECT_LINE
+from pipelines.sources.row_origin import REJECT_FILE, REJECT_LINE
 from tests.pipelines.conftest import trip_spec
 
 

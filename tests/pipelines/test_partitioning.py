@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipelines.errors import SchemaMismatch
 from pipelines.model.spec import PartitionSpec, TimePartition
 from pipelines.partitioning import Partitioner
-from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
+from pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
 
 NEW_YORK = TimePartition(column="t", timezone="America/New_York")
 instants = st.datetimes(datetime(1900, 1, 2), datetime(2199, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001

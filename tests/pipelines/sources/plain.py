@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.sources.plain import fitted
+from pipelines.sources.typed_text import fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

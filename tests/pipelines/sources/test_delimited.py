@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import SourceError
-from pipelines.reject_columns import REASON_COLUMN, REJECT_FILE, REJECT_LINE, REJECT_VALUE
 from pipelines.sources import TextOptions, open_source
-from pipelines.sources.delimited import head_of, read_rows
+from pipelines.sources.csv import head_of, read_rows
 from pipelines.sources.files import find_files
+from pipelines.sources.row_origin import REASON_COLUMN, REJECT_FILE, REJECT_LINE, REJECT_VALUE
 
 CELL = st.one_of(
     st.none(),

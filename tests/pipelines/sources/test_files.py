@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import SourceError
-from pipelines.reject_columns import REJECT_FILE
 from pipelines.sources import SourceLimits, open_source
+from pipelines.sources.row_origin import REJECT_FILE
 from tests.pipelines.sources.plain import plain_batches
 
 CSV = b"n,name\n1,a\n2,b\n"

@@ -13,8 +13,8 @@ import pytest
 
 from pipelines.errors import SchemaMismatch, SourceError
 from pipelines.model.stored_types import check_storable
-from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 from pipelines.sources import open_source
+from pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 
 
 def taken(source, known=None):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import SourceError
-from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 from pipelines.sources import open_source
+from pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 from pipelines.sources.stream import ORIGIN
 from tests.pipelines.sources.plain import plain_batches
 

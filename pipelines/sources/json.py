@@ -19,11 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from pipelines.errors import SourceError
-from pipelines.reject_columns import REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
-from pipelines.sources.clean import CleanText
-from pipelines.sources.json_kinds import LARGEST, SMALLEST, Kind, Literal, holds_decimals
+from pipelines.sources.json_types import LARGEST, SMALLEST, Kind, Literal, holds_decimals
 from pipelines.sources.limits import check_columns, check_names
+from pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
 from pipelines.sources.stream import BadRow, SourceBatch, bad_rows, text_field, with_origin
+from pipelines.sources.utf8 import CleanText
 from pipelines.values import TextTypes, fit
 
 if TYPE_CHECKING:

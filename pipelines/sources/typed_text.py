@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.reject_columns import REJECT_FILE, REJECT_LINE
+from pipelines.sources.row_origin import REJECT_FILE, REJECT_LINE
 from pipelines.sources.stream import ORIGIN, BadRow, SourceBatch, bad_rows
 from pipelines.values import fit
 

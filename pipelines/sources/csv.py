@@ -19,11 +19,10 @@ import pyarrow.csv as pacsv
 import pyarrow.types as pat
 
 from pipelines.errors import SourceError
-from pipelines.reject_columns import HAS_A_POINT
-from pipelines.sources.clean import BLANK, END, CleanText, count_lines
 from pipelines.sources.limits import check_columns, check_names
+from pipelines.sources.row_origin import HAS_A_POINT
 from pipelines.sources.stream import BadRow, SourceBatch, bad_rows, gathered, line_numbers, with_origin
-from pipelines.sources.text import (
+from pipelines.sources.text_format import (
     DEFAULT_DELIMITERS,
     Dialect,
     looks_like_values,
@@ -31,6 +30,7 @@ from pipelines.sources.text import (
     sniffed,
     with_point_for_comma,
 )
+from pipelines.sources.utf8 import BLANK, END, CleanText, count_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import SourceError
 from pipelines.model.text_options import TextOptions
-from pipelines.sources.text import sniffed
+from pipelines.sources.text_format import sniffed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
