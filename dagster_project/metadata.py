@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pipelines.catalog import PartitionInfo
     from pipelines.contents import Contents
-    from pipelines.ingest_results import IngestResult, Written
+    from pipelines.ingest.results import IngestResult, Written
 
 __all__ = [
     "LINEAGE",

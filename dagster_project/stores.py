@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dagster_project.resources import LakeResource
     from pipelines import Dataset
     from pipelines.contents import Contents
-    from pipelines.ingest_results import IngestResult
+    from pipelines.ingest.results import IngestResult
 
 __all__ = ["PARTITION_COLUMN", "Stored", "check_frames", "covered", "facts_after", "open_for"]
 
@@ -190,7 +190,7 @@ def _first(
     context: dg.OutputContext, said: DatasetSpec | None, obj: object
 ) -> tuple[DatasetSpec, object, pa.Schema | None]:
     """The description of a new dataset, its first source, and the columns that this tells where nothing else does."""
-    from pipelines.ingest import first_look
+    from pipelines.ingest.run import first_look
     from pipelines.sources import open_source
 
     spec, source = said, obj

@@ -21,14 +21,14 @@ from pipelines.tables.requested_keys import unknown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pipelines.ingest.dask_workers import Workers
+    from pipelines.ingest.writer import WriterLimits
     from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.spec import WriteSpec
     from pipelines.rewriting import Rewrite
     from pipelines.runtime.progress import Progress
     from pipelines.tables.protocol import LiveFile, Snapshot
-    from pipelines.workers import Workers
-    from pipelines.writer import WriterLimits
 
 __all__ = ["CompactResult", "CompactedPartition", "compact", "groups_of"]
 

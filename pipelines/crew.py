@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pipelines.ingest.dask_workers import Place, threads_of_this_worker
+from pipelines.ingest.writer import WriterLimits
 from pipelines.rewriting import Rewriter
-from pipelines.workers import Place, threads_of_this_worker
-from pipelines.writer import WriterLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     import pyarrow.compute as pc
 
+    from pipelines.ingest.dask_workers import Workers
     from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.spec import WriteSpec
     from pipelines.rewriting import Rewrite
     from pipelines.tables.protocol import LiveFile, Snapshot
-    from pipelines.workers import Workers
 
     T = TypeVar("T")
     R = TypeVar("R")

@@ -39,8 +39,11 @@ if TYPE_CHECKING:
     from pipelines.errors import UnknownPartition
     from pipelines.explain import Explanation
     from pipelines.filters import Where
-    from pipelines.ingest import IngestMode
-    from pipelines.ingest_results import IngestResult, Rehearsal
+    from pipelines.ingest.dask_workers import Engine
+    from pipelines.ingest.rejects import RejectFile
+    from pipelines.ingest.results import IngestResult, Rehearsal
+    from pipelines.ingest.run import IngestMode
+    from pipelines.ingest.writer import WriterLimits
     from pipelines.metastore.adoption import AdoptReport
     from pipelines.metastore.document import Dropped
     from pipelines.metastore.handle import Handle
@@ -54,15 +57,12 @@ if TYPE_CHECKING:
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from pipelines.reader import Version
     from pipelines.redescribing import SpecChange, SpecDiff
-    from pipelines.rejects import RejectFile
     from pipelines.runtime.clock import Clock
     from pipelines.runtime.progress import Progress
     from pipelines.tables.states import RowChanges
     from pipelines.undo import Undoable
     from pipelines.vacuum import VacuumResult
     from pipelines.verify import VerifyReport
-    from pipelines.workers import Engine
-    from pipelines.writer import WriterLimits
 
 __all__ = ["Dataset"]
 
@@ -247,7 +247,7 @@ class Dataset:
         client: Any = None,
         progress: Progress = False,
     ) -> IngestResult:
-        """Write rows and commit them; see `pipelines.ingest.ingest` for the arguments and errors.
+        """Write rows and commit them; see `pipelines.ingest.run.ingest` for the arguments and errors.
 
         Args:
             source: path or URL (CSV, JSON Lines, Parquet, Arrow IPC), frame, Arrow table, reader, dataset or iterable;
@@ -265,9 +265,9 @@ class Dataset:
             client: the Dask client; the current one by default.
             progress: a bar with rows read, or a function that is called with each step.
         """
-        from pipelines.ingest import ingest
+        from pipelines.ingest.dask_workers import Workers
+        from pipelines.ingest.run import ingest
         from pipelines.runtime.progress import counting
-        from pipelines.workers import Workers
 
         workers = Workers.of(engine, client)
         with counting("ingest", progress=progress) as on_rows:
@@ -296,27 +296,27 @@ class Dataset:
         text: TextOptions | Mapping[str, Any] | None = None,
     ) -> Rehearsal:
         """What `ingest` would do with a source, with all of its checks; nothing is written."""
-        from pipelines.ingest import rehearse
+        from pipelines.ingest.run import rehearse
 
         options = _text_options(text)
         return rehearse(self._handle, source, storage_options, mode=mode, run_key=run_key, text=options)
 
     def rejects(self) -> tuple[RejectFile, ...]:
         """Rows that could not be taken and wait to be mended: files with counts and reasons, newest first."""
-        from pipelines.rejects import list_rejects
+        from pipelines.ingest.rejects import list_rejects
 
         return list_rejects(self._handle.fs, self._handle.table.root)
 
     def rejected_rows(self, path: str) -> pa.Table:
         """The rows of a reject file, as they came, with file, line, column, value and reason of each."""
-        from pipelines.mending import read_reject_file
+        from pipelines.ingest.rejects_retry import read_reject_file
 
         return read_reject_file(self._handle, path)
 
     def rejects_as_csv(self, path: str) -> bytes:
-        """The rows of a reject file as CSV to be mended; see `pipelines.reject_csv.as_csv`."""
-        from pipelines.ingest import data_schema
-        from pipelines.reject_csv import as_csv
+        """The rows of a reject file as CSV to be mended; see `pipelines.ingest.rejects_csv.as_csv`."""
+        from pipelines.ingest.rejects_csv import as_csv
+        from pipelines.ingest.run import data_schema
 
         return as_csv(self.rejected_rows(path), self.spec.text, data_schema(self._handle))
 
@@ -328,8 +328,8 @@ class Dataset:
         mode: IngestMode = "append",
         text: TextOptions | None = None,
     ) -> IngestResult:
-        """Mend the rows of a reject file and ingest them; see `pipelines.mending.ingest_rejects`."""
-        from pipelines.mending import ingest_rejects
+        """Mend the rows of a reject file and ingest them; see `pipelines.ingest.rejects_retry.ingest_rejects`."""
+        from pipelines.ingest.rejects_retry import ingest_rejects
 
         return ingest_rejects(self._handle, path, fix, mode=mode, text=text)
 
@@ -342,7 +342,7 @@ class Dataset:
         text: TextOptions | None = None,
     ) -> Rehearsal:
         """What `ingest_rejects` would do; nothing is written."""
-        from pipelines.mending import rehearse_rejects
+        from pipelines.ingest.rejects_retry import rehearse_rejects
 
         return rehearse_rejects(self._handle, path, fix, mode=mode, text=text)
 
@@ -799,7 +799,7 @@ class Dataset:
     ) -> CompactResult:
         """Put the small files of a partition, or of all, together; see `pipelines.compact.compact`."""
         from pipelines.compact import compact
-        from pipelines.workers import Workers
+        from pipelines.ingest.dask_workers import Workers
 
         return compact(
             self._handle,
@@ -825,7 +825,7 @@ class Dataset:
     ) -> EraseReport:
         """Delete the rows that match from every partition; see `pipelines.erase.erase`."""
         from pipelines.erase import erase
-        from pipelines.workers import Workers
+        from pipelines.ingest.dask_workers import Workers
 
         return erase(
             self._handle,

@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pipelines.filters import Where
+    from pipelines.ingest.dask_workers import Workers
+    from pipelines.ingest.writer import WriterLimits
     from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.rewriting import Rewrite, Rewriter
     from pipelines.tables.protocol import LiveFile, Snapshot
-    from pipelines.workers import Workers
-    from pipelines.writer import WriterLimits
 
 __all__ = ["EraseReport", "ErasedPartition", "erase"]
 
@@ -451,7 +451,7 @@ class _Erasing:
 
 def _rejects(handle: Handle, matching: pc.Expression, schema: pa.Schema) -> tuple[str, ...]:
     """Files of rejected rows that hold a match; those that cannot be asked are named too."""
-    from pipelines.rejects import read_rejects, reject_paths
+    from pipelines.ingest.rejects import read_rejects, reject_paths
 
     asked = columns_in(matching, schema)
     keys = frozenset(handle.table.partition_columns)

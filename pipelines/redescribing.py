@@ -28,12 +28,12 @@ from connector.errors import UnsupportedByServer
 from pipelines.catalog import read_catalog
 from pipelines.errors import CommitConflict, PolicyRefused, SchemaMismatch, SpecError, UnsupportedByTable
 from pipelines.expiry import plan_expiry
+from pipelines.ingest.partitioner import Partitioner
 from pipelines.metastore.opening import check_honoured, described_anew, table_properties
 from pipelines.metastore.records import PolicyRecord
 from pipelines.model.spec import DatasetSpec
 from pipelines.model.spec_diff import FieldChange, completed, differences
 from pipelines.model.stored_types import check_names, declared_schema, storable_schema
-from pipelines.partitioning import Partitioner
 from pipelines.plan import Refusal
 from pipelines.runtime import formatting
 from pipelines.runtime.after_commit import after_commit

@@ -14,6 +14,7 @@ import pyarrow.types as pat
 
 from pipelines.archived import unreadable
 from pipelines.errors import CommitConflict, SchemaMismatch, StagedTooLong
+from pipelines.ingest.writer import PartitionedWriter, WriterLimits
 from pipelines.metastore.removal import begun, completed, removed_partitions
 from pipelines.model.age import tier_at, window_of_key
 from pipelines.model.stored_types import ROW_COLUMN, filterable_type
@@ -24,7 +25,6 @@ from pipelines.placement import MISSING, class_of_tier, tier_of_class
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import new_rewrite_token, remember_sources
 from pipelines.values import wider
-from pipelines.writer import PartitionedWriter, WriterLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

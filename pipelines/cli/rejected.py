@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.dataset import Dataset
-    from pipelines.ingest import IngestMode
+    from pipelines.ingest.run import IngestMode
 
 __all__ = ["rejects"]
 

@@ -47,7 +47,7 @@ def compact(
     Readers notice nothing, rows appended meanwhile stay, and a partition stays in its storage class. The old files are
     deleted by `vacuum` after the grace.
     """
-    from pipelines.workers import connected
+    from pipelines.ingest.dask_workers import connected
 
     with connected(scheduler) as client:
         result = session.dataset(dataset).compact(
@@ -97,7 +97,7 @@ def erase(
     and old files, which `vacuum` deletes after the grace. Exits 3 where any such row can still be read, or may be; run
     it again after `vacuum`, a release or a restore.
     """
-    from pipelines.workers import connected
+    from pipelines.ingest.dask_workers import connected
 
     where = [_condition(text) for text in conditions]
     opened = session.dataset(dataset)

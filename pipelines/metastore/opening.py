@@ -100,8 +100,8 @@ def check_new(
     spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str, Any], first: pa.Schema | None = None
 ) -> bool:
     """Make the checks of `create_dataset`; see `Dataset.check_new`."""
+    from pipelines.ingest.partitioner import Partitioner
     from pipelines.model.stored_types import declared_schema
-    from pipelines.partitioning import Partitioner
 
     refuse_after_fork()
     inside = table_filesystem(fs, spec, options)

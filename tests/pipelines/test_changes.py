@@ -325,7 +325,7 @@ def test_our_files_have_the_servers_time(fs: LakeFileSystem, bucket: str, monkey
     dataset = made(fs, bucket, "delta")
     at = seen(dataset)
     monkeypatch.setattr(clocks, "datetime", Behind)
-    monkeypatch.setattr("pipelines.writer.datetime", Behind)
+    monkeypatch.setattr("pipelines.ingest.writer.datetime", Behind)
     dataset.ingest(rows([DAYS[0]], each=3))
     forget_commits(dataset)
     assert due(dataset, at) == [COLD]

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from pipelines import Dataset
 from pipelines.compact import compact, groups_of
 from pipelines.errors import CommitConflict, SchemaMismatch, UnknownPartition, UnsupportedByTable
+from pipelines.ingest.writer import WriterLimits
 from pipelines.model.partition_key import PartitionKey
 from pipelines.rewriting import Rewriter, commit_rewrites
 from pipelines.runtime.clock import ServerClock
 from pipelines.tables.protocol import LiveFile
-from pipelines.writer import WriterLimits
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import by_day, delta_options, write_delta
 from tests.pipelines.test_filtered_reads import handmade

@@ -9,8 +9,8 @@ import pytest
 
 from pipelines import Dataset, DatasetSpec
 from pipelines.errors import SchemaMismatch, SourceError, SpecError
-from pipelines.ingest import first_look
-from pipelines.ingest_results import Written
+from pipelines.ingest.results import Written
+from pipelines.ingest.run import first_look
 from pipelines.model.partition_key import PartitionKey
 
 pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)

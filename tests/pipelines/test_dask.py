@@ -17,12 +17,12 @@ from distributed import Client, LocalCluster
 
 from pipelines import Dataset
 from pipelines.errors import RejectedTooMany, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
-from pipelines.rejects import read_rejects
+from pipelines.ingest.dask_workers import Workers
+from pipelines.ingest.rejects import read_rejects
+from pipelines.ingest.writer import WriterLimits
 from pipelines.runtime.clock import ServerClock
 from pipelines.sources.limits import SourceLimits
 from pipelines.sources.row_origin import REJECT_FILE, REJECT_LINE
-from pipelines.workers import Workers
-from pipelines.writer import WriterLimits
 from tests.pipelines.conftest import make_trips, trip_spec
 
 

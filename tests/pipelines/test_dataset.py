@@ -21,7 +21,7 @@ from pipelines.errors import (
     TableNotFound,
     UnsupportedByTable,
 )
-from pipelines.ingest import ingest
+from pipelines.ingest.run import ingest
 from tests.pipelines.conftest import make_trips, trip_spec
 
 KEYS = ["date=2013-01-01", "date=2013-01-02", "date=2013-01-03", "date=2013-01-04"]

@@ -13,7 +13,7 @@ from connector.filesystem import LakeFileSystem
 from pipelines.dataset import Dataset
 from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition, UnsupportedByTable
 from pipelines.expiry import apply_expiry, expired_keys, undo_expiry
-from pipelines.ingest import ingest
+from pipelines.ingest.run import ingest
 from pipelines.metastore.records import RemovalRecord
 from pipelines.model.partition_key import PartitionKey
 from pipelines.outlook import Reading

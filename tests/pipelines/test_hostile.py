@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import PolicyRefused, SourceError
+from pipelines.ingest.writer import WriterLimits
 from pipelines.sources.limits import SourceLimits
 from pipelines.tables.paths import data_path
-from pipelines.writer import WriterLimits
 from tests.pipelines.conftest import make_trips
 
 OUTSIDE = [

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import SchemaMismatch
+from pipelines.ingest.partitioner import Partitioner
 from pipelines.model.spec import PartitionSpec, TimePartition
-from pipelines.partitioning import Partitioner
 from pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
 
 NEW_YORK = TimePartition(column="t", timezone="America/New_York")

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines import Dataset, DatasetSpec
 from pipelines.errors import SchemaMismatch, SourceError, SpecError
-from pipelines.sample import describe_sample, spec_from_sample
+from pipelines.ingest.sample import describe_sample, spec_from_sample
 
 URI = "lake://warehouse/trips"
 START = datetime(2013, 1, 1, tzinfo=UTC)

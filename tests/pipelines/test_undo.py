@@ -10,7 +10,7 @@ from connector.filesystem import LakeFileSystem
 from pipelines.dataset import Dataset
 from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition
 from pipelines.expiry import apply_expiry
-from pipelines.ingest import ingest
+from pipelines.ingest.run import ingest
 from pipelines.metastore.records import RemovalRecord, UndoRecord, VacuumRecord
 from pipelines.model.partition_key import PartitionKey
 from pipelines.runtime.clock import ServerClock
@@ -460,7 +460,7 @@ def test_an_ingest_that_died_before_it_named_its_objects_is_undone(
 ) -> None:
     before = values(plain)
     with monkeypatch.context() as patched:
-        patched.setattr("pipelines.ingest.completed", lambda _handle, record, _commit: record)
+        patched.setattr("pipelines.ingest.run.completed", lambda _handle, record, _commit: record)
         plain.ingest(rows([DAYS[0], DAYS[1]], each=3, start=500), run_key="wrong")
     assert not plain.ingest(rows([DAYS[0], DAYS[1]], each=3, start=500), run_key="wrong").committed
     plain.ingest(rows([DAYS[1]], each=4, start=700), run_key="since")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from pipelines import Dataset
 from pipelines.errors import SchemaMismatch
-from pipelines.unique import last_of_each
-from pipelines.writer import WriterLimits
+from pipelines.ingest.duplicates import last_of_each
+from pipelines.ingest.writer import WriterLimits
 from tests.pipelines.conftest import make_trips, trip_spec
 
 

@@ -15,7 +15,7 @@ from pipelines.dataset import Dataset
 from pipelines.erase import erase
 from pipelines.errors import PolicyRefused, StagedTooLong
 from pipelines.expiry import apply_expiry
-from pipelines.ingest import ingest
+from pipelines.ingest.run import ingest
 from pipelines.metastore.records import RemovalRecord, VacuumRecord
 from pipelines.runtime.clock import ServerClock
 from pipelines.tables.protocol import Change

@@ -6,7 +6,7 @@ from deltalake import DeltaTable
 from connector.filesystem import LakeFileSystem
 from connector.objects.delete import SeenObject
 from pipelines.dataset import Dataset
-from pipelines.ingest import ingest
+from pipelines.ingest.run import ingest
 from pipelines.tables.protocol import Change, StagedFile
 from tests.pipelines.samples import AS_OF, DAYS, daily_spec, meddled, rows
 

@@ -5,7 +5,7 @@ from distributed import LocalCluster
 
 from pipelines.cli.failures import ExitCode
 from pipelines.errors import SpecError
-from pipelines.workers import connected
+from pipelines.ingest.dask_workers import connected
 from tests.pipelines.conftest import trip_spec
 
 

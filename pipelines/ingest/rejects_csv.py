@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow.types as pat
 
 from pipelines.errors import SourceError
-from pipelines.rejects import is_text, own_columns
+from pipelines.ingest.rejects import is_text, own_columns
 from pipelines.sources.row_origin import REJECT_COLUMN, REJECT_VALUE
 from pipelines.values import texts_of
 

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 
 from connector.errors import AccessDenied, ObjectNotFound
 from pipelines.errors import SourceError
-from pipelines.ingest import ingest, rehearse
+from pipelines.ingest.rejects import identity_of, is_text, own_columns, read_rejects, texts_in
+from pipelines.ingest.run import ingest, rehearse
 from pipelines.model.key_columns import is_text as is_text_type
-from pipelines.rejects import identity_of, is_text, own_columns, read_rejects, texts_in
 from pipelines.sources import RowStream, SourceBatch, open_source
 from pipelines.sources.row_origin import ALL, HAS_A_POINT, REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 from pipelines.sources.stream import ORIGIN
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from pipelines.ingest import IngestMode
-    from pipelines.ingest_results import IngestResult, Rehearsal
+    from pipelines.ingest.results import IngestResult, Rehearsal
+    from pipelines.ingest.run import IngestMode
     from pipelines.metastore.handle import Handle
     from pipelines.model.text_options import TextOptions
 

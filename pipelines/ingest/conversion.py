@@ -17,8 +17,8 @@ from pipelines.values import fit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pipelines.ingest.partitioner import Assigned, Partitioner
     from pipelines.model.schema import SchemaPlan
-    from pipelines.partitioning import Assigned, Partitioner
 
 __all__ = ["Intake", "Taken"]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipelines.errors import SchemaMismatch
-from pipelines.partitioning import Partitioner
-from pipelines.rejects import Rejects
-from pipelines.writer import PartitionedWriter, WriterLimits
+from pipelines.ingest.partitioner import Partitioner
+from pipelines.ingest.rejects import Rejects
+from pipelines.ingest.writer import PartitionedWriter, WriterLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pipelines.intake import Intake
+    from pipelines.ingest.conversion import Intake
     from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.sources import SourceBatch

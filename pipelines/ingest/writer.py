@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.ingest.duplicates import last_of_each, unique_batches
+from pipelines.ingest.spill import append_rows, spooled_batches
 from pipelines.model.stored_types import nullable_schema
 from pipelines.parquet.statistics import footer_stats, holds_floats, leaves_with_nan
 from pipelines.sources.limits import SourceLimits
-from pipelines.spool import append_rows, spooled_batches
 from pipelines.tables.protocol import LiveFile, StagedFile
 from pipelines.tables.runs import RUN_METADATA
 from pipelines.tables.waiting import WAITING
-from pipelines.unique import last_of_each, unique_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

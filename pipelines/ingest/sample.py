@@ -13,7 +13,7 @@ import pyarrow.types as pat
 import yaml
 
 from pipelines.errors import SourceError, SpecError
-from pipelines.ingest import rejected_rows
+from pipelines.ingest.run import rejected_rows
 from pipelines.model.spec import DatasetSpec, PartitionSpec, TimePartition
 from pipelines.model.stored_types import check_storable, declared_schema, settled_type, storable_type
 from pipelines.sources import open_source

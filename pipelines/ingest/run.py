@@ -28,8 +28,14 @@ from pipelines.errors import (
     StagedTooLong,
     UnsupportedByTable,
 )
-from pipelines.ingest_results import IngestResult, Rehearsal, Replaced, Written
-from pipelines.intake import Intake
+from pipelines.ingest.conversion import Intake
+from pipelines.ingest.distributed import stage_on_workers
+from pipelines.ingest.partitioner import Partitioner
+from pipelines.ingest.rejects import check_tolerable, counted_reasons
+from pipelines.ingest.results import IngestResult, Rehearsal, Replaced, Written
+from pipelines.ingest.staging import Staging, open_writer, sorted_out, stage
+from pipelines.ingest.undetermined import check_untyped, note_untyped
+from pipelines.ingest.writer import WriterLimits
 from pipelines.metastore.deletion import Held, discard
 from pipelines.metastore.records import RemovalRecord
 from pipelines.metastore.removal import begun, completed, removed_partitions
@@ -37,23 +43,18 @@ from pipelines.model.key_columns import is_text
 from pipelines.model.schema import plan_schema
 from pipelines.model.stored_types import declared_schema, storable_type
 from pipelines.parquet.footers import read_footers
-from pipelines.partitioning import Partitioner
-from pipelines.rejects import check_tolerable, counted_reasons
 from pipelines.runtime.after_commit import after_commit, noting
 from pipelines.runtime.conflicts import turns
-from pipelines.sharing import stage_on_workers
 from pipelines.sources import RowStream, open_source
 from pipelines.sources.splits import split
-from pipelines.staging import Staging, open_writer, sorted_out, stage
 from pipelines.tables.protocol import ORPHAN_AGE, Change
 from pipelines.tables.requested_keys import check_possible
 from pipelines.tables.runs import run_token
-from pipelines.untyped import check_untyped, note_untyped
-from pipelines.writer import WriterLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pipelines.ingest.dask_workers import Workers
     from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.schema import SchemaPlan
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
     from pipelines.model.text_options import TextOptions
     from pipelines.sources import Pieces
     from pipelines.tables.protocol import Commit, LiveFile, Snapshot, StagedFile
-    from pipelines.workers import Workers
 
 __all__ = ["IngestMode", "data_schema", "first_look", "ingest", "rehearse", "rejected_rows"]
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from pipelines.errors import SchemaMismatch
-from pipelines.spool import spooled_batches
+from pipelines.ingest.spill import spooled_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

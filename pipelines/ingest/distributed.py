@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.ingest.dask_workers import Place, Workers, threads_of_this_worker
+from pipelines.ingest.staging import Staged, Staging, open_writer, stage
 from pipelines.sources import open_source
 from pipelines.sources.splits import check_part
-from pipelines.staging import Staged, Staging, open_writer, stage
 from pipelines.tables.waiting import WaitingRoom
-from pipelines.workers import Place, Workers, threads_of_this_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -1,0 +1,1 @@
+"""From any source into partitions of the table, as one commit."""
