@@ -92,7 +92,7 @@ class Wanted:
 
     def of(self, rows: pa.Table) -> object:
         """Rows in memory in this type."""
-        from pipelines.reader import pandas_frame, polars_frame
+        from pipelines.query.read import pandas_frame, polars_frame
 
         match self.kind:
             case "pandas.DataFrame":

@@ -107,7 +107,7 @@ def handed_in(
         return wanted.read(dataset, names, None if present is None else list(present.values()))
     if present is None:
         raise TypeError(f"a dict is by partition key, and {dataset.uri} is loaded as one: annotate {wanted.kind}")
-    from pipelines.reader import by_partition
+    from pipelines.query.read import by_partition
 
     by = dataset.spec.partition.columns
     read = None if names is None else [*names, *(name for name in by if name not in names)]

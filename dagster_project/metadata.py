@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipelines.catalog import PartitionInfo
-    from pipelines.contents import Contents
     from pipelines.ingest.results import IngestResult, Written
+    from pipelines.query.catalog import PartitionInfo
+    from pipelines.query.contents import Contents
 
 __all__ = [
     "LINEAGE",

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from dagster_project.lake_asset import LakeAsset
     from dagster_project.materializations import Materialized
     from pipelines import Dataset
-    from pipelines.catalog import PartitionInfo
     from pipelines.model.partition_key import PartitionKey
+    from pipelines.query.catalog import PartitionInfo
 
 __all__ = ["MENDED_AT_ONCE", "Difference", "Mended", "Shown", "are", "compare", "look", "mend", "reports", "some"]
 

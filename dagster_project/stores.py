@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from dagster_project.resources import LakeResource
     from pipelines import Dataset
-    from pipelines.contents import Contents
     from pipelines.ingest.results import IngestResult
+    from pipelines.query.contents import Contents
 
 __all__ = ["PARTITION_COLUMN", "Stored", "check_frames", "covered", "facts_after", "open_for"]
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from dagster_project.lineage import Downstream
     from dagster_project.resources import LakeResource
     from pipelines import Dataset
-    from pipelines.archived import RestoreResult
     from pipelines.plan import TieringPlan
+    from pipelines.query.restore import RestoreResult
     from pipelines.results import ApplyResult
 
 __all__ = [

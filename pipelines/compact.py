@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.crew import Crew, Group
 from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
-from pipelines.placement import MISSING, placed
+from pipelines.query.placement import MISSING, placed
 from pipelines.rewriting import archived_classes, class_to_keep, commit_rewrites
 from pipelines.runtime import formatting
 from pipelines.runtime.progress import reporting

@@ -30,15 +30,11 @@ if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
     from connector.filesystem import LakeFileSystem
-    from pipelines.archived import RestoreResult, Speed, Waiting
-    from pipelines.catalog import Catalog
     from pipelines.compact import CompactResult
-    from pipelines.contents import Contents
     from pipelines.dropping import DropResult, UndropResult
     from pipelines.erase import EraseReport
     from pipelines.errors import UnknownPartition
     from pipelines.explain import Explanation
-    from pipelines.filters import Where
     from pipelines.ingest.dask_workers import Engine
     from pipelines.ingest.rejects import RejectFile
     from pipelines.ingest.results import IngestResult, Rehearsal
@@ -55,7 +51,11 @@ if TYPE_CHECKING:
     from pipelines.model.time_window import Window
     from pipelines.outlook import ExpiryOutlook, Materialized
     from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
-    from pipelines.reader import Version
+    from pipelines.query.catalog import Catalog
+    from pipelines.query.contents import Contents
+    from pipelines.query.filters import Where
+    from pipelines.query.read import Version
+    from pipelines.query.restore import RestoreResult, Speed, Waiting
     from pipelines.redescribing import SpecChange, SpecDiff
     from pipelines.runtime.clock import Clock
     from pipelines.runtime.progress import Progress
@@ -353,7 +353,7 @@ class Dataset:
             version: an older version of a Delta table, or an instant: the version that was the newest then.
             keys: only these partitions, as far as the table has them.
         """
-        from pipelines.reader import scan
+        from pipelines.query.read import scan
 
         return scan(self._handle, version, _parsed(keys))
 
@@ -366,8 +366,8 @@ class Dataset:
         wait: timedelta | str | None = None,
         keys: Iterable[str | PartitionKey] | None = None,
     ) -> pa.Table:
-        """Rows in memory; see `pipelines.reader.read`."""
-        from pipelines.reader import read
+        """Rows in memory; see `pipelines.query.read.read`."""
+        from pipelines.query.read import read
 
         return read(self._handle, columns, where, version, wait, _parsed(keys))
 
@@ -385,7 +385,7 @@ class Dataset:
         Integers beside nulls come as floats, as pyarrow has it, where these hold each of them exactly, and as pandas'
         nullable integers where they do not.
         """
-        from pipelines.reader import pandas_frame
+        from pipelines.query.read import pandas_frame
 
         return pandas_frame(self.read(columns, where, version, wait=wait, keys=keys))
 
@@ -399,7 +399,7 @@ class Dataset:
         keys: Iterable[str | PartitionKey] | None = None,
     ) -> pl.DataFrame:
         """Rows as a polars frame; the same arguments as `read`."""
-        from pipelines.reader import polars_frame
+        from pipelines.query.read import polars_frame
 
         return polars_frame(self.read(columns, where, version, wait=wait, keys=keys))
 
@@ -407,7 +407,7 @@ class Dataset:
         self, columns: Sequence[str] | None = None, *, keys: Iterable[str | PartitionKey] | None = None
     ) -> pa.RecordBatchReader:
         """Rows as a stream of record batches, read as they are asked for; see `read` for the arguments."""
-        from pipelines.reader import reader
+        from pipelines.query.read import reader
 
         return reader(self._handle, columns, _parsed(keys))
 
@@ -415,15 +415,15 @@ class Dataset:
         self, columns: Sequence[str] | None = None, *, keys: Iterable[str | PartitionKey] | None = None
     ) -> pl.LazyFrame:
         """Rows as a lazy polars frame, read when it is collected; see `read` for the arguments."""
-        from pipelines.reader import lazy_frame
+        from pipelines.query.read import lazy_frame
 
         return lazy_frame(self._handle, columns, _parsed(keys))
 
     def to_dask(
         self, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None
     ) -> dd.DataFrame:
-        """Rows as a lazy Dask frame, read when it is computed; see `pipelines.frames.to_dask`."""
-        from pipelines.frames import to_dask
+        """Rows as a lazy Dask frame, read when it is computed; see `pipelines.query.dask_frames.to_dask`."""
+        from pipelines.query.dask_frames import to_dask
 
         frame: dd.DataFrame = to_dask(self._handle, columns, where, version)
         return frame
@@ -439,7 +439,7 @@ class Dataset:
             as_of: the instant that ages count to; now by default.
             keys: only these partitions, where they are there; None means all.
         """
-        from pipelines.catalog import read_catalog
+        from pipelines.query.catalog import read_catalog
 
         return read_catalog(self._handle, self._instant(as_of), _parsed(keys))
 
@@ -455,13 +455,13 @@ class Dataset:
 
     def had_rows(self, keys: Iterable[str | PartitionKey]) -> frozenset[PartitionKey]:
         """Which of these partitions had rows once, and lost them, as far as the journal and the table remember."""
-        from pipelines.contents import had_rows
+        from pipelines.query.contents import had_rows
 
         return had_rows(self._handle, _parsed(keys) or ())
 
     def contents(self) -> Contents:
         """What is in the table now, as the table itself tells: where it has a log, the store is not listed."""
-        from pipelines.contents import read_contents
+        from pipelines.query.contents import read_contents
 
         return read_contents(self._handle)
 
@@ -471,7 +471,7 @@ class Dataset:
         Args:
             keys: partitions.
         """
-        from pipelines.contents import why_gone
+        from pipelines.query.contents import why_gone
 
         return why_gone(self._handle, _parsed(keys) or ())
 
@@ -768,14 +768,14 @@ class Dataset:
     def restore(
         self, key: str | PartitionKey, *, days: int = 1, speed: Speed = "bulk", dry_run: bool = False
     ) -> RestoreResult:
-        """Ask for an archived partition's files; see `pipelines.archived.restore`."""
-        from pipelines.archived import restore
+        """Ask for an archived partition's files; see `pipelines.query.restore.restore`."""
+        from pipelines.query.restore import restore
 
         return restore(self._handle, _key(key), days=days, speed=speed, dry_run=dry_run)
 
     def waiting_for(self, keys: Iterable[str | PartitionKey] | None = None) -> dict[PartitionKey, Waiting]:
-        """The partitions that need a restore before they can be read; see `pipelines.archived.waiting_for`."""
-        from pipelines.archived import waiting_for
+        """The partitions that need a restore before they can be read; see `pipelines.query.restore.waiting_for`."""
+        from pipelines.query.restore import waiting_for
 
         return waiting_for(self._handle, None if keys is None else [_key(key) for key in keys])
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.catalog import kept_because
 from pipelines.cost import DEFAULT_HORIZON, MoveCost, monthly_storage, move_cost
 from pipelines.model.age import is_past_retention, next_step, tier_at, window_of_key
 from pipelines.movers import get_mover
-from pipelines.placement import MISSING, class_of_tier, tier_of_class
 from pipelines.plan import PlannedFile, Refusal, TierMove
 from pipelines.prices import price_list
+from pipelines.query.catalog import kept_because
+from pipelines.query.placement import MISSING, class_of_tier, tier_of_class
 from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.spec import DatasetSpec, Tier
     from pipelines.movers import Mover
-    from pipelines.placement import PlacedFile, PlacedPartition
     from pipelines.prices import PriceList
+    from pipelines.query.placement import PlacedFile, PlacedPartition
 
 __all__ = ["Decider", "decider", "planned_files", "price_note"]
 

@@ -18,7 +18,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from connector.errors import LakeError
-from pipelines.catalog import kept_because, monthly_cost
 from pipelines.decider import planned_files, price_note
 from pipelines.errors import CommitConflict, PolicyRefused, StalePlan
 from pipelines.metastore.records import RemovalRecord
@@ -26,9 +25,10 @@ from pipelines.metastore.removal import begun, completed, removed_partitions
 from pipelines.model.age import is_past_retention, window_of_key, without_window
 from pipelines.model.partition_key import PartitionKey
 from pipelines.outlook import expiry_outlook
-from pipelines.placement import placed
 from pipelines.plan import Expiration, ExpiryPlan
 from pipelines.prices import price_list
+from pipelines.query.catalog import kept_because, monthly_cost
+from pipelines.query.placement import placed
 from pipelines.results import ApplyResult
 from pipelines.runtime import formatting
 from pipelines.runtime.after_commit import after_commit, noting

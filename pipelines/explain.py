@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.archived import unreadable
-from pipelines.catalog import kept_because, monthly_cost
 from pipelines.decider import Decider, decider
 from pipelines.model.age import NextStep, is_past_retention, next_step, tier_at, window_of_key
 from pipelines.model.partition_key import PartitionKey
-from pipelines.placement import class_of_tier, placed, tier_of_class
 from pipelines.plan import TierMove
+from pipelines.query.catalog import kept_because, monthly_cost
+from pipelines.query.placement import class_of_tier, placed, tier_of_class
+from pipelines.query.restore import unreadable
 from pipelines.runtime import formatting
 from pipelines.tables.requested_keys import unknown
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipelines.metastore.handle import Handle
     from pipelines.model.spec import Tier
     from pipelines.model.time_window import Window
-    from pipelines.placement import PlacedPartition
+    from pipelines.query.placement import PlacedPartition
     from pipelines.tables.protocol import Snapshot
 
 __all__ = ["Explanation", "explain"]

@@ -25,7 +25,6 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from connector.errors import UnsupportedByServer
-from pipelines.catalog import read_catalog
 from pipelines.errors import CommitConflict, PolicyRefused, SchemaMismatch, SpecError, UnsupportedByTable
 from pipelines.expiry import plan_expiry
 from pipelines.ingest.partitioner import Partitioner
@@ -35,6 +34,7 @@ from pipelines.model.spec import DatasetSpec
 from pipelines.model.spec_diff import FieldChange, completed, differences
 from pipelines.model.stored_types import check_names, declared_schema, storable_schema
 from pipelines.plan import Refusal
+from pipelines.query.catalog import read_catalog
 from pipelines.runtime import formatting
 from pipelines.runtime.after_commit import after_commit
 from pipelines.tiering import plan_tiering

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from connector.errors import LakeError
 from pipelines.model.age import tier_at, window_of_key
 from pipelines.movers import Move, get_mover
-from pipelines.placement import class_of_tier
+from pipelines.query.placement import class_of_tier
 from pipelines.tables.protocol import SameRows
 from pipelines.verify import verify
 

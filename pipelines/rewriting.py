@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.archived import unreadable
 from pipelines.errors import CommitConflict, SchemaMismatch, StagedTooLong
 from pipelines.ingest.writer import PartitionedWriter, WriterLimits
 from pipelines.metastore.removal import begun, completed, removed_partitions
@@ -21,7 +20,8 @@ from pipelines.model.stored_types import ROW_COLUMN, filterable_type
 from pipelines.movers import Move, get_mover
 from pipelines.parquet.row_groups import batches_of
 from pipelines.parquet.scan import naming_failures
-from pipelines.placement import MISSING, class_of_tier, tier_of_class
+from pipelines.query.placement import MISSING, class_of_tier, tier_of_class
+from pipelines.query.restore import unreadable
 from pipelines.tables.protocol import Change
 from pipelines.tables.runs import new_rewrite_token, remember_sources
 from pipelines.values import wider
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pipelines.metastore.records import RemovalRecord
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.spec import WriteSpec
-    from pipelines.placement import PlacedPartition
+    from pipelines.query.placement import PlacedPartition
     from pipelines.tables.protocol import Commit, LiveFile, Snapshot, StagedFile
 
 __all__ = ["Rewrite", "Rewriter", "archived_classes", "class_to_keep", "commit_rewrites"]

@@ -18,8 +18,8 @@ from pipelines.metastore.records import TieringRecord
 from pipelines.model.age import tier_at, window_of_key, without_window
 from pipelines.model.partition_key import PartitionKey
 from pipelines.movers import Move, get_mover
-from pipelines.placement import class_of_tier, placed
 from pipelines.plan import Refusal, TieringPlan, TierMove
+from pipelines.query.placement import class_of_tier, placed
 from pipelines.results import ApplyResult
 from pipelines.runtime import formatting
 from pipelines.runtime.after_commit import after_commit, noting
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pipelines.metastore.handle import Handle
     from pipelines.model.spec import DatasetSpec
     from pipelines.movers import Moved, Mover
-    from pipelines.placement import PlacedFile, PlacedPartition
+    from pipelines.query.placement import PlacedFile, PlacedPartition
     from pipelines.runtime.progress import Progress
 
 __all__ = ["apply_tiering", "plan_tiering"]

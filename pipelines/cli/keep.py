@@ -10,8 +10,8 @@ from pipelines.cli import options
 from pipelines.cli.options import Session, with_session
 
 if TYPE_CHECKING:
-    from pipelines.archived import Speed
     from pipelines.dataset import Dataset
+    from pipelines.query.restore import Speed
 
 __all__ = ["hold", "release", "restore", "retain", "undo"]
 

@@ -15,9 +15,9 @@ from pipelines.runtime import formatting
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from pipelines.catalog import PartitionInfo
     from pipelines.metastore.history import HistoryEntry
     from pipelines.model.spec import DatasetSpec
+    from pipelines.query.catalog import PartitionInfo
 
 __all__ = ["explain", "history", "ls", "show"]
 
@@ -31,9 +31,9 @@ _KEYS_SHOWN = 3
 @with_session
 def ls(session: Session, dataset: str, key: str | None, *, as_of: str | None) -> None:
     """List the partitions: rows, files, size, storage class, tier, age and cost. With KEY, only those that begin so."""
-    from pipelines.catalog import Catalog
     from pipelines.errors import UnknownPartition
     from pipelines.model.partition_key import PartitionKey
+    from pipelines.query.catalog import Catalog
 
     opened = session.dataset(dataset)
     catalog = opened.partitions(as_of=as_of)

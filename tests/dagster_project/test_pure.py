@@ -19,7 +19,7 @@ from dagster_project.datasets import FLIGHTS
 from pipelines.errors import SpecError
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import DatasetSpec
-from pipelines.reader import by_partition
+from pipelines.query.read import by_partition
 
 NEW_YORK = ZoneInfo(nyc.TIMEZONE)
 

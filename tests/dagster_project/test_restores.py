@@ -13,7 +13,7 @@ from dagster_project.component import LakeDataset
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.resources import LakeResource
 from pipelines import Dataset
-from pipelines import archived as archives
+from pipelines.query import restore as archives
 
 # Dagster 1.13 reads YAML with what pydantic has deprecated, and links to the file with what is in beta
 pytestmark = pytest.mark.filterwarnings("ignore:.parse_obj_as. is deprecated", "ignore:.* is currently in beta")

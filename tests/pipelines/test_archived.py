@@ -10,11 +10,11 @@ from click.testing import CliRunner
 
 from connector.objects.restore import RestoreStatus
 from pipelines import Dataset
-from pipelines import archived as archives
 from pipelines.cli.app import cli
 from pipelines.errors import ArchivedError, SpecError, UnknownPartition
 from pipelines.model.partition_key import PartitionKey
-from pipelines.placement import placed
+from pipelines.query import restore as archives
+from pipelines.query.placement import placed
 from tests.pipelines.conftest import make_trips, trip_spec
 
 FROZEN = "date=2013-01-02"

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 from connector.filesystem import LakeFileSystem
-from pipelines.catalog import PartitionInfo
 from pipelines.dataset import Dataset
 from pipelines.model.partition_key import PartitionKey
+from pipelines.query.catalog import PartitionInfo
 from tests.pipelines.samples import AS_OF, DAYS, daily, daily_spec, requests_of, rows
 from tests.servers import Rig
 

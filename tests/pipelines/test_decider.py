@@ -14,9 +14,9 @@ from pipelines.model.age import is_past_retention, tier_at
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import DatasetSpec
 from pipelines.movers import get_mover
-from pipelines.placement import PlacedFile, PlacedPartition, class_of_tier
 from pipelines.plan import Refusal, TierMove
 from pipelines.prices import price_list
+from pipelines.query.placement import PlacedFile, PlacedPartition, class_of_tier
 from pipelines.tables.protocol import LiveFile
 
 AS_OF = datetime(2014, 1, 1, tzinfo=UTC)

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import Dataset, archived
+from pipelines import Dataset
 from pipelines.errors import PolicyRefused, SchemaMismatch, SpecError
 from pipelines.parquet import row_groups
+from pipelines.query import restore
 from pipelines.rewriting import Rewriter
 from pipelines.runtime.clock import ServerClock
 from tests.pipelines.conftest import make_trips, trip_spec
@@ -386,8 +387,8 @@ def test_files_beside_an_archived_one_are_read_and_erased(with_glacier, trips, m
     dear = [("date", "==", "2013-01-01"), ("fare", ">=", 1000.0)]
     assert len(with_glacier.to_dask(where=dear)) == 20
     asked = []
-    real = archived.statuses
-    monkeypatch.setattr(archived, "statuses", lambda handle, files: asked.extend(files) or real(handle, files))
+    real = restore.statuses
+    monkeypatch.setattr(restore, "statuses", lambda handle, files: asked.extend(files) or real(handle, files))
     report = with_glacier.erase(dear)
     assert (report.rows, report.archived, asked) == (20, {}, [])
     report = with_glacier.erase(JFK)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import SchemaMismatch, SpecError
-from pipelines.filters import expression_of
+from pipelines.query.filters import expression_of
 
 DAY = date(2013, 7, 4)
 ROWS = pa.table(

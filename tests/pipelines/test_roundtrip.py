@@ -16,7 +16,7 @@ import pytest
 
 from pipelines import Dataset
 from pipelines.errors import RejectedTooMany, SchemaMismatch
-from pipelines.reader import pandas_frame
+from pipelines.query.read import pandas_frame
 from tests.pipelines.conftest import trip_spec
 
 DAY = dt.date(2013, 1, 1)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from connector.interop import Options
-from pipelines.archived import archived_among, refusal
 from pipelines.parquet.scan import LiveDataset, ScannedFile, naming_failures
-from pipelines.reader import checked_columns, checked_filter, pandas_frame, paths_in, snapshot_at
+from pipelines.query.read import checked_columns, checked_filter, pandas_frame, paths_in, snapshot_at
+from pipelines.query.restore import archived_among, refusal
 from pipelines.sources.splits import together
 from pipelines.tables.live_files import FileNames, arrow_filesystem
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from pipelines.filters import Where
     from pipelines.metastore.handle import Handle
-    from pipelines.reader import Version
+    from pipelines.query.filters import Where
+    from pipelines.query.read import Version
 
 __all__ = ["to_dask"]
 

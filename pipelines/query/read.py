@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.archived import archived_among, refusal, wait_until_readable
 from pipelines.errors import SchemaMismatch
-from pipelines.filters import expression_of
 from pipelines.model.partition_key import PartitionKey, canonical, spelled
 from pipelines.model.spec import parsed_duration
 from pipelines.model.time_window import as_instant
 from pipelines.parquet.scan import naming_failures
+from pipelines.query.filters import expression_of
+from pipelines.query.restore import archived_among, refusal, wait_until_readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-    from pipelines.filters import Where
     from pipelines.metastore.handle import Handle
     from pipelines.parquet.scan import LiveDataset
+    from pipelines.query.filters import Where
     from pipelines.tables.protocol import Snapshot
 
 __all__ = [

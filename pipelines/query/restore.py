@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pipelines.errors import ArchivedError
-from pipelines.placement import placed
+from pipelines.query.placement import placed
 from pipelines.runtime import formatting
 from pipelines.tables.live_files import way_out
 from pipelines.tables.requested_keys import check_possible, unknown
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from connector.objects.restore import RestoreStatus
     from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
-    from pipelines.placement import PlacedFile
+    from pipelines.query.placement import PlacedFile
     from pipelines.tables.protocol import Snapshot
 
 __all__ = [

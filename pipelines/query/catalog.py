@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from pipelines.cost import monthly_storage
 from pipelines.model.age import window_of_key
-from pipelines.placement import MISSING, placed, tier_of_class
 from pipelines.prices import price_list
+from pipelines.query.placement import MISSING, placed, tier_of_class
 from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.spec import DatasetSpec, Tier
     from pipelines.model.time_window import Window
-    from pipelines.placement import PlacedPartition
     from pipelines.prices import PriceList
+    from pipelines.query.placement import PlacedPartition
 
 __all__ = ["Catalog", "CatalogTotal", "PartitionInfo", "kept_because", "monthly_cost", "read_catalog"]
 
