@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.cost import DEFAULT_HORIZON, MoveCost, monthly_storage, move_cost
+from pipelines.costs.model import DEFAULT_HORIZON, MoveCost, monthly_storage, move_cost
 from pipelines.model.age import is_past_retention, next_step, tier_at, window_of_key
 from pipelines.movers import get_mover
 from pipelines.plan import PlannedFile, Refusal, TierMove

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from pipelines.cost import monthly_storage
+from pipelines.costs.model import monthly_storage
 from pipelines.model.age import window_of_key
 from pipelines.prices import price_list
 from pipelines.query.placement import MISSING, placed, tier_of_class

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.cost import DEFAULT_HORIZON, GIB, MONTH, monthly_storage, move_cost
+from pipelines.costs.model import DEFAULT_HORIZON, GIB, MONTH, monthly_storage, move_cost
 from pipelines.prices import PriceList, Rates, price_list
 
 AWS = price_list("aws_us_east_1")

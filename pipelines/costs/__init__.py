@@ -1,0 +1,1 @@
+"""What files cost where they are stored, and whether moving them pays."""
