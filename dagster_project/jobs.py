@@ -19,7 +19,7 @@ from dagster_project.retention import Retention
 from pipelines.errors import TableNotFound
 
 if TYPE_CHECKING:
-    from pipelines.results import ApplyResult
+    from pipelines.lifecycle.results import ApplyResult
 
 __all__ = [
     "ASSET_JOBS",

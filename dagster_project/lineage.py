@@ -15,8 +15,8 @@ import dagster as dg
 
 from dagster_project.partitions import KnownPartitions
 from dagster_project.reads import latest_reads, run_starts, step_start
+from pipelines.lifecycle.outlook import Reading
 from pipelines.model.partition_key import PartitionKey
-from pipelines.outlook import Reading
 
 if TYPE_CHECKING:
     from dagster_project.lake_asset import LakeAsset

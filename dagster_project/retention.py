@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from dagster_project.lineage import Downstream, Sight
     from dagster_project.reconcile import Difference, Mended, Shown
     from pipelines import Dataset
-    from pipelines.outlook import ExpiryOutlook
-    from pipelines.plan import Expiration, ExpiryPlan
-    from pipelines.results import ApplyResult, UndoResult
+    from pipelines.lifecycle.outlook import ExpiryOutlook
+    from pipelines.lifecycle.plan import Expiration, ExpiryPlan
+    from pipelines.lifecycle.results import ApplyResult, UndoResult
     from pipelines.tables.protocol import LiveFile
 
 __all__ = ["Due", "Expired", "Retention"]

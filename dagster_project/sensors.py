@@ -37,7 +37,7 @@ from pipelines.errors import TableNotFound
 
 if TYPE_CHECKING:
     from pipelines import Dataset
-    from pipelines.redescribing import RefusedField, SpecDiff
+    from pipelines.lifecycle.redescribe import RefusedField, SpecDiff
 
 __all__ = ["ExpiryJob", "reconciliation_sensor", "retention_sensor", "run_key"]
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import dagster as dg
     import pandas as pd
 
-    from pipelines.plan import TieringPlan, TierMove
+    from pipelines.lifecycle.plan import TieringPlan, TierMove
 
 __all__ = ["Story", "tell_on"]
 

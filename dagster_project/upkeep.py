@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from dagster_project.lineage import Downstream
     from dagster_project.resources import LakeResource
     from pipelines import Dataset
-    from pipelines.plan import TieringPlan
+    from pipelines.lifecycle.plan import TieringPlan
+    from pipelines.lifecycle.results import ApplyResult
     from pipelines.query.restore import RestoreResult
-    from pipelines.results import ApplyResult
 
 __all__ = [
     "AS_OF",

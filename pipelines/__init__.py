@@ -8,9 +8,9 @@ without them.
 
 from typing import TYPE_CHECKING
 
+from pipelines.lifecycle.plan import load_plan
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import DatasetSpec
-from pipelines.plan import load_plan
 
 if TYPE_CHECKING:
     from pipelines.dataset import Dataset

@@ -31,15 +31,19 @@ if TYPE_CHECKING:
 
     from connector.filesystem import LakeFileSystem
     from pipelines.compact import CompactResult
-    from pipelines.dropping import DropResult, UndropResult
     from pipelines.erase import EraseReport
     from pipelines.errors import UnknownPartition
-    from pipelines.explain import Explanation
     from pipelines.ingest.dask_workers import Engine
     from pipelines.ingest.rejects import RejectFile
     from pipelines.ingest.results import IngestResult, Rehearsal
     from pipelines.ingest.run import IngestMode
     from pipelines.ingest.writer import WriterLimits
+    from pipelines.lifecycle.drop import DropResult, UndropResult
+    from pipelines.lifecycle.explain import Explanation
+    from pipelines.lifecycle.outlook import ExpiryOutlook, Materialized
+    from pipelines.lifecycle.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
+    from pipelines.lifecycle.redescribe import SpecChange, SpecDiff
+    from pipelines.lifecycle.undo import Undoable
     from pipelines.metastore.adoption import AdoptReport
     from pipelines.metastore.document import Dropped
     from pipelines.metastore.handle import Handle
@@ -49,18 +53,14 @@ if TYPE_CHECKING:
     from pipelines.model.spec import DatasetSpec
     from pipelines.model.text_options import TextOptions
     from pipelines.model.time_window import Window
-    from pipelines.outlook import ExpiryOutlook, Materialized
-    from pipelines.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from pipelines.query.catalog import Catalog
     from pipelines.query.contents import Contents
     from pipelines.query.filters import Where
     from pipelines.query.read import Version
     from pipelines.query.restore import RestoreResult, Speed, Waiting
-    from pipelines.redescribing import SpecChange, SpecDiff
     from pipelines.runtime.clock import Clock
     from pipelines.runtime.progress import Progress
     from pipelines.tables.states import RowChanges
-    from pipelines.undo import Undoable
     from pipelines.vacuum import VacuumResult
     from pipelines.verify import VerifyReport
 
@@ -539,16 +539,16 @@ class Dataset:
 
         Args:
             as_of: the instant that ages count to; now by default.
-            materialized: what the assets of `retention.after` have read of partitions; see `pipelines.outlook.Reading`.
+            materialized: what the assets of `retention.after` have read of partitions; see `pipelines.lifecycle.outlook.Reading`.
             empty: partitions that somebody keeps books of though the table has no rows of them; they come due as well.
         """
-        from pipelines.outlook import expiry_outlook
+        from pipelines.lifecycle.outlook import expiry_outlook
 
         return expiry_outlook(self._handle, self._instant(as_of), materialized, _parsed(empty) or ())
 
     def explain(self, key: str | PartitionKey, as_of: datetime | date | str | None = None) -> Explanation:
         """Why a partition is where it is, what happens next, when, at what cost, and what blocks it."""
-        from pipelines.explain import explain
+        from pipelines.lifecycle.explain import explain
 
         return explain(self._handle, _key(key), self._instant(as_of))
 
@@ -608,11 +608,11 @@ class Dataset:
             spec: a whole description (a spec, a YAML file), in which a field left out means its default; or a mapping
                 with the fields that should change.
             as_of: the instant that the policies are asked about; now by default.
-            materialized: what the assets of `retention.after` have read of partitions; see `pipelines.outlook.Reading`.
+            materialized: what the assets of `retention.after` have read of partitions; see `pipelines.lifecycle.outlook.Reading`.
             with_effect: False leaves out what it would do, for which the store is listed.
         """
+        from pipelines.lifecycle.redescribe import diff_spec
         from pipelines.metastore.opening import description_of
-        from pipelines.redescribing import diff_spec
 
         described, instant = description_of(spec), self._instant(as_of)
         found = diff_spec(self._handle, described, instant, materialized, with_effect=with_effect)
@@ -633,7 +633,7 @@ class Dataset:
         return self.diff(spec, with_effect=False).apply(reason=reason, run_id=run_id)
 
     def _apply_diff(self, diff: SpecDiff, *, reason: str = "", run_id: str | None = None) -> SpecChange:
-        from pipelines.redescribing import apply_diff
+        from pipelines.lifecycle.redescribe import apply_diff
 
         change, self._handle = apply_diff(self._handle, diff, reason=reason, run_id=run_id)
         return change
@@ -641,14 +641,14 @@ class Dataset:
     def drop(
         self, *, reason: str = "", undo: bool = True, dry_run: bool = False, run_id: str | None = None
     ) -> DropResult:
-        """Take the whole dataset away, with a grace; see `pipelines.dropping.drop`. `undrop` takes it back."""
-        from pipelines.dropping import drop
+        """Take the whole dataset away, with a grace; see `pipelines.lifecycle.drop.drop`. `undrop` takes it back."""
+        from pipelines.lifecycle.drop import drop
 
         return drop(self._handle, reason=reason, undo=undo, dry_run=dry_run, run_id=run_id)
 
     def undrop(self, *, reason: str = "", dry_run: bool = False, run_id: str | None = None) -> UndropResult:
-        """Take a dropped dataset back, within its grace; see `pipelines.dropping.undrop`."""
-        from pipelines.dropping import undrop
+        """Take a dropped dataset back, within its grace; see `pipelines.lifecycle.drop.undrop`."""
+        from pipelines.lifecycle.drop import undrop
 
         return undrop(self._handle, reason=reason, dry_run=dry_run, run_id=run_id)
 
@@ -667,7 +667,7 @@ class Dataset:
 
     def plan_tiering(self, as_of: datetime | date | str | None = None) -> TieringPlan:
         """Which partitions belong in another tier; `.apply()` moves them."""
-        from pipelines.tiering import apply_tiering, plan_tiering
+        from pipelines.lifecycle.tiering import apply_tiering, plan_tiering
 
         return plan_tiering(self._handle, self._instant(as_of)).bind(_bound(apply_tiering, self._handle))
 
@@ -680,9 +680,9 @@ class Dataset:
 
         Args:
             as_of: the instant that ages count to; now by default.
-            materialized: what the assets of `retention.after` have read of partitions; see `pipelines.outlook.Reading`.
+            materialized: what the assets of `retention.after` have read of partitions; see `pipelines.lifecycle.outlook.Reading`.
         """
-        from pipelines.expiry import apply_expiry, plan_expiry
+        from pipelines.lifecycle.expiry import apply_expiry, plan_expiry
 
         plan = plan_expiry(self._handle, self._instant(as_of), materialized)
         return plan.bind(_bound(apply_expiry, self._handle))
@@ -693,9 +693,9 @@ class Dataset:
         Raises:
             SpecError: the plan is for another dataset.
         """
-        from pipelines.expiry import apply_expiry
-        from pipelines.plan import ExpiryPlan
-        from pipelines.tiering import apply_tiering
+        from pipelines.lifecycle.expiry import apply_expiry
+        from pipelines.lifecycle.plan import ExpiryPlan
+        from pipelines.lifecycle.tiering import apply_tiering
 
         if plan.uri != self.uri:
             message = f"the plan is for {plan.uri}, not for {self.uri}"
@@ -705,7 +705,7 @@ class Dataset:
 
     def undo_expiry(self, key: str | PartitionKey, *, run_id: str | None = None) -> UndoResult:
         """Bring an expired partition back, within the grace."""
-        from pipelines.expiry import undo_expiry
+        from pipelines.lifecycle.expiry import undo_expiry
 
         return undo_expiry(self._handle, _key(key), run_id=run_id)
 
@@ -719,9 +719,9 @@ class Dataset:
     ) -> tuple[UndoResult, ...]:
         """Bring back what was taken out last: of a partition, or all that the ingest with a run key replaced.
 
-        See `pipelines.undo`. `history()` shows what can be undone, and until when; `dry_run` makes the checks alone.
+        See `pipelines.lifecycle.undo`. `history()` shows what can be undone, and until when; `dry_run` makes the checks alone.
         """
-        from pipelines.undo import undo, undo_run
+        from pipelines.lifecycle.undo import undo, undo_run
 
         if (key is None) == (run is None):
             raise SpecError("undo takes a partition, or the run key of an ingest", hint='undo(key), or undo(run="...")')
@@ -731,13 +731,13 @@ class Dataset:
 
     def undoable(self) -> tuple[Undoable, ...]:
         """The partitions that can be brought back, and until when."""
-        from pipelines.undo import undoable
+        from pipelines.lifecycle.undo import undoable
 
         return undoable(self._handle)
 
     def hold(self, key: str | PartitionKey, *, reason: str, dry_run: bool = False, run_id: str | None = None) -> bool:
         """Keep a partition whatever the policy says, until `release`; True where that changed anything, or would."""
-        from pipelines.holds import hold
+        from pipelines.lifecycle.holds import hold
 
         return hold(self._handle, _key(key), reason, dry_run=dry_run, run_id=run_id)
 
@@ -745,7 +745,7 @@ class Dataset:
         self, key: str | PartitionKey, *, reason: str = "", dry_run: bool = False, run_id: str | None = None
     ) -> bool:
         """Drop a hold; True where there was one."""
-        from pipelines.holds import release
+        from pipelines.lifecycle.holds import release
 
         return release(self._handle, _key(key), reason, dry_run=dry_run, run_id=run_id)
 
@@ -759,8 +759,8 @@ class Dataset:
         dry_run: bool = False,
         run_id: str | None = None,
     ) -> bool:
-        """Keep a partition longer than the policy says: `pipelines.holds.retain`. True where it changed anything."""
-        from pipelines.holds import retain
+        """Keep a partition longer than the policy says: `pipelines.lifecycle.holds.retain`. True where it changed anything."""
+        from pipelines.lifecycle.holds import retain
 
         instant = self._instant(until)
         return retain(self._handle, _key(key), instant, shorten=shorten, reason=reason, dry_run=dry_run, run_id=run_id)

@@ -15,9 +15,9 @@ from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from pipelines.dataset import Dataset
+    from pipelines.lifecycle.plan import ExpiryPlan, TieringPlan
+    from pipelines.lifecycle.results import ApplyResult
     from pipelines.model.spec import DatasetSpec
-    from pipelines.plan import ExpiryPlan, TieringPlan
-    from pipelines.results import ApplyResult
 
 __all__ = ["apply", "diff", "expire", "plan", "tier"]
 
@@ -72,7 +72,7 @@ def apply(session: Session, what: Path, *, reason: str, no_undo: bool, dry_run: 
     Of a description, `tierlake diff` is shown first. URI, partitioning, format and the types of a table's columns
     never change. Nothing is moved or expired by it: the next `tier` or `expire` goes by what is stored then.
     """
-    from pipelines.plan import ExpiryPlan, is_plan, load_plan
+    from pipelines.lifecycle.plan import ExpiryPlan, is_plan, load_plan
 
     text = what.read_text(encoding="utf-8", errors="replace")
     made = load_plan(text) if is_plan(text) else None

@@ -16,9 +16,9 @@ from dagster_project.nyc import TIMEZONE
 from dagster_project.partition_wipe import wipe_partitions
 from dagster_project.partitions import time_windows
 from dagster_project.reads import BEGAN, READ, carried
+from pipelines.lifecycle.outlook import Reading
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import DatasetSpec
-from pipelines.outlook import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

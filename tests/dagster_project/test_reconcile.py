@@ -101,7 +101,7 @@ class Life:
     def dies_before_confirming(self, monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
         """The process ends between the table's commit and the journal's confirmation."""
         with monkeypatch.context() as patch:
-            for module in ("pipelines.expiry", "pipelines.ingest.run", "pipelines.undo"):
+            for module in ("pipelines.lifecycle.expiry", "pipelines.ingest.run", "pipelines.lifecycle.undo"):
                 patch.setattr(f"{module}.completed", _killed, raising=False)
             with pytest.raises(KeyboardInterrupt):
                 act()

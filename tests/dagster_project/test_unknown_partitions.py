@@ -15,9 +15,9 @@ from dagster_project.observe import observation_sensor
 from dagster_project.partitions import KeyNames, time_windows
 from dagster_project.sensors import ExpiryJob, retention_sensor
 from pipelines import Dataset
+from pipelines.lifecycle.outlook import Reading
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import DatasetSpec
-from pipelines.outlook import Reading
 from tests.dagster_project import status
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from pathlib import Path
 from connector import LakeFileSystem
 from connector.errors import LakeError
 from pipelines.dataset import Dataset
-from pipelines.plan import load_plan
+from pipelines.lifecycle.plan import load_plan
 from tests.pipelines.samples import rows
 
 act, uri, options, plan, days, stop = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), *sys.argv[4:7]

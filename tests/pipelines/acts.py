@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from connector.errors import LakeError
 from pipelines import Dataset
-from pipelines.plan import ExpiryPlan
+from pipelines.lifecycle.plan import ExpiryPlan
 from tests.pipelines.foreign import parquet, put
 from tests.pipelines.oracle import (
     DAYS,

@@ -13,8 +13,8 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.transaction import AddAction
 
 from pipelines.dataset import Dataset
+from pipelines.lifecycle.outlook import Reading
 from pipelines.model.partition_key import PartitionKey
-from pipelines.outlook import Reading
 from pipelines.runtime import clock as clocks
 from pipelines.tables.protocol import SameRows
 from tests.pipelines.samples import AS_OF, DAYS, clock_of, daily, rows

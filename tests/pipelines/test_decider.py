@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.profiles import get_profile
-from pipelines.decider import Decider
+from pipelines.lifecycle.decision import Decider
+from pipelines.lifecycle.plan import Refusal, TierMove
 from pipelines.metastore.document import DatasetDocument, Hold
 from pipelines.model.age import is_past_retention, tier_at
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import DatasetSpec
 from pipelines.movers import get_mover
-from pipelines.plan import Refusal, TierMove
 from pipelines.prices import price_list
 from pipelines.query.placement import PlacedFile, PlacedPartition, class_of_tier
 from pipelines.tables.protocol import LiveFile

@@ -12,12 +12,12 @@ from connector.errors import AccessDenied
 from connector.filesystem import LakeFileSystem
 from pipelines.dataset import Dataset
 from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition, UnsupportedByTable
-from pipelines.expiry import apply_expiry, expired_keys, undo_expiry
 from pipelines.ingest.run import ingest
+from pipelines.lifecycle.expiry import apply_expiry, expired_keys, undo_expiry
+from pipelines.lifecycle.outlook import Reading
+from pipelines.lifecycle.plan import ExpiryPlan, load_plan
 from pipelines.metastore.records import RemovalRecord
 from pipelines.model.partition_key import PartitionKey
-from pipelines.outlook import Reading
-from pipelines.plan import ExpiryPlan, load_plan
 from pipelines.tables.protocol import Change, Commit
 from tests.pipelines.samples import (
     AS_OF,

@@ -27,9 +27,9 @@ from pipelines import Dataset, DatasetSpec
 from pipelines.errors import CommitConflict, PolicyRefused, StalePlan, UnknownPartition
 from pipelines.ingest.conversion import Intake
 from pipelines.ingest.staging import Staging, open_writer, stage
+from pipelines.lifecycle.plan import ExpiryPlan, TieringPlan
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.schema import plan_schema
-from pipelines.plan import ExpiryPlan, TieringPlan
 from pipelines.sources import open_source
 from pipelines.tables.protocol import Change, Snapshot
 from pipelines.tables.runs import run_token

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.lifecycle.outlook import Reading
 from pipelines.model.partition_key import PartitionKey
-from pipelines.outlook import Reading
 from pipelines.tables.states import ListedChanges, ListedRows, plain_state
 from tests.pipelines.samples import AS_OF, DAYS, daily, rows
 from tests.pipelines.test_changes import RETENTION, TIERED, delta_table, forget_commits, moved_by_copies

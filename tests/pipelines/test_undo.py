@@ -9,8 +9,8 @@ from deltalake import DeltaTable
 from connector.filesystem import LakeFileSystem
 from pipelines.dataset import Dataset
 from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition
-from pipelines.expiry import apply_expiry
 from pipelines.ingest.run import ingest
+from pipelines.lifecycle.expiry import apply_expiry
 from pipelines.metastore.records import RemovalRecord, UndoRecord, VacuumRecord
 from pipelines.model.partition_key import PartitionKey
 from pipelines.runtime.clock import ServerClock
@@ -239,7 +239,7 @@ def test_a_vacuum_that_has_begun_wins(dataset: Dataset, fs: LakeFileSystem) -> N
 
     handle = meddled(dataset, before=begin)
     if dataset.spec.format == "delta":
-        from pipelines.undo import undo_expiry
+        from pipelines.lifecycle.undo import undo_expiry
 
         with pytest.raises(PolicyRefused, match="being deleted"):
             undo_expiry(handle, GONE)
@@ -287,7 +287,7 @@ def test_a_process_that_died_after_the_commit(delta: Dataset, monkeypatch: pytes
     """The record was never completed: the log tells that the commit was made, and when."""
     from pipelines.metastore import removal
 
-    monkeypatch.setattr("pipelines.expiry.completed", lambda _handle, record, _commit: record)
+    monkeypatch.setattr("pipelines.lifecycle.expiry.completed", lambda _handle, record, _commit: record)
     delta.plan_expiry(AS_OF).apply()
     record = next(iter(delta._handle.journal.records(RemovalRecord)))
     assert record.committed_at is None

@@ -14,8 +14,8 @@ from pipelines.compact import compact
 from pipelines.dataset import Dataset
 from pipelines.erase import erase
 from pipelines.errors import PolicyRefused, StagedTooLong
-from pipelines.expiry import apply_expiry
 from pipelines.ingest.run import ingest
+from pipelines.lifecycle.expiry import apply_expiry
 from pipelines.metastore.records import RemovalRecord, VacuumRecord
 from pipelines.runtime.clock import ServerClock
 from pipelines.tables.protocol import Change

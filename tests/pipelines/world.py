@@ -14,7 +14,7 @@ from deltalake import write_deltalake
 
 from connector.errors import LakeError
 from pipelines import Dataset, DatasetSpec
-from pipelines.plan import ExpiryPlan, TieringPlan
+from pipelines.lifecycle.plan import ExpiryPlan, TieringPlan
 from tests.pipelines.acts import (
     AS_OF,
     POLICIES,

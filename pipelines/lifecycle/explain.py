@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.decider import Decider, decider
+from pipelines.lifecycle.decision import Decider, decider
+from pipelines.lifecycle.plan import TierMove
 from pipelines.model.age import NextStep, is_past_retention, next_step, tier_at, window_of_key
 from pipelines.model.partition_key import PartitionKey
-from pipelines.plan import TierMove
 from pipelines.query.catalog import kept_because, monthly_cost
 from pipelines.query.placement import class_of_tier, placed, tier_of_class
 from pipelines.query.restore import unreadable

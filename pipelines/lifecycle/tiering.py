@@ -12,15 +12,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from connector.errors import LakeError, ObjectNotFound, PreconditionFailed
-from pipelines.decider import decider, price_note
 from pipelines.errors import StalePlan
+from pipelines.lifecycle.decision import decider, price_note
+from pipelines.lifecycle.plan import Refusal, TieringPlan, TierMove
+from pipelines.lifecycle.results import ApplyResult
 from pipelines.metastore.records import TieringRecord
 from pipelines.model.age import tier_at, window_of_key, without_window
 from pipelines.model.partition_key import PartitionKey
 from pipelines.movers import Move, get_mover
-from pipelines.plan import Refusal, TieringPlan, TierMove
 from pipelines.query.placement import class_of_tier, placed
-from pipelines.results import ApplyResult
 from pipelines.runtime import formatting
 from pipelines.runtime.after_commit import after_commit, noting
 from pipelines.runtime.progress import reporting

@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pipelines.costs.model import DEFAULT_HORIZON, MoveCost, monthly_storage, move_cost
+from pipelines.lifecycle.plan import PlannedFile, Refusal, TierMove
 from pipelines.model.age import is_past_retention, next_step, tier_at, window_of_key
 from pipelines.movers import get_mover
-from pipelines.plan import PlannedFile, Refusal, TierMove
 from pipelines.prices import price_list
 from pipelines.query.catalog import kept_because
 from pipelines.query.placement import MISSING, class_of_tier, tier_of_class

@@ -28,9 +28,9 @@ from pydantic import (
 )
 
 from pipelines.errors import SpecError, UnknownPartition
+from pipelines.lifecycle.results import ApplyResult, UndoResult
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import Tier
-from pipelines.results import ApplyResult, UndoResult
 from pipelines.runtime import formatting
 
 if TYPE_CHECKING:

@@ -18,22 +18,22 @@ from typing import TYPE_CHECKING
 
 from connector.errors import AccessDenied, UnsupportedByServer
 from pipelines.errors import CommitConflict, PolicyRefused, UnsupportedByTable
-from pipelines.expiry import check_undo_is_possible
+from pipelines.lifecycle.expiry import check_undo_is_possible
+from pipelines.lifecycle.undo import undo_removal
 from pipelines.metastore.document import Dropped
 from pipelines.metastore.records import PolicyRecord, RemovalRecord
 from pipelines.metastore.removal import begun, completed, removed_partitions
 from pipelines.runtime import formatting
 from pipelines.runtime.conflicts import turns
 from pipelines.tables.protocol import Change
-from pipelines.undo import undo_removal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from pipelines.lifecycle.results import UndoResult
     from pipelines.metastore.document import DatasetDocument, DocumentStore
     from pipelines.metastore.handle import Handle
-    from pipelines.results import UndoResult
     from pipelines.tables.protocol import Snapshot
 
 __all__ = ["DropResult", "UndropResult", "drop", "undrop"]

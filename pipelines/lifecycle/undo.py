@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from connector.errors import LakeError
 from pipelines.errors import CommitConflict, CommitUnknown, PolicyRefused, UnknownPartition
+from pipelines.lifecycle.results import UndoResult
 from pipelines.metastore.records import RemovalRecord, UndoRecord
 from pipelines.metastore.removal import begun, completed, removed_partitions, settled
 from pipelines.model.partition_key import PartitionKey
-from pipelines.results import UndoResult
 from pipelines.runtime import formatting
 from pipelines.runtime.after_commit import after_commit, noting
 from pipelines.runtime.conflicts import turns

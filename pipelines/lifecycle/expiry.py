@@ -18,33 +18,33 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from connector.errors import LakeError
-from pipelines.decider import planned_files, price_note
 from pipelines.errors import CommitConflict, PolicyRefused, StalePlan
+from pipelines.lifecycle.decision import planned_files, price_note
+from pipelines.lifecycle.outlook import expiry_outlook
+from pipelines.lifecycle.plan import Expiration, ExpiryPlan
+from pipelines.lifecycle.results import ApplyResult
+from pipelines.lifecycle.undo import bring_back, expired_keys, undo_expiry
 from pipelines.metastore.records import RemovalRecord
 from pipelines.metastore.removal import begun, completed, removed_partitions
 from pipelines.model.age import is_past_retention, window_of_key, without_window
 from pipelines.model.partition_key import PartitionKey
-from pipelines.outlook import expiry_outlook
-from pipelines.plan import Expiration, ExpiryPlan
 from pipelines.prices import price_list
 from pipelines.query.catalog import kept_because, monthly_cost
 from pipelines.query.placement import placed
-from pipelines.results import ApplyResult
 from pipelines.runtime import formatting
 from pipelines.runtime.after_commit import after_commit, noting
 from pipelines.runtime.progress import reporting
 from pipelines.tables.protocol import Change, Commit
-from pipelines.undo import bring_back, expired_keys, undo_expiry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from pipelines.lifecycle.outlook import Materialized
     from pipelines.metastore.document import DatasetDocument
     from pipelines.metastore.handle import Handle
     from pipelines.metastore.records import FileRecord, RemovedPartition
     from pipelines.model.spec import DatasetSpec
-    from pipelines.outlook import Materialized
     from pipelines.runtime.progress import Progress
     from pipelines.tables.protocol import LiveFile, Snapshot
 

@@ -26,26 +26,26 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from connector.errors import UnsupportedByServer
 from pipelines.errors import CommitConflict, PolicyRefused, SchemaMismatch, SpecError, UnsupportedByTable
-from pipelines.expiry import plan_expiry
 from pipelines.ingest.partitioner import Partitioner
+from pipelines.lifecycle.expiry import plan_expiry
+from pipelines.lifecycle.plan import Refusal
+from pipelines.lifecycle.tiering import plan_tiering
 from pipelines.metastore.opening import check_honoured, described_anew, table_properties
 from pipelines.metastore.records import PolicyRecord
 from pipelines.model.spec import DatasetSpec
 from pipelines.model.spec_diff import FieldChange, completed, differences
 from pipelines.model.stored_types import check_names, declared_schema, storable_schema
-from pipelines.plan import Refusal
 from pipelines.query.catalog import read_catalog
 from pipelines.runtime import formatting
 from pipelines.runtime.after_commit import after_commit
-from pipelines.tiering import plan_tiering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pipelines.lifecycle.outlook import Materialized
+    from pipelines.lifecycle.plan import ExpiryPlan, TieringPlan
     from pipelines.metastore.document import DatasetDocument, DocumentStore
     from pipelines.metastore.handle import Handle
-    from pipelines.outlook import Materialized
-    from pipelines.plan import ExpiryPlan, TieringPlan
     from pipelines.tables.protocol import Snapshot
 
 __all__ = ["Effect", "RefusedField", "SpecChange", "SpecDiff", "apply_diff", "diff_spec"]

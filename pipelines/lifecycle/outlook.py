@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from pipelines.lifecycle.plan import Refusal
 from pipelines.model.age import is_past_retention, window_of_key
 from pipelines.model.partition_key import PartitionKey
-from pipelines.plan import Refusal
 from pipelines.query.catalog import kept_because
 from pipelines.runtime import formatting
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Literal
 
 from connector.errors import AccessDenied
 from pipelines.errors import PolicyRefused, SpecError, UnsupportedByTable
+from pipelines.lifecycle.undo import can_be_undone
 from pipelines.metastore.document import DatasetDocument, Hold
 from pipelines.metastore.records import KeepingRecord, RemovalRecord
 from pipelines.model.partition_key import PartitionKey, canonical
 from pipelines.runtime.after_commit import after_commit
 from pipelines.tables.nested import is_nested, nested_roots
 from pipelines.tables.requested_keys import check_possible, unknown
-from pipelines.undo import can_be_undone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

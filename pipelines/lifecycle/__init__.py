@@ -1,0 +1,1 @@
+"""What policies do to partitions: tiering, expiry and its undo, holds, and why."""
