@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
     from connector.filesystem import LakeFileSystem
-    from pipelines.compact import CompactResult
-    from pipelines.erase import EraseReport
     from pipelines.errors import UnknownPartition
     from pipelines.ingest.dask_workers import Engine
     from pipelines.ingest.rejects import RejectFile
@@ -44,6 +42,10 @@ if TYPE_CHECKING:
     from pipelines.lifecycle.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from pipelines.lifecycle.redescribe import SpecChange, SpecDiff
     from pipelines.lifecycle.undo import Undoable
+    from pipelines.maintenance.compact import CompactResult
+    from pipelines.maintenance.erase import EraseReport
+    from pipelines.maintenance.vacuum import VacuumResult
+    from pipelines.maintenance.verify import VerifyReport
     from pipelines.metastore.adoption import AdoptReport
     from pipelines.metastore.document import Dropped
     from pipelines.metastore.handle import Handle
@@ -61,8 +63,6 @@ if TYPE_CHECKING:
     from pipelines.runtime.clock import Clock
     from pipelines.runtime.progress import Progress
     from pipelines.tables.states import RowChanges
-    from pipelines.vacuum import VacuumResult
-    from pipelines.verify import VerifyReport
 
 __all__ = ["Dataset"]
 
@@ -587,8 +587,8 @@ class Dataset:
             as_of: which age the policy sees; now by default.
             repair: mend a wrong storage class or a lost encryption by self-copies; nothing is ever deleted.
         """
-        from pipelines.repair import verify_and_repair
-        from pipelines.verify import verify
+        from pipelines.maintenance.repair import verify_and_repair
+        from pipelines.maintenance.verify import verify
 
         return (verify_and_repair if repair else verify)(self._handle, self._instant(as_of))
 
@@ -781,7 +781,7 @@ class Dataset:
 
     def vacuum(self, *, dry_run: bool = False, run_id: str | None = None) -> VacuumResult:
         """Delete files of expired and replaced partitions whose grace has ended, and old orphans."""
-        from pipelines.vacuum import vacuum
+        from pipelines.maintenance.vacuum import vacuum
 
         return vacuum(self._handle, dry_run=dry_run, run_id=run_id)
 
@@ -797,9 +797,9 @@ class Dataset:
         client: Any = None,
         progress: Progress = False,
     ) -> CompactResult:
-        """Put the small files of a partition, or of all, together; see `pipelines.compact.compact`."""
-        from pipelines.compact import compact
+        """Put the small files of a partition, or of all, together; see `pipelines.maintenance.compact.compact`."""
         from pipelines.ingest.dask_workers import Workers
+        from pipelines.maintenance.compact import compact
 
         return compact(
             self._handle,
@@ -823,9 +823,9 @@ class Dataset:
         client: Any = None,
         run_id: str | None = None,
     ) -> EraseReport:
-        """Delete the rows that match from every partition; see `pipelines.erase.erase`."""
-        from pipelines.erase import erase
+        """Delete the rows that match from every partition; see `pipelines.maintenance.erase.erase`."""
         from pipelines.ingest.dask_workers import Workers
+        from pipelines.maintenance.erase import erase
 
         return erase(
             self._handle,

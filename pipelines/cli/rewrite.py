@@ -14,7 +14,7 @@ from pipelines.cli.output import plain
 from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
-    from pipelines.erase import EraseReport
+    from pipelines.maintenance.erase import EraseReport
 
 __all__ = ["compact", "erase"]
 

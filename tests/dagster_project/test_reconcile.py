@@ -360,7 +360,7 @@ def test_metadata_follows_the_table(
         return record
 
     with monkeypatch.context() as patch:  # between what a terminal intends and what it does
-        patch.setattr("pipelines.rewriting.begun", while_a_tick_looks)
+        patch.setattr("pipelines.maintenance.rewrite.begun", while_a_tick_looks)
         life.dataset.compact(f"date={YOUNG[0]}")
     life.tick()
     assert told(YOUNG[0])["files"] == 1

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import Dataset
-from pipelines.compact import compact, groups_of
 from pipelines.errors import CommitConflict, SchemaMismatch, UnknownPartition, UnsupportedByTable
 from pipelines.ingest.writer import WriterLimits
+from pipelines.maintenance.compact import compact, groups_of
+from pipelines.maintenance.rewrite import Rewriter, commit_rewrites
 from pipelines.model.partition_key import PartitionKey
-from pipelines.rewriting import Rewriter, commit_rewrites
 from pipelines.runtime.clock import ServerClock
 from pipelines.tables.protocol import LiveFile
 from tests.pipelines.conftest import make_trips, trip_spec

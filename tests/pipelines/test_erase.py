@@ -12,9 +12,9 @@ import pytest
 
 from pipelines import Dataset
 from pipelines.errors import PolicyRefused, SchemaMismatch, SpecError
+from pipelines.maintenance.rewrite import Rewriter
 from pipelines.parquet import row_groups
 from pipelines.query import restore
-from pipelines.rewriting import Rewriter
 from pipelines.runtime.clock import ServerClock
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import by_day, parquet, put, write_delta

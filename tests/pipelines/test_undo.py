@@ -141,7 +141,7 @@ def test_an_erasure_that_stopped_keeps_undo_out(delta: Dataset, monkeypatch: pyt
     def stop(*_args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.erase.matching_remnants", stop)
+    monkeypatch.setattr("pipelines.maintenance.erase.matching_remnants", stop)
     with pytest.raises(KeyboardInterrupt):
         delta.erase([("v", "==", 7)])
     with pytest.raises(PolicyRefused, match="erasure"):
@@ -155,7 +155,7 @@ def test_an_erasure_that_failed_and_said_so_does_not(delta: Dataset, monkeypatch
         raise CommitConflict("others kept writing")
 
     with monkeypatch.context() as patched:
-        patched.setattr("pipelines.erase.matching_remnants", fail)
+        patched.setattr("pipelines.maintenance.erase.matching_remnants", fail)
         with pytest.raises(CommitConflict):
             delta.erase([("v", "==", 7)])
     assert delta.undo_expiry(GONE).changed

@@ -10,12 +10,12 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from connector.filesystem import LakeFileSystem
-from pipelines.compact import compact
 from pipelines.dataset import Dataset
-from pipelines.erase import erase
 from pipelines.errors import PolicyRefused, StagedTooLong
 from pipelines.ingest.run import ingest
 from pipelines.lifecycle.expiry import apply_expiry
+from pipelines.maintenance.compact import compact
+from pipelines.maintenance.erase import erase
 from pipelines.metastore.records import RemovalRecord, VacuumRecord
 from pipelines.runtime.clock import ServerClock
 from pipelines.tables.protocol import Change

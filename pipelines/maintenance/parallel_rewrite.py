@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.ingest.dask_workers import Place, threads_of_this_worker
 from pipelines.ingest.writer import WriterLimits
-from pipelines.rewriting import Rewriter
+from pipelines.maintenance.rewrite import Rewriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import pyarrow.compute as pc
 
     from pipelines.ingest.dask_workers import Workers
+    from pipelines.maintenance.rewrite import Rewrite
     from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.spec import WriteSpec
-    from pipelines.rewriting import Rewrite
     from pipelines.tables.protocol import LiveFile, Snapshot
 
     T = TypeVar("T")

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pipelines.maintenance.stored_files import StoredObject, stored_objects
 from pipelines.metastore.deletion import Doomed, delete_for_good
 from pipelines.metastore.records import RemovalRecord
 from pipelines.model.partition_key import PartitionKey, typed_expression
 from pipelines.parquet.file_skipping import columns_in
 from pipelines.parquet.scan import parquet_format
-from pipelines.stored import StoredObject, stored_objects
 from pipelines.tables.protocol import ORPHAN_AGE
 from pipelines.tables.waiting import WAITING
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from pipelines.maintenance.stored_files import stored_objects
 from pipelines.metastore.deletion import Doomed, Held, delete_dataset, delete_for_good
 from pipelines.metastore.records import RemovalRecord, UndoRecord
-from pipelines.stored import stored_objects
 from pipelines.tables.protocol import ORPHAN_AGE, RecentLog
 from pipelines.tables.runs import has_our_name
 from pipelines.tables.waiting import WAITING

@@ -21,15 +21,15 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from connector.errors import LakeError
-from pipelines.crew import Crew, Group
 from pipelines.errors import CommitConflict, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
+from pipelines.maintenance.parallel_rewrite import Crew, Group
+from pipelines.maintenance.rewrite import commit_rewrites
+from pipelines.maintenance.unreferenced import Remnant, delete_remnants, matching_remnants
 from pipelines.metastore.records import EraseRecord, UndoRecord
 from pipelines.parquet.file_skipping import FileFacts, columns_in, may_match
 from pipelines.query.filters import expression_of
 from pipelines.query.placement import MISSING, placed
 from pipelines.query.restore import unreadable
-from pipelines.remnants import Remnant, delete_remnants, matching_remnants
-from pipelines.rewriting import commit_rewrites
 from pipelines.runtime import formatting
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
     from pipelines.ingest.dask_workers import Workers
     from pipelines.ingest.writer import WriterLimits
+    from pipelines.maintenance.rewrite import Rewrite, Rewriter
     from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.query.filters import Where
-    from pipelines.rewriting import Rewrite, Rewriter
     from pipelines.tables.protocol import LiveFile, Snapshot
 
 __all__ = ["EraseReport", "ErasedPartition", "erase"]

@@ -10,10 +10,10 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipelines.crew import Crew, Group
 from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
+from pipelines.maintenance.parallel_rewrite import Crew, Group
+from pipelines.maintenance.rewrite import archived_classes, class_to_keep, commit_rewrites
 from pipelines.query.placement import MISSING, placed
-from pipelines.rewriting import archived_classes, class_to_keep, commit_rewrites
 from pipelines.runtime import formatting
 from pipelines.runtime.progress import reporting
 from pipelines.tables.requested_keys import unknown
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from pipelines.ingest.dask_workers import Workers
     from pipelines.ingest.writer import WriterLimits
+    from pipelines.maintenance.rewrite import Rewrite
     from pipelines.metastore.handle import Handle
     from pipelines.model.partition_key import PartitionKey
     from pipelines.model.spec import WriteSpec
-    from pipelines.rewriting import Rewrite
     from pipelines.runtime.progress import Progress
     from pipelines.tables.protocol import LiveFile, Snapshot
 

@@ -1,0 +1,1 @@
+"""Care of a table: compact, erase, vacuum, verify, repair."""
