@@ -28,7 +28,7 @@ from connector.local_server.servers import EmbeddedServer
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.observe import observation_sensor
 from dagster_project.partitions import time_windows
-from dagster_project.resources import LakeResource
+from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors import KEYS_PER_RUN, ExpiryJob, retention_sensor
 from pipelines import Dataset, DatasetSpec
 

@@ -22,9 +22,9 @@ from pydantic import Field
 
 from connector.errors import InvalidSetting
 from connector.redact import redact
-from dagster_project.failures import lake_error_in
 from dagster_project.lake_asset import DATASET_TAG
-from dagster_project.named_secrets import NamedSecrets
+from dagster_project.resources.failures import lake_error_in
+from dagster_project.resources.secret_fields import NamedSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,13 +9,13 @@ import dagster as dg
 from dagster_project import nyc, report, transforms
 from dagster_project.conditions import not_expired
 from dagster_project.datasets import DEPARTURES, FLIGHTS, MONTHLY_SUMMARY, WEATHER
-from dagster_project.failures import tell_dagster
 from dagster_project.frames import ArrowTable, DataFrame
 from dagster_project.io_manager import COLUMNS
 from dagster_project.lake_asset import POOL
 from dagster_project.lineage import OVER_TIME
 from dagster_project.metadata import column_lineage, spec_metadata
-from dagster_project.resources import LakeResource
+from dagster_project.resources.failures import tell_dagster
+from dagster_project.resources.lake import LakeResource
 
 __all__ = ["ASSETS", "departures", "flights", "monthly_report", "monthly_summary", "weather"]
 

@@ -7,9 +7,9 @@ nothing but a `LakeResource` named `lake`.
 import dagster as dg
 
 from dagster_project import upkeep
-from dagster_project.failures import tell_dagster
 from dagster_project.lake_asset import DATASET_TAG, LakeAsset
-from dagster_project.resources import LakeResource
+from dagster_project.resources.failures import tell_dagster
+from dagster_project.resources.lake import LakeResource
 
 __all__ = ["expiry_job", "policy_job", "restore_job", "tiering_job", "undo_job"]
 

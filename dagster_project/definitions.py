@@ -8,7 +8,7 @@ from dagster_project.datasets import DATASETS
 from dagster_project.executors import chosen_executor
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.jobs import ASSET_JOBS, JOBS
-from dagster_project.resources import LakeResource
+from dagster_project.resources.lake import LakeResource
 from dagster_project.schedules import SCHEDULES, SENSORS
 
 __all__ = ["defs"]

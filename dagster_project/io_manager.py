@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Final
 import dagster as dg
 
 from dagster_project import loads, stores, waiting
-from dagster_project.failures import step_of, tell_dagster
 from dagster_project.frames import wanted_type
 from dagster_project.loads import ALLOW_MISSING
 from dagster_project.reads import note_read
-from dagster_project.resources import LakeResource
-from dagster_project.steps import add_partition_metadata, give_data_version
+from dagster_project.resources.failures import step_of, tell_dagster
+from dagster_project.resources.lake import LakeResource
+from dagster_project.resources.steps import add_partition_metadata, give_data_version
 from pipelines.errors import ArchivedError
 from pipelines.model.partition_key import PartitionKey
 

@@ -11,10 +11,10 @@ from pydantic import Field
 
 from dagster_project import upkeep
 from dagster_project.datasets import DATASETS
-from dagster_project.failures import tell_dagster
 from dagster_project.lake_asset import DATASET_TAG, POOL, LakeAsset
 from dagster_project.lineage import Downstream
-from dagster_project.resources import LakeResource
+from dagster_project.resources.failures import tell_dagster
+from dagster_project.resources.lake import LakeResource
 from dagster_project.retention import Retention
 from pipelines.errors import TableNotFound
 

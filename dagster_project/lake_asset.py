@@ -11,7 +11,7 @@ from dagster_project.partitions import KeyNames
 from pipelines.errors import SpecDiffers
 
 if TYPE_CHECKING:
-    from dagster_project.resources import LakeResource
+    from dagster_project.resources.lake import LakeResource
     from pipelines import Dataset
     from pipelines.model.spec import DatasetSpec
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from dagster_project.frames import Wanted
-    from dagster_project.resources import LakeResource
+    from dagster_project.resources.lake import LakeResource
     from pipelines import Dataset
 
 __all__ = ["ALLOW_MISSING", "asked_for", "check_present", "handed_in", "nothing", "open_if_there"]

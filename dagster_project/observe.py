@@ -12,10 +12,10 @@ from typing import Final
 import dagster as dg
 
 from dagster_project import reconcile
-from dagster_project.failures import told_tick
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.partitions import unknown_values
-from dagster_project.resources import LakeResource
+from dagster_project.resources.failures import told_tick
+from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors import Cursor
 from pipelines.errors import TableNotFound
 

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from dagster_project.failures import step_of
-from dagster_project.steps import assets_of, note_once, upstream_of
+from dagster_project.resources.failures import step_of
+from dagster_project.resources.steps import assets_of, note_once, upstream_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

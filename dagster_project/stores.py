@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from dagster_project.resources import LakeResource
+    from dagster_project.resources.lake import LakeResource
     from pipelines import Dataset
     from pipelines.ingest.results import IngestResult
     from pipelines.query.contents import Contents

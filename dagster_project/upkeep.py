@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dagster_project.lake_asset import LakeAsset
     from dagster_project.lineage import Downstream
-    from dagster_project.resources import LakeResource
+    from dagster_project.resources.lake import LakeResource
     from pipelines import Dataset
     from pipelines.lifecycle.plan import TieringPlan
     from pipelines.lifecycle.results import ApplyResult

@@ -30,7 +30,7 @@ from dagster._daemon.backfill import execute_backfill_iteration
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from dagster_project.resources import LakeResource
+from dagster_project.resources.lake import LakeResource
 from pipelines import Dataset
 from tests.dagster_project import lives_beside, lives_defs, status
 from tests.dagster_project.fates import FATES, Fate, watched

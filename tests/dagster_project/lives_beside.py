@@ -3,7 +3,7 @@
 import dagster as dg
 
 from dagster_project.dataset_jobs import expiry_job
-from dagster_project.resources import LakeResource
+from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors import ExpiryJob, retention_sensor
 from tests.dagster_project.lives_defs import ASSETS, OVER
 

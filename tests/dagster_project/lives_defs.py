@@ -19,7 +19,7 @@ from dagster_project.io_manager import ALLOW_MISSING, LakeParquetIOManager
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import time_windows
-from dagster_project.resources import LakeResource
+from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors import ExpiryJob, retention_sensor
 from pipelines.model.spec import DatasetSpec
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import time_windows
-from dagster_project.resources import LakeResource
+from dagster_project.resources.lake import LakeResource
 from pipelines.model.spec import DatasetSpec
 
 VALUE, FAILS = "RERUNS_VALUE", "RERUNS_FAILS"

@@ -13,9 +13,9 @@ from dagster.components.testing.utils import component_defs
 from connector.errors import AccessDenied, LakeError, Throttled
 from dagster_project.alerts import Alert, Webhook, alert_on_failure
 from dagster_project.component import LakeDataset
-from dagster_project.failures import tell_dagster
 from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.resources import LakeResource
+from dagster_project.resources.failures import tell_dagster
+from dagster_project.resources.lake import LakeResource
 
 # Dagster 1.13 reads YAML with what pydantic has deprecated, and links to the file with what is in beta
 pytestmark = pytest.mark.filterwarnings("ignore:.parse_obj_as. is deprecated", "ignore:.* is currently in beta")

@@ -16,7 +16,7 @@ from dagster.components.testing.utils import component_defs, create_defs_folder_
 
 from dagster_project.component import LakeDataset
 from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.resources import LakeResource
+from dagster_project.resources.lake import LakeResource
 from pipelines import Dataset
 from pipelines.errors import SpecError
 
@@ -53,7 +53,7 @@ def defs():
 import dagster as dg
 
 from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.resources import LakeResource
+from dagster_project.resources.lake import LakeResource
 
 
 @dg.definitions

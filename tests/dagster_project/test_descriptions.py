@@ -14,7 +14,7 @@ from dagster_project.io_manager import LakeParquetIOManager
 from pipelines import Dataset
 
 if TYPE_CHECKING:
-    from dagster_project.resources import LakeResource
+    from dagster_project.resources.lake import LakeResource
 
 pytestmark = [
     pytest.mark.parametrize("server", ["seaweedfs"], indirect=True),

@@ -16,7 +16,7 @@ from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.lake_asset import POOL
 from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import time_windows
-from dagster_project.resources import LakeResource
+from dagster_project.resources.lake import LakeResource
 from pipelines.errors import SpecError
 from pipelines.model.spec import DatasetSpec
 

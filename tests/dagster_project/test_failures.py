@@ -15,9 +15,9 @@ from deltalake.exceptions import DeltaError
 from connector.errors import AccessDenied, BadCredentials, EndpointUnreachable, LakeError, ServerError, Throttled
 from dagster_project.dataset_jobs import tiering_job
 from dagster_project.datasets import FLIGHTS
-from dagster_project.failures import RETRIES, lake_error_in, tell_dagster, told_tick
 from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.resources import LakeResource
+from dagster_project.resources.failures import RETRIES, lake_error_in, tell_dagster, told_tick
+from dagster_project.resources.lake import LakeResource
 from pipelines.errors import (
     ArchivedError,
     CommitConflict,

@@ -18,7 +18,7 @@ from pipelines.model.spec import DatasetSpec, PartitionSpec, RetentionSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dagster_project.resources import LakeResource
+    from dagster_project.resources.lake import LakeResource
 
 DAYS = time_windows("day", "UTC", "2013-01-01", "2013-01-11")
 SPEC = DatasetSpec(

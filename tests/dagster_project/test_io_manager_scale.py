@@ -17,11 +17,11 @@ import pytest
 from dagster._core.execution.context.metadata_logging import OutputMetadataAccumulator
 from dagster._core.execution.context.system import StepExecutionContext
 
-from dagster_project import steps
 from dagster_project.io_manager import ALLOW_MISSING, LakeParquetIOManager
 from dagster_project.metadata import spec_metadata
 from dagster_project.partitions import time_windows
-from dagster_project.resources import LakeResource
+from dagster_project.resources import steps
+from dagster_project.resources.lake import LakeResource
 from pipelines import Dataset
 from pipelines.errors import TableNotFound
 from pipelines.metastore import opening

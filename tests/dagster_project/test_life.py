@@ -15,7 +15,7 @@ from pipelines import Dataset
 from tests.dagster_project import status
 
 if TYPE_CHECKING:
-    from dagster_project.resources import LakeResource
+    from dagster_project.resources.lake import LakeResource
     from tests.servers import Rig
 
 JANUARY = tuple(f"2013-01-{day:02}" for day in range(1, 32))

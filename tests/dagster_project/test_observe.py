@@ -22,7 +22,7 @@ from pipelines.model.spec import DatasetSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dagster_project.resources import LakeResource
+    from dagster_project.resources.lake import LakeResource
 
 pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 

@@ -28,7 +28,7 @@ from tests.dagster_project.reruns import DAY, FAILS, VALUE, rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dagster_project.resources import LakeResource
+    from dagster_project.resources.lake import LakeResource
 
 pytestmark = [
     pytest.mark.parametrize("server", ["seaweedfs"], indirect=True),
@@ -369,7 +369,7 @@ def test_the_users_data_version_comes_first_and_a_retry_keeps_its_own(instance, 
 
 
 def test_canary_of_dagsters_step_context(server) -> None:
-    """`dagster_project.steps` goes by these; where one is missing, a release of Dagster broke it."""
+    """`dagster_project.resources.steps` goes by these; where one is missing, a release of Dagster broke it."""
     for name in ("assets_def", "get_asset_metadata", "add_asset_metadata", "has_data_version", "set_data_version"):
         assert hasattr(StepExecutionContext, name), f"Dagster {dg.__version__}: StepExecutionContext.{name} is gone"
     assert hasattr(dg.AssetsDefinition, "asset_deps")

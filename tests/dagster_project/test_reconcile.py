@@ -26,7 +26,7 @@ from tests.dagster_project import status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dagster_project.resources import LakeResource
+    from dagster_project.resources.lake import LakeResource
 
 pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 

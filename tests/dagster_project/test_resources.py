@@ -8,7 +8,7 @@ import pytest
 
 from connector.errors import InvalidSetting
 from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.resources import LakeResource
+from dagster_project.resources.lake import LakeResource
 from pipelines.errors import TableNotFound
 
 

@@ -11,7 +11,7 @@ from connector.objects.restore import RestoreStatus
 from dagster_project import restores
 from dagster_project.component import LakeDataset
 from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.resources import LakeResource
+from dagster_project.resources.lake import LakeResource
 from pipelines import Dataset
 from pipelines.query import restore as archives
 

@@ -16,7 +16,7 @@ from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import status
 
 if TYPE_CHECKING:
-    from dagster_project.resources import LakeResource
+    from dagster_project.resources.lake import LakeResource
 
 pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 

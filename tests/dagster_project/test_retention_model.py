@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 from dagster_project.lake_asset import LakeAsset
 from dagster_project.partition_wipe import reconcile_status
 from dagster_project.reconcile import mend
-from dagster_project.resources import LakeResource
+from dagster_project.resources.lake import LakeResource
 from dagster_project.retention import Retention
 from pipelines import Dataset
 from pipelines.model.spec import DatasetSpec

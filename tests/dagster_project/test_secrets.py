@@ -20,7 +20,7 @@ import dagster as dg
 from dagster_project.assets import weather
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.jobs import JOBS
-from dagster_project.resources import LakeResource
+from dagster_project.resources.lake import LakeResource
 
 lake = LakeResource(key=dg.EnvVar("LAKE_KEY"), secret=dg.EnvVar("LAKE_SECRET"))
 defs = dg.Definitions([weather], jobs=JOBS, resources={"lake": lake, "io_manager": LakeParquetIOManager(lake=lake)})

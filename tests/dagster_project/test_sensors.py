@@ -20,7 +20,7 @@ from pipelines.model.spec import RetentionSpec, WriteSpec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dagster_project.resources import LakeResource
+    from dagster_project.resources.lake import LakeResource
 
 pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from pydantic import Field
 
 from connector.urls import check_endpoint_url, check_place
-from dagster_project.named_secrets import NamedSecrets, UrlCheck
+from dagster_project.resources.secret_fields import NamedSecrets, UrlCheck
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
