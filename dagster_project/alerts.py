@@ -22,7 +22,7 @@ from pydantic import Field
 
 from connector.errors import InvalidSetting
 from connector.redact import redact
-from dagster_project.lake_asset import DATASET_TAG
+from dagster_project.partitions.lake_asset import DATASET_TAG
 from dagster_project.resources.failures import lake_error_in
 from dagster_project.resources.secret_fields import NamedSecrets
 

@@ -7,13 +7,13 @@ from typing import Final
 import dagster as dg
 
 from dagster_project import nyc, report, transforms
-from dagster_project.conditions import not_expired
 from dagster_project.datasets import DEPARTURES, FLIGHTS, MONTHLY_SUMMARY, WEATHER
 from dagster_project.frames import ArrowTable, DataFrame
 from dagster_project.io_manager import COLUMNS
-from dagster_project.lake_asset import POOL
-from dagster_project.lineage import OVER_TIME
-from dagster_project.metadata import column_lineage, spec_metadata
+from dagster_project.partitions.conditions import not_expired
+from dagster_project.partitions.lake_asset import POOL
+from dagster_project.partitions.lineage import OVER_TIME
+from dagster_project.partitions.metadata import column_lineage, spec_metadata
 from dagster_project.resources.failures import tell_dagster
 from dagster_project.resources.lake import LakeResource
 

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from dagster_project.lake_asset import LakeAsset
+from dagster_project.partitions.lake_asset import LakeAsset
 from dagster_project.resources.failures import tell_dagster
 from dagster_project.resources.lake import LakeResource
 

@@ -23,10 +23,10 @@ from pydantic import Field
 from dagster_project.alerts import alert_on_failure
 from dagster_project.checks import description_check, verify_check
 from dagster_project.dataset_jobs import expiry_job, policy_job, restore_job, tiering_job, undo_job
-from dagster_project.lake_asset import DATASET_TAG, POOL, LakeAsset
-from dagster_project.metadata import spec_metadata
 from dagster_project.observe import observation_sensor
-from dagster_project.partitions import time_windows
+from dagster_project.partitions.keys import time_windows
+from dagster_project.partitions.lake_asset import DATASET_TAG, POOL, LakeAsset
+from dagster_project.partitions.metadata import spec_metadata
 from dagster_project.resources.failures import tell_dagster
 from dagster_project.restores import restore_sensor
 from dagster_project.sensors import ExpiryJob, reconciliation_sensor, retention_sensor

@@ -7,7 +7,7 @@ nothing but a `LakeResource` named `lake`.
 import dagster as dg
 
 from dagster_project import upkeep
-from dagster_project.lake_asset import DATASET_TAG, LakeAsset
+from dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.resources.failures import tell_dagster
 from dagster_project.resources.lake import LakeResource
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from dagster_project.lake_asset import LakeAsset
 from dagster_project.nyc import TIMEZONE
-from dagster_project.partitions import time_windows
+from dagster_project.partitions.keys import time_windows
+from dagster_project.partitions.lake_asset import LakeAsset
 from pipelines.model.spec import DatasetSpec
 
 __all__ = ["DATASETS", "DEPARTURES", "FLIGHTS", "MONTHLY_SUMMARY", "WEATHER"]

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from dagster_project import loads, stores, waiting
+from dagster_project import loads, stores
 from dagster_project.frames import wanted_type
 from dagster_project.loads import ALLOW_MISSING
-from dagster_project.reads import note_read
+from dagster_project.partitions import waits
+from dagster_project.partitions.reads import note_read
 from dagster_project.resources.failures import step_of, tell_dagster
 from dagster_project.resources.lake import LakeResource
 from dagster_project.resources.steps import add_partition_metadata, give_data_version
@@ -114,7 +115,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
             if step:
                 names = {str(lake_key): key for key, lake_key in (asked or {}).items()}
                 keys = [names[key] for key in error.keys if key in names]
-                waiting.report(context.instance, context.asset_key, keys, step.run_id)
+                waits.report(context.instance, context.asset_key, keys, step.run_id)
             raise
 
 

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from dagster_project import upkeep
 from dagster_project.datasets import DATASETS
-from dagster_project.lake_asset import DATASET_TAG, POOL, LakeAsset
-from dagster_project.lineage import Downstream
+from dagster_project.partitions.lake_asset import DATASET_TAG, POOL, LakeAsset
+from dagster_project.partitions.lineage import Downstream
 from dagster_project.resources.failures import tell_dagster
 from dagster_project.resources.lake import LakeResource
 from dagster_project.retention import Retention

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from connector.errors import LakeError
-from dagster_project.materializations import AT_ONCE, materialized
-from dagster_project.partition_wipe import latest_storage_ids
-from dagster_project.partitions import KeyNames
+from dagster_project.partitions.keys import KeyNames
+from dagster_project.partitions.materializations import AT_ONCE, materialized
+from dagster_project.partitions.wipe import latest_storage_ids
 from pipelines.errors import TableNotFound, UnknownPartition
 from pipelines.model.partition_key import PartitionKey, canonical
 

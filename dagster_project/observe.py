@@ -12,8 +12,8 @@ from typing import Final
 import dagster as dg
 
 from dagster_project import reconcile
-from dagster_project.lake_asset import LakeAsset
-from dagster_project.partitions import unknown_values
+from dagster_project.partitions.keys import unknown_values
+from dagster_project.partitions.lake_asset import LakeAsset
 from dagster_project.resources.failures import told_tick
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors import Cursor

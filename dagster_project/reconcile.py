@@ -22,23 +22,23 @@ import dagster as dg
 from dagster import DagsterError
 
 from dagster_project.attempts import is_at_work
-from dagster_project.materializations import AT_ONCE, materialized
-from dagster_project.metadata import STATE, partition_metadata
-from dagster_project.partition_wipe import (
+from dagster_project.partitions.keys import KnownPartitions
+from dagster_project.partitions.materializations import AT_ONCE, materialized
+from dagster_project.partitions.metadata import STATE, partition_metadata
+from dagster_project.partitions.reads import BEGAN, carried, run_starts
+from dagster_project.partitions.wipe import (
     latest_data_versions,
     latest_storage_ids,
     newest_storage_id,
     unfinished_attempts,
     wipe_partitions,
 )
-from dagster_project.partitions import KnownPartitions
-from dagster_project.reads import BEGAN, carried, run_starts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 
-    from dagster_project.lake_asset import LakeAsset
-    from dagster_project.materializations import Materialized
+    from dagster_project.partitions.lake_asset import LakeAsset
+    from dagster_project.partitions.materializations import Materialized
     from pipelines import Dataset
     from pipelines.model.partition_key import PartitionKey
     from pipelines.query.catalog import PartitionInfo

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Final, Self
 import dagster as dg
 
 from dagster_project.attempts import ATTEMPTS, is_at_work
-from dagster_project.lake_asset import DATASET_TAG, LakeAsset
-from dagster_project.partition_wipe import newest_storage_id
+from dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsset
+from dagster_project.partitions.waits import Wait, waits
+from dagster_project.partitions.wipe import newest_storage_id
 from dagster_project.resources.failures import told_tick
 from dagster_project.resources.lake import LakeResource
-from dagster_project.waiting import Wait, waits
 from pipelines.errors import TableNotFound
 
 if TYPE_CHECKING:

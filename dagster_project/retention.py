@@ -16,9 +16,9 @@ from dagster import DagsterError
 
 from connector.errors import LakeError
 from dagster_project import reconcile
-from dagster_project.lineage import downstream_sight
-from dagster_project.partition_wipe import WipeResult, latest_storage_ids, wipe_partitions
-from dagster_project.partitions import KnownPartitions
+from dagster_project.partitions.keys import KnownPartitions
+from dagster_project.partitions.lineage import downstream_sight
+from dagster_project.partitions.wipe import WipeResult, latest_storage_ids, wipe_partitions
 from pipelines.errors import UnknownPartition
 from pipelines.model.age import window_of_key
 from pipelines.model.partition_key import PartitionKey
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
     from datetime import date
 
-    from dagster_project.lake_asset import LakeAsset
-    from dagster_project.lineage import Downstream, Sight
+    from dagster_project.partitions.lake_asset import LakeAsset
+    from dagster_project.partitions.lineage import Downstream, Sight
     from dagster_project.reconcile import Difference, Mended, Shown
     from pipelines import Dataset
     from pipelines.lifecycle.outlook import ExpiryOutlook

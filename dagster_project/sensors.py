@@ -26,10 +26,10 @@ import dagster as dg
 from dagster_project import reconcile
 from dagster_project.attempts import ATTEMPTS, Attempt, Attempts, Turn, read_attempts, reason_of, take_turns
 from dagster_project.following import observations, touched_after
-from dagster_project.lake_asset import DATASET_TAG, LakeAsset
-from dagster_project.lineage import downstreams_in
-from dagster_project.materializations import materialized
-from dagster_project.partition_wipe import latest_storage_ids, reconcile_status
+from dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsset
+from dagster_project.partitions.lineage import downstreams_in
+from dagster_project.partitions.materializations import materialized
+from dagster_project.partitions.wipe import latest_storage_ids, reconcile_status
 from dagster_project.resources.failures import told_tick
 from dagster_project.resources.lake import LakeResource
 from dagster_project.retention import Due, Retention

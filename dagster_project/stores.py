@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from connector.errors import LakeError
-from dagster_project.metadata import (
+from dagster_project.partitions.keys import KeyNames
+from dagster_project.partitions.metadata import (
     LINEAGE,
     PARTITION_ROWS,
     REASON,
@@ -18,8 +19,7 @@ from dagster_project.metadata import (
     table_metadata,
     written_metadata,
 )
-from dagster_project.partitions import KeyNames
-from dagster_project.window_keys import time_partition_of
+from dagster_project.partitions.windows import time_partition_of
 from pipelines.errors import SourceError, SpecError, TableNotFound
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import DatasetSpec, PartitionSpec

@@ -9,10 +9,10 @@ import dagster as dg
 from pydantic import Field
 
 from connector.errors import LakeError
-from dagster_project import waiting
 from dagster_project.following import FOLLOWED, observations
-from dagster_project.lineage import downstreams_in
-from dagster_project.metadata import REASON
+from dagster_project.partitions import waits
+from dagster_project.partitions.lineage import downstreams_in
+from dagster_project.partitions.metadata import REASON
 from dagster_project.retention import Retention
 from pipelines.errors import PartialFailure, UnknownPartition
 from pipelines.model.partition_key import PartitionKey
@@ -20,8 +20,8 @@ from pipelines.model.partition_key import PartitionKey
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dagster_project.lake_asset import LakeAsset
-    from dagster_project.lineage import Downstream
+    from dagster_project.partitions.lake_asset import LakeAsset
+    from dagster_project.partitions.lineage import Downstream
     from dagster_project.resources.lake import LakeResource
     from pipelines import Dataset
     from pipelines.lifecycle.plan import TieringPlan
@@ -254,7 +254,7 @@ def restore(context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, 
     finally:  # what was asked for before one failed is coming too
         coming += [key for key, result in asked.items() if result.archived or result.in_progress]
         if coming and not config.dry_run:
-            waiting.report(context.instance, asset.asset_key, coming, run_id=None)
+            waits.report(context.instance, asset.asset_key, coming, run_id=None)
     context.add_output_metadata(
         {
             "asked": dg.MetadataValue.json(coming),

@@ -5,9 +5,9 @@ import pyarrow as pa
 
 from dagster_project.dataset_jobs import expiry_job
 from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.lake_asset import LakeAsset
-from dagster_project.metadata import spec_metadata
-from dagster_project.partitions import time_windows
+from dagster_project.partitions.keys import time_windows
+from dagster_project.partitions.lake_asset import LakeAsset
+from dagster_project.partitions.metadata import spec_metadata
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors import ExpiryJob, retention_sensor
 from pipelines.model.spec import DatasetSpec

@@ -10,8 +10,8 @@ import dagster as dg
 import pyarrow as pa
 
 from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.metadata import spec_metadata
-from dagster_project.partitions import time_windows
+from dagster_project.partitions.keys import time_windows
+from dagster_project.partitions.metadata import spec_metadata
 from dagster_project.resources.lake import LakeResource
 from pipelines.model.spec import DatasetSpec
 

@@ -13,7 +13,7 @@ import pytest
 from deltalake import DeltaTable
 
 from dagster_project.io_manager import ALLOW_MISSING, COLUMNS, LakeParquetIOManager
-from dagster_project.metadata import spec_metadata
+from dagster_project.partitions.metadata import spec_metadata
 from dagster_project.resources.lake import LakeResource
 from pipelines import Dataset
 from pipelines.model.spec import DatasetSpec, RetentionSpec

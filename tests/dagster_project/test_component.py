@@ -21,7 +21,7 @@ from pipelines import Dataset
 from pipelines.errors import SpecError
 
 if TYPE_CHECKING:
-    from dagster_project.lake_asset import LakeAsset
+    from dagster_project.partitions.lake_asset import LakeAsset
 
 # Dagster 1.13 reads YAML with what pydantic has deprecated, and links to the file with what is in beta
 pytestmark = pytest.mark.filterwarnings("ignore:.parse_obj_as. is deprecated", "ignore:.* is currently in beta")

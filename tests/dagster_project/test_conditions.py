@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from dagster_project.conditions import not_expired
 from dagster_project.datasets import FLIGHTS
+from dagster_project.partitions.conditions import not_expired
 from pipelines.model.spec import DatasetSpec
 
 # Dagster's own tester of conditions uses what is in beta

@@ -11,8 +11,8 @@ import pytest
 from dagster_project.datasets import DATASETS
 from dagster_project.definitions import defs
 from dagster_project.io_manager import COLUMNS
-from dagster_project.lineage import downstreams_in
-from dagster_project.metadata import LINEAGE
+from dagster_project.partitions.lineage import downstreams_in
+from dagster_project.partitions.metadata import LINEAGE
 
 HEAVY = ("aiobotocore", "botocore", "deltalake", "fsspec", "matplotlib", "pandas", "polars", "pyarrow", "s3fs")
 

@@ -13,9 +13,9 @@ import yaml
 
 from dagster_project.executors import VARIABLE, chosen_executor
 from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.lake_asset import POOL
-from dagster_project.metadata import spec_metadata
-from dagster_project.partitions import time_windows
+from dagster_project.partitions.keys import time_windows
+from dagster_project.partitions.lake_asset import POOL
+from dagster_project.partitions.metadata import spec_metadata
 from dagster_project.resources.lake import LakeResource
 from pipelines.errors import SpecError
 from pipelines.model.spec import DatasetSpec

@@ -20,9 +20,9 @@ from deltalake import DeltaTable
 
 from dagster_project.dataset_jobs import expiry_job, tiering_job, undo_job
 from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.lake_asset import LakeAsset
-from dagster_project.metadata import spec_metadata
-from dagster_project.partitions import time_windows
+from dagster_project.partitions.keys import time_windows
+from dagster_project.partitions.lake_asset import LakeAsset
+from dagster_project.partitions.metadata import spec_metadata
 from dagster_project.resources.failures import tell_dagster
 from dagster_project.resources.lake import LakeResource
 from dagster_project.sensors import ExpiryJob, retention_sensor

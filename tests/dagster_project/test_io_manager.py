@@ -11,8 +11,8 @@ import pytest
 
 from dagster_project import stores
 from dagster_project.io_manager import ALLOW_MISSING, COLUMNS, LakeParquetIOManager
-from dagster_project.metadata import spec_metadata
-from dagster_project.partitions import time_windows
+from dagster_project.partitions.keys import time_windows
+from dagster_project.partitions.metadata import spec_metadata
 from pipelines.model.spec import DatasetSpec, PartitionSpec, RetentionSpec
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from dagster._core.execution.context.metadata_logging import OutputMetadataAccum
 from dagster._core.execution.context.system import StepExecutionContext
 
 from dagster_project.io_manager import ALLOW_MISSING, LakeParquetIOManager
-from dagster_project.metadata import spec_metadata
-from dagster_project.partitions import time_windows
+from dagster_project.partitions.keys import time_windows
+from dagster_project.partitions.metadata import spec_metadata
 from dagster_project.resources import steps
 from dagster_project.resources.lake import LakeResource
 from pipelines import Dataset

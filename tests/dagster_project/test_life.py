@@ -10,7 +10,7 @@ import pytest
 
 from dagster_project import headless, nyc
 from dagster_project.datasets import DATASETS, DEPARTURES, FLIGHTS, WEATHER
-from dagster_project.lake_asset import LakeAsset
+from dagster_project.partitions.lake_asset import LakeAsset
 from pipelines import Dataset
 from tests.dagster_project import status
 

@@ -10,12 +10,12 @@ import sqlalchemy as sa
 
 from dagster_project.datasets import DEPARTURES, MONTHLY_SUMMARY
 from dagster_project.jobs import DOWNSTREAMS
-from dagster_project.lake_asset import LakeAsset
-from dagster_project.lineage import Downstream, downstream_sight
 from dagster_project.nyc import TIMEZONE
-from dagster_project.partition_wipe import wipe_partitions
-from dagster_project.partitions import time_windows
-from dagster_project.reads import BEGAN, READ, carried
+from dagster_project.partitions.keys import time_windows
+from dagster_project.partitions.lake_asset import LakeAsset
+from dagster_project.partitions.lineage import Downstream, downstream_sight
+from dagster_project.partitions.reads import BEGAN, READ, carried
+from dagster_project.partitions.wipe import wipe_partitions
 from pipelines.lifecycle.outlook import Reading
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import DatasetSpec

@@ -11,10 +11,10 @@ import pytest
 from deltalake import DeltaTable
 
 from dagster_project import reconcile
-from dagster_project.lake_asset import LakeAsset
 from dagster_project.observe import observation_sensor
-from dagster_project.partition_wipe import latest_data_versions
-from dagster_project.partitions import time_windows
+from dagster_project.partitions.keys import time_windows
+from dagster_project.partitions.lake_asset import LakeAsset
+from dagster_project.partitions.wipe import latest_data_versions
 from pipelines import Dataset
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import DatasetSpec

@@ -9,8 +9,8 @@ import dagster as dg
 import pytest
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
-from dagster_project import partition_wipe
-from dagster_project.partition_wipe import (
+from dagster_project.partitions import wipe
+from dagster_project.partitions.wipe import (
     WipeMethod,
     latest_storage_ids,
     newest_storage_id,
@@ -212,7 +212,7 @@ def test_another_minor_version_of_dagster_gets_the_observation_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     report(instance, "static", ["red"])
-    monkeypatch.setattr(partition_wipe, "TESTED_DAGSTER_VERSION", "1.99.0")
+    monkeypatch.setattr(wipe, "TESTED_DAGSTER_VERSION", "1.99.0")
 
     with caplog.at_level(logging.WARNING):
         result = wipe_partitions(instance, dg.AssetKey("static"), ["red"])

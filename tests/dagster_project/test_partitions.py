@@ -8,11 +8,11 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from dagster_project.conditions import not_expired
 from dagster_project.datasets import DATASETS, FLIGHTS, WEATHER
 from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.metadata import spec_metadata
-from dagster_project.partitions import KeyNames, known_keys, time_windows
+from dagster_project.partitions.conditions import not_expired
+from dagster_project.partitions.keys import KeyNames, known_keys, time_windows
+from dagster_project.partitions.metadata import spec_metadata
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import DatasetSpec
 from pipelines.model.time_window import window_of

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
-from dagster_project.partition_wipe import (
+from dagster_project.partitions.wipe import (
     WipeMethod,
     latest_data_versions,
     latest_storage_ids,

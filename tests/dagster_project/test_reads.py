@@ -13,12 +13,12 @@ from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.loader import LoadingContextForTest
 
 from dagster_project.io_manager import LakeParquetIOManager, data_version, run_key
-from dagster_project.lake_asset import LakeAsset
-from dagster_project.lineage import Downstream
-from dagster_project.metadata import spec_metadata
-from dagster_project.partition_wipe import wipe_partitions
-from dagster_project.partitions import time_windows
-from dagster_project.reads import BEGAN, READ, STEP, carried, latest_reads, report_read, step_start
+from dagster_project.partitions.keys import time_windows
+from dagster_project.partitions.lake_asset import LakeAsset
+from dagster_project.partitions.lineage import Downstream
+from dagster_project.partitions.metadata import spec_metadata
+from dagster_project.partitions.reads import BEGAN, READ, STEP, carried, latest_reads, report_read, step_start
+from dagster_project.partitions.wipe import wipe_partitions
 from dagster_project.retention import Retention
 from pipelines import Dataset
 from pipelines.model.spec import DatasetSpec

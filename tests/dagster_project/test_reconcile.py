@@ -13,11 +13,11 @@ from deltalake import DeltaTable
 
 from dagster_project import dataset_jobs, reconcile, sensors
 from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.lake_asset import LakeAsset
-from dagster_project.materializations import materialized
-from dagster_project.metadata import PARTITION_ROWS, spec_metadata
-from dagster_project.partition_wipe import latest_data_versions, latest_storage_ids
-from dagster_project.partitions import time_windows
+from dagster_project.partitions.keys import time_windows
+from dagster_project.partitions.lake_asset import LakeAsset
+from dagster_project.partitions.materializations import materialized
+from dagster_project.partitions.metadata import PARTITION_ROWS, spec_metadata
+from dagster_project.partitions.wipe import latest_data_versions, latest_storage_ids
 from pipelines import Dataset
 from pipelines.metastore import removal
 from pipelines.model.spec import DatasetSpec

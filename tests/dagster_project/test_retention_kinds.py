@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from dagster_project import dataset_jobs
-from dagster_project.lake_asset import LakeAsset
+from dagster_project.partitions.lake_asset import LakeAsset
 from dagster_project.sensors import ExpiryJob, retention_sensor
 from pipelines import Dataset
 from pipelines.model.spec import DatasetSpec

@@ -27,8 +27,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from dagster_project.lake_asset import LakeAsset
-from dagster_project.partition_wipe import reconcile_status
+from dagster_project.partitions.lake_asset import LakeAsset
+from dagster_project.partitions.wipe import reconcile_status
 from dagster_project.reconcile import mend
 from dagster_project.resources.lake import LakeResource
 from dagster_project.retention import Retention

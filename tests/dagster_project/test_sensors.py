@@ -11,9 +11,9 @@ import pytest
 from dagster_project import attempts, sensors
 from dagster_project.datasets import FLIGHTS
 from dagster_project.definitions import defs
-from dagster_project.lake_asset import LakeAsset
 from dagster_project.nyc import TIMEZONE
-from dagster_project.partitions import time_windows
+from dagster_project.partitions.keys import time_windows
+from dagster_project.partitions.lake_asset import LakeAsset
 from pipelines import Dataset
 from pipelines.model.spec import RetentionSpec, WriteSpec
 
@@ -168,7 +168,7 @@ def test_why_nothing_is_asked(instance, lake) -> None:
 def test_a_stale_cache_is_cleared_by_the_tick(instance, lake) -> None:
     from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
-    from dagster_project.partition_wipe import wipe_partitions
+    from dagster_project.partitions.wipe import wipe_partitions
 
     ingest(instance, lake, DAYS)
     asset_key = dg.AssetKey("flights")

@@ -9,10 +9,10 @@ import dagster as dg
 import pytest
 
 from dagster_project import dataset_jobs
-from dagster_project.lake_asset import LakeAsset
-from dagster_project.lineage import Downstream, downstream_sight
 from dagster_project.observe import observation_sensor
-from dagster_project.partitions import KeyNames, time_windows
+from dagster_project.partitions.keys import KeyNames, time_windows
+from dagster_project.partitions.lake_asset import LakeAsset
+from dagster_project.partitions.lineage import Downstream, downstream_sight
 from dagster_project.sensors import ExpiryJob, retention_sensor
 from pipelines import Dataset
 from pipelines.lifecycle.outlook import Reading

@@ -10,9 +10,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_project.lake_asset import LakeAsset
-from dagster_project.metadata import spec_metadata
-from dagster_project.partitions import KeyNames
+from dagster_project.partitions.keys import KeyNames
+from dagster_project.partitions.lake_asset import LakeAsset
+from dagster_project.partitions.metadata import spec_metadata
 from pipelines.errors import SpecError
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import DatasetSpec, PartitionSpec

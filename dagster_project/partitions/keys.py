@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_project.window_keys import STARTS, WindowKeys, window_keys
+from dagster_project.partitions.windows import STARTS, WindowKeys, window_keys
 from pipelines.errors import SpecError
 from pipelines.model.partition_key import PartitionKey
 from pipelines.model.time_window import KEY_FORMATS

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_project.partitions import KeyNames
+from dagster_project.partitions.keys import KeyNames
 from dagster_project.resources.lake import LakeResource
 from pipelines.model.time_window import as_instant, window_of
 

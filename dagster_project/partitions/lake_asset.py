@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from dagster_project.partitions import KeyNames
+from dagster_project.partitions.keys import KeyNames
 from pipelines.errors import SpecDiffers
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Dagster's partitions and the dataset's: keys, windows, the asset, events, the wipe, lineage."""
