@@ -8,7 +8,7 @@ import dagster as dg
 
 from dagster_project import nyc, report, transforms
 from dagster_project.datasets import DEPARTURES, FLIGHTS, MONTHLY_SUMMARY, WEATHER
-from dagster_project.frames import ArrowTable, DataFrame
+from dagster_project.io.frames import ArrowTable, DataFrame
 from dagster_project.io_manager import COLUMNS
 from dagster_project.partitions.conditions import not_expired
 from dagster_project.partitions.lake_asset import POOL

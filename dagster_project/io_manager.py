@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from dagster_project import loads, stores
-from dagster_project.frames import wanted_type
-from dagster_project.loads import ALLOW_MISSING
+from dagster_project.io import loads, stores
+from dagster_project.io.frames import wanted_type
+from dagster_project.io.loads import ALLOW_MISSING
 from dagster_project.partitions import waits
 from dagster_project.partitions.reads import note_read
 from dagster_project.resources.failures import step_of, tell_dagster
@@ -28,7 +28,7 @@ from pipelines.errors import ArchivedError
 from pipelines.model.partition_key import PartitionKey
 
 if TYPE_CHECKING:
-    from dagster_project.frames import Wanted
+    from dagster_project.io.frames import Wanted
 
 __all__ = ["ALLOW_MISSING", "COLUMNS", "LakeParquetIOManager", "data_version", "run_key"]
 

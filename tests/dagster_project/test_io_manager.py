@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dagster_project import stores
+from dagster_project.io import stores
 from dagster_project.io_manager import ALLOW_MISSING, COLUMNS, LakeParquetIOManager
 from dagster_project.partitions.keys import time_windows
 from dagster_project.partitions.metadata import spec_metadata

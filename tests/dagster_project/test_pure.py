@@ -14,8 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dagster_project import frames, nyc, report, transforms
+from dagster_project import nyc, report, transforms
 from dagster_project.datasets import FLIGHTS
+from dagster_project.io import frames
 from dagster_project.partitions import metadata
 from pipelines.errors import SpecError
 from pipelines.model.partition_key import PartitionKey

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import dagster as dg
 
-    from dagster_project.frames import Wanted
+    from dagster_project.io.frames import Wanted
     from dagster_project.resources.lake import LakeResource
     from pipelines import Dataset
 

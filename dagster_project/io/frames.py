@@ -1,6 +1,6 @@
 """The types that assets hand over: what an annotation asks for, and annotations that import nothing.
 
-    from dagster_project.frames import ArrowTable, DataFrame
+    from dagster_project.io.frames import ArrowTable, DataFrame
 
     @dg.asset
     def summary(flights: ArrowTable) -> DataFrame: ...

@@ -1,0 +1,1 @@
+"""What the IO manager loads and stores."""
