@@ -25,11 +25,11 @@ from deltalake import write_deltalake
 
 from connector import LakeFileSystem
 from connector.local_server.servers import EmbeddedServer
-from dagster_project.observe import observation_sensor
+from dagster_project.automation.observe import observation_sensor
+from dagster_project.automation.sensors import KEYS_PER_RUN, ExpiryJob, retention_sensor
 from dagster_project.partitions.keys import time_windows
 from dagster_project.partitions.lake_asset import LakeAsset
 from dagster_project.resources.lake import LakeResource
-from dagster_project.sensors import KEYS_PER_RUN, ExpiryJob, retention_sensor
 from pipelines import Dataset, DatasetSpec
 
 if TYPE_CHECKING:

@@ -20,16 +20,16 @@ from typing import Annotated, Any, Final, Literal
 import dagster as dg
 from pydantic import Field
 
-from dagster_project.alerts import alert_on_failure
-from dagster_project.checks import description_check, verify_check
-from dagster_project.dataset_jobs import expiry_job, policy_job, restore_job, tiering_job, undo_job
-from dagster_project.observe import observation_sensor
+from dagster_project.automation.alerts import alert_on_failure
+from dagster_project.automation.checks import description_check, verify_check
+from dagster_project.automation.jobs import expiry_job, policy_job, restore_job, tiering_job, undo_job
+from dagster_project.automation.observe import observation_sensor
+from dagster_project.automation.restores import restore_sensor
+from dagster_project.automation.sensors import ExpiryJob, reconciliation_sensor, retention_sensor
 from dagster_project.partitions.keys import time_windows
 from dagster_project.partitions.lake_asset import DATASET_TAG, POOL, LakeAsset
 from dagster_project.partitions.metadata import spec_metadata
 from dagster_project.resources.failures import tell_dagster
-from dagster_project.restores import restore_sensor
-from dagster_project.sensors import ExpiryJob, reconciliation_sensor, retention_sensor
 from pipelines.errors import SpecError
 from pipelines.model.spec import DatasetSpec, PartitionSpec, RejectSpec, RetentionSpec, TierStep, WriteSpec
 from pipelines.model.text_options import TextOptions

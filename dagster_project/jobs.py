@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 from pydantic import Field
 
-from dagster_project import upkeep
+from dagster_project.automation import ops
+from dagster_project.automation.retention import Retention
 from dagster_project.datasets import DATASETS
 from dagster_project.partitions.lake_asset import DATASET_TAG, POOL, LakeAsset
 from dagster_project.partitions.lineage import Downstream
 from dagster_project.resources.failures import tell_dagster
 from dagster_project.resources.lake import LakeResource
-from dagster_project.retention import Retention
 from pipelines.errors import TableNotFound
 
 if TYPE_CHECKING:
@@ -36,19 +36,19 @@ __all__ = [
 DOWNSTREAMS: Final = {name: Downstream(asset.asset_key, asset.partitions_def) for name, asset in DATASETS.items()}
 
 
-class TieringConfig(upkeep.MoveToTiers):
+class TieringConfig(ops.MoveToTiers):
     """What to move."""
 
     datasets: list[str] = Field(default=[], description="Names of datasets; empty means all that have tiers.")
 
 
-class ExpiryConfig(upkeep.Expire):
+class ExpiryConfig(ops.Expire):
     """What to expire."""
 
     dataset: str = Field(description="Name of the dataset, as flights.")
 
 
-class UndoConfig(upkeep.Undo):
+class UndoConfig(ops.Undo):
     """What to bring back."""
 
     dataset: str = Field(description="Name of the dataset, as flights.")
@@ -59,7 +59,7 @@ def move_to_tiers(context: dg.OpExecutionContext, config: TieringConfig, lake: L
     """Plan and apply the tiers of datasets; every number is in the output's metadata."""
     with tell_dagster(context):
         names = config.datasets or [name for name, asset in DATASETS.items() if asset.spec.tiers]
-        as_of = upkeep.day_of(config, lake)
+        as_of = ops.day_of(config, lake)
         results: list[ApplyResult] = []
         metadata: dict[str, Any] = {}
         for name in names:
@@ -70,7 +70,7 @@ def move_to_tiers(context: dg.OpExecutionContext, config: TieringConfig, lake: L
                     raise
                 context.log.info("%s does not exist yet", lake.uri(name))
                 continue
-            result, facts = upkeep.move_to_tiers(context, _asset(name), dataset, as_of)
+            result, facts = ops.move_to_tiers(context, _asset(name), dataset, as_of)
             results.append(result)
             metadata |= facts
         context.add_output_metadata(metadata)
@@ -82,14 +82,14 @@ def move_to_tiers(context: dg.OpExecutionContext, config: TieringConfig, lake: L
 def expire_partitions(context: dg.OpExecutionContext, config: ExpiryConfig, lake: LakeResource) -> None:
     """Take partitions out of the table, then make Dagster show that they are gone."""
     with tell_dagster(context):
-        upkeep.expire(context, _retention(context, lake, config.dataset), config, upkeep.day_of(config, lake))
+        ops.expire(context, _retention(context, lake, config.dataset), config, ops.day_of(config, lake))
 
 
 @dg.op(pool=POOL)
 def bring_back(context: dg.OpExecutionContext, config: UndoConfig, lake: LakeResource) -> None:
     """Undo the expiry of one partition within its grace; Dagster shows it again."""
     with tell_dagster(context):
-        upkeep.bring_back(context, _retention(context, lake, config.dataset), config)
+        ops.bring_back(context, _retention(context, lake, config.dataset), config)
 
 
 @dg.job(description="Moves partitions to the tiers where their age puts them.")
@@ -132,4 +132,4 @@ def _asset(name: str) -> LakeAsset:
 
 
 def _retention(context: dg.OpExecutionContext, lake: LakeResource, name: str) -> Retention:
-    return upkeep.retention_of(context, lake, _asset(name), DOWNSTREAMS)
+    return ops.retention_of(context, lake, _asset(name), DOWNSTREAMS)

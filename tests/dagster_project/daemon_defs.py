@@ -3,13 +3,13 @@
 import dagster as dg
 import pyarrow as pa
 
-from dagster_project.dataset_jobs import expiry_job
+from dagster_project.automation.jobs import expiry_job
+from dagster_project.automation.sensors import ExpiryJob, retention_sensor
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.partitions.keys import time_windows
 from dagster_project.partitions.lake_asset import LakeAsset
 from dagster_project.partitions.metadata import spec_metadata
 from dagster_project.resources.lake import LakeResource
-from dagster_project.sensors import ExpiryJob, retention_sensor
 from pipelines.model.spec import DatasetSpec
 
 DAYS = ("2013-01-01", "2013-01-02", "2013-01-03")

@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from dagster_project.dataset_jobs import expiry_job
+from dagster_project.automation.jobs import expiry_job
+from dagster_project.automation.sensors import ExpiryJob, retention_sensor
 from dagster_project.resources.lake import LakeResource
-from dagster_project.sensors import ExpiryJob, retention_sensor
 from tests.dagster_project.lives_defs import ASSETS, OVER
 
 _MANY_TO_ONE = [dg.AssetDep(name, partition_mapping=OVER) for name in ("days", "plain")]

@@ -11,7 +11,7 @@ import pytest
 from dagster.components.testing.utils import component_defs
 
 from connector.errors import AccessDenied, LakeError, Throttled
-from dagster_project.alerts import Alert, Webhook, alert_on_failure
+from dagster_project.automation.alerts import Alert, Webhook, alert_on_failure
 from dagster_project.component import LakeDataset
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.resources.failures import tell_dagster

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from dagster.components.testing.utils import component_defs
 
-from dagster_project.attempts import ATTEMPTS
+from dagster_project.automation.attempts import ATTEMPTS
 from dagster_project.component import LakeDataset
 from dagster_project.io_manager import LakeParquetIOManager
 from pipelines import Dataset

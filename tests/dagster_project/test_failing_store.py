@@ -18,14 +18,14 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from dagster_project.dataset_jobs import expiry_job, tiering_job, undo_job
+from dagster_project.automation.jobs import expiry_job, tiering_job, undo_job
+from dagster_project.automation.sensors import ExpiryJob, retention_sensor
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.partitions.keys import time_windows
 from dagster_project.partitions.lake_asset import LakeAsset
 from dagster_project.partitions.metadata import spec_metadata
 from dagster_project.resources.failures import tell_dagster
 from dagster_project.resources.lake import LakeResource
-from dagster_project.sensors import ExpiryJob, retention_sensor
 from pipelines import Dataset
 from pipelines.model.spec import DatasetSpec
 from tests.faults.answers import Cut, Refusal

@@ -13,12 +13,12 @@ from dagster_deltalake import DeltaLakePyarrowIOManager, DeltaLakePyArrowTypeHan
 from dagster_deltalake.config import ClientConfig
 from upath import UPath
 
-from dagster_project.dataset_jobs import expiry_job, tiering_job, undo_job
+from dagster_project.automation.jobs import expiry_job, tiering_job, undo_job
+from dagster_project.automation.sensors import ExpiryJob, retention_sensor
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.partitions.keys import time_windows
 from dagster_project.partitions.lake_asset import LakeAsset
 from dagster_project.resources.lake import LakeResource
-from dagster_project.sensors import ExpiryJob, retention_sensor
 from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import status
 from tests.servers import Rig

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from dagster_project import reconcile
-from dagster_project.observe import observation_sensor
+from dagster_project.automation import reconcile
+from dagster_project.automation.observe import observation_sensor
 from dagster_project.partitions.keys import time_windows
 from dagster_project.partitions.lake_asset import LakeAsset
 from dagster_project.partitions.wipe import latest_data_versions

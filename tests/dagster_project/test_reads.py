@@ -12,6 +12,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.loader import LoadingContextForTest
 
+from dagster_project.automation.retention import Retention
 from dagster_project.io_manager import LakeParquetIOManager, data_version, run_key
 from dagster_project.partitions.keys import time_windows
 from dagster_project.partitions.lake_asset import LakeAsset
@@ -19,7 +20,6 @@ from dagster_project.partitions.lineage import Downstream
 from dagster_project.partitions.metadata import spec_metadata
 from dagster_project.partitions.reads import BEGAN, READ, STEP, carried, latest_reads, report_read, step_start
 from dagster_project.partitions.wipe import wipe_partitions
-from dagster_project.retention import Retention
 from pipelines import Dataset
 from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import reruns

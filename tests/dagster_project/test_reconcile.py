@@ -11,7 +11,7 @@ import pytest
 from dagster._core.events import AssetMaterializationPlannedData
 from deltalake import DeltaTable
 
-from dagster_project import dataset_jobs, reconcile, sensors
+from dagster_project.automation import jobs, reconcile, sensors
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.partitions.keys import time_windows
 from dagster_project.partitions.lake_asset import LakeAsset
@@ -49,9 +49,9 @@ class Life:
         self.spec = DatasetSpec(uri=f"lake://any/{name}", partition={"time": {"column": "at"}}, **said)
         self.asset = LakeAsset(self.spec, time_windows("day", "UTC", OLD[0], "2014-01-01"))
         self.instance, self.lake, self.cursor = instance, lake, None
-        self.expiry = dataset_jobs.expiry_job(self.asset)
-        self.tiering = dataset_jobs.tiering_job(self.asset)
-        self.undo = dataset_jobs.undo_job(self.asset)
+        self.expiry = jobs.expiry_job(self.asset)
+        self.tiering = jobs.tiering_job(self.asset)
+        self.undo = jobs.undo_job(self.asset)
         self.sensor = sensors.retention_sensor(
             self.asset, sensors.ExpiryJob(self.expiry.name, f"{self.expiry.name}_op")
         )

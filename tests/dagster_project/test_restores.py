@@ -8,7 +8,7 @@ import pytest
 from dagster.components.testing.utils import component_defs
 
 from connector.objects.restore import RestoreStatus
-from dagster_project import restores
+from dagster_project.automation import restores
 from dagster_project.component import LakeDataset
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.resources.lake import LakeResource

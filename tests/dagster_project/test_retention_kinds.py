@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
-from dagster_project import dataset_jobs
+from dagster_project.automation import jobs
+from dagster_project.automation.sensors import ExpiryJob, retention_sensor
 from dagster_project.partitions.lake_asset import LakeAsset
-from dagster_project.sensors import ExpiryJob, retention_sensor
 from pipelines import Dataset
 from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import status
@@ -54,7 +54,7 @@ def test_the_whole_cycle(instance: dg.DagsterInstance, lake: LakeResource, kind:
     )
     asset = LakeAsset(spec, partitions_def)
     instance.add_dynamic_partitions("days", [OLD, NEW])
-    job, undo = dataset_jobs.expiry_job(asset), dataset_jobs.undo_job(asset)
+    job, undo = jobs.expiry_job(asset), jobs.undo_job(asset)
     sensor = retention_sensor(asset, ExpiryJob(job.name, f"{job.name}_op"))
     external = dg.AssetSpec(asset.asset_key, partitions_def=partitions_def)
     defs = dg.Definitions(assets=[external], jobs=[job, undo], sensors=[sensor], resources={"lake": lake})

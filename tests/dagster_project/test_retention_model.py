@@ -27,11 +27,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from dagster_project.automation.reconcile import mend
+from dagster_project.automation.retention import Retention
 from dagster_project.partitions.lake_asset import LakeAsset
 from dagster_project.partitions.wipe import reconcile_status
-from dagster_project.reconcile import mend
 from dagster_project.resources.lake import LakeResource
-from dagster_project.retention import Retention
 from pipelines import Dataset
 from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import expiring_kinds, status

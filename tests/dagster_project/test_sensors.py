@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
-from dagster_project import attempts, sensors
+from dagster_project.automation import attempts, sensors
 from dagster_project.datasets import FLIGHTS
 from dagster_project.definitions import defs
 from dagster_project.nyc import TIMEZONE

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
-from dagster_project import dataset_jobs
-from dagster_project.observe import observation_sensor
+from dagster_project.automation import jobs
+from dagster_project.automation.observe import observation_sensor
+from dagster_project.automation.sensors import ExpiryJob, retention_sensor
 from dagster_project.partitions.keys import KeyNames, time_windows
 from dagster_project.partitions.lake_asset import LakeAsset
 from dagster_project.partitions.lineage import Downstream, downstream_sight
-from dagster_project.sensors import ExpiryJob, retention_sensor
 from pipelines import Dataset
 from pipelines.lifecycle.outlook import Reading
 from pipelines.model.partition_key import PartitionKey
@@ -73,7 +73,7 @@ class Life:
     def use(self, partitions_def: dg.PartitionsDefinition[str]) -> None:
         """The definitions of a code location from now on."""
         self.asset = LakeAsset(self.spec, partitions_def)
-        self.job, self.tiering = dataset_jobs.expiry_job(self.asset), dataset_jobs.tiering_job(self.asset)
+        self.job, self.tiering = jobs.expiry_job(self.asset), jobs.tiering_job(self.asset)
         self.sensor = retention_sensor(self.asset, ExpiryJob(self.job.name, f"{self.job.name}_op"))
         self.observer = observation_sensor(self.asset)
         external = dg.AssetSpec(self.asset.asset_key, partitions_def=partitions_def)

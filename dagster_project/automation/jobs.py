@@ -6,7 +6,7 @@ nothing but a `LakeResource` named `lake`.
 
 import dagster as dg
 
-from dagster_project import upkeep
+from dagster_project.automation import ops
 from dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.resources.failures import tell_dagster
 from dagster_project.resources.lake import LakeResource
@@ -21,7 +21,7 @@ def policy_job(asset: LakeAsset) -> dg.JobDefinition:
     @dg.op(name=f"{name}_op", pool=asset.pool)
     def describe(context: dg.OpExecutionContext, lake: LakeResource) -> None:
         with tell_dagster(context):
-            changed = upkeep.describe(context, asset, asset.dataset_in(lake))
+            changed = ops.describe(context, asset, asset.dataset_in(lake))
             context.add_output_metadata({"changed": len(changed), "description": dg.MetadataValue.json(changed)})
 
     return _job(asset, name, describe, f"Makes the description of {asset.name} in the code the stored one.")
@@ -32,10 +32,10 @@ def tiering_job(asset: LakeAsset) -> dg.JobDefinition:
     name = f"{asset.identifier}_tiering"
 
     @dg.op(name=f"{name}_op", pool=asset.pool)
-    def move(context: dg.OpExecutionContext, config: upkeep.MoveToTiers, lake: LakeResource) -> None:
+    def move(context: dg.OpExecutionContext, config: ops.MoveToTiers, lake: LakeResource) -> None:
         with tell_dagster(context):
-            as_of = upkeep.day_of(config, lake)
-            result, facts = upkeep.move_to_tiers(context, asset, asset.dataset_in(lake), as_of)
+            as_of = ops.day_of(config, lake)
+            result, facts = ops.move_to_tiers(context, asset, asset.dataset_in(lake), as_of)
             context.add_output_metadata(facts)
             result.raise_failures()
 
@@ -47,9 +47,9 @@ def expiry_job(asset: LakeAsset) -> dg.JobDefinition:
     name = f"{asset.identifier}_expiry"
 
     @dg.op(name=f"{name}_op", pool=asset.pool)
-    def expire(context: dg.OpExecutionContext, config: upkeep.Expire, lake: LakeResource) -> None:
+    def expire(context: dg.OpExecutionContext, config: ops.Expire, lake: LakeResource) -> None:
         with tell_dagster(context):
-            upkeep.expire(context, upkeep.retention_of(context, lake, asset), config, upkeep.day_of(config, lake))
+            ops.expire(context, ops.retention_of(context, lake, asset), config, ops.day_of(config, lake))
 
     return _job(
         asset, name, expire, f"Takes partitions of {asset.name} past their retention out; can be undone for a while."
@@ -61,9 +61,9 @@ def undo_job(asset: LakeAsset) -> dg.JobDefinition:
     name = f"{asset.identifier}_undo_expiry"
 
     @dg.op(name=f"{name}_op", pool=asset.pool)
-    def undo(context: dg.OpExecutionContext, config: upkeep.Undo, lake: LakeResource) -> None:
+    def undo(context: dg.OpExecutionContext, config: ops.Undo, lake: LakeResource) -> None:
         with tell_dagster(context):
-            upkeep.bring_back(context, upkeep.retention_of(context, lake, asset), config)
+            ops.bring_back(context, ops.retention_of(context, lake, asset), config)
 
     return _job(asset, name, undo, f"Brings an expired partition of {asset.name} back, within its grace.")
 
@@ -73,9 +73,9 @@ def restore_job(asset: LakeAsset) -> dg.JobDefinition:
     name = f"{asset.identifier}_restore"
 
     @dg.op(name=f"{name}_op", pool=asset.pool)
-    def restore(context: dg.OpExecutionContext, config: upkeep.Restore, lake: LakeResource) -> None:
+    def restore(context: dg.OpExecutionContext, config: ops.Restore, lake: LakeResource) -> None:
         with tell_dagster(context):
-            upkeep.restore(context, asset, asset.dataset_in(lake), config)
+            ops.restore(context, asset, asset.dataset_in(lake), config)
 
     return _job(asset, name, restore, f"Asks for archived partitions of {asset.name}; that costs, and takes hours.")
 

@@ -23,16 +23,16 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import dagster as dg
 
-from dagster_project import reconcile
-from dagster_project.attempts import ATTEMPTS, Attempt, Attempts, Turn, read_attempts, reason_of, take_turns
-from dagster_project.following import observations, touched_after
+from dagster_project.automation import reconcile
+from dagster_project.automation.attempts import ATTEMPTS, Attempt, Attempts, Turn, read_attempts, reason_of, take_turns
+from dagster_project.automation.retention import Due, Retention
+from dagster_project.automation.table_metadata import observations, touched_after
 from dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.partitions.lineage import downstreams_in
 from dagster_project.partitions.materializations import materialized
 from dagster_project.partitions.wipe import latest_storage_ids, reconcile_status
 from dagster_project.resources.failures import told_tick
 from dagster_project.resources.lake import LakeResource
-from dagster_project.retention import Due, Retention
 from pipelines.errors import TableNotFound
 
 if TYPE_CHECKING:

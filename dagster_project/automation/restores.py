@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import dagster as dg
 
-from dagster_project.attempts import ATTEMPTS, is_at_work
+from dagster_project.automation.attempts import ATTEMPTS, is_at_work
 from dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsset
 from dagster_project.partitions.waits import Wait, waits
 from dagster_project.partitions.wipe import newest_storage_id

@@ -15,7 +15,7 @@ import dagster as dg
 from dagster import DagsterError
 
 from connector.errors import LakeError
-from dagster_project import reconcile
+from dagster_project.automation import reconcile
 from dagster_project.partitions.keys import KnownPartitions
 from dagster_project.partitions.lineage import downstream_sight
 from dagster_project.partitions.wipe import WipeResult, latest_storage_ids, wipe_partitions
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
     from datetime import date
 
+    from dagster_project.automation.reconcile import Difference, Mended, Shown
     from dagster_project.partitions.lake_asset import LakeAsset
     from dagster_project.partitions.lineage import Downstream, Sight
-    from dagster_project.reconcile import Difference, Mended, Shown
     from pipelines import Dataset
     from pipelines.lifecycle.outlook import ExpiryOutlook
     from pipelines.lifecycle.plan import Expiration, ExpiryPlan

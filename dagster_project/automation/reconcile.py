@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 from dagster import DagsterError
 
-from dagster_project.attempts import is_at_work
+from dagster_project.automation.attempts import is_at_work
 from dagster_project.partitions.keys import KnownPartitions
 from dagster_project.partitions.materializations import AT_ONCE, materialized
 from dagster_project.partitions.metadata import STATE, partition_metadata

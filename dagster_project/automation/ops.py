@@ -9,11 +9,11 @@ import dagster as dg
 from pydantic import Field
 
 from connector.errors import LakeError
-from dagster_project.following import FOLLOWED, observations
+from dagster_project.automation.retention import Retention
+from dagster_project.automation.table_metadata import FOLLOWED, observations
 from dagster_project.partitions import waits
 from dagster_project.partitions.lineage import downstreams_in
 from dagster_project.partitions.metadata import REASON
-from dagster_project.retention import Retention
 from pipelines.errors import PartialFailure, UnknownPartition
 from pipelines.model.partition_key import PartitionKey
 

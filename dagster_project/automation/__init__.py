@@ -1,0 +1,1 @@
+"""What runs by itself or by a click: jobs, sensors, checks, alerts, reconciliation."""
