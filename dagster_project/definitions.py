@@ -5,7 +5,7 @@ import dagster as dg
 from dagster_project.assets import ASSETS
 from dagster_project.automation.checks import description_check, verify_check
 from dagster_project.datasets import DATASETS
-from dagster_project.executors import chosen_executor
+from dagster_project.executors.configured import chosen_executor
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.jobs import ASSET_JOBS, JOBS
 from dagster_project.resources.lake import LakeResource

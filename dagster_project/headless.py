@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from dagster_project import executors, jobs
+from dagster_project import jobs
 from dagster_project.datasets import DATASETS
 from dagster_project.definitions import defs, lake
+from dagster_project.executors import configured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -187,7 +188,7 @@ def _execute(
 ) -> dg.DagsterRun:
     config: Mapping[str, Any] = ops if "ops" in ops else _run_config(ops)
     quiet = {"loggers": {"console": {"config": {"log_level": log_level}}}}
-    here = {} if os.environ.get(executors.VARIABLE) else {"execution": {"config": {"in_process": _AT_ONCE}}}
+    here = {} if os.environ.get(configured.VARIABLE) else {"execution": {"config": {"in_process": _AT_ONCE}}}
     with dg.execute_job(
         dg.reconstructable(job),
         instance,

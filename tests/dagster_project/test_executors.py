@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from dagster_project.executors import VARIABLE, chosen_executor
+from dagster_project.executors.configured import VARIABLE, chosen_executor
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.partitions.keys import time_windows
 from dagster_project.partitions.lake_asset import POOL

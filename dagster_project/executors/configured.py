@@ -34,7 +34,7 @@ VARIABLE: Final = "TIERLAKE_EXECUTOR"
 _PLACES: Final = {
     "in_process": "dagster.in_process_executor",
     "multiprocess": "dagster.multiprocess_executor",
-    "dask": "dagster_project.dask_steps.dask_executor",
+    "dask": "dagster_project.executors.dask.dask_executor",
     "k8s": "dagster_k8s.k8s_job_executor",
     "celery": "dagster_celery.celery_executor",
 }
