@@ -31,7 +31,7 @@ from deltalake import DeltaTable, WriterProperties, write_deltalake
 
 from connector import LakeFileSystem
 from connector.local_server.servers import EmbeddedServer
-from dagster_project import nyc
+from dagster_project.demo import source
 from pipelines import Dataset, DatasetSpec
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ ZONE = "America/New_York"
 
 def source() -> pa.Table:
     """The flights, with an instant in `time_hour`."""
-    return nyc.flights(datetime(2013, 1, 1, tzinfo=UTC), datetime(2014, 1, 2, tzinfo=UTC))
+    return source.flights(datetime(2013, 1, 1, tzinfo=UTC), datetime(2014, 1, 2, tzinfo=UTC))
 
 
 def with_date(rows: pa.Table) -> pa.Table:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from connector.local_server.servers import ServerMissing, minio_binary
-from dagster_project.referee import Referee
+from dagster_project.demo.referee import Referee
 
 README = Path(__file__).parents[1] / "README.md"
 TIERLAKE = Path(sys.executable).with_name("tierlake")
@@ -161,8 +161,8 @@ def test_the_referee_leaves_flights_that_never_left_out_of_the_mean(referee):
 
 
 def test_a_number_that_is_not_so_fails():
-    from dagster_project.stage import DemoFailed
-    from dagster_project.story import _check
+    from dagster_project.demo.stage import DemoFailed
+    from dagster_project.demo.story import _check
 
     _check("rows", 3, 3)
     with pytest.raises(DemoFailed, match="rows: 2, but it should be 3"):
@@ -170,7 +170,7 @@ def test_a_number_that_is_not_so_fails():
 
 
 def test_two_demos_do_not_share_a_folder(tmp_path):
-    from dagster_project.stage import DemoFailed, kept_folder
+    from dagster_project.demo.stage import DemoFailed, kept_folder
 
     folder = tmp_path / "kept"
     with kept_folder(folder), pytest.raises(DemoFailed, match="another demo"), kept_folder(folder):
@@ -179,7 +179,7 @@ def test_two_demos_do_not_share_a_folder(tmp_path):
 
 
 def test_what_is_not_installed_is_named_before_anything_starts(monkeypatch):
-    from dagster_project import stage
+    from dagster_project.demo import stage
 
     monkeypatch.setattr(stage, "find_spec", lambda name: None if name == "dagster" else name)
     with pytest.raises(stage.DemoFailed, match="needs dagster") as failed:

@@ -14,7 +14,7 @@ from deltalake.exceptions import DeltaError
 
 from connector.errors import AccessDenied, BadCredentials, EndpointUnreachable, LakeError, ServerError, Throttled
 from dagster_project.automation.jobs import tiering_job
-from dagster_project.datasets import FLIGHTS
+from dagster_project.demo.datasets import FLIGHTS
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.resources.failures import RETRIES, lake_error_in, tell_dagster, told_tick
 from dagster_project.resources.lake import LakeResource

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
-from dagster_project import headless, nyc
-from dagster_project.datasets import DATASETS, DEPARTURES, FLIGHTS, WEATHER
+from dagster_project.demo import headless, source
+from dagster_project.demo.datasets import DATASETS, DEPARTURES, FLIGHTS, WEATHER
 from dagster_project.partitions.lake_asset import LakeAsset
 from pipelines import Dataset
 from tests.dagster_project import status
@@ -215,7 +215,7 @@ def test_the_audit_is_in_both_histories(instance: dg.DagsterInstance, lake: Lake
 @one_server
 def test_a_person_expires_by_the_job(instance: dg.DagsterInstance, lake: LakeResource, as_if_march: None) -> None:
     """What the policy does not ask for stays, whatever the launchpad says."""
-    from dagster_project.definitions import defs
+    from dagster_project.demo.definitions import defs
 
     config = {"dataset": "flights", "partitions": ["2013-03-01", "2013-03-20"], "as_of": "2014-01-01"}
     result = defs.resolve_job_def("expiry").execute_in_process(
@@ -238,7 +238,7 @@ def test_plain_parquet_too(instance: dg.DagsterInstance, lake: LakeResource) -> 
     assert skipped == "nothing to expire as of 2014-01-01; next is year_month=2013-01 on 2023-01-30"
 
     monkey = {"dataset": "weather", "partitions": [], "as_of": "2023-02-01"}
-    from dagster_project.definitions import defs
+    from dagster_project.demo.definitions import defs
 
     defs.resolve_job_def("expiry").execute_in_process(
         instance=instance, run_config={"ops": {"expire_partitions": {"config": monkey}}}
@@ -246,7 +246,7 @@ def test_plain_parquet_too(instance: dg.DagsterInstance, lake: LakeResource) -> 
     assert shown(instance, lake, WEATHER) == {"2013-02", "2013-03"}
     headless.undo(instance, "weather", "2013-01")
     assert shown(instance, lake, WEATHER) == {"2013-01", "2013-02", "2013-03"}
-    assert lake.dataset("weather").read().num_rows == nyc.weather(*_span("2013-01-01", "2013-04-01")).num_rows
+    assert lake.dataset("weather").read().num_rows == source.weather(*_span("2013-01-01", "2013-04-01")).num_rows
 
 
 def test_tiering_reports_its_numbers(instance: dg.DagsterInstance, lake: LakeResource, march: dg.DagsterRun) -> None:
@@ -271,14 +271,14 @@ def test_tiering_reports_its_numbers(instance: dg.DagsterInstance, lake: LakeRes
 
 
 def _source(start: str, end: str):
-    return nyc.flights(*_span(start, end))
+    return source.flights(*_span(start, end))
 
 
 def _span(start: str, end: str):
     from datetime import datetime
     from zoneinfo import ZoneInfo
 
-    zone = ZoneInfo(nyc.TIMEZONE)
+    zone = ZoneInfo(source.TIMEZONE)
     return tuple(datetime.fromisoformat(day).replace(tzinfo=zone) for day in (start, end))
 
 

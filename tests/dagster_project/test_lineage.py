@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from dagster_project.datasets import DEPARTURES, MONTHLY_SUMMARY
-from dagster_project.jobs import DOWNSTREAMS
-from dagster_project.nyc import TIMEZONE
+from dagster_project.demo.datasets import DEPARTURES, MONTHLY_SUMMARY
+from dagster_project.demo.jobs import DOWNSTREAMS
+from dagster_project.demo.source import TIMEZONE
 from dagster_project.partitions.keys import time_windows
 from dagster_project.partitions.lake_asset import LakeAsset
 from dagster_project.partitions.lineage import Downstream, downstream_sight

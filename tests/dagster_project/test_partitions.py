@@ -8,7 +8,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from dagster_project.datasets import DATASETS, FLIGHTS, WEATHER
+from dagster_project.demo.datasets import DATASETS, FLIGHTS, WEATHER
 from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.partitions.conditions import not_expired
 from dagster_project.partitions.keys import KeyNames, known_keys, time_windows

@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dagster_project import nyc, report, transforms
-from dagster_project.datasets import FLIGHTS
+from dagster_project.demo import report, source, transforms
+from dagster_project.demo.datasets import FLIGHTS
 from dagster_project.io import frames
 from dagster_project.partitions import metadata
 from pipelines.errors import SpecError
@@ -23,7 +23,7 @@ from pipelines.model.partition_key import PartitionKey
 from pipelines.model.spec import DatasetSpec
 from pipelines.query.read import by_partition
 
-NEW_YORK = ZoneInfo(nyc.TIMEZONE)
+NEW_YORK = ZoneInfo(source.TIMEZONE)
 
 
 def new_york(*parts: int) -> datetime:
@@ -34,21 +34,21 @@ YEAR = (new_york(2013, 1, 1), new_york(2014, 1, 1))
 
 
 def test_the_source_is_read_to_the_row() -> None:
-    ours = nyc.flights(*YEAR)
-    theirs = pd.read_csv(Path(nyc.__file__).parent.joinpath(nyc._folder(), "flights.csv.zip"))
+    ours = source.flights(*YEAR)
+    theirs = pd.read_csv(Path(source.__file__).parent.joinpath(source._folder(), "flights.csv.zip"))
     assert ours.num_rows == len(theirs) == 336_776
     for column in ("dep_delay", "arr_delay", "distance", "air_time"):
         assert ours[column].to_pandas().sum() == theirs[column].sum()
         assert ours[column].null_count == theirs[column].isna().sum()
     assert ours["tailnum"].null_count == theirs["tailnum"].isna().sum()
-    assert nyc.weather(*YEAR).num_rows == 26_115
+    assert source.weather(*YEAR).num_rows == 26_115
 
 
 def test_days_are_new_yorks() -> None:
-    flights = nyc.flights(new_york(2013, 1, 1), new_york(2013, 1, 2))
+    flights = source.flights(new_york(2013, 1, 1), new_york(2013, 1, 2))
     assert flights.num_rows == 842
     assert set(flights["day"].to_pylist()) == {1}
-    evening = nyc.flights(datetime(2013, 1, 2, tzinfo=UTC), datetime(2013, 1, 2, 5, tzinfo=UTC))
+    evening = source.flights(datetime(2013, 1, 2, tzinfo=UTC), datetime(2013, 1, 2, 5, tzinfo=UTC))
     assert set(evening["day"].to_pylist()) == {1}
 
 
@@ -84,7 +84,7 @@ def test_flights_get_their_hours_weather_and_nothing_is_lost() -> None:
     assert cleaned["wind_speed"].isna().tolist() == [False, False, False, True, True]
     assert str(cleaned["dep_delay"].dtype) == "Int32"
     none = {"cancelled": 0, "diverted": 0, "without_weather": 0, "doubtful_weather": 0, "dropped_twice_there": 0}
-    assert transforms.by_day(flights, cleaned, nyc.TIMEZONE) == {
+    assert transforms.by_day(flights, cleaned, source.TIMEZONE) == {
         "2013-01-01": none
         | {"rows_in": 5, "dropped_twice_there": 1, "cancelled": 1, "diverted": 1, "doubtful_weather": 1},
         "2013-01-02": none | {"rows_in": 1, "without_weather": 1},
@@ -92,7 +92,7 @@ def test_flights_get_their_hours_weather_and_nothing_is_lost() -> None:
 
 
 def test_of_a_year_only_the_hours_that_nobody_observed_are_missing() -> None:
-    flights, weather = nyc.flights(*YEAR).to_pandas(), nyc.weather(*YEAR).to_pandas()
+    flights, weather = source.flights(*YEAR).to_pandas(), source.weather(*YEAR).to_pandas()
     cleaned = transforms.departures(
         flights[["time_hour", "carrier", "flight", "origin", "dep_delay", "arr_delay"]], weather
     )
@@ -111,7 +111,7 @@ def test_a_months_summary() -> None:
             flight(new_york(2013, 1, 2), 3.0, origin="EWR", status="flown", precip=0.0),
         ]
     )
-    summary = transforms.summarize(departures, nyc.TIMEZONE).set_index(["month_start", "origin"])
+    summary = transforms.summarize(departures, source.TIMEZONE).set_index(["month_start", "origin"])
     january, february = pd.Timestamp(new_york(2013, 1, 1)), pd.Timestamp(new_york(2013, 2, 1))
     jfk = summary.loc[(january, "JFK")]
     assert jfk[["flights", "cancelled", "mean_dep_delay"]].tolist() == [3, 1, 6.0]
@@ -128,7 +128,7 @@ def test_a_month_is_drawn_by_carrier_the_busiest_on_top() -> None:
             flight(new_york(2013, 1, 4), None, carrier="HA", status="cancelled", precip=None),
         ]
     )
-    summary = transforms.summarize(departures, nyc.TIMEZONE)
+    summary = transforms.summarize(departures, source.TIMEZONE)
     carriers = report._by_carrier(summary)
     assert carriers.index.tolist() == ["HA", "AA"]
     assert carriers.loc["AA", ["wet", "other", "cancelled"]].tolist() == [20.0, 20.0, 0.0]

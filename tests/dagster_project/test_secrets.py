@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagster_project import headless
+from dagster_project.demo import headless
 from tests.dagster_project import status
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 
 SOMEBODYS_PROJECT = """
 import dagster as dg
-from dagster_project.assets import weather
+from dagster_project.demo.assets import weather
 from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.jobs import JOBS
+from dagster_project.demo.jobs import JOBS
 from dagster_project.resources.lake import LakeResource
 
 lake = LakeResource(key=dg.EnvVar("LAKE_KEY"), secret=dg.EnvVar("LAKE_SECRET"))

@@ -9,9 +9,9 @@ import dagster as dg
 import pytest
 
 from dagster_project.automation import attempts, sensors
-from dagster_project.datasets import FLIGHTS
-from dagster_project.definitions import defs
-from dagster_project.nyc import TIMEZONE
+from dagster_project.demo.datasets import FLIGHTS
+from dagster_project.demo.definitions import defs
+from dagster_project.demo.source import TIMEZONE
 from dagster_project.partitions.keys import time_windows
 from dagster_project.partitions.lake_asset import LakeAsset
 from pipelines import Dataset

@@ -16,8 +16,8 @@ import dagster as dg
 import pytest
 
 from connector.local_server.processes import free_ports
-from dagster_project import headless, nyc
-from dagster_project.datasets import FLIGHTS
+from dagster_project.demo import headless, source
+from dagster_project.demo.datasets import FLIGHTS
 from tests.dagster_project import browser, status
 from tests.polling import until
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PROJECT = "dagster_project.definitions"
+PROJECT = "dagster_project.demo.definitions"
 DUE = 65  # days before 2013-03-07
 QUARTER = {
     "flights": ("2013-01-01", "2013-03-31"),
@@ -101,7 +101,7 @@ def test_a_whole_year_is_one_command_one_run_and_one_commit(instance, lake) -> N
     assert [entry.operation for entry in flights.history()].count("ingest") == 1
     assert len(status.available(instance, "flights", FLIGHTS.partitions_def)) == 365
     year = [FLIGHTS.partitions_def.time_window_for_partition_key(day) for day in ("2013-01-01", "2013-12-31")]
-    source = nyc.flights(year[0].start, year[1].end)
+    source = source.flights(year[0].start, year[1].end)
     table = flights.read()
     assert table.num_rows == source.num_rows == 336_776
     for column in ("dep_delay", "arr_delay", "distance", "flight"):

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from dagster_project.automation import ops
 from dagster_project.automation.retention import Retention
-from dagster_project.datasets import DATASETS
+from dagster_project.demo.datasets import DATASETS
 from dagster_project.partitions.lake_asset import DATASET_TAG, POOL, LakeAsset
 from dagster_project.partitions.lineage import Downstream
 from dagster_project.resources.failures import tell_dagster

@@ -19,10 +19,10 @@ import fsspec
 
 from connector import LakeFileSystem
 from connector.bucket import remote_tiers
-from dagster_project import headless
-from dagster_project.datasets import DATASETS
-from dagster_project.referee import Referee
-from dagster_project.stage import BUCKET, DAGSTER_HOME, TODAY, DemoFailed
+from dagster_project.demo import headless
+from dagster_project.demo.datasets import DATASETS
+from dagster_project.demo.referee import Referee
+from dagster_project.demo.stage import BUCKET, DAGSTER_HOME, TODAY, DemoFailed
 from pipelines import Dataset
 from pipelines.runtime import formatting
 

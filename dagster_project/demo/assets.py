@@ -6,8 +6,8 @@ from typing import Final
 
 import dagster as dg
 
-from dagster_project import nyc, report, transforms
-from dagster_project.datasets import DEPARTURES, FLIGHTS, MONTHLY_SUMMARY, WEATHER
+from dagster_project.demo import report, source, transforms
+from dagster_project.demo.datasets import DEPARTURES, FLIGHTS, MONTHLY_SUMMARY, WEATHER
 from dagster_project.io.frames import ArrowTable, DataFrame
 from dagster_project.io_manager import COLUMNS
 from dagster_project.partitions.conditions import not_expired
@@ -52,7 +52,7 @@ with warnings.catch_warnings():
     def flights(context: dg.AssetExecutionContext) -> ArrowTable:
         """All flights that left New York City, by day: a Delta table in tiers, each day kept for 300 days."""
         window = context.partition_time_window
-        return nyc.flights(window.start, window.end)
+        return source.flights(window.start, window.end)
 
     @dg.asset(
         partitions_def=WEATHER.partitions_def,
@@ -69,7 +69,7 @@ with warnings.catch_warnings():
     def weather(context: dg.AssetExecutionContext) -> ArrowTable:
         """Hourly weather at New York's airports, by month: plain Parquet that any reader understands."""
         window = context.partition_time_window
-        return nyc.weather(window.start, window.end)
+        return source.weather(window.start, window.end)
 
     @dg.asset(
         partitions_def=DEPARTURES.partitions_def,
@@ -99,7 +99,7 @@ with warnings.catch_warnings():
     def departures(context: dg.AssetExecutionContext, flights: DataFrame, weather: DataFrame) -> DataFrame:
         """Each flight once, with what became of it and the weather of its hour; its metadata tells what was amiss."""
         cleaned = transforms.departures(flights, weather)
-        for day, counts in transforms.by_day(flights, cleaned, nyc.TIMEZONE).items():
+        for day, counts in transforms.by_day(flights, cleaned, source.TIMEZONE).items():
             context.add_asset_metadata(counts, partition_key=day)
         return cleaned
 
@@ -133,7 +133,7 @@ with warnings.catch_warnings():
     )
     def monthly_summary(departures: DataFrame) -> DataFrame:
         """Flights, cancellations and mean delays by carrier and origin: days wait for it before they expire."""
-        return transforms.summarize(departures, nyc.TIMEZONE)
+        return transforms.summarize(departures, source.TIMEZONE)
 
     @dg.asset(
         partitions_def=MONTHLY_SUMMARY.partitions_def,

@@ -136,7 +136,7 @@ def tell_in_a_child(folder: Path, *, as_json: bool) -> int:
 
 def serve_ui(folder: Path, port: int, say: Callable[[str], None]) -> None:
     """Serve the Dagster UI, on the stage that the environment names, until Ctrl-C."""
-    from dagster_project import headless
+    from dagster_project.demo import headless
 
     say(f"The Dagster UI: http://127.0.0.1:{port} (Ctrl-C ends it; the data stays in {folder})")
     with _child(headless.ui_command(port)) as child, suppress(KeyboardInterrupt):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dagster_project.nyc import TIMEZONE
+from dagster_project.demo.source import TIMEZONE
 from dagster_project.partitions.keys import time_windows
 from dagster_project.partitions.lake_asset import LakeAsset
 from pipelines.model.spec import DatasetSpec

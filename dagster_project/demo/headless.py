@@ -11,7 +11,7 @@ lake is the one that the environment names (`TIERLAKE_*`).
 
 The same from a shell:
 
-    dagster asset materialize -m dagster_project.definitions --select flights --partition-range 2013-01-01...2013-12-31
+    dagster asset materialize -m dagster_project.demo.definitions --select flights --partition-range 2013-01-01...2013-12-31
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from dagster_project import jobs
-from dagster_project.datasets import DATASETS
-from dagster_project.definitions import defs, lake
+from dagster_project.demo import jobs
+from dagster_project.demo.datasets import DATASETS
+from dagster_project.demo.definitions import defs, lake
 from dagster_project.executors import configured
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def available(instance: dg.DagsterInstance, dataset: str) -> tuple[str, ...]:
 
 def ui_command(port: int) -> list[str]:
     """The command that serves the UI and the daemon; DAGSTER_HOME and TIERLAKE_* must be in its environment."""
-    serve = ["dev", "-m", "dagster_project.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    serve = ["dev", "-m", "dagster_project.demo.definitions", "-h", "127.0.0.1", "-p", str(port)]
     return [sys.executable, "-m", "dagster", *serve]
 
 
