@@ -24,7 +24,8 @@ from connector.client.sessions import HttpSession, new_session
 from connector.errors import ObjectNotFound
 from connector.listing.directories import TableListings
 from connector.listing.tables import Views
-from connector.objects import audit, copy, delete, expansion, metadata, move, multipart, object_lock, restore, versions
+from connector.objects import audit, copy, delete, expansion, move, multipart, object_lock, restore, versions
+from connector.objects import metadata as object_metadata
 from connector.objects import presign as presigning
 from connector.objects import transition as transitions
 from connector.profiles import get_profile, profile_names
@@ -439,11 +440,11 @@ class LakeFileSystem(TableListings):
 
     async def _head_object(self, path: str, version_id: str | None = None) -> dict[str, Any]:
         """HEAD of an object as botocore answers it; see :func:`connector.objects.metadata.head`."""
-        return await metadata.head(self, path, version_id)
+        return await object_metadata.head(self, path, version_id)
 
     async def _server_time(self, path: str) -> datetime:
         """The server's clock, in UTC; see :func:`connector.objects.metadata.server_time`."""
-        return await metadata.server_time(self, path)
+        return await object_metadata.server_time(self, path)
 
     async def _put_if(
         self,
@@ -455,7 +456,7 @@ class LakeFileSystem(TableListings):
         metadata: Mapping[str, str] | None = None,
     ) -> str:
         """A conditional write, its new ETag; see :func:`connector.objects.metadata.put_if`."""
-        return await metadata.put_if(
+        return await object_metadata.put_if(
             self, path, data, if_match=if_match, if_none_match=if_none_match, metadata=metadata
         )
 
@@ -475,7 +476,7 @@ class LakeFileSystem(TableListings):
 
     async def _read_with_etag(self, path: str) -> tuple[bytes, str]:
         """An object's bytes and their ETag, from one GET; see :func:`connector.objects.metadata.read_with_etag`."""
-        return await metadata.read_with_etag(self, path)
+        return await object_metadata.read_with_etag(self, path)
 
     async def _encryption_faults(self, paths: Iterable[str]) -> dict[str, str]:
         """Objects not encrypted as the write policy says; see :func:`connector.objects.audit.encryption_faults`."""
@@ -483,11 +484,11 @@ class LakeFileSystem(TableListings):
 
     async def _first_keys(self, prefix: str, *, limit: int = 1000) -> list[str]:
         """The first keys that begin with a prefix, from one LIST; see :func:`connector.objects.metadata.first_keys`."""
-        return await metadata.first_keys(self, prefix, limit=limit)
+        return await object_metadata.first_keys(self, prefix, limit=limit)
 
-    async def _object_versions(self, prefix: str) -> list[metadata.ObjectVersion]:
+    async def _object_versions(self, prefix: str) -> list[object_metadata.ObjectVersion]:
         """Versions and delete markers below a prefix; see :func:`connector.objects.metadata.object_versions`."""
-        return await metadata.object_versions(self, prefix)
+        return await object_metadata.object_versions(self, prefix)
 
     async def _delete_versions(self, path: str, version_ids: Iterable[str]) -> None:
         """Delete versions of a key for good; see :func:`connector.objects.delete.delete_versions`."""
@@ -511,11 +512,11 @@ class LakeFileSystem(TableListings):
 
     async def _is_versioned(self, bucket: str) -> bool:
         """Whether a bucket keeps versions; see :func:`connector.objects.metadata.is_versioned`."""
-        return await metadata.is_versioned(self, bucket)
+        return await object_metadata.is_versioned(self, bucket)
 
     async def _has_versions(self, bucket: str) -> bool:
         """Whether older versions may be in a bucket; see :func:`connector.objects.metadata.has_versions`."""
-        return await metadata.has_versions(self, bucket)
+        return await object_metadata.has_versions(self, bucket)
 
     async def _has_object_lock(self, bucket: str) -> bool:
         """Whether objects of a bucket can be locked; see :func:`connector.objects.object_lock.has_object_lock`."""

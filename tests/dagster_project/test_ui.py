@@ -101,11 +101,11 @@ def test_a_whole_year_is_one_command_one_run_and_one_commit(instance, lake) -> N
     assert [entry.operation for entry in flights.history()].count("ingest") == 1
     assert len(status.available(instance, "flights", FLIGHTS.partitions_def)) == 365
     year = [FLIGHTS.partitions_def.time_window_for_partition_key(day) for day in ("2013-01-01", "2013-12-31")]
-    source = source.flights(year[0].start, year[1].end)
+    flown = source.flights(year[0].start, year[1].end)
     table = flights.read()
-    assert table.num_rows == source.num_rows == 336_776
+    assert table.num_rows == flown.num_rows == 336_776
     for column in ("dep_delay", "arr_delay", "distance", "flight"):
-        assert table[column].to_pandas().sum() == source[column].to_pandas().sum()
+        assert table[column].to_pandas().sum() == flown[column].to_pandas().sum()
 
     status.as_if_made(instance, "departures", FLIGHTS.partitions_def.get_partition_keys()[:DUE])
     headless.tick_retention(instance, "flights")
