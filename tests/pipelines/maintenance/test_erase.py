@@ -18,7 +18,7 @@ from pipelines.query import restore
 from pipelines.runtime.clock import ServerClock
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import by_day, parquet, put, write_delta
-from tests.pipelines.test_filtered_reads import handmade
+from tests.pipelines.query.test_filtered_reads import handmade
 
 JFK = [("city", "==", "JFK")]
 

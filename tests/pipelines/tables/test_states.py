@@ -12,7 +12,7 @@ from pipelines.lifecycle.outlook import Reading
 from pipelines.model.partition_key import PartitionKey
 from pipelines.tables.states import ListedChanges, ListedRows, plain_state
 from tests.pipelines.samples import AS_OF, DAYS, daily, rows
-from tests.pipelines.test_changes import RETENTION, TIERED, delta_table, forget_commits, moved_by_copies
+from tests.pipelines.tables.test_changes import RETENTION, TIERED, delta_table, forget_commits, moved_by_copies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -20,7 +20,7 @@ from pipelines.runtime.clock import ServerClock
 from pipelines.tables.protocol import LiveFile
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import by_day, delta_options, write_delta
-from tests.pipelines.test_filtered_reads import handmade
+from tests.pipelines.query.test_filtered_reads import handmade
 
 KEYS = [f"date=2013-01-0{day}" for day in (1, 2, 3, 4)]
 
