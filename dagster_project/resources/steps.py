@@ -2,7 +2,7 @@
 
 The context that `failures.step_of` finds is none of the public ones, and offers more: what has been noted already,
 and a data version before the event is made. Only this module uses that. It was tried with Dagster 1.13.27, and
-`tests/dagster_project/test_reads.py` names each attribute.
+`tests/dagster_project/partitions/test_reads.py` names each attribute.
 
 `StepExecutionContext.add_asset_metadata` computes all partition keys of the run on each call, which is quadratic: a
 year of hours takes minutes. `add_partition_metadata` writes to the private attribute that the call ends up in; on

@@ -17,7 +17,7 @@ from dagster_project.partitions.wipe import (
     wipe_partitions,
 )
 from tests.dagster_project import four_kinds
-from tests.dagster_project.test_partition_wipe import (
+from tests.dagster_project.partitions.test_wipe import (
     EXAMPLES,
     available,
     check_what_the_ui_asks_for,

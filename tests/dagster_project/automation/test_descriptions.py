@@ -24,7 +24,7 @@ pytestmark = [
 
 EVENTS = """
 key: events
-source: tests.dagster_project.test_descriptions.a_row_a_day
+source: tests.dagster_project.automation.test_descriptions.a_row_a_day
 start: "2013-01-01"
 end: "2014-01-01"
 partition: {{time: {{column: at}}}}
