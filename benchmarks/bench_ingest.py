@@ -41,7 +41,7 @@ BUCKET = f"bench-{uuid.uuid4().hex[:8]}"
 ZONE = "America/New_York"
 
 
-def source() -> pa.Table:
+def year() -> pa.Table:
     """The flights, with an instant in `time_hour`."""
     return source.flights(datetime(2013, 1, 1, tzinfo=UTC), datetime(2014, 1, 2, tzinfo=UTC))
 
@@ -118,7 +118,7 @@ def main() -> None:
             endpoint_url = server.endpoint_url
         fs = LakeFileSystem(endpoint_url=endpoint_url)
         fs.mkdir(BUCKET)
-        rows = source()
+        rows = year()
         plain = s3fs.S3FileSystem(endpoint_url=endpoint_url, skip_instance_cache=True)
         # around lake://, which refuses to delete below a table
         stack.callback(plain.rm, BUCKET, recursive=True)

@@ -18,8 +18,8 @@ import click
 import pytest
 
 from pipelines.cli.app import cli
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("connector", "pipelines", "dagster_project")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 

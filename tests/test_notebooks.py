@@ -7,7 +7,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+from tests import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 VARYING = re.compile(r"\d+(\.\d+)? (B|KB|MB)\b|<?\$[\d.]+|\s+")
 """Sizes and prices change a little with the version of pyarrow, and columns move with them."""
 

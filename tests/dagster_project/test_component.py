@@ -19,6 +19,7 @@ from dagster_project.io_manager import LakeParquetIOManager
 from dagster_project.resources.lake import LakeResource
 from pipelines import Dataset
 from pipelines.errors import SpecError
+from tests import ROOT
 
 if TYPE_CHECKING:
     from dagster_project.partitions.lake_asset import LakeAsset
@@ -127,7 +128,7 @@ def test_what_one_file_makes() -> None:
 
 
 def test_the_readmes_file_loads() -> None:
-    readme = Path(__file__).parents[2].joinpath("README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
     (shown,) = re.findall(
         r"^type: dagster_project.component.LakeDataset\nattributes:\n(.*?)^```", readme, re.MULTILINE | re.DOTALL
     )
@@ -228,7 +229,7 @@ def project(tmp_path: Path, dagster_home: Path, monkeypatch: pytest.MonkeyPatch)
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root / "src"), str(Path(__file__).parents[2])]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root / "src"), str(ROOT / "src")]))
     return root
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from connector import SseKms
 from connector.bucket import BucketSpec, CorsRule, LifecycleSpec, PolicySpec, RemoteTier
 from connector.errors import InvalidName, InvalidSetting
+from tests import ROOT
 
 KEY = "arn:aws:kms:us-east-1:1:key/k"
 
@@ -105,7 +105,7 @@ def test_mistakes(text, told):
 
 
 def test_the_spec_in_the_readme_is_one():
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
     (text,) = re.findall(r"^```yaml\n(bucket:.*?)^```$", readme, re.MULTILINE | re.DOTALL)
     spec = BucketSpec.from_yaml(text)
     defaults = BucketSpec(bucket="warehouse")

@@ -16,8 +16,9 @@ import pytest
 
 from connector.local_server.servers import ServerMissing, minio_binary
 from dagster_project.demo.referee import Referee
+from tests import ROOT
 
-README = Path(__file__).parents[1] / "README.md"
+README = ROOT / "README.md"
 TIERLAKE = Path(sys.executable).with_name("tierlake")
 
 

@@ -4,7 +4,6 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -19,11 +18,12 @@ from dagster_project.partitions.metadata import spec_metadata
 from dagster_project.resources.lake import LakeResource
 from pipelines.errors import SpecError
 from pipelines.model.spec import DatasetSpec
+from tests import ROOT
 
 # Dagster 1.13: single-run backfills are in beta
 pytestmark = pytest.mark.filterwarnings("ignore:.* is currently in beta")
 
-PAGE = Path(__file__).parents[2] / "docs" / "executors.md"
+PAGE = ROOT / "docs" / "executors.md"
 DAYS = time_windows("day", "UTC", "2013-01-01", "2013-01-05")
 RANGE = {"dagster/asset_partition_range_start": "2013-01-01", "dagster/asset_partition_range_end": "2013-01-04"}
 SPEC = DatasetSpec.from_yaml("""

@@ -1,13 +1,11 @@
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
 from pipelines.cli.app import COMMANDS
-
-ROOT = Path(__file__).parents[3]
+from tests import ROOT
 
 
 def test_help_lists_every_command_with_a_sentence(tierlake):

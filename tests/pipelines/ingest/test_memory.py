@@ -1,10 +1,10 @@
 """Memory goes by the configuration, not by the size of the input."""
 
-from pathlib import Path
-
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parent.parent.parent / "benchmarks"
+from tests import ROOT
+
+BENCHMARKS = ROOT / "benchmarks"
 
 MEGABYTES = 500
 BUDGET_MIB = 256
