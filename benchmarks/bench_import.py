@@ -1,9 +1,9 @@
-"""Import time: `import connector` and the filesystem itself, beside `import s3fs`.
+"""Import time: `import tierlake.connector` and the filesystem itself, beside `import s3fs`.
 
     python benchmarks/bench_import.py [--rounds 15]
 
 Each import runs in an interpreter of its own, in turns within one run, without what merely starting Python takes. Times
-are medians; each ratio is to s3fs's. `import connector` may take 1.5 times as long.
+are medians; each ratio is to s3fs's. `import tierlake.connector` may take 1.5 times as long.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import time
 
 IMPORTS = {
     "import s3fs": "import s3fs",
-    "import connector": "import connector",
-    "from connector import LakeFileSystem": "from connector import LakeFileSystem",
+    "import tierlake.connector": "import tierlake.connector",
+    "from tierlake.connector import LakeFileSystem": "from tierlake.connector import LakeFileSystem",
 }
 MOST = 1.5
 
@@ -46,7 +46,9 @@ def main() -> None:
     for name, times in taken.items():
         ratio = medians[name] / medians["import s3fs"]
         print(f"{name:38} {medians[name]:7.3f}s {min(times):7.3f}s {max(times):7.3f}s   {ratio:6.2f}")
-    assert medians["import connector"] <= MOST * medians["import s3fs"], "import connector takes too long"
+    assert medians["import tierlake.connector"] <= MOST * medians["import s3fs"], (
+        "import tierlake.connector takes too long"
+    )
 
 
 if __name__ == "__main__":

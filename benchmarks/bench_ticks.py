@@ -23,14 +23,14 @@ import dagster as dg
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from connector import LakeFileSystem
-from connector.local_server.servers import EmbeddedServer
-from dagster_project.automation.observe import observation_sensor
-from dagster_project.automation.sensors import KEYS_PER_RUN, ExpiryJob, retention_sensor
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.lake_asset import LakeAsset
-from dagster_project.resources.lake import LakeResource
-from pipelines import Dataset, DatasetSpec
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.local_server.servers import EmbeddedServer
+from tierlake.dagster_project.automation.observe import observation_sensor
+from tierlake.dagster_project.automation.sensors import KEYS_PER_RUN, ExpiryJob, retention_sensor
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines import Dataset, DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,16 +7,16 @@ and definitions load without it.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from connector.errors import LakeError
-from connector.objects.metadata import ObjectVersion
-from connector.policy.encryption import Encryption, SseC, SseKms, SseS3, Unencrypted
-from connector.policy.rules import WritePolicy, WriteRule
-from connector.profiles import Profile
-from connector.settings import LakeSettings
+from tierlake.connector.errors import LakeError
+from tierlake.connector.objects.metadata import ObjectVersion
+from tierlake.connector.policy.encryption import Encryption, SseC, SseKms, SseS3, Unencrypted
+from tierlake.connector.policy.rules import WritePolicy, WriteRule
+from tierlake.connector.profiles import Profile
+from tierlake.connector.settings import LakeSettings
 
 if TYPE_CHECKING:
-    from connector.filesystem import LakeFileSystem
-    from connector.objects.transition import TransitionResult
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.objects.transition import TransitionResult
 
 __all__ = [
     "Encryption",
@@ -34,7 +34,7 @@ __all__ = [
     "WriteRule",
 ]
 
-_LATE = {"LakeFileSystem": "connector.filesystem", "TransitionResult": "connector.objects.transition"}
+_LATE = {"LakeFileSystem": "tierlake.connector.filesystem", "TransitionResult": "tierlake.connector.objects.transition"}
 
 if not TYPE_CHECKING:
 

@@ -21,7 +21,7 @@
 
 Every error has a stable ``code`` for programs, a ``message`` for people, and where known a ``hint`` (what to
 do), the server's ``request_id`` and ``server_code``, the ``bucket`` and the ``key``. Each class also derives
-from the builtin that users of fsspec expect. Texts never hold a secret: :func:`connector.redact.redact` has
+from the builtin that users of fsspec expect. Texts never hold a secret: :func:`tierlake.connector.redact.redact` has
 been applied to what servers and libraries said.
 """
 
@@ -30,7 +30,7 @@ from __future__ import annotations
 import errno
 from typing import Any, ClassVar, Self
 
-from connector.redact import redact
+from tierlake.connector.redact import redact
 
 __all__ = [
     "AccessDenied",

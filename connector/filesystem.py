@@ -16,24 +16,24 @@ from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import stringify_path
 
-from connector import interop
-from connector.client.arguments import OWN_OPTIONS, LakeOptions, check_arguments, plain_options
-from connector.client.gateway import Seam
-from connector.client.listing_cache import ListingCache, share_writes
-from connector.client.sessions import HttpSession, new_session
-from connector.errors import ObjectNotFound
-from connector.listing.directories import TableListings
-from connector.listing.tables import Views
-from connector.objects import audit, copy, delete, expansion, move, multipart, object_lock, restore, versions
-from connector.objects import metadata as object_metadata
-from connector.objects import presign as presigning
-from connector.objects import transition as transitions
-from connector.profiles import get_profile, profile_names
-from connector.profiles.detect import known_profile
-from connector.redact import guard_logs
-from connector.settings import LakeSettings, check_endpoint, environment_token
-from connector.transfer import download, upload
-from connector.transfer.open_file import LakeFile, compressed, open_file
+from tierlake.connector import interop
+from tierlake.connector.client.arguments import OWN_OPTIONS, LakeOptions, check_arguments, plain_options
+from tierlake.connector.client.gateway import Seam
+from tierlake.connector.client.listing_cache import ListingCache, share_writes
+from tierlake.connector.client.sessions import HttpSession, new_session
+from tierlake.connector.errors import ObjectNotFound
+from tierlake.connector.listing.directories import TableListings
+from tierlake.connector.listing.tables import Views
+from tierlake.connector.objects import audit, copy, delete, expansion, move, multipart, object_lock, restore, versions
+from tierlake.connector.objects import metadata as object_metadata
+from tierlake.connector.objects import presign as presigning
+from tierlake.connector.objects import transition as transitions
+from tierlake.connector.profiles import get_profile, profile_names
+from tierlake.connector.profiles.detect import known_profile
+from tierlake.connector.redact import guard_logs
+from tierlake.connector.settings import LakeSettings, check_endpoint, environment_token
+from tierlake.connector.transfer import download, upload
+from tierlake.connector.transfer.open_file import LakeFile, compressed, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 
     from aiobotocore.session import AioSession
 
-    from connector.objects.multipart import IncompleteUpload
-    from connector.objects.presign import PresignConditions, PresignedPost
-    from connector.objects.restore import RestoreStatus
-    from connector.objects.transition import TransitionResult
-    from connector.policy.rules import WritePolicy
-    from connector.profiles import Profile
+    from tierlake.connector.objects.multipart import IncompleteUpload
+    from tierlake.connector.objects.presign import PresignConditions, PresignedPost
+    from tierlake.connector.objects.restore import RestoreStatus
+    from tierlake.connector.objects.transition import TransitionResult
+    from tierlake.connector.policy.rules import WritePolicy
+    from tierlake.connector.profiles import Profile
 
 _OPEN_ARGUMENTS = ("anon", "endpoint_url", "key")
 P = ParamSpec("P")
@@ -258,15 +258,15 @@ class LakeFileSystem(TableListings):
     # -- the same store for other libraries ----------------------------------------------------------
 
     def arrow_filesystem(self) -> Any:
-        """Arrow's own S3 client, for reading; see :func:`connector.interop.arrow_filesystem`."""
+        """Arrow's own S3 client, for reading; see :func:`tierlake.connector.interop.arrow_filesystem`."""
         return interop.arrow_filesystem(self)
 
     def boto3_client(self) -> Any:
-        """A boto3 client under the write policy; see :func:`connector.interop.boto3_client`."""
+        """A boto3 client under the write policy; see :func:`tierlake.connector.interop.boto3_client`."""
         return interop.boto3_client(self)
 
     def dask_options(self) -> dict[str, Any]:
-        """``storage_options`` for Dask's workers; see :func:`connector.interop.dask_options`."""
+        """``storage_options`` for Dask's workers; see :func:`tierlake.connector.interop.dask_options`."""
         return interop.dask_options(self)
 
     def delta_options(self) -> dict[str, str]:
@@ -283,19 +283,19 @@ class LakeFileSystem(TableListings):
         return interop.are_renewed(self)
 
     def duckdb_secret(self, name: str = "tierlake", *, scope: str | None = None) -> str:
-        """A ``CREATE SECRET`` statement; see :func:`connector.interop.duckdb_secret`."""
+        """A ``CREATE SECRET`` statement; see :func:`tierlake.connector.interop.duckdb_secret`."""
         return interop.duckdb_secret(self, name, scope=scope)
 
     def obstore(self, bucket: str, *, prefix: str | None = None) -> Any:
-        """A bucket for the package obstore; see :func:`connector.interop.obstore`."""
+        """A bucket for the package obstore; see :func:`tierlake.connector.interop.obstore`."""
         return interop.obstore(self, bucket, prefix=prefix)
 
     def polars_options(self) -> dict[str, Any]:
-        """``storage_options`` for polars; see :func:`connector.interop.polars_options`."""
+        """``storage_options`` for polars; see :func:`tierlake.connector.interop.polars_options`."""
         return interop.polars_options(self)
 
     def spark_conf(self) -> dict[str, Any]:
-        """Spark's configuration of ``s3a://``; see :func:`connector.interop.spark_conf`."""
+        """Spark's configuration of ``s3a://``; see :func:`tierlake.connector.interop.spark_conf`."""
         return interop.spark_conf(self)
 
     async def set_session(self, refresh: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 -- s3fs's order
@@ -410,7 +410,7 @@ class LakeFileSystem(TableListings):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """Move objects, or with ``recursive`` folders; see :func:`connector.objects.move.move`."""
+        """Move objects, or with ``recursive`` folders; see :func:`tierlake.connector.objects.move.move`."""
         await move.move(self, path1, path2, recursive=recursive, maxdepth=maxdepth, **kwargs)
 
     mv = sync_wrapper(_mv)
@@ -439,11 +439,11 @@ class LakeFileSystem(TableListings):
     # -- objects -----------------------------------------------------------------------------------
 
     async def _head_object(self, path: str, version_id: str | None = None) -> dict[str, Any]:
-        """HEAD of an object as botocore answers it; see :func:`connector.objects.metadata.head`."""
+        """HEAD of an object as botocore answers it; see :func:`tierlake.connector.objects.metadata.head`."""
         return await object_metadata.head(self, path, version_id)
 
     async def _server_time(self, path: str) -> datetime:
-        """The server's clock, in UTC; see :func:`connector.objects.metadata.server_time`."""
+        """The server's clock, in UTC; see :func:`tierlake.connector.objects.metadata.server_time`."""
         return await object_metadata.server_time(self, path)
 
     async def _put_if(
@@ -455,7 +455,7 @@ class LakeFileSystem(TableListings):
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
-        """A conditional write, its new ETag; see :func:`connector.objects.metadata.put_if`."""
+        """A conditional write, its new ETag; see :func:`tierlake.connector.objects.metadata.put_if`."""
         return await object_metadata.put_if(
             self, path, data, if_match=if_match, if_none_match=if_none_match, metadata=metadata
         )
@@ -469,7 +469,7 @@ class LakeFileSystem(TableListings):
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
-        """A conditional write of a local file; see :func:`connector.transfer.upload.put_file_if`."""
+        """A conditional write of a local file; see :func:`tierlake.connector.transfer.upload.put_file_if`."""
         return await upload.put_file_if(
             self, local, path, if_match=if_match, if_none_match=if_none_match, metadata=metadata
         )
@@ -491,31 +491,31 @@ class LakeFileSystem(TableListings):
         return await object_metadata.object_versions(self, prefix)
 
     async def _delete_versions(self, path: str, version_ids: Iterable[str]) -> None:
-        """Delete versions of a key for good; see :func:`connector.objects.delete.delete_versions`."""
+        """Delete versions of a key for good; see :func:`tierlake.connector.objects.delete.delete_versions`."""
         await delete.delete_versions(self, path, version_ids)
 
     async def _delete_seen(self, objects: Iterable[delete.SeenObject]) -> list[delete.SeenObject]:
-        """Delete objects and versions as they were seen; see :func:`connector.objects.delete.delete_seen`."""
+        """Delete objects and versions as they were seen; see :func:`tierlake.connector.objects.delete.delete_seen`."""
         return await delete.delete_seen(self, objects)
 
     async def _hide(self, path: str, *, etag: str, version_id: str | None = None) -> versions.Hidden:
-        """Delete an object if it is the one that was seen; see :func:`connector.objects.versions.hide`."""
+        """Delete an object if it is the one that was seen; see :func:`tierlake.connector.objects.versions.hide`."""
         return await versions.hide(self, path, etag=etag, version_id=version_id)
 
     async def _unhide(self, path: str, *, version_id: str) -> None:
-        """Bring back what delete markers hide; see :func:`connector.objects.versions.unhide`."""
+        """Bring back what delete markers hide; see :func:`tierlake.connector.objects.versions.unhide`."""
         await versions.unhide(self, path, version_id=version_id)
 
     async def _bring_back(self, path: str, *, version_id: str, etag: str) -> str:
-        """Make an older version the newest; see :func:`connector.objects.versions.bring_back`."""
+        """Make an older version the newest; see :func:`tierlake.connector.objects.versions.bring_back`."""
         return await versions.bring_back(self, path, version_id=version_id, etag=etag)
 
     async def _is_versioned(self, bucket: str) -> bool:
-        """Whether a bucket keeps versions; see :func:`connector.objects.metadata.is_versioned`."""
+        """Whether a bucket keeps versions; see :func:`tierlake.connector.objects.metadata.is_versioned`."""
         return await object_metadata.is_versioned(self, bucket)
 
     async def _has_versions(self, bucket: str) -> bool:
-        """Whether older versions may be in a bucket; see :func:`connector.objects.metadata.has_versions`."""
+        """Whether older versions may be in a bucket; see :func:`tierlake.connector.objects.metadata.has_versions`."""
         return await object_metadata.has_versions(self, bucket)
 
     async def _has_object_lock(self, bucket: str) -> bool:
@@ -529,11 +529,11 @@ class LakeFileSystem(TableListings):
     async def _transition(
         self, path: str, *, storage_class: str, if_match: str | None = None, exclusive: bool = False
     ) -> TransitionResult:
-        """Move an object to another storage class; see :func:`connector.objects.transition.transition`."""
+        """Move an object to another storage class; see :func:`tierlake.connector.objects.transition.transition`."""
         return await transitions.transition(self, path, storage_class, if_match=if_match, exclusive=exclusive)
 
     async def _reencrypt(self, path: str, *, if_match: str | None = None) -> TransitionResult:
-        """Encrypt an object as the write policy says; see :func:`connector.objects.transition.reencrypt`."""
+        """Encrypt an object as the write policy says; see :func:`tierlake.connector.objects.transition.reencrypt`."""
         return await transitions.reencrypt(self, path, if_match=if_match)
 
     async def _tag_tier(
@@ -545,39 +545,39 @@ class LakeFileSystem(TableListings):
         wait_seconds: float = 0.0,
         if_match: str | None = None,
     ) -> TransitionResult:
-        """Move an object to a remote tier by its tag; see :func:`connector.objects.transition.tag_tier`."""
+        """Move an object to a remote tier by its tag; see :func:`tierlake.connector.objects.transition.tag_tier`."""
         return await transitions.tag_tier(
             self, path, tier, at_once=at_once, wait_seconds=wait_seconds, if_match=if_match
         )
 
     async def _restore(self, path: str, *, days: int = 1, speed: str = "bulk") -> RestoreStatus:
-        """Ask for an archived object back; see :func:`connector.objects.restore.restore`."""
+        """Ask for an archived object back; see :func:`tierlake.connector.objects.restore.restore`."""
         return await restore.restore(self, path, days=days, speed=speed)
 
     async def _restore_status(self, path: str) -> RestoreStatus:
-        """Whether an archived object can be read; see :func:`connector.objects.restore.restore_status`."""
+        """Whether an archived object can be read; see :func:`tierlake.connector.objects.restore.restore_status`."""
         return await restore.restore_status(self, path)
 
     async def _abort_incomplete_uploads(
         self, path: str, *, older_than: str | timedelta, dry_run: bool = False
     ) -> list[IncompleteUpload]:
-        """Abort old uploads; see :func:`connector.objects.multipart.abort_incomplete_uploads`."""
+        """Abort old uploads; see :func:`tierlake.connector.objects.multipart.abort_incomplete_uploads`."""
         return await multipart.abort_incomplete_uploads(self, path, older_than=older_than, dry_run=dry_run)
 
     async def _abort_uploads(self, uploads: Iterable[IncompleteUpload]) -> None:
-        """Abort just these uploads; see :func:`connector.objects.multipart.abort_uploads`."""
+        """Abort just these uploads; see :func:`tierlake.connector.objects.multipart.abort_uploads`."""
         await multipart.abort_uploads(self, uploads)
 
     async def _presign(
         self, /, path: str, *, expires: float | timedelta = 3600, method: str = "GET", **options: Any
     ) -> str:
-        """A URL for one request without credentials; see :func:`connector.objects.presign.presign`."""
+        """A URL for one request without credentials; see :func:`tierlake.connector.objects.presign.presign`."""
         return await presigning.presign(self, path, expires=expires, method=method, **options)
 
     async def _presign_post(
         self, path: str, *, expires: float | timedelta = 3600, **conditions: Unpack[PresignConditions]
     ) -> PresignedPost:
-        """A form for one upload without credentials; see :func:`connector.objects.presign.presign_post`."""
+        """A form for one upload without credentials; see :func:`tierlake.connector.objects.presign.presign_post`."""
         return await presigning.presign_post(self, path, expires=expires, **conditions)
 
     head_object = _synced(_head_object)

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from connector.errors import InvalidSetting
-from connector.listing.views import view_providers
-from connector.names import check_bucket, check_key
+from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.listing.views import view_providers
+from tierlake.connector.names import check_bucket, check_key
 
 Role = Literal["reader", "writer", "operator"]
 ROLES: tuple[str, ...] = get_args(Role)

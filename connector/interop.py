@@ -26,18 +26,18 @@ from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError
 from pydantic import SecretStr
 
-from connector.client.arguments import plain_options
-from connector.errors import BadCredentials, UnsupportedByServer
-from connector.policy.encryption import SseC, SseKms, SseS3
-from connector.policy.parameters import applied, copy_source
-from connector.policy.rules import STANDARD
-from connector.redact import redact
-from connector.settings import DEFAULT_REGION, environment_token, is_aws
+from tierlake.connector.client.arguments import plain_options
+from tierlake.connector.errors import BadCredentials, UnsupportedByServer
+from tierlake.connector.policy.encryption import SseC, SseKms, SseS3
+from tierlake.connector.policy.parameters import applied, copy_source
+from tierlake.connector.policy.rules import STANDARD
+from tierlake.connector.redact import redact
+from tierlake.connector.settings import DEFAULT_REGION, environment_token, is_aws
 
 if TYPE_CHECKING:
-    from connector.filesystem import LakeFileSystem
-    from connector.policy.encryption import Encryption
-    from connector.settings import LakeSettings
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.policy.encryption import Encryption
+    from tierlake.connector.settings import LakeSettings
 
 _SECRET = re.compile(r"secret|token|password|customer_key|encryption\.key|sse-c:", re.IGNORECASE)
 _CREATES = {"PutObject": "put_object", "CreateMultipartUpload": "create_multipart_upload", "CopyObject": "copy_object"}

@@ -6,7 +6,7 @@ import ipaddress
 import itertools
 import re
 
-from connector.errors import InvalidName
+from tierlake.connector.errors import InvalidName
 
 KEY_BYTES_MAX = 1024
 """S3's limit for a key, in bytes of UTF-8."""

@@ -26,10 +26,10 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from connector.errors import BadCredentials, InsecureEndpoint, InvalidSetting
-from connector.policy.encryption import Encryption, SseC, SseS3, encryption_text, parse_encryption
-from connector.policy.rules import WritePolicy, WriteRule
-from connector.urls import HIDDEN_HINT, check_endpoint_url, secret_in_url
+from tierlake.connector.errors import BadCredentials, InsecureEndpoint, InvalidSetting
+from tierlake.connector.policy.encryption import Encryption, SseC, SseS3, encryption_text, parse_encryption
+from tierlake.connector.policy.rules import WritePolicy, WriteRule
+from tierlake.connector.urls import HIDDEN_HINT, check_endpoint_url, secret_in_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

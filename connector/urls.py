@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from connector.errors import InvalidSetting
-from connector.redact import HIDDEN
+from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.redact import HIDDEN
 
 __all__ = ["HIDDEN_HINT", "check_endpoint_url", "check_place", "secret_in_place", "secret_in_url", "without_secrets"]
 

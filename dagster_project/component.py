@@ -1,6 +1,6 @@
 """`LakeDataset`: everything that Dagster needs for one dataset, from a YAML file.
 
-    type: dagster_project.component.LakeDataset
+    type: tierlake.dagster_project.component.LakeDataset
     attributes:
       key: flights
       source: my_project.flights.read       # leave it out where somebody else writes the data
@@ -9,7 +9,7 @@
       tiers: [{after: 30d, tier: warm}, {after: 90d, tier: cold}]
       retention: {expire_after: 300d, grace: 7d, after: [monthly_summary]}
 
-`dg scaffold defs dagster_project.component.LakeDataset flights` writes one to begin with.
+`dg scaffold defs tierlake.dagster_project.component.LakeDataset flights` writes one to begin with.
 """
 
 import warnings
@@ -20,19 +20,19 @@ from typing import Annotated, Any, Final, Literal
 import dagster as dg
 from pydantic import Field
 
-from dagster_project.automation.alerts import alert_on_failure
-from dagster_project.automation.checks import description_check, verify_check
-from dagster_project.automation.jobs import expiry_job, policy_job, restore_job, tiering_job, undo_job
-from dagster_project.automation.observe import observation_sensor
-from dagster_project.automation.restores import restore_sensor
-from dagster_project.automation.sensors import ExpiryJob, reconciliation_sensor, retention_sensor
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.lake_asset import DATASET_TAG, POOL, LakeAsset
-from dagster_project.partitions.metadata import spec_metadata
-from dagster_project.resources.failures import tell_dagster
-from pipelines.errors import SpecError
-from pipelines.model.spec import DatasetSpec, PartitionSpec, RejectSpec, RetentionSpec, TierStep, WriteSpec
-from pipelines.model.text_options import TextOptions
+from tierlake.dagster_project.automation.alerts import alert_on_failure
+from tierlake.dagster_project.automation.checks import description_check, verify_check
+from tierlake.dagster_project.automation.jobs import expiry_job, policy_job, restore_job, tiering_job, undo_job
+from tierlake.dagster_project.automation.observe import observation_sensor
+from tierlake.dagster_project.automation.restores import restore_sensor
+from tierlake.dagster_project.automation.sensors import ExpiryJob, reconciliation_sensor, retention_sensor
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.lake_asset import DATASET_TAG, POOL, LakeAsset
+from tierlake.dagster_project.partitions.metadata import spec_metadata
+from tierlake.dagster_project.resources.failures import tell_dagster
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.model.spec import DatasetSpec, PartitionSpec, RejectSpec, RetentionSpec, TierStep, WriteSpec
+from tierlake.pipelines.model.text_options import TextOptions
 
 __all__ = ["DYNAMIC", "LakeDataset", "LakeDatasetScaffolder"]
 

@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from dagster_project.io import loads, stores
-from dagster_project.io.frames import wanted_type
-from dagster_project.io.loads import ALLOW_MISSING
-from dagster_project.partitions import waits
-from dagster_project.partitions.reads import note_read
-from dagster_project.resources.failures import step_of, tell_dagster
-from dagster_project.resources.lake import LakeResource
-from dagster_project.resources.steps import add_partition_metadata, give_data_version
-from pipelines.errors import ArchivedError
-from pipelines.model.partition_key import PartitionKey
+from tierlake.dagster_project.io import loads, stores
+from tierlake.dagster_project.io.frames import wanted_type
+from tierlake.dagster_project.io.loads import ALLOW_MISSING
+from tierlake.dagster_project.partitions import waits
+from tierlake.dagster_project.partitions.reads import note_read
+from tierlake.dagster_project.resources.failures import step_of, tell_dagster
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.dagster_project.resources.steps import add_partition_metadata, give_data_version
+from tierlake.pipelines.errors import ArchivedError
+from tierlake.pipelines.model.partition_key import PartitionKey
 
 if TYPE_CHECKING:
-    from dagster_project.io.frames import Wanted
+    from tierlake.dagster_project.io.frames import Wanted
 
 __all__ = ["ALLOW_MISSING", "COLUMNS", "LakeParquetIOManager", "data_version", "run_key"]
 

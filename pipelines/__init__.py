@@ -1,6 +1,6 @@
 """tierlake's dataset layer: Hive-partitioned Parquet with a Delta log or plain, ingested, tiered and expired.
 
-from pipelines import Dataset, DatasetSpec
+from tierlake.pipelines import Dataset, DatasetSpec
 
 `Dataset` and the libraries that move data are imported when it is first asked for, so that specs and definitions load
 without them.
@@ -8,12 +8,12 @@ without them.
 
 from typing import TYPE_CHECKING
 
-from pipelines.lifecycle.plan import load_plan
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.spec import DatasetSpec
+from tierlake.pipelines.lifecycle.plan import load_plan
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
-    from pipelines.dataset import Dataset
+    from tierlake.pipelines.dataset import Dataset
 
 __all__ = ["Dataset", "DatasetSpec", "PartitionKey", "load_plan"]
 
@@ -22,6 +22,6 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> object:
         if name != "Dataset":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from pipelines.dataset import Dataset
+        from tierlake.pipelines.dataset import Dataset
 
         return Dataset

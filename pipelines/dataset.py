@@ -1,6 +1,6 @@
 """A dataset: the facade over everything in this package.
 
-from pipelines import Dataset, DatasetSpec
+from tierlake.pipelines import Dataset, DatasetSpec
 
 flights = Dataset.create(DatasetSpec(uri="lake://warehouse/flights", partition={"time": {"column": "time_hour"}}))
 flights.ingest("flights.csv")
@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from pipelines.errors import SpecError
-from pipelines.metastore.opening import check_new, create_dataset, open_dataset
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.time_window import as_instant
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.metastore.opening import check_new, create_dataset, open_dataset
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.time_window import as_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -29,40 +29,40 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as pads
 
-    from connector.filesystem import LakeFileSystem
-    from pipelines.errors import UnknownPartition
-    from pipelines.ingest.dask_workers import Engine
-    from pipelines.ingest.rejects import RejectFile
-    from pipelines.ingest.results import IngestResult, Rehearsal
-    from pipelines.ingest.run import IngestMode
-    from pipelines.ingest.writer import WriterLimits
-    from pipelines.lifecycle.drop import DropResult, UndropResult
-    from pipelines.lifecycle.explain import Explanation
-    from pipelines.lifecycle.outlook import ExpiryOutlook, Materialized
-    from pipelines.lifecycle.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
-    from pipelines.lifecycle.redescribe import SpecChange, SpecDiff
-    from pipelines.lifecycle.undo import Undoable
-    from pipelines.maintenance.compact import CompactResult
-    from pipelines.maintenance.erase import EraseReport
-    from pipelines.maintenance.vacuum import VacuumResult
-    from pipelines.maintenance.verify import VerifyReport
-    from pipelines.metastore.adoption import AdoptReport
-    from pipelines.metastore.document import Dropped
-    from pipelines.metastore.handle import Handle
-    from pipelines.metastore.history import HistoryEntry
-    from pipelines.metastore.opening import Described
-    from pipelines.metastore.records import JournalEntry
-    from pipelines.model.spec import DatasetSpec
-    from pipelines.model.text_options import TextOptions
-    from pipelines.model.time_window import Window
-    from pipelines.query.catalog import Catalog
-    from pipelines.query.contents import Contents
-    from pipelines.query.filters import Where
-    from pipelines.query.read import Version
-    from pipelines.query.restore import RestoreResult, Speed, Waiting
-    from pipelines.runtime.clock import Clock
-    from pipelines.runtime.progress import Progress
-    from pipelines.tables.states import RowChanges
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.errors import UnknownPartition
+    from tierlake.pipelines.ingest.dask_workers import Engine
+    from tierlake.pipelines.ingest.rejects import RejectFile
+    from tierlake.pipelines.ingest.results import IngestResult, Rehearsal
+    from tierlake.pipelines.ingest.run import IngestMode
+    from tierlake.pipelines.ingest.writer import WriterLimits
+    from tierlake.pipelines.lifecycle.drop import DropResult, UndropResult
+    from tierlake.pipelines.lifecycle.explain import Explanation
+    from tierlake.pipelines.lifecycle.outlook import ExpiryOutlook, Materialized
+    from tierlake.pipelines.lifecycle.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
+    from tierlake.pipelines.lifecycle.redescribe import SpecChange, SpecDiff
+    from tierlake.pipelines.lifecycle.undo import Undoable
+    from tierlake.pipelines.maintenance.compact import CompactResult
+    from tierlake.pipelines.maintenance.erase import EraseReport
+    from tierlake.pipelines.maintenance.vacuum import VacuumResult
+    from tierlake.pipelines.maintenance.verify import VerifyReport
+    from tierlake.pipelines.metastore.adoption import AdoptReport
+    from tierlake.pipelines.metastore.document import Dropped
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.metastore.history import HistoryEntry
+    from tierlake.pipelines.metastore.opening import Described
+    from tierlake.pipelines.metastore.records import JournalEntry
+    from tierlake.pipelines.model.spec import DatasetSpec
+    from tierlake.pipelines.model.text_options import TextOptions
+    from tierlake.pipelines.model.time_window import Window
+    from tierlake.pipelines.query.catalog import Catalog
+    from tierlake.pipelines.query.contents import Contents
+    from tierlake.pipelines.query.filters import Where
+    from tierlake.pipelines.query.read import Version
+    from tierlake.pipelines.query.restore import RestoreResult, Speed, Waiting
+    from tierlake.pipelines.runtime.clock import Clock
+    from tierlake.pipelines.runtime.progress import Progress
+    from tierlake.pipelines.tables.states import RowChanges
 
 __all__ = ["Dataset"]
 
@@ -184,7 +184,7 @@ class Dataset:
             UnsupportedByTable: another table lies below.
             SchemaMismatch: the files' schemas do not merge.
         """
-        from pipelines.metastore.adoption import adopt
+        from tierlake.pipelines.metastore.adoption import adopt
 
         return adopt(uri, spec, dry_run=dry_run, fs=fs, clock=clock, options=storage_options)
 
@@ -247,7 +247,7 @@ class Dataset:
         client: Any = None,
         progress: Progress = False,
     ) -> IngestResult:
-        """Write rows and commit them; see `pipelines.ingest.run.ingest` for the arguments and errors.
+        """Write rows and commit them; see `tierlake.pipelines.ingest.run.ingest` for the arguments and errors.
 
         Args:
             source: path or URL (CSV, JSON Lines, Parquet, Arrow IPC), frame, Arrow table, reader, dataset or iterable;
@@ -265,9 +265,9 @@ class Dataset:
             client: the Dask client; the current one by default.
             progress: a bar with rows read, or a function that is called with each step.
         """
-        from pipelines.ingest.dask_workers import Workers
-        from pipelines.ingest.run import ingest
-        from pipelines.runtime.progress import counting
+        from tierlake.pipelines.ingest.dask_workers import Workers
+        from tierlake.pipelines.ingest.run import ingest
+        from tierlake.pipelines.runtime.progress import counting
 
         workers = Workers.of(engine, client)
         with counting("ingest", progress=progress) as on_rows:
@@ -296,27 +296,27 @@ class Dataset:
         text: TextOptions | Mapping[str, Any] | None = None,
     ) -> Rehearsal:
         """What `ingest` would do with a source, with all of its checks; nothing is written."""
-        from pipelines.ingest.run import rehearse
+        from tierlake.pipelines.ingest.run import rehearse
 
         options = _text_options(text)
         return rehearse(self._handle, source, storage_options, mode=mode, run_key=run_key, text=options)
 
     def rejects(self) -> tuple[RejectFile, ...]:
         """Rows that could not be taken and wait to be mended: files with counts and reasons, newest first."""
-        from pipelines.ingest.rejects import list_rejects
+        from tierlake.pipelines.ingest.rejects import list_rejects
 
         return list_rejects(self._handle.fs, self._handle.table.root)
 
     def rejected_rows(self, path: str) -> pa.Table:
         """The rows of a reject file, as they came, with file, line, column, value and reason of each."""
-        from pipelines.ingest.rejects_retry import read_reject_file
+        from tierlake.pipelines.ingest.rejects_retry import read_reject_file
 
         return read_reject_file(self._handle, path)
 
     def rejects_as_csv(self, path: str) -> bytes:
-        """The rows of a reject file as CSV to be mended; see `pipelines.ingest.rejects_csv.as_csv`."""
-        from pipelines.ingest.rejects_csv import as_csv
-        from pipelines.ingest.run import data_schema
+        """The rows of a reject file as CSV to be mended; see `tierlake.pipelines.ingest.rejects_csv.as_csv`."""
+        from tierlake.pipelines.ingest.rejects_csv import as_csv
+        from tierlake.pipelines.ingest.run import data_schema
 
         return as_csv(self.rejected_rows(path), self.spec.text, data_schema(self._handle))
 
@@ -329,7 +329,7 @@ class Dataset:
         text: TextOptions | None = None,
     ) -> IngestResult:
         """Mend the rows of a reject file and ingest them; see `pipelines.ingest.rejects_retry.ingest_rejects`."""
-        from pipelines.ingest.rejects_retry import ingest_rejects
+        from tierlake.pipelines.ingest.rejects_retry import ingest_rejects
 
         return ingest_rejects(self._handle, path, fix, mode=mode, text=text)
 
@@ -342,7 +342,7 @@ class Dataset:
         text: TextOptions | None = None,
     ) -> Rehearsal:
         """What `ingest_rejects` would do; nothing is written."""
-        from pipelines.ingest.rejects_retry import rehearse_rejects
+        from tierlake.pipelines.ingest.rejects_retry import rehearse_rejects
 
         return rehearse_rejects(self._handle, path, fix, mode=mode, text=text)
 
@@ -353,7 +353,7 @@ class Dataset:
             version: an older version of a Delta table, or an instant: the version that was the newest then.
             keys: only these partitions, as far as the table has them.
         """
-        from pipelines.query.read import scan
+        from tierlake.pipelines.query.read import scan
 
         return scan(self._handle, version, _parsed(keys))
 
@@ -366,8 +366,8 @@ class Dataset:
         wait: timedelta | str | None = None,
         keys: Iterable[str | PartitionKey] | None = None,
     ) -> pa.Table:
-        """Rows in memory; see `pipelines.query.read.read`."""
-        from pipelines.query.read import read
+        """Rows in memory; see `tierlake.pipelines.query.read.read`."""
+        from tierlake.pipelines.query.read import read
 
         return read(self._handle, columns, where, version, wait, _parsed(keys))
 
@@ -385,7 +385,7 @@ class Dataset:
         Integers beside nulls come as floats, as pyarrow has it, where these hold each of them exactly, and as pandas'
         nullable integers where they do not.
         """
-        from pipelines.query.read import pandas_frame
+        from tierlake.pipelines.query.read import pandas_frame
 
         return pandas_frame(self.read(columns, where, version, wait=wait, keys=keys))
 
@@ -399,7 +399,7 @@ class Dataset:
         keys: Iterable[str | PartitionKey] | None = None,
     ) -> pl.DataFrame:
         """Rows as a polars frame; the same arguments as `read`."""
-        from pipelines.query.read import polars_frame
+        from tierlake.pipelines.query.read import polars_frame
 
         return polars_frame(self.read(columns, where, version, wait=wait, keys=keys))
 
@@ -407,7 +407,7 @@ class Dataset:
         self, columns: Sequence[str] | None = None, *, keys: Iterable[str | PartitionKey] | None = None
     ) -> pa.RecordBatchReader:
         """Rows as a stream of record batches, read as they are asked for; see `read` for the arguments."""
-        from pipelines.query.read import reader
+        from tierlake.pipelines.query.read import reader
 
         return reader(self._handle, columns, _parsed(keys))
 
@@ -415,15 +415,15 @@ class Dataset:
         self, columns: Sequence[str] | None = None, *, keys: Iterable[str | PartitionKey] | None = None
     ) -> pl.LazyFrame:
         """Rows as a lazy polars frame, read when it is collected; see `read` for the arguments."""
-        from pipelines.query.read import lazy_frame
+        from tierlake.pipelines.query.read import lazy_frame
 
         return lazy_frame(self._handle, columns, _parsed(keys))
 
     def to_dask(
         self, columns: Sequence[str] | None = None, where: Where | None = None, version: Version = None
     ) -> dd.DataFrame:
-        """Rows as a lazy Dask frame, read when it is computed; see `pipelines.query.dask_frames.to_dask`."""
-        from pipelines.query.dask_frames import to_dask
+        """Rows as a lazy Dask frame, read when it is computed; see `tierlake.pipelines.query.dask_frames.to_dask`."""
+        from tierlake.pipelines.query.dask_frames import to_dask
 
         frame: dd.DataFrame = to_dask(self._handle, columns, where, version)
         return frame
@@ -439,7 +439,7 @@ class Dataset:
             as_of: the instant that ages count to; now by default.
             keys: only these partitions, where they are there; None means all.
         """
-        from pipelines.query.catalog import read_catalog
+        from tierlake.pipelines.query.catalog import read_catalog
 
         return read_catalog(self._handle, self._instant(as_of), _parsed(keys))
 
@@ -448,20 +448,20 @@ class Dataset:
 
         They have other columns, a value that is none of their column's, or are spelled otherwise.
         """
-        from pipelines.tables.requested_keys import faults
+        from tierlake.pipelines.tables.requested_keys import faults
 
         snapshot = self._handle.table.snapshot()
         return faults(self.spec, snapshot.known_schema, keys, snapshot.by_partition())
 
     def had_rows(self, keys: Iterable[str | PartitionKey]) -> frozenset[PartitionKey]:
         """Which of these partitions had rows once, and lost them, as far as the journal and the table remember."""
-        from pipelines.query.contents import had_rows
+        from tierlake.pipelines.query.contents import had_rows
 
         return had_rows(self._handle, _parsed(keys) or ())
 
     def contents(self) -> Contents:
         """What is in the table now, as the table itself tells: where it has a log, the store is not listed."""
-        from pipelines.query.contents import read_contents
+        from tierlake.pipelines.query.contents import read_contents
 
         return read_contents(self._handle)
 
@@ -471,7 +471,7 @@ class Dataset:
         Args:
             keys: partitions.
         """
-        from pipelines.query.contents import why_gone
+        from tierlake.pipelines.query.contents import why_gone
 
         return why_gone(self._handle, _parsed(keys) or ())
 
@@ -523,7 +523,7 @@ class Dataset:
 
         Faster than `partitions`: where the table has a log, the store is not listed.
         """
-        from pipelines.model.age import window_of_key
+        from tierlake.pipelines.model.age import window_of_key
 
         return {key: window_of_key(self.spec, key) for key in self._handle.table.snapshot().by_partition()}
 
@@ -539,22 +539,22 @@ class Dataset:
 
         Args:
             as_of: the instant that ages count to; now by default.
-            materialized: what the assets of `retention.after` have read of partitions; see `pipelines.lifecycle.outlook.Reading`.
+            materialized: what the assets of `retention.after` have read of partitions; see `lifecycle.outlook.Reading`.
             empty: partitions that somebody keeps books of though the table has no rows of them; they come due as well.
         """
-        from pipelines.lifecycle.outlook import expiry_outlook
+        from tierlake.pipelines.lifecycle.outlook import expiry_outlook
 
         return expiry_outlook(self._handle, self._instant(as_of), materialized, _parsed(empty) or ())
 
     def explain(self, key: str | PartitionKey, as_of: datetime | date | str | None = None) -> Explanation:
         """Why a partition is where it is, what happens next, when, at what cost, and what blocks it."""
-        from pipelines.lifecycle.explain import explain
+        from tierlake.pipelines.lifecycle.explain import explain
 
         return explain(self._handle, _key(key), self._instant(as_of))
 
     def history(self, limit: int | None = None) -> list[HistoryEntry]:
         """What happened to the dataset, newest first."""
-        from pipelines.metastore.history import history
+        from tierlake.pipelines.metastore.history import history
 
         return history(self._handle, limit)
 
@@ -576,7 +576,7 @@ class Dataset:
         Returns:
             The partitions concerned.
         """
-        from pipelines.metastore.removal import settle
+        from tierlake.pipelines.metastore.removal import settle
 
         return settle(self._handle)
 
@@ -587,8 +587,8 @@ class Dataset:
             as_of: which age the policy sees; now by default.
             repair: mend a wrong storage class or a lost encryption by self-copies; nothing is ever deleted.
         """
-        from pipelines.maintenance.repair import verify_and_repair
-        from pipelines.maintenance.verify import verify
+        from tierlake.pipelines.maintenance.repair import verify_and_repair
+        from tierlake.pipelines.maintenance.verify import verify
 
         return (verify_and_repair if repair else verify)(self._handle, self._instant(as_of))
 
@@ -608,11 +608,11 @@ class Dataset:
             spec: a whole description (a spec, a YAML file), in which a field left out means its default; or a mapping
                 with the fields that should change.
             as_of: the instant that the policies are asked about; now by default.
-            materialized: what the assets of `retention.after` have read of partitions; see `pipelines.lifecycle.outlook.Reading`.
+            materialized: what the assets of `retention.after` have read of partitions; see `lifecycle.outlook.Reading`.
             with_effect: False leaves out what it would do, for which the store is listed.
         """
-        from pipelines.lifecycle.redescribe import diff_spec
-        from pipelines.metastore.opening import description_of
+        from tierlake.pipelines.lifecycle.redescribe import diff_spec
+        from tierlake.pipelines.metastore.opening import description_of
 
         described, instant = description_of(spec), self._instant(as_of)
         found = diff_spec(self._handle, described, instant, materialized, with_effect=with_effect)
@@ -633,7 +633,7 @@ class Dataset:
         return self.diff(spec, with_effect=False).apply(reason=reason, run_id=run_id)
 
     def _apply_diff(self, diff: SpecDiff, *, reason: str = "", run_id: str | None = None) -> SpecChange:
-        from pipelines.lifecycle.redescribe import apply_diff
+        from tierlake.pipelines.lifecycle.redescribe import apply_diff
 
         change, self._handle = apply_diff(self._handle, diff, reason=reason, run_id=run_id)
         return change
@@ -642,13 +642,13 @@ class Dataset:
         self, *, reason: str = "", undo: bool = True, dry_run: bool = False, run_id: str | None = None
     ) -> DropResult:
         """Take the whole dataset away, with a grace; see `pipelines.lifecycle.drop.drop`. `undrop` takes it back."""
-        from pipelines.lifecycle.drop import drop
+        from tierlake.pipelines.lifecycle.drop import drop
 
         return drop(self._handle, reason=reason, undo=undo, dry_run=dry_run, run_id=run_id)
 
     def undrop(self, *, reason: str = "", dry_run: bool = False, run_id: str | None = None) -> UndropResult:
-        """Take a dropped dataset back, within its grace; see `pipelines.lifecycle.drop.undrop`."""
-        from pipelines.lifecycle.drop import undrop
+        """Take a dropped dataset back, within its grace; see `tierlake.pipelines.lifecycle.drop.undrop`."""
+        from tierlake.pipelines.lifecycle.drop import undrop
 
         return undrop(self._handle, reason=reason, dry_run=dry_run, run_id=run_id)
 
@@ -667,7 +667,7 @@ class Dataset:
 
     def plan_tiering(self, as_of: datetime | date | str | None = None) -> TieringPlan:
         """Which partitions belong in another tier; `.apply()` moves them."""
-        from pipelines.lifecycle.tiering import apply_tiering, plan_tiering
+        from tierlake.pipelines.lifecycle.tiering import apply_tiering, plan_tiering
 
         return plan_tiering(self._handle, self._instant(as_of)).bind(_bound(apply_tiering, self._handle))
 
@@ -680,9 +680,9 @@ class Dataset:
 
         Args:
             as_of: the instant that ages count to; now by default.
-            materialized: what the assets of `retention.after` have read of partitions; see `pipelines.lifecycle.outlook.Reading`.
+            materialized: what the assets of `retention.after` have read of partitions; see `lifecycle.outlook.Reading`.
         """
-        from pipelines.lifecycle.expiry import apply_expiry, plan_expiry
+        from tierlake.pipelines.lifecycle.expiry import apply_expiry, plan_expiry
 
         plan = plan_expiry(self._handle, self._instant(as_of), materialized)
         return plan.bind(_bound(apply_expiry, self._handle))
@@ -693,9 +693,9 @@ class Dataset:
         Raises:
             SpecError: the plan is for another dataset.
         """
-        from pipelines.lifecycle.expiry import apply_expiry
-        from pipelines.lifecycle.plan import ExpiryPlan
-        from pipelines.lifecycle.tiering import apply_tiering
+        from tierlake.pipelines.lifecycle.expiry import apply_expiry
+        from tierlake.pipelines.lifecycle.plan import ExpiryPlan
+        from tierlake.pipelines.lifecycle.tiering import apply_tiering
 
         if plan.uri != self.uri:
             message = f"the plan is for {plan.uri}, not for {self.uri}"
@@ -705,7 +705,7 @@ class Dataset:
 
     def undo_expiry(self, key: str | PartitionKey, *, run_id: str | None = None) -> UndoResult:
         """Bring an expired partition back, within the grace."""
-        from pipelines.lifecycle.expiry import undo_expiry
+        from tierlake.pipelines.lifecycle.expiry import undo_expiry
 
         return undo_expiry(self._handle, _key(key), run_id=run_id)
 
@@ -719,9 +719,9 @@ class Dataset:
     ) -> tuple[UndoResult, ...]:
         """Bring back what was taken out last: of a partition, or all that the ingest with a run key replaced.
 
-        See `pipelines.lifecycle.undo`. `history()` shows what can be undone, and until when; `dry_run` makes the checks alone.
+        See `lifecycle.undo`. `history()` shows what can be undone, and until when; `dry_run` makes the checks alone.
         """
-        from pipelines.lifecycle.undo import undo, undo_run
+        from tierlake.pipelines.lifecycle.undo import undo, undo_run
 
         if (key is None) == (run is None):
             raise SpecError("undo takes a partition, or the run key of an ingest", hint='undo(key), or undo(run="...")')
@@ -731,13 +731,13 @@ class Dataset:
 
     def undoable(self) -> tuple[Undoable, ...]:
         """The partitions that can be brought back, and until when."""
-        from pipelines.lifecycle.undo import undoable
+        from tierlake.pipelines.lifecycle.undo import undoable
 
         return undoable(self._handle)
 
     def hold(self, key: str | PartitionKey, *, reason: str, dry_run: bool = False, run_id: str | None = None) -> bool:
         """Keep a partition whatever the policy says, until `release`; True where that changed anything, or would."""
-        from pipelines.lifecycle.holds import hold
+        from tierlake.pipelines.lifecycle.holds import hold
 
         return hold(self._handle, _key(key), reason, dry_run=dry_run, run_id=run_id)
 
@@ -745,7 +745,7 @@ class Dataset:
         self, key: str | PartitionKey, *, reason: str = "", dry_run: bool = False, run_id: str | None = None
     ) -> bool:
         """Drop a hold; True where there was one."""
-        from pipelines.lifecycle.holds import release
+        from tierlake.pipelines.lifecycle.holds import release
 
         return release(self._handle, _key(key), reason, dry_run=dry_run, run_id=run_id)
 
@@ -759,8 +759,8 @@ class Dataset:
         dry_run: bool = False,
         run_id: str | None = None,
     ) -> bool:
-        """Keep a partition longer than the policy says: `pipelines.lifecycle.holds.retain`. True where it changed anything."""
-        from pipelines.lifecycle.holds import retain
+        """Keep a partition longer than the policy says: `lifecycle.holds.retain`. True where it changed anything."""
+        from tierlake.pipelines.lifecycle.holds import retain
 
         instant = self._instant(until)
         return retain(self._handle, _key(key), instant, shorten=shorten, reason=reason, dry_run=dry_run, run_id=run_id)
@@ -768,20 +768,20 @@ class Dataset:
     def restore(
         self, key: str | PartitionKey, *, days: int = 1, speed: Speed = "bulk", dry_run: bool = False
     ) -> RestoreResult:
-        """Ask for an archived partition's files; see `pipelines.query.restore.restore`."""
-        from pipelines.query.restore import restore
+        """Ask for an archived partition's files; see `tierlake.pipelines.query.restore.restore`."""
+        from tierlake.pipelines.query.restore import restore
 
         return restore(self._handle, _key(key), days=days, speed=speed, dry_run=dry_run)
 
     def waiting_for(self, keys: Iterable[str | PartitionKey] | None = None) -> dict[PartitionKey, Waiting]:
         """The partitions that need a restore before they can be read; see `pipelines.query.restore.waiting_for`."""
-        from pipelines.query.restore import waiting_for
+        from tierlake.pipelines.query.restore import waiting_for
 
         return waiting_for(self._handle, None if keys is None else [_key(key) for key in keys])
 
     def vacuum(self, *, dry_run: bool = False, run_id: str | None = None) -> VacuumResult:
         """Delete files of expired and replaced partitions whose grace has ended, and old orphans."""
-        from pipelines.maintenance.vacuum import vacuum
+        from tierlake.pipelines.maintenance.vacuum import vacuum
 
         return vacuum(self._handle, dry_run=dry_run, run_id=run_id)
 
@@ -798,8 +798,8 @@ class Dataset:
         progress: Progress = False,
     ) -> CompactResult:
         """Put the small files of a partition, or of all, together; see `pipelines.maintenance.compact.compact`."""
-        from pipelines.ingest.dask_workers import Workers
-        from pipelines.maintenance.compact import compact
+        from tierlake.pipelines.ingest.dask_workers import Workers
+        from tierlake.pipelines.maintenance.compact import compact
 
         return compact(
             self._handle,
@@ -823,9 +823,9 @@ class Dataset:
         client: Any = None,
         run_id: str | None = None,
     ) -> EraseReport:
-        """Delete the rows that match from every partition; see `pipelines.maintenance.erase.erase`."""
-        from pipelines.ingest.dask_workers import Workers
-        from pipelines.maintenance.erase import erase
+        """Delete the rows that match from every partition; see `tierlake.pipelines.maintenance.erase.erase`."""
+        from tierlake.pipelines.ingest.dask_workers import Workers
+        from tierlake.pipelines.maintenance.erase import erase
 
         return erase(
             self._handle,
@@ -849,7 +849,7 @@ class Dataset:
 def _bound(applier: Callable[..., ApplyResult], handle: Handle) -> Callable[..., ApplyResult]:
     def apply(plan: TieringPlan | ExpiryPlan, **options: Any) -> ApplyResult:
         if options.get("keys") is not None:
-            from pipelines.tables.requested_keys import check_possible
+            from tierlake.pipelines.tables.requested_keys import check_possible
 
             options["keys"] = keys = [_key(key) for key in options["keys"]]
             snapshot = handle.table.snapshot()
@@ -866,7 +866,7 @@ def _key(key: str | PartitionKey) -> PartitionKey:
 def _text_options(text: TextOptions | Mapping[str, Any] | None) -> TextOptions | None:
     from pydantic import ValidationError
 
-    from pipelines.model.text_options import TextOptions
+    from tierlake.pipelines.model.text_options import TextOptions
 
     if text is None or isinstance(text, TextOptions):
         return text

@@ -1,6 +1,6 @@
 """What can go wrong with a dataset.
 
-LakeError                         (connector.errors: code, message, hint, request id)
+LakeError                         (tierlake.connector.errors: code, message, hint, request id)
 └── PipelineError
 ├── the caller's input: change it
 │   ├── SpecError             (ValueError)         a spec that contradicts itself, or an unknown field
@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from connector.errors import LakeError, ObjectArchived
+from tierlake.connector.errors import LakeError, ObjectArchived
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

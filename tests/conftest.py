@@ -17,12 +17,12 @@ import fsspec
 import pytest
 from hypothesis import HealthCheck, settings
 
-from connector.iam import ROLES
 from tests.servers import MinioPair, Rig, minio_pair, minio_rig, minio_tls_rig, moto_rig, seaweedfs_rig
 from tests.servers.roles import with_role
+from tierlake.connector.iam import ROLES
 
 if TYPE_CHECKING:
-    from connector import LakeFileSystem
+    from tierlake.connector import LakeFileSystem
 
 pytest_plugins = ["tests.crashes"]
 
@@ -37,38 +37,38 @@ REAL_SERVERS = ("seaweedfs", "minio")
 ON_MINIO_WHEN_SLOW = tuple(
     f"tests/{name}"
     for name in (
-        "connector/test_expansion.py",
-        "connector/test_failed_writes.py",
-        "connector/test_faults.py",
+        "connector/objects/test_expansion.py",
+        "connector/transfer/test_failed_writes.py",
+        "connector/client/test_faults.py",
         "connector/test_instances.py",
-        "connector/test_live.py",
-        "connector/test_lost_replies.py",
-        "connector/test_ranges.py",
-        "connector/test_write_policy.py",
+        "connector/listing/test_tables.py",
+        "connector/client/test_lost_replies.py",
+        "connector/transfer/test_ranges.py",
+        "connector/policy/test_write_policy.py",
         "dagster_project/",
         "faults/test_concurrency.py",
         "faults/test_faults.py",
         "pipelines/cli/",
         "pipelines/test_acts_model.py",
-        "pipelines/test_adopt.py",
-        "pipelines/test_catalog.py",
-        "pipelines/test_compact.py",
-        "pipelines/test_create.py",
+        "pipelines/metastore/test_adoption.py",
+        "pipelines/query/test_catalog.py",
+        "pipelines/maintenance/test_compact.py",
+        "pipelines/metastore/test_create.py",
         "pipelines/test_dataset.py",
-        "pipelines/test_erase.py",
-        "pipelines/test_expiry.py",
-        "pipelines/test_explain.py",
-        "pipelines/test_fidelity.py",
-        "pipelines/test_filtered_reads.py",
-        "pipelines/test_foreign.py",
-        "pipelines/test_keys.py",
-        "pipelines/test_lost_log.py",
-        "pipelines/test_mending.py",
+        "pipelines/maintenance/test_erase.py",
+        "pipelines/lifecycle/test_expiry.py",
+        "pipelines/lifecycle/test_explain.py",
+        "pipelines/ingest/test_fidelity.py",
+        "pipelines/query/test_filtered_reads.py",
+        "pipelines/tables/test_foreign.py",
+        "pipelines/tables/test_requested_keys.py",
+        "pipelines/tables/test_lost_log.py",
+        "pipelines/ingest/test_rejects_retry.py",
         "pipelines/test_model.py",
-        "pipelines/test_nested.py",
-        "pipelines/test_redescribing.py",
-        "pipelines/test_roundtrip.py",
-        "pipelines/test_unique.py",
+        "pipelines/tables/test_nested.py",
+        "pipelines/lifecycle/test_redescribe.py",
+        "pipelines/ingest/test_roundtrip.py",
+        "pipelines/ingest/test_duplicates.py",
     )
 )
 
@@ -93,7 +93,7 @@ def _nothing_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "yes")
-    if "connector.filesystem" in sys.modules:
+    if "tierlake.connector.filesystem" in sys.modules:
         fsspec.get_filesystem_class("lake").clear_instance_cache()
 
 

@@ -17,26 +17,26 @@ from types import ModuleType
 import click
 import pytest
 
-from pipelines.cli.app import cli
 from tests import ROOT
+from tierlake.pipelines.cli.app import cli
 
 PACKAGES = ("connector", "pipelines", "dagster_project")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 MODULES = sorted(
     module.name
-    for package in PACKAGES
     for module in [
-        *pkgutil.walk_packages([str(ROOT / package)], f"{package}."),
-        pkgutil.ModuleInfo(None, package, True),
+        *pkgutil.walk_packages([str(ROOT / "src" / "tierlake")], "tierlake."),
+        pkgutil.ModuleInfo(None, "tierlake", True),
     ]
     if not module.name.endswith("__main__")
 )
 
 # What the design promises to those who type it.
 PROMISED = {
-    "connector": {"LakeFileSystem", "LakeSettings"},
-    "pipelines": {"Dataset", "DatasetSpec"},
+    "tierlake": {"Dataset", "DatasetSpec", "LakeDataset", "LakeFileSystem", "LakeSettings"},
+    "tierlake.connector": {"LakeFileSystem", "LakeSettings"},
+    "tierlake.pipelines": {"Dataset", "DatasetSpec"},
 }
 
 # Of the machine this was written on, or of an index that somebody else may not have. In pieces, or they would find
@@ -90,7 +90,7 @@ def test_entry_points_load() -> None:
     assert {point.group for point in points} >= {"fsspec.specs", "console_scripts", "tierlake.views"}
     for point in points:
         if point.group == "fsspec.specs":  # fsspec writes module:Class, or module.Class
-            assert point.value == "connector.filesystem:LakeFileSystem"
+            assert point.value == "tierlake.connector.filesystem:LakeFileSystem"
         assert point.load() is not None
 
 
@@ -100,10 +100,10 @@ def test_the_wheel_has_all_of_the_packages_and_nothing_else(tmp_path: Path) -> N
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert {f"{package}/py.typed" for package in PACKAGES} <= names
-    kept = {str(path.relative_to(ROOT)) for path in tracked() if path.relative_to(ROOT).parts[0] in PACKAGES}
+    assert {"tierlake/__init__.py", "tierlake/py.typed"} <= names
+    kept = {f"tierlake/{path.relative_to(ROOT)}" for path in tracked() if path.relative_to(ROOT).parts[0] in PACKAGES}
     assert kept <= names
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == set(PACKAGES)
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"tierlake"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

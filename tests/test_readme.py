@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from pipelines.cli.app import COMMANDS
 from tests import ROOT
+from tierlake.pipelines.cli.app import COMMANDS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)

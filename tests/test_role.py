@@ -11,11 +11,11 @@ import pytest
 HERE = Path(__file__).parent
 # Every way to write, every way to move, and the life of a dataset; `make test-role` runs all there is (ten minutes).
 MODULES = (
-    "connector/test_multipart.py",
-    "connector/test_objects.py",
-    "connector/test_transition.py",
+    "connector/objects/test_multipart.py",
+    "connector/objects/test_metadata.py",
+    "connector/objects/test_transition.py",
     "pipelines/cli/test_life.py",
-    "pipelines/test_legal_hold.py",
+    "pipelines/lifecycle/test_legal_hold.py",
 )
 
 

@@ -1,10 +1,10 @@
 """Buckets as they should be, described by a spec: plan, look, apply. Doing it again changes nothing."""
 
-from connector.bucket.ensure import BucketChange, LifecycleChange, ensure_bucket, ensure_tier_rules
-from connector.bucket.items import Item
-from connector.bucket.minio_tier import RemoteTier, ensure_remote_tier, remote_tiers
-from connector.bucket.plan import BucketPlan, BucketResult, plan_bucket
-from connector.bucket.spec import BucketSpec, CorsRule, LifecycleSpec, PolicySpec
+from tierlake.connector.bucket.ensure import BucketChange, LifecycleChange, ensure_bucket, ensure_tier_rules
+from tierlake.connector.bucket.items import Item
+from tierlake.connector.bucket.minio_tier import RemoteTier, ensure_remote_tier, remote_tiers
+from tierlake.connector.bucket.plan import BucketPlan, BucketResult, plan_bucket
+from tierlake.connector.bucket.spec import BucketSpec, CorsRule, LifecycleSpec, PolicySpec
 
 __all__ = [
     "BucketChange",

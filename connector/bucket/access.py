@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from connector.bucket.items import Part, compared
-from connector.bucket.policy import read_policy
-from connector.bucket.statements import lets_everybody_in
+from tierlake.connector.bucket.items import Part, compared
+from tierlake.connector.bucket.policy import read_policy
+from tierlake.connector.bucket.statements import lets_everybody_in
 
 if TYPE_CHECKING:
-    from connector.bucket.items import Site
-    from connector.bucket.spec import BucketSpec
+    from tierlake.connector.bucket.items import Site
+    from tierlake.connector.bucket.spec import BucketSpec
 
 __all__ = ["ownership", "public_access"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from connector.bucket.items import Item, Part, merged
+from tierlake.connector.bucket.items import Item, Part, merged
 
 if TYPE_CHECKING:
-    from connector.bucket.items import Site
-    from connector.bucket.spec import BucketSpec, CorsRule
+    from tierlake.connector.bucket.items import Site
+    from tierlake.connector.bucket.spec import BucketSpec, CorsRule
 
 __all__ = ["cors"]
 

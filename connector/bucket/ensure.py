@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from fsspec.asyn import sync
 
-from connector.bucket.lifecycle import RULE_PREFIX, rule_id, rules_part, tier_rules
-from connector.bucket.plan import apply_parts, site_of
-from connector.bucket.setup import default_encryption, existence, versioning
-from connector.bucket.spec import BucketSpec
-from connector.errors import BucketNotFound, UnsupportedByServer
-from connector.names import check_new_bucket
-from connector.policy.encryption import SseKms, Unencrypted, parse_encryption
+from tierlake.connector.bucket.lifecycle import RULE_PREFIX, rule_id, rules_part, tier_rules
+from tierlake.connector.bucket.plan import apply_parts, site_of
+from tierlake.connector.bucket.setup import default_encryption, existence, versioning
+from tierlake.connector.bucket.spec import BucketSpec
+from tierlake.connector.errors import BucketNotFound, UnsupportedByServer
+from tierlake.connector.names import check_new_bucket
+from tierlake.connector.policy.encryption import SseKms, Unencrypted, parse_encryption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from connector.filesystem import LakeFileSystem
-    from connector.policy.encryption import Encryption
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.policy.encryption import Encryption
 
 __all__ = ["BucketChange", "LifecycleChange", "ensure_bucket", "ensure_tier_rules"]
 

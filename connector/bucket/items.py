@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from connector.errors import ObjectNotFound
+from tierlake.connector.errors import ObjectNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from connector.filesystem import LakeFileSystem
-    from connector.profiles import Profile
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.profiles import Profile
 
 __all__ = ["Action", "Item", "Merged", "Part", "Site", "compared", "merged"]
 

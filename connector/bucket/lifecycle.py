@@ -11,18 +11,18 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from connector.bucket.items import Item, Part, merged
-from connector.bucket.minio_tier import remote_tiers
-from connector.errors import AccessDenied, InvalidSetting, ObjectNotFound
-from connector.objects.transition import TIER_TAG
+from tierlake.connector.bucket.items import Item, Part, merged
+from tierlake.connector.bucket.minio_tier import remote_tiers
+from tierlake.connector.errors import AccessDenied, InvalidSetting, ObjectNotFound
+from tierlake.connector.objects.transition import TIER_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from connector.bucket.items import Site
-    from connector.bucket.spec import BucketSpec
-    from connector.filesystem import LakeFileSystem
-    from connector.profiles import Profile
+    from tierlake.connector.bucket.items import Site
+    from tierlake.connector.bucket.spec import BucketSpec
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.profiles import Profile
 
 __all__ = ["RULE_PREFIX", "lifecycle", "lifecycle_rules", "rule_id", "rules_part", "tier_rule", "tier_rules"]
 

@@ -19,8 +19,8 @@ from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 from pydantic import ConfigDict
 
-from connector.bucket.items import Part, compared
-from connector.errors import (
+from tierlake.connector.bucket.items import Part, compared
+from tierlake.connector.errors import (
     AccessDenied,
     BadCredentials,
     EndpointUnreachable,
@@ -29,14 +29,14 @@ from connector.errors import (
     ServerError,
     UnsupportedByServer,
 )
-from connector.redact import redact
-from connector.settings import DEFAULT_REGION
-from connector.urls import check_endpoint_url
+from tierlake.connector.redact import redact
+from tierlake.connector.settings import DEFAULT_REGION
+from tierlake.connector.urls import check_endpoint_url
 
 if TYPE_CHECKING:
-    from connector.bucket.items import Site
-    from connector.bucket.spec import BucketSpec
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.bucket.items import Site
+    from tierlake.connector.bucket.spec import BucketSpec
+    from tierlake.connector.filesystem import LakeFileSystem
 
 _PATH = "/minio/admin/v3/tier"
 _DENIED = frozenset({401, 403})

@@ -17,21 +17,21 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.asyn import sync
 
-from connector.bucket.access import ownership, public_access
-from connector.bucket.cors import cors
-from connector.bucket.items import Item, Part, Site
-from connector.bucket.lifecycle import lifecycle
-from connector.bucket.minio_tier import remote_tier_part
-from connector.bucket.policy import denied_encryption, denied_transport
-from connector.bucket.setup import default_encryption, existence, versioning
-from connector.errors import AccessDenied, AppliedInPart, LakeError, PreconditionFailed, UnsupportedByServer
-from connector.objects import metadata
+from tierlake.connector.bucket.access import ownership, public_access
+from tierlake.connector.bucket.cors import cors
+from tierlake.connector.bucket.items import Item, Part, Site
+from tierlake.connector.bucket.lifecycle import lifecycle
+from tierlake.connector.bucket.minio_tier import remote_tier_part
+from tierlake.connector.bucket.policy import denied_encryption, denied_transport
+from tierlake.connector.bucket.setup import default_encryption, existence, versioning
+from tierlake.connector.errors import AccessDenied, AppliedInPart, LakeError, PreconditionFailed, UnsupportedByServer
+from tierlake.connector.objects import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from connector.bucket.spec import BucketSpec
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.bucket.spec import BucketSpec
+    from tierlake.connector.filesystem import LakeFileSystem
 
 __all__ = ["Applied", "BucketPlan", "BucketResult", "apply_parts", "plan_bucket", "site_of"]
 

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from connector.bucket.items import Item, Part, merged
-from connector.bucket.statements import (
+from tierlake.connector.bucket.items import Item, Part, merged
+from tierlake.connector.bucket.statements import (
     ABOUT_ENCRYPTION,
     ASPECTS,
     CANARY,
@@ -26,15 +26,15 @@ from connector.bucket.statements import (
     statements_in,
     text,
 )
-from connector.errors import AccessDenied, ObjectNotFound, UnsupportedByServer
-from connector.settings import is_aws
+from tierlake.connector.errors import AccessDenied, ObjectNotFound, UnsupportedByServer
+from tierlake.connector.settings import is_aws
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from connector.bucket.items import Merged, Site
-    from connector.bucket.spec import BucketSpec
-    from connector.bucket.statements import Statement
+    from tierlake.connector.bucket.items import Merged, Site
+    from tierlake.connector.bucket.spec import BucketSpec
+    from tierlake.connector.bucket.statements import Statement
 
 __all__ = ["denied_encryption", "denied_transport", "read_policy"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from connector.bucket.items import Item, Part, compared
-from connector.errors import AlreadyExists, UnsupportedByServer
-from connector.names import check_new_bucket
-from connector.policy.encryption import SseKms, encryption_text
+from tierlake.connector.bucket.items import Item, Part, compared
+from tierlake.connector.errors import AlreadyExists, UnsupportedByServer
+from tierlake.connector.names import check_new_bucket
+from tierlake.connector.policy.encryption import SseKms, encryption_text
 
 if TYPE_CHECKING:
-    from connector.bucket.items import Site
-    from connector.bucket.spec import BucketSpec
-    from connector.policy.encryption import Encryption
+    from tierlake.connector.bucket.items import Site
+    from tierlake.connector.bucket.spec import BucketSpec
+    from tierlake.connector.policy.encryption import Encryption
 
 __all__ = ["default_encryption", "existence", "versioning"]
 

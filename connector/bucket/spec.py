@@ -37,11 +37,11 @@ from pydantic import (
     field_validator,
 )
 
-from connector.bucket.minio_tier import RemoteTier
-from connector.errors import InvalidSetting
-from connector.names import check_bucket
-from connector.objects.multipart import parse_age
-from connector.policy.encryption import SseC, SseKms, Unencrypted, encryption_text, parse_encryption
+from tierlake.connector.bucket.minio_tier import RemoteTier
+from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.names import check_bucket
+from tierlake.connector.objects.multipart import parse_age
+from tierlake.connector.policy.encryption import SseC, SseKms, Unencrypted, encryption_text, parse_encryption
 
 __all__ = ["BucketSpec", "CorsRule", "LifecycleSpec", "PolicySpec", "format_age"]
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from connector.policy.encryption import SseKms
+from tierlake.connector.policy.encryption import SseKms
 
 if TYPE_CHECKING:
-    from connector.policy.encryption import Encryption
+    from tierlake.connector.policy.encryption import Encryption
 
 __all__ = [
     "ABOUT_ENCRYPTION",

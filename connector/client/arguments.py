@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from pydantic import SecretStr
 
-from connector.errors import InvalidSetting, UnknownOption
-from connector.policy.encryption import SseC, SseKms, SseS3, Unencrypted, encryption_text
-from connector.policy.rules import WriteRule
-from connector.settings import LakeSettings
+from tierlake.connector.errors import InvalidSetting, UnknownOption
+from tierlake.connector.policy.encryption import SseC, SseKms, SseS3, Unencrypted, encryption_text
+from tierlake.connector.policy.rules import WriteRule
+from tierlake.connector.settings import LakeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from connector.policy.encryption import Encryption
+    from tierlake.connector.policy.encryption import Encryption
 
 OWN_OPTIONS = frozenset(LakeSettings.model_fields)
 S3FS_OPTIONS = frozenset(

@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from connector.errors import InvalidSetting, UnsupportedByServer
-from connector.policy.encryption import SSE_C_KEY_BYTES, SseC
-from connector.policy.parameters import copy_source
-from connector.profiles.detect import known_profile
+from tierlake.connector.errors import InvalidSetting, UnsupportedByServer
+from tierlake.connector.policy.encryption import SSE_C_KEY_BYTES, SseC
+from tierlake.connector.policy.parameters import copy_source
+from tierlake.connector.profiles.detect import known_profile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 KEYED_READS = frozenset({"get_object", "head_object"})
 _COPIES = frozenset({"copy_object", "upload_part_copy"})

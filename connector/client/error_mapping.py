@@ -10,7 +10,7 @@ import s3fs.errors
 from aiohttp import ClientConnectionError, ClientPayloadError
 from botocore import exceptions as boto
 
-from connector.errors import (
+from tierlake.connector.errors import (
     AccessDenied,
     AlreadyExists,
     BadCredentials,
@@ -26,8 +26,8 @@ from connector.errors import (
     Throttled,
     UnsupportedByServer,
 )
-from connector.names import hive_folders
-from connector.redact import redact
+from tierlake.connector.names import hive_folders
+from tierlake.connector.redact import redact
 
 SERVER_FAILURE = 500
 _CREDENTIALS_HINT = "Check the key and the secret (TIERLAKE_KEY and TIERLAKE_SECRET, or the AWS chain)"

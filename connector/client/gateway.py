@@ -15,15 +15,16 @@ from aiohttp import ClientPayloadError
 from botocore import exceptions as boto
 from s3fs.utils import SSEParams
 
-from connector.client.customer_keys import KEYED_READS, check_customer_keys, with_customer_keys
-from connector.client.error_mapping import Asked, raise_translated, translated
-from connector.client.listing_cache import forget_everywhere
-from connector.client.lost_replies import own_write
-from connector.client.options import fitting
-from connector.client.resumable_body import Body
-from connector.client.retry import RetryBudget, in_doubt, retrying
-from connector.client.single_flight import SingleFlight
-from connector.errors import (
+from tierlake.connector.client.carried import kept_parameters
+from tierlake.connector.client.customer_keys import KEYED_READS, check_customer_keys, with_customer_keys
+from tierlake.connector.client.error_mapping import Asked, raise_translated, translated
+from tierlake.connector.client.listing_cache import forget_everywhere
+from tierlake.connector.client.lost_replies import own_write
+from tierlake.connector.client.options import fitting
+from tierlake.connector.client.resumable_body import Body
+from tierlake.connector.client.retry import RetryBudget, in_doubt, retrying
+from tierlake.connector.client.single_flight import SingleFlight
+from tierlake.connector.errors import (
     AccessDenied,
     BadCredentials,
     BucketNotFound,
@@ -35,19 +36,18 @@ from connector.errors import (
     RequestRefused,
     TableDamaged,
 )
-from connector.names import check_bucket, check_key
-from connector.policy.carried import kept_parameters
-from connector.policy.encryption import ENCRYPTION_PARAMETERS
-from connector.policy.parameters import applied, copy_source, empty_candidates, is_self_copy, mode_of
-from connector.policy.rules import STANDARD
-from connector.profiles import get_profile
-from connector.profiles.detect import known_profile, observe
+from tierlake.connector.names import check_bucket, check_key
+from tierlake.connector.policy.encryption import ENCRYPTION_PARAMETERS
+from tierlake.connector.policy.parameters import applied, copy_source, empty_candidates, is_self_copy, mode_of
+from tierlake.connector.policy.rules import STANDARD
+from tierlake.connector.profiles import get_profile
+from tierlake.connector.profiles.detect import known_profile, observe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from connector.filesystem import LakeFileSystem
-    from connector.profiles import Profile
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.profiles import Profile
 
 logger = logging.getLogger("tierlake.connector")
 
@@ -91,7 +91,7 @@ class Seam:
             botocore's response.
 
         Raises:
-            LakeError: Anything that went wrong, see :mod:`connector.errors`.
+            LakeError: Anything that went wrong, see :mod:`tierlake.connector.errors`.
         """
         request = await self._fitting(operation, defaults, params)
         await self._check_names(operation, request)

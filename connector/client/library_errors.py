@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import ClientError as HttpError
 from botocore import exceptions as boto
 
-from connector.client.error_mapping import Asked, translated
-from connector.client.rust_errors import from_rust
-from connector.errors import LakeError, LibraryError
+from tierlake.connector.client.error_mapping import Asked, translated
+from tierlake.connector.client.rust_errors import from_rust
+from tierlake.connector.errors import LakeError, LibraryError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

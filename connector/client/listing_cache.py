@@ -15,7 +15,7 @@ from fsspec.dircache import DirCache
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 _HANDOVER_SECONDS = 0.05
 """s3fs asks whether a listing is there and then takes it: in between it must not expire."""

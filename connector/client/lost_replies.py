@@ -14,12 +14,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from connector.errors import AccessDenied, ObjectNotFound
+from tierlake.connector.errors import AccessDenied, ObjectNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 _BYTES = (bytes, bytearray, memoryview)
 _OBSCURE_ETAGS = frozenset({"aws:kms", "aws:kms:dsse"})

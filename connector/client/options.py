@@ -11,7 +11,7 @@ import difflib
 import functools
 from typing import TYPE_CHECKING, Any
 
-from connector.errors import UnknownOption
+from tierlake.connector.errors import UnknownOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from connector.client.error_mapping import Asked, hint_for, translated
-from connector.errors import AccessDenied, EndpointUnreachable, LakeError, LibraryError, ObjectNotFound, ServerError
-from connector.redact import redact
+from tierlake.connector.client.error_mapping import Asked, hint_for, translated
+from tierlake.connector.errors import (
+    AccessDenied,
+    EndpointUnreachable,
+    LakeError,
+    LibraryError,
+    ObjectNotFound,
+    ServerError,
+)
+from tierlake.connector.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,7 +30,7 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore ships no
     """Connections that say when they broke.
 
     aiohttp repeats a PUT by itself where the connection ends before the answer, and tells nobody: a creation whose
-    reply was lost would then be somebody else's object. :func:`connector.client.retry.retrying` does the same, and knows.
+    reply was lost would then be somebody else's object. `client.retry.retrying` does the same, and knows.
     """
 
     async def _get_session(self, proxy_url: str | None) -> Any:

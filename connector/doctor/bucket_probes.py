@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from botocore import exceptions as boto
 
-from connector.doctor.place import FIRST, YES
+from tierlake.connector.doctor.place import FIRST, YES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from connector.doctor.place import Place
+    from tierlake.connector.doctor.place import Place
 
 
 def lifecycle(action: dict[str, Any]) -> Callable[[Place], Awaitable[str]]:

@@ -1,7 +1,7 @@
 """What a server does, found out by trying: one function a fact, over a place of its own.
 
 A probe answers in a word or two, most with ``yes`` or ``no``. Beside it stands what the profile says, so that
-:mod:`connector.doctor.report` can compare. Requests go to the client as they are: no write policy, no guards, no retries.
+:mod:`connector.doctor.report` can compare. Requests go to the client as they are: no policy, no guards, no retries.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from botocore import exceptions as boto
 from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
 
-from connector.doctor import bucket_probes
-from connector.doctor.place import FIRST, NO, PRECONDITION, YES, code_of, status_of
-from connector.policy.encryption import SseC, SseKms, SseS3
+from tierlake.connector.doctor import bucket_probes
+from tierlake.connector.doctor.place import FIRST, NO, PRECONDITION, YES, code_of, status_of
+from tierlake.connector.policy.encryption import SseC, SseKms, SseS3
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from connector.doctor.place import Place
-    from connector.policy.encryption import Encryption
-    from connector.profiles import Profile
+    from tierlake.connector.doctor.place import Place
+    from tierlake.connector.policy.encryption import Encryption
+    from tierlake.connector.profiles import Profile
 
 _GENERAL_CLASSES = (
     "STANDARD",

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 from botocore import exceptions as boto
 from fsspec.asyn import sync
 
-from connector.doctor.place import Place, code_of
-from connector.doctor.probes import PROBES
-from connector.errors import LakeError
+from tierlake.connector.doctor.place import Place, code_of
+from tierlake.connector.doctor.probes import PROBES
+from tierlake.connector.errors import LakeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from connector.doctor.probes import Probe
-    from connector.filesystem import LakeFileSystem
-    from connector.profiles import Profile
+    from tierlake.connector.doctor.probes import Probe
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.profiles import Profile
 
 NOT_TRIED = "not tried"
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
-from connector.listing import tables
-from connector.objects import metadata
+from tierlake.connector.listing import tables
+from tierlake.connector.objects import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from connector.client.gateway import Seam
-    from connector.client.listing_cache import ListingCache
+    from tierlake.connector.client.gateway import Seam
+    from tierlake.connector.client.listing_cache import ListingCache
 
 
 def folders_marked(entries: Iterable[dict[str, Any]], *, withdirs: bool) -> list[dict[str, Any]]:

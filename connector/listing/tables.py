@@ -1,7 +1,7 @@
 """Listings inside a table, answered from what is committed.
 
 :class:`Views` finds the table that a path is in and keeps its committed files as a :class:`Listing` for a
-moment; :mod:`connector.filesystem` asks it first and the store second. It also refuses raw writes below a
+moment; :mod:`tierlake.connector.filesystem` asks it first and the store second. It also refuses raw writes below a
 table's root.
 """
 
@@ -13,8 +13,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from connector.client.single_flight import SingleFlight
-from connector.errors import (
+from tierlake.connector.client.single_flight import SingleFlight
+from tierlake.connector.errors import (
     AccessDenied,
     BucketNotFound,
     ObjectNotFound,
@@ -22,14 +22,14 @@ from connector.errors import (
     TableWriteRefused,
     UnsupportedByServer,
 )
-from connector.listing.views import view_providers
-from connector.names import check_key
+from tierlake.connector.listing.views import view_providers
+from tierlake.connector.names import check_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from connector.filesystem import LakeFileSystem
-    from connector.listing.views import LiveTable, ViewProvider
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.listing.views import LiveTable, ViewProvider
 
 NOT_A_TABLE_SECONDS = 30.0
 _FOLDERS_MAX = 1000

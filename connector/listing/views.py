@@ -7,11 +7,11 @@ provider's :class:`LiveTable` and not by the object store.
 A provider is registered by entry point, in the distribution that ships it::
 
     [project.entry-points."tierlake.views"]
-    delta = "pipelines.tables.live_view:DeltaViews"          # a class or an instance
+    delta = "tierlake.pipelines.tables.live_view:DeltaViews"          # a class or an instance
 
 or from Python, for instance in a test::
 
-    from connector.listing.views import register_view
+    from tierlake.connector.listing.views import register_view
     register_view("mine", MyViews())
 
 Loading a provider must be cheap (it happens when the first path is looked at): import heavy libraries
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 ENTRY_POINT_GROUP = "tierlake.views"
 

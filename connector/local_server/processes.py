@@ -13,7 +13,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from connector.errors import LakeError
+from tierlake.connector.errors import LakeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -23,9 +23,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from connector.errors import LakeError, ServerError
-from connector.local_server.folder import REGION, FolderInUse, Launch, LocalServer, client_environ
-from connector.local_server.processes import LOOPBACK, free_ports
+from tierlake.connector.errors import LakeError, ServerError
+from tierlake.connector.local_server.folder import REGION, FolderInUse, Launch, LocalServer, client_environ
+from tierlake.connector.local_server.processes import LOOPBACK, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from connector.objects.metadata import head, object_path
-from connector.policy.encryption import Encryption, SseC, SseKms, encryption_of, encryption_text
+from tierlake.connector.objects.metadata import head, object_path
+from tierlake.connector.policy.encryption import Encryption, SseC, SseKms, encryption_of, encryption_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 _CONCURRENCY = 32
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from connector.names import check_key
-from connector.objects.metadata import get_tags, head, object_path
-from connector.policy.carried import kept_content
-from connector.policy.encryption import SseC
+from tierlake.connector.client.carried import kept_content
+from tierlake.connector.names import check_key
+from tierlake.connector.objects.metadata import get_tags, head, object_path
+from tierlake.connector.policy.encryption import SseC
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from connector.filesystem import LakeFileSystem
-    from connector.profiles import Profile
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.profiles import Profile
 
 MIB = 2**20
 COPY_BYTES_MAX = 5 * 2**30

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from connector.client.gateway import DELETE_BATCH
-from connector.errors import AccessDenied, DeletionFailed, ObjectNotFound
-from connector.objects.expansion import objects_of
-from connector.objects.metadata import object_path, unquoted
+from tierlake.connector.client.gateway import DELETE_BATCH
+from tierlake.connector.errors import AccessDenied, DeletionFailed, ObjectNotFound
+from tierlake.connector.objects.expansion import objects_of
+from tierlake.connector.objects.metadata import object_path, unquoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from fsspec.asyn import has_magic, trailing_sep
 from fsspec.implementations.local import LocalFileSystem, make_path_posix
 from fsspec.utils import check_contained, other_paths
 
-from connector.errors import ObjectNotFound
+from tierlake.connector.errors import ObjectNotFound
 
 if TYPE_CHECKING:
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 Paths: TypeAlias = Any
 """What fsspec's verbs take: a path, a pattern, or a list of these."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from connector.client.lost_replies import holds
-from connector.errors import (
+from tierlake.connector.client.lost_replies import holds
+from tierlake.connector.errors import (
     AccessDenied,
     BucketNotFound,
     InvalidName,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ async def put_if(
         The new ETag, without quotes.
 
     Raises:
-        PreconditionFailed: It is something else; :class:`~connector.errors.AlreadyExists` where it must not
+        PreconditionFailed: It is something else; :class:`~tierlake.connector.errors.AlreadyExists` where it must not
             exist.
         ValueError: Not exactly one of the two conditions is given.
     """

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 from fsspec.asyn import _run_coros_in_chunks, trailing_sep
 from fsspec.utils import other_paths
 
-from connector.errors import InvalidSetting, ObjectNotFound
-from connector.objects.copy import copy_file
-from connector.objects.delete import delete_keys
-from connector.objects.expansion import is_name, objects_of
+from tierlake.connector.errors import InvalidSetting, ObjectNotFound
+from tierlake.connector.objects.copy import copy_file
+from tierlake.connector.objects.delete import delete_keys
+from tierlake.connector.objects.expansion import is_name, objects_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from connector.filesystem import LakeFileSystem
-    from connector.objects.expansion import Paths
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.objects.expansion import Paths
 
 
 async def move(

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from connector.errors import AccessDenied, DeletionFailed, InvalidSetting, LakeError, ObjectNotFound
-from connector.objects.metadata import server_time
+from tierlake.connector.errors import AccessDenied, DeletionFailed, InvalidSetting, LakeError, ObjectNotFound
+from tierlake.connector.objects.metadata import server_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from datetime import datetime
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 _AT_ONCE = 32
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -11,12 +11,12 @@ import asyncio
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from connector.errors import ObjectNotFound, RequestRefused, UnsupportedByServer
+from tierlake.connector.errors import ObjectNotFound, RequestRefused, UnsupportedByServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 _AT_ONCE = 16
 
@@ -60,16 +60,6 @@ async def set_legal_hold(fs: LakeFileSystem, versions: Iterable[tuple[str, str]]
             )
 
     await asyncio.gather(*(one(path, version) for path, version in versions))
-
-
-def kept_legal_hold(head: Mapping[str, Any]) -> dict[str, Any]:
-    """The hold of an object, as a parameter of a request that writes it anew."""
-    return {"ObjectLockLegalHoldStatus": "ON"} if is_held(head) else {}
-
-
-def is_held(head: Mapping[str, Any]) -> bool:
-    """Whether a HEAD reports a legal hold."""
-    return bool(head.get("ObjectLockLegalHoldStatus") == "ON")
 
 
 def check_replaceable(head: Mapping[str, Any], bucket: str, key: str) -> None:

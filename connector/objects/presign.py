@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-from connector.client.options import fitting
-from connector.errors import InvalidSetting
-from connector.names import check_bucket, check_key
-from connector.objects.metadata import object_path
+from tierlake.connector.client.options import fitting
+from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.names import check_bucket, check_key
+from tierlake.connector.objects.metadata import object_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from connector.filesystem import LakeFileSystem
-    from connector.profiles import Profile
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.profiles import Profile
 
 LONGEST = timedelta(days=7)
 """Signature version 4's limit, https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Literal
 
-from connector.errors import InvalidSetting, RequestRefused, Throttled, UnsupportedByServer
-from connector.objects.metadata import head, object_path
+from tierlake.connector.errors import InvalidSetting, RequestRefused, Throttled, UnsupportedByServer
+from tierlake.connector.objects.metadata import head, object_path
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 _SPEEDS = {"expedited": "Expedited", "standard": "Standard", "bulk": "Bulk"}
 _RESTORE = re.compile(r'ongoing-request="(true|false)"(?:,\s*expiry-date="([^"]*)")?')

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from connector.errors import (
+from tierlake.connector.client.carried import is_held, kept_content, kept_parameters
+from tierlake.connector.errors import (
     EncryptionIgnored,
     LakeError,
     ObjectArchived,
@@ -24,23 +25,22 @@ from connector.errors import (
     ServerError,
     UnsupportedByServer,
 )
-from connector.objects.audit import encryption_faults
-from connector.objects.copy import COPY_BYTES_MAX, Source, copy_in_parts, look_at, part_ranges
-from connector.objects.delete import delete_keys
-from connector.objects.metadata import get_tags, head, unquoted
-from connector.objects.object_lock import check_replaceable, is_held, set_legal_hold
-from connector.objects.versions import give_way, versions_of
-from connector.policy.carried import kept_content, kept_parameters
-from connector.policy.encryption import ENCRYPTION_PARAMETERS
-from connector.policy.rules import STANDARD
+from tierlake.connector.objects.audit import encryption_faults
+from tierlake.connector.objects.copy import COPY_BYTES_MAX, Source, copy_in_parts, look_at, part_ranges
+from tierlake.connector.objects.delete import delete_keys
+from tierlake.connector.objects.metadata import get_tags, head, unquoted
+from tierlake.connector.objects.object_lock import check_replaceable, set_legal_hold
+from tierlake.connector.objects.versions import give_way, versions_of
+from tierlake.connector.policy.encryption import ENCRYPTION_PARAMETERS
+from tierlake.connector.policy.rules import STANDARD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from connector.filesystem import LakeFileSystem
-    from connector.policy.encryption import Encryption
-    from connector.profiles import Profile
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.policy.encryption import Encryption
+    from tierlake.connector.profiles import Profile
 
 logger = logging.getLogger("tierlake.connector")
 
@@ -49,7 +49,7 @@ COPIED_FROM = "tierlake-copied-from"
 _TAGS_MAX = 10
 _WRITTEN_BACK_MAX = 64 << 20
 TIER_TAG = "tier"
-"""The tag on which a bucket's lifecycle rule moves objects, see :mod:`connector.bucket.lifecycle`."""
+"""The tag on which a bucket's lifecycle rule moves objects, see :mod:`tierlake.connector.bucket.lifecycle`."""
 _POLL_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 
 

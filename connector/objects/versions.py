@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
-from connector.objects.copy import copy_file
-from connector.objects.delete import delete_keys
-from connector.objects.metadata import is_versioned, object_versions, unquoted
+from tierlake.connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
+from tierlake.connector.objects.copy import copy_file
+from tierlake.connector.objects.delete import delete_keys
+from tierlake.connector.objects.metadata import is_versioned, object_versions, unquoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from connector.filesystem import LakeFileSystem
-    from connector.objects.metadata import ObjectVersion
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.objects.metadata import ObjectVersion
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
-from connector.errors import InvalidSetting
+from tierlake.connector.errors import InvalidSetting
 
 SSE_C_KEY_BYTES = 32
 ENCRYPTION_PARAMETERS = frozenset(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from connector.errors import InvalidSetting
-from connector.policy.encryption import ENCRYPTION_PARAMETERS, Unencrypted, parse_encryption
-from connector.policy.rules import STANDARD
+from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.policy.encryption import ENCRYPTION_PARAMETERS, Unencrypted, parse_encryption
+from tierlake.connector.policy.rules import STANDARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from connector.policy.rules import ObjectPolicy
+    from tierlake.connector.policy.rules import ObjectPolicy
 
 _MODES = {
     "AES256": "sse-s3",

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from connector.errors import InvalidSetting
-from connector.policy.encryption import Encryption, SseS3, parse_encryption
+from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.policy.encryption import Encryption, SseS3, parse_encryption
 
 STANDARD = "STANDARD"
 LOG_FOLDERS = ("_delta_log", "_lake")
@@ -85,7 +85,7 @@ class WriteRule:
 
     Args:
         match: Glob on ``bucket/key``.
-        encryption: A value of :mod:`connector.policy.encryption` or its text.
+        encryption: A value of :mod:`tierlake.connector.policy.encryption` or its text.
         storage_class: The storage class's name.
         tags: Object tags, as a mapping.
         content_type: The content type of objects that are written without one.

@@ -1,6 +1,6 @@
 """Server profiles: one server a file, found by name or by the ``Server`` header.
 
-More are added by entry point; the object is a :class:`~connector.profiles.profile.Profile`::
+More are added by entry point; the object is a :class:`~tierlake.connector.profiles.profile.Profile`::
 
     [project.entry-points."tierlake.profiles"]
     myserver = "mypackage.profiles:PROFILE"
@@ -12,9 +12,9 @@ import difflib
 import functools
 from importlib.metadata import entry_points
 
-from connector.errors import InvalidSetting
-from connector.profiles import aws, ceph, generic, minio, r2, seaweedfs
-from connector.profiles.profile import Profile
+from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.profiles import aws, ceph, generic, minio, r2, seaweedfs
+from tierlake.connector.profiles.profile import Profile
 
 __all__ = ["Profile", "get_profile", "profile_for_server_header", "profile_names"]
 

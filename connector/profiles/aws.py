@@ -1,6 +1,6 @@
 """Amazon S3, by its documentation."""
 
-from connector.profiles.profile import Profile
+from tierlake.connector.profiles.profile import Profile
 
 PROFILE = Profile(
     name="aws",

@@ -4,7 +4,7 @@ What the documentation leaves open is taken as missing: a precondition that is i
 is not sent.
 """
 
-from connector.profiles.profile import Profile
+from tierlake.connector.profiles.profile import Profile
 
 PROFILE = Profile(
     name="ceph",

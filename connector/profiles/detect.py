@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from connector.profiles import Profile, get_profile, profile_for_server_header
-from connector.settings import is_aws
+from tierlake.connector.profiles import Profile, get_profile, profile_for_server_header
+from tierlake.connector.settings import is_aws
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """A server that nobody has described: what most of them can do, and nothing that could do harm."""
 
-from connector.profiles.profile import Profile
+from tierlake.connector.profiles.profile import Profile
 
 PROFILE = Profile(
     name="generic",

@@ -1,6 +1,6 @@
 """MinIO, seen on a build of the year 2026 with a KMS key (``MINIO_KMS_SECRET_KEY``)."""
 
-from connector.profiles.profile import Profile
+from tierlake.connector.profiles.profile import Profile
 
 PROFILE = Profile(
     name="minio",

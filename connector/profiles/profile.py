@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from connector.errors import UnsupportedByServer
+from tierlake.connector.errors import UnsupportedByServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ class Profile:
         mover: How an object changes its tier: ``copy`` is a self-copy with another class, ``tag`` sets
             the tag ``tier`` and a lifecycle rule of the bucket moves the object.
         price_list: The price list that fits, unless a dataset names another.
-        encryptions: Modes that a write may ask for (see :mod:`connector.policy.encryption`).
+        encryptions: Modes that a write may ask for (see :mod:`tierlake.connector.policy.encryption`).
         encryption_alternatives: What to use where a mode is missing.
         sse_c_over_http: SSE-C is taken over plain HTTP too.
         sse_c_part_copies: Parts can be copied from and to objects with a customer's key.

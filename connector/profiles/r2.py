@@ -4,7 +4,7 @@ Its ``Server`` header is that of all of Cloudflare, so the profile must be named
 us-east-1 is taken too. The source, where no other is named: https://developers.cloudflare.com/r2/api/s3/api/
 """
 
-from connector.profiles.profile import Profile
+from tierlake.connector.profiles.profile import Profile
 
 PROFILE = Profile(
     name="r2",

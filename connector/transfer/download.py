@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from s3fs.utils import FileExpired
 
-from connector.errors import PreconditionFailed
-from connector.objects.metadata import object_path
+from tierlake.connector.errors import PreconditionFailed
+from tierlake.connector.objects.metadata import object_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 _PIECE_BYTES = 2**18
 

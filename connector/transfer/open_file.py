@@ -13,11 +13,11 @@ from fsspec.core import get_compression
 from s3fs.core import S3File
 from s3fs.utils import FileExpired
 
-from connector.errors import AlreadyExists, LakeError, ObjectNotFound, PreconditionFailed
-from connector.transfer.unwinding import closed_by_a_failure, is_failure, opened_by_arrow
+from tierlake.connector.errors import AlreadyExists, LakeError, ObjectNotFound, PreconditionFailed
+from tierlake.connector.transfer.unwinding import closed_by_a_failure, is_failure, opened_by_arrow
 
 if TYPE_CHECKING:
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 logger = logging.getLogger("tierlake.connector")
 

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 _CALLS_EXIT = dis.opmap["WITH_EXCEPT_START"]
 """At this instruction a frame calls ``__exit__`` with an error; the interpreter's name for it since 3.9."""
-_BETWEEN = frozenset(
-    {"bz2", "codecs", "connector", "contextlib", "fsspec", "gzip", "lzma", "pandas", "pyarrow", "tierlake"}
-)
-"""Packages whose ``__exit__`` only closes what it wraps. Others' may have something to write when work has failed."""
+_BETWEEN = frozenset({"bz2", "codecs", "connector", "contextlib", "fsspec", "gzip", "lzma", "pandas", "pyarrow"})
+"""Packages (ours without its `tierlake.`) whose ``__exit__`` only closes what it wraps.
+
+Others' may have something to write when work has failed.
+"""
 
 
 def is_failure(error: type[BaseException] | None) -> bool:
@@ -43,7 +44,7 @@ def closed_by_a_failure() -> bool:
     while frame is not None:
         if frame.f_code.co_code[frame.f_lasti] == _CALLS_EXIT:
             return True
-        if str(frame.f_globals.get("__name__")).partition(".")[0] not in _BETWEEN:
+        if _package(frame) not in _BETWEEN:
             return False
         frame = frame.f_back
     return False
@@ -52,8 +53,12 @@ def closed_by_a_failure() -> bool:
 def opened_by_arrow() -> bool:
     """Whether the open file is asked for by Arrow, which closes each file that it has finished."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- likewise
-    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _BETWEEN:
+    while frame is not None and _package(frame) in _BETWEEN:
         if frame.f_globals.get("__name__") == "pyarrow.fs":
             return True
         frame = frame.f_back
     return False
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).removeprefix("tierlake.").partition(".")[0]

@@ -7,13 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
-from connector.objects.metadata import condition_of, head, object_path, put_if, unquoted
+from tierlake.connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
+from tierlake.connector.objects.metadata import condition_of, head, object_path, put_if, unquoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 SINGLE_PUT_BYTES = 64 << 20
 """What is larger goes in parts: a request's body is in memory."""
@@ -45,7 +45,7 @@ async def put_file_if(
         The new ETag, without quotes.
 
     Raises:
-        PreconditionFailed: It is something else; :class:`~connector.errors.AlreadyExists` where it must not
+        PreconditionFailed: It is something else; :class:`~tierlake.connector.errors.AlreadyExists` where it must not
             exist. No part is left.
         UnsupportedByServer: The file is too large for one request, and the end of an upload takes no condition.
         ValueError: Not exactly one of the two conditions is given.

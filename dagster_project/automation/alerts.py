@@ -20,11 +20,11 @@ from urllib.request import Request, urlopen
 import dagster as dg
 from pydantic import Field
 
-from connector.errors import InvalidSetting
-from connector.redact import redact
-from dagster_project.partitions.lake_asset import DATASET_TAG
-from dagster_project.resources.failures import lake_error_in
-from dagster_project.resources.secret_fields import NamedSecrets
+from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.redact import redact
+from tierlake.dagster_project.partitions.lake_asset import DATASET_TAG
+from tierlake.dagster_project.resources.failures import lake_error_in
+from tierlake.dagster_project.resources.secret_fields import NamedSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

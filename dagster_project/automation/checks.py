@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from dagster_project.partitions.lake_asset import LakeAsset
-from dagster_project.resources.failures import tell_dagster
-from dagster_project.resources.lake import LakeResource
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.dagster_project.resources.failures import tell_dagster
+from tierlake.dagster_project.resources.lake import LakeResource
 
 __all__ = ["description_check", "verify_check"]
 

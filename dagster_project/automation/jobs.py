@@ -6,10 +6,10 @@ nothing but a `LakeResource` named `lake`.
 
 import dagster as dg
 
-from dagster_project.automation import ops
-from dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsset
-from dagster_project.resources.failures import tell_dagster
-from dagster_project.resources.lake import LakeResource
+from tierlake.dagster_project.automation import ops
+from tierlake.dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsset
+from tierlake.dagster_project.resources.failures import tell_dagster
+from tierlake.dagster_project.resources.lake import LakeResource
 
 __all__ = ["expiry_job", "policy_job", "restore_job", "tiering_job", "undo_job"]
 

@@ -11,13 +11,13 @@ from typing import Final
 
 import dagster as dg
 
-from dagster_project.automation import reconcile
-from dagster_project.automation.sensors import Cursor
-from dagster_project.partitions.keys import unknown_values
-from dagster_project.partitions.lake_asset import LakeAsset
-from dagster_project.resources.failures import told_tick
-from dagster_project.resources.lake import LakeResource
-from pipelines.errors import TableNotFound
+from tierlake.dagster_project.automation import reconcile
+from tierlake.dagster_project.automation.sensors import Cursor
+from tierlake.dagster_project.partitions.keys import unknown_values
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.dagster_project.resources.failures import told_tick
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines.errors import TableNotFound
 
 __all__ = ["observation_sensor"]
 

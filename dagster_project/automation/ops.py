@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import dagster as dg
 from pydantic import Field
 
-from connector.errors import LakeError
-from dagster_project.automation.retention import Retention
-from dagster_project.automation.table_metadata import FOLLOWED, observations
-from dagster_project.partitions import waits
-from dagster_project.partitions.lineage import downstreams_in
-from dagster_project.partitions.metadata import REASON
-from pipelines.errors import PartialFailure, UnknownPartition
-from pipelines.model.partition_key import PartitionKey
+from tierlake.connector.errors import LakeError
+from tierlake.dagster_project.automation.retention import Retention
+from tierlake.dagster_project.automation.table_metadata import FOLLOWED, observations
+from tierlake.dagster_project.partitions import waits
+from tierlake.dagster_project.partitions.lineage import downstreams_in
+from tierlake.dagster_project.partitions.metadata import REASON
+from tierlake.pipelines.errors import PartialFailure, UnknownPartition
+from tierlake.pipelines.model.partition_key import PartitionKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dagster_project.partitions.lake_asset import LakeAsset
-    from dagster_project.partitions.lineage import Downstream
-    from dagster_project.resources.lake import LakeResource
-    from pipelines import Dataset
-    from pipelines.lifecycle.plan import TieringPlan
-    from pipelines.lifecycle.results import ApplyResult
-    from pipelines.query.restore import RestoreResult
+    from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+    from tierlake.dagster_project.partitions.lineage import Downstream
+    from tierlake.dagster_project.resources.lake import LakeResource
+    from tierlake.pipelines import Dataset
+    from tierlake.pipelines.lifecycle.plan import TieringPlan
+    from tierlake.pipelines.lifecycle.results import ApplyResult
+    from tierlake.pipelines.query.restore import RestoreResult
 
 __all__ = [
     "AS_OF",

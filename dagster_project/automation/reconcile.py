@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 from dagster import DagsterError
 
-from dagster_project.automation.attempts import is_at_work
-from dagster_project.partitions.keys import KnownPartitions
-from dagster_project.partitions.materializations import AT_ONCE, materialized
-from dagster_project.partitions.metadata import STATE, partition_metadata
-from dagster_project.partitions.reads import BEGAN, carried, run_starts
-from dagster_project.partitions.wipe import (
+from tierlake.dagster_project.automation.attempts import is_at_work
+from tierlake.dagster_project.partitions.keys import KnownPartitions
+from tierlake.dagster_project.partitions.materializations import AT_ONCE, materialized
+from tierlake.dagster_project.partitions.metadata import STATE, partition_metadata
+from tierlake.dagster_project.partitions.reads import BEGAN, carried, run_starts
+from tierlake.dagster_project.partitions.wipe import (
     latest_data_versions,
     latest_storage_ids,
     newest_storage_id,
@@ -37,11 +37,11 @@ from dagster_project.partitions.wipe import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 
-    from dagster_project.partitions.lake_asset import LakeAsset
-    from dagster_project.partitions.materializations import Materialized
-    from pipelines import Dataset
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.query.catalog import PartitionInfo
+    from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+    from tierlake.dagster_project.partitions.materializations import Materialized
+    from tierlake.pipelines import Dataset
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.query.catalog import PartitionInfo
 
 __all__ = ["MENDED_AT_ONCE", "Difference", "Mended", "Shown", "are", "compare", "look", "mend", "reports", "some"]
 

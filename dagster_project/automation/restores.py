@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Final, Self
 
 import dagster as dg
 
-from dagster_project.automation.attempts import ATTEMPTS, is_at_work
-from dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsset
-from dagster_project.partitions.waits import Wait, waits
-from dagster_project.partitions.wipe import newest_storage_id
-from dagster_project.resources.failures import told_tick
-from dagster_project.resources.lake import LakeResource
-from pipelines.errors import TableNotFound
+from tierlake.dagster_project.automation.attempts import ATTEMPTS, is_at_work
+from tierlake.dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsset
+from tierlake.dagster_project.partitions.waits import Wait, waits
+from tierlake.dagster_project.partitions.wipe import newest_storage_id
+from tierlake.dagster_project.resources.failures import told_tick
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines.errors import TableNotFound
 
 if TYPE_CHECKING:
-    from pipelines import Dataset
+    from tierlake.pipelines import Dataset
 
 __all__ = ["WAITED_TAG", "restore_sensor"]
 

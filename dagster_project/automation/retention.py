@@ -14,27 +14,27 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 from dagster import DagsterError
 
-from connector.errors import LakeError
-from dagster_project.automation import reconcile
-from dagster_project.partitions.keys import KnownPartitions
-from dagster_project.partitions.lineage import downstream_sight
-from dagster_project.partitions.wipe import WipeResult, latest_storage_ids, wipe_partitions
-from pipelines.errors import UnknownPartition
-from pipelines.model.age import window_of_key
-from pipelines.model.partition_key import PartitionKey
+from tierlake.connector.errors import LakeError
+from tierlake.dagster_project.automation import reconcile
+from tierlake.dagster_project.partitions.keys import KnownPartitions
+from tierlake.dagster_project.partitions.lineage import downstream_sight
+from tierlake.dagster_project.partitions.wipe import WipeResult, latest_storage_ids, wipe_partitions
+from tierlake.pipelines.errors import UnknownPartition
+from tierlake.pipelines.model.age import window_of_key
+from tierlake.pipelines.model.partition_key import PartitionKey
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
     from datetime import date
 
-    from dagster_project.automation.reconcile import Difference, Mended, Shown
-    from dagster_project.partitions.lake_asset import LakeAsset
-    from dagster_project.partitions.lineage import Downstream, Sight
-    from pipelines import Dataset
-    from pipelines.lifecycle.outlook import ExpiryOutlook
-    from pipelines.lifecycle.plan import Expiration, ExpiryPlan
-    from pipelines.lifecycle.results import ApplyResult, UndoResult
-    from pipelines.tables.protocol import LiveFile
+    from tierlake.dagster_project.automation.reconcile import Difference, Mended, Shown
+    from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+    from tierlake.dagster_project.partitions.lineage import Downstream, Sight
+    from tierlake.pipelines import Dataset
+    from tierlake.pipelines.lifecycle.outlook import ExpiryOutlook
+    from tierlake.pipelines.lifecycle.plan import Expiration, ExpiryPlan
+    from tierlake.pipelines.lifecycle.results import ApplyResult, UndoResult
+    from tierlake.pipelines.tables.protocol import LiveFile
 
 __all__ = ["Due", "Expired", "Retention"]
 

@@ -23,21 +23,29 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import dagster as dg
 
-from dagster_project.automation import reconcile
-from dagster_project.automation.attempts import ATTEMPTS, Attempt, Attempts, Turn, read_attempts, reason_of, take_turns
-from dagster_project.automation.retention import Due, Retention
-from dagster_project.automation.table_metadata import observations, touched_after
-from dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsset
-from dagster_project.partitions.lineage import downstreams_in
-from dagster_project.partitions.materializations import materialized
-from dagster_project.partitions.wipe import latest_storage_ids, reconcile_status
-from dagster_project.resources.failures import told_tick
-from dagster_project.resources.lake import LakeResource
-from pipelines.errors import TableNotFound
+from tierlake.dagster_project.automation import reconcile
+from tierlake.dagster_project.automation.attempts import (
+    ATTEMPTS,
+    Attempt,
+    Attempts,
+    Turn,
+    read_attempts,
+    reason_of,
+    take_turns,
+)
+from tierlake.dagster_project.automation.retention import Due, Retention
+from tierlake.dagster_project.automation.table_metadata import observations, touched_after
+from tierlake.dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsset
+from tierlake.dagster_project.partitions.lineage import downstreams_in
+from tierlake.dagster_project.partitions.materializations import materialized
+from tierlake.dagster_project.partitions.wipe import latest_storage_ids, reconcile_status
+from tierlake.dagster_project.resources.failures import told_tick
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines.errors import TableNotFound
 
 if TYPE_CHECKING:
-    from pipelines import Dataset
-    from pipelines.lifecycle.redescribe import RefusedField, SpecDiff
+    from tierlake.pipelines import Dataset
+    from tierlake.pipelines.lifecycle.redescribe import RefusedField, SpecDiff
 
 __all__ = ["ExpiryJob", "reconciliation_sensor", "retention_sensor", "run_key"]
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from dagster_project.partitions.keys import KnownPartitions
-from dagster_project.partitions.metadata import STATE, partition_metadata
-from pipelines.model.partition_key import PartitionKey
+from tierlake.dagster_project.partitions.keys import KnownPartitions
+from tierlake.dagster_project.partitions.metadata import STATE, partition_metadata
+from tierlake.pipelines.model.partition_key import PartitionKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from dagster_project.partitions.lake_asset import LakeAsset
-    from pipelines import Dataset
+    from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+    from tierlake.pipelines import Dataset
 
 __all__ = ["FOLLOWED", "observations", "touched_after"]
 

@@ -6,16 +6,16 @@ from typing import Final
 
 import dagster as dg
 
-from dagster_project.demo import report, source, transforms
-from dagster_project.demo.datasets import DEPARTURES, FLIGHTS, MONTHLY_SUMMARY, WEATHER
-from dagster_project.io.frames import ArrowTable, DataFrame
-from dagster_project.io_manager import COLUMNS
-from dagster_project.partitions.conditions import not_expired
-from dagster_project.partitions.lake_asset import POOL
-from dagster_project.partitions.lineage import OVER_TIME
-from dagster_project.partitions.metadata import column_lineage, spec_metadata
-from dagster_project.resources.failures import tell_dagster
-from dagster_project.resources.lake import LakeResource
+from tierlake.dagster_project.demo import report, source, transforms
+from tierlake.dagster_project.demo.datasets import DEPARTURES, FLIGHTS, MONTHLY_SUMMARY, WEATHER
+from tierlake.dagster_project.io.frames import ArrowTable, DataFrame
+from tierlake.dagster_project.io_manager import COLUMNS
+from tierlake.dagster_project.partitions.conditions import not_expired
+from tierlake.dagster_project.partitions.lake_asset import POOL
+from tierlake.dagster_project.partitions.lineage import OVER_TIME
+from tierlake.dagster_project.partitions.metadata import column_lineage, spec_metadata
+from tierlake.dagster_project.resources.failures import tell_dagster
+from tierlake.dagster_project.resources.lake import LakeResource
 
 __all__ = ["ASSETS", "departures", "flights", "monthly_report", "monthly_summary", "weather"]
 

@@ -30,11 +30,11 @@ def demo(server: str, *, keep: bool, ui: bool, port: int, as_json: bool, tell: P
 
     A year of flights from New York, on a server started for it, as if today were 2014-01-01.
     """
-    from dagster_project.demo import stage
+    from tierlake.dagster_project.demo import stage
 
     say = partial(click.echo, err=as_json)
     if tell is not None:
-        from dagster_project.demo.story import tell_on
+        from tierlake.dagster_project.demo.story import tell_on
 
         facts = tell_on(tell, say)
         (tell / stage.DONE).write_text(json.dumps(facts), encoding="utf-8")

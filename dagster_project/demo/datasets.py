@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from dagster_project.demo.source import TIMEZONE
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.lake_asset import LakeAsset
-from pipelines.model.spec import DatasetSpec
+from tierlake.dagster_project.demo.source import TIMEZONE
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.pipelines.model.spec import DatasetSpec
 
 __all__ = ["DATASETS", "DEPARTURES", "FLIGHTS", "MONTHLY_SUMMARY", "WEATHER"]
 

@@ -2,14 +2,14 @@
 
 import dagster as dg
 
-from dagster_project.automation.checks import description_check, verify_check
-from dagster_project.demo.assets import ASSETS
-from dagster_project.demo.datasets import DATASETS
-from dagster_project.demo.jobs import ASSET_JOBS, JOBS
-from dagster_project.demo.schedules import SCHEDULES, SENSORS
-from dagster_project.executors.configured import chosen_executor
-from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.resources.lake import LakeResource
+from tierlake.dagster_project.automation.checks import description_check, verify_check
+from tierlake.dagster_project.demo.assets import ASSETS
+from tierlake.dagster_project.demo.datasets import DATASETS
+from tierlake.dagster_project.demo.jobs import ASSET_JOBS, JOBS
+from tierlake.dagster_project.demo.schedules import SCHEDULES, SENSORS
+from tierlake.dagster_project.executors.configured import chosen_executor
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.resources.lake import LakeResource
 
 __all__ = ["defs"]
 

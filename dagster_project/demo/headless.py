@@ -1,4 +1,4 @@
-"""The project without a UI or a daemon: real runs and real sensor ticks, all in the calling process.
+r"""The project without a UI or a daemon: real runs and real sensor ticks, all in the calling process.
 
 What happens here is recorded in the Dagster home like anything else, and can be looked at later by `ui_command`. The
 lake is the one that the environment names (`TIERLAKE_*`).
@@ -11,7 +11,8 @@ lake is the one that the environment names (`TIERLAKE_*`).
 
 The same from a shell:
 
-    dagster asset materialize -m dagster_project.demo.definitions --select flights --partition-range 2013-01-01...2013-12-31
+    dagster asset materialize -m tierlake.dagster_project.demo.definitions \
+        --select flights --partition-range 2013-01-01...2013-12-31
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from dagster_project.demo import jobs
-from dagster_project.demo.datasets import DATASETS
-from dagster_project.demo.definitions import defs, lake
-from dagster_project.executors import configured
+from tierlake.dagster_project.demo import jobs
+from tierlake.dagster_project.demo.datasets import DATASETS
+from tierlake.dagster_project.demo.definitions import defs, lake
+from tierlake.dagster_project.executors import configured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -175,7 +176,7 @@ def available(instance: dg.DagsterInstance, dataset: str) -> tuple[str, ...]:
 
 def ui_command(port: int) -> list[str]:
     """The command that serves the UI and the daemon; DAGSTER_HOME and TIERLAKE_* must be in its environment."""
-    serve = ["dev", "-m", "dagster_project.demo.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    serve = ["dev", "-m", "tierlake.dagster_project.demo.definitions", "-h", "127.0.0.1", "-p", str(port)]
     return [sys.executable, "-m", "dagster", *serve]
 
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 from pydantic import Field
 
-from dagster_project.automation import ops
-from dagster_project.automation.retention import Retention
-from dagster_project.demo.datasets import DATASETS
-from dagster_project.partitions.lake_asset import DATASET_TAG, POOL, LakeAsset
-from dagster_project.partitions.lineage import Downstream
-from dagster_project.resources.failures import tell_dagster
-from dagster_project.resources.lake import LakeResource
-from pipelines.errors import TableNotFound
+from tierlake.dagster_project.automation import ops
+from tierlake.dagster_project.automation.retention import Retention
+from tierlake.dagster_project.demo.datasets import DATASETS
+from tierlake.dagster_project.partitions.lake_asset import DATASET_TAG, POOL, LakeAsset
+from tierlake.dagster_project.partitions.lineage import Downstream
+from tierlake.dagster_project.resources.failures import tell_dagster
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines.errors import TableNotFound
 
 if TYPE_CHECKING:
-    from pipelines.lifecycle.results import ApplyResult
+    from tierlake.pipelines.lifecycle.results import ApplyResult
 
 __all__ = [
     "ASSET_JOBS",

@@ -7,10 +7,10 @@ from typing import Final
 
 import dagster as dg
 
-from dagster_project.automation.sensors import ExpiryJob, retention_sensor
-from dagster_project.demo.datasets import DATASETS
-from dagster_project.demo.jobs import expire_partitions, expiry, tiering
-from dagster_project.demo.source import TIMEZONE
+from tierlake.dagster_project.automation.sensors import ExpiryJob, retention_sensor
+from tierlake.dagster_project.demo.datasets import DATASETS
+from tierlake.dagster_project.demo.jobs import expire_partitions, expiry, tiering
+from tierlake.dagster_project.demo.source import TIMEZONE
 
 __all__ = ["SCHEDULES", "SENSORS", "automation", "daily_tiering"]
 

@@ -15,11 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from connector import LakeFileSystem
-from connector.bucket import RemoteTier, ensure_bucket, ensure_remote_tier, ensure_tier_rules
-from connector.errors import LakeError
-from connector.local_server.processes import free_ports
-from connector.local_server.servers import EmbeddedServer, LocalServer, MinioServer
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.bucket import RemoteTier, ensure_bucket, ensure_remote_tier, ensure_tier_rules
+from tierlake.connector.errors import LakeError
+from tierlake.connector.local_server.processes import free_ports
+from tierlake.connector.local_server.servers import EmbeddedServer, LocalServer, MinioServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -129,14 +129,14 @@ def staged(kind: str, folder: Path) -> Iterator[LocalServer]:
 
 def tell_in_a_child(folder: Path, *, as_json: bool) -> int:
     """Tell the story in a process of its own, on the stage that the environment names; returns its exit code."""
-    command = [sys.executable, "-m", "pipelines.cli", "demo", "--tell", str(folder)]
+    command = [sys.executable, "-m", "tierlake.pipelines.cli", "demo", "--tell", str(folder)]
     with _child([*command, "--json"] if as_json else command) as child:
         return child.wait()
 
 
 def serve_ui(folder: Path, port: int, say: Callable[[str], None]) -> None:
     """Serve the Dagster UI, on the stage that the environment names, until Ctrl-C."""
-    from dagster_project.demo import headless
+    from tierlake.dagster_project.demo import headless
 
     say(f"The Dagster UI: http://127.0.0.1:{port} (Ctrl-C ends it; the data stays in {folder})")
     with _child(headless.ui_command(port)) as child, suppress(KeyboardInterrupt):

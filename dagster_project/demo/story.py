@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import fsspec
 
-from connector import LakeFileSystem
-from connector.bucket import remote_tiers
-from dagster_project.demo import headless
-from dagster_project.demo.datasets import DATASETS
-from dagster_project.demo.referee import Referee
-from dagster_project.demo.stage import BUCKET, DAGSTER_HOME, TODAY, DemoFailed
-from pipelines import Dataset
-from pipelines.runtime import formatting
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.bucket import remote_tiers
+from tierlake.dagster_project.demo import headless
+from tierlake.dagster_project.demo.datasets import DATASETS
+from tierlake.dagster_project.demo.referee import Referee
+from tierlake.dagster_project.demo.stage import BUCKET, DAGSTER_HOME, TODAY, DemoFailed
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import dagster as dg
     import pandas as pd
 
-    from pipelines.lifecycle.plan import TieringPlan, TierMove
+    from tierlake.pipelines.lifecycle.plan import TieringPlan, TierMove
 
 __all__ = ["Story", "tell_on"]
 
@@ -131,8 +131,9 @@ class Story:
         total = self._flights.partitions(as_of=TODAY).total
         shown = headless.available(self._instance, "flights")
         self._prose(
-            f"Run {run.run_id[:8]} wrote {formatting.count(total.rows)} flights into {total.partitions} partitions, one a "
-            f"day, in one commit: {formatting.size(total.bytes)} in {seconds:.0f} s. Dagster shows {len(shown)} days."
+            f"Run {run.run_id[:8]} wrote {formatting.count(total.rows)} flights into {total.partitions} "
+            f"partitions, one a day, in one commit: {formatting.size(total.bytes)} in {seconds:.0f} s. "
+            f"Dagster shows {len(shown)} days."
         )
         _check("rows", total.rows, self._referee.flights())
         _check("days that Dagster shows", list(shown), sorted(self._referee.days))
@@ -175,9 +176,9 @@ class Story:
         self._say(_by_tier(plan))
         per_byte = plan.saved_monthly / flights.partitions().total.bytes
         self._prose(
-            f"That saves {formatting.money(plan.saved_monthly)} a month: the data are small. For 10 TB of the same ages it "
-            f"would be {formatting.money(per_byte * TEN_TB)}. {len(plan.refused)} partitions are past their retention "
-            "already and are left for chapter 5."
+            f"That saves {formatting.money(plan.saved_monthly)} a month: the data are small. For 10 TB of the "
+            f"same ages it would be {formatting.money(per_byte * TEN_TB)}. {len(plan.refused)} partitions are past "
+            "their retention already and are left for chapter 5."
         )
         self._prose(f"Prices: {plan.note}")
         result = plan.apply(progress=sys.stderr.isatty())

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 import yaml
 
-from pipelines.errors import SpecError
+from tierlake.pipelines.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ VARIABLE: Final = "TIERLAKE_EXECUTOR"
 _PLACES: Final = {
     "in_process": "dagster.in_process_executor",
     "multiprocess": "dagster.multiprocess_executor",
-    "dask": "dagster_project.executors.dask.dask_executor",
+    "dask": "tierlake.dagster_project.executors.dask.dask_executor",
     "k8s": "dagster_k8s.k8s_job_executor",
     "celery": "dagster_celery.celery_executor",
 }

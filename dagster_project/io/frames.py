@@ -1,6 +1,6 @@
 """The types that assets hand over: what an annotation asks for, and annotations that import nothing.
 
-    from dagster_project.io.frames import ArrowTable, DataFrame
+    from tierlake.dagster_project.io.frames import ArrowTable, DataFrame
 
     @dg.asset
     def summary(flights: ArrowTable) -> DataFrame: ...
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_orig
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipelines import Dataset
-    from pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines import Dataset
+    from tierlake.pipelines.model.partition_key import PartitionKey
 
 __all__ = ["ArrowTable", "DataFrame", "Wanted", "type_name", "wanted_type"]
 
@@ -92,7 +92,7 @@ class Wanted:
 
     def of(self, rows: pa.Table) -> object:
         """Rows in memory in this type."""
-        from pipelines.query.read import pandas_frame, polars_frame
+        from tierlake.pipelines.query.read import pandas_frame, polars_frame
 
         match self.kind:
             case "pandas.DataFrame":

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from connector.errors import LakeError
-from dagster_project.partitions.keys import KeyNames
-from dagster_project.partitions.materializations import AT_ONCE, materialized
-from dagster_project.partitions.wipe import latest_storage_ids
-from pipelines.errors import TableNotFound, UnknownPartition
-from pipelines.model.partition_key import PartitionKey, canonical
+from tierlake.connector.errors import LakeError
+from tierlake.dagster_project.partitions.keys import KeyNames
+from tierlake.dagster_project.partitions.materializations import AT_ONCE, materialized
+from tierlake.dagster_project.partitions.wipe import latest_storage_ids
+from tierlake.pipelines.errors import TableNotFound, UnknownPartition
+from tierlake.pipelines.model.partition_key import PartitionKey, canonical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import dagster as dg
 
-    from dagster_project.io.frames import Wanted
-    from dagster_project.resources.lake import LakeResource
-    from pipelines import Dataset
+    from tierlake.dagster_project.io.frames import Wanted
+    from tierlake.dagster_project.resources.lake import LakeResource
+    from tierlake.pipelines import Dataset
 
 __all__ = ["ALLOW_MISSING", "asked_for", "check_present", "handed_in", "nothing", "open_if_there"]
 
@@ -107,7 +107,7 @@ def handed_in(
         return wanted.read(dataset, names, None if present is None else list(present.values()))
     if present is None:
         raise TypeError(f"a dict is by partition key, and {dataset.uri} is loaded as one: annotate {wanted.kind}")
-    from pipelines.query.read import by_partition
+    from tierlake.pipelines.query.read import by_partition
 
     by = dataset.spec.partition.columns
     read = None if names is None else [*names, *(name for name in by if name not in names)]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from connector.errors import LakeError
-from dagster_project.partitions.keys import KeyNames
-from dagster_project.partitions.metadata import (
+from tierlake.connector.errors import LakeError
+from tierlake.dagster_project.partitions.keys import KeyNames
+from tierlake.dagster_project.partitions.metadata import (
     LINEAGE,
     PARTITION_ROWS,
     REASON,
@@ -19,21 +19,21 @@ from dagster_project.partitions.metadata import (
     table_metadata,
     written_metadata,
 )
-from dagster_project.partitions.windows import time_partition_of
-from pipelines.errors import SourceError, SpecError, TableNotFound
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.spec import DatasetSpec, PartitionSpec
-from pipelines.model.time_window import KEY_FORMATS
+from tierlake.dagster_project.partitions.windows import time_partition_of
+from tierlake.pipelines.errors import SourceError, SpecError, TableNotFound
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.spec import DatasetSpec, PartitionSpec
+from tierlake.pipelines.model.time_window import KEY_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
-    from dagster_project.resources.lake import LakeResource
-    from pipelines import Dataset
-    from pipelines.ingest.results import IngestResult
-    from pipelines.query.contents import Contents
+    from tierlake.dagster_project.resources.lake import LakeResource
+    from tierlake.pipelines import Dataset
+    from tierlake.pipelines.ingest.results import IngestResult
+    from tierlake.pipelines.query.contents import Contents
 
 __all__ = ["PARTITION_COLUMN", "Stored", "check_frames", "covered", "facts_after", "open_for"]
 
@@ -52,7 +52,7 @@ def open_for(lake: LakeResource, context: dg.OutputContext, obj: object) -> tupl
     Raises:
         SpecError: asset and dataset do not have the same partitions, or nothing says by which column.
     """
-    from pipelines import Dataset
+    from tierlake.pipelines import Dataset
 
     name = "/".join(context.asset_key.path)
     said = spec_of(context.definition_metadata)
@@ -190,8 +190,8 @@ def _first(
     context: dg.OutputContext, said: DatasetSpec | None, obj: object
 ) -> tuple[DatasetSpec, object, pa.Schema | None]:
     """The description of a new dataset, its first source, and the columns that this tells where nothing else does."""
-    from pipelines.ingest.run import first_look
-    from pipelines.sources import open_source
+    from tierlake.pipelines.ingest.run import first_look
+    from tierlake.pipelines.sources import open_source
 
     spec, source = said, obj
     if spec is None:

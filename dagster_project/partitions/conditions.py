@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_project.partitions.keys import KeyNames
-from dagster_project.resources.lake import LakeResource
-from pipelines.model.time_window import as_instant, window_of
+from tierlake.dagster_project.partitions.keys import KeyNames
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines.model.time_window import as_instant, window_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pipelines.model.spec import DatasetSpec, TimePartition
+    from tierlake.pipelines.model.spec import DatasetSpec, TimePartition
 
 __all__ = ["NotExpired", "not_expired"]
 

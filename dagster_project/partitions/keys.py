@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_project.partitions.windows import STARTS, WindowKeys, window_keys
-from pipelines.errors import SpecError
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.time_window import KEY_FORMATS
+from tierlake.dagster_project.partitions.windows import STARTS, WindowKeys, window_keys
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.time_window import KEY_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pipelines.model.spec import PartitionSpec
-    from pipelines.model.time_window import Every
+    from tierlake.pipelines.model.spec import PartitionSpec
+    from tierlake.pipelines.model.time_window import Every
 
 __all__ = ["KeyNames", "KnownPartitions", "known_keys", "time_windows", "unknown_values"]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from dagster_project.partitions.keys import KeyNames
-from pipelines.errors import SpecDiffers
+from tierlake.dagster_project.partitions.keys import KeyNames
+from tierlake.pipelines.errors import SpecDiffers
 
 if TYPE_CHECKING:
-    from dagster_project.resources.lake import LakeResource
-    from pipelines import Dataset
-    from pipelines.model.spec import DatasetSpec
+    from tierlake.dagster_project.resources.lake import LakeResource
+    from tierlake.pipelines import Dataset
+    from tierlake.pipelines.model.spec import DatasetSpec
 
 __all__ = ["DATASET_TAG", "POOL", "LakeAsset"]
 

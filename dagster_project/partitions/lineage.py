@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import dagster as dg
 
-from dagster_project.partitions.keys import KnownPartitions
-from dagster_project.partitions.reads import latest_reads, run_starts, step_start
-from pipelines.lifecycle.outlook import Reading
-from pipelines.model.partition_key import PartitionKey
+from tierlake.dagster_project.partitions.keys import KnownPartitions
+from tierlake.dagster_project.partitions.reads import latest_reads, run_starts, step_start
+from tierlake.pipelines.lifecycle.outlook import Reading
+from tierlake.pipelines.model.partition_key import PartitionKey
 
 if TYPE_CHECKING:
-    from dagster_project.partitions.lake_asset import LakeAsset
+    from tierlake.dagster_project.partitions.lake_asset import LakeAsset
 
 __all__ = ["OVER_TIME", "Downstream", "Sight", "downstream_sight", "downstreams_in"]
 

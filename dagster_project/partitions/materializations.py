@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from dagster_project.partitions.metadata import PARTITION_ROWS, STATE
+from tierlake.dagster_project.partitions.metadata import PARTITION_ROWS, STATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

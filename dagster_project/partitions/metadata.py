@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from dagster_project.partitions.keys import KeyNames
-from pipelines.errors import SpecError
-from pipelines.model.spec import DatasetSpec
+from tierlake.dagster_project.partitions.keys import KeyNames
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
-    from pipelines.ingest.results import IngestResult, Written
-    from pipelines.query.catalog import PartitionInfo
-    from pipelines.query.contents import Contents
+    from tierlake.pipelines.ingest.results import IngestResult, Written
+    from tierlake.pipelines.query.catalog import PartitionInfo
+    from tierlake.pipelines.query.contents import Contents
 
 __all__ = [
     "LINEAGE",

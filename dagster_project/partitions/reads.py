@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from dagster_project.resources.failures import step_of
-from dagster_project.resources.steps import assets_of, note_once, upstream_of
+from tierlake.dagster_project.resources.failures import step_of
+from tierlake.dagster_project.resources.steps import assets_of, note_once, upstream_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from pipelines import Dataset
+    from tierlake.pipelines import Dataset
 
 __all__ = [
     "BEGAN",

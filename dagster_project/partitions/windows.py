@@ -18,15 +18,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from pipelines.errors import SpecError
-from pipelines.model.spec import TimePartition
-from pipelines.model.time_window import KEY_FORMATS, key_at, key_of_wall, start_of_key, window_of
-from pipelines.model.time_zone import clock_of
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.model.spec import TimePartition
+from tierlake.pipelines.model.time_window import KEY_FORMATS, key_at, key_of_wall, start_of_key, window_of
+from tierlake.pipelines.model.time_zone import clock_of
 
 if TYPE_CHECKING:
     import dagster as dg
 
-    from pipelines.model.time_window import Every
+    from tierlake.pipelines.model.time_window import Every
 
 __all__ = ["STARTS", "WindowKeys", "time_partition_of", "window_keys"]
 

@@ -3,7 +3,7 @@
 `DagsterInstance.wipe_asset_partitions` raises NotImplementedError outside Dagster+. This module
 does what it promises, and can be used alone:
 
-    from dagster_project.partitions.wipe import wipe_partitions
+    from tierlake.dagster_project.partitions.wipe import wipe_partitions
 
     result = wipe_partitions(instance, AssetKey("flights"), ["2013-01-01", "2013-01-02"])
     result.method     # NATIVE on Dagster+, TOMBSTONE on the SQL storages, else OBSERVATION
@@ -46,8 +46,8 @@ from dagster._core.storage.event_log.schema import (
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.partition_status_cache import AssetStatusCacheValue, get_and_update_asset_status_cache_value
 
-from dagster_project.partitions.keys import known_keys
-from dagster_project.partitions.reads import carried
+from tierlake.dagster_project.partitions.keys import known_keys
+from tierlake.dagster_project.partitions.reads import carried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import dagster as dg
 
-from connector.errors import EndpointUnreachable, LakeError, ServerError, Throttled
-from pipelines.errors import ArchivedError, CommitConflict, CommitUnknown, PartialFailure, StalePlan
+from tierlake.connector.errors import EndpointUnreachable, LakeError, ServerError, Throttled
+from tierlake.pipelines.errors import ArchivedError, CommitConflict, CommitUnknown, PartialFailure, StalePlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ __all__ = ["RETRIES", "WORTH_ANOTHER_TRY", "in_our_words", "lake_error_in", "ste
 
 TickT = TypeVar("TickT")
 
-_OURS: Final = ("connector", "dagster_project", "pipelines")
+_OURS: Final = ("tierlake",)
 
 WORTH_ANOTHER_TRY: Final = (CommitConflict, CommitUnknown, EndpointUnreachable, ServerError, StalePlan, Throttled)
 """What another try may mend: the step starts again and looks at everything anew."""
@@ -85,7 +85,7 @@ def in_our_words() -> Iterator[None]:
     except (LakeError, dg.DagsterError, dg.Failure, dg.RetryRequested):
         raise
     except Exception as error:
-        from connector.client.library_errors import (
+        from tierlake.connector.client.library_errors import (
             of_a_library,  # with it comes what moves data: loading definitions takes none
         )
 

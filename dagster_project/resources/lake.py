@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from pydantic import Field
 
-from connector.urls import check_endpoint_url, check_place
-from dagster_project.resources.secret_fields import NamedSecrets, UrlCheck
+from tierlake.connector.urls import check_endpoint_url, check_place
+from tierlake.dagster_project.resources.secret_fields import NamedSecrets, UrlCheck
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from connector import LakeFileSystem
-    from pipelines import Dataset
-    from pipelines.metastore.opening import Described
+    from tierlake.connector import LakeFileSystem
+    from tierlake.pipelines import Dataset
+    from tierlake.pipelines.metastore.opening import Described
 
 __all__ = ["DEFAULT_WAREHOUSE", "LakeResource"]
 
@@ -73,7 +73,7 @@ class LakeResource(NamedSecrets["LakeResource"]):
 
     def filesystem(self) -> LakeFileSystem:
         """The filesystem behind all datasets."""
-        from connector import LakeFileSystem
+        from tierlake.connector import LakeFileSystem
 
         said = {name: getattr(self, name) for name in ("endpoint_url", "profile", "key", "secret", "token")}
         return LakeFileSystem(**{name: value for name, value in said.items() if value is not None})
@@ -89,7 +89,7 @@ class LakeResource(NamedSecrets["LakeResource"]):
             TableNotFound: nothing is there yet.
             SpecError: such a table is not as the spec says.
         """
-        from pipelines import Dataset
+        from tierlake.pipelines import Dataset
 
         return Dataset.open(self.uri(name), spec=spec, fs=self.filesystem())
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar
 
 import dagster as dg
 
-from connector.errors import InvalidSetting
+from tierlake.connector.errors import InvalidSetting
 
 __all__ = ["NamedSecrets", "UrlCheck"]
 

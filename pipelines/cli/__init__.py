@@ -13,11 +13,11 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 done in part (each failure listed), 4 r
 Another distribution, or another package of ours, adds a command by an entry point whose name is the command's:
 
     [project.entry-points."tierlake.commands"]
-    demo = "dagster_project.demo.command:demo"        # a click.Command
+    demo = "tierlake.dagster_project.demo.command:demo"        # a click.Command
 """
 
 from __future__ import annotations
 
-from pipelines.cli.app import main
+from tierlake.pipelines.cli.app import main
 
 __all__ = ["main"]

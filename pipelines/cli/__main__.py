@@ -1,5 +1,5 @@
-"""`python -m pipelines.cli`: the command line where the script `tierlake` is not on PATH."""
+"""`python -m tierlake.pipelines.cli`: the command line where the script `tierlake` is not on PATH."""
 
-from pipelines.cli import main
+from tierlake.pipelines.cli import main
 
 main()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli import options
-from pipelines.cli.failures import ExitCode
-from pipelines.cli.options import Session, with_session
-from pipelines.runtime import formatting
+from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.failures import ExitCode
+from tierlake.pipelines.cli.options import Session, with_session
+from tierlake.pipelines.runtime import formatting
 
 __all__ = ["adopt"]
 
@@ -31,7 +31,7 @@ def adopt(session: Session, uri: str, *, described: Path | None, dry_run: bool, 
     A prefix becomes a Delta table: a log is written that names its files. A Delta table gets our description alone.
     Objects that do not fit are reported and left alone.
     """
-    from pipelines.dataset import Dataset
+    from tierlake.pipelines.dataset import Dataset
 
     fs = session.filesystem()
     found = Dataset.adopt(uri, described, fs=fs)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.errors import LakeError
-from pipelines.cli.failures import ExitCode, Failure
+from tierlake.connector.errors import LakeError
+from tierlake.pipelines.cli.failures import ExitCode, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,9 @@ class _Commands(click.Group):
         """The command, or None when nobody has it."""
         module = COMMANDS.get(cmd_name)
         if module is not None:
-            command: click.Command = getattr(import_module(f"pipelines.cli.{module}"), cmd_name.replace("-", "_"))
+            command: click.Command = getattr(
+                import_module(f"tierlake.pipelines.cli.{module}"), cmd_name.replace("-", "_")
+            )
             return command
         for plugin in entry_points(group=PLUGINS, name=cmd_name):
             loaded: click.Command = plugin.load()

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.cli import options
-from pipelines.cli.failures import ExitCode
-from pipelines.cli.options import Session, with_session
+from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.failures import ExitCode
+from tierlake.pipelines.cli.options import Session, with_session
 
 if TYPE_CHECKING:
-    from connector.bucket import BucketPlan
+    from tierlake.connector.bucket import BucketPlan
 
 __all__ = ["bucket"]
 
@@ -69,7 +69,7 @@ def apply(session: Session, described: str, *, dry_run: bool, yes: bool) -> Exit
 
 
 def _planned(session: Session, described: str) -> BucketPlan:
-    from connector.bucket import BucketSpec, plan_bucket
+    from tierlake.connector.bucket import BucketSpec, plan_bucket
 
     path = Path(described)
     if path.suffix in _YAML and not path.is_file():

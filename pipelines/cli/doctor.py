@@ -6,8 +6,8 @@ import dataclasses
 
 import click
 
-from pipelines.cli.failures import ExitCode
-from pipelines.cli.options import Session, with_session
+from tierlake.pipelines.cli.failures import ExitCode
+from tierlake.pipelines.cli.options import Session, with_session
 
 __all__ = ["doctor"]
 
@@ -20,7 +20,7 @@ def doctor(session: Session, *, bucket: str | None) -> ExitCode:
 
     Exits 1 where the server does not do what its profile says: those rows are marked.
     """
-    from connector.doctor.report import diagnose
+    from tierlake.connector.doctor.report import diagnose
 
     report = diagnose(session.filesystem(), bucket)
     session.out.emit({"agrees": report.agrees, **dataclasses.asdict(report)}, str(report))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from connector.errors import AppliedInPart, DeletionFailed, LakeError
-from connector.redact import redact
-from pipelines.errors import PartialFailure, PolicyRefused
+from tierlake.connector.errors import AppliedInPart, DeletionFailed, LakeError
+from tierlake.connector.redact import redact
+from tierlake.pipelines.errors import PartialFailure, PolicyRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

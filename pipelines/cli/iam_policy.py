@@ -6,7 +6,7 @@ import json
 
 import click
 
-from pipelines.cli.options import Session, with_session
+from tierlake.pipelines.cli.options import Session, with_session
 
 __all__ = ["iam_policy"]
 
@@ -27,7 +27,7 @@ def iam_policy(session: Session, *, role: str, bucket: str, prefix: str, kms_key
     With --prefix neighbours can be neither listed, read nor written. `uploads abort` then needs another's rights: no
     policy confines the listing of uploads.
     """
-    from connector.iam import policy_document
+    from tierlake.connector.iam import policy_document
 
     document = policy_document(role, bucket, prefix, kms_key=kms_key)
     session.out.emit(document, json.dumps(document, indent=2))

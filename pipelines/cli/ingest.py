@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.cli import options
-from pipelines.cli.options import Session, with_session
+from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.options import Session, with_session
 
 if TYPE_CHECKING:
-    from pipelines.ingest.results import IngestResult
-    from pipelines.ingest.run import IngestMode
+    from tierlake.pipelines.ingest.results import IngestResult
+    from tierlake.pipelines.ingest.run import IngestMode
 
 __all__ = ["create", "ingest", "init"]
 
@@ -29,8 +29,8 @@ def init(session: Session, /, sample: str, uri: str | None, out: Path | None, **
     The YAML is something to start from, with the reason for each guess: look it over, add tiers and retention, and
     `create` it.
     """
-    from pipelines.ingest.sample import describe_sample
-    from pipelines.model.text_options import TextOptions
+    from tierlake.pipelines.ingest.sample import describe_sample
+    from tierlake.pipelines.model.text_options import TextOptions
 
     name = Path(sample).name.partition(".")[0] or "dataset"
     given = options.text_options(TextOptions(), **text)
@@ -57,7 +57,7 @@ def create(session: Session, spec: Path, *, dry_run: bool) -> None:
 
     Afterwards its URI is enough: the description is stored with it. The same SPEC again changes nothing.
     """
-    from pipelines.dataset import Dataset
+    from tierlake.pipelines.dataset import Dataset
 
     described = options.spec_in(spec)
     fs = session.filesystem()
@@ -93,7 +93,7 @@ def ingest(
     **text: object,
 ) -> None:
     """Read SOURCEs (CSV, JSON Lines, Parquet, Arrow; paths or URLs) into the partitions of DATASET, as one commit."""
-    from pipelines.ingest.dask_workers import connected
+    from tierlake.pipelines.ingest.dask_workers import connected
 
     if dry_run and scheduler:
         raise click.UsageError("--dry-run reads here: leave --dask out", click.get_current_context())

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from pipelines.cli import options
-from pipelines.cli.options import Session, with_session
-from pipelines.errors import ArchivedError
-from pipelines.runtime import formatting
+from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.options import Session, with_session
+from tierlake.pipelines.errors import ArchivedError
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from pipelines.metastore.history import HistoryEntry
-    from pipelines.model.spec import DatasetSpec
-    from pipelines.query.catalog import PartitionInfo
+    from tierlake.pipelines.metastore.history import HistoryEntry
+    from tierlake.pipelines.model.spec import DatasetSpec
+    from tierlake.pipelines.query.catalog import PartitionInfo
 
 __all__ = ["explain", "history", "ls", "show"]
 
@@ -31,9 +31,9 @@ _KEYS_SHOWN = 3
 @with_session
 def ls(session: Session, dataset: str, key: str | None, *, as_of: str | None) -> None:
     """List the partitions: rows, files, size, storage class, tier, age and cost. With KEY, only those that begin so."""
-    from pipelines.errors import UnknownPartition
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.query.catalog import Catalog
+    from tierlake.pipelines.errors import UnknownPartition
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.query.catalog import Catalog
 
     opened = session.dataset(dataset)
     catalog = opened.partitions(as_of=as_of)
@@ -164,7 +164,7 @@ class _Outlook:
 
     @classmethod
     def of(cls, spec: DatasetSpec, part: PartitionInfo) -> Self:
-        from pipelines.model.age import NextStep, is_past_retention, next_step, tier_at
+        from tierlake.pipelines.model.age import NextStep, is_past_retention, next_step, tier_at
 
         belongs = step = None
         if part.age is not None:

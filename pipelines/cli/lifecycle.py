@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.cli import options
-from pipelines.cli.failures import ExitCode
-from pipelines.cli.options import Session, with_session
-from pipelines.errors import PolicyRefused
-from pipelines.runtime import formatting
+from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.failures import ExitCode
+from tierlake.pipelines.cli.options import Session, with_session
+from tierlake.pipelines.errors import PolicyRefused
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
-    from pipelines.dataset import Dataset
-    from pipelines.lifecycle.plan import ExpiryPlan, TieringPlan
-    from pipelines.lifecycle.results import ApplyResult
-    from pipelines.model.spec import DatasetSpec
+    from tierlake.pipelines.dataset import Dataset
+    from tierlake.pipelines.lifecycle.plan import ExpiryPlan, TieringPlan
+    from tierlake.pipelines.lifecycle.results import ApplyResult
+    from tierlake.pipelines.model.spec import DatasetSpec
 
 __all__ = ["apply", "diff", "expire", "plan", "tier"]
 
@@ -72,7 +72,7 @@ def apply(session: Session, what: Path, *, reason: str, no_undo: bool, dry_run: 
     Of a description, `tierlake diff` is shown first. URI, partitioning, format and the types of a table's columns
     never change. Nothing is moved or expired by it: the next `tier` or `expire` goes by what is stored then.
     """
-    from pipelines.lifecycle.plan import ExpiryPlan, is_plan, load_plan
+    from tierlake.pipelines.lifecycle.plan import ExpiryPlan, is_plan, load_plan
 
     text = what.read_text(encoding="utf-8", errors="replace")
     made = load_plan(text) if is_plan(text) else None

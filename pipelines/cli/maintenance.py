@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import click
 
-from pipelines.cli import options
-from pipelines.cli.failures import ExitCode
-from pipelines.cli.options import Session, with_session
-from pipelines.runtime import formatting
+from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.failures import ExitCode
+from tierlake.pipelines.cli.options import Session, with_session
+from tierlake.pipelines.runtime import formatting
 
 __all__ = ["drop", "undrop", "vacuum", "verify"]
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import click
 
-from pipelines.cli.output import Output
+from tierlake.pipelines.cli.output import Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from connector.filesystem import LakeFileSystem
-    from pipelines.dataset import Dataset
-    from pipelines.model.spec import DatasetSpec
-    from pipelines.model.text_options import TextOptions
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.dataset import Dataset
+    from tierlake.pipelines.model.spec import DatasetSpec
+    from tierlake.pipelines.model.text_options import TextOptions
 
 __all__ = [
     "DATE",
@@ -53,7 +53,7 @@ class Session:
 
     def filesystem(self) -> LakeFileSystem:
         """The connector, as options and environment say."""
-        from connector.filesystem import LakeFileSystem
+        from tierlake.connector.filesystem import LakeFileSystem
 
         return LakeFileSystem(profile=self.profile, endpoint_url=self.endpoint_url)
 
@@ -64,7 +64,7 @@ class Session:
             TableNotFound: nobody created it.
             SpecDiffers: the file is not what is stored with the dataset.
         """
-        from pipelines.dataset import Dataset
+        from tierlake.pipelines.dataset import Dataset
 
         return Dataset.open(named if "://" in named else _file(Path(named)), fs=self.filesystem())
 
@@ -84,7 +84,7 @@ class Session:
 
 def spec_in(path: Path) -> DatasetSpec:
     """The spec in a YAML file."""
-    from pipelines.model.spec import DatasetSpec
+    from tierlake.pipelines.model.spec import DatasetSpec
 
     return DatasetSpec.from_yaml(_file(path))
 
@@ -124,8 +124,8 @@ class _Key(click.ParamType[str]):
     name = "KEY"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from pipelines.errors import SpecError
-        from pipelines.model.partition_key import PartitionKey
+        from tierlake.pipelines.errors import SpecError
+        from tierlake.pipelines.model.partition_key import PartitionKey
 
         try:
             return str(PartitionKey.parse(value))
@@ -197,7 +197,7 @@ def text_options(base: TextOptions, **given: object) -> TextOptions:
     """
     from pydantic import ValidationError
 
-    from pipelines.model.text_options import TextOptions
+    from tierlake.pipelines.model.text_options import TextOptions
 
     chosen = {name: value for name, value in given.items() if value}
     if chosen.get("delimiter") == "\\t":

@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 import click
 from pydantic import BaseModel
 
-from pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.partition_key import PartitionKey
 
 __all__ = ["Output", "plain"]
 

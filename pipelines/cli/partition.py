@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.cli import options
-from pipelines.cli.options import Session, with_session
+from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.options import Session, with_session
 
 if TYPE_CHECKING:
-    from pipelines.dataset import Dataset
-    from pipelines.query.restore import Speed
+    from tierlake.pipelines.dataset import Dataset
+    from tierlake.pipelines.query.restore import Speed
 
 __all__ = ["hold", "release", "restore", "retain", "undo"]
 

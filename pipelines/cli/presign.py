@@ -8,12 +8,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import click
 
-from pipelines.cli import options
-from pipelines.cli.options import Session, with_session
+from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.options import Session, with_session
 
 if TYPE_CHECKING:
-    from connector.filesystem import LakeFileSystem
-    from connector.objects.presign import PresignConditions
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.objects.presign import PresignConditions
 
 __all__ = ["presign"]
 

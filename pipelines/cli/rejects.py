@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.cli import options
-from pipelines.cli.options import Session, with_session
-from pipelines.runtime import formatting
+from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.options import Session, with_session
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pyarrow as pa
 
-    from pipelines.dataset import Dataset
-    from pipelines.ingest.run import IngestMode
+    from tierlake.pipelines.dataset import Dataset
+    from tierlake.pipelines.ingest.run import IngestMode
 
 __all__ = ["rejects"]
 
@@ -115,7 +115,7 @@ _HEADS = ("file", "line", "column", "value", "reason", "row")
 
 
 def _rows(table: pa.Table) -> list[dict[str, object]]:
-    from pipelines.sources.row_origin import ALL
+    from tierlake.pipelines.sources.row_origin import ALL
 
     found = []
     for row in table.to_pylist():

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from pipelines.cli import options
-from pipelines.cli.failures import ExitCode
-from pipelines.cli.options import Session, with_session
-from pipelines.cli.output import plain
-from pipelines.runtime import formatting
+from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.failures import ExitCode
+from tierlake.pipelines.cli.options import Session, with_session
+from tierlake.pipelines.cli.output import plain
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
-    from pipelines.maintenance.erase import EraseReport
+    from tierlake.pipelines.maintenance.erase import EraseReport
 
 __all__ = ["compact", "erase"]
 
@@ -47,7 +47,7 @@ def compact(
     Readers notice nothing, rows appended meanwhile stay, and a partition stays in its storage class. The old files are
     deleted by `vacuum` after the grace.
     """
-    from pipelines.ingest.dask_workers import connected
+    from tierlake.pipelines.ingest.dask_workers import connected
 
     with connected(scheduler) as client:
         result = session.dataset(dataset).compact(
@@ -97,7 +97,7 @@ def erase(
     and old files, which `vacuum` deletes after the grace. Exits 3 where any such row can still be read, or may be; run
     it again after `vacuum`, a release or a restore.
     """
-    from pipelines.ingest.dask_workers import connected
+    from tierlake.pipelines.ingest.dask_workers import connected
 
     where = [_condition(text) for text in conditions]
     opened = session.dataset(dataset)

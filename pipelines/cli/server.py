@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 import click
 
-from connector.errors import EndpointUnreachable
-from pipelines.cli.output import Output
+from tierlake.connector.errors import EndpointUnreachable
+from tierlake.pipelines.cli.output import Output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from connector.local_server.servers import LocalServer
+    from tierlake.connector.local_server.servers import LocalServer
 
 __all__ = ["env_file", "server"]
 
@@ -51,7 +51,7 @@ def server(data: Path, port: int | None, kind: str, *, as_json: bool) -> None:
 
     It listens on the loopback interface only, with credentials of its own, which `source DIR/env.sh` sets.
     """
-    from connector.local_server.servers import EmbeddedServer, MinioServer
+    from tierlake.connector.local_server.servers import EmbeddedServer, MinioServer
 
     chosen = MinioServer if kind == "minio" else EmbeddedServer
     # before the start, so that a Ctrl-C at any moment finds somebody who stops the child

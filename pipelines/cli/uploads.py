@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.cli import options
-from pipelines.cli.failures import ExitCode
-from pipelines.cli.options import Session, with_session
-from pipelines.runtime import formatting
+from tierlake.pipelines.cli import options
+from tierlake.pipelines.cli.failures import ExitCode
+from tierlake.pipelines.cli.options import Session, with_session
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from connector.objects.multipart import IncompleteUpload
+    from tierlake.connector.objects.multipart import IncompleteUpload
 
 __all__ = ["uploads"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from pipelines.prices import PriceList, Rates
+    from tierlake.pipelines.prices import PriceList, Rates
 
 __all__ = ["DEFAULT_HORIZON", "MONTH", "MoveCost", "monthly_storage", "move_cost"]
 

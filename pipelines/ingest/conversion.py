@@ -9,16 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.model.stored_types import storable_type
-from pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
-from pipelines.sources.stream import line_numbers, text_field
-from pipelines.values import fit
+from tierlake.pipelines.model.stored_types import storable_type
+from tierlake.pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
+from tierlake.pipelines.sources.stream import line_numbers, text_field
+from tierlake.pipelines.values import fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.ingest.partitioner import Assigned, Partitioner
-    from pipelines.model.schema import SchemaPlan
+    from tierlake.pipelines.ingest.partitioner import Assigned, Partitioner
+    from tierlake.pipelines.model.schema import SchemaPlan
 
 __all__ = ["Intake", "Taken"]
 

@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from connector.interop import Options
-from pipelines.errors import SpecError
-from pipelines.metastore.handle import Handle
-from pipelines.metastore.journal import Journal
-from pipelines.runtime.clock import ServerClock
-from pipelines.tables import table_of_format
+from tierlake.connector.interop import Options
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.metastore.handle import Handle
+from tierlake.pipelines.metastore.journal import Journal
+from tierlake.pipelines.runtime.clock import ServerClock
+from tierlake.pipelines.tables import table_of_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pipelines.model.spec import DatasetSpec
+    from tierlake.pipelines.model.spec import DatasetSpec
 
 __all__ = ["Engine", "Place", "Workers", "connected", "threads_of_this_worker"]
 
@@ -50,7 +50,7 @@ class Place:
 
     def open(self) -> Handle:
         """The dataset, on the worker; no request is made."""
-        from connector.filesystem import LakeFileSystem
+        from tierlake.connector.filesystem import LakeFileSystem
 
         fs = LakeFileSystem(**self.options)
         table = table_of_format(fs, self.spec.root, self.format, self.spec.partition.columns)

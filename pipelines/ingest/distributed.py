@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.ingest.dask_workers import Place, Workers, threads_of_this_worker
-from pipelines.ingest.staging import Staged, Staging, open_writer, stage
-from pipelines.sources import open_source
-from pipelines.sources.splits import check_part
-from pipelines.tables.waiting import WaitingRoom
+from tierlake.pipelines.ingest.dask_workers import Place, Workers, threads_of_this_worker
+from tierlake.pipelines.ingest.staging import Staged, Staging, open_writer, stage
+from tierlake.pipelines.sources import open_source
+from tierlake.pipelines.sources.splits import check_part
+from tierlake.pipelines.tables.waiting import WaitingRoom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.sources.splits import Pieces
-    from pipelines.tables.protocol import StagedFile
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.sources.splits import Pieces
+    from tierlake.pipelines.tables.protocol import StagedFile
 
 __all__ = ["stage_on_workers"]
 

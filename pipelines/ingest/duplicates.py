@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.errors import SchemaMismatch
-from pipelines.ingest.spill import spooled_batches
+from tierlake.pipelines.errors import SchemaMismatch
+from tierlake.pipelines.ingest.spill import spooled_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

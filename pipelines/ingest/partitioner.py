@@ -9,18 +9,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pat
 
-from pipelines.errors import SchemaMismatch
-from pipelines.model.key_columns import coded_keys, coded_values, coded_windows, is_text
-from pipelines.model.partition_key import LONGEST_PATH, PartitionKey
-from pipelines.model.stored_types import ROW_COLUMN
-from pipelines.model.time_window import key_named_by
-from pipelines.sources.row_origin import PROVENANCE, REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
+from tierlake.pipelines.errors import SchemaMismatch
+from tierlake.pipelines.model.key_columns import coded_keys, coded_values, coded_windows, is_text
+from tierlake.pipelines.model.partition_key import LONGEST_PATH, PartitionKey
+from tierlake.pipelines.model.partition_types import check_key_types, is_time
+from tierlake.pipelines.model.stored_types import ROW_COLUMN
+from tierlake.pipelines.model.time_window import key_named_by
+from tierlake.pipelines.sources.row_origin import PROVENANCE, REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipelines.model.key_columns import CodedColumn, Codes
-    from pipelines.model.spec import PartitionSpec, TimePartition
+    from tierlake.pipelines.model.key_columns import CodedColumn, Codes
+    from tierlake.pipelines.model.spec import PartitionSpec, TimePartition
 
 __all__ = ["REASON_COLUMN", "Assigned", "Partitioner"]
 
@@ -85,30 +86,13 @@ class Partitioner:
         if missing:
             message = f"the data lacks the column {missing[0]}, which the dataset is partitioned by"
             raise SchemaMismatch(message, hint=f"it has: {', '.join(schema.names)}")
-        self._check_types(schema)
+        check_key_types(self._spec, schema)
         if event_time is None:
             return
         kind = schema.field(event_time).type
-        if not (_is_time(kind) or is_text(kind) or pat.is_null(kind)):
+        if not (is_time(kind) or is_text(kind) or pat.is_null(kind)):
             message = f"the time column {event_time} is {kind}, not a time"
             raise SchemaMismatch(message, hint="it must be a timestamp, a date or ISO 8601 text")
-
-    def check_stored(self, schema: pa.Schema) -> None:
-        """Refuse columns of a table, or of its description, that cannot partition it; some may be missing.
-
-        Raises:
-            SchemaMismatch: a type that keys cannot spell, or a time column that is none.
-        """
-        self._check_types(schema)
-        name = self._event_time
-        if name is not None and name in schema.names and not _is_time(schema.field(name).type):
-            message = f"the time column {name} is {schema.field(name).type} in the table, not a time"
-            raise SchemaMismatch(message, hint="declare it as timestamp, timestamp[us] or date: text is read as that")
-
-    def _check_types(self, schema: pa.Schema) -> None:
-        for name in self._spec.carried:
-            if name in schema.names:
-                _check_key_type(schema.field(name))
 
     @property
     def _event_time(self) -> str | None:
@@ -248,17 +232,6 @@ def _dense(codes: Codes, count: int) -> tuple[Codes, Codes]:
     return ranks[indices], distinct[order]
 
 
-_KEY_TYPES: Final = (
-    is_text,
-    pat.is_integer,
-    pat.is_boolean,
-    pat.is_date,
-    pat.is_decimal,
-    pat.is_timestamp,
-    pat.is_null,
-)
-
-
 def _check_claimed(batch: pa.Table, windows: CodedColumn, time: TimePartition) -> None:
     """Refuse rows whose key column names another window than their event time falls into.
 
@@ -279,19 +252,6 @@ def _check_claimed(batch: pa.Table, windows: CodedColumn, time: TimePartition) -
             message = f"a row says {told}, and its {windows.column} {when} falls into {time.key}={expected}"
             hint = f"drop the column {time.key}, which {windows.column} tells; or name another in partition.time.key"
             raise SchemaMismatch(message, hint=hint)
-
-
-def _is_time(kind: pa.DataType) -> bool:
-    return bool(pat.is_timestamp(kind) or pat.is_date(kind))
-
-
-def _check_key_type(field: pa.Field[Any]) -> None:
-    kind = field.type.value_type if pat.is_dictionary(field.type) else field.type
-    if any(is_one(kind) for is_one in _KEY_TYPES):
-        return
-    message = f"the dataset is partitioned by {field.name}, which is {kind}: no key can spell every value of that type"
-    hint = "cast it to decimal or to text" if pat.is_floating(kind) else "partition by text, a whole number or a time"
-    raise SchemaMismatch(message, hint=hint)
 
 
 def _rejected(rows: pa.Table, columns: Sequence[str | None], reasons: Sequence[str]) -> pa.Table:

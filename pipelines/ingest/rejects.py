@@ -19,16 +19,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pat
 
-from pipelines.errors import RejectedTooMany, SourceError
-from pipelines.sources.row_origin import ALL, REASON_COLUMN, TEXT_MARK
-from pipelines.values import texts_of
+from tierlake.pipelines.errors import RejectedTooMany, SourceError
+from tierlake.pipelines.sources.row_origin import ALL, REASON_COLUMN, TEXT_MARK
+from tierlake.pipelines.values import texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from connector.filesystem import LakeFileSystem
-    from pipelines.model.spec import RejectSpec
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.model.spec import RejectSpec
 
 __all__ = [
     "RejectFile",
@@ -53,7 +53,7 @@ class RejectFile:
     """The rejected rows of one run.
 
     Attributes:
-        path: `bucket/key` of the Parquet file: the rows as they came, with the columns of `pipelines.sources.row_origin`.
+        path: `bucket/key` of the Parquet file: the rows as they came, with the columns of `sources.row_origin`.
         rows: how many.
         reasons: how many for each reason.
         at: when it was written.

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import pyarrow.types as pat
 
-from pipelines.errors import SourceError
-from pipelines.ingest.rejects import is_text, own_columns
-from pipelines.sources.row_origin import REJECT_COLUMN, REJECT_VALUE
-from pipelines.values import texts_of
+from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.ingest.rejects import is_text, own_columns
+from tierlake.pipelines.sources.row_origin import REJECT_COLUMN, REJECT_VALUE
+from tierlake.pipelines.values import texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
 
-    from pipelines.model.text_options import TextOptions
+    from tierlake.pipelines.model.text_options import TextOptions
 
 __all__ = ["as_csv"]
 

@@ -13,24 +13,31 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connector.errors import AccessDenied, ObjectNotFound
-from pipelines.errors import SourceError
-from pipelines.ingest.rejects import identity_of, is_text, own_columns, read_rejects, texts_in
-from pipelines.ingest.run import ingest, rehearse
-from pipelines.model.key_columns import is_text as is_text_type
-from pipelines.sources import RowStream, SourceBatch, open_source
-from pipelines.sources.row_origin import ALL, HAS_A_POINT, REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
-from pipelines.sources.stream import ORIGIN
-from pipelines.values import TextTypes
+from tierlake.connector.errors import AccessDenied, ObjectNotFound
+from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.ingest.rejects import identity_of, is_text, own_columns, read_rejects, texts_in
+from tierlake.pipelines.ingest.run import ingest, rehearse
+from tierlake.pipelines.model.key_columns import is_text as is_text_type
+from tierlake.pipelines.sources import RowStream, SourceBatch, open_source
+from tierlake.pipelines.sources.row_origin import (
+    ALL,
+    HAS_A_POINT,
+    REASON_COLUMN,
+    REJECT_COLUMN,
+    REJECT_LINE,
+    REJECT_VALUE,
+)
+from tierlake.pipelines.sources.stream import ORIGIN
+from tierlake.pipelines.values import TextTypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from pipelines.ingest.results import IngestResult, Rehearsal
-    from pipelines.ingest.run import IngestMode
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.text_options import TextOptions
+    from tierlake.pipelines.ingest.results import IngestResult, Rehearsal
+    from tierlake.pipelines.ingest.run import IngestMode
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.text_options import TextOptions
 
 __all__ = ["ingest_rejects", "read_reject_file", "rehearse_rejects"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipelines.runtime import formatting
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.model.partition_key import PartitionKey
 
 __all__ = ["IngestResult", "Rehearsal", "Replaced", "Written"]
 

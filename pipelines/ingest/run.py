@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import pyarrow as pa
 import pyarrow.types as pat
 
-from connector.urls import without_secrets
-from pipelines.errors import (
+from tierlake.connector.urls import without_secrets
+from tierlake.pipelines.errors import (
     ArchivedError,
     CommitConflict,
     PolicyRefused,
@@ -28,40 +28,41 @@ from pipelines.errors import (
     StagedTooLong,
     UnsupportedByTable,
 )
-from pipelines.ingest.conversion import Intake
-from pipelines.ingest.distributed import stage_on_workers
-from pipelines.ingest.partitioner import Partitioner
-from pipelines.ingest.rejects import check_tolerable, counted_reasons
-from pipelines.ingest.results import IngestResult, Rehearsal, Replaced, Written
-from pipelines.ingest.staging import Staging, open_writer, sorted_out, stage
-from pipelines.ingest.undetermined import check_untyped, note_untyped
-from pipelines.ingest.writer import WriterLimits
-from pipelines.metastore.deletion import Held, discard
-from pipelines.metastore.records import RemovalRecord
-from pipelines.metastore.removal import begun, completed, removed_partitions
-from pipelines.model.key_columns import is_text
-from pipelines.model.schema import plan_schema
-from pipelines.model.stored_types import declared_schema, storable_type
-from pipelines.parquet.footers import read_footers
-from pipelines.runtime.after_commit import after_commit, noting
-from pipelines.runtime.conflicts import turns
-from pipelines.sources import RowStream, open_source
-from pipelines.sources.splits import split
-from pipelines.tables.protocol import ORPHAN_AGE, Change
-from pipelines.tables.requested_keys import check_possible
-from pipelines.tables.runs import run_token
+from tierlake.pipelines.ingest.conversion import Intake
+from tierlake.pipelines.ingest.distributed import stage_on_workers
+from tierlake.pipelines.ingest.partitioner import Partitioner
+from tierlake.pipelines.ingest.rejects import check_tolerable, counted_reasons
+from tierlake.pipelines.ingest.results import IngestResult, Rehearsal, Replaced, Written
+from tierlake.pipelines.ingest.staging import Staging, open_writer, sorted_out, stage
+from tierlake.pipelines.ingest.undetermined import check_untyped, note_untyped
+from tierlake.pipelines.ingest.writer import WriterLimits
+from tierlake.pipelines.metastore.deletion import Held, discard
+from tierlake.pipelines.metastore.records import RemovalRecord
+from tierlake.pipelines.metastore.removal import begun, completed, removed_partitions
+from tierlake.pipelines.model.key_columns import is_text
+from tierlake.pipelines.model.partition_types import check_partitioned
+from tierlake.pipelines.model.schema import plan_schema
+from tierlake.pipelines.model.stored_types import declared_schema, storable_type
+from tierlake.pipelines.parquet.footers import read_footers
+from tierlake.pipelines.runtime.after_commit import after_commit, noting
+from tierlake.pipelines.runtime.conflicts import turns
+from tierlake.pipelines.sources import RowStream, open_source
+from tierlake.pipelines.sources.splits import split
+from tierlake.pipelines.tables.protocol import ORPHAN_AGE, Change
+from tierlake.pipelines.tables.requested_keys import check_possible
+from tierlake.pipelines.tables.runs import run_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pipelines.ingest.dask_workers import Workers
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.model.schema import SchemaPlan
-    from pipelines.model.spec import DatasetSpec
-    from pipelines.model.text_options import TextOptions
-    from pipelines.sources import Pieces
-    from pipelines.tables.protocol import Commit, LiveFile, Snapshot, StagedFile
+    from tierlake.pipelines.ingest.dask_workers import Workers
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.model.schema import SchemaPlan
+    from tierlake.pipelines.model.spec import DatasetSpec
+    from tierlake.pipelines.model.text_options import TextOptions
+    from tierlake.pipelines.sources import Pieces
+    from tierlake.pipelines.tables.protocol import Commit, LiveFile, Snapshot, StagedFile
 
 __all__ = ["IngestMode", "data_schema", "first_look", "ingest", "rehearse", "rejected_rows"]
 
@@ -102,7 +103,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
 
     Args:
         handle: the dataset.
-        source: see `pipelines.sources`; or an open `RowStream`.
+        source: see `tierlake.pipelines.sources`; or an open `RowStream`.
         mode: `replace` the partitions that the source touches, or `append` to them.
         run_key: identity of the run; a second ingest with it does nothing. A fresh one by default. The table forgets it
             when one of its partitions expires: an append under it then adds what is missing, and nothing twice.
@@ -190,7 +191,7 @@ def first_look(spec: DatasetSpec, source: object) -> tuple[RowStream, pa.Schema]
 
     Args:
         spec: its description.
-        source: see `pipelines.sources`.
+        source: see `tierlake.pipelines.sources`.
 
     Returns:
         The source, to be ingested, and the columns that the table will have.
@@ -217,7 +218,7 @@ def rehearse(
 
     Args:
         handle: the dataset.
-        source: see `pipelines.sources`.
+        source: see `tierlake.pipelines.sources`.
         storage_options: for a source path, passed to its filesystem.
         mode: of the ingest.
         run_key: likewise.
@@ -332,7 +333,7 @@ def _planned(spec: DatasetSpec, stream: RowStream, current: pa.Schema | None) ->
         carried=partition.carried,
         evolution="add" if spec.takes_new_columns else "freeze",
     )
-    partitioner.check_stored(plan.rows)
+    check_partitioned(partition, plan.rows)
     return plan
 
 

@@ -12,19 +12,19 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 import yaml
 
-from pipelines.errors import SourceError, SpecError
-from pipelines.ingest.run import rejected_rows
-from pipelines.model.spec import DatasetSpec, PartitionSpec, TimePartition
-from pipelines.model.stored_types import check_storable, declared_schema, settled_type, storable_type
-from pipelines.sources import open_source
-from pipelines.sources.files import paths_of
-from pipelines.values import fit
+from tierlake.pipelines.errors import SourceError, SpecError
+from tierlake.pipelines.ingest.run import rejected_rows
+from tierlake.pipelines.model.spec import DatasetSpec, PartitionSpec, TimePartition
+from tierlake.pipelines.model.stored_types import check_storable, declared_schema, settled_type, storable_type
+from tierlake.pipelines.sources import open_source
+from tierlake.pipelines.sources.files import paths_of
+from tierlake.pipelines.values import fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pipelines.model.time_window import Every
-    from pipelines.sources import RowStream, TextOptions
+    from tierlake.pipelines.model.time_window import Every
+    from tierlake.pipelines.sources import RowStream, TextOptions
 
 __all__ = ["Description", "describe_sample", "spec_from_sample"]
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.errors import SchemaMismatch
-from pipelines.ingest.partitioner import Partitioner
-from pipelines.ingest.rejects import Rejects
-from pipelines.ingest.writer import PartitionedWriter, WriterLimits
+from tierlake.pipelines.errors import SchemaMismatch
+from tierlake.pipelines.ingest.partitioner import Partitioner
+from tierlake.pipelines.ingest.rejects import Rejects
+from tierlake.pipelines.ingest.writer import PartitionedWriter, WriterLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pipelines.ingest.conversion import Intake
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.sources import SourceBatch
-    from pipelines.tables.protocol import StagedFile
+    from tierlake.pipelines.ingest.conversion import Intake
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.sources import SourceBatch
+    from tierlake.pipelines.tables.protocol import StagedFile
 
 __all__ = ["Staged", "Staging", "open_writer", "sorted_out", "stage"]
 

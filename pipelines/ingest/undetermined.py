@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.types as pat
 
-from connector.errors import ObjectArchived, PreconditionFailed
-from pipelines.errors import ArchivedError, CommitConflict, SchemaMismatch
-from pipelines.model.stored_types import settled_type
-from pipelines.parquet.footers import read_footers
-from pipelines.runtime.conflicts import turns
+from tierlake.connector.errors import ObjectArchived, PreconditionFailed
+from tierlake.pipelines.errors import ArchivedError, CommitConflict, SchemaMismatch
+from tierlake.pipelines.model.stored_types import settled_type
+from tierlake.pipelines.parquet.footers import read_footers
+from tierlake.pipelines.runtime.conflicts import turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import pyarrow as pa
 
-    from connector.filesystem import LakeFileSystem
-    from pipelines.tables.protocol import Snapshot
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.tables.protocol import Snapshot
 
 __all__ = ["check_untyped", "note_untyped"]
 

@@ -19,23 +19,23 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.ingest.duplicates import last_of_each, unique_batches
-from pipelines.ingest.spill import append_rows, spooled_batches
-from pipelines.model.stored_types import nullable_schema
-from pipelines.parquet.statistics import footer_stats, holds_floats, leaves_with_nan
-from pipelines.sources.limits import SourceLimits
-from pipelines.tables.protocol import LiveFile, StagedFile
-from pipelines.tables.runs import RUN_METADATA
-from pipelines.tables.waiting import WAITING
+from tierlake.pipelines.ingest.duplicates import last_of_each, unique_batches
+from tierlake.pipelines.ingest.spill import append_rows, spooled_batches
+from tierlake.pipelines.model.stored_types import nullable_schema
+from tierlake.pipelines.parquet.statistics import footer_stats, holds_floats, leaves_with_nan
+from tierlake.pipelines.sources.limits import SourceLimits
+from tierlake.pipelines.tables.protocol import LiveFile, StagedFile
+from tierlake.pipelines.tables.runs import RUN_METADATA
+from tierlake.pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
-    from connector.filesystem import LakeFileSystem
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.model.spec import WriteSpec
-    from pipelines.tables.protocol import Table
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.model.spec import WriteSpec
+    from tierlake.pipelines.tables.protocol import Table
 
 __all__ = ["PartitionedWriter", "WriterLimits"]
 

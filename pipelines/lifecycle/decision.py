@@ -10,27 +10,27 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.costs.model import DEFAULT_HORIZON, MoveCost, monthly_storage, move_cost
-from pipelines.lifecycle.plan import PlannedFile, Refusal, TierMove
-from pipelines.model.age import is_past_retention, next_step, tier_at, window_of_key
-from pipelines.movers import get_mover
-from pipelines.prices import price_list
-from pipelines.query.catalog import kept_because
-from pipelines.query.placement import MISSING, class_of_tier, tier_of_class
-from pipelines.runtime import formatting
+from tierlake.pipelines.costs.model import DEFAULT_HORIZON, MoveCost, monthly_storage, move_cost
+from tierlake.pipelines.lifecycle.plan import PlannedFile, Refusal, TierMove
+from tierlake.pipelines.model.age import is_past_retention, next_step, tier_at, window_of_key
+from tierlake.pipelines.movers import get_mover
+from tierlake.pipelines.prices import price_list
+from tierlake.pipelines.query.catalog import kept_because
+from tierlake.pipelines.query.placement import MISSING, class_of_tier, tier_of_class
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from connector.profiles import Profile
-    from pipelines.metastore.document import DatasetDocument
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.model.spec import DatasetSpec, Tier
-    from pipelines.movers import Mover
-    from pipelines.prices import PriceList
-    from pipelines.query.placement import PlacedFile, PlacedPartition
+    from tierlake.connector.profiles import Profile
+    from tierlake.pipelines.metastore.document import DatasetDocument
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.model.spec import DatasetSpec, Tier
+    from tierlake.pipelines.movers import Mover
+    from tierlake.pipelines.prices import PriceList
+    from tierlake.pipelines.query.placement import PlacedFile, PlacedPartition
 
 __all__ = ["Decider", "decider", "planned_files", "price_note"]
 
@@ -190,8 +190,8 @@ class Decider:
             return reason
         span = f"until {formatting.day(until)}" if until else "in 12 months"
         return (
-            f"moving to {target} costs {formatting.money(cost.one_off)} and saves {formatting.money(cost.saved)} {span} "
-            f"(storage from {before} to {after} a month)"
+            f"moving to {target} costs {formatting.money(cost.one_off)} and saves {formatting.money(cost.saved)} "
+            f"{span} (storage from {before} to {after} a month)"
         )
 
 

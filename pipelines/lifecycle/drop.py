@@ -16,25 +16,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from connector.errors import AccessDenied, UnsupportedByServer
-from pipelines.errors import CommitConflict, PolicyRefused, UnsupportedByTable
-from pipelines.lifecycle.expiry import check_undo_is_possible
-from pipelines.lifecycle.undo import undo_removal
-from pipelines.metastore.document import Dropped
-from pipelines.metastore.records import PolicyRecord, RemovalRecord
-from pipelines.metastore.removal import begun, completed, removed_partitions
-from pipelines.runtime import formatting
-from pipelines.runtime.conflicts import turns
-from pipelines.tables.protocol import Change
+from tierlake.connector.errors import AccessDenied, UnsupportedByServer
+from tierlake.pipelines.errors import CommitConflict, PolicyRefused, UnsupportedByTable
+from tierlake.pipelines.lifecycle.expiry import check_undo_is_possible
+from tierlake.pipelines.lifecycle.undo import undo_removal
+from tierlake.pipelines.metastore.document import Dropped
+from tierlake.pipelines.metastore.records import PolicyRecord, RemovalRecord
+from tierlake.pipelines.metastore.removal import begun, completed, removed_partitions
+from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.conflicts import turns
+from tierlake.pipelines.tables.protocol import Change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from pipelines.lifecycle.results import UndoResult
-    from pipelines.metastore.document import DatasetDocument, DocumentStore
-    from pipelines.metastore.handle import Handle
-    from pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.lifecycle.results import UndoResult
+    from tierlake.pipelines.metastore.document import DatasetDocument, DocumentStore
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.tables.protocol import Snapshot
 
 __all__ = ["DropResult", "UndropResult", "drop", "undrop"]
 

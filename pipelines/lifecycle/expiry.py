@@ -17,36 +17,36 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from connector.errors import LakeError
-from pipelines.errors import CommitConflict, PolicyRefused, StalePlan
-from pipelines.lifecycle.decision import planned_files, price_note
-from pipelines.lifecycle.outlook import expiry_outlook
-from pipelines.lifecycle.plan import Expiration, ExpiryPlan
-from pipelines.lifecycle.results import ApplyResult
-from pipelines.lifecycle.undo import bring_back, expired_keys, undo_expiry
-from pipelines.metastore.records import RemovalRecord
-from pipelines.metastore.removal import begun, completed, removed_partitions
-from pipelines.model.age import is_past_retention, window_of_key, without_window
-from pipelines.model.partition_key import PartitionKey
-from pipelines.prices import price_list
-from pipelines.query.catalog import kept_because, monthly_cost
-from pipelines.query.placement import placed
-from pipelines.runtime import formatting
-from pipelines.runtime.after_commit import after_commit, noting
-from pipelines.runtime.progress import reporting
-from pipelines.tables.protocol import Change, Commit
+from tierlake.connector.errors import LakeError
+from tierlake.pipelines.errors import CommitConflict, PolicyRefused, StalePlan
+from tierlake.pipelines.lifecycle.decision import planned_files, price_note
+from tierlake.pipelines.lifecycle.outlook import expiry_outlook
+from tierlake.pipelines.lifecycle.plan import Expiration, ExpiryPlan
+from tierlake.pipelines.lifecycle.results import ApplyResult
+from tierlake.pipelines.lifecycle.undo import bring_back, expired_keys, undo_expiry
+from tierlake.pipelines.metastore.records import RemovalRecord
+from tierlake.pipelines.metastore.removal import begun, completed, removed_partitions
+from tierlake.pipelines.model.age import is_past_retention, window_of_key, without_window
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.prices import price_list
+from tierlake.pipelines.query.catalog import kept_because, monthly_cost
+from tierlake.pipelines.query.placement import placed
+from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.after_commit import after_commit, noting
+from tierlake.pipelines.runtime.progress import reporting
+from tierlake.pipelines.tables.protocol import Change, Commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from pipelines.lifecycle.outlook import Materialized
-    from pipelines.metastore.document import DatasetDocument
-    from pipelines.metastore.handle import Handle
-    from pipelines.metastore.records import FileRecord, RemovedPartition
-    from pipelines.model.spec import DatasetSpec
-    from pipelines.runtime.progress import Progress
-    from pipelines.tables.protocol import LiveFile, Snapshot
+    from tierlake.pipelines.lifecycle.outlook import Materialized
+    from tierlake.pipelines.metastore.document import DatasetDocument
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.metastore.records import FileRecord, RemovedPartition
+    from tierlake.pipelines.model.spec import DatasetSpec
+    from tierlake.pipelines.runtime.progress import Progress
+    from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
 
 __all__ = ["apply_expiry", "check_undo_is_possible", "expired_keys", "plan_expiry", "undo_expiry"]
 

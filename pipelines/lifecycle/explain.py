@@ -6,24 +6,24 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.lifecycle.decision import Decider, decider
-from pipelines.lifecycle.plan import TierMove
-from pipelines.model.age import NextStep, is_past_retention, next_step, tier_at, window_of_key
-from pipelines.model.partition_key import PartitionKey
-from pipelines.query.catalog import kept_because, monthly_cost
-from pipelines.query.placement import class_of_tier, placed, tier_of_class
-from pipelines.query.restore import unreadable
-from pipelines.runtime import formatting
-from pipelines.tables.requested_keys import unknown
+from tierlake.pipelines.lifecycle.decision import Decider, decider
+from tierlake.pipelines.lifecycle.plan import TierMove
+from tierlake.pipelines.model.age import NextStep, is_past_retention, next_step, tier_at, window_of_key
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.query.catalog import kept_because, monthly_cost
+from tierlake.pipelines.query.placement import class_of_tier, placed, tier_of_class
+from tierlake.pipelines.query.restore import unreadable
+from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.tables.requested_keys import unknown
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.spec import Tier
-    from pipelines.model.time_window import Window
-    from pipelines.query.placement import PlacedPartition
-    from pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.spec import Tier
+    from tierlake.pipelines.model.time_window import Window
+    from tierlake.pipelines.query.placement import PlacedPartition
+    from tierlake.pipelines.tables.protocol import Snapshot
 
 __all__ = ["Explanation", "explain"]
 

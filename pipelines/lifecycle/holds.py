@@ -11,23 +11,23 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
-from connector.errors import AccessDenied
-from pipelines.errors import PolicyRefused, SpecError, UnsupportedByTable
-from pipelines.lifecycle.undo import can_be_undone
-from pipelines.metastore.document import DatasetDocument, Hold
-from pipelines.metastore.records import KeepingRecord, RemovalRecord
-from pipelines.model.partition_key import PartitionKey, canonical
-from pipelines.runtime.after_commit import after_commit
-from pipelines.tables.nested import is_nested, nested_roots
-from pipelines.tables.requested_keys import check_possible, unknown
+from tierlake.connector.errors import AccessDenied
+from tierlake.pipelines.errors import PolicyRefused, SpecError, UnsupportedByTable
+from tierlake.pipelines.lifecycle.undo import can_be_undone
+from tierlake.pipelines.metastore.document import DatasetDocument, Hold
+from tierlake.pipelines.metastore.records import KeepingRecord, RemovalRecord
+from tierlake.pipelines.model.partition_key import PartitionKey, canonical
+from tierlake.pipelines.runtime.after_commit import after_commit
+from tierlake.pipelines.tables.nested import is_nested, nested_roots
+from tierlake.pipelines.tables.requested_keys import check_possible, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import datetime
 
-    from connector.objects.metadata import ObjectVersion
-    from pipelines.metastore.document import DocumentStore
-    from pipelines.metastore.handle import Handle
+    from tierlake.connector.objects.metadata import ObjectVersion
+    from tierlake.pipelines.metastore.document import DocumentStore
+    from tierlake.pipelines.metastore.handle import Handle
 
 __all__ = ["hold", "release", "retain"]
 

@@ -10,19 +10,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from pipelines.lifecycle.plan import Refusal
-from pipelines.model.age import is_past_retention, window_of_key
-from pipelines.model.partition_key import PartitionKey
-from pipelines.query.catalog import kept_because
-from pipelines.runtime import formatting
+from tierlake.pipelines.lifecycle.plan import Refusal
+from tierlake.pipelines.model.age import is_past_retention, window_of_key
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.query.catalog import kept_because
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime, timedelta
 
-    from pipelines.metastore.handle import Handle
-    from pipelines.tables.protocol import LiveFile, Snapshot
-    from pipelines.tables.states import RowChanges
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
+    from tierlake.pipelines.tables.states import RowChanges
 
 __all__ = ["ExpiryOutlook", "Materialized", "Reading", "expiry_outlook"]
 

@@ -27,14 +27,14 @@ from pydantic import (
     field_validator,
 )
 
-from pipelines.errors import SpecError, UnknownPartition
-from pipelines.lifecycle.results import ApplyResult, UndoResult
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.spec import Tier
-from pipelines.runtime import formatting
+from tierlake.pipelines.errors import SpecError, UnknownPartition
+from tierlake.pipelines.lifecycle.results import ApplyResult, UndoResult
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.spec import Tier
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
-    from pipelines.runtime.progress import Progress
+    from tierlake.pipelines.runtime.progress import Progress
 
 __all__ = [
     "ApplyResult",

@@ -24,29 +24,29 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from connector.errors import UnsupportedByServer
-from pipelines.errors import CommitConflict, PolicyRefused, SchemaMismatch, SpecError, UnsupportedByTable
-from pipelines.ingest.partitioner import Partitioner
-from pipelines.lifecycle.expiry import plan_expiry
-from pipelines.lifecycle.plan import Refusal
-from pipelines.lifecycle.tiering import plan_tiering
-from pipelines.metastore.opening import check_honoured, described_anew, table_properties
-from pipelines.metastore.records import PolicyRecord
-from pipelines.model.spec import DatasetSpec
-from pipelines.model.spec_diff import FieldChange, completed, differences
-from pipelines.model.stored_types import check_names, declared_schema, storable_schema
-from pipelines.query.catalog import read_catalog
-from pipelines.runtime import formatting
-from pipelines.runtime.after_commit import after_commit
+from tierlake.connector.errors import UnsupportedByServer
+from tierlake.pipelines.errors import CommitConflict, PolicyRefused, SchemaMismatch, SpecError, UnsupportedByTable
+from tierlake.pipelines.lifecycle.expiry import plan_expiry
+from tierlake.pipelines.lifecycle.plan import Refusal
+from tierlake.pipelines.lifecycle.tiering import plan_tiering
+from tierlake.pipelines.metastore.opening import check_honoured, described_anew, table_properties
+from tierlake.pipelines.metastore.records import PolicyRecord
+from tierlake.pipelines.model.partition_types import check_partitioned
+from tierlake.pipelines.model.spec import DatasetSpec
+from tierlake.pipelines.model.spec_diff import FieldChange, completed, differences
+from tierlake.pipelines.model.stored_types import check_names, declared_schema, storable_schema
+from tierlake.pipelines.query.catalog import read_catalog
+from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.after_commit import after_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pipelines.lifecycle.outlook import Materialized
-    from pipelines.lifecycle.plan import ExpiryPlan, TieringPlan
-    from pipelines.metastore.document import DatasetDocument, DocumentStore
-    from pipelines.metastore.handle import Handle
-    from pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.lifecycle.outlook import Materialized
+    from tierlake.pipelines.lifecycle.plan import ExpiryPlan, TieringPlan
+    from tierlake.pipelines.metastore.document import DatasetDocument, DocumentStore
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.tables.protocol import Snapshot
 
 __all__ = ["Effect", "RefusedField", "SpecChange", "SpecDiff", "apply_diff", "diff_spec"]
 
@@ -134,7 +134,8 @@ class Effect(_Value):
         money = [formatting.money(each) for each in (self.monthly, self.monthly_before, self.monthly_after)]
         yield f"storage a month: {money[0]} now, {money[1]} after the plans as stored, {money[2]} after the new ones"
         if self.one_off_before or self.one_off_after:
-            yield f"moves once: {formatting.money(self.one_off_before)} as stored, {formatting.money(self.one_off_after)} then"
+            once = formatting.money(self.one_off_before), formatting.money(self.one_off_after)
+            yield f"moves once: {once[0]} as stored, {once[1]} then"
 
 
 class SpecDiff(_Value):
@@ -274,7 +275,7 @@ def diff_spec(
     refused: tuple[RefusedField, ...] = ()
     effect = None
     if changes:
-        Partitioner(after.partition).check_stored(declared_schema(after.columns))
+        check_partitioned(after.partition, declared_schema(after.columns))
         check_honoured(handle.fs, after)
         snapshot = handle.table.snapshot()
         refused = tuple(_refused(changes, after, snapshot))

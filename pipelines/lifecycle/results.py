@@ -8,9 +8,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from connector.errors import LakeError
-from pipelines.errors import PartialFailure
-from pipelines.runtime import formatting
+from tierlake.connector.errors import LakeError
+from tierlake.pipelines.errors import PartialFailure
+from tierlake.pipelines.runtime import formatting
 
 __all__ = ["ApplyResult", "UndoResult"]
 

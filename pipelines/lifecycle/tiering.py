@@ -11,30 +11,30 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from connector.errors import LakeError, ObjectNotFound, PreconditionFailed
-from pipelines.errors import StalePlan
-from pipelines.lifecycle.decision import decider, price_note
-from pipelines.lifecycle.plan import Refusal, TieringPlan, TierMove
-from pipelines.lifecycle.results import ApplyResult
-from pipelines.metastore.records import TieringRecord
-from pipelines.model.age import tier_at, window_of_key, without_window
-from pipelines.model.partition_key import PartitionKey
-from pipelines.movers import Move, get_mover
-from pipelines.query.placement import class_of_tier, placed
-from pipelines.runtime import formatting
-from pipelines.runtime.after_commit import after_commit, noting
-from pipelines.runtime.progress import reporting
-from pipelines.tables.protocol import SameRows
+from tierlake.connector.errors import LakeError, ObjectNotFound, PreconditionFailed
+from tierlake.pipelines.errors import StalePlan
+from tierlake.pipelines.lifecycle.decision import decider, price_note
+from tierlake.pipelines.lifecycle.plan import Refusal, TieringPlan, TierMove
+from tierlake.pipelines.lifecycle.results import ApplyResult
+from tierlake.pipelines.metastore.records import TieringRecord
+from tierlake.pipelines.model.age import tier_at, window_of_key, without_window
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.movers import Move, get_mover
+from tierlake.pipelines.query.placement import class_of_tier, placed
+from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.after_commit import after_commit, noting
+from tierlake.pipelines.runtime.progress import reporting
+from tierlake.pipelines.tables.protocol import SameRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.spec import DatasetSpec
-    from pipelines.movers import Moved, Mover
-    from pipelines.query.placement import PlacedFile, PlacedPartition
-    from pipelines.runtime.progress import Progress
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.spec import DatasetSpec
+    from tierlake.pipelines.movers import Moved, Mover
+    from tierlake.pipelines.query.placement import PlacedFile, PlacedPartition
+    from tierlake.pipelines.runtime.progress import Progress
 
 __all__ = ["apply_tiering", "plan_tiering"]
 

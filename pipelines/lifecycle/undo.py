@@ -13,28 +13,28 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from connector.errors import LakeError
-from pipelines.errors import CommitConflict, CommitUnknown, PolicyRefused, UnknownPartition
-from pipelines.lifecycle.results import UndoResult
-from pipelines.metastore.records import RemovalRecord, UndoRecord
-from pipelines.metastore.removal import begun, completed, removed_partitions, settled
-from pipelines.model.partition_key import PartitionKey
-from pipelines.runtime import formatting
-from pipelines.runtime.after_commit import after_commit, noting
-from pipelines.runtime.conflicts import turns
-from pipelines.runtime.listing import listed
-from pipelines.tables.protocol import Change, StagedFile
-from pipelines.tables.requested_keys import unknown
-from pipelines.tables.runs import has_our_name, run_token, runs_of
+from tierlake.connector.errors import LakeError
+from tierlake.pipelines.errors import CommitConflict, CommitUnknown, PolicyRefused, UnknownPartition
+from tierlake.pipelines.lifecycle.results import UndoResult
+from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord
+from tierlake.pipelines.metastore.removal import begun, completed, removed_partitions, settled
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.after_commit import after_commit, noting
+from tierlake.pipelines.runtime.conflicts import turns
+from tierlake.pipelines.runtime.listing import listed
+from tierlake.pipelines.tables.protocol import Change, StagedFile
+from tierlake.pipelines.tables.requested_keys import unknown
+from tierlake.pipelines.tables.runs import has_our_name, run_token, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from pipelines.metastore.document import DatasetDocument
-    from pipelines.metastore.handle import Handle
-    from pipelines.metastore.records import RemovedPartition
-    from pipelines.tables.protocol import Commit, LiveFile, Snapshot
+    from tierlake.pipelines.metastore.document import DatasetDocument
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.metastore.records import RemovedPartition
+    from tierlake.pipelines.tables.protocol import Commit, LiveFile, Snapshot
 
 __all__ = [
     "Undoable",
@@ -535,7 +535,8 @@ def _check_grace(handle: Handle, record: RemovalRecord, partitions: Sequence[Rem
         left = "expired" if record.operation == "expire" else "replaced"
         raise PolicyRefused(
             f"the grace of {name} ended on {formatting.day(record.undo_until)}: it was {left} on "
-            f"{formatting.day(record.committed_at or record.at)} and could be undone for {formatting.age(record.grace)}",
+            f"{formatting.day(record.committed_at or record.at)} "
+            f"and could be undone for {formatting.age(record.grace)}",
             hint="ingest it again from its source",
         )
     _check_not_ended(handle, record, partitions)

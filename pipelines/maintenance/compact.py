@@ -10,25 +10,25 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
-from pipelines.maintenance.parallel_rewrite import Crew, Group
-from pipelines.maintenance.rewrite import archived_classes, class_to_keep, commit_rewrites
-from pipelines.query.placement import MISSING, placed
-from pipelines.runtime import formatting
-from pipelines.runtime.progress import reporting
-from pipelines.tables.requested_keys import unknown
+from tierlake.pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
+from tierlake.pipelines.maintenance.parallel_rewrite import Crew, Group
+from tierlake.pipelines.maintenance.rewrite import archived_classes, class_to_keep, commit_rewrites
+from tierlake.pipelines.query.placement import MISSING, placed
+from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.progress import reporting
+from tierlake.pipelines.tables.requested_keys import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pipelines.ingest.dask_workers import Workers
-    from pipelines.ingest.writer import WriterLimits
-    from pipelines.maintenance.rewrite import Rewrite
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.model.spec import WriteSpec
-    from pipelines.runtime.progress import Progress
-    from pipelines.tables.protocol import LiveFile, Snapshot
+    from tierlake.pipelines.ingest.dask_workers import Workers
+    from tierlake.pipelines.ingest.writer import WriterLimits
+    from tierlake.pipelines.maintenance.rewrite import Rewrite
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.model.spec import WriteSpec
+    from tierlake.pipelines.runtime.progress import Progress
+    from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
 
 __all__ = ["CompactResult", "CompactedPartition", "compact", "groups_of"]
 

@@ -20,28 +20,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from connector.errors import LakeError
-from pipelines.errors import CommitConflict, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
-from pipelines.maintenance.parallel_rewrite import Crew, Group
-from pipelines.maintenance.rewrite import commit_rewrites
-from pipelines.maintenance.unreferenced import Remnant, delete_remnants, matching_remnants
-from pipelines.metastore.records import EraseRecord, UndoRecord
-from pipelines.parquet.file_skipping import FileFacts, columns_in, may_match
-from pipelines.query.filters import expression_of
-from pipelines.query.placement import MISSING, placed
-from pipelines.query.restore import unreadable
-from pipelines.runtime import formatting
+from tierlake.connector.errors import LakeError
+from tierlake.pipelines.errors import CommitConflict, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
+from tierlake.pipelines.maintenance.parallel_rewrite import Crew, Group
+from tierlake.pipelines.maintenance.rewrite import commit_rewrites
+from tierlake.pipelines.maintenance.unreferenced import Remnant, delete_remnants, matching_remnants
+from tierlake.pipelines.metastore.records import EraseRecord, UndoRecord
+from tierlake.pipelines.parquet.file_skipping import FileFacts, columns_in, may_match
+from tierlake.pipelines.query.filters import expression_of
+from tierlake.pipelines.query.placement import MISSING, placed
+from tierlake.pipelines.query.restore import unreadable
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from pipelines.ingest.dask_workers import Workers
-    from pipelines.ingest.writer import WriterLimits
-    from pipelines.maintenance.rewrite import Rewrite, Rewriter
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.query.filters import Where
-    from pipelines.tables.protocol import LiveFile, Snapshot
+    from tierlake.pipelines.ingest.dask_workers import Workers
+    from tierlake.pipelines.ingest.writer import WriterLimits
+    from tierlake.pipelines.maintenance.rewrite import Rewrite, Rewriter
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.query.filters import Where
+    from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
 
 __all__ = ["EraseReport", "ErasedPartition", "erase"]
 
@@ -451,7 +451,7 @@ class _Erasing:
 
 def _rejects(handle: Handle, matching: pc.Expression, schema: pa.Schema) -> tuple[str, ...]:
     """Files of rejected rows that hold a match; those that cannot be asked are named too."""
-    from pipelines.ingest.rejects import read_rejects, reject_paths
+    from tierlake.pipelines.ingest.rejects import read_rejects, reject_paths
 
     asked = columns_in(matching, schema)
     keys = frozenset(handle.table.partition_columns)

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipelines.ingest.dask_workers import Place, threads_of_this_worker
-from pipelines.ingest.writer import WriterLimits
-from pipelines.maintenance.rewrite import Rewriter
+from tierlake.pipelines.ingest.dask_workers import Place, threads_of_this_worker
+from tierlake.pipelines.ingest.writer import WriterLimits
+from tierlake.pipelines.maintenance.rewrite import Rewriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     import pyarrow.compute as pc
 
-    from pipelines.ingest.dask_workers import Workers
-    from pipelines.maintenance.rewrite import Rewrite
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.model.spec import WriteSpec
-    from pipelines.tables.protocol import LiveFile, Snapshot
+    from tierlake.pipelines.ingest.dask_workers import Workers
+    from tierlake.pipelines.maintenance.rewrite import Rewrite
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.model.spec import WriteSpec
+    from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
 
     T = TypeVar("T")
     R = TypeVar("R")

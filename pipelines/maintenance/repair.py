@@ -10,21 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from connector.errors import LakeError
-from pipelines.maintenance.verify import verify
-from pipelines.model.age import tier_at, window_of_key
-from pipelines.movers import Move, get_mover
-from pipelines.query.placement import class_of_tier
-from pipelines.tables.protocol import SameRows
+from tierlake.connector.errors import LakeError
+from tierlake.pipelines.maintenance.verify import verify
+from tierlake.pipelines.model.age import tier_at, window_of_key
+from tierlake.pipelines.movers import Move, get_mover
+from tierlake.pipelines.query.placement import class_of_tier
+from tierlake.pipelines.tables.protocol import SameRows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from connector.objects.transition import Written
-    from pipelines.maintenance.verify import Problem, VerifyReport
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.partition_key import PartitionKey
+    from tierlake.connector.objects.transition import Written
+    from tierlake.pipelines.maintenance.verify import Problem, VerifyReport
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
 
 __all__ = ["verify_and_repair"]
 

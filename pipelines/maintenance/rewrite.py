@@ -12,19 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.errors import CommitConflict, SchemaMismatch, StagedTooLong
-from pipelines.ingest.writer import PartitionedWriter, WriterLimits
-from pipelines.metastore.removal import begun, completed, removed_partitions
-from pipelines.model.age import tier_at, window_of_key
-from pipelines.model.stored_types import ROW_COLUMN, filterable_type
-from pipelines.movers import Move, get_mover
-from pipelines.parquet.row_groups import batches_of
-from pipelines.parquet.scan import naming_failures
-from pipelines.query.placement import MISSING, class_of_tier, tier_of_class
-from pipelines.query.restore import unreadable
-from pipelines.tables.protocol import Change
-from pipelines.tables.runs import new_rewrite_token, remember_sources
-from pipelines.values import wider
+from tierlake.pipelines.errors import CommitConflict, SchemaMismatch, StagedTooLong
+from tierlake.pipelines.ingest.writer import PartitionedWriter, WriterLimits
+from tierlake.pipelines.metastore.removal import begun, completed, removed_partitions
+from tierlake.pipelines.model.age import tier_at, window_of_key
+from tierlake.pipelines.model.stored_types import ROW_COLUMN, filterable_type
+from tierlake.pipelines.movers import Move, get_mover
+from tierlake.pipelines.parquet.row_groups import batches_of
+from tierlake.pipelines.parquet.scan import naming_failures
+from tierlake.pipelines.query.placement import MISSING, class_of_tier, tier_of_class
+from tierlake.pipelines.query.restore import unreadable
+from tierlake.pipelines.tables.protocol import Change
+from tierlake.pipelines.tables.runs import new_rewrite_token, remember_sources
+from tierlake.pipelines.values import wider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
     import pyarrow.dataset as pads
 
-    from connector.filesystem import LakeFileSystem
-    from pipelines.metastore.handle import Handle
-    from pipelines.metastore.records import RemovalRecord
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.model.spec import WriteSpec
-    from pipelines.query.placement import PlacedPartition
-    from pipelines.tables.protocol import Commit, LiveFile, Snapshot, StagedFile
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.metastore.records import RemovalRecord
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.model.spec import WriteSpec
+    from tierlake.pipelines.query.placement import PlacedPartition
+    from tierlake.pipelines.tables.protocol import Commit, LiveFile, Snapshot, StagedFile
 
 __all__ = ["Rewrite", "Rewriter", "archived_classes", "class_to_keep", "commit_rewrites"]
 

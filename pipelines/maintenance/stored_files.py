@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from connector.errors import AccessDenied
-from pipelines.tables.nested import is_nested, nested_roots
-from pipelines.tables.waiting import WAITING
+from tierlake.connector.errors import AccessDenied
+from tierlake.pipelines.tables.nested import is_nested, nested_roots
+from tierlake.pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from connector.objects.metadata import ObjectVersion
-    from pipelines.metastore.handle import Handle
+    from tierlake.connector.objects.metadata import ObjectVersion
+    from tierlake.pipelines.metastore.handle import Handle
 
 __all__ = ["StoredObject", "stored_objects"]
 

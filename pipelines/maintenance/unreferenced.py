@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.maintenance.stored_files import StoredObject, stored_objects
-from pipelines.metastore.deletion import Doomed, delete_for_good
-from pipelines.metastore.records import RemovalRecord
-from pipelines.model.partition_key import PartitionKey, typed_expression
-from pipelines.parquet.file_skipping import columns_in
-from pipelines.parquet.scan import parquet_format
-from pipelines.tables.protocol import ORPHAN_AGE
-from pipelines.tables.waiting import WAITING
+from tierlake.pipelines.maintenance.stored_files import StoredObject, stored_objects
+from tierlake.pipelines.metastore.deletion import Doomed, delete_for_good
+from tierlake.pipelines.metastore.records import RemovalRecord
+from tierlake.pipelines.model.partition_key import PartitionKey, typed_expression
+from tierlake.pipelines.parquet.file_skipping import columns_in
+from tierlake.pipelines.parquet.scan import parquet_format
+from tierlake.pipelines.tables.protocol import ORPHAN_AGE
+from tierlake.pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     import pyarrow.compute as pc
 
-    from connector.filesystem import LakeFileSystem
-    from pipelines.metastore.handle import Handle
-    from pipelines.metastore.records import RemovedPartition
-    from pipelines.tables.protocol import Snapshot
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.metastore.records import RemovedPartition
+    from tierlake.pipelines.tables.protocol import Snapshot
 
 __all__ = ["Remnant", "delete_remnants", "matching_remnants"]
 

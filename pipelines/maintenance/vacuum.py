@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.maintenance.stored_files import stored_objects
-from pipelines.metastore.deletion import Doomed, Held, delete_dataset, delete_for_good
-from pipelines.metastore.records import RemovalRecord, UndoRecord
-from pipelines.tables.protocol import ORPHAN_AGE, RecentLog
-from pipelines.tables.runs import has_our_name
-from pipelines.tables.waiting import WAITING
+from tierlake.pipelines.maintenance.stored_files import stored_objects
+from tierlake.pipelines.metastore.deletion import Doomed, Held, delete_dataset, delete_for_good
+from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord
+from tierlake.pipelines.tables.protocol import ORPHAN_AGE, RecentLog
+from tierlake.pipelines.tables.runs import has_our_name
+from tierlake.pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from pipelines.metastore.document import DatasetDocument, DocumentStore, Dropped
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.metastore.document import DatasetDocument, DocumentStore, Dropped
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.tables.protocol import Snapshot
 
 __all__ = ["VacuumResult", "vacuum"]
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.maintenance.stored_files import stored_objects
-from pipelines.metastore.records import EraseRecord, RemovalRecord
-from pipelines.model.age import tier_at, window_of_key
-from pipelines.runtime import formatting
-from pipelines.tables.waiting import WAITING
+from tierlake.pipelines.maintenance.stored_files import stored_objects
+from tierlake.pipelines.metastore.records import EraseRecord, RemovalRecord
+from tierlake.pipelines.model.age import tier_at, window_of_key
+from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from pipelines.maintenance.stored_files import StoredObject
-    from pipelines.metastore.handle import Handle
-    from pipelines.metastore.records import RemovedPartition
-    from pipelines.tables.protocol import LiveFile, Snapshot
+    from tierlake.pipelines.maintenance.stored_files import StoredObject
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.metastore.records import RemovedPartition
+    from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
 
 __all__ = ["Problem", "VerifyReport", "verify"]
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from connector.errors import PreconditionFailed
-from pipelines.errors import CommitConflict, LogMissing, SpecError, TableExists, UnsupportedByTable
-from pipelines.metastore.document import DatasetDocument, DocumentStore
-from pipelines.metastore.handle import Handle
-from pipelines.metastore.journal import Journal
-from pipelines.metastore.opening import (
+from tierlake.connector.errors import PreconditionFailed
+from tierlake.pipelines.errors import CommitConflict, LogMissing, SpecError, TableExists, UnsupportedByTable
+from tierlake.pipelines.metastore.document import DatasetDocument, DocumentStore
+from tierlake.pipelines.metastore.handle import Handle
+from tierlake.pipelines.metastore.journal import Journal
+from tierlake.pipelines.metastore.opening import (
     BESIDE,
     fields_of,
     first_document,
@@ -30,23 +30,23 @@ from pipelines.metastore.opening import (
     table_filesystem,
     table_properties,
 )
-from pipelines.metastore.records import PolicyRecord
-from pipelines.metastore.survey import OddObject, listed_below, refuse_nested, survey
-from pipelines.model.spec import DatasetSpec
-from pipelines.model.spec_diff import completed, differences
-from pipelines.model.stored_types import declared_schema
-from pipelines.runtime import formatting
-from pipelines.runtime.clock import Clock, ServerClock
-from pipelines.runtime.fork_guard import refuse_after_fork
-from pipelines.tables.nested import enclosing_root
+from tierlake.pipelines.metastore.records import PolicyRecord
+from tierlake.pipelines.metastore.survey import OddObject, listed_below, refuse_nested, survey
+from tierlake.pipelines.model.spec import DatasetSpec
+from tierlake.pipelines.model.spec_diff import completed, differences
+from tierlake.pipelines.model.stored_types import declared_schema
+from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.clock import Clock, ServerClock
+from tierlake.pipelines.runtime.fork_guard import refuse_after_fork
+from tierlake.pipelines.tables.nested import enclosing_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from connector.filesystem import LakeFileSystem
-    from pipelines.metastore.opening import Described
-    from pipelines.metastore.survey import Survey
-    from pipelines.tables.delta import LakeDeltaTable
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.metastore.opening import Described
+    from tierlake.pipelines.metastore.survey import Survey
+    from tierlake.pipelines.tables.delta import LakeDeltaTable
 
 __all__ = ["AdoptReport", "adopt"]
 
@@ -157,7 +157,7 @@ def _opened(uri: str, fs: LakeFileSystem | None, clock: Clock | None, options: M
     try:
         return open_dataset(uri, None, fs, clock, options)
     except LogMissing:
-        from pipelines.tables.plain import open_plain
+        from tierlake.pipelines.tables.plain import open_plain
 
         asked = DatasetSpec(uri=uri)
         inside = table_filesystem(fs, asked, options)
@@ -204,9 +204,9 @@ def _adopt_prefix(
     opened: Handle, said: Mapping[str, object], fs: LakeFileSystem | None, options: Mapping[str, Any], *, dry_run: bool
 ) -> AdoptReport:
     """A prefix gets a log that names its files, then our description."""
-    from pipelines.tables.delta import LakeDeltaTable
-    from pipelines.tables.file_per_partition import NamedFilesTable
-    from pipelines.tables.lost_log import has_log
+    from tierlake.pipelines.tables.delta import LakeDeltaTable
+    from tierlake.pipelines.tables.file_per_partition import NamedFilesTable
+    from tierlake.pipelines.tables.lost_log import has_log
 
     if isinstance(opened.table, NamedFilesTable):
         raise UnsupportedByTable(
@@ -273,7 +273,7 @@ def _check_adopted(table: LakeDeltaTable) -> None:
 
 def _schema(found: Survey, opened: Handle) -> pa.Schema:
     """Of the files, and the partition columns in the types that the table's own schema gives them."""
-    from pipelines.tables.plain import PlainParquetTable
+    from tierlake.pipelines.tables.plain import PlainParquetTable
 
     if not isinstance(opened.table, PlainParquetTable):  # pragma: no cover - the caller knows
         raise TypeError(opened.table)

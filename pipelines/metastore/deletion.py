@@ -18,12 +18,12 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from connector.errors import AccessDenied, DeletionFailed
-from connector.objects.delete import SeenObject
-from pipelines.errors import CommitConflict
-from pipelines.metastore.records import RemovalRecord, UndoRecord, VacuumRecord
-from pipelines.model.partition_key import PartitionKey, canonical
-from pipelines.tables.waiting import WAITING
+from tierlake.connector.errors import AccessDenied, DeletionFailed
+from tierlake.connector.objects.delete import SeenObject
+from tierlake.pipelines.errors import CommitConflict
+from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord, VacuumRecord
+from tierlake.pipelines.model.partition_key import PartitionKey, canonical
+from tierlake.pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from connector.errors import LakeError
-    from connector.filesystem import LakeFileSystem
-    from pipelines.metastore.handle import Handle
+    from tierlake.connector.errors import LakeError
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.metastore.handle import Handle
 
 __all__ = ["Doomed", "Held", "delete_dataset", "delete_for_good", "discard", "take_back"]
 

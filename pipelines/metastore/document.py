@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from connector.errors import PreconditionFailed
-from pipelines.errors import CommitConflict, PolicyRefused, SpecError, TableNotFound
-from pipelines.model.spec import DatasetSpec, Duration
+from tierlake.connector.errors import PreconditionFailed
+from tierlake.pipelines.errors import CommitConflict, PolicyRefused, SpecError, TableNotFound
+from tierlake.pipelines.model.spec import DatasetSpec, Duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 __all__ = ["DatasetDocument", "DocumentStore", "Dropped", "Hold"]
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from connector.filesystem import LakeFileSystem
-    from pipelines.metastore.document import DocumentStore
-    from pipelines.metastore.journal import Journal
-    from pipelines.model.spec import DatasetSpec
-    from pipelines.runtime.clock import Clock
-    from pipelines.tables.protocol import Table
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.metastore.document import DocumentStore
+    from tierlake.pipelines.metastore.journal import Journal
+    from tierlake.pipelines.model.spec import DatasetSpec
+    from tierlake.pipelines.runtime.clock import Clock
+    from tierlake.pipelines.tables.protocol import Table
 
 __all__ = ["Handle"]
 

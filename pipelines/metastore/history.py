@@ -6,15 +6,15 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipelines.tables.protocol import FENCE
+from tierlake.pipelines.tables.protocol import FENCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from pipelines.metastore.handle import Handle
-    from pipelines.metastore.records import JournalEntry
-    from pipelines.tables.protocol import Commit
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.metastore.records import JournalEntry
+    from tierlake.pipelines.tables.protocol import Commit
 
 __all__ = ["HistoryEntry", "history"]
 

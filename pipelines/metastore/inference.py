@@ -7,14 +7,14 @@ from datetime import timedelta
 from math import gcd
 from typing import TYPE_CHECKING, Final
 
-from pipelines.model.spec import PartitionSpec, TimePartition
-from pipelines.model.time_window import Every, start_of_key
+from tierlake.pipelines.model.spec import PartitionSpec, TimePartition
+from tierlake.pipelines.model.time_window import Every, start_of_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
-    from pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.model.partition_key import PartitionKey
 
 __all__ = ["doubt_of_width", "inferred_partitioning"]
 

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from connector.errors import PreconditionFailed
-from pipelines.errors import PolicyRefused, SpecError
-from pipelines.metastore.records import (
+from tierlake.connector.errors import PreconditionFailed
+from tierlake.pipelines.errors import PolicyRefused, SpecError
+from tierlake.pipelines.metastore.records import (
     EraseRecord,
     JournalEntry,
     KeepingRecord,
@@ -35,12 +35,12 @@ from pipelines.metastore.records import (
     UndoRecord,
     VacuumRecord,
 )
-from pipelines.runtime.identity import user_and_host
+from tierlake.pipelines.runtime.identity import user_and_host
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 __all__ = ["Journal"]
 

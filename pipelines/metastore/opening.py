@@ -10,33 +10,39 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydantic import ValidationError
 
-from connector.client.arguments import refuse_unknown
-from connector.errors import AccessDenied, DeletionFailed, EncryptionIgnored, InvalidSetting, PreconditionFailed
-from connector.filesystem import LakeFileSystem
-from connector.policy.encryption import parse_encryption
-from pipelines.errors import SpecError, TableExists, TableNotFound, UnsupportedByTable
-from pipelines.metastore.deletion import take_back
-from pipelines.metastore.document import DatasetDocument, DocumentStore
-from pipelines.metastore.handle import Handle
-from pipelines.metastore.inference import doubt_of_width, inferred_partitioning
-from pipelines.metastore.journal import Journal
-from pipelines.model.spec import DatasetSpec, PartitionSpec
-from pipelines.model.spec_diff import check_agrees, completed, differences
-from pipelines.runtime.clock import Clock, ServerClock
-from pipelines.runtime.fork_guard import refuse_after_fork
-from pipelines.tables import table_of_format
-from pipelines.tables.lost_log import check_log
-from pipelines.tables.nested import LOG, enclosing_root, first_objects, is_nested, nested_roots
+from tierlake.connector.client.arguments import refuse_unknown
+from tierlake.connector.errors import (
+    AccessDenied,
+    DeletionFailed,
+    EncryptionIgnored,
+    InvalidSetting,
+    PreconditionFailed,
+)
+from tierlake.connector.filesystem import LakeFileSystem
+from tierlake.connector.policy.encryption import parse_encryption
+from tierlake.pipelines.errors import SpecError, TableExists, TableNotFound, UnsupportedByTable
+from tierlake.pipelines.metastore.deletion import take_back
+from tierlake.pipelines.metastore.document import DatasetDocument, DocumentStore
+from tierlake.pipelines.metastore.handle import Handle
+from tierlake.pipelines.metastore.inference import doubt_of_width, inferred_partitioning
+from tierlake.pipelines.metastore.journal import Journal
+from tierlake.pipelines.model.spec import DatasetSpec, PartitionSpec
+from tierlake.pipelines.model.spec_diff import check_agrees, completed, differences
+from tierlake.pipelines.runtime.clock import Clock, ServerClock
+from tierlake.pipelines.runtime.fork_guard import refuse_after_fork
+from tierlake.pipelines.tables import table_of_format
+from tierlake.pipelines.tables.lost_log import check_log
+from tierlake.pipelines.tables.nested import LOG, enclosing_root, first_objects, is_nested, nested_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import pyarrow as pa
 
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.tables.file_per_partition import NamedFilesTable
-    from pipelines.tables.plain import PlainParquetTable
-    from pipelines.tables.protocol import Table
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.tables.file_per_partition import NamedFilesTable
+    from tierlake.pipelines.tables.plain import PlainParquetTable
+    from tierlake.pipelines.tables.protocol import Table
 
 __all__ = [
     "BESIDE",
@@ -77,7 +83,7 @@ def create_dataset(
     first: pa.Schema | None = None,
 ) -> Handle:
     """Make a new dataset; see `Dataset.create`."""
-    from pipelines.tables.delta import LakeDeltaTable
+    from tierlake.pipelines.tables.delta import LakeDeltaTable
 
     check_new(spec, fs, options, first)  # also that nobody's objects are there: a log would hide them
     inside = table_filesystem(fs, spec, options)
@@ -100,13 +106,13 @@ def check_new(
     spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str, Any], first: pa.Schema | None = None
 ) -> bool:
     """Make the checks of `create_dataset`; see `Dataset.check_new`."""
-    from pipelines.ingest.partitioner import Partitioner
-    from pipelines.model.stored_types import declared_schema
+    from tierlake.pipelines.model.partition_types import check_partitioned
+    from tierlake.pipelines.model.stored_types import declared_schema
 
     refuse_after_fork()
     inside = table_filesystem(fs, spec, options)
     check_honoured(inside, spec)
-    Partitioner(spec.partition).check_stored(declared_schema(spec.columns))
+    check_partitioned(spec.partition, declared_schema(spec.columns))
     schema = _first_schema(spec, first) if spec.format == "delta" else None
     ServerClock(inside, spec.bucket).now()  # a missing bucket, wrong credentials or a dead endpoint end it here
     store = DocumentStore(inside, spec.root)
@@ -154,7 +160,7 @@ def _is_unfinished(fs: LakeFileSystem, document: DatasetDocument, spec: DatasetS
 
 def _check_free(fs: LakeFileSystem, spec: DatasetSpec, below: Sequence[str], schema: pa.Schema | None) -> None:
     """Refuse a prefix with objects, but for the log that an interrupted `create` of the same spec left."""
-    from pipelines.tables.delta import LakeDeltaTable
+    from tierlake.pipelines.tables.delta import LakeDeltaTable
 
     found = [path.removeprefix(f"{spec.root}/") for path in below]
     if not found:
@@ -447,8 +453,8 @@ def fields_of(described: Described) -> dict[str, object]:
 
 
 def _found_table(fs: LakeFileSystem, root: str, said: Mapping[str, object]) -> Table:
-    from pipelines.tables.delta import LakeDeltaTable
-    from pipelines.tables.plain import open_plain
+    from tierlake.pipelines.tables.delta import LakeDeltaTable
+    from tierlake.pipelines.tables.plain import open_plain
 
     delta = LakeDeltaTable(fs, root)
     if delta.exists():
@@ -462,7 +468,7 @@ def _found_table(fs: LakeFileSystem, root: str, said: Mapping[str, object]) -> T
 
 def _named_files(fs: LakeFileSystem, plain: PlainParquetTable, said: Mapping[str, object]) -> NamedFilesTable | None:
     """The table as one whose files are named by their partition: where a caller says how, or every name is a window."""
-    from pipelines.tables.file_per_partition import UNTOLD, NamedFilesTable, are_named_by
+    from tierlake.pipelines.tables.file_per_partition import UNTOLD, NamedFilesTable, are_named_by
 
     table = NamedFilesTable(fs, plain.root, (UNTOLD,))
     paths = [file.path for file in plain.snapshot().files]
@@ -477,7 +483,7 @@ def _named_files(fs: LakeFileSystem, plain: PlainParquetTable, said: Mapping[str
 def _first_schema(spec: DatasetSpec, first: pa.Schema | None) -> pa.Schema:
     import pyarrow as pa
 
-    from pipelines.model.stored_types import declared_schema
+    from tierlake.pipelines.model.stored_types import declared_schema
 
     if not spec.columns and not spec.partition.columns:
         if first is not None and len(first):

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.spec import Duration
-from pipelines.model.spec_diff import FieldChange
-from pipelines.tables.protocol import LiveFile
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.spec import Duration
+from tierlake.pipelines.model.spec_diff import FieldChange
+from tierlake.pipelines.tables.protocol import LiveFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.metastore.records import FileRecord, RemovalRecord, RemovedPartition
-from pipelines.runtime.after_commit import after_commit
+from tierlake.pipelines.metastore.records import FileRecord, RemovalRecord, RemovedPartition
+from tierlake.pipelines.runtime.after_commit import after_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.tables.protocol import Commit, LiveFile, Snapshot
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.tables.protocol import Commit, LiveFile, Snapshot
 
 __all__ = ["begun", "completed", "removed_partitions", "settle", "settled"]
 

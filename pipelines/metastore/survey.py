@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.types as pat
 
-from connector.errors import ObjectArchived, ObjectNotFound
-from pipelines.errors import ArchivedError, SchemaMismatch, TableNotFound, UnsupportedByTable
-from pipelines.model.partition_key import PartitionKey, hive_columns, path_columns
-from pipelines.model.stored_types import check_storable, settled_type, storable_type
-from pipelines.parquet.footers import NotParquet, read_footers
-from pipelines.parquet.statistics import footer_stats
-from pipelines.runtime import formatting
-from pipelines.tables.change_times import ChangeTimes
-from pipelines.tables.nested import nested_roots
-from pipelines.tables.protocol import LiveFile
+from tierlake.connector.errors import ObjectArchived, ObjectNotFound
+from tierlake.pipelines.errors import ArchivedError, SchemaMismatch, TableNotFound, UnsupportedByTable
+from tierlake.pipelines.model.partition_key import PartitionKey, hive_columns, path_columns
+from tierlake.pipelines.model.stored_types import check_storable, settled_type, storable_type
+from tierlake.pipelines.parquet.footers import NotParquet, read_footers
+from tierlake.pipelines.parquet.statistics import footer_stats
+from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.tables.change_times import ChangeTimes
+from tierlake.pipelines.tables.nested import nested_roots
+from tierlake.pipelines.tables.protocol import LiveFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 __all__ = ["OddObject", "Survey", "listed_below", "refuse_nested", "survey"]
 

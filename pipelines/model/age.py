@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from pipelines.model.time_window import Every, Window, window_of
+from tierlake.pipelines.model.time_window import Every, Window, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime, timedelta
 
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.model.spec import DatasetSpec, Tier
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.model.spec import DatasetSpec, Tier
 
 __all__ = ["NextStep", "is_past_retention", "next_step", "tier_at", "window_of_key", "without_window"]
 

@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.model.partition_key import HIVE_NULL, LONGEST_SEGMENT, escape_value, spelled
-from pipelines.model.time_window import HOUR_US, is_key, key_of, window_of
-from pipelines.model.time_zone import FIRST, LAST, clock_of
+from tierlake.pipelines.model.partition_key import HIVE_NULL, LONGEST_SEGMENT, escape_value, spelled
+from tierlake.pipelines.model.time_window import HOUR_US, is_key, key_of, window_of
+from tierlake.pipelines.model.time_zone import FIRST, LAST, clock_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipelines.model.spec import TimePartition
+    from tierlake.pipelines.model.spec import TimePartition
 
 __all__ = ["CodedColumn", "coded_keys", "coded_values", "coded_windows", "is_text"]
 

@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote, unquote
 
-from pipelines.errors import SpecError
+from tierlake.pipelines.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 import pyarrow.types as pat
 
-from pipelines.errors import SchemaMismatch
-from pipelines.model.stored_types import check_names, check_storable, settled_type, storable_schema
-from pipelines.values import meets
+from tierlake.pipelines.errors import SchemaMismatch
+from tierlake.pipelines.model.stored_types import check_names, check_storable, settled_type, storable_schema
+from tierlake.pipelines.values import meets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -33,10 +33,10 @@ from pydantic import (
     model_validator,
 )
 
-from connector.urls import secret_in_place
-from pipelines.errors import SpecError
-from pipelines.model.text_options import TextOptions
-from pipelines.model.time_window import Every
+from tierlake.connector.urls import secret_in_place
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.model.text_options import TextOptions
+from tierlake.pipelines.model.time_window import Every
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.errors import SpecDiffers
-from pipelines.model.spec import DatasetSpec
+from tierlake.pipelines.errors import SpecDiffers
+from tierlake.pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.types as pat
 
-from pipelines.errors import SchemaMismatch, SpecError
+from tierlake.pipelines.errors import SchemaMismatch, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

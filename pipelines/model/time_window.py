@@ -24,13 +24,13 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from pipelines.errors import SpecError
-from pipelines.model.time_zone import FIRST, LAST, clock_of
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.model.time_zone import FIRST, LAST, clock_of
 
 if TYPE_CHECKING:
     from datetime import date
 
-    from pipelines.model.time_zone import Segment
+    from tierlake.pipelines.model.time_zone import Segment
 
 __all__ = [
     "HOUR_US",

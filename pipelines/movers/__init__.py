@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-from pipelines.errors import SpecError
-from pipelines.movers.copy import CopyMover
-from pipelines.movers.protocol import Move, Moved, Mover, Outcome
-from pipelines.movers.tag import TagMover
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.movers.copy import CopyMover
+from tierlake.pipelines.movers.protocol import Move, Moved, Mover, Outcome
+from tierlake.pipelines.movers.tag import TagMover
 
 __all__ = ["Move", "Moved", "Mover", "Outcome", "get_mover"]
 

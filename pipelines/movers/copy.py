@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.movers.protocol import Moved
+from tierlake.pipelines.movers.protocol import Moved
 
 if TYPE_CHECKING:
-    from connector.filesystem import LakeFileSystem
-    from pipelines.model.spec import Tier
-    from pipelines.movers.protocol import Move
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.model.spec import Tier
+    from tierlake.pipelines.movers.protocol import Move
 
 __all__ = ["CopyMover"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from connector.filesystem import LakeFileSystem
-    from connector.objects.transition import TransitionResult, Written
-    from pipelines.model.spec import Tier
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.objects.transition import TransitionResult, Written
+    from tierlake.pipelines.model.spec import Tier
 
 __all__ = ["Move", "Moved", "Mover", "Outcome"]
 

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fsspec.asyn import sync
 
-from connector.bucket.lifecycle import lifecycle_rules
-from connector.errors import AccessDenied
-from connector.objects.transition import TIER_TAG
-from connector.policy.rules import STANDARD
-from pipelines.movers.protocol import Moved
+from tierlake.connector.bucket.lifecycle import lifecycle_rules
+from tierlake.connector.errors import AccessDenied
+from tierlake.connector.objects.transition import TIER_TAG
+from tierlake.connector.policy.rules import STANDARD
+from tierlake.pipelines.movers.protocol import Moved
 
 if TYPE_CHECKING:
-    from connector.filesystem import LakeFileSystem
-    from pipelines.model.spec import Tier
-    from pipelines.movers.protocol import Move
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.model.spec import Tier
+    from tierlake.pipelines.movers.protocol import Move
 
 __all__ = ["TagMover"]
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connector.errors import ObjectArchived, ObjectNotFound
+from tierlake.connector.errors import ObjectArchived, ObjectNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 __all__ = ["NotParquet", "read_footers"]
 

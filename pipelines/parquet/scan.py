@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.types as pat
 
-from pipelines.errors import SchemaMismatch
-from pipelines.parquet.file_skipping import FileFacts, columns_in, may_match
-from pipelines.parquet.statistics import footer_stats
-from pipelines.values.types import is_number, is_text
+from tierlake.pipelines.errors import SchemaMismatch
+from tierlake.pipelines.parquet.file_skipping import FileFacts, columns_in, may_match
+from tierlake.pipelines.parquet.statistics import footer_stats
+from tierlake.pipelines.values.types import is_number, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -89,7 +89,7 @@ class LiveDataset(pads.FileSystemDataset):
     """A `pyarrow.dataset.Dataset` whose filters read no file that cannot match, and lose no row.
 
     `to_table`, `to_batches`, `scanner`, `head`, `count_rows`, `take`, `filter` and `get_fragments` go by
-    `pipelines.parquet.file_skipping`, and so does polars' `scan_pyarrow_dataset`. Whoever takes the C++ object from it (DuckDB,
+    `file_skipping`, and so does polars' `scan_pyarrow_dataset`. Whoever takes the C++ object from it (DuckDB,
     Acero, `Scanner.from_dataset`) or filters one of its fragments gets Arrow's own behaviour: all files, and rows can
     be missed in files of writers that keep statistics of floating point columns with NaN in them.
     """

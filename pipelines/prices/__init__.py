@@ -22,7 +22,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipelines.errors import SpecError
+from tierlake.pipelines.errors import SpecError
 
 __all__ = ["Figure", "PriceList", "Rates", "price_list", "price_list_names"]
 

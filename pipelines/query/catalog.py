@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from pipelines.costs.model import monthly_storage
-from pipelines.model.age import window_of_key
-from pipelines.prices import price_list
-from pipelines.query.placement import MISSING, placed, tier_of_class
-from pipelines.runtime import formatting
+from tierlake.pipelines.costs.model import monthly_storage
+from tierlake.pipelines.model.age import window_of_key
+from tierlake.pipelines.prices import price_list
+from tierlake.pipelines.query.placement import MISSING, placed, tier_of_class
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from connector.profiles import Profile
-    from pipelines.metastore.document import DatasetDocument
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.model.spec import DatasetSpec, Tier
-    from pipelines.model.time_window import Window
-    from pipelines.prices import PriceList
-    from pipelines.query.placement import PlacedPartition
+    from tierlake.connector.profiles import Profile
+    from tierlake.pipelines.metastore.document import DatasetDocument
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.model.spec import DatasetSpec, Tier
+    from tierlake.pipelines.model.time_window import Window
+    from tierlake.pipelines.prices import PriceList
+    from tierlake.pipelines.query.placement import PlacedPartition
 
 __all__ = ["Catalog", "CatalogTotal", "PartitionInfo", "kept_because", "monthly_cost", "read_catalog"]
 

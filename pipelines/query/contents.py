@@ -8,17 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.metastore.records import RemovalRecord
-from pipelines.metastore.removal import settled
-from pipelines.runtime import formatting
+from tierlake.pipelines.metastore.records import RemovalRecord
+from tierlake.pipelines.metastore.removal import settled
+from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import pyarrow as pa
 
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
 
 __all__ = ["Contents", "had_rows", "read_contents", "why_gone"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from connector.interop import Options
-from pipelines.parquet.scan import LiveDataset, ScannedFile, naming_failures
-from pipelines.query.read import checked_columns, checked_filter, pandas_frame, paths_in, snapshot_at
-from pipelines.query.restore import archived_among, refusal
-from pipelines.sources.splits import together
-from pipelines.tables.live_files import FileNames, arrow_filesystem
+from tierlake.connector.interop import Options
+from tierlake.pipelines.parquet.scan import LiveDataset, ScannedFile, naming_failures
+from tierlake.pipelines.query.read import checked_columns, checked_filter, pandas_frame, paths_in, snapshot_at
+from tierlake.pipelines.query.restore import archived_among, refusal
+from tierlake.pipelines.sources.splits import together
+from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from pipelines.metastore.handle import Handle
-    from pipelines.query.filters import Where
-    from pipelines.query.read import Version
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.query.filters import Where
+    from tierlake.pipelines.query.read import Version
 
 __all__ = ["to_dask"]
 
@@ -80,7 +80,7 @@ class _Reading:
     matching: pc.Expression | None
 
     def __call__(self, files: tuple[ScannedFile, ...]) -> pd.DataFrame:
-        from connector.filesystem import LakeFileSystem
+        from tierlake.connector.filesystem import LakeFileSystem
 
         fs = LakeFileSystem(**self.options)
         names = FileNames(fs, self.root, {file.path: file.facts.key for file in files}, self.version)

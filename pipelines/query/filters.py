@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.errors import SchemaMismatch, SpecError
+from tierlake.pipelines.errors import SchemaMismatch, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

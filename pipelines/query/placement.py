@@ -9,18 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipelines.model.spec import TIER_ORDER
-from pipelines.runtime.listing import listed
+from tierlake.pipelines.model.spec import TIER_ORDER
+from tierlake.pipelines.runtime.listing import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from connector.profiles import Profile
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.model.spec import DatasetSpec, Tier
-    from pipelines.tables.protocol import LiveFile, Snapshot
+    from tierlake.connector.profiles import Profile
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.model.spec import DatasetSpec, Tier
+    from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
 
 __all__ = ["MISSING", "PlacedFile", "PlacedPartition", "class_of_tier", "placed", "tier_of_class"]
 

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.errors import SchemaMismatch
-from pipelines.model.partition_key import PartitionKey, canonical, spelled
-from pipelines.model.spec import parsed_duration
-from pipelines.model.time_window import as_instant
-from pipelines.parquet.scan import naming_failures
-from pipelines.query.filters import expression_of
-from pipelines.query.restore import archived_among, refusal, wait_until_readable
+from tierlake.pipelines.errors import SchemaMismatch
+from tierlake.pipelines.model.partition_key import PartitionKey, canonical, spelled
+from tierlake.pipelines.model.spec import parsed_duration
+from tierlake.pipelines.model.time_window import as_instant
+from tierlake.pipelines.parquet.scan import naming_failures
+from tierlake.pipelines.query.filters import expression_of
+from tierlake.pipelines.query.restore import archived_among, refusal, wait_until_readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-    from pipelines.metastore.handle import Handle
-    from pipelines.parquet.scan import LiveDataset
-    from pipelines.query.filters import Where
-    from pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.parquet.scan import LiveDataset
+    from tierlake.pipelines.query.filters import Where
+    from tierlake.pipelines.tables.protocol import Snapshot
 
 __all__ = [
     "Version",

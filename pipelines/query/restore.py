@@ -10,21 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.errors import ArchivedError
-from pipelines.query.placement import placed
-from pipelines.runtime import formatting
-from pipelines.tables.live_files import way_out
-from pipelines.tables.requested_keys import check_possible, unknown
+from tierlake.pipelines.errors import ArchivedError
+from tierlake.pipelines.query.placement import placed
+from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.tables.live_files import way_out
+from tierlake.pipelines.tables.requested_keys import check_possible, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
 
-    from connector.objects.restore import RestoreStatus
-    from pipelines.metastore.handle import Handle
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.query.placement import PlacedFile
-    from pipelines.tables.protocol import Snapshot
+    from tierlake.connector.objects.restore import RestoreStatus
+    from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.query.placement import PlacedFile
+    from tierlake.pipelines.tables.protocol import Snapshot
 
 __all__ = [
     "RestoreResult",
@@ -79,7 +79,8 @@ class RestoreResult:
         if not self.archived and not self.in_progress:
             return f"{self.key} can be read: nothing to restore"
         did = "would ask for" if self.dry_run else "asked for"
-        asked = f"{did} {formatting.files(self.archived)} ({formatting.size(self.bytes)}), {self.speed}, for {self.days} days"
+        files = f"{formatting.files(self.archived)} ({formatting.size(self.bytes)})"
+        asked = f"{did} {files}, {self.speed}, for {self.days} days"
         return f"{self.key}: {asked}; {self.in_progress} in progress, {self.readable} readable"
 
 

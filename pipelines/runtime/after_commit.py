@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from connector.errors import LakeError
+from tierlake.connector.errors import LakeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

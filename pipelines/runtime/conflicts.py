@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from connector.client.retry import RetryBudget
+from tierlake.connector.client.retry import RetryBudget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pipelines.errors import ForkedProcess
+from tierlake.pipelines.errors import ForkedProcess
 
 __all__ = ["refuse_after_fork", "rust_is_in_use"]
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from pipelines.runtime import formatting
+from tierlake.pipelines.runtime import formatting
 
 __all__ = ["Listener", "Progress", "Step", "counting", "reporting"]
 

@@ -3,11 +3,11 @@
 `open_source` opens a source as a `RowStream`; `split` cuts one into pieces that workers read.
 """
 
-from pipelines.model.text_options import TextOptions
-from pipelines.sources.limits import SourceLimits
-from pipelines.sources.open import open_source
-from pipelines.sources.splits import Piece, Pieces, split, together
-from pipelines.sources.stream import RowStream, SourceBatch
+from tierlake.pipelines.model.text_options import TextOptions
+from tierlake.pipelines.sources.limits import SourceLimits
+from tierlake.pipelines.sources.open import open_source
+from tierlake.pipelines.sources.splits import Piece, Pieces, split, together
+from tierlake.pipelines.sources.stream import RowStream, SourceBatch
 
 __all__ = [
     "Piece",

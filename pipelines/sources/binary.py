@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.ipc as paipc
 import pyarrow.parquet as pq
 
-from pipelines.sources.limits import check_columns, check_parquet
+from tierlake.pipelines.sources.limits import check_columns, check_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipelines.sources.files import SourceFile
+    from tierlake.pipelines.sources.files import SourceFile
 
 __all__ = ["read_batches", "schema_of"]
 

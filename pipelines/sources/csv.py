@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.types as pat
 
-from pipelines.errors import SourceError
-from pipelines.sources.limits import check_columns, check_names
-from pipelines.sources.row_origin import HAS_A_POINT
-from pipelines.sources.stream import BadRow, SourceBatch, bad_rows, gathered, line_numbers, with_origin
-from pipelines.sources.text_format import (
+from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.sources.limits import check_columns, check_names
+from tierlake.pipelines.sources.row_origin import HAS_A_POINT
+from tierlake.pipelines.sources.stream import BadRow, SourceBatch, bad_rows, gathered, line_numbers, with_origin
+from tierlake.pipelines.sources.text_format import (
     DEFAULT_DELIMITERS,
     Dialect,
     looks_like_values,
@@ -30,12 +30,12 @@ from pipelines.sources.text_format import (
     sniffed,
     with_point_for_comma,
 )
-from pipelines.sources.utf8 import BLANK, END, CleanText, count_lines
+from tierlake.pipelines.sources.utf8 import BLANK, END, CleanText, count_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipelines.sources.files import SourceFile
+    from tierlake.pipelines.sources.files import SourceFile
 
 __all__ = ["BLOCK_BYTES", "Head", "head_of", "read_rows"]
 

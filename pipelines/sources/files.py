@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 import pyarrow as pa
 
-from connector.urls import without_secrets
-from pipelines.errors import SourceError
-from pipelines.model.text_options import TextOptions
-from pipelines.sources.limits import BoundedBytes, SourceLimits
-from pipelines.sources.line_ranges import Lines, LinesOf
-from pipelines.sources.text_format import DEFAULT_DELIMITERS
+from tierlake.connector.urls import without_secrets
+from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.model.text_options import TextOptions
+from tierlake.pipelines.sources.limits import BoundedBytes, SourceLimits
+from tierlake.pipelines.sources.line_ranges import Lines, LinesOf
+from tierlake.pipelines.sources.text_format import DEFAULT_DELIMITERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -11,19 +11,19 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.types as pat
 
-from pipelines.errors import SourceError
-from pipelines.model.stored_types import storable_type
-from pipelines.sources.files import UNREADABLE
-from pipelines.sources.limits import check_names
-from pipelines.sources.python_objects import column_of_objects
-from pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
-from pipelines.sources.stream import RowStream, SourceBatch, line_numbers, text_field, with_origin
-from pipelines.values import meets, texts_of, wider
+from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.model.stored_types import storable_type
+from tierlake.pipelines.sources.files import UNREADABLE
+from tierlake.pipelines.sources.limits import check_names
+from tierlake.pipelines.sources.python_objects import column_of_objects
+from tierlake.pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
+from tierlake.pipelines.sources.stream import RowStream, SourceBatch, line_numbers, text_field, with_origin
+from tierlake.pipelines.values import meets, texts_of, wider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipelines.sources.python_objects import Unfit
+    from tierlake.pipelines.sources.python_objects import Unfit
 
 __all__ = ["numbered", "open_frame"]
 

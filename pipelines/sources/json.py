@@ -18,18 +18,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.errors import SourceError
-from pipelines.sources.json_types import LARGEST, SMALLEST, Kind, Literal, holds_decimals
-from pipelines.sources.limits import check_columns, check_names
-from pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
-from pipelines.sources.stream import BadRow, SourceBatch, bad_rows, text_field, with_origin
-from pipelines.sources.utf8 import CleanText
-from pipelines.values import TextTypes, fit
+from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.sources.json_types import LARGEST, SMALLEST, Kind, Literal, holds_decimals
+from tierlake.pipelines.sources.limits import check_columns, check_names
+from tierlake.pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
+from tierlake.pipelines.sources.stream import BadRow, SourceBatch, bad_rows, text_field, with_origin
+from tierlake.pipelines.sources.utf8 import CleanText
+from tierlake.pipelines.values import TextTypes, fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pipelines.sources.files import SourceFile
+    from tierlake.pipelines.sources.files import SourceFile
 
 __all__ = ["json_schema", "read_json"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 import pyarrow.types as pat
 
-from pipelines.errors import SourceError
+from tierlake.pipelines.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

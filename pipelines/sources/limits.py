@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import SourceError
-from pipelines.sources import row_origin
+from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.sources import row_origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.errors import SourceError
-from pipelines.model.text_options import TextOptions
-from pipelines.sources.binary import read_batches, schema_of
-from pipelines.sources.csv import Head, head_of, read_rows
-from pipelines.sources.files import SourceFile, find_files, paths_of
-from pipelines.sources.frames import check_columns_of, numbered, open_frame
-from pipelines.sources.json import json_schema, read_json
-from pipelines.sources.row_origin import REJECT_LINE
-from pipelines.sources.stream import ORIGIN, RowStream, SourceBatch
-from pipelines.sources.text_format import as_written_with_points
-from pipelines.sources.typed_text import fitted
-from pipelines.values import Spoilers, TextTypes
+from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.model.text_options import TextOptions
+from tierlake.pipelines.sources.binary import read_batches, schema_of
+from tierlake.pipelines.sources.csv import Head, head_of, read_rows
+from tierlake.pipelines.sources.files import SourceFile, find_files, paths_of
+from tierlake.pipelines.sources.frames import check_columns_of, numbered, open_frame
+from tierlake.pipelines.sources.json import json_schema, read_json
+from tierlake.pipelines.sources.row_origin import REJECT_LINE
+from tierlake.pipelines.sources.stream import ORIGIN, RowStream, SourceBatch
+from tierlake.pipelines.sources.text_format import as_written_with_points
+from tierlake.pipelines.sources.typed_text import fitted
+from tierlake.pipelines.values import Spoilers, TextTypes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pipelines.sources.limits import SourceLimits
+    from tierlake.pipelines.sources.limits import SourceLimits
 
 __all__ = ["Layout", "layout_of", "open_source", "read_files"]
 

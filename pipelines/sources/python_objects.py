@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pat
 
-from pipelines.errors import SourceError
-from pipelines.sources.files import UNREADABLE
-from pipelines.values import fit, meets
+from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.sources.files import UNREADABLE
+from tierlake.pipelines.values import fit, meets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

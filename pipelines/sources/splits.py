@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.errors import SourceError
-from pipelines.sources.csv import head_of
-from pipelines.sources.files import SourceFile, find_files, paths_of, unreadable
-from pipelines.sources.line_ranges import cut_lines
-from pipelines.sources.open import Layout, layout_of, open_source, read_files
-from pipelines.sources.stream import RowStream
-from pipelines.values import meets
+from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.sources.csv import head_of
+from tierlake.pipelines.sources.files import SourceFile, find_files, paths_of, unreadable
+from tierlake.pipelines.sources.line_ranges import cut_lines
+from tierlake.pipelines.sources.open import Layout, layout_of, open_source, read_files
+from tierlake.pipelines.sources.stream import RowStream
+from tierlake.pipelines.values import meets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pipelines.model.text_options import TextOptions
-    from pipelines.sources.limits import SourceLimits
+    from tierlake.pipelines.model.text_options import TextOptions
+    from tierlake.pipelines.sources.limits import SourceLimits
 
 __all__ = ["Piece", "Pieces", "check_part", "split", "together"]
 

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_FILE, REJECT_LINE, REJECT_VALUE, TEXT_MARK
+from tierlake.pipelines.sources.row_origin import (
+    REASON_COLUMN,
+    REJECT_COLUMN,
+    REJECT_FILE,
+    REJECT_LINE,
+    REJECT_VALUE,
+    TEXT_MARK,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pipelines.values import Spoilers
+    from tierlake.pipelines.values import Spoilers
 
 __all__ = [
     "ORIGIN",
@@ -37,7 +44,7 @@ class SourceBatch:
     Attributes:
         rows: the columns of the stream's schema, then those of `ORIGIN`.
         bad: what is no row: a short line, broken JSON. It has the columns named by
-            `pipelines.sources.row_origin`, and of the source's columns those that
+            `tierlake.pipelines.sources.row_origin`, and of the source's columns those that
             could be read, as text. None where every row is one.
     """
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from pipelines.model.text_options import TextOptions
+    from tierlake.pipelines.model.text_options import TextOptions
 
 __all__ = [
     "DEFAULT_DELIMITERS",

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.sources.row_origin import REJECT_FILE, REJECT_LINE
-from pipelines.sources.stream import ORIGIN, BadRow, SourceBatch, bad_rows
-from pipelines.values import fit
+from tierlake.pipelines.sources.row_origin import REJECT_FILE, REJECT_LINE
+from tierlake.pipelines.sources.stream import ORIGIN, BadRow, SourceBatch, bad_rows
+from tierlake.pipelines.values import fit
 
 __all__ = ["fitted"]
 

@@ -12,9 +12,9 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import SourceError
-from pipelines.model.text_options import TextOptions
-from pipelines.sources.text_format import sniffed
+from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.model.text_options import TextOptions
+from tierlake.pipelines.sources.text_format import sniffed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

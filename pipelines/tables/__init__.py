@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from connector.filesystem import LakeFileSystem
-    from pipelines.tables.protocol import Table
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.tables.protocol import Table
 
 __all__ = ["table_of_format"]
 
@@ -23,7 +23,7 @@ def table_of_format(fs: LakeFileSystem, root: str, table_format: str, columns: t
         table_format: `delta` or `parquet`.
         columns: its Hive columns, in order.
     """
-    from pipelines.tables.delta import LakeDeltaTable
-    from pipelines.tables.plain import PlainParquetTable
+    from tierlake.pipelines.tables.delta import LakeDeltaTable
+    from tierlake.pipelines.tables.plain import PlainParquetTable
 
     return PlainParquetTable(fs, root, columns) if table_format == "parquet" else LakeDeltaTable(fs, root)

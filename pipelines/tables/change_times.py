@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from connector.errors import PreconditionFailed
-from pipelines.errors import CommitConflict
-from pipelines.runtime.clock import end_of
-from pipelines.runtime.conflicts import turns
+from tierlake.connector.errors import PreconditionFailed
+from tierlake.pipelines.errors import CommitConflict
+from tierlake.pipelines.runtime.clock import end_of
+from tierlake.pipelines.runtime.conflicts import turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from connector.filesystem import LakeFileSystem
-    from pipelines.tables.protocol import SameRows
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.tables.protocol import SameRows
 
 __all__ = ["ChangeTimes", "KnownChange", "KnownTimes"]
 

@@ -19,9 +19,9 @@ from deltalake import CommitProperties, DeltaTable, Schema, TableFeatures, Trans
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import create_table_with_add_actions
 
-from connector.client.rust_errors import in_our_words
-from connector.errors import AlreadyExists, LakeError
-from pipelines.errors import (
+from tierlake.connector.client.rust_errors import in_our_words
+from tierlake.connector.errors import AlreadyExists, LakeError
+from tierlake.pipelines.errors import (
     CommitConflict,
     CommitUnknown,
     LogMissing,
@@ -29,16 +29,16 @@ from pipelines.errors import (
     TableNotFound,
     UnsupportedByTable,
 )
-from pipelines.model.partition_key import PartitionKey, path_columns
-from pipelines.model.schema import evolved_schema
-from pipelines.runtime.clock import time_of_change
-from pipelines.runtime.conflicts import turns
-from pipelines.runtime.fork_guard import refuse_after_fork, rust_is_in_use
-from pipelines.runtime.identity import user_and_host
-from pipelines.runtime.listing import listed
-from pipelines.tables import delta_log
-from pipelines.tables.delta_changes import LogTail, changes_after, latest_changes
-from pipelines.tables.delta_commit import (
+from tierlake.pipelines.model.partition_key import PartitionKey, path_columns
+from tierlake.pipelines.model.schema import evolved_schema
+from tierlake.pipelines.runtime.clock import time_of_change
+from tierlake.pipelines.runtime.conflicts import turns
+from tierlake.pipelines.runtime.fork_guard import refuse_after_fork, rust_is_in_use
+from tierlake.pipelines.runtime.identity import user_and_host
+from tierlake.pipelines.runtime.listing import listed
+from tierlake.pipelines.tables import delta_log
+from tierlake.pipelines.tables.delta_changes import LogTail, changes_after, latest_changes
+from tierlake.pipelines.tables.delta_commit import (
     add_actions,
     changes_rows,
     is_spelled_otherwise,
@@ -47,22 +47,31 @@ from pipelines.tables.delta_commit import (
     write_fence,
     write_nothing,
 )
-from pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
-from pipelines.tables.error_edge import edge, told_by
-from pipelines.tables.live_files import FileNames, arrow_filesystem
-from pipelines.tables.lost_log import lost_log
-from pipelines.tables.paths import data_path
-from pipelines.tables.protocol import FENCE, ORPHAN_AGE, Change, Commit, RecentLog, RemovedFile, Snapshot, StagedFile
-from pipelines.tables.rows import live_dataset
-from pipelines.tables.runs import may_hold_rows_of, run_token, runs_of
-from pipelines.tables.states import LoggedChanges, delta_state, delta_version
+from tierlake.pipelines.tables.delta_files import RustFiles, does_not_fit, live_files
+from tierlake.pipelines.tables.error_edge import edge, told_by
+from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
+from tierlake.pipelines.tables.lost_log import lost_log
+from tierlake.pipelines.tables.paths import data_path
+from tierlake.pipelines.tables.protocol import (
+    FENCE,
+    ORPHAN_AGE,
+    Change,
+    Commit,
+    RecentLog,
+    RemovedFile,
+    Snapshot,
+    StagedFile,
+)
+from tierlake.pipelines.tables.rows import live_dataset
+from tierlake.pipelines.tables.runs import may_hold_rows_of, run_token, runs_of
+from tierlake.pipelines.tables.states import LoggedChanges, delta_state, delta_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from connector.filesystem import LakeFileSystem
-    from pipelines.parquet.scan import LiveDataset
-    from pipelines.tables.protocol import LiveFile, SameRows
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.parquet.scan import LiveDataset
+    from tierlake.pipelines.tables.protocol import LiveFile, SameRows
 
 __all__ = ["LakeDeltaTable"]
 

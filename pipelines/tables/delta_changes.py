@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import SpecError
-from pipelines.model.partition_key import PartitionKey, spelled, typed
-from pipelines.runtime.clock import end_of
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.model.partition_key import PartitionKey, spelled, typed
+from tierlake.pipelines.runtime.clock import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     import pyarrow as pa
 
-    from connector.filesystem import LakeFileSystem
-    from pipelines.tables.protocol import Snapshot
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.tables.protocol import Snapshot
 
 __all__ = ["LogTail", "LoggedChange", "changes_after", "latest_changes"]
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from deltalake import Transaction
 
-    from connector.filesystem import LakeFileSystem
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.tables.protocol import Change, LiveFile
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.tables.protocol import Change, LiveFile
 
 __all__ = [
     "add_actions",

@@ -11,18 +11,18 @@ import pyarrow.types as pat
 from deltalake.exceptions import DeltaError
 from deltalake.fs import DeltaStorageHandler
 
-from pipelines.errors import SchemaMismatch
-from pipelines.model.partition_key import PartitionKey, spelled
-from pipelines.parquet.statistics import log_stats
-from pipelines.tables.delta_commit import spelled_by_deltalake
-from pipelines.tables.live_files import NamedFile
-from pipelines.tables.paths import data_path
-from pipelines.tables.protocol import LiveFile
+from tierlake.pipelines.errors import SchemaMismatch
+from tierlake.pipelines.model.partition_key import PartitionKey, spelled
+from tierlake.pipelines.parquet.statistics import log_stats
+from tierlake.pipelines.tables.delta_commit import spelled_by_deltalake
+from tierlake.pipelines.tables.live_files import NamedFile
+from tierlake.pipelines.tables.paths import data_path
+from tierlake.pipelines.tables.protocol import LiveFile
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-    from pipelines.tables.live_files import FileNames
+    from tierlake.pipelines.tables.live_files import FileNames
 
 __all__ = ["RustFiles", "does_not_fit", "live_files"]
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from pipelines.model.partition_key import PartitionKey
-from pipelines.tables.paths import data_path
-from pipelines.tables.protocol import RecentLog, RemovedFile
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.tables.paths import data_path
+from tierlake.pipelines.tables.protocol import RecentLog, RemovedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 __all__ = ["LogEntry", "entries", "infos_since", "named_after", "recent", "removed_files"]
 

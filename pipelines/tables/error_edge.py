@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
-from connector.client.error_mapping import hint_for
-from connector.client.rust_errors import from_rust
-from connector.errors import LakeError, LibraryError, ObjectNotFound
+from tierlake.connector.client.error_mapping import hint_for
+from tierlake.connector.client.rust_errors import from_rust
+from tierlake.connector.errors import LakeError, LibraryError, ObjectNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

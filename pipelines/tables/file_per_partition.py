@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pipelines.errors import UnsupportedByTable
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.time_window import window_of
-from pipelines.tables.plain import PlainParquetTable
+from tierlake.pipelines.errors import UnsupportedByTable
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.time_window import window_of
+from tierlake.pipelines.tables.plain import PlainParquetTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipelines.model.spec import TimePartition
+    from tierlake.pipelines.model.spec import TimePartition
 
 __all__ = ["UNTOLD", "NamedFilesTable", "are_named_by"]
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-from connector.client.rust_errors import plain_text
-from connector.errors import LakeError, ObjectArchived, ObjectNotFound, ServerError, TableDamaged
-from pipelines.errors import ArchivedError
+from tierlake.connector.client.rust_errors import plain_text
+from tierlake.connector.errors import LakeError, ObjectArchived, ObjectNotFound, ServerError, TableDamaged
+from tierlake.pipelines.errors import ArchivedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 __all__ = ["FileNames", "NamedFile", "arrow_filesystem", "way_out"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.tables.nested import DESCRIPTION, LOG
+from tierlake.pipelines.tables.nested import DESCRIPTION, LOG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from connector.filesystem import LakeFileSystem
-    from connector.listing.views import LiveTable
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.listing.views import LiveTable
 
 __all__ = ["DeltaLive", "DeltaProvider", "provider"]
 
@@ -52,7 +52,7 @@ class DeltaProvider:
             LogMissing: the description says that there was a log.
         """
         # deltalake and pyarrow load when the first table is met, not with the filesystem
-        from pipelines.tables.delta import LakeDeltaTable
+        from tierlake.pipelines.tables.delta import LakeDeltaTable
 
         version, sizes = LakeDeltaTable(fs, root).live_sizes()
         return DeltaLive(root, version, sizes)

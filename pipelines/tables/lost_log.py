@@ -10,11 +10,11 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
-from pipelines.errors import LogMissing, TableNotFound
-from pipelines.tables.nested import DESCRIPTION, LOG, first_objects
+from tierlake.pipelines.errors import LogMissing, TableNotFound
+from tierlake.pipelines.tables.nested import DESCRIPTION, LOG, first_objects
 
 if TYPE_CHECKING:
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 __all__ = ["check_log", "has_begun", "has_log", "lost_log"]
 

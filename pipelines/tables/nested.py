@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from connector.filesystem import LakeFileSystem
+    from tierlake.connector.filesystem import LakeFileSystem
 
 __all__ = ["DESCRIPTION", "LOG", "enclosing_root", "first_objects", "is_nested", "nested_roots", "outside_nested"]
 

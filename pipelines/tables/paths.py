@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from pipelines.errors import PolicyRefused
+from tierlake.pipelines.errors import PolicyRefused
 
 __all__ = ["data_path"]
 

@@ -22,8 +22,14 @@ import pyarrow.parquet as pq
 from deltalake import Schema
 from deltalake.exceptions import DeltaError
 
-from connector.errors import AccessDenied, ObjectArchived, ObjectNotFound, PreconditionFailed, UnsupportedByServer
-from pipelines.errors import (
+from tierlake.connector.errors import (
+    AccessDenied,
+    ObjectArchived,
+    ObjectNotFound,
+    PreconditionFailed,
+    UnsupportedByServer,
+)
+from tierlake.pipelines.errors import (
     ArchivedError,
     CommitConflict,
     PolicyRefused,
@@ -31,31 +37,31 @@ from pipelines.errors import (
     TableNotFound,
     UnsupportedByTable,
 )
-from pipelines.model.partition_key import PartitionKey, hive_columns
-from pipelines.model.schema import evolved_schema
-from pipelines.model.stored_types import ROW_COLUMN, filterable_type
-from pipelines.parquet.scan import parquet_format
-from pipelines.runtime.clock import time_of_change
-from pipelines.runtime.conflicts import turns
-from pipelines.runtime.identity import user_and_host
-from pipelines.tables.change_times import ChangeTimes
-from pipelines.tables.error_edge import edge
-from pipelines.tables.live_files import FileNames, arrow_filesystem
-from pipelines.tables.lost_log import has_begun
-from pipelines.tables.nested import LOG, is_nested, nested_roots, outside_nested
-from pipelines.tables.protocol import Change, Commit, LiveFile, RecentLog, RemovedFile, Snapshot, StagedFile
-from pipelines.tables.rows import live_dataset
-from pipelines.tables.runs import RUN_METADATA, run_token
-from pipelines.tables.states import ListedChanges, ListedRows, plain_state
+from tierlake.pipelines.model.partition_key import PartitionKey, hive_columns
+from tierlake.pipelines.model.schema import evolved_schema
+from tierlake.pipelines.model.stored_types import ROW_COLUMN, filterable_type
+from tierlake.pipelines.parquet.scan import parquet_format
+from tierlake.pipelines.runtime.clock import time_of_change
+from tierlake.pipelines.runtime.conflicts import turns
+from tierlake.pipelines.runtime.identity import user_and_host
+from tierlake.pipelines.tables.change_times import ChangeTimes
+from tierlake.pipelines.tables.error_edge import edge
+from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
+from tierlake.pipelines.tables.lost_log import has_begun
+from tierlake.pipelines.tables.nested import LOG, is_nested, nested_roots, outside_nested
+from tierlake.pipelines.tables.protocol import Change, Commit, LiveFile, RecentLog, RemovedFile, Snapshot, StagedFile
+from tierlake.pipelines.tables.rows import live_dataset
+from tierlake.pipelines.tables.runs import RUN_METADATA, run_token
+from tierlake.pipelines.tables.states import ListedChanges, ListedRows, plain_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from connector.filesystem import LakeFileSystem
-    from connector.objects.metadata import ObjectVersion
-    from pipelines.parquet.scan import LiveDataset
-    from pipelines.tables.change_times import KnownTimes
-    from pipelines.tables.protocol import SameRows
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.objects.metadata import ObjectVersion
+    from tierlake.pipelines.parquet.scan import LiveDataset
+    from tierlake.pipelines.tables.change_times import KnownTimes
+    from tierlake.pipelines.tables.protocol import SameRows
 
 __all__ = ["PlainParquetTable", "open_plain"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from connector.errors import LakeError
+from tierlake.connector.errors import LakeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipelines.model.partition_key import PartitionKey
-    from pipelines.parquet.scan import LiveDataset
-    from pipelines.tables.states import RowChanges
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.parquet.scan import LiveDataset
+    from tierlake.pipelines.tables.states import RowChanges
 
 __all__ = [
     "FENCE",

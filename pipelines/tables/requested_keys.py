@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.errors import SpecError, UnknownPartition
-from pipelines.model.partition_key import PartitionKey, spelled, typed
-from pipelines.model.time_window import is_key, key_named_by
+from tierlake.pipelines.errors import SpecError, UnknownPartition
+from tierlake.pipelines.model.partition_key import PartitionKey, spelled, typed
+from tierlake.pipelines.model.time_window import is_key, key_named_by
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     import pyarrow as pa
 
-    from pipelines.model.spec import DatasetSpec, TimePartition
-    from pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.model.spec import DatasetSpec, TimePartition
+    from tierlake.pipelines.tables.protocol import Snapshot
 
 __all__ = ["check_possible", "faults", "unknown"]
 

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.model.partition_key import typed_expression
-from pipelines.model.stored_types import nullable_schema
-from pipelines.parquet.file_skipping import FileFacts
-from pipelines.parquet.scan import LiveDataset, ScannedFile
+from tierlake.pipelines.model.partition_key import typed_expression
+from tierlake.pipelines.model.stored_types import nullable_schema
+from tierlake.pipelines.parquet.file_skipping import FileFacts
+from tierlake.pipelines.parquet.scan import LiveDataset, ScannedFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pyarrow.fs import FileSystem
 
-    from pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.tables.protocol import Snapshot
 
 __all__ = ["live_dataset"]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.model.partition_key import PartitionKey
 
 __all__ = ["ListedChanges", "ListedRows", "LoggedChanges", "RowChanges", "delta_state", "delta_version", "plain_state"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from pipelines.tables.plain import PlainParquetTable
+from tierlake.pipelines.tables.plain import PlainParquetTable
 
 if TYPE_CHECKING:
-    from pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.model.partition_key import PartitionKey
 
 __all__ = ["WAITING", "WaitingRoom"]
 

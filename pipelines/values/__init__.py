@@ -5,9 +5,9 @@ share a column at all, `wider` which type both can be stored in without loss, `T
 column have.
 """
 
-from pipelines.values.as_text import texts_of
-from pipelines.values.fitting import Fitted, fit
-from pipelines.values.text_types import Spoiler, Spoilers, TextTypes
-from pipelines.values.types import meets, wider
+from tierlake.pipelines.values.as_text import texts_of
+from tierlake.pipelines.values.fitting import Fitted, fit
+from tierlake.pipelines.values.text_types import Spoiler, Spoilers, TextTypes
+from tierlake.pipelines.values.types import meets, wider
 
 __all__ = ["Fitted", "Spoiler", "Spoilers", "TextTypes", "fit", "meets", "texts_of", "wider"]

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pat
 
-from pipelines.values.types import is_bytes, is_listing, is_text, plain
+from tierlake.pipelines.values.types import is_bytes, is_listing, is_text, plain
 
 __all__ = ["texts_of"]
 

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.values.json_texts import fit_json
-from pipelines.values.numbers import fit_number
-from pipelines.values.parts import Part, taken
-from pipelines.values.texts import fit_text
-from pipelines.values.times import fit_time
-from pipelines.values.types import is_bytes, is_listing, is_number, is_text, meets
+from tierlake.pipelines.values.json_texts import fit_json
+from tierlake.pipelines.values.numbers import fit_number
+from tierlake.pipelines.values.parts import Part, taken
+from tierlake.pipelines.values.texts import fit_text
+from tierlake.pipelines.values.times import fit_time
+from tierlake.pipelines.values.types import is_bytes, is_listing, is_number, is_text, meets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

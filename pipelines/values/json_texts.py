@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.types as pat
 
-from pipelines.values.parts import Part, Unfit, Way, piecewise
-from pipelines.values.types import is_listing, is_text
+from tierlake.pipelines.values.parts import Part, Unfit, Way, piecewise
+from tierlake.pipelines.values.types import is_listing, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

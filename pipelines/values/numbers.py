@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.values.parts import Part, Unfit, Way, checked, has_bytes, name_of, piecewise
+from tierlake.pipelines.values.parts import Part, Unfit, Way, checked, has_bytes, name_of, piecewise
 
 __all__ = ["bounds", "decimal_shape", "decimals_of", "exact_decimal", "fit_number", "loses_digits", "out_of_range"]
 

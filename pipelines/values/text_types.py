@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.values.numbers import fit_number
-from pipelines.values.texts import AWARE, fit_text, way_of
+from tierlake.pipelines.values.numbers import fit_number
+from tierlake.pipelines.values.texts import AWARE, fit_text, way_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

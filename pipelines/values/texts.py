@@ -14,9 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.values.numbers import bounds, decimal_shape, decimals_of, exact_decimal, loses_digits, out_of_range
-from pipelines.values.parts import Part, Unfit, Way, checked, has_bytes, piecewise
-from pipelines.values.times import EPOCH_DAY, instants_of
+from tierlake.pipelines.values.numbers import (
+    bounds,
+    decimal_shape,
+    decimals_of,
+    exact_decimal,
+    loses_digits,
+    out_of_range,
+)
+from tierlake.pipelines.values.parts import Part, Unfit, Way, checked, has_bytes, piecewise
+from tierlake.pipelines.values.times import EPOCH_DAY, instants_of
 
 __all__ = ["AWARE", "fit_text", "way_of"]
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
-from pipelines.values.parts import Part, checked, name_of
+from tierlake.pipelines.values.parts import Part, checked, name_of
 
 __all__ = ["EPOCH_DAY", "fit_time", "instants_of"]
 

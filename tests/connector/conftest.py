@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from connector import LakeFileSystem
 from tests.servers.tls import tls_front
+from tierlake.connector import LakeFileSystem
 
 
 @pytest.fixture

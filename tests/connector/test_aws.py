@@ -8,9 +8,9 @@ import uuid
 
 import pytest
 
-from connector import LakeFileSystem, SseKms
-from connector.bucket import ensure_bucket
-from connector.errors import InvalidSetting, ObjectArchived, UnsupportedByServer
+from tierlake.connector import LakeFileSystem, SseKms
+from tierlake.connector.bucket import ensure_bucket
+from tierlake.connector.errors import InvalidSetting, ObjectArchived, UnsupportedByServer
 
 
 @pytest.fixture

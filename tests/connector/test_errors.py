@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ParamValidationError
 
-from connector import errors
-from connector.client.error_mapping import Asked, raise_translated, translated
-from connector.errors import LakeError, UnsupportedByServer
+from tierlake.connector import errors
+from tierlake.connector.client.error_mapping import Asked, raise_translated, translated
+from tierlake.connector.errors import LakeError, UnsupportedByServer
 
 ASKED = Asked("put_object", "http://h:1", "minio", bucket="b", key="k")
 BUILTINS = {

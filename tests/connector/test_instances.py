@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import fsspec
 import pytest
 
-import connector
-from connector import LakeFileSystem, LakeSettings, SseC
-from connector.errors import InsecureEndpoint, InvalidSetting, UnknownOption
+import tierlake.connector
+from tierlake.connector import LakeFileSystem, LakeSettings, SseC
+from tierlake.connector.errors import InsecureEndpoint, InvalidSetting, UnknownOption
 
 LOCAL = {"endpoint_url": "http://127.0.0.1:9", "key": "k", "secret": "s"}
 
@@ -42,15 +42,15 @@ print(pd.read_parquet("lake://{bucket}/x.parquet")["x"].sum())
 
 
 def test_importing_is_light():
-    program = "import sys, connector; print([m for m in sys.modules if m in sys.argv])"
+    program = "import sys, tierlake.connector; print([m for m in sys.modules if m in sys.argv])"
     heavy = ["pandas", "pyarrow", "deltalake", "dagster", "polars", "obstore", "boto3", "minio"]
     done = subprocess.run([sys.executable, "-c", program, *heavy], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
 def test_the_table_of_contents():
-    assert sorted(connector.__all__) == connector.__all__
-    assert all(getattr(connector, name) for name in connector.__all__)
+    assert sorted(tierlake.connector.__all__) == tierlake.connector.__all__
+    assert all(getattr(tierlake.connector, name) for name in tierlake.connector.__all__)
 
 
 def test_in_place_of_s3fs_it_answers_to_its_names():

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.errors import InvalidName
-from connector.names import KEY_BYTES_MAX, check_bucket, check_key, check_new_bucket
+from tierlake.connector.errors import InvalidName
+from tierlake.connector.names import KEY_BYTES_MAX, check_bucket, check_key, check_new_bucket
 
 segments = st.text(
     st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/"), min_size=1, max_size=20

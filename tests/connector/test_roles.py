@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import botocore.session
 import pytest
 
-from connector import LakeFileSystem
-from connector.errors import LakeError
-from connector.objects.delete import SeenObject
-from connector.objects.multipart import IncompleteUpload
 from tests.servers.roles import with_role
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.errors import LakeError
+from tierlake.connector.objects.delete import SeenObject
+from tierlake.connector.objects.multipart import IncompleteUpload
 
 MODEL = botocore.session.get_session().get_service_model("s3")
 READING = ("Get", "List", "Head", "Select", "CreateSession", "WriteGetObjectResponse")

@@ -11,11 +11,11 @@ import fsspec
 import pytest
 from pydantic import ValidationError
 
-from connector import LakeFileSystem, LakeSettings, SseC, WriteRule
-from connector.bucket import RemoteTier
-from connector.errors import InvalidName, InvalidSetting, LakeError
-from connector.redact import redact
-from connector.urls import without_secrets
+from tierlake.connector import LakeFileSystem, LakeSettings, SseC, WriteRule
+from tierlake.connector.bucket import RemoteTier
+from tierlake.connector.errors import InvalidName, InvalidSetting, LakeError
+from tierlake.connector.redact import redact
+from tierlake.connector.urls import without_secrets
 
 KEY = b"customer-provided-key-32-bytes!!"
 SECRETS = (

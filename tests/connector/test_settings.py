@@ -7,9 +7,9 @@ import base64
 import boto3
 import pytest
 
-from connector import LakeFileSystem, LakeSettings, SseC, SseKms, SseS3, Unencrypted
-from connector.errors import BadCredentials, InvalidSetting
-from connector.settings import environment_token, is_aws, is_loopback
+from tierlake.connector import LakeFileSystem, LakeSettings, SseC, SseKms, SseS3, Unencrypted
+from tierlake.connector.errors import BadCredentials, InvalidSetting
+from tierlake.connector.settings import environment_token, is_aws, is_loopback
 
 ENDPOINT = "http://127.0.0.1:9000"
 

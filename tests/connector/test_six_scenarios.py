@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from connector.errors import UnsupportedByServer
 from tests.polling import until
+from tierlake.connector.errors import UnsupportedByServer
 
 ORIGIN = "https://app.example"
 DEADLINE_SECONDS = 30

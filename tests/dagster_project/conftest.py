@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
-from dagster_project.resources.lake import LakeResource
+from tierlake.dagster_project.resources.lake import LakeResource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

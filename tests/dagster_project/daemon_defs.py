@@ -3,14 +3,14 @@
 import dagster as dg
 import pyarrow as pa
 
-from dagster_project.automation.jobs import expiry_job
-from dagster_project.automation.sensors import ExpiryJob, retention_sensor
-from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.lake_asset import LakeAsset
-from dagster_project.partitions.metadata import spec_metadata
-from dagster_project.resources.lake import LakeResource
-from pipelines.model.spec import DatasetSpec
+from tierlake.dagster_project.automation.jobs import expiry_job
+from tierlake.dagster_project.automation.sensors import ExpiryJob, retention_sensor
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.dagster_project.partitions.metadata import spec_metadata
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines.model.spec import DatasetSpec
 
 DAYS = ("2013-01-01", "2013-01-02", "2013-01-03")
 LIVED = LakeAsset(

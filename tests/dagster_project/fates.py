@@ -21,10 +21,10 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.launcher import LaunchRunContext
 from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLauncher
 
-from connector.client.gateway import Seam
-from connector.errors import AccessDenied
-from pipelines.tables.delta import LakeDeltaTable
-from pipelines.tables.plain import PlainParquetTable
+from tierlake.connector.client.gateway import Seam
+from tierlake.connector.errors import AccessDenied
+from tierlake.pipelines.tables.delta import LakeDeltaTable
+from tierlake.pipelines.tables.plain import PlainParquetTable
 
 Point = Literal["request", "answer", "commit", "committed", "event"]
 Kind = Literal["killed", "terminated", "denied", "meanwhile"]

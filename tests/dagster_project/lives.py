@@ -30,13 +30,13 @@ from dagster._daemon.backfill import execute_backfill_iteration
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from dagster_project.resources.lake import LakeResource
-from pipelines import Dataset
 from tests.dagster_project import lives_beside, lives_defs, status
 from tests.dagster_project.fates import FATES, Fate, watched
 from tests.dagster_project.lives_defs import ASSETS, COLUMN, DAYS, MONTHS, rows_of
 from tests.pipelines.foreign import delta_options, parquet, put
 from tests.servers import Rig
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines import Dataset
 
 Ids = frozenset[int]
 Table = dict[str, Ids]

@@ -9,13 +9,13 @@ from typing import Any
 import dagster as dg
 from hypothesis import strategies as st
 
-from connector.errors import LakeError
 from tests.dagster_project import lives_defs
 from tests.dagster_project.fates import Fate, elsewhere
 from tests.dagster_project.lives import KEYS, Ids, Strategy
 from tests.dagster_project.lives_defs import ASSETS, COLUMN, DAYS, MONTHS
 from tests.dagster_project.lives_ledger import NONE, PLACES, Place, month_of
 from tests.dagster_project.lives_life import TODAYS, Act, Allowed, FateSpec, Life
+from tierlake.connector.errors import LakeError
 
 
 def _with(fate: FateSpec | None) -> str:

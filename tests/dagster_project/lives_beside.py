@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from dagster_project.automation.jobs import expiry_job
-from dagster_project.automation.sensors import ExpiryJob, retention_sensor
-from dagster_project.resources.lake import LakeResource
 from tests.dagster_project.lives_defs import ASSETS, OVER
+from tierlake.dagster_project.automation.jobs import expiry_job
+from tierlake.dagster_project.automation.sensors import ExpiryJob, retention_sensor
+from tierlake.dagster_project.resources.lake import LakeResource
 
 _MANY_TO_ONE = [dg.AssetDep(name, partition_mapping=OVER) for name in ("days", "plain")]
 _jobs = {name: expiry_job(asset) for name, asset in ASSETS.items()}

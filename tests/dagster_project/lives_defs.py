@@ -13,15 +13,15 @@ from pathlib import Path
 import dagster as dg
 import pyarrow as pa
 
-from dagster_project.automation.jobs import expiry_job, tiering_job, undo_job
-from dagster_project.automation.sensors import ExpiryJob, retention_sensor
-from dagster_project.component import LakeDataset
-from dagster_project.io_manager import ALLOW_MISSING, LakeParquetIOManager
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.lake_asset import LakeAsset
-from dagster_project.partitions.metadata import spec_metadata
-from dagster_project.resources.lake import LakeResource
-from pipelines.model.spec import DatasetSpec
+from tierlake.dagster_project.automation.jobs import expiry_job, tiering_job, undo_job
+from tierlake.dagster_project.automation.sensors import ExpiryJob, retention_sensor
+from tierlake.dagster_project.component import LakeDataset
+from tierlake.dagster_project.io_manager import ALLOW_MISSING, LakeParquetIOManager
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.dagster_project.partitions.metadata import spec_metadata
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines.model.spec import DatasetSpec
 
 SOURCE = "LIVES_SOURCE"
 """Environment variable: the file with the source's rows by day, and with the steps that fail."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.tables.delta import LakeDeltaTable
-from pipelines.tables.plain import PlainParquetTable
 from tests.dagster_project.lives_defs import defs, switch
+from tierlake.pipelines.tables.delta import LakeDeltaTable
+from tierlake.pipelines.tables.plain import PlainParquetTable
 
 __all__ = ["defs"]
 

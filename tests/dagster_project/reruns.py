@@ -9,11 +9,11 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.metadata import spec_metadata
-from dagster_project.resources.lake import LakeResource
-from pipelines.model.spec import DatasetSpec
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.metadata import spec_metadata
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines.model.spec import DatasetSpec
 
 VALUE, FAILS = "RERUNS_VALUE", "RERUNS_FAILS"
 DAYS = time_windows("day", "UTC", "2013-01-01", "2013-01-11")

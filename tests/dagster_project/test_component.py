@@ -14,15 +14,15 @@ import dagster as dg
 import pytest
 from dagster.components.testing.utils import component_defs, create_defs_folder_sandbox
 
-from dagster_project.component import LakeDataset
-from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.resources.lake import LakeResource
-from pipelines import Dataset
-from pipelines.errors import SpecError
 from tests import ROOT
+from tierlake.dagster_project.component import LakeDataset
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.errors import SpecError
 
 if TYPE_CHECKING:
-    from dagster_project.partitions.lake_asset import LakeAsset
+    from tierlake.dagster_project.partitions.lake_asset import LakeAsset
 
 # Dagster 1.13 reads YAML with what pydantic has deprecated, and links to the file with what is in beta
 pytestmark = pytest.mark.filterwarnings("ignore:.parse_obj_as. is deprecated", "ignore:.* is currently in beta")
@@ -53,8 +53,8 @@ def defs():
     "src/somebodys/defs/resources.py": """
 import dagster as dg
 
-from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.resources.lake import LakeResource
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.resources.lake import LakeResource
 
 
 @dg.definitions
@@ -130,7 +130,9 @@ def test_what_one_file_makes() -> None:
 def test_the_readmes_file_loads() -> None:
     readme = (ROOT / "README.md").read_text()
     (shown,) = re.findall(
-        r"^type: dagster_project.component.LakeDataset\nattributes:\n(.*?)^```", readme, re.MULTILINE | re.DOTALL
+        r"^type: tierlake.dagster_project.component.LakeDataset\nattributes:\n(.*?)^```",
+        readme,
+        re.MULTILINE | re.DOTALL,
     )
     said = textwrap.dedent(shown).replace("my_project.flights.read", f"{__name__}.two_rows_a_day")
     defs = definitions(LakeResource(), said)
@@ -243,8 +245,8 @@ def dg_says(project: Path, *words: str) -> str:
 
 @pytest.mark.slow
 def test_dg_lists_scaffolds_and_checks_it(project: Path) -> None:
-    assert "dagster_project.component.LakeDataset" in dg_says(project, "list", "components")
-    dg_says(project, "scaffold", "defs", "dagster_project.component.LakeDataset", "visits")
+    assert "tierlake.dagster_project.component.LakeDataset" in dg_says(project, "list", "components")
+    dg_says(project, "scaffold", "defs", "tierlake.dagster_project.component.LakeDataset", "visits")
     assert "All definitions loaded successfully" in dg_says(project, "check", "defs")
     listed = dg_says(project, "list", "defs")
     for name in ("visits_tiering", "visits_expiry", "visits_undo_expiry", "visits_retention", "visits_observation"):
@@ -266,7 +268,9 @@ def test_its_runs_write_wait_for_what_is_downstream_and_expire(lake: LakeResourc
     folder = project / "src/somebodys/defs/flights"
     folder.mkdir()
     indented = FLIGHTS.strip().replace("\n", "\n  ")
-    (folder / "defs.yaml").write_text(f"type: dagster_project.component.LakeDataset\nattributes:\n  {indented}\n")
+    (folder / "defs.yaml").write_text(
+        f"type: tierlake.dagster_project.component.LakeDataset\nattributes:\n  {indented}\n"
+    )
 
     def days() -> list[str]:
         return [part.key.as_dict()["date"] for part in lake.dataset("raw/flights").partitions()]

@@ -18,7 +18,7 @@ from tests.polling import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dagster_project.resources.lake import LakeResource
+    from tierlake.dagster_project.resources.lake import LakeResource
 
 pytestmark = [
     pytest.mark.slow,

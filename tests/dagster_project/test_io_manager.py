@@ -9,16 +9,16 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dagster_project.io import stores
-from dagster_project.io_manager import ALLOW_MISSING, COLUMNS, LakeParquetIOManager
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.metadata import spec_metadata
-from pipelines.model.spec import DatasetSpec, PartitionSpec, RetentionSpec
+from tierlake.dagster_project.io import stores
+from tierlake.dagster_project.io_manager import ALLOW_MISSING, COLUMNS, LakeParquetIOManager
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.metadata import spec_metadata
+from tierlake.pipelines.model.spec import DatasetSpec, PartitionSpec, RetentionSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dagster_project.resources.lake import LakeResource
+    from tierlake.dagster_project.resources.lake import LakeResource
 
 DAYS = time_windows("day", "UTC", "2013-01-01", "2013-01-11")
 SPEC = DatasetSpec(

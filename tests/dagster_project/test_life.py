@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
-from dagster_project.demo import headless, source
-from dagster_project.demo.datasets import DATASETS, DEPARTURES, FLIGHTS, WEATHER
-from dagster_project.partitions.lake_asset import LakeAsset
-from pipelines import Dataset
 from tests.dagster_project import status
+from tierlake.dagster_project.demo import headless, source
+from tierlake.dagster_project.demo.datasets import DATASETS, DEPARTURES, FLIGHTS, WEATHER
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.pipelines import Dataset
 
 if TYPE_CHECKING:
-    from dagster_project.resources.lake import LakeResource
     from tests.servers import Rig
+    from tierlake.dagster_project.resources.lake import LakeResource
 
 JANUARY = tuple(f"2013-01-{day:02}" for day in range(1, 32))
 MARCH = tuple(f"2013-03-{day:02}" for day in range(1, 32))
@@ -215,7 +215,7 @@ def test_the_audit_is_in_both_histories(instance: dg.DagsterInstance, lake: Lake
 @one_server
 def test_a_person_expires_by_the_job(instance: dg.DagsterInstance, lake: LakeResource, as_if_march: None) -> None:
     """What the policy does not ask for stays, whatever the launchpad says."""
-    from dagster_project.demo.definitions import defs
+    from tierlake.dagster_project.demo.definitions import defs
 
     config = {"dataset": "flights", "partitions": ["2013-03-01", "2013-03-20"], "as_of": "2014-01-01"}
     result = defs.resolve_job_def("expiry").execute_in_process(
@@ -238,7 +238,7 @@ def test_plain_parquet_too(instance: dg.DagsterInstance, lake: LakeResource) -> 
     assert skipped == "nothing to expire as of 2014-01-01; next is year_month=2013-01 on 2023-01-30"
 
     monkey = {"dataset": "weather", "partitions": [], "as_of": "2023-02-01"}
-    from dagster_project.demo.definitions import defs
+    from tierlake.dagster_project.demo.definitions import defs
 
     defs.resolve_job_def("expiry").execute_in_process(
         instance=instance, run_config={"ops": {"expire_partitions": {"config": monkey}}}

@@ -20,11 +20,11 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 from deltalake import DeltaTable
 
-from pipelines import Dataset
-from pipelines.runtime.clock import ServerClock
 from tests.faults.proxy import Proxy, Request
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.servers import Rig
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.runtime.clock import ServerClock
 
 When = Literal["before", "after"]
 State = dict[str, tuple[int, float]]
@@ -163,7 +163,7 @@ _PRELOADED = [
     "moto.server",
     "pytest",
     "pyarrow.dataset",
-    "connector.filesystem",
+    "tierlake.connector.filesystem",
     *(
         f"pipelines.{name}"
         for name in (

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from connector import LakeFileSystem
-from pipelines import Dataset
-from pipelines.errors import CommitUnknown
 from tests.faults.answers import Refusal
 from tests.faults.proxy import Proxy
 from tests.pipelines.conftest import make_trips, trip_spec
+from tierlake.connector import LakeFileSystem
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.errors import CommitUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,9 @@ import fsspec
 import pyarrow as pa
 import pytest
 
-from pipelines import Dataset
 from tests.faults.kills import fork_server
 from tests.pipelines.conftest import FIRST_DAY, trip_spec
+from tierlake.pipelines import Dataset
 
 DAYS = 2
 ROWS = 5

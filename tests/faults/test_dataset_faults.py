@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines import Dataset
 from tests.faults.answers import Cut, LostReply, Refusal, Stall, Times, Twice
 from tests.faults.kills import OPERATIONS, Operation, ended, fork_server, prepared
 from tests.faults.proxy import Proxy
+from tierlake.pipelines import Dataset
 
 IMPATIENT = {"read_timeout": 2}
 

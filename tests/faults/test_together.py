@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from pipelines.dataset import Dataset
 from tests.pipelines.samples import daily_spec, rows
+from tierlake.pipelines.dataset import Dataset
 
 if TYPE_CHECKING:
     from tests.servers import Rig
@@ -26,10 +26,10 @@ FIRST = date(2013, 1, 1)
 ACTS = """
 import json, sys, time
 from pathlib import Path
-from connector import LakeFileSystem
-from connector.errors import LakeError
-from pipelines.dataset import Dataset
-from pipelines.lifecycle.plan import load_plan
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.errors import LakeError
+from tierlake.pipelines.dataset import Dataset
+from tierlake.pipelines.lifecycle.plan import load_plan
 from tests.pipelines.samples import rows
 
 act, uri, options, plan, days, stop = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), *sys.argv[4:7]

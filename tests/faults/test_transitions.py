@@ -10,9 +10,9 @@ from functools import partial
 import pytest
 from fsspec.asyn import sync
 
-from connector import LakeFileSystem
-from connector.objects.transition import COPIED_FROM
 from tests.faults.kills import fork_server
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.objects.transition import COPIED_FROM
 
 OBJECTS = 1000
 AT_ONCE = 16

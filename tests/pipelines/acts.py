@@ -13,9 +13,6 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 from hypothesis import strategies as st
 
-from connector.errors import LakeError
-from pipelines import Dataset
-from pipelines.lifecycle.plan import ExpiryPlan
 from tests.pipelines.foreign import parquet, put
 from tests.pipelines.oracle import (
     DAYS,
@@ -34,6 +31,9 @@ from tests.pipelines.oracle import (
     undropped,
     whole,
 )
+from tierlake.connector.errors import LakeError
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.lifecycle.plan import ExpiryPlan
 
 if TYPE_CHECKING:
     from tests.pipelines.world import World

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from pipelines import Dataset, DatasetSpec
+from tierlake.pipelines import Dataset, DatasetSpec
 
 FIRST_DAY = datetime(2013, 1, 1, tzinfo=UTC)
 Trips = Callable[..., pa.Table]

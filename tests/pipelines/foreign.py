@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import write_deltalake
 
-from connector.filesystem import LakeFileSystem
 from tests.pipelines import samples
 from tests.servers import Rig
+from tierlake.connector.filesystem import LakeFileSystem
 
 DAYS = [date(2013, 1, 1) + timedelta(days=number) for number in range(4)]
 

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from connector.filesystem import LakeFileSystem
-from pipelines.dataset import Dataset
-from pipelines.model.spec import DatasetSpec
-from pipelines.runtime.clock import ServerClock
-from pipelines.tables.protocol import Change, Commit, Table
+from tierlake.connector.filesystem import LakeFileSystem
+from tierlake.pipelines.dataset import Dataset
+from tierlake.pipelines.model.spec import DatasetSpec
+from tierlake.pipelines.runtime.clock import ServerClock
+from tierlake.pipelines.tables.protocol import Change, Commit, Table
 
 DAYS = ("2013-01-01", "2013-02-01", "2013-03-01", "2013-04-01")
 AS_OF = "2013-04-11"

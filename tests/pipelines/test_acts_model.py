@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-import pipelines.prices
+import tierlake.pipelines.prices
 from tests.pipelines.acts import Act, acts
 from tests.pipelines.world import Origin, Place, World
 
@@ -78,7 +78,7 @@ ARCHIVES = pytest.mark.parametrize("table_format", ["delta", "parquet"], ids=["m
 @pytest.fixture
 def archive_bucket(moto, monkeypatch):
     """A versioned bucket where classes are archived, and no price forbids to move small files there."""
-    monkeypatch.setenv("TIERLAKE_PRICES", str(Path(pipelines.prices.__file__).with_name("self_hosted.json")))
+    monkeypatch.setenv("TIERLAKE_PRICES", str(Path(tierlake.pipelines.prices.__file__).with_name("self_hosted.json")))
     bucket = moto.make_bucket(versioned=True)
     yield bucket
     moto.drop_bucket(bucket)

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from connector.errors import UnsupportedByServer
-from pipelines import Dataset
-from pipelines.errors import (
+from tests.pipelines.conftest import make_trips, trip_spec
+from tierlake.connector.errors import UnsupportedByServer
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.errors import (
     CommitConflict,
     RejectedTooMany,
     SchemaMismatch,
@@ -21,8 +22,7 @@ from pipelines.errors import (
     TableNotFound,
     UnsupportedByTable,
 )
-from pipelines.ingest.run import ingest
-from tests.pipelines.conftest import make_trips, trip_spec
+from tierlake.pipelines.ingest.run import ingest
 
 KEYS = ["date=2013-01-01", "date=2013-01-02", "date=2013-01-03", "date=2013-01-04"]
 

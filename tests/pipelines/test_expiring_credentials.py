@@ -11,11 +11,11 @@ import pytest
 from minio import MinioAdmin
 from minio.credentials import StaticProvider
 
-from connector import LakeFileSystem
-from connector.errors import LakeError
-from pipelines import Dataset
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.servers.roles import with_role
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.errors import LakeError
+from tierlake.pipelines import Dataset
 
 
 class Sessions:

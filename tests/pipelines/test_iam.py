@@ -10,14 +10,14 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from connector import LakeFileSystem
-from connector.errors import InvalidName, InvalidSetting, LakeError, TableWriteRefused
-from connector.iam import ROLES, policy_document
-from pipelines import Dataset
-from pipelines.errors import PolicyRefused, TableExists, TableNotFound
-from pipelines.runtime.clock import Clock
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.servers.roles import with_policy, with_role
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.errors import InvalidName, InvalidSetting, LakeError, TableWriteRefused
+from tierlake.connector.iam import ROLES, policy_document
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.errors import PolicyRefused, TableExists, TableNotFound
+from tierlake.pipelines.runtime.clock import Clock
 
 
 @pytest.fixture

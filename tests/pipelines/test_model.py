@@ -23,18 +23,18 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from pipelines import Dataset, DatasetSpec
-from pipelines.errors import CommitConflict, PolicyRefused, StalePlan, UnknownPartition
-from pipelines.ingest.conversion import Intake
-from pipelines.ingest.staging import Staging, open_writer, stage
-from pipelines.lifecycle.plan import ExpiryPlan, TieringPlan
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.schema import plan_schema
-from pipelines.sources import open_source
-from pipelines.tables.protocol import Change, Snapshot
-from pipelines.tables.runs import run_token
 from tests.pipelines.samples import meddled
 from tests.servers import Rig
+from tierlake.pipelines import Dataset, DatasetSpec
+from tierlake.pipelines.errors import CommitConflict, PolicyRefused, StalePlan, UnknownPartition
+from tierlake.pipelines.ingest.conversion import Intake
+from tierlake.pipelines.ingest.staging import Staging, open_writer, stage
+from tierlake.pipelines.lifecycle.plan import ExpiryPlan, TieringPlan
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.schema import plan_schema
+from tierlake.pipelines.sources import open_source
+from tierlake.pipelines.tables.protocol import Change, Snapshot
+from tierlake.pipelines.tables.runs import run_token
 
 DAYS = ("2013-01-01", "2013-01-02")
 CITIES = ("JFK", "LGA")

@@ -12,9 +12,6 @@ from typing import Any, Literal
 import fsspec
 from deltalake import write_deltalake
 
-from connector.errors import LakeError
-from pipelines import Dataset, DatasetSpec
-from pipelines.lifecycle.plan import ExpiryPlan, TieringPlan
 from tests.pipelines.acts import (
     AS_OF,
     POLICIES,
@@ -35,6 +32,9 @@ from tests.pipelines.oracle import DAYS, NOTHING, Oracle, Parts, Rows, State, ou
 from tests.pipelines.samples import Meddled, Offset
 from tests.pipelines.shelf import Shelf, all_ids, ids_of
 from tests.servers import Rig
+from tierlake.connector.errors import LakeError
+from tierlake.pipelines import Dataset, DatasetSpec
+from tierlake.pipelines.lifecycle.plan import ExpiryPlan, TieringPlan
 
 Origin = Literal["ours", "delta", "hive"]
 """Whether we made the dataset, or adopted what others had made."""

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from connector.local_server.folder import Launch
-from connector.local_server.servers import MinioServer, ServerMissing, minio_binary
 from tests.servers.rig import Rig
 from tests.servers.tls import LOOPBACK, make_certificate
+from tierlake.connector.local_server.folder import Launch
+from tierlake.connector.local_server.servers import MinioServer, ServerMissing, minio_binary
 
 
 @dataclass(frozen=True)

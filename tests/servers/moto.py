@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from connector.local_server.processes import LOOPBACK, Child, free_ports
 from tests.servers.rig import Rig
+from tierlake.connector.local_server.processes import LOOPBACK, Child, free_ports
 
 
 @contextmanager

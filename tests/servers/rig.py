@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from connector.local_server.servers import REGION, LocalServer, client_environ
+from tierlake.connector.local_server.servers import REGION, LocalServer, client_environ
 
 
 def _of_itself() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from connector.iam import policy_document
 from tests.servers.rig import Rig
+from tierlake.connector.iam import policy_document
 
 _ANY = "the-bucket"
 

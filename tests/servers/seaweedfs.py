@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from connector.local_server.servers import EmbeddedServer
 from tests.servers.rig import Rig
+from tierlake.connector.local_server.servers import EmbeddedServer
 
 
 @contextmanager

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipelines import Dataset, DatasetSpec
 from tests.pipelines.samples import plain
 from tests.soak.sparks import spark_session
+from tierlake.pipelines import Dataset, DatasetSpec
 
 pytestmark = [
     pytest.mark.soak,

@@ -6,9 +6,9 @@ import uuid
 
 import pytest
 
-from connector.bucket import ensure_bucket, ensure_tier_rules
-from connector.bucket.lifecycle import tier_rule
-from connector.errors import BucketNotFound, InvalidName, InvalidSetting, UnsupportedByServer
+from tierlake.connector.bucket import ensure_bucket, ensure_tier_rules
+from tierlake.connector.bucket.lifecycle import tier_rule
+from tierlake.connector.errors import BucketNotFound, InvalidName, InvalidSetting, UnsupportedByServer
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_what_cannot_be(offline):
 
 def test_rules_that_move_what_is_tagged(minio_tiers, minio):
     """On a server without that tier MinIO refuses the rule, and says so."""
-    from connector import LakeFileSystem
+    from tierlake.connector import LakeFileSystem
 
     fs = LakeFileSystem(**minio.storage_options, skip_instance_cache=True)
     bucket = minio.make_bucket()
@@ -83,7 +83,7 @@ def test_rules_that_move_what_is_tagged(minio_tiers, minio):
 
 
 def test_a_server_whose_lifecycle_moves_nothing(seaweedfs):
-    from connector import LakeFileSystem
+    from tierlake.connector import LakeFileSystem
 
     fs = LakeFileSystem(**seaweedfs.storage_options, skip_instance_cache=True)
     with pytest.raises(UnsupportedByServer, match="the mover 'copy'"):
@@ -97,7 +97,7 @@ def test_only_the_tag_selects():
 
 
 def test_a_missing_bucket(minio):
-    from connector import LakeFileSystem
+    from tierlake.connector import LakeFileSystem
 
     fs = LakeFileSystem(**minio.storage_options, skip_instance_cache=True)
     with pytest.raises(BucketNotFound):

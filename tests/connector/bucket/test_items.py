@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector import SseKms, SseS3
-from connector.bucket.items import compared, merged
-from connector.bucket.lifecycle import tier_rules
-from connector.bucket.statements import deny_insecure, deny_wrong, lets_everybody_in, plain
-from connector.errors import InvalidSetting
-from connector.profiles import get_profile, profile_names
+from tierlake.connector import SseKms, SseS3
+from tierlake.connector.bucket.items import compared, merged
+from tierlake.connector.bucket.lifecycle import tier_rules
+from tierlake.connector.bucket.statements import deny_insecure, deny_wrong, lets_everybody_in, plain
+from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.profiles import get_profile, profile_names
 
 OURS = ("ours-a", "ours-b", "ours-c")
 ENTRIES = st.lists(st.tuples(st.sampled_from([*OURS, "theirs", "", "other"]), st.integers(0, 2)), max_size=8)

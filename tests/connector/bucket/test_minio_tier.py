@@ -7,9 +7,9 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
-from connector import LakeFileSystem
-from connector.bucket import RemoteTier, ensure_bucket, ensure_remote_tier, ensure_tier_rules, remote_tiers
-from connector.errors import AccessDenied, InvalidSetting, PreconditionFailed, UnsupportedByServer
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.bucket import RemoteTier, ensure_bucket, ensure_remote_tier, ensure_tier_rules, remote_tiers
+from tierlake.connector.errors import AccessDenied, InvalidSetting, PreconditionFailed, UnsupportedByServer
 
 DESCRIBED = {"ContentType": "text/csv", "CacheControl": "no-cache", "Metadata": {"rows": "1"}}
 WAIT_SECONDS = 120

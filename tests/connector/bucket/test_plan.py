@@ -8,13 +8,21 @@ import uuid
 import pytest
 from fsspec.asyn import sync
 
-from connector import LakeFileSystem, SseKms
-from connector.bucket import BucketSpec, CorsRule, LifecycleSpec, PolicySpec, RemoteTier, ensure_bucket, plan_bucket
-from connector.bucket.lifecycle import rules_part, tier_rules
-from connector.bucket.plan import site_of
-from connector.errors import AccessDenied, AppliedInPart, InvalidSetting, PreconditionFailed
-from connector.local_server.servers import MinioServer
 from tests.servers.roles import with_role
+from tierlake.connector import LakeFileSystem, SseKms
+from tierlake.connector.bucket import (
+    BucketSpec,
+    CorsRule,
+    LifecycleSpec,
+    PolicySpec,
+    RemoteTier,
+    ensure_bucket,
+    plan_bucket,
+)
+from tierlake.connector.bucket.lifecycle import rules_part, tier_rules
+from tierlake.connector.bucket.plan import site_of
+from tierlake.connector.errors import AccessDenied, AppliedInPart, InvalidSetting, PreconditionFailed
+from tierlake.connector.local_server.servers import MinioServer
 
 pytestmark = pytest.mark.more_than_a_role("buckets are an administrator's")
 

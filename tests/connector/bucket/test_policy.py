@@ -7,12 +7,12 @@ import json
 import pytest
 from botocore.exceptions import ClientError
 
-from connector import LakeFileSystem
-from connector.bucket import BucketSpec, plan_bucket
-from connector.errors import AccessDenied, AppliedInPart
-from connector.local_server.processes import free_ports
-from connector.local_server.servers import EmbeddedServer
 from tests.servers.tls import make_certificate
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.bucket import BucketSpec, plan_bucket
+from tierlake.connector.errors import AccessDenied, AppliedInPart
+from tierlake.connector.local_server.processes import free_ports
+from tierlake.connector.local_server.servers import EmbeddedServer
 
 pytestmark = pytest.mark.more_than_a_role("buckets are an administrator's")
 

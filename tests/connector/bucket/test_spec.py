@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector import SseKms
-from connector.bucket import BucketSpec, CorsRule, LifecycleSpec, PolicySpec, RemoteTier
-from connector.errors import InvalidName, InvalidSetting
 from tests import ROOT
+from tierlake.connector import SseKms
+from tierlake.connector.bucket import BucketSpec, CorsRule, LifecycleSpec, PolicySpec, RemoteTier
+from tierlake.connector.errors import InvalidName, InvalidSetting
 
 KEY = "arn:aws:kms:us-east-1:1:key/k"
 

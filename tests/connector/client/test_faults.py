@@ -8,10 +8,17 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 
-from connector import LakeFileSystem
-from connector.client.retry import RetryBudget, retryable, retrying
-from connector.errors import AccessDenied, BadCredentials, BucketNotFound, EndpointUnreachable, ServerError, Throttled
 from tests.faults.proxy import Proxy
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.client.retry import RetryBudget, retryable, retrying
+from tierlake.connector.errors import (
+    AccessDenied,
+    BadCredentials,
+    BucketNotFound,
+    EndpointUnreachable,
+    ServerError,
+    Throttled,
+)
 
 CALLS = {
     "exists": lambda fs, bucket: fs.exists(bucket),

@@ -8,8 +8,8 @@ import threading
 import pytest
 import s3fs
 
-from connector.client.listing_cache import ListingCache, forget_everywhere
 from tests.faults.proxy import Proxy
+from tierlake.connector.client.listing_cache import ListingCache, forget_everywhere
 
 WRITES = {
     "pipe": lambda fs, path: fs.pipe_file(path, b"longer"),
@@ -52,7 +52,7 @@ def test_a_deleted_object_is_gone_at_once(make_fs, bucket):
 
 def test_others_writes_are_seen_when_the_listing_is_old(make_fs, server, bucket, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr("connector.client.listing_cache.time.time", lambda: now[0])
+    monkeypatch.setattr("tierlake.connector.client.listing_cache.time.time", lambda: now[0])
     reader = make_fs(view_freshness=10)
     reader.pipe_file(f"{bucket}/d/x", b"1")
     assert len(reader.ls(f"{bucket}/d")) == 1
@@ -68,7 +68,7 @@ def test_a_rewritten_parquet_folder_is_read_again(make_fs, server, bucket, monke
     import pandas as pd
 
     now = [1000.0]
-    monkeypatch.setattr("connector.client.listing_cache.time.time", lambda: now[0])
+    monkeypatch.setattr("tierlake.connector.client.listing_cache.time.time", lambda: now[0])
     reader = make_fs()
     for rows in (10, 10_000):
         data = pd.DataFrame({"x": range(rows)}).to_parquet()
@@ -86,7 +86,7 @@ def test_s3fs_options_win(make_fs, bucket):
 
 def test_nothing_vanishes_between_question_and_answer(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("connector.client.listing_cache.time.time", lambda: now[0])
+    monkeypatch.setattr("tierlake.connector.client.listing_cache.time.time", lambda: now[0])
     cache = ListingCache(listings_expiry_time=1)
     cache["a"] = [1]
     now[0] = 1.0

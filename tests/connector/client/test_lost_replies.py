@@ -7,11 +7,11 @@ import threading
 import pytest
 from s3fs.utils import FileExpired
 
-from connector import SseC, SseKms
-from connector.client.retry import RetryBudget
-from connector.errors import AlreadyExists, EndpointUnreachable, PreconditionFailed
 from tests.faults.answers import Cut, LostReply, Refusal, Times
 from tests.faults.proxy import Proxy
+from tierlake.connector import SseC, SseKms
+from tierlake.connector.client.retry import RetryBudget
+from tierlake.connector.errors import AlreadyExists, EndpointUnreachable, PreconditionFailed
 
 MIB, KIB = 2**20, 2**10
 LARGE = b"0123456789abcdef" * (10 * MIB // 16)
@@ -169,7 +169,7 @@ def test_the_same_parts_of_somebody_else_are_not_ours(through, fs, server, bucke
 @pytest.mark.parametrize(("name", "encryption"), [("minio", SseKms()), ("seaweedfs", SseC(bytes(range(32))))])
 def test_where_an_etag_is_no_digest(request, name, encryption, write):
     """KMS on MinIO, a customer's key on SeaweedFS; which has no KMS, and MinIO wants TLS for SSE-C."""
-    from connector import LakeFileSystem
+    from tierlake.connector import LakeFileSystem
 
     rig = request.getfixturevalue(name)
     bucket = rig.make_bucket()

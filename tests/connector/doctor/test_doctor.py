@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from connector import LakeFileSystem
-from connector.doctor.report import NOT_TRIED, Report, Row, diagnose
-from connector.errors import EndpointUnreachable
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.doctor.report import NOT_TRIED, Report, Row, diagnose
+from tierlake.connector.errors import EndpointUnreachable
 
 MOTO_IS_NOT_AWS = {
     "self-copy keeps SSE unasked",  # it has no default encryption

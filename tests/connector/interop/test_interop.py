@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from connector import LakeFileSystem, SseC, SseKms
-from connector.errors import BadCredentials, UnsupportedByServer
+from tierlake.connector import LakeFileSystem, SseC, SseKms
+from tierlake.connector.errors import BadCredentials, UnsupportedByServer
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -100,7 +100,7 @@ def test_boto3(make_fs, server, bucket, path, tmp_path, other_class):
 
 
 def test_boto3_with_a_customers_key(seaweedfs):
-    from connector import LakeFileSystem
+    from tierlake.connector import LakeFileSystem
 
     fs = LakeFileSystem(**seaweedfs.storage_options, encryption=SseC(b"k" * 32), skip_instance_cache=True)
     bucket = seaweedfs.make_bucket()
@@ -185,7 +185,7 @@ def test_without_credentials(make_offline):
 
 def test_libraries_are_imported_when_they_are_asked_for():
     script = (
-        "import sys, connector.filesystem\n"
+        "import sys, tierlake.connector.filesystem\n"
         "print([n for n in ('boto3', 'pyarrow', 'obstore', 'polars', 'duckdb', 'pandas', 'deltalake', 'dagster') "
         "if n in sys.modules])"
     )

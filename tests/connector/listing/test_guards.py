@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from connector import LakeFileSystem
-from connector.errors import TableWriteRefused, UnsupportedByServer
-from connector.listing.views import register_view, unregister_view
 from tests.servers.roles import with_policy
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.errors import TableWriteRefused, UnsupportedByServer
+from tierlake.connector.listing.views import register_view, unregister_view
 
 
 class MarkedTable:

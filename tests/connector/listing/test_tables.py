@@ -11,11 +11,11 @@ import pandas as pd
 import pyarrow.dataset as ds
 import pytest
 
-from connector import LakeFileSystem
-from connector.errors import InvalidName, ObjectNotFound, TableWriteRefused
-from connector.listing.tables import Listing
-from connector.listing.views import register_view, unregister_view, view_providers
-from connector.objects.delete import SeenObject
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.errors import InvalidName, ObjectNotFound, TableWriteRefused
+from tierlake.connector.listing.tables import Listing
+from tierlake.connector.listing.views import register_view, unregister_view, view_providers
+from tierlake.connector.objects.delete import SeenObject
 
 DAYS = ("date=2013-01-01", "date=2013-01-02")
 

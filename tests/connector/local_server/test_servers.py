@@ -17,9 +17,17 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from connector.local_server import servers as server_module
-from connector.local_server.processes import LOOPBACK, Child, PortInUse, ServerEnded, ServerStartFailed, free_ports
-from connector.local_server.servers import (
+from tests.servers import MinioPair, Rig
+from tierlake.connector.local_server import servers as server_module
+from tierlake.connector.local_server.processes import (
+    LOOPBACK,
+    Child,
+    PortInUse,
+    ServerEnded,
+    ServerStartFailed,
+    free_ports,
+)
+from tierlake.connector.local_server.servers import (
     EmbeddedServer,
     FolderInUse,
     LocalServer,
@@ -28,14 +36,13 @@ from connector.local_server.servers import (
     minio_binary,
     weed_binary,
 )
-from tests.servers import MinioPair, Rig
 
 DEADLINE_SECONDS = 30
 
 # Starts a server, says its process id and endpoint, and waits for what the test does to it.
 OWNER = """
 import signal, sys
-from connector.local_server.servers import EmbeddedServer
+from tierlake.connector.local_server.servers import EmbeddedServer
 with EmbeddedServer(sys.argv[1]) as server:
     print(server.pid, server.endpoint_url, flush=True)
     signal.pause()

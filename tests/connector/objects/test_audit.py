@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connector.errors import ObjectNotFound
+from tierlake.connector.errors import ObjectNotFound
 
 
 def test_what_another_wrote_in_clear_is_found(fs, server, bucket):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from connector.errors import ObjectNotFound, PreconditionFailed, TableWriteRefused, UnsupportedByServer
-from connector.objects.delete import SeenObject
+from tierlake.connector.errors import ObjectNotFound, PreconditionFailed, TableWriteRefused, UnsupportedByServer
+from tierlake.connector.objects.delete import SeenObject
 
 ODD_NAMES = ["date=2013-01-01/*", "f[12].parquet", "q?", "a b+c", "x%2Ay", "v?versionId=null"]
 

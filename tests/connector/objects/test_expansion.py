@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fsspec.asyn import sync
 
-from connector.errors import InvalidSetting
+from tierlake.connector.errors import InvalidSetting
 
 # A name, and the neighbour that it matches as a pattern.
 NAMES = {"a[1].txt": "a1.txt", "x*": "xyz", "q?": "qq", "[ab]": "a", "**": "anything"}

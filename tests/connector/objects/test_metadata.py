@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connector.errors import (
+from tests.faults.proxy import Proxy
+from tierlake.connector.errors import (
     AlreadyExists,
     BucketNotFound,
     DeletionFailed,
@@ -14,7 +15,6 @@ from connector.errors import (
     ObjectNotFound,
     PreconditionFailed,
 )
-from tests.faults.proxy import Proxy
 
 
 def test_head_says_what_is_there(fs, bucket):
@@ -164,8 +164,8 @@ def test_deleting_nothing_says_so(fs, bucket):
 
 
 def test_more_than_one_batch(fs, server, bucket, monkeypatch):
-    monkeypatch.setattr("connector.objects.delete.DELETE_BATCH", 10)
-    monkeypatch.setattr("connector.client.gateway.DELETE_BATCH", 2)
+    monkeypatch.setattr("tierlake.connector.objects.delete.DELETE_BATCH", 10)
+    monkeypatch.setattr("tierlake.connector.client.gateway.DELETE_BATCH", 2)
     fs.pipe({f"{bucket}/d/{number}/x": b"" for number in range(25)})
     fs.rm(f"{bucket}/d", recursive=True)
     assert server.keys(bucket) == []

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from connector.errors import DeletionFailed, InvalidSetting, LakeError, ObjectNotFound, TableWriteRefused
-from connector.listing.views import register_view, unregister_view
 from tests.faults.answers import Refusal
 from tests.faults.proxy import Proxy
+from tierlake.connector.errors import DeletionFailed, InvalidSetting, LakeError, ObjectNotFound, TableWriteRefused
+from tierlake.connector.listing.views import register_view, unregister_view
 
 TREE = {"d/a": b"a", "d/deep/b": b"b", "d/deep/er/c": b"c", "d/empty/": b"", "d2": b"beside", "e/z": b"there"}
 

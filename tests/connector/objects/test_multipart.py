@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from connector.errors import BucketNotFound, InvalidSetting
-from connector.objects.multipart import parse_age
+from tierlake.connector.errors import BucketNotFound, InvalidSetting
+from tierlake.connector.objects.multipart import parse_age
 
 
 @pytest.fixture

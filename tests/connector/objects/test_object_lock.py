@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connector.errors import AccessDenied, DeletionFailed, RequestRefused
-from connector.policy.encryption import SseS3
+from tierlake.connector.errors import AccessDenied, DeletionFailed, RequestRefused
+from tierlake.connector.policy.encryption import SseS3
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from datetime import timedelta
 
 import pytest
 
-from connector import SseC, SseKms
-from connector.errors import InvalidName, InvalidSetting, UnknownOption
-from connector.policy.rules import WriteRule
+from tierlake.connector import SseC, SseKms
+from tierlake.connector.errors import InvalidName, InvalidSetting, UnknownOption
+from tierlake.connector.policy.rules import WriteRule
 
 
 def fetch(url, method="GET", data=None, headers=None):

@@ -7,11 +7,11 @@ import contextlib
 
 import pytest
 
-from connector import LakeFileSystem, SseC, SseKms
-from connector.errors import LakeError, ObjectNotFound, PreconditionFailed, ServerError, UnsupportedByServer
-from connector.objects.transition import COPIED_FROM
 from tests.faults.answers import Refusal
 from tests.faults.proxy import Proxy
+from tierlake.connector import LakeFileSystem, SseC, SseKms
+from tierlake.connector.errors import LakeError, ObjectNotFound, PreconditionFailed, ServerError, UnsupportedByServer
+from tierlake.connector.objects.transition import COPIED_FROM
 
 MIB = 2**20
 DESCRIBED = {
@@ -75,8 +75,8 @@ def test_a_multipart_object(fs, server, bucket, other_class):
 
 
 def test_beyond_the_limit_of_one_copy_it_goes_in_parts(fs, server, bucket, other_class, monkeypatch):
-    monkeypatch.setattr("connector.objects.transition.COPY_BYTES_MAX", 10 * MIB)
-    monkeypatch.setattr("connector.objects.copy.PART_BYTES", 5 * MIB)
+    monkeypatch.setattr("tierlake.connector.objects.transition.COPY_BYTES_MAX", 10 * MIB)
+    monkeypatch.setattr("tierlake.connector.objects.copy.PART_BYTES", 5 * MIB)
     fs.pipe_file(f"{bucket}/x", bytes(range(256)) * (11 * 4096), **DESCRIBED, Tagging="a=1")
     before = facts(server, bucket, "x")
     assert fs.transition(f"{bucket}/x", storage_class=other_class).changed
@@ -194,8 +194,8 @@ def test_an_object_that_changes_meanwhile_is_left_alone(fs, server, bucket, othe
 
 
 def test_an_object_that_changes_while_its_parts_are_copied(fs, server, bucket, other_class, monkeypatch):
-    monkeypatch.setattr("connector.objects.transition.COPY_BYTES_MAX", 10 * MIB)
-    monkeypatch.setattr("connector.objects.copy.PART_BYTES", 5 * MIB)
+    monkeypatch.setattr("tierlake.connector.objects.transition.COPY_BYTES_MAX", 10 * MIB)
+    monkeypatch.setattr("tierlake.connector.objects.copy.PART_BYTES", 5 * MIB)
     fs.pipe_file(f"{bucket}/x", b"x" * (11 * MIB))
     plain = fs.seam._request
 
@@ -269,7 +269,7 @@ def test_a_large_object_with_a_customers_key(server, bucket, other_class, monkey
 def test_the_copy_is_known_as_listings_show_it(fs, bucket, other_class, monkeypatch, size):
     """By ETag and time; in one request or in parts."""
     if size > MIB:
-        monkeypatch.setattr("connector.objects.transition.COPY_BYTES_MAX", 5 * MIB)
+        monkeypatch.setattr("tierlake.connector.objects.transition.COPY_BYTES_MAX", 5 * MIB)
     fs.pipe_file(f"{bucket}/x", b"1" * size)
     written = fs.transition(f"{bucket}/x", storage_class=other_class).written
     (info,) = fs.find(bucket, detail=True, refresh=True).values()
@@ -332,7 +332,7 @@ def test_an_exclusive_move_keeps_what_a_copy_keeps(fs, bucket, other_class):
 
 
 def test_an_exclusive_move_of_a_large_object_is_a_copy_in_parts(fs, bucket, other_class, monkeypatch):
-    monkeypatch.setattr("connector.objects.transition._WRITTEN_BACK_MAX", 2)
+    monkeypatch.setattr("tierlake.connector.objects.transition._WRITTEN_BACK_MAX", 2)
     fs.pipe_file(f"{bucket}/k", b"123", Metadata={"a": "b"}, Tagging="team=red")
     assert fs.transition(f"{bucket}/k", storage_class=other_class, exclusive=True).to_class == other_class
     head = fs.head_object(f"{bucket}/k")
@@ -342,7 +342,7 @@ def test_an_exclusive_move_of_a_large_object_is_a_copy_in_parts(fs, bucket, othe
 
 
 def test_and_its_end_never_overwrites_what_came_meanwhile(fs, server, bucket, other_class, monkeypatch):
-    monkeypatch.setattr("connector.objects.transition._WRITTEN_BACK_MAX", 2)
+    monkeypatch.setattr("tierlake.connector.objects.transition._WRITTEN_BACK_MAX", 2)
     fs.pipe_file(f"{bucket}/k", b"old")
     send, came = fs.seam.send, []
 
@@ -360,7 +360,7 @@ def test_and_its_end_never_overwrites_what_came_meanwhile(fs, server, bucket, ot
 
 
 def test_where_nothing_makes_a_large_move_exclusive_it_is_refused(server, bucket, monkeypatch):
-    monkeypatch.setattr("connector.objects.transition._WRITTEN_BACK_MAX", 2)
+    monkeypatch.setattr("tierlake.connector.objects.transition._WRITTEN_BACK_MAX", 2)
     fs = LakeFileSystem(**{**server.storage_options, "profile": "ceph"}, encryption="none", skip_instance_cache=True)
     fs.pipe_file(f"{bucket}/k", b"123")
     with pytest.raises(UnsupportedByServer, match="keeps versions"):

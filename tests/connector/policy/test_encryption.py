@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.errors import InvalidSetting
-from connector.policy.encryption import (
+from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.policy.encryption import (
     SseC,
     SseKms,
     SseS3,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.errors import InvalidSetting
-from connector.policy.encryption import SseKms, SseS3, Unencrypted
-from connector.policy.rules import ObjectPolicy, WritePolicy, WriteRule, matches
+from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.policy.encryption import SseKms, SseS3, Unencrypted
+from tierlake.connector.policy.rules import ObjectPolicy, WritePolicy, WriteRule, matches
 
 words = st.text("abc=-.", min_size=1, max_size=6)
 keys = st.lists(words, min_size=1, max_size=4).map("/".join)

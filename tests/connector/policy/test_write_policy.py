@@ -8,8 +8,8 @@ import pyarrow.dataset as ds
 import pytest
 from s3fs.utils import FileExpired
 
-from connector import LakeFileSystem, SseC, SseKms, WriteRule
-from connector.errors import (
+from tierlake.connector import LakeFileSystem, SseC, SseKms, WriteRule
+from tierlake.connector.errors import (
     AlreadyExists,
     EncryptionIgnored,
     EndpointUnreachable,
@@ -19,7 +19,7 @@ from connector.errors import (
     UnknownOption,
     UnsupportedByServer,
 )
-from connector.profiles import detect
+from tierlake.connector.profiles import detect
 
 MIB = 2**20
 FRAME = pd.DataFrame({"x": [1, 2, 3], "d": ["a", "b", "a"]})
@@ -384,7 +384,7 @@ def test_a_server_that_ignores_encryption_is_caught(seaweedfs, monkeypatch):
     """SeaweedFS stores DSSE-KMS in clear; the generic profile, told that it can do it, believes nobody."""
     from dataclasses import replace
 
-    from connector import profiles
+    from tierlake.connector import profiles
 
     credulous = replace(profiles.get_profile("generic"), name="credulous", encryptions=("dsse-kms",))
     monkeypatch.setitem(profiles._profiles(), "credulous", credulous)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from connector import LakeFileSystem
-from connector.errors import InvalidSetting, UnsupportedByServer
-from connector.profiles import detect, get_profile, profile_for_server_header, profile_names
+from tierlake.connector import LakeFileSystem
+from tierlake.connector.errors import InvalidSetting, UnsupportedByServer
+from tierlake.connector.profiles import detect, get_profile, profile_for_server_header, profile_names
 
 
 def test_ours():

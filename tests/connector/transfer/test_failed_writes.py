@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-from connector.errors import AccessDenied, LakeError
-from connector.transfer.open_file import LakeFile
 from tests.faults.answers import Refusal
 from tests.faults.proxy import Proxy
+from tierlake.connector.errors import AccessDenied, LakeError
+from tierlake.connector.transfer.open_file import LakeFile
 
 MIB = 2**20
 PART = 5 * MIB

@@ -10,12 +10,12 @@ import dagster as dg
 import pytest
 from dagster.components.testing.utils import component_defs
 
-from connector.errors import AccessDenied, LakeError, Throttled
-from dagster_project.automation.alerts import Alert, Webhook, alert_on_failure
-from dagster_project.component import LakeDataset
-from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.resources.failures import tell_dagster
-from dagster_project.resources.lake import LakeResource
+from tierlake.connector.errors import AccessDenied, LakeError, Throttled
+from tierlake.dagster_project.automation.alerts import Alert, Webhook, alert_on_failure
+from tierlake.dagster_project.component import LakeDataset
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.resources.failures import tell_dagster
+from tierlake.dagster_project.resources.lake import LakeResource
 
 # Dagster 1.13 reads YAML with what pydantic has deprecated, and links to the file with what is in beta
 pytestmark = pytest.mark.filterwarnings("ignore:.parse_obj_as. is deprecated", "ignore:.* is currently in beta")

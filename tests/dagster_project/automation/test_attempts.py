@@ -8,7 +8,14 @@ import dagster as dg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagster_project.automation.attempts import ATTEMPTS, RUNS_PER_TICK, Attempt, Attempts, read_attempts, take_turns
+from tierlake.dagster_project.automation.attempts import (
+    ATTEMPTS,
+    RUNS_PER_TICK,
+    Attempt,
+    Attempts,
+    read_attempts,
+    take_turns,
+)
 
 START = datetime(2014, 1, 1, tzinfo=UTC)
 TICK = timedelta(minutes=5)

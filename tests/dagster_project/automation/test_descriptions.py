@@ -8,13 +8,13 @@ import dagster as dg
 import pytest
 from dagster.components.testing.utils import component_defs
 
-from dagster_project.automation.attempts import ATTEMPTS
-from dagster_project.component import LakeDataset
-from dagster_project.io_manager import LakeParquetIOManager
-from pipelines import Dataset
+from tierlake.dagster_project.automation.attempts import ATTEMPTS
+from tierlake.dagster_project.component import LakeDataset
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.pipelines import Dataset
 
 if TYPE_CHECKING:
-    from dagster_project.resources.lake import LakeResource
+    from tierlake.dagster_project.resources.lake import LakeResource
 
 pytestmark = [
     pytest.mark.parametrize("server", ["seaweedfs"], indirect=True),

@@ -10,19 +10,19 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from dagster_project.automation import reconcile
-from dagster_project.automation.observe import observation_sensor
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.lake_asset import LakeAsset
-from dagster_project.partitions.wipe import latest_data_versions
-from pipelines import Dataset
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.spec import DatasetSpec
+from tierlake.dagster_project.automation import reconcile
+from tierlake.dagster_project.automation.observe import observation_sensor
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.dagster_project.partitions.wipe import latest_data_versions
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dagster_project.resources.lake import LakeResource
+    from tierlake.dagster_project.resources.lake import LakeResource
 
 pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 

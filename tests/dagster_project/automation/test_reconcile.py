@@ -11,22 +11,22 @@ import pytest
 from dagster._core.events import AssetMaterializationPlannedData
 from deltalake import DeltaTable
 
-from dagster_project.automation import jobs, reconcile, sensors
-from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.lake_asset import LakeAsset
-from dagster_project.partitions.materializations import materialized
-from dagster_project.partitions.metadata import PARTITION_ROWS, spec_metadata
-from dagster_project.partitions.wipe import latest_data_versions, latest_storage_ids
-from pipelines import Dataset
-from pipelines.metastore import removal
-from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import status
+from tierlake.dagster_project.automation import jobs, reconcile, sensors
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.dagster_project.partitions.materializations import materialized
+from tierlake.dagster_project.partitions.metadata import PARTITION_ROWS, spec_metadata
+from tierlake.dagster_project.partitions.wipe import latest_data_versions, latest_storage_ids
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.metastore import removal
+from tierlake.pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dagster_project.resources.lake import LakeResource
+    from tierlake.dagster_project.resources.lake import LakeResource
 
 pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 
@@ -101,7 +101,11 @@ class Life:
     def dies_before_confirming(self, monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
         """The process ends between the table's commit and the journal's confirmation."""
         with monkeypatch.context() as patch:
-            for module in ("pipelines.lifecycle.expiry", "pipelines.ingest.run", "pipelines.lifecycle.undo"):
+            for module in (
+                "tierlake.pipelines.lifecycle.expiry",
+                "tierlake.pipelines.ingest.run",
+                "tierlake.pipelines.lifecycle.undo",
+            ):
                 patch.setattr(f"{module}.completed", _killed, raising=False)
             with pytest.raises(KeyboardInterrupt):
                 act()
@@ -360,7 +364,7 @@ def test_metadata_follows_the_table(
         return record
 
     with monkeypatch.context() as patch:  # between what a terminal intends and what it does
-        patch.setattr("pipelines.maintenance.rewrite.begun", while_a_tick_looks)
+        patch.setattr("tierlake.pipelines.maintenance.rewrite.begun", while_a_tick_looks)
         life.dataset.compact(f"date={YOUNG[0]}")
     life.tick()
     assert told(YOUNG[0])["files"] == 1

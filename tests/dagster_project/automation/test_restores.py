@@ -7,13 +7,13 @@ import pyarrow as pa
 import pytest
 from dagster.components.testing.utils import component_defs
 
-from connector.objects.restore import RestoreStatus
-from dagster_project.automation import restores
-from dagster_project.component import LakeDataset
-from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.resources.lake import LakeResource
-from pipelines import Dataset
-from pipelines.query import restore as archives
+from tierlake.connector.objects.restore import RestoreStatus
+from tierlake.dagster_project.automation import restores
+from tierlake.dagster_project.component import LakeDataset
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.query import restore as archives
 
 # Dagster 1.13 reads YAML with what pydantic has deprecated, and links to the file with what is in beta
 pytestmark = pytest.mark.filterwarnings("ignore:.parse_obj_as. is deprecated", "ignore:.* is currently in beta")

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
-from dagster_project.automation import jobs
-from dagster_project.automation.sensors import ExpiryJob, retention_sensor
-from dagster_project.partitions.lake_asset import LakeAsset
-from pipelines import Dataset
-from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import status
+from tierlake.dagster_project.automation import jobs
+from tierlake.dagster_project.automation.sensors import ExpiryJob, retention_sensor
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
-    from dagster_project.resources.lake import LakeResource
+    from tierlake.dagster_project.resources.lake import LakeResource
 
 pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 

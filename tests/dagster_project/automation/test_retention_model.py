@@ -27,14 +27,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from dagster_project.automation.reconcile import mend
-from dagster_project.automation.retention import Retention
-from dagster_project.partitions.lake_asset import LakeAsset
-from dagster_project.partitions.wipe import reconcile_status
-from dagster_project.resources.lake import LakeResource
-from pipelines import Dataset
-from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import expiring_kinds, status
+from tierlake.dagster_project.automation.reconcile import mend
+from tierlake.dagster_project.automation.retention import Retention
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.dagster_project.partitions.wipe import reconcile_status
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

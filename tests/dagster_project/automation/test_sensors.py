@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
-from dagster_project.automation import attempts, sensors
-from dagster_project.demo.datasets import FLIGHTS
-from dagster_project.demo.definitions import defs
-from dagster_project.demo.source import TIMEZONE
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.lake_asset import LakeAsset
-from pipelines import Dataset
-from pipelines.model.spec import RetentionSpec, WriteSpec
+from tierlake.dagster_project.automation import attempts, sensors
+from tierlake.dagster_project.demo.datasets import FLIGHTS
+from tierlake.dagster_project.demo.definitions import defs
+from tierlake.dagster_project.demo.source import TIMEZONE
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.model.spec import RetentionSpec, WriteSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dagster_project.resources.lake import LakeResource
+    from tierlake.dagster_project.resources.lake import LakeResource
 
 pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 
@@ -168,7 +168,7 @@ def test_why_nothing_is_asked(instance, lake) -> None:
 def test_a_stale_cache_is_cleared_by_the_tick(instance, lake) -> None:
     from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
-    from dagster_project.partitions.wipe import wipe_partitions
+    from tierlake.dagster_project.partitions.wipe import wipe_partitions
 
     ingest(instance, lake, DAYS)
     asset_key = dg.AssetKey("flights")

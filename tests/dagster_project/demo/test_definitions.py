@@ -8,18 +8,18 @@ import sys
 import dagster as dg
 import pytest
 
-from dagster_project.demo.datasets import DATASETS
-from dagster_project.demo.definitions import defs
-from dagster_project.io_manager import COLUMNS
-from dagster_project.partitions.lineage import downstreams_in
-from dagster_project.partitions.metadata import LINEAGE
+from tierlake.dagster_project.demo.datasets import DATASETS
+from tierlake.dagster_project.demo.definitions import defs
+from tierlake.dagster_project.io_manager import COLUMNS
+from tierlake.dagster_project.partitions.lineage import downstreams_in
+from tierlake.dagster_project.partitions.metadata import LINEAGE
 
 HEAVY = ("aiobotocore", "botocore", "deltalake", "fsspec", "matplotlib", "pandas", "polars", "pyarrow", "s3fs")
 
 LOAD = f"""
 import json, sys, warnings
 warnings.simplefilter("error")
-from dagster_project.demo.definitions import defs
+from tierlake.dagster_project.demo.definitions import defs
 repository = defs.get_repository_def()
 names = [key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()]
 executor = defs.resolve_job_def("tiering").executor_def.name
@@ -123,7 +123,7 @@ def test_launchpad_config_is_validated() -> None:
 
 @pytest.mark.slow
 def test_the_command_line_lists_everything() -> None:
-    project = ("-m", "dagster_project.demo.definitions")
+    project = ("-m", "tierlake.dagster_project.demo.definitions")
     listed = run(sys.executable, "-m", "dagster", "asset", "list", *project)
     assert listed.split() == sorted([*DATASETS, "monthly_report"])
     jobs = run(sys.executable, "-m", "dagster", "job", "list", *project)

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from connector.local_server.servers import ServerMissing, minio_binary
-from dagster_project.demo.referee import Referee
 from tests import ROOT
+from tierlake.connector.local_server.servers import ServerMissing, minio_binary
+from tierlake.dagster_project.demo.referee import Referee
 
 README = ROOT / "README.md"
 TIERLAKE = Path(sys.executable).with_name("tierlake")
@@ -117,7 +117,7 @@ def test_what_is_kept_can_be_opened_again(kind, place, start):
     look = (
         "import sys, pandas as pd\n"
         "from pathlib import Path\n"
-        "from dagster_project import headless, stage\n"
+        "from tierlake.dagster_project import headless, stage\n"
         "folder = Path(sys.argv[2])\n"
         "with stage.staged(sys.argv[1], folder), headless.dagster_home(folder / stage.DAGSTER_HOME) as instance:\n"
         "    rows = len(pd.read_parquet('lake://warehouse/flights', columns=['flight']))\n"
@@ -162,8 +162,8 @@ def test_the_referee_leaves_flights_that_never_left_out_of_the_mean(referee):
 
 
 def test_a_number_that_is_not_so_fails():
-    from dagster_project.demo.stage import DemoFailed
-    from dagster_project.demo.story import _check
+    from tierlake.dagster_project.demo.stage import DemoFailed
+    from tierlake.dagster_project.demo.story import _check
 
     _check("rows", 3, 3)
     with pytest.raises(DemoFailed, match="rows: 2, but it should be 3"):
@@ -171,7 +171,7 @@ def test_a_number_that_is_not_so_fails():
 
 
 def test_two_demos_do_not_share_a_folder(tmp_path):
-    from dagster_project.demo.stage import DemoFailed, kept_folder
+    from tierlake.dagster_project.demo.stage import DemoFailed, kept_folder
 
     folder = tmp_path / "kept"
     with kept_folder(folder), pytest.raises(DemoFailed, match="another demo"), kept_folder(folder):
@@ -180,7 +180,7 @@ def test_two_demos_do_not_share_a_folder(tmp_path):
 
 
 def test_what_is_not_installed_is_named_before_anything_starts(monkeypatch):
-    from dagster_project.demo import stage
+    from tierlake.dagster_project.demo import stage
 
     monkeypatch.setattr(stage, "find_spec", lambda name: None if name == "dagster" else name)
     with pytest.raises(stage.DemoFailed, match="needs dagster") as failed:

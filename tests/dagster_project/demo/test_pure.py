@@ -14,14 +14,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dagster_project.demo import report, source, transforms
-from dagster_project.demo.datasets import FLIGHTS
-from dagster_project.io import frames
-from dagster_project.partitions import metadata
-from pipelines.errors import SpecError
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.spec import DatasetSpec
-from pipelines.query.read import by_partition
+from tierlake.dagster_project.demo import report, source, transforms
+from tierlake.dagster_project.demo.datasets import FLIGHTS
+from tierlake.dagster_project.io import frames
+from tierlake.dagster_project.partitions import metadata
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.spec import DatasetSpec
+from tierlake.pipelines.query.read import by_partition
 
 NEW_YORK = ZoneInfo(source.TIMEZONE)
 

@@ -15,17 +15,17 @@ from urllib.parse import quote
 import dagster as dg
 import pytest
 
-from connector.local_server.processes import free_ports
-from dagster_project.demo import headless, source
-from dagster_project.demo.datasets import FLIGHTS
 from tests.dagster_project import browser, status
 from tests.polling import until
+from tierlake.connector.local_server.processes import free_ports
+from tierlake.dagster_project.demo import headless, source
+from tierlake.dagster_project.demo.datasets import FLIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PROJECT = "dagster_project.demo.definitions"
+PROJECT = "tierlake.dagster_project.demo.definitions"
 DUE = 65  # days before 2013-03-07
 QUARTER = {
     "flights": ("2013-01-01", "2013-03-31"),

@@ -10,15 +10,15 @@ import dagster as dg
 import pytest
 import yaml
 
-from dagster_project.executors.configured import VARIABLE, chosen_executor
-from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.lake_asset import POOL
-from dagster_project.partitions.metadata import spec_metadata
-from dagster_project.resources.lake import LakeResource
-from pipelines.errors import SpecError
-from pipelines.model.spec import DatasetSpec
 from tests import ROOT
+from tierlake.dagster_project.executors.configured import VARIABLE, chosen_executor
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.lake_asset import POOL
+from tierlake.dagster_project.partitions.metadata import spec_metadata
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.model.spec import DatasetSpec
 
 # Dagster 1.13: single-run backfills are in beta
 pytestmark = pytest.mark.filterwarnings("ignore:.* is currently in beta")

@@ -18,18 +18,18 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from dagster_project.automation.jobs import expiry_job, tiering_job, undo_job
-from dagster_project.automation.sensors import ExpiryJob, retention_sensor
-from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.lake_asset import LakeAsset
-from dagster_project.partitions.metadata import spec_metadata
-from dagster_project.resources.failures import tell_dagster
-from dagster_project.resources.lake import LakeResource
-from pipelines import Dataset
-from pipelines.model.spec import DatasetSpec
 from tests.faults.answers import Cut, Refusal
 from tests.faults.proxy import Proxy, Request
+from tierlake.dagster_project.automation.jobs import expiry_job, tiering_job, undo_job
+from tierlake.dagster_project.automation.sensors import ExpiryJob, retention_sensor
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.dagster_project.partitions.metadata import spec_metadata
+from tierlake.dagster_project.resources.failures import tell_dagster
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,15 +13,15 @@ from dagster_deltalake import DeltaLakePyarrowIOManager, DeltaLakePyArrowTypeHan
 from dagster_deltalake.config import ClientConfig
 from upath import UPath
 
-from dagster_project.automation.jobs import expiry_job, tiering_job, undo_job
-from dagster_project.automation.sensors import ExpiryJob, retention_sensor
-from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.lake_asset import LakeAsset
-from dagster_project.resources.lake import LakeResource
-from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import status
 from tests.servers import Rig
+from tierlake.dagster_project.automation.jobs import expiry_job, tiering_job, undo_job
+from tierlake.dagster_project.automation.sensors import ExpiryJob, retention_sensor
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines.model.spec import DatasetSpec
 
 pytestmark = [
     pytest.mark.slow,

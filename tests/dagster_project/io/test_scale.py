@@ -17,16 +17,16 @@ import pytest
 from dagster._core.execution.context.metadata_logging import OutputMetadataAccumulator
 from dagster._core.execution.context.system import StepExecutionContext
 
-from dagster_project.io_manager import ALLOW_MISSING, LakeParquetIOManager
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.metadata import spec_metadata
-from dagster_project.resources import steps
-from dagster_project.resources.lake import LakeResource
-from pipelines import Dataset
-from pipelines.errors import TableNotFound
-from pipelines.metastore import opening
-from pipelines.model.spec import DatasetSpec
 from tests.faults.proxy import Proxy
+from tierlake.dagster_project.io_manager import ALLOW_MISSING, LakeParquetIOManager
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.metadata import spec_metadata
+from tierlake.dagster_project.resources import steps
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.errors import TableNotFound
+from tierlake.pipelines.metastore import opening
+from tierlake.pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

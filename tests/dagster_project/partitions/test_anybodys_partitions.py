@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from dagster_project.io_manager import ALLOW_MISSING, COLUMNS, LakeParquetIOManager
-from dagster_project.partitions.metadata import spec_metadata
-from dagster_project.resources.lake import LakeResource
-from pipelines import Dataset
-from pipelines.model.spec import DatasetSpec, RetentionSpec
 from tests.faults.answers import Refusal
 from tests.faults.proxy import Proxy
+from tierlake.dagster_project.io_manager import ALLOW_MISSING, COLUMNS, LakeParquetIOManager
+from tierlake.dagster_project.partitions.metadata import spec_metadata
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.model.spec import DatasetSpec, RetentionSpec
 
 if TYPE_CHECKING:
     from tests.faults.proxy import Request

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from dagster_project.demo.datasets import FLIGHTS
-from dagster_project.partitions.conditions import not_expired
-from pipelines.model.spec import DatasetSpec
+from tierlake.dagster_project.demo.datasets import FLIGHTS
+from tierlake.dagster_project.partitions.conditions import not_expired
+from tierlake.pipelines.model.spec import DatasetSpec
 
 # Dagster's own tester of conditions uses what is in beta
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `include_sources`")
@@ -89,7 +89,7 @@ def test_partitions_of_every_kind(
 
 def test_the_demo_makes_what_changed_and_nothing_that_has_expired(instance: dg.DagsterInstance) -> None:
     """As of 2014-01-01, 2013-03-06 has expired: its flights have come back by undo, and are not made anew."""
-    from dagster_project.demo.definitions import defs
+    from tierlake.dagster_project.demo.definitions import defs
 
     now = datetime(2014, 1, 1, 5, tzinfo=UTC)
     first = dg.evaluate_automation_conditions(defs, instance, evaluation_time=now)

@@ -8,14 +8,14 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from dagster_project.demo.datasets import DATASETS, FLIGHTS, WEATHER
-from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.partitions.conditions import not_expired
-from dagster_project.partitions.keys import KeyNames, known_keys, time_windows
-from dagster_project.partitions.metadata import spec_metadata
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.spec import DatasetSpec
-from pipelines.model.time_window import window_of
+from tierlake.dagster_project.demo.datasets import DATASETS, FLIGHTS, WEATHER
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.partitions.conditions import not_expired
+from tierlake.dagster_project.partitions.keys import KeyNames, known_keys, time_windows
+from tierlake.dagster_project.partitions.metadata import spec_metadata
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.spec import DatasetSpec
+from tierlake.pipelines.model.time_window import window_of
 
 NEW_YORK = "America/New_York"
 

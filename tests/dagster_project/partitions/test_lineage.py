@@ -8,17 +8,17 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from dagster_project.demo.datasets import DEPARTURES, MONTHLY_SUMMARY
-from dagster_project.demo.jobs import DOWNSTREAMS
-from dagster_project.demo.source import TIMEZONE
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.lake_asset import LakeAsset
-from dagster_project.partitions.lineage import Downstream, downstream_sight
-from dagster_project.partitions.reads import BEGAN, READ, carried
-from dagster_project.partitions.wipe import wipe_partitions
-from pipelines.lifecycle.outlook import Reading
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.spec import DatasetSpec
+from tierlake.dagster_project.demo.datasets import DEPARTURES, MONTHLY_SUMMARY
+from tierlake.dagster_project.demo.jobs import DOWNSTREAMS
+from tierlake.dagster_project.demo.source import TIMEZONE
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.dagster_project.partitions.lineage import Downstream, downstream_sight
+from tierlake.dagster_project.partitions.reads import BEGAN, READ, carried
+from tierlake.dagster_project.partitions.wipe import wipe_partitions
+from tierlake.pipelines.lifecycle.outlook import Reading
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

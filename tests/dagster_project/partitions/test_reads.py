@@ -12,23 +12,23 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.loader import LoadingContextForTest
 
-from dagster_project.automation.retention import Retention
-from dagster_project.io_manager import LakeParquetIOManager, data_version, run_key
-from dagster_project.partitions.keys import time_windows
-from dagster_project.partitions.lake_asset import LakeAsset
-from dagster_project.partitions.lineage import Downstream
-from dagster_project.partitions.metadata import spec_metadata
-from dagster_project.partitions.reads import BEGAN, READ, STEP, carried, latest_reads, report_read, step_start
-from dagster_project.partitions.wipe import wipe_partitions
-from pipelines import Dataset
-from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import reruns
 from tests.dagster_project.reruns import DAY, FAILS, VALUE, rows
+from tierlake.dagster_project.automation.retention import Retention
+from tierlake.dagster_project.io_manager import LakeParquetIOManager, data_version, run_key
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.dagster_project.partitions.lineage import Downstream
+from tierlake.dagster_project.partitions.metadata import spec_metadata
+from tierlake.dagster_project.partitions.reads import BEGAN, READ, STEP, carried, latest_reads, report_read, step_start
+from tierlake.dagster_project.partitions.wipe import wipe_partitions
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dagster_project.resources.lake import LakeResource
+    from tierlake.dagster_project.resources.lake import LakeResource
 
 pytestmark = [
     pytest.mark.parametrize("server", ["seaweedfs"], indirect=True),
@@ -369,7 +369,7 @@ def test_the_users_data_version_comes_first_and_a_retry_keeps_its_own(instance, 
 
 
 def test_canary_of_dagsters_step_context(server) -> None:
-    """`dagster_project.resources.steps` goes by these; where one is missing, a release of Dagster broke it."""
+    """`tierlake.dagster_project.resources.steps` goes by these; where one is missing, a release of Dagster broke it."""
     for name in ("assets_def", "get_asset_metadata", "add_asset_metadata", "has_data_version", "set_data_version"):
         assert hasattr(StepExecutionContext, name), f"Dagster {dg.__version__}: StepExecutionContext.{name} is gone"
     assert hasattr(dg.AssetsDefinition, "asset_deps")

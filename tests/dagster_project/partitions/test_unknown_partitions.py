@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
-from dagster_project.automation import jobs
-from dagster_project.automation.observe import observation_sensor
-from dagster_project.automation.sensors import ExpiryJob, retention_sensor
-from dagster_project.partitions.keys import KeyNames, time_windows
-from dagster_project.partitions.lake_asset import LakeAsset
-from dagster_project.partitions.lineage import Downstream, downstream_sight
-from pipelines import Dataset
-from pipelines.lifecycle.outlook import Reading
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.spec import DatasetSpec
 from tests.dagster_project import status
+from tierlake.dagster_project.automation import jobs
+from tierlake.dagster_project.automation.observe import observation_sensor
+from tierlake.dagster_project.automation.sensors import ExpiryJob, retention_sensor
+from tierlake.dagster_project.partitions.keys import KeyNames, time_windows
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.dagster_project.partitions.lineage import Downstream, downstream_sight
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.lifecycle.outlook import Reading
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.spec import DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dagster_project.resources.lake import LakeResource
+    from tierlake.dagster_project.resources.lake import LakeResource
 
 pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 

@@ -10,13 +10,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_project.partitions.keys import KeyNames
-from dagster_project.partitions.lake_asset import LakeAsset
-from dagster_project.partitions.metadata import spec_metadata
-from pipelines.errors import SpecError
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.spec import DatasetSpec, PartitionSpec
-from pipelines.model.time_window import window_of
+from tierlake.dagster_project.partitions.keys import KeyNames
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+from tierlake.dagster_project.partitions.metadata import spec_metadata
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.spec import DatasetSpec, PartitionSpec
+from tierlake.pipelines.model.time_window import window_of
 
 BERLIN, HOWE, SAO_PAULO = "Europe/Berlin", "Australia/Lord_Howe", "America/Sao_Paulo"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -9,15 +9,15 @@ import dagster as dg
 import pytest
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
-from dagster_project.partitions import wipe
-from dagster_project.partitions.wipe import (
+from tests.dagster_project import four_kinds, status
+from tierlake.dagster_project.partitions import wipe
+from tierlake.dagster_project.partitions.wipe import (
     WipeMethod,
     latest_storage_ids,
     newest_storage_id,
     reconcile_status,
     wipe_partitions,
 )
-from tests.dagster_project import four_kinds, status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,14 +8,6 @@ import dagster as dg
 import pytest
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
-from dagster_project.partitions.wipe import (
-    WipeMethod,
-    latest_data_versions,
-    latest_storage_ids,
-    newest_storage_id,
-    reconcile_status,
-    wipe_partitions,
-)
 from tests.dagster_project import four_kinds
 from tests.dagster_project.partitions.test_wipe import (
     EXAMPLES,
@@ -26,6 +18,14 @@ from tests.dagster_project.partitions.test_wipe import (
     run,
 )
 from tests.servers.postgres import postgres_programs, postgres_rig
+from tierlake.dagster_project.partitions.wipe import (
+    WipeMethod,
+    latest_data_versions,
+    latest_storage_ids,
+    newest_storage_id,
+    reconcile_status,
+    wipe_partitions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

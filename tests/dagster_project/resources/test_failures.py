@@ -12,13 +12,20 @@ from aiohttp import ServerDisconnectedError
 from botocore.exceptions import ClientError
 from deltalake.exceptions import DeltaError
 
-from connector.errors import AccessDenied, BadCredentials, EndpointUnreachable, LakeError, ServerError, Throttled
-from dagster_project.automation.jobs import tiering_job
-from dagster_project.demo.datasets import FLIGHTS
-from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.resources.failures import RETRIES, lake_error_in, tell_dagster, told_tick
-from dagster_project.resources.lake import LakeResource
-from pipelines.errors import (
+from tierlake.connector.errors import (
+    AccessDenied,
+    BadCredentials,
+    EndpointUnreachable,
+    LakeError,
+    ServerError,
+    Throttled,
+)
+from tierlake.dagster_project.automation.jobs import tiering_job
+from tierlake.dagster_project.demo.datasets import FLIGHTS
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.resources.failures import RETRIES, lake_error_in, tell_dagster, told_tick
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines.errors import (
     ArchivedError,
     CommitConflict,
     CommitUnknown,
@@ -92,7 +99,7 @@ def theirs(error: Exception) -> Callable[[int], None]:
     library = {"__name__": "deltalake.table", "error": error}
     file = str(Path(sysconfig.get_path("purelib")) / "deltalake" / "table.py")
     exec(compile("def call():\n    raise error\n", file, "exec"), library)  # noqa: S102 - a frame as a library has
-    ours = {"__name__": "pipelines.tables.delta", "call": library["call"]}
+    ours = {"__name__": "tierlake.pipelines.tables.delta", "call": library["call"]}
     exec(compile("def fail(number):\n    call()\n", __file__, "exec"), ours)  # noqa: S102 - likewise
     found: Callable[[int], None] = ours["fail"]
     return found

@@ -6,10 +6,10 @@ from datetime import date
 import dagster as dg
 import pytest
 
-from connector.errors import InvalidSetting
-from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.resources.lake import LakeResource
-from pipelines.errors import TableNotFound
+from tierlake.connector.errors import InvalidSetting
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines.errors import TableNotFound
 
 
 def test_the_warehouse_is_said_or_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

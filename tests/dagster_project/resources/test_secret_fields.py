@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagster_project.demo import headless
 from tests.dagster_project import status
+from tierlake.dagster_project.demo import headless
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,10 +17,10 @@ pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 
 SOMEBODYS_PROJECT = """
 import dagster as dg
-from dagster_project.demo.assets import weather
-from dagster_project.io_manager import LakeParquetIOManager
-from dagster_project.demo.jobs import JOBS
-from dagster_project.resources.lake import LakeResource
+from tierlake.dagster_project.demo.assets import weather
+from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.demo.jobs import JOBS
+from tierlake.dagster_project.resources.lake import LakeResource
 
 lake = LakeResource(key=dg.EnvVar("LAKE_KEY"), secret=dg.EnvVar("LAKE_SECRET"))
 defs = dg.Definitions([weather], jobs=JOBS, resources={"lake": lake, "io_manager": LakeParquetIOManager(lake=lake)})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import main
+from tierlake.pipelines.cli import main
 
 TIERLAKE = Path(sys.executable).with_name("tierlake")
 

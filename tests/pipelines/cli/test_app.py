@@ -4,8 +4,8 @@ import tomllib
 
 import pytest
 
-from pipelines.cli.app import COMMANDS
 from tests import ROOT
+from tierlake.pipelines.cli.app import COMMANDS
 
 
 def test_help_lists_every_command_with_a_sentence(tierlake):
@@ -54,7 +54,7 @@ def test_what_changes_something_can_be_rehearsed(tierlake, command):
 def test_help_loads_none_of_the_heavy_libraries():
     code = (
         "import sys, contextlib\n"
-        "from pipelines.cli import main\n"
+        "from tierlake.pipelines.cli import main\n"
         "with contextlib.suppress(SystemExit): main(['--help'])\n"
         "heavy = {'pyarrow', 'deltalake', 'pandas', 's3fs', 'aiobotocore', 'botocore', 'dagster', 'rich'}\n"
         "sys.exit(','.join(sorted(heavy & set(sys.modules))) or 0)\n"

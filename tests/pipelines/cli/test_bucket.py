@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from connector.errors import AppliedInPart
-from pipelines.cli.failures import ExitCode, Failure
+from tierlake.connector.errors import AppliedInPart
+from tierlake.pipelines.cli.failures import ExitCode, Failure
 
 
 @pytest.fixture

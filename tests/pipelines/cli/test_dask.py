@@ -3,10 +3,10 @@
 import pytest
 from distributed import LocalCluster
 
-from pipelines.cli.failures import ExitCode
-from pipelines.errors import SpecError
-from pipelines.ingest.dask_workers import connected
 from tests.pipelines.conftest import trip_spec
+from tierlake.pipelines.cli.failures import ExitCode
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.ingest.dask_workers import connected
 
 
 @pytest.fixture(scope="session")

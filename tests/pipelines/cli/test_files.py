@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from pipelines.cli.failures import ExitCode
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import write_hive
+from tierlake.pipelines.cli.failures import ExitCode
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import time
 import pytest
 import requests
 
-from pipelines.cli.failures import ExitCode
+from tierlake.pipelines.cli.failures import ExitCode
 
 SPEC = """
 uri: lake://{bucket}/events

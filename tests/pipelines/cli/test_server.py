@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipelines.cli.server import _stop_requests
+from tierlake.pipelines.cli.server import _stop_requests
 
 TIERLAKE = Path(sys.executable).with_name("tierlake")
 USE_IT = """

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.costs.model import DEFAULT_HORIZON, GIB, MONTH, monthly_storage, move_cost
-from pipelines.prices import PriceList, Rates, price_list
+from tierlake.pipelines.costs.model import DEFAULT_HORIZON, GIB, MONTH, monthly_storage, move_cost
+from tierlake.pipelines.prices import PriceList, Rates, price_list
 
 AWS = price_list("aws_us_east_1")
 NOW = datetime(2014, 1, 1, tzinfo=UTC)

@@ -15,15 +15,15 @@ import pytest
 from dask import delayed
 from distributed import Client, LocalCluster
 
-from pipelines import Dataset
-from pipelines.errors import RejectedTooMany, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
-from pipelines.ingest.dask_workers import Workers
-from pipelines.ingest.rejects import read_rejects
-from pipelines.ingest.writer import WriterLimits
-from pipelines.runtime.clock import ServerClock
-from pipelines.sources.limits import SourceLimits
-from pipelines.sources.row_origin import REJECT_FILE, REJECT_LINE
 from tests.pipelines.conftest import make_trips, trip_spec
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.errors import RejectedTooMany, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
+from tierlake.pipelines.ingest.dask_workers import Workers
+from tierlake.pipelines.ingest.rejects import read_rejects
+from tierlake.pipelines.ingest.writer import WriterLimits
+from tierlake.pipelines.runtime.clock import ServerClock
+from tierlake.pipelines.sources.limits import SourceLimits
+from tierlake.pipelines.sources.row_origin import REJECT_FILE, REJECT_LINE
 
 
 def test_without_a_client_it_says_how_to_get_one():  # the first test: later ones have a client
@@ -145,8 +145,8 @@ def test_a_dask_frame_that_is_not_what_it_says_is_refused(bucket, fs, client, pa
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Each file is a piece of its own, and so is each row group."""
-    monkeypatch.setattr("pipelines.sources.splits._SMALLEST_BYTES", 1)
-    monkeypatch.setattr("pipelines.sources.splits._LARGEST_BYTES", 1)
+    monkeypatch.setattr("tierlake.pipelines.sources.splits._SMALLEST_BYTES", 1)
+    monkeypatch.setattr("tierlake.pipelines.sources.splits._LARGEST_BYTES", 1)
 
 
 @pytest.mark.slow
@@ -249,8 +249,8 @@ def write_text(folder, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 def test_large_text_files_are_cut_at_line_ends(bucket, fs, client, tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("pipelines.sources.splits._SMALLEST_BYTES", 1500)
-    monkeypatch.setattr("pipelines.sources.splits._LARGEST_BYTES", 1500)
+    monkeypatch.setattr("tierlake.pipelines.sources.splits._SMALLEST_BYTES", 1500)
+    monkeypatch.setattr("tierlake.pipelines.sources.splits._LARGEST_BYTES", 1500)
     path = write_text(tmp_path, kind)
     limits = WriterLimits(source=SourceLimits(newlines_in_values=False))
     found = []

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import Dataset
-from pipelines.errors import SchemaMismatch
-from pipelines.ingest.duplicates import last_of_each
-from pipelines.ingest.writer import WriterLimits
 from tests.pipelines.conftest import make_trips, trip_spec
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.errors import SchemaMismatch
+from tierlake.pipelines.ingest.duplicates import last_of_each
+from tierlake.pipelines.ingest.writer import WriterLimits
 
 
 @settings(deadline=None)

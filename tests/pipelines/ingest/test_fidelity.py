@@ -15,9 +15,9 @@ import pyarrow.csv as pacsv
 import pytest
 from deltalake import DeltaTable
 
-from pipelines import Dataset, DatasetSpec
-from pipelines.errors import RejectedTooMany, SchemaMismatch, SourceError
 from tests.pipelines.conftest import make_trips
+from tierlake.pipelines import Dataset, DatasetSpec
+from tierlake.pipelines.errors import RejectedTooMany, SchemaMismatch, SourceError
 
 BY_K = {"by": ["k"]}
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.errors import SchemaMismatch
-from pipelines.ingest.partitioner import Partitioner
-from pipelines.model.spec import PartitionSpec, TimePartition
-from pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
+from tierlake.pipelines.errors import SchemaMismatch
+from tierlake.pipelines.ingest.partitioner import Partitioner
+from tierlake.pipelines.model.spec import PartitionSpec, TimePartition
+from tierlake.pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_VALUE
 
 NEW_YORK = TimePartition(column="t", timezone="America/New_York")
 instants = st.datetimes(datetime(1900, 1, 2), datetime(2199, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001

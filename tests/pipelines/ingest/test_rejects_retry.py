@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipelines import Dataset, DatasetSpec
-from pipelines.errors import RejectedTooMany, SourceError, UnsupportedByTable
-from pipelines.sources.row_origin import REJECT_FILE, REJECT_LINE
 from tests.pipelines.conftest import trip_spec
+from tierlake.pipelines import Dataset, DatasetSpec
+from tierlake.pipelines.errors import RejectedTooMany, SourceError, UnsupportedByTable
+from tierlake.pipelines.sources.row_origin import REJECT_FILE, REJECT_LINE
 
 
 def source(times):

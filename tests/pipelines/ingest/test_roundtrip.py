@@ -14,10 +14,10 @@ import polars.testing
 import pyarrow as pa
 import pytest
 
-from pipelines import Dataset
-from pipelines.errors import RejectedTooMany, SchemaMismatch
-from pipelines.query.read import pandas_frame
 from tests.pipelines.conftest import trip_spec
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.errors import RejectedTooMany, SchemaMismatch
+from tierlake.pipelines.query.read import pandas_frame
 
 DAY = dt.date(2013, 1, 1)
 WHEN = dt.datetime(2013, 1, 1, 5, 6, 7, 123456)  # noqa: DTZ001 - a wall clock time

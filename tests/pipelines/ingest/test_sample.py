@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from pipelines import Dataset, DatasetSpec
-from pipelines.errors import SchemaMismatch, SourceError, SpecError
-from pipelines.ingest.sample import describe_sample, spec_from_sample
+from tierlake.pipelines import Dataset, DatasetSpec
+from tierlake.pipelines.errors import SchemaMismatch, SourceError, SpecError
+from tierlake.pipelines.ingest.sample import describe_sample, spec_from_sample
 
 URI = "lake://warehouse/trips"
 START = datetime(2013, 1, 1, tzinfo=UTC)

@@ -7,17 +7,17 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.profiles import get_profile
-from pipelines.lifecycle.decision import Decider
-from pipelines.lifecycle.plan import Refusal, TierMove
-from pipelines.metastore.document import DatasetDocument, Hold
-from pipelines.model.age import is_past_retention, tier_at
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.spec import DatasetSpec
-from pipelines.movers import get_mover
-from pipelines.prices import price_list
-from pipelines.query.placement import PlacedFile, PlacedPartition, class_of_tier
-from pipelines.tables.protocol import LiveFile
+from tierlake.connector.profiles import get_profile
+from tierlake.pipelines.lifecycle.decision import Decider
+from tierlake.pipelines.lifecycle.plan import Refusal, TierMove
+from tierlake.pipelines.metastore.document import DatasetDocument, Hold
+from tierlake.pipelines.model.age import is_past_retention, tier_at
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.spec import DatasetSpec
+from tierlake.pipelines.movers import get_mover
+from tierlake.pipelines.prices import price_list
+from tierlake.pipelines.query.placement import PlacedFile, PlacedPartition, class_of_tier
+from tierlake.pipelines.tables.protocol import LiveFile
 
 AS_OF = datetime(2014, 1, 1, tzinfo=UTC)
 AWS = get_profile("aws")

@@ -9,14 +9,14 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from connector.errors import LakeError
-from connector.filesystem import LakeFileSystem
-from pipelines.dataset import Dataset
-from pipelines.errors import PolicyRefused, TableNotFound, UnsupportedByTable
-from pipelines.metastore.document import DatasetDocument
-from pipelines.runtime.clock import ServerClock
 from tests.pipelines.foreign import put, write_hive
 from tests.pipelines.samples import DAYS, daily, daily_spec, days_in, meddled, rows
+from tierlake.connector.errors import LakeError
+from tierlake.connector.filesystem import LakeFileSystem
+from tierlake.pipelines.dataset import Dataset
+from tierlake.pipelines.errors import PolicyRefused, TableNotFound, UnsupportedByTable
+from tierlake.pipelines.metastore.document import DatasetDocument
+from tierlake.pipelines.runtime.clock import ServerClock
 
 
 @pytest.fixture(params=["delta", "parquet"])

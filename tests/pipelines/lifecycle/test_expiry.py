@@ -8,17 +8,6 @@ from io import BytesIO
 import pyarrow.parquet as pq
 import pytest
 
-from connector.errors import AccessDenied
-from connector.filesystem import LakeFileSystem
-from pipelines.dataset import Dataset
-from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition, UnsupportedByTable
-from pipelines.ingest.run import ingest
-from pipelines.lifecycle.expiry import apply_expiry, expired_keys, undo_expiry
-from pipelines.lifecycle.outlook import Reading
-from pipelines.lifecycle.plan import ExpiryPlan, load_plan
-from pipelines.metastore.records import RemovalRecord
-from pipelines.model.partition_key import PartitionKey
-from pipelines.tables.protocol import Change, Commit
 from tests.pipelines.samples import (
     AS_OF,
     CHANGING,
@@ -34,6 +23,17 @@ from tests.pipelines.samples import (
     rows,
 )
 from tests.servers import Rig
+from tierlake.connector.errors import AccessDenied
+from tierlake.connector.filesystem import LakeFileSystem
+from tierlake.pipelines.dataset import Dataset
+from tierlake.pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition, UnsupportedByTable
+from tierlake.pipelines.ingest.run import ingest
+from tierlake.pipelines.lifecycle.expiry import apply_expiry, expired_keys, undo_expiry
+from tierlake.pipelines.lifecycle.outlook import Reading
+from tierlake.pipelines.lifecycle.plan import ExpiryPlan, load_plan
+from tierlake.pipelines.metastore.records import RemovalRecord
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.tables.protocol import Change, Commit
 
 GONE = "date=2013-01-01"
 KEPT = dict.fromkeys(DAYS[1:], 20)

@@ -6,11 +6,11 @@ from datetime import timedelta
 import fsspec
 import pytest
 
-from connector.filesystem import LakeFileSystem
-from pipelines.dataset import Dataset
-from pipelines.errors import UnknownPartition
 from tests.pipelines.samples import AS_OF, clock_of, daily, daily_spec, requests_of, rows
 from tests.servers import Rig
+from tierlake.connector.filesystem import LakeFileSystem
+from tierlake.pipelines.dataset import Dataset
+from tierlake.pipelines.errors import UnknownPartition
 
 EXPIRED, COLD, WARM, HOT = (f"date=2013-0{month}-01" for month in (1, 2, 3, 4))
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipelines.dataset import Dataset
-from pipelines.errors import PolicyRefused
 from tests.pipelines.samples import AS_OF, DAYS, daily_spec, rows
+from tierlake.pipelines.dataset import Dataset
+from tierlake.pipelines.errors import PolicyRefused
 
 GONE = f"date={DAYS[0]}"
 

@@ -8,11 +8,11 @@ import pytest
 from botocore.exceptions import ClientError
 from deltalake import DeltaTable
 
-from connector.errors import AccessDenied, DeletionFailed
-from pipelines import Dataset, DatasetSpec
-from pipelines.metastore.records import RemovalRecord
 from tests.pipelines.foreign import parquet, put, spark_like
 from tests.pipelines.samples import AS_OF, DAYS, clock_of, daily, days_in, rows
+from tierlake.connector.errors import AccessDenied, DeletionFailed
+from tierlake.pipelines import Dataset, DatasetSpec
+from tierlake.pipelines.metastore.records import RemovalRecord
 
 HELD, OTHER = (f"date={day}" for day in DAYS[:2])
 
@@ -120,7 +120,7 @@ def test_a_legal_hold_finds_files_in_folders_of_others(fs, server, make_bucket):
 
 def test_what_somebody_locked_keeps_no_other_file(dataset, server, monkeypatch):
     """A lock that is not ours keeps its object; a vacuum deletes the others, and says what it could not."""
-    monkeypatch.setattr("pipelines.metastore.deletion._BATCH", 1)
+    monkeypatch.setattr("tierlake.pipelines.metastore.deletion._BATCH", 1)
     dataset.ingest(rows(DAYS[:3], each=5, start=500))
     path = next(file.path for file in _replaced(dataset) if file.path.startswith(HELD))
     version = dataset.fs.object_versions(f"{dataset.spec.root}/{path}")[-1]

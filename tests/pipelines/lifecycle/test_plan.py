@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.errors import PartialFailure, SpecError, StalePlan, UnknownPartition
-from pipelines.lifecycle.plan import Expiration, ExpiryPlan, PlannedFile, Refusal, TieringPlan, TierMove, load_plan
-from pipelines.lifecycle.results import ApplyResult, UndoResult
+from tierlake.pipelines.errors import PartialFailure, SpecError, StalePlan, UnknownPartition
+from tierlake.pipelines.lifecycle.plan import (
+    Expiration,
+    ExpiryPlan,
+    PlannedFile,
+    Refusal,
+    TieringPlan,
+    TierMove,
+    load_plan,
+)
+from tierlake.pipelines.lifecycle.results import ApplyResult, UndoResult
 
 AS_OF = datetime(2014, 1, 1, tzinfo=UTC)
 

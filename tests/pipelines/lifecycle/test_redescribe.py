@@ -8,14 +8,21 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from connector.errors import UnsupportedByServer
-from pipelines.dataset import Dataset
-from pipelines.errors import CommitConflict, SchemaMismatch, SpecDiffers, SpecError, TableExists, UnsupportedByTable
-from pipelines.metastore.document import DocumentStore
-from pipelines.model.spec import DatasetSpec
-from pipelines.runtime.clock import ServerClock
 from tests.pipelines.foreign import write_hive
 from tests.pipelines.samples import AS_OF, DAYS, daily, daily_spec, rows
+from tierlake.connector.errors import UnsupportedByServer
+from tierlake.pipelines.dataset import Dataset
+from tierlake.pipelines.errors import (
+    CommitConflict,
+    SchemaMismatch,
+    SpecDiffers,
+    SpecError,
+    TableExists,
+    UnsupportedByTable,
+)
+from tierlake.pipelines.metastore.document import DocumentStore
+from tierlake.pipelines.model.spec import DatasetSpec
+from tierlake.pipelines.runtime.clock import ServerClock
 
 LONGER = {"retention": {"expire_after": "100d"}}
 SHORTER = {"retention": {"expire_after": "65d"}, "tiers": [{"after": "35d", "tier": "warm"}]}

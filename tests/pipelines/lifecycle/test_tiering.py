@@ -9,20 +9,20 @@ from typing import Any
 import fsspec
 import pytest
 
-from connector.bucket import RemoteTier, ensure_remote_tier, ensure_tier_rules
-from connector.errors import AccessDenied
-from connector.filesystem import LakeFileSystem
-from connector.profiles import get_profile
-from pipelines import prices as price_lists
-from pipelines.dataset import Dataset
-from pipelines.errors import SpecError, UnknownPartition
-from pipelines.lifecycle.plan import TieringPlan, load_plan
-from pipelines.lifecycle.tiering import apply_tiering
-from pipelines.movers import get_mover
-from pipelines.movers.copy import CopyMover
-from pipelines.runtime.progress import Step
 from tests.pipelines.samples import AS_OF, CHANGING, DAYS, bulky, daily, daily_spec, days_in, requests_of, rows
 from tests.servers import MinioPair, Rig
+from tierlake.connector.bucket import RemoteTier, ensure_remote_tier, ensure_tier_rules
+from tierlake.connector.errors import AccessDenied
+from tierlake.connector.filesystem import LakeFileSystem
+from tierlake.connector.profiles import get_profile
+from tierlake.pipelines import prices as price_lists
+from tierlake.pipelines.dataset import Dataset
+from tierlake.pipelines.errors import SpecError, UnknownPartition
+from tierlake.pipelines.lifecycle.plan import TieringPlan, load_plan
+from tierlake.pipelines.lifecycle.tiering import apply_tiering
+from tierlake.pipelines.movers import get_mover
+from tierlake.pipelines.movers.copy import CopyMover
+from tierlake.pipelines.runtime.progress import Step
 
 EXPIRED, COLD, WARM, HOT = (f"date={day}" for day in DAYS)
 SECONDS_FOR_THE_SCANNER = 120
@@ -224,7 +224,7 @@ def test_one_failure_stops_nothing_else_and_the_next_apply_completes(
 ) -> None:
     plan = delta.plan_tiering(AS_OF)
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.lifecycle.tiering.get_mover", lambda _: Failing(COLD))
+        patch.setattr("tierlake.pipelines.lifecycle.tiering.get_mover", lambda _: Failing(COLD))
         result = plan.apply()
     assert result.done == (WARM,)
     assert "not this one" in result.failed[COLD]
@@ -255,7 +255,7 @@ def test_history_says_what_moved(delta: Dataset) -> None:
 def test_a_class_that_this_server_does_not_take_is_refused_by_name(delta: Dataset) -> None:
     lacking = replace(get_profile("seaweedfs"), tier_classes={"hot": "STANDARD", "cold": "EXPRESS_ONEZONE"})
     handle = replace(delta._handle, fs=Posing(delta._handle.fs, lacking))
-    from pipelines.lifecycle.tiering import plan_tiering
+    from tierlake.pipelines.lifecycle.tiering import plan_tiering
 
     plan = plan_tiering(handle, datetime.fromisoformat(f"{AS_OF}T00:00:00+00:00"))
     reasons = {refusal.key: refusal.reason for refusal in plan.refused}
@@ -270,7 +270,7 @@ def test_a_class_that_cannot_be_read_is_for_the_archive_alone(delta: Dataset) ->
         archived_classes=("GLACIER",),
         tier_classes={"hot": "STANDARD", "warm": "STANDARD_IA", "cold": "GLACIER"},
     )
-    from pipelines.lifecycle.tiering import plan_tiering
+    from tierlake.pipelines.lifecycle.tiering import plan_tiering
 
     handle = replace(delta._handle, fs=Posing(delta._handle.fs, archived))
     plan = plan_tiering(handle, datetime.fromisoformat(f"{AS_OF}T00:00:00+00:00"))
@@ -396,7 +396,7 @@ def test_by_aws_prices_a_move_must_pay_before_the_next_step(aws: tuple[LakeFileS
     assert step.saved > step.one_off
 
     soon = replace(dataset._handle, spec=daily_spec(bucket, tiers=[{"after": "30d", "tier": "warm"}]))
-    from pipelines.lifecycle.tiering import plan_tiering
+    from tierlake.pipelines.lifecycle.tiering import plan_tiering
 
     (refusal,) = plan_tiering(soon, datetime.fromisoformat("2013-05-20T00:00:00+00:00")).refused
     assert "moving to STANDARD_IA costs $0.000010 and saves" in refusal.reason

@@ -6,17 +6,17 @@ from datetime import timedelta
 import pytest
 from deltalake import DeltaTable
 
-from connector.filesystem import LakeFileSystem
-from pipelines.dataset import Dataset
-from pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition
-from pipelines.ingest.run import ingest
-from pipelines.lifecycle.expiry import apply_expiry
-from pipelines.metastore.records import RemovalRecord, UndoRecord, VacuumRecord
-from pipelines.model.partition_key import PartitionKey
-from pipelines.runtime.clock import ServerClock
-from pipelines.tables.plain import PlainParquetTable
-from pipelines.tables.runs import run_token
 from tests.pipelines.samples import AS_OF, DAYS, daily_spec, days_in, meddled, rows
+from tierlake.connector.filesystem import LakeFileSystem
+from tierlake.pipelines.dataset import Dataset
+from tierlake.pipelines.errors import CommitConflict, PolicyRefused, SpecError, UnknownPartition
+from tierlake.pipelines.ingest.run import ingest
+from tierlake.pipelines.lifecycle.expiry import apply_expiry
+from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord, VacuumRecord
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.runtime.clock import ServerClock
+from tierlake.pipelines.tables.plain import PlainParquetTable
+from tierlake.pipelines.tables.runs import run_token
 
 FIRST = GONE = f"date={DAYS[0]}"
 SECOND = f"date={DAYS[1]}"
@@ -141,7 +141,7 @@ def test_an_erasure_that_stopped_keeps_undo_out(delta: Dataset, monkeypatch: pyt
     def stop(*_args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.maintenance.erase.matching_remnants", stop)
+    monkeypatch.setattr("tierlake.pipelines.maintenance.erase.matching_remnants", stop)
     with pytest.raises(KeyboardInterrupt):
         delta.erase([("v", "==", 7)])
     with pytest.raises(PolicyRefused, match="erasure"):
@@ -155,7 +155,7 @@ def test_an_erasure_that_failed_and_said_so_does_not(delta: Dataset, monkeypatch
         raise CommitConflict("others kept writing")
 
     with monkeypatch.context() as patched:
-        patched.setattr("pipelines.maintenance.erase.matching_remnants", fail)
+        patched.setattr("tierlake.pipelines.maintenance.erase.matching_remnants", fail)
         with pytest.raises(CommitConflict):
             delta.erase([("v", "==", 7)])
     assert delta.undo_expiry(GONE).changed
@@ -239,7 +239,7 @@ def test_a_vacuum_that_has_begun_wins(dataset: Dataset, fs: LakeFileSystem) -> N
 
     handle = meddled(dataset, before=begin)
     if dataset.spec.format == "delta":
-        from pipelines.lifecycle.undo import undo_expiry
+        from tierlake.pipelines.lifecycle.undo import undo_expiry
 
         with pytest.raises(PolicyRefused, match="being deleted"):
             undo_expiry(handle, GONE)
@@ -285,9 +285,9 @@ def test_a_dead_undo_does_not_keep_files_for_ever(dataset: Dataset, fs: LakeFile
 
 def test_a_process_that_died_after_the_commit(delta: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """The record was never completed: the log tells that the commit was made, and when."""
-    from pipelines.metastore import removal
+    from tierlake.pipelines.metastore import removal
 
-    monkeypatch.setattr("pipelines.lifecycle.expiry.completed", lambda _handle, record, _commit: record)
+    monkeypatch.setattr("tierlake.pipelines.lifecycle.expiry.completed", lambda _handle, record, _commit: record)
     delta.plan_expiry(AS_OF).apply()
     record = next(iter(delta._handle.journal.records(RemovalRecord)))
     assert record.committed_at is None
@@ -307,7 +307,7 @@ def replace_record(record: RemovalRecord, record_id: str) -> RemovalRecord:
 @pytest.mark.parametrize("profile", ["its-own", "ceph"])
 def test_what_came_while_a_large_file_went_up_comes_back(make_bucket, server, monkeypatch, profile) -> None:
     """Ceph's end of an upload takes no condition: the versions tell what it took the place of."""
-    monkeypatch.setattr("connector.transfer.upload.SINGLE_PUT_BYTES", 0)
+    monkeypatch.setattr("tierlake.connector.transfer.upload.SINGLE_PUT_BYTES", 0)
     options = server.storage_options | ({} if profile == "its-own" else {"profile": profile, "encryption": "none"})
     slow, quick = (LakeFileSystem(**options, skip_instance_cache=True) for _ in "ab")
     spec = daily_spec(make_bucket(versioned=True), format="parquet", tiers=[])
@@ -427,7 +427,7 @@ def test_what_came_after_the_last_look_can_come_back(plain: Dataset) -> None:
 
 
 def test_large_objects_say_their_run_too(plain: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connector.transfer.upload.SINGLE_PUT_BYTES", 0)
+    monkeypatch.setattr("tierlake.connector.transfer.upload.SINGLE_PUT_BYTES", 0)
     plain.ingest(rows([DAYS[0]], each=3), run_key="large")
     table = plain._handle.table
     (file,) = (one for one in table.snapshot().files if str(one.key) == FIRST)
@@ -460,7 +460,7 @@ def test_an_ingest_that_died_before_it_named_its_objects_is_undone(
 ) -> None:
     before = values(plain)
     with monkeypatch.context() as patched:
-        patched.setattr("pipelines.ingest.run.completed", lambda _handle, record, _commit: record)
+        patched.setattr("tierlake.pipelines.ingest.run.completed", lambda _handle, record, _commit: record)
         plain.ingest(rows([DAYS[0], DAYS[1]], each=3, start=500), run_key="wrong")
     assert not plain.ingest(rows([DAYS[0], DAYS[1]], each=3, start=500), run_key="wrong").committed
     plain.ingest(rows([DAYS[1]], each=4, start=700), run_key="since")

@@ -10,17 +10,17 @@ from deltalake import DeltaTable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import Dataset
-from pipelines.errors import CommitConflict, SchemaMismatch, UnknownPartition, UnsupportedByTable
-from pipelines.ingest.writer import WriterLimits
-from pipelines.maintenance.compact import compact, groups_of
-from pipelines.maintenance.rewrite import Rewriter, commit_rewrites
-from pipelines.model.partition_key import PartitionKey
-from pipelines.runtime.clock import ServerClock
-from pipelines.tables.protocol import LiveFile
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import by_day, delta_options, write_delta
 from tests.pipelines.query.test_filtered_reads import handmade
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.errors import CommitConflict, SchemaMismatch, UnknownPartition, UnsupportedByTable
+from tierlake.pipelines.ingest.writer import WriterLimits
+from tierlake.pipelines.maintenance.compact import compact, groups_of
+from tierlake.pipelines.maintenance.rewrite import Rewriter, commit_rewrites
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.runtime.clock import ServerClock
+from tierlake.pipelines.tables.protocol import LiveFile
 
 KEYS = [f"date=2013-01-0{day}" for day in (1, 2, 3, 4)]
 

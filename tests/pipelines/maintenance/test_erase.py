@@ -10,15 +10,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import Dataset
-from pipelines.errors import PolicyRefused, SchemaMismatch, SpecError
-from pipelines.maintenance.rewrite import Rewriter
-from pipelines.parquet import row_groups
-from pipelines.query import restore
-from pipelines.runtime.clock import ServerClock
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import by_day, parquet, put, write_delta
 from tests.pipelines.query.test_filtered_reads import handmade
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.errors import PolicyRefused, SchemaMismatch, SpecError
+from tierlake.pipelines.maintenance.rewrite import Rewriter
+from tierlake.pipelines.parquet import row_groups
+from tierlake.pipelines.query import restore
+from tierlake.pipelines.runtime.clock import ServerClock
 
 JFK = [("city", "==", "JFK")]
 
@@ -164,7 +164,7 @@ def test_a_hold_that_comes_meanwhile_wins_too(delta, trips, monkeypatch):
 def test_an_object_that_others_replaced_meanwhile_is_not_overwritten(
     make_bucket, fs, monkeypatch, single_put_bytes, versioned
 ):
-    monkeypatch.setattr("connector.transfer.upload.SINGLE_PUT_BYTES", single_put_bytes)
+    monkeypatch.setattr("tierlake.connector.transfer.upload.SINGLE_PUT_BYTES", single_put_bytes)
     plain = Dataset.create(trip_spec(make_bucket(versioned=versioned), format="parquet"), fs=fs)
     plain.ingest(make_trips())
     real = Rewriter._rows

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipelines import Dataset
 from tests.pipelines.foreign import put, write_hive
+from tierlake.pipelines import Dataset
 
 
 def copied_in_clear(server, dataset, path):

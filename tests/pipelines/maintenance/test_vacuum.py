@@ -9,18 +9,18 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
-from connector.filesystem import LakeFileSystem
-from pipelines.dataset import Dataset
-from pipelines.errors import PolicyRefused, StagedTooLong
-from pipelines.ingest.run import ingest
-from pipelines.lifecycle.expiry import apply_expiry
-from pipelines.maintenance.compact import compact
-from pipelines.maintenance.erase import erase
-from pipelines.metastore.records import RemovalRecord, VacuumRecord
-from pipelines.runtime.clock import ServerClock
-from pipelines.tables.protocol import Change
 from tests.pipelines.foreign import spark_like
 from tests.pipelines.samples import AS_OF, DAYS, daily_spec, days_in, meddled, rows
+from tierlake.connector.filesystem import LakeFileSystem
+from tierlake.pipelines.dataset import Dataset
+from tierlake.pipelines.errors import PolicyRefused, StagedTooLong
+from tierlake.pipelines.ingest.run import ingest
+from tierlake.pipelines.lifecycle.expiry import apply_expiry
+from tierlake.pipelines.maintenance.compact import compact
+from tierlake.pipelines.maintenance.erase import erase
+from tierlake.pipelines.metastore.records import RemovalRecord, VacuumRecord
+from tierlake.pipelines.runtime.clock import ServerClock
+from tierlake.pipelines.tables.protocol import Change
 
 GONE = f"date={DAYS[0]}"
 

@@ -3,12 +3,12 @@
 import pytest
 from deltalake import DeltaTable
 
-from connector.filesystem import LakeFileSystem
-from connector.objects.delete import SeenObject
-from pipelines.dataset import Dataset
-from pipelines.ingest.run import ingest
-from pipelines.tables.protocol import Change, StagedFile
 from tests.pipelines.samples import AS_OF, DAYS, daily_spec, meddled, rows
+from tierlake.connector.filesystem import LakeFileSystem
+from tierlake.connector.objects.delete import SeenObject
+from tierlake.pipelines.dataset import Dataset
+from tierlake.pipelines.ingest.run import ingest
+from tierlake.pipelines.tables.protocol import Change, StagedFile
 
 GONE = f"date={DAYS[0]}"
 

@@ -10,13 +10,20 @@ import pyarrow.dataset as pads
 import pytest
 from deltalake import DeltaTable
 
-from pipelines import Dataset
-from pipelines.errors import CommitConflict, SchemaMismatch, SpecError, TableExists, TableNotFound, UnsupportedByTable
-from pipelines.metastore.document import DocumentStore
-from pipelines.runtime.clock import ServerClock
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import DAYS, by_day, delta_options, parquet, put, write_delta, write_hive
 from tests.pipelines.samples import meddled
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.errors import (
+    CommitConflict,
+    SchemaMismatch,
+    SpecError,
+    TableExists,
+    TableNotFound,
+    UnsupportedByTable,
+)
+from tierlake.pipelines.metastore.document import DocumentStore
+from tierlake.pipelines.runtime.clock import ServerClock
 
 POLICY = {"retention": {"expire_after": "90d", "grace": "2d"}}
 

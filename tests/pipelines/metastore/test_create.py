@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from connector.errors import UnknownOption, UnsupportedByServer
-from pipelines import Dataset
-from pipelines.errors import SpecError, TableExists, TableNotFound
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import by_day, put, write_delta, write_hive
+from tierlake.connector.errors import UnknownOption, UnsupportedByServer
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.errors import SpecError, TableExists, TableNotFound
 
 FORMATS = pytest.mark.parametrize("table_format", ["delta", "parquet"])
 

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from connector.filesystem import LakeFileSystem
-from pipelines.errors import PolicyRefused, SpecError
-from pipelines.metastore.journal import Journal
-from pipelines.metastore.records import (
+from tests.servers import Rig
+from tierlake.connector.filesystem import LakeFileSystem
+from tierlake.pipelines.errors import PolicyRefused, SpecError
+from tierlake.pipelines.metastore.journal import Journal
+from tierlake.pipelines.metastore.records import (
     EraseRecord,
     FileRecord,
     KeepingRecord,
@@ -22,8 +23,7 @@ from pipelines.metastore.records import (
     UndoRecord,
     VacuumRecord,
 )
-from pipelines.model.partition_key import PartitionKey
-from tests.servers import Rig
+from tierlake.pipelines.model.partition_key import PartitionKey
 
 AT = datetime(2014, 1, 1, 12, tzinfo=UTC)
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.model.age import NextStep, is_past_retention, next_step, tier_at, window_of_key
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.spec import TIER_ORDER, DatasetSpec
+from tierlake.pipelines.model.age import NextStep, is_past_retention, next_step, tier_at, window_of_key
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.spec import TIER_ORDER, DatasetSpec
 
 SPEC = DatasetSpec(
     uri="lake://warehouse/flights",

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import SpecError
-from pipelines.model.partition_key import HIVE_NULL, PartitionKey, escape_value, unescape_value
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.model.partition_key import HIVE_NULL, PartitionKey, escape_value, unescape_value
 
 names = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
 values = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\x00"), max_size=12).filter(

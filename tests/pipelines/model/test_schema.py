@@ -3,9 +3,9 @@
 import pyarrow as pa
 import pytest
 
-from pipelines.errors import SchemaMismatch, SpecError
-from pipelines.model.schema import evolved_schema, plan_schema
-from pipelines.model.stored_types import declared_schema, settled_type, storable_type
+from tierlake.pipelines.errors import SchemaMismatch, SpecError
+from tierlake.pipelines.model.schema import evolved_schema, plan_schema
+from tierlake.pipelines.model.stored_types import declared_schema, settled_type, storable_type
 
 TABLE = pa.schema({"id": pa.int64(), "at": pa.timestamp("us", "UTC"), "name": pa.string()})
 
@@ -191,7 +191,7 @@ def test_a_plan_made_on_an_older_schema_still_adds_its_columns():
 
 
 def test_planning_is_linear_in_the_columns(monkeypatch):
-    import pipelines.model.schema as module
+    import tierlake.pipelines.model.schema as module
 
     calls = []
     kept = module.meets

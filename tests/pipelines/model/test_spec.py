@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import Dataset
-from pipelines.errors import SpecError
-from pipelines.model.spec import TIER_ORDER, DatasetSpec
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.model.spec import TIER_ORDER, DatasetSpec
 
 YAML = """
 uri: lake://warehouse/flights

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.errors import SpecDiffers, SpecError
-from pipelines.model.spec import DatasetSpec
-from pipelines.model.spec_diff import check_agrees, completed, differences
+from tierlake.pipelines.errors import SpecDiffers, SpecError
+from tierlake.pipelines.model.spec import DatasetSpec
+from tierlake.pipelines.model.spec_diff import check_agrees, completed, differences
 
 STORED = DatasetSpec(
     uri="lake://b/t",

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import SpecError
-from pipelines.model.time_window import KEY_FORMATS, as_instant, is_key, window_of
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.model.time_window import KEY_FORMATS, as_instant, is_key, window_of
 
 ZONES = st.sampled_from(["UTC", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Europe/Dublin"])
 DAYS = st.dates(date(1950, 1, 1), date(2150, 12, 31))

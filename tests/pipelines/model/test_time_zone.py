@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.ingest.partitioner import Partitioner
-from pipelines.model.spec import PartitionSpec, TimePartition
-from pipelines.model.time_window import is_key, window_of
-from pipelines.model.time_zone import FIRST, LAST, clock_of
+from tierlake.pipelines.ingest.partitioner import Partitioner
+from tierlake.pipelines.model.spec import PartitionSpec, TimePartition
+from tierlake.pipelines.model.time_window import is_key, window_of
+from tierlake.pipelines.model.time_zone import FIRST, LAST, clock_of
 
 WIDTHS = ("hour", "day", "month", "year")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

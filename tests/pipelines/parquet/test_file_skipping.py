@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow.fs import LocalFileSystem
 
-from pipelines.parquet import file_skipping, scan
-from pipelines.parquet.file_skipping import FileFacts, columns_in, may_match
-from pipelines.parquet.scan import LiveDataset, ScannedFile
-from pipelines.parquet.statistics import footer_stats
+from tierlake.pipelines.parquet import file_skipping, scan
+from tierlake.pipelines.parquet.file_skipping import FileFacts, columns_in, may_match
+from tierlake.pipelines.parquet.scan import LiveDataset, ScannedFile
+from tierlake.pipelines.parquet.statistics import footer_stats
 
 EVERYTHING = pads.scalar(value=True)
 

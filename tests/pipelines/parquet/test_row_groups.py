@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow.fs import LocalFileSystem
 
-from pipelines.parquet import row_groups
+from tierlake.pipelines.parquet import row_groups
 
 ROWS = pa.table(
     {

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.parquet.statistics import footer_stats, leaves_with_nan
+from tierlake.pipelines.parquet.statistics import footer_stats, leaves_with_nan
 
 
 def stats_of(table, **options):

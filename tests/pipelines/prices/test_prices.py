@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from connector.profiles import get_profile, profile_names
-from pipelines import prices as price_lists
-from pipelines.errors import SpecError
-from pipelines.prices import PriceList, price_list, price_list_names
+from tierlake.connector.profiles import get_profile, profile_names
+from tierlake.pipelines import prices as price_lists
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.prices import PriceList, price_list, price_list_names
 
 
 def test_the_lists_that_ship() -> None:

@@ -14,11 +14,11 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
-from connector.errors import ObjectArchived
-from pipelines import Dataset
-from pipelines.cli import main
-from pipelines.errors import ArchivedError, SchemaMismatch, UnsupportedByTable
 from tests.pipelines.conftest import make_trips, trip_spec
+from tierlake.connector.errors import ObjectArchived
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.cli import main
+from tierlake.pipelines.errors import ArchivedError, SchemaMismatch, UnsupportedByTable
 
 DAYS = [f"2013-01-0{number}" for number in range(1, 5)]
 POLICY = {"retention": {"expire_after": "300d", "grace": "7d"}}

@@ -5,12 +5,12 @@ from datetime import timedelta
 import pyarrow as pa
 import pytest
 
-from connector.filesystem import LakeFileSystem
-from pipelines.dataset import Dataset
-from pipelines.model.partition_key import PartitionKey
-from pipelines.query.catalog import PartitionInfo
 from tests.pipelines.samples import AS_OF, DAYS, daily, daily_spec, requests_of, rows
 from tests.servers import Rig
+from tierlake.connector.filesystem import LakeFileSystem
+from tierlake.pipelines.dataset import Dataset
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.query.catalog import PartitionInfo
 
 
 @pytest.fixture(params=["delta", "parquet"])

@@ -7,11 +7,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipelines import Dataset, DatasetSpec
-from pipelines.errors import SchemaMismatch, SourceError, SpecError
-from pipelines.ingest.results import Written
-from pipelines.ingest.run import first_look
-from pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines import Dataset, DatasetSpec
+from tierlake.pipelines.errors import SchemaMismatch, SourceError, SpecError
+from tierlake.pipelines.ingest.results import Written
+from tierlake.pipelines.ingest.run import first_look
+from tierlake.pipelines.model.partition_key import PartitionKey
 
 pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 

@@ -6,8 +6,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipelines import Dataset
 from tests.pipelines.conftest import make_trips, trip_spec
+from tierlake.pipelines import Dataset
 
 ODD = ["a b", "x/y", "p:q", "50%", "é", "a=b", None, "plus+", "q?", "#h"]
 

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from pipelines import Dataset, DatasetSpec
-from pipelines.errors import SchemaMismatch
-from pipelines.maintenance.rewrite import Rewriter
 from tests.pipelines.foreign import delta_options, parquet, put, write_delta
+from tierlake.pipelines import Dataset, DatasetSpec
+from tierlake.pipelines.errors import SchemaMismatch
+from tierlake.pipelines.maintenance.rewrite import Rewriter
 
 PAID = pa.table({"k": ["a", "a", "b"], "id": [1, 2, 3], "paid": [True, False, False]})
 LONG = "zoe.with.a.very.long.name.indeed@example.org"
@@ -451,7 +451,9 @@ def test_a_scan_is_a_pyarrow_dataset(bucket, fs):
 
 def test_what_an_erasure_left_is_counted_and_said(bucket, fs, monkeypatch):
     dataset = made(fs, bucket, PAID)
-    monkeypatch.setattr("pipelines.maintenance.rewrite._without_matches", lambda rows: rows.drop_columns(["\0matches"]))
+    monkeypatch.setattr(
+        "tierlake.pipelines.maintenance.rewrite._without_matches", lambda rows: rows.drop_columns(["\0matches"])
+    )
     report = dataset.erase([("paid", "==", False)], unsafe_delete_old_files=True)
     assert report.remaining == 2
     assert not report.is_complete

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.errors import SchemaMismatch, SpecError
-from pipelines.query.filters import expression_of
+from tierlake.pipelines.errors import SchemaMismatch, SpecError
+from tierlake.pipelines.query.filters import expression_of
 
 DAY = date(2013, 7, 4)
 ROWS = pa.table(

@@ -8,14 +8,14 @@ import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
 
-from connector.objects.restore import RestoreStatus
-from pipelines import Dataset
-from pipelines.cli.app import cli
-from pipelines.errors import ArchivedError, SpecError, UnknownPartition
-from pipelines.model.partition_key import PartitionKey
-from pipelines.query import restore as archives
-from pipelines.query.placement import placed
 from tests.pipelines.conftest import make_trips, trip_spec
+from tierlake.connector.objects.restore import RestoreStatus
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.cli.app import cli
+from tierlake.pipelines.errors import ArchivedError, SpecError, UnknownPartition
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.query import restore as archives
+from tierlake.pipelines.query.placement import placed
 
 FROZEN = "date=2013-01-02"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.runtime import formatting
+from tierlake.pipelines.runtime import formatting
 
 
 @pytest.mark.parametrize(

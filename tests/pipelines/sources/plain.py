@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.sources.typed_text import fitted
+from tierlake.pipelines.sources.typed_text import fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pyarrow as pa
 
-    from pipelines.sources import RowStream
+    from tierlake.pipelines.sources import RowStream
 
 
 def plain_batches(stream: RowStream) -> Iterator[pa.RecordBatch]:

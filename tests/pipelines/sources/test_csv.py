@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import SourceError
-from pipelines.sources import TextOptions, open_source
-from pipelines.sources.csv import head_of, read_rows
-from pipelines.sources.files import find_files
-from pipelines.sources.row_origin import REASON_COLUMN, REJECT_FILE, REJECT_LINE, REJECT_VALUE
+from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.sources import TextOptions, open_source
+from tierlake.pipelines.sources.csv import head_of, read_rows
+from tierlake.pipelines.sources.files import find_files
+from tierlake.pipelines.sources.row_origin import REASON_COLUMN, REJECT_FILE, REJECT_LINE, REJECT_VALUE
 
 CELL = st.one_of(
     st.none(),
@@ -243,8 +243,8 @@ def test_a_header_alone_is_an_empty_source():
 
 ABANDON = """
 import sys
-from pipelines.sources import delimited, files
-from pipelines.model.text_options import TextOptions
+from tierlake.pipelines.sources import delimited, files
+from tierlake.pipelines.model.text_options import TextOptions
 
 delimited._COLUMN_BYTES = 0
 (file,) = files.find_files([sys.argv[1]], {}, None, TextOptions())

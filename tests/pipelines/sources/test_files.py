@@ -12,10 +12,10 @@ import pyarrow.feather as paf
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.errors import SourceError
-from pipelines.sources import SourceLimits, open_source
-from pipelines.sources.row_origin import REJECT_FILE
 from tests.pipelines.sources.plain import plain_batches
+from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.sources import SourceLimits, open_source
+from tierlake.pipelines.sources.row_origin import REJECT_FILE
 
 CSV = b"n,name\n1,a\n2,b\n"
 ZST = {

@@ -11,10 +11,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipelines.errors import SchemaMismatch, SourceError
-from pipelines.model.stored_types import check_storable
-from pipelines.sources import open_source
-from pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
+from tierlake.pipelines.errors import SchemaMismatch, SourceError
+from tierlake.pipelines.model.stored_types import check_storable
+from tierlake.pipelines.sources import open_source
+from tierlake.pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
 
 
 def taken(source, known=None):

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import SourceError
-from pipelines.sources import open_source
-from pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
-from pipelines.sources.stream import ORIGIN
 from tests.pipelines.sources.plain import plain_batches
+from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.sources import open_source
+from tierlake.pipelines.sources.row_origin import REASON_COLUMN, REJECT_COLUMN, REJECT_LINE, REJECT_VALUE
+from tierlake.pipelines.sources.stream import ORIGIN
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).map(lambda text: f"x{text}")
 LEAVES = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.sources.line_ranges import LinesOf, cut_lines
+from tierlake.pipelines.sources.line_ranges import LinesOf, cut_lines
 
 LINES = st.lists(st.sampled_from([b"", b"a", b"1,2", b"\xc3\xbc" * 40, b"\r"]), max_size=30).map(b"\n".join)
 

@@ -15,10 +15,10 @@ import pyarrow.feather as paf
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.errors import SourceError
-from pipelines.sources import open_source
-from pipelines.sources.limits import SourceLimits
 from tests.pipelines.sources.plain import plain_batches
+from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.sources import open_source
+from tierlake.pipelines.sources.limits import SourceLimits
 
 TABLE = pa.table({"n": [1, 2, 3], "name": ["a", "b", None]})
 

@@ -12,18 +12,18 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from deltalake.transaction import AddAction
 
-from pipelines.dataset import Dataset
-from pipelines.lifecycle.outlook import Reading
-from pipelines.model.partition_key import PartitionKey
-from pipelines.runtime import clock as clocks
-from pipelines.tables.protocol import SameRows
 from tests.pipelines.samples import AS_OF, DAYS, clock_of, daily, rows
+from tierlake.pipelines.dataset import Dataset
+from tierlake.pipelines.lifecycle.outlook import Reading
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.runtime import clock as clocks
+from tierlake.pipelines.tables.protocol import SameRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from connector.filesystem import LakeFileSystem
     from tests.servers import Rig
+    from tierlake.connector.filesystem import LakeFileSystem
 
 ON_SEAWEEDFS = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 GONE, COLD = (f"date={day}" for day in DAYS[:2])
@@ -325,7 +325,7 @@ def test_our_files_have_the_servers_time(fs: LakeFileSystem, bucket: str, monkey
     dataset = made(fs, bucket, "delta")
     at = seen(dataset)
     monkeypatch.setattr(clocks, "datetime", Behind)
-    monkeypatch.setattr("pipelines.ingest.writer.datetime", Behind)
+    monkeypatch.setattr("tierlake.pipelines.ingest.writer.datetime", Behind)
     dataset.ingest(rows([DAYS[0]], each=3))
     forget_commits(dataset)
     assert due(dataset, at) == [COLD]

@@ -8,11 +8,11 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pytest
 
-from connector.client.rust_errors import from_rust
-from connector.errors import AccessDenied, EndpointUnreachable, ObjectNotFound, ServerError, TableDamaged
-from pipelines import Dataset
-from pipelines.tables.live_files import FileNames
 from tests.pipelines.conftest import make_trips, trip_spec
+from tierlake.connector.client.rust_errors import from_rust
+from tierlake.connector.errors import AccessDenied, EndpointUnreachable, ObjectNotFound, ServerError, TableDamaged
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.tables.live_files import FileNames
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ import pytest
 from deltalake import DeltaTable, Schema
 from deltalake.transaction import AddAction
 
-from pipelines import Dataset, DatasetSpec
-from pipelines.errors import (
+from tests.pipelines.foreign import DAYS, by_day, delta_options, parquet, put, write_delta, write_hive
+from tierlake.pipelines import Dataset, DatasetSpec
+from tierlake.pipelines.errors import (
     CommitConflict,
     SchemaMismatch,
     SourceError,
@@ -21,12 +22,11 @@ from pipelines.errors import (
     TableNotFound,
     UnsupportedByTable,
 )
-from pipelines.metastore.inference import doubt_of_width, inferred_partitioning
-from pipelines.model.partition_key import PartitionKey
-from pipelines.model.spec import PartitionSpec, TimePartition
-from pipelines.tables.delta_commit import spelled_by_deltalake
-from pipelines.tables.protocol import Change
-from tests.pipelines.foreign import DAYS, by_day, delta_options, parquet, put, write_delta, write_hive
+from tierlake.pipelines.metastore.inference import doubt_of_width, inferred_partitioning
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.spec import PartitionSpec, TimePartition
+from tierlake.pipelines.tables.delta_commit import spelled_by_deltalake
+from tierlake.pipelines.tables.protocol import Change
 
 POLICY = {"tiers": [{"after": "30d", "tier": "warm"}], "retention": {"expire_after": "90d"}}
 KEYS = [f"day={day}" for day in DAYS]

@@ -7,11 +7,11 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.errors import PolicyRefused, SourceError
-from pipelines.ingest.writer import WriterLimits
-from pipelines.sources.limits import SourceLimits
-from pipelines.tables.paths import data_path
 from tests.pipelines.conftest import make_trips
+from tierlake.pipelines.errors import PolicyRefused, SourceError
+from tierlake.pipelines.ingest.writer import WriterLimits
+from tierlake.pipelines.sources.limits import SourceLimits
+from tierlake.pipelines.tables.paths import data_path
 
 OUTSIDE = [
     "s3://other/secret.parquet",

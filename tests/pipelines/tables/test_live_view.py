@@ -13,12 +13,12 @@ import pyarrow.dataset as ds
 import pytest
 from deltalake import DeltaTable
 
-from connector.errors import TableWriteRefused
-from pipelines import Dataset
-from pipelines.model.partition_key import PartitionKey
-from pipelines.tables.protocol import Change, LiveFile, StagedFile
 from tests.faults.proxy import Proxy
 from tests.pipelines.conftest import FIRST_DAY, make_trips, trip_spec
+from tierlake.connector.errors import TableWriteRefused
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.tables.protocol import Change, LiveFile, StagedFile
 
 DAY = "date=2013-01-02"
 

@@ -6,10 +6,10 @@ import pandas as pd
 import pyarrow.dataset as ds
 import pytest
 
-from connector import LakeFileSystem
-from pipelines import Dataset
-from pipelines.errors import LogMissing
 from tests.pipelines.conftest import make_trips, trip_spec
+from tierlake.connector import LakeFileSystem
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.errors import LogMissing
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ from datetime import timedelta
 import pytest
 from deltalake import DeltaTable, convert_to_deltalake
 
-from pipelines import Dataset
-from pipelines.errors import TableExists, TableNotFound, UnsupportedByTable
-from pipelines.metastore import opening
-from pipelines.metastore.document import DocumentStore
-from pipelines.runtime.clock import ServerClock
-from pipelines.tables.nested import first_objects, is_nested, nested_roots, outside_nested
 from tests.pipelines.conftest import make_trips, trip_spec
 from tests.pipelines.foreign import by_day, delta_options, write_delta, write_hive
+from tierlake.pipelines import Dataset
+from tierlake.pipelines.errors import TableExists, TableNotFound, UnsupportedByTable
+from tierlake.pipelines.metastore import opening
+from tierlake.pipelines.metastore.document import DocumentStore
+from tierlake.pipelines.runtime.clock import ServerClock
+from tierlake.pipelines.tables.nested import first_objects, is_nested, nested_roots, outside_nested
 
 FORMATS = pytest.mark.parametrize("table_format", ["delta", "parquet"])
 LONG = timedelta(days=400)

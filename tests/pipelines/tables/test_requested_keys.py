@@ -7,12 +7,12 @@ from datetime import date
 import pyarrow as pa
 import pytest
 
-from pipelines import Dataset, DatasetSpec
-from pipelines.errors import UnknownPartition
-from pipelines.model.partition_key import PartitionKey
-from pipelines.tables.requested_keys import check_possible
 from tests.pipelines.conftest import make_trips
 from tests.pipelines.foreign import write_delta
+from tierlake.pipelines import Dataset, DatasetSpec
+from tierlake.pipelines.errors import UnknownPartition
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.tables.requested_keys import check_possible
 
 NO_ROWS = make_trips(1, 1).slice(0, 0)
 SPELLED = {

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.lifecycle.outlook import Reading
-from pipelines.model.partition_key import PartitionKey
-from pipelines.tables.states import ListedChanges, ListedRows, plain_state
 from tests.pipelines.samples import AS_OF, DAYS, daily, rows
 from tests.pipelines.tables.test_changes import RETENTION, TIERED, delta_table, forget_commits, moved_by_copies
+from tierlake.pipelines.lifecycle.outlook import Reading
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.tables.states import ListedChanges, ListedRows, plain_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from connector.filesystem import LakeFileSystem
-    from pipelines.dataset import Dataset
     from tests.servers import Rig
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.dataset import Dataset
 
 ON_SEAWEEDFS = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 FIRST, SECOND, THIRD, FOURTH = (PartitionKey.parse(f"date={day}") for day in DAYS)

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.values import TextTypes, fit, meets, wider
-from pipelines.values.parts import Unfit
-from pipelines.values.texts import AWARE, way_of
+from tierlake.pipelines.values import TextTypes, fit, meets, wider
+from tierlake.pipelines.values.parts import Unfit
+from tierlake.pipelines.values.texts import AWARE, way_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 WALL, INSTANT = pa.timestamp("us"), pa.timestamp("us", "UTC")

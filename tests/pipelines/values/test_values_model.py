@@ -19,9 +19,9 @@ from deltalake import write_deltalake
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from pipelines import Dataset, DatasetSpec
 from tests.pipelines.foreign import delta_options
 from tests.pipelines.samples import plain
+from tierlake.pipelines import Dataset, DatasetSpec
 
 KEYS = ["a", "B b", "ü/=%", None]
 TEXT = st.one_of(

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from connector.errors import InvalidSetting
-from connector.objects.object_lock import kept_legal_hold
-from connector.policy.encryption import SseC, encryption_of
+from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.policy.encryption import SseC, encryption_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from connector.policy.encryption import Encryption
-    from connector.profiles import Profile
+    from tierlake.connector.policy.encryption import Encryption
+    from tierlake.connector.profiles import Profile
 
 CONTENT_HEADERS = (
     "CacheControl",
@@ -70,7 +69,16 @@ def kept_parameters(head: Mapping[str, Any], profile: Profile, held: Encryption)
     Raises:
         InvalidSetting: The object has a customer's key, and the policy has none.
     """
-    kept = {**kept_content(head), **kept_encryption(head, held), **kept_legal_hold(head)}
+    kept = {**kept_content(head), **kept_encryption(head, held), **_kept_legal_hold(head)}
     if head.get("StorageClass") in profile.storage_classes:
         kept["StorageClass"] = head["StorageClass"]
     return kept
+
+
+def is_held(head: Mapping[str, Any]) -> bool:
+    """Whether a HEAD reports a legal hold."""
+    return bool(head.get("ObjectLockLegalHoldStatus") == "ON")
+
+
+def _kept_legal_hold(head: Mapping[str, Any]) -> dict[str, Any]:
+    return {"ObjectLockLegalHoldStatus": "ON"} if is_held(head) else {}
