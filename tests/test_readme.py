@@ -47,7 +47,7 @@ def test_the_folders_it_lists_exist():
     for line in listing.splitlines():
         names = re.match(r"(?P<indent> *)(?P<names>[\w./, ]*?)(?:  +|$| (?=[a-z]+,))", line)
         assert names is not None, line
-        for name in re.findall(r"[\w.]+/?", names["names"]):
+        for name in re.findall(r"[\w./]+", names["names"]):
             inside = ROOT if not names["indent"] else folder
             path = inside / name
             assert path.exists(), f"{path} of {line!r}"
