@@ -29,10 +29,10 @@ import pyarrow.dataset as pads
 import s3fs
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 
+from tierlake import Dataset, DatasetSpec
 from tierlake.connector import LakeFileSystem
 from tierlake.connector.local_server.servers import EmbeddedServer
 from tierlake.dagster_project.demo import source
-from tierlake.pipelines import Dataset, DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -61,7 +61,7 @@ def write_csv(path: Path, megabytes: int) -> int:
 
 def ours(source: str) -> None:
     """`Dataset.ingest`, with the default limits."""
-    from tierlake.pipelines import Dataset, DatasetSpec
+    from tierlake import Dataset, DatasetSpec
 
     spec = DatasetSpec(uri="lake://bench/ours", partition={"time": {"column": "at"}}, columns=COLUMNS)
     Dataset.create(spec).ingest(source)
@@ -85,7 +85,7 @@ def arrow(source: str) -> None:
     """`pyarrow.csv` and `write_dataset`, through Arrow's own S3 client."""
     import pyarrow.dataset as pads
 
-    from tierlake.connector import LakeFileSystem
+    from tierlake import LakeFileSystem
 
     fs = LakeFileSystem()
     partitioning = pads.partitioning(pa.schema([pa.field("date", pa.string())]), flavor="hive")
@@ -106,7 +106,7 @@ def delta(source: str) -> None:
     """The writer of the package deltalake."""
     from deltalake import write_deltalake
 
-    from tierlake.connector import LakeFileSystem
+    from tierlake import LakeFileSystem
 
     write_deltalake(
         "s3://bench/delta", _batches(source), partition_by=["date"], storage_options=LakeFileSystem().delta_options()

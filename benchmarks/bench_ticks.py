@@ -23,6 +23,7 @@ import dagster as dg
 import pyarrow as pa
 from deltalake import write_deltalake
 
+from tierlake import Dataset, DatasetSpec
 from tierlake.connector import LakeFileSystem
 from tierlake.connector.local_server.servers import EmbeddedServer
 from tierlake.dagster_project.automation.observe import observation_sensor
@@ -30,7 +31,6 @@ from tierlake.dagster_project.automation.sensors import KEYS_PER_RUN, ExpiryJob,
 from tierlake.dagster_project.partitions.keys import time_windows
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
 from tierlake.dagster_project.resources.lake import LakeResource
-from tierlake.pipelines import Dataset, DatasetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,7 @@ import pkgutil
 import re
 import shutil
 import subprocess
-import sys
 import tomllib
-import zipfile
 from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
@@ -92,19 +90,6 @@ def test_entry_points_load() -> None:
         if point.group == "fsspec.specs":  # fsspec writes module:Class, or module.Class
             assert point.value == "tierlake.connector.filesystem:LakeFileSystem"
         assert point.load() is not None
-
-
-def test_the_wheel_has_all_of_the_packages_and_nothing_else(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
-    assert {"tierlake/__init__.py", "tierlake/py.typed"} <= names
-    kept = {f"tierlake/{path.relative_to(ROOT)}" for path in tracked() if path.relative_to(ROOT).parts[0] in PACKAGES}
-    assert kept <= names
-    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"tierlake"}
-    assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
 def test_the_readme_names_commands_that_exist() -> None:

@@ -1,0 +1,77 @@
+"""What the wheel installs: one name with all of the packages under it, beside anybody's own packages."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+
+import pytest
+
+import tierlake
+from tests import ROOT
+from tests.test_house import PACKAGES, tracked
+from tests.test_readme import blocks, emptied  # noqa: F401 -- a fixture
+
+THEIRS = """
+import tierlake, connector, pipelines
+assert connector.OWNER == pipelines.OWNER == "theirs"
+assert tierlake.__file__.startswith({environment!r}), tierlake.__file__
+"""
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_it_has_all_of_the_packages_under_one_name(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    packages = {
+        f"tierlake/{path.relative_to(ROOT)}" for path in tracked() if path.relative_to(ROOT).parts[0] in PACKAGES
+    }
+    assert packages | {"tierlake/__init__.py", "tierlake/py.typed"} == {
+        name for name in names if ".dist-info/" not in name
+    }
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_it_works_beside_a_project_with_packages_of_the_same_names(wheel, emptied, tmp_path):  # noqa: F811 -- the fixture
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=False, symlinks=True)
+    python = environment / "bin" / "python"
+    (packages,) = environment.glob("lib/*/site-packages")
+    packages.joinpath("dependencies.pth").write_text(sysconfig.get_path("purelib"))  # their own .pth files do not count
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*pip, str(wheel)], check=True, capture_output=True)
+
+    project = tmp_path / "project"
+    for name in ("connector", "pipelines"):
+        project.joinpath(name).mkdir(parents=True)
+        project.joinpath(name, "__init__.py").write_text('OWNER = "theirs"\n')
+    script = project / "first_example.py"
+    script.write_text(
+        "\n".join([THEIRS.format(environment=str(environment)), *blocks("python")[:2], "print(len(dataset.read()))"])
+    )
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([python, script], capture_output=True, text=True, check=False, cwd=project, env=variables)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "2"
+
+
+def test_the_door_is_light_and_opens_all_that_it_names():
+    program = "import sys, tierlake; print([name for name in sys.modules if name in sys.argv])"
+    heavy = ["numpy", "pandas", "pyarrow", "pydantic", "deltalake", "dagster", "s3fs", "boto3", "fsspec"]
+    done = subprocess.run([sys.executable, "-c", program, *heavy], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert sorted(tierlake.__all__) == tierlake.__all__
+    assert set(tierlake.__all__) <= set(dir(tierlake))
+    assert {getattr(tierlake, name).__name__ for name in tierlake.__all__} == set(tierlake.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Datset'"):
+        _ = tierlake.Datset
