@@ -13,24 +13,22 @@ and carried out is in `tiering.py` and `expiry.py`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     TypeAdapter,
     ValidationError,
-    field_validator,
 )
 
 from tierlake.pipelines.errors import SpecError, UnknownPartition
+from tierlake.pipelines.lifecycle.plan_text import expirations_text, moves_text, refusals_text
+from tierlake.pipelines.lifecycle.planned import Expiration, PlannedFile, PlannedStep, PlanValue, Refusal, TierMove
 from tierlake.pipelines.lifecycle.results import ApplyResult, UndoResult
 from tierlake.pipelines.model.partition_key import PartitionKey
-from tierlake.pipelines.model.spec import Tier
 from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
@@ -50,105 +48,11 @@ __all__ = [
     "load_plan",
 ]
 
-_SHOWN = 20  # rows that print() shows of each table
-
-
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class PlannedFile(_Value):
-    """A live file as the plan saw it.
-
-    Attributes:
-        path: store key below the table's root.
-        size: bytes.
-        etag: of the stored object; moves carry it as a precondition.
-        storage_class: where it was.
-    """
-
-    path: str
-    size: int
-    etag: str
-    storage_class: str
-
-
-class PlannedStep(_Value):
-    """What a plan does to one partition.
-
-    Attributes:
-        key: the partition, as `ls` prints it.
-        files: all its live files when the plan was made.
-        rows: their rows; None where the table does not know.
-        age: of the partition at `as_of`.
-        reason: why, in words.
-    """
-
-    key: str
-    files: tuple[PlannedFile, ...]
-    rows: int | None
-    age: timedelta
-    reason: str
-
-    @field_validator("key")
-    @classmethod
-    def _is_a_key(cls, value: str) -> str:
-        return str(PartitionKey.parse(value))
-
-    @property
-    def bytes(self) -> int:
-        """Size of the files."""
-        return sum(file.size for file in self.files)
-
-
-class TierMove(PlannedStep):
-    """One partition to another tier.
-
-    Attributes:
-        tier: where it belongs.
-        storage_class: the class that stands for the tier on this server.
-        monthly_before: its storage in dollars a month where it is; None where there is no price.
-        monthly_after: the same where it goes.
-        one_off: what the move costs.
-        saved: what it saves in storage until `until`.
-        until: when the policy moves it again or expires it; None counts 12 months.
-    """
-
-    tier: Tier
-    storage_class: str
-    monthly_before: float | None
-    monthly_after: float | None
-    one_off: float | None
-    saved: float | None
-    until: datetime | None
-
-    def to_move(self) -> tuple[PlannedFile, ...]:
-        """The files that are not there yet."""
-        return tuple(file for file in self.files if file.storage_class != self.storage_class)
-
-
-class Expiration(PlannedStep):
-    """One partition out of the table.
-
-    Attributes:
-        monthly: its storage in dollars a month; None where there is no price.
-    """
-
-    monthly: float | None
-
-
-class Refusal(_Value):
-    """A partition that the policy asks for and that is left alone, and why."""
-
-    key: str
-    reason: str
-
-
 StepT = TypeVar("StepT", bound=PlannedStep)
 Applier = Callable[..., ApplyResult]
 
 
-class Plan(_Value, Generic[StepT]):
+class Plan(PlanValue, Generic[StepT]):
     """What all plans have.
 
     Attributes:
@@ -240,22 +144,17 @@ class Plan(_Value, Generic[StepT]):
             )
         return self._apply(self, **options)
 
-    def _ageless_text(self) -> list[str]:
-        return ["", self.ageless] if self.ageless else []
-
-    def _refused_text(self) -> list[str]:
-        """What is left alone; partitions with the same reason share a line."""
-        if not self.refused:
-            return []
-        keys: dict[str, list[str]] = {}
-        for refusal in self.refused:
-            keys.setdefault(refusal.reason, []).append(refusal.key)
-        rows = ((_span(same), reason) for reason, same in keys.items())
-        return ["", formatting.table_text(["left alone", "why"], rows, limit=_SHOWN)]
-
-
-def _span(keys: list[str]) -> str:
-    return keys[0] if len(keys) == 1 else f"{keys[0]} ... {keys[-1]} ({len(keys):,})"
+    def _text(self, verb: str, body: str, notes: Sequence[str], *, priced: bool) -> str:
+        """The plan for people: what it is, its table, what is left alone, and notes."""
+        lines = [f"{verb} of {self.uri} as of {formatting.day(self.as_of)} (table version {self.version})", "", body]
+        if self.refused:
+            lines += ["", refusals_text(self.refused)]
+        if self.ageless:
+            lines += ["", self.ageless]
+        lines += notes
+        if self.note and priced:
+            lines += [*([] if notes else [""]), f"prices: {self.note}"]
+        return "\n".join(lines)
 
 
 class TieringPlan(Plan[TierMove]):
@@ -306,48 +205,10 @@ class TieringPlan(Plan[TierMove]):
         return self._applied(progress=progress, keys=keys, dry_run=dry_run, run_id=run_id)
 
     def __str__(self) -> str:
-        head = f"tiering of {self.uri} as of {formatting.day(self.as_of)} (table version {self.version})"
+        body = f"nothing to move; {self.untouched:,} partitions are where they belong"
         if not self.steps:
-            body = f"nothing to move; {self.untouched:,} partitions are where they belong"
-        else:
-            body = formatting.table_text(
-                ["key", ">age", ">files", ">size", "from", "to", ">$/month", ">then", ">once",
-                 ">saved", "until"],
-                (self._row(step) for step in self.steps),
-                footer=(
-                    f"{len(self.steps):,} partitions",
-                    "",
-                    formatting.count(sum(len(step.to_move()) for step in self.steps)),
-                    formatting.size(self.bytes),
-                    "",
-                    "",
-                    formatting.money(sum(step.monthly_before or 0.0 for step in self.steps)),
-                    formatting.money(sum(step.monthly_after or 0.0 for step in self.steps)),
-                    formatting.money(self.one_off),
-                    formatting.money(self.saved),
-                    "",
-                ),
-                limit=_SHOWN,
-            )  # fmt: skip
-        notes = ["", f"prices: {self.note}"] if self.note and self.steps else []
-        return "\n".join([head, "", body, *self._refused_text(), *self._ageless_text(), *notes])
-
-    @staticmethod
-    def _row(step: TierMove) -> tuple[str, ...]:
-        moving = step.to_move()
-        return (
-            step.key,
-            formatting.age(step.age),
-            formatting.count(len(moving)),
-            formatting.size(sum(file.size for file in moving)),
-            "+".join(sorted({file.storage_class for file in moving})),
-            f"{step.storage_class} ({step.tier})",
-            formatting.money(step.monthly_before),
-            formatting.money(step.monthly_after),
-            formatting.money(step.one_off),
-            formatting.money(step.saved),
-            formatting.day(step.until) if step.until else "12 months",
-        )
+            return self._text("tiering", body, [], priced=False)
+        return self._text("tiering", moves_text(self.steps), [], priced=True)
 
 
 class ExpiryPlan(Plan[Expiration]):
@@ -398,39 +259,11 @@ class ExpiryPlan(Plan[Expiration]):
         return self._applied(progress=progress, undo=undo, keys=keys, dry_run=dry_run, run_id=run_id)
 
     def __str__(self) -> str:
-        head = f"expiry of {self.uri} as of {formatting.day(self.as_of)} (table version {self.version})"
+        body = f"nothing to expire; {self.untouched:,} partitions are not past their retention"
         if not self.steps:
-            body = f"nothing to expire; {self.untouched:,} partitions are not past their retention"
-        else:
-            body = formatting.table_text(
-                ["key", ">age", ">rows", ">files", ">size", ">$/month", "why"],
-                (
-                    (
-                        step.key,
-                        formatting.age(step.age),
-                        formatting.count(step.rows),
-                        formatting.count(len(step.files)),
-                        formatting.size(step.bytes),
-                        formatting.money(step.monthly),
-                        step.reason,
-                    )
-                    for step in self.steps
-                ),
-                footer=(
-                    f"{len(self.steps):,} partitions",
-                    "",
-                    "",
-                    formatting.count(sum(len(step.files) for step in self.steps)),
-                    formatting.size(self.bytes),
-                    formatting.money(self.saved_monthly),
-                    "",
-                ),
-                limit=_SHOWN,
-            )
+            return self._text("expiry", body, [], priced=False)
         after = f"undo is possible for {formatting.age(self.grace)}, then `vacuum` deletes the files"
-        notes = ["", after] if self.steps else []
-        notes += [f"prices: {self.note}"] if self.note and self.steps else []
-        return "\n".join([head, "", body, *self._refused_text(), *self._ageless_text(), *notes])
+        return self._text("expiry", expirations_text(self.steps), ["", after], priced=True)
 
 
 def is_plan(text: str | bytes) -> bool:

@@ -1,0 +1,105 @@
+"""What plans are made of: files as they were seen, what is to happen to each partition, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.spec import Tier
+
+__all__ = ["Expiration", "PlannedFile", "PlannedStep", "Refusal", "TierMove"]
+
+
+class PlanValue(BaseModel):
+    """A part of a plan. Plans of a later version, with fields that are unknown here, load all the same."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class PlannedFile(PlanValue):
+    """A live file as the plan saw it.
+
+    Attributes:
+        path: store key below the table's root.
+        size: bytes.
+        etag: of the stored object; moves carry it as a precondition.
+        storage_class: where it was.
+    """
+
+    path: str
+    size: int
+    etag: str
+    storage_class: str
+
+
+class PlannedStep(PlanValue):
+    """What a plan does to one partition.
+
+    Attributes:
+        key: the partition, as `ls` prints it.
+        files: all its live files when the plan was made.
+        rows: their rows; None where the table does not know.
+        age: of the partition at `as_of`.
+        reason: why, in words.
+    """
+
+    key: str
+    files: tuple[PlannedFile, ...]
+    rows: int | None
+    age: timedelta
+    reason: str
+
+    @field_validator("key")
+    @classmethod
+    def _is_a_key(cls, value: str) -> str:
+        return str(PartitionKey.parse(value))
+
+    @property
+    def bytes(self) -> int:
+        """Size of the files."""
+        return sum(file.size for file in self.files)
+
+
+class TierMove(PlannedStep):
+    """One partition to another tier.
+
+    Attributes:
+        tier: where it belongs.
+        storage_class: the class that stands for the tier on this server.
+        monthly_before: its storage in dollars a month where it is; None where there is no price.
+        monthly_after: the same where it goes.
+        one_off: what the move costs.
+        saved: what it saves in storage until `until`.
+        until: when the policy moves it again or expires it; None counts 12 months.
+    """
+
+    tier: Tier
+    storage_class: str
+    monthly_before: float | None
+    monthly_after: float | None
+    one_off: float | None
+    saved: float | None
+    until: datetime | None
+
+    def to_move(self) -> tuple[PlannedFile, ...]:
+        """The files that are not there yet."""
+        return tuple(file for file in self.files if file.storage_class != self.storage_class)
+
+
+class Expiration(PlannedStep):
+    """One partition out of the table.
+
+    Attributes:
+        monthly: its storage in dollars a month; None where there is no price.
+    """
+
+    monthly: float | None
+
+
+class Refusal(PlanValue):
+    """A partition that the policy asks for and that is left alone, and why."""
+
+    key: str
+    reason: str
