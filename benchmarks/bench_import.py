@@ -1,4 +1,4 @@
-"""Import time: `import tierlake.connector` and the filesystem itself, beside `import s3fs`.
+"""Import time: `import tierlake`, its packages and the filesystem itself, beside `import s3fs`.
 
     python benchmarks/bench_import.py [--rounds 15]
 
@@ -16,8 +16,9 @@ import time
 
 IMPORTS = {
     "import s3fs": "import s3fs",
+    "import tierlake": "import tierlake",
     "import tierlake.connector": "import tierlake.connector",
-    "from tierlake.connector import LakeFileSystem": "from tierlake.connector import LakeFileSystem",
+    "from tierlake import LakeFileSystem": "from tierlake import LakeFileSystem",
 }
 MOST = 1.5
 
