@@ -34,13 +34,13 @@ def adopt(session: Session, uri: str, *, described: Path | None, dry_run: bool, 
     from tierlake.pipelines.dataset import Dataset
 
     fs = session.filesystem()
-    found = Dataset.adopt(uri, described, fs=fs)
-    if dry_run or not found.dry_run:  # it is adopted already
-        session.out.emit(found, str(found))
+    adoption = Dataset.adopt(uri, described, fs=fs)
+    if dry_run or not adoption.dry_run:  # it is adopted already
+        session.out.emit(adoption, str(adoption))
         return ExitCode.DONE
     if not yes:
-        session.out.note(f"{found}\n")
-    if not session.confirm(f"Adopt {formatting.files(found.files)} at {found.uri}?", yes=yes):
+        session.out.note(f"{adoption}\n")
+    if not session.confirm(f"Adopt {formatting.files(adoption.files)} at {adoption.uri}?", yes=yes):
         session.out.note("nothing was changed")
         return ExitCode.FAILED
     report = Dataset.adopt(uri, described, dry_run=False, fs=fs)

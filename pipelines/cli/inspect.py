@@ -38,8 +38,8 @@ def ls(session: Session, dataset: str, key: str | None, *, as_of: str | None) ->
     opened = session.dataset(dataset)
     catalog = opened.partitions(as_of=as_of)
     if key is not None:
-        wanted = PartitionKey.parse(key).items
-        chosen = [part for part in catalog if part.key.items[: len(wanted)] == wanted]
+        requested = PartitionKey.parse(key).items
+        chosen = [part for part in catalog if part.key.items[: len(requested)] == requested]
         if not chosen:
             by = ", ".join(opened.spec.partition.columns) or "nothing"
             message = f"no partition of {opened.uri} begins with {key}: it is partitioned by {by}"

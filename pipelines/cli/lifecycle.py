@@ -49,9 +49,9 @@ def diff(session: Session, spec: Path, *, as_of: str | None) -> ExitCode:
     Exits 0 where nothing differs, 1 where something does, as diff does.
     """
     described = options.spec_in(spec)
-    found = session.dataset(described.uri).diff(described, as_of=as_of)
-    session.out.emit({"differs": found.differs, **found.model_dump(mode="json")}, str(found))
-    return ExitCode.FAILED if found.differs else ExitCode.DONE
+    difference = session.dataset(described.uri).diff(described, as_of=as_of)
+    session.out.emit({"differs": difference.differs, **difference.model_dump(mode="json")}, str(difference))
+    return ExitCode.FAILED if difference.differs else ExitCode.DONE
 
 
 @click.command()
@@ -86,19 +86,19 @@ def apply(session: Session, what: Path, *, reason: str, no_undo: bool, dry_run: 
 
 
 def _described(session: Session, spec: DatasetSpec, reason: str, *, dry_run: bool, yes: bool) -> ExitCode:
-    found = session.dataset(spec.uri).diff(spec)
-    if found.refused:
-        session.out.note(f"{found}\n")
-    found.check()
-    if dry_run or not found.differs:
-        session.out.emit({"changed": False, **found.model_dump(mode="json")}, str(found))
+    difference = session.dataset(spec.uri).diff(spec)
+    if difference.refused:
+        session.out.note(f"{difference}\n")
+    difference.check()
+    if dry_run or not difference.differs:
+        session.out.emit({"changed": False, **difference.model_dump(mode="json")}, str(difference))
         return ExitCode.DONE
     if not yes:
-        session.out.note(f"{found}\n")
-    if not session.confirm(f"Change the description of {found.uri}?", yes=yes):
+        session.out.note(f"{difference}\n")
+    if not session.confirm(f"Change the description of {difference.uri}?", yes=yes):
         session.out.note("nothing was changed")
         return ExitCode.FAILED
-    change = found.apply(reason=reason)
+    change = difference.apply(reason=reason)
     session.out.emit(change, str(change))
     return ExitCode.DONE
 
@@ -149,7 +149,7 @@ def _applied(
         rehearsed = opened.apply(made, dry_run=True, **more)
         document = {**made.model_dump(mode="json"), "rehearsed": rehearsed}
         session.out.emit(document, f"{made}\n\n{rehearsed}")
-        return _told(session, rehearsed)
+        return _emitted(session, rehearsed)
     if not yes:
         opened.apply(made, dry_run=True, **more)  # nobody is asked for what would be refused as a whole
         session.out.note(f"{made}\n")
@@ -159,10 +159,10 @@ def _applied(
         return ExitCode.FAILED
     result = opened.apply(made, progress=session.out.shows_progress, **more)
     session.out.emit(result, str(result))
-    return _told(session, result)
+    return _emitted(session, result)
 
 
-def _told(session: Session, result: ApplyResult) -> ExitCode:
+def _emitted(session: Session, result: ApplyResult) -> ExitCode:
     for key, error in result.failed.items():
         session.out.note(f"error: {error}" if error.startswith(key) else f"error: {key}: {error}")
     return _exit_code(result)

@@ -45,15 +45,15 @@ def vacuum(session: Session, dataset: str, *, dry_run: bool, yes: bool) -> ExitC
     description as well: the prefix can be created anew.
     """
     opened = session.dataset(dataset)
-    found = opened.vacuum(dry_run=True)
-    said = f"{formatting.files(found.deleted)}, {formatting.size(found.bytes)}"
-    waiting = f"; {formatting.count(found.kept)} wait for their grace or their age" if found.kept else ""
-    ending = " and the dataset itself (it was dropped, and its grace is over)" if found.ends_dataset else ""
-    if dry_run or not (found.deleted or found.ends_dataset):
-        would = f"would delete {said}{ending}" if found.deleted or found.ends_dataset else "nothing to delete"
-        session.out.emit(found, would + waiting)
+    preview = opened.vacuum(dry_run=True)
+    extent = f"{formatting.files(preview.deleted)}, {formatting.size(preview.bytes)}"
+    waiting = f"; {formatting.count(preview.kept)} wait for their grace or their age" if preview.kept else ""
+    ending = " and the dataset itself (it was dropped, and its grace is over)" if preview.ends_dataset else ""
+    if dry_run or not (preview.deleted or preview.ends_dataset):
+        would = f"would delete {extent}{ending}" if preview.deleted or preview.ends_dataset else "nothing to delete"
+        session.out.emit(preview, would + waiting)
         return ExitCode.DONE
-    if not session.confirm(f"Delete {said} of {opened.uri}{ending} for good?", yes=yes):
+    if not session.confirm(f"Delete {extent} of {opened.uri}{ending} for good?", yes=yes):
         session.out.note("nothing was changed")
         return ExitCode.FAILED
     result = opened.vacuum()
@@ -75,11 +75,11 @@ def drop(session: Session, dataset: str, *, reason: str, no_undo: bool, dry_run:
     Readers see an empty table, and nothing can be ingested. Refused while any partition is held or retained.
     """
     opened = session.dataset(dataset)
-    found = opened.drop(undo=not no_undo, dry_run=True)
-    if dry_run or found.is_done_already:
-        session.out.emit(found, str(found))
+    preview = opened.drop(undo=not no_undo, dry_run=True)
+    if dry_run or preview.is_done_already:
+        session.out.emit(preview, str(preview))
         return ExitCode.DONE
-    amount = f"{formatting.partitions(found.partitions)}, {formatting.size(found.bytes)}"
+    amount = f"{formatting.partitions(preview.partitions)}, {formatting.size(preview.bytes)}"
     if not session.confirm(f"Drop {opened.uri} ({amount}){' without undo' if no_undo else ''}?", yes=yes):
         session.out.note("nothing was changed")
         return ExitCode.FAILED

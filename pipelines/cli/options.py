@@ -91,8 +91,9 @@ def spec_in(path: Path) -> DatasetSpec:
 
 def _file(path: Path) -> Path:
     if not path.is_file():
-        said = "what stands for the dataset" if "@" in str(path) else repr(str(path))  # it may be a URL with a password
-        message = f"{said} is neither a URI (lake://bucket/prefix) nor a YAML file"
+        # it may be a URL with a password
+        shown = "what stands for the dataset" if "@" in str(path) else repr(str(path))
+        message = f"{shown} is neither a URI (lake://bucket/prefix) nor a YAML file"
         raise click.UsageError(message, click.get_current_context())
     return path
 

@@ -117,11 +117,11 @@ _HEADS = ("file", "line", "column", "value", "reason", "row")
 def _rows(table: pa.Table) -> list[dict[str, object]]:
     from tierlake.pipelines.sources.row_origin import ALL
 
-    found = []
+    documents = []
     for row in table.to_pylist():
         about = {head: row.pop(name, None) for head, name in zip(_HEADS, ALL, strict=False)}
-        found.append({**about, "row": row})
-    return found
+        documents.append({**about, "row": row})
+    return documents
 
 
 def _cell(value: object) -> str:

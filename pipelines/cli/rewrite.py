@@ -103,14 +103,14 @@ def erase(
     opened = session.dataset(dataset)
     with connected(scheduler) as client:
         erasing = partial(opened.erase, where, engine="dask" if client else "local", client=client)
-        found = erasing(dry_run=True)
+        preview = erasing(dry_run=True)
         if dry_run:
-            session.out.emit(_document(found), str(found))
-            is_complete = found.foresees_completion(deletes_old_files=unsafe_delete_old_files)
+            session.out.emit(_document(preview), str(preview))
+            is_complete = preview.foresees_completion(deletes_old_files=unsafe_delete_old_files)
             return ExitCode.DONE if is_complete else ExitCode.PARTIAL
         if not yes:
-            session.out.note(f"{found}\n")
-        if not session.confirm(f"Erase {formatting.count(found.rows)} rows of {opened.uri}?", yes=yes):
+            session.out.note(f"{preview}\n")
+        if not session.confirm(f"Erase {formatting.count(preview.rows)} rows of {opened.uri}?", yes=yes):
             session.out.note("nothing was changed")
             return ExitCode.FAILED
         report = erasing(unsafe_delete_old_files=unsafe_delete_old_files)

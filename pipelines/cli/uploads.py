@@ -39,22 +39,22 @@ def abort(session: Session, place: str, *, older_than: str, dry_run: bool, yes: 
     Ages go by the server's clock. An upload that is still written fails when it is aborted: leave it time.
     """
     fs = session.filesystem()
-    found = fs.abort_incomplete_uploads(place, older_than=older_than, dry_run=True)
+    incomplete = fs.abort_incomplete_uploads(place, older_than=older_than, dry_run=True)
     now = fs.server_time(place)
-    if dry_run or not found:
-        session.out.emit({"aborted": [], "would_abort": _rows(found, now)}, _table(found, now))
+    if dry_run or not incomplete:
+        session.out.emit({"aborted": [], "would_abort": _rows(incomplete, now)}, _table(incomplete, now))
         return ExitCode.DONE
     if not yes:
-        session.out.note(f"{_table(found, now)}\n")
-    if not session.confirm(f"Abort {len(found):,} uploads?", yes=yes):
+        session.out.note(f"{_table(incomplete, now)}\n")
+    if not session.confirm(f"Abort {len(incomplete):,} uploads?", yes=yes):
         session.out.note("nothing was aborted")
         return ExitCode.FAILED
-    fs.abort_uploads(found)  # these, and none that came of age meanwhile
-    session.out.emit({"aborted": _rows(found, now), "would_abort": []}, _table(found, now))
+    fs.abort_uploads(incomplete)  # these, and none that came of age meanwhile
+    session.out.emit({"aborted": _rows(incomplete, now), "would_abort": []}, _table(incomplete, now))
     return ExitCode.DONE
 
 
-def _rows(found: list[IncompleteUpload], now: datetime) -> list[dict[str, object]]:
+def _rows(incomplete: list[IncompleteUpload], now: datetime) -> list[dict[str, object]]:
     return [
         {
             "path": upload.path,
@@ -62,12 +62,12 @@ def _rows(found: list[IncompleteUpload], now: datetime) -> list[dict[str, object
             "initiated": upload.initiated,
             "age_seconds": int((now - upload.initiated).total_seconds()),
         }
-        for upload in found
+        for upload in incomplete
     ]
 
 
-def _table(found: list[IncompleteUpload], now: datetime) -> str:
-    if not found:
+def _table(incomplete: list[IncompleteUpload], now: datetime) -> str:
+    if not incomplete:
         return "no such uploads"
-    rows = [(upload.path, upload.upload_id, formatting.age(now - upload.initiated)) for upload in found]
-    return formatting.table_text(("key", "upload", ">age"), rows, footer=(f"{len(found):,} in all", "", ""))
+    rows = [(upload.path, upload.upload_id, formatting.age(now - upload.initiated)) for upload in incomplete]
+    return formatting.table_text(("key", "upload", ">age"), rows, footer=(f"{len(incomplete):,} in all", "", ""))

@@ -51,11 +51,11 @@ def without_window(spec: DatasetSpec, keys: Iterable[PartitionKey]) -> str | Non
     time = spec.partition.time
     if time is None or not (spec.tiers or spec.retention.expire_after is not None):
         return None
-    asked = sorted(keys)
-    strange = [key for key in asked if key.as_dict().get(time.key) and window_of_key(spec, key) is None]
+    listed = sorted(keys)
+    strange = [key for key in listed if key.as_dict().get(time.key) and window_of_key(spec, key) is None]
     if not strange:
         return None
-    some = f"{len(strange)} of {len(asked)} partitions"
+    some = f"{len(strange)} of {len(listed)} partitions"
     fitting = [every for every in get_args(Every) if _names_window(spec, every, strange[0])]
     way = f" (partition.time.every: {fitting[0]} would give it one)" if fitting else ""
     return f"{some} name no {time.every} of {time.timezone}, so they have no age: {strange[0]}{way}"

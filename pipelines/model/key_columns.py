@@ -153,13 +153,13 @@ def _python_values(distinct: pa.Array) -> list[Any]:
     if not (pat.is_timestamp(kind) or pat.is_date(kind)):
         values: list[Any] = distinct.to_pylist()
         return values
-    found: list[Any] = []
+    moments: list[Any] = []
     for scalar in distinct:
         try:
-            found.append(scalar.as_py())
+            moments.append(scalar.as_py())
         except (ValueError, OverflowError):
-            found.append(_OUT_OF_CALENDAR)
-    return found
+            moments.append(_OUT_OF_CALENDAR)
+    return moments
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

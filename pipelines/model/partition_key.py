@@ -247,12 +247,12 @@ class PartitionKey:
     @classmethod
     def of_path(cls, path: str, columns: tuple[str, ...]) -> Self:
         """The key of a file by its path below the table's root; missing segments are null."""
-        found = {
+        given = {
             name: unescape_value(value)
             for name, equals, value in (segment.partition("=") for segment in path.split("/")[:-1])
             if equals
         }
-        return cls(tuple((name, found.get(name, "")) for name in columns))
+        return cls(tuple((name, given.get(name, "")) for name in columns))
 
     @property
     def prefix(self) -> str:

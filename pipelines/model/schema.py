@@ -125,7 +125,7 @@ def plan_schema(
     )
 
 
-def evolved_schema(current: pa.Schema, wanted: pa.Schema) -> pa.Schema:
+def evolved_schema(current: pa.Schema, requested: pa.Schema) -> pa.Schema:
     """The table's schema with the new columns of a plan that was made on an older one.
 
     Raises:
@@ -133,14 +133,14 @@ def evolved_schema(current: pa.Schema, wanted: pa.Schema) -> pa.Schema:
     """
     problems = _Differences()
     fields = {field.name: field for field in current}
-    for field in wanted:
+    for field in requested:
         known = fields.get(field.name)
         if known is None:
             fields[field.name] = field
             continue
         kind = _united(field.name, known.type, field.type, problems)
         if not meets(field.type, kind):
-            raise _mismatch(f"column {field.name} is {known.type} by now, not {field.type}", current, wanted)
+            raise _mismatch(f"column {field.name} is {known.type} by now, not {field.type}", current, requested)
         fields[field.name] = known.with_type(kind)
     return pa.schema(list(fields.values()))
 

@@ -108,12 +108,12 @@ class Clock:
 
     def offsets(self, first_year: int, last_year: int) -> list[tuple[int, int]]:
         """From which instant on the clock has which offset, in these years of UTC; one entry a change."""
-        found: list[tuple[int, int]] = []
+        changes: list[tuple[int, int]] = []
         for year in range(first_year, last_year + 1):
             for segment in self._year(year):
-                if not found or found[-1][1] != segment.offset:
-                    found.append((segment.start, segment.offset))
-        return found
+                if not changes or changes[-1][1] != segment.offset:
+                    changes.append((segment.start, segment.offset))
+        return changes
 
     def first_at_or_after(self, wall: int) -> int:
         """The first instant at which the clock shows a wall time or a later one."""
@@ -138,11 +138,11 @@ class Clock:
         if year not in self._years:
             start = datetime(year, 1, 1, tzinfo=UTC)
             end = datetime(year + 1, 1, 1, tzinfo=UTC) if year < MAXYEAR else _latest()
-            found = self._scan(start - _LOOKBACK if year > MINYEAR else _earliest(), end)
+            scanned = self._scan(start - _LOOKBACK if year > MINYEAR else _earliest(), end)
             begin = _us(start)
-            before = [segment for segment in found if segment.start <= begin]
-            rest = [segment for segment in found if begin < segment.start < _us(end)]
-            head = before[-1] if before else found[0]
+            before = [segment for segment in scanned if segment.start <= begin]
+            rest = [segment for segment in scanned if begin < segment.start < _us(end)]
+            head = before[-1] if before else scanned[0]
             self._years[year] = [head._replace(start=begin), *(rest if before else rest[1:])]
         return self._years[year]
 

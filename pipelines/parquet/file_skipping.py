@@ -93,15 +93,15 @@ def may_match(
     return [any(satisfiable[number] for number in of_file) for of_file in of_files]
 
 
-def _alike(files: Sequence[FileFacts], asked: frozenset[str] | None) -> dict[Hashable, Hashable]:
+def _alike(files: Sequence[FileFacts], filtered: frozenset[str] | None) -> dict[Hashable, Hashable]:
     """Each partition's key, and what is the same for all that do not differ in the columns that a filter asks for."""
-    if asked is None:
+    if filtered is None:
         return {file.key: file.key for file in files}
-    knowns = {file.key: file.known for file in files} if asked else dict.fromkeys(file.key for file in files)
+    knowns = {file.key: file.known for file in files} if filtered else dict.fromkeys(file.key for file in files)
     of_key: dict[Hashable, Hashable] = {}
     for key, known in knowns.items():
         values = {} if known is None else pads.get_partition_keys(known)
-        of_key[key] = repr([values.get(name) for name in sorted(asked)])
+        of_key[key] = repr([values.get(name) for name in sorted(filtered)])
     return of_key
 
 

@@ -36,21 +36,21 @@ def batches_of(
         # all of it in one or two requests
         yield fragment.to_table(schema=schema, columns=dict(columns))
         return
-    told = pads.get_partition_keys(fragment.partition_expression)
+    key_values = pads.get_partition_keys(fragment.partition_expression)
     with fragment.open() as opened:
         file = pq.ParquetFile(
             opened, metadata=footer, pre_buffer=False, buffer_size=_BUFFER_BYTES, coerce_int96_timestamp_unit="us"
         )
         for batch in file.iter_batches(_BATCH_ROWS):
-            rows = _in_schema(batch, schema, told)
+            rows = _in_schema(batch, schema, key_values)
             yield pads.Scanner.from_batches(rows.to_batches(), schema=schema, columns=dict(columns)).to_table()
 
 
-def _in_schema(batch: pa.RecordBatch, schema: pa.Schema, told: Mapping[str, object]) -> pa.Table:
+def _in_schema(batch: pa.RecordBatch, schema: pa.Schema, key_values: Mapping[str, object]) -> pa.Table:
     columns = []
     for field in schema:
-        if field.name in told:
-            columns.append(pa.repeat(pa.scalar(told[field.name], field.type), batch.num_rows))
+        if field.name in key_values:
+            columns.append(pa.repeat(pa.scalar(key_values[field.name], field.type), batch.num_rows))
         elif field.name in batch.schema.names:
             columns.append(batch.column(field.name).cast(field.type))
         else:

@@ -209,17 +209,17 @@ class LiveDataset(pads.FileSystemDataset):
     def _parts(self, files: Sequence[ScannedFile], matching: pc.Expression) -> list[pads.ParquetFileFragment]:
         """The files, large ones without the row groups that cannot hold a match."""
         names = columns_in(matching, self.schema)
-        asked = (names or frozenset()) - set(self._keys)
-        large = [file for file in files if asked and file.size >= _SEVERAL_GROUPS_BYTES]
+        filtered = (names or frozenset()) - set(self._keys)
+        large = [file for file in files if filtered and file.size >= _SEVERAL_GROUPS_BYTES]
         if not large:
             return [self._fragments[file.path] for file in files]
         with ThreadPoolExecutor(_FOOTERS_AT_ONCE, thread_name_prefix="footers") as pool:
-            parts = {file.path: pool.submit(self._groups, file, matching, asked) for file in large}
+            parts = {file.path: pool.submit(self._groups, file, matching, filtered) for file in large}
         chosen = (parts[path].result() if (path := file.path) in parts else self._fragments[path] for file in files)
         return [part for part in chosen if part is not None]
 
     def _groups(
-        self, file: ScannedFile, matching: pc.Expression, asked: Collection[str]
+        self, file: ScannedFile, matching: pc.Expression, filtered: Collection[str]
     ) -> pads.ParquetFileFragment | None:
         fragment = self._fragments[file.path]
         fragment.ensure_complete_metadata()
@@ -228,7 +228,9 @@ class LiveDataset(pads.FileSystemDataset):
         stored = {field.name: field.type for field in fragment.physical_schema}
         # a bound of a time says nothing of the text that it is read as
         kept = [
-            name for name in asked if name in stored and _is_ordered_alike(stored[name], self.schema.field(name).type)
+            name
+            for name in filtered
+            if name in stored and _is_ordered_alike(stored[name], self.schema.field(name).type)
         ]
         facts = [replace(file.facts, stats=footer_stats(footer, groups=[group], columns=kept)) for group in groups]
         may = may_match(matching, self.schema, self._keys, facts)
@@ -259,8 +261,8 @@ class _MatchingScanner(pads.Scanner):
         )
         self._has_mask = not special
         # Arrow adds its own columns to a list of names alone, which has no room for the mask
-        wanted = {name: pc.field(name) for name in needed} | {_MATCHES: matching}
-        self._scanner = plain.scanner(columns=[*needed, *special] if special else wanted, **options)
+        projection = {name: pc.field(name) for name in needed} | {_MATCHES: matching}
+        self._scanner = plain.scanner(columns=[*needed, *special] if special else projection, **options)
         self._counting = plain.scanner(columns={_MATCHES: matching}, **options)
 
     @property

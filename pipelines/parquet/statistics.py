@@ -167,26 +167,26 @@ def holds_floats(kind: pa.DataType) -> bool:
 
 def leaves_with_nan(rows: pa.Table) -> frozenset[int]:
     """The leaf columns, by their number in a Parquet file of these rows, in which there is a NaN."""
-    found: set[int] = set()
+    leaves: set[int] = set()
     number = 0
     for column in rows.itercolumns():
         if holds_floats(column.type):
             for chunk in column.chunks:
-                _note_nan(chunk, number, found)
+                _note_nan(chunk, number, leaves)
         number += _leaves(column.type)
-    return frozenset(found)
+    return frozenset(leaves)
 
 
-def _note_nan(values: pa.Array, number: int, found: set[int]) -> None:
+def _note_nan(values: pa.Array, number: int, leaves: set[int]) -> None:
     kind = values.type
     if pat.is_floating(kind):
-        if number not in found and pc.any(pc.is_nan(values)).as_py():
-            found.add(number)
+        if number not in leaves and pc.any(pc.is_nan(values)).as_py():
+            leaves.add(number)
         return
     leaf = number
     for child in _children(values):
         if holds_floats(child.type):
-            _note_nan(child, leaf, found)
+            _note_nan(child, leaf, leaves)
         leaf += _leaves(child.type)
 
 

@@ -224,11 +224,11 @@ def _without(batches: Iterator[SourceBatch], wrong: dict[int, Unfit]) -> Iterato
             yield batch
             continue
         keep = pa.array([number not in wrong for number in numbers])
-        told = _told(rows.take(pa.array(bad)), [wrong[numbers[place]] for place in bad])
-        yield SourceBatch(rows.filter(keep), told)
+        rejects = _rejects(rows.take(pa.array(bad)), [wrong[numbers[place]] for place in bad])
+        yield SourceBatch(rows.filter(keep), rejects)
 
 
-def _told(rows: pa.RecordBatch, cells: Sequence[Unfit]) -> pa.Table:
+def _rejects(rows: pa.RecordBatch, cells: Sequence[Unfit]) -> pa.Table:
     """Rows as they came; the columns that a cell does not fit are text."""
     table = pa.table(rows)
     for name in {column for column, _, _ in cells}:

@@ -52,8 +52,8 @@ class LinesOf:
             end = len(self._header) if size < 0 else size
             given, self._header = self._header[:end], self._header[end:]
             return given
-        wanted = self._left if size < 0 else min(size, self._left)
-        read: bytes = self._file.read(wanted) if wanted else b""
+        length = self._left if size < 0 else min(size, self._left)
+        read: bytes = self._file.read(length) if length else b""
         self._left -= len(read)
         return read
 
@@ -68,13 +68,13 @@ def _line_after(file: Any, position: int) -> int:
     return int(file.tell())
 
 
-def cut_lines(file: Any, size: int, wanted: int, *, has_header: bool) -> Sequence[Lines]:
+def cut_lines(file: Any, size: int, part_bytes: int, *, has_header: bool) -> Sequence[Lines]:
     """Parts of an open file of about a wanted size.
 
     Args:
         file: at its beginning.
         size: of the file, in bytes.
-        wanted: of a part, in bytes.
+        part_bytes: of a part, in bytes.
         has_header: whether the first line that is not blank names the columns.
 
     Returns:
@@ -91,6 +91,6 @@ def cut_lines(file: Any, size: int, wanted: int, *, has_header: bool) -> Sequenc
         file.seek(size)
     except (OSError, ValueError):
         return ()  # a stream: HTTP without ranges
-    inner = {_line_after(file, cut) for cut in range(wanted, size, wanted) if cut >= max(start, 1)}
+    inner = {_line_after(file, cut) for cut in range(part_bytes, size, part_bytes) if cut >= max(start, 1)}
     cuts = sorted({0, *inner, size})
     return tuple(Lines(first, last, header if first else b"") for first, last in itertools.pairwise(cuts))

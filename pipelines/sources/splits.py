@@ -155,29 +155,29 @@ def check_part(stream: RowStream, expected: pa.Schema, stored: pa.Schema) -> Non
 def _cut(files: Sequence[SourceFile], threads: int) -> Iterator[Piece]:
     sized = [(file, 0 if file.member else int(file.file.fs.size(file.file.path) or 0)) for file in files]
     total = sum(size for _, size in sized)
-    wanted = min(_LARGEST_BYTES, max(_SMALLEST_BYTES, total // (_PIECES_A_THREAD * max(1, threads))))
+    target_bytes = min(_LARGEST_BYTES, max(_SMALLEST_BYTES, total // (_PIECES_A_THREAD * max(1, threads))))
     small: list[tuple[SourceFile, int]] = []
     for file, size in sized:
-        parts = _parts(file, size, wanted) if size > wanted else []
+        parts = _parts(file, size, target_bytes) if size > target_bytes else []
         if not parts:
             small.append((file, size))
             continue
-        yield from (Piece(tuple(bundle)) for bundle in together(small, wanted))
+        yield from (Piece(tuple(bundle)) for bundle in together(small, target_bytes))
         yield from parts
         small.clear()
-    yield from (Piece(tuple(bundle)) for bundle in together(small, wanted))
+    yield from (Piece(tuple(bundle)) for bundle in together(small, target_bytes))
 
 
-def _parts(file: SourceFile, size: int, wanted: int) -> list[Piece]:
+def _parts(file: SourceFile, size: int, target_bytes: int) -> list[Piece]:
     """Of a large file; none where it has to stay whole."""
     if file.kind == "parquet" and not file.member:
-        return [Piece((file,), tuple(groups)) for groups in _row_groups(file, wanted)]
+        return [Piece((file,), tuple(groups)) for groups in _row_groups(file, target_bytes)]
     if not file.is_cut_by_lines:
         return []
     whole = _as_sniffed(file) if file.is_delimited else file
     try:
         with file.file as opened:
-            cut = cut_lines(opened, size, wanted, has_header=file.is_delimited and whole.text.header is True)
+            cut = cut_lines(opened, size, target_bytes, has_header=file.is_delimited and whole.text.header is True)
     except OSError as error:
         raise unreadable(file.path, error) from error
     return [Piece((replace(whole, lines=lines),)) for lines in cut]
@@ -194,7 +194,7 @@ def _as_sniffed(file: SourceFile) -> SourceFile:
     return replace(file, text=file.text.model_copy(update=marks))
 
 
-def _row_groups(source: SourceFile, wanted: int) -> list[list[int]]:
+def _row_groups(source: SourceFile, target_bytes: int) -> list[list[int]]:
     try:
         with source.file as opened:
             footer = pq.ParquetFile(opened).metadata
@@ -202,22 +202,22 @@ def _row_groups(source: SourceFile, wanted: int) -> list[list[int]]:
         raise unreadable(source.path, error) from error
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     sizes = [sum(group.column(one).total_compressed_size for one in range(group.num_columns)) for group in groups]
-    return together(enumerate(sizes), wanted)
+    return together(enumerate(sizes), target_bytes)
 
 
-def together(sized: Iterable[tuple[T, int]], wanted: int) -> list[list[T]]:
+def together(sized: Iterable[tuple[T, int]], target_bytes: int) -> list[list[T]]:
     """Bundles of neighbours, as long as they stay within the wanted size; what is larger stands alone.
 
     Args:
         sized: items, each with its size.
-        wanted: of a bundle, in the same unit.
+        target_bytes: of a bundle, in the same unit.
     """
     bundles: list[list[T]] = []
     room = 0
     for item, size in sized:
         if not bundles or size > room:
             bundles.append([])
-            room = wanted
+            room = target_bytes
         bundles[-1].append(item)
         room -= size
     return bundles

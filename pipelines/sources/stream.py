@@ -148,12 +148,12 @@ def bad_rows(file: str, rows: Sequence[BadRow]) -> pa.Table | None:
     ordered = sorted(rows, key=lambda row: row.line)
     names = dict.fromkeys(name for row in ordered for name in row.cells)
     own = [pa.array([row.cells.get(name) for row in ordered], pa.string()) for name in names]
-    told = {
+    origin = {
         REJECT_FILE: pa.array([file] * len(rows), pa.string()),
         REJECT_LINE: pa.array([row.line for row in ordered], pa.int64()),
         REJECT_COLUMN: pa.array([row.column for row in ordered], pa.string()),
         REJECT_VALUE: pa.array([row.value for row in ordered], pa.string()),
         REASON_COLUMN: pa.array([row.reason for row in ordered], pa.string()),
     }
-    fields = [*map(text_field, names), *(pa.field(name, column.type) for name, column in told.items())]
-    return pa.Table.from_arrays([*own, *told.values()], schema=pa.schema(fields))
+    fields = [*map(text_field, names), *(pa.field(name, column.type) for name, column in origin.items())]
+    return pa.Table.from_arrays([*own, *origin.values()], schema=pa.schema(fields))

@@ -161,17 +161,17 @@ def _maps(cells: pa.MapArray, kind: pa.DataType, way: _Way) -> Part:
 
 def _structs(cells: pa.StructArray, kind: pa.StructType, way: _Way) -> Part:
     children = dict(zip([field.name for field in cells.type], cells.flatten(), strict=True))
-    fields, found = [], []
+    fields, fitted = [], []
     for field in kind:
         child = children.get(field.name)
         values, reasons = _fitted(pa.nulls(len(cells)) if child is None else child, field.type, way)
         reasons = _required(values, reasons, field, cells.is_valid())
         fields.append(values)
-        found.append(
+        fitted.append(
             None if reasons is None else pc.binary_join_element_wise(f"has a field {field.name} that", reasons, " ")
         )
     values = pa.StructArray.from_arrays(fields, fields=list(kind), mask=cells.is_null())
-    return _without_bad_rows(values, _first(found))
+    return _without_bad_rows(values, _first(fitted))
 
 
 def _required(
