@@ -17,7 +17,9 @@ from tierlake.connector.errors import AlreadyExists, LakeError, ObjectNotFound, 
 from tierlake.connector.transfer.unwinding import closed_by_a_failure, is_failure, opened_by_arrow
 
 if TYPE_CHECKING:
-    from tierlake.connector.filesystem import LakeFileSystem
+    from s3fs import S3FileSystem
+
+    from tierlake.connector.client.store import Store
 
 logger = logging.getLogger("tierlake.connector")
 
@@ -36,8 +38,9 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
     mpu: dict[str, Any] | None
     parts: list[dict[str, Any]] | None
 
-    def __init__(self, fs: Any, path: str, mode: str = "rb", **kwargs: Any) -> None:
+    def __init__(self, fs: S3FileSystem, path: str, mode: str = "rb", *, store: Store, **kwargs: Any) -> None:
         self.closed = False
+        self._store = store
         self._is_arrows = opened_by_arrow()
         try:
             super().__init__(fs, path, mode, **kwargs)
@@ -47,13 +50,13 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             raise
 
     def _check_mode(self) -> None:
-        fs: LakeFileSystem = self.fs
-        if "a" in self.mode and self.s3_additional_kwargs.get("StorageClass") not in fs.profile.storage_classes:
+        written_class = self.s3_additional_kwargs.get("StorageClass")
+        if "a" in self.mode and written_class not in self._store.profile_sync().storage_classes:
             # s3fs repeats what the HEAD said; a remote tier is no class to write.
             self.s3_additional_kwargs.pop("StorageClass", None)
         if "x" in self.mode:
             try:
-                fs.info(self.path, refresh=True)
+                self.fs.info(self.path, refresh=True)
             except FileNotFoundError:
                 return
             raise AlreadyExists("open in mode 'x': it exists already", bucket=self.bucket, key=self.key)
@@ -218,11 +221,12 @@ def compressed(file: LakeFile, path: str, mode: str, compression: str) -> LakeFi
     return file if name is None else CompressedFile(compr[name](file, mode=mode[0]), file)
 
 
-def open_file(fs: LakeFileSystem, path: str, mode: str, options: dict[str, Any]) -> LakeFile:
+def open_file(fs: S3FileSystem, store: Store, path: str, mode: str, options: dict[str, Any]) -> LakeFile:
     """Open a file as s3fs does.
 
     Args:
-        fs: The filesystem.
+        fs: The filesystem, which s3fs's files call.
+        store: Its store.
         path: The object.
         mode: ``rb``, ``wb``, ``ab`` or ``xb``.
         options: s3fs's options of ``open``; what is none of them goes with the requests.
@@ -246,4 +250,4 @@ def open_file(fs: LakeFileSystem, path: str, mode: str, options: dict[str, Any])
         "requester_pays": fs.requester_pays if payer is None else payer,
         **{name: rest.pop(name) for name in _FILE_OPTIONS if name in rest},
     }
-    return LakeFile(fs, path, mode, s3_additional_kwargs={**extra, **rest}, **said)
+    return LakeFile(fs, path, mode, store=store, s3_additional_kwargs={**extra, **rest}, **said)
