@@ -16,7 +16,13 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import stringify_path
 from s3fs.utils import SSEParams
 
-from tierlake.connector.client.arguments import LakeOptions, plain_options, take_aws_profile, take_settings
+from tierlake.connector.client.arguments import (
+    SETTINGS_OPTIONS,
+    LakeOptions,
+    plain_options,
+    take_aws_profile,
+    take_settings,
+)
 from tierlake.connector.client.connection import Connection, ConnectionAttribute
 from tierlake.connector.client.credentials import are_renewed
 from tierlake.connector.client.listing_cache import ListingCache
@@ -251,10 +257,12 @@ class LakeFileSystem(TableListings):
         root, encryption, storage_class = table
         policy = {"encryption": encryption, "storage_class": storage_class}
         options = {n: v for n, v in self.storage_options.items() if n not in {"asynchronous", "loop"}}
-        own: Any = {**options, "raw": True, "table_root": root, **{n: v for n, v in policy.items() if v is not None}}
-        made = type(self)(*self.storage_args, **{**own, "settings": self.settings, "skip_instance_cache": True})
+        own: Any = {"raw": True, "table_root": root, **{n: v for n, v in policy.items() if v is not None}}
+        inherited: Any = {n: v for n, v in options.items() if n not in SETTINGS_OPTIONS}
+        whole = {"anon": self.anon, "settings": self.settings, "aws_profile": self.store.aws_profile}
+        made = type(self)(**{**inherited, **whole, **own, "skip_instance_cache": True})
         # Equal settings of the environment are not pickled along: a worker has its own.
-        made.storage_options = own
+        made.storage_args, made.storage_options = self.storage_args, {**options, **own}
         made.table_of = (self.storage_args, options, table)
         return made
 

@@ -111,6 +111,8 @@ class LakeSettings(BaseSettings):
         if any(name in said for name in _CREDENTIALS):
             said = {**dict.fromkeys(_CREDENTIALS), **said}
         if base is not None:
+            if not said:
+                return base
             said = {**{name: getattr(base, name) for name in cls.model_fields}, **said}
         try:
             settings = cls(**said)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tierlake.connector.policy.encryption import Encryption
 
 OWN_OPTIONS = frozenset(LakeSettings.model_fields)
+SETTINGS_OPTIONS = OWN_OPTIONS | {"anon", "aws_profile", "password", "settings", "username"}
+"""Arguments that are in a filesystem's settings, or beside them say who we are."""
 S3FS_OPTIONS = frozenset(
     {
         "asynchronous",
