@@ -8,29 +8,23 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
-
-from aiohttp import ClientPayloadError
-from botocore import exceptions as boto
+from typing import TYPE_CHECKING, Any
 
 from tierlake.connector.client.carried import kept_parameters
 from tierlake.connector.client.customer_keys import KEYED_READS, CustomerKeys
-from tierlake.connector.client.error_mapping import Asked, raise_translated, translated
+from tierlake.connector.client.guard import Unguarded
 from tierlake.connector.client.listing_cache import forget_everywhere
 from tierlake.connector.client.lost_replies import own_write
 from tierlake.connector.client.options import fitting
-from tierlake.connector.client.resumable_body import Body
-from tierlake.connector.client.retry import RetryBudget, in_doubt, retrying
 from tierlake.connector.client.single_flight import SingleFlight
+from tierlake.connector.client.transport import Transport
 from tierlake.connector.errors import (
     AccessDenied,
     BadCredentials,
-    BucketNotFound,
     EncryptionIgnored,
     InvalidName,
     LakeError,
     ObjectNotFound,
-    PreconditionFailed,
     RequestRefused,
     TableDamaged,
 )
@@ -39,12 +33,13 @@ from tierlake.connector.policy.encryption import ENCRYPTION_PARAMETERS
 from tierlake.connector.policy.parameters import applied, copy_source, empty_candidates, is_self_copy, mode_of
 from tierlake.connector.policy.rules import STANDARD
 from tierlake.connector.profiles import get_profile
-from tierlake.connector.profiles.detect import known_profile, observe
+from tierlake.connector.profiles.detect import known_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
     from tierlake.connector.client.connection import Connection
+    from tierlake.connector.client.guard import Guard
     from tierlake.connector.policy.rules import WritePolicy
     from tierlake.connector.profiles import Profile
     from tierlake.connector.settings import LakeSettings
@@ -55,37 +50,8 @@ CREATES = frozenset({"put_object", "create_multipart_upload", "copy_object"})
 """Operations that say what an object will be."""
 WRITES = CREATES | {"delete_object", "delete_objects"}
 _READS = frozenset({"get_object", "head_object"})
-_HEADS = frozenset({"head_object", "head_bucket"})
 DELETE_BATCH = 1000
 """S3's limit for one bulk delete."""
-_DIAGNOSED_STATUS = frozenset({400, 403})
-
-
-class Guard(Protocol):
-    """What the gateway has to know of tables, and tells them."""
-
-    async def refuse_writes(self, paths: Iterable[str], *, creating: bool = False) -> None:
-        """Raise where a write or delete of these objects would break a table."""
-
-    def naming(self, path: str) -> str | None:
-        """The root of a table of whose files this is one, as far as that is known without a request."""
-
-    def written(self, path: str) -> None:
-        """An object was written: what was known of the folders above it may no longer hold."""
-
-
-class Unguarded:
-    """No tables."""
-
-    async def refuse_writes(self, paths: Iterable[str], *, creating: bool = False) -> None:
-        """Refuse nothing."""
-
-    def naming(self, path: str) -> str | None:  # noqa: ARG002 -- as in `Guard`
-        """No table names it."""
-        return None
-
-    def written(self, path: str) -> None:
-        """Nothing is known of folders."""
 
 
 class Gateway:
@@ -111,7 +77,7 @@ class Gateway:
         self._connection = connection
         self._options = options
         self._keys = CustomerKeys(policy, settings.profile, self._endpoint)
-        self._budget = RetryBudget(attempts=settings.max_retries + 1, seconds=settings.retry_seconds)
+        self._transport = Transport(settings, connection)
         self._uploads: dict[str, dict[str, Any]] = {}
         self._seen_buckets: set[str] = set()
         self._bucket_probes = SingleFlight[None]()
@@ -340,73 +306,13 @@ class Gateway:
         ) from missing
 
     async def _request(self, operation: str, request: dict[str, Any]) -> Any:
-        client = await self._connection.client(request.get("Bucket"))
-        method = getattr(client, operation)
-        logger.debug("%s %s", operation, "/".join(request[name] for name in ("Bucket", "Key") if request.get(name)))
-        doubts: list[Exception] = []
-
-        async def attempt() -> Any:
-            try:
-                response = await method(**request)
-            except Exception as error:
-                doubts.extend([error] if in_doubt(error) else [])
-                raise
-            observe(client.meta.endpoint_url, response)
-            return response
-
-        patiently = functools.partial(self._patiently, client, operation, request)
-        try:
-            response = await patiently(attempt)
-        except (PreconditionFailed, ObjectNotFound) as error:
-            own = await own_write(self.send, operation, request, self._chosen(request)) if doubts else None
-            if own is None:
-                if isinstance(error, PreconditionFailed):
-                    error.after_lost_reply = bool(doubts)
-                raise
-            response = own
-        if operation == "get_object":
-            response["Body"] = Body(response, request, get=method, patiently=patiently)
-        return response
-
-    async def _patiently(
-        self, client: Any, operation: str, request: Mapping[str, Any], attempt: Callable[[], Awaitable[Any]]
-    ) -> Any:
-        try:
-            return await retrying(attempt, self._budget)
-        except (boto.BotoCoreError, boto.ClientError, OSError, ClientPayloadError) as error:
-            endpoint = client.meta.endpoint_url
-            if isinstance(error, boto.ClientError):
-                observe(endpoint, error.response)
-            known = known_profile(self._settings.profile, endpoint)
-            asked = Asked(
-                operation=operation,
-                endpoint=endpoint,
-                server=known.name if known else "the server",
-                bucket=request.get("Bucket"),
-                key=request.get("Key"),
-                must_not_exist=request.get("IfNoneMatch") == "*",
-            )
-            if operation in _HEADS and asked.bucket is not None:
-                await self._diagnose(client, error, asked)
-            raise_translated(error, asked)
+        own = functools.partial(own_write, self.send, operation, request, self._chosen(request))
+        return await self._transport.request(operation, request, own)
 
     def _chosen(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The encryption with which the upload was begun that a request concerns."""
         chosen: dict[str, Any] = self._uploads.get(request.get("UploadId", ""), {})
         return chosen
-
-    async def _diagnose(self, client: Any, error: Exception, asked: Asked) -> None:
-        """A HEAD has no body to say why it failed: ask with a GET whether the credentials are known."""
-        if not isinstance(error, boto.ClientError):
-            return
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in _DIAGNOSED_STATUS:
-            return
-        try:
-            await client.list_objects_v2(Bucket=asked.bucket, Prefix=asked.key or "", MaxKeys=1)
-        except boto.ClientError as told:
-            better = translated(told, asked)
-            if isinstance(better, BadCredentials | BucketNotFound):
-                raise better from told
 
     # -- after the response ------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 A mechanism, such as a copy, takes a :class:`Store` and never the filesystem whose verb it is. What only a filesystem
 knows comes in as functions: how it reads paths and what it lists (:class:`Namespace`), and what it refuses to write
-because of a table (:class:`~tierlake.connector.client.gateway.Guard`).
+because of a table (:class:`~tierlake.connector.client.guard.Guard`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 
     from tierlake.connector.client.connection import Connection
-    from tierlake.connector.client.gateway import Guard
     from tierlake.connector.policy.rules import WritePolicy
     from tierlake.connector.profiles import Profile
     from tierlake.connector.settings import LakeSettings
@@ -125,11 +124,6 @@ class Store:
         return await self.connection.client(bucket)
 
     # -- tables --------------------------------------------------------------------------------------
-
-    @property
-    def guard(self) -> Guard:
-        """What knows of tables."""
-        return self.gateway.guard
 
     async def refuse_writes(self, paths: Iterable[str], *, creating: bool = False) -> None:
         """Refuse what would break a table, before anything is begun.

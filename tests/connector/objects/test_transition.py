@@ -246,11 +246,11 @@ def test_sse_c_stays(server, bucket, other_class):
 def test_a_large_object_with_a_customers_key(server, bucket, other_class, monkeypatch):
     """SeaweedFS copies no part of one: whole copies go on beyond s3fs's limit, and what is too large is named."""
     for name, limit in {
-        "copying.SINGLE_COPY_BYTES": 6,
+        "copy.SINGLE_COPY_BYTES": 6,
         "transition.COPY_BYTES_MAX": 10,
-        "copying.PART_BYTES": 5,
+        "copy.PART_BYTES": 5,
     }.items():
-        monkeypatch.setattr(f"connector.{name}", limit * MIB)
+        monkeypatch.setattr(f"tierlake.connector.objects.{name}", limit * MIB)
     encryption = SseC(b"0123456789abcdef" * 2)
     fs = LakeFileSystem(**server.storage_options, encryption=encryption, skip_instance_cache=True)
     data = b"secret bytes" * MIB
