@@ -1,19 +1,14 @@
-"""The filesystem's constructor arguments: which there are, and how they look as plain values."""
+"""The filesystem's constructor arguments: which there are, and the settings among them."""
 
 from __future__ import annotations
 
-import base64
-import dataclasses
 import difflib
-import re
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import botocore.session
 from pydantic import SecretStr
 
 from tierlake.connector.errors import InvalidSetting, UnknownOption
-from tierlake.connector.policy.encryption import SseC, SseKms, SseS3, Unencrypted, encryption_text
-from tierlake.connector.policy.rules import WriteRule
 from tierlake.connector.profiles import get_profile, profile_names
 from tierlake.connector.settings import LakeSettings, check_endpoint
 
@@ -21,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from tierlake.connector.policy.encryption import Encryption
+    from tierlake.connector.policy.rules import WriteRule
 
 OWN_OPTIONS = frozenset(LakeSettings.model_fields)
 SETTINGS_OPTIONS = OWN_OPTIONS | {"anon", "aws_profile", "password", "settings", "username"}
@@ -54,7 +50,6 @@ S3FS_OPTIONS = frozenset(
     }
 )
 _FIRST = frozenset({"anon", "endpoint_url", "key", "secret", "token", "username", "password", "skip_instance_cache"})
-_SECRET_NAME = re.compile(r"secret|token|password|SSECustomerKey|^(args|settings|session|username)$", re.IGNORECASE)
 
 
 class LakeOptions(TypedDict, total=False):
@@ -176,45 +171,3 @@ def refuse_unknown(names: Iterable[str], known: Collection[str] | None = None, c
             raise UnknownOption(
                 f"{caller} has no argument {name!r}", hint=f"Did you mean {near[0]!r}?" if near else None
             )
-
-
-def plain_options(options: Mapping[str, Any], *, include_secrets: bool) -> dict[str, Any]:
-    """The arguments as values that JSON has.
-
-    Args:
-        options: The arguments.
-        include_secrets: With secrets, customer keys included.
-
-    Returns:
-        Arguments that make an equal filesystem, as far as secrets are included.
-    """
-    merged = dict(options)
-    settings = merged.pop("settings", None)
-    if isinstance(settings, LakeSettings):
-        said = {name: getattr(settings, name) for name in settings.model_fields_set}
-        merged = {**{name: value for name, value in said.items() if value is not None}, **merged}
-    return {
-        name: _plain(value, include_secrets=include_secrets)
-        for name, value in merged.items()
-        if value is not None and (include_secrets or not _is_secret(name, value))
-    }
-
-
-def _is_secret(name: str, value: Any) -> bool:
-    return bool(_SECRET_NAME.search(name)) or isinstance(value, SseC)
-
-
-def _plain(value: Any, *, include_secrets: bool) -> Any:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, SseC):
-        return f"sse-c:{base64.b64encode(value.key).decode()}"
-    if isinstance(value, SseS3 | SseKms | Unencrypted):
-        return encryption_text(value)
-    if isinstance(value, WriteRule):
-        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return plain_options(value, include_secrets=include_secrets)
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item, include_secrets=include_secrets) for item in value]
-    return value

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tierlake.connector.client.arguments import plain_options
 from tierlake.connector.client.credentials import settled
+from tierlake.connector.client.plain_values import plain_options
 from tierlake.connector.interop.options import Options
 
 if TYPE_CHECKING:

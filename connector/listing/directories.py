@@ -9,6 +9,7 @@ from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
 from tierlake.connector.listing import tables
+from tierlake.connector.listing.committed import folder_info
 from tierlake.connector.objects import metadata
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def folders_of(entries: Iterable[dict[str, Any]], root: str) -> dict[str, list[d
             folders.setdefault(folder, {})[child["name"], "" if child is entry else "/"] = child
             if is_known or len(folder) <= len(root):
                 break
-            child, folder = tables.folder_info(folder), folder.rpartition("/")[0]
+            child, folder = folder_info(folder), folder.rpartition("/")[0]
     return {folder: [below[which] for which in sorted(below)] for folder, below in folders.items()}
 
 
@@ -157,7 +158,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
                 return [await self._info(path)]
             except FileNotFoundError:
                 return []
-        dirs = [tables.folder_info(folder) for folder in folders] if withdirs else []
+        dirs = [folder_info(folder) for folder in folders] if withdirs else []
         return sorted([*found, *dirs], key=lambda entry: str(entry["name"])) if dirs else found
 
     def _forget_below(self, path: str, folders: Iterable[str]) -> None:

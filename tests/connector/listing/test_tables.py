@@ -13,7 +13,7 @@ import pytest
 
 from tierlake.connector import LakeFileSystem
 from tierlake.connector.errors import InvalidName, ObjectNotFound, TableWriteRefused
-from tierlake.connector.listing.tables import Listing
+from tierlake.connector.listing.committed import Listing
 from tierlake.connector.listing.views import register_view, unregister_view, view_providers
 from tierlake.connector.objects.delete import SeenObject
 
