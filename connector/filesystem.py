@@ -2,6 +2,9 @@
 
 >>> fs = LakeFileSystem(encryption="sse-s3", storage_class="STANDARD")      # doctest: +SKIP
 >>> pd.read_parquet("lake://warehouse/flights")                             # doctest: +SKIP
+
+s3fs's own parts that are named in this module: ``S3FileSystem._call_s3``, through which it makes its requests,
+``kwargs`` (the session's arguments), ``req_kw``, ``SSEParams``, and the methods of fsspec's that it overrides.
 """
 
 from __future__ import annotations

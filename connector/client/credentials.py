@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def settled(store: Store) -> LakeSettings:
-    """The settings with the credentials in them that are valid now, wherever they come from.
+    """The settings, completed by the credentials that are valid now.
 
     Raises:
         BadCredentials: There are none, or they cannot be renewed.
@@ -29,10 +29,10 @@ def settled(store: Store) -> LakeSettings:
     if settings.key or store.anon:
         return settings
     try:
-        found = _chain(store.aws_profile, environment_token())
-        if not isinstance(found, RefreshableCredentials):
+        chain = _chain(store.aws_profile, environment_token())
+        if not isinstance(chain, RefreshableCredentials):
             _chain.cache_clear()  # a file may have others next time
-        frozen = found.get_frozen_credentials() if found is not None else None
+        frozen = chain.get_frozen_credentials() if chain is not None else None
     except BotoCoreError as error:
         raise BadCredentials(f"The AWS chain gave no credentials: {redact(str(error))}") from error
     if frozen is None:
@@ -40,14 +40,14 @@ def settled(store: Store) -> LakeSettings:
             "There are no credentials: no key is set and the AWS chain has none",
             hint="Set TIERLAKE_KEY and TIERLAKE_SECRET, or AWS_PROFILE, or pass key= and secret=",
         )
-    wanted = {"key": frozen.access_key, "secret": SecretStr(frozen.secret_key)}
-    if frozen.token:
-        wanted["token"] = SecretStr(frozen.token)
-    return settings.model_copy(update=wanted)
+    token = SecretStr(frozen.token) if frozen.token else settings.token
+    return settings.model_copy(
+        update={"key": frozen.access_key, "secret": SecretStr(frozen.secret_key), "token": token}
+    )
 
 
 def are_renewed(store: Store) -> bool:
-    """Whether the credentials end, and others come from the AWS chain: what was given once is no good for ever."""
+    """Whether the credentials expire and the AWS chain renews them: a copy of them is good for a while only."""
     if store.settings.key or store.anon:
         return False
     return isinstance(_chain(store.aws_profile, environment_token()), RefreshableCredentials)
@@ -55,5 +55,5 @@ def are_renewed(store: Store) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _chain(aws_profile: str | None, _environment: str) -> Any:
-    """Credentials that renew themselves before they end are kept: asking anew may be a request, or a program."""
+    """Credentials that renew themselves are kept: looking them up again may take a request, or run a program."""
     return botocore.session.Session(profile=aws_profile).get_credentials()

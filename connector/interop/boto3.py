@@ -34,12 +34,12 @@ def boto3_client(store: Store) -> Any:
 
 
 class _Policed:
-    """Puts the policy's say into a boto3 request that creates an object."""
+    """Adds what the write policy says to a boto3 request that creates an object."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def __call__(self, params: dict[str, Any], model: Any, **_said: Any) -> dict[str, Any]:
+    def __call__(self, params: dict[str, Any], model: Any, **_event: Any) -> dict[str, Any]:
         if not {"Bucket", "Key"} <= params.keys():
             return params  # boto3 names what is missing
         policy = self._store.policy.for_key(params["Bucket"], params["Key"])
@@ -50,7 +50,7 @@ class _Policed:
 
 
 def _keyed(store: Store) -> Any:
-    def with_customer_key(params: dict[str, Any], model: Any, **_said: Any) -> dict[str, Any]:
+    def with_customer_key(params: dict[str, Any], model: Any, **_event: Any) -> dict[str, Any]:
         if not {"Bucket", "Key"} <= params.keys():
             return params
         held = store.policy.for_key(params["Bucket"], params["Key"]).encryption

@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 
 
 def dask_options(store: Store, arguments: Mapping[str, Any]) -> Options:
-    """``storage_options`` for ``lake://`` paths that mean the same on a worker with another environment."""
-    # What is said in the constructor is as plain as what comes from the environment; equal options, equal instance.
-    options = plain_options({"settings": settled(store)}, include_secrets=True)
-    asked = plain_options(arguments, include_secrets=True)
-    left = {"asynchronous", "loop", "skip_instance_cache", "settings"}
-    return Options({**options, **{name: value for name, value in asked.items() if name not in left}})
+    """``storage_options`` for ``lake://`` paths that mean the same on a worker with another environment.
+
+    Args:
+        store: The store.
+        arguments: Of the filesystem's constructor; they win over the settings.
+    """
+    # Arguments are rendered as settings are: with equal options a worker has one instance.
+    settings = plain_options({"settings": settled(store)}, include_secrets=True)
+    explicit = plain_options(arguments, include_secrets=True)
+    local = {"asynchronous", "loop", "skip_instance_cache", "settings"}
+    return Options({**settings, **{name: value for name, value in explicit.items() if name not in local}})

@@ -32,10 +32,10 @@ def duckdb_secret(store: Store, name: str = "tierlake", *, scope: str | None = N
     """
     encryption = default_encryption(store)
     if isinstance(encryption, SseC):
-        raise UnsupportedByServer("DuckDB", "SSE-C", "duckdb.register_filesystem(store) and lake:// paths")
+        raise UnsupportedByServer("DuckDB", "SSE-C", "duckdb.register_filesystem(fs) and lake:// paths")
     settings = settled(store)
     place = urlsplit(store.endpoint or "")
-    said: dict[str, str | None] = {
+    options: dict[str, str | None] = {
         "KEY_ID": settings.key,
         "SECRET": settings.secret_of("secret"),
         "SESSION_TOKEN": settings.secret_of("token"),
@@ -45,7 +45,7 @@ def duckdb_secret(store: Store, name: str = "tierlake", *, scope: str | None = N
         "KMS_KEY_ID": encryption.key_id if isinstance(encryption, SseKms) else None,
         "SCOPE": scope,
     }
-    parts = ["TYPE s3", *(f"{option} {_quoted(value)}" for option, value in said.items() if value)]
+    parts = ["TYPE s3", *(f"{option} {_quoted(value)}" for option, value in options.items() if value)]
     if store.endpoint:
         parts.append(f"USE_SSL {str(place.scheme == 'https').lower()}")
     identifier = '"' + name.replace('"', '""') + '"'

@@ -35,14 +35,14 @@ class Statement(str):
 
 def region(store: Store) -> str:
     """The region that clients must name."""
-    said: str | None = store.settings.region
-    if said is None and (store.endpoint is None or is_aws(store.endpoint)):
-        said = botocore.session.Session(profile=store.aws_profile).get_config_variable("region")
-    return said or DEFAULT_REGION
+    region: str | None = store.settings.region
+    if region is None and (store.endpoint is None or is_aws(store.endpoint)):
+        region = botocore.session.Session(profile=store.aws_profile).get_config_variable("region")
+    return region or DEFAULT_REGION
 
 
 def default_encryption(store: Store) -> Encryption:
-    """What the write policy says where no rule matches, or at the root of the table that this instance writes."""
+    """The write policy's encryption where no rule matches, or of the log of the table that this store writes."""
     bucket, _, prefix = (store.table_root or "").partition("/")
     return (
         store.policy.for_key(bucket, f"{prefix}/_delta_log/").encryption
@@ -52,5 +52,5 @@ def default_encryption(store: Store) -> Encryption:
 
 
 def is_plain_http(store: Store) -> bool:
-    """Whether requests are not encrypted on their way."""
+    """Whether requests travel in clear."""
     return bool(store.endpoint) and urlsplit(store.endpoint).scheme == "http"

@@ -1,4 +1,8 @@
-"""Listings inside a table come from what is committed; everywhere else they are s3fs's."""
+"""Listings inside a table come from what is committed; everywhere else they are s3fs's.
+
+s3fs's own parts that are named in this module: ``S3FileSystem._lsdir`` and its parameter ``delimiter``, and the methods
+of fsspec's that s3fs overrides and that are overridden here.
+"""
 
 # ruff: noqa: FBT001, FBT002 -- the signatures are fsspec's and s3fs's
 from __future__ import annotations
