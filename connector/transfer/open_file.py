@@ -1,7 +1,8 @@
 """Open files: s3fs's, with what it loses put right.
 
 Others' own parts that are named in this module: of ``S3File`` the methods ``_abort_mpu``, ``_call_s3``,
-``_fetch_range`` and ``_upload_chunk`` and the attributes ``buffer``, ``mpu`` and ``parts``; of fsspec's filesystems ``_transaction``.
+``_fetch_range`` and ``_upload_chunk`` and the attributes ``buffer``, ``mpu`` and ``parts``; of fsspec's filesystems
+``_transaction``.
 """
 
 from __future__ import annotations
