@@ -2,6 +2,9 @@
 
 >>> fs = LakeFileSystem(encryption="sse-s3", storage_class="STANDARD")      # doctest: +SKIP
 >>> pd.read_parquet("lake://warehouse/flights")                             # doctest: +SKIP
+
+s3fs's own parts that are named in this module: ``S3FileSystem._call_s3``, through which it makes its requests,
+``kwargs`` (the session's arguments), ``req_kw``, ``SSEParams``, and the methods of fsspec's that it overrides.
 """
 
 from __future__ import annotations
@@ -9,61 +12,61 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-import botocore.session
-from fsspec.asyn import sync, sync_wrapper
+from fsspec.asyn import sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import stringify_path
+from s3fs.utils import SSEParams
 
-from tierlake.connector import interop
-from tierlake.connector.client.arguments import OWN_OPTIONS, LakeOptions, check_arguments, plain_options
-from tierlake.connector.client.gateway import Seam
-from tierlake.connector.client.listing_cache import ListingCache, share_writes
-from tierlake.connector.client.sessions import HttpSession, new_session
+from tierlake.connector.client.arguments import SETTINGS_OPTIONS, LakeOptions, take_aws_profile, take_settings
+from tierlake.connector.client.connection import Connection, ConnectionAttribute
+from tierlake.connector.client.credentials import are_renewed
+from tierlake.connector.client.listing_cache import ListingCache
+from tierlake.connector.client.plain_values import plain_options
+from tierlake.connector.client.store import Namespace, Store
+from tierlake.connector.client.weak_cache import WeakCache
 from tierlake.connector.errors import ObjectNotFound
+from tierlake.connector.interop.arrow import arrow_filesystem
+from tierlake.connector.interop.boto3 import boto3_client
+from tierlake.connector.interop.dask import dask_options
+from tierlake.connector.interop.duckdb import duckdb_secret
+from tierlake.connector.interop.object_store import delta_options
+from tierlake.connector.interop.obstore import s3_store
+from tierlake.connector.interop.polars import polars_options
+from tierlake.connector.interop.spark import spark_conf
 from tierlake.connector.listing.directories import TableListings
 from tierlake.connector.listing.tables import Views
-from tierlake.connector.objects import audit, copy, delete, expansion, move, multipart, object_lock, restore, versions
-from tierlake.connector.objects import metadata as object_metadata
+from tierlake.connector.objects import copy, delete, expansion, move
 from tierlake.connector.objects import presign as presigning
-from tierlake.connector.objects import transition as transitions
-from tierlake.connector.profiles import get_profile, profile_names
-from tierlake.connector.profiles.detect import known_profile
+from tierlake.connector.objects.verbs import ObjectVerbs, synced
 from tierlake.connector.redact import guard_logs
-from tierlake.connector.settings import LakeSettings, check_endpoint, environment_token
+from tierlake.connector.settings import environment_token
 from tierlake.connector.transfer import download, upload
-from tierlake.connector.transfer.open_file import LakeFile, compressed, open_file
+from tierlake.connector.transfer.compressed_file import compressed
+from tierlake.connector.transfer.open_file import LakeFile, open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
-    from datetime import datetime, timedelta
+    from collections.abc import Mapping
 
-    from aiobotocore.session import AioSession
-
-    from tierlake.connector.objects.multipart import IncompleteUpload
-    from tierlake.connector.objects.presign import PresignConditions, PresignedPost
-    from tierlake.connector.objects.restore import RestoreStatus
-    from tierlake.connector.objects.transition import TransitionResult
+    from tierlake.connector.listing.views import LiveTable, ViewProvider
     from tierlake.connector.policy.rules import WritePolicy
     from tierlake.connector.profiles import Profile
+    from tierlake.connector.settings import LakeSettings
 
 _OPEN_ARGUMENTS = ("anon", "endpoint_url", "key")
-P = ParamSpec("P")
-T = TypeVar("T")
+_RECENT_TABLES = 64
 
 
-def _synced(
-    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[Any, P], T]:
-    """The blocking face of an async method, with its signature."""
-
-    def blocking(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        result: T = sync(self.loop, functools.partial(method, self), *args, **kwargs)
-        return result
-
-    functools.update_wrapper(blocking, method)
-    return blocking
+def _remade(
+    kind: type[LakeFileSystem],
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+    table: tuple[str, str | None, str | None],
+) -> LakeFileSystem:
+    """A table's filesystem, of a pickle."""
+    root, encryption, storage_class = table
+    return kind(*arguments, **options).for_table(root, encryption=encryption, storage_class=storage_class)
 
 
 class _EnvironmentToken:
@@ -73,7 +76,7 @@ class _EnvironmentToken:
         return environment_token(os.environ)
 
 
-class LakeFileSystem(TableListings):
+class LakeFileSystem(ObjectVerbs, TableListings):
     """S3, MinIO or any S3 server, with a write policy on every path and tables that show commits only.
 
     Args:
@@ -96,8 +99,11 @@ class LakeFileSystem(TableListings):
     protocol = ("lake", "s3", "s3a")  # the first is its name; in place of s3fs it answers to its names too
     _extra_tokenize_attributes = ("default_block_size", "environment")
     environment = _EnvironmentToken()
-    session: AioSession | None
-    _session_is_owned: bool
+    table_of: tuple[tuple[Any, ...], dict[str, Any], tuple[str, str | None, str | None]] | None = None
+    _s3 = ConnectionAttribute()
+    _s3creator = ConnectionAttribute()
+    session = ConnectionAttribute()
+    cache_regions = ConnectionAttribute()
 
     def __init__(
         self,
@@ -108,70 +114,72 @@ class LakeFileSystem(TableListings):
         token: str | None = None,
         **options: Unpack[LakeOptions],
     ) -> None:
-        given: dict[str, Any] = dict(options)
         guard_logs()
-        self.raw: bool = bool(given.pop("raw", False))
-        root = given.pop("table_root", None)
-        self.table_root: str | None = self._strip_protocol(root).strip("/") if root else None
-        client_kwargs = dict(given.get("client_kwargs") or {})
-        username, password = given.pop("username", None), given.pop("password", None)
-        if (key and username) or (secret and password):
-            raise KeyError("Supply either key or username, and secret or password, not both")  # as s3fs does
-        credentials = {
-            "key": key or username or client_kwargs.get("aws_access_key_id"),
-            "secret": secret or password or client_kwargs.get("aws_secret_access_key"),
-            "token": token or client_kwargs.get("aws_session_token"),
-        }
-        session_options = self._aws_profile(given)
-        base = given.pop("settings", None)
-        own = {name: given.pop(name) for name in OWN_OPTIONS & given.keys()}
-        check_arguments(given, credentials)
-        elsewhere = anon or given.get("session") is not None
-        settings = LakeSettings.of(
-            base,
-            endpoint_url=endpoint_url or client_kwargs.get("endpoint_url"),
-            **credentials,
-            **own,
-        )
-        if elsewhere and not credentials["key"]:
-            settings = settings.model_copy(update={"key": None, "secret": None, "token": None})
-        self.settings: LakeSettings = settings
-        self.policy: WritePolicy = settings.policy
-        self.endpoint: str | None = settings.endpoint_url
-        if given.get("use_ssl") is False and self.endpoint is None:
-            check_endpoint("http://s3.amazonaws.com", allow_http=settings.allow_http)
-        if self.endpoint is not None:
-            check_endpoint(self.endpoint, allow_http=settings.allow_http)
+        rest: dict[str, Any] = dict(options)
+        self.raw: bool = bool(rest.pop("raw", False))
+        root = rest.pop("table_root", None)
+        aws_profile = take_aws_profile(rest)
+        settings = take_settings(rest, anon=anon, endpoint_url=endpoint_url, key=key, secret=secret, token=token)
         rendered = settings.s3fs_kwargs()
-        config = {**rendered.pop("config_kwargs"), **(given.pop("config_kwargs", None) or {})}
-        config.setdefault("signature_version", "s3v4")
-        config.setdefault("http_session_cls", HttpSession)
-        config.setdefault("retries", {"total_max_attempts": 1, "mode": "standard"})
-        given.update(session_options)
-        given.setdefault("listings_expiry_time", settings.view_freshness)
-        super().__init__(anon=anon, config_kwargs=config, **rendered, **given)
+        rest["config_kwargs"] = {**rendered.pop("config_kwargs"), **(rest.get("config_kwargs") or {})}
+        rest.setdefault("listings_expiry_time", settings.view_freshness)
+        if aws_profile is not None:
+            rest["profile"] = aws_profile
+        super().__init__(anon=anon, **rendered, **rest)
         self.dircache = ListingCache(
-            use_listings_cache=given.get("use_listings_cache", True),
-            listings_expiry_time=given["listings_expiry_time"],
-            max_paths=given.get("max_paths"),
+            use_listings_cache=rest.get("use_listings_cache", True),
+            listings_expiry_time=rest["listings_expiry_time"],
+            max_paths=rest.get("max_paths"),
         )
-        share_writes(self)
-        self._tables: dict[str, LakeFileSystem] = {}
-        self.seam = Seam(self)
-        self.views = Views(self, settings.view_freshness)
+        self.store = Store(
+            settings,
+            Connection.of({"anon": anon, **rendered, **rest, "loop": self._loop}),
+            Namespace(
+                strip=self._strip_protocol,
+                split=self.split_path,
+                info=self._info,
+                isdir=self._isdir,
+                expand=self._expand_path,
+                stored_below=self._stored_below,
+            ),
+            self.dircache,
+            loop=self._loop,
+            options=self.s3_additional_kwargs,
+            payer=self.req_kw,
+            table_root=self._strip_protocol(root).strip("/") if root else None,
+            anon=anon,
+            aws_profile=aws_profile,
+        )
+        self.views = Views(self.store, self._open_view, raw=self.raw)
+        self.store.gateway.guard = self.views
+        self._tables = WeakCache(self._table_filesystem, _RECENT_TABLES)
+
+    @property
+    def settings(self) -> LakeSettings:
+        """Where the store is, who we are, and what every object gets."""
+        return self.store.settings
+
+    @property
+    def policy(self) -> WritePolicy:
+        """What every object gets."""
+        return self.store.policy
+
+    @property
+    def endpoint(self) -> str | None:
+        """The endpoint; None is AWS."""
+        return self.store.endpoint
+
+    @property
+    def table_root(self) -> str | None:
+        """The only table below whose root this instance may write."""
+        return self.store.table_root
+
+    @property
+    def profile(self) -> Profile:
+        """The server's profile; asks the server once where nothing else tells."""
+        return self.store.profile_sync()
 
     # -- identity ----------------------------------------------------------------------------------
-
-    @staticmethod
-    def _aws_profile(given: dict[str, Any]) -> dict[str, Any]:
-        """``profile`` is a server's; s3fs's users also pass an AWS configuration profile by that name."""
-        aws_profile = given.pop("aws_profile", None)
-        name = given.get("profile")
-        if aws_profile is None and name is not None and name.lower() not in profile_names():
-            if name not in botocore.session.get_session().available_profiles:
-                get_profile(name)  # raises with the nearest name
-            aws_profile = given.pop("profile")
-        return {"profile": aws_profile} if aws_profile else {}
 
     def split_path(self, path: str) -> tuple[str, str, str | None]:
         """Bucket, key and version of a path; a version is one only where the filesystem is aware of versions."""
@@ -219,55 +227,46 @@ class LakeFileSystem(TableListings):
             storage_class: The class of the table's data files, likewise; its log stays in the hot class.
 
         Returns:
-            A blocking filesystem with the same settings, one for each root.
+            A blocking filesystem with the same settings and the same connections, one for each root.
         """
-        path = self._strip_protocol(root).strip("/")
-        wanted = {
-            name: value
-            for name, value in (("encryption", encryption), ("storage_class", storage_class))
-            if value is not None
-        }
-        identity = "|".join((path, *wanted.values()))
-        if identity not in self._tables:
-            options = {n: v for n, v in self.storage_options.items() if n not in {"asynchronous", "loop"}}
-            options.update(raw=True, table_root=path, **wanted)
-            now: Any = {**options, "settings": self.settings, "skip_instance_cache": True}
-            made = type(self)(*self.storage_args, **now)
-            # Equal settings of the environment are not pickled along: a worker has its own.
-            made.storage_options = options
-            self._tables[identity] = made
-        return self._tables[identity]
+        return self._tables.get((self._strip_protocol(root).strip("/"), encryption, storage_class))
 
-    @property
-    def profile(self) -> Profile:
-        """The server's profile; asks the server once where nothing else tells."""
-        known = known_profile(self.settings.profile, self.endpoint)
-        return known if known is not None else self._ask_profile()
+    def _table_filesystem(self, table: tuple[str, str | None, str | None]) -> LakeFileSystem:
+        root, encryption, storage_class = table
+        policy = {"encryption": encryption, "storage_class": storage_class}
+        options = {n: v for n, v in self.storage_options.items() if n not in {"asynchronous", "loop"}}
+        own: Any = {"raw": True, "table_root": root, **{n: v for n, v in policy.items() if v is not None}}
+        inherited: Any = {n: v for n, v in options.items() if n not in SETTINGS_OPTIONS}
+        whole = {"anon": self.anon, "settings": self.settings, "aws_profile": self.store.aws_profile}
+        made = type(self)(**{**inherited, **whole, **own, "skip_instance_cache": True})
+        # Equal settings of the environment are not pickled along: a worker has its own.
+        made.storage_args, made.storage_options = self.storage_args, {**options, **own}
+        made.table_of = (self.storage_args, options, table)
+        return made
+
+    def __reduce__(self) -> Any:
+        """A table's filesystem is made from its parent's on a worker too, where it shares connections again."""
+        return super().__reduce__() if self.table_of is None else (_remade, (type(self), *self.table_of))
+
+    def _open_view(self, provider: ViewProvider, root: str) -> LiveTable:
+        return provider.open(self.for_table(root), root)
 
     async def _profile(self) -> Profile:
-        return await self.seam.profile()
-
-    _ask_profile = _synced(_profile)
-
-    @property
-    def client_region(self) -> str | None:
-        """The region of the client, once there is one."""
-        region: str | None = self._s3.meta.region_name if self._s3 is not None else None
-        return region
+        return await self.store.profile()
 
     # -- the same store for other libraries ----------------------------------------------------------
 
     def arrow_filesystem(self) -> Any:
-        """Arrow's own S3 client, for reading; see :func:`tierlake.connector.interop.arrow_filesystem`."""
-        return interop.arrow_filesystem(self)
+        """Arrow's own S3 client, for reading; see :mod:`tierlake.connector.interop.arrow`."""
+        return arrow_filesystem(self.store)
 
     def boto3_client(self) -> Any:
-        """A boto3 client under the write policy; see :func:`tierlake.connector.interop.boto3_client`."""
-        return interop.boto3_client(self)
+        """A boto3 client under the write policy; see :mod:`tierlake.connector.interop.boto3`."""
+        return boto3_client(self.store)
 
     def dask_options(self) -> dict[str, Any]:
-        """``storage_options`` for Dask's workers; see :func:`tierlake.connector.interop.dask_options`."""
-        return interop.dask_options(self)
+        """``storage_options`` for Dask's workers; see :mod:`tierlake.connector.interop.dask`."""
+        return dask_options(self.store, self.storage_options)
 
     def delta_options(self) -> dict[str, str]:
         """Storage options for ``deltalake``: endpoint, credentials, encryption, bounded time.
@@ -275,41 +274,46 @@ class LakeFileSystem(TableListings):
         Raises:
             BadCredentials: There are no credentials.
         """
-        return interop.delta_options(self)
+        return delta_options(self.store)
 
     @property
     def credentials_are_renewed(self) -> bool:
         """Whether :meth:`delta_options` and the like are good for a while only: the credentials in them end."""
-        return interop.are_renewed(self)
+        return are_renewed(self.store)
 
     def duckdb_secret(self, name: str = "tierlake", *, scope: str | None = None) -> str:
-        """A ``CREATE SECRET`` statement; see :func:`tierlake.connector.interop.duckdb_secret`."""
-        return interop.duckdb_secret(self, name, scope=scope)
+        """A ``CREATE SECRET`` statement; see :mod:`tierlake.connector.interop.duckdb`."""
+        return duckdb_secret(self.store, name, scope=scope)
 
     def obstore(self, bucket: str, *, prefix: str | None = None) -> Any:
-        """A bucket for the package obstore; see :func:`tierlake.connector.interop.obstore`."""
-        return interop.obstore(self, bucket, prefix=prefix)
+        """A bucket for the package obstore; see :mod:`tierlake.connector.interop.obstore`."""
+        return s3_store(self.store, bucket, prefix=prefix)
 
     def polars_options(self) -> dict[str, Any]:
-        """``storage_options`` for polars; see :func:`tierlake.connector.interop.polars_options`."""
-        return interop.polars_options(self)
+        """``storage_options`` for polars; see :mod:`tierlake.connector.interop.polars`."""
+        return polars_options(self.store)
 
     def spark_conf(self) -> dict[str, Any]:
-        """Spark's configuration of ``s3a://``; see :func:`tierlake.connector.interop.spark_conf`."""
-        return interop.spark_conf(self)
+        """Spark's configuration of ``s3a://``; see :mod:`tierlake.connector.interop.spark`."""
+        return spark_conf(self.store)
 
-    async def set_session(self, refresh: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 -- s3fs's order
+    # -- requests ------------------------------------------------------------------------------------
+
+    async def set_session(self, refresh: bool = False, **_kwargs: Any) -> Any:  # noqa: FBT001, FBT002 -- s3fs's order
         """The client, made when it is first needed; ``refresh`` makes another one, with new credentials."""
-        if self.session is None:
-            self.session, self._session_is_owned = new_session(**self.kwargs), True
-        return await super().set_session(refresh=refresh, **kwargs)
+        return await self.store.connection.client(refresh=refresh)
 
     connect = sync_wrapper(set_session)
 
-    # -- the seam ----------------------------------------------------------------------------------
+    async def get_s3(self, bucket: str | None = None) -> Any:
+        """The client for a bucket."""
+        return await self.store.client(bucket)
 
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
-        return await self.seam.call(method, *akwarglist, **kwargs)
+        # s3fs passes its session's arguments along with a HEAD
+        defaults = (some for some in akwarglist if some is not self.kwargs)
+        plain = (some.to_kwargs() if isinstance(some, SSEParams) else some for some in defaults)
+        return await self.store.call(method, *plain, **kwargs)
 
     call_s3 = sync_wrapper(_call_s3)
 
@@ -328,13 +332,19 @@ class LakeFileSystem(TableListings):
         return compressed(file, path, mode, owned) if owned else file
 
     def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> LakeFile:
-        return open_file(self, path, mode, kwargs)
+        return open_file(self, self.store, path, mode, kwargs)
 
     async def _cat_file(self, path: str, version_id: str | None = None, **options: Any) -> bytes:
-        return await download.cat_file(self, path, super()._cat_file, version_id=version_id, **options)
+        return await download.cat_file(
+            self.store, path, super()._cat_file, self._ranges, version_id=version_id, **options
+        )
 
     async def _get_file(self, rpath: str, lpath: str, callback: Any = DEFAULT_CALLBACK, **options: Any) -> None:
-        await download.get_file(self, rpath, lpath, callback, **options)
+        await download.get_file(self.store, rpath, lpath, callback, self._ranges, **options)
+
+    @property
+    def _ranges(self) -> download.Ranges:
+        return download.Ranges(self.default_block_size, self.max_concurrency)
 
     async def _cp_file(
         self,
@@ -343,7 +353,7 @@ class LakeFileSystem(TableListings):
         preserve_etag: bool | None = None,  # noqa: FBT001 -- s3fs's order
         **kwargs: Any,
     ) -> None:
-        await copy.copy_file(self, path1, path2, preserve_etag=preserve_etag, **kwargs)
+        await copy.copy_file(self.store, path1, path2, preserve_etag=preserve_etag, **kwargs)
 
     async def _expand_path(
         self,
@@ -357,7 +367,7 @@ class LakeFileSystem(TableListings):
         found: set[str] = set()
         for one in [path] if isinstance(path, str) else path:
             name = self._strip_protocol(one)
-            is_literal = assume_literal or await expansion.is_name(self, name)
+            is_literal = assume_literal or await expansion.is_name(self.store, name)
             with contextlib.suppress(FileNotFoundError):
                 found.update(await expand([name], assume_literal=is_literal))
         if not found:
@@ -374,7 +384,7 @@ class LakeFileSystem(TableListings):
         **kwargs: Any,
     ) -> None:
         on_error = on_error or ("ignore" if recursive else "raise")
-        sources, targets = await expansion.copy_pairs(self, path1, path2, recursive=recursive, maxdepth=maxdepth)
+        sources, targets = await expansion.copy_pairs(self.store, path1, path2, recursive=recursive, maxdepth=maxdepth)
         await super()._copy(sources, targets, recursive=recursive, on_error=on_error, maxdepth=maxdepth, **kwargs)
 
     async def _get(
@@ -386,7 +396,9 @@ class LakeFileSystem(TableListings):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> Any:
-        sources, targets = await expansion.download_pairs(self, rpath, lpath, recursive=recursive, maxdepth=maxdepth)
+        sources, targets = await expansion.download_pairs(
+            self.store, rpath, lpath, recursive=recursive, maxdepth=maxdepth
+        )
         return await super()._get(sources, targets, recursive, callback, maxdepth=maxdepth, **kwargs)
 
     async def _put(
@@ -399,7 +411,9 @@ class LakeFileSystem(TableListings):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> Any:
-        sources, targets = await expansion.upload_pairs(self, lpath, rpath, recursive=recursive, maxdepth=maxdepth)
+        sources, targets = await expansion.upload_pairs(
+            self.store, lpath, rpath, recursive=recursive, maxdepth=maxdepth
+        )
         return await super()._put(sources, targets, recursive, callback, batch_size, maxdepth, **kwargs)
 
     async def _mv(
@@ -411,20 +425,28 @@ class LakeFileSystem(TableListings):
         **kwargs: Any,
     ) -> None:
         """Move objects, or with ``recursive`` folders; see :func:`tierlake.connector.objects.move.move`."""
-        await move.move(self, path1, path2, recursive=recursive, maxdepth=maxdepth, **kwargs)
+        await move.move(
+            self.store,
+            path1,
+            path2,
+            recursive=recursive,
+            maxdepth=maxdepth,
+            batch_size=self.batch_size,
+            **kwargs,
+        )
 
     mv = sync_wrapper(_mv)
 
     async def _mv_file(self, path1: str, path2: str) -> None:
-        await move.move(self, [path1], [path2], recursive=False, maxdepth=None)
+        await move.move(self.store, [path1], [path2], recursive=False, maxdepth=None)
 
     async def _bulk_delete(self, pathlist: list[str], **_kwargs: Any) -> list[str]:
-        return await delete.delete_paths(self, pathlist)
+        return await delete.delete_paths(self.store, pathlist)
 
     async def _rm(self, path: str | list[str], recursive: bool = False, **kwargs: Any) -> list[str]:  # noqa: FBT001, FBT002 -- fsspec's order
         whole_bucket = isinstance(path, str) and "/" not in self._strip_protocol(path)
         if recursive and not whole_bucket:
-            return await delete.remove(self, path, maxdepth=kwargs.get("maxdepth"))
+            return await delete.remove(self.store, path, maxdepth=kwargs.get("maxdepth"))
         deleted: list[str] = await super()._rm(path, recursive=recursive, **kwargs)
         return deleted
 
@@ -435,30 +457,6 @@ class LakeFileSystem(TableListings):
         path = self._strip_protocol(root).strip("/")
         self.views.invalidate(path)
         self.invalidate_cache(path)
-
-    # -- objects -----------------------------------------------------------------------------------
-
-    async def _head_object(self, path: str, version_id: str | None = None) -> dict[str, Any]:
-        """HEAD of an object as botocore answers it; see :func:`tierlake.connector.objects.metadata.head`."""
-        return await object_metadata.head(self, path, version_id)
-
-    async def _server_time(self, path: str) -> datetime:
-        """The server's clock, in UTC; see :func:`tierlake.connector.objects.metadata.server_time`."""
-        return await object_metadata.server_time(self, path)
-
-    async def _put_if(
-        self,
-        path: str,
-        data: bytes,
-        *,
-        if_match: str | None = None,
-        if_none_match: bool = False,
-        metadata: Mapping[str, str] | None = None,
-    ) -> str:
-        """A conditional write, its new ETag; see :func:`tierlake.connector.objects.metadata.put_if`."""
-        return await object_metadata.put_if(
-            self, path, data, if_match=if_match, if_none_match=if_none_match, metadata=metadata
-        )
 
     async def _put_file_if(
         self,
@@ -471,144 +469,15 @@ class LakeFileSystem(TableListings):
     ) -> str:
         """A conditional write of a local file; see :func:`tierlake.connector.transfer.upload.put_file_if`."""
         return await upload.put_file_if(
-            self, local, path, if_match=if_match, if_none_match=if_none_match, metadata=metadata
+            self.store, local, path, if_match=if_match, if_none_match=if_none_match, metadata=metadata
         )
 
-    async def _read_with_etag(self, path: str) -> tuple[bytes, str]:
-        """An object's bytes and their ETag, from one GET; see :func:`connector.objects.metadata.read_with_etag`."""
-        return await object_metadata.read_with_etag(self, path)
+    put_file_if = synced(_put_file_if)
 
-    async def _encryption_faults(self, paths: Iterable[str]) -> dict[str, str]:
-        """Objects not encrypted as the write policy says; see :func:`connector.objects.audit.encryption_faults`."""
-        return await audit.encryption_faults(self, paths)
-
-    async def _first_keys(self, prefix: str, *, limit: int = 1000) -> list[str]:
-        """The first keys that begin with a prefix, from one LIST; see :func:`connector.objects.metadata.first_keys`."""
-        return await object_metadata.first_keys(self, prefix, limit=limit)
-
-    async def _object_versions(self, prefix: str) -> list[object_metadata.ObjectVersion]:
-        """Versions and delete markers below a prefix; see :func:`connector.objects.metadata.object_versions`."""
-        return await object_metadata.object_versions(self, prefix)
-
-    async def _delete_versions(self, path: str, version_ids: Iterable[str]) -> None:
-        """Delete versions of a key for good; see :func:`tierlake.connector.objects.delete.delete_versions`."""
-        await delete.delete_versions(self, path, version_ids)
-
-    async def _delete_seen(self, objects: Iterable[delete.SeenObject]) -> list[delete.SeenObject]:
-        """Delete objects and versions as they were seen; see :func:`tierlake.connector.objects.delete.delete_seen`."""
-        return await delete.delete_seen(self, objects)
-
-    async def _hide(self, path: str, *, etag: str, version_id: str | None = None) -> versions.Hidden:
-        """Delete an object if it is the one that was seen; see :func:`tierlake.connector.objects.versions.hide`."""
-        return await versions.hide(self, path, etag=etag, version_id=version_id)
-
-    async def _unhide(self, path: str, *, version_id: str) -> None:
-        """Bring back what delete markers hide; see :func:`tierlake.connector.objects.versions.unhide`."""
-        await versions.unhide(self, path, version_id=version_id)
-
-    async def _bring_back(self, path: str, *, version_id: str, etag: str) -> str:
-        """Make an older version the newest; see :func:`tierlake.connector.objects.versions.bring_back`."""
-        return await versions.bring_back(self, path, version_id=version_id, etag=etag)
-
-    async def _is_versioned(self, bucket: str) -> bool:
-        """Whether a bucket keeps versions; see :func:`tierlake.connector.objects.metadata.is_versioned`."""
-        return await object_metadata.is_versioned(self, bucket)
-
-    async def _has_versions(self, bucket: str) -> bool:
-        """Whether older versions may be in a bucket; see :func:`tierlake.connector.objects.metadata.has_versions`."""
-        return await object_metadata.has_versions(self, bucket)
-
-    async def _has_object_lock(self, bucket: str) -> bool:
-        """Whether objects of a bucket can be locked; see :func:`connector.objects.object_lock.has_object_lock`."""
-        return await object_lock.has_object_lock(self, bucket)
-
-    async def _set_legal_hold(self, versions: Iterable[tuple[str, str]], *, held: bool) -> None:
-        """Keep versions from being deleted, or no more; see :func:`connector.objects.object_lock.set_legal_hold`."""
-        await object_lock.set_legal_hold(self, versions, held=held)
-
-    async def _transition(
-        self, path: str, *, storage_class: str, if_match: str | None = None, exclusive: bool = False
-    ) -> TransitionResult:
-        """Move an object to another storage class; see :func:`tierlake.connector.objects.transition.transition`."""
-        return await transitions.transition(self, path, storage_class, if_match=if_match, exclusive=exclusive)
-
-    async def _reencrypt(self, path: str, *, if_match: str | None = None) -> TransitionResult:
-        """Encrypt an object as the write policy says; see :func:`tierlake.connector.objects.transition.reencrypt`."""
-        return await transitions.reencrypt(self, path, if_match=if_match)
-
-    async def _tag_tier(
-        self,
-        path: str,
-        tier: str,
-        *,
-        at_once: bool = False,
-        wait_seconds: float = 0.0,
-        if_match: str | None = None,
-    ) -> TransitionResult:
-        """Move an object to a remote tier by its tag; see :func:`tierlake.connector.objects.transition.tag_tier`."""
-        return await transitions.tag_tier(
-            self, path, tier, at_once=at_once, wait_seconds=wait_seconds, if_match=if_match
-        )
-
-    async def _restore(self, path: str, *, days: int = 1, speed: str = "bulk") -> RestoreStatus:
-        """Ask for an archived object back; see :func:`tierlake.connector.objects.restore.restore`."""
-        return await restore.restore(self, path, days=days, speed=speed)
-
-    async def _restore_status(self, path: str) -> RestoreStatus:
-        """Whether an archived object can be read; see :func:`tierlake.connector.objects.restore.restore_status`."""
-        return await restore.restore_status(self, path)
-
-    async def _abort_incomplete_uploads(
-        self, path: str, *, older_than: str | timedelta, dry_run: bool = False
-    ) -> list[IncompleteUpload]:
-        """Abort old uploads; see :func:`tierlake.connector.objects.multipart.abort_incomplete_uploads`."""
-        return await multipart.abort_incomplete_uploads(self, path, older_than=older_than, dry_run=dry_run)
-
-    async def _abort_uploads(self, uploads: Iterable[IncompleteUpload]) -> None:
-        """Abort just these uploads; see :func:`tierlake.connector.objects.multipart.abort_uploads`."""
-        await multipart.abort_uploads(self, uploads)
-
-    async def _presign(
-        self, /, path: str, *, expires: float | timedelta = 3600, method: str = "GET", **options: Any
-    ) -> str:
-        """A URL for one request without credentials; see :func:`tierlake.connector.objects.presign.presign`."""
-        return await presigning.presign(self, path, expires=expires, method=method, **options)
-
-    async def _presign_post(
-        self, path: str, *, expires: float | timedelta = 3600, **conditions: Unpack[PresignConditions]
-    ) -> PresignedPost:
-        """A form for one upload without credentials; see :func:`tierlake.connector.objects.presign.presign_post`."""
-        return await presigning.presign_post(self, path, expires=expires, **conditions)
-
-    head_object = _synced(_head_object)
-    server_time = _synced(_server_time)
-    put_if = _synced(_put_if)
-    put_file_if = _synced(_put_file_if)
-    read_with_etag = _synced(_read_with_etag)
-    encryption_faults = _synced(_encryption_faults)
-    first_keys = _synced(_first_keys)
-    object_versions = _synced(_object_versions)
-    delete_versions = _synced(_delete_versions)
-    delete_seen = _synced(_delete_seen)
-    hide = _synced(_hide)
-    unhide = _synced(_unhide)
-    bring_back = _synced(_bring_back)
-    is_versioned = _synced(_is_versioned)
-    has_versions = _synced(_has_versions)
-    has_object_lock = _synced(_has_object_lock)
-    set_legal_hold = _synced(_set_legal_hold)
-    transition = _synced(_transition)
-    reencrypt = _synced(_reencrypt)
-    tag_tier = _synced(_tag_tier)
-    restore = _synced(_restore)
-    restore_status = _synced(_restore_status)
-    abort_incomplete_uploads = _synced(_abort_incomplete_uploads)
-    abort_uploads = _synced(_abort_uploads)
-    presign = _synced(_presign)
-    presign_post = _synced(_presign_post)
+    # -- signed URLs, as fsspec calls them ------------------------------------------------------------
 
     async def _url(self, path: str, expires: float = 3600, client_method: str = "get_object", **kwargs: Any) -> str:
         method = presigning.presigned_method(client_method)
-        return await presigning.presign(self, path, expires=expires, method=method, **kwargs)
+        return await presigning.presign(self.store, path, expires=expires, method=method, **kwargs)
 
     url = sync_wrapper(_url)

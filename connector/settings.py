@@ -1,8 +1,8 @@
 """Settings: an explicit argument wins over ``TIERLAKE_*`` in the environment, that over the default.
 
-One frozen value renders itself for each library that talks to the store: :meth:`LakeSettings.s3fs_kwargs`,
-:meth:`LakeSettings.boto3_kwargs`, :meth:`LakeSettings.delta_options`. Where no key is set, credentials come
-from the standard AWS chain (environment, shared files, roles, web identity, SSO).
+One frozen value renders itself for s3fs (:meth:`LakeSettings.s3fs_kwargs`) and boto3
+(:meth:`LakeSettings.boto3_kwargs`). Where no key is set, credentials come from the standard AWS chain (environment,
+shared files, roles, web identity, SSO); see :mod:`tierlake.connector.client.credentials`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tierlake.connector.errors import BadCredentials, InsecureEndpoint, InvalidSetting
-from tierlake.connector.policy.encryption import Encryption, SseC, SseS3, encryption_text, parse_encryption
+from tierlake.connector.errors import InsecureEndpoint, InvalidSetting
+from tierlake.connector.policy.encryption import SseS3, encryption_text, parse_encryption
 from tierlake.connector.policy.rules import WritePolicy, WriteRule
 from tierlake.connector.urls import HIDDEN_HINT, check_endpoint_url, secret_in_url
 
@@ -111,6 +111,8 @@ class LakeSettings(BaseSettings):
         if any(name in said for name in _CREDENTIALS):
             said = {**dict.fromkeys(_CREDENTIALS), **said}
         if base is not None:
+            if not said:
+                return base
             said = {**{name: getattr(base, name) for name in cls.model_fields}, **said}
         try:
             settings = cls(**said)
@@ -186,76 +188,6 @@ class LakeSettings(BaseSettings):
             "config": Config(**self.botocore_config()),
         }
         return {name: value for name, value in said.items() if value is not None}
-
-    def delta_options(self, encryption: Encryption) -> dict[str, str]:
-        """Storage options for ``deltalake``, whose every request then ends within bounds.
-
-        Args:
-            encryption: What the table's log gets.
-
-        Raises:
-            BadCredentials: There are no credentials.
-        """
-        options = {
-            **self._delta_credentials(),
-            **_delta_encryption(encryption),
-            "aws_region": self.region or self._chain_region() or DEFAULT_REGION,
-            "aws_conditional_put": "etag",
-            "connect_timeout": f"{self.connect_timeout:g}s",
-            "timeout": f"{max(self.read_timeout, self.connect_timeout):g}s",
-            "max_retries": str(self.max_retries),
-            "retry_timeout": f"{self.retry_seconds:g}s",
-        }
-        if self.endpoint_url:
-            options["aws_endpoint_url"] = self.endpoint_url
-            options["aws_virtual_hosted_style_request"] = "false"
-            if urlsplit(self.endpoint_url).scheme == "http":
-                options["allow_http"] = "true"
-        return options
-
-    def _delta_credentials(self) -> dict[str, str]:
-        if self.key:
-            found = (self.key, self.secret_of("secret"), self.secret_of("token"))
-        else:
-            import botocore.session
-
-            credentials = botocore.session.get_session().get_credentials()
-            if credentials is None:
-                raise BadCredentials(
-                    "There are no credentials: no key is set and the AWS chain has none",
-                    hint="Set TIERLAKE_KEY and TIERLAKE_SECRET, or AWS_PROFILE, or pass key= and secret=",
-                )
-            frozen = credentials.get_frozen_credentials()
-            found = (frozen.access_key, frozen.secret_key, frozen.token)
-        names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
-        return {name: value for name, value in zip(names, found, strict=True) if value}
-
-    def _chain_region(self) -> str | None:
-        if self.endpoint_url and not is_aws(self.endpoint_url):
-            return None
-        import botocore.session
-
-        region: str | None = botocore.session.get_session().get_config_variable("region")
-        return region
-
-
-def _delta_encryption(encryption: Encryption) -> dict[str, str]:
-    if isinstance(encryption, SseC):
-        import base64
-
-        return {
-            "aws_server_side_encryption": "sse-c",
-            "aws_sse_customer_key_base64": base64.b64encode(encryption.key).decode(),
-        }
-    headers = encryption.headers()
-    options = {}
-    if "ServerSideEncryption" in headers:
-        options["aws_server_side_encryption"] = headers["ServerSideEncryption"]
-    if "SSEKMSKeyId" in headers:
-        options["aws_sse_kms_key_id"] = headers["SSEKMSKeyId"]
-    if headers.get("BucketKeyEnabled"):
-        options["aws_sse_bucket_key_enabled"] = "true"
-    return options
 
 
 def _fingerprint(value: SecretStr) -> str:

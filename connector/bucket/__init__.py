@@ -2,8 +2,9 @@
 
 from tierlake.connector.bucket.ensure import BucketChange, LifecycleChange, ensure_bucket, ensure_tier_rules
 from tierlake.connector.bucket.items import Item
-from tierlake.connector.bucket.minio_tier import RemoteTier, ensure_remote_tier, remote_tiers
+from tierlake.connector.bucket.minio_tier import ensure_remote_tier, remote_tiers
 from tierlake.connector.bucket.plan import BucketPlan, BucketResult, plan_bucket
+from tierlake.connector.bucket.remote_tier import RemoteTier
 from tierlake.connector.bucket.spec import BucketSpec, CorsRule, LifecycleSpec, PolicySpec
 
 __all__ = [

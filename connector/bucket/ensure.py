@@ -18,6 +18,7 @@ from tierlake.connector.policy.encryption import SseKms, Unencrypted, parse_encr
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tierlake.connector.client.store import Store
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.connector.policy.encryption import Encryption
 
@@ -91,12 +92,12 @@ def ensure_bucket(
         encryption=None if isinstance(default, Unencrypted) else default,
         bucket_key=isinstance(default, SseKms) and default.bucket_key,
     )
-    change: BucketChange = sync(fs.loop, _ensure_bucket, fs, spec)
+    change: BucketChange = sync(fs.loop, _ensure_bucket, fs.store, spec)
     return change
 
 
-async def _ensure_bucket(fs: LakeFileSystem, spec: BucketSpec) -> BucketChange:
-    site = await site_of(fs, spec.bucket)
+async def _ensure_bucket(store: Store, spec: BucketSpec) -> BucketChange:
+    site = await site_of(store, spec.bucket)
     parts = [await look(site, spec) for look in (existence, versioning, default_encryption)]
     applied = await apply_parts(parts)
     lacking = [
@@ -129,12 +130,12 @@ def ensure_tier_rules(fs: LakeFileSystem, bucket: str, tiers: Iterable[str]) -> 
         InvalidSetting: The profile has no such tier.
         BucketNotFound: There is no such bucket.
     """
-    change: LifecycleChange = sync(fs.loop, _ensure_tier_rules, fs, bucket, list(tiers))
+    change: LifecycleChange = sync(fs.loop, _ensure_tier_rules, fs.store, bucket, list(tiers))
     return change
 
 
-async def _ensure_tier_rules(fs: LakeFileSystem, bucket: str, tiers: list[str]) -> LifecycleChange:
-    profile = await fs.seam.profile()
+async def _ensure_tier_rules(store: Store, bucket: str, tiers: list[str]) -> LifecycleChange:
+    profile = await store.profile()
     if not profile.lifecycle_transitions:
         raise UnsupportedByServer(
             profile.name,
@@ -142,7 +143,7 @@ async def _ensure_tier_rules(fs: LakeFileSystem, bucket: str, tiers: list[str]) 
             profile.alternative("lifecycle_transitions"),
             bucket=bucket,
         )
-    site = await site_of(fs, bucket)
+    site = await site_of(store, bucket)
     if not site.exists:
         raise BucketNotFound(f"There is no bucket {bucket!r}", hint="Create it, or check the name", bucket=bucket)
     configuration = await site.read("get_bucket_lifecycle_configuration")

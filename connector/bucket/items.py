@@ -10,7 +10,7 @@ from tierlake.connector.errors import ObjectNotFound
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
     from tierlake.connector.profiles import Profile
 
 __all__ = ["Action", "Item", "Merged", "Part", "Site", "compared", "merged"]
@@ -65,14 +65,14 @@ class Site:
     """A bucket on a server.
 
     Args:
-        fs: A filesystem on the server.
+        store: The server, with an administrator's credentials.
         profile: The server's profile.
         bucket: The bucket's name.
         exists: The bucket is there.
         endpoint: The endpoint, AWS's too.
     """
 
-    fs: LakeFileSystem
+    store: Store
     profile: Profile
     bucket: str
     exists: bool
@@ -83,14 +83,14 @@ class Site:
         if not self.exists:
             return {}
         try:
-            response: dict[str, Any] = await self.fs.seam.send(operation, Bucket=self.bucket)
+            response: dict[str, Any] = await self.store.send(operation, Bucket=self.bucket)
         except ObjectNotFound:
             return {}
         return response
 
     async def send(self, operation: str, **params: Any) -> None:
         """Make a request that changes the bucket."""
-        await self.fs.seam.send(operation, Bucket=self.bucket, **params)
+        await self.store.send(operation, Bucket=self.bucket, **params)
 
     def lacking(self, aspect: str, wanted: str, name: str, current: str = "") -> Item:
         """The item of what this server cannot do.

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tierlake.connector.bucket.items import Item, Part, merged
-from tierlake.connector.bucket.minio_tier import remote_tiers
+from tierlake.connector.bucket.minio_tier import known_tiers
 from tierlake.connector.errors import AccessDenied, InvalidSetting, ObjectNotFound
 from tierlake.connector.objects.transition import TIER_TAG
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tierlake.connector.bucket.items import Site
     from tierlake.connector.bucket.spec import BucketSpec
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
     from tierlake.connector.profiles import Profile
 
 __all__ = ["RULE_PREFIX", "lifecycle", "lifecycle_rules", "rule_id", "rules_part", "tier_rule", "tier_rules"]
@@ -77,10 +77,10 @@ def tier_rules(profile: Profile, tiers: Iterable[str]) -> dict[str, Rule]:
     return rules
 
 
-async def lifecycle_rules(fs: LakeFileSystem, bucket: str) -> list[Rule]:
+async def lifecycle_rules(store: Store, bucket: str) -> list[Rule]:
     """A bucket's lifecycle rules; none where it has no lifecycle."""
     try:
-        response = await fs.seam.send("get_bucket_lifecycle_configuration", Bucket=bucket)
+        response = await store.send("get_bucket_lifecycle_configuration", Bucket=bucket)
     except ObjectNotFound:
         return []
     rules: list[Rule] = response.get("Rules", [])
@@ -166,7 +166,7 @@ async def _refusals(site: Site, spec: BucketSpec, wanted: Mapping[str, Rule | No
 async def _known_tiers(site: Site, spec: BucketSpec) -> set[str] | None:
     """The remote tiers that there are, or will be; None where only an administrator may know."""
     try:
-        there = await asyncio.to_thread(remote_tiers, site.fs)
+        there = await asyncio.to_thread(known_tiers, site.store)
     except AccessDenied:
         return None
     return there.keys() | {tier.name for tier in spec.remote_tiers}

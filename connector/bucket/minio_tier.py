@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import botocore.session
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
-from pydantic import ConfigDict
 
 from tierlake.connector.bucket.items import Part, compared
+from tierlake.connector.client.credentials import settled
 from tierlake.connector.errors import (
     AccessDenied,
     BadCredentials,
@@ -31,46 +29,17 @@ from tierlake.connector.errors import (
 )
 from tierlake.connector.redact import redact
 from tierlake.connector.settings import DEFAULT_REGION
-from tierlake.connector.urls import check_endpoint_url
 
 if TYPE_CHECKING:
     from tierlake.connector.bucket.items import Site
+    from tierlake.connector.bucket.remote_tier import RemoteTier
     from tierlake.connector.bucket.spec import BucketSpec
+    from tierlake.connector.client.store import Store
     from tierlake.connector.filesystem import LakeFileSystem
 
 _PATH = "/minio/admin/v3/tier"
 _DENIED = frozenset({401, 403})
 _OK = range(200, 300)
-
-
-@dataclass(frozen=True)
-class RemoteTier:
-    """Where a tier's objects go.
-
-    Args:
-        name: The tier's name, in upper case, which becomes the objects' storage class.
-        endpoint_url: The other server, as the first one reaches it.
-        key: Access key id there.
-        secret: Secret access key there.
-        bucket: The bucket there; it must exist.
-        prefix: Keys there begin with it.
-        region: The region there.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # as a part of a BucketSpec
-
-    name: str
-    endpoint_url: str
-    key: str
-    secret: str = field(repr=False)
-    bucket: str
-    prefix: str = ""
-    region: str = ""
-
-    def __post_init__(self) -> None:
-        if self.name != self.name.upper() or not self.name:
-            raise InvalidSetting(f"MinIO takes only upper-case tier names, not {self.name!r}")
-        check_endpoint_url(self.endpoint_url)
 
 
 def remote_tiers(fs: LakeFileSystem) -> dict[str, dict[str, Any]]:
@@ -83,7 +52,12 @@ def remote_tiers(fs: LakeFileSystem) -> dict[str, dict[str, Any]]:
         UnsupportedByServer: The server is no MinIO.
         AccessDenied: The credentials are no administrator's.
     """
-    tiers = json.loads(_request(fs, "GET", b"") or b"[]") or []
+    return known_tiers(fs.store)
+
+
+def known_tiers(store: Store) -> dict[str, dict[str, Any]]:
+    """The remote tiers of a MinIO server; see :func:`remote_tiers`."""
+    tiers = json.loads(_request(store, "GET", b"") or b"[]") or []
     kept = ("Endpoint", "Bucket", "Prefix", "Region")
     places = {tier["Name"]: tier.get("MinIO") or tier.get("S3") or {} for tier in tiers}
     return {name: {part.lower(): place.get(part, "") for part in kept} for name, place in places.items()}
@@ -104,7 +78,11 @@ def ensure_remote_tier(fs: LakeFileSystem, tier: RemoteTier) -> bool:
         UnsupportedByServer: The server is no MinIO.
         AccessDenied: The credentials are no administrator's.
     """
-    present = remote_tiers(fs).get(tier.name)
+    return _ensure(fs.store, tier)
+
+
+def _ensure(store: Store, tier: RemoteTier) -> bool:
+    present = known_tiers(store).get(tier.name)
     if present is not None:
         _check_place(tier, present)
         return False
@@ -127,7 +105,7 @@ def ensure_remote_tier(fs: LakeFileSystem, tier: RemoteTier) -> bool:
             "Region": tier.region,
         },
     }
-    _request(fs, "PUT", json.dumps(document).encode())
+    _request(store, "PUT", json.dumps(document).encode())
     return True
 
 
@@ -139,7 +117,7 @@ async def remote_tier_part(site: Site, spec: BucketSpec) -> Part:
     if not site.profile.remote_tiers:
         lacking = [site.lacking(f"remote tier {name}", place, "remote_tiers") for name, place in places.items()]
         return Part(tuple(lacking))
-    present = await asyncio.to_thread(remote_tiers, site.fs)
+    present = await asyncio.to_thread(known_tiers, site.store)
     for tier in spec.remote_tiers:
         if tier.name in present:
             _check_place(tier, present[tier.name])
@@ -147,7 +125,7 @@ async def remote_tier_part(site: Site, spec: BucketSpec) -> Part:
 
     async def write() -> None:
         for tier in spec.remote_tiers:
-            await asyncio.to_thread(ensure_remote_tier, site.fs, tier)
+            await asyncio.to_thread(_ensure, site.store, tier)
 
     return Part(tuple(items), write)
 
@@ -172,29 +150,26 @@ def _encrypted(body: bytes, secret: str) -> bytes:
     return encrypted
 
 
-def _credentials(fs: LakeFileSystem) -> Credentials:
-    settings = fs.settings
-    if settings.key:
-        return Credentials(settings.key, settings.secret_of("secret"), settings.secret_of("token"))
-    found = botocore.session.get_session().get_credentials()
-    if found is None:
+def _credentials(store: Store) -> Credentials:
+    settings = settled(store)
+    if not settings.key:
         raise BadCredentials("There are no credentials for MinIO's admin API")
-    return found
+    return Credentials(settings.key, settings.secret_of("secret"), settings.secret_of("token"))
 
 
-def _request(fs: LakeFileSystem, method: str, body: bytes) -> bytes:
-    profile = fs.profile
-    if not profile.remote_tiers or fs.endpoint is None:
+def _request(store: Store, method: str, body: bytes) -> bytes:
+    profile = store.profile_sync()
+    if not profile.remote_tiers or store.endpoint is None:
         raise UnsupportedByServer(profile.name, "remote tiers", f"the mover {profile.mover!r}")
-    credentials = _credentials(fs)
-    data = _encrypted(body, credentials.get_frozen_credentials().secret_key) if body else b""
-    request = AWSRequest(method=method, url=fs.endpoint.rstrip("/") + _PATH, data=data)
-    S3SigV4Auth(credentials, "s3", fs.settings.region or DEFAULT_REGION).add_auth(request)
-    session = URLLib3Session(timeout=(fs.settings.connect_timeout, fs.settings.read_timeout))
+    credentials = _credentials(store)
+    data = _encrypted(body, credentials.secret_key) if body else b""
+    request = AWSRequest(method=method, url=store.endpoint.rstrip("/") + _PATH, data=data)
+    S3SigV4Auth(credentials, "s3", store.settings.region or DEFAULT_REGION).add_auth(request)
+    session = URLLib3Session(timeout=(store.settings.connect_timeout, store.settings.read_timeout))
     try:
         response = session.send(request.prepare())
     except HTTPClientError as error:
-        raise EndpointUnreachable(f"No answer from {fs.endpoint}: {redact(str(error))}") from error
+        raise EndpointUnreachable(f"No answer from {store.endpoint}: {redact(str(error))}") from error
     finally:
         session.close()
     if response.status_code not in _OK:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tierlake.connector.bucket.spec import BucketSpec
+    from tierlake.connector.client.store import Store
     from tierlake.connector.filesystem import LakeFileSystem
 
 __all__ = ["Applied", "BucketPlan", "BucketResult", "apply_parts", "plan_bucket", "site_of"]
@@ -169,17 +170,17 @@ def plan_bucket(fs: LakeFileSystem, spec: BucketSpec) -> BucketPlan:
 
 
 async def _plan(fs: LakeFileSystem, spec: BucketSpec) -> BucketPlan:
-    site = await site_of(fs, spec.bucket)
+    site = await site_of(fs.store, spec.bucket)
     items = tuple(item for part in await _parts(site, spec) for item in part.items)
     return BucketPlan(spec.bucket, site.profile.name, items, spec, fs)
 
 
-async def site_of(fs: LakeFileSystem, bucket: str) -> Site:
+async def site_of(store: Store, bucket: str) -> Site:
     """A bucket on the server, looked at."""
-    profile = await fs.seam.profile()
-    client = await fs.set_session()
-    exists = await metadata.bucket_exists(fs, bucket)
-    return Site(fs, profile, bucket, exists, str(client.meta.endpoint_url))
+    profile = await store.profile()
+    client = await store.client()
+    exists = await metadata.bucket_exists(store, bucket)
+    return Site(store, profile, bucket, exists, str(client.meta.endpoint_url))
 
 
 async def _parts(site: Site, spec: BucketSpec) -> list[Part]:
@@ -205,7 +206,7 @@ async def _parts(site: Site, spec: BucketSpec) -> list[Part]:
 
 
 async def _apply(plan: BucketPlan) -> BucketResult:
-    site = await site_of(plan.fs, plan.bucket)
+    site = await site_of(plan.fs.store, plan.bucket)
     parts = await _parts(site, plan.spec)
     seen = {(item.aspect, item.wanted) for item in plan.todo}
     todo = [item for part in parts for item in part.items if item.is_todo]

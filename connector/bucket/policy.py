@@ -71,7 +71,7 @@ async def denied_encryption(site: Site, spec: BucketSpec) -> Part:
         elif wanted[WRONG_KEY] and not encryption.key_id.startswith("arn:"):
             refused = {WRONG_KEY: _NO_ARN}
     notes = {}
-    mine = site.fs.policy.for_key(site.bucket, "object").encryption.mode
+    mine = site.store.policy.for_key(site.bucket, "object").encryption.mode
     algorithms = wanted[WRONG_ENCRYPTION]
     if algorithms is not None and refuses(algorithms, mine):
         notes[WRONG_ENCRYPTION] = f"our own writes ask for {mine} and would be denied: set TIERLAKE_ENCRYPTION"
@@ -154,7 +154,7 @@ async def _try_on_one_key(site: Site, document: dict[str, Any]) -> None:
     present = statements_in(document)
     await _put(site, document, [*present, canary(site.bucket, key)])
     try:
-        await site.fs.seam.send("head_object", Bucket=site.bucket, Key=key)
+        await site.store.send("head_object", Bucket=site.bucket, Key=key)
     except ObjectNotFound:
         return
     except AccessDenied as error:

@@ -29,12 +29,12 @@ async def existence(site: Site, _spec: BucketSpec) -> Part:
 
 async def _create(site: Site) -> None:
     try:
-        await site.fs.seam.call("create_bucket", Bucket=site.bucket)
+        await site.store.call("create_bucket", Bucket=site.bucket)
     except AlreadyExists as error:
         if error.server_code != "BucketAlreadyOwnedByYou":
             raise
     finally:
-        site.fs.invalidate_cache("")
+        site.store.cache.clear()
 
 
 async def versioning(site: Site, spec: BucketSpec) -> Part:

@@ -37,7 +37,7 @@ from pydantic import (
     field_validator,
 )
 
-from tierlake.connector.bucket.minio_tier import RemoteTier
+from tierlake.connector.bucket.remote_tier import RemoteTier
 from tierlake.connector.errors import InvalidSetting
 from tierlake.connector.names import check_bucket
 from tierlake.connector.objects.multipart import parse_age

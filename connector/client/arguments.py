@@ -1,26 +1,26 @@
-"""The filesystem's constructor arguments: which there are, and how they look as plain values."""
+"""The filesystem's constructor arguments: which there are, and the settings among them."""
 
 from __future__ import annotations
 
-import base64
-import dataclasses
 import difflib
-import re
 from typing import TYPE_CHECKING, Any, TypedDict
 
+import botocore.session
 from pydantic import SecretStr
 
 from tierlake.connector.errors import InvalidSetting, UnknownOption
-from tierlake.connector.policy.encryption import SseC, SseKms, SseS3, Unencrypted, encryption_text
-from tierlake.connector.policy.rules import WriteRule
-from tierlake.connector.settings import LakeSettings
+from tierlake.connector.profiles import get_profile, profile_names
+from tierlake.connector.settings import LakeSettings, check_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from tierlake.connector.policy.encryption import Encryption
+    from tierlake.connector.policy.rules import WriteRule
 
 OWN_OPTIONS = frozenset(LakeSettings.model_fields)
+SETTINGS_OPTIONS = OWN_OPTIONS | {"anon", "aws_profile", "password", "settings", "username"}
+"""Arguments that are in a filesystem's settings, or beside them say who we are."""
 S3FS_OPTIONS = frozenset(
     {
         "asynchronous",
@@ -50,7 +50,6 @@ S3FS_OPTIONS = frozenset(
     }
 )
 _FIRST = frozenset({"anon", "endpoint_url", "key", "secret", "token", "username", "password", "skip_instance_cache"})
-_SECRET_NAME = re.compile(r"secret|token|password|SSECustomerKey|^(args|settings|session|username)$", re.IGNORECASE)
 
 
 class LakeOptions(TypedDict, total=False):
@@ -71,6 +70,70 @@ class LakeOptions(TypedDict, total=False):
     raw: bool
     settings: LakeSettings | None
     aws_profile: str | None
+
+
+def take_aws_profile(options: dict[str, Any]) -> str | None:
+    """Take the profile of the AWS configuration files out of options, by whichever name it is given.
+
+    ``profile`` is a server's; s3fs's users also pass an AWS configuration profile by that name.
+
+    Raises:
+        InvalidSetting: There is neither a server profile nor an AWS configuration profile of that name.
+    """
+    aws_profile: str | None = options.pop("aws_profile", None)
+    name = options.get("profile")
+    if aws_profile is None and name is not None and name.lower() not in profile_names():
+        if name not in botocore.session.get_session().available_profiles:
+            get_profile(name)  # raises with the nearest name
+        aws_profile = options.pop("profile")
+    return aws_profile
+
+
+def take_settings(
+    options: dict[str, Any],
+    *,
+    anon: bool,
+    endpoint_url: str | None,
+    key: str | None,
+    secret: str | None,
+    token: str | None,
+) -> LakeSettings:
+    """Take the settings out of options; what is left is for s3fs.
+
+    Args:
+        options: The filesystem's arguments beyond s3fs's first five.
+        anon: No credentials at all.
+        endpoint_url: The endpoint.
+        key: Access key id.
+        secret: Secret access key.
+        token: Session token.
+
+    Raises:
+        UnknownOption: There is no such argument.
+        InvalidSetting: An argument's value makes no sense.
+        InsecureEndpoint: Plain HTTP to a host that is not loopback.
+        KeyError: Key and user name, or secret and password, are both given.
+    """
+    client = dict(options.get("client_kwargs") or {})
+    username, password = options.pop("username", None), options.pop("password", None)
+    if (key and username) or (secret and password):
+        raise KeyError("Supply either key or username, and secret or password, not both")  # as s3fs does
+    credentials = {
+        "key": key or username or client.get("aws_access_key_id"),
+        "secret": secret or password or client.get("aws_secret_access_key"),
+        "token": token or client.get("aws_session_token"),
+    }
+    base = options.pop("settings", None)
+    own = {name: options.pop(name) for name in OWN_OPTIONS & options.keys()}
+    check_arguments(options, credentials)
+    settings = LakeSettings.of(base, endpoint_url=endpoint_url or client.get("endpoint_url"), **credentials, **own)
+    if (anon or options.get("session") is not None) and not credentials["key"]:
+        settings = settings.model_copy(update={"key": None, "secret": None, "token": None})
+    if options.get("use_ssl") is False and settings.endpoint_url is None:
+        check_endpoint("http://s3.amazonaws.com", allow_http=settings.allow_http)
+    if settings.endpoint_url is not None:
+        check_endpoint(settings.endpoint_url, allow_http=settings.allow_http)
+    return settings
 
 
 def check_arguments(given: Mapping[str, Any], credentials: Mapping[str, Any]) -> None:
@@ -108,45 +171,3 @@ def refuse_unknown(names: Iterable[str], known: Collection[str] | None = None, c
             raise UnknownOption(
                 f"{caller} has no argument {name!r}", hint=f"Did you mean {near[0]!r}?" if near else None
             )
-
-
-def plain_options(options: Mapping[str, Any], *, include_secrets: bool) -> dict[str, Any]:
-    """The arguments as values that JSON has.
-
-    Args:
-        options: The arguments.
-        include_secrets: With secrets, customer keys included.
-
-    Returns:
-        Arguments that make an equal filesystem, as far as secrets are included.
-    """
-    merged = dict(options)
-    settings = merged.pop("settings", None)
-    if isinstance(settings, LakeSettings):
-        said = {name: getattr(settings, name) for name in settings.model_fields_set}
-        merged = {**{name: value for name, value in said.items() if value is not None}, **merged}
-    return {
-        name: _plain(value, include_secrets=include_secrets)
-        for name, value in merged.items()
-        if value is not None and (include_secrets or not _is_secret(name, value))
-    }
-
-
-def _is_secret(name: str, value: Any) -> bool:
-    return bool(_SECRET_NAME.search(name)) or isinstance(value, SseC)
-
-
-def _plain(value: Any, *, include_secrets: bool) -> Any:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, SseC):
-        return f"sse-c:{base64.b64encode(value.key).decode()}"
-    if isinstance(value, SseS3 | SseKms | Unencrypted):
-        return encryption_text(value)
-    if isinstance(value, WriteRule):
-        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return plain_options(value, include_secrets=include_secrets)
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item, include_secrets=include_secrets) for item in value]
-    return value

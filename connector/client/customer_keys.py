@@ -17,7 +17,8 @@ from tierlake.connector.profiles.detect import known_profile
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.policy.rules import WritePolicy
+    from tierlake.connector.profiles import Profile
 
 KEYED_READS = frozenset({"get_object", "head_object"})
 _COPIES = frozenset({"copy_object", "upload_part_copy"})
@@ -25,70 +26,84 @@ _CONDITIONS = frozenset({"IfMatch", "IfNoneMatch"})
 _KEYED = KEYED_READS | _COPIES | {"put_object", "create_multipart_upload", "upload_part"}
 
 
-def with_customer_keys(
-    fs: LakeFileSystem, operation: str, request: dict[str, Any], chosen: Mapping[str, Any]
-) -> dict[str, Any]:
-    """A request with the customer's keys that it needs; what the caller says stays.
+class CustomerKeys:
+    """The customers' keys of one store.
 
     Args:
-        fs: The filesystem whose policy holds the keys.
-        operation: The request.
-        request: Its parameters.
-        chosen: The encryption with which the upload was begun that it belongs to.
-
-    Raises:
-        UnsupportedByServer: The server takes no key in this way.
+        policy: The write policy, which holds them.
+        profile: The name of the server's profile; None where the server is known by its endpoint.
+        endpoint: The endpoint; None is AWS.
     """
-    # MinIO (seen) looks at the object that a condition is about with the key alone
-    is_conditional_end = operation == "complete_multipart_upload" and not _CONDITIONS.isdisjoint(request)
-    if operation not in _KEYED and not is_conditional_end:
-        return request
-    wanted: dict[str, Any] = {}
-    if operation in {"upload_part", "upload_part_copy"} or is_conditional_end:
-        wanted = {name: value for name, value in chosen.items() if name.startswith("SSECustomer")}
-    elif operation in KEYED_READS:
-        held = fs.policy.for_key(request["Bucket"], request["Key"]).encryption
-        wanted = held.headers() if isinstance(held, SseC) and not _in_clear(fs) else {}
-    source = copy_source(request) if operation in _COPIES else None
-    if source is not None:
-        held = fs.policy.for_key(source[0], unquote(source[1])).encryption
-        wanted |= held.source_headers() if isinstance(held, SseC) else {}
-    completed = {**wanted, **request}
-    check_customer_keys(fs, operation, completed)
-    return {n: v for n, v in completed.items() if v is not None or not n.startswith("CopySourceSSE")}
 
+    def __init__(self, policy: WritePolicy, profile: str | None, endpoint: str | None) -> None:
+        self._policy = policy
+        self._profile_name = profile
+        self._endpoint = endpoint
 
-def check_customer_keys(fs: LakeFileSystem, operation: str, request: Mapping[str, Any]) -> None:
-    """Refuse keys that are none, and a request that this server refuses or makes an unreadable object of.
+    def added_to(self, operation: str, request: dict[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """A request with the customer's keys that it needs; what the caller says stays.
 
-    Raises:
-        InvalidSetting: A key has the wrong length, or no algorithm.
-        UnsupportedByServer: With what to use instead.
-    """
-    bucket, key = request["Bucket"], request["Key"]
-    keys = {name: value for name, value in request.items() if name.endswith("SSECustomerKey") and value is not None}
-    for name, value in keys.items():
-        if len(value.encode() if isinstance(value, str) else value) != SSE_C_KEY_BYTES:
-            raise InvalidSetting(f"{name} must be {SSE_C_KEY_BYTES} bytes", bucket=bucket, key=key)
-        if request.get(name.replace("Key", "Algorithm")) != "AES256":
-            raise InvalidSetting(f"{name} needs its algorithm, which is 'AES256'", bucket=bucket, key=key)
-    profile = known_profile(fs.settings.profile, fs.endpoint)
-    if not keys or profile is None:
-        return
-    if _in_clear(fs):
-        raise UnsupportedByServer(profile.name, "SSE-C over plain HTTP", "an https endpoint", bucket=bucket, key=key)
-    if operation == "upload_part_copy" and not profile.sse_c_part_copies:
-        raise UnsupportedByServer(
-            profile.name,
-            "copying parts under a customer's key (SSE-C)",
-            "a whole copy, up to 5 GB, or reading and writing the bytes",
-            bucket=bucket,
-            key=key,
-        )
+        Args:
+            operation: The request.
+            request: Its parameters.
+            chosen: The encryption with which the upload was begun that it belongs to.
 
+        Raises:
+            UnsupportedByServer: The server takes no key in this way.
+        """
+        # MinIO (seen) looks at the object that a condition is about with the key alone
+        is_conditional_end = operation == "complete_multipart_upload" and not _CONDITIONS.isdisjoint(request)
+        if operation not in _KEYED and not is_conditional_end:
+            return request
+        wanted: dict[str, Any] = {}
+        if operation in {"upload_part", "upload_part_copy"} or is_conditional_end:
+            wanted = {name: value for name, value in chosen.items() if name.startswith("SSECustomer")}
+        elif operation in KEYED_READS:
+            held = self._policy.for_key(request["Bucket"], request["Key"]).encryption
+            wanted = held.headers() if isinstance(held, SseC) and not self._in_clear() else {}
+        source = copy_source(request) if operation in _COPIES else None
+        if source is not None:
+            held = self._policy.for_key(source[0], unquote(source[1])).encryption
+            wanted |= held.source_headers() if isinstance(held, SseC) else {}
+        completed = {**wanted, **request}
+        self.check(operation, completed)
+        return {n: v for n, v in completed.items() if v is not None or not n.startswith("CopySourceSSE")}
 
-def _in_clear(fs: LakeFileSystem) -> bool:
-    """Whether a key would be sent for all to read, and to a server that takes none in this way."""
-    profile = known_profile(fs.settings.profile, fs.endpoint)
-    plain = bool(fs.endpoint) and urlsplit(fs.endpoint).scheme == "http"
-    return plain and profile is not None and not profile.sse_c_over_http
+    def check(self, operation: str, request: Mapping[str, Any]) -> None:
+        """Refuse keys that are none, and a request that this server refuses or makes an unreadable object of.
+
+        Raises:
+            InvalidSetting: A key has the wrong length, or no algorithm.
+            UnsupportedByServer: With what to use instead.
+        """
+        bucket, key = request["Bucket"], request["Key"]
+        keys = {name: value for name, value in request.items() if name.endswith("SSECustomerKey") and value is not None}
+        for name, value in keys.items():
+            if len(value.encode() if isinstance(value, str) else value) != SSE_C_KEY_BYTES:
+                raise InvalidSetting(f"{name} must be {SSE_C_KEY_BYTES} bytes", bucket=bucket, key=key)
+            if request.get(name.replace("Key", "Algorithm")) != "AES256":
+                raise InvalidSetting(f"{name} needs its algorithm, which is 'AES256'", bucket=bucket, key=key)
+        profile = self._profile()
+        if not keys or profile is None:
+            return
+        if self._in_clear():
+            raise UnsupportedByServer(
+                profile.name, "SSE-C over plain HTTP", "an https endpoint", bucket=bucket, key=key
+            )
+        if operation == "upload_part_copy" and not profile.sse_c_part_copies:
+            raise UnsupportedByServer(
+                profile.name,
+                "copying parts under a customer's key (SSE-C)",
+                "a whole copy, up to 5 GB, or reading and writing the bytes",
+                bucket=bucket,
+                key=key,
+            )
+
+    def _in_clear(self) -> bool:
+        """Whether a key would be sent for all to read, and to a server that takes none in this way."""
+        profile = self._profile()
+        plain = bool(self._endpoint) and urlsplit(self._endpoint).scheme == "http"
+        return plain and profile is not None and not profile.sse_c_over_http
+
+    def _profile(self) -> Profile | None:
+        return known_profile(self._profile_name, self._endpoint)

@@ -1,8 +1,7 @@
 """The one place through which every request goes.
 
-:meth:`Seam.call` takes what s3fs gives to ``_call_s3`` and decides, before any byte leaves: are names and
-options valid, may this be written here, what does the write policy add, does the server have that. After
-the response: was the encryption honoured, and which error is it.
+:meth:`Gateway.call` checks before any byte leaves: are names and options valid, may this be written here, what does the
+write policy add, does the server have that. After the response: was the encryption honoured, and which error is it.
 """
 
 from __future__ import annotations
@@ -11,28 +10,21 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientPayloadError
-from botocore import exceptions as boto
-from s3fs.utils import SSEParams
-
 from tierlake.connector.client.carried import kept_parameters
-from tierlake.connector.client.customer_keys import KEYED_READS, check_customer_keys, with_customer_keys
-from tierlake.connector.client.error_mapping import Asked, raise_translated, translated
+from tierlake.connector.client.customer_keys import KEYED_READS, CustomerKeys
+from tierlake.connector.client.guard import Unguarded
 from tierlake.connector.client.listing_cache import forget_everywhere
 from tierlake.connector.client.lost_replies import own_write
 from tierlake.connector.client.options import fitting
-from tierlake.connector.client.resumable_body import Body
-from tierlake.connector.client.retry import RetryBudget, in_doubt, retrying
 from tierlake.connector.client.single_flight import SingleFlight
+from tierlake.connector.client.transport import Transport
 from tierlake.connector.errors import (
     AccessDenied,
     BadCredentials,
-    BucketNotFound,
     EncryptionIgnored,
     InvalidName,
     LakeError,
     ObjectNotFound,
-    PreconditionFailed,
     RequestRefused,
     TableDamaged,
 )
@@ -41,13 +33,16 @@ from tierlake.connector.policy.encryption import ENCRYPTION_PARAMETERS
 from tierlake.connector.policy.parameters import applied, copy_source, empty_candidates, is_self_copy, mode_of
 from tierlake.connector.policy.rules import STANDARD
 from tierlake.connector.profiles import get_profile
-from tierlake.connector.profiles.detect import known_profile, observe
+from tierlake.connector.profiles.detect import known_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.connection import Connection
+    from tierlake.connector.client.guard import Guard
+    from tierlake.connector.policy.rules import WritePolicy
     from tierlake.connector.profiles import Profile
+    from tierlake.connector.settings import LakeSettings
 
 logger = logging.getLogger("tierlake.connector")
 
@@ -55,31 +50,43 @@ CREATES = frozenset({"put_object", "create_multipart_upload", "copy_object"})
 """Operations that say what an object will be."""
 WRITES = CREATES | {"delete_object", "delete_objects"}
 _READS = frozenset({"get_object", "head_object"})
-_HEADS = frozenset({"head_object", "head_bucket"})
 DELETE_BATCH = 1000
 """S3's limit for one bulk delete."""
-_DIAGNOSED_STATUS = frozenset({400, 403})
 
 
-class Seam:
-    """All requests of one filesystem.
+class Gateway:
+    """All requests of one store.
 
     Args:
-        fs: The filesystem whose settings, policy and client are used.
+        settings: The endpoint, the server's profile and the retry budget.
+        policy: The write policy.
+        connection: The client, shared with other stores.
+        options: Options of every request that takes them.
+
+    Attributes:
+        guard: Knows the tables; what it refuses is not written.
     """
 
-    def __init__(self, fs: LakeFileSystem) -> None:
-        self._fs = fs
-        self._budget = RetryBudget(attempts=fs.settings.max_retries + 1, seconds=fs.settings.retry_seconds)
+    def __init__(
+        self, settings: LakeSettings, policy: WritePolicy, connection: Connection, options: Mapping[str, Any]
+    ) -> None:
+        self.guard: Guard = Unguarded()
+        self._settings = settings
+        self._endpoint = settings.endpoint_url
+        self._policy = policy
+        self._connection = connection
+        self._options = options
+        self._keys = CustomerKeys(policy, settings.profile, self._endpoint)
+        self._transport = Transport(settings, connection)
         self._uploads: dict[str, dict[str, Any]] = {}
         self._seen_buckets: set[str] = set()
         self._bucket_probes = SingleFlight[None]()
         self._versioned: dict[str, bool] = {}
         self._trusted: set[tuple[str, str, str]] = set()
 
-    # -- what the filesystem calls -----------------------------------------------------------------
+    # -- what the store calls ----------------------------------------------------------------------
 
-    async def call(self, operation: str, *defaults: Any, **params: Any) -> Any:
+    async def call(self, operation: str, *defaults: Mapping[str, Any], **params: Any) -> Any:
         """Make a request under the write policy and the guards.
 
         Args:
@@ -97,11 +104,11 @@ class Seam:
         await self._check_names(operation, request)
         in_place = operation == "copy_object" and is_self_copy(request)
         if "Key" in request:
-            check_customer_keys(self._fs, operation, request)
+            self._keys.check(operation, request)
         if operation in CREATES and not in_place:  # what makes no sense is refused before anything is asked
             request = await self.under_policy(operation, request)
         if operation in WRITES and not in_place:
-            await self._fs.views.refuse_writes(self._written_paths(request), creating=operation in CREATES)
+            await self.guard.refuse_writes(self._written_paths(request), creating=operation in CREATES)
         if operation in CREATES:
             await self._check_bucket_exists(request["Bucket"])
         if in_place:
@@ -120,7 +127,7 @@ class Seam:
 
     async def _keyed(self, operation: str, request: dict[str, Any]) -> Any:
         """With the customer's key that the policy has; an object that was written without it is read without it."""
-        keyed = with_customer_keys(self._fs, operation, request, self._chosen(request))
+        keyed = self._keys.added_to(operation, request, self._chosen(request))
         try:
             return await self._send(operation, keyed)
         except RequestRefused as refused:
@@ -131,10 +138,15 @@ class Seam:
             except RequestRefused:
                 raise refused from None
 
+    @property
+    def known_profile(self) -> Profile | None:
+        """The server's profile, where it is known without a request."""
+        return known_profile(self._settings.profile, self._endpoint)
+
     async def profile(self) -> Profile:
         """The server's profile; at most one request for an endpoint that has not answered yet."""
-        client = await self._fs.set_session()
-        known = known_profile(self._fs.settings.profile, self._fs.endpoint)
+        client = await self._connection.client()
+        known = self.known_profile
         if known is None:
             try:
                 await self._send("list_buckets", {})
@@ -142,7 +154,7 @@ class Seam:
                 logger.debug("list_buckets for the Server header: %s", error.code)
                 if error.server_code is None and not isinstance(error, BadCredentials):
                     raise
-            known = known_profile(self._fs.settings.profile, client.meta.endpoint_url)
+            known = known_profile(self._settings.profile, client.meta.endpoint_url)
         return known or get_profile("generic")
 
     def forget_bucket(self, bucket: str) -> None:
@@ -161,13 +173,13 @@ class Seam:
 
     # -- before the request ------------------------------------------------------------------------
 
-    async def _fitting(self, operation: str, defaults: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
-        fs = self._fs
-        client = await fs.set_session()
-        options: dict[str, Any] = {**fs.s3_additional_kwargs, **fs.req_kw}
+    async def _fitting(
+        self, operation: str, defaults: tuple[Mapping[str, Any], ...], params: dict[str, Any]
+    ) -> dict[str, Any]:
+        client = await self._connection.client()
+        options: dict[str, Any] = dict(self._options)
         for some in defaults:
-            if some is not fs.kwargs:  # s3fs passes the session's arguments along with a HEAD
-                options.update(some.to_kwargs() if isinstance(some, SSEParams) else some)
+            options.update(some)
         options.update(params)
         if options.get("RequestPayer", "") is None:
             del options["RequestPayer"]
@@ -198,7 +210,7 @@ class Seam:
 
     async def _check_bucket_exists(self, bucket: str) -> None:
         """Some servers create a bucket by writing into it: a mistyped name must not do that."""
-        known = known_profile(self._fs.settings.profile, self._fs.endpoint)
+        known = self.known_profile
         if bucket in self._seen_buckets or (known is not None and not known.put_creates_bucket):
             return
 
@@ -222,7 +234,7 @@ class Seam:
         Raises:
             UnsupportedByServer: The server lacks the class or the encryption.
         """
-        policy = self._fs.policy.for_key(request["Bucket"], request["Key"])
+        policy = self._policy.for_key(request["Bucket"], request["Key"])
         self_copy = operation == "copy_object" and is_self_copy(request)
         settled = await self._kept(request) if self_copy else applied(operation, request, policy)
         return await self._validated(
@@ -233,7 +245,7 @@ class Seam:
         """A self-copy by a caller (``setxattr``): what is not said anew stays as it is."""
         head = await self.send("head_object", Bucket=request["Bucket"], Key=request["Key"])
         profile = await self.profile()
-        kept = kept_parameters(head, profile, self._fs.policy.for_key(request["Bucket"], request["Key"]).encryption)
+        kept = kept_parameters(head, profile, self._policy.for_key(request["Bucket"], request["Key"]).encryption)
         if request.get("MetadataDirective", "COPY") != "REPLACE":
             kept = {n: v for n, v in kept.items() if n in ENCRYPTION_PARAMETERS or n == "StorageClass"}
         if ENCRYPTION_PARAMETERS & request.keys():
@@ -244,7 +256,7 @@ class Seam:
         mode = mode_of(request)
         storage_class = request.get("StorageClass", STANDARD)
         bucket, key = request["Bucket"], request["Key"]
-        profile = known_profile(self._fs.settings.profile, self._fs.endpoint)
+        profile = self.known_profile
         if profile is None and (storage_class != STANDARD or mode not in {"sse-s3", "none"}):
             profile = await self.profile()
         if profile is None:
@@ -252,7 +264,7 @@ class Seam:
         profile.check_class(storage_class, key=f"{bucket}/{key}")
         profile.check_encryption(mode, key=f"{bucket}/{key}")
         if mode == "sse-c":
-            check_customer_keys(self._fs, "put_object", request)
+            self._keys.check("put_object", request)
         if not profile.kms_bucket_key:
             request.pop("BucketKeyEnabled", None)
         return request
@@ -261,10 +273,10 @@ class Seam:
         """AWS wants the region of a new bucket said, except for us-east-1, where it must not be."""
         located = dict(request)
         said = located.get("CreateBucketConfiguration", {}).get("LocationConstraint")
-        region = said or self._fs.client_region
+        region = said or self._connection.region
         if said == "us-east-1":
             del located["CreateBucketConfiguration"]
-        elif self._fs.endpoint is None and said is None and region not in {None, "us-east-1", "aws-global"}:
+        elif self._endpoint is None and said is None and region not in {None, "us-east-1", "aws-global"}:
             located["CreateBucketConfiguration"] = {"LocationConstraint": region}
         return located
 
@@ -281,7 +293,7 @@ class Seam:
         return response
 
     def _check_committed(self, bucket: str, key: str, missing: ObjectNotFound) -> None:
-        root = self._fs.views.naming(f"{bucket}/{key}")
+        root = self.guard.naming(f"{bucket}/{key}")
         if root is None:
             return
         raise TableDamaged(
@@ -294,75 +306,13 @@ class Seam:
         ) from missing
 
     async def _request(self, operation: str, request: dict[str, Any]) -> Any:
-        fs = self._fs
-        await fs.set_session()
-        client = await fs.get_s3(request.get("Bucket"))
-        method = getattr(client, operation)
-        logger.debug("%s %s", operation, "/".join(request[name] for name in ("Bucket", "Key") if request.get(name)))
-        doubts: list[Exception] = []
-
-        async def attempt() -> Any:
-            try:
-                response = await method(**request)
-            except Exception as error:
-                doubts.extend([error] if in_doubt(error) else [])
-                raise
-            observe(client.meta.endpoint_url, response)
-            return response
-
-        patiently = functools.partial(self._patiently, client, operation, request)
-        try:
-            response = await patiently(attempt)
-        except (PreconditionFailed, ObjectNotFound) as error:
-            own = await own_write(fs, operation, request, self._chosen(request)) if doubts else None
-            if own is None:
-                if isinstance(error, PreconditionFailed):
-                    error.after_lost_reply = bool(doubts)
-                raise
-            response = own
-        if operation == "get_object":
-            response["Body"] = Body(response, request, get=method, patiently=patiently)
-        return response
-
-    async def _patiently(
-        self, client: Any, operation: str, request: Mapping[str, Any], attempt: Callable[[], Awaitable[Any]]
-    ) -> Any:
-        try:
-            return await retrying(attempt, self._budget)
-        except (boto.BotoCoreError, boto.ClientError, OSError, ClientPayloadError) as error:
-            endpoint = client.meta.endpoint_url
-            if isinstance(error, boto.ClientError):
-                observe(endpoint, error.response)
-            known = known_profile(self._fs.settings.profile, endpoint)
-            asked = Asked(
-                operation=operation,
-                endpoint=endpoint,
-                server=known.name if known else "the server",
-                bucket=request.get("Bucket"),
-                key=request.get("Key"),
-                must_not_exist=request.get("IfNoneMatch") == "*",
-            )
-            if operation in _HEADS and asked.bucket is not None:
-                await self._diagnose(client, error, asked)
-            raise_translated(error, asked)
+        own = functools.partial(own_write, self.send, operation, request, self._chosen(request))
+        return await self._transport.request(operation, request, own)
 
     def _chosen(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The encryption with which the upload was begun that a request concerns."""
         chosen: dict[str, Any] = self._uploads.get(request.get("UploadId", ""), {})
         return chosen
-
-    async def _diagnose(self, client: Any, error: Exception, asked: Asked) -> None:
-        """A HEAD has no body to say why it failed: ask with a GET whether the credentials are known."""
-        if not isinstance(error, boto.ClientError):
-            return
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in _DIAGNOSED_STATUS:
-            return
-        try:
-            await client.list_objects_v2(Bucket=asked.bucket, Prefix=asked.key or "", MaxKeys=1)
-        except boto.ClientError as told:
-            better = translated(told, asked)
-            if isinstance(better, BadCredentials | BucketNotFound):
-                raise better from told
 
     # -- after the response ------------------------------------------------------------------------
 
@@ -375,9 +325,9 @@ class Seam:
         elif operation in {"delete_object", "delete_objects"}:
             await self._sweep(request)
         if operation in WRITES or operation == "complete_multipart_upload":
-            forget_everywhere(self._fs.endpoint, self._written_paths(request))
+            forget_everywhere(self._endpoint, self._written_paths(request))
         if operation in CREATES:
-            self._fs.views.written(f"{request['Bucket']}/{request['Key']}")
+            self.guard.written(f"{request['Bucket']}/{request['Key']}")
         asked = request.get("ServerSideEncryption")
         if operation in {"complete_multipart_upload", "abort_multipart_upload"}:
             asked = self._uploads.pop(request["UploadId"], {}).get("ServerSideEncryption")
@@ -389,7 +339,7 @@ class Seam:
 
         What is not empty stays (seen), so that the folders above can be named without looking.
         """
-        known = known_profile(self._fs.settings.profile, self._fs.endpoint)
+        known = self.known_profile
         if known is None or not known.empty_prefixes_stay:
             return
         folders = empty_candidates(path.partition("/")[2] for path in self._written_paths(request))

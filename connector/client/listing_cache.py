@@ -15,12 +15,10 @@ from fsspec.dircache import DirCache
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tierlake.connector.filesystem import LakeFileSystem
-
 _HANDOVER_SECONDS = 0.05
 """s3fs asks whether a listing is there and then takes it: in between it must not expire."""
-_filesystems: weakref.WeakValueDictionary[int, LakeFileSystem] = weakref.WeakValueDictionary()
-"""By identity: fsspec's filesystems are equal when their arguments are."""
+_caches: weakref.WeakValueDictionary[int, ListingCache] = weakref.WeakValueDictionary()
+"""By identity: mappings are equal when their entries are."""
 
 
 class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
@@ -28,9 +26,11 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
 
     Attributes:
         changes: Counts what was forgotten: a listing that was asked for before may lack what was written since.
+        endpoint: Whose listings they are; None is AWS.
     """
 
     changes = 0
+    endpoint: str | None = None
 
     def __contains__(self, item: object) -> bool:
         return item in self._cache and self._age(item) <= self._limit()
@@ -50,6 +50,16 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
         super().__setitem__(key, value)
         self._times[key] = time.time()
 
+    def forget(self, path: str) -> None:
+        """Take out the listings of a path and of all folders above it.
+
+        Args:
+            path: ``bucket/key`` without protocol.
+        """
+        while path:
+            self.pop(path)
+            path = path.rpartition("/")[0]
+
     def _age(self, item: object) -> float:
         return time.time() - float(self._times.get(item, 0.0))
 
@@ -57,9 +67,10 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
         return float("inf") if self.listings_expiry_time is None else float(self.listings_expiry_time)
 
 
-def share_writes(fs: LakeFileSystem) -> None:
-    """From now on this filesystem forgets what any other of this process writes."""
-    _filesystems[id(fs)] = fs
+def share_writes(cache: ListingCache, endpoint: str | None) -> None:
+    """From now on this cache forgets what any filesystem of this process writes to that endpoint."""
+    cache.endpoint = endpoint
+    _caches[id(cache)] = cache
 
 
 def forget_everywhere(endpoint: str | None, paths: Iterable[str]) -> None:
@@ -70,9 +81,9 @@ def forget_everywhere(endpoint: str | None, paths: Iterable[str]) -> None:
         paths: ``bucket/key`` of each.
     """
     changed = list(paths)
-    for reference in _filesystems.valuerefs():  # a copy: other threads make filesystems, and drop them
-        fs = reference()
-        if fs is not None and fs.endpoint == endpoint:
-            fs.dircache.changes += 1
-            for path in changed if len(fs.dircache) else ():
-                fs.invalidate_cache(path)
+    for reference in _caches.valuerefs():  # a copy: other threads make filesystems, and drop them
+        cache = reference()
+        if cache is not None and cache.endpoint == endpoint:
+            cache.changes += 1
+            for path in changed if len(cache) else ():
+                cache.forget(path)

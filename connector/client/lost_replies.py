@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tierlake.connector.errors import AccessDenied, ObjectNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tierlake.connector.filesystem import LakeFileSystem
+    from collections.abc import Awaitable, Callable, Mapping
 
 _BYTES = (bytes, bytearray, memoryview)
 _OBSCURE_ETAGS = frozenset({"aws:kms", "aws:kms:dsse"})
@@ -27,12 +25,12 @@ _OBSCURE_ETAGS = frozenset({"aws:kms", "aws:kms:dsse"})
 
 
 async def own_write(
-    fs: LakeFileSystem, operation: str, request: Mapping[str, Any], chosen: Mapping[str, Any]
+    send: Callable[..., Awaitable[Any]], operation: str, request: Mapping[str, Any], chosen: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """The answer to a write that was done before its condition failed; None where it was not ours.
 
     Args:
-        fs: The filesystem.
+        send: Makes a request.
         operation: The request that failed, after a reply had been lost.
         request: Its parameters.
         chosen: The encryption with which its multipart upload was begun.
@@ -41,44 +39,42 @@ async def own_write(
     target = {"Bucket": request.get("Bucket"), "Key": request.get("Key"), **keys}
     try:
         if operation == "put_object" and isinstance(request.get("Body"), _BYTES):
-            return await holds(fs, target, bytes(request["Body"]))
+            return await holds(send, target, bytes(request["Body"]))
         if operation == "complete_multipart_upload":
-            return await _own_upload(fs, target, request)
+            return await _own_upload(send, target, request)
     except (ObjectNotFound, AccessDenied):
         return None
     return None
 
 
-async def holds(fs: LakeFileSystem, target: Mapping[str, Any], data: bytes) -> dict[str, Any] | None:
+async def holds(send: Callable[..., Awaitable[Any]], target: Mapping[str, Any], data: bytes) -> dict[str, Any] | None:
     """What the server says of an object that has just these bytes; None where it has others.
 
     Args:
-        fs: The filesystem.
+        send: Makes a request.
         target: Bucket, key and the customer's key, where there is one.
         data: The bytes.
 
     Raises:
         ObjectNotFound: There is no such object.
     """
-    response: dict[str, Any] = await fs.seam.send("get_object", **target)
+    response: dict[str, Any] = await send("get_object", **target)
     async with response.pop("Body") as body:
         same = response["ContentLength"] == len(data) and await body.read() == data
     return response if same else None
 
 
 async def _own_upload(
-    fs: LakeFileSystem, target: Mapping[str, Any], request: Mapping[str, Any]
+    send: Callable[..., Awaitable[Any]], target: Mapping[str, Any], request: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     parts = request["MultipartUpload"]["Parts"]
-    head: dict[str, Any] = await fs.seam.send("head_object", **target)
+    head: dict[str, Any] = await send("head_object", **target)
     found = head["ETag"].strip('"')
     obscure = "SSECustomerAlgorithm" in head or head.get("ServerSideEncryption") in _OBSCURE_ETAGS
     if found != _etag_of(parts) and not (obscure and found.endswith(f"-{len(parts)}")):
         return None
     try:
-        await fs.seam.send(
-            "list_parts", Bucket=request["Bucket"], Key=request["Key"], UploadId=request["UploadId"], MaxParts=1
-        )
+        await send("list_parts", Bucket=request["Bucket"], Key=request["Key"], UploadId=request["UploadId"], MaxParts=1)
     except ObjectNotFound:
         return head
     return None

@@ -2,6 +2,9 @@
 
 s3fs and its callers read bodies after the request has been answered, when nobody tries again any more. Here the rest is
 asked for from the position reached, under the condition that the object is still the same, within the retry budget.
+
+aiobotocore's own parts that are named in this module: ``AioStreamingBody.raw_stream``, ``_raw_stream`` and
+``_amount_read``.
 """
 
 from __future__ import annotations

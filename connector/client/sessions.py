@@ -1,6 +1,9 @@
 """Sessions: what botocore reads from its data files is shared, and no request is repeated behind our back.
 
 With the shared data a further client costs 13 ms and not 70.
+
+Others' own parts that are named in this module: aiobotocore's ``AIOHTTPSession._get_session`` and the component
+``data_loader`` of a session, aiohttp's ``ClientSession._retry_connection``.
 """
 
 from __future__ import annotations

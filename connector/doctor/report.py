@@ -24,6 +24,7 @@ from tierlake.connector.errors import LakeError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tierlake.connector.client.store import Store
     from tierlake.connector.doctor.probes import Probe
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.connector.profiles import Profile
@@ -106,31 +107,31 @@ def diagnose(fs: LakeFileSystem, bucket: str | None = None) -> Report:
     options: dict[str, Any] = {name: value for name, value in fs.storage_options.items() if name != "loop"}
     once = {"max_retries": 0, "settings": fs.settings, "asynchronous": False, "skip_instance_cache": True}
     patient = type(fs)(*fs.storage_args, **{**options, **once})
-    report: Report = sync(patient.loop, _diagnose, patient, bucket)
+    report: Report = sync(patient.loop, _diagnose, patient.store, bucket)
     return report
 
 
-async def _diagnose(fs: LakeFileSystem, bucket: str | None) -> Report:
-    profile = await fs.seam.profile()
-    client = await fs.set_session()
+async def _diagnose(store: Store, bucket: str | None) -> Report:
+    profile = await store.profile()
+    client = await store.client()
     mark = f"tierlake-doctor-{uuid.uuid4().hex[:12]}"
     places: dict[str, Place] = {}
     try:
         if bucket is None:
             for name, needs in ((mark, "bucket"), (f"{mark}-v", "versions")):
-                await fs.seam.call("create_bucket", Bucket=name)
+                await store.call("create_bucket", Bucket=name)
                 places[needs] = Place(client, name)
             status = {"Status": "Enabled"}
             await places["versions"].ask("put_bucket_versioning", VersioningConfiguration=status)
             places["prefix"] = places["bucket"]
         else:
-            name = fs.split_path(bucket)[0]
-            await fs.seam.send("head_bucket", Bucket=name)
+            name = store.split_path(bucket)[0]
+            await store.send("head_bucket", Bucket=name)
             places["prefix"] = Place(client, name, f"{mark}/")
         rows = [await _row(probe, profile, places.get(probe.needs)) for probe in PROBES]
     finally:
         for place in {place.bucket: place for place in places.values()}.values():
-            await _remove(fs, place)
+            await _remove(store, place)
     return Report(str(client.meta.endpoint_url), profile.name, tuple(rows))
 
 
@@ -149,15 +150,15 @@ async def _row(probe: Probe, profile: Profile, place: Place | None) -> Row:
     return Row(probe.what, told, does, answer in says if says else None)
 
 
-async def _remove(fs: LakeFileSystem, place: Place) -> None:
+async def _remove(store: Store, place: Place) -> None:
     """Uploads, versions and markers, and the bucket where it is ours."""
     for upload in (await place.ask("list_multipart_uploads")).get("Uploads", ()):
         if upload["Key"].startswith(place.prefix):
             await place.ask("abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])
-    found = await fs.seam.send("list_object_versions", Bucket=place.bucket, Prefix=place.prefix)
+    found = await store.send("list_object_versions", Bucket=place.bucket, Prefix=place.prefix)
     entries = [*found.get("Versions", ()), *found.get("DeleteMarkers", ())]
     objects = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in entries]
     if objects:  # fewer than one page: each probe writes a handful
-        await fs.seam.send("delete_objects", Bucket=place.bucket, Delete={"Objects": objects, "Quiet": True})
+        await store.send("delete_objects", Bucket=place.bucket, Delete={"Objects": objects, "Quiet": True})
     if not place.prefix:
-        await fs.seam.call("delete_bucket", Bucket=place.bucket)
+        await store.call("delete_bucket", Bucket=place.bucket)

@@ -1,4 +1,8 @@
-"""Listings inside a table come from what is committed; everywhere else they are s3fs's."""
+"""Listings inside a table come from what is committed; everywhere else they are s3fs's.
+
+s3fs's own parts that are named in this module: ``S3FileSystem._lsdir`` and its parameter ``delimiter``, and the methods
+of fsspec's that s3fs overrides and that are overridden here.
+"""
 
 # ruff: noqa: FBT001, FBT002 -- the signatures are fsspec's and s3fs's
 from __future__ import annotations
@@ -9,14 +13,15 @@ from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
 from tierlake.connector.listing import tables
+from tierlake.connector.listing.committed import folder_info
 from tierlake.connector.objects import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from tierlake.connector.client.gateway import Seam
     from tierlake.connector.client.listing_cache import ListingCache
+    from tierlake.connector.client.store import Store
 
 
 def folders_marked(entries: Iterable[dict[str, Any]], *, withdirs: bool) -> list[dict[str, Any]]:
@@ -56,7 +61,7 @@ def folders_of(entries: Iterable[dict[str, Any]], root: str) -> dict[str, list[d
             folders.setdefault(folder, {})[child["name"], "" if child is entry else "/"] = child
             if is_known or len(folder) <= len(root):
                 break
-            child, folder = tables.folder_info(folder), folder.rpartition("/")[0]
+            child, folder = folder_info(folder), folder.rpartition("/")[0]
     return {folder: [below[which] for which in sorted(below)] for folder, below in folders.items()}
 
 
@@ -64,7 +69,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
     """The methods of a filesystem that say what is there."""
 
     views: tables.Views
-    seam: Seam
+    store: Store
     dircache: ListingCache
 
     async def _info(
@@ -77,14 +82,14 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
     ) -> dict[str, Any]:
         listing = None if version_id else await self.views.listing_for(self._strip_protocol(path))
         if listing is not None:
-            return await tables.info(self, listing, self._strip_protocol(path), refresh=refresh)
+            return await tables.info(self.store, listing, self._strip_protocol(path), refresh=refresh)
         is_remembered = not refresh and self._parent(self._strip_protocol(path)) in self.dircache
         try:
             stored: dict[str, Any] = await super()._info(path, bucket, key, refresh=refresh, version_id=version_id)
         except FileNotFoundError as error:
             if is_remembered:  # what a listing lacks may have been written since, by anybody
                 return await self._info(path, bucket, key, refresh=True, version_id=version_id)
-            raise metadata.not_found(self, path, error) from error
+            raise metadata.not_found(self.store, path, error) from error
         return stored
 
     async def _ls(self, path: str, detail: bool = False, refresh: bool = False, versions: bool = False) -> Any:
@@ -93,7 +98,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         except FileNotFoundError as error:
             if not refresh and self._parent(self._strip_protocol(path)) in self.dircache:
                 return await self._ls(path, detail=detail, refresh=True, versions=versions)
-            raise metadata.not_found(self, path, error) from error
+            raise metadata.not_found(self.store, path, error) from error
 
     async def _lsdir(self, path: str, *args: Any, prefix: str = "", **kwargs: Any) -> list[dict[str, Any]]:
         path = self._strip_protocol(path)
@@ -157,7 +162,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
                 return [await self._info(path)]
             except FileNotFoundError:
                 return []
-        dirs = [tables.folder_info(folder) for folder in folders] if withdirs else []
+        dirs = [folder_info(folder) for folder in folders] if withdirs else []
         return sorted([*found, *dirs], key=lambda entry: str(entry["name"])) if dirs else found
 
     def _forget_below(self, path: str, folders: Iterable[str]) -> None:
@@ -203,7 +208,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         if not path:
             return True
         if "/" not in path:
-            return await metadata.bucket_exists(self, path)
+            return await metadata.bucket_exists(self.store, path)
         try:
             await self._info(path)
         except FileNotFoundError:

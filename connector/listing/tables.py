@@ -1,8 +1,8 @@
-"""Listings inside a table, answered from what is committed.
+"""The tables of a store: which one a path is in, what it lists there, and which raw writes would break it.
 
-:class:`Views` finds the table that a path is in and keeps its committed files as a :class:`Listing` for a
-moment; :mod:`tierlake.connector.filesystem` asks it first and the store second. It also refuses raw writes below a
-table's root.
+:class:`Views` finds the table that a path is in and keeps its committed files as a
+:class:`~tierlake.connector.listing.committed.Listing` for a moment; a filesystem asks it first and the store second.
+It also refuses raw writes below a table's root.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from tierlake.connector.errors import (
     TableWriteRefused,
     UnsupportedByServer,
 )
+from tierlake.connector.listing.committed import Listing
 from tierlake.connector.listing.views import view_providers
 from tierlake.connector.names import check_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
     from tierlake.connector.listing.views import LiveTable, ViewProvider
 
 NOT_A_TABLE_SECONDS = 30.0
@@ -38,115 +39,11 @@ _committed: dict[tuple[str | None, str], float] = {}
 """Endpoint and root to the moment of this process's last commit, for all filesystems in it."""
 
 
-def file_info(name: str, size: int) -> dict[str, Any]:
-    """A listing entry of a live file.
-
-    It has no ETag: a table's files never change their bytes, and a transition may change the ETag under
-    a reader. ``info(path, refresh=True)`` asks the store for the rest.
-    """
-    return {"Key": name, "name": name, "Size": size, "size": size, "type": "file"}
-
-
-def folder_info(name: str) -> dict[str, Any]:
-    """A listing entry of a folder, as s3fs has it."""
-    return {
-        "Key": name,
-        "name": name,
-        "Size": 0,
-        "size": 0,
-        "StorageClass": "DIRECTORY",
-        "type": "directory",
-    }
-
-
-class Listing:
-    """The committed files of one table, by folder.
-
-    Args:
-        root: The table's root as ``bucket/prefix``.
-        table: The table as its provider opened it.
-    """
-
-    def __init__(self, root: str, table: LiveTable) -> None:
-        self.root = root
-        self.version = table.version
-        self._sizes: Mapping[str, int] = table.files()
-        self._folders: dict[str, set[str]] = {"": set()}
-        for path in self._sizes:
-            self._add(path)
-
-    def _add(self, path: str) -> None:
-        """Put a path into its folder, and the folder into its own, up to one that is known."""
-        child, folder = path, path.rpartition("/")[0]
-        while folder not in self._folders:
-            self._folders[folder] = {child}
-            child, folder = folder, folder.rpartition("/")[0]
-        self._folders[folder].add(child)
-
-    def has(self, path: str) -> bool:
-        """Whether a path, wherever it is, is a committed file."""
-        return path.startswith(f"{self.root}/") and self.is_file(path)
-
-    def relative(self, path: str) -> str:
-        """A path below the root, without slashes at its ends."""
-        return path[len(self.root) :].strip("/")
-
-    def is_file(self, path: str) -> bool:
-        """Whether the path is a committed file."""
-        return self.relative(path) in self._sizes
-
-    def is_folder(self, path: str) -> bool:
-        """Whether the path is the root, or a folder that holds a committed file."""
-        return self.relative(path) in self._folders
-
-    def info(self, path: str) -> dict[str, Any] | None:
-        """The entry of a file or folder; None for what is not committed."""
-        relative = self.relative(path)
-        name = f"{self.root}/{relative}" if relative else self.root
-        if relative in self._sizes:
-            return file_info(name, self._sizes[relative])
-        return folder_info(name) if relative in self._folders else None
-
-    def children(self, path: str, prefix: str = "") -> list[dict[str, Any]]:
-        """The entries directly below a folder whose names begin with a prefix, sorted by name."""
-        relative = self.relative(path)
-        start = f"{relative}/{prefix}" if relative else prefix
-        below = sorted(child for child in self._folders.get(relative, ()) if child.startswith(start))
-        return [entry for child in below if (entry := self.info(f"{self.root}/{child}")) is not None]
-
-    def find(self, path: str, *, maxdepth: int | None, withdirs: bool, prefix: str) -> list[dict[str, Any]]:
-        """All entries below a path, sorted by name; the path itself where it is a file.
-
-        Args:
-            path: Where to begin.
-            maxdepth: How many levels to descend; None is all.
-            withdirs: With folders, and with the path itself where it is one.
-            prefix: Only what begins with it directly below the path.
-        """
-        relative = self.relative(path)
-        if relative in self._sizes:
-            return [file_info(f"{self.root}/{relative}", self._sizes[relative])] if not prefix else []
-        base = f"{relative}/" if relative else ""
-        start = base + prefix
-        candidates: list[str] = [*self._sizes, *(self._folders if withdirs else ())]
-        found = [
-            below
-            for below in candidates
-            if below.startswith(start)
-            and len(below) > len(base)
-            and (not maxdepth or below.count("/", len(base)) < maxdepth)
-        ]
-        if withdirs and relative in self._folders and not prefix:
-            found.append(relative)
-        entries = (self.info(f"{self.root}/{below}" if below else self.root) for below in found)
-        return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry["name"])
-
-
-async def info(fs: LakeFileSystem, listing: Listing, path: str, *, refresh: bool) -> dict[str, Any]:
+async def info(store: Store, listing: Listing, path: str, *, refresh: bool) -> dict[str, Any]:
     """The entry of a path inside a table.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         listing: The table's listing.
         path: ``bucket/key`` without protocol.
         refresh: Ask the store even about a committed file, for its ETag, class and date.
@@ -163,7 +60,7 @@ async def info(fs: LakeFileSystem, listing: Listing, path: str, *, refresh: bool
         return entry
     bucket, _, key = path.partition("/")
     try:
-        head = await fs.seam.send("head_object", Bucket=bucket, Key=key)
+        head = await store.send("head_object", Bucket=bucket, Key=key)
     except ObjectNotFound as error:
         raise ObjectNotFound("No committed file is there", bucket=bucket, key=key) from error
     return {
@@ -198,13 +95,24 @@ class Views:
     """The tables that one filesystem has met.
 
     Args:
-        fs: The filesystem.
-        freshness: Seconds for which a look into a log is good.
+        store: The store; its settings say for how many seconds a look into a log is good.
+        open_view: Opens the table at a root with its provider; it may block.
+        raw: Never answer from a table.
         clock: Monotonic seconds.
     """
 
-    def __init__(self, fs: LakeFileSystem, freshness: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._fs = fs
+    def __init__(
+        self,
+        store: Store,
+        open_view: Callable[[ViewProvider, str], LiveTable],
+        *,
+        raw: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._open_view = open_view
+        self._raw = raw
+        freshness = store.settings.view_freshness
         self._freshness = freshness
         self._clock = clock
         self._no_table: dict[str, float] = {}
@@ -232,7 +140,7 @@ class Views:
         Raises:
             InvalidName: The path can be no key.
         """
-        if self._fs.raw or not path or "?versionId=" in path:
+        if self._raw or not path or "?versionId=" in path:
             return None
         bucket, _, key = path.partition("/")
         if key:
@@ -254,7 +162,7 @@ class Views:
             if loaded is not None and self._is_fresh(root, loaded.at, now):
                 return loaded.listing
             try:
-                table = await asyncio.to_thread(provider.open, self._fs.for_table(root), root)
+                table = await asyncio.to_thread(self._open_view, provider, root)
             except FileNotFoundError:
                 self._forget(root)
                 self._no_table[root] = now
@@ -267,7 +175,7 @@ class Views:
             return listing
 
     def _is_fresh(self, root: str, at: float, now: float) -> bool:
-        return now - at < self._freshness and at > _committed.get((self._fs.endpoint, root), -1.0)
+        return now - at < self._freshness and at > _committed.get((self._store.endpoint, root), -1.0)
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -284,7 +192,7 @@ class Views:
             UnsupportedByServer: An object there would hide what is below its key.
         """
         asked = list(paths)
-        own = self._fs.table_root
+        own = self._store.table_root
         for folder, path in {path.rpartition("/")[0]: path for path in asked}.items():
             if own is not None and f"{folder}/".startswith(f"{own}/"):
                 continue
@@ -319,7 +227,7 @@ class Views:
         for provider in view_providers():
             if await self._has_marker(path, provider) or await self._is_described(path, provider):
                 raise _refusal(path, path)
-        profile = await self._fs.seam.profile()
+        profile = await self._store.profile()
         if profile.objects_hide_folders:
             raise UnsupportedByServer(
                 profile.name,
@@ -338,7 +246,7 @@ class Views:
         """
         folder, _, name = path.rpartition("/")
         at, names = self._subfolders.get(folder, (None, None))
-        latest = max(_committed.get((self._fs.endpoint, path), -1.0), self._clock() - self._freshness)
+        latest = max(_committed.get((self._store.endpoint, path), -1.0), self._clock() - self._freshness)
         if at is None or at <= latest:
             now = self._clock()
             names = await self._looks.ask(folder, functools.partial(self._folders_in, folder))
@@ -348,7 +256,7 @@ class Views:
         if names is not None:
             return name in names
         bucket, _, key = path.partition("/")
-        page = await self._fs.seam.send("list_objects_v2", Bucket=bucket, Prefix=f"{key}/", MaxKeys=1)
+        page = await self._store.send("list_objects_v2", Bucket=bucket, Prefix=f"{key}/", MaxKeys=1)
         return bool(page.get("Contents"))
 
     async def _folders_in(self, folder: str) -> frozenset[str] | None:
@@ -356,7 +264,7 @@ class Views:
         bucket, _, prefix = folder.partition("/")
         below = f"{prefix}/" if prefix else ""
         try:
-            page = await self._fs.seam.send("list_objects_v2", Bucket=bucket, Prefix=below, Delimiter="/")
+            page = await self._store.send("list_objects_v2", Bucket=bucket, Prefix=below, Delimiter="/")
         except AccessDenied:
             return None
         names = (one["Prefix"][len(below) :].rstrip("/") for one in page.get("CommonPrefixes", ()))
@@ -366,7 +274,7 @@ class Views:
         if not provider.description:
             return False
         bucket, _, prefix = root.partition("/")
-        page = await self._fs.seam.send(
+        page = await self._store.send(
             "list_objects_v2", Bucket=bucket, Prefix=f"{prefix}/{provider.description}", MaxKeys=1
         )
         return bool(page.get("Contents"))
@@ -381,7 +289,7 @@ class Views:
         for name in (*provider.proofs, *([provider.description] if provider.description and root == path else [])):
             key = f"{prefix}/{name}" if prefix else name
             try:
-                await self._fs.seam.send("head_object", Bucket=bucket, Key=key)
+                await self._store.send("head_object", Bucket=bucket, Key=key)
             except (ObjectNotFound, BucketNotFound):
                 continue
             except AccessDenied as error:
@@ -416,7 +324,7 @@ class Views:
 
     def invalidate(self, root: str) -> None:
         """A commit was made: every filesystem of this process looks again."""
-        _committed[(self._fs.endpoint, root)] = self._clock()
+        _committed[(self._store.endpoint, root)] = self._clock()
 
     # -- discovery ---------------------------------------------------------------------------------
 
@@ -470,7 +378,7 @@ class Views:
             if not is_described:
                 continue
             try:
-                await asyncio.to_thread(provider.open, self._fs.for_table(root), root)
+                await asyncio.to_thread(self._open_view, provider, root)
             except FileNotFoundError:
                 continue
             self._providers[root] = provider
@@ -480,7 +388,7 @@ class Views:
 
     def _known_as_none(self, known: Mapping[str, float], root: str, now: float, seconds: float) -> bool:
         at = known.get(root)
-        return at is not None and now - at < seconds and at > _committed.get((self._fs.endpoint, root), -1.0)
+        return at is not None and now - at < seconds and at > _committed.get((self._store.endpoint, root), -1.0)
 
     async def _has_marker(self, root: str, provider: ViewProvider) -> bool:
         bucket, _, prefix = root.partition("/")
@@ -488,7 +396,7 @@ class Views:
 
         async def look() -> bool:
             try:
-                page = await self._fs.seam.send("list_objects_v2", Bucket=bucket, Prefix=marker, MaxKeys=1)
+                page = await self._store.send("list_objects_v2", Bucket=bucket, Prefix=marker, MaxKeys=1)
             except BucketNotFound:
                 return False
             except AccessDenied:  # a reader goes on with what it may see, a writer asks for proof
@@ -504,7 +412,7 @@ class Views:
 
         async def look() -> bool:
             try:
-                await self._fs.seam.send("head_object", Bucket=bucket, Key=key)
+                await self._store.send("head_object", Bucket=bucket, Key=key)
             except (AccessDenied, BucketNotFound, ObjectNotFound, RequestRefused):
                 return False
             return True

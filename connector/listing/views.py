@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from fsspec import AbstractFileSystem
 
 ENTRY_POINT_GROUP = "tierlake.views"
 
@@ -81,7 +81,7 @@ class ViewProvider(Protocol):
         """
         ...
 
-    def open(self, fs: LakeFileSystem, root: str) -> LiveTable:
+    def open(self, fs: AbstractFileSystem, root: str) -> LiveTable:
         """Read the table's current state.
 
         Called in a worker thread, so it may block.

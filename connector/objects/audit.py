@@ -11,16 +11,16 @@ from tierlake.connector.policy.encryption import Encryption, SseC, SseKms, encry
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
 
 _CONCURRENCY = 32
 
 
-async def encryption_faults(fs: LakeFileSystem, paths: Iterable[str]) -> dict[str, str]:
+async def encryption_faults(store: Store, paths: Iterable[str]) -> dict[str, str]:
     """Objects whose encryption is not what this filesystem's write policy says.
 
     Args:
-        fs: The filesystem; one HEAD an object.
+        store: The store; one HEAD an object.
         paths: The objects.
 
     Returns:
@@ -32,10 +32,10 @@ async def encryption_faults(fs: LakeFileSystem, paths: Iterable[str]) -> dict[st
     limit = asyncio.Semaphore(_CONCURRENCY)
 
     async def fault(path: str) -> tuple[str, str | None]:
-        bucket, key = object_path(fs, path)
-        wanted = fs.policy.for_key(bucket, key).encryption
+        bucket, key = object_path(store, path)
+        wanted = store.policy.for_key(bucket, key).encryption
         async with limit:
-            found = encryption_of(await head(fs, path))
+            found = encryption_of(await head(store, path))
         return path, None if _satisfies(found, wanted) else f"{_named(found)} instead of {encryption_text(wanted)}"
 
     found = await asyncio.gather(*(fault(path) for path in paths))

@@ -19,7 +19,7 @@ from tierlake.connector.policy.encryption import SseC
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
     from tierlake.connector.profiles import Profile
 
 MIB = 2**20
@@ -59,24 +59,24 @@ class Source:
         return {"CopySourceIfMatch": self.head["ETag"]} if profile.copy_source_if_match else {}
 
 
-async def look_at(fs: LakeFileSystem, path: str, version_id: str | None = None) -> Source:
+async def look_at(store: Store, path: str, version_id: str | None = None) -> Source:
     """HEAD the source of a copy.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: The object.
         version_id: Which version of it; None leaves it to the path, and is the latest else.
 
     Raises:
         ObjectNotFound: There is no such object.
     """
-    bucket, key = object_path(fs, path)
-    which = version_id or fs.split_path(path)[2]
-    return Source(bucket, key, await head(fs, path, which), which)
+    bucket, key = object_path(store, path)
+    which = version_id or store.split_path(path)[2]
+    return Source(bucket, key, await head(store, path, which), which)
 
 
 async def copy_file(
-    fs: LakeFileSystem,
+    store: Store,
     path1: str,
     path2: str,
     *,
@@ -87,7 +87,7 @@ async def copy_file(
     """Copy an object to another key.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path1: The source.
         path2: The destination.
         preserve_etag: Copy with the source's part sizes, so that the ETag stays.
@@ -101,35 +101,35 @@ async def copy_file(
         ObjectNotFound: There is no such source.
         ValueError: The destination is a version.
     """
-    bucket, key = object_path(fs, path2)
+    bucket, key = object_path(store, path2)
     check_key(key, bucket=bucket)
-    if fs.split_path(path2)[2]:
+    if store.split_path(path2)[2]:
         raise ValueError("Cannot copy to a versioned file!")
-    source = await look_at(fs, path1, version_id)
-    profile = await fs.seam.profile()
+    source = await look_at(store, path1, version_id)
+    profile = await store.profile()
     size = source.head["ContentLength"]
     if not size and key.endswith("/"):  # it stands for a folder, which some servers do not copy
-        return await fs.seam.call("put_object", kept_content(source.head), options, Bucket=bucket, Key=key, Body=b"")
+        return await store.call("put_object", kept_content(source.head), options, Bucket=bucket, Key=key, Body=b"")
     part_bytes = options.pop("block", None)
     many_parts = "-" in str(source.head.get("ETag", ""))
-    keyed = "SSECustomerAlgorithm" in source.head or isinstance(fs.policy.for_key(bucket, key).encryption, SseC)
+    keyed = "SSECustomerAlgorithm" in source.head or isinstance(store.policy.for_key(bucket, key).encryption, SseC)
     if keyed and not profile.sse_c_part_copies and size <= COPY_BYTES_MAX:
         preserve_etag, part_bytes, limit = False, None, COPY_BYTES_MAX
     else:
         limit = SINGLE_COPY_BYTES
     if size and ((preserve_etag and many_parts) or size > limit or part_bytes):
-        tags = await get_tags(fs, source.bucket, source.key, source.version_id)
+        tags = await get_tags(store, source.bucket, source.key, source.version_id)
         kept = kept_content(source.head) | ({"Tagging": urlencode(tags)} if tags else {})
-        parts = await _original_parts(fs, source) if preserve_etag and many_parts else None
+        parts = await _original_parts(store, source) if preserve_etag and many_parts else None
         response = await copy_in_parts(
-            fs,
+            store,
             source,
-            lambda: fs.seam.call("create_multipart_upload", Bucket=bucket, Key=key, **{**kept, **options}),
+            lambda: store.call("create_multipart_upload", Bucket=bucket, Key=key, **{**kept, **options}),
             (bucket, key),
             ranges=parts or part_ranges(size, part_bytes),
         )
     else:
-        response = await fs.seam.call(
+        response = await store.call(
             "copy_object",
             {**source.condition(profile), **source.keys()},
             options,
@@ -137,7 +137,7 @@ async def copy_file(
             Key=key,
             CopySource=source.reference,
         )
-    fs.invalidate_cache(f"{bucket}/{key}")
+    store.invalidate(f"{bucket}/{key}")
     return response
 
 
@@ -157,11 +157,11 @@ def part_ranges(size: int, part_bytes: int | None = None) -> list[tuple[int, int
     return [(start, min(start + chosen, size) - 1) for start in range(0, size, chosen)]
 
 
-async def _original_parts(fs: LakeFileSystem, source: Source) -> list[tuple[int, int]]:
+async def _original_parts(store: Store, source: Source) -> list[tuple[int, int]]:
     count = int(source.head["ETag"].strip('"').rpartition("-")[2])
     parts = await asyncio.gather(
         *(
-            fs.seam.send("head_object", Bucket=source.bucket, Key=source.key, PartNumber=number)
+            store.send("head_object", Bucket=source.bucket, Key=source.key, PartNumber=number)
             for number in range(1, count + 1)
         )
     )
@@ -173,7 +173,7 @@ async def _original_parts(fs: LakeFileSystem, source: Source) -> list[tuple[int,
 
 
 async def copy_in_parts(
-    fs: LakeFileSystem,
+    store: Store,
     source: Source,
     create: Callable[[], Awaitable[Any]],
     target: tuple[str, str],
@@ -184,7 +184,7 @@ async def copy_in_parts(
     """Copy with a multipart upload; nothing of it is left when it fails.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         source: What is copied.
         create: Begins the upload and says what the object will be.
         target: Bucket and key of the destination.
@@ -198,13 +198,13 @@ async def copy_in_parts(
         PreconditionFailed: The source changed meanwhile, or the destination is another object.
     """
     bucket, key = target
-    profile = await fs.seam.profile()
+    profile = await store.profile()
     upload_id = (await create())["UploadId"]
     limit = asyncio.Semaphore(CONCURRENT_PARTS)
 
     async def copy_part(number: int, first: int, last: int) -> dict[str, Any]:
         async with limit:
-            response = await fs.seam.send(
+            response = await store.send(
                 "upload_part_copy",
                 Bucket=bucket,
                 Key=key,
@@ -223,7 +223,7 @@ async def copy_in_parts(
                 group.create_task(copy_part(number, first, last))
                 for number, (first, last) in enumerate(ranges, start=1)
             ]
-        return await fs.seam.send(
+        return await store.send(
             "complete_multipart_upload",
             Bucket=bucket,
             Key=key,
@@ -232,7 +232,7 @@ async def copy_in_parts(
             **(condition or {}),
         )
     except BaseException as error:
-        await fs.seam.send("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload_id)
+        await store.send("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload_id)
         if isinstance(error, BaseExceptionGroup):
             raise error.exceptions[0] from error
         raise

@@ -13,7 +13,7 @@ from tierlake.connector.objects.metadata import object_path, unquoted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ class SeenObject:
     etag: str | None = None
 
 
-async def remove(fs: LakeFileSystem, path: str | list[str], *, maxdepth: int | None = None) -> list[str]:
+async def remove(store: Store, path: str | list[str], *, maxdepth: int | None = None) -> list[str]:
     """Delete everything below paths.
 
     s3fs also deletes the names of folders, which are no objects: on a versioned bucket each leaves a delete
     marker. Here only objects are deleted, those that stand for an empty folder included.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: A path, a pattern, or a list of these.
         maxdepth: How many levels to descend; None is all.
 
@@ -51,27 +51,27 @@ async def remove(fs: LakeFileSystem, path: str | list[str], *, maxdepth: int | N
         TableWriteRefused: Some are inside a table.
     """
     doomed: dict[str, None] = {}
-    for start in await fs._expand_path(path):  # noqa: SLF001 -- fsspec's own
-        doomed |= dict.fromkeys(await objects_of(fs, start, recursive=True, maxdepth=maxdepth))
+    for start in await store.namespace.expand(path):
+        doomed |= dict.fromkeys(await objects_of(store, start, recursive=True, maxdepth=maxdepth))
     if not doomed:
         raise ObjectNotFound(f"There is nothing at {path}")
-    await fs.views.refuse_writes(doomed)
+    await store.refuse_writes(doomed)
     by_bucket: dict[str, list[str]] = {}
     for name in doomed:
-        by_bucket.setdefault(fs.split_path(name)[0], []).append(name)
+        by_bucket.setdefault(store.split_path(name)[0], []).append(name)
     deleted: list[str] = []
     for paths in by_bucket.values():
-        deleted += await delete_paths(fs, paths)
+        deleted += await delete_paths(store, paths)
     return deleted
 
 
-async def delete_seen(fs: LakeFileSystem, objects: Iterable[SeenObject]) -> list[SeenObject]:
+async def delete_seen(store: Store, objects: Iterable[SeenObject]) -> list[SeenObject]:
     """Delete objects and versions for good, each only as it was seen.
 
     A version id names just that version. Without one the ETag is the condition where the server honours it.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         objects: What was seen.
 
     Returns:
@@ -82,7 +82,7 @@ async def delete_seen(fs: LakeFileSystem, objects: Iterable[SeenObject]) -> list
         DeletionFailed: Some are still there; ``failures`` says which and why.
         TableWriteRefused: Some are inside a table that this filesystem was not made for.
     """
-    profile = await fs.seam.profile()
+    profile = await store.profile()
     by_bucket: dict[str, list[tuple[SeenObject, dict[str, str]]]] = {}
     for seen in objects:
         bucket, _, key = seen.path.partition("/")
@@ -95,22 +95,22 @@ async def delete_seen(fs: LakeFileSystem, objects: Iterable[SeenObject]) -> list
     changed: list[SeenObject] = []
     for bucket, pairs in by_bucket.items():
         try:
-            await delete_keys(fs, bucket, [which for _, which in pairs])
+            await delete_keys(store, bucket, [which for _, which in pairs])
         except DeletionFailed as error:
             others = {name for name, said in error.failures.items() if said.startswith("PreconditionFailed:")}
             if others != set(error.failures):
                 raise
             changed += [seen for seen, which in pairs if which["Key"] in others]
         for seen, _ in pairs:
-            fs.invalidate_cache(seen.path)
+            store.invalidate(seen.path)
     return changed
 
 
-async def delete_versions(fs: LakeFileSystem, path: str, version_ids: Iterable[str]) -> None:
+async def delete_versions(store: Store, path: str, version_ids: Iterable[str]) -> None:
     """Delete versions or delete markers of one key for good.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: The object.
         version_ids: Ids as :func:`object_versions` gives them.
 
@@ -118,18 +118,18 @@ async def delete_versions(fs: LakeFileSystem, path: str, version_ids: Iterable[s
         DeletionFailed: Some are still there; ``failures`` says which and why.
         TableWriteRefused: The path is inside a table that this filesystem was not made for.
     """
-    bucket, key = object_path(fs, path)
-    await delete_keys(fs, bucket, [{"Key": key, "VersionId": version} for version in version_ids])
-    fs.invalidate_cache(f"{bucket}/{key}")
+    bucket, key = object_path(store, path)
+    await delete_keys(store, bucket, [{"Key": key, "VersionId": version} for version in version_ids])
+    store.invalidate(f"{bucket}/{key}")
 
 
 async def delete_keys(
-    fs: LakeFileSystem, bucket: str, objects: Sequence[dict[str, str]], *, guarded: bool = True
+    store: Store, bucket: str, objects: Sequence[dict[str, str]], *, guarded: bool = True
 ) -> list[str]:
     """Bulk delete, with what the server says about each key.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         bucket: The bucket.
         objects: ``Key`` and perhaps ``VersionId`` of each.
         guarded: Refuse what is inside a table; False only where the table's own content stays.
@@ -141,7 +141,7 @@ async def delete_keys(
         AccessDenied: We may delete none of them.
         DeletionFailed: Some are still there; ``failures`` says which and why.
     """
-    request = fs.seam.call if guarded else fs.seam.send
+    request = store.call if guarded else store.send
     failures: dict[str, str] = {}
     request_id: str | None = None
     for start in range(0, len(objects), DELETE_BATCH):
@@ -160,11 +160,11 @@ async def delete_keys(
     return [item["Key"] for item in objects]
 
 
-async def delete_paths(fs: LakeFileSystem, paths: Sequence[str]) -> list[str]:
+async def delete_paths(store: Store, paths: Sequence[str]) -> list[str]:
     """Bulk delete of paths in one bucket.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         paths: The objects.
 
     Returns:
@@ -174,14 +174,14 @@ async def delete_paths(fs: LakeFileSystem, paths: Sequence[str]) -> list[str]:
         ValueError: The paths are in several buckets.
         DeletionFailed: Some are still there; ``failures`` says which and why.
     """
-    targets = [object_path(fs, path) for path in paths]
+    targets = [object_path(store, path) for path in paths]
     buckets = {bucket for bucket, _ in targets}
     if len(buckets) > 1:
         raise ValueError("Bulk delete files should refer to only one bucket")
     for path in paths:
-        fs.invalidate_cache(path)
+        store.invalidate(path)
     for bucket in buckets:
-        keys = await delete_keys(fs, bucket, [{"Key": key} for _, key in targets])
+        keys = await delete_keys(store, bucket, [{"Key": key} for _, key in targets])
         return [f"{bucket}/{key}" for key in keys]
     return []
 

@@ -17,35 +17,35 @@ from fsspec.utils import check_contained, other_paths
 from tierlake.connector.errors import ObjectNotFound
 
 if TYPE_CHECKING:
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
 
 Paths: TypeAlias = Any
 """What fsspec's verbs take: a path, a pattern, or a list of these."""
 
 
-async def is_name(fs: LakeFileSystem, path: str) -> bool:
+async def is_name(store: Store, path: str) -> bool:
     """Whether a path is no pattern, or the name of an object or a folder; the store is asked, no cache.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: ``bucket/key`` without protocol.
     """
     if not has_magic(path):
         return True
     try:
-        await fs._info(path, refresh=True)  # noqa: SLF001 -- fsspec's own, here and below
+        await store.namespace.info(path, refresh=True)
     except FileNotFoundError:
         return False
     return True
 
 
 async def copy_pairs(
-    fs: LakeFileSystem, source: Paths, target: Paths, *, recursive: bool, maxdepth: int | None
+    store: Store, source: Paths, target: Paths, *, recursive: bool, maxdepth: int | None
 ) -> tuple[Paths, Paths]:
     """Source and destination of a copy, object by object where the source's name looks like a pattern.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         source: What is copied.
         target: Where to.
         recursive: With all below.
@@ -54,24 +54,24 @@ async def copy_pairs(
     Returns:
         Two lists, or the arguments as they are where fsspec expands them as we do.
     """
-    if not await _is_name_like_a_pattern(fs, source):
+    if not await _is_name_like_a_pattern(store, source):
         return source, target
-    sources = await _expanded(fs, source, recursive=recursive, maxdepth=maxdepth)
-    into = (trailing_sep(target) or await fs._isdir(target)) and not trailing_sep(source)  # noqa: SLF001
-    return sources, other_paths(sources, fs._strip_protocol(target), exists=into)  # noqa: SLF001
+    sources = await _expanded(store, source, recursive=recursive, maxdepth=maxdepth)
+    into = (trailing_sep(target) or await store.namespace.isdir(target)) and not trailing_sep(source)
+    return sources, other_paths(sources, store.namespace.strip(target), exists=into)
 
 
 async def download_pairs(
-    fs: LakeFileSystem, source: Paths, target: Paths, *, recursive: bool, maxdepth: int | None
+    store: Store, source: Paths, target: Paths, *, recursive: bool, maxdepth: int | None
 ) -> tuple[Paths, Paths]:
     """As :func:`copy_pairs`, to local files.
 
     Raises:
         ValueError: A key would lead out of the destination.
     """
-    if not await _is_name_like_a_pattern(fs, source):
+    if not await _is_name_like_a_pattern(store, source):
         return source, target
-    sources = await _expanded(fs, source, recursive=recursive, maxdepth=maxdepth)
+    sources = await _expanded(store, source, recursive=recursive, maxdepth=maxdepth)
     folder = make_path_posix(target)
     into = (trailing_sep(folder) or LocalFileSystem().isdir(folder)) and not trailing_sep(source)
     targets = other_paths(sources, folder, exists=into)
@@ -80,7 +80,7 @@ async def download_pairs(
 
 
 async def upload_pairs(
-    fs: LakeFileSystem, source: Paths, target: Paths, *, recursive: bool, maxdepth: int | None
+    store: Store, source: Paths, target: Paths, *, recursive: bool, maxdepth: int | None
 ) -> tuple[Paths, Paths]:
     """As :func:`copy_pairs`, from local files: their names may look like patterns too."""
     local = LocalFileSystem()
@@ -95,42 +95,44 @@ async def upload_pairs(
     sources = sorted(found)
     if is_one and not (recursive and maxdepth is None):
         sources = [path for path in sources if not local.isdir(path)]
-    into = is_one and not trailing_sep(os.fspath(source)) and (trailing_sep(target) or await fs._isdir(target))  # noqa: SLF001
-    return sources, other_paths(sources, fs._strip_protocol(target), exists=into, flatten=not is_one)  # noqa: SLF001
+    into = (
+        is_one and not trailing_sep(os.fspath(source)) and (trailing_sep(target) or await store.namespace.isdir(target))
+    )
+    return sources, other_paths(sources, store.namespace.strip(target), exists=into, flatten=not is_one)
 
 
-async def objects_of(fs: LakeFileSystem, name: str, *, recursive: bool, maxdepth: int | None = None) -> dict[str, str]:
+async def objects_of(store: Store, name: str, *, recursive: bool, maxdepth: int | None = None) -> dict[str, str]:
     """Every object that a name stands for, with its ETag: its own, and those below it; the store is asked.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         name: ``bucket/key`` or a bucket.
         recursive: With all below, objects that stand for folders included.
         maxdepth: How many levels to descend; None is all.
     """
-    bucket, key, _ = fs.split_path(name)
+    bucket, key, _ = store.split_path(name)
     found: dict[str, str] = {}
     if key:
         with suppress(ObjectNotFound):
-            found[name] = (await fs.seam.send("head_object", Bucket=bucket, Key=key))["ETag"]
+            found[name] = (await store.send("head_object", Bucket=bucket, Key=key))["ETag"]
     if recursive:
         depth = len(name.rstrip("/")) + 1
-        below = {entry["name"]: entry["ETag"] for entry in await fs._stored_below(name)}  # noqa: SLF001
+        below = {entry["name"]: entry["ETag"] for entry in await store.namespace.stored_below(name)}
         found |= {
             one: e for one, e in below.items() if maxdepth is None or one.rstrip("/").count("/", depth) < maxdepth
         }
     return found
 
 
-async def _is_name_like_a_pattern(fs: LakeFileSystem, path: Paths) -> bool:
+async def _is_name_like_a_pattern(store: Store, path: Paths) -> bool:
     if not isinstance(path, str) or not has_magic(path):
         return False
-    return await is_name(fs, fs._strip_protocol(path))  # noqa: SLF001
+    return await is_name(store, store.namespace.strip(path))
 
 
-async def _expanded(fs: LakeFileSystem, name: str, *, recursive: bool, maxdepth: int | None) -> list[str]:
+async def _expanded(store: Store, name: str, *, recursive: bool, maxdepth: int | None) -> list[str]:
     """A name with all that is below it; a folder of itself is copied only with all that is in it."""
-    found: list[str] = await fs._expand_path([name], recursive=recursive, maxdepth=maxdepth)  # noqa: SLF001
+    found: list[str] = await store.namespace.expand([name], recursive=recursive, maxdepth=maxdepth)
     if recursive and maxdepth is None:
         return found
-    return [path for path in found if not (trailing_sep(path) or await fs._isdir(path))]  # noqa: SLF001
+    return [path for path in found if not (trailing_sep(path) or await store.namespace.isdir(path))]

@@ -1,4 +1,4 @@
-"""Requests on single objects that s3fs has no method for, as async functions over the filesystem's seam."""
+"""Requests on single objects that s3fs has no method for, as async functions over a store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,23 @@ class ObjectVersion:
     storage_class: str
 
 
-def object_path(fs: LakeFileSystem, path: str) -> tuple[str, str]:
+def object_path(store: Store, path: str) -> tuple[str, str]:
     """Bucket and key of a path that must name an object.
 
     Raises:
         InvalidName: The path is a bucket.
     """
-    bucket, key, _ = fs.split_path(path)
+    bucket, key, _ = store.split_path(path)
     if not key:
         raise InvalidName(f"{path!r} names no object", bucket=bucket or None)
     return bucket, key
 
 
-def not_found(fs: LakeFileSystem, path: str, error: FileNotFoundError) -> FileNotFoundError:
+def not_found(store: Store, path: str, error: FileNotFoundError) -> FileNotFoundError:
     """s3fs's own FileNotFoundError as one of ours; ours stay themselves."""
     if isinstance(error, LakeError):
         return error
-    bucket, key, _ = fs.split_path(path)
+    bucket, key, _ = store.split_path(path)
     return ObjectNotFound("No such object or folder", bucket=bucket, key=key)
 
 
@@ -77,11 +77,11 @@ def unquoted(etag: str | None) -> str:
     return (etag or "").strip('"')
 
 
-async def head(fs: LakeFileSystem, path: str, version_id: str | None = None) -> dict[str, Any]:
+async def head(store: Store, path: str, version_id: str | None = None) -> dict[str, Any]:
     """HEAD of an object.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: The object.
         version_id: A version; None is the latest.
 
@@ -92,22 +92,22 @@ async def head(fs: LakeFileSystem, path: str, version_id: str | None = None) -> 
         ObjectNotFound: There is no such object.
         BucketNotFound: There is no such bucket.
     """
-    bucket, key = object_path(fs, path)
+    bucket, key = object_path(store, path)
     which = {"VersionId": version_id} if version_id else {}
     try:
-        response: dict[str, Any] = await fs.seam.send("head_object", Bucket=bucket, Key=key, **which)
+        response: dict[str, Any] = await store.send("head_object", Bucket=bucket, Key=key, **which)
     except ObjectNotFound:
         with suppress(AccessDenied):  # a bucket that may not be looked at is there
-            await fs.seam.send("head_bucket", Bucket=bucket)
+            await store.send("head_bucket", Bucket=bucket)
         raise
     return response
 
 
-async def server_time(fs: LakeFileSystem, path: str) -> datetime:
+async def server_time(store: Store, path: str) -> datetime:
     """The server's clock.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: A bucket to ask about, or a prefix in it.
 
     Returns:
@@ -118,28 +118,28 @@ async def server_time(fs: LakeFileSystem, path: str) -> datetime:
         AccessDenied: We may ask neither about the bucket nor list below the prefix, nor below the filesystem's table.
         ServerError: The response has no Date header.
     """
-    bucket, prefix, _ = fs.split_path(path)
-    own_bucket, _, own = (fs.table_root or "").partition("/")
+    bucket, prefix, _ = store.split_path(path)
+    own_bucket, _, own = (store.table_root or "").partition("/")
     below = prefix or (own if own_bucket == bucket else "")
     try:
-        response = await fs.seam.send("head_bucket", Bucket=bucket)
+        response = await store.send("head_bucket", Bucket=bucket)
     except AccessDenied:
         if not below:
             raise
         # who may list below a prefix alone may not ask about the bucket
         listing = {"Prefix": f"{below.rstrip('/')}/", "MaxKeys": 1}
-        response = await fs.seam.send("list_objects_v2", Bucket=bucket, **listing)
+        response = await store.send("list_objects_v2", Bucket=bucket, **listing)
     date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
     if not date:
         raise ServerError("The response has no Date header", bucket=bucket)
     return parsedate_to_datetime(date)
 
 
-async def read_with_etag(fs: LakeFileSystem, path: str) -> tuple[bytes, str]:
+async def read_with_etag(store: Store, path: str) -> tuple[bytes, str]:
     """An object's bytes and the ETag that belongs to just those.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: The object.
 
     Returns:
@@ -148,8 +148,8 @@ async def read_with_etag(fs: LakeFileSystem, path: str) -> tuple[bytes, str]:
     Raises:
         ObjectNotFound: There is no such object.
     """
-    bucket, key = object_path(fs, path)
-    response = await fs.seam.send("get_object", Bucket=bucket, Key=key)
+    bucket, key = object_path(store, path)
+    response = await store.send("get_object", Bucket=bucket, Key=key)
     async with response["Body"] as body:
         return await body.read(), unquoted(response["ETag"])
 
@@ -166,7 +166,7 @@ def condition_of(if_match: str | None, *, if_none_match: bool) -> dict[str, str]
 
 
 async def put_if(
-    fs: LakeFileSystem,
+    store: Store,
     path: str,
     data: bytes,
     *,
@@ -180,7 +180,7 @@ async def put_if(
     another process had the same to write, or this one before it was killed.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: The object.
         data: Its new bytes.
         if_match: The ETag that it must have now.
@@ -196,34 +196,34 @@ async def put_if(
         ValueError: Not exactly one of the two conditions is given.
     """
     condition = condition_of(if_match, if_none_match=if_none_match)
-    bucket, key = object_path(fs, path)
+    bucket, key = object_path(store, path)
     kept = {"Metadata": dict(metadata)} if metadata else {}
     try:
-        response = await fs.seam.call("put_object", Bucket=bucket, Key=key, Body=data, **kept, **condition)
+        response = await store.call("put_object", Bucket=bucket, Key=key, Body=data, **kept, **condition)
     except (PreconditionFailed, ObjectNotFound) as error:
-        own = await _holds(fs, bucket, key, data)
+        own = await _holds(store, bucket, key, data)
         if own is not None:
             return unquoted(own["ETag"])
         if isinstance(error, PreconditionFailed):
             raise
         raise PreconditionFailed("The object does not exist", bucket=bucket, key=key) from error
     finally:
-        fs.invalidate_cache(f"{bucket}/{key}")
+        store.invalidate(f"{bucket}/{key}")
     return unquoted(response["ETag"])
 
 
-async def _holds(fs: LakeFileSystem, bucket: str, key: str, data: bytes) -> dict[str, Any] | None:
+async def _holds(store: Store, bucket: str, key: str, data: bytes) -> dict[str, Any] | None:
     try:
-        return await holds(fs, {"Bucket": bucket, "Key": key}, data)
+        return await holds(store.send, {"Bucket": bucket, "Key": key}, data)
     except ObjectNotFound:
         return None
 
 
-async def first_keys(fs: LakeFileSystem, prefix: str, *, limit: int = 1000) -> list[str]:
+async def first_keys(store: Store, prefix: str, *, limit: int = 1000) -> list[str]:
     """The first keys that begin with a prefix, in the order of their names: one LIST, never answered from a cache.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         prefix: ``bucket/prefix``; every key that begins with it counts, so end a folder with a slash.
         limit: How many at the most, up to 1000.
 
@@ -235,26 +235,26 @@ async def first_keys(fs: LakeFileSystem, prefix: str, *, limit: int = 1000) -> l
         AccessDenied: We may not list there.
     """
     bucket, _, key_prefix = prefix.partition("/")
-    page = await fs.seam.send("list_objects_v2", Bucket=bucket, Prefix=key_prefix, MaxKeys=limit)
+    page = await store.send("list_objects_v2", Bucket=bucket, Prefix=key_prefix, MaxKeys=limit)
     return [f"{bucket}/{item['Key']}" for item in page.get("Contents", ())]
 
 
-async def is_versioned(fs: LakeFileSystem, bucket: str) -> bool:
+async def is_versioned(store: Store, bucket: str) -> bool:
     """Whether a bucket keeps versions now (not: suspended)."""
-    response = await fs.seam.send("get_bucket_versioning", Bucket=fs.split_path(bucket)[0])
+    response = await store.send("get_bucket_versioning", Bucket=store.split_path(bucket)[0])
     return bool(response.get("Status") == "Enabled")
 
 
-async def has_versions(fs: LakeFileSystem, bucket: str) -> bool:
+async def has_versions(store: Store, bucket: str) -> bool:
     """Whether older versions may be in a bucket: it keeps them, or did until that was suspended."""
-    response = await fs.seam.send("get_bucket_versioning", Bucket=fs.split_path(bucket)[0])
+    response = await store.send("get_bucket_versioning", Bucket=store.split_path(bucket)[0])
     return response.get("Status") in {"Enabled", "Suspended"}
 
 
-async def _version_pages(fs: LakeFileSystem, bucket: str, prefix: str) -> AsyncIterator[dict[str, Any]]:
+async def _version_pages(store: Store, bucket: str, prefix: str) -> AsyncIterator[dict[str, Any]]:
     markers: dict[str, str] = {}
     while True:
-        page = await fs.seam.send("list_object_versions", Bucket=bucket, Prefix=prefix, **markers)
+        page = await store.send("list_object_versions", Bucket=bucket, Prefix=prefix, **markers)
         yield page
         if not page.get("IsTruncated"):
             return
@@ -263,11 +263,11 @@ async def _version_pages(fs: LakeFileSystem, bucket: str, prefix: str) -> AsyncI
             markers["VersionIdMarker"] = page["NextVersionIdMarker"]
 
 
-async def object_versions(fs: LakeFileSystem, prefix: str) -> list[ObjectVersion]:
+async def object_versions(store: Store, prefix: str) -> list[ObjectVersion]:
     """All versions and delete markers below a prefix.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         prefix: ``bucket/prefix``; every key that begins with it counts, so end a folder with a slash.
 
     Returns:
@@ -276,9 +276,9 @@ async def object_versions(fs: LakeFileSystem, prefix: str) -> list[ObjectVersion
     Raises:
         BucketNotFound: There is no such bucket.
     """
-    bucket, key_prefix, _ = fs.split_path(prefix)
+    bucket, key_prefix, _ = store.split_path(prefix)
     found = []
-    async for page in _version_pages(fs, bucket, key_prefix):
+    async for page in _version_pages(store, bucket, key_prefix):
         for name in ("Versions", "DeleteMarkers"):
             found += [_version(bucket, item, marker=name == "DeleteMarkers") for item in page.get(name, ())]
     return sorted(found, key=lambda version: (version.key, not version.is_latest, -version.modified.timestamp()))
@@ -298,14 +298,14 @@ def _version(bucket: str, item: dict[str, Any], *, marker: bool) -> ObjectVersio
     )
 
 
-async def bucket_exists(fs: LakeFileSystem, bucket: str) -> bool:
+async def bucket_exists(store: Store, bucket: str) -> bool:
     """Whether a bucket exists, even one that we may not look into.
 
     Raises:
         LakeError: The endpoint is down, or the credentials are wrong.
     """
     try:
-        await fs.seam.send("head_bucket", Bucket=bucket)
+        await store.send("head_bucket", Bucket=bucket)
     except BucketNotFound:
         return False
     except LakeError as error:
@@ -315,8 +315,8 @@ async def bucket_exists(fs: LakeFileSystem, bucket: str) -> bool:
     return True
 
 
-async def get_tags(fs: LakeFileSystem, bucket: str, key: str, version_id: str | None = None) -> dict[str, str]:
+async def get_tags(store: Store, bucket: str, key: str, version_id: str | None = None) -> dict[str, str]:
     """The tags of an object."""
     which = {"VersionId": version_id} if version_id else {}
-    response = await fs.seam.send("get_object_tagging", Bucket=bucket, Key=key, **which)
+    response = await store.send("get_object_tagging", Bucket=bucket, Key=key, **which)
     return {tag["Key"]: tag["Value"] for tag in response["TagSet"]}

@@ -20,21 +20,29 @@ from tierlake.connector.objects.expansion import is_name, objects_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
     from tierlake.connector.objects.expansion import Paths
 
 
 async def move(
-    fs: LakeFileSystem, source: Paths, target: Paths, *, recursive: bool, maxdepth: int | None, **options: Any
+    store: Store,
+    source: Paths,
+    target: Paths,
+    *,
+    recursive: bool,
+    maxdepth: int | None,
+    batch_size: int | None = None,
+    **options: Any,
 ) -> None:
     """Move objects: copy them, then delete just what was copied.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         source: A path, a pattern, or a list of these.
         target: Where to; or a list of paths, for a list of as many.
         recursive: Folders with all that is in them.
         maxdepth: How many levels to descend; None is all. What is deeper stays.
+        batch_size: How many are copied at once; None leaves it to fsspec.
         **options: As of a copy.
 
     Raises:
@@ -43,33 +51,33 @@ async def move(
         TableWriteRefused: One of them is in a table; nothing was copied.
         DeletionFailed: All is copied, and some sources are still there, as those that were replaced meanwhile.
     """
-    found, places = await _found(fs, source, target, recursive, maxdepth)
+    found, places = await _found(store, source, target, recursive, maxdepth)
     pairs = {path: place for path in found if (place := places[path]) != path}
     if not pairs:
         return
     _check(pairs)
-    await fs.views.refuse_writes(pairs)
-    await fs.views.refuse_writes(pairs.values(), creating=True)
-    profile = await fs.seam.profile()
+    await store.refuse_writes(pairs)
+    await store.refuse_writes(pairs.values(), creating=True)
+    profile = await store.profile()
 
     async def copy(path: str) -> None:
         unchanged: dict[str, Any] = {"CopySourceIfMatch": found[path]} if profile.copy_source_if_match else {}
-        await copy_file(fs, path, pairs[path], **unchanged, **options)
+        await copy_file(store, path, pairs[path], **unchanged, **options)
 
     copies = await _run_coros_in_chunks(
-        list(map(copy, pairs)), batch_size=fs.batch_size, nofiles=True, return_exceptions=True
+        list(map(copy, pairs)), batch_size=batch_size, nofiles=True, return_exceptions=True
     )
     for result in copies:
         if isinstance(result, BaseException):
             raise result
     doomed: dict[str, list[dict[str, str]]] = {}
     for path in pairs:
-        bucket, key, _ = fs.split_path(path)
+        bucket, key, _ = store.split_path(path)
         doomed.setdefault(bucket, []).append({"Key": key, **({"ETag": found[path]} if profile.delete_if_match else {})})
     for bucket, objects in doomed.items():
-        await delete_keys(fs, bucket, objects)
+        await delete_keys(store, bucket, objects)
     for path in pairs:
-        fs.invalidate_cache(path)
+        store.invalidate(path)
 
 
 def _check(pairs: Mapping[str, str]) -> None:
@@ -86,7 +94,7 @@ def _check(pairs: Mapping[str, str]) -> None:
 
 
 async def _found(
-    fs: LakeFileSystem,
+    store: Store,
     source: Paths,
     target: Paths,
     recursive: bool,  # noqa: FBT001 -- as of `move`
@@ -95,16 +103,16 @@ async def _found(
     """Every object to move with its ETag, and its place."""
     asked = [source] if isinstance(source, str) else list(source)
     if isinstance(target, list):
-        starts = names = [fs._strip_protocol(path) for path in asked]  # noqa: SLF001 -- fsspec's own, here and below
-        places = [fs._strip_protocol(path) for path in target]  # noqa: SLF001
+        starts = names = [store.namespace.strip(path) for path in asked]
+        places = [store.namespace.strip(path) for path in target]
     else:
-        starts = await fs._expand_path(asked)  # noqa: SLF001
-        names = await fs._expand_path(asked, recursive=recursive, maxdepth=maxdepth) if recursive else starts  # noqa: SLF001
-        places = await _laid_out(fs, source, names, target)
+        starts = await store.namespace.expand(asked)
+        names = await store.namespace.expand(asked, recursive=recursive, maxdepth=maxdepth) if recursive else starts
+        places = await _laid_out(store, source, names, target)
     found: dict[str, str] = {}
     for name in starts:
-        there = await objects_of(fs, name, recursive=recursive, maxdepth=maxdepth)
-        if not there and (recursive or not await fs._isdir(name)):  # noqa: SLF001
+        there = await objects_of(store, name, recursive=recursive, maxdepth=maxdepth)
+        if not there and (recursive or not await store.namespace.isdir(name)):
             raise ObjectNotFound(f"There is nothing to move at {name}")
         if not there and (len(starts) == 1 or isinstance(target, list)):
             raise InvalidSetting(f"{name} is a folder", hint="recursive=True moves it with all that is in it")
@@ -114,13 +122,13 @@ async def _found(
     return found, {one: to[one] if one in to else f"{to[one.rstrip('/')]}/" for one in found}
 
 
-async def _laid_out(fs: LakeFileSystem, source: Paths, names: list[str], target: str) -> list[str]:
+async def _laid_out(store: Store, source: Paths, names: list[str], target: str) -> list[str]:
     """Where a copy would put them."""
-    place = fs._strip_protocol(target)  # noqa: SLF001
+    place = store.namespace.strip(target)
     if not isinstance(source, str):
         return list(other_paths(names, place, flatten=True))
-    if await is_name(fs, fs._strip_protocol(source)):  # noqa: SLF001
-        into = (trailing_sep(target) or await fs._isdir(target)) and not trailing_sep(source)  # noqa: SLF001
+    if await is_name(store, store.namespace.strip(source)):
+        into = (trailing_sep(target) or await store.namespace.isdir(target)) and not trailing_sep(source)
     else:
         into = len(names) == 1
     return list(other_paths(names, place, exists=into))

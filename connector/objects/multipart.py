@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from datetime import datetime
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
 
 _AT_ONCE = 32
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -54,12 +54,12 @@ def parse_age(age: str | timedelta) -> timedelta:
 
 
 async def abort_incomplete_uploads(
-    fs: LakeFileSystem, path: str, *, older_than: str | timedelta, dry_run: bool = False
+    store: Store, path: str, *, older_than: str | timedelta, dry_run: bool = False
 ) -> list[IncompleteUpload]:
     """Abort uploads that nobody will complete; their parts are deleted.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: A bucket, or a prefix in it.
         older_than: Only those begun before this age, by the server's clock: a live upload may be slow.
         dry_run: Abort nothing.
@@ -73,19 +73,19 @@ async def abort_incomplete_uploads(
         DeletionFailed: Some could not be aborted, each with the reason.
     """
     age = parse_age(older_than)
-    bucket, prefix, _ = fs.split_path(path)
-    limit = await server_time(fs, path) + _CLOCK_RESOLUTION - age
-    old = [upload async for upload in _uploads(fs, bucket, prefix) if upload.initiated <= limit]
+    bucket, prefix, _ = store.split_path(path)
+    limit = await server_time(store, path) + _CLOCK_RESOLUTION - age
+    old = [upload async for upload in _uploads(store, bucket, prefix) if upload.initiated <= limit]
     if not dry_run:
-        await abort_uploads(fs, old)
+        await abort_uploads(store, old)
     return old
 
 
-async def abort_uploads(fs: LakeFileSystem, uploads: Iterable[IncompleteUpload]) -> None:
+async def abort_uploads(store: Store, uploads: Iterable[IncompleteUpload]) -> None:
     """Abort these uploads; those that are gone already are fine.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         uploads: The uploads.
 
     Raises:
@@ -98,7 +98,7 @@ async def abort_uploads(fs: LakeFileSystem, uploads: Iterable[IncompleteUpload])
         bucket, _, key = upload.path.partition("/")
         async with places:
             try:
-                await fs.seam.send("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload.upload_id)
+                await store.send("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload.upload_id)
             except ObjectNotFound:
                 return None
             except LakeError as error:
@@ -120,13 +120,13 @@ async def abort_uploads(fs: LakeFileSystem, uploads: Iterable[IncompleteUpload])
         raise DeletionFailed(f"{len(errors):,} of {len(asked):,} uploads were not aborted", failures)
 
 
-async def _uploads(fs: LakeFileSystem, bucket: str, prefix: str) -> AsyncIterator[IncompleteUpload]:
-    profile = await fs.seam.profile()
+async def _uploads(store: Store, bucket: str, prefix: str) -> AsyncIterator[IncompleteUpload]:
+    profile = await store.profile()
     # A server that finds nothing by prefix is asked for the whole bucket.
     asked = {"Prefix": prefix} if prefix and profile.uploads_by_prefix else {}
     markers: dict[str, str] = {}
     while True:
-        page = await fs.seam.send("list_multipart_uploads", Bucket=bucket, **asked, **markers)
+        page = await store.send("list_multipart_uploads", Bucket=bucket, **asked, **markers)
         for upload in page.get("Uploads", ()):
             if upload["Key"].startswith(prefix):
                 yield IncompleteUpload(f"{bucket}/{upload['Key']}", upload["UploadId"], upload["Initiated"])

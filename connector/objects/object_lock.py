@@ -16,29 +16,29 @@ from tierlake.connector.errors import ObjectNotFound, RequestRefused, Unsupporte
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
 
 _AT_ONCE = 16
 
 
-async def has_object_lock(fs: LakeFileSystem, bucket: str) -> bool:
+async def has_object_lock(store: Store, bucket: str) -> bool:
     """Whether objects of a bucket can be locked (S3 `GetObjectLockConfiguration`).
 
     Raises:
         AccessDenied: Without `s3:GetBucketObjectLockConfiguration`.
     """
     try:
-        answer = await fs.seam.send("get_object_lock_configuration", Bucket=bucket)
+        answer = await store.send("get_object_lock_configuration", Bucket=bucket)
     except (ObjectNotFound, UnsupportedByServer):
         return False
     return bool(answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled")
 
 
-async def set_legal_hold(fs: LakeFileSystem, versions: Iterable[tuple[str, str]], *, held: bool) -> None:
+async def set_legal_hold(store: Store, versions: Iterable[tuple[str, str]], *, held: bool) -> None:
     """Put legal holds on versions, or lift them (S3 `PutObjectLegalHold`); again changes nothing.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         versions: ``bucket/key`` and version id of each.
         held: Put the hold, or lift it.
 
@@ -51,7 +51,7 @@ async def set_legal_hold(fs: LakeFileSystem, versions: Iterable[tuple[str, str]]
     async def one(path: str, version: str) -> None:
         bucket, _, key = path.partition("/")
         async with slots:
-            await fs.seam.send(
+            await store.send(
                 "put_object_legal_hold",
                 Bucket=bucket,
                 Key=key,

@@ -15,7 +15,7 @@ from tierlake.connector.objects.metadata import object_path
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
     from tierlake.connector.profiles import Profile
 
 LONGEST = timedelta(days=7)
@@ -76,13 +76,13 @@ def lifetime_seconds(expires: float | timedelta) -> int:
     return seconds
 
 
-async def presign(fs: LakeFileSystem, path: str, *, expires: float | timedelta, method: str, **options: Any) -> str:
+async def presign(store: Store, path: str, *, expires: float | timedelta, method: str, **options: Any) -> str:
     """Sign a URL for one GET, HEAD or PUT.
 
     A PUT is signed with what the write policy says: whoever uses the URL has to send those headers.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: The object.
         expires: The URL's lifetime in seconds, at most seven days.
         method: ``GET``, ``HEAD`` or ``PUT``.
@@ -100,21 +100,20 @@ async def presign(fs: LakeFileSystem, path: str, *, expires: float | timedelta, 
         raise InvalidSetting(
             f"{method!r} is no method to presign; there are {', '.join(_OPERATIONS)} and POST (presign_post)"
         )
-    bucket, key = object_path(fs, path)
+    bucket, key = object_path(store, path)
     check_bucket(bucket)
     check_key(key, bucket=bucket)
-    await fs.set_session()
-    client = await fs.get_s3(bucket)
+    client = await store.client(bucket)
     params = {"Bucket": bucket, "Key": key, **fitting(client.meta.service_model, operation, options)}
     if operation == "put_object":
-        await fs.views.refuse_writes([f"{bucket}/{key}"], creating=True)
-        params = await fs.seam.under_policy(operation, params)
+        await store.refuse_writes([f"{bucket}/{key}"], creating=True)
+        params = await store.under_policy(operation, params)
     url: str = await client.generate_presigned_url(operation, Params=params, ExpiresIn=seconds)
     return url
 
 
 async def presign_post(
-    fs: LakeFileSystem,
+    store: Store,
     path: str,
     *,
     expires: float | timedelta,
@@ -123,7 +122,7 @@ async def presign_post(
     """Sign a form that uploads one object.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: The object.
         expires: The form's lifetime in seconds, at most seven days.
         **conditions: What the upload may be.
@@ -136,15 +135,14 @@ async def presign_post(
             (SSE-C), which whoever has the form would have.
     """
     seconds = lifetime_seconds(expires)
-    bucket, key = object_path(fs, path)
+    bucket, key = object_path(store, path)
     check_bucket(bucket)
     check_key(key, bucket=bucket)
-    await fs.set_session()
-    client = await fs.get_s3(bucket)
-    await fs.views.refuse_writes([f"{bucket}/{key}"], creating=True)
-    options = fitting(client.meta.service_model, "put_object", fs.s3_additional_kwargs)
-    request = await fs.seam.under_policy("put_object", {**options, "Bucket": bucket, "Key": key})
-    fields = _form_fields(request, await fs.seam.profile())
+    client = await store.client(bucket)
+    await store.refuse_writes([f"{bucket}/{key}"], creating=True)
+    options = fitting(client.meta.service_model, "put_object", store.options)
+    request = await store.under_policy("put_object", {**options, "Bucket": bucket, "Key": key})
+    fields = _form_fields(request, await store.profile())
     rules: list[Any] = [{name: value} for name, value in fields.items()]
     if "size" in conditions:
         rules.append(["content-length-range", *conditions["size"]])

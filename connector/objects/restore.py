@@ -13,7 +13,7 @@ from tierlake.connector.objects.metadata import head, object_path
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
 
 _SPEEDS = {"expedited": "Expedited", "standard": "Standard", "bulk": "Bulk"}
 _RESTORE = re.compile(r'ongoing-request="(true|false)"(?:,\s*expiry-date="([^"]*)")?')
@@ -44,15 +44,15 @@ class RestoreStatus:
         return self.state in {"not archived", "restored"}
 
 
-async def restore_status(fs: LakeFileSystem, path: str) -> RestoreStatus:
+async def restore_status(store: Store, path: str) -> RestoreStatus:
     """Whether an object can be read.
 
     Raises:
         ObjectNotFound: There is no such object.
     """
-    bucket, key = object_path(fs, path)
-    response = await head(fs, path)
-    profile = await fs.seam.profile()
+    bucket, key = object_path(store, path)
+    response = await head(store, path)
+    profile = await store.profile()
     storage_class = response.get("StorageClass") or "STANDARD"
     said = _RESTORE.search(response.get("Restore") or "")
     state: RestoreState = "archived" if storage_class in profile.archived_classes else "not archived"
@@ -63,11 +63,11 @@ async def restore_status(fs: LakeFileSystem, path: str) -> RestoreStatus:
     return RestoreStatus(f"{bucket}/{key}", storage_class, state, expires)
 
 
-async def restore(fs: LakeFileSystem, path: str, *, days: int, speed: str) -> RestoreStatus:
+async def restore(store: Store, path: str, *, days: int, speed: str) -> RestoreStatus:
     """Ask for a readable copy of an archived object; asking again changes nothing.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: The object.
         days: How long the copy stays.
         speed: ``bulk`` (cheapest, hours), ``standard`` or ``expedited`` (minutes, GLACIER only).
@@ -82,17 +82,17 @@ async def restore(fs: LakeFileSystem, path: str, *, days: int, speed: str) -> Re
     """
     if days < 1 or speed not in _SPEEDS:
         raise InvalidSetting(f"restore takes days >= 1 and a speed of {', '.join(_SPEEDS)}")
-    profile = await fs.seam.profile()
+    profile = await store.profile()
     if not profile.restore:
         raise UnsupportedByServer(profile.name, "restoring", "a plain read: nothing is archived there")
-    before = await restore_status(fs, path)
+    before = await restore_status(store, path)
     if before.state != "archived":
         return before
-    bucket, key = object_path(fs, path)
+    bucket, key = object_path(store, path)
     asked = {"Days": days, "GlacierJobParameters": {"Tier": _SPEEDS[speed]}}
     try:
-        await fs.seam.send("restore_object", Bucket=bucket, Key=key, RestoreRequest=asked)
+        await store.send("restore_object", Bucket=bucket, Key=key, RestoreRequest=asked)
     except (RequestRefused, Throttled) as error:
         if error.server_code != "RestoreAlreadyInProgress":
             raise
-    return await restore_status(fs, path)
+    return await restore_status(store, path)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
     from tierlake.connector.policy.encryption import Encryption
     from tierlake.connector.profiles import Profile
 
@@ -99,7 +99,7 @@ def class_of(head: dict[str, Any]) -> str:
 
 
 async def transition(
-    fs: LakeFileSystem, path: str, storage_class: str, *, if_match: str | None = None, exclusive: bool = False
+    store: Store, path: str, storage_class: str, *, if_match: str | None = None, exclusive: bool = False
 ) -> TransitionResult:
     """Move an object to another storage class by copying it onto itself.
 
@@ -108,7 +108,7 @@ async def transition(
     copied from is deleted once the new one is verified. A legal hold goes with the object.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: The object.
         storage_class: The class to move it to.
         if_match: The ETag that it must have.
@@ -127,42 +127,42 @@ async def transition(
         RequestRefused: A retention of Object Lock keeps the version that would be copied.
         ServerError: The object does not report what it was given.
     """
-    profile = await fs.seam.profile()
+    profile = await store.profile()
     profile.check_class(storage_class, key=path)
-    source = await look_at(fs, path)
+    source = await look_at(store, path)
     _check_etag(source, if_match)
     before, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
-    tags, left = await _tags(fs, source)
+    tags, left = await _tags(store, source)
     if before == storage_class:
         return TransitionResult(name, before, before, changed=False, size=size, deleted_version=left)
-    kept = kept_parameters(source.head, profile, _held(fs, source)) | {"StorageClass": storage_class}
+    kept = kept_parameters(source.head, profile, _held(store, source)) | {"StorageClass": storage_class}
     refused = copied = None
     try:
-        copied = await _self_copy(fs, source, profile, kept, tags, exclusive=exclusive)
+        copied = await _self_copy(store, source, profile, kept, tags, exclusive=exclusive)
     except PreconditionFailed as error:
         if not error.after_lost_reply:
             raise
         refused = error  # a copy that was made may have another ETag
-    head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
+    head = await store.send("head_object", Bucket=source.bucket, Key=source.key)
     if refused and _differences(source, head, storage_class):
         raise refused
     _refuse_differences(source, _differences(source, head, storage_class))
-    deleted = await _delete_source_version(fs, source, head, tags)
-    fs.invalidate_cache(name)
+    deleted = await _delete_source_version(store, source, head, tags)
+    store.invalidate(name)
     return TransitionResult(
         name, before, storage_class, changed=True, size=size, deleted_version=deleted, written=_written(copied, head)
     )
 
 
-async def reencrypt(fs: LakeFileSystem, path: str, *, if_match: str | None = None) -> TransitionResult:
+async def reencrypt(store: Store, path: str, *, if_match: str | None = None) -> TransitionResult:
     """Give an object the encryption that the write policy says, by copying it onto itself.
 
     Metadata, content headers, tags and the storage class stay. On a versioned bucket the version copied from is deleted
     once the new one is verified.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: The object.
         if_match: The ETag that it must have.
 
@@ -174,25 +174,25 @@ async def reencrypt(fs: LakeFileSystem, path: str, *, if_match: str | None = Non
         ObjectNotFound: There is no such object.
         EncryptionIgnored: The server did not encrypt it.
     """
-    is_needed = bool(await encryption_faults(fs, [path]))
-    profile = await fs.seam.profile()
-    source = await look_at(fs, path)
+    is_needed = bool(await encryption_faults(store, [path]))
+    profile = await store.profile()
+    source = await look_at(store, path)
     storage_class, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
-    tags, left = await _tags(fs, source)
+    tags, left = await _tags(store, source)
     if not is_needed:
         return TransitionResult(name, storage_class, storage_class, changed=False, size=size, deleted_version=left)
     _check_etag(source, if_match)
-    kept = kept_parameters(source.head, profile, _held(fs, source))
+    kept = kept_parameters(source.head, profile, _held(store, source))
     wanted = {name: value for name, value in kept.items() if name not in ENCRYPTION_PARAMETERS}
-    wanted |= _held(fs, source).headers()
-    copied = await _self_copy(fs, source, profile, wanted, tags)
-    head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
-    faults = await encryption_faults(fs, [path])
+    wanted |= _held(store, source).headers()
+    copied = await _self_copy(store, source, profile, wanted, tags)
+    head = await store.send("head_object", Bucket=source.bucket, Key=source.key)
+    faults = await encryption_faults(store, [path])
     if faults:
         raise EncryptionIgnored(f"After the copy it is {faults[path]}", bucket=source.bucket, key=source.key)
-    deleted = await _delete_source_version(fs, source, head, tags)
-    fs.invalidate_cache(name)
+    deleted = await _delete_source_version(store, source, head, tags)
+    store.invalidate(name)
     return TransitionResult(
         name,
         storage_class,
@@ -205,7 +205,7 @@ async def reencrypt(fs: LakeFileSystem, path: str, *, if_match: str | None = Non
 
 
 async def tag_tier(
-    fs: LakeFileSystem,
+    store: Store,
     path: str,
     tier: str,
     *,
@@ -216,7 +216,7 @@ async def tag_tier(
     """Move an object to a remote tier, or back, by the tag ``tier``.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: The object.
         tier: A tier's name, such as ``cold``; ``hot`` brings the object back.
         at_once: Write the object anew with the tag, and the server moves it at once. The copy waits behind
@@ -232,13 +232,13 @@ async def tag_tier(
         PreconditionFailed: The object is, or became meanwhile, another one.
         ObjectNotFound: There is no such object.
     """
-    profile = await fs.seam.profile()
+    profile = await store.profile()
     target = profile.tier_classes.get(tier, tier.upper())
-    source = await look_at(fs, path)
+    source = await look_at(store, path)
     _check_etag(source, if_match)
     before, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
-    tags, deleted = await _tags(fs, source)
+    tags, deleted = await _tags(store, source)
     wanted = {**tags, TIER_TAG: tier}
     if before == target and tags == wanted:
         return TransitionResult(name, before, before, changed=False, size=size, deleted_version=deleted)
@@ -246,16 +246,16 @@ async def tag_tier(
     head = dict(source.head)
     if before == target or not (at_once or target == STANDARD):
         tag_set = [{"Key": key, "Value": value} for key, value in wanted.items()]
-        await fs.seam.send("put_object_tagging", Bucket=source.bucket, Key=source.key, Tagging={"TagSet": tag_set})
+        await store.send("put_object_tagging", Bucket=source.bucket, Key=source.key, Tagging={"TagSet": tag_set})
     else:
-        kept = kept_parameters(source.head, profile, _held(fs, source))
+        kept = kept_parameters(source.head, profile, _held(store, source))
         kept["StorageClass"] = target if target in profile.storage_classes else STANDARD
-        copied = await _self_copy(fs, source, profile, kept, wanted)
-        head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
+        copied = await _self_copy(store, source, profile, kept, wanted)
+        head = await store.send("head_object", Bucket=source.bucket, Key=source.key)
         written = _written(copied, head)
-        deleted = await _delete_source_version(fs, source, head, wanted)
-    head = await _await_class(fs, source, head, target, wait_seconds)
-    fs.invalidate_cache(name)
+        deleted = await _delete_source_version(store, source, head, wanted)
+    head = await _await_class(store, source, head, target, wait_seconds)
+    store.invalidate(name)
     after = class_of(head)
     return TransitionResult(
         name,
@@ -269,11 +269,11 @@ async def tag_tier(
     )
 
 
-def _held(fs: LakeFileSystem, source: Source) -> Encryption:
-    return fs.policy.for_key(source.bucket, source.key).encryption
+def _held(store: Store, source: Source) -> Encryption:
+    return store.policy.for_key(source.bucket, source.key).encryption
 
 
-async def _tags(fs: LakeFileSystem, source: Source) -> tuple[dict[str, str], str | None]:
+async def _tags(store: Store, source: Source) -> tuple[dict[str, str], str | None]:
     """An object's tags, without our own; and the version that an interrupted copy left, which is deleted now.
 
     Raises:
@@ -282,7 +282,7 @@ async def _tags(fs: LakeFileSystem, source: Source) -> tuple[dict[str, str], str
     if not source.head.get("TagCount", 1):
         return {}, None
     try:
-        tags = await get_tags(fs, source.bucket, source.key)
+        tags = await get_tags(store, source.bucket, source.key)
     except ObjectArchived:  # of some servers; it is not copied either before it is restored
         return {}, None
     mark = tags.pop(COPIED_FROM, None)
@@ -291,22 +291,22 @@ async def _tags(fs: LakeFileSystem, source: Source) -> tuple[dict[str, str], str
     version, _, etag = mark.partition(" ")
     deleted = None
     with suppress(ObjectNotFound):  # deleted already, or the tags came along to another key
-        old = Source(source.bucket, source.key, await head(fs, f"{source.bucket}/{source.key}", version))
+        old = Source(source.bucket, source.key, await head(store, f"{source.bucket}/{source.key}", version))
         if unquoted(old.head["ETag"]) == etag and version != _version_of(source.head):
             kept = ("ContentLength", "ContentType", "Metadata")
             then, now = _told(dict(old.head)), _told(dict(source.head))
             _refuse_differences(old, [name for name in kept if then[name] != now[name]])
-            deleted = await _delete_version(fs, source, version)
-    await _unmark(fs, source, _version_of(source.head), tags)
+            deleted = await _delete_version(store, source, version)
+    await _unmark(store, source, _version_of(source.head), tags)
     return tags, deleted
 
 
-async def _unmark(fs: LakeFileSystem, source: Source, version: str, tags: dict[str, str]) -> None:
+async def _unmark(store: Store, source: Source, version: str, tags: dict[str, str]) -> None:
     """Give a copy whose source is deleted the tags that it had, and no other object that came meanwhile."""
     tag_set = [{"Key": key, "Value": value} for key, value in tags.items()]
     which = {"Bucket": source.bucket, "Key": source.key, "VersionId": version}
     try:
-        await fs.seam.send("put_object_tagging", **which, Tagging={"TagSet": tag_set})
+        await store.send("put_object_tagging", **which, Tagging={"TagSet": tag_set})
     except LakeError as error:  # the move is done; the tag says so for ever, or is gone with its version
         logger.warning("The tag %s stays at %s/%s: %s", COPIED_FROM, source.bucket, source.key, error)
 
@@ -316,13 +316,13 @@ def _version_of(head: Mapping[str, Any]) -> str:
     return str(head.get("VersionId") or "null")
 
 
-async def _marked(fs: LakeFileSystem, source: Source, tags: dict[str, str]) -> dict[str, str]:
+async def _marked(store: Store, source: Source, tags: dict[str, str]) -> dict[str, str]:
     """Tags for the copy: with the version that it is made from, where the bucket keeps that.
 
     Whoever interrupts us between the copy and the deletion leaves two versions, and nothing else tells the source of a
     copy from an older object of the same bytes.
     """
-    if len(tags) >= _TAGS_MAX or not (source.head.get("VersionId") or await fs.seam.keeps_versions(source.bucket)):
+    if len(tags) >= _TAGS_MAX or not (source.head.get("VersionId") or await store.keeps_versions(source.bucket)):
         return tags
     return {**tags, COPIED_FROM: f"{_version_of(source.head)} {unquoted(source.head['ETag'])}"}
 
@@ -333,7 +333,7 @@ def _check_etag(source: Source, if_match: str | None) -> None:
 
 
 async def _self_copy(
-    fs: LakeFileSystem,
+    store: Store,
     source: Source,
     profile: Profile,
     kept: dict[str, Any],
@@ -347,35 +347,35 @@ async def _self_copy(
         PreconditionFailed: The object was replaced since it was looked at; what replaced it stays.
     """
     target = {"Bucket": source.bucket, "Key": source.key}
-    keeps_versions = await fs.seam.keeps_versions(source.bucket)
-    before = await versions_of(fs, source.bucket, source.key) if keeps_versions else []
+    keeps_versions = await store.keeps_versions(source.bucket)
+    before = await versions_of(store, source.bucket, source.key) if keeps_versions else []
     check_replaceable(source.head, source.bucket, source.key)
     size, limit, condition = source.head["ContentLength"], COPY_BYTES_MAX, {"IfMatch": source.head["ETag"]}
     if exclusive and not keeps_versions and not (profile.copy_if_match and profile.copy_if_match_holds):
         if size <= _WRITTEN_BACK_MAX:
-            return await _write_back(fs, source, profile, kept, tags)
+            return await _write_back(store, source, profile, kept, tags)
         limit = _WRITTEN_BACK_MAX
-    tags = await _marked(fs, source, tags)
+    tags = await _marked(store, source, tags)
     if size > limit:
         if exclusive and not keeps_versions:
             _check_parts_are_exclusive(source, profile)
         tagging = {"Tagging": urlencode(tags)} if tags else {}
         completed = await copy_in_parts(
-            fs,
+            store,
             source,
-            lambda: fs.seam.send("create_multipart_upload", **target, **kept, **tagging),
+            lambda: store.send("create_multipart_upload", **target, **kept, **tagging),
             (source.bucket, source.key),
             ranges=part_ranges(size),
             condition=condition if profile.complete_if_match else None,
         )
         if keeps_versions:
-            await give_way(fs, source.bucket, source.key, before, _version_of(completed))
+            await give_way(store, source.bucket, source.key, before, _version_of(completed))
         return _etag_in(completed)
     said = {**kept, "MetadataDirective": profile.self_copy_directive}
     if profile.self_copy_directive == "COPY":
         for name in kept_content(source.head):
             said.pop(name, None)
-    response = await fs.seam.send(
+    response = await store.send(
         "copy_object",
         **target,
         **said,
@@ -387,19 +387,19 @@ async def _self_copy(
         **(condition if profile.copy_if_match else {}),
     )
     if keeps_versions:  # a server may look at its conditions before it waits for others, and write after them
-        await give_way(fs, source.bucket, source.key, before, _version_of(response))
+        await give_way(store, source.bucket, source.key, before, _version_of(response))
     return _etag_in(response.get("CopyObjectResult"))
 
 
 async def _write_back(
-    fs: LakeFileSystem, source: Source, profile: Profile, kept: dict[str, Any], tags: dict[str, str]
+    store: Store, source: Source, profile: Profile, kept: dict[str, Any], tags: dict[str, str]
 ) -> str:
     """What a self-copy does, by a GET and a PUT on the condition that nobody has replaced the object."""
     target, condition = {"Bucket": source.bucket, "Key": source.key}, {"IfMatch": source.head["ETag"]}
-    response = await fs.seam.send("get_object", **target, **(condition if profile.get_if_match else {}))
+    response = await store.send("get_object", **target, **(condition if profile.get_if_match else {}))
     async with response["Body"] as body:
         data = await body.read()
-    written = await fs.seam.send("put_object", **target, **kept, **condition, Body=data, Tagging=urlencode(tags))
+    written = await store.send("put_object", **target, **kept, **condition, Body=data, Tagging=urlencode(tags))
     return unquoted(written["ETag"])
 
 
@@ -453,27 +453,27 @@ def _refuse_differences(source: Source, names: list[str]) -> None:
 
 
 async def _delete_source_version(
-    fs: LakeFileSystem, source: Source, head: dict[str, Any], tags: dict[str, str]
+    store: Store, source: Source, head: dict[str, Any], tags: dict[str, str]
 ) -> str | None:
     """The version copied from is stored twice now; an unversioned bucket has none."""
     new, old = head.get("VersionId"), _version_of(source.head)
     if not new or old == new:
         return None
-    await _delete_version(fs, source, old)
+    await _delete_version(store, source, old)
     if len(tags) < _TAGS_MAX:
-        await _unmark(fs, source, new, tags)
+        await _unmark(store, source, new, tags)
     return old
 
 
-async def _delete_version(fs: LakeFileSystem, source: Source, version: str) -> str:
+async def _delete_version(store: Store, source: Source, version: str) -> str:
     if is_held(source.head):  # the copy has the hold by now
-        await set_legal_hold(fs, [(f"{source.bucket}/{source.key}", version)], held=False)
-    await delete_keys(fs, source.bucket, [{"Key": source.key, "VersionId": version}], guarded=False)
+        await set_legal_hold(store, [(f"{source.bucket}/{source.key}", version)], held=False)
+    await delete_keys(store, source.bucket, [{"Key": source.key, "VersionId": version}], guarded=False)
     return version
 
 
 async def _await_class(
-    fs: LakeFileSystem, source: Source, head: dict[str, Any], target: str, seconds: float
+    store: Store, source: Source, head: dict[str, Any], target: str, seconds: float
 ) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     waits = iter(_POLL_SECONDS)
@@ -481,5 +481,5 @@ async def _await_class(
     while class_of(head) != target and time.monotonic() < deadline:
         await asyncio.sleep(wait)
         wait = next(waits, wait)
-        head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
+        head = await store.send("head_object", Bucket=source.bucket, Key=source.key)
     return head

@@ -18,7 +18,7 @@ from tierlake.connector.objects.metadata import is_versioned, object_versions, u
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
     from tierlake.connector.objects.metadata import ObjectVersion
 
 
@@ -35,11 +35,11 @@ class Hidden:
     marker_id: str | None = None
 
 
-async def hide(fs: LakeFileSystem, path: str, *, etag: str, version_id: str | None = None) -> Hidden:
+async def hide(store: Store, path: str, *, etag: str, version_id: str | None = None) -> Hidden:
     """Delete an object if it is still the one that was seen: behind a delete marker where the bucket keeps versions.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: ``bucket/key``, meant as it is written.
         etag: The ETag that it must have.
         version_id: The version that it must be; None leaves it open.
@@ -54,39 +54,39 @@ async def hide(fs: LakeFileSystem, path: str, *, etag: str, version_id: str | No
     """
     bucket, _, key = path.partition("/")
     try:
-        return await _hide(fs, bucket, key, unquoted(etag), version_id)
+        return await _hide(store, bucket, key, unquoted(etag), version_id)
     finally:
-        fs.invalidate_cache(path)
+        store.invalidate(path)
 
 
-async def _hide(fs: LakeFileSystem, bucket: str, key: str, etag: str, version_id: str | None) -> Hidden:
-    profile = await fs.seam.profile()
+async def _hide(store: Store, bucket: str, key: str, etag: str, version_id: str | None) -> Hidden:
+    profile = await store.profile()
     condition = {"IfMatch": f'"{etag}"'} if profile.delete_if_match else {}
-    if not await is_versioned(fs, bucket):
+    if not await is_versioned(store, bucket):
         if not condition:
             what = "deleting an object only if nobody has replaced it"
             raise UnsupportedByServer(
                 profile.name, what, profile.alternative("delete_if_match"), bucket=bucket, key=key
             )
-        await fs.seam.call("delete_object", Bucket=bucket, Key=key, **condition)
+        await store.call("delete_object", Bucket=bucket, Key=key, **condition)
         return Hidden()
-    before = await versions_of(fs, bucket, key)
+    before = await versions_of(store, bucket, key)
     shown = _shown(before)
     if shown is None:
         raise ObjectNotFound("No such object", bucket=bucket, key=key)
     if shown.etag != etag or version_id not in {None, shown.version_id}:
         raise PreconditionFailed("The object is another one by now", bucket=bucket, key=key)
-    response = await fs.seam.call("delete_object", Bucket=bucket, Key=key, **condition)
+    response = await store.call("delete_object", Bucket=bucket, Key=key, **condition)
     marker = str(response.get("VersionId") or "null")
-    await give_way(fs, bucket, key, before, marker)
+    await give_way(store, bucket, key, before, marker)
     return Hidden(shown.version_id, marker)
 
 
-async def unhide(fs: LakeFileSystem, path: str, *, version_id: str) -> None:
+async def unhide(store: Store, path: str, *, version_id: str) -> None:
     """Bring back a version that delete markers hide, by deleting those; again changes nothing.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: ``bucket/key``, meant as it is written.
         version_id: The version that must be seen then.
 
@@ -96,24 +96,24 @@ async def unhide(fs: LakeFileSystem, path: str, *, version_id: str) -> None:
     """
     bucket, _, key = path.partition("/")
     try:
-        versions = await versions_of(fs, bucket, key)
+        versions = await versions_of(store, bucket, key)
         if all(version.version_id != version_id for version in versions):
             raise ObjectNotFound("No such version", bucket=bucket, key=key)
         top = _latest(versions)
         while top is not None and top.is_delete_marker:  # there may be several: SeaweedFS writes one for every delete
-            await delete_keys(fs, bucket, [{"Key": key, "VersionId": top.version_id}])
-            top = _latest(await versions_of(fs, bucket, key))
+            await delete_keys(store, bucket, [{"Key": key, "VersionId": top.version_id}])
+            top = _latest(await versions_of(store, bucket, key))
         if top is None or top.version_id != version_id:
             raise PreconditionFailed("Another version is above it", bucket=bucket, key=key)
     finally:
-        fs.invalidate_cache(path)
+        store.invalidate(path)
 
 
-async def bring_back(fs: LakeFileSystem, path: str, *, version_id: str, etag: str) -> str:
+async def bring_back(store: Store, path: str, *, version_id: str, etag: str) -> str:
     """Make an older version the newest by a copy, if the newest is still the one that was seen.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: ``bucket/key``, meant as it is written.
         version_id: The version to bring back.
         etag: The ETag that the object must have now.
@@ -127,25 +127,25 @@ async def bring_back(fs: LakeFileSystem, path: str, *, version_id: str, etag: st
     """
     bucket, _, key = path.partition("/")
     try:
-        before = await versions_of(fs, bucket, key)
+        before = await versions_of(store, bucket, key)
         shown = _shown(before)
         if shown is None or all(version.version_id != version_id for version in before):
             raise ObjectNotFound("No such version", bucket=bucket, key=key)
         if shown.etag != unquoted(etag):
             raise PreconditionFailed("The object is another one by now", bucket=bucket, key=key)
-        response = await copy_file(fs, path, path, version_id=version_id)
+        response = await copy_file(store, path, path, version_id=version_id)
         mine = str(response.get("VersionId") or "null")
-        await give_way(fs, bucket, key, before, mine)
+        await give_way(store, bucket, key, before, mine)
         return mine
     finally:
-        fs.invalidate_cache(path)
+        store.invalidate(path)
 
 
-async def give_way(fs: LakeFileSystem, bucket: str, key: str, before: Sequence[ObjectVersion], mine: str) -> None:
+async def give_way(store: Store, bucket: str, key: str, before: Sequence[ObjectVersion], mine: str) -> None:
     """Delete what was put on top of an object, where another one had come between the look and that.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         bucket: The bucket.
         key: The key.
         before: The key's versions at the look.
@@ -154,11 +154,11 @@ async def give_way(fs: LakeFileSystem, bucket: str, key: str, before: Sequence[O
     Raises:
         PreconditionFailed: Another one had come.
     """
-    after = await versions_of(fs, bucket, key)
+    after = await versions_of(store, bucket, key)
     is_on_top = any(version.is_latest and version.version_id == mine for version in after)
     known = {mine, *(version.version_id for version in before)}
     if is_on_top and any(not one.is_delete_marker and one.version_id not in known for one in after):
-        await delete_keys(fs, bucket, [{"Key": key, "VersionId": mine}], guarded=False)
+        await delete_keys(store, bucket, [{"Key": key, "VersionId": mine}], guarded=False)
         raise PreconditionFailed("The object was replaced meanwhile", bucket=bucket, key=key)
 
 
@@ -171,6 +171,6 @@ def _shown(versions: Sequence[ObjectVersion]) -> ObjectVersion | None:
     return None if latest is None or latest.is_delete_marker else latest
 
 
-async def versions_of(fs: LakeFileSystem, bucket: str, key: str) -> list[ObjectVersion]:
+async def versions_of(store: Store, bucket: str, key: str) -> list[ObjectVersion]:
     """The versions and delete markers of just this key, the newest first."""
-    return [version for version in await object_versions(fs, f"{bucket}/{key}") if version.key == key]
+    return [version for version in await object_versions(store, f"{bucket}/{key}") if version.key == key]

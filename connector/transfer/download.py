@@ -7,6 +7,7 @@ without, and an object replaced meanwhile would be a mixture, or cut to its old 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,29 @@ from tierlake.connector.objects.metadata import object_path
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
 
 _PIECE_BYTES = 2**18
 
 
+@dataclass(frozen=True)
+class Ranges:
+    """How large objects come, where a caller says nothing else.
+
+    Args:
+        size_bytes: Objects larger than this come in ranges of this many bytes.
+        at_once: So many of them at once.
+    """
+
+    size_bytes: int
+    at_once: int
+
+
 async def cat_file(
-    fs: LakeFileSystem,
+    store: Store,
     path: str,
     ranged: Callable[..., Awaitable[bytes]],
+    ranges: Ranges,
     *,
     version_id: str | None = None,
     start: int | None = None,
@@ -36,9 +51,10 @@ async def cat_file(
     """An object's bytes, or some of them.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         path: The object.
         ranged: s3fs's own way, for some of the bytes: one request.
+        ranges: How large objects come.
         version_id: A version; None is the latest.
         start: The first byte; negative counts from the end.
         end: The byte behind the last, likewise.
@@ -49,31 +65,32 @@ async def cat_file(
         RequestRefused: The range begins behind the end, as in s3fs.
     """
     if start is not None or end is not None:
-        first, last = await _limits(fs, path, version_id, start or 0, end)
+        first, last = await _limits(store, path, version_id, start or 0, end)
         if last is not None and last <= first:
             return b""  # as a range of a request it would mean the whole object
         return await ranged(path, version_id=version_id, start=first, end=last, **options)
-    _, pieces = await _asked(fs, path, version_id, **options)
+    _, pieces = await _asked(store, path, version_id, ranges, **options)
     return b"".join([piece async for piece in pieces])
 
 
 async def _limits(
-    fs: LakeFileSystem, path: str, version_id: str | None, start: int, end: int | None
+    store: Store, path: str, version_id: str | None, start: int, end: int | None
 ) -> tuple[int, int | None]:
     """A range whose ends count from the beginning, but for the last so many bytes: those have no second end."""
     if end is None or (start >= 0 and end > start):
         return start, end
-    size = (await fs._info(path, version_id=version_id))["size"]  # noqa: SLF001 -- fsspec's own; there has to be one
+    size = (await store.namespace.info(path, version_id=version_id))["size"]
     first = start if start >= 0 else max(size + start, 0)
     last = end if end >= 0 else max(size + end, 0)
     return first, last if start >= 0 else min(last, size)  # the last of no bytes at all are none
 
 
 async def get_file(
-    fs: LakeFileSystem,
+    store: Store,
     rpath: str,
     lpath: str,
     callback: Any,
+    ranges: Ranges,
     *,
     version_id: str | None = None,
     chunksize: int | None = None,
@@ -83,10 +100,11 @@ async def get_file(
     """An object into a local file.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         rpath: The object.
         lpath: The file; a folder is left alone.
         callback: fsspec's, told of each piece.
+        ranges: How large objects come.
         version_id: A version; None is the latest.
         chunksize: Objects larger than this come in ranges of this many bytes.
         max_concurrency: So many of them at once.
@@ -97,7 +115,7 @@ async def get_file(
     local = Path(lpath)
     if local.is_dir():  # noqa: ASYNC240 -- a local disk is faster than a thread: s3fs does so too
         return
-    size, pieces = await _asked(fs, rpath, version_id, chunksize=chunksize, max_concurrency=max_concurrency)
+    size, pieces = await _asked(store, rpath, version_id, ranges, chunksize=chunksize, max_concurrency=max_concurrency)
     callback.set_size(size)
     with local.open("wb") as file:  # noqa: ASYNC230 -- likewise
         async for piece in pieces:
@@ -106,27 +124,28 @@ async def get_file(
 
 
 async def _asked(
-    fs: LakeFileSystem,
+    store: Store,
     path: str,
     version_id: str | None,
+    ranges: Ranges,
     *,
     chunksize: int | None = None,
     max_concurrency: int | None = None,
 ) -> tuple[int, AsyncIterator[bytes]]:
     """An object's size, and its bytes in their order."""
-    bucket, key = object_path(fs, path)
-    version = version_id or fs.split_path(path)[2]
+    bucket, key = object_path(store, path)
+    version = version_id or store.split_path(path)[2]
     target = {"Bucket": bucket, "Key": key, **({"VersionId": version} if version else {})}
-    response = await fs._call_s3("get_object", **target)  # noqa: SLF001 -- s3fs's name of the seam
+    response = await store.call("get_object", **target)
     size = response["ContentLength"]
-    at_once, range_bytes = max_concurrency or fs.max_concurrency, chunksize or fs.default_block_size
+    at_once, range_bytes = max_concurrency or ranges.at_once, chunksize or ranges.size_bytes
     if size <= range_bytes or at_once == 1:
         return size, _expiring(f"{bucket}/{key}", response["ETag"], _streamed(response["Body"]))
     response["Body"].close()
 
     async def ranged(first: int) -> bytes:
         which = f"bytes={first}-{min(first + range_bytes, size) - 1}"
-        part = await fs._call_s3("get_object", **target, IfMatch=response["ETag"], Range=which)  # noqa: SLF001
+        part = await store.call("get_object", **target, IfMatch=response["ETag"], Range=which)
         async with part["Body"] as body:
             data: bytes = await body.read()
         return data

@@ -1,15 +1,17 @@
-"""Open files: s3fs's, with what it loses put right."""
+"""Open files: s3fs's, with what it loses put right.
+
+Others' own parts that are named in this module: of ``S3File`` the methods ``_abort_mpu``, ``_call_s3``,
+``_fetch_range`` and ``_upload_chunk`` and the attributes ``buffer``, ``mpu`` and ``parts``; of fsspec's filesystems
+``_transaction``.
+"""
 
 from __future__ import annotations
 
-import io
 import logging
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from fsspec.compression import compr
-from fsspec.core import get_compression
 from s3fs.core import S3File
 from s3fs.utils import FileExpired
 
@@ -17,7 +19,11 @@ from tierlake.connector.errors import AlreadyExists, LakeError, ObjectNotFound, 
 from tierlake.connector.transfer.unwinding import closed_by_a_failure, is_failure, opened_by_arrow
 
 if TYPE_CHECKING:
-    from tierlake.connector.filesystem import LakeFileSystem
+    import io
+
+    from s3fs import S3FileSystem
+
+    from tierlake.connector.client.store import Store
 
 logger = logging.getLogger("tierlake.connector")
 
@@ -36,8 +42,9 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
     mpu: dict[str, Any] | None
     parts: list[dict[str, Any]] | None
 
-    def __init__(self, fs: Any, path: str, mode: str = "rb", **kwargs: Any) -> None:
+    def __init__(self, fs: S3FileSystem, path: str, mode: str = "rb", *, store: Store, **kwargs: Any) -> None:
         self.closed = False
+        self._store = store
         self._is_arrows = opened_by_arrow()
         try:
             super().__init__(fs, path, mode, **kwargs)
@@ -47,13 +54,13 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             raise
 
     def _check_mode(self) -> None:
-        fs: LakeFileSystem = self.fs
-        if "a" in self.mode and self.s3_additional_kwargs.get("StorageClass") not in fs.profile.storage_classes:
+        written_class = self.s3_additional_kwargs.get("StorageClass")
+        if "a" in self.mode and written_class not in self._store.profile_sync().storage_classes:
             # s3fs repeats what the HEAD said; a remote tier is no class to write.
             self.s3_additional_kwargs.pop("StorageClass", None)
         if "x" in self.mode:
             try:
-                fs.info(self.path, refresh=True)
+                self.fs.info(self.path, refresh=True)
             except FileNotFoundError:
                 return
             raise AlreadyExists("open in mode 'x': it exists already", bucket=self.bucket, key=self.key)
@@ -151,78 +158,12 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         self.mpu = None
 
 
-class CompressedFile(io.BufferedIOBase):
-    """A compressor together with the file that it writes: what ends the one ends the other.
-
-    fsspec gives out the compressor alone, and the file below ends when Python gets round to it.
-
-    Args:
-        compressor: What takes the bytes.
-        file: Where it puts them.
-    """
-
-    def __init__(self, compressor: Any, file: LakeFile) -> None:
-        self._compressor, self._file = compressor, file
-
-    def writable(self) -> bool:
-        """It is for writing only."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Take bytes."""
-        return int(self._compressor.write(data))
-
-    def flush(self) -> None:
-        """Hand on what can be handed on."""
-        if not self.closed and not self._file.closed:
-            self._compressor.flush()
-
-    def tell(self) -> int:
-        """How many bytes it has taken."""
-        return int(self._compressor.tell())
-
-    def close(self) -> None:
-        """End the compressed stream, then the file."""
-        if self.closed:
-            return
-        try:
-            self._compressor.close()
-            self._file.close()
-        finally:
-            if not self._file.closed:
-                self._file.discard()
-            super().close()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Close it; after a failure the object stays as it was."""
-        try:
-            self._compressor.close()
-        finally:
-            self._file.__exit__(kind)
-            super().close()
-
-
-def compressed(file: LakeFile, path: str, mode: str, compression: str) -> LakeFile | CompressedFile:
-    """A file that compresses what it is given.
-
-    Args:
-        file: The open file.
-        path: Its path; ``infer`` looks at its end.
-        mode: What it was opened for.
-        compression: A name that fsspec knows, or ``infer``.
-
-    Raises:
-        ValueError: There is no such compression.
-    """
-    name = get_compression(path, compression)
-    return file if name is None else CompressedFile(compr[name](file, mode=mode[0]), file)
-
-
-def open_file(fs: LakeFileSystem, path: str, mode: str, options: dict[str, Any]) -> LakeFile:
+def open_file(fs: S3FileSystem, store: Store, path: str, mode: str, options: dict[str, Any]) -> LakeFile:
     """Open a file as s3fs does.
 
     Args:
-        fs: The filesystem.
+        fs: The filesystem, which s3fs's files call.
+        store: Its store.
         path: The object.
         mode: ``rb``, ``wb``, ``ab`` or ``xb``.
         options: s3fs's options of ``open``; what is none of them goes with the requests.
@@ -246,4 +187,4 @@ def open_file(fs: LakeFileSystem, path: str, mode: str, options: dict[str, Any])
         "requester_pays": fs.requester_pays if payer is None else payer,
         **{name: rest.pop(name) for name in _FILE_OPTIONS if name in rest},
     }
-    return LakeFile(fs, path, mode, s3_additional_kwargs={**extra, **rest}, **said)
+    return LakeFile(fs, path, mode, store=store, s3_additional_kwargs={**extra, **rest}, **said)

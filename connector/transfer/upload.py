@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tierlake.connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
 from tierlake.connector.objects.metadata import condition_of, head, object_path, put_if, unquoted
@@ -13,7 +13,7 @@ from tierlake.connector.objects.metadata import condition_of, head, object_path,
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.connector.client.store import Store
 
 SINGLE_PUT_BYTES = 64 << 20
 """What is larger goes in parts: a request's body is in memory."""
@@ -23,7 +23,7 @@ PARTS_AT_ONCE = 2
 
 
 async def put_file_if(
-    fs: LakeFileSystem,
+    store: Store,
     local: str,
     path: str,
     *,
@@ -34,7 +34,7 @@ async def put_file_if(
     """Write a local file only if the object is what the caller thinks.
 
     Args:
-        fs: The filesystem.
+        store: The store.
         local: The file.
         path: The object.
         if_match: The ETag that it must have now.
@@ -55,24 +55,21 @@ async def put_file_if(
     size = (await asyncio.to_thread(file.stat)).st_size
     if size <= SINGLE_PUT_BYTES:
         data = await asyncio.to_thread(file.read_bytes)
-        return await put_if(fs, path, data, if_match=if_match, if_none_match=if_none_match, metadata=metadata)
-    bucket, key = object_path(fs, path)
-    profile = await fs.seam.profile()
+        return await put_if(store, path, data, if_match=if_match, if_none_match=if_none_match, metadata=metadata)
+    bucket, key = object_path(store, path)
+    profile = await store.profile()
     if not (profile.complete_if_none_match if if_none_match else profile.complete_if_match):
         what = f"writing {size:,} bytes only if nobody has replaced the object"
         alternative = profile.alternative("complete_if_match")
         raise UnsupportedByServer(profile.name, what, alternative, bucket=bucket, key=key)
     target = {"Bucket": bucket, "Key": key}
     kept = {"Metadata": dict(metadata)} if metadata else {}
-    upload = await fs.seam.call("create_multipart_upload", **target, **kept)
+    upload = await store.call("create_multipart_upload", **target, **kept)
     part_bytes = max(PART_BYTES, -(-size // PARTS_MAX))
     try:
         with await asyncio.to_thread(file.open, "rb") as opened:
-            sent = await fs._upload_file_part_concurrent(  # noqa: SLF001 -- s3fs's own
-                bucket, key, upload, opened, part_bytes, max_concurrency=PARTS_AT_ONCE
-            )
-        parts = [{"PartNumber": number, "ETag": part["ETag"]} for number, part in enumerate(sent, start=1)]
-        response = await fs.seam.call(
+            parts = await _sent(store, {**target, "UploadId": upload["UploadId"]}, opened, part_bytes)
+        response = await store.call(
             "complete_multipart_upload",
             **target,
             UploadId=upload["UploadId"],
@@ -81,18 +78,35 @@ async def put_file_if(
         )
     except BaseException as error:
         with suppress(ObjectNotFound):
-            await fs.seam.send("abort_multipart_upload", **target, UploadId=upload["UploadId"])
-        if isinstance(error, ObjectNotFound) and not await _exists(fs, path):
+            await store.send("abort_multipart_upload", **target, UploadId=upload["UploadId"])
+        if isinstance(error, ObjectNotFound) and not await _exists(store, path):
             raise PreconditionFailed("The object does not exist", bucket=bucket, key=key) from error
         raise
     finally:
-        fs.invalidate_cache(f"{bucket}/{key}")
+        store.invalidate(f"{bucket}/{key}")
     return unquoted(response["ETag"])
 
 
-async def _exists(fs: LakeFileSystem, path: str) -> bool:
+async def _sent(store: Store, upload: Mapping[str, Any], file: BinaryIO, part_bytes: int) -> list[dict[str, Any]]:
+    """The parts of a file, a few at a time, as the end of the upload names them."""
+    parts: list[dict[str, Any]] = []
+    while True:
+        bodies = [await asyncio.to_thread(file.read, part_bytes) for _ in range(PARTS_AT_ONCE)]
+        numbered = [(number, body) for number, body in enumerate(bodies, start=len(parts) + 1) if body]
+        if not numbered:
+            return parts
+        responses = await asyncio.gather(
+            *(store.call("upload_part", **upload, PartNumber=number, Body=body) for number, body in numbered)
+        )
+        parts += [
+            {"PartNumber": number, "ETag": response["ETag"]}
+            for (number, _), response in zip(numbered, responses, strict=True)
+        ]
+
+
+async def _exists(store: Store, path: str) -> bool:
     try:
-        await head(fs, path)
+        await head(store, path)
     except ObjectNotFound:
         return False
     return True

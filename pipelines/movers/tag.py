@@ -37,7 +37,7 @@ class TagMover:
         if tier == "hot":
             return None
         try:
-            rules: list[dict[str, Any]] = sync(fs.loop, lifecycle_rules, fs, bucket)
+            rules: list[dict[str, Any]] = sync(fs.loop, lifecycle_rules, fs.store, bucket)
         except AccessDenied:
             return None  # who may not look at the rules may still set tags
         if any(_moves(rule, tier, storage_class) for rule in rules):

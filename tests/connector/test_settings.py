@@ -30,8 +30,8 @@ EFFECTS = {
     "view_freshness": (7.0, lambda fs: fs.views._freshness, 7.0),
     "connect_timeout": (1.5, lambda fs: fs.s3.meta.config.connect_timeout, 1.5),
     "read_timeout": (2.5, lambda fs: fs.s3.meta.config.read_timeout, 2.5),
-    "max_retries": (7, lambda fs: fs.seam._budget.attempts, 8),
-    "retry_seconds": (9.0, lambda fs: fs.seam._budget.seconds, 9.0),
+    "max_retries": (7, lambda fs: fs.store.gateway._transport.budget.attempts, 8),
+    "retry_seconds": (9.0, lambda fs: fs.store.gateway._transport.budget.seconds, 9.0),
     "key": ("another", lambda fs: credentials(fs).access_key, "another"),
     "secret": ("another", lambda fs: credentials(fs).secret_key, "another"),
     "token": ("another", lambda fs: credentials(fs).token, "another"),
@@ -222,12 +222,12 @@ def test_a_users_botocore_options_win():
 def test_the_region_of_a_new_bucket(monkeypatch):
     fs = LakeFileSystem(key="k", secret="s", region="eu-west-1", skip_instance_cache=True)
     fs.connect()
-    located = fs.seam._with_location({"Bucket": "b"})
+    located = fs.store.gateway._with_location({"Bucket": "b"})
     assert located["CreateBucketConfiguration"] == {"LocationConstraint": "eu-west-1"}
     said = {"Bucket": "b", "CreateBucketConfiguration": {"LocationConstraint": "us-east-1"}}
-    assert fs.seam._with_location(said) == {"Bucket": "b"}
+    assert fs.store.gateway._with_location(said) == {"Bucket": "b"}
     local = LakeFileSystem(key="k", secret="s", region="eu-west-1", endpoint_url=ENDPOINT, skip_instance_cache=True)
-    assert local.seam._with_location({"Bucket": "b"}) == {"Bucket": "b"}
+    assert local.store.gateway._with_location({"Bucket": "b"}) == {"Bucket": "b"}
 
 
 def test_the_environment_as_a_token():

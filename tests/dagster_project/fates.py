@@ -21,7 +21,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.launcher import LaunchRunContext
 from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLauncher
 
-from tierlake.connector.client.gateway import Seam
+from tierlake.connector.client.gateway import Gateway
 from tierlake.connector.errors import AccessDenied
 from tierlake.pipelines.tables.delta import LakeDeltaTable
 from tierlake.pipelines.tables.plain import PlainParquetTable
@@ -168,9 +168,9 @@ class InTurn(SyncInMemoryRunLauncher):
 def watched(instance: dg.DagsterInstance) -> Iterator[None]:
     """Meanwhile every run is."""
     FATES.instance = instance
-    send, told = Seam._send, dg.DagsterInstance.handle_new_event
+    send, told = Gateway._send, dg.DagsterInstance.handle_new_event
 
-    async def sending(self: Seam, operation: str, request: dict[str, Any]) -> Any:
+    async def sending(self: Gateway, operation: str, request: dict[str, Any]) -> Any:
         await FATES.reach_within("request")
         response = await send(self, operation, request)
         await FATES.reach_within("answer")
@@ -205,7 +205,7 @@ def watched(instance: dg.DagsterInstance) -> Iterator[None]:
             event.set()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Seam, "_send", sending)
+        patch.setattr(Gateway, "_send", sending)
         for kind in (LakeDeltaTable, PlainParquetTable):
             patch.setattr(kind, "commit", committing(kind.commit))
         patch.setattr(dg.DagsterInstance, "handle_new_event", telling)

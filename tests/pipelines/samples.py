@@ -95,15 +95,15 @@ CHANGING = frozenset(
 
 def requests_of(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The requests that the dataset's filesystem makes from now on (the Rust libraries' are not among them)."""
-    seam = dataset._handle.fs.seam
+    gateway = dataset._handle.fs.store.gateway
     asked: list[str] = []
-    send = seam._send
+    send = gateway._send
 
     async def noting(operation: str, request: dict[str, Any]) -> Any:
         asked.append(operation)
         return await send(operation, request)
 
-    monkeypatch.setattr(seam, "_send", noting)
+    monkeypatch.setattr(gateway, "_send", noting)
     return asked
 
 

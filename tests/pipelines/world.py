@@ -158,20 +158,20 @@ class World:
         if at is None:
             handle = replace(dataset._handle, table=Meddled(dataset._handle.table, before=intrude))
             return self._acknowledged(act, Dataset(handle))
-        seam = dataset._handle.fs.seam
-        send, left = seam._send, itertools.count()
+        gateway = dataset._handle.fs.store.gateway
+        send, left = gateway._send, itertools.count()
 
         async def noting(operation: str, request: dict[str, Any]) -> Any:
             if next(left) == at:
-                seam._send = send
+                gateway._send = send
                 await asyncio.to_thread(intrude)
             return await send(operation, request)
 
-        seam._send = noting
+        gateway._send = noting
         try:
             return self._acknowledged(act, dataset)
         finally:
-            seam._send = send
+            gateway._send = send
 
     # -- judging ------------------------------------------------------------------------------------------------------
 

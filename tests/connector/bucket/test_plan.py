@@ -208,7 +208,7 @@ def test_what_else_a_lifecycle_says_is_kept(moto):
     kept = {"Rules": [THEIR_RULE], "TransitionDefaultMinimumObjectSize": "varies_by_storage_class"}
 
     async def write():
-        site = await site_of(fs, bucket)
+        site = await site_of(fs.store, bucket)
         client = await fs.set_session()
         event = "provide-client-params.s3.PutBucketLifecycleConfiguration"
         client.meta.events.register(event, lambda params, **_: sent.append(params))

@@ -236,6 +236,6 @@ def test_a_listing_that_was_overtaken_by_a_write_is_not_remembered(make_fs, serv
 
     with Proxy(server.endpoint_url, after=write) as proxy:
         reader = make_fs(endpoint_url=proxy.url, view_freshness=3600)
-        reader.endpoint = writer.endpoint  # it is the same server
+        reader.store.cache.endpoint = writer.endpoint  # it is the same server
         reader.find(f"{bucket}/d")
         assert reader.info(f"{bucket}/d/x")["size"] == 6

@@ -123,12 +123,12 @@ def test_a_folder_with_more_names_than_one_look_shows(fs, bucket, monkeypatch):
     fs.pipe({f"{bucket}/f/{name}/x": b"1" for name in "abc"})
     fs.pipe(f"{bucket}/f/t/day=1/x", b"1")
     fs.for_table(f"{bucket}/f/t").pipe(f"{bucket}/f/t/_marked/first", b"1")
-    send = fs.seam.send
+    send = fs.store.gateway.send
 
     async def few(operation, **params):
         return await send(operation, **({**params, "MaxKeys": 2} if params.get("Delimiter") else params))
 
-    monkeypatch.setattr(fs.seam, "send", few)
+    monkeypatch.setattr(fs.store.gateway, "send", few)
     fs.views._subfolders.clear()
     with pytest.raises(TableWriteRefused):
         fs.pipe(f"{bucket}/f/t", b"1")

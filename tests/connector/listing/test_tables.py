@@ -13,7 +13,7 @@ import pytest
 
 from tierlake.connector import LakeFileSystem
 from tierlake.connector.errors import InvalidName, ObjectNotFound, TableWriteRefused
-from tierlake.connector.listing.tables import Listing
+from tierlake.connector.listing.committed import Listing
 from tierlake.connector.listing.views import register_view, unregister_view, view_providers
 from tierlake.connector.objects.delete import SeenObject
 
@@ -199,13 +199,13 @@ def test_no_table_is_remembered_for_a_while(make_fs, bucket, views):
 
 def test_who_writes_many_at_once_looks_once(make_fs, bucket):
     writer, asked = make_fs(view_freshness=60), []
-    send = writer.seam.send
+    send = writer.store.gateway.send
 
     async def counted(operation, **params):
         asked.append((operation, params.get("Prefix")))
         return await send(operation, **params)
 
-    writer.seam.send = counted
+    writer.store.gateway.send = counted
     writer.pipe({f"{bucket}/many/{number}": b"1" for number in range(40)})
     assert len(asked) == len(set(asked)) > 0
     assert len(writer.find(f"{bucket}/many")) == 40

@@ -94,14 +94,14 @@ def test_a_version_that_slips_in_gets_its_place_back(fs, make_bucket, monkeypatc
     path = f"{make_bucket(versioned=True)}/k"
     fs.pipe_file(path, b"old")
     old = etag_of(fs, path)
-    call = fs.seam.call
+    call = fs.store.gateway.call
 
     async def late(operation, *defaults, **parameters):
         if operation == "delete_object":
             await fs._pipe_file(path, b"new")
         return await call(operation, *defaults, **parameters)
 
-    monkeypatch.setattr(fs.seam, "call", late)
+    monkeypatch.setattr(fs.store.gateway, "call", late)
     with pytest.raises(PreconditionFailed):
         fs.hide(path, etag=old)
     assert fs.cat_file(path) == b"new"

@@ -120,14 +120,14 @@ def test_each_key_that_stays_is_reported(fs, bucket, monkeypatch):
     """What a server says about each key of a bulk delete is read: nobody reports a half as a whole."""
     fs.pipe({f"{bucket}/{name}": b"1" for name in ("a", "b")})
     errors = [{"Key": "b", "Code": "AccessDenied", "Message": "held"}]
-    plain = fs.seam._request
+    plain = fs.store.gateway._request
 
     async def partly(operation, request):
         if operation != "delete_objects":
             return await plain(operation, request)
         return {"Errors": errors, "ResponseMetadata": {}}
 
-    monkeypatch.setattr(fs.seam, "_request", partly)
+    monkeypatch.setattr(fs.store.gateway, "_request", partly)
     with pytest.raises(DeletionFailed, match="'b': AccessDenied: held") as caught:
         fs.rm([f"{bucket}/a", f"{bucket}/b"])
     assert caught.value.failures == {"b": "AccessDenied: held"}

@@ -46,14 +46,14 @@ def test_ages():
 
 
 def test_a_failed_write_leaves_nothing(fs, server, bucket, monkeypatch):
-    plain = fs.seam._request
+    plain = fs.store.gateway._request
 
     async def without_the_second_part(operation, request):
         if operation == "upload_part" and request["PartNumber"] == 2:
             raise ConnectionResetError
         return await plain(operation, request)
 
-    monkeypatch.setattr(fs.seam, "_request", without_the_second_part)
+    monkeypatch.setattr(fs.store.gateway, "_request", without_the_second_part)
     with pytest.raises(ConnectionError):
         fs.pipe_file(f"{bucket}/x", b"x" * (11 * 2**20), chunksize=5 * 2**20)
     assert left(server, bucket) == []

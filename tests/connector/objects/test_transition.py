@@ -180,14 +180,14 @@ def test_the_condition(fs, bucket, other_class):
 def test_an_object_that_changes_meanwhile_is_left_alone(fs, server, bucket, other_class, monkeypatch):
     """Between the look and the copy somebody writes: the copy's precondition notices."""
     fs.pipe_file(f"{bucket}/x", b"old")
-    plain = fs.seam._request
+    plain = fs.store.gateway._request
 
     async def interrupted(operation, request):
         if operation == "copy_object":
             await asyncio.to_thread(server.admin.put_object, Bucket=bucket, Key="x", Body=b"new")
         return await plain(operation, request)
 
-    monkeypatch.setattr(fs.seam, "_request", interrupted)
+    monkeypatch.setattr(fs.store.gateway, "_request", interrupted)
     with pytest.raises(PreconditionFailed):
         fs.transition(f"{bucket}/x", storage_class=other_class)
     assert server.admin.get_object(Bucket=bucket, Key="x")["Body"].read() == b"new"
@@ -197,14 +197,14 @@ def test_an_object_that_changes_while_its_parts_are_copied(fs, server, bucket, o
     monkeypatch.setattr("tierlake.connector.objects.transition.COPY_BYTES_MAX", 10 * MIB)
     monkeypatch.setattr("tierlake.connector.objects.copy.PART_BYTES", 5 * MIB)
     fs.pipe_file(f"{bucket}/x", b"x" * (11 * MIB))
-    plain = fs.seam._request
+    plain = fs.store.gateway._request
 
     async def interrupted(operation, request):
         if operation == "upload_part_copy" and request["PartNumber"] == 1:
             await asyncio.to_thread(server.admin.put_object, Bucket=bucket, Key="x", Body=b"new")
         return await plain(operation, request)
 
-    monkeypatch.setattr(fs.seam, "_request", interrupted)
+    monkeypatch.setattr(fs.store.gateway, "_request", interrupted)
     with pytest.raises(PreconditionFailed):
         fs.transition(f"{bucket}/x", storage_class=other_class)
     assert server.admin.get_object(Bucket=bucket, Key="x")["Body"].read() == b"new"
@@ -246,11 +246,11 @@ def test_sse_c_stays(server, bucket, other_class):
 def test_a_large_object_with_a_customers_key(server, bucket, other_class, monkeypatch):
     """SeaweedFS copies no part of one: whole copies go on beyond s3fs's limit, and what is too large is named."""
     for name, limit in {
-        "copying.SINGLE_COPY_BYTES": 6,
+        "copy.SINGLE_COPY_BYTES": 6,
         "transition.COPY_BYTES_MAX": 10,
-        "copying.PART_BYTES": 5,
+        "copy.PART_BYTES": 5,
     }.items():
-        monkeypatch.setattr(f"connector.{name}", limit * MIB)
+        monkeypatch.setattr(f"tierlake.connector.objects.{name}", limit * MIB)
     encryption = SseC(b"0123456789abcdef" * 2)
     fs = LakeFileSystem(**server.storage_options, encryption=encryption, skip_instance_cache=True)
     data = b"secret bytes" * MIB
@@ -281,7 +281,7 @@ def test_the_copy_is_known_as_listings_show_it(fs, bucket, other_class, monkeypa
 
 def test_what_took_the_copys_place_is_not_taken_for_it(fs, server, bucket, other_class, monkeypatch):
     fs.pipe_file(f"{bucket}/x", b"1")
-    send = fs.seam.send
+    send = fs.store.gateway.send
 
     async def overtaken(operation, **parameters):
         response = await send(operation, **parameters)
@@ -291,7 +291,7 @@ def test_what_took_the_copys_place_is_not_taken_for_it(fs, server, bucket, other
             )
         return response
 
-    monkeypatch.setattr(fs.seam, "send", overtaken)
+    monkeypatch.setattr(fs.store.gateway, "send", overtaken)
     with contextlib.suppress(ServerError):  # the other object may differ in what is said of it too
         assert fs.transition(f"{bucket}/x", storage_class=other_class).written is None
     assert fs.cat_file(f"{bucket}/x") == b"2"
@@ -304,14 +304,14 @@ def test_an_exclusive_move_never_overwrites_what_came_meanwhile(
     bucket = make_bucket(versioned=versioned)
     path = f"{bucket}/k"
     fs.pipe_file(path, b"old")
-    send, came = fs.seam.send, []
+    send, came = fs.store.gateway.send, []
 
     async def late(operation, **parameters):
         if operation in {"copy_object", "put_object"} and not came:
             came.append(server.admin.put_object(Bucket=bucket, Key="k", Body=b"new"))
         return await send(operation, **parameters)
 
-    monkeypatch.setattr(fs.seam, "send", late)
+    monkeypatch.setattr(fs.store.gateway, "send", late)
     with pytest.raises(PreconditionFailed):
         fs.transition(path, storage_class=other_class, exclusive=True)
     assert len(came) == 1
@@ -344,14 +344,14 @@ def test_an_exclusive_move_of_a_large_object_is_a_copy_in_parts(fs, bucket, othe
 def test_and_its_end_never_overwrites_what_came_meanwhile(fs, server, bucket, other_class, monkeypatch):
     monkeypatch.setattr("tierlake.connector.objects.transition._WRITTEN_BACK_MAX", 2)
     fs.pipe_file(f"{bucket}/k", b"old")
-    send, came = fs.seam.send, []
+    send, came = fs.store.gateway.send, []
 
     async def late(operation, **parameters):
         if operation == "complete_multipart_upload":
             came.append(server.admin.put_object(Bucket=bucket, Key="k", Body=b"new"))
         return await send(operation, **parameters)
 
-    monkeypatch.setattr(fs.seam, "send", late)
+    monkeypatch.setattr(fs.store.gateway, "send", late)
     with pytest.raises(PreconditionFailed):
         fs.transition(f"{bucket}/k", storage_class=other_class, exclusive=True)
     assert len(came) == 1

@@ -49,14 +49,14 @@ def test_a_file_is_written_under_its_condition(fs, bucket, local, way):
 def test_what_came_while_the_parts_went_up_stays(fs, server, bucket, local, monkeypatch):
     monkeypatch.setattr("tierlake.connector.transfer.upload.SINGLE_PUT_BYTES", 0)
     etag = fs.put_if(f"{bucket}/x", b"old", if_none_match=True)
-    call = fs.seam.call
+    call = fs.store.gateway.call
 
     async def late(operation, *options, **parameters):
         if operation == "complete_multipart_upload":
             server.admin.put_object(Bucket=bucket, Key="x", Body=b"new")
         return await call(operation, *options, **parameters)
 
-    monkeypatch.setattr(fs.seam, "call", late)
+    monkeypatch.setattr(fs.store.gateway, "call", late)
     with pytest.raises(PreconditionFailed):
         fs.put_file_if(local(FIRST), f"{bucket}/x", if_match=etag)
     assert fs.cat_file(f"{bucket}/x") == b"new"
@@ -66,15 +66,15 @@ def test_what_came_while_the_parts_went_up_stays(fs, server, bucket, local, monk
 def test_an_upload_that_somebody_aborted_is_no_failed_condition(fs, bucket, local, monkeypatch):
     monkeypatch.setattr("tierlake.connector.transfer.upload.SINGLE_PUT_BYTES", 0)
     etag = fs.put_if(f"{bucket}/x", b"old", if_none_match=True)
-    call = fs.seam.call
+    call = fs.store.gateway.call
 
     async def aborted(operation, *options, **parameters):
         if operation == "complete_multipart_upload":
             which = {name: parameters[name] for name in ("Bucket", "Key", "UploadId")}
-            await fs.seam.send("abort_multipart_upload", **which)
+            await fs.store.gateway.send("abort_multipart_upload", **which)
         return await call(operation, *options, **parameters)
 
-    monkeypatch.setattr(fs.seam, "call", aborted)
+    monkeypatch.setattr(fs.store.gateway, "call", aborted)
     with pytest.raises(FileNotFoundError):
         fs.put_file_if(local(FIRST), f"{bucket}/x", if_match=etag)
     assert fs.cat_file(f"{bucket}/x") == b"old"

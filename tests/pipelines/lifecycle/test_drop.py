@@ -275,8 +275,8 @@ def test_a_drop_while_an_erasure_is_at_work_can_be_taken_back(
     dataset: Dataset, fs, monkeypatch, request_number
 ) -> None:
     """What it saw of the dropped files was written down as spoiled, and nothing of the dataset came back."""
-    other, seam = Dataset.open(dataset.uri, fs=fs), dataset._handle.fs.seam
-    send, sent = seam._send, []
+    other, gateway = Dataset.open(dataset.uri, fs=fs), dataset._handle.fs.store.gateway
+    send, sent = gateway._send, []
 
     async def dropping(operation, request):
         sent.append(operation)
@@ -284,7 +284,7 @@ def test_a_drop_while_an_erasure_is_at_work_can_be_taken_back(
             await asyncio.to_thread(other.drop)
         return await send(operation, request)
 
-    monkeypatch.setattr(seam, "_send", dropping)
+    monkeypatch.setattr(gateway, "_send", dropping)
     with pytest.raises(LakeError):
         dataset.erase([("v", "==", 7)])
     assert len(sent) > request_number

@@ -313,8 +313,8 @@ def test_what_came_while_a_large_file_went_up_comes_back(make_bucket, server, mo
     spec = daily_spec(make_bucket(versioned=True), format="parquet", tiers=[])
     dataset = Dataset.create(spec, fs=slow)
     dataset.ingest(rows([DAYS[0]]), run_key="first")
-    seam, came = dataset._handle.fs.seam, []
-    request, other = seam._request, Dataset.open(spec.uri, fs=quick)
+    gateway, came = dataset._handle.fs.store.gateway, []
+    request, other = gateway._request, Dataset.open(spec.uri, fs=quick)
 
     async def late(operation, parameters):
         is_end = operation == "complete_multipart_upload" or (operation == "put_object" and profile == "ceph")
@@ -323,7 +323,7 @@ def test_what_came_while_a_large_file_went_up_comes_back(make_bucket, server, mo
             await asyncio.to_thread(other.ingest, rows([DAYS[0]], each=2, start=500), run_key="quick")
         return await request(operation, parameters)
 
-    monkeypatch.setattr(seam, "_request", late)
+    monkeypatch.setattr(gateway, "_request", late)
     dataset.ingest(rows([DAYS[0]], each=3, start=1000), run_key="slow")
     assert len(came) == 1
     assert values(dataset) == [1000, 1001, 1002]

@@ -96,13 +96,13 @@ def test_a_plain_dataset_is_read_as_it_is(bucket, fs, make_fs):
     made.ingest(make_trips(2, 3))
     reader = make_fs()
     asked = []
-    send = reader.seam.send
+    send = reader.store.gateway.send
 
     async def counted(operation, **request):
         asked.append(operation)
         return await send(operation, **request)
 
-    reader.seam.send = counted
+    reader.store.gateway.send = counted
     root = f"{bucket}/city/trips"
     assert len(reader.find(root)) > 2
     looked = asked.count("head_object")

@@ -1,0 +1,124 @@
+"""One client of the store, its session and its pool of connections, for every filesystem with the same way there.
+
+s3fs makes a client for each filesystem. Here filesystems with equal endpoint, credentials and configuration share one
+for as long as any of them lives: a filesystem for each of a thousand tables costs no further connection.
+
+s3fs's own parts that are named in this module: ``S3FileSystem.set_session``, ``get_s3`` and the attributes ``_s3``,
+``_s3creator``, ``session``, ``_session_is_owned`` and ``cache_regions``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from fsspec.utils import tokenize
+from s3fs import S3FileSystem
+
+from tierlake.connector.client.sessions import HttpSession, new_session
+from tierlake.connector.settings import environment_token
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+POOL_CONNECTIONS = 32
+"""As many as the most parallel of our own work has requests at once; botocore's 10 are for one thread."""
+_CLIENT_OPTIONS = (
+    "anon",
+    "cache_regions",
+    "client_kwargs",
+    "config_kwargs",
+    "endpoint_url",
+    "event_hooks",
+    "include_builtin_handlers",
+    "key",
+    "loop",
+    "profile",
+    "secret",
+    "session",
+    "session_vars",
+    "token",
+    "use_ssl",
+)
+"""Arguments of :class:`s3fs.S3FileSystem` on which its client depends."""
+
+_connections: weakref.WeakValueDictionary[str, Connection] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def _forget_after_fork() -> None:
+    """A child process has neither the event loop nor the sockets of its parent; another thread may have the lock."""
+    global _lock  # noqa: PLW0603 -- a lock cannot be made free by whoever does not hold it
+    _lock = threading.Lock()
+    _connections.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+class Connection:
+    """A client that is made when it is first needed, and closed when the last filesystem that uses it is gone.
+
+    Args:
+        options: Arguments of :class:`s3fs.S3FileSystem`.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        config = dict(options.get("config_kwargs") or {})
+        config.setdefault("signature_version", "s3v4")
+        config.setdefault("http_session_cls", HttpSession)
+        config.setdefault("retries", {"total_max_attempts": 1, "mode": "standard"})
+        config.setdefault("max_pool_connections", POOL_CONNECTIONS)
+        self._s3fs = S3FileSystem(**{**options, "config_kwargs": config}, skip_instance_cache=True)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Connection:
+        """The connection for these options, shared by all of this process that use the same event loop.
+
+        Args:
+            options: Arguments of :class:`s3fs.S3FileSystem`; those that do not concern the client are left out.
+        """
+        own = {name: options[name] for name in _CLIENT_OPTIONS if options.get(name) is not None}
+        if options.get("asynchronous"):  # its event loop is the caller's, and not known yet
+            return cls({**own, "asynchronous": True})
+        identity = tokenize(environment_token(), id(own.get("session")), id(own["loop"]), **own)
+        with _lock:
+            shared = _connections.get(identity)
+            if shared is None:
+                shared = _connections[identity] = cls(own)
+        return shared
+
+    async def client(self, bucket: str | None = None, *, refresh: bool = False) -> Any:
+        """The aiobotocore client.
+
+        Args:
+            bucket: The client of this bucket's region, where regions are looked up.
+            refresh: Make another one, with new credentials.
+        """
+        if self._s3fs.session is None:
+            self._s3fs.session, self._s3fs._session_is_owned = new_session(**self._s3fs.kwargs), True  # noqa: SLF001
+        client = await self._s3fs.set_session(refresh=refresh)
+        return client if bucket is None else await self._s3fs.get_s3(bucket)
+
+    @property
+    def region(self) -> str | None:
+        """The region of the client, once there is one."""
+        client = self._s3fs._s3  # noqa: SLF001 -- see above
+        region: str | None = client.meta.region_name if client is not None else None
+        return region
+
+
+class ConnectionAttribute:
+    """An attribute in which s3fs keeps its client: it is the connection's, whichever filesystem made the client."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, fs: Any, owner: type | None = None) -> Any:
+        return self if fs is None else getattr(fs.store.connection._s3fs, self._name, None)  # noqa: SLF001 -- see above
+
+    def __set__(self, fs: Any, value: Any) -> None:
+        """s3fs's constructor sets what a filesystem of its own would need."""

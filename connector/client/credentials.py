@@ -1,0 +1,59 @@
+"""Credentials that are valid now: those of the settings, or what the AWS chain has (environment, files, roles, SSO)."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import BotoCoreError
+from pydantic import SecretStr
+
+from tierlake.connector.errors import BadCredentials
+from tierlake.connector.redact import redact
+from tierlake.connector.settings import environment_token
+
+if TYPE_CHECKING:
+    from tierlake.connector.client.store import Store
+    from tierlake.connector.settings import LakeSettings
+
+
+def settled(store: Store) -> LakeSettings:
+    """The settings, completed by the credentials that are valid now.
+
+    Raises:
+        BadCredentials: There are none, or they cannot be renewed.
+    """
+    settings = store.settings
+    if settings.key or store.anon:
+        return settings
+    try:
+        chain = _chain(store.aws_profile, environment_token())
+        if not isinstance(chain, RefreshableCredentials):
+            _chain.cache_clear()  # a file may have others next time
+        frozen = chain.get_frozen_credentials() if chain is not None else None
+    except BotoCoreError as error:
+        raise BadCredentials(f"The AWS chain gave no credentials: {redact(str(error))}") from error
+    if frozen is None:
+        raise BadCredentials(
+            "There are no credentials: no key is set and the AWS chain has none",
+            hint="Set TIERLAKE_KEY and TIERLAKE_SECRET, or AWS_PROFILE, or pass key= and secret=",
+        )
+    token = SecretStr(frozen.token) if frozen.token else settings.token
+    return settings.model_copy(
+        update={"key": frozen.access_key, "secret": SecretStr(frozen.secret_key), "token": token}
+    )
+
+
+def are_renewed(store: Store) -> bool:
+    """Whether the credentials expire and the AWS chain renews them: a copy of them is good for a while only."""
+    if store.settings.key or store.anon:
+        return False
+    return isinstance(_chain(store.aws_profile, environment_token()), RefreshableCredentials)
+
+
+@functools.lru_cache(maxsize=8)
+def _chain(aws_profile: str | None, _environment: str) -> Any:
+    """Credentials that renew themselves are kept: looking them up again may take a request, or run a program."""
+    return botocore.session.Session(profile=aws_profile).get_credentials()

@@ -1,0 +1,148 @@
+"""The store as mechanisms take it: where it is, what every object gets, and the way to make requests.
+
+A mechanism, such as a copy, takes a :class:`Store` and never the filesystem whose verb it is. What only a filesystem
+knows comes in as functions: how it reads paths and what it lists (:class:`Namespace`), and what it refuses to write
+because of a table (:class:`~tierlake.connector.client.guard.Guard`).
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fsspec.asyn import sync
+
+from tierlake.connector.client.gateway import Gateway
+from tierlake.connector.client.listing_cache import ListingCache, share_writes
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+
+    from tierlake.connector.client.connection import Connection
+    from tierlake.connector.policy.rules import WritePolicy
+    from tierlake.connector.profiles import Profile
+    from tierlake.connector.settings import LakeSettings
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """How a filesystem reads paths, and what it says is there; tables answer for what is inside them.
+
+    Args:
+        strip: A path as ``bucket/key``, without its protocol.
+        split: Bucket, key and version of a path.
+        info: The entry of a path.
+        isdir: Whether a path is a folder.
+        expand: All paths that a pattern or a list of paths stands for.
+        stored_below: Every object below a path as the store has it, whatever a table says.
+    """
+
+    strip: Callable[[Any], Any]
+    split: Callable[[str], tuple[str, str, str | None]]
+    info: Callable[..., Awaitable[dict[str, Any]]]
+    isdir: Callable[[str], Awaitable[bool]]
+    expand: Callable[..., Awaitable[list[str]]]
+    stored_below: Callable[[str], Awaitable[list[dict[str, Any]]]]
+
+
+@dataclass(eq=False, repr=False)
+class Store:
+    """One way to a store: a connection, a policy for what is written, and perhaps one table that may be written.
+
+    Args:
+        settings: Endpoint, credentials, policy and bounds.
+        connection: The client, shared with every store that reaches the same endpoint in the same way.
+        namespace: Paths and listings of the filesystem.
+        cache: The filesystem's listings.
+        loop: The event loop of the blocking face; None where there is none.
+        options: The user's parameters for every request that takes them.
+        payer: Who pays, as a parameter of every request.
+        table_root: The only table below whose root this store may write; None is none.
+        anon: No credentials at all.
+        aws_profile: A profile of the AWS configuration files.
+
+    Attributes:
+        policy: What every object gets.
+        gateway: Makes the requests.
+    """
+
+    settings: LakeSettings
+    connection: Connection
+    namespace: Namespace
+    cache: ListingCache
+    loop: AbstractEventLoop | None
+    options: MutableMapping[str, Any]
+    payer: MutableMapping[str, Any]
+    table_root: str | None = None
+    anon: bool = False
+    aws_profile: str | None = None
+    policy: WritePolicy = field(init=False)
+    gateway: Gateway = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.policy = self.settings.policy
+        self.gateway = Gateway(self.settings, self.policy, self.connection, ChainMap(self.payer, self.options))
+        share_writes(self.cache, self.endpoint)
+
+    @property
+    def endpoint(self) -> str | None:
+        """The endpoint; None is AWS."""
+        return self.settings.endpoint_url
+
+    # -- requests ------------------------------------------------------------------------------------
+
+    async def call(self, operation: str, *defaults: Mapping[str, Any], **params: Any) -> Any:
+        """Make a request under the write policy and the guards; see :meth:`Gateway.call`."""
+        return await self.gateway.call(operation, *defaults, **params)
+
+    async def send(self, operation: str, **params: Any) -> Any:
+        """Make a request as it is; see :meth:`Gateway.send`."""
+        return await self.gateway.send(operation, **params)
+
+    async def profile(self) -> Profile:
+        """The server's profile; see :meth:`Gateway.profile`."""
+        return await self.gateway.profile()
+
+    def profile_sync(self) -> Profile:
+        """The server's profile, for blocking code: asks the server once where nothing else tells."""
+        known = self.gateway.known_profile
+        profile: Profile = known if known is not None else sync(self.loop, self.profile)
+        return profile
+
+    async def under_policy(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        """What a request is after the write policy; see :meth:`Gateway.under_policy`."""
+        return await self.gateway.under_policy(operation, request)
+
+    async def keeps_versions(self, bucket: str) -> bool:
+        """Whether a bucket keeps versions; see :meth:`Gateway.keeps_versions`."""
+        return await self.gateway.keeps_versions(bucket)
+
+    async def client(self, bucket: str | None = None) -> Any:
+        """The aiobotocore client, for what is no request (signing); of a bucket's region where one is named."""
+        return await self.connection.client(bucket)
+
+    # -- tables --------------------------------------------------------------------------------------
+
+    async def refuse_writes(self, paths: Iterable[str], *, creating: bool = False) -> None:
+        """Refuse what would break a table, before anything is begun.
+
+        Args:
+            paths: ``bucket/key`` of each object that would be written or deleted.
+            creating: They are written: an object in the place of a table's root is refused too.
+
+        Raises:
+            TableWriteRefused: One of them is inside a table, and this store is not that table's.
+        """
+        await self.gateway.guard.refuse_writes(paths, creating=creating)
+
+    # -- paths and listings --------------------------------------------------------------------------
+
+    def split_path(self, path: str) -> tuple[str, str, str | None]:
+        """Bucket, key and version of a path."""
+        return self.namespace.split(path)
+
+    def invalidate(self, path: str) -> None:
+        """Forget the listings that show a path."""
+        self.cache.forget(self.namespace.strip(path))

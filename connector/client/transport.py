@@ -1,0 +1,123 @@
+"""From a request to its response, or to an error of ours: retries, lost replies, bodies that break off."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import ClientPayloadError
+from botocore import exceptions as boto
+
+from tierlake.connector.client.error_mapping import Asked, raise_translated, translated
+from tierlake.connector.client.resumable_body import Body
+from tierlake.connector.client.retry import RetryBudget, in_doubt, retrying
+from tierlake.connector.errors import BadCredentials, BucketNotFound, ObjectNotFound, PreconditionFailed
+from tierlake.connector.profiles.detect import known_profile, observe
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from tierlake.connector.client.connection import Connection
+    from tierlake.connector.settings import LakeSettings
+
+logger = logging.getLogger("tierlake.connector")
+
+_HEADS = frozenset({"head_object", "head_bucket"})
+_DIAGNOSED_STATUS = frozenset({400, 403})
+
+
+class Transport:
+    """Makes requests as they are.
+
+    Args:
+        settings: The retry budget, and the server's profile.
+        connection: The client.
+
+    Attributes:
+        budget: How long a request is tried again.
+    """
+
+    def __init__(self, settings: LakeSettings, connection: Connection) -> None:
+        self.budget = RetryBudget(attempts=settings.max_retries + 1, seconds=settings.retry_seconds)
+        self._profile_name = settings.profile
+        self._connection = connection
+
+    async def request(
+        self, operation: str, request: dict[str, Any], own_write: Callable[[], Awaitable[dict[str, Any] | None]]
+    ) -> Any:
+        """Make a request until it succeeds, fails for good, or the retry budget is spent.
+
+        Args:
+            operation: botocore's method name, such as ``put_object``.
+            request: Its parameters.
+            own_write: After a reply was lost: the answer to the write, where it had been done.
+
+        Returns:
+            botocore's response; the body of a ``get_object`` goes on where its connection breaks.
+
+        Raises:
+            LakeError: What went wrong.
+        """
+        client = await self._connection.client(request.get("Bucket"))
+        method = getattr(client, operation)
+        logger.debug("%s %s", operation, "/".join(request[name] for name in ("Bucket", "Key") if request.get(name)))
+        doubts: list[Exception] = []
+
+        async def attempt() -> Any:
+            try:
+                response = await method(**request)
+            except Exception as error:
+                doubts.extend([error] if in_doubt(error) else [])
+                raise
+            observe(client.meta.endpoint_url, response)
+            return response
+
+        patiently = functools.partial(self._patiently, client, operation, request)
+        try:
+            response = await patiently(attempt)
+        except (PreconditionFailed, ObjectNotFound) as error:
+            own = await own_write() if doubts else None
+            if own is None:
+                if isinstance(error, PreconditionFailed):
+                    error.after_lost_reply = bool(doubts)
+                raise
+            response = own
+        if operation == "get_object":
+            response["Body"] = Body(response, request, get=method, patiently=patiently)
+        return response
+
+    async def _patiently(
+        self, client: Any, operation: str, request: Mapping[str, Any], attempt: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        try:
+            return await retrying(attempt, self.budget)
+        except (boto.BotoCoreError, boto.ClientError, OSError, ClientPayloadError) as error:
+            endpoint = client.meta.endpoint_url
+            if isinstance(error, boto.ClientError):
+                observe(endpoint, error.response)
+            known = known_profile(self._profile_name, endpoint)
+            asked = Asked(
+                operation=operation,
+                endpoint=endpoint,
+                server=known.name if known else "the server",
+                bucket=request.get("Bucket"),
+                key=request.get("Key"),
+                must_not_exist=request.get("IfNoneMatch") == "*",
+            )
+            if operation in _HEADS and asked.bucket is not None:
+                await self._diagnose(client, error, asked)
+            raise_translated(error, asked)
+
+    async def _diagnose(self, client: Any, error: Exception, asked: Asked) -> None:
+        """A HEAD has no body to say why it failed: ask with a GET whether the credentials are known."""
+        if not isinstance(error, boto.ClientError):
+            return
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in _DIAGNOSED_STATUS:
+            return
+        try:
+            await client.list_objects_v2(Bucket=asked.bucket, Prefix=asked.key or "", MaxKeys=1)
+        except boto.ClientError as diagnosis:
+            better = translated(diagnosis, asked)
+            if isinstance(better, BadCredentials | BucketNotFound):
+                raise better from diagnosis
