@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import difflib
 import re
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from pydantic import SecretStr
 
 from tierlake.connector.errors import InvalidSetting, UnknownOption
+from tierlake.connector.nearest import did_you_mean
 from tierlake.connector.policy.encryption import SseC, SseKms, SseS3, Unencrypted, encryption_text
 from tierlake.connector.policy.rules import WriteRule
 from tierlake.connector.settings import LakeSettings
@@ -104,10 +104,7 @@ def refuse_unknown(names: Iterable[str], known: Collection[str] | None = None, c
     every = S3FS_OPTIONS | OWN_OPTIONS | set(LakeOptions.__annotations__) | _FIRST
     for name in names:
         if name not in (every if known is None else known):
-            near = difflib.get_close_matches(name, every, n=1, cutoff=0.6)
-            raise UnknownOption(
-                f"{caller} has no argument {name!r}", hint=f"Did you mean {near[0]!r}?" if near else None
-            )
+            raise UnknownOption(f"{caller} has no argument {name!r}", hint=did_you_mean(name, every))
 
 
 def plain_options(options: Mapping[str, Any], *, include_secrets: bool) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tierlake.connector.errors import AccessDenied, DeletionFailed, InvalidSetting, LakeError, ObjectNotFound
+from tierlake.connector.ages import parse_age
+from tierlake.connector.errors import AccessDenied, DeletionFailed, LakeError, ObjectNotFound
 from tierlake.connector.objects.metadata import server_time
 
 if TYPE_CHECKING:
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from tierlake.connector.filesystem import LakeFileSystem
 
 _AT_ONCE = 32
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _CLOCK_RESOLUTION = timedelta(seconds=1)
 """The Date header has whole seconds, and an upload's beginning may have fractions."""
-_AGE = re.compile(r"(\d+)\s*([smhdw])")
 
 
 @dataclass(frozen=True)
@@ -37,20 +35,6 @@ class IncompleteUpload:
     path: str
     upload_id: str
     initiated: datetime
-
-
-def parse_age(age: str | timedelta) -> timedelta:
-    """Read an age such as ``1d`` or ``12h``.
-
-    Raises:
-        InvalidSetting: It is none.
-    """
-    if isinstance(age, timedelta):
-        return age
-    found = _AGE.fullmatch(age.strip())
-    if found is None:
-        raise InvalidSetting(f"{age!r} is no age", hint="Write 30m, 12h, 1d or 2w")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 async def abort_incomplete_uploads(
