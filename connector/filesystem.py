@@ -28,6 +28,7 @@ from tierlake.connector.objects import audit, copy, delete, expansion, move, mul
 from tierlake.connector.objects import metadata as object_metadata
 from tierlake.connector.objects import presign as presigning
 from tierlake.connector.objects import transition as transitions
+from tierlake.connector.objects.bulk import BulkVerbs
 from tierlake.connector.profiles import get_profile, profile_names
 from tierlake.connector.profiles.detect import known_profile
 from tierlake.connector.redact import guard_logs
@@ -73,7 +74,7 @@ class _EnvironmentToken:
         return environment_token(os.environ)
 
 
-class LakeFileSystem(TableListings):
+class LakeFileSystem(BulkVerbs, TableListings):
     """S3, MinIO or any S3 server, with a write policy on every path and tables that show commits only.
 
     Args:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tierlake.connector.ages import parse_age
-from tierlake.connector.errors import AccessDenied, DeletionFailed, LakeError, ObjectNotFound
+from tierlake.connector.client.concurrency import outcomes
+from tierlake.connector.errors import AccessDenied, DeletionFailed, ObjectNotFound
 from tierlake.connector.objects.metadata import server_time
 
 if TYPE_CHECKING:
@@ -76,21 +77,14 @@ async def abort_uploads(fs: LakeFileSystem, uploads: Iterable[IncompleteUpload])
         AccessDenied: We may abort none of them.
         DeletionFailed: Some are still there, each with the reason.
     """
-    places = asyncio.Semaphore(_AT_ONCE)
 
-    async def abort(upload: IncompleteUpload) -> LakeError | None:
+    async def abort(upload: IncompleteUpload) -> None:
         bucket, _, key = upload.path.partition("/")
-        async with places:
-            try:
-                await fs.seam.send("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload.upload_id)
-            except ObjectNotFound:
-                return None
-            except LakeError as error:
-                return error
-        return None
+        with suppress(ObjectNotFound):
+            await fs.seam.send("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload.upload_id)
 
     asked = list(uploads)
-    answers = await asyncio.gather(*map(abort, asked))
+    answers = await outcomes(abort, asked, at_once=_AT_ONCE)
     errors = {
         f"{upload.path}?uploadId={upload.upload_id}": answer
         for upload, answer in zip(asked, answers, strict=True)
