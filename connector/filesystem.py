@@ -39,6 +39,7 @@ from tierlake.connector.listing.directories import TableListings
 from tierlake.connector.listing.tables import Views
 from tierlake.connector.objects import copy, delete, expansion, move
 from tierlake.connector.objects import presign as presigning
+from tierlake.connector.objects.bulk import BulkVerbs
 from tierlake.connector.objects.verbs import ObjectVerbs, synced
 from tierlake.connector.redact import guard_logs
 from tierlake.connector.settings import environment_token
@@ -76,7 +77,7 @@ class _EnvironmentToken:
         return environment_token(os.environ)
 
 
-class LakeFileSystem(ObjectVerbs, TableListings):
+class LakeFileSystem(BulkVerbs, ObjectVerbs, TableListings):
     """S3, MinIO or any S3 server, with a write policy on every path and tables that show commits only.
 
     Args:

@@ -170,3 +170,9 @@ list.format='columns'
     monkeypatch.setenv("UV_DEFAULT_INDEX", "https://uv.example/simple")
     del expected["UV_DEFAULT_INDEX"]
     assert venv.uv_environ(venv.parse_pip_config(listed)) == expected
+
+
+def test_pipelines_lists_afresh_by_one_verb() -> None:
+    listing = re.compile(r"fs\.(find|ls|glob|walk|listdir|invalidate_cache\([^)\n]+\)\n.*fs\.find)\(|refresh=True")
+    files = (ROOT / "pipelines").rglob("*.py")  # what users hand over is theirs to cache
+    assert [str(path) for path in files if "sources" not in path.parts and listing.search(path.read_text())] == []

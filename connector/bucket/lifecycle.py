@@ -6,7 +6,6 @@ Days count from an upload's beginning, from when a version was replaced, and fro
 from __future__ import annotations
 
 import asyncio
-import difflib
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tierlake.connector.bucket.items import Item, Part, merged
 from tierlake.connector.bucket.minio_tier import known_tiers
 from tierlake.connector.errors import AccessDenied, InvalidSetting, ObjectNotFound
+from tierlake.connector.nearest import did_you_mean
 from tierlake.connector.objects.transition import TIER_TAG
 
 if TYPE_CHECKING:
@@ -66,10 +66,9 @@ def tier_rules(profile: Profile, tiers: Iterable[str]) -> dict[str, Rule]:
     rules = {}
     for tier in tiers:
         if tier not in profile.tier_classes:
-            near = difflib.get_close_matches(tier, profile.tier_classes, n=1, cutoff=0.5)
             raise InvalidSetting(
                 f"{profile.name} has no tier {tier!r}; there are {', '.join(profile.tier_classes)}",
-                hint=f"Did you mean {near[0]!r}?" if near else None,
+                hint=did_you_mean(tier, profile.tier_classes, likeness=0.5),
             )
         if tier != "hot":
             rule = tier_rule(tier, profile.tier_classes[tier])

@@ -18,7 +18,6 @@ which are known by their names; ``false``, and an empty list, take them away aga
 
 from __future__ import annotations
 
-import difflib
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -37,13 +36,14 @@ from pydantic import (
     field_validator,
 )
 
+from tierlake.connector.ages import format_age, parse_age
 from tierlake.connector.bucket.remote_tier import RemoteTier
 from tierlake.connector.errors import InvalidSetting
 from tierlake.connector.names import check_bucket
-from tierlake.connector.objects.multipart import parse_age
+from tierlake.connector.nearest import did_you_mean
 from tierlake.connector.policy.encryption import SseC, SseKms, Unencrypted, encryption_text, parse_encryption
 
-__all__ = ["BucketSpec", "CorsRule", "LifecycleSpec", "PolicySpec", "format_age"]
+__all__ = ["BucketSpec", "CorsRule", "LifecycleSpec", "PolicySpec"]
 
 _DAY = timedelta(days=1)
 _FAULTS = " is not valid: "
@@ -51,15 +51,6 @@ _UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 _ID_MAX = 200
 """AWS takes 255 characters, and ours begin with a prefix:
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_CORSRule.html"""
-
-
-def format_age(age: timedelta) -> str:
-    """An age as specs write it: ``7d``, ``12h``, ``30m`` or ``10s``."""
-    seconds = int(age.total_seconds())
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds and seconds % length == 0:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
 
 
 def _age(value: object) -> object:
@@ -311,9 +302,8 @@ def _invalid(model: type[BaseModel], error: ValidationError) -> InvalidSetting:
         elif fault["type"] in _UNKNOWN:
             # The one part that is no model of pydantic's.
             known = list(model.model_fields if len(fault["loc"]) == 1 else RemoteTier.__dataclass_fields__)
-            near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.5)
             faults.append(f"{place}: there is no such field")
-            hint = hint or (f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(known)}")
+            hint = hint or did_you_mean(str(fault["loc"][-1]), known, likeness=0.5) or f"There are {', '.join(known)}"
         else:
             faults.append(f"{place}: {fault['msg'].removeprefix('Value error, ')}")
     return InvalidSetting(f"{model.__name__}{_FAULTS}{'; '.join(dict.fromkeys(faults))}", hint=hint)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import botocore.session
 from pydantic import SecretStr
 
 from tierlake.connector.errors import InvalidSetting, UnknownOption
+from tierlake.connector.nearest import did_you_mean
 from tierlake.connector.profiles import get_profile, profile_names
 from tierlake.connector.settings import LakeSettings, check_endpoint
 
@@ -167,7 +167,4 @@ def refuse_unknown(names: Iterable[str], known: Collection[str] | None = None, c
     every = S3FS_OPTIONS | OWN_OPTIONS | set(LakeOptions.__annotations__) | _FIRST
     for name in names:
         if name not in (every if known is None else known):
-            near = difflib.get_close_matches(name, every, n=1, cutoff=0.6)
-            raise UnknownOption(
-                f"{caller} has no argument {name!r}", hint=f"Did you mean {near[0]!r}?" if near else None
-            )
+            raise UnknownOption(f"{caller} has no argument {name!r}", hint=did_you_mean(name, every))

@@ -7,11 +7,11 @@ all is an error, with the nearest right name.
 
 from __future__ import annotations
 
-import difflib
 import functools
 from typing import TYPE_CHECKING, Any
 
 from tierlake.connector.errors import UnknownOption
+from tierlake.connector.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,9 +67,5 @@ def check_known(service: Any, names: Iterable[str]) -> None:
     for name in sorted(names):
         if name in known or name in _LOWER_CASE_ALIASES:
             continue
-        by_lower = {candidate.lower(): candidate for candidate in known}
-        near = difflib.get_close_matches(name.lower().replace("_", ""), by_lower, n=1, cutoff=0.6)
-        raise UnknownOption(
-            f"No S3 operation has an option {name!r}",
-            hint=f"Did you mean {by_lower[near[0]]!r}?" if near else None,
-        )
+        hint = did_you_mean(name.replace("_", ""), known)
+        raise UnknownOption(f"No S3 operation has an option {name!r}", hint=hint)

@@ -179,6 +179,19 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
                 return
             child, parent = parent, self._parent(parent)
 
+    async def _list_fresh(self, path: str, *, withdirs: bool = False) -> dict[str, dict[str, Any]]:
+        """Everything that the store has below a path now, whatever a cache or a table says; later calls may use it.
+
+        Args:
+            path: The folder.
+            withdirs: With folders.
+
+        Returns:
+            What is known of each object, by ``bucket/key``.
+        """
+        entries = await self._all_below(self._strip_protocol(path), "", withdirs=withdirs, refresh=True)
+        return {entry["name"]: entry for entry in folders_marked(entries, withdirs=withdirs)}
+
     async def _stored_below(self, path: str) -> list[dict[str, Any]]:
         """Every object in the store whose key is below a path, whatever a table says; no cache is asked."""
         stored: list[dict[str, Any]] = await super()._lsdir(self._strip_protocol(path), delimiter="")
@@ -229,6 +242,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
 
     # s3fs binds these to its own coroutines.
     find = sync_wrapper(_find)
+    list_fresh = sync_wrapper(_list_fresh)
     exists = sync_wrapper(_exists)
     isdir = sync_wrapper(_isdir)
     checksum = sync_wrapper(_checksum)

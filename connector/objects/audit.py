@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
+from tierlake.connector.client.concurrency import in_order
 from tierlake.connector.objects.metadata import head, object_path
 from tierlake.connector.policy.encryption import Encryption, SseC, SseKms, encryption_of, encryption_text
 
@@ -29,16 +29,14 @@ async def encryption_faults(store: Store, paths: Iterable[str]) -> dict[str, str
     Raises:
         ObjectNotFound: One of them does not exist.
     """
-    limit = asyncio.Semaphore(_CONCURRENCY)
 
     async def fault(path: str) -> tuple[str, str | None]:
         bucket, key = object_path(store, path)
         wanted = store.policy.for_key(bucket, key).encryption
-        async with limit:
-            found = encryption_of(await head(store, path))
+        found = encryption_of(await head(store, path))
         return path, None if _satisfies(found, wanted) else f"{_named(found)} instead of {encryption_text(wanted)}"
 
-    found = await asyncio.gather(*(fault(path) for path in paths))
+    found = await in_order(fault, paths, at_once=_CONCURRENCY)
     return {path: detail for path, detail in found if detail is not None}
 
 

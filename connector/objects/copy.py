@@ -6,12 +6,12 @@ copied part by part, each under the condition that the source is still the same.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from tierlake.connector.client.carried import kept_content
+from tierlake.connector.client.concurrency import in_order
 from tierlake.connector.names import check_key
 from tierlake.connector.objects.metadata import get_tags, head, object_path
 from tierlake.connector.policy.encryption import SseC
@@ -159,12 +159,12 @@ def part_ranges(size: int, part_bytes: int | None = None) -> list[tuple[int, int
 
 async def _original_parts(store: Store, source: Source) -> list[tuple[int, int]]:
     count = int(source.head["ETag"].strip('"').rpartition("-")[2])
-    parts = await asyncio.gather(
-        *(
-            store.send("head_object", Bucket=source.bucket, Key=source.key, PartNumber=number)
-            for number in range(1, count + 1)
-        )
-    )
+
+    async def part_head(number: int) -> dict[str, Any]:
+        head: dict[str, Any] = await store.send("head_object", Bucket=source.bucket, Key=source.key, PartNumber=number)
+        return head
+
+    parts = await in_order(part_head, range(1, count + 1), at_once=CONCURRENT_PARTS)
     ranges, start = [], 0
     for part in parts:
         ranges.append((start, start + part["ContentLength"] - 1))
@@ -200,39 +200,32 @@ async def copy_in_parts(
     bucket, key = target
     profile = await store.profile()
     upload_id = (await create())["UploadId"]
-    limit = asyncio.Semaphore(CONCURRENT_PARTS)
 
-    async def copy_part(number: int, first: int, last: int) -> dict[str, Any]:
-        async with limit:
-            response = await store.send(
-                "upload_part_copy",
-                Bucket=bucket,
-                Key=key,
-                UploadId=upload_id,
-                PartNumber=number,
-                CopySource=source.reference,
-                CopySourceRange=f"bytes={first}-{last}",
-                **source.condition(profile),
-                **source.keys(),
-            )
+    async def copy_part(part: tuple[int, tuple[int, int]]) -> dict[str, Any]:
+        number, (first, last) = part
+        response = await store.send(
+            "upload_part_copy",
+            Bucket=bucket,
+            Key=key,
+            UploadId=upload_id,
+            PartNumber=number,
+            CopySource=source.reference,
+            CopySourceRange=f"bytes={first}-{last}",
+            **source.condition(profile),
+            **source.keys(),
+        )
         return {"PartNumber": number, "ETag": response["CopyPartResult"]["ETag"]}
 
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(copy_part(number, first, last))
-                for number, (first, last) in enumerate(ranges, start=1)
-            ]
+        parts = await in_order(copy_part, enumerate(ranges, start=1), at_once=CONCURRENT_PARTS)
         return await store.send(
             "complete_multipart_upload",
             Bucket=bucket,
             Key=key,
             UploadId=upload_id,
-            MultipartUpload={"Parts": [task.result() for task in tasks]},
+            MultipartUpload={"Parts": parts},
             **(condition or {}),
         )
-    except BaseException as error:
+    except BaseException:
         await store.send("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload_id)
-        if isinstance(error, BaseExceptionGroup):
-            raise error.exceptions[0] from error
         raise

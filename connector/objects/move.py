@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from fsspec.asyn import _run_coros_in_chunks, trailing_sep
+from fsspec.asyn import trailing_sep
 from fsspec.utils import other_paths
 
+from tierlake.connector.client.concurrency import in_order
 from tierlake.connector.errors import InvalidSetting, ObjectNotFound
 from tierlake.connector.objects.copy import copy_file
 from tierlake.connector.objects.delete import delete_keys
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from tierlake.connector.client.store import Store
     from tierlake.connector.objects.expansion import Paths
+
+_AT_ONCE = 64
 
 
 async def move(
@@ -64,12 +67,7 @@ async def move(
         unchanged: dict[str, Any] = {"CopySourceIfMatch": found[path]} if profile.copy_source_if_match else {}
         await copy_file(store, path, pairs[path], **unchanged, **options)
 
-    copies = await _run_coros_in_chunks(
-        list(map(copy, pairs)), batch_size=batch_size, nofiles=True, return_exceptions=True
-    )
-    for result in copies:
-        if isinstance(result, BaseException):
-            raise result
+    await in_order(copy, pairs, at_once=batch_size if batch_size and batch_size > 0 else _AT_ONCE)
     doomed: dict[str, list[dict[str, str]]] = {}
     for path in pairs:
         bucket, key, _ = store.split_path(path)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tierlake.connector.errors import AccessDenied, DeletionFailed, InvalidSetting, LakeError, ObjectNotFound
+from tierlake.connector.ages import parse_age
+from tierlake.connector.client.concurrency import outcomes
+from tierlake.connector.errors import AccessDenied, DeletionFailed, ObjectNotFound
 from tierlake.connector.objects.metadata import server_time
 
 if TYPE_CHECKING:
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
     from tierlake.connector.client.store import Store
 
 _AT_ONCE = 32
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _CLOCK_RESOLUTION = timedelta(seconds=1)
 """The Date header has whole seconds, and an upload's beginning may have fractions."""
-_AGE = re.compile(r"(\d+)\s*([smhdw])")
 
 
 @dataclass(frozen=True)
@@ -37,20 +36,6 @@ class IncompleteUpload:
     path: str
     upload_id: str
     initiated: datetime
-
-
-def parse_age(age: str | timedelta) -> timedelta:
-    """Read an age such as ``1d`` or ``12h``.
-
-    Raises:
-        InvalidSetting: It is none.
-    """
-    if isinstance(age, timedelta):
-        return age
-    found = _AGE.fullmatch(age.strip())
-    if found is None:
-        raise InvalidSetting(f"{age!r} is no age", hint="Write 30m, 12h, 1d or 2w")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 async def abort_incomplete_uploads(
@@ -92,21 +77,14 @@ async def abort_uploads(store: Store, uploads: Iterable[IncompleteUpload]) -> No
         AccessDenied: We may abort none of them.
         DeletionFailed: Some are still there, each with the reason.
     """
-    places = asyncio.Semaphore(_AT_ONCE)
 
-    async def abort(upload: IncompleteUpload) -> LakeError | None:
+    async def abort(upload: IncompleteUpload) -> None:
         bucket, _, key = upload.path.partition("/")
-        async with places:
-            try:
-                await store.send("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload.upload_id)
-            except ObjectNotFound:
-                return None
-            except LakeError as error:
-                return error
-        return None
+        with suppress(ObjectNotFound):
+            await store.send("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload.upload_id)
 
     asked = list(uploads)
-    answers = await asyncio.gather(*map(abort, asked))
+    answers = await outcomes(abort, asked, at_once=_AT_ONCE)
     errors = {
         f"{upload.path}?uploadId={upload.upload_id}": answer
         for upload, answer in zip(asked, answers, strict=True)

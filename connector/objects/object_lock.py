@@ -7,10 +7,10 @@ it; a version under a hold is deleted by nobody, while a delete without version 
 
 from __future__ import annotations
 
-import asyncio
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from tierlake.connector.client.concurrency import in_order
 from tierlake.connector.errors import ObjectNotFound, RequestRefused, UnsupportedByServer
 
 if TYPE_CHECKING:
@@ -46,20 +46,19 @@ async def set_legal_hold(store: Store, versions: Iterable[tuple[str, str]], *, h
         RequestRefused: The bucket has no Object Lock.
         ObjectNotFound: There is no such version.
     """
-    slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(path: str, version: str) -> None:
+    async def one(which: tuple[str, str]) -> None:
+        path, version = which
         bucket, _, key = path.partition("/")
-        async with slots:
-            await store.send(
-                "put_object_legal_hold",
-                Bucket=bucket,
-                Key=key,
-                VersionId=version,
-                LegalHold={"Status": "ON" if held else "OFF"},
-            )
+        await store.send(
+            "put_object_legal_hold",
+            Bucket=bucket,
+            Key=key,
+            VersionId=version,
+            LegalHold={"Status": "ON" if held else "OFF"},
+        )
 
-    await asyncio.gather(*(one(path, version) for path, version in versions))
+    await in_order(one, versions, at_once=_AT_ONCE)
 
 
 def check_replaceable(head: Mapping[str, Any], bucket: str, key: str) -> None:

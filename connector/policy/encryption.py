@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import difflib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.nearest import did_you_mean
 
 SSE_C_KEY_BYTES = 32
 ENCRYPTION_PARAMETERS = frozenset(
@@ -158,10 +158,9 @@ def parse_encryption(value: str | Encryption) -> Encryption:
         return SseS3()
     if mode == "none":
         return Unencrypted()
-    near = difflib.get_close_matches(mode, _NAMES, n=1, cutoff=0.4)
     raise InvalidSetting(
         f"{value!r} is no encryption; there are {', '.join(_NAMES)}",
-        hint=f"Did you mean {near[0]!r}?" if near else None,
+        hint=did_you_mean(mode, _NAMES, likeness=0.4),
     )
 
 

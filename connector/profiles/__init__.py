@@ -8,11 +8,11 @@ More are added by entry point; the object is a :class:`~tierlake.connector.profi
 
 from __future__ import annotations
 
-import difflib
 import functools
 from importlib.metadata import entry_points
 
 from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.nearest import did_you_mean
 from tierlake.connector.profiles import aws, ceph, generic, minio, r2, seaweedfs
 from tierlake.connector.profiles.profile import Profile
 
@@ -43,10 +43,9 @@ def get_profile(name: str) -> Profile:
     """
     found: Profile | None = _profiles().get(name.lower())
     if found is None:
-        near = difflib.get_close_matches(name.lower(), profile_names(), n=1, cutoff=0.4)
         raise InvalidSetting(
             f"There is no server profile {name!r}; there are {', '.join(profile_names())}",
-            hint=f"Did you mean {near[0]!r}?" if near else None,
+            hint=did_you_mean(name, profile_names(), likeness=0.4),
         )
     return found
 

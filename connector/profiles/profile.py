@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from tierlake.connector.errors import UnsupportedByServer
+from tierlake.connector.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -189,9 +189,9 @@ class Profile:
         """
         if storage_class in self.storage_classes:
             return
-        near = difflib.get_close_matches(storage_class.upper(), self.storage_classes, n=1, cutoff=0.6)
-        if near:
-            alternative = near[0]
+        near = nearest(storage_class, self.storage_classes)
+        if near is not None:
+            alternative = near
         elif storage_class in self.tier_classes.values() or self.mover == "tag":
             alternative = f"the tag tier=<tier>, which a lifecycle rule acts on ({self._classes()})"
         else:

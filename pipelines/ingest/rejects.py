@@ -11,15 +11,15 @@ import io
 import json
 import uuid
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pat
 
 from tierlake.pipelines.errors import RejectedTooMany, SourceError
+from tierlake.pipelines.runtime.parallel import in_threads
 from tierlake.pipelines.sources.row_origin import ALL, REASON_COLUMN, TEXT_MARK
 from tierlake.pipelines.values import texts_of
 
@@ -69,9 +69,12 @@ class RejectFile:
 
 def reject_paths(fs: LakeFileSystem, root: str) -> list[str]:
     """The files of rejected rows."""
-    folder = f"{root}/_lake/rejects"
-    fs.invalidate_cache(folder)
-    return [path for path in sorted(fs.find(folder)) if path.endswith(".parquet")]
+    return list(_reject_files(fs, root))
+
+
+def _reject_files(fs: LakeFileSystem, root: str) -> dict[str, Mapping[str, Any]]:
+    stored = fs.list_fresh(f"{root}/_lake/rejects")
+    return {path: info for path, info in sorted(stored.items()) if path.endswith(".parquet")}
 
 
 def read_rejects(fs: LakeFileSystem, path: str) -> pa.Table:
@@ -92,16 +95,15 @@ def list_rejects(fs: LakeFileSystem, root: str) -> tuple[RejectFile, ...]:
     Raises:
         SourceError: a file that cannot be read.
     """
-    paths = reject_paths(fs, root)
+    stored = _reject_files(fs, root)
 
     def described(path: str) -> RejectFile:
         rows = read_rejects(fs, path)
         source = (rows.schema.metadata or {}).get(_ABOUT, b"").decode("utf-8", "replace")
-        modified: datetime = fs.info(path)["LastModified"]
-        return RejectFile(path, rows.num_rows, counted_reasons(rows), modified, source)
+        return RejectFile(path, rows.num_rows, counted_reasons(rows), stored[path]["LastModified"], source)
 
-    with ThreadPoolExecutor(_READAHEAD, thread_name_prefix="rejects") as pool:
-        return tuple(sorted(pool.map(described, paths), key=lambda file: file.at, reverse=True))
+    files = in_threads(described, stored, at_once=_READAHEAD, name="rejects")
+    return tuple(sorted(files, key=lambda file: file.at, reverse=True))
 
 
 def counted_reasons(rows: pa.Table) -> dict[str, int]:

@@ -404,10 +404,12 @@ def _look_again(handle: Handle, staged: Sequence[StagedFile], age: timedelta) ->
     """Files that waited for half the age at which a vacuum takes orphans may be gone: see before they are named."""
     if age < ORPHAN_AGE / 2 or handle.table.is_published_by_writing:
         return
-    handle.fs.invalidate_cache()
-    gone = [file.file.path for file in staged if not handle.fs.exists(f"{handle.table.root}/{file.file.path}")]
-    if gone:
-        message = f"lake://{handle.table.root}: {len(gone)} of the files written were deleted before their commit"
+    heads = handle.fs.head_many(f"{handle.table.root}/{file.file.path}" for file in staged)
+    failures = [head for head in heads if isinstance(head, Exception)]
+    if others := [error for error in failures if not isinstance(error, FileNotFoundError)]:
+        raise others[0]
+    if gone := len(failures):
+        message = f"lake://{handle.table.root}: {gone} of the files written were deleted before their commit"
         raise CommitConflict(message, hint=f"the ingest took {age}; run it again, in smaller pieces")
 
 

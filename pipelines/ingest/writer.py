@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections import defaultdict
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from tierlake.pipelines.ingest.duplicates import last_of_each, unique_batches
 from tierlake.pipelines.ingest.spill import append_rows, spooled_batches
 from tierlake.pipelines.model.stored_types import nullable_schema
 from tierlake.pipelines.parquet.statistics import footer_stats, holds_floats, leaves_with_nan
+from tierlake.pipelines.runtime.parallel import ThreadQueue
 from tierlake.pipelines.sources.limits import SourceLimits
 from tierlake.pipelines.tables.protocol import LiveFile, StagedFile
 from tierlake.pipelines.tables.runs import RUN_METADATA
@@ -101,9 +101,8 @@ class PartitionedWriter:
         self._with_nan: dict[PartitionKey, frozenset[int]] = defaultdict(frozenset)
         self._numbers: dict[PartitionKey, Iterator[int]] = defaultdict(itertools.count)
         self._folder = tempfile.TemporaryDirectory(prefix="tierlake-")
-        self._pool = ThreadPoolExecutor(self._limits.uploads, thread_name_prefix="tierlake-upload")
+        self._encoding = ThreadQueue[list[StagedFile]](self._limits.uploads, "tierlake-upload")
         self._paths = itertools.count()
-        self._staged: list[Future[list[StagedFile]]] = []
 
     def __enter__(self) -> Self:
         """Nothing is opened before the first rows come."""
@@ -113,7 +112,7 @@ class PartitionedWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop uploads that have not begun and remove the spool folder."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._encoding.__exit__(kind, error, trace)
         self._folder.cleanup()
 
     def add(self, key: PartitionKey, table: pa.Table) -> None:
@@ -141,10 +140,10 @@ class PartitionedWriter:
                 rows = self._take(key)
                 kept = last_of_each(rows, self._unique_by) if self._unique_by else rows
                 self.duplicates += rows.num_rows - kept.num_rows
-                self._staged.append(self._pool.submit(self._encode, key, [self._sorted(kept)], self._with_nan[key]))
+                self._encoding.submit(self._encode, key, [self._sorted(kept)], self._with_nan[key])
         for key in sorted(self._spools):
             self._close(key)
-        staged = [file for future in self._staged for file in future.result()]
+        staged = [file for files in self._encoding.results() for file in files]
         self.duplicates += self._spooled_rows - sum(self._rows_of_spools)
         return tuple(staged)
 
@@ -178,10 +177,8 @@ class PartitionedWriter:
 
     def _close(self, key: PartitionKey) -> None:
         """Have a spool encoded; where many wait for that already, wait too, or the disk fills up."""
-        running = [future for future in self._staged if not future.done()]
-        if len(running) > self._limits.uploads:
-            wait(running, return_when=FIRST_COMPLETED)
-        self._staged.append(self._pool.submit(self._encode_spool, key, self._spools.pop(key), self._with_nan[key]))
+        self._encoding.wait_for_room()
+        self._encoding.submit(self._encode_spool, key, self._spools.pop(key), self._with_nan[key])
 
     def _encode_spool(self, key: PartitionKey, spooled: Path, with_nan: frozenset[int]) -> list[StagedFile]:
         batches = unique_batches(spooled, self._unique_by) if self._unique_by else spooled_batches(spooled)

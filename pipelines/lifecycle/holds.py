@@ -8,7 +8,6 @@ the partition's files get a legal hold as well, so that other tools leave them t
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 from tierlake.connector.errors import AccessDenied
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["hold", "release", "retain"]
 
 logger = logging.getLogger("tierlake.pipelines")
-
-_CONCURRENCY = 8
 
 
 def hold(
@@ -262,14 +259,12 @@ def _versions_at(handle: Handle, paths: Collection[str]) -> list[ObjectVersion]:
     root = handle.table.root
     names = {f"{root}/{path}" for path in paths}
     below = {f"{folder}/" if (folder := name.rpartition("/")[0]) != root else name for name in names}
-    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="holds") as pool:
-        listed = pool.map(handle.fs.object_versions, sorted(below))
-        return [
-            version
-            for versions in listed
-            for version in versions
-            if version.path in names and not version.is_delete_marker
-        ]
+    return [
+        version
+        for versions in handle.fs.object_versions_many(sorted(below))
+        for version in versions
+        if version.path in names and not version.is_delete_marker
+    ]
 
 
 def _would_change(store: DocumentStore, change: Callable[[DatasetDocument], DatasetDocument]) -> bool:

@@ -6,12 +6,12 @@ more than it saves, the class could not be read any more.
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tierlake.connector.errors import LakeError, ObjectNotFound, PreconditionFailed
+from tierlake.connector.errors import ObjectNotFound, PreconditionFailed
 from tierlake.pipelines.errors import StalePlan
 from tierlake.pipelines.lifecycle.decision import decider, price_note
 from tierlake.pipelines.lifecycle.plan import Refusal, TieringPlan, TierMove
@@ -27,18 +27,18 @@ from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.protocol import SameRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Generator, Iterable, Sequence
     from datetime import datetime
 
+    from tierlake.connector.client.concurrency import Failure
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.spec import DatasetSpec
-    from tierlake.pipelines.movers import Moved, Mover
+    from tierlake.pipelines.movers import Moved
     from tierlake.pipelines.query.placement import PlacedFile, PlacedPartition
     from tierlake.pipelines.runtime.progress import Progress
 
 __all__ = ["apply_tiering", "plan_tiering"]
 
-_CONCURRENCY = 16
 _NOTED_AT_ONCE = 500
 """Moves between two notes of what stayed the same: a process that dies loses no more of them."""
 
@@ -121,23 +121,17 @@ def apply_tiering(
             size=total,
             dry_run=True,
         )
-    mover = get_mover(handle.fs.profile.mover)
     with noting() as notes:
         try:
             with (
                 reporting("tiering", total=len(files), bytes_total=total, progress=progress) as advance,
-                ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="tiering") as pool,
+                closing(_moved(handle, files)) as outcomes,
             ):
-                started = {pool.submit(_move, handle, mover, step, file): (step, file) for step, file in files}
-                try:
-                    for future in as_completed(started):
-                        step, file = started[future]
-                        _count(tally, step, file, future)
-                        advance(f"{step.key}/{file.live.path.rpartition('/')[2]}", file.live.size)
-                        if len(tally.same_rows) >= _NOTED_AT_ONCE:
-                            _note_same_rows(handle, tally)
-                finally:
-                    pool.shutdown(wait=False, cancel_futures=True)
+                for step, file, outcome in outcomes:
+                    _count(tally, step, file, outcome)
+                    advance(f"{step.key}/{file.live.path.rpartition('/')[2]}", file.live.size)
+                    if len(tally.same_rows) >= _NOTED_AT_ONCE:
+                        _note_same_rows(handle, tally)
         finally:
             _note_same_rows(handle, tally)
             if tally.moved:
@@ -198,27 +192,31 @@ def _pending(
     return moving
 
 
-def _move(handle: Handle, mover: Mover, step: TierMove, file: PlacedFile) -> Moved:
-    move = Move(
-        tier=step.tier,
-        storage_class=step.storage_class,
-        from_class=file.storage_class,
-        etag=file.etag,
-        exclusive=handle.table.is_published_by_writing,
-    )
-    try:
-        return mover.move(handle.fs, f"{handle.table.root}/{file.live.path}", move)
-    except (PreconditionFailed, ObjectNotFound) as error:
-        raise StalePlan(
-            f"{file.live.path} was replaced or deleted while it was to be moved", hint="plan again"
-        ) from error
+def _moved(
+    handle: Handle, files: Sequence[tuple[TierMove, PlacedFile]]
+) -> Generator[tuple[TierMove, PlacedFile, Moved | Failure]]:
+    """Move files; each with what was done, as it is done."""
+    by_path = {f"{handle.table.root}/{file.live.path}": (step, file) for step, file in files}
+    moves = {
+        path: Move(
+            tier=step.tier,
+            storage_class=step.storage_class,
+            from_class=file.storage_class,
+            etag=file.etag,
+            exclusive=handle.table.is_published_by_writing,
+        )
+        for path, (step, file) in by_path.items()
+    }
+    for path, outcome in get_mover(handle.fs.profile.mover).move_many(handle.fs, moves):
+        yield *by_path[path], outcome
 
 
-def _count(tally: _Tally, step: TierMove, file: PlacedFile, future: Future[Moved]) -> None:
-    try:
-        moved = future.result()
-    except (LakeError, OSError) as error:
-        tally.failures.setdefault(step.key, error)
+def _count(tally: _Tally, step: TierMove, file: PlacedFile, moved: Moved | Failure) -> None:
+    if isinstance(moved, PreconditionFailed | ObjectNotFound):
+        message = f"{file.live.path} was replaced or deleted while it was to be moved"
+        moved = StalePlan(message, hint="plan again")
+    if isinstance(moved, Exception):
+        tally.failures.setdefault(step.key, moved)
         return
     if moved.outcome != "unchanged":
         tally.moved[step.key] = step.storage_class

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tierlake.pipelines.ingest.dask_workers import Place, threads_of_this_worker
 from tierlake.pipelines.ingest.writer import WriterLimits
 from tierlake.pipelines.maintenance.rewrite import Rewriter
+from tierlake.pipelines.runtime.parallel import in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,14 +69,14 @@ class Crew:
     def rewrite(self, groups: Sequence[Group], without: pc.Expression | None = None) -> list[Rewrite]:
         """Write each group's rows to new files, in order; see `Rewriter.rewrite`."""
         if self._workers is None:
-            return _by_threads(lambda group: _rewrite(self.rewriter, group, without), groups)
+            return _in_threads(lambda group: _rewrite(self.rewriter, group, without), groups)
         tasks = self._tasks(self._workers, groups, without)
         return [rewrite for done in self._workers.run_in_order(_rewrite_there, tasks) for rewrite in done]
 
     def count(self, files: Sequence[LiveFile], matching: pc.Expression) -> list[int]:
         """How many rows of each file match."""
         if self._workers is None:
-            return _by_threads(lambda file: self.rewriter.count(file.path, matching), files)
+            return _in_threads(lambda file: self.rewriter.count(file.path, matching), files)
         groups = [Group(file.key, (file,), "") for file in files]
         tasks = self._tasks(self._workers, groups, matching)
         return [count for counts in self._workers.run_in_order(_count_there, tasks) for count in counts]
@@ -122,9 +122,8 @@ def _rewrite(rewriter: Rewriter, group: Group, without: pc.Expression | None) ->
     return rewriter.rewrite(group.key, group.sources, group.storage_class, without)
 
 
-def _by_threads(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="rewrite") as pool:
-        return list(pool.map(work, items))
+def _in_threads(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    return in_threads(work, items, at_once=_CONCURRENCY, name="rewrite")
 
 
 def _shared(limits: WriterLimits, threads: int) -> WriterLimits:

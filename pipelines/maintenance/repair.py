@@ -6,7 +6,7 @@ missing or has another size is left for people to look at.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +18,17 @@ from tierlake.pipelines.query.placement import class_of_tier
 from tierlake.pipelines.tables.protocol import SameRows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from tierlake.connector.objects.transition import Written
+    from tierlake.connector.client.concurrency import Failure
+    from tierlake.connector.objects.transition import TransitionResult, Written
     from tierlake.pipelines.maintenance.verify import Problem, VerifyReport
     from tierlake.pipelines.metastore.handle import Handle
-    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.model.spec import Tier
+    from tierlake.pipelines.movers import Moved
 
 __all__ = ["verify_and_repair"]
-
-_CONCURRENCY = 8
 
 
 def verify_and_repair(handle: Handle, as_of: datetime) -> VerifyReport:
@@ -46,19 +46,13 @@ def verify_and_repair(handle: Handle, as_of: datetime) -> VerifyReport:
     mendable = [problem for problem in before.problems if problem.kind in {"class", "encryption"}]
     if not mendable:
         return before
-    same_rows: list[SameRows] = []
-    keys = {file.path: file.key for file in handle.table.snapshot().files}
-
-    def mended(problem: Problem) -> tuple[Problem, str] | None:
-        key = keys.get(problem.path)
-        return None if key is None else _mended(described, problem, key, as_of, same_rows)
-
-    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="repair") as pool:
-        refusals = [refusal for refusal in pool.map(mended, mendable) if refusal]
-    handle.table.note_same_rows(same_rows)
+    mending = _Mending(described, as_of)
+    mending.encrypt([problem for problem in mendable if problem.kind == "encryption"])
+    mending.move([problem for problem in mendable if problem.kind == "class"])
+    handle.table.note_same_rows(mending.same_rows)
     after = verify(handle, as_of)
     left = {(problem.kind, problem.path): problem for problem in after.problems}
-    why = {(problem.kind, problem.path): reason for problem, reason in refusals}
+    why = {(problem.kind, problem.path): reason for problem, reason in mending.refusals}
     return replace(
         after,
         problems=tuple(
@@ -69,40 +63,72 @@ def verify_and_repair(handle: Handle, as_of: datetime) -> VerifyReport:
     )
 
 
-def _mended(
-    handle: Handle, problem: Problem, key: PartitionKey, as_of: datetime, same_rows: list[SameRows]
-) -> tuple[Problem, str] | None:
-    """Mend one; what cannot be mended comes back with why."""
-    path = f"{handle.table.root}/{problem.path}"
-    try:
-        if problem.kind == "encryption":
-            head = handle.fs.head_object(path)
-            copied = handle.fs.reencrypt(path, if_match=_etag(head))
-            same_rows += _same_rows(problem.path, head, copied.written)
-            return None
-        return _moved(handle, problem, key, as_of, same_rows)
-    except (LakeError, OSError) as error:
-        return problem, str(error)
+class _Mending:
+    """Mends problems, and knows the reason for each that it could not mend."""
 
+    def __init__(self, handle: Handle, as_of: datetime) -> None:
+        self._handle = handle
+        self._as_of = as_of
+        self._keys = {file.path: file.key for file in handle.table.snapshot().files}
+        self.same_rows: list[SameRows] = []
+        self.refusals: list[tuple[Problem, str]] = []
 
-def _moved(
-    handle: Handle, problem: Problem, key: PartitionKey, as_of: datetime, same_rows: list[SameRows]
-) -> tuple[Problem, str] | None:
-    path = f"{handle.table.root}/{problem.path}"
-    window = window_of_key(handle.spec, key)
-    tier = tier_at(handle.spec, window.age(as_of)) if window else "hot"
-    storage_class = class_of_tier(handle.spec, handle.fs.profile, tier)
-    if storage_class is None:
-        return problem, f"{handle.fs.profile.name} has no class for tier {tier}"
-    mover = get_mover(handle.fs.profile.mover)
-    obstacle = mover.obstacle(handle.fs, handle.table.root, tier, storage_class)
-    if obstacle is not None:
-        return problem, obstacle
-    head = handle.fs.head_object(path)
-    found = str(head.get("StorageClass") or "STANDARD")
-    move = Move(tier, storage_class, from_class=found, etag=_etag(head), exclusive=handle.table.is_published_by_writing)
-    same_rows += _same_rows(problem.path, head, mover.move(handle.fs, path, move).written)
-    return None
+    def encrypt(self, problems: Sequence[Problem]) -> None:
+        """Give files the encryption that the spec says."""
+        heads = self._heads(problems)
+        etags = {path: _etag(head) for path, (_, head) in heads.items()}
+        for path, outcome in self._handle.fs.reencrypt_many(etags):
+            self._count(*heads[path], outcome)
+
+    def move(self, problems: Sequence[Problem]) -> None:
+        """Move files to the class of the tier where the policy sees them."""
+        handle, heads = self._handle, self._heads(problems)
+        moves: dict[str, Move] = {}
+        for path, (problem, head) in heads.items():
+            tier = self._tier(problem)
+            target, obstacle = self._target(tier)
+            if obstacle is not None:
+                self.refusals.append((problem, obstacle))
+                continue
+            current = str(head.get("StorageClass") or "STANDARD")
+            is_exclusive = handle.table.is_published_by_writing
+            moves[path] = Move(tier, target, from_class=current, etag=_etag(head), exclusive=is_exclusive)
+        for path, outcome in get_mover(handle.fs.profile.mover).move_many(handle.fs, moves):
+            self._count(*heads[path], outcome)
+
+    def _heads(self, problems: Sequence[Problem]) -> dict[str, tuple[Problem, Mapping[str, Any]]]:
+        """The files as they are now, by `bucket/key`; files that left the table meanwhile are nobody's problem."""
+        known = [problem for problem in problems if problem.path in self._keys]
+        paths = [f"{self._handle.table.root}/{problem.path}" for problem in known]
+        heads: dict[str, tuple[Problem, Mapping[str, Any]]] = {}
+        for path, problem, head in zip(paths, known, self._handle.fs.head_many(paths), strict=True):
+            if isinstance(head, Exception):
+                self.refusals.append((problem, str(head)))
+            else:
+                heads[path] = problem, head
+        return heads
+
+    def _tier(self, problem: Problem) -> Tier:
+        window = window_of_key(self._handle.spec, self._keys[problem.path])
+        return tier_at(self._handle.spec, window.age(self._as_of)) if window else "hot"
+
+    @functools.cache  # noqa: B019 -- it lives as long as one repair
+    def _target(self, tier: Tier) -> tuple[str, str | None]:
+        """The storage class of a tier here, and why it cannot be reached."""
+        handle = self._handle
+        target = class_of_tier(handle.spec, handle.fs.profile, tier)
+        if target is None:
+            return "", f"{handle.fs.profile.name} has no class for tier {tier}"
+        try:
+            return target, get_mover(handle.fs.profile.mover).obstacle(handle.fs, handle.table.root, tier, target)
+        except (LakeError, OSError) as error:
+            return target, str(error)
+
+    def _count(self, problem: Problem, head: Mapping[str, Any], outcome: TransitionResult | Moved | Failure) -> None:
+        if isinstance(outcome, Exception):
+            self.refusals.append((problem, str(outcome)))
+        else:
+            self.same_rows += _same_rows(problem.path, head, outcome.written)
 
 
 def _same_rows(path: str, before: Mapping[str, Any], written: Written | None) -> list[SameRows]:

@@ -226,11 +226,16 @@ class Rewriter:
         tier = tier_of_class(handle.spec, handle.fs.profile, storage_class)
         if tier is None:
             return
-        mover = get_mover(handle.fs.profile.mover)
-        for path in paths:
-            etag = str(handle.fs.head_object(f"{handle.table.root}/{path}")["ETag"]).strip('"')
-            move = Move(tier, storage_class, from_class=handle.spec.write.storage_class, etag=etag)
-            mover.move(handle.fs, f"{handle.table.root}/{path}", move)
+        names = [f"{handle.table.root}/{path}" for path in paths]
+        moves = {}
+        for name, head in zip(names, handle.fs.head_many(names), strict=True):
+            if isinstance(head, Exception):
+                raise head
+            etag = str(head["ETag"]).strip('"')
+            moves[name] = Move(tier, storage_class, from_class=handle.spec.write.storage_class, etag=etag)
+        for _, outcome in get_mover(handle.fs.profile.mover).move_many(handle.fs, moves):
+            if isinstance(outcome, Exception):
+                raise outcome
 
 
 def _with_fields_of(known: pa.DataType, kind: pa.DataType) -> pa.DataType:

@@ -68,7 +68,7 @@ def stored_objects(handle: Handle, *, must_know_versions: bool = True) -> list[S
             by_path.setdefault(version.path.removeprefix(f"{root}/"), []).append(version)
         found = [_of_versions(path, versions) for path, versions in by_path.items()]
     else:
-        infos = handle.fs.find(root, detail=True, refresh=True)
+        infos = handle.fs.list_fresh(root)
         found = [
             StoredObject(
                 path=name.removeprefix(f"{root}/"),

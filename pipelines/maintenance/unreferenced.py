@@ -6,7 +6,6 @@ runs. Whoever must know where rows still are looks here.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from tierlake.pipelines.metastore.records import RemovalRecord
 from tierlake.pipelines.model.partition_key import PartitionKey, typed_expression
 from tierlake.pipelines.parquet.file_skipping import columns_in
 from tierlake.pipelines.parquet.scan import parquet_format
+from tierlake.pipelines.runtime.parallel import in_threads
 from tierlake.pipelines.tables.protocol import ORPHAN_AGE
 from tierlake.pipelines.tables.waiting import WAITING
 
@@ -89,8 +89,8 @@ def matching_remnants(handle: Handle, matching: pc.Expression, snapshot: Snapsho
         # without its key nobody can tell which rows match
         return replace(remnant, rows=_count(handle, remnant, matching, schema) if is_told or not needs_key else None)
 
-    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="remnants") as pool:
-        return tuple(remnant for remnant in pool.map(counted, candidates) if remnant.rows != 0)
+    counts = in_threads(counted, candidates, at_once=_CONCURRENCY, name="unreferenced")
+    return tuple(remnant for remnant in counts if remnant.rows != 0)
 
 
 def delete_remnants(

@@ -284,7 +284,7 @@ def _schema(found: Survey, opened: Handle) -> pa.Schema:
 
 def _run_tokens(opened: Handle) -> tuple[str, ...]:
     """Runs whose records a plain dataset of ours keeps: the table must know them still."""
-    records = opened.fs.find(f"{opened.table.root}/_lake/runs")
+    records = opened.fs.list_fresh(f"{opened.table.root}/_lake/runs")
     return tuple(path.rpartition("/")[2].removesuffix(".json") for path in records)
 
 

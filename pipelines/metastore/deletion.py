@@ -12,7 +12,6 @@ anew for more. In this order, so that neither an undo, a hold nor a late commit 
 from __future__ import annotations
 
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -23,6 +22,7 @@ from tierlake.connector.objects.delete import SeenObject
 from tierlake.pipelines.errors import CommitConflict
 from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord, VacuumRecord
 from tierlake.pipelines.model.partition_key import PartitionKey, canonical
+from tierlake.pipelines.runtime.parallel import in_threads
 from tierlake.pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _own_objects(handle: Handle) -> list[SeenObject]:
         if handle.fs.has_versions(root.partition("/")[0]):
             found += [SeenObject(one.path, one.version_id) for one in handle.fs.object_versions(f"{folder}/")]
             continue
-        for path, info in handle.fs.find(folder, detail=True, refresh=True).items():
+        for path, info in handle.fs.list_fresh(folder).items():
             if info["type"] == "file":
                 found.append(SeenObject(path, etag=str(info.get("ETag") or "").strip('"') or None))
     return found
@@ -207,15 +207,12 @@ def take_back(fs: LakeFileSystem, names: Sequence[str]) -> None:
     if not fs.has_versions(names[0].partition("/")[0]):
         fs.delete_seen([SeenObject(name) for name in names])
         return
-    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="discard") as pool:
-        found = pool.map(fs.object_versions, names)
-        versions = [
-            SeenObject(name, one.version_id)
-            for name, listed in zip(names, found, strict=True)
-            for one in listed
-            if one.path == name
-        ]
-    fs.delete_seen(versions)
+    fs.delete_seen(
+        SeenObject(name, one.version_id)
+        for name, versions in zip(names, fs.object_versions_many(names), strict=True)
+        for one in versions
+        if one.path == name
+    )
 
 
 def _still_free(handle: Handle, batch: Sequence[Doomed], record: VacuumRecord) -> Iterator[Doomed]:
@@ -255,8 +252,7 @@ def _delete(handle: Handle, free: Sequence[Doomed]) -> tuple[list[Doomed], LakeE
         by_path: dict[str, list[Doomed]] = {}
         for one in free:
             by_path.setdefault(one.path, []).append(one)
-        with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="delete") as pool:
-            results = list(pool.map(partial(_delete_path, handle), by_path.values()))
+        results = in_threads(partial(_delete_path, handle), by_path.values(), at_once=_CONCURRENCY, name="delete")
         gone = list(itertools.chain.from_iterable(deleted for deleted, _ in results))
         return gone, next((error for _, error in results if error is not None), None)
     root = handle.table.root

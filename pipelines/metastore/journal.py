@@ -219,8 +219,7 @@ class Journal:
 
     def _names(self) -> list[str]:
         """Paths of our records, newest first; one LIST."""
-        self._fs.invalidate_cache(self._folder)
-        return _newest_first(self._fs.find(self._folder))
+        return _newest_first(self._fs.list_fresh(self._folder))
 
 
 def _text(record: Record) -> bytes:

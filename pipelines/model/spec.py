@@ -22,6 +22,7 @@ from zoneinfo import available_timezones
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ByteSize,
@@ -33,6 +34,8 @@ from pydantic import (
     model_validator,
 )
 
+from tierlake.connector.ages import format_age, parse_age
+from tierlake.connector.errors import InvalidSetting
 from tierlake.connector.urls import secret_in_place
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.model.text_options import TextOptions
@@ -57,20 +60,25 @@ __all__ = [
 Tier = Literal["hot", "warm", "cold", "archive"]
 TIER_ORDER: tuple[Tier, ...] = ("hot", "warm", "cold", "archive")
 
-_DURATION = re.compile(r"^(\d+)\s*(h|d|w)$")
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_HOUR = timedelta(hours=1)
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _HIDDEN = ("_", ".")
 
 
-def _parse_duration(value: object) -> object:
+def _parsed(value: object) -> object:
     if not isinstance(value, str):
         return value
-    match = _DURATION.match(value.strip())
-    if match is None:
-        message = f"{value!r} is not a duration; write 12h, 30d or 8w"
-        raise ValueError(message)
-    return int(match[1]) * _UNITS[match[2]]
+    try:
+        return parse_age(value)
+    except InvalidSetting as error:
+        raise ValueError(f"{value!r} is not a duration; write 12h, 30d or 8w") from error
+
+
+def _in_hours(value: timedelta) -> timedelta:
+    """Delta tables keep such durations in hours."""
+    if value % _HOUR:
+        raise ValueError(f"{format_age(value)} is not a whole number of hours; write 12h, 30d or 8w")
+    return value
 
 
 def parsed_duration(value: timedelta | str, name: str) -> timedelta:
@@ -80,7 +88,7 @@ def parsed_duration(value: timedelta | str, name: str) -> timedelta:
         SpecError: it is none.
     """
     try:
-        parsed = _parse_duration(value)
+        parsed = _parsed(value)
     except ValueError as error:
         raise SpecError(f"{name}: {error}") from error
     if not isinstance(parsed, timedelta):
@@ -88,16 +96,9 @@ def parsed_duration(value: timedelta | str, name: str) -> timedelta:
     return parsed
 
 
-def format_duration(value: timedelta) -> str:
-    """A duration as specs write it: `30d`, or `12h` where it is no whole number of days."""
-    hours, rest = divmod(value, timedelta(hours=1))
-    if rest:
-        message = f"{value} is not a whole number of hours"
-        raise ValueError(message)
-    return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
-
-
-Duration = Annotated[timedelta, BeforeValidator(_parse_duration), PlainSerializer(format_duration, return_type=str)]
+Duration = Annotated[
+    timedelta, BeforeValidator(_parsed), AfterValidator(_in_hours), PlainSerializer(format_age, return_type=str)
+]
 """A span of time, written `12h`, `30d` or `8w`."""
 
 
@@ -306,15 +307,15 @@ class DatasetSpec(_Value):
         for earlier, later in zip(self.tiers, self.tiers[1:], strict=False):
             if later.after <= earlier.after or TIER_ORDER.index(later.tier) <= TIER_ORDER.index(earlier.tier):
                 message = (
-                    f"tiers contradict each other: {earlier.tier} after {format_duration(earlier.after)}, then "
-                    f"{later.tier} after {format_duration(later.after)}; each must be later and colder than the last"
+                    f"tiers contradict each other: {earlier.tier} after {format_age(earlier.after)}, then "
+                    f"{later.tier} after {format_age(later.after)}; each must be later and colder than the last"
                 )
                 raise ValueError(message)
         expire_after = self.retention.expire_after
         if expire_after is not None and self.tiers and self.tiers[-1].after >= expire_after:
             message = (
-                f"tiers contradict retention: {self.tiers[-1].tier} after {format_duration(self.tiers[-1].after)}, but "
-                f"partitions expire after {format_duration(expire_after)}"
+                f"tiers contradict retention: {self.tiers[-1].tier} after {format_age(self.tiers[-1].after)}, but "
+                f"partitions expire after {format_age(expire_after)}"
             )
             raise ValueError(message)
         if (self.tiers or expire_after is not None) and self.partition.time is None:

@@ -3,7 +3,8 @@
     copy    a self-copy with another storage class (AWS, SeaweedFS)
     tag     a tag that a lifecycle rule of the bucket acts on (MinIO's remote tiers)
 
-Other distributions add ways by entry point; the object is called without arguments and returns a `Mover`:
+Other distributions add ways by entry point; the object is called without arguments and returns a `Mover`, or a
+`FileMover`, which moves one file a call:
 
     [project.entry-points."tierlake.movers"]
     tape = "mypackage.movers:TapeMover"
@@ -15,10 +16,11 @@ from importlib.metadata import entry_points
 
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.movers.copy import CopyMover
+from tierlake.pipelines.movers.one_by_one import FileMover, OneByOne
 from tierlake.pipelines.movers.protocol import Move, Moved, Mover, Outcome
 from tierlake.pipelines.movers.tag import TagMover
 
-__all__ = ["Move", "Moved", "Mover", "Outcome", "get_mover"]
+__all__ = ["FileMover", "Move", "Moved", "Mover", "Outcome", "get_mover"]
 
 ENTRY_POINTS = "tierlake.movers"
 
@@ -33,7 +35,7 @@ def get_mover(name: str) -> Mover:
     if name in ours:
         return ours[name]
     for entry in entry_points(group=ENTRY_POINTS, name=name):
-        theirs: Mover = entry.load()()
-        return theirs
+        theirs = entry.load()()
+        return theirs if hasattr(theirs, "move_many") else OneByOne(theirs)
     known = sorted({*ours, *entry_points(group=ENTRY_POINTS).names})
     raise SpecError(f"there is no mover {name!r}; there are {', '.join(known)}")

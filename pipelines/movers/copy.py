@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from tierlake.connector.objects.bulk import Transition
 from tierlake.pipelines.movers.protocol import Moved
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tierlake.connector.client.concurrency import Failure
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.model.spec import Tier
     from tierlake.pipelines.movers.protocol import Move
@@ -25,7 +29,8 @@ class CopyMover:
             return None
         return f"{fs.profile.name} does not take objects in {storage_class}, the class of tier {tier}"
 
-    def move(self, fs: LakeFileSystem, path: str, move: Move) -> Moved:
-        """Copy it, if it is still the object that was meant; see `Mover.move`."""
-        moved = fs.transition(path, storage_class=move.storage_class, if_match=move.etag, exclusive=move.exclusive)
-        return Moved.of(moved)
+    def move_many(self, fs: LakeFileSystem, moves: Mapping[str, Move]) -> Iterator[tuple[str, Moved | Failure]]:
+        """Copy those that are still the objects that were meant; see `Mover.move_many`."""
+        requested = (Transition(path, move.storage_class, move.etag, move.exclusive) for path, move in moves.items())
+        for transition, outcome in fs.transition_many(requested):
+            yield transition.path, outcome if isinstance(outcome, Exception) else Moved.of(outcome)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tierlake.connector.client.concurrency import Failure
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.connector.objects.transition import TransitionResult, Written
     from tierlake.pipelines.model.spec import Tier
@@ -72,19 +75,16 @@ class Mover(Protocol):
             storage_class: the class that stands for it on this server.
         """
 
-    def move(self, fs: LakeFileSystem, path: str, move: Move) -> Moved:
-        """Move one file, unless it is on its way already.
+    def move_many(self, fs: LakeFileSystem, moves: Mapping[str, Move]) -> Iterator[tuple[str, Moved | Failure]]:
+        """Move many files, those that are not on their way already; a failure keeps no other file from moving.
 
         Metadata, content type, tags and encryption stay.
 
         Args:
             fs: may write below the table's root.
-            path: `bucket/key`.
-            move: from where to where.
+            moves: from where to where, by `bucket/key`.
 
-        Returns:
-            What was done; `unchanged` where nothing had to be.
-
-        Raises:
-            PreconditionFailed: the object is another one by now.
+        Yields:
+            Each path, as it is done, with what was done (`unchanged` where nothing had to be), or with the error in its
+            place: `PreconditionFailed` where the object is another one by now.
         """

@@ -14,11 +14,15 @@ from fsspec.asyn import sync
 
 from tierlake.connector.bucket.lifecycle import lifecycle_rules
 from tierlake.connector.errors import AccessDenied
+from tierlake.connector.objects.bulk import TierTag
 from tierlake.connector.objects.transition import TIER_TAG
 from tierlake.connector.policy.rules import STANDARD
 from tierlake.pipelines.movers.protocol import Moved
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tierlake.connector.client.concurrency import Failure
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.model.spec import Tier
     from tierlake.pipelines.movers.protocol import Move
@@ -47,12 +51,17 @@ class TagMover:
             "`tierlake bucket apply` sets it up (lifecycle.tiers in its spec)"
         )
 
-    def move(self, fs: LakeFileSystem, path: str, move: Move) -> Moved:
-        """Tag it, unless the tag is there already and the server has not come by yet; see `Mover.move`."""
-        is_remote = move.from_class != STANDARD
-        if not is_remote and fs.get_tags(path).get(TIER_TAG) == move.tier:
-            return Moved("unchanged")
-        return Moved.of(fs.tag_tier(path, move.tier, at_once=is_remote, if_match=move.etag))
+    def move_many(self, fs: LakeFileSystem, moves: Mapping[str, Move]) -> Iterator[tuple[str, Moved | Failure]]:
+        """Tag those whose tag the server has not been told yet; see `Mover.move_many`."""
+        requested = (
+            TierTag(path, move.tier, at_once=move.from_class != STANDARD, if_match=move.etag)
+            for path, move in moves.items()
+        )
+        for tag, outcome in fs.tag_tier_many(requested):
+            if outcome is None:
+                yield tag.path, Moved("unchanged")
+            else:
+                yield tag.path, outcome if isinstance(outcome, Exception) else Moved.of(outcome)
 
 
 def _moves(rule: dict[str, Any], tier: str, storage_class: str) -> bool:

@@ -8,7 +8,6 @@ decides what need not be read.
 from __future__ import annotations
 
 import textwrap
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ import pyarrow.types as pat
 from tierlake.pipelines.errors import SchemaMismatch
 from tierlake.pipelines.parquet.file_skipping import FileFacts, columns_in, may_match
 from tierlake.pipelines.parquet.statistics import footer_stats
+from tierlake.pipelines.runtime.parallel import in_threads
 from tierlake.pipelines.values.types import is_number, is_text
 
 if TYPE_CHECKING:
@@ -213,9 +213,11 @@ class LiveDataset(pads.FileSystemDataset):
         large = [file for file in files if filtered and file.size >= _SEVERAL_GROUPS_BYTES]
         if not large:
             return [self._fragments[file.path] for file in files]
-        with ThreadPoolExecutor(_FOOTERS_AT_ONCE, thread_name_prefix="footers") as pool:
-            parts = {file.path: pool.submit(self._groups, file, matching, filtered) for file in large}
-        chosen = (parts[path].result() if (path := file.path) in parts else self._fragments[path] for file in files)
+        groups = in_threads(
+            lambda file: self._groups(file, matching, filtered), large, at_once=_FOOTERS_AT_ONCE, name="footers"
+        )
+        parts = {file.path: part for file, part in zip(large, groups, strict=True)}
+        chosen = (parts[path] if (path := file.path) in parts else self._fragments[path] for file in files)
         return [part for part in chosen if part is not None]
 
     def _groups(

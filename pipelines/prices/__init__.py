@@ -12,7 +12,6 @@ Units: storage in dollars per GiB-month, requests and transitions per 1,000, ret
 
 from __future__ import annotations
 
-import difflib
 import os
 from functools import cache
 from importlib.metadata import entry_points
@@ -22,6 +21,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tierlake.connector.nearest import nearest
 from tierlake.pipelines.errors import SpecError
 
 __all__ = ["Figure", "PriceList", "Rates", "price_list", "price_list_names"]
@@ -152,9 +152,9 @@ def _named(name: str) -> PriceList:
     resource = files(__name__) / f"{name}.json"
     if not resource.is_file():
         names = price_list_names()
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+        near = nearest(name, names, likeness=0.4)
         raise SpecError(
             f"there is no price list {name!r}; there are {', '.join(names)}",
-            hint=f"did you mean {near[0]!r}?" if near else None,
+            hint=None if near is None else f"did you mean {near!r}?",
         )
     return PriceList.model_validate_json(resource.read_bytes())

@@ -9,7 +9,6 @@ other condition. NaN equals nothing, and `in` finds it, as Arrow means both.
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 import re
@@ -26,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
+from tierlake.connector.nearest import nearest
 from tierlake.pipelines.errors import SchemaMismatch, SpecError
 
 if TYPE_CHECKING:
@@ -121,8 +121,8 @@ def _condition(condition: object, schema: pa.Schema) -> pc.Expression:
         hint = f"the operators are {', '.join((*_COMPARE, *_AMONG))}"
         raise SpecError(f"there is no operator {word!r} (in {condition!r})", hint=hint)
     if name not in schema.names:
-        near = difflib.get_close_matches(name, schema.names, 1)
-        hint = f"do you mean {near[0]}?" if near else _columns(schema.names)
+        near = nearest(name, schema.names)
+        hint = f"do you mean {near}?" if near is not None else _columns(schema.names)
         raise SchemaMismatch(f"there is no column {name} (in {condition!r})", hint=hint)
     column = _Column.of(schema.field(name), str(word))
     return column.among(value) if word in _AMONG else column.compared(value)

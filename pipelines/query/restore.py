@@ -6,7 +6,6 @@ Only the profile knows which classes are archived; where a server has none, noth
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -43,7 +42,6 @@ Speed = Literal["bulk", "standard", "expedited"]
 Waiting = Literal["archived", "in progress"]
 """Why a partition cannot be read: files that nobody has asked for, or files that are on their way."""
 
-_CONCURRENCY = 16
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 300.0
 _NAMED = 5
 
@@ -87,8 +85,7 @@ class RestoreResult:
 def statuses(handle: Handle, files: Sequence[PlacedFile]) -> list[RestoreStatus]:
     """What HEAD says of each of these files."""
     paths = [f"{handle.table.root}/{file.live.path}" for file in files]
-    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="archived") as pool:
-        return list(pool.map(handle.fs.restore_status, paths))
+    return handle.fs.restore_status_many(paths)
 
 
 def unreadable(handle: Handle, files: Iterable[PlacedFile]) -> tuple[PlacedFile, ...]:
@@ -125,7 +122,7 @@ def restore(
     archived = _archived(handle, part.files)
     before = statuses(handle, archived)
     asked = [file for file, status in zip(archived, before, strict=True) if status.state == "archived"]
-    after = before if dry_run else [_ask(handle, status, days, speed) for status in before]
+    after = before if dry_run else _requested(handle, before, days, speed)
     ready = len(part.files) - len(archived) + sum(status.readable for status in after)
     return RestoreResult(
         key=key,
@@ -140,10 +137,11 @@ def restore(
     )
 
 
-def _ask(handle: Handle, status: RestoreStatus, days: int, speed: Speed) -> RestoreStatus:
-    if status.state != "archived":
-        return status
-    return handle.fs.restore(status.path, days=days, speed=speed)
+def _requested(handle: Handle, before: Sequence[RestoreStatus], days: int, speed: Speed) -> list[RestoreStatus]:
+    """Request what is archived; the status of all afterwards, in their order."""
+    archived = [status.path for status in before if status.state == "archived"]
+    after = {status.path: status for status in handle.fs.restore_many(archived, days=days, speed=speed)}
+    return [after.get(status.path, status) for status in before]
 
 
 def waiting_for(handle: Handle, keys: Iterable[PartitionKey] | None = None) -> dict[PartitionKey, Waiting]:
@@ -224,8 +222,7 @@ def wait_until_readable(
         ArchivedError: they are not there in time; they stay asked for.
     """
     ends, pause = clock() + patience.total_seconds(), _FIRST_WAIT_SECONDS
-    for status in statuses(handle, files):
-        _ask(handle, status, patience.days + 1, "bulk")
+    _requested(handle, statuses(handle, files), patience.days + 1, "bulk")
     left = files
     while left := [file for file, status in zip(left, statuses(handle, left), strict=True) if not status.readable]:
         if clock() + pause > ends:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tierlake.connector.ages import rounded_age
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime, timedelta
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["age", "count", "day", "files", "money", "partitions", "size", "table_text"]
 
 _STEP = 1000
-_HOURS_BELOW_DAYS = 2
 _SMALLEST_DOLLARS = 1e-6
 
 
@@ -33,11 +34,7 @@ def count(number: int | None) -> str:
 
 def age(span: timedelta | None) -> str:
     """A span of time in days, or in hours while it is short; `-` where it is not known."""
-    if span is None:
-        return "-"
-    if abs(span.days) < _HOURS_BELOW_DAYS:
-        return f"{span.total_seconds() / 3600:.0f} h"
-    return f"{span.days:,} d"
+    return "-" if span is None else rounded_age(span)
 
 
 def money(dollars: float | None) -> str:

@@ -27,5 +27,5 @@ def listed(fs: LakeFileSystem, root: str, paths: Collection[str] | None = None) 
     folders = {f"{root}/{path}".rpartition("/")[0] for path in paths or ()}
     found: dict[str, Mapping[str, Any]] = {}
     for folder in folders if paths is not None and len(folders) <= _FEW_FOLDERS else (root,):
-        found |= fs.find(folder, detail=True, refresh=True)
+        found |= fs.list_fresh(folder)
     return found

@@ -128,7 +128,7 @@ class ChangeTimes:
             CommitConflict: others kept changing the file.
         """
         root = self.path.removesuffix("/_lake/changes.json")
-        infos = self._fs.find(root, detail=True, refresh=True)
+        infos = self._fs.list_fresh(root)
         for _ in turns():
             content, etag = self._fetch()
             new = noted(content.objects)

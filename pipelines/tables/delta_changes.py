@@ -12,7 +12,6 @@ of the object (Spark) or their own clock's (delta-rs).
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogTail", "LoggedChange", "changes_after", "latest_changes"]
 
-_CONCURRENCY = 16
+_BATCH = 32  # commits fetched at once
 _SECOND = timedelta(seconds=1)
 _DIGITS = 20
 
@@ -128,7 +127,7 @@ def _commits(fs: LakeFileSystem, root: str) -> dict[int, tuple[str, datetime]]:
     """Path and time of the commits that a log has, by version; none: a checkpoint stands for all."""
     return {
         int(name[-_DIGITS - 5 : -5]): (path, info["LastModified"])
-        for path, info in fs.find(f"{root}/_delta_log", detail=True, refresh=True).items()
+        for path, info in fs.list_fresh(f"{root}/_delta_log").items()
         if (name := path.rpartition("/")[2]).endswith(".json") and name[:-5].isdigit() and len(name) == _DIGITS + 5
     }
 
@@ -139,12 +138,13 @@ def _read(
     columns: tuple[str, ...],
     schema: pa.Schema | None,
 ) -> list[LoggedChange]:
-    def read(version: int) -> LoggedChange:
-        path, at = objects[version]
-        return _logged(fs.read_with_etag(path)[0], version, at, columns, schema)
-
-    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="log") as pool:
-        return list(pool.map(read, objects))
+    commits: list[LoggedChange] = []
+    waiting = list(objects.items())
+    for start in range(0, len(waiting), _BATCH):
+        batch = waiting[start : start + _BATCH]
+        texts = fs.cat([path for _, (path, _) in batch])
+        commits += [_logged(texts[path], version, at, columns, schema) for version, (path, at) in batch]
+    return commits
 
 
 def latest_changes(

@@ -49,9 +49,8 @@ class LogEntry:
 def entries(fs: LakeFileSystem, root: str) -> list[LogEntry]:
     """The commits that the log still has, newest first; one LIST."""
     log = f"{root}/_delta_log"
-    fs.invalidate_cache(log)  # deltalake writes behind fsspec's back
     found = []
-    for path, info in fs.find(log, detail=True).items():
+    for path, info in fs.list_fresh(log).items():  # deltalake writes behind fsspec's back
         match = _ENTRY.fullmatch(path.removeprefix(f"{log}/"))
         if match is not None:
             found.append(LogEntry(int(match[1]), path, info["LastModified"]))

@@ -6,12 +6,12 @@ table's above, which neither reads nor deletes it.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from tierlake.connector.client.concurrency import Failure
     from tierlake.connector.filesystem import LakeFileSystem
 
 __all__ = ["DESCRIPTION", "LOG", "enclosing_root", "first_objects", "is_nested", "nested_roots", "outside_nested"]
@@ -19,7 +19,6 @@ __all__ = ["DESCRIPTION", "LOG", "enclosing_root", "first_objects", "is_nested",
 LOG: Final = "_delta_log/"
 DESCRIPTION: Final = "_lake/dataset.json"
 _OWN: Final = (LOG, "_lake/")
-_CONCURRENCY = 8
 _PAGE: Final = 1000
 """Keys in one answer at the most."""
 
@@ -89,14 +88,14 @@ def enclosing_root(fs: LakeFileSystem, root: str) -> str | None:
     parts = root.split("/")
     above = ["/".join(parts[:depth]) for depth in range(len(parts) - 1, 0, -1)]
     marks = [(folder, mark) for folder in above for mark in (LOG, DESCRIPTION)]
-    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="above") as pool:
-        answers = pool.map(lambda place: _is_there(fs, *place), marks)
-        return next((folder for (folder, _), is_there in zip(marks, answers, strict=True) if is_there), None)
+    answers = fs.first_keys_many([f"{folder}/{mark}" for folder, mark in marks], limit=1)
+    places = zip(marks, answers, strict=True)
+    return next((folder for (folder, mark), first in places if _is_there(f"{folder}/{mark}", first)), None)
 
 
-def _is_there(fs: LakeFileSystem, folder: str, mark: str) -> bool:
-    try:
-        first = fs.first_keys(f"{folder}/{mark}", limit=1)
-    except PermissionError:  # who may list below his own prefix alone cannot know
+def _is_there(mark: str, first: list[str] | Failure) -> bool:
+    if isinstance(first, PermissionError):  # who may list below a prefix of their own alone cannot know
         return False
-    return bool(first) and (mark == LOG or first[0] == f"{folder}/{mark}")
+    if isinstance(first, Exception):
+        raise first
+    return bool(first) and (mark.endswith(LOG) or first[0] == mark)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import json
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -44,6 +43,7 @@ from tierlake.pipelines.parquet.scan import parquet_format
 from tierlake.pipelines.runtime.clock import time_of_change
 from tierlake.pipelines.runtime.conflicts import turns
 from tierlake.pipelines.runtime.identity import user_and_host
+from tierlake.pipelines.runtime.parallel import all_in_threads
 from tierlake.pipelines.tables.change_times import ChangeTimes
 from tierlake.pipelines.tables.error_edge import edge
 from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
@@ -127,8 +127,7 @@ class PlainParquetTable:
 
     def _listed(self, *, is_adopting: bool = False) -> tuple[dict[str, dict[str, Any]], KnownTimes]:
         """The table's objects by path below the root, and what is known of their times; one listing."""
-        self._fs.invalidate_cache()
-        found = self._fs.find(self.root, detail=True)
+        found = self._fs.list_fresh(self.root)
         if not is_adopting:
             self._check_has_no_log(found)
         infos = outside_nested({name.removeprefix(f"{self.root}/"): info for name, info in found.items()})
@@ -586,12 +585,11 @@ class PlainParquetTable:
 
     def _hidden(self, paths: Sequence[str]) -> dict[str, tuple[str, datetime]]:
         """ETag and time of the objects behind delete markers: they come back with them, though rows have changed."""
-        with ThreadPoolExecutor(_CONCURRENCY) as pool:
-            found = pool.map(lambda path: self._fs.object_versions(f"{self.root}/{path}"), paths)
-            newest = {
-                path: next((v for v in versions if v.path == f"{self.root}/{path}" and not v.is_delete_marker), None)
-                for path, versions in zip(paths, found, strict=True)
-            }
+        found = self._fs.object_versions_many(f"{self.root}/{path}" for path in paths)
+        newest = {
+            path: next((v for v in versions if v.path == f"{self.root}/{path}" and not v.is_delete_marker), None)
+            for path, versions in zip(paths, found, strict=True)
+        }
         return {path: (version.etag, version.modified) for path, version in newest.items() if version is not None}
 
     def _note_changes(self, objects: Mapping[str, tuple[str, datetime]]) -> None:
@@ -603,7 +601,7 @@ class PlainParquetTable:
         gone, path = {file.key for file in change.removes}, f"{self.root}/"
         if not gone:
             return
-        infos = {name.removeprefix(path): info for name, info in self._fs.find(self.root, detail=True).items()}
+        infos = {name.removeprefix(path): info for name, info in self._fs.list_fresh(self.root).items()}
         left = {
             name: (str(info.get("ETag") or "").strip('"'), info["LastModified"])
             for name, info in infos.items()
@@ -631,13 +629,8 @@ class PlainParquetTable:
         return Commit(0, at, change.operation, run_key, dict(change.details), written, taken)
 
     def _records(self) -> dict[str, dict[str, Any]]:
-        folder = f"{self.root}/_lake/runs"
-        self._fs.invalidate_cache(folder)
-        paths = self._fs.find(folder)
-        with ThreadPoolExecutor(_CONCURRENCY) as pool:
-            return {
-                path: json.loads(data) for path, data in zip(paths, pool.map(self._fs.cat_file, paths), strict=True)
-            }
+        paths = list(self._fs.list_fresh(f"{self.root}/_lake/runs"))
+        return {path: json.loads(data) for path, data in self._fs.cat(paths, batch_size=_CONCURRENCY).items()}
 
     def _forget_runs(self, expired: frozenset[PartitionKey]) -> None:
         names = {str(key) for key in expired}
@@ -657,9 +650,7 @@ def _is_data(path: str, info: dict[str, Any]) -> bool:
 
 def _each(act: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> list[ResultT]:
     """Do something to each item, all of them, and then raise the first error."""
-    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="plain") as pool:
-        started = [pool.submit(act, item) for item in items]
-    return [future.result() for future in started]
+    return all_in_threads(act, items, at_once=_CONCURRENCY, name="plain")
 
 
 def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...] | None) -> PlainParquetTable:
@@ -670,7 +661,7 @@ def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...]
     """
     if partition_columns is not None:
         return PlainParquetTable(fs, root, partition_columns)
-    listed = {name.removeprefix(f"{root}/"): info for name, info in fs.find(root, detail=True).items()}
+    listed = {name.removeprefix(f"{root}/"): info for name, info in fs.list_fresh(root).items()}
     found = outside_nested(listed)
     paths = [path for path, info in found.items() if _is_data(path, info)]
     if paths:

@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 
 from tierlake.connector.errors import BucketNotFound, InvalidSetting
-from tierlake.connector.objects.multipart import parse_age
 
 
 @pytest.fixture
@@ -38,11 +37,9 @@ def test_a_missing_bucket(fs, bucket):
         fs.abort_incomplete_uploads(f"{bucket}-missing", older_than="1d")
 
 
-def test_ages():
-    assert parse_age("12h") == timedelta(hours=12)
-    assert parse_age(" 2w ") == timedelta(weeks=2)
-    with pytest.raises(InvalidSetting, match="12h"):
-        parse_age("yesterday")
+def test_an_age_that_is_none_aborts_nothing(fs, bucket):
+    with pytest.raises(InvalidSetting, match="'yesterday' is no age"):
+        fs.abort_incomplete_uploads(bucket, older_than="yesterday")
 
 
 def test_a_failed_write_leaves_nothing(fs, server, bucket, monkeypatch):

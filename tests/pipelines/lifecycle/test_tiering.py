@@ -20,8 +20,9 @@ from tierlake.pipelines.dataset import Dataset
 from tierlake.pipelines.errors import SpecError, UnknownPartition
 from tierlake.pipelines.lifecycle.plan import TieringPlan, load_plan
 from tierlake.pipelines.lifecycle.tiering import apply_tiering
-from tierlake.pipelines.movers import get_mover
+from tierlake.pipelines.movers import Moved, get_mover
 from tierlake.pipelines.movers.copy import CopyMover
+from tierlake.pipelines.movers.one_by_one import OneByOne
 from tierlake.pipelines.runtime.progress import Step
 
 EXPIRED, COLD, WARM, HOT = (f"date={day}" for day in DAYS)
@@ -208,15 +209,15 @@ def test_files_that_are_missing_are_not_moved(delta: Dataset, seaweedfs: Rig) ->
 
 
 class Failing(CopyMover):
-    """Fails for one partition."""
+    """Somebody's mover, which moves a file a call and fails for one partition."""
 
     def __init__(self, key: str) -> None:
         self._key = key
 
-    def move(self, fs: LakeFileSystem, path: str, move: Any) -> Any:
+    def move(self, fs: LakeFileSystem, path: str, move: Any) -> Moved:
         if self._key in path:
             raise AccessDenied("not this one", hint="ask for it")
-        return super().move(fs, path, move)
+        return Moved.of(fs.transition(path, storage_class=move.storage_class, if_match=move.etag))
 
 
 def test_one_failure_stops_nothing_else_and_the_next_apply_completes(
@@ -224,7 +225,7 @@ def test_one_failure_stops_nothing_else_and_the_next_apply_completes(
 ) -> None:
     plan = delta.plan_tiering(AS_OF)
     with monkeypatch.context() as patch:
-        patch.setattr("tierlake.pipelines.lifecycle.tiering.get_mover", lambda _: Failing(COLD))
+        patch.setattr("tierlake.pipelines.lifecycle.tiering.get_mover", lambda _: OneByOne(Failing(COLD)))
         result = plan.apply()
     assert result.done == (WARM,)
     assert "not this one" in result.failed[COLD]

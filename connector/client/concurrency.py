@@ -1,0 +1,152 @@
+"""Bounded parallel work on the event loop: so many requests at once, and an outcome for each item.
+
+fsspec's ``_run_coros_in_chunks``, which its own verbs use, makes every coroutine before the first begins, cancels what
+is under way when another fails (was that object written?), and returns nothing before the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from tierlake.connector.errors import LakeError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+
+__all__ = ["Failure", "as_completed", "blocking", "in_order", "outcomes"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Failure: TypeAlias = LakeError | OSError
+"""An error in the place of a result."""
+
+
+async def in_order(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, at_once: int) -> list[R]:
+    """Do something for every item; the results come in the order of the items.
+
+    After a failure no further item begins. What is under way ends first: a request that is cut off leaves open whether
+    it was done.
+
+    Args:
+        work: An async function of one item.
+        items: The items; they are taken as they begin.
+        at_once: How many are under way at the most.
+
+    Raises:
+        Exception: The failure of the earliest item that failed.
+    """
+    waiting = enumerate(items)
+    results: dict[int, R] = {}
+    failures: dict[int, Exception] = {}
+
+    async def worker() -> None:
+        while not failures and (each := next(waiting, None)) is not None:
+            number, item = each
+            try:
+                results[number] = await work(item)
+            except Exception as error:  # noqa: BLE001 -- raised below, when nothing is under way any more
+                failures[number] = error
+
+    await asyncio.gather(*(worker() for _ in range(at_once)))
+    if failures:
+        raise failures[min(failures)]
+    return [results[number] for number in sorted(results)]
+
+
+async def outcomes(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, at_once: int) -> list[R | Failure]:
+    """Do something for every item, whatever becomes of the others.
+
+    Args:
+        work: An async function of one item.
+        items: The items; they are taken as they begin.
+        at_once: How many are under way at the most.
+
+    Returns:
+        For each item its result, or the error in its place.
+    """
+
+    async def outcome(item: T) -> R | Failure:
+        try:
+            return await work(item)
+        except (LakeError, OSError) as error:
+            return error
+
+    return await in_order(outcome, items, at_once=at_once)
+
+
+def blocking(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, R]) -> R:
+    """Wait for work on a loop of another thread; an interrupt here ends the work there.
+
+    Args:
+        loop: Runs in another thread.
+        work: What to do.
+
+    Raises:
+        NotImplementedError: This is the loop's own thread.
+    """
+    if _is_own_thread(loop):
+        work.close()
+        raise NotImplementedError("A blocking verb was called in the thread of its event loop")
+    running = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        return running.result()
+    finally:
+        running.cancel()
+
+
+def as_completed(
+    loop: asyncio.AbstractEventLoop, work: Callable[[T], Awaitable[R]], items: Iterable[T], *, at_once: int
+) -> Iterator[tuple[T, R | Failure]]:
+    """Do something for every item on a loop of another thread; each outcome comes here as soon as it is known.
+
+    Where the iterator ends early, by an error or an interrupt of whoever uses it, no further item begins, and what is
+    under way ends first.
+
+    Args:
+        loop: Runs in another thread.
+        work: An async function of one item.
+        items: The items.
+        at_once: How many are under way at the most.
+
+    Yields:
+        An item with its result, or with the error in its place.
+
+    Raises:
+        NotImplementedError: This is the loop's own thread.
+    """
+    if _is_own_thread(loop):
+        raise NotImplementedError("A blocking verb was called in the thread of its event loop")
+    chosen = list(items)
+    ended: queue.SimpleQueue[tuple[T, R | BaseException]] = queue.SimpleQueue()
+    is_over = False
+
+    async def one(item: T) -> None:
+        if is_over:
+            return
+        try:
+            ended.put((item, await work(item)))
+        except BaseException as error:
+            ended.put((item, error))
+            if not isinstance(error, Exception):
+                raise
+
+    running = asyncio.run_coroutine_threadsafe(in_order(one, chosen, at_once=at_once), loop)
+    try:
+        for _ in chosen:
+            item, outcome = ended.get()
+            if isinstance(outcome, BaseException) and not isinstance(outcome, LakeError | OSError):
+                raise outcome
+            yield item, outcome
+    finally:
+        is_over = True
+        running.result()
+
+
+def _is_own_thread(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False

@@ -1,0 +1,20 @@
+"""What somebody who mistyped a name may have meant."""
+
+from tierlake.connector.nearest import did_you_mean, nearest
+
+CLASSES = ["STANDARD", "STANDARD_IA", "GLACIER"]
+
+
+def test_the_nearest_name_is_spelled_as_it_is_known() -> None:
+    assert nearest("standard_ai", CLASSES) == "STANDARD_IA"
+    assert did_you_mean("glacer", CLASSES) == "Did you mean 'GLACIER'?"
+
+
+def test_a_name_like_no_other_has_no_hint() -> None:
+    assert nearest("x", CLASSES) is None
+    assert did_you_mean("tape", CLASSES) is None
+
+
+def test_where_there_are_few_names_less_likeness_will_do() -> None:
+    assert nearest("ice", CLASSES, likeness=0.4) == "GLACIER"
+    assert nearest("ice", CLASSES) is None
