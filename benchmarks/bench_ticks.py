@@ -26,8 +26,10 @@ from deltalake import write_deltalake
 from tierlake import Dataset, DatasetSpec
 from tierlake.connector import LakeFileSystem
 from tierlake.connector.local_server.servers import EmbeddedServer
+from tierlake.dagster_project.automation.config import op_config
 from tierlake.dagster_project.automation.observe import observation_sensor
-from tierlake.dagster_project.automation.sensors import KEYS_PER_RUN, ExpiryJob, retention_sensor
+from tierlake.dagster_project.automation.run_requests import KEYS_PER_RUN
+from tierlake.dagster_project.automation.sensors import dataset_sensor
 from tierlake.dagster_project.partitions.keys import time_windows
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
 from tierlake.dagster_project.resources.lake import LakeResource
@@ -74,7 +76,7 @@ def main() -> None:
         retention={"expire_after": KEPT},
     )
     asset = LakeAsset(spec, time_windows("hour", "UTC", hours[0], hour(said.partitions)))
-    retention, observation = retention_sensor(asset, ExpiryJob("hours_expiry", "op")), observation_sensor(asset)
+    retention, observation = dataset_sensor(asset), observation_sensor(asset)
 
     with tempfile.TemporaryDirectory() as home, EmbeddedServer(Path(home) / "lake") as server:
         os.environ.update(server.environ())
@@ -101,7 +103,7 @@ def main() -> None:
                     seconds, cpu = time.perf_counter() - began, time.process_time() - busy
                 cursors.update({kept: found.cursor} if kept else {})
                 asked = [
-                    request.run_config["ops"]["op"]["config"]["partitions"] for request in found.run_requests or []
+                    op_config("hours_expiry", request.run_config)["partitions"] for request in found.run_requests or []
                 ]
                 return seconds, cpu, sum(map(len, asked)) + len(found.asset_events)
 

@@ -1,12 +1,12 @@
 """An IO manager that keeps what assets return as Parquet datasets behind `lake://`.
 
 An asset's dataset lies below the resource's warehouse under the asset's key. Each run is one commit, whatever number of
-partitions it covers: a backfill of a year as a single run replaces 365 partitions at once, or none of them. Its
-run key is the attempt's identity, run and step: a step that is tried again in its run writes nothing twice, and a run
-that executes the step again, in whichever way, is another attempt and writes what the source says now. So does the data
-version of what a step makes: it is a digest of the run key.
+partitions it covers: a backfill of a year as a single run replaces 365 partitions at once, or none of them. Its run key
+is the attempt's identity, run and step: a step that is tried again in its run writes nothing twice, and a run that
+executes the step again, in whichever way, is another attempt and writes what the source returns now. The data version
+of a step's materializations is a digest of the run key.
 
-What a step loads is recorded on what it makes (`reads`).
+The datasets that a step loads are recorded on its materializations (`reads`).
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Final
 import dagster as dg
 
 from tierlake.dagster_project.io import loads, stores
-from tierlake.dagster_project.io.frames import wanted_type
+from tierlake.dagster_project.io.frames import input_type
 from tierlake.dagster_project.io.loads import ALLOW_MISSING
-from tierlake.dagster_project.partitions import waits
-from tierlake.dagster_project.partitions.reads import note_read
-from tierlake.dagster_project.resources.failures import step_of, tell_dagster
+from tierlake.dagster_project.partitions.reads import record_read
+from tierlake.dagster_project.partitions.waits import record_wait
+from tierlake.dagster_project.resources.failures import dagster_failures, step_of
 from tierlake.dagster_project.resources.lake import LakeResource
-from tierlake.dagster_project.resources.steps import add_partition_metadata, give_data_version
+from tierlake.dagster_project.resources.steps import add_partition_metadata, set_data_version
 from tierlake.pipelines.errors import ArchivedError
 from tierlake.pipelines.model.partition_key import PartitionKey
 
 if TYPE_CHECKING:
-    from tierlake.dagster_project.io.frames import Wanted
+    from tierlake.dagster_project.io.frames import InputType
 
 __all__ = ["ALLOW_MISSING", "COLUMNS", "LakeParquetIOManager", "data_version", "run_key"]
 
@@ -39,15 +39,15 @@ COLUMNS: Final = "columns"
 class LakeParquetIOManager(dg.ConfigurableIOManager):
     """Stores outputs in, and loads inputs from, the datasets of a `LakeResource`.
 
-    The asset's metadata (`metadata.spec_metadata`) says how its dataset is partitioned, tiered and retained; the first
-    run creates it, and a later one that says otherwise changes its description. An asset without it has a dataset
+    The asset's metadata (`metadata.spec_metadata`) describes how its dataset is partitioned, tiered and retained; the
+    first run creates it, and a later one with another description changes it. An asset without it has a dataset
     partitioned as it is itself, by the column that `partition_expr` in its metadata names.
 
     Outputs are pandas or polars frames (lazy ones too), pyarrow tables, record batches or readers, iterators of
-    batches, or a dict of these by partition key. Inputs are what their annotation says: `pandas.DataFrame` (also
+    batches, or a dict of these by partition key. Inputs have the type of their annotation: `pandas.DataFrame` (also
     without one), `polars.DataFrame`, `polars.LazyFrame`, `pyarrow.Table`, `pyarrow.RecordBatchReader`, or a
     `dict[str, ...]` of these by partition key; `AssetIn(metadata={"columns": [...]})` reads only those. Where no
-    partition is asked for, as by the first one of an asset that depends on its own earlier ones, the frame is empty.
+    partition is requested, as by the first one of an asset that depends on its own earlier ones, the frame is empty.
     """
 
     lake: LakeResource
@@ -56,21 +56,21 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         """Replace the run's partitions by what the asset returned, in one commit.
 
         Raises:
-            TypeError: the asset returned nothing.
-            dagster.Failure: it has rows outside the run's partitions, or columns that the table cannot take.
-            dagster.RetryRequested: the store failed, and another try may help.
+            TypeError: The asset returned nothing.
+            dagster.Failure: It has rows outside the run's partitions, or columns that the table cannot take.
+            dagster.RetryRequested: The store failed, and another try may help.
         """
         if obj is None:
             raise TypeError(
                 f"{context.asset_key.to_user_string()} returned None: annotate it `-> None` to store nothing"
             )
-        with tell_dagster(context):
+        with dagster_failures(context):
             self._store(context, obj)
 
     def _store(self, context: dg.OutputContext, obj: object) -> None:
         stores.check_frames(context, obj)
-        dataset, source = stores.open_for(self.lake, context, obj)
-        keys = stores.covered(context, dataset.spec)
+        dataset, source = stores.open_output(self.lake, context, obj)
+        keys = stores.run_keys(context, dataset.spec)
         covers = list(keys.values()) if keys else [] if dataset.spec.partition.columns else [PartitionKey(())]
         step = context.step_context
         result = dataset.ingest(
@@ -81,41 +81,41 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         )
         for note in result.notes:
             context.log.warning("%s", note)
-        give_data_version(step, context.asset_key, data_version(result.run_key))
-        told = stores.facts_after(context, dataset, result, keys)
+        set_data_version(step, context.asset_key, data_version(result.run_key))
+        metadata = stores.output_metadata(context, dataset, result, keys)
         count = len(result.partitions)
         context.log.info("%s: %d rows in %d partitions (%s)", dataset.uri, result.rows, count, result.run_key)
-        context.add_output_metadata(told.facts)
-        add_partition_metadata(step, context.asset_key, told.own)
+        context.add_output_metadata(metadata.output)
+        add_partition_metadata(step, context.asset_key, metadata.partitions)
 
     def load_input(self, context: dg.InputContext) -> object:
-        """Read the partitions that the input asks for, through its partition mapping.
+        """Read the partitions that the input requests, through its partition mapping.
 
         Raises:
-            TypeError: an annotation that this IO manager does not know.
-            dagster.Failure: the dataset is not there, a partition was never materialized or has expired, or it cannot
+            TypeError: An annotation that this IO manager does not know.
+            dagster.Failure: The dataset is not there, a partition was never materialized or has expired, or it cannot
                 be read as asked.
-            dagster.RetryRequested: the store failed, and another try may help.
+            dagster.RetryRequested: The store failed, and another try may help.
         """
-        wanted = wanted_type(context.name, context.dagster_type.typing_type)
-        with tell_dagster(context):
-            return self._load(context, wanted)
+        type_ = input_type(context.name, context.dagster_type.typing_type)
+        with dagster_failures(context):
+            return self._load(context, type_)
 
-    def _load(self, context: dg.InputContext, wanted: Wanted) -> object:
-        dataset = loads.open_if_there(self.lake, context)
+    def _load(self, context: dg.InputContext, type_: InputType) -> object:
+        dataset = loads.open_input(self.lake, context)
         if dataset is None:
-            return loads.nothing(wanted)
+            return loads.empty_input(type_)
         if step := step_of(context):
-            note_read(step, "/".join(context.asset_key.path), dataset)
-        asked = loads.asked_for(context, dataset)
-        present = None if asked is None else loads.check_present(context, dataset, asked)
+            record_read(step, "/".join(context.asset_key.path), dataset)
+        requested = loads.requested_keys(context, dataset)
+        present = None if requested is None else loads.present_keys(context, dataset, requested)
         try:
-            return loads.handed_in(wanted, dataset, context.definition_metadata.get(COLUMNS), present)
+            return loads.input_rows(type_, dataset, context.definition_metadata.get(COLUMNS), present)
         except ArchivedError as error:
             if step:
-                names = {str(lake_key): key for key, lake_key in (asked or {}).items()}
+                names = {str(lake_key): key for key, lake_key in (requested or {}).items()}
                 keys = [names[key] for key in error.keys if key in names]
-                waits.report(context.instance, context.asset_key, keys, step.run_id)
+                record_wait(context.instance, context.asset_key, keys, step.run_id)
             raise
 
 
@@ -123,16 +123,16 @@ def run_key(run: dg.DagsterRun, step_key: str) -> str:
     """Names a step's commit: the same however often the step is tried in its run, another one in every other run.
 
     Args:
-        run: the run that commits.
-        step_key: its step.
+        run: The run that commits.
+        step_key: Its step.
     """
     return f"{run.run_id}/{step_key}"
 
 
 def data_version(run_key: str) -> str:
-    """The data version of what a commit made, of all its partitions: Dagster gives a step one an asset.
+    """The data version of a commit, for all its partitions: a step has one for each asset.
 
     Args:
-        run_key: the commit's.
+        run_key: The commit's.
     """
     return hashlib.sha256(run_key.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Alerts: somebody hears of a step that failed, with what is needed to find out why, and no secret.
+"""Alerts: a person hears of a step that failed, with all that is needed to find the cause, and no secret.
 
     hook = alert_on_failure(lambda alert: pager.trigger(str(alert)))        # a function of one's own
     hook = alert_on_failure("webhook")                                      # or a resource: a URL that takes JSON
@@ -7,7 +7,7 @@
     dg.Definitions(..., resources={"webhook": Webhook(url=dg.EnvVar("ALERT_URL"))})
 
 A step that is going to be tried again makes no alert. A run that died before any of its steps could fail makes none
-either: Dagster's `run_failure_sensor`, and those of `dagster-slack` and `dagster-msteams`, tell of these.
+either: Dagster's `run_failure_sensor`, and those of `dagster-slack` and `dagster-msteams`, report these.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Alert:
     """A step that failed.
 
     Attributes:
-        run_id: the run.
-        job: its job.
-        step: the step.
-        dataset: what the run's tag `tierlake/dataset` says; None where it has none.
-        code: of the error, as `access_denied`; the class's name where the error is not one of ours.
-        message: for a person.
-        hint: what to do about it; None where nobody knows.
-        request_id: under which the store logged the request; None where it was not the store.
+        run_id: The run.
+        job: Its job.
+        step: The step.
+        dataset: The run's tag `tierlake/dataset`; None without one.
+        code: The error's code, as `access_denied`; the class's name where the error is not one of ours.
+        message: The error's message.
+        hint: A remedy; None where none is known.
+        request_id: Under which the store logged the request; None for other errors.
     """
 
     run_id: str
@@ -82,8 +82,8 @@ class Webhook(NamedSecrets["Webhook"]):
         """Post one alert.
 
         Raises:
-            InvalidSetting: the URL is neither http nor https.
-            OSError: nobody took it.
+            InvalidSetting: The URL is neither http nor https.
+            OSError: Nobody took it.
         """
         if not self.url.startswith(("https://", "http://")):
             raise InvalidSetting("the webhook's URL is neither http:// nor https://")
@@ -95,13 +95,13 @@ class Webhook(NamedSecrets["Webhook"]):
 
 
 def alert_on_failure(notify: Callable[[Alert], object] | str, *, name: str = "alert_on_failure") -> dg.HookDefinition:
-    """A hook for jobs (`hooks=`) and assets (`hooks=`) that tells of each step that failed.
+    """A hook for jobs (`hooks=`) and assets (`hooks=`) that alerts on each step that failed.
 
-    What `notify` raises is logged by Dagster; the run is not changed by it.
+    Dagster logs an error of `notify`; the run is not changed by it.
 
     Args:
-        notify: takes an alert; or the key of a resource that has `send`, such as `Webhook`.
-        name: the hook's.
+        notify: Takes an alert; or the key of a resource that has `send`, such as `Webhook`.
+        name: The hook's.
     """
     resource = notify if isinstance(notify, str) else None
 
@@ -119,7 +119,7 @@ def alert_on_failure(notify: Callable[[Alert], object] | str, *, name: str = "al
 def _alert(context: dg.HookContext) -> Alert:
     run = context.instance.get_run_by_id(context.run_id)
     error = lake_error_in(context.op_exception)
-    facts: dict[str, Any] = error.to_dict() if error else _of_others(context.op_exception)
+    facts: dict[str, Any] = error.to_dict() if error else _foreign(context.op_exception)
     return Alert(
         run_id=context.run_id,
         job=context.job_name,
@@ -132,5 +132,5 @@ def _alert(context: dg.HookContext) -> Alert:
     )
 
 
-def _of_others(error: BaseException | None) -> dict[str, str]:
+def _foreign(error: BaseException | None) -> dict[str, str]:
     return {"code": type(error).__name__, "message": str(error)} if error else {"code": "unknown", "message": "failed"}

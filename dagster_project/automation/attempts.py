@@ -1,9 +1,9 @@
-"""What became of the runs that were asked for, and when to ask again.
+"""How requested runs ended, and when to request again.
 
-A run ends in many ways: it fails, somebody terminates it, its worker is killed and nobody says so. Whatever it left
-undone is asked for again: at once, then later and later, never more than a few runs at a time. What failed goes in
-smaller batches with the next attempt, so that one bad partition holds up no other. After `ATTEMPTS` it is named, with
-what to do, and tried once a day.
+A run ends in many ways: it fails, somebody terminates it, its worker is killed without a word. Whatever it left undone
+is requested again: at once, then later and later, never more than a few runs at a time. Partitions that failed go in
+smaller batches with the next attempt, so that one bad partition holds up no other. After `ATTEMPTS` they are named,
+with a remedy, and tried once a day.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["ATTEMPTS", "Attempt", "Attempts", "Turn", "is_at_work", "read_attempts", "reason_of", "take_turns"]
 
 ATTEMPTS: Final = 3
-"""How often something fails before it is named, with what to do."""
+"""How often a partition fails before it is named, with a remedy."""
 
 STUCK_AFTER: Final = timedelta(hours=1)
 """A started run that has logged nothing for so long is lost: its worker died, and nobody noticed."""
@@ -36,11 +36,11 @@ FAILURES: Final = "failures"
 _DELAYS: Final = (timedelta(0), timedelta(0), timedelta(minutes=15))
 _LATER: Final = timedelta(days=1)
 _REMEMBERED: Final = (ATTEMPTS + 1) * _LATER
-"""How long what ended has a say: what is tried once a day has failed often enough all the while."""
+"""How long an attempt counts: long enough that a partition which is tried once a day stays refused."""
 
 _PAGE: Final = 200
 _REFUSED_RUNS: Final = 100
-"""Runs a day, about, for all that failed often enough: thousands go together, a run takes out what it can."""
+"""Runs a day, about, for all refused partitions: thousands go together, and a run expires those that it can."""
 
 _KEYS_PER_RUN: Final = (500, 50, 5)
 _QUEUED: Final = frozenset({dg.DagsterRunStatus.QUEUED})
@@ -64,10 +64,10 @@ class Attempt:
     """A run that is over, or lost.
 
     Attributes:
-        run_id: the run.
-        how: how it ended, as the rest of a sentence.
-        at: when; of a lost one when it was last heard of. By Dagster's clock.
-        keys: what it was asked for.
+        run_id: The run.
+        how: How it ended, as the rest of a sentence.
+        at: When; of a lost one, its last sign of life. By Dagster's clock.
+        keys: The requested partitions.
     """
 
     run_id: str
@@ -85,8 +85,8 @@ class Attempts:
     """The runs of one job.
 
     Attributes:
-        busy: what runs are at work on, or wait for: by key the run.
-        over: those that ended, newest first.
+        busy: By key, the run that is at work on it, or queued.
+        over: Those that ended, newest first.
     """
 
     busy: Mapping[str, str]
@@ -94,7 +94,7 @@ class Attempts:
     _by_key: Mapping[str, list[Attempt]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Thousands of keys are asked about, after thousands of runs."""
+        """Index the attempts: thousands of keys are looked up, after thousands of runs."""
         by_key: dict[str, list[Attempt]] = {}
         for one in self.over:
             for key in one.keys:
@@ -105,8 +105,8 @@ class Attempts:
         """The attempts on a key, newest first.
 
         Args:
-            key: what was asked for.
-            since: when it became what it is; attempts from before were on something else.
+            key: The requested partition.
+            since: When it became what it is; earlier attempts were on other rows.
         """
         earliest = since.replace(microsecond=0) if since else None  # run storages keep whole seconds
         return [one for one in self._by_key.get(key, ()) if earliest is None or one.at >= earliest]
@@ -114,13 +114,13 @@ class Attempts:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one tick asks for.
+    """What one tick requests.
 
     Attributes:
-        batches: the keys of a run each.
-        again: the last attempt on each key that is asked for again.
-        waiting: of each key that has to wait: the last attempt, and until when.
-        refused: of each key that failed often enough to be named: the last attempt. It may be asked for again.
+        batches: The keys of a run each.
+        again: The last attempt on each key that is requested again.
+        waiting: Of each key that has to wait, the last attempt, and until when.
+        refused: Of each key that failed often enough to be named, the last attempt. It may be requested again.
     """
 
     batches: tuple[tuple[str, ...], ...]
@@ -139,11 +139,11 @@ def read_attempts(
     """Look at the newest runs of a job.
 
     Args:
-        instance: the Dagster instance.
-        job: its name.
-        tags: which its runs have.
-        keys_of: tells from a run's configuration what it was asked for.
-        now: by Dagster's clock.
+        instance: The Dagster instance.
+        job: Its name.
+        tags: Which its runs have.
+        keys_of: Returns the requested keys of a run's configuration.
+        now: The time by Dagster's clock.
     """
     only = dg.RunsFilter(job_name=job, tags=dict(tags))
     busy: dict[str, str] = {}
@@ -151,14 +151,14 @@ def read_attempts(
     for record in _newest_runs(instance, only, now):
         run = record.dagster_run
         keys = frozenset(keys_of(run.run_config))
-        heard = _heard_of(instance, record)
+        last_sign = _last_sign(instance, record)
         may_go_on = run.status in _RUNNING or _is_to_be_retried(run)
-        if run.status in _QUEUED or (may_go_on and now - heard < STUCK_AFTER):
+        if run.status in _QUEUED or (may_go_on and now - last_sign < STUCK_AFTER):
             busy |= dict.fromkeys(keys, run.run_id)
         elif run.status in _RUNNING:
-            over.append(Attempt(run.run_id, "has been silent, and is taken for lost,", heard, keys))
+            over.append(Attempt(run.run_id, "has been silent, and is taken for lost,", last_sign, keys))
         else:
-            over.append(Attempt(run.run_id, _WORDS.get(run.status, "ended"), heard, keys))
+            over.append(Attempt(run.run_id, _WORDS.get(run.status, "ended"), last_sign, keys))
     return Attempts(busy, tuple(sorted(over, key=lambda one: one.at, reverse=True)))
 
 
@@ -168,7 +168,7 @@ def _is_to_be_retried(run: dg.DagsterRun) -> bool:
 
 
 def _newest_runs(instance: dg.DagsterInstance, only: dg.RunsFilter, now: datetime) -> Iterator[dg.RunRecord]:
-    """The runs that have a say, newest first; a page, where there is no storm."""
+    """The runs that count, newest first; usually one page."""
     cursor: str | None = None
     for _ in range(0, RUNS_READ, _PAGE):
         page = instance.get_run_records(only, limit=_PAGE, cursor=cursor)
@@ -181,14 +181,14 @@ def _newest_runs(instance: dg.DagsterInstance, only: dg.RunsFilter, now: datetim
 def take_turns(
     keys: Sequence[str], attempts: Attempts, since: Mapping[str, datetime], now: datetime, most: int = _KEYS_PER_RUN[0]
 ) -> Turn:
-    """Say what is asked for now, and what has to wait.
+    """Choose what is requested now, and what has to wait.
 
     Args:
-        keys: what is to be done, in order.
-        attempts: what became of earlier runs.
-        since: when keys became what they are; see `Attempts.of`.
-        now: by Dagster's clock.
-        most: keys of a run.
+        keys: The partitions that are due, in order.
+        attempts: How earlier runs ended.
+        since: When keys became what they are; see `Attempts.of`.
+        now: The time by Dagster's clock.
+        most: Keys of a run.
     """
     ready: dict[int, list[tuple[datetime, str]]] = {}
     again: dict[str, Attempt] = {}
@@ -221,22 +221,22 @@ def take_turns(
 
 
 def is_at_work(instance: dg.DagsterInstance, run_id: str, now: datetime | None = None) -> bool:
-    """Whether a run is under way and has been heard of lately.
+    """Whether a run is under way and has given a sign of life lately.
 
     Args:
-        instance: the Dagster instance.
-        run_id: the run; one that was deleted is not.
-        now: by Dagster's clock; its present time by default.
+        instance: The Dagster instance.
+        run_id: The run; one that was deleted is not.
+        now: The time by Dagster's clock; the present by default.
     """
     records = instance.get_run_records(dg.RunsFilter(run_ids=[run_id]), limit=1)
     if not records or records[0].dagster_run.status not in _RUNNING | _QUEUED:
         return False
     is_queued = records[0].dagster_run.status in _QUEUED
-    return is_queued or (now or datetime.now(UTC)) - _heard_of(instance, records[0]) < STUCK_AFTER
+    return is_queued or (now or datetime.now(UTC)) - _last_sign(instance, records[0]) < STUCK_AFTER
 
 
 def reason_of(instance: dg.DagsterInstance, run_id: str, keys: Sequence[str]) -> str:
-    """What a failed run said of the first of these keys, or of itself; empty where it said nothing."""
+    """Why a run failed on the first of these keys that it names, or at all; empty where its log has no reason."""
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
         failure = entry.get_dagster_event().step_failure_data
         user, failures = failure.user_failure_data, None
@@ -250,8 +250,8 @@ def reason_of(instance: dg.DagsterInstance, run_id: str, keys: Sequence[str]) ->
     return ""
 
 
-def _heard_of(instance: dg.DagsterInstance, record: dg.RunRecord) -> datetime:
-    """When a run ended, or was last heard of."""
+def _last_sign(instance: dg.DagsterInstance, record: dg.RunRecord) -> datetime:
+    """When a run ended, or gave its last sign of life."""
     if record.dagster_run.is_finished:
         return datetime.fromtimestamp(record.end_time, UTC) if record.end_time else _utc(record.update_timestamp)
     newest = instance.get_records_for_run(record.dagster_run.run_id, limit=1, ascending=False).records
@@ -260,5 +260,5 @@ def _heard_of(instance: dg.DagsterInstance, record: dg.RunRecord) -> datetime:
 
 
 def _utc(at: datetime) -> datetime:
-    """Run storages give times in UTC, some of them without saying so."""
+    """Run storages give times in UTC, some of them without a zone."""
     return at if at.tzinfo else at.replace(tzinfo=UTC)

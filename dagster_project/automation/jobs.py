@@ -1,26 +1,45 @@
-"""The jobs of one dataset, for anybody's project: policy, tiering, expiry and its undo, restores of what is archived.
+"""The jobs of one dataset: ingest, policy, tiering, expiry and its undo, restores of archived partitions.
 
-`flights_policy`, `flights_tiering`, `flights_expiry`, `flights_undo_expiry`, `flights_restore`: they need
-nothing but a `LakeResource` named `lake`.
+`flights_job`, `flights_policy`, `flights_tiering`, `flights_expiry`, `flights_undo_expiry`, `flights_restore`: they
+need nothing but a `LakeResource` named `lake`.
 """
+
+from typing import Any, TypeAlias
 
 import dagster as dg
 
 from tierlake.dagster_project.automation import ops
+from tierlake.dagster_project.automation.config import (
+    ExpiryConfig,
+    RestoreConfig,
+    TieringConfig,
+    UndoConfig,
+    op_name,
+)
 from tierlake.dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsset
-from tierlake.dagster_project.resources.failures import tell_dagster
+from tierlake.dagster_project.resources.failures import dagster_failures
 from tierlake.dagster_project.resources.lake import LakeResource
 
-__all__ = ["expiry_job", "policy_job", "restore_job", "tiering_job", "undo_job"]
+__all__ = ["UnresolvedJob", "expiry_job", "ingest_job", "policy_job", "restore_job", "tiering_job", "undo_job"]
+
+UnresolvedJob: TypeAlias = Any
+"""What `dagster.define_asset_job` returns; Dagster exports no name for it."""
+
+
+def ingest_job(asset: LakeAsset) -> UnresolvedJob:
+    """Materializes the dataset's asset, where this code location writes it."""
+    selection = dg.AssetSelection.assets(asset.asset_key)
+    tags = {DATASET_TAG: asset.name}
+    return dg.define_asset_job(asset.definition_name("job"), selection, description=f"Ingests {asset.name}.", tags=tags)
 
 
 def policy_job(asset: LakeAsset) -> dg.JobDefinition:
     """Makes the description in the code the one that is stored with the dataset."""
-    name = f"{asset.identifier}_policy"
+    name = asset.definition_name("policy")
 
-    @dg.op(name=f"{name}_op", pool=asset.pool)
+    @dg.op(name=op_name(name), pool=asset.pool)
     def describe(context: dg.OpExecutionContext, lake: LakeResource) -> None:
-        with tell_dagster(context):
+        with dagster_failures(context):
             changed = ops.describe(context, asset, asset.dataset_in(lake))
             context.add_output_metadata({"changed": len(changed), "description": dg.MetadataValue.json(changed)})
 
@@ -29,26 +48,23 @@ def policy_job(asset: LakeAsset) -> dg.JobDefinition:
 
 def tiering_job(asset: LakeAsset) -> dg.JobDefinition:
     """Moves a dataset's partitions to the tiers where their age puts them."""
-    name = f"{asset.identifier}_tiering"
+    name = asset.definition_name("tiering")
 
-    @dg.op(name=f"{name}_op", pool=asset.pool)
-    def move(context: dg.OpExecutionContext, config: ops.MoveToTiers, lake: LakeResource) -> None:
-        with tell_dagster(context):
-            as_of = ops.day_of(config, lake)
-            result, facts = ops.move_to_tiers(context, asset, asset.dataset_in(lake), as_of)
-            context.add_output_metadata(facts)
-            result.raise_failures()
+    @dg.op(name=op_name(name), pool=asset.pool)
+    def move(context: dg.OpExecutionContext, config: TieringConfig, lake: LakeResource) -> None:
+        with dagster_failures(context):
+            ops.move_to_tiers(context, asset, asset.dataset_in(lake), ops.day_of(config, lake))
 
     return _job(asset, name, move, f"Moves partitions of {asset.name} to the tiers where their age puts them.")
 
 
 def expiry_job(asset: LakeAsset) -> dg.JobDefinition:
     """Takes a dataset's partitions past their retention out of the table."""
-    name = f"{asset.identifier}_expiry"
+    name = asset.definition_name("expiry")
 
-    @dg.op(name=f"{name}_op", pool=asset.pool)
-    def expire(context: dg.OpExecutionContext, config: ops.Expire, lake: LakeResource) -> None:
-        with tell_dagster(context):
+    @dg.op(name=op_name(name), pool=asset.pool)
+    def expire(context: dg.OpExecutionContext, config: ExpiryConfig, lake: LakeResource) -> None:
+        with dagster_failures(context):
             ops.expire(context, ops.retention_of(context, lake, asset), config, ops.day_of(config, lake))
 
     return _job(
@@ -58,26 +74,26 @@ def expiry_job(asset: LakeAsset) -> dg.JobDefinition:
 
 def undo_job(asset: LakeAsset) -> dg.JobDefinition:
     """Brings an expired partition of a dataset back, within its grace."""
-    name = f"{asset.identifier}_undo_expiry"
+    name = asset.definition_name("undo_expiry")
 
-    @dg.op(name=f"{name}_op", pool=asset.pool)
-    def undo(context: dg.OpExecutionContext, config: ops.Undo, lake: LakeResource) -> None:
-        with tell_dagster(context):
-            ops.bring_back(context, ops.retention_of(context, lake, asset), config)
+    @dg.op(name=op_name(name), pool=asset.pool)
+    def undo(context: dg.OpExecutionContext, config: UndoConfig, lake: LakeResource) -> None:
+        with dagster_failures(context):
+            ops.undo_expiry(context, ops.retention_of(context, lake, asset), config)
 
     return _job(asset, name, undo, f"Brings an expired partition of {asset.name} back, within its grace.")
 
 
 def restore_job(asset: LakeAsset) -> dg.JobDefinition:
-    """Asks for archived partitions of a dataset; `restores.restore_sensor` tells when they can be read."""
-    name = f"{asset.identifier}_restore"
+    """Requests archived partitions of a dataset; `restores.restore_sensor` reports when they can be read."""
+    name = asset.definition_name("restore")
 
-    @dg.op(name=f"{name}_op", pool=asset.pool)
-    def restore(context: dg.OpExecutionContext, config: ops.Restore, lake: LakeResource) -> None:
-        with tell_dagster(context):
+    @dg.op(name=op_name(name), pool=asset.pool)
+    def restore(context: dg.OpExecutionContext, config: RestoreConfig, lake: LakeResource) -> None:
+        with dagster_failures(context):
             ops.restore(context, asset, asset.dataset_in(lake), config)
 
-    return _job(asset, name, restore, f"Asks for archived partitions of {asset.name}; that costs, and takes hours.")
+    return _job(asset, name, restore, f"Requests archived partitions of {asset.name}; that costs, and takes hours.")
 
 
 def _job(asset: LakeAsset, name: str, op: dg.OpDefinition, description: str) -> dg.JobDefinition:

@@ -1,108 +1,61 @@
-"""What the jobs do, whichever datasets they are for: tiering, expiry and its undo, with every number as metadata."""
+"""What a dataset's jobs do: tiering, expiry and its undo, restores; every number is in the output's metadata."""
 
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
-from pydantic import Field
 
 from tierlake.connector.errors import LakeError
 from tierlake.dagster_project.automation.retention import Retention
 from tierlake.dagster_project.automation.table_metadata import FOLLOWED, observations
-from tierlake.dagster_project.partitions import waits
 from tierlake.dagster_project.partitions.lineage import downstreams_in
 from tierlake.dagster_project.partitions.metadata import REASON
+from tierlake.dagster_project.partitions.waits import record_wait
 from tierlake.pipelines.errors import PartialFailure, UnknownPartition
 from tierlake.pipelines.model.partition_key import PartitionKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tierlake.dagster_project.automation.config import ExpiryConfig, RestoreConfig, TieringConfig, UndoConfig
+    from tierlake.dagster_project.automation.retention import Expired
     from tierlake.dagster_project.partitions.lake_asset import LakeAsset
-    from tierlake.dagster_project.partitions.lineage import Downstream
     from tierlake.dagster_project.resources.lake import LakeResource
     from tierlake.pipelines import Dataset
     from tierlake.pipelines.lifecycle.plan import TieringPlan
     from tierlake.pipelines.lifecycle.results import ApplyResult
     from tierlake.pipelines.query.restore import RestoreResult
 
-__all__ = [
-    "AS_OF",
-    "Expire",
-    "MoveToTiers",
-    "Restore",
-    "Undo",
-    "bring_back",
-    "day_of",
-    "describe",
-    "expire",
-    "move_to_tiers",
-    "restore",
-    "retention_of",
-]
+__all__ = ["day_of", "describe", "expire", "move_to_tiers", "restore", "retention_of", "undo_expiry"]
 
 _REASONS_SHOWN: Final = 5
 
-AS_OF: Final = "By which day the policies judge, as 2014-01-01; empty takes the resource's today, else the clock."
 
-
-class MoveToTiers(dg.Config):
-    """When to move to tiers."""
-
-    as_of: str | None = Field(default=None, description=AS_OF)
-
-
-class Expire(dg.Config):
-    """What to expire."""
-
-    partitions: list[str] = Field(
-        default=[],
-        description="Partition keys; empty expires all that the policy asks for. What it does not ask for stays.",
-    )
-    unknown: list[str] = Field(
-        default=[],
-        description="Likewise, of what Dagster does not know as a partition: keys as `tierlake ls` prints them.",
-    )
-    as_of: str | None = Field(default=None, description=AS_OF)
-    undo: bool = Field(default=True, description="False gives undo up: for plain Parquet in unversioned buckets.")
-
-
-class Undo(dg.Config):
-    """What to bring back."""
-
-    partition: str = Field(description="The partition key, as 2013-01-01.")
-
-
-class Restore(dg.Config):
-    """What to ask for."""
-
-    partitions: list[str] = Field(description="Partition keys, as 2013-01-01.")
-    days: int = Field(default=1, description="How long the readable copies stay; they cost like hot storage.")
-    speed: Literal["bulk", "standard", "expedited"] = Field(
-        default="bulk",
-        description="bulk is cheapest and takes up to 48 hours, standard up to 12, expedited minutes (GLACIER alone).",
-    )
-    dry_run: bool = Field(default=False, description="True only tells what would be asked for.")
-
-
-def day_of(config: MoveToTiers | Expire, lake: LakeResource) -> date | None:
-    """By which day the policies judge: the run's own, else the resource's; None: by the clock."""
+def day_of(config: TieringConfig | ExpiryConfig, lake: LakeResource) -> date | None:
+    """The day by which the policies judge: the run's own, else the resource's; None means the clock."""
     return date.fromisoformat(config.as_of) if config.as_of else lake.today()
+
+
+def retention_of(context: dg.OpExecutionContext, lake: LakeResource, asset: LakeAsset) -> Retention:
+    """Retention of a dataset, in an op; the code location knows the assets of `retention.after`."""
+    # only where it is needed: an op that runs outside a code location has none, and Dagster raises
+    downstreams = downstreams_in(context.repository_def, asset) if asset.spec.retention.after else {}
+    return Retention(context.instance, asset, asset.dataset_in(lake), downstreams)
 
 
 def describe(context: Any, asset: LakeAsset, dataset: Dataset) -> dict[str, str]:
     """Make the description in the code the stored one, as one change with the run in the history.
 
-    A table that nobody described has none to change: the code's own counts. Nor has a dataset that was dropped, whose
-    partitions Dagster still has to forget.
+    A table without a stored description has none to change: the code's counts. Nor has a dataset that was dropped,
+    whose partitions Dagster still has to forget.
 
     Returns:
-        The fields that changed, each in words; nothing where they were the same.
+        The fields that changed, each in words; empty where they were the same.
 
     Raises:
-        SpecError: a field cannot change.
+        SpecError: A field cannot change.
     """
     if not dataset.is_described:
         return {}
@@ -115,87 +68,39 @@ def describe(context: Any, asset: LakeAsset, dataset: Dataset) -> dict[str, str]
     return {one.field: str(one) for one in change.changes}
 
 
-def retention_of(
-    context: dg.OpExecutionContext,
-    lake: LakeResource,
-    asset: LakeAsset,
-    downstreams: Mapping[str, Downstream] | None = None,
-) -> Retention:
-    """Retention of a dataset, in an op.
-
-    Args:
-        context: the op's.
-        lake: where the dataset is.
-        asset: which.
-        downstreams: by name, what must have seen a partition before it goes; None looks it up in the code location.
-    """
-    if downstreams is None:  # an op that runs outside a code location has no repository, and raises when asked for it
-        downstreams = downstreams_in(context.repository_def, asset) if asset.spec.retention.after else {}
-    return Retention(context.instance, asset, asset.dataset_in(lake), downstreams)
-
-
-def move_to_tiers(
-    context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, as_of: date | None
-) -> tuple[ApplyResult, dict[str, Any]]:
+def move_to_tiers(context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, as_of: date | None) -> None:
     """Plan and apply the tiers of a dataset, by the description in the code.
 
-    Returns:
-        What happened, and metadata that says so.
+    Raises:
+        PartialFailure: Some partitions could not be moved.
     """
-    name, described = asset.name, describe(context, asset, dataset)
+    described = describe(context, asset, dataset)
     plan = dataset.plan_tiering(as_of)
     context.log.info("%s", plan)
     result = plan.apply(run_id=context.run_id)
-    context.log.info("%s: %s", name, result)
+    context.log.info("%s: %s", asset.name, result)
     if result.done:
         touched = {PartitionKey.parse(key): FOLLOWED["tier"] for key in result.done}
-        _follow(context, asset, dataset, touched)
-    return result, _tiering_metadata(name, plan, result) | _described_metadata(described, f"{name}/")
+        _log_observations(context, asset, dataset, touched)
+    context.add_output_metadata(_tiering_metadata(asset.name, plan, result) | _described(described, f"{asset.name}/"))
+    result.raise_failures()
 
 
-def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire, as_of: date | None) -> None:
+def expire(context: dg.OpExecutionContext, retention: Retention, config: ExpiryConfig, as_of: date | None) -> None:
     """Take partitions out of the table, by the description in the code, then make Dagster show that they are gone.
 
-    Without keys, whatever else Dagster shows wrongly of the table is made right as well.
+    Without keys, Dagster is reconciled with the table in all else as well.
 
     Raises:
-        PartialFailure: some could not be taken out, or were named and must stay; the others are gone.
+        PartialFailure: Some could not be taken out, or were named and must stay; the others are gone.
     """
     described = describe(context, retention.asset, retention.dataset)
-    requested: list[str | PartitionKey] = [*config.partitions, *map(_parsed_if_possible, config.unknown)]
+    requested: list[str | PartitionKey] = [*config.partitions, *map(_parsed, config.unknown)]
     expired = retention.expire(requested or None, as_of, run_id=context.run_id, undo=config.undo)
-    context.log.info("%s", expired.plan)
-    for note in expired.result.notes if expired.result else ():
-        context.log.warning("%s", note)
-    for key, reason in expired.kept.items():
-        context.log.warning("%s stays: %s", key, reason)
-    if expired.wipe.reason and expired.wipe.partitions:
-        context.log.warning("Dagster goes on showing what is gone: %s", expired.wipe.reason)
-    if expired.unknown:
-        context.log.info("gone, and no partitions of the asset: %s", ", ".join(expired.unknown))
-    if expired.untold:
-        context.log.warning("Dagster keeps events of partitions that it does not know: %s", expired.untold)
-    if expired.mended is not None and str(expired.mended):
-        context.log.info("%s", expired.mended)
+    _log_expired(context, expired)
     if expired.result or expired.wipe.partitions:
-        _follow(context, retention.asset, retention.dataset, {})
-    mended = expired.mended
-    context.add_output_metadata(
-        {
-            "expired": len(expired.result.done) if expired.result else 0,
-            "bytes": expired.result.bytes if expired.result else 0,
-            "wiped": len(expired.wipe.partitions) + (len(mended.wiped) if mended else 0),
-            "wipe": expired.wipe.method.value,
-            "kept": dg.MetadataValue.json(dict(expired.kept)),
-            "absent": dg.MetadataValue.json(list(expired.absent)),
-            "partitions": dg.MetadataValue.json([*expired.wipe.partitions, *(mended.wiped if mended else ())]),
-            "shown_again": dg.MetadataValue.json(list(mended.reported if mended else ())),
-            "unknown_to_dagster": dg.MetadataValue.json(list(expired.unknown)),
-            "untold": expired.untold,
-            "plan": _text(expired.plan),
-            **_described_metadata(described),
-        }
-    )
+        _log_observations(context, retention.asset, retention.dataset, {})
+    context.add_output_metadata(_expiry_metadata(expired) | _described(described))
     if expired.kept:
         shown = "; ".join(f"{key}: {reason}" for key, reason in list(expired.kept.items())[:_REASONS_SHOWN])
         raise PartialFailure(
@@ -205,39 +110,28 @@ def expire(context: dg.OpExecutionContext, retention: Retention, config: Expire,
         )
 
 
-def _parsed_if_possible(text: str) -> str | PartitionKey:
-    """A key as `ls` prints it; what is none stays text, and is refused as such."""
+def _parsed(text: str) -> str | PartitionKey:
+    """A key as `ls` prints it; any other text stays text, and is refused as such."""
     try:
         return PartitionKey.parse(text)
     except LakeError:
         return text
 
 
-def bring_back(context: dg.OpExecutionContext, retention: Retention, config: Undo) -> None:
+def undo_expiry(context: dg.OpExecutionContext, retention: Retention, config: UndoConfig) -> None:
     """Undo the expiry of one partition within its grace; Dagster shows it again."""
     result = retention.undo(config.partition, run_id=context.run_id)
     context.log.info("%s", result)
     if result.changed:
-        _follow(context, retention.asset, retention.dataset, {})
+        _log_observations(context, retention.asset, retention.dataset, {})
     context.add_output_metadata({"changed": result.changed, "files": result.files, "bytes": result.bytes})
 
 
-def _follow(
-    context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, touched: Mapping[PartitionKey, str]
-) -> None:
-    """Tell what the table is now; what was done stands, whether or not this can be told."""
-    try:
-        for event in observations(context.instance, asset, dataset, touched, context.run_id):
-            context.log_event(event)
-    except LakeError as error:
-        context.log.warning("done, and the table could not be looked at afterwards: %s: %s", error.code, error)
-
-
-def restore(context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, config: Restore) -> None:
-    """Ask for archived partitions back, and write down that they are waited for.
+def restore(context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, config: RestoreConfig) -> None:
+    """Request restores of archived partitions, and record that they are waited for.
 
     Raises:
-        UnknownPartition: a key that no partition can have; then nothing is asked for.
+        UnknownPartition: A key that no partition can have; then nothing is requested.
     """
     try:
         keys = {key: asset.keys.to_lake(key) for key in config.partitions}
@@ -245,24 +139,70 @@ def restore(context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, 
         raise UnknownPartition(str(error), hint="write the partitions as Dagster shows them") from error
     for fault in dataset.key_faults(keys.values()).values():
         raise fault
-    asked: dict[str, RestoreResult] = {}
+    results: dict[str, RestoreResult] = {}
     coming: list[str] = []
     try:
         for key, lake_key in keys.items():
-            asked[key] = dataset.restore(lake_key, days=config.days, speed=config.speed, dry_run=config.dry_run)
-            context.log.info("%s", asked[key])
-    finally:  # what was asked for before one failed is coming too
-        coming += [key for key, result in asked.items() if result.archived or result.in_progress]
+            results[key] = dataset.restore(lake_key, days=config.days, speed=config.speed, dry_run=config.dry_run)
+            context.log.info("%s", results[key])
+    finally:  # those before one that failed are coming too
+        coming += [key for key, result in results.items() if result.archived or result.in_progress]
         if coming and not config.dry_run:
-            waits.report(context.instance, asset.asset_key, coming, run_id=None)
+            record_wait(context.instance, asset.asset_key, coming, run_id=None)
     context.add_output_metadata(
         {
-            "asked": dg.MetadataValue.json(coming),
-            "files": sum(result.archived for result in asked.values()),
-            "bytes": sum(result.bytes for result in asked.values()),
-            "readable": dg.MetadataValue.json([key for key in asked if key not in coming]),
+            "requested": dg.MetadataValue.json(coming),
+            "files": sum(result.archived for result in results.values()),
+            "bytes": sum(result.bytes for result in results.values()),
+            "readable": dg.MetadataValue.json([key for key in results if key not in coming]),
         }
     )
+
+
+def _log_observations(
+    context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dataset, touched: Mapping[PartitionKey, str]
+) -> None:
+    """Record the table's metadata of now; where the store fails, the work of the op still stands."""
+    try:
+        for event in observations(context.instance, asset, dataset, touched, context.run_id):
+            context.log_event(event)
+    except LakeError as error:
+        context.log.warning("done, and the table could not be looked at afterwards: %s: %s", error.code, error)
+
+
+def _log_expired(context: dg.OpExecutionContext, expired: Expired) -> None:
+    log = context.log
+    log.info("%s", expired.plan)
+    for note in expired.result.notes if expired.result else ():
+        log.warning("%s", note)
+    for key, reason in expired.kept.items():
+        log.warning("%s stays: %s", key, reason)
+    if expired.wipe.reason and expired.wipe.partitions:
+        log.warning("Dagster goes on showing what is gone: %s", expired.wipe.reason)
+    if expired.unknown:
+        log.info("gone, and no partitions of the asset: %s", ", ".join(expired.unknown))
+    if expired.obstacle:
+        log.warning("Dagster keeps events of partitions that it does not know: %s", expired.obstacle)
+    if expired.reconciled is not None and str(expired.reconciled):
+        log.info("%s", expired.reconciled)
+
+
+def _expiry_metadata(expired: Expired) -> dict[str, Any]:
+    result, wipe, reconciled = expired.result, expired.wipe, expired.reconciled
+    also_wiped = reconciled.wiped if reconciled else ()
+    return {
+        "expired": len(result.done) if result else 0,
+        "bytes": result.bytes if result else 0,
+        "wiped": len(wipe.partitions) + len(also_wiped),
+        "wipe": wipe.method.value,
+        "kept": dg.MetadataValue.json(dict(expired.kept)),
+        "absent": dg.MetadataValue.json(list(expired.absent)),
+        "partitions": dg.MetadataValue.json([*wipe.partitions, *also_wiped]),
+        "shown_again": dg.MetadataValue.json(list(reconciled.reported if reconciled else ())),
+        "unknown_to_dagster": dg.MetadataValue.json(list(expired.unknown)),
+        "wipe_obstacle": expired.obstacle,
+        "plan": _text(expired.plan),
+    }
 
 
 def _tiering_metadata(name: str, plan: TieringPlan, result: ApplyResult) -> dict[str, Any]:
@@ -277,8 +217,8 @@ def _tiering_metadata(name: str, plan: TieringPlan, result: ApplyResult) -> dict
     }
 
 
-def _described_metadata(described: Mapping[str, str], prefix: str = "") -> dict[str, Any]:
-    return {f"{prefix}description": dg.MetadataValue.json(dict(described))} if described else {}
+def _described(changes: Mapping[str, str], prefix: str = "") -> dict[str, Any]:
+    return {f"{prefix}description": dg.MetadataValue.json(dict(changes))} if changes else {}
 
 
 def _text(table: object) -> dg.MarkdownMetadataValue:

@@ -1,13 +1,13 @@
-"""Archived partitions that somebody waits for: each tick looks which can be read by now, and starts the runs again.
+"""Archived partitions that are waited for: each tick looks which can be read by now, and requests the runs again.
 
-What is waited for is in the asset's observations (`waiting`): runs that failed because a partition that they read is
-archived, and what a restore job has asked for. The sensor asks for nothing itself, as that costs: a person does, by the
-restore job at the launchpad, by `tierlake restore` or by `Dataset.restore`. The cursor holds the observations that are
-open, and no more of them than `OPEN`.
+The waits are in the asset's observations (`waits`): of runs that failed because a partition that they read is archived,
+and of restore jobs. The sensor restores nothing itself, as that costs: a person does, by the restore job at the
+launchpad, by `tierlake restore` or by `Dataset.restore`. The cursor holds the open observations, and no more of them
+than `OPEN`.
 
-A run that waited is requested: those of its assets that it did not materialize, with its partitions, its tags and its
-configuration. It is not requested where somebody executed it again meanwhile. What was requested and then terminated or
-lost is requested again, `attempts.ATTEMPTS` times at most; one that failed had its turn.
+A run that waited is requested again: those of its assets that it did not materialize, with its partitions, its tags and
+its configuration. It is not requested where somebody executed it again meanwhile. A requested run that was terminated
+or lost is requested again, `attempts.ATTEMPTS` times at most; one that failed had its turn.
 """
 
 import json
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Final, Self
 import dagster as dg
 
 from tierlake.dagster_project.automation.attempts import ATTEMPTS, is_at_work
+from tierlake.dagster_project.automation.wording import are
+from tierlake.dagster_project.partitions.event_storage import newest_storage_id
 from tierlake.dagster_project.partitions.lake_asset import DATASET_TAG, LakeAsset
 from tierlake.dagster_project.partitions.waits import Wait, waits
-from tierlake.dagster_project.partitions.wipe import newest_storage_id
-from tierlake.dagster_project.resources.failures import told_tick
+from tierlake.dagster_project.resources.failures import tick_errors
 from tierlake.dagster_project.resources.lake import LakeResource
 from tierlake.pipelines.errors import TableNotFound
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["WAITED_TAG", "restore_sensor"]
 
 WAITED_TAG: Final = "tierlake/waited_as"
-"""Tag of a run that was requested: the one that had to wait."""
+"""Tag of a requested run: the run that had to wait."""
 
 OPEN: Final = 1000
 """Observations that the cursor holds; the rest is read when some are done."""
@@ -44,7 +45,7 @@ _MARGIN: Final = 1000
 
 _VERSION: Final = 1
 _SHOWN: Final = 5
-_SAID: Final = {
+_STATES: Final = {
     "in progress": "being restored",
     "archived": "archived, and nobody has asked for it: start the restore job",
 }
@@ -56,35 +57,35 @@ _KEPT_CONFIG: Final = ("ops", "resources")
 
 @dataclass(frozen=True, slots=True)
 class _Cursor:
-    """What the sensor remembers: the newest observation read, and those that are open."""
+    """The newest observation that was read, and the open ones."""
 
     newest: int | None = None
     open: tuple[int, ...] = ()
 
     @classmethod
     def read(cls, text: str | None) -> Self:
-        """What an earlier tick wrote; another version's, and what a person typed into the UI, is none."""
+        """Parse a cursor; another version's, and any text that a person typed into the UI, counts as none."""
         try:
-            said = json.loads(text or "{}")
-            version, newest, ids = said["version"], said["newest"], said["open"]
-            found = cls(newest if newest is None else int(newest), tuple(map(int, ids)))
+            content = json.loads(text or "{}")
+            version, newest, ids = (content[name] for name in ("version", "newest", "open"))
+            cursor = cls(newest if newest is None else int(newest), tuple(map(int, ids)))
         except (ValueError, TypeError, KeyError):
             return cls()
-        return found if version == _VERSION else cls()
+        return cursor if version == _VERSION else cls()
 
     def __str__(self) -> str:
         return json.dumps({"version": _VERSION, "newest": self.newest, "open": self.open})
 
 
-def _look(asset: LakeAsset, dataset: "Dataset", waiting: Sequence[Wait]) -> tuple[list[Wait], dict[str, str]]:
+def _readable(asset: LakeAsset, dataset: "Dataset", waiting: Sequence[Wait]) -> tuple[list[Wait], dict[str, str]]:
     """Which waits are over, and why partitions of the others cannot be read yet.
 
     A partition that has left the table is not waited for: nothing would come of it.
     """
 
     def states(keys: Iterable[str]) -> dict[str, str]:
-        found = dataset.waiting_for([asset.keys.to_lake(key) for key in keys])
-        return {str(asset.keys.to_dagster(key)): state for key, state in found.items()}
+        waiting_for = dataset.waiting_for([asset.keys.to_lake(key) for key in keys])
+        return {str(asset.keys.to_dagster(key)): state for key, state in waiting_for.items()}
 
     missing = states({wait.keys[0] for wait in waiting})  # most of what is not there yet shows by its first partition
     hopeful = [wait for wait in waiting if wait.keys[0] not in missing]
@@ -99,60 +100,64 @@ def _look(asset: LakeAsset, dataset: "Dataset", waiting: Sequence[Wait]) -> tupl
 
 
 def restore_sensor(asset: LakeAsset) -> dg.SensorDefinition:
-    """The sensor that starts again what had to wait for archived partitions; off until somebody turns it on.
+    """The sensor that requests runs again that had to wait for archived partitions; off until somebody turns it on.
 
     Args:
-        asset: the dataset's.
+        asset: The dataset's.
     """
 
     @dg.sensor(
-        name=f"{asset.identifier}_restores",
+        name=asset.definition_name("restores"),
         asset_selection=dg.AssetSelection.all(),
         minimum_interval_seconds=300,
         description=f"Starts again the runs that had to wait for archived partitions of {asset.name}.",
     )
-    @told_tick
+    @tick_errors
     def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
-        cursor, before = _Cursor.read(context.cursor), newest_storage_id(context.instance) or 0
-        waiting = _open_waits(context.instance, asset.asset_key, cursor)
-        if not waiting:
-            quiet = f"nobody waits for archived partitions of {asset.name}"
-            after = _Cursor(max(cursor.newest or 0, before - _MARGIN))
-            return dg.SensorResult(skip_reason=quiet, cursor=str(after))
-        try:
-            over, missing = _look(asset, asset.dataset_in(lake), waiting)
-        except TableNotFound:
-            return dg.SensorResult(skip_reason=f"{lake.uri(asset.name)} does not exist yet")
-        turns = {wait: _turn(context, asset, wait) for wait in over}
-        requests = [turn for turn in turns.values() if isinstance(turn, dg.RunRequest)]
-        at_work = [wait for wait, turn in turns.items() if turn is not None]  # until the requested run has ended
-        archived = [wait for wait in waiting if wait not in over]
-        newest = max(cursor.newest or 0, *(wait.storage_id for wait in waiting))
-        after = _Cursor(newest, tuple(wait.storage_id for wait in waiting if wait in archived or wait in at_work))
-        why = _why_not(missing, archived) if archived else "what was waited for can be read"
-        if at_work:
-            why += f"; {len(at_work)} run{'s are' if len(at_work) > 1 else ' is'} at it again"
-        return dg.SensorResult(
-            run_requests=requests,
-            skip_reason=None if requests else why,
-            asset_events=_reports(asset, [wait for wait in over if not _is_requested(context.instance, wait)]),
-            cursor=str(after),
-        )
+        return _result(context, asset, lake)
 
     return tick
 
 
+def _result(context: dg.SensorEvaluationContext, asset: LakeAsset, lake: LakeResource) -> dg.SensorResult:
+    cursor, before = _Cursor.read(context.cursor), newest_storage_id(context.instance) or 0
+    waiting = _open_waits(context.instance, asset.asset_key, cursor)
+    if not waiting:
+        quiet = f"nobody waits for archived partitions of {asset.name}"
+        after = _Cursor(max(cursor.newest or 0, before - _MARGIN))
+        return dg.SensorResult(skip_reason=quiet, cursor=str(after))
+    try:
+        over, missing = _readable(asset, asset.dataset_in(lake), waiting)
+    except TableNotFound:
+        return dg.SensorResult(skip_reason=f"{lake.uri(asset.name)} does not exist yet")
+    turns = {wait: _turn(context, asset, wait) for wait in over}
+    requests = [turn for turn in turns.values() if isinstance(turn, dg.RunRequest)]
+    at_work = [wait for wait, turn in turns.items() if turn is not None]  # until the requested run has ended
+    archived = [wait for wait in waiting if wait not in over]
+    newest = max(cursor.newest or 0, *(wait.storage_id for wait in waiting))
+    after = _Cursor(newest, tuple(wait.storage_id for wait in waiting if wait in archived or wait in at_work))
+    why = _why_not(missing, archived) if archived else "what was waited for can be read"
+    if at_work:
+        why += f"; {len(at_work)} run{'s are' if len(at_work) > 1 else ' is'} at it again"
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else why,
+        asset_events=_reports(asset, [wait for wait in over if not _is_requested(context.instance, wait)]),
+        cursor=str(after),
+    )
+
+
 def _open_waits(instance: dg.DagsterInstance, asset_key: dg.AssetKey, cursor: _Cursor) -> list[Wait]:
-    found = list(waits(instance, asset_key, storage_ids=cursor.open)) if cursor.open else []
+    open_waits = list(waits(instance, asset_key, storage_ids=cursor.open)) if cursor.open else []
     for wait in waits(instance, asset_key, after=cursor.newest):
-        if len(found) == OPEN:
+        if len(open_waits) == OPEN:
             break
-        found.append(wait)
-    return found
+        open_waits.append(wait)
+    return open_waits
 
 
 def _turn(context: dg.SensorEvaluationContext, asset: LakeAsset, wait: Wait) -> dg.RunRequest | str | None:
-    """The request for what a run had to leave, or the requested run that is at it; None where nothing is to be done."""
+    """The request for what a run had to leave, or the id of a requested run under way; None if nothing is left."""
     instance = context.instance
     run = instance.get_run_by_id(wait.run_id) if wait.run_id else None
     if run is None or instance.get_runs(filters=dg.RunsFilter(tags={_PARENT: run.run_id}), limit=1):
@@ -182,7 +187,7 @@ def _is_requested(instance: dg.DagsterInstance, wait: Wait) -> bool:
 def _again(
     context: dg.SensorEvaluationContext, asset: LakeAsset, run: dg.DagsterRun, number: int
 ) -> dg.RunRequest | None:
-    """The request for what a run had to leave; None where nothing is left that this code location can make."""
+    """The request for what a run had to leave; None where this code location can materialize none of it."""
     keys = _left_by(context, run)
     if not keys:
         context.log.warning("run %s waited, but has no assets that this code location can materialize", run.run_id)
@@ -222,10 +227,10 @@ def _reports(asset: LakeAsset, over: Sequence[Wait]) -> list[dg.AssetObservation
 
 def _why_not(missing: Mapping[str, str], left: Sequence[Wait]) -> str:
     runs = sum(wait.run_id is not None for wait in left)
-    said = [f"{runs} runs wait" if runs != 1 else "1 run waits"]
-    for state, words in _SAID.items():
-        keys = sorted(key for key, found in missing.items() if found == state)
+    clauses = [f"{runs} runs wait" if runs != 1 else "1 run waits"]
+    for state, words in _STATES.items():
+        keys = sorted(key for key, own in missing.items() if own == state)
         if keys:
             shown = ", ".join(keys[:_SHOWN]) + (", ..." if len(keys) > _SHOWN else "")
-            said.append(f"{shown} {'is' if len(keys) == 1 else 'are'} {words}")
-    return "; ".join(said)
+            clauses.append(f"{shown} {are(keys)} {words}")
+    return "; ".join(clauses)

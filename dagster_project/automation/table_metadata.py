@@ -1,4 +1,4 @@
-"""Metadata that follows the table: what a partition is now, told where its materialization says what it was.
+"""Metadata that follows the table: what a partition is now, where its materialization says what it was.
 
 Tiering, compaction and expiry change no row, so they make no materialization and no data version. Each partition that
 one of them has touched gets an observation with its files, bytes and classes of now, which its page shows beside the
@@ -23,30 +23,29 @@ if TYPE_CHECKING:
     from tierlake.dagster_project.partitions.lake_asset import LakeAsset
     from tierlake.pipelines import Dataset
 
-__all__ = ["FOLLOWED", "observations", "touched_after"]
+__all__ = ["FOLLOWED", "Touched", "observations", "touched_after"]
 
 FOLLOWED: Final = {"tier": "moved to another tier", "compact": "compacted", "expire": "expired", "drop": "dropped"}
-"""Acts that change no row of what is in the table and still change what is true of it, each in words."""
+"""Acts that change the metadata of partitions or of the table, and no rows that stay; each in words."""
 
 _STAYING: Final = frozenset({"tier", "compact"})
-"""Those whose partitions are in the table afterwards."""
-
+"""Acts whose partitions are in the table afterwards."""
 
 _BEFORE_ALL: Final = "0"
 """Before the first act of a journal that is still empty."""
 
 _MAY_BE_ALIVE: Final = timedelta(hours=1)
-"""How long what was begun is waited for: afterwards its process is taken for dead."""
+"""How long an act that was begun is waited for: afterwards its process counts as dead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """What acts have touched since one of them.
+    """What acts have touched since an earlier act.
 
     Attributes:
-        keys: the partitions, each with what was done, in words.
-        act: the newest act of these.
-        is_any: whether anything was done that changes what is true of the table.
+        keys: The partitions, each with the act in words.
+        act: The newest of these acts.
+        is_any: Whether any of them changes the table's metadata.
     """
 
     keys: Mapping[PartitionKey, str]
@@ -54,14 +53,14 @@ class Touched:
     is_any: bool
 
 
-def touched_after(instance: dg.DagsterInstance, dataset: Dataset, act: str, most: int) -> Touched:
-    """What was done since an act, by whomever; what runs of this instance did and told of themselves is left out.
+def touched_after(instance: dg.DagsterInstance, dataset: Dataset, act: str, limit: int) -> Touched:
+    """What was touched since an act, by anybody; acts that runs of this instance have reported are left out.
 
     Args:
-        instance: the Dagster instance.
-        dataset: the open dataset.
-        act: see `Dataset.acts_after`; empty: there is nothing to compare with yet.
-        most: not many more partitions than this; the rest is told of from the returned act on.
+        instance: The Dagster instance.
+        dataset: The open dataset.
+        act: See `Dataset.acts_after`; empty means that there is nothing to compare with yet.
+        limit: About how many partitions at most; the returned act is where the next call goes on.
     """
     if not act:
         return Touched({}, dataset.newest_act() or _BEFORE_ALL, is_any=False)
@@ -69,10 +68,10 @@ def touched_after(instance: dg.DagsterInstance, dataset: Dataset, act: str, most
     newest, is_any = act, False
     for entry in reversed(dataset.acts_after(act)):  # oldest first
         is_at_work = entry.is_open and entry.operation in FOLLOWED and dataset.now() - entry.at < _MAY_BE_ALIVE
-        if len(keys) >= most or is_at_work:  # the next tick tells of it and of what is newer
+        if len(keys) >= limit or is_at_work:  # the next tick reports it, and newer ones
             break
         newest = entry.id
-        if entry.operation not in FOLLOWED or _has_told(instance, entry.run_id):
+        if entry.operation not in FOLLOWED or _has_reported(instance, entry.run_id):
             continue
         is_any = True
         if entry.operation in _STAYING:
@@ -80,7 +79,7 @@ def touched_after(instance: dg.DagsterInstance, dataset: Dataset, act: str, most
     return Touched(keys, newest, is_any)
 
 
-def _has_told(instance: dg.DagsterInstance, run_id: str | None) -> bool:
+def _has_reported(instance: dg.DagsterInstance, run_id: str | None) -> bool:
     run = instance.get_run_by_id(run_id) if run_id else None
     return run is not None and run.is_success
 
@@ -92,14 +91,14 @@ def observations(
     touched: Mapping[PartitionKey, str],
     run_id: str | None = None,
 ) -> Iterator[dg.AssetObservation]:
-    """What is true now of partitions that were touched, and of the table.
+    """Observations with the metadata of now: of partitions that were touched, and of the table.
 
     Args:
-        instance: the Dagster instance.
-        asset: the dataset's asset.
-        dataset: the open dataset.
-        touched: partitions, each with what was done, in words; those that the table or Dagster lacks are left out.
-        run_id: the run that did it.
+        instance: The Dagster instance.
+        asset: The dataset's asset.
+        dataset: The open dataset.
+        touched: Partitions, each with the act in words; those that the table or Dagster lacks are left out.
+        run_id: The run that did it.
     """
     state, catalog = dataset.state(), dataset.partitions()
     known = KnownPartitions(asset.partitions_def, instance) if touched else ()

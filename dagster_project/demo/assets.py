@@ -1,4 +1,7 @@
-"""The demo's assets: New York's flights and weather of 2013, joined by day, summed up and drawn by month."""
+"""The demo's assets: New York's flights and weather of 2013, joined by day, summed up and drawn by month.
+
+`datasets` describes how the first four are stored; each is the `source` of its dataset there.
+"""
 
 import warnings
 from datetime import timedelta
@@ -13,11 +16,11 @@ from tierlake.dagster_project.io_manager import COLUMNS
 from tierlake.dagster_project.partitions.conditions import not_expired
 from tierlake.dagster_project.partitions.lake_asset import POOL
 from tierlake.dagster_project.partitions.lineage import OVER_TIME
-from tierlake.dagster_project.partitions.metadata import column_lineage, spec_metadata
-from tierlake.dagster_project.resources.failures import tell_dagster
+from tierlake.dagster_project.partitions.metadata import column_lineage
+from tierlake.dagster_project.resources.failures import dagster_failures
 from tierlake.dagster_project.resources.lake import LakeResource
 
-__all__ = ["ASSETS", "departures", "flights", "monthly_report", "monthly_summary", "weather"]
+__all__ = ["departures", "flights", "monthly_report", "monthly_summary", "weather"]
 
 OWNERS: Final = ["team:data-platform"]
 GROUP: Final = "nyc"
@@ -26,23 +29,26 @@ MONTHLY: Final = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=40), 
 
 WHEN_NEW: Final = dg.AutomationCondition.on_missing()
 WHEN_CHANGED: Final = dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window())
-"""Whichever partition it is whose upstream has changed: a day that comes late makes its month anew."""
+"""Of any partition whose upstream has changed: a day that comes late makes its month anew."""
+
+_FLIGHTS, _WEATHER, _DEPARTURES, _MONTHLY_SUMMARY = (
+    dataset.lake_asset() for dataset in (FLIGHTS, WEATHER, DEPARTURES, MONTHLY_SUMMARY)
+)
 
 _FLIGHT: Final = ("time_hour", "carrier", "flight", "tailnum", "origin", "dest")
 _FLOWN: Final = ("dep_delay", "arr_delay", "air_time", "distance")
 _HOUR: Final = ("origin", "time_hour", "temp", "wind_speed", "precip", "visib")
 _SUMMED_UP: Final = ("time_hour", "carrier", "origin", "status", "dep_delay", "arr_delay", "distance", "precip")
 
-# single-run backfills are in beta, and say so wherever they are used
+# single-run backfills are in beta, and warn wherever they are used
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", dg.BetaWarning)
 
     @dg.asset(
-        partitions_def=FLIGHTS.partitions_def,
+        partitions_def=_FLIGHTS.partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
-        metadata=spec_metadata(FLIGHTS.spec),
-        automation_condition=WHEN_NEW & not_expired(FLIGHTS.spec),
+        automation_condition=WHEN_NEW & not_expired(_FLIGHTS.spec),
         freshness_policy=DAILY,
         group_name=GROUP,
         owners=OWNERS,
@@ -55,11 +61,10 @@ with warnings.catch_warnings():
         return source.flights(window.start, window.end)
 
     @dg.asset(
-        partitions_def=WEATHER.partitions_def,
+        partitions_def=_WEATHER.partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
-        metadata=spec_metadata(WEATHER.spec),
-        automation_condition=WHEN_NEW & not_expired(WEATHER.spec),
+        automation_condition=WHEN_NEW & not_expired(_WEATHER.spec),
         freshness_policy=MONTHLY,
         group_name=GROUP,
         owners=OWNERS,
@@ -72,15 +77,14 @@ with warnings.catch_warnings():
         return source.weather(window.start, window.end)
 
     @dg.asset(
-        partitions_def=DEPARTURES.partitions_def,
+        partitions_def=_DEPARTURES.partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
         ins={
             "flights": dg.AssetIn(partition_mapping=OVER_TIME, metadata={COLUMNS: [*_FLIGHT, *_FLOWN]}),
             "weather": dg.AssetIn(partition_mapping=OVER_TIME, metadata={COLUMNS: [*_HOUR]}),
         },
-        metadata=spec_metadata(DEPARTURES.spec)
-        | column_lineage(
+        metadata=column_lineage(
             {name: [f"flights.{name}"] for name in (*_FLIGHT, *_FLOWN)}
             | {name: [f"weather.{name}"] for name in _HOUR[2:]}
             | {
@@ -89,7 +93,7 @@ with warnings.catch_warnings():
                 "date": ["flights.time_hour"],
             }
         ),
-        automation_condition=WHEN_CHANGED & not_expired(DEPARTURES.spec),
+        automation_condition=WHEN_CHANGED & not_expired(_DEPARTURES.spec),
         freshness_policy=DAILY,
         group_name=GROUP,
         owners=OWNERS,
@@ -97,19 +101,18 @@ with warnings.catch_warnings():
         kinds={"deltalake", "pandas"},
     )
     def departures(context: dg.AssetExecutionContext, flights: DataFrame, weather: DataFrame) -> DataFrame:
-        """Each flight once, with what became of it and the weather of its hour; its metadata tells what was amiss."""
+        """Each flight once, with its status and the weather of its hour; the metadata counts what was amiss."""
         cleaned = transforms.departures(flights, weather)
         for day, counts in transforms.by_day(flights, cleaned, source.TIMEZONE).items():
             context.add_asset_metadata(counts, partition_key=day)
         return cleaned
 
     @dg.asset(
-        partitions_def=MONTHLY_SUMMARY.partitions_def,
+        partitions_def=_MONTHLY_SUMMARY.partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
         ins={"departures": dg.AssetIn(partition_mapping=OVER_TIME, metadata={COLUMNS: [*_SUMMED_UP]})},
-        metadata=spec_metadata(MONTHLY_SUMMARY.spec)
-        | column_lineage(
+        metadata=column_lineage(
             {
                 "month_start": ["departures.time_hour"],
                 "carrier": ["departures.carrier"],
@@ -136,7 +139,7 @@ with warnings.catch_warnings():
         return transforms.summarize(departures, source.TIMEZONE)
 
     @dg.asset(
-        partitions_def=MONTHLY_SUMMARY.partitions_def,
+        partitions_def=_MONTHLY_SUMMARY.partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
         automation_condition=WHEN_CHANGED,
@@ -153,9 +156,6 @@ with warnings.catch_warnings():
         for month in context.partition_keys:
             picture = report.draw(months[month], month)
             uri = lake.uri(f"monthly_report/{month}.png")
-            with tell_dagster(context):
+            with dagster_failures(context):
                 fs.pipe_file(uri, picture)
             context.add_asset_metadata(report.metadata(picture, uri), partition_key=month)
-
-
-ASSETS: Final = [flights, weather, departures, monthly_summary, monthly_report]

@@ -1,7 +1,7 @@
-"""`tierlake demo`: the life of a dataset on a real S3 server, told as it happens.
+"""`tierlake demo`: the life of a dataset on a real S3 server, shown as it happens.
 
-This process sets the stage (`stage.py`: servers, a bucket, a folder) and clears it away; a child tells the story on it
-(`story.py`). Dagster keeps Ctrl-C to itself while it runs something: a child can be ended all the same.
+This process sets the stage (`stage.py`: servers, a bucket, a folder) and clears it away; a child runs the story on it
+(`story.py`). Dagster keeps Ctrl-C to itself while it runs something, but a child can always be ended.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ KEPT: Final = Path(".demo")
 @click.option("--ui", is_flag=True, help="Open the Dagster UI on the kept data; make it first where there is none.")
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="The UI's port.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout; the story goes to stderr.")
-@click.option("--tell", type=click.Path(path_type=Path), hidden=True, help="The child's part: tell it on this stage.")
-def demo(server: str, *, keep: bool, ui: bool, port: int, as_json: bool, tell: Path | None) -> int:
+@click.option("--stage", "child_of", type=click.Path(path_type=Path), hidden=True, help="The child's part, on a stage.")
+def demo(server: str, *, keep: bool, ui: bool, port: int, as_json: bool, child_of: Path | None) -> int:
     """Tell the life of a dataset on a real S3 server: ingested, priced, tiered, expired, undone, read with pandas.
 
     A year of flights from New York, on a server started for it, as if today were 2014-01-01.
     """
     from tierlake.dagster_project.demo import stage
 
-    say = partial(click.echo, err=as_json)
-    if tell is not None:
-        from tierlake.dagster_project.demo.story import tell_on
+    echo = partial(click.echo, err=as_json)
+    if child_of is not None:
+        from tierlake.dagster_project.demo.story import run_story
 
-        facts = tell_on(tell, say)
-        (tell / stage.DONE).write_text(json.dumps(facts), encoding="utf-8")
+        facts = run_story(child_of, echo)
+        (child_of / stage.DONE).write_text(json.dumps(facts), encoding="utf-8")
         return 0
     stage.check_extras()
     with stage.kept_folder(KEPT / server) if keep or ui else stage.temporary_folder() as folder:
         done = folder / stage.DONE
         if ui or not done.exists():
             with stage.staged(server, folder):
-                code = 0 if done.exists() else stage.tell_in_a_child(folder, as_json=as_json)
+                code = 0 if done.exists() else stage.run_story_in_child(folder, as_json=as_json)
                 if code:
                     return code
                 if ui:
-                    stage.serve_ui(folder, port, say)
+                    stage.serve_ui(folder, port, echo)
         if as_json:
             click.echo(done.read_text(encoding="utf-8"))
     option = "" if server == "seaweedfs" else f" SERVER={server}"
     if keep or ui:
-        say(f"The data is kept in {folder}. The Dagster UI on it: make ui{option}")
+        echo(f"The data is kept in {folder}. The Dagster UI on it: make ui{option}")
     else:
-        say(f"Everything is gone again. To look around in the UI: make demo KEEP=1{option}, then make ui{option}")
+        echo(f"Everything is gone again. To look around in the UI: make demo KEEP=1{option}, then make ui{option}")
     return 0

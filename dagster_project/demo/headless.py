@@ -1,7 +1,7 @@
 r"""The project without a UI or a daemon: real runs and real sensor ticks, all in the calling process.
 
-What happens here is recorded in the Dagster home like anything else, and can be looked at later by `ui_command`. The
-lake is the one that the environment names (`TIERLAKE_*`).
+They are recorded in the Dagster home like any others, and can be looked at later by `ui_command`. The lake is the one
+that the environment names (`TIERLAKE_*`).
 
     with dagster_home(folder) as instance:
         materialize(instance, "flights", "2013-01-01", "2013-12-31")      # 365 partitions, one run, one commit
@@ -11,8 +11,11 @@ lake is the one that the environment names (`TIERLAKE_*`).
 
 The same from a shell:
 
-    dagster asset materialize -m tierlake.dagster_project.demo.definitions \
-        --select flights --partition-range 2013-01-01...2013-12-31
+    dagster asset materialize -m tierlake.dagster_project.demo.definitions --select flights \
+        --partition-range 2013-01-01...2013-12-31
+
+Jobs run within their code location, as under the daemon: an expiry looks the downstream assets up there. Dagster has no
+public way to do that in the calling process; this module uses `ReconstructableRepository`, tested with Dagster 1.13.27.
 """
 
 from __future__ import annotations
@@ -24,14 +27,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 
-from tierlake.dagster_project.demo import jobs
+from tierlake.dagster_project.automation.config import run_config
 from tierlake.dagster_project.demo.datasets import DATASETS
 from tierlake.dagster_project.demo.definitions import defs, lake
 from tierlake.dagster_project.executors import configured
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 __all__ = [
@@ -40,12 +44,14 @@ __all__ = [
     "available",
     "dagster_home",
     "materialize",
+    "run_job",
     "tick_retention",
     "tier",
     "ui_command",
     "undo",
 ]
 
+_MODULE: Final = "tierlake.dagster_project.demo.definitions"
 _CONFIG: Final = """\
 # no calls home, no pop-up that asks for an address
 telemetry:
@@ -53,8 +59,8 @@ telemetry:
 nux:
   enabled: false
 """
-_AT_ONCE: Final[dict[str, Any]] = {"retries": {"disabled": {}}}
-"""Somebody is waiting here: what fails is told, not tried again."""
+_WITHOUT_RETRIES: Final[dict[str, Any]] = {"retries": {"disabled": {}}}
+"""A person is waiting: a failure is shown at once."""
 
 _RANGE_START: Final = "dagster/asset_partition_range_start"
 _RANGE_END: Final = "dagster/asset_partition_range_end"
@@ -63,7 +69,7 @@ _SENSOR: Final = "dagster/sensor_name"
 
 
 class RunFailed(RuntimeError):
-    """A run did not succeed; the message says which step and why."""
+    """A run did not succeed; the message names the step and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +77,9 @@ class Tick:
     """What one evaluation of a sensor led to.
 
     Attributes:
-        runs: the runs that it asked for, finished; without those whose run key had been used before.
-        requested: how many it asked for.
-        skipped: why it asked for none; empty where it did.
+        runs: The requested runs, finished; without those whose run key had been used before.
+        requested: The number of requested runs.
+        skipped: Why none was; empty otherwise.
     """
 
     runs: tuple[dg.DagsterRun, ...]
@@ -86,7 +92,7 @@ def dagster_home(folder: Path) -> Iterator[dg.DagsterInstance]:
     """Open a Dagster home, made when it is not there yet; DAGSTER_HOME names it meanwhile.
 
     Args:
-        folder: where Dagster keeps its runs and events (SQLite).
+        folder: Where Dagster keeps its runs and events (SQLite).
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "dagster.yaml"
@@ -110,65 +116,100 @@ def materialize(
     """Materialize one partition, or a range of them as one run.
 
     Args:
-        instance: the Dagster instance.
-        asset: its name.
-        first: partition key, as `2013-01-01`.
-        last: the range's last key, inclusive.
-        log_level: from which level on the run's log goes to stderr; the event log gets everything.
+        instance: The Dagster instance.
+        asset: Its name.
+        first: Partition key, as `2013-01-01`.
+        last: The range's last key, inclusive.
+        log_level: The level from which on the run's log goes to stderr; the event log gets everything.
 
     Raises:
-        RunFailed: the run did not succeed.
+        RunFailed: The run did not succeed.
     """
     tags = {_RANGE_START: first, _RANGE_END: last or first}
-    return _execute(_INGEST[asset], instance, {}, tags, log_level)
+    return run_job(instance, f"{asset}_job", tags=tags, log_level=log_level)
 
 
-def tier(instance: dg.DagsterInstance, datasets: Sequence[str] = (), *, log_level: str = "WARNING") -> dg.DagsterRun:
-    """Run the tiering job once; no names means all datasets that have tiers.
+def tier(instance: dg.DagsterInstance, dataset: str, *, log_level: str = "WARNING") -> dg.DagsterRun:
+    """Run a dataset's tiering job once.
 
     Raises:
-        RunFailed: the run did not succeed.
+        RunFailed: The run did not succeed.
     """
-    config = jobs.TieringConfig(datasets=list(datasets))
-    return _execute(_tiering, instance, {jobs.move_to_tiers.name: config}, {}, log_level)
+    return run_job(instance, f"{dataset}_tiering", log_level=log_level)
 
 
 def tick_retention(instance: dg.DagsterInstance, dataset: str, *, log_level: str = "WARNING") -> Tick:
-    """Evaluate a dataset's retention sensor once, and execute the runs that it asks for.
+    """Evaluate a dataset's retention sensor once, and execute the runs that it requests.
 
     Raises:
-        RunFailed: one of the runs did not succeed.
+        RunFailed: One of the runs did not succeed.
     """
     name = f"{dataset}_retention"
     sensor = defs.resolve_sensor_def(name)
     with dg.build_sensor_context(
         instance=instance, definitions=defs, sensor_name=name, resources={"lake": lake}
     ) as context:
-        asked = sensor.evaluate_tick(context)
-    for event in asked.asset_events:
+        evaluation = sensor.evaluate_tick(context)
+    for event in evaluation.asset_events:
         instance.report_runless_asset_event(event)
+    requests = evaluation.run_requests or []
     runs = []
-    for request in asked.run_requests or []:
+    for request in requests:
         tags = {**request.tags, _RUN_KEY: request.run_key or "", _SENSOR: name}
         used = dg.RunsFilter(tags={_RUN_KEY: tags[_RUN_KEY], _SENSOR: name})
         if not instance.get_runs(filters=used, limit=1):
-            runs.append(_execute(_expiry, instance, request.run_config, tags, log_level))
-    return Tick(tuple(runs), len(asked.run_requests or []), asked.skip_message or "")
+            job = f"{dataset}_expiry"
+            runs.append(run_job(instance, job, request.run_config, tags=tags, log_level=log_level))
+    return Tick(tuple(runs), len(requests), evaluation.skip_message or "")
 
 
 def undo(instance: dg.DagsterInstance, dataset: str, key: str, *, log_level: str = "WARNING") -> dg.DagsterRun:
     """Bring an expired partition back by the undo job.
 
     Raises:
-        RunFailed: the run did not succeed: the partition never expired, or its grace is over.
+        RunFailed: The run did not succeed: the partition never expired, or its grace is over.
     """
-    config = jobs.UndoConfig(dataset=dataset, partition=key)
-    return _execute(_undo_expiry, instance, {jobs.bring_back.name: config}, {}, log_level)
+    job = f"{dataset}_undo_expiry"
+    return run_job(instance, job, run_config(job, {"partition": key}), log_level=log_level)
+
+
+def run_job(
+    instance: dg.DagsterInstance,
+    job: str,
+    config: Mapping[str, Any] | None = None,
+    *,
+    tags: Mapping[str, str] | None = None,
+    log_level: str = "WARNING",
+) -> dg.DagsterRun:
+    """Run a job of the project, within its code location.
+
+    Args:
+        instance: The Dagster instance.
+        job: Its name.
+        config: The run's configuration.
+        tags: The run's.
+        log_level: The level from which on the run's log goes to stderr; the event log gets everything.
+
+    Raises:
+        RunFailed: The run did not succeed.
+    """
+    location = ReconstructableRepository.for_module(_MODULE, "defs")
+    logged = {"loggers": {"console": {"config": {"log_level": log_level}}}}
+    in_process = {"execution": {"config": {"in_process": _WITHOUT_RETRIES}}}
+    with dg.execute_job(
+        location.get_reconstructable_job(job),
+        instance,
+        run_config={**(config or {}), **logged, **({} if os.environ.get(configured.VARIABLE) else in_process)},
+        tags=dict(tags or {}),
+    ) as result:
+        if not result.success:
+            raise RunFailed(_why(result))
+        return result.dagster_run
 
 
 def available(instance: dg.DagsterInstance, dataset: str) -> tuple[str, ...]:
     """The partitions that Dagster shows as available, in order."""
-    asset = DATASETS[dataset]
+    asset = DATASETS[dataset].lake_asset()
     keys = asset.partitions_def.get_partition_keys()
     statuses = instance.get_status_by_partition(asset.asset_key, keys, asset.partitions_def) or {}
     return tuple(key for key in keys if statuses.get(key) is dg.AssetPartitionStatus.MATERIALIZED)
@@ -176,33 +217,8 @@ def available(instance: dg.DagsterInstance, dataset: str) -> tuple[str, ...]:
 
 def ui_command(port: int) -> list[str]:
     """The command that serves the UI and the daemon; DAGSTER_HOME and TIERLAKE_* must be in its environment."""
-    serve = ["dev", "-m", "tierlake.dagster_project.demo.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    serve = ["dev", "-m", _MODULE, "-h", "127.0.0.1", "-p", str(port)]
     return [sys.executable, "-m", "dagster", *serve]
-
-
-def _execute(
-    job: Callable[[], dg.JobDefinition],
-    instance: dg.DagsterInstance,
-    ops: Mapping[str, Any],
-    tags: Mapping[str, str],
-    log_level: str,
-) -> dg.DagsterRun:
-    config: Mapping[str, Any] = ops if "ops" in ops else _run_config(ops)
-    quiet = {"loggers": {"console": {"config": {"log_level": log_level}}}}
-    here = {} if os.environ.get(configured.VARIABLE) else {"execution": {"config": {"in_process": _AT_ONCE}}}
-    with dg.execute_job(
-        dg.reconstructable(job),
-        instance,
-        run_config={**config, **quiet, **here},
-        tags=dict(tags),
-    ) as result:
-        if not result.success:
-            raise RunFailed(_why(result))
-        return result.dagster_run
-
-
-def _run_config(ops: Mapping[str, dg.Config]) -> dict[str, Any]:
-    return {"ops": {name: {"config": config.model_dump()} for name, config in ops.items()}}
 
 
 def _why(result: dg.JobExecutionResult) -> str:
@@ -212,45 +228,3 @@ def _why(result: dg.JobExecutionResult) -> str:
         if event.is_step_failure
     ]
     return f"run {result.run_id} failed\n" + "\n".join(failures)
-
-
-def _flights() -> dg.JobDefinition:
-    return defs.resolve_job_def(jobs.flights_job.name)
-
-
-def _weather() -> dg.JobDefinition:
-    return defs.resolve_job_def(jobs.weather_job.name)
-
-
-def _departures() -> dg.JobDefinition:
-    return defs.resolve_job_def(jobs.departures_job.name)
-
-
-def _monthly_summary() -> dg.JobDefinition:
-    return defs.resolve_job_def(jobs.monthly_summary_job.name)
-
-
-def _monthly_report() -> dg.JobDefinition:
-    return defs.resolve_job_def(jobs.monthly_report_job.name)
-
-
-def _tiering() -> dg.JobDefinition:
-    return defs.resolve_job_def(jobs.tiering.name)
-
-
-def _expiry() -> dg.JobDefinition:
-    return defs.resolve_job_def(jobs.expiry.name)
-
-
-def _undo_expiry() -> dg.JobDefinition:
-    return defs.resolve_job_def(jobs.undo_expiry.name)
-
-
-# Dagster finds a job again by the name of a function at the top of a module
-_INGEST: Final = {
-    "flights": _flights,
-    "weather": _weather,
-    "departures": _departures,
-    "monthly_summary": _monthly_summary,
-    "monthly_report": _monthly_report,
-}

@@ -1,4 +1,4 @@
-"""What the source says, read with nothing but Python's own `csv`: the demo's numbers are held against it."""
+"""The source's numbers, read with nothing but Python's own `csv`: the demo's are compared with them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Referee:
         """How many flights there are.
 
         Args:
-            without: days that do not count.
+            without: Days that do not count.
         """
         return sum(
             len(delays) for day, origins in self.days.items() if day not in without for delays in origins.values()

@@ -22,8 +22,8 @@ def draw(summary: pd.DataFrame, month: str) -> bytes:
     """A month in one picture: delays in rain or snow and otherwise, and cancellations, by carrier.
 
     Args:
-        summary: the month's rows of `transforms.summarize`.
-        month: which one, as 2013-07.
+        summary: The month's rows of `transforms.summarize`.
+        month: Which one, as 2013-07.
 
     Returns:
         A PNG of some 40 KB.
@@ -50,11 +50,11 @@ def draw(summary: pd.DataFrame, month: str) -> bytes:
 
 
 def metadata(picture: bytes, uri: str) -> dict[str, Any]:
-    """What a materialization says of a picture: the UI shows it as it is.
+    """A materialization's metadata with a picture, which the UI shows.
 
     Args:
-        picture: a PNG.
-        uri: where it lies.
+        picture: A PNG.
+        uri: The picture's place in the lake.
     """
     inline = base64.b64encode(picture).decode("ascii")
     return {

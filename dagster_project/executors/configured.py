@@ -8,7 +8,7 @@ the executor's own configuration:
     dask:
       cluster: {existing: {address: {env: DASK_SCHEDULER}}}
 
-Any other executor goes by where it is, as `dagster_docker.docker_executor`. `docs/executors.md` says which one removes
+Any other executor goes by where it is, as `dagster_docker.docker_executor`. `docs/executors.md` has which one removes
 which limit. The libraries come with the extra `executors`.
 """
 
@@ -44,21 +44,21 @@ def chosen_executor(environ: Mapping[str, str] = os.environ) -> dg.ExecutorDefin
     """The executor that the environment names.
 
     Args:
-        environ: where `TIERLAKE_EXECUTOR` is looked up.
+        environ: The variables, with `TIERLAKE_EXECUTOR` among them.
 
     Returns:
         None where it names none: Dagster's own choice, one process a step.
 
     Raises:
-        SpecError: there is no such executor, its package is not installed, or the file does not name one. What a
-            configuration says is checked when a run asks for it, as Dagster does with every executor.
+        SpecError: There is no such executor, its package is not installed, or the file does not name one. The
+            configuration itself is checked when a run uses it, as Dagster does with every executor.
     """
-    said = environ.get(VARIABLE)
-    if not said:
+    choice = environ.get(VARIABLE)
+    if not choice:
         return None
-    name, config = _of_file(Path(said)) if said.endswith((".yaml", ".yml")) else (said, None)
-    found = _executor(name)
-    return found.configured(config, name=found.name) if config is not None else found
+    name, config = _of_file(Path(choice)) if choice.endswith((".yaml", ".yml")) else (choice, None)
+    executor = _executor(name)
+    return executor.configured(config, name=executor.name) if config is not None else executor
 
 
 def _of_file(path: Path) -> tuple[str, Any]:
@@ -89,12 +89,12 @@ def _with_password(config: Any, at: str = "it") -> str | None:
 def _executor(name: str) -> dg.ExecutorDefinition:
     module, _, attribute = _PLACES.get(name, name).rpartition(".")
     try:
-        found = getattr(import_module(module), attribute)
+        executor = getattr(import_module(module), attribute)
     except (AttributeError, ImportError, ValueError) as error:
         hint = (
             "pip install 'tierlake[executors]'" if name in _PLACES else f"one of {', '.join(_PLACES)}, or its full name"
         )
         raise SpecError(f"there is no executor {name}: {error}", hint=hint) from error
-    if not isinstance(found, dg.ExecutorDefinition):
+    if not isinstance(executor, dg.ExecutorDefinition):
         raise SpecError(f"{name} is not an executor", hint=f"one of {', '.join(_PLACES)}, or its full name")
-    return found
+    return executor

@@ -30,8 +30,8 @@ class DaskSteps(dg.Executor):
     """Hands steps to a Dask cluster.
 
     Args:
-        address: of a scheduler; None starts workers on this machine.
-        local: what `distributed.LocalCluster` takes, for these.
+        address: A scheduler's address; None starts workers on this machine.
+        local: Options of `distributed.LocalCluster`, for these.
     """
 
     def __init__(self, address: str | None, local: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ class DaskSteps(dg.Executor):
 
         Args:
             plan_context: Dagster's, of this run.
-            execution_plan: the steps.
+            execution_plan: The steps.
         """
         from dagster_dask import executor as stock
 
@@ -78,8 +78,8 @@ class DaskSteps(dg.Executor):
                 execution_plan.known_state,
             )
             before = [tasks[key] for given in step.step_inputs for key in given.dependency_keys if key in tasks]
-            wanted = stock.get_dask_resource_requirements(step.tags)
-            tasks[step.key] = client.submit(_after, before, work, key=f"{run.run_id}.{step.key}", resources=wanted)
+            resources = stock.get_dask_resource_requirements(step.tags)
+            tasks[step.key] = client.submit(_after, before, work, key=f"{run.run_id}.{step.key}", resources=resources)
         ended = distributed.as_completed(tasks.values(), with_results=True)
         for _, (events, _) in stock.iterate_with_context(stock.raise_execution_interrupts, ended):
             yield from events
@@ -110,6 +110,6 @@ def _after(before: Sequence[Done], work: Callable[[], Sequence[dg.DagsterEvent]]
 )
 def dask_executor(init_context: dg.InitExecutorContext) -> DaskSteps:
     """Each step is a task on a Dask cluster."""
-    import_module("dagster_dask")  # a missing package is told here, and not within the run
+    import_module("dagster_dask")  # a missing package fails here, and not within the run
     cluster: Any = init_context.executor_config["cluster"]
     return DaskSteps(cluster.get("existing", {}).get("address"), cluster.get("local", {}))

@@ -1,4 +1,4 @@
-"""The types that assets hand over: what an annotation asks for, and annotations that import nothing.
+"""The types of assets' inputs: which one an annotation names, and annotations that import nothing.
 
     from tierlake.dagster_project.io.frames import ArrowTable, DataFrame
 
@@ -7,7 +7,7 @@
 
 To a type checker they are `pyarrow.Table` and `pandas.DataFrame`. At run time they are stand-ins whose `isinstance`
 recognises the real ones by name, so that loading definitions imports neither library (which takes a second), and the
-IO manager knows what to hand in. The real classes work as annotations just as well.
+IO manager knows what to load. The real classes work as annotations just as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines import Dataset
     from tierlake.pipelines.model.partition_key import PartitionKey
 
-__all__ = ["ArrowTable", "DataFrame", "Wanted", "type_name", "wanted_type"]
+__all__ = ["ArrowTable", "DataFrame", "InputType", "input_type", "type_name"]
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -65,12 +65,12 @@ def type_name(annotation: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What an input's annotation asks for.
+class InputType:
+    """The type that an input's annotation names.
 
     Attributes:
-        kind: the library and the class.
-        by_key: whether it is a dict of these, by Dagster's partition key.
+        kind: The library and the class.
+        by_key: Whether it is a dict of these, by Dagster's partition key.
     """
 
     kind: Kind = "pandas.DataFrame"
@@ -107,31 +107,31 @@ class Wanted:
                 return rows.to_reader()
 
 
-def wanted_type(name: str, annotation: object) -> Wanted:
-    """What to hand in; a pandas frame where nothing says otherwise.
+def input_type(name: str, annotation: object) -> InputType:
+    """The type of an input; a pandas frame without an annotation.
 
     Args:
-        name: the input's, for messages.
-        annotation: of the input.
+        name: The input's, for messages.
+        annotation: The input's annotation.
 
     Raises:
-        TypeError: one that the IO manager does not know.
+        TypeError: The IO manager does not know it.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in {Union, UnionType}:
         rest = [one for one in arguments if one is not NoneType]
         if len(rest) == 1:
-            return wanted_type(name, rest[0])
+            return input_type(name, rest[0])
     elif origin is dict and arguments[0] is str:
-        inner = wanted_type(name, arguments[1])
+        inner = input_type(name, arguments[1])
         if not inner.by_key:
-            return Wanted(inner.kind, by_key=True)
+            return InputType(inner.kind, by_key=True)
     elif annotation in {None, Any, NoneType}:
-        return Wanted()
+        return InputType()
     else:
         for kind in _KINDS:
             if type_name(annotation) == kind:
-                return Wanted(kind)
-    asked = type_name(annotation) or str(annotation)
-    message = f"input {name} asks for {asked}: annotate it {', '.join(_KINDS[:-1])} or {_KINDS[-1]}"
+                return InputType(kind)
+    requested = type_name(annotation) or str(annotation)
+    message = f"input {name} asks for {requested}: annotate it {', '.join(_KINDS[:-1])} or {_KINDS[-1]}"
     raise TypeError(f"{message}; or dict[str, one of these], by partition key; without an annotation it is pandas")

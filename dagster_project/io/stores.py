@@ -1,4 +1,4 @@
-"""What an IO manager stores: in which dataset, under which keys, and what it says of that afterwards."""
+"""What an IO manager stores: in which dataset, under which keys, and the metadata afterwards."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.ingest.results import IngestResult
     from tierlake.pipelines.query.contents import Contents
 
-__all__ = ["PARTITION_COLUMN", "Stored", "check_frames", "covered", "facts_after", "open_for"]
+__all__ = ["PARTITION_COLUMN", "OutputMetadata", "check_frames", "open_output", "output_metadata", "run_keys"]
 
 PARTITION_COLUMN: Final = "partition_expr"
 """Definition metadata, as Dagster's database IO managers have it: the column by which an asset without
@@ -44,37 +44,39 @@ PARTITION_COLUMN: Final = "partition_expr"
 _KEY_COLUMNS: Final = {"hour": "hour", "day": "date", "month": "month", "year": "year"}
 
 
-def open_for(lake: LakeResource, context: dg.OutputContext, obj: object) -> tuple[Dataset, object]:
+def open_output(lake: LakeResource, context: dg.OutputContext, obj: object) -> tuple[Dataset, object]:
     """The dataset of an asset, made where it is not there yet, and the source to ingest into it.
 
-    The code is the desired state: a spec that differs from the stored description changes that.
+    The code is the desired state: a spec that differs from the stored description replaces it.
 
     Raises:
-        SpecError: asset and dataset do not have the same partitions, or nothing says by which column.
+        SpecError: Asset and dataset do not have the same partitions, or the partition column is not given.
     """
     from tierlake.pipelines import Dataset
 
     name = "/".join(context.asset_key.path)
-    said = spec_of(context.definition_metadata)
+    defined = spec_of(context.definition_metadata)
     try:
         dataset = lake.dataset(name)
     except TableNotFound:
-        spec, source, schema = _first(context, said, obj)
+        spec, source, schema = _new_dataset(context, defined, obj)
         spec = spec.model_copy(update={"uri": lake.uri(name)})
         _names(context, spec)
         return Dataset.create(spec, schema=schema, fs=lake.filesystem()), source
-    if said is not None and dataset.is_described:
-        change = dataset.apply_spec(said.model_copy(update={"uri": dataset.uri}), reason=REASON, run_id=context.run_id)
+    if defined is not None and dataset.is_described:
+        change = dataset.apply_spec(
+            defined.model_copy(update={"uri": dataset.uri}), reason=REASON, run_id=context.run_id
+        )
         if change.changed:
             context.log.info("%s", change)
     return dataset, obj
 
 
-def covered(context: dg.OutputContext, spec: DatasetSpec) -> dict[str, PartitionKey]:
+def run_keys(context: dg.OutputContext, spec: DatasetSpec) -> dict[str, PartitionKey]:
     """The run's partitions by Dagster's key; none where the asset has none.
 
     Raises:
-        SpecError: asset and dataset do not have the same partitions.
+        SpecError: Asset and dataset do not have the same partitions.
     """
     names = _names(context, spec)
     return {key: names.to_lake(key) for key in context.asset_partition_keys} if context.has_asset_partitions else {}
@@ -84,7 +86,7 @@ def check_frames(context: dg.OutputContext, obj: object) -> None:
     """Refuse a dict of frames whose keys are not the run's partitions.
 
     Raises:
-        SourceError: it has others, or none.
+        SourceError: It has others, or none.
     """
     if not isinstance(obj, dict):
         return
@@ -102,28 +104,28 @@ def check_frames(context: dg.OutputContext, obj: object) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What is said of an ingest.
+class OutputMetadata:
+    """The metadata of an ingest.
 
     Attributes:
-        facts: of the whole output.
-        own: of each partition of a run over several, by Dagster's key.
+        output: Metadata of the whole output.
+        partitions: Metadata of each partition of a run over several, by Dagster's key.
     """
 
-    facts: dict[str, Any]
-    own: dict[str, dict[str, Any]]
+    output: dict[str, Any]
+    partitions: dict[str, dict[str, Any]]
 
 
-def facts_after(
+def output_metadata(
     context: dg.OutputContext, dataset: Dataset, result: IngestResult, keys: Mapping[str, PartitionKey]
-) -> Stored:
-    """What materializations say after a commit. It is made: what cannot be had any more is a note.
+) -> OutputMetadata:
+    """The metadata after a commit. The commit stands: numbers that the store does not give any more become notes.
 
     Args:
-        context: of the output.
-        dataset: ingested into.
-        result: of the ingest.
-        keys: the run's partitions.
+        context: The output's context.
+        dataset: Ingested into.
+        result: The result of the ingest.
+        keys: The run's partitions.
     """
     notes = [] if result.committed else ["this run had been committed before; nothing was written again"]
     contents = _contents(dataset, notes)
@@ -132,17 +134,17 @@ def facts_after(
         facts[LINEAGE] = context.definition_metadata[LINEAGE]
     if result.committed:
         parts = {key: [result.written[own]] for key, own in keys.items()} or {"": list(result.written.values())}
-        own = {key: written_metadata(written) for key, written in parts.items()}
+        partitions = {key: written_metadata(written) for key, written in parts.items()}
     elif keys or not dataset.spec.partition.columns:
-        own = _found(dataset, contents, keys or {"": PartitionKey(())}, notes)
-    else:  # which partitions an asset without any has written, nobody remembers
-        own = {}
-    if len(own) == 1:
-        (together,), own = own.values(), {}
-        facts |= together
+        partitions = _stored_before(dataset, contents, keys or {"": PartitionKey(())}, notes)
+    else:  # the partitions that an asset without any wrote before are not recorded
+        partitions = {}
+    if len(partitions) == 1:
+        (only,), partitions = partitions.values(), {}
+        facts |= only
     if notes:
         facts["note"] = "; ".join(notes)
-    return Stored(facts, own)
+    return OutputMetadata(facts, partitions)
 
 
 def _contents(dataset: Dataset, notes: list[str]) -> Contents | None:
@@ -154,7 +156,7 @@ def _contents(dataset: Dataset, notes: list[str]) -> Contents | None:
 
 
 def _state(dataset: Dataset, result: IngestResult, notes: list[str]) -> dict[str, Any]:
-    """The state of the table by which later changes are told from what this commit wrote."""
+    """The state of the table that distinguishes later changes from this commit."""
     try:
         return {STATE: dataset.state(result.version or None)}
     except Exception as error:  # noqa: BLE001 - the commit is made
@@ -162,17 +164,17 @@ def _state(dataset: Dataset, result: IngestResult, notes: list[str]) -> dict[str
         return {}
 
 
-def _found(
+def _stored_before(
     dataset: Dataset, contents: Contents | None, keys: Mapping[str, PartitionKey], notes: list[str]
 ) -> dict[str, dict[str, Any]]:
-    """What partitions hold that an earlier attempt wrote: in which class they are, a listing tells."""
+    """Metadata of partitions that an earlier attempt wrote; a listing gives their storage classes."""
     try:
-        found = {partition.key: partition for partition in dataset.partitions(keys=keys.values())}
+        stored = {partition.key: partition for partition in dataset.partitions(keys=keys.values())}
     except Exception as error:  # noqa: BLE001 - the commit is made
         notes.append(_note("the partitions' classes are not known", error))
         rows = {key: contents.rows.get(own, 0) for key, own in keys.items()} if contents else {}
         return {key: {PARTITION_ROWS: rows[key]} if rows.get(key) is not None else {} for key in keys}
-    return {key: partition_metadata([found[own]] if own in found else []) for key, own in keys.items()}
+    return {key: partition_metadata([stored[own]] if own in stored else []) for key, own in keys.items()}
 
 
 def _note(what: str, error: Exception) -> str:
@@ -186,14 +188,14 @@ def _names(context: dg.OutputContext, spec: DatasetSpec) -> KeyNames:
     return KeyNames.of(context.asset_key.to_user_string(), spec.partition, partitions_def)
 
 
-def _first(
-    context: dg.OutputContext, said: DatasetSpec | None, obj: object
+def _new_dataset(
+    context: dg.OutputContext, defined: DatasetSpec | None, obj: object
 ) -> tuple[DatasetSpec, object, pa.Schema | None]:
-    """The description of a new dataset, its first source, and the columns that this tells where nothing else does."""
+    """The description of a new dataset, its first source, and its schema where the description has none."""
     from tierlake.pipelines.ingest.run import first_look
     from tierlake.pipelines.sources import open_source
 
-    spec, source = said, obj
+    spec, source = defined, obj
     if spec is None:
         spec = DatasetSpec(uri=f"lake://warehouse/{'/'.join(context.asset_key.path)}")
         if context.has_asset_partitions:
@@ -207,14 +209,14 @@ def _first(
 
 
 def _derived(context: dg.OutputContext, schema: pa.Schema) -> PartitionSpec:
-    """How the dataset of an asset without a spec is partitioned: as the asset is, by the columns that hold its keys.
+    """The partitioning of an asset without a spec: as the asset is partitioned, by the columns that hold its keys.
 
     Raises:
-        SpecError: nothing says which they are.
+        SpecError: Neither the metadata nor the rows have such columns.
     """
     partitions_def = context.asset_partitions_def
-    said = context.definition_metadata.get(PARTITION_COLUMN)
-    column = said.value if isinstance(said, dg.MetadataValue) else said
+    value = context.definition_metadata.get(PARTITION_COLUMN)
+    column = value.value if isinstance(value, dg.MetadataValue) else value
     if isinstance(partitions_def, dg.MultiPartitionsDefinition):
         names = {part.name: part.partitions_def for part in partitions_def.partitions_defs}
         time = [(name, part) for name, part in names.items() if isinstance(part, dg.TimeWindowPartitionsDefinition)]

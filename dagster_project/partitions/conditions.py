@@ -1,7 +1,7 @@
-"""Automation conditions that know retention.
+"""Automation conditions that take retention into account.
 
-`AutomationCondition.on_missing()` and `eager()` would ingest again what has just expired: it is missing. Combined with
-`not_expired`, they leave it alone:
+`AutomationCondition.on_missing()` and `eager()` would ingest a partition again that has just expired: it is missing.
+Combined with `not_expired`, they leave it alone:
 
     @dg.asset(automation_condition=dg.AutomationCondition.on_missing() & not_expired(FLIGHTS.spec), ...)
 
@@ -31,7 +31,7 @@ def not_expired(spec: DatasetSpec) -> dg.AutomationCondition[dg.AssetKey]:
     """True for partitions that the dataset's retention would not take away at once.
 
     Args:
-        spec: of the dataset that the asset stands for, with the asset's partition keys (see `partitions`), whatever
+        spec: The spec of the asset's dataset, with the asset's partition keys (see `partitions`), whatever
             kind they are of. Where one has no time in it, it never expires.
     """
     return NotExpired(spec)
@@ -46,16 +46,16 @@ class NotExpired(dg.AutomationCondition[dg.AssetKey]):
 
     @property
     def name(self) -> str:
-        """What the UI calls it."""
+        """The name in the UI."""
         return "not_expired"
 
     @property
     def description(self) -> str:
-        """What the UI says of it."""
+        """The description in the UI."""
         return f"Within the retention of {self._spec.name}"
 
     def evaluate(self, context: dg.AutomationContext[dg.AssetKey]) -> dg.AutomationResult[dg.AssetKey]:
-        """Take away the candidates whose window ended as long ago as the retention says."""
+        """Take away the candidates whose window ended longer ago than the retention."""
         candidates = context.candidate_subset
         time, after = self._spec.partition.time, self._spec.retention.expire_after
         if time is None or after is None:

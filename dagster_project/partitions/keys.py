@@ -35,10 +35,10 @@ def time_windows(every: Every, timezone: str, start: str, end: str | None = None
     """Time-window partitions whose Dagster keys are the values of the dataset's time key.
 
     Args:
-        every: hour, day, month or year.
+        every: Hour, day, month or year.
         timezone: IANA name, the dataset's.
-        start: the first key, as tierlake writes it: `2013-01-01` for days, `2013-01` for months.
-        end: the key of the first window that is left out; None goes on with the clock.
+        start: The first key, as tierlake writes it: `2013-01-01` for days, `2013-01` for months.
+        end: The key of the first window that is left out; None goes on with the clock.
     """
     return dg.TimeWindowPartitionsDefinition(
         start=start, end=end, fmt=KEY_FORMATS[every], cron_schedule=STARTS[every], timezone=timezone
@@ -50,8 +50,8 @@ class KeyNames:
     """Maps keys of one dataset.
 
     Attributes:
-        columns: the dataset's partition columns, in the table's order.
-        windows: those whose values Dagster spells in a way of its own.
+        columns: The dataset's partition columns, in the table's order.
+        windows: The columns whose values Dagster spells differently.
     """
 
     columns: tuple[str, ...]
@@ -59,15 +59,15 @@ class KeyNames:
 
     @classmethod
     def of(cls, asset: str, partition: PartitionSpec, partitions_def: dg.PartitionsDefinition[str] | None) -> KeyNames:
-        """Those of a dataset and of the definition of the asset that stands for it.
+        """The names for a dataset and for the definition of its asset.
 
         Args:
-            asset: for messages.
-            partition: the dataset's.
-            partitions_def: the asset's; None where it has none.
+            asset: The asset's name, for messages.
+            partition: The dataset's.
+            partitions_def: The asset's; None where it has none.
 
         Raises:
-            SpecError: the two do not have the same partitions.
+            SpecError: The two do not have the same partitions.
         """
         columns = partition.columns
         if partitions_def is None:
@@ -92,12 +92,12 @@ class KeyNames:
         """The dataset's key of a Dagster key.
 
         Raises:
-            ValueError: two dimensions on one side, another number on the other.
+            ValueError: Two dimensions on one side, another number on the other.
         """
         values = self._values(key)
         if set(values) != set(self.columns):
             raise ValueError(f"dimensions {sorted(values)} are not the columns {sorted(self.columns)}")
-        return PartitionKey.of((column, self._told(column, values[column])) for column in self.columns)
+        return PartitionKey.of((column, self._value(column, values[column])) for column in self.columns)
 
     def to_dagster(self, key: PartitionKey) -> str:
         """The Dagster key of a dataset's key."""
@@ -119,7 +119,7 @@ class KeyNames:
         spelled = self.to_dagster(key)
         return spelled if self.find_lake(str(spelled)) == key else None
 
-    def _told(self, column: str, value: str) -> str:
+    def _value(self, column: str, value: str) -> str:
         return self.windows[column].to_lake(value) if column in self.windows else value
 
     def _values(self, key: str) -> dict[str, str]:
@@ -143,12 +143,12 @@ class KnownPartitions:
         instance: dg.DagsterInstance,
         added: Mapping[str, set[str]] | None = None,
     ) -> None:
-        """Look.
+        """Compute the keys.
 
         Args:
-            partitions_def: an asset's.
-            instance: knows the keys of dynamic partitions.
-            added: keys that are about to be added, as `unknown_values` finds them.
+            partitions_def: An asset's.
+            instance: Knows the keys of dynamic partitions.
+            added: Keys that are about to be added, as `unknown_values` returns them.
         """
         self._partitions_def = partitions_def
         self._values = {
@@ -176,35 +176,35 @@ def known_keys(
     One unknown key in a sensor's tick fails the whole tick.
 
     Args:
-        keys: as `KeyNames.to_dagster` makes them.
-        partitions_def: the asset's.
-        instance: knows the keys of dynamic partitions.
-        added: keys that are about to be added, as `unknown_values` finds them.
+        keys: As `KeyNames.to_dagster` makes them.
+        partitions_def: The asset's.
+        instance: Knows the keys of dynamic partitions.
+        added: Keys that are about to be added, as `unknown_values` returns them.
 
     Returns:
         The known and the unknown keys, each in the order given.
     """
-    asked = list(keys)
-    if not asked:  # a definition's keys are its cron schedule's: thousands of them take a while
+    requested = list(keys)
+    if not requested:  # a definition's keys are its cron schedule's: thousands of them take a while
         return [], []
-    there = KnownPartitions(partitions_def, instance, added)
+    partitions = KnownPartitions(partitions_def, instance, added)
     known: list[str] = []
     unknown: list[str] = []
-    for key in asked:
-        (known if key in there else unknown).append(key)
+    for key in requested:
+        (known if key in partitions else unknown).append(key)
     return known, unknown
 
 
 def unknown_values(
     keys: Iterable[str], partitions_def: dg.PartitionsDefinition[str], instance: dg.DagsterInstance
 ) -> dict[str, set[str]]:
-    """What is missing in dynamic partitions definitions for these keys to be known, by the definition's name."""
+    """The values that dynamic partitions definitions lack for these keys to be known, by the definition's name."""
     missing: dict[str, set[str]] = {}
     dynamic = {name: part for name, part in _dimensions(partitions_def).items() if _dynamic(part)}
-    there = {name: set(part.get_partition_keys(dynamic_partitions_store=instance)) for name, part in dynamic.items()}
+    added = {name: set(part.get_partition_keys(dynamic_partitions_store=instance)) for name, part in dynamic.items()}
     for key in keys if dynamic else ():
         for name, value in _by_dimension(key, partitions_def).items():
-            if name in dynamic and value not in there[name]:
+            if name in dynamic and value not in added[name]:
                 missing.setdefault(_dynamic(dynamic[name]), set()).add(value)
     return missing
 

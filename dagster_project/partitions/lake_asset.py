@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["DATASET_TAG", "POOL", "LakeAsset"]
 
 DATASET_TAG: Final = "tierlake/dataset"
-"""Tag of jobs and runs: the dataset that they are about."""
+"""Tag of jobs and runs: their dataset."""
 
 POOL: Final = "tierlake"
-"""The concurrency pool of all that works on the store; where there are several endpoints, give each its own."""
+"""The concurrency pool of all steps that use the store; where there are several endpoints, give each its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class LakeAsset:
     """A dataset and the asset that stands for it in Dagster.
 
     Attributes:
-        spec: its description; the URI counts from the resource's warehouse on, whatever it says here.
-        partitions_def: the asset's partitions, which are the dataset's, whatever their keys look like.
-        pool: the concurrency pool in which its steps take a slot, where the Dagster instance limits it.
-        keys: maps partition keys.
+        spec: Its description; the URI counts from the resource's warehouse on, whatever stands here.
+        partitions_def: The asset's partitions, which are the dataset's, whatever their keys look like.
+        pool: The concurrency pool in which its steps take a slot, where the Dagster instance limits it.
+        keys: Maps partition keys.
     """
 
     spec: DatasetSpec
@@ -41,10 +41,10 @@ class LakeAsset:
     keys: KeyNames = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """See that both have the same partitions.
+        """Check that both have the same partitions.
 
         Raises:
-            SpecError: they have not: what to write instead.
+            SpecError: They have not; the hint says what to write instead.
         """
         object.__setattr__(self, "keys", KeyNames.of(self.name, self.spec.partition, self.partitions_def))
 
@@ -55,34 +55,39 @@ class LakeAsset:
 
     @property
     def asset_key(self) -> dg.AssetKey:
-        """The asset's key: a segment of the path each."""
+        """The asset's key, a segment for each of the path."""
         return dg.AssetKey(self.name.split("/"))
 
     @property
     def identifier(self) -> str:
-        """The name as Dagster's jobs and sensors can have it, as Dagster itself writes it: `raw__flights`."""
+        """The name in the form that Dagster allows for jobs and sensors: `raw__flights`."""
         return self.asset_key.to_python_identifier()
+
+    def definition_name(self, verb: str) -> str:
+        """The name of a job or a sensor of the dataset: `raw__flights_expiry`."""
+        return f"{self.identifier}_{verb}"
 
     def spec_in(self, lake: LakeResource) -> DatasetSpec:
         """The description with its URI in a warehouse."""
         return self.spec.model_copy(update={"uri": lake.uri(self.name)})
 
     def described_at(self, dataset: Dataset) -> DatasetSpec:
-        """The description, for the place where a dataset lies: what should be stored with it."""
+        """The description that should be stored with an open dataset: the URI is where that is."""
         return self.spec.model_copy(update={"uri": dataset.uri})
 
     def dataset_in(self, lake: LakeResource) -> Dataset:
-        """The dataset; where its table is somebody else's and has no description, under the asset's.
+        """Open the dataset: by its stored description, or by the asset's where a foreign table has none.
 
-        Under the stored description where that differs from the asset's: `upkeep.describe` makes them one.
+        Where the stored description differs from the asset's, the stored one counts: `ops.describe` makes them the
+        same.
 
         Raises:
-            TableNotFound: nothing is there yet.
-            SpecError: such a table is not as the asset says.
+            TableNotFound: Nothing is there yet.
+            SpecError: Such a table is not as the asset describes it.
         """
-        told_by_the_table = {"uri", "format"}
-        said = {name: getattr(self.spec, name) for name in self.spec.model_fields_set - told_by_the_table}
+        from_the_table = {"uri", "format"}
+        described = {name: getattr(self.spec, name) for name in self.spec.model_fields_set - from_the_table}
         try:
-            return lake.dataset(self.name, said)
+            return lake.dataset(self.name, described)
         except SpecDiffers:
             return lake.dataset(self.name)

@@ -1,6 +1,6 @@
-"""Retention waits for what is downstream: what of a partition has a rollup read?
+"""Retention waits for downstream assets: which changes of a partition has a rollup read?
 
-Dagster is asked in batches: for 10,000 partitions of which a few hundred months are made, a handful of queries.
+Dagster is queried in batches: for 10,000 partitions that a few hundred months are made of, a handful of queries.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tierlake.pipelines.model.partition_key import PartitionKey
 
 if TYPE_CHECKING:
     from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+    from tierlake.dagster_project.partitions.reads import Read
 
-__all__ = ["OVER_TIME", "Downstream", "Sight", "downstream_sight", "downstreams_in"]
+__all__ = ["OVER_TIME", "Downstream", "Readings", "downstream_readings", "downstreams_in"]
 
-Sight: TypeAlias = Callable[[Collection[PartitionKey]], Mapping[PartitionKey, Sequence[Reading]]]
+Readings: TypeAlias = Callable[[Collection[PartitionKey]], Mapping[PartitionKey, Sequence[Reading]]]
 """From partitions of a dataset to what the partitions of one downstream asset that depend on them have read."""
 
 OVER_TIME: Final = dg.TimeWindowPartitionMapping()
-"""How the demo's assets depend on each other: a month on its days."""
-
+"""A month depends on its days, and a day on its month."""
 
 _REMEDY_GONE: Final = (
     "which expired before it read the last change: materialize it again (it expires anew), or take it out of `after`"
@@ -41,9 +41,9 @@ class Downstream:
     """An asset that is computed from a dataset's partitions.
 
     Attributes:
-        asset_key: its key.
-        partitions_def: its partitions; None where it has none.
-        mapping: how its partitions depend on the dataset's.
+        asset_key: Its key.
+        partitions_def: Its partitions; None where it has none.
+        mapping: How its partitions depend on the dataset's.
     """
 
     asset_key: dg.AssetKey
@@ -52,42 +52,42 @@ class Downstream:
 
 
 def downstreams_in(repository: dg.RepositoryDefinition | None, upstream: LakeAsset) -> dict[str, Downstream]:
-    """The assets of `retention.after` by the name that the spec gives them, as a code location defines them.
+    """The assets of `retention.after` by their names in the spec, as a code location defines them.
 
     One that is not there, or does not depend on the dataset, is left out: the dataset's partitions then wait for it.
 
     Args:
-        repository: the code location's definitions; None where Dagster does not tell.
-        upstream: the dataset whose partitions may expire.
+        repository: The code location's definitions; None where Dagster does not pass them.
+        upstream: The dataset whose partitions may expire.
     """
     if repository is None or not upstream.spec.retention.after:
         return {}
     graph = repository.asset_graph
-    found = {}
+    downstreams = {}
     for name in upstream.spec.retention.after:
         key = dg.AssetKey(name.split("/"))
         if graph.has(key) and upstream.asset_key in graph.get(key).parent_keys:
             mapping = graph.get_partition_mapping(key, upstream.asset_key)
-            found[name] = Downstream(key, graph.get(key).partitions_def, mapping)
-    return found
+            downstreams[name] = Downstream(key, graph.get(key).partitions_def, mapping)
+    return downstreams
 
 
-def downstream_sight(
+def downstream_readings(
     instance: dg.DagsterInstance,
     upstream: LakeAsset,
     downstreams: Mapping[str, Downstream],
     ahead: timedelta = timedelta(0),
-) -> dict[str, Sight]:
+) -> dict[str, Readings]:
     """For each name in the upstream's `retention.after`: what it has read of the upstream's partitions.
 
-    All of a downstream's partitions that depend on one count. Nobody can see what is no partition of the upstream
-    asset, or not any more: it is not waited for.
+    All of a downstream's partitions that depend on one count. A key that is no partition of the upstream asset, or not
+    any more, cannot be read by any: it is not waited for.
 
     Args:
-        instance: knows the materializations.
-        upstream: the dataset whose partitions may expire.
-        downstreams: what is computed from it, by name.
-        ahead: by how much Dagster's clock is ahead of the store's, which tells when partitions change.
+        instance: Knows the materializations.
+        upstream: The dataset whose partitions may expire.
+        downstreams: The assets that are computed from it, by name.
+        ahead: How far Dagster's clock is ahead of the store's, by which partitions change.
     """
     known = cache(partial(KnownPartitions, upstream.partitions_def, instance))  # thousands of keys take a while
     return {
@@ -108,35 +108,44 @@ def _readings(
     spelled = {key: name for key in keys if (name := upstream.keys.find_dagster(key)) is not None}
     names = {key: str(name) for key, name in spelled.items() if name in known()}
     over = _dependents(instance, upstream, downstream, set(names.values()))
-    wanted = {partition for partitions in over.values() for partition in partitions}
-    reads = latest_reads(instance, downstream.asset_key, wanted)
+    dependents = {partition for partitions in over.values() for partition in partitions}
+    reads = latest_reads(instance, downstream.asset_key, dependents)
     starts = cache(lambda: run_starts(instance, {read.run_id for read in reads.values() if read.began is None}))
 
     @cache
-    def began(run_id: str, step: str) -> datetime | None:
+    def step_began(run_id: str, step: str) -> datetime | None:
         return _instant(step_start(instance, run_id, step), ahead)
+
+    def run_began(run_id: str) -> datetime | None:
+        return _instant(starts().get(run_id), ahead)
 
     def reading(partition: str | None) -> Reading:
         read, by = reads.get(partition), partition or ""
         if read is None:
             return Reading(by)
         later: list[Callable[[], datetime | None]] = []
-        if read.began is None:  # the run's own start tells enough of most, and is asked for all of them at once
-            later.append(lambda: _instant(starts().get(read.run_id), ahead))
+        if read.began is None:  # the run's own start is enough for most, and one query reads those of all
+            later.append(partial(run_began, read.run_id))
         if read.run_id:
-            later.append(lambda: began(read.run_id, read.step))
-        reading = Reading(
-            by,
-            state=read.states.get(upstream.name, ""),
-            at=_instant(read.began or None, ahead),
-            later=tuple(later),
-            remedy=_REMEDY_GONE if read.is_gone else "",
-        )
-        return replace(reading, remedy=_REMEDY_UNKNOWN) if reading.is_of_nothing else reading
+            later.append(partial(step_began, read.run_id, read.step))
+        return _reading_of(read, by, upstream.name, ahead, later)
 
-    readings = {partition: reading(partition) for partition in wanted}
-    nobody = (Reading(remedy="of which no partition depends on it yet"),)
-    return {key: tuple(readings[one] for one in over.get(name, ())) or nobody for key, name in names.items()}
+    readings = {partition: reading(partition) for partition in dependents}
+    none_yet = (Reading(remedy="of which no partition depends on it yet"),)
+    return {key: tuple(readings[one] for one in over.get(name, ())) or none_yet for key, name in names.items()}
+
+
+def _reading_of(
+    read: Read, by: str, upstream: str, ahead: timedelta, later: Sequence[Callable[[], datetime | None]]
+) -> Reading:
+    reading = Reading(
+        by,
+        state=read.states.get(upstream, ""),
+        at=_instant(read.began or None, ahead),
+        later=tuple(later),
+        remedy=_REMEDY_GONE if read.is_gone else "",
+    )
+    return replace(reading, remedy=_REMEDY_UNKNOWN) if reading.is_of_nothing else reading
 
 
 def _instant(timestamp: float | None, ahead: timedelta) -> datetime | None:
@@ -168,16 +177,16 @@ def _is_one_to_one(mapping: dg.PartitionMapping) -> bool:
 def _candidates(
     upstream: LakeAsset, downstream: Downstream, over: dg.PartitionsDefinition[str], keys: Collection[str]
 ) -> Iterable[str]:
-    """Downstream partitions among which all are that depend on some of the upstream's.
+    """A superset of the downstream partitions that depend on the upstream's.
 
-    Mapping thousands of the upstream's takes longer than looking at each of the downstream's, of which there are fewer.
+    Mapping thousands of the upstream's takes longer than mapping each of the downstream's, of which there are fewer.
     """
     every = over.get_partition_keys()
     if len(keys) > len(every):
         return every
     some = upstream.partitions_def.subset_with_partition_keys(keys)
-    found = downstream.mapping.get_downstream_partitions_for_partitions(some, upstream.partitions_def, over)
-    return found.get_partition_keys()
+    mapped = downstream.mapping.get_downstream_partitions_for_partitions(some, upstream.partitions_def, over)
+    return mapped.get_partition_keys()
 
 
 def _computed_from(

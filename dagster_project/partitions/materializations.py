@@ -1,22 +1,20 @@
-"""The latest materializations of an asset's partitions, many at once."""
+"""The materializations of an asset's partitions, many at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-import dagster as dg
-
+from tierlake.dagster_project.partitions.event_records import event_records
 from tierlake.dagster_project.partitions.metadata import PARTITION_ROWS, STATE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-__all__ = ["AT_ONCE", "Materialized", "materialized"]
+    import dagster as dg
 
-AT_ONCE: Final = 500
-"""SQLite takes 999 bound variables a statement in its older builds."""
+__all__ = ["Materialized", "materialized"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +22,15 @@ class Materialized:
     """A partition's materialization.
 
     Attributes:
-        storage_id: of the event.
-        at: when it was stored, by Dagster's clock.
-        rows: how many it says that the partition has; None where it does not say. 0: it was materialized, and there is
-            nothing in the table to have.
-        state: of the table, where it says so.
-        metadata: all that it says.
+        at: When it was stored, by Dagster's clock.
+        rows: The partition's row count in its metadata; None without one. 0 means that the partition was materialized
+            and the table has nothing of it.
+        state: The table's state in its metadata; empty without one.
     """
 
-    storage_id: int
     at: datetime
     rows: int | None
     state: str
-    metadata: Mapping[str, Any]
 
 
 def materialized(
@@ -45,29 +39,23 @@ def materialized(
     """Read materializations, by partition.
 
     Args:
-        instance: the Dagster instance.
-        asset_key: the asset.
-        storage_ids: which, as `partition_wipe.latest_storage_ids` tells them.
+        instance: The Dagster instance.
+        asset_key: The asset.
+        storage_ids: As `event_records.latest_storage_ids` returns them.
     """
-    by_partition: dict[str, Materialized] = {}
-    ids = list(storage_ids)
-    for start in range(0, len(ids), AT_ONCE):
-        page = ids[start : start + AT_ONCE]
-        only = dg.AssetRecordsFilter(asset_key, storage_ids=page)
-        for record in instance.fetch_materializations(only, limit=len(page)).records:
-            event = record.asset_materialization
-            if event is not None and event.partition is not None:
-                by_partition[event.partition] = _materialized(record, event)
-    return by_partition
+    return {
+        record.partition_key: _materialized(record)
+        for record in event_records(instance, asset_key, storage_ids)
+        if record.partition_key is not None
+    }
 
 
-def _materialized(record: dg.EventLogRecord, event: dg.AssetMaterialization) -> Materialized:
-    values = {name: value.value for name, value in event.metadata.items()}
+def _materialized(record: dg.EventLogRecord) -> Materialized:
+    event = record.asset_materialization
+    values = {name: value.value for name, value in event.metadata.items()} if event is not None else {}
     rows, state = values.get(PARTITION_ROWS), values.get(STATE)
     return Materialized(
-        storage_id=record.storage_id,
         at=datetime.fromtimestamp(record.timestamp, UTC),
         rows=rows if isinstance(rows, int) else None,
         state=state if isinstance(state, str) else "",
-        metadata=values,
     )

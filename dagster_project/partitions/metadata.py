@@ -1,4 +1,4 @@
-"""What materializations say about a dataset: pure functions from tierlake's values to Dagster's."""
+"""Metadata of assets and materializations: pure functions from tierlake's values to Dagster's."""
 
 from __future__ import annotations
 
@@ -36,16 +36,15 @@ __all__ = [
 ]
 
 PARTITION_ROWS: Final = "dagster/partition_row_count"
-"""Of materializations: how many rows the partition has. 0 tells a partition without rows from one that is gone."""
+"""Of materializations: the partition's row count. 0 distinguishes a partition without rows from one that is gone."""
 
 STATE: Final = "tierlake/state"
-"""Of materializations: the state of the table that they tell of, as `Dataset.state` names it."""
+"""Of materializations: the state of the table that they describe, as `Dataset.state` names it."""
 
 _NO_ROWS: Final = "none: no rows"
 
 SPEC: Final = "tierlake/spec"
 """Definition metadata: the dataset's spec, by which the IO manager creates it."""
-
 
 REASON: Final = "as the code location describes it"
 """Of changes of descriptions, in the history."""
@@ -56,10 +55,10 @@ the UI looks for it."""
 
 
 def column_lineage(columns: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Definition metadata that says where an asset's columns come from.
+    """Definition metadata for the lineage of an asset's columns.
 
     Args:
-        columns: for each column those that it is made of, as `asset.column`.
+        columns: For each column the ones that it is made of, as `asset.column`.
     """
     return {LINEAGE: dg.TableColumnLineage({name: [_dep(source) for source in of] for name, of in columns.items()})}
 
@@ -73,12 +72,12 @@ def spec_metadata(spec: DatasetSpec, partitions_def: dg.PartitionsDefinition[str
     """Definition metadata of the asset that stands for a dataset.
 
     Args:
-        spec: the dataset's description.
-        partitions_def: the asset's: said here too, it is looked at when the definitions are loaded, not when the first
-            rows come.
+        spec: The dataset's description.
+        partitions_def: The asset's; given here too, it is checked when the definitions are loaded instead of when the
+            first rows come.
 
     Raises:
-        SpecError: the two do not have the same partitions.
+        SpecError: The two do not have the same partitions.
     """
     if partitions_def is not None:
         KeyNames.of(spec.root.partition("/")[2], spec.partition, partitions_def)
@@ -86,15 +85,15 @@ def spec_metadata(spec: DatasetSpec, partitions_def: dg.PartitionsDefinition[str
 
 
 def spec_of(definition_metadata: Mapping[str, Any]) -> DatasetSpec | None:
-    """The spec that `spec_metadata` put there.
+    """The spec that `spec_metadata` put there; None without one.
 
     Raises:
-        SpecError: it is not a valid spec.
+        SpecError: It is not a valid spec.
     """
-    said = definition_metadata.get(SPEC)
-    if said is None:
+    value = definition_metadata.get(SPEC)
+    if value is None:
         return None
-    data = said.data if isinstance(said, dg.JsonMetadataValue) else said
+    data = value.data if isinstance(value, dg.JsonMetadataValue) else value
     fields = json.loads(data) if isinstance(data, str) else data
     if not isinstance(fields, dict):
         raise SpecError(f"{SPEC} is not a dataset's spec", hint="write metadata=spec_metadata(DatasetSpec(...))")
@@ -117,12 +116,12 @@ def column_schema(schema: pa.Schema, keys: tuple[str, ...]) -> dg.TableSchema:
 
 
 def table_metadata(spec: DatasetSpec, contents: Contents | None, result: IngestResult) -> dict[str, Any]:
-    """What is true of the whole table after an ingest.
+    """Metadata of the whole table after an ingest.
 
     Args:
-        spec: the dataset's.
-        contents: what is in it; None where nobody can tell now.
-        result: of the ingest.
+        spec: The dataset's.
+        contents: What is in it; None where the store does not answer now.
+        result: The result of the ingest.
     """
     facts: dict[str, Any] = {
         "dagster/uri": spec.uri,
@@ -145,7 +144,7 @@ def table_metadata(spec: DatasetSpec, contents: Contents | None, result: IngestR
 
 
 def written_metadata(parts: Sequence[Written]) -> dict[str, Any]:
-    """What an ingest wrote to some partitions together, which is all that they have; zeros where it wrote nothing."""
+    """Metadata of partitions together that an ingest has replaced; zeros where it wrote nothing."""
     classes = sorted({name for part in parts for name in (part.storage_class or "").split("+") if name})
     return {
         "files": sum(part.files for part in parts),
@@ -156,7 +155,7 @@ def written_metadata(parts: Sequence[Written]) -> dict[str, Any]:
 
 
 def partition_metadata(partitions: list[PartitionInfo]) -> dict[str, Any]:
-    """What is true of the given partitions together; zeros where there are none."""
+    """Metadata of the given partitions together; zeros where there are none."""
     rows = [partition.rows for partition in partitions]
     classes = sorted({name for partition in partitions for name in partition.storage_class.split("+")})
     facts: dict[str, Any] = {

@@ -2,18 +2,18 @@
 
     tierlake/read/<dataset>     `Dataset.state()` before the rows were read; the oldest, where they were read again
 
-The IO manager records what it loads. An asset that reads by hand says so:
+The IO manager records what it loads. An asset that reads by hand calls `report_read`:
 
     @dg.asset(deps=["flights"])
     def report(context: dg.AssetExecutionContext, lake: LakeResource) -> None:
         flights = report_read(context, lake.dataset("flights"))
         rows = flights.read(...)
 
-Of an event that has no such record Dagster tells when its step began, and of one that was reported without a run when
-that was: what the dataset had before may have been read, what came later was not.
+Of an event without such a record, Dagster knows when its step began, and of one that was reported without a run, when
+that was: earlier rows of the dataset may have been read, later ones were not.
 
-A wipe takes the event away, and its observation carries these facts on (`carried`): what an expired partition has seen
-stays known.
+A wipe takes the event away, and its observation carries these facts on (`read_facts`): what an expired partition has
+read stays known.
 """
 
 from __future__ import annotations
@@ -23,11 +23,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
+from tierlake.dagster_project.partitions.event_records import (
+    OBSERVATION,
+    PAGE,
+    event_records,
+    latest_storage_ids,
+    pages,
+)
 from tierlake.dagster_project.resources.failures import step_of
-from tierlake.dagster_project.resources.steps import assets_of, note_once, upstream_of
+from tierlake.dagster_project.resources.steps import add_metadata_once, assets_of, upstream_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from tierlake.pipelines import Dataset
 
@@ -35,9 +42,9 @@ __all__ = [
     "BEGAN",
     "READ",
     "Read",
-    "carried",
     "latest_reads",
-    "note_read",
+    "read_facts",
+    "record_read",
     "report_read",
     "run_starts",
     "step_start",
@@ -47,27 +54,27 @@ READ: Final = "tierlake/read/"
 """Metadata: the state of the dataset whose name follows."""
 
 BEGAN: Final = "tierlake/read_after"
-"""Metadata of what outlives its event: when the reading had not begun yet, in seconds since 1970 by Dagster's clock; 0
-where nobody knows."""
+"""Metadata that outlives its event: a time before which nothing was read, in seconds since 1970 by Dagster's clock; 0
+where it is unknown."""
 
 STEP: Final = "tierlake/read_by"
-"""Likewise: run and step, of which Dagster may still tell more exactly."""
+"""Likewise: run and step, whose events may still give a more exact time."""
 
-_PAGE: Final = 500
 _PAGES_BACK: Final = 20
-"""How far observations are looked through for a wipe's: pages of 500, for up to 500 partitions at a time."""
+"""How many pages of observations are searched for a wipe's, for a page of partitions at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What is known of what a partition was made of.
+    """What a partition was made of, as far as it is known.
 
     Attributes:
-        states: of datasets, by name, before they were read.
-        began: when the reading had not begun yet, by Dagster's clock, 0 where nobody knows; None: when its run began.
-        run_id: the run that read; empty for what was reported without one.
-        step: its step.
-        is_gone: the partition has no materialization any more: it was wiped.
+        states: The state of each dataset before it was read, by name.
+        began: A time before which nothing was read, by Dagster's clock, 0 where it is unknown; None means the start of
+            the run.
+        run_id: The run that read; empty for an event that was reported without one.
+        step: Its step.
+        is_gone: The partition has no materialization any more: it was wiped.
     """
 
     states: Mapping[str, str] = field(default_factory=dict)
@@ -77,44 +84,44 @@ class Read:
     is_gone: bool = False
 
     def facts(self, run_starts: Mapping[str, float]) -> dict[str, Any]:
-        """The metadata that say the same without the event.
+        """The same as metadata, for another event.
 
         Args:
-            run_starts: when runs began, by id.
+            run_starts: When runs began, by id.
         """
         began = run_starts.get(self.run_id, 0.0) if self.began is None else self.began
         facts: dict[str, Any] = {f"{READ}{name}": state for name, state in self.states.items()} | {BEGAN: began}
         return facts | ({STEP: f"{self.run_id} {self.step}"} if self.run_id else {})
 
 
-def note_read(step: Any, name: str, dataset: Dataset) -> None:
-    """Record on what a step makes that it reads a dataset now; call it before the rows are read.
+def record_read(step: Any, name: str, dataset: Dataset) -> None:
+    """Record on a step's materializations that it reads a dataset now; call it before the rows are read.
 
     Args:
-        step: the step's context (`failures.step_of`).
-        name: the dataset's, below the warehouse.
-        dataset: it.
+        step: The step's context (`failures.step_of`).
+        name: The dataset's name below the warehouse.
+        dataset: The open dataset.
     """
     if keys := assets_of(step):
-        note_once(step, {f"{READ}{name}": dataset.state()}, keys)
+        add_metadata_once(step, {f"{READ}{name}": dataset.state()}, keys)
 
 
 def report_read(
     context: dg.AssetExecutionContext | dg.OpExecutionContext, dataset: Dataset, name: str | None = None
 ) -> Dataset:
-    """Record on the asset's materializations that it reads a dataset from now on, for the datasets that wait for that.
+    """Record on the asset's materializations that it reads a dataset from now on: `retention.after` goes by that.
 
     Args:
-        context: the asset's. Where nothing is materialized, nothing is recorded.
-        dataset: what it is about to read.
-        name: the dataset's name below the warehouse, as `raw/flights`; by default the one among the asset's `deps`
+        context: The asset's. Where nothing is materialized, nothing is recorded.
+        dataset: The dataset that it is about to read.
+        name: The dataset's name below the warehouse, as `raw/flights`; by default the one among the asset's `deps`
             with which the dataset's URI ends.
 
     Returns:
         The dataset, so that the call stands before the reading: `report_read(context, flights).read()`.
 
     Raises:
-        ValueError: none of the asset's `deps` is the dataset.
+        ValueError: None of the asset's `deps` is the dataset.
     """
     step = step_of(context)
     if step is None or not assets_of(step):
@@ -128,45 +135,46 @@ def report_read(
                 'its `deps`, or say which it is: report_read(context, dataset, "raw/flights")'
             )
         name = ours[-1]
-    note_read(step, name, dataset)
+    record_read(step, name, dataset)
     return dataset
 
 
 def latest_reads(
     instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Collection[str | None]
 ) -> dict[str | None, Read]:
-    """What the latest materializations of partitions were made of, those that were wiped since among them.
+    """What the latest materializations of partitions were made of, including those that were wiped since.
 
     Args:
-        instance: knows the events.
-        asset_key: the asset.
-        keys: its partitions; None is all of an asset without partitions.
+        instance: Knows the events.
+        asset_key: The asset.
+        keys: Its partitions; None is all of an asset without partitions.
 
     Returns:
         By partition; one that was never materialized, or of which nothing is known, is left out.
     """
     partitions = {key for key in keys if key is not None}
-    found: dict[str | None, Read] = {}
+    reads: dict[str | None, Read] = {}
     if len(partitions) < len(set(keys)):
         for record in instance.fetch_materializations(asset_key, limit=1).records:
-            found[None] = _read_of(record)
+            reads[None] = _read_of(record)
     if not partitions:
-        return found
-    ids = _latest_ids(instance, asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, partitions)
-    for record in _fetched(instance.fetch_materializations, asset_key, ids.values()):
-        found[record.partition_key] = _read_of(record)
-    return found | _gone(instance, asset_key, partitions - found.keys())
+        return reads
+    ids = latest_storage_ids(instance, asset_key, partitions)
+    reads |= {record.partition_key: _read_of(record) for record in event_records(instance, asset_key, ids.values())}
+    return reads | _wiped_reads(instance, asset_key, partitions - reads.keys())
 
 
-def carried(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Collection[str]) -> dict[str, dict[str, Any]]:
-    """What should outlive the materializations of partitions: the facts of what these were made of, as metadata.
+def read_facts(
+    instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """What partitions were made of, as metadata that outlives their materializations.
 
-    A wipe puts them on its observation, and `reconcile.reports` on the materialization that tells of what came back.
+    A wipe puts them on its observation, and `reports.reports` on the materialization of a partition that came back.
 
     Args:
-        instance: knows the events.
-        asset_key: the asset.
-        keys: its partitions.
+        instance: Knows the events.
+        asset_key: The asset.
+        keys: Its partitions.
 
     Returns:
         By partition; one that was never materialized is left out.
@@ -177,17 +185,17 @@ def carried(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Collecti
 
 
 def run_starts(instance: dg.DagsterInstance, run_ids: Collection[str]) -> dict[str, float]:
-    """When runs began, by Dagster's clock; one that is gone is left out."""
+    """When runs began, by Dagster's clock; a deleted one is left out."""
     return {
         record.dagster_run.run_id: record.start_time
-        for some in _pages(sorted(run_ids))
-        for record in instance.get_run_records(dg.RunsFilter(run_ids=list(some)))
+        for page in pages(sorted(run_ids))
+        for record in instance.get_run_records(dg.RunsFilter(run_ids=list(page)))
         if record.start_time is not None
     }
 
 
 def step_start(instance: dg.DagsterInstance, run_id: str, step: str) -> float | None:
-    """When a step began, by Dagster's clock; of a graph's, when the graph's first one did. None: nobody knows."""
+    """When a step began, by Dagster's clock; of a graph's step, when the graph's first one did. None: unknown."""
     node = step.partition(".")[0]
     cursor, began = None, []
     while True:
@@ -211,46 +219,27 @@ def _read_of(record: dg.EventLogRecord, *, is_gone: bool = False) -> Read:
     return Read(states, record.timestamp, is_gone=is_gone)
 
 
-def _gone(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Collection[str]) -> dict[str | None, Read]:
+def _wiped_reads(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Collection[str]) -> dict[str | None, Read]:
     """What wiped partitions were made of, by the observation of the wipe; other observations may be newer."""
-    if not keys:
-        return {}
-    ids = _latest_ids(instance, asset_key, dg.DagsterEventType.ASSET_OBSERVATION, keys)
-    newest = list(_fetched(instance.fetch_observations, asset_key, ids.values()))
-    found: dict[str | None, Read] = {one.partition_key: _read_of(one, is_gone=True) for one in newest if _carries(one)}
-    for some in _pages([key for key in ids if key not in found]):
+    ids = latest_storage_ids(instance, asset_key, keys, OBSERVATION)
+    newest = event_records(instance, asset_key, ids.values(), OBSERVATION)
+    reads: dict[str | None, Read] = {
+        record.partition_key: _read_of(record, is_gone=True) for record in newest if _has_facts(record)
+    }
+    for some in pages([key for key in ids if key not in reads]):
         left, cursor = set(some), None
         for _ in range(_PAGES_BACK):
             only: Any = dg.AssetRecordsFilter(asset_key, asset_partitions=sorted(left))
-            page = instance.fetch_observations(only, limit=_PAGE, cursor=cursor)
+            page = instance.fetch_observations(only, limit=PAGE, cursor=cursor)
             for record in page.records:  # the newest first
-                if record.partition_key in left and _carries(record):
-                    found[record.partition_key] = _read_of(record, is_gone=True)
+                if record.partition_key in left and _has_facts(record):
+                    reads[record.partition_key] = _read_of(record, is_gone=True)
                     left.discard(record.partition_key)
             if not left or not page.has_more:
                 break
             cursor = page.cursor
-    return found
+    return reads
 
 
-def _latest_ids(
-    instance: dg.DagsterInstance, asset_key: dg.AssetKey, kind: dg.DagsterEventType, keys: Collection[str]
-) -> dict[str, int]:
-    """The storage id of each partition's latest event of a kind; where many are meant, all are asked for."""
-    only = set(keys) if len(keys) <= _PAGE else None
-    latest = instance.get_latest_storage_id_by_partition(asset_key, kind, only)
-    return {key: latest[key] for key in keys if key in latest}
-
-
-def _carries(record: dg.EventLogRecord) -> bool:
+def _has_facts(record: dg.EventLogRecord) -> bool:
     return record.asset_event is not None and BEGAN in record.asset_event.metadata
-
-
-def _fetched(fetch: Any, asset_key: dg.AssetKey, storage_ids: Collection[int]) -> Iterator[dg.EventLogRecord]:
-    for some in _pages(sorted(storage_ids)):
-        yield from fetch(dg.AssetRecordsFilter(asset_key, storage_ids=list(some)), limit=_PAGE).records
-
-
-def _pages(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), _PAGE):
-        yield items[start : start + _PAGE]

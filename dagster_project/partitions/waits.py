@@ -1,7 +1,7 @@
-"""Who waits for archived partitions: written down as observations of the dataset's asset, where everybody can see them.
+"""Waits for archived partitions: recorded as observations of the dataset's asset, where everybody can see them.
 
-A run that could not read what is archived says so, and so does a restore job that has asked for it. The restore sensor
-(`restores.restore_sensor`) reads both.
+A run that could not read archived partitions records a wait, and so does a restore job that has requested them. The
+restore sensor (`restores.restore_sensor`) reads both.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import dagster as dg
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Wait", "report", "waits"]
+__all__ = ["Wait", "record_wait", "waits"]
 
 _PARTITIONS: Final = "archived_partitions"
 _RUN: Final = "waiting_run"
@@ -23,12 +23,12 @@ _PAGE: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Partitions that somebody wants to read.
+    """Partitions that are waited for.
 
     Attributes:
-        storage_id: of the observation that says so.
+        storage_id: The id of the observation that records it.
         keys: Dagster keys.
-        run_id: the run that failed without them; None where somebody has asked for them and no run waits.
+        run_id: The run that failed without them; None where they have been requested and no run waits.
     """
 
     storage_id: int
@@ -36,14 +36,14 @@ class Wait:
     run_id: str | None
 
 
-def report(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Sequence[str], run_id: str | None) -> None:
-    """Write down that partitions are waited for.
+def record_wait(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: Sequence[str], run_id: str | None) -> None:
+    """Record that partitions are waited for.
 
     Args:
-        instance: the Dagster instance.
-        asset_key: the dataset's asset.
+        instance: The Dagster instance.
+        asset_key: The dataset's asset.
         keys: Dagster keys of its partitions.
-        run_id: the run that failed without them; None where they were only asked for.
+        run_id: The run that failed without them; None where they were only requested.
     """
     why = "archived: a run waits until they are restored" if run_id else "archived: asked for by a restore"
     facts = {_RUN: dg.MetadataValue.dagster_run(run_id)} if run_id else {}
@@ -60,13 +60,13 @@ def waits(
     after: int | None = None,
     storage_ids: Sequence[int] | None = None,
 ) -> Iterator[Wait]:
-    """What has been written down, oldest first.
+    """The recorded waits, oldest first.
 
     Args:
-        instance: the Dagster instance.
-        asset_key: the dataset's asset.
-        after: only what is newer than this storage id.
-        storage_ids: only these.
+        instance: The Dagster instance.
+        asset_key: The dataset's asset.
+        after: Only what is newer than this storage id.
+        storage_ids: Only these.
     """
     only = dg.AssetRecordsFilter(asset_key, after_storage_id=after, storage_ids=storage_ids)
     cursor, more = None, storage_ids is None or bool(storage_ids)
@@ -74,8 +74,8 @@ def waits(
         page = instance.fetch_observations(only, limit=_PAGE, cursor=cursor, ascending=True)
         cursor, more = page.cursor, page.has_more
         for record in page.records:
-            seen = record.asset_observation
-            if seen is not None and _PARTITIONS in seen.metadata:
-                run: Any = seen.metadata.get(_RUN)
-                keys: Any = seen.metadata[_PARTITIONS].value
+            observation = record.asset_observation
+            if observation is not None and _PARTITIONS in observation.metadata:
+                run: Any = observation.metadata.get(_RUN)
+                keys: Any = observation.metadata[_PARTITIONS].value
                 yield Wait(record.storage_id, tuple(keys), run.value if run else None)

@@ -36,7 +36,7 @@ STARTS: Final[dict[Every, str]] = {
     "month": "0 0 1 * *",
     "year": "0 0 1 1 *",
 }
-"""When each width of window starts, as cron says it."""
+"""The cron schedule of each window's starts."""
 
 _NICKNAMES: Final = {
     "@hourly": STARTS["hour"],
@@ -58,10 +58,10 @@ class WindowKeys:
     """Maps the keys of Dagster's windows to those of the same windows in a dataset.
 
     Attributes:
-        time: the dataset's windows.
-        fmt: how Dagster spells the start of one.
-        timezone: in this zone.
-        begins: after how long of an hour or a day each begins, where the two clocks are not the same; else None.
+        time: The dataset's windows.
+        fmt: Dagster's format for the start of one.
+        timezone: The zone of that format.
+        begins: How long after the hour or the day each begins, where the two clocks differ; otherwise None.
     """
 
     time: TimePartition
@@ -76,7 +76,7 @@ class WindowKeys:
             ValueError: Dagster has no such key.
         """
         start = self._parsed(key)
-        if start.tzinfo is None and self.begins is None:  # a clock says the same on both sides
+        if start.tzinfo is None and self.begins is None:  # both sides have the same clock
             value = key_of_wall(start, self.time.every)
         else:
             value = key_at(self._instant(start), self.time.every, self.time.timezone)
@@ -88,7 +88,7 @@ class WindowKeys:
         """Dagster's text of a window; what names none is left as it is."""
         every = self.time.every
         if self.begins is None and every != "hour":
-            # where the clock skips midnight, Dagster's key says it all the same
+            # where the clock skips midnight, Dagster's key names it all the same
             wall = start_of_key(value, every)
             return value if wall is None else wall.strftime(self.fmt)
         window = window_of(value, every, self.time.timezone)
@@ -121,12 +121,12 @@ def window_keys(asset: str, definition: dg.TimeWindowPartitionsDefinition, time:
     """How the keys of a definition become those of a dataset; None where they are the same texts.
 
     Args:
-        asset: for messages.
-        definition: of the asset.
-        time: of the dataset.
+        asset: The asset's name, for messages.
+        definition: The asset's partitions.
+        time: The dataset's windows.
 
     Raises:
-        SpecError: their windows are not the same.
+        SpecError: Their windows are not the same.
     """
     fields = _fields(definition.cron_schedule)
     if not _have_one_clock(definition, fields, time) and not _begin_together(definition, fields, time):
@@ -149,8 +149,8 @@ def time_partition_of(definition: dg.TimeWindowPartitionsDefinition, key: str) -
     """The windows of a definition as a dataset has them, its rows carrying their keys; None where it cannot.
 
     Args:
-        definition: of an asset.
-        key: the column with the keys.
+        definition: An asset's partitions.
+        key: The column with the keys.
     """
     fields = _fields(definition.cron_schedule)
     every = next((width for width, cron in STARTS.items() if fields == _fields(cron)), None)

@@ -1,17 +1,17 @@
-"""Which failures are worth another try, and what Dagster is told of the others.
+"""Errors as Dagster's failures: which of them are worth another try, and their metadata.
 
     @dg.op
     def compact(context: dg.OpExecutionContext, lake: LakeResource) -> None:
-        with tell_dagster(context):
+        with dagster_failures(context):
             lake.dataset("flights").compact()
 
-A store that is busy, that fails or that cannot be reached, and a writer that was faster, ask Dagster for a retry of the
-step, with exponential backoff and full jitter. All else cannot change by itself (denied access, a spec that contradicts
-itself, a policy's refusal) and fails at once, whatever retry policy the step has. Both carry the error's message, its
-hint and the store's request id, as metadata of the failure and in the step's log.
+For a store that is busy, fails or cannot be reached, and for a writer that was faster, Dagster is asked for a retry of
+the step, with exponential backoff and full jitter. All other errors cannot change by themselves (denied access, a spec
+that contradicts itself, a policy's refusal) and fail at once, whatever retry policy the step has. Both carry the
+error's message, its hint and the store's request id, as metadata of the failure and in the step's log.
 
-What a library below us raised is told likewise (`library_error`, or what it says of the store). What the step's own
-code raised stays as it is, also where that code is called from within ours, as a reader's batches are.
+An error of a library below tierlake is handled likewise (as `library_error`, or as the store's error that it reports).
+An error of the step's own code stays as it is, even where tierlake calls that code, as it does with a reader's batches.
 """
 
 from __future__ import annotations
@@ -28,109 +28,107 @@ from tierlake.pipelines.errors import ArchivedError, CommitConflict, CommitUnkno
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["RETRIES", "WORTH_ANOTHER_TRY", "in_our_words", "lake_error_in", "step_of", "tell_dagster", "told_tick"]
+__all__ = ["RETRIES", "RETRYABLE", "dagster_failures", "lake_error_in", "lake_errors", "step_of", "tick_errors"]
 
 TickT = TypeVar("TickT")
 
 _OURS: Final = ("tierlake",)
 
-WORTH_ANOTHER_TRY: Final = (CommitConflict, CommitUnknown, EndpointUnreachable, ServerError, StalePlan, Throttled)
-"""What another try may mend: the step starts again and looks at everything anew."""
+RETRYABLE: Final = (CommitConflict, CommitUnknown, EndpointUnreachable, ServerError, StalePlan, Throttled)
+"""Errors that another try may overcome: the step starts again and looks at everything anew."""
 
 RETRIES: Final = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
 """Up to 10, 30 and 70 seconds apart, beyond the seconds for which the connector itself tries each request again."""
 
 
 @contextmanager
-def tell_dagster(context: Any, retries: dg.RetryPolicy = RETRIES) -> Iterator[None]:
-    """Around what uses a dataset or the filesystem in an op, an asset, a check or an IO manager.
+def dagster_failures(context: Any, retries: dg.RetryPolicy = RETRIES) -> Iterator[None]:
+    """Around code that uses a dataset or the filesystem in an op, an asset, a check or an IO manager.
 
     Args:
-        context: the op's, the asset's, the check's, or an IO manager's.
-        retries: how often and how far apart; a retry policy that the step itself has comes first.
+        context: The op's, the asset's, the check's, or an IO manager's.
+        retries: How often and how far apart; a retry policy of the step itself takes precedence.
 
     Raises:
-        dagster.RetryRequested: another try may help.
-        dagster.Failure: it will not.
-        LakeError: there is no step that could be tried again, as in a unit test that calls an asset.
+        dagster.RetryRequested: Another try may help.
+        dagster.Failure: It will not.
+        LakeError: There is no step that could be tried again, as in a unit test that calls an asset.
     """
     try:
-        with in_our_words():
+        with lake_errors():
             yield
     except LakeError as error:
         step = step_of(context)
         if step is None:
             raise
-        failure = dg.Failure(str(error), metadata=_facts(error), allow_retries=False)
+        failure = dg.Failure(str(error), metadata=_metadata(error), allow_retries=False)
         failure.__cause__ = error
-        if not isinstance(error, WORTH_ANOTHER_TRY):
+        if not isinstance(error, RETRYABLE):
             context.log.error("%s: %s", error.code, error)  # noqa: TRY400 - the failure has the stack
             raise failure from error
         policy = step.op_retry_policy or retries
-        tried = step.previous_attempt_count
-        wait = policy.calculate_delay(tried + 1)
-        context.log.warning("%s: %s; try %d of %d", error.code, error, tried + 1, policy.max_retries + 1)
+        attempt = step.previous_attempt_count + 1
+        wait = policy.calculate_delay(attempt)
+        context.log.warning("%s: %s; try %d of %d", error.code, error, attempt, policy.max_retries + 1)
         raise dg.RetryRequested(max_retries=policy.max_retries, seconds_to_wait=wait) from failure
 
 
 @contextmanager
-def in_our_words() -> Iterator[None]:
-    """Around what uses a dataset where there is no step to be tried again: what a library raised becomes ours.
+def lake_errors() -> Iterator[None]:
+    """Around code that uses a dataset where no step can be tried again: a library's error becomes a `LakeError`.
 
     Raises:
-        LakeError: in the place of a library's error.
+        LakeError: In place of a library's error.
     """
     try:
         yield
     except (LakeError, dg.DagsterError, dg.Failure, dg.RetryRequested):
         raise
     except Exception as error:
-        from tierlake.connector.client.library_errors import (
-            of_a_library,  # with it comes what moves data: loading definitions takes none
-        )
+        from tierlake.connector.client.library_errors import of_a_library  # loads the libraries that move data
 
-        ours = of_a_library(error, callers=_OURS)
-        if ours is None:
+        translated = of_a_library(error, callers=_OURS)
+        if translated is None:
             raise
-        raise ours from error
+        raise translated from error
 
 
-def told_tick(tick: Callable[..., TickT]) -> Callable[..., TickT]:
-    """A sensor's tick that fails by the store with code, hint and request id, and not with a library's trace.
+def tick_errors(tick: Callable[..., TickT]) -> Callable[..., TickT]:
+    """A sensor's tick that fails by the store with code, hint and request id instead of a library's trace.
 
         @dg.sensor(...)
-        @told_tick
+        @tick_errors
         def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason: ...
 
-    It fails, and is no skip, which would look as if all were well; the next tick tries again by itself.
+    It fails and does not skip, which would look as if all were well; the next tick tries again by itself.
     """
 
     @functools.wraps(tick)
-    def told(context: Any, *args: Any, **kwargs: Any) -> TickT:
+    def checked(context: Any, *args: Any, **kwargs: Any) -> TickT:
         try:
-            with in_our_words():
+            with lake_errors():
                 return tick(context, *args, **kwargs)
         except LakeError as error:
             context.log.error("%s: %s", error.code, error)  # noqa: TRY400 - the failure has the stack
-            raise dg.Failure(f"{error.code}: {error}", metadata=_facts(error), allow_retries=False) from error
+            raise dg.Failure(f"{error.code}: {error}", metadata=_metadata(error), allow_retries=False) from error
 
-    return told
+    return checked
 
 
 def lake_error_in(error: BaseException | None) -> LakeError | None:
-    """The error of ours that a step's failure comes from; None where it comes from none."""
+    """The `LakeError` that caused a step's failure; None where none did."""
     while error is not None and not isinstance(error, LakeError):
         error = error.__cause__
     return error
 
 
-def _facts(error: LakeError) -> dict[str, Any]:
-    facts: dict[str, Any] = dict(error.to_dict())
+def _metadata(error: LakeError) -> dict[str, Any]:
+    metadata: dict[str, Any] = dict(error.to_dict())
     if isinstance(error, ArchivedError):
-        facts["partitions"] = dg.MetadataValue.json(list(error.keys))
+        metadata["partitions"] = dg.MetadataValue.json(list(error.keys))
     if isinstance(error, PartialFailure):
-        facts["failures"] = dg.MetadataValue.json(error.failures)
-    return facts
+        metadata["failures"] = dg.MetadataValue.json(error.failures)
+    return metadata
 
 
 def step_of(context: Any) -> Any:

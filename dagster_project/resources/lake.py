@@ -1,4 +1,4 @@
-"""The lake as a Dagster resource: where it is, who we are, and which day it is."""
+"""The lake as a Dagster resource: the place, the credentials, and the day by which policies judge."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULT_WAREHOUSE: Final = "lake://warehouse"
 class LakeResource(NamedSecrets["LakeResource"]):
     """Opens the datasets below one URI.
 
-    What is not said here comes from the environment when a run starts (`TIERLAKE_*`, and the AWS chain for
+    Fields that are left out come from the environment when a run starts (`TIERLAKE_*`, and the AWS chain for
     credentials), so the same definitions serve an embedded server, MinIO and AWS. Give secrets as
     `dg.EnvVar("NAME")`, or at the launchpad as `{env: NAME}`: Dagster then shows the name and never the value. A key or
     secret given literally is refused, and so is a URL with a user name, a password or a query in it.
@@ -49,7 +49,8 @@ class LakeResource(NamedSecrets["LakeResource"]):
         default=None, description="The S3 endpoint; TIERLAKE_ENDPOINT_URL, AWS_ENDPOINT_URL, else AWS."
     )
     profile: str | None = Field(
-        default=None, description="The server's profile (aws, minio, seaweedfs, generic); told by the server if empty."
+        default=None,
+        description="The server's profile (aws, minio, seaweedfs, generic); the server's own answer if empty.",
     )
     key: str | None = Field(
         default=None, repr=False, description='Access key id, as dg.EnvVar("NAME"); the AWS chain if empty.'
@@ -65,7 +66,7 @@ class LakeResource(NamedSecrets["LakeResource"]):
         """The URI of a dataset below the warehouse.
 
         Raises:
-            InvalidSetting: the warehouse holds a secret.
+            InvalidSetting: The warehouse holds a secret.
         """
         warehouse = self.warehouse or os.environ.get("TIERLAKE_WAREHOUSE") or DEFAULT_WAREHOUSE
         check_place(warehouse, "warehouse" if self.warehouse else "TIERLAKE_WAREHOUSE")
@@ -75,19 +76,19 @@ class LakeResource(NamedSecrets["LakeResource"]):
         """The filesystem behind all datasets."""
         from tierlake.connector import LakeFileSystem
 
-        said = {name: getattr(self, name) for name in ("endpoint_url", "profile", "key", "secret", "token")}
-        return LakeFileSystem(**{name: value for name, value in said.items() if value is not None})
+        options = {name: getattr(self, name) for name in ("endpoint_url", "profile", "key", "secret", "token")}
+        return LakeFileSystem(**{name: value for name, value in options.items() if value is not None})
 
     def dataset(self, name: str, spec: Described | None = None) -> Dataset:
         """Open a dataset below the warehouse.
 
         Args:
-            name: its path below the warehouse: `flights`, `raw/flights`.
-            spec: its policy, where it lies in a table that others made and nobody described.
+            name: Its path below the warehouse: `flights`, `raw/flights`.
+            spec: Its policy, where the table is foreign and has no stored description.
 
         Raises:
-            TableNotFound: nothing is there yet.
-            SpecError: such a table is not as the spec says.
+            TableNotFound: Nothing is there yet.
+            SpecError: Such a table is not as the spec describes it.
         """
         from tierlake.pipelines import Dataset
 
@@ -97,7 +98,7 @@ class LakeResource(NamedSecrets["LakeResource"]):
         """The fixed day by which policies judge; None leaves it to the clock.
 
         Raises:
-            ValueError: it is not an ISO date.
+            ValueError: It is not an ISO date.
         """
         text = self.as_of or os.environ.get("TIERLAKE_TODAY")
         return date.fromisoformat(text) if text else None

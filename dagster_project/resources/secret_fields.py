@@ -1,6 +1,6 @@
 """Resources whose secrets are names: of environment variables, wherever their configuration is written.
 
-What is typed into a resource's configuration is stored with the definitions and with each run, and the UI shows both.
+Dagster stores a resource's configuration with the definitions and with each run, and the UI shows both.
 So a secret is never typed: in Python a literal one is refused when the definitions load, and at the launchpad the
 configuration takes `{env: NAME}` and nothing else, so that a run with a literal one is never made. A URL may be typed,
 but not with a user name, a password or a query in it: that is refused in Python where it is written, and at the
@@ -52,7 +52,7 @@ class _PlainUrl(dg.Noneable):
         """The URL.
 
         Raises:
-            InvalidSetting: it holds a secret. Dagster would repeat the value of one of its own errors.
+            InvalidSetting: It holds a secret. Dagster would repeat the value of one of its own errors.
         """
         if value is not None:
             self._check(value, self._name)
@@ -63,9 +63,9 @@ class NamedSecrets(dg.ConfigurableResource[Value]):
     """A resource of which some fields are secrets.
 
     Attributes:
-        SECRETS: by field, what to do where it is left out: the rest of a sentence that ends in "leave it out and ...";
+        SECRETS: By field, what to do where it is left out: the rest of a sentence that ends in "leave it out and ...";
             empty where it cannot be.
-        URLS: by field, what refuses one with a secret in it.
+        URLS: By field, what refuses one with a secret in it.
     """
 
     SECRETS: ClassVar[Mapping[str, str]] = {}
@@ -82,10 +82,10 @@ class NamedSecrets(dg.ConfigurableResource[Value]):
             self._state__internal__ = state._replace(config_schema=schema)
 
     def get_resource_definition(self) -> Any:
-        """What Dagster shows and stores of the resource: its configuration, in which no secret may stand.
+        """The definition that Dagster shows and stores: no secret may be in its configuration.
 
         Raises:
-            DagsterInvalidDefinitionError: a secret is given literally.
+            DagsterInvalidDefinitionError: A secret is given literally.
         """
         for name in () if self._is_running() else self._literal():
             kind, otherwise = type(self).__name__, self.SECRETS[name]
@@ -97,10 +97,10 @@ class NamedSecrets(dg.ConfigurableResource[Value]):
 
     @classmethod
     def configure_at_launch(cls, **_: Any) -> Any:
-        """Not for these: what it makes would take literal secrets.
+        """Refused: the resource that it makes would take literal secrets.
 
         Raises:
-            DagsterInvalidDefinitionError: always.
+            DagsterInvalidDefinitionError: Always.
         """
         raise dg.DagsterInvalidDefinitionError(
             f"{cls.__name__}.configure_at_launch would take secrets typed at the launchpad: {cls.__name__}(...) itself "
@@ -124,19 +124,19 @@ def _refused_in_python(kind: str, check: UrlCheck, url: str, name: str) -> None:
 
 
 def _by_name(schema: Any, secrets: Mapping[str, str], urls: Mapping[str, UrlCheck]) -> Any:
-    """The configuration's schema with names in the place of secrets, and URLs that are looked at."""
+    """The configuration's schema with names in the place of secrets, and with checked URLs."""
     whole = schema.as_field()
     fields = dict(whole.config_type.fields)
     for name in secrets:
-        said = fields[name]
+        plain = fields[name]
         fields[name] = dg.Field(
-            _FromEnvironment(), is_required=said.is_required, description=said.description, is_secret=True
+            _FromEnvironment(), is_required=plain.is_required, description=plain.description, is_secret=True
         )
     for name, check in urls.items():
-        said = fields[name]
-        default = {"default_value": said.default_value} if said.default_provided else {}
+        plain = fields[name]
+        default = {"default_value": plain.default_value} if plain.default_provided else {}
         fields[name] = dg.Field(
-            _PlainUrl(name, check), is_required=said.is_required, description=said.description, **default
+            _PlainUrl(name, check), is_required=plain.is_required, description=plain.description, **default
         )
     given = {"default_value": whole.default_value} if whole.default_provided else {}
     return type(schema)(dg.Field(_shape(fields), is_required=whole.is_required, description=whole.description, **given))

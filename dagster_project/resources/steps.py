@@ -1,12 +1,12 @@
-"""What a running step says of the assets that it makes, through Dagster's own step context.
+"""Metadata and data versions of the assets of a running step, through Dagster's own step context.
 
-The context that `failures.step_of` finds is none of the public ones, and offers more: what has been noted already,
-and a data version before the event is made. Only this module uses that. It was tried with Dagster 1.13.27, and
+The context that `failures.step_of` returns is none of the public ones, and offers more: the metadata so far, and a data
+version before the event is made. Only this module uses that. It was tested with Dagster 1.13.27, and
 `tests/dagster_project/partitions/test_reads.py` names each attribute.
 
 `StepExecutionContext.add_asset_metadata` computes all partition keys of the run on each call, which is quadratic: a
-year of hours takes minutes. `add_partition_metadata` writes to the private attribute that the call ends up in; on
-another minor version, or where the attribute is not what it was, it makes the public calls, one a partition.
+year of hours takes minutes. `add_partition_metadata` writes to the private attribute behind that call; on another minor
+version, or where the attribute is of another type, it makes the public calls, one a partition.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TESTED_DAGSTER_VERSION",
+    "add_metadata_once",
     "add_partition_metadata",
     "assets_of",
-    "give_data_version",
-    "note_once",
+    "set_data_version",
     "upstream_of",
 ]
 
 TESTED_DAGSTER_VERSION: Final = "1.13.27"
-"""The version this was tried on; other patch releases of its minor version are taken as equal."""
+"""Other patch releases of its minor version are taken as equal."""
 
 _ATTRIBUTE: Final = "_metadata_accumulator"
 
@@ -40,22 +40,22 @@ def assets_of(step: Any) -> frozenset[dg.AssetKey]:
 
 
 def upstream_of(step: Any) -> frozenset[dg.AssetKey]:
-    """The assets that those of a step are computed from."""
+    """The assets that a step's assets are computed from."""
     if step.assets_def is None:
         return frozenset()
     return frozenset(key for keys in step.assets_def.asset_deps.values() for key in keys)
 
 
-def note_once(step: Any, metadata: Mapping[str, str], keys: Iterable[dg.AssetKey]) -> None:
-    """Add metadata to the materializations of a step, whatever stores them; what was noted before stays."""
+def add_metadata_once(step: Any, metadata: Mapping[str, str], keys: Iterable[dg.AssetKey]) -> None:
+    """Add metadata to the materializations of a step, whatever stores them; earlier values stay."""
     for key in keys:
-        noted = step.get_asset_metadata(key) or {}
-        if new := {name: value for name, value in metadata.items() if name not in noted}:
+        before = step.get_asset_metadata(key) or {}
+        if new := {name: value for name, value in metadata.items() if name not in before}:
             step.add_asset_metadata(new, key)
 
 
-def give_data_version(step: Any, key: dg.AssetKey, version: str) -> None:
-    """Give a step's output a data version, where it has none; `dg.Output(data_version=...)` comes first."""
+def set_data_version(step: Any, key: dg.AssetKey, version: str) -> None:
+    """Set the data version of a step's output, where it has none; `dg.Output(data_version=...)` takes precedence."""
     if not step.has_data_version(key):
         step.set_data_version(key, dg.DataVersion(version))
 
@@ -64,9 +64,9 @@ def add_partition_metadata(step: Any, asset_key: dg.AssetKey, facts: Mapping[str
     """Add metadata to the materializations of a step's partitions.
 
     Args:
-        step: the running step's context.
-        asset_key: the asset that it materializes.
-        facts: metadata by partition key; of partitions of the run.
+        step: The running step's context.
+        asset_key: The asset that it materializes.
+        facts: Metadata by partition key; of partitions of the run.
     """
     before = getattr(step, _ATTRIBUTE, None)
     is_known = dg.__version__.split(".")[:2] == TESTED_DAGSTER_VERSION.split(".")[:2]

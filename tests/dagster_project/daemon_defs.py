@@ -4,7 +4,7 @@ import dagster as dg
 import pyarrow as pa
 
 from tierlake.dagster_project.automation.jobs import expiry_job
-from tierlake.dagster_project.automation.sensors import ExpiryJob, retention_sensor
+from tierlake.dagster_project.automation.sensors import dataset_sensor
 from tierlake.dagster_project.io_manager import LakeParquetIOManager
 from tierlake.dagster_project.partitions.keys import time_windows
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
@@ -30,6 +30,6 @@ lake = LakeResource()
 defs = dg.Definitions(
     assets=[lived],
     jobs=[job],
-    sensors=[retention_sensor(LIVED, ExpiryJob(job.name, f"{job.name}_op"))],
+    sensors=[dataset_sensor(LIVED)],
     resources={"lake": lake, "io_manager": LakeParquetIOManager(lake=lake)},
 )

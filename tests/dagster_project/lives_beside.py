@@ -4,7 +4,7 @@ import dagster as dg
 
 from tests.dagster_project.lives_defs import ASSETS, OVER
 from tierlake.dagster_project.automation.jobs import expiry_job
-from tierlake.dagster_project.automation.sensors import ExpiryJob, retention_sensor
+from tierlake.dagster_project.automation.sensors import dataset_sensor
 from tierlake.dagster_project.resources.lake import LakeResource
 
 _MANY_TO_ONE = [dg.AssetDep(name, partition_mapping=OVER) for name in ("days", "plain")]
@@ -16,9 +16,7 @@ defs = dg.Definitions(
         for name, asset in ASSETS.items()
     ],
     jobs=list(_jobs.values()),
-    sensors=[
-        retention_sensor(asset, ExpiryJob(_jobs[name].name, f"{_jobs[name].name}_op")) for name, asset in ASSETS.items()
-    ],
+    sensors=[dataset_sensor(asset) for name, asset in ASSETS.items()],
     resources={"lake": LakeResource()},
     executor=dg.in_process_executor,
 )

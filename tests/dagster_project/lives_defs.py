@@ -14,7 +14,7 @@ import dagster as dg
 import pyarrow as pa
 
 from tierlake.dagster_project.automation.jobs import expiry_job, tiering_job, undo_job
-from tierlake.dagster_project.automation.sensors import ExpiryJob, retention_sensor
+from tierlake.dagster_project.automation.sensors import dataset_sensor
 from tierlake.dagster_project.component import LakeDataset
 from tierlake.dagster_project.io_manager import ALLOW_MISSING, LakeParquetIOManager
 from tierlake.dagster_project.partitions.keys import time_windows
@@ -150,7 +150,7 @@ def months(context: dg.AssetExecutionContext, days: pa.Table, plain: pa.Table) -
 def _jobs_of(asset: LakeAsset) -> tuple[list[dg.JobDefinition], dg.SensorDefinition]:
     expiry = expiry_job(asset)
     jobs = [expiry, undo_job(asset), *([tiering_job(asset)] if asset.spec.tiers else [])]
-    return jobs, retention_sensor(asset, ExpiryJob(expiry.name, f"{expiry.name}_op"))
+    return jobs, dataset_sensor(asset)
 
 
 _of_plain, _of_months = _jobs_of(PLAIN), _jobs_of(ROLLUP)

@@ -15,6 +15,7 @@ import pytest
 from dagster.components.testing.utils import component_defs, create_defs_folder_sandbox
 
 from tests import ROOT
+from tests.dagster_project.ticks import Ticks
 from tierlake.dagster_project.component import LakeDataset
 from tierlake.dagster_project.io_manager import LakeParquetIOManager
 from tierlake.dagster_project.resources.lake import LakeResource
@@ -130,7 +131,7 @@ def test_what_one_file_makes() -> None:
 def test_the_readmes_file_loads() -> None:
     readme = (ROOT / "README.md").read_text()
     (shown,) = re.findall(
-        r"^type: tierlake.dagster_project.component.LakeDataset\nattributes:\n(.*?)^```",
+        r"^type: tierlake.LakeDataset\nattributes:\n(.*?)^```",
         readme,
         re.MULTILINE | re.DOTALL,
     )
@@ -192,14 +193,7 @@ def test_what_others_write_is_seen(instance: dg.DagsterInstance, lake: LakeResou
     defs = definitions(lake, VISITS)
     sensor = defs.resolve_sensor_def("visits_observation")
 
-    def tick() -> Any:
-        with dg.build_sensor_context(instance=instance, definitions=defs, resources={"lake": lake}) as context:
-            found = sensor.evaluate_tick(context)
-        for request in found.dynamic_partitions_requests or []:  # what the daemon does
-            instance.add_dynamic_partitions(request.partitions_def_name, request.partition_keys)
-        for event in found.asset_events:
-            instance.report_runless_asset_event(event)
-        return found
+    tick = Ticks(sensor, instance, lake, defs)
 
     def available() -> set[str]:
         return {str(key) for key in instance.get_materialized_partitions(asset.asset_key)}
@@ -245,8 +239,8 @@ def dg_says(project: Path, *words: str) -> str:
 
 @pytest.mark.slow
 def test_dg_lists_scaffolds_and_checks_it(project: Path) -> None:
-    assert "tierlake.dagster_project.component.LakeDataset" in dg_says(project, "list", "components")
-    dg_says(project, "scaffold", "defs", "tierlake.dagster_project.component.LakeDataset", "visits")
+    assert "tierlake.LakeDataset" in dg_says(project, "list", "components")
+    dg_says(project, "scaffold", "defs", "tierlake.LakeDataset", "visits")
     assert "All definitions loaded successfully" in dg_says(project, "check", "defs")
     listed = dg_says(project, "list", "defs")
     for name in ("visits_tiering", "visits_expiry", "visits_undo_expiry", "visits_retention", "visits_observation"):
@@ -268,9 +262,7 @@ def test_its_runs_write_wait_for_what_is_downstream_and_expire(lake: LakeResourc
     folder = project / "src/somebodys/defs/flights"
     folder.mkdir()
     indented = FLIGHTS.strip().replace("\n", "\n  ")
-    (folder / "defs.yaml").write_text(
-        f"type: tierlake.dagster_project.component.LakeDataset\nattributes:\n  {indented}\n"
-    )
+    (folder / "defs.yaml").write_text(f"type: tierlake.LakeDataset\nattributes:\n  {indented}\n")
 
     def days() -> list[str]:
         return [part.key.as_dict()["date"] for part in lake.dataset("raw/flights").partitions()]

@@ -9,8 +9,9 @@ import dagster as dg
 import pytest
 
 from tests.dagster_project import status
+from tests.dagster_project.lake_assets import DATASETS, DEPARTURES, FLIGHTS, WEATHER
+from tierlake.dagster_project.automation.config import run_config
 from tierlake.dagster_project.demo import headless, source
-from tierlake.dagster_project.demo.datasets import DATASETS, DEPARTURES, FLIGHTS, WEATHER
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
 from tierlake.pipelines import Dataset
 
@@ -123,7 +124,7 @@ def test_expired_undone_and_ingested_again(
 ) -> None:
     tick = headless.tick_retention(instance, "flights")
     assert (len(tick.runs), tick.skipped) == (1, "")
-    assert tick.runs[0].job_name == "expiry"
+    assert tick.runs[0].job_name == "flights_expiry"
     assert shown(instance, lake) == set(MARCH) - set(DUE)
 
     again = headless.tick_retention(instance, "flights")
@@ -215,16 +216,13 @@ def test_the_audit_is_in_both_histories(instance: dg.DagsterInstance, lake: Lake
 @one_server
 def test_a_person_expires_by_the_job(instance: dg.DagsterInstance, lake: LakeResource, as_if_march: None) -> None:
     """What the policy does not ask for stays, whatever the launchpad says."""
-    from tierlake.dagster_project.demo.definitions import defs
-
-    config = {"dataset": "flights", "partitions": ["2013-03-01", "2013-03-20"], "as_of": "2014-01-01"}
-    result = defs.resolve_job_def("expiry").execute_in_process(
-        instance=instance, run_config={"ops": {"expire_partitions": {"config": config}}}, raise_on_error=False
-    )
-    assert not result.success
+    config = {"partitions": ["2013-03-01", "2013-03-20"], "as_of": "2014-01-01"}
+    with pytest.raises(headless.RunFailed, match="2013-03-20: within its retention"):
+        headless.run_job(instance, "flights_expiry", run_config("flights_expiry", config))
     assert shown(instance, lake) == set(MARCH) - {"2013-03-01"}
-    (failed,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
-    failures = failed.user_failure_data.metadata["failures"].value
+    (run,) = instance.get_runs(filters=dg.RunsFilter(job_name="flights_expiry"))
+    (entry,) = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    failures = entry.dagster_event.step_failure_data.user_failure_data.metadata["failures"].value
     assert failures == {"2013-03-20": "within its retention until 2014-01-15"}
 
 
@@ -237,12 +235,8 @@ def test_plain_parquet_too(instance: dg.DagsterInstance, lake: LakeResource) -> 
     skipped = headless.tick_retention(instance, "weather").skipped
     assert skipped == "nothing to expire as of 2014-01-01; next is year_month=2013-01 on 2023-01-30"
 
-    monkey = {"dataset": "weather", "partitions": [], "as_of": "2023-02-01"}
-    from tierlake.dagster_project.demo.definitions import defs
-
-    defs.resolve_job_def("expiry").execute_in_process(
-        instance=instance, run_config={"ops": {"expire_partitions": {"config": monkey}}}
-    )
+    later = {"partitions": [], "as_of": "2023-02-01"}
+    headless.run_job(instance, "weather_expiry", run_config("weather_expiry", later))
     assert shown(instance, lake, WEATHER) == {"2013-02", "2013-03"}
     headless.undo(instance, "weather", "2013-01")
     assert shown(instance, lake, WEATHER) == {"2013-01", "2013-02", "2013-03"}
@@ -250,7 +244,7 @@ def test_plain_parquet_too(instance: dg.DagsterInstance, lake: LakeResource) -> 
 
 
 def test_tiering_reports_its_numbers(instance: dg.DagsterInstance, lake: LakeResource, march: dg.DagsterRun) -> None:
-    run = headless.tier(instance)  # all that have tiers: there is no weather yet, which is no failure
+    run = headless.tier(instance, "flights")
     (output,) = [
         entry.dagster_event.step_output_data
         for entry in instance.all_logs(run.run_id)
@@ -267,7 +261,7 @@ def test_tiering_reports_its_numbers(instance: dg.DagsterInstance, lake: LakeRes
         assert (moved, classes) == (0, {"STANDARD"})  # no remote tier has been set up on this server
     assert shown(instance, lake) == set(MARCH)
     with pytest.raises(headless.RunFailed, match="weather"):
-        headless.tier(instance, ["weather"])
+        headless.tier(instance, "weather")
 
 
 def _source(start: str, end: str):

@@ -14,7 +14,7 @@ from tierlake.connector.errors import AccessDenied, LakeError, Throttled
 from tierlake.dagster_project.automation.alerts import Alert, Webhook, alert_on_failure
 from tierlake.dagster_project.component import LakeDataset
 from tierlake.dagster_project.io_manager import LakeParquetIOManager
-from tierlake.dagster_project.resources.failures import tell_dagster
+from tierlake.dagster_project.resources.failures import dagster_failures
 from tierlake.dagster_project.resources.lake import LakeResource
 
 # Dagster 1.13 reads YAML with what pydantic has deprecated, and links to the file with what is in beta
@@ -28,7 +28,7 @@ def run(hook: dg.HookDefinition, error: Exception, resources: dict[str, Any] | N
 
     @dg.op
     def use_the_lake(context: dg.OpExecutionContext) -> None:
-        with tell_dagster(context, dg.RetryPolicy(max_retries=1)):
+        with dagster_failures(context, dg.RetryPolicy(max_retries=1)):
             raise error
 
     @dg.job(hooks={hook}, tags=TAGS, resource_defs=resources)

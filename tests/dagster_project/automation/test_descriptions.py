@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from dagster.components.testing.utils import component_defs
 
+from tests.dagster_project.ticks import evaluate
 from tierlake.dagster_project.automation.attempts import ATTEMPTS
 from tierlake.dagster_project.component import LakeDataset
 from tierlake.dagster_project.io_manager import LakeParquetIOManager
@@ -73,8 +74,7 @@ def checked(defs: dg.Definitions, instance: dg.DagsterInstance) -> Any:
 
 def tick(defs: dg.Definitions, instance: dg.DagsterInstance, lake: LakeResource) -> Any:
     sensor = defs.resolve_sensor_def("events_retention")
-    with dg.build_sensor_context(instance=instance, definitions=defs, resources={"lake": lake}) as context:
-        return sensor.evaluate_tick(context)
+    return evaluate(sensor, instance, lake, defs)
 
 
 def days(dataset: Dataset) -> list[str]:

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from tierlake.dagster_project.automation import reconcile
+from tests.dagster_project.ticks import Ticks
+from tierlake.dagster_project.automation import observe
 from tierlake.dagster_project.automation.observe import observation_sensor
+from tierlake.dagster_project.partitions.event_storage import latest_data_versions
 from tierlake.dagster_project.partitions.keys import time_windows
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
-from tierlake.dagster_project.partitions.wipe import latest_data_versions
 from tierlake.pipelines import Dataset
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.model.spec import DatasetSpec
@@ -47,23 +48,14 @@ class Observed:
             retention={"expire_after": "300d"},
         )
         self.asset = LakeAsset(spec, time_windows("day", "UTC", DAYS[0], "2013-01-04"))
-        self.instance, self.lake, self.cursor = instance, lake, None
+        self.instance = instance
         self.sensor = observation_sensor(self.asset)
         external = dg.AssetSpec(self.asset.asset_key, partitions_def=self.asset.partitions_def)
         self.defs = dg.Definitions(assets=[external], sensors=[self.sensor], resources={"lake": lake})
+        self.tick = Ticks(self.sensor, instance, lake, self.defs)
         self.dataset = Dataset.create(self.asset.spec_in(lake), fs=lake.filesystem())
         self.dataset.ingest(rows(DAYS))
         self.dataset.ingest(rows(DAYS, start=100), mode="append") if format_ == "delta" else None
-
-    def tick(self) -> Any:
-        with dg.build_sensor_context(
-            instance=self.instance, definitions=self.defs, resources={"lake": self.lake}, cursor=self.cursor
-        ) as context:
-            found = self.sensor.evaluate_tick(context)
-        self.cursor = found.cursor or self.cursor
-        for event in found.asset_events:
-            self.instance.report_runless_asset_event(event)
-        return found
 
     def told(self) -> list[str]:
         """The partitions that a tick reports, each with a data version that it had not before."""
@@ -97,7 +89,7 @@ def test_compaction_tiering_and_restores_are_nothing_new(
     for act in acts:
         act()
         assert theirs.tick().skip_message == NOTHING
-    theirs.cursor = None
+    theirs.tick.cursor = None
     assert theirs.tick().skip_message == NOTHING
     assert theirs.versions() == before
 
@@ -132,7 +124,7 @@ def test_compaction_by_others_is_nothing_new(
     assert theirs.told() == DAYS[:1]
 
     # two days change while a tick reports one: the other is not taken for unchanged, whoever compacts meanwhile
-    monkeypatch.setattr(reconcile, "MENDED_AT_ONCE", 1)
+    monkeypatch.setattr(observe, "PARTITIONS_PER_TICK", 1)
     theirs.dataset.ingest(rows(DAYS[1:], start=700), mode="append")
     first = theirs.told()
     theirs.log().optimize.compact()
@@ -140,8 +132,8 @@ def test_compaction_by_others_is_nothing_new(
     assert theirs.tick().skip_message == NOTHING
 
     # who has forgotten everything compares everything
-    theirs.cursor = None
-    monkeypatch.setattr(reconcile, "MENDED_AT_ONCE", 1000)
+    theirs.tick.cursor = None
+    monkeypatch.setattr(observe, "PARTITIONS_PER_TICK", 1000)
     assert theirs.tick().skip_message == NOTHING
 
 

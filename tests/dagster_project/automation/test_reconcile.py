@@ -12,13 +12,15 @@ from dagster._core.events import AssetMaterializationPlannedData
 from deltalake import DeltaTable
 
 from tests.dagster_project import status
-from tierlake.dagster_project.automation import jobs, reconcile, sensors
+from tests.dagster_project.ticks import Ticks
+from tierlake.dagster_project.automation import jobs, sensors
 from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.partitions.event_records import latest_storage_ids
+from tierlake.dagster_project.partitions.event_storage import latest_data_versions
 from tierlake.dagster_project.partitions.keys import time_windows
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
 from tierlake.dagster_project.partitions.materializations import materialized
 from tierlake.dagster_project.partitions.metadata import PARTITION_ROWS, spec_metadata
-from tierlake.dagster_project.partitions.wipe import latest_data_versions, latest_storage_ids
 from tierlake.pipelines import Dataset
 from tierlake.pipelines.metastore import removal
 from tierlake.pipelines.model.spec import DatasetSpec
@@ -48,13 +50,11 @@ class Life:
         said = {"retention": {"expire_after": "300d"}, "tiers": [{"after": "5d", "tier": "warm"}], **spec}
         self.spec = DatasetSpec(uri=f"lake://any/{name}", partition={"time": {"column": "at"}}, **said)
         self.asset = LakeAsset(self.spec, time_windows("day", "UTC", OLD[0], "2014-01-01"))
-        self.instance, self.lake, self.cursor = instance, lake, None
+        self.instance, self.lake = instance, lake
         self.expiry = jobs.expiry_job(self.asset)
         self.tiering = jobs.tiering_job(self.asset)
         self.undo = jobs.undo_job(self.asset)
-        self.sensor = sensors.retention_sensor(
-            self.asset, sensors.ExpiryJob(self.expiry.name, f"{self.expiry.name}_op")
-        )
+        self.sensor = sensors.dataset_sensor(self.asset)
         external = dg.AssetSpec(self.asset.asset_key, partitions_def=self.asset.partitions_def)
         self.defs = dg.Definitions(
             assets=[external],
@@ -62,6 +62,7 @@ class Life:
             sensors=[self.sensor],
             resources={"lake": lake},
         )
+        self.tick = Ticks(self.sensor, instance, lake, self.defs)
         self.dataset = Dataset.create(self.asset.spec_in(lake), fs=lake.filesystem())
 
     def made(self, days: Sequence[str], each: int = 1) -> None:
@@ -75,16 +76,6 @@ class Life:
             self.instance.report_runless_asset_event(
                 dg.AssetMaterialization(self.asset.asset_key, partition=day, metadata=metadata)
             )
-
-    def tick(self) -> Any:
-        with dg.build_sensor_context(
-            instance=self.instance, definitions=self.defs, resources={"lake": self.lake}, cursor=self.cursor
-        ) as context:
-            execution = self.sensor.evaluate_tick(context)
-        self.cursor = execution.cursor or self.cursor
-        for event in execution.asset_events:
-            self.instance.report_runless_asset_event(event)
-        return execution
 
     def ran(self, job: dg.JobDefinition, **config: Any) -> dg.ExecuteInProcessResult:
         resolved = self.defs.resolve_job_def(job.name)
@@ -187,23 +178,12 @@ def test_rows_that_others_change_are_told_once(instance: dg.DagsterInstance, lak
     def visits(context) -> Any:
         return rows([day for day in context.partition_keys if day != OLD[2]])
 
-    sensor = sensors.reconciliation_sensor(LakeAsset(spec, days))
+    sensor = sensors.dataset_sensor(LakeAsset(spec, days))
     resources = {"lake": lake, "io_manager": LakeParquetIOManager(lake=lake)}
     defs = dg.Definitions(assets=[visits], sensors=[sensor], resources=resources)
     job = defs.resolve_implicit_global_asset_job_def()
     span = {"dagster/asset_partition_range_start": OLD[0], "dagster/asset_partition_range_end": OLD[2]}
-    cursor = None
-
-    def tick() -> Any:
-        nonlocal cursor
-        with dg.build_sensor_context(
-            instance=instance, definitions=defs, resources={"lake": lake}, cursor=cursor
-        ) as context:
-            execution = sensor.evaluate_tick(context)
-        cursor = execution.cursor
-        for event in execution.asset_events:
-            instance.report_runless_asset_event(event)
-        return execution
+    tick = Ticks(sensor, instance, lake, defs)
 
     def versions() -> dict[str, str]:
         return latest_data_versions(instance, dg.AssetKey("visits"))
@@ -223,7 +203,7 @@ def test_rows_that_others_change_are_told_once(instance: dg.DagsterInstance, lak
     assert {key for key, version in versions().items() if version != before[key]} == {OLD[1]}
     if format_ == "delta":  # a listing does not tell
         assert told.asset_events[0].metadata[PARTITION_ROWS].value == 2
-    cursor = None
+    tick.cursor = None
     assert tick().skip_message == quiet
 
     assert job.execute_in_process(instance=instance, partition_key=OLD[1]).success
@@ -271,7 +251,7 @@ def test_a_change_that_was_passed_over_while_a_run_was_at_work_is_told_of_when_i
     assert [event.partition for event in life.tick().asset_events] == YOUNG[:1]
     assert life.tick().skip_message == QUIET
     for typed in ("anything", "[]", "null", '{"version": 1}', '{"version": 1, "state": 3, "act": null}'):
-        life.cursor = typed  # a person may, in the UI
+        life.tick.cursor = typed  # a person may, in the UI
         assert life.tick().skip_message == QUIET
 
 
@@ -390,7 +370,7 @@ def test_a_missing_table_wipes_nothing_and_a_dropped_one_all(
         message = life.tick().skip_message
     assert "elsewhere/visits does not exist, and Dagster shows 2 of its partitions: they stay" in message
     assert life.shown() == set(YOUNG)
-    monkeypatch.setattr(reconcile, "MENDED_AT_ONCE", 1)
+    monkeypatch.setattr(sensors, "PARTITIONS_PER_TICK", 1)
     assert life.dataset.drop(reason="moved").changed
     assert life.tick().skip_message.startswith(
         "2013-12-29 left the table and is shown as missing now; 1 more with the "

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from dagster.components.testing.utils import component_defs
 
+from tests.dagster_project.ticks import Ticks
 from tierlake.connector.objects.restore import RestoreStatus
 from tierlake.dagster_project.automation import restores
 from tierlake.dagster_project.component import LakeDataset
@@ -68,10 +69,11 @@ class Project:
     """What a component makes of the dataset, and an asset that reads it."""
 
     def __init__(self, lake: LakeResource, instance: dg.DagsterInstance) -> None:
-        self.lake, self.instance, self.cursor = lake, instance, None
+        self.lake, self.instance = lake, instance
         resources = {"lake": lake, "lake_io_manager": LakeParquetIOManager(lake=lake)}
         made = component_defs(component=LakeDataset.resolve_from_yaml(EVENTS), resources=resources)
         self.defs = dg.Definitions.merge(made, dg.Definitions(assets=[daily()]))
+        self.tick = Ticks(self.defs.resolve_sensor_def("events_restores"), instance, lake, self.defs)
         for day in DAYS.get_partition_keys():
             instance.report_runless_asset_event(dg.AssetMaterialization("events", partition=day))
 
@@ -85,16 +87,6 @@ class Project:
         return self.defs.resolve_job_def("events_restore").execute_in_process(
             instance=self.instance, run_config={"ops": {"events_restore_op": {"config": said}}}
         )
-
-    def tick(self) -> Any:
-        with dg.build_sensor_context(
-            self.instance, cursor=self.cursor, definitions=self.defs, resources={"lake": self.lake}
-        ) as context:
-            found = self.defs.resolve_sensor_def("events_restores").evaluate_tick(context)
-        self.cursor = found.cursor or self.cursor  # what the daemon does
-        for event in found.asset_events:
-            self.instance.report_runless_asset_event(event)
-        return found
 
     def observations(self) -> list[str]:
         records = self.instance.fetch_observations(dg.AssetKey("events"), limit=100, ascending=True).records
@@ -149,7 +141,7 @@ def test_a_run_that_had_to_wait_is_started_again_when_it_can_read(project, monke
 def test_what_was_only_asked_for_is_reported(project, monkeypatch) -> None:
     tried = project.restore(partitions=list(FROZEN), dry_run=True)
     (output,) = [event.step_output_data for event in tried.all_events if event.is_successful_output]
-    assert output.metadata["asked"].value == list(FROZEN)
+    assert output.metadata["requested"].value == list(FROZEN)
     assert project.observations() == []
 
     on_its_way = RestoreStatus("", "DEEP_ARCHIVE", "in progress")

@@ -9,8 +9,9 @@ import dagster as dg
 import pytest
 
 from tests.dagster_project import status
+from tests.dagster_project.ticks import evaluate
 from tierlake.dagster_project.automation import jobs
-from tierlake.dagster_project.automation.sensors import ExpiryJob, retention_sensor
+from tierlake.dagster_project.automation.sensors import dataset_sensor
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
 from tierlake.pipelines import Dataset
 from tierlake.pipelines.model.spec import DatasetSpec
@@ -55,7 +56,7 @@ def test_the_whole_cycle(instance: dg.DagsterInstance, lake: LakeResource, kind:
     asset = LakeAsset(spec, partitions_def)
     instance.add_dynamic_partitions("days", [OLD, NEW])
     job, undo = jobs.expiry_job(asset), jobs.undo_job(asset)
-    sensor = retention_sensor(asset, ExpiryJob(job.name, f"{job.name}_op"))
+    sensor = dataset_sensor(asset)
     external = dg.AssetSpec(asset.asset_key, partitions_def=partitions_def)
     defs = dg.Definitions(assets=[external], jobs=[job, undo], sensors=[sensor], resources={"lake": lake})
     dataset = Dataset.create(asset.spec_in(lake), fs=lake.filesystem())
@@ -69,8 +70,7 @@ def test_the_whole_cycle(instance: dg.DagsterInstance, lake: LakeResource, kind:
                 instance.report_runless_asset_event(dg.AssetMaterialization(asset.asset_key, partition=key))
 
     def tick() -> list[dg.RunRequest]:
-        with dg.build_sensor_context(instance=instance, definitions=defs, resources={"lake": lake}) as context:
-            return list(sensor.evaluate_tick(context).run_requests or [])
+        return list(evaluate(sensor, instance, lake, defs).run_requests or [])
 
     def available() -> set[str]:
         """By the events, by the status cache and by the table."""

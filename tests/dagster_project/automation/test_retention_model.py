@@ -28,10 +28,10 @@ from hypothesis.stateful import (
 )
 
 from tests.dagster_project import expiring_kinds, status
-from tierlake.dagster_project.automation.reconcile import mend
+from tierlake.dagster_project.automation.reconcile import reconcile
 from tierlake.dagster_project.automation.retention import Retention
+from tierlake.dagster_project.partitions.event_storage import clear_stale_status
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
-from tierlake.dagster_project.partitions.wipe import reconcile_status
 from tierlake.dagster_project.resources.lake import LakeResource
 from tierlake.pipelines import Dataset
 from tierlake.pipelines.model.spec import DatasetSpec
@@ -96,7 +96,7 @@ class World:
         assert in_table == self.live
         assert status.available(self.instance, self.kind, self.partitions_def) == self.live
         assert status.in_graphql(self.context, self.kind, self.partitions_def) == self.live
-        assert reconcile_status(self.instance, self.asset.asset_key, self.partitions_def) == frozenset()
+        assert clear_stale_status(self.instance, self.asset.asset_key, self.partitions_def) == frozenset()
 
 
 class Machine(RuleBasedStateMachine):
@@ -136,7 +136,7 @@ class Machine(RuleBasedStateMachine):
         world.gone(gone)
         if slow_reader and seen is not None:  # it began before the wipe and writes what it saw; the next tick heals
             world.instance.update_asset_cached_status_data(key, seen)
-            assert reconcile_status(world.instance, key, world.partitions_def) >= gone
+            assert clear_stale_status(world.instance, key, world.partitions_def) >= gone
 
     @precondition(lambda self: self.world.live)
     @rule()
@@ -146,7 +146,8 @@ class Machine(RuleBasedStateMachine):
         world.dataset.plan_expiry(AS_OF[1]).apply()
         due = world.retention.due(AS_OF[1])  # what the next tick makes right
         assert (due.keys, set(due.difference.gone)) == ((), gone)
-        assert set(mend(world.instance, world.asset, world.dataset, due.shown, due.difference, at_once=9).wiped) == gone
+        reconciled = reconcile(world.instance, world.asset, world.dataset, due.shown, due.difference, limit=9)
+        assert set(reconciled.wiped) == gone
         world.gone(gone)
 
     @precondition(lambda self: self.world.expired - self.world.live)

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
-from tierlake.dagster_project.automation import attempts, sensors
-from tierlake.dagster_project.demo.datasets import FLIGHTS
+from tests.dagster_project.lake_assets import FLIGHTS
+from tests.dagster_project.ticks import evaluate
+from tierlake.dagster_project.automation import attempts, run_requests
+from tierlake.dagster_project.automation.config import op_config
+from tierlake.dagster_project.automation.run_requests import AGAIN_TAG
+from tierlake.dagster_project.automation.sensors import dataset_sensor
 from tierlake.dagster_project.demo.definitions import defs
 from tierlake.dagster_project.demo.source import TIMEZONE
 from tierlake.dagster_project.partitions.keys import time_windows
@@ -28,7 +32,7 @@ SPEC = FLIGHTS.spec.model_copy(
     update={"retention": RetentionSpec(expire_after="300d"), "tiers": (), "write": WriteSpec()}
 )
 ASSET = LakeAsset(SPEC, FLIGHTS.partitions_def)
-JOB = sensors.ExpiryJob("expiry", "expire_partitions", {"dataset": "flights"})
+JOB = "flights_expiry"
 DUE = ["2013-01-01", "2013-01-02", "2013-01-03"]
 DAYS = [*DUE, "2013-12-30"]
 
@@ -49,14 +53,11 @@ def ingest(instance: dg.DagsterInstance, lake: LakeResource, days: Sequence[str]
 def tick(
     instance: dg.DagsterInstance, lake: LakeResource, asset: LakeAsset = ASSET, *, after: timedelta = timedelta(0)
 ):
-    sensor = sensors.retention_sensor(asset, JOB, clock=lambda: datetime.now(UTC) + after)
-    context = dg.build_sensor_context(instance=instance, definitions=defs, resources={"lake": lake})
-    with context:
-        return sensor.evaluate_tick(context)
+    return evaluate(dataset_sensor(asset, clock=lambda: datetime.now(UTC) + after), instance, lake, defs)
 
 
 def asked(execution: Any, by: str = "partitions") -> list[list[str]]:
-    configs = [request.run_config["ops"]["expire_partitions"]["config"] for request in execution.run_requests]
+    configs = [op_config(JOB, request.run_config) for request in execution.run_requests]
     return [config[by] for config in configs if by in config]
 
 
@@ -64,7 +65,7 @@ def finished(instance: dg.DagsterInstance, request: dg.RunRequest, status: dg.Da
     """What the daemon and the run leave behind."""
     tags = {**request.tags, "dagster/run_key": request.run_key or ""}
     instance.add_run(
-        dg.DagsterRun("expiry", f"run-{instance.get_runs_count()}", dict(request.run_config), status=status, tags=tags)
+        dg.DagsterRun(JOB, f"run-{instance.get_runs_count()}", dict(request.run_config), status=status, tags=tags)
     )
 
 
@@ -76,9 +77,9 @@ def test_one_request_with_all_that_is_due(instance, lake) -> None:
     assert request.run_key == same.run_key
     assert request.run_key.startswith("flights:2013-01-01..2013-01-03:")
     assert request.tags["tierlake/dataset"] == "flights"
-    config = request.run_config["ops"]["expire_partitions"]["config"]
-    assert (config["dataset"], config["as_of"]) == ("flights", "2014-01-01")
-    dg.validate_run_config(defs.resolve_job_def("expiry"), request.run_config)
+    config = op_config(JOB, request.run_config)
+    assert config["as_of"] == "2014-01-01"
+    dg.validate_run_config(defs.resolve_job_def(JOB), request.run_config)
 
 
 def test_ingested_again_is_another_request(instance, lake) -> None:
@@ -105,7 +106,7 @@ def test_a_failed_request_is_repeated_a_few_times(instance, lake) -> None:
     ends = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.SUCCESS)
     for number, end in enumerate(ends):
         (request,) = tick(instance, lake, after=timedelta(minutes=16 * number)).run_requests
-        assert request.tags.get(sensors.AGAIN_TAG, "").startswith(f"run run-{number - 1} " if number else "")
+        assert request.tags.get(AGAIN_TAG, "").startswith(f"run run-{number - 1} " if number else "")
         keys.append(request.run_key)
         finished(instance, request, end)
     assert len(set(keys)) == attempts.ATTEMPTS
@@ -125,12 +126,12 @@ def test_a_lost_run_is_asked_for_again(instance, lake) -> None:
     assert tick(instance, lake, after=timedelta(minutes=50)).run_requests == []
     (again,) = tick(instance, lake, after=timedelta(minutes=61)).run_requests
     assert again.run_key != request.run_key
-    assert "is taken for lost" in again.tags[sensors.AGAIN_TAG]
+    assert "is taken for lost" in again.tags[AGAIN_TAG]
 
 
 def test_many_keys_go_in_batches(instance, lake, monkeypatch) -> None:
     ingest(instance, lake, DAYS)
-    monkeypatch.setattr(sensors, "KEYS_PER_RUN", 2)
+    monkeypatch.setattr(run_requests, "KEYS_PER_RUN", 2)
     execution = tick(instance, lake)
     assert asked(execution) == [DUE[:2], DUE[2:]]
     assert len({request.run_key for request in execution.run_requests}) == 2
@@ -144,7 +145,7 @@ def test_keys_that_dagster_does_not_know_are_asked_for_by_the_datasets_own(insta
     assert asked(execution, "unknown") == [[f"date={DUE[0]}"]]
     assert len({request.run_key for request in execution.run_requests}) == 2
     for request in execution.run_requests:
-        dg.validate_run_config(defs.resolve_job_def("expiry"), request.run_config)
+        dg.validate_run_config(defs.resolve_job_def(JOB), request.run_config)
         finished(instance, request, dg.DagsterRunStatus.STARTED)
     assert tick(instance, lake, later).skip_message.startswith("a run is expiring 3 partitions")
 

@@ -8,7 +8,8 @@ import sys
 import dagster as dg
 import pytest
 
-from tierlake.dagster_project.demo.datasets import DATASETS
+from tests.dagster_project.lake_assets import DATASETS
+from tierlake.dagster_project.automation.config import run_config
 from tierlake.dagster_project.demo.definitions import defs
 from tierlake.dagster_project.io_manager import COLUMNS
 from tierlake.dagster_project.partitions.lineage import downstreams_in
@@ -19,10 +20,11 @@ HEAVY = ("aiobotocore", "botocore", "deltalake", "fsspec", "matplotlib", "pandas
 LOAD = f"""
 import json, sys, warnings
 warnings.simplefilter("error")
+from tierlake.dagster_project.automation.config import run_config
 from tierlake.dagster_project.demo.definitions import defs
 repository = defs.get_repository_def()
 names = [key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()]
-executor = defs.resolve_job_def("tiering").executor_def.name
+executor = defs.resolve_job_def("flights_tiering").executor_def.name
 heavy = [name for name in {HEAVY!r} if name in sys.modules]
 print(json.dumps({{"assets": sorted(names), "executor": executor, "heavy": heavy}}))
 """
@@ -77,48 +79,44 @@ def test_column_lineage_names_columns_that_are_read(name: str) -> None:
 def test_jobs_schedules_and_sensors_describe_themselves() -> None:
     repository = defs.get_repository_def()
     jobs = {job.name: job for job in repository.get_all_jobs() if not job.name.startswith("__")}
+    tiered = ("flights", "weather", "departures")
     assert set(jobs) == {
-        "departures_job",
-        "expiry",
-        "flights_job",
-        "monthly_report_job",
+        *(f"{name}_{verb}" for name in tiered for verb in ("job", "policy", "tiering", "expiry", "undo_expiry")),
         "monthly_summary_job",
-        "tiering",
-        "undo_expiry",
-        "weather_job",
+        "monthly_summary_policy",
+        "monthly_report_job",
     }
     assert all(job.description for job in jobs.values())
-    (schedule,) = repository.schedule_defs
-    assert (schedule.name, schedule.job_name) == ("daily_tiering", "tiering")
+    schedules = {schedule.name: schedule for schedule in repository.schedule_defs}
+    assert {name: schedule.job_name for name, schedule in schedules.items()} == {
+        f"{name}_tiering_schedule": f"{name}_tiering" for name in tiered
+    }
+    assert {schedule.execution_timezone for schedule in schedules.values()} == {"America/New_York"}
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
-    retention = {"departures_retention", "flights_retention", "weather_retention"}
-    assert set(sensors) == {"automation", *retention}
-    assert {sensors[name].job_name for name in retention} == {"expiry"}
+    retention = {f"{name}_retention": f"{name}_expiry" for name in tiered}
+    assert set(sensors) == {"automation", "monthly_summary_reconciliation", *retention}
+    assert {name: sensors[name].job_name for name in retention} == retention
     assert all(sensor.description for sensor in sensors.values())
     assert all(sensor.default_status is dg.DefaultSensorStatus.STOPPED for sensor in sensors.values())
 
 
-def test_the_schedule_asks_for_all_datasets_with_tiers() -> None:
-    schedule = defs.resolve_schedule_def("daily_tiering")
+def test_the_schedule_asks_for_a_run_without_configuration() -> None:
+    schedule = defs.resolve_schedule_def("flights_tiering_schedule")
     from datetime import UTC, datetime
 
     context = dg.build_schedule_context(scheduled_execution_time=datetime(2014, 1, 1, 11, tzinfo=UTC))
     (request,) = schedule.evaluate_tick(context).run_requests
     assert request.run_config == {}
-    assert dg.validate_run_config(defs.resolve_job_def("tiering"), request.run_config)
+    assert dg.validate_run_config(defs.resolve_job_def("flights_tiering"), request.run_config)
 
 
 def test_launchpad_config_is_validated() -> None:
-    expiry = defs.resolve_job_def("expiry")
-
-    def config(**said: object) -> dict[str, object]:
-        return {"ops": {"expire_partitions": {"config": said}}}
-
-    dg.validate_run_config(expiry, config(dataset="flights"))
-    dg.validate_run_config(expiry, config(dataset="flights", partitions=["2013-01-01"], as_of="2014-01-01"))
-    for wrong in (config(), config(dataset="flights", keys=["2013-01-01"])):
+    expiry = defs.resolve_job_def("flights_expiry")
+    for config in ({}, {"partitions": ["2013-01-01"], "as_of": "2014-01-01"}):
+        dg.validate_run_config(expiry, run_config(expiry.name, config))
+    for wrong in ({"dataset": "flights"}, {"keys": ["2013-01-01"]}):
         with pytest.raises(dg.DagsterInvalidConfigError):
-            dg.validate_run_config(expiry, wrong)
+            dg.validate_run_config(expiry, run_config(expiry.name, wrong))
 
 
 @pytest.mark.slow
@@ -127,4 +125,4 @@ def test_the_command_line_lists_everything() -> None:
     listed = run(sys.executable, "-m", "dagster", "asset", "list", *project)
     assert listed.split() == sorted([*DATASETS, "monthly_report"])
     jobs = run(sys.executable, "-m", "dagster", "job", "list", *project)
-    assert "undo_expiry" in jobs
+    assert "flights_undo_expiry" in jobs

@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from tests.dagster_project.lake_assets import FLIGHTS
 from tierlake.dagster_project.demo import report, source, transforms
-from tierlake.dagster_project.demo.datasets import FLIGHTS
 from tierlake.dagster_project.io import frames
 from tierlake.dagster_project.partitions import metadata
 from tierlake.pipelines.errors import SpecError

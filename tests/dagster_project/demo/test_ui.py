@@ -16,10 +16,10 @@ import dagster as dg
 import pytest
 
 from tests.dagster_project import browser, status
+from tests.dagster_project.lake_assets import FLIGHTS
 from tests.polling import until
 from tierlake.connector.local_server.processes import free_ports
 from tierlake.dagster_project.demo import headless, source
-from tierlake.dagster_project.demo.datasets import FLIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,9 +36,8 @@ QUARTER = {
 }
 UNDO = """\
 ops:
-  bring_back:
+  flights_undo_expiry_op:
     config:
-      dataset: flights
       partition: '2013-03-06'
 """
 
@@ -155,11 +154,11 @@ def test_a_session_in_the_browser(instance, lake, server, pictures, tmp_path) ->
 
         window.open(f"{base}/locations/{PROJECT}/sensors/flights_retention")
         window.switch_on("Running")
-        expiry = finished(instance, "expiry")
+        expiry = finished(instance, "flights_expiry")
         assert expiry.tags["dagster/sensor_name"] == "flights_retention"
         window.sees("1 run requested", expiry.run_id[:8])
         window.picture("tick")
-        window.open(f"{base}/runs/{expiry.run_id}", "expire_partitions", "tombstone")
+        window.open(f"{base}/runs/{expiry.run_id}", "flights_expiry_op", "tombstone")
 
         window.open(
             f"{base}/assets/flights?view=partitions&partition=2013-03-06",
@@ -174,13 +173,13 @@ def test_a_session_in_the_browser(instance, lake, server, pictures, tmp_path) ->
         window.picture("audit")
 
         window.open(
-            f"{base}/locations/{PROJECT}/jobs/undo_expiry/playground/setup?config={quote(UNDO)}",
-            "bring_back",
+            f"{base}/locations/{PROJECT}/jobs/flights_undo_expiry/playground/setup?config={quote(UNDO)}",
+            "flights_undo_expiry_op",
             "All defaults expanded",
         )
         window.picture("undo")
         window.click("Launch Run")
-        finished(instance, "undo_expiry")
+        finished(instance, "flights_undo_expiry")
         window.open(
             f"{base}/assets/flights?view=partitions&partition=2013-03-06",
             "Materialized (36)",

@@ -18,15 +18,16 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from tests.dagster_project.ticks import evaluate
 from tests.faults.answers import Cut, Refusal
 from tests.faults.proxy import Proxy, Request
 from tierlake.dagster_project.automation.jobs import expiry_job, tiering_job, undo_job
-from tierlake.dagster_project.automation.sensors import ExpiryJob, retention_sensor
+from tierlake.dagster_project.automation.sensors import dataset_sensor
 from tierlake.dagster_project.io_manager import LakeParquetIOManager
 from tierlake.dagster_project.partitions.keys import time_windows
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
 from tierlake.dagster_project.partitions.metadata import spec_metadata
-from tierlake.dagster_project.resources.failures import tell_dagster
+from tierlake.dagster_project.resources.failures import dagster_failures
 from tierlake.dagster_project.resources.lake import LakeResource
 from tierlake.pipelines import Dataset
 from tierlake.pipelines.model.spec import DatasetSpec
@@ -136,11 +137,9 @@ class World:
         return self._run(tiering_job(ASSET), lake, {})
 
     def tick(self, lake: LakeResource) -> Any:
-        sensor = retention_sensor(ASSET, ExpiryJob("events_expiry", "events_expiry_op"))
+        sensor = dataset_sensor(ASSET)
         defs = dg.Definitions(assets(), jobs=[expiry_job(ASSET)], sensors=[sensor], resources={"lake": lake})
-        options: dict[str, Any] = {"definitions": defs, "resources": {"lake": lake}}
-        with dg.build_sensor_context(self.instance, sensor_name=sensor.name, **options) as context:
-            return sensor.evaluate_tick(context)
+        return evaluate(sensor, self.instance, lake, defs)
 
     def prepare(self, act: str) -> None:
         """As the act expects it, and with a log of one length: each trial makes the same requests."""
@@ -175,7 +174,7 @@ class World:
 def world(instance, lake, server, monkeypatch) -> Iterator[World]:
     monkeypatch.setenv("TIERLAKE_MAX_RETRIES", "0")
     monkeypatch.setenv("TIERLAKE_RETRY_SECONDS", "0")
-    monkeypatch.setattr(tell_dagster.__wrapped__, "__defaults__", (dg.RetryPolicy(max_retries=0),))  # type: ignore[attr-defined]
+    monkeypatch.setattr(dagster_failures.__wrapped__, "__defaults__", (dg.RetryPolicy(max_retries=0),))  # type: ignore[attr-defined]
     Dataset.create(SPEC.model_copy(update={"uri": lake.uri("events")}), fs=lake.filesystem())
     with Proxy(server.endpoint_url) as proxy:
         found = World(instance, proxy, monkeypatch, server.endpoint_url)

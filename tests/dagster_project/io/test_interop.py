@@ -14,9 +14,10 @@ from dagster_deltalake.config import ClientConfig
 from upath import UPath
 
 from tests.dagster_project import status
+from tests.dagster_project.ticks import evaluate
 from tests.servers import Rig
 from tierlake.dagster_project.automation.jobs import expiry_job, tiering_job, undo_job
-from tierlake.dagster_project.automation.sensors import ExpiryJob, retention_sensor
+from tierlake.dagster_project.automation.sensors import dataset_sensor
 from tierlake.dagster_project.io_manager import LakeParquetIOManager
 from tierlake.dagster_project.partitions.keys import time_windows
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
@@ -117,7 +118,7 @@ def test_a_partition_that_theirs_wrote_is_read_tiered_expired_and_brought_back(
 ) -> None:
     jobs = expiry_job(TRIPS), undo_job(TRIPS), tiering_job(TRIPS)
     expire, undo, tier = jobs
-    sensor = retention_sensor(TRIPS, ExpiryJob(expire.name, f"{expire.name}_op"))
+    sensor = dataset_sensor(TRIPS)
     defs = dg.Definitions(assets=[trips], jobs=jobs, sensors=[sensor], resources={"lake": lake})
     seen: list[pd.DataFrame] = []
 
@@ -141,8 +142,7 @@ def test_a_partition_that_theirs_wrote_is_read_tiered_expired_and_brought_back(
         return result.success
 
     def tick() -> list[dg.RunRequest]:
-        with dg.build_sensor_context(instance=instance, definitions=defs, resources={"lake": lake}) as context:
-            return list(sensor.evaluate_tick(context).run_requests or [])
+        return list(evaluate(sensor, instance, lake, defs).run_requests or [])
 
     def execute(job: dg.JobDefinition, config: dict[str, Any]) -> dg.ExecuteInProcessResult:
         ops = {"ops": {f"{job.name}_op": {"config": config}}}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from tierlake.dagster_project.demo.datasets import FLIGHTS
+from tests.dagster_project.lake_assets import FLIGHTS
 from tierlake.dagster_project.partitions.conditions import not_expired
 from tierlake.pipelines.model.spec import DatasetSpec
 

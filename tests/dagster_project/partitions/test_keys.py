@@ -8,7 +8,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from tierlake.dagster_project.demo.datasets import DATASETS, FLIGHTS, WEATHER
+from tests.dagster_project.lake_assets import DATASETS, FLIGHTS, WEATHER
 from tierlake.dagster_project.io_manager import LakeParquetIOManager
 from tierlake.dagster_project.partitions.conditions import not_expired
 from tierlake.dagster_project.partitions.keys import KeyNames, known_keys, time_windows

@@ -8,13 +8,12 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from tierlake.dagster_project.demo.datasets import DEPARTURES, MONTHLY_SUMMARY
-from tierlake.dagster_project.demo.jobs import DOWNSTREAMS
+from tests.dagster_project.lake_assets import DATASETS, DEPARTURES, MONTHLY_SUMMARY
 from tierlake.dagster_project.demo.source import TIMEZONE
 from tierlake.dagster_project.partitions.keys import time_windows
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
-from tierlake.dagster_project.partitions.lineage import Downstream, downstream_sight
-from tierlake.dagster_project.partitions.reads import BEGAN, READ, carried
+from tierlake.dagster_project.partitions.lineage import Downstream, downstream_readings
+from tierlake.dagster_project.partitions.reads import BEGAN, READ, read_facts
 from tierlake.dagster_project.partitions.wipe import wipe_partitions
 from tierlake.pipelines.lifecycle.outlook import Reading
 from tierlake.pipelines.model.partition_key import PartitionKey
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STATE = "an-id@7"
+DOWNSTREAMS = {name: Downstream(asset.asset_key, asset.partitions_def) for name, asset in DATASETS.items()}
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def instance():
 
 
 def read(instance: dg.DagsterInstance, *days: str, ahead: timedelta = timedelta(0)) -> list[tuple[Reading, ...]]:
-    sight = downstream_sight(instance, DEPARTURES, DOWNSTREAMS, ahead)
+    sight = downstream_readings(instance, DEPARTURES, DOWNSTREAMS, ahead)
     assert set(sight) == {"monthly_summary"}
     keys = [PartitionKey.parse(f"date={day}") for day in days]
     found = sight["monthly_summary"](keys)
@@ -70,7 +70,7 @@ def test_the_latest_reading_counts(instance: dg.DagsterInstance) -> None:
 
 
 def test_who_waits_for_nobody_asks_nobody(instance: dg.DagsterInstance) -> None:
-    assert downstream_sight(instance, MONTHLY_SUMMARY, DOWNSTREAMS) == {}
+    assert downstream_readings(instance, MONTHLY_SUMMARY, DOWNSTREAMS) == {}
 
 
 def test_dagsters_clock_is_taken_for_the_stores(instance: dg.DagsterInstance) -> None:
@@ -116,7 +116,7 @@ def test_thousands_of_days_of_months_are_a_handful_of_queries(instance: dg.Dagst
     queries = []
     for some in (keys[: len(keys) // 2], keys):
         with counted(instance) as statements:
-            found = downstream_sight(instance, asset, {"sums": sums})["sums"](some)
+            found = downstream_readings(instance, asset, {"sums": sums})["sums"](some)
         queries.append(len(statements))
         assert set(found) == set(some)
         assert {len(readings) for readings in found.values()} == {1}
@@ -127,7 +127,7 @@ def test_thousands_of_days_of_months_are_a_handful_of_queries(instance: dg.Dagst
 
 def test_what_is_reported_without_being_made_anew_has_read_what_was_read_before(instance: dg.DagsterInstance) -> None:
     def report(month: str) -> None:
-        facts = carried(instance, MONTHLY_SUMMARY.asset_key, [month]).get(month, {BEGAN: 0.0})
+        facts = read_facts(instance, MONTHLY_SUMMARY.asset_key, [month]).get(month, {BEGAN: 0.0})
         event = dg.AssetMaterialization(MONTHLY_SUMMARY.asset_key, partition=month, metadata=facts)
         instance.report_runless_asset_event(event)
 
@@ -143,14 +143,14 @@ def test_what_is_reported_without_being_made_anew_has_read_what_was_read_before(
 def test_only_what_is_asked_for_is_mapped_and_one_to_one_needs_no_mapping(instance: dg.DagsterInstance) -> None:
     summarize(instance, "2013-01", departures=STATE)
     same = Downstream(MONTHLY_SUMMARY.asset_key, DEPARTURES.partitions_def)
-    found = downstream_sight(instance, DEPARTURES, {"monthly_summary": same})["monthly_summary"]
+    found = downstream_readings(instance, DEPARTURES, {"monthly_summary": same})["monthly_summary"]
     day = PartitionKey.parse("date=2013-01-15")
     assert found([day]) == {day: (Reading("2013-01-15"),)}
     short = Downstream(MONTHLY_SUMMARY.asset_key, time_windows("month", TIMEZONE, "2013-06", "2013-08"))
-    found = downstream_sight(instance, DEPARTURES, {"monthly_summary": short})["monthly_summary"]
+    found = downstream_readings(instance, DEPARTURES, {"monthly_summary": short})["monthly_summary"]
     assert found([day]) == {day: (Reading(remedy="of which no partition depends on it yet"),)}
     whole = Downstream(MONTHLY_SUMMARY.asset_key, None)
-    found = downstream_sight(instance, DEPARTURES, {"monthly_summary": whole})["monthly_summary"]
+    found = downstream_readings(instance, DEPARTURES, {"monthly_summary": whole})["monthly_summary"]
     assert found([day])[day][0].state == STATE
 
 
@@ -175,7 +175,7 @@ def test_two_dimensions_by_the_same_and_by_one_of_them(instance: dg.DagsterInsta
         "same": Downstream(dg.AssetKey("same"), both, dg.IdentityPartitionMapping()),
         "daily": Downstream(dg.AssetKey("daily"), days, dg.MultiToSingleDimensionPartitionMapping("date")),
     }
-    sight = downstream_sight(instance, LakeAsset(spec, both), downstreams)
+    sight = downstream_readings(instance, LakeAsset(spec, both), downstreams)
     found = {name: [(one.by, one.state) for key in keys for one in sight[name](keys)[key]] for name in sight}
     assert found["same"] == [("Oslo|2013-01-01", STATE), ("Oslo|2013-01-02", "")]
     assert found["daily"] == [("2013-01-01", ""), ("2013-01-02", STATE)]

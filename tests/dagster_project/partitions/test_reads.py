@@ -20,7 +20,15 @@ from tierlake.dagster_project.partitions.keys import time_windows
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
 from tierlake.dagster_project.partitions.lineage import Downstream
 from tierlake.dagster_project.partitions.metadata import spec_metadata
-from tierlake.dagster_project.partitions.reads import BEGAN, READ, STEP, carried, latest_reads, report_read, step_start
+from tierlake.dagster_project.partitions.reads import (
+    BEGAN,
+    READ,
+    STEP,
+    latest_reads,
+    read_facts,
+    report_read,
+    step_start,
+)
 from tierlake.dagster_project.partitions.wipe import wipe_partitions
 from tierlake.pipelines import Dataset
 from tierlake.pipelines.model.spec import DatasetSpec
@@ -156,7 +164,7 @@ def test_what_records_nothing_has_seen_what_there_was_when_its_step_began(instan
     (record,) = instance.fetch_materializations(foreign.key, limit=1).records
     began, never = step_start(instance, record.run_id, "foreign"), "2013-01-04"
     wipe_partitions(instance, foreign.key, [OTHER_DAY, never])
-    facts = carried(instance, foreign.key, [OTHER_DAY, never])
+    facts = read_facts(instance, foreign.key, [OTHER_DAY, never])
     assert facts.keys() == {OTHER_DAY}
     assert facts[OTHER_DAY][BEGAN] <= began <= record.timestamp
     assert facts[OTHER_DAY][STEP] == f"{record.run_id} foreign"

@@ -9,12 +9,13 @@ import dagster as dg
 import pytest
 
 from tests.dagster_project import status
+from tests.dagster_project.ticks import evaluate
 from tierlake.dagster_project.automation import jobs
 from tierlake.dagster_project.automation.observe import observation_sensor
-from tierlake.dagster_project.automation.sensors import ExpiryJob, retention_sensor
+from tierlake.dagster_project.automation.sensors import dataset_sensor
 from tierlake.dagster_project.partitions.keys import KeyNames, time_windows
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
-from tierlake.dagster_project.partitions.lineage import Downstream, downstream_sight
+from tierlake.dagster_project.partitions.lineage import Downstream, downstream_readings
 from tierlake.pipelines import Dataset
 from tierlake.pipelines.lifecycle.outlook import Reading
 from tierlake.pipelines.model.partition_key import PartitionKey
@@ -74,7 +75,7 @@ class Life:
         """The definitions of a code location from now on."""
         self.asset = LakeAsset(self.spec, partitions_def)
         self.job, self.tiering = jobs.expiry_job(self.asset), jobs.tiering_job(self.asset)
-        self.sensor = retention_sensor(self.asset, ExpiryJob(self.job.name, f"{self.job.name}_op"))
+        self.sensor = dataset_sensor(self.asset)
         self.observer = observation_sensor(self.asset)
         external = dg.AssetSpec(self.asset.asset_key, partitions_def=partitions_def)
         self.defs = dg.Definitions(
@@ -96,10 +97,7 @@ class Life:
                 self.instance.report_runless_asset_event(dg.AssetMaterialization(self.asset.asset_key, partition=key))
 
     def tick(self) -> Sequence[dg.RunRequest]:
-        with dg.build_sensor_context(
-            instance=self.instance, definitions=self.defs, resources={"lake": self.lake}
-        ) as context:
-            return list(self.sensor.evaluate_tick(context).run_requests or [])
+        return list(evaluate(self.sensor, self.instance, self.lake, self.defs).run_requests or [])
 
     def run(self, job: dg.JobDefinition, config: Any = None) -> dict[str, Any]:
         """Run a job, and return the metadata of its op."""
@@ -145,7 +143,7 @@ def test_it_expires_and_shows_nowhere(instance: dg.DagsterInstance, lake: LakeRe
     assert strange.run_config["ops"][f"{life.job.name}_op"]["config"]["unknown"] == unknown
     facts = life.run(life.job, strange.run_config)
     assert facts["unknown_to_dagster"] == unknown
-    assert (facts["expired"], facts["wiped"], facts["untold"]) == (len(unknown), 0, "")
+    assert (facts["expired"], facts["wiped"], facts["wipe_obstacle"]) == (len(unknown), 0, "")
     life.run(life.job, requests["as_of", "partitions"].run_config)
     assert life.live() == {key for key in everything if NEW in key}
     assert life.tick() == []
@@ -193,8 +191,7 @@ def test_events_of_another_partitioning_stop_no_tick(instance: dg.DagsterInstanc
     life.ingest(OLD)
     (request,) = life.tick()
     assert life.run(life.job, request.run_config)["expired"] == 1
-    with dg.build_sensor_context(instance=instance, definitions=life.defs, resources={"lake": lake}) as context:
-        life.observer.evaluate_tick(context)
+    evaluate(life.observer, instance, lake, life.defs)
 
 
 def test_nobody_waits_for_what_nobody_can_see(instance: dg.DagsterInstance, server: object) -> None:
@@ -206,7 +203,7 @@ def test_nobody_waits_for_what_nobody_can_see(instance: dg.DagsterInstance, serv
     )
     asset = LakeAsset(spec, windows(ALSO_OLD))
     downstream = Downstream(dg.AssetKey("sums"), windows(OLD))
-    seen = downstream_sight(instance, asset, {"sums": downstream})["sums"]
+    seen = downstream_readings(instance, asset, {"sums": downstream})["sums"]
     old, also_old = (PartitionKey.parse(f"date={day}") for day in (OLD, ALSO_OLD))
     assert seen([old, also_old]) == {also_old: (Reading(ALSO_OLD),)}
 

@@ -10,14 +10,10 @@ import pytest
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from tests.dagster_project import four_kinds, status
-from tierlake.dagster_project.partitions import wipe
-from tierlake.dagster_project.partitions.wipe import (
-    WipeMethod,
-    latest_storage_ids,
-    newest_storage_id,
-    reconcile_status,
-    wipe_partitions,
-)
+from tierlake.dagster_project.partitions import event_storage
+from tierlake.dagster_project.partitions.event_records import latest_storage_ids
+from tierlake.dagster_project.partitions.event_storage import clear_stale_status, newest_storage_id
+from tierlake.dagster_project.partitions.wipe import WipeMethod, wipe_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -105,7 +101,7 @@ def test_a_failed_partition_is_forgotten_too(instance: dg.DagsterInstance, kind:
     wipe_partitions(instance, asset_key, [key])
 
     assert instance.get_status_by_partition(asset_key, [key], partitions_def) == {key: None}
-    assert reconcile_status(instance, asset_key, partitions_def) == frozenset()
+    assert clear_stale_status(instance, asset_key, partitions_def) == frozenset()
 
 
 def test_what_the_ui_asks_for_agrees_for_every_kind(instance: dg.DagsterInstance) -> None:
@@ -212,7 +208,7 @@ def test_another_minor_version_of_dagster_gets_the_observation_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     report(instance, "static", ["red"])
-    monkeypatch.setattr(wipe, "TESTED_DAGSTER_VERSION", "1.99.0")
+    monkeypatch.setattr(event_storage, "TESTED_DAGSTER_VERSION", "1.99.0")
 
     with caplog.at_level(logging.WARNING):
         result = wipe_partitions(instance, dg.AssetKey("static"), ["red"])
@@ -270,10 +266,10 @@ def test_a_stale_cache_written_back_is_reconciled(instance: dg.DagsterInstance) 
     instance.update_asset_cached_status_data(asset_key, seen)  # what a slow reader does
     assert "2013-01-02" in status.in_status(instance, kind, partitions_def)
 
-    assert reconcile_status(instance, asset_key, partitions_def) == {"2013-01-02"}
+    assert clear_stale_status(instance, asset_key, partitions_def) == {"2013-01-02"}
 
     assert available(instance, kind) == {"2013-01-03", "2013-01-07"}
-    assert reconcile_status(instance, asset_key, partitions_def) == frozenset()
+    assert clear_stale_status(instance, asset_key, partitions_def) == frozenset()
 
 
 def test_an_instance_in_memory_works_too() -> None:

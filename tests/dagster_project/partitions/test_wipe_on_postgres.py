@@ -18,14 +18,13 @@ from tests.dagster_project.partitions.test_wipe import (
     run,
 )
 from tests.servers.postgres import postgres_programs, postgres_rig
-from tierlake.dagster_project.partitions.wipe import (
-    WipeMethod,
+from tierlake.dagster_project.partitions.event_records import latest_storage_ids
+from tierlake.dagster_project.partitions.event_storage import (
+    clear_stale_status,
     latest_data_versions,
-    latest_storage_ids,
     newest_storage_id,
-    reconcile_status,
-    wipe_partitions,
 )
+from tierlake.dagster_project.partitions.wipe import WipeMethod, wipe_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +97,7 @@ def test_a_stale_cache_is_reconciled(instance: dg.DagsterInstance) -> None:
     seen = get_and_update_asset_status_cache_value(instance, asset_key, four_kinds.DAYS)
     wipe_partitions(instance, asset_key, EXAMPLES["daily"][:1])
     instance.update_asset_cached_status_data(asset_key, seen)  # what a slow reader does
-    assert reconcile_status(instance, asset_key, four_kinds.DAYS) == set(EXAMPLES["daily"][:1])
+    assert clear_stale_status(instance, asset_key, four_kinds.DAYS) == set(EXAMPLES["daily"][:1])
     assert available(instance, "daily") == set(EXAMPLES["daily"][1:])
 
 

@@ -12,6 +12,7 @@ from aiohttp import ServerDisconnectedError
 from botocore.exceptions import ClientError
 from deltalake.exceptions import DeltaError
 
+from tests.dagster_project.lake_assets import FLIGHTS
 from tierlake.connector.errors import (
     AccessDenied,
     BadCredentials,
@@ -21,9 +22,8 @@ from tierlake.connector.errors import (
     Throttled,
 )
 from tierlake.dagster_project.automation.jobs import tiering_job
-from tierlake.dagster_project.demo.datasets import FLIGHTS
 from tierlake.dagster_project.io_manager import LakeParquetIOManager
-from tierlake.dagster_project.resources.failures import RETRIES, lake_error_in, tell_dagster, told_tick
+from tierlake.dagster_project.resources.failures import RETRIES, dagster_failures, lake_error_in, tick_errors
 from tierlake.dagster_project.resources.lake import LakeResource
 from tierlake.pipelines.errors import (
     ArchivedError,
@@ -44,7 +44,7 @@ def run_of(fail: Callable[[int], None], retry_policy: dg.RetryPolicy | None = No
 
     @dg.op(retry_policy=retry_policy)
     def use_the_lake(context: dg.OpExecutionContext) -> None:
-        with tell_dagster(context, AT_ONCE):
+        with dagster_failures(context, AT_ONCE):
             fail(context.retry_number)
 
     @dg.job
@@ -154,7 +154,7 @@ def test_what_a_users_own_code_raised_is_left_alone_also_from_within_ours() -> N
 
 def test_a_tick_fails_with_code_hint_and_request_id() -> None:
     @dg.sensor(job_name="any")
-    @told_tick
+    @tick_errors
     def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SkipReason:
         assert lake.today() is None
         theirs(OSError(DENIED_BY_RUST))(0)
@@ -191,7 +191,7 @@ def test_waits_grow_with_full_jitter() -> None:
 def test_a_direct_call_raises_the_error_itself() -> None:
     @dg.asset
     def reads(context: dg.AssetExecutionContext) -> None:
-        with tell_dagster(context):
+        with dagster_failures(context):
             raise AccessDenied("no")
 
     with pytest.raises(AccessDenied):

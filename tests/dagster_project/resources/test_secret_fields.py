@@ -17,13 +17,13 @@ pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 
 SOMEBODYS_PROJECT = """
 import dagster as dg
-from tierlake.dagster_project.demo.assets import weather
+from tierlake.dagster_project.demo.datasets import WEATHER
 from tierlake.dagster_project.io_manager import LakeParquetIOManager
-from tierlake.dagster_project.demo.jobs import JOBS
 from tierlake.dagster_project.resources.lake import LakeResource
 
 lake = LakeResource(key=dg.EnvVar("LAKE_KEY"), secret=dg.EnvVar("LAKE_SECRET"))
-defs = dg.Definitions([weather], jobs=JOBS, resources={"lake": lake, "io_manager": LakeParquetIOManager(lake=lake)})
+resources = {"lake": lake, "io_manager": LakeParquetIOManager(lake=lake)}
+defs = dg.Definitions.merge(WEATHER.definitions(), dg.Definitions(resources=resources))
 """
 
 RESOURCES = """
@@ -62,7 +62,7 @@ def stored(home: Path) -> bytes:
 
 def test_in_no_file_that_runs_leave_behind(instance, lake, dagster_home, server, monkeypatch, capfd) -> None:
     headless.materialize(instance, "weather", "2013-01", log_level="DEBUG")
-    headless.tier(instance, ["weather"], log_level="DEBUG")
+    headless.tier(instance, "weather", log_level="DEBUG")
     headless.tick_retention(instance, "weather", log_level="DEBUG")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-and-still-secret")
     with pytest.raises(headless.RunFailed) as failure:

@@ -1,0 +1,37 @@
+"""What the sensors of a table remember between their ticks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final, Self
+
+__all__ = ["Cursor"]
+
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a sensor goes on; without one, everything is compared anew.
+
+    Attributes:
+        state: The table's state up to which all changes have been reported to Dagster; empty where it is unknown.
+        act: The newest act in the dataset's journal that has been looked at.
+    """
+
+    state: str = ""
+    act: str = ""
+
+    @classmethod
+    def read(cls, text: str | None) -> Self:
+        """Parse a cursor; another version's, and any text that a person typed into the UI, counts as none."""
+        try:
+            content = json.loads(text or "{}")
+            version, state, act = (content[name] for name in ("version", "state", "act"))
+        except (ValueError, TypeError, KeyError):
+            return cls()
+        return cls(str(state), str(act)) if version == _VERSION else cls()
+
+    def __str__(self) -> str:
+        return json.dumps({"version": _VERSION, "state": self.state, "act": self.act})

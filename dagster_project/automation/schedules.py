@@ -1,0 +1,32 @@
+"""The schedule of a dataset's tiering: ages change with the clock, so there is nothing for a sensor to watch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import dagster as dg
+
+if TYPE_CHECKING:
+    from tierlake.dagster_project.partitions.lake_asset import LakeAsset
+
+__all__ = ["EVERY_MORNING", "tiering_schedule"]
+
+EVERY_MORNING: Final = "0 6 * * *"
+
+
+def tiering_schedule(asset: LakeAsset, job: dg.JobDefinition, cron: str = EVERY_MORNING) -> dg.ScheduleDefinition:
+    """The schedule of a tiering job; it is off until somebody turns it on.
+
+    Args:
+        asset: The dataset's.
+        job: `jobs.tiering_job` of it.
+        cron: When it runs, by the clock of the dataset's time zone.
+    """
+    time = asset.spec.partition.time
+    return dg.ScheduleDefinition(
+        name=f"{job.name}_schedule",
+        job=job,
+        cron_schedule=cron,
+        execution_timezone=time.timezone if time else None,
+        description=f"What has grown old enough of {asset.name} moves to a cheaper tier.",
+    )
