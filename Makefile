@@ -9,6 +9,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 3 --dist worksteal # a third of the time is spent waiting for servers
 PACKAGES := connector pipelines dagster_project
 INSTALLED_FROM := pyproject.toml constraints.txt tools/venv.py
+unexport PYTHONDONTWRITEBYTECODE # hundreds of child processes would each compile all that they import
 
 .DEFAULT_GOAL := help
 .PHONY: help demo ui test test-slow soak test-role lint fmt minio spark bench lock clean

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import fsspec
 import pytest
+from botocore.httpsession import get_cert_path
 from hypothesis import HealthCheck, settings
 
 from tests.servers import MinioPair, Rig, minio_pair, minio_rig, minio_tls_rig, moto_rig, seaweedfs_rig
@@ -83,13 +84,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 
 
+@pytest.fixture(scope="session")
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of one certificate: no test speaks to a public server, and each client loads all that it trusts."""
+    file = tmp_path_factory.mktemp("authorities") / "one.pem"
+    first, end, _ = Path(get_cert_path(True)).read_text().partition("-----END CERTIFICATE-----")
+    file.write_text(f"{first}{end}\n")
+    return file
+
+
 @pytest.fixture(autouse=True)
-def _nothing_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_of_the_users(monkeypatch: pytest.MonkeyPatch, one_authority: Path) -> None:
     """No credentials, endpoint, profile or cached filesystem from outside, and no search for them on the network."""
     for name in os.environ:
         if name.startswith(("AWS_", "TIERLAKE_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(one_authority))
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "yes")

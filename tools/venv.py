@@ -75,7 +75,8 @@ def install(extra: str) -> bool:
     got_uv = [*pip, "install", "--quiet", "--constraint", str(CONSTRAINTS), "uv"]
     uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--python", str(PYTHON)]
     if subprocess.call(got_uv) == 0:
-        if subprocess.call([*uv, *wanted], env={**os.environ, **uv_environ(pip_config())}) == 0:
+        # as pip does: else every process compiles what it imports, where it may not write
+        if subprocess.call([*uv, "--compile-bytecode", *wanted], env={**os.environ, **uv_environ(pip_config())}) == 0:
             return True
         say("uv could not install it: trying with pip")
     return subprocess.call([*pip, "install", "--quiet", *wanted]) == 0

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
+import sqlalchemy
+from alembic.script import ScriptDirectory
 
 from tierlake.dagster_project.resources.lake import LakeResource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.servers import Rig
 
@@ -22,6 +27,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run:DeprecationWarning"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _books_are_made_quickly() -> Iterator[None]:
+    """Dagster keeps a database for each run; making one reads 60 migrations anew, and each event waits for the disk."""
+
+    def trust_the_machine(connection: Any, _record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", trust_the_machine)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", cache(ScriptDirectory.from_config))
+        yield
+    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", trust_the_machine)
 
 
 @pytest.fixture
