@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from tierlake.pipelines.errors import SchemaMismatch
 from tierlake.pipelines.ingest.spill import spooled_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
 __all__ = ["last_of_each", "last_rows", "unique_batches"]
@@ -44,7 +45,7 @@ def last_of_each(rows: pa.Table, unique_by: Sequence[str]) -> pa.Table:
     return rows.filter(last_rows(rows.select(list(unique_by))))
 
 
-def unique_batches(spooled: Path, unique_by: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def unique_batches(spooled: Path, unique_by: Sequence[str]) -> Generator[pa.RecordBatch]:
     """The same for the rows of a spool, in memory for its key columns and one batch.
 
     Args:
@@ -54,6 +55,7 @@ def unique_batches(spooled: Path, unique_by: Sequence[str]) -> Iterator[pa.Recor
     names = list(unique_by)
     keep = last_rows(pa.Table.from_batches([batch.select(names) for batch in spooled_batches(spooled)]))
     start = 0
-    for batch in spooled_batches(spooled):
-        yield batch.filter(keep.slice(start, batch.num_rows))
-        start += batch.num_rows
+    with closing(spooled_batches(spooled)) as batches:
+        for batch in batches:
+            yield batch.filter(keep.slice(start, batch.num_rows))
+            start += batch.num_rows

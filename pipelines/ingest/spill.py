@@ -1,4 +1,7 @@
-"""Rows that wait on local disk: files of Arrow streams, one behind the other, open only while they are used."""
+"""Rows that wait until there are enough of them: on local disk, or for a moment in memory.
+
+On disk they are in files of Arrow streams, one behind the other, open only while they are used.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["append_rows", "spooled_batches"]
+__all__ = ["append_rows", "gathered", "spooled_batches"]
 
 _BATCH_ROWS = 1 << 15
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -22,8 +25,31 @@ def append_rows(path: Path, rows: pa.Table) -> None:
         stream.write_table(rows.combine_chunks(), max_chunksize=_BATCH_ROWS)
 
 
-def spooled_batches(path: Path) -> Iterator[pa.RecordBatch]:
+def spooled_batches(path: Path) -> Generator[pa.RecordBatch]:
     """The rows of a spool, in the order in which they were appended."""
     with pa.OSFile(str(path)) as file:
         while file.tell() < file.size():
             yield from pa.ipc.open_stream(file)
+
+
+def gathered(batches: Iterable[pa.RecordBatch], *, rows: int, size: int) -> Iterator[pa.Table]:
+    """Batches put together, up to a number of rows and of bytes; one that is larger stays as it is.
+
+    Args:
+        batches: of one schema.
+        rows: the most of a table.
+        size: likewise in bytes.
+    """
+    waiting: list[pa.RecordBatch] = []
+    waiting_rows = waiting_bytes = 0
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        nbytes = batch.nbytes
+        if waiting and (waiting_rows + batch.num_rows > rows or waiting_bytes + nbytes > size):
+            yield pa.Table.from_batches(waiting)
+            waiting, waiting_rows, waiting_bytes = [], 0, 0
+        waiting.append(batch)
+        waiting_rows, waiting_bytes = waiting_rows + batch.num_rows, waiting_bytes + nbytes
+    if waiting:
+        yield pa.Table.from_batches(waiting)

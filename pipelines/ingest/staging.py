@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -122,14 +124,17 @@ def stage(
     """
     rejects = Rejects(handle.fs, handle.table.root, staging.source, is_text=staging.intake.is_text)
     rows = 0
-    for parts, bad in sorted_out(batches, Partitioner(handle.spec.partition, handle.table.root), staging):
-        for table in bad:
-            rejects.add(table)
-        for partition, part in parts:
-            writer.add(partition, part)
-            rows += part.num_rows
-        if on_rows:
-            on_rows(rows + rejects.count)
+    with ExitStack() as reading:
+        if isinstance(batches, Generator):  # it may have a file open, whoever holds on to it
+            reading.enter_context(closing(batches))
+        for parts, bad in sorted_out(batches, Partitioner(handle.spec.partition, handle.table.root), staging):
+            for table in bad:
+                rejects.add(table)
+            for partition, part in parts:
+                writer.add(partition, part)
+                rows += part.num_rows
+            if on_rows:
+                on_rows(rows + rejects.count)
     rejects.write()
     if check:
         check(rows + rejects.count, rejects.reasons, rejects.path)
@@ -170,17 +175,16 @@ def _gathered(batches: Iterable[SourceBatch]) -> Iterator[tuple[pa.Table | None,
     bad: list[pa.Table] = []
     rows = size = 0
     for batch in batches:
-        if batch.bad is not None:
-            bad.append(batch.bad)
-        part = batch.rows
-        if waiting and (
-            rows + part.num_rows > _ROWS or size + part.nbytes > _BYTES or part.schema != waiting[0].schema
-        ):
-            yield pa.Table.from_batches(waiting), bad
+        part, new = batch.rows, [batch.bad] if batch.bad is not None else []
+        more_rows = part.num_rows + sum(table.num_rows for table in new)
+        more_bytes = part.nbytes + sum(table.nbytes for table in new)
+        is_full = rows + more_rows > _ROWS or size + more_bytes > _BYTES
+        if (waiting or bad) and (is_full or (waiting and part.num_rows and part.schema != waiting[0].schema)):
+            yield pa.Table.from_batches(waiting) if waiting else None, bad
             waiting, bad, rows, size = [], [], 0, 0
-        if part.num_rows:
-            waiting.append(part)
-            rows, size = rows + part.num_rows, size + part.nbytes
+        waiting += [part] if part.num_rows else []
+        bad += new
+        rows, size = rows + more_rows, size + more_bytes
     if waiting or bad:
         yield pa.Table.from_batches(waiting) if waiting else None, bad
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections import defaultdict
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tierlake.pipelines.ingest.duplicates import last_of_each, unique_batches
-from tierlake.pipelines.ingest.spill import append_rows, spooled_batches
+from tierlake.pipelines.ingest.spill import append_rows, gathered, spooled_batches
 from tierlake.pipelines.model.stored_types import nullable_schema
 from tierlake.pipelines.parquet.statistics import footer_stats, holds_floats, leaves_with_nan
 from tierlake.pipelines.runtime.parallel import ThreadQueue
@@ -182,51 +183,39 @@ class PartitionedWriter:
 
     def _encode_spool(self, key: PartitionKey, spooled: Path, with_nan: frozenset[int]) -> list[StagedFile]:
         batches = unique_batches(spooled, self._unique_by) if self._unique_by else spooled_batches(spooled)
-        staged = self._encode(key, map(self._sorted, self._row_groups(batches)), with_nan)
+        with closing(batches):
+            share = max(1, self._limits.memory_bytes // (2 * self._limits.uploads))
+            row_groups = gathered(batches, rows=self._spec.row_group_rows, size=share)
+            staged = self._encode(key, map(self._sorted, row_groups), with_nan)
         spooled.unlink()
         self._rows_of_spools.append(sum(file.file.rows or 0 for file in staged))
         return staged
 
-    def _row_groups(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-        """Batches put together, as far as each upload's share of the memory goes."""
-        share = max(1, self._limits.memory_bytes // (2 * self._limits.uploads))
-        waiting: list[pa.RecordBatch] = []
-        for batch in batches:
-            if not batch.num_rows:
-                continue
-            rows = sum(one.num_rows for one in waiting) + batch.num_rows
-            if waiting and (rows > self._spec.row_group_rows or sum(one.nbytes for one in waiting) > share):
-                yield pa.Table.from_batches(waiting)
-                waiting = []
-            waiting.append(batch)
-        if waiting:
-            yield pa.Table.from_batches(waiting)
-
     def _encode(self, key: PartitionKey, row_groups: Iterable[pa.Table], with_nan: frozenset[int]) -> list[StagedFile]:
         """Write Parquet files, a new one whenever one is large enough, and upload each."""
         staged: list[StagedFile] = []
-        file: _LocalFile | None = None
-        for rows in row_groups:
-            file = file or _LocalFile(self._new_path(), self._schema, self._spec, rows.num_rows, with_nan)
-            file.write(rows)
-            if self._table.can_append and file.size >= self._spec.target_file_size:
-                staged.append(self._stage(key, file))
-                file = None
-        if file is not None:
-            staged.append(self._stage(key, file))
+        waiting = iter(row_groups)
+        for first in waiting:
+            path = self._new_path()
+            with _LocalFile(path, self._schema, self._spec, first.num_rows, with_nan) as file:
+                for rows in itertools.chain([first], waiting):
+                    file.write(rows)
+                    if self._table.can_append and file.size >= self._spec.target_file_size:
+                        break
+                footer = file.end()
+            staged.append(self._stage(key, path, footer))
         return staged
 
-    def _stage(self, key: PartitionKey, local: _LocalFile) -> StagedFile:
-        footer = local.close()
+    def _stage(self, key: PartitionKey, local: Path, footer: pq.FileMetaData) -> StagedFile:
         file = LiveFile(
             path=self._table.path_for(key, self._token, next(self._numbers[key]), f"{self._spec.compression}.parquet"),
-            size=local.size,
+            size=local.stat().st_size,
             key=key,
             rows=footer.num_rows,
             modified=datetime.now(UTC),
             stats=footer_stats(footer),
         )
-        staged = StagedFile(file, str(local.path))
+        staged = StagedFile(file, str(local))
         if self._table.is_published_by_writing:
             return staged
         part_bytes = max(_PART_BYTES, file.size // _MOST_PARTS)
@@ -238,46 +227,62 @@ class PartitionedWriter:
             max_concurrency=_PARTS_AT_ONCE,
             **mark,
         )
-        local.path.unlink()
+        local.unlink()
         return replace(staged, local=None)
 
 
 class _LocalFile:
-    """A Parquet file that is being written on local disk."""
+    """A Parquet file that is being written on local disk; a context manager, which leaves no file open."""
 
     def __init__(
         self, path: Path, schema: pa.Schema, spec: WriteSpec, first_rows: int, with_nan: frozenset[int]
     ) -> None:
-        self.path = path
-        self.size = 0
         self._row_group_rows = spec.row_group_rows
-        self._sink = pa.OSFile(str(path), "wb")
         self._footers: list[pq.FileMetaData] = []
         ordering = [(name, "ascending") for name in spec.sort_by]
         # a filter is sized by the values of a row group: as many as rows, were all different
         distinct = max(1, min(first_rows, spec.row_group_rows))
-        self._writer = pq.ParquetWriter(
-            self._sink,
-            schema,
-            compression=spec.compression,
-            compression_level=spec.compression_level,
-            write_page_index=spec.page_index,
-            # readers leave row groups out by bounds that say nothing of NaN
-            write_statistics=(_leaves_without(schema, with_nan) or False) if with_nan else True,
-            sorting_columns=pq.SortingColumn.from_ordering(schema, ordering) if ordering else None,
-            bloom_filter_options={name: {"ndv": distinct} for name in spec.bloom_filters} or None,
-            metadata_collector=self._footers,
-        )
+        with ExitStack() as opened:
+            self._sink = opened.enter_context(pa.OSFile(str(path), "wb"))
+            self._writer = pq.ParquetWriter(
+                self._sink,
+                schema,
+                compression=spec.compression,
+                compression_level=spec.compression_level,
+                write_page_index=spec.page_index,
+                # readers leave row groups out by bounds that say nothing of NaN
+                write_statistics=(_leaves_without(schema, with_nan) or False) if with_nan else True,
+                sorting_columns=pq.SortingColumn.from_ordering(schema, ordering) if ordering else None,
+                bloom_filter_options={name: {"ndv": distinct} for name in spec.bloom_filters} or None,
+                metadata_collector=self._footers,
+            )
+            opened.callback(self._abandon)
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def _abandon(self) -> None:
+        """End what was not ended, as something failed: the writer would try it later, when its file is closed."""
+        with suppress(pa.ArrowException, OSError):
+            self._writer.close()
+        self._writer.is_open = False
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return int(self._sink.tell())
 
     def write(self, rows: pa.Table) -> None:
+        """Add rows, in one row group or more."""
         self._writer.write_table(rows, row_group_size=self._row_group_rows)
-        self.size = self._sink.tell()
 
-    def close(self) -> pq.FileMetaData:
-        """End the file; its footer, as it was written."""
+    def end(self) -> pq.FileMetaData:
+        """Write the footer, and return it."""
         self._writer.close()
-        self.size = self._sink.tell()
-        self._sink.close()
         return self._footers[0]
 
 

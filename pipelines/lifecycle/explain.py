@@ -157,7 +157,7 @@ def _explain_expired(handle: Handle, snapshot: Snapshot, key: PartitionKey) -> E
     gone = record.partition(name) if record else None
     if record is None or gone is None:
         raise unknown(handle.spec, snapshot, key)
-    amount = f"{formatting.files(len(gone.files))}, {formatting.size(gone.bytes)}"
+    amount = f"{formatting.files(gone.totals.files)}, {formatting.size(gone.bytes)}"
     left = f"{name} ({amount}) was expired on {formatting.day(record.committed_at or record.at)}: {gone.reason}."
     is_over = not record.undoable or handle.clock.now() >= record.undo_until
     document = handle.document.read() if handle.document is not None else None

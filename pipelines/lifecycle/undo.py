@@ -278,7 +278,10 @@ def _bring_back_checked(
     snapshot = handle.table.snapshot()
     undone = handle.journal.undone(record.id)
     pending = [
-        gone for gone in partitions if not _is_back(handle, snapshot, record, gone, undone, may_have_more=not is_kept)
+        gone
+        for gone in partitions
+        # what is folded has no files that could be live
+        if not _is_back(handle, snapshot, record, gone, undone, may_have_more=not is_kept and gone.folded is None)
     ]
     kept: dict[str, datetime | None] = {}
     notes: list[str] = []
@@ -465,8 +468,10 @@ def _is_back(
                 f"{gone.key} has been ingested again since it was expired: undo would double or replace its rows",
                 hint="nothing was changed" + _read_older(record),
             )
-    elif identity(live) != identity(expected) and not (
-        _descends(handle, record, live, expected) or _is_unconfirmed(handle, record, live, gone)
+    elif (
+        gone.folded is None
+        and identity(live) != identity(expected)
+        and not (_descends(handle, record, live, expected) or _is_unconfirmed(handle, record, live, gone))
     ):
         raise PolicyRefused(
             f"{gone.key} has changed since the ingest that replaced it: undo would take that change back too",
@@ -531,7 +536,7 @@ def _check_grace(handle: Handle, record: RemovalRecord, partitions: Sequence[Rem
         )
     if not record.undoable:
         raise PolicyRefused(f"{name} was expired without undo (undo=False)", hint="ingest it again from its source")
-    if handle.clock.now() >= record.undo_until:
+    if handle.clock.now() >= record.undo_until or any(gone.folded is not None for gone in partitions):
         left = "expired" if record.operation == "expire" else "replaced"
         raise PolicyRefused(
             f"the grace of {name} ended on {formatting.day(record.undo_until)}: it was {left} on "

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING
 
 from tierlake.pipelines.maintenance.stored_files import stored_objects
 from tierlake.pipelines.metastore.deletion import Doomed, Held, delete_dataset, delete_for_good
+from tierlake.pipelines.metastore.fold import fold
 from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord
+from tierlake.pipelines.runtime.after_commit import after_commit
 from tierlake.pipelines.tables.protocol import ORPHAN_AGE, RecentLog
 from tierlake.pipelines.tables.runs import has_our_name
 from tierlake.pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from tierlake.pipelines.maintenance.stored_files import StoredObject
     from tierlake.pipelines.metastore.document import DatasetDocument, DocumentStore, Dropped
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.partition_key import PartitionKey
@@ -78,7 +81,7 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
     """Delete what no commit names: after the grace what was expired or replaced, after 24 hours orphans.
 
     Ages go by the server's clock. On a versioned bucket all versions and delete markers go. Files of a held partition
-    stay.
+    stay. Old events of the journal are folded (`metastore.fold`).
 
     Args:
         handle: the dataset.
@@ -93,13 +96,14 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
         return VacuumResult((), (), 0, 0, dry_run, ends_dataset=True)
     snapshot = handle.table.snapshot()
     gone = _known_to_have_left(handle)
+    stored = stored_objects(handle)
     doomed: list[Doomed] = []
     kept = 0
     held = Held(handle, snapshot.known_schema)
     if handle.table.is_published_by_writing:
-        found = _hidden_versions(handle, gone)
+        found = _hidden_versions(handle, stored, gone)
     else:
-        found = _unnamed_files(handle, snapshot, gone, now)
+        found = _unnamed_files(handle, snapshot, stored, gone, now)
     for one, until in found:
         if held.keeps(one.key) or now < until:
             kept += 1
@@ -111,6 +115,9 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
         deleted = delete_for_good(handle, doomed, now=now, reason=reason, run_id=run_id)
         kept += len(doomed) - len(deleted)
         doomed = list(deleted)
+        if dropped is None:
+            with after_commit("the journal keeps an object for each of its old events: the next vacuum folds them"):
+                _fold_journal(handle, snapshot, stored, now)
     is_over = dropped is not None and now >= dropped.until and not kept and not snapshot.files
     return VacuumResult(
         expired=tuple(one.path for one in doomed if one.is_expired),
@@ -120,6 +127,21 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
         dry_run=dry_run,
         ends_dataset=is_over and (dry_run or _ended(handle)),
     )
+
+
+def _fold_journal(handle: Handle, snapshot: Snapshot, stored: Sequence[StoredObject], now: datetime) -> None:
+    """Fold old events, as the store was before anything was deleted."""
+    by_path = {one.path: one for one in stored if not one.is_nested}
+    is_versioned_only = handle.table.is_published_by_writing
+
+    def is_stored(path: str, version_id: str | None) -> bool:
+        one = by_path.get(path)
+        if is_versioned_only:  # a name alone says nothing: it is that of what came afterwards too
+            return one is not None and version_id in one.versions
+        return one is not None
+
+    live = frozenset() if is_versioned_only else frozenset(file.path for file in snapshot.files)
+    fold(handle, now=now, is_stored=is_stored, live=live)
 
 
 def _dropped(handle: Handle) -> Dropped | None:
@@ -176,7 +198,11 @@ def _known_to_have_left(handle: Handle) -> dict[str, list[_Gone]]:
 
 
 def _unnamed_files(
-    handle: Handle, snapshot: Snapshot, gone: Mapping[str, list[_Gone]], now: datetime
+    handle: Handle,
+    snapshot: Snapshot,
+    stored: Sequence[StoredObject],
+    gone: Mapping[str, list[_Gone]],
+    now: datetime,
 ) -> Iterator[tuple[Doomed, datetime]]:
     """Objects that the table does not name, each with the instant until which it stays."""
     live = {file.path for file in snapshot.files}
@@ -185,7 +211,7 @@ def _unnamed_files(
     document = handle.document.read() if handle.document is not None else None
     is_adopted = document is None or document.adopted_at is not None
     grace = (handle.spec if document is None else document.spec).retention.grace
-    unnamed = [one for one in stored_objects(handle) if one.path not in live and not one.is_nested]
+    unnamed = [one for one in stored if one.path not in live and not one.is_nested]
     # the journal knows all that we took out; the log is read for what others did, with the same files too
     is_kept = all(any(record.is_certain and now < record.until for record in gone.get(one.path, ())) for one in unnamed)
     recent = RecentLog({}, reaches_back=True) if is_kept else handle.table.recent(now - grace)
@@ -209,9 +235,11 @@ def _unnamed_files(
         yield Doomed(one.path, one.size, key, one.versions, one.etag, removal, is_expired), until
 
 
-def _hidden_versions(handle: Handle, gone: Mapping[str, list[_Gone]]) -> Iterator[tuple[Doomed, datetime]]:
+def _hidden_versions(
+    handle: Handle, stored: Sequence[StoredObject], gone: Mapping[str, list[_Gone]]
+) -> Iterator[tuple[Doomed, datetime]]:
     """Versions of a plain table's objects that our acts took from view, and what waits for a commit that never came."""
-    for one in stored_objects(handle):
+    for one in stored:
         if one.is_nested:
             continue
         if one.path.startswith(WAITING):

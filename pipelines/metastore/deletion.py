@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.metastore.handle import Handle
 
-__all__ = ["Doomed", "Held", "delete_dataset", "delete_for_good", "discard", "take_back"]
+__all__ = ["Doomed", "Held", "delete_dataset", "delete_folded", "delete_for_good", "discard", "take_back"]
 
 _BATCH = 1000
 _CONCURRENCY = 8
@@ -183,6 +183,24 @@ def _own_objects(handle: Handle) -> list[SeenObject]:
             if info["type"] == "file":
                 found.append(SeenObject(path, etag=str(info.get("ETag") or "").strip('"') or None))
     return found
+
+
+def delete_folded(handle: Handle, objects: Iterable[Sequence[SeenObject]]) -> None:
+    """Delete objects of the journal whose events are folded by now, or forgotten.
+
+    Args:
+        handle: the dataset.
+        objects: each as it was listed, with the version that readers see last: no older one is ever back.
+
+    Raises:
+        DeletionFailed: the store refused some of it.
+        AccessDenied: likewise.
+    """
+    listed = [one for one in objects if one]
+    older = [version for versions in listed for version in versions[:-1]]
+    for some in (older, [versions[-1] for versions in listed]):
+        for start in range(0, len(some), _BATCH):
+            handle.fs.delete_seen(some[start : start + _BATCH])
 
 
 def discard(handle: Handle, paths: Iterable[str]) -> None:

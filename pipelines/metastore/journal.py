@@ -7,38 +7,44 @@
     vacuum-<id>.json    files are about to be deleted, or were
     keeping-<id>.json   a hold, a release, a longer retention
     policy-<id>.json    the description changed, or the dataset was dropped
+    folded-<month>-….json   old events of a month in one object (`metastore.fold`)
 
 Ids begin with the server's time and never go back, though its clock may: names sort in the order of events, and a
 question is answered by one LIST and the few GETs it needs. A removal is written twice: before its commit (a crash in
 between harms nothing, the partitions are still live) and again with `committed_at`, from where the grace counts.
+
+While old events are folded, one may be in its own object and in its month's: it counts once, as its own object has it.
+A reader that misses an object which it has listed looks again: the fold was written before that was deleted.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from tierlake.connector.errors import PreconditionFailed
+from tierlake.connector.errors import ObjectNotFound, PreconditionFailed
+from tierlake.connector.objects.delete import SeenObject
 from tierlake.pipelines.errors import PolicyRefused, SpecError
+from tierlake.pipelines.metastore.folded import FoldedEvents, folded_name, month_of, place_of
 from tierlake.pipelines.metastore.records import (
+    KINDS,
     EraseRecord,
     JournalEntry,
-    KeepingRecord,
-    PolicyRecord,
     Record,
     RemovalRecord,
-    TieringRecord,
     UndoRecord,
     VacuumRecord,
 )
 from tierlake.pipelines.runtime.identity import user_and_host
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from tierlake.connector.filesystem import LakeFileSystem
 
@@ -46,22 +52,26 @@ __all__ = ["Journal"]
 
 RecordT = TypeVar("RecordT", bound=Record)
 
-_KINDS: dict[str, type[Record]] = {
-    model.kind: model
-    for model in (
-        RemovalRecord,
-        UndoRecord,
-        EraseRecord,
-        TieringRecord,
-        VacuumRecord,
-        KeepingRecord,
-        PolicyRecord,
-    )
-}
 _NAME = re.compile(r"(?P<kind>[a-z]+)-(?P<id>(?P<at>\d{8}T\d{6}Z)-(?P<turn>\d{6})-[0-9a-f]{8})\.json")
 _DATED = re.compile(r"[a-z]+-\d{8}T\d{6}Z-.*\.json")
 _TIME = "%Y%m%dT%H%M%SZ"
 _BATCH = 16  # records fetched at once while looking for one
+_MONTHS = 6  # likewise of folded events
+_LOOKS = 10  # of a reader whom folds overtake
+_AFTER_ALL = "9"  # all ids are smaller
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """One look at the folder.
+
+    Attributes:
+        own: paths of records that have an object of their own, newest first.
+        folded: by month the paths of folded ones.
+    """
+
+    own: list[str]
+    folded: dict[str, list[str]]
 
 
 class Journal:
@@ -81,7 +91,7 @@ class Journal:
             at: the server's time. It counts whole seconds: turns order the records of one.
         """
         stamp, turn = f"{at.astimezone(UTC):{_TIME}}", 0
-        newest = next(iter(self._names()), None)
+        newest = next(iter(self._listed().own), None)
         match = _NAME.fullmatch(newest.rpartition("/")[2]) if newest else None
         if match is not None and match["at"] >= stamp:
             stamp, turn = match["at"], int(match["turn"]) + 1
@@ -96,12 +106,12 @@ class Journal:
     def swap(self, before: Record, after: Record) -> bool:
         """Write a record again, if it is what `write` returned still; whether that was so."""
         path = self._path(before)
-        data, etag = self._fs.read_with_etag(path)
-        if _parsed(data, path, type(before)) != before:
-            return False
         try:
+            data, etag = self._fs.read_with_etag(path)
+            if _parsed(data, path, type(before)) != before:
+                return False
             self._fs.put_if(path, _text(after), if_match=etag)
-        except PreconditionFailed:
+        except (PreconditionFailed, ObjectNotFound):  # without an object of its own it is folded: nobody swaps that
             return False
         return True
 
@@ -121,12 +131,9 @@ class Journal:
             SpecError: a record that cannot be read.
             PolicyRefused: a record that names files outside the dataset.
         """
-        paths = [path for path in self._names() if _kind(path) == model.kind and _record_id(path) > since]
-        for start in range(0, len(paths), _BATCH):
-            batch = paths[start : start + _BATCH]
-            texts = self._fs.cat(batch)
-            for path in batch:
-                yield _parsed(texts[path], path, model)
+        for record in self._stored({model.kind}, since):
+            if isinstance(record, model):
+                yield record
 
     def latest_removal(self, key: str, operations: Collection[str] = ("expire", "replace")) -> RemovalRecord | None:
         """The newest removal of a partition.
@@ -197,7 +204,7 @@ class Journal:
 
     def newest(self) -> str:
         """Id of the newest record, by one LIST; empty where there is none."""
-        return _record_id(names[0]) if (names := self._names()) else ""
+        return _record_id(own[0]) if (own := self._listed().own) else ""
 
     def entries(self, since: str = "") -> list[JournalEntry]:
         """The journal, newest first.
@@ -209,35 +216,136 @@ class Journal:
             SpecError: a record that cannot be read.
             PolicyRefused: a record that names files outside the dataset.
         """
-        names = [path for path in self._names() if _record_id(path) > since]
-        entries: list[JournalEntry] = []
-        for start in range(0, len(names), _BATCH):
-            batch = names[start : start + _BATCH]
-            texts = self._fs.cat(batch)
-            entries += [_parsed(texts[path], path, _KINDS[_kind(path) or ""]).entry() for path in batch]
-        return entries
+        return [record.entry() for record in self._stored(KINDS, since)]
 
-    def _names(self) -> list[str]:
-        """Paths of our records, newest first; one LIST."""
-        return _newest_first(self._fs.list_fresh(self._folder))
+    def _stored(self, kinds: Collection[str], since: str) -> Iterator[Record]:
+        """Records newest first, whether they are folded or not."""
+        below = _AFTER_ALL
+        for look in range(1, _LOOKS + 1):
+            try:
+                for record in self._look(kinds, since, below):
+                    below = record.id
+                    yield record
+            except FileNotFoundError:  # folded since the listing
+                if look == _LOOKS:
+                    raise
+            else:
+                return
+
+    def _look(self, kinds: Collection[str], since: str, below: str) -> Iterator[Record]:
+        listed = self._listed()
+        own = [path for path in listed.own if _kind(path) in kinds and since < _record_id(path) < below]
+        by_month = {
+            month: list(paths) for month, paths in itertools.groupby(own, lambda one: month_of(_record_id(one)))
+        }
+        # the newest of all is never folded: where it is known already, all are
+        is_new = bool(listed.own) and _record_id(listed.own[0]) > since
+        folded = {
+            month: paths
+            for month, paths in sorted(listed.folded.items(), reverse=True)
+            if is_new and month_of(since) <= month <= month_of(below)
+        }
+        parts = self._months(folded)
+        for month in sorted(by_month.keys() | folded.keys(), reverse=True):
+            if month not in folded:
+                yield from (record for _, record in self.read(by_month[month]))
+                continue
+            known = {record.id: record for part in next(parts) for record in part.records(kinds)}
+            known |= {record.id: record for _, record in self.read(by_month.get(month, ()))}
+            yield from (known[name] for name in sorted(known, reverse=True) if since < name < below)
+
+    def _months(self, folded: Mapping[str, Sequence[str]]) -> Iterator[list[FoldedEvents]]:
+        """The folded events of each month, some months fetched at once."""
+        months = list(folded.values())
+        for start in range(0, len(months), _MONTHS):
+            batch = months[start : start + _MONTHS]
+            texts = self._fs.cat([path for paths in batch for path in paths])
+            yield from ([FoldedEvents.parse(path, texts[path]) for path in paths] for paths in batch)
+
+    def read(self, paths: Sequence[str]) -> Iterator[tuple[str, Record]]:
+        """Records that have an object of their own, each with its path.
+
+        Raises:
+            FileNotFoundError: one of them was folded since it was listed.
+            SpecError: one that cannot be read.
+            PolicyRefused: one that names files outside the dataset.
+        """
+        for start in range(0, len(paths), _BATCH):
+            batch = paths[start : start + _BATCH]
+            texts = self._fs.cat(batch)
+            yield from ((path, _parsed(texts[path], path, KINDS[_kind(path) or ""])) for path in batch)
+
+    def _listed(self) -> _Listed:
+        """All of the journal; one LIST."""
+        return _sorted_out(self._fs.list_fresh(self._folder))
+
+    # -- folding ----------------------------------------------------------------------------------
+
+    def objects(self) -> tuple[list[str], dict[str, list[SeenObject]]]:
+        """What the journal has in the store, by one listing: the objects of single records, the oldest first, and all.
+
+        Returns:
+            Paths, and by path what is to be deleted where the object goes: its versions, the one that readers see last.
+        """
+        seen: dict[str, list[SeenObject]] = {}
+        if self._fs.has_versions(self._folder.partition("/")[0]):
+            hidden: set[str] = set()
+            for one in reversed(self._fs.object_versions(f"{self._folder}/")):
+                seen.setdefault(one.path, []).append(SeenObject(one.path, one.version_id))
+                if one.is_latest and one.is_delete_marker:  # somebody deleted it by hand: that is theirs
+                    hidden.add(one.path)
+            seen = {path: versions for path, versions in seen.items() if path not in hidden}
+        else:
+            for path, info in self._fs.find(self._folder, detail=True, refresh=True).items():
+                seen[path] = [SeenObject(path, etag=str(info.get("ETag") or "").strip('"') or None)]
+        return _sorted_out(seen).own[::-1], seen
+
+    def folded(self, path: str) -> FoldedEvents:
+        """An object of folded events, to be written again by `write_folded`."""
+        return FoldedEvents.parse(path, *self._fs.read_with_etag(path))
+
+    def write_folded(self, part: FoldedEvents) -> str:
+        """Write folded events, if their object is what was read; returns its path.
+
+        Raises:
+            PreconditionFailed: somebody else folds.
+        """
+        path = f"{self._folder}/{folded_name(part.month, part.number)}"
+        if part.etag is None:
+            self._fs.put_if(path, part.data, if_none_match=True)
+        else:
+            self._fs.put_if(path, part.data, if_match=part.etag)
+        return path
 
 
 def _text(record: Record) -> bytes:
     return record.model_dump_json(indent=1, exclude_none=True).encode()
 
 
-def _newest_first(paths: Iterable[str]) -> list[str]:
-    records = [path for path in paths if _DATED.fullmatch(path.rpartition("/")[2])]
-    for path in records:
-        if _kind(path) is None:
+def _sorted_out(paths: Iterable[str]) -> _Listed:
+    own: list[str] = []
+    folded: dict[str, list[str]] = {}
+    for path in paths:
+        if not _DATED.fullmatch(path.rpartition("/")[2]):
+            continue
+        place = place_of(path)
+        if place is not None:
+            folded.setdefault(place[0], []).append(path)
+        elif _kind(path) is not None:
+            own.append(path)
+        else:
             message = f"lake://{path} is no record that this version of tierlake knows"
             raise SpecError(message, hint="another version wrote it: use that one, or delete it when nobody needs it")
-    return sorted(records, key=_record_id, reverse=True)
+    return _Listed(sorted(own, key=_record_id, reverse=True), folded)
 
 
 def _kind(path: str) -> str | None:
     match = _NAME.fullmatch(path.rpartition("/")[2])
-    return match["kind"] if match is not None and match["kind"] in _KINDS else None
+    return match["kind"] if match is not None and match["kind"] in KINDS else None
+
+
+def _month(path: str) -> str:
+    return month_of(_record_id(path))
 
 
 def _record_id(path: str) -> str:

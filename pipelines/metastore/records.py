@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -18,11 +18,13 @@ from tierlake.pipelines.model.spec_diff import FieldChange
 from tierlake.pipelines.tables.protocol import LiveFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 __all__ = [
+    "KINDS",
     "EraseRecord",
     "FileRecord",
+    "FileTotals",
     "JournalEntry",
     "KeepingRecord",
     "PolicyRecord",
@@ -138,6 +140,20 @@ class FileRecord(_Value):
         )
 
 
+class FileTotals(_Value):
+    """What some files amount to.
+
+    Attributes:
+        files: how many.
+        bytes: their size.
+        rows: theirs; None where a file's count is not known.
+    """
+
+    files: int
+    bytes: int
+    rows: int | None = None
+
+
 class RemovedPartition(_Value):
     """A partition's files that left, and why.
 
@@ -146,12 +162,15 @@ class RemovedPartition(_Value):
         reason: why.
         files: what left.
         came: what an ingest put in their place.
+        folded: what `files` amounted to, where the journal has forgotten their names: the store has none of them, and
+            nothing can bring them back.
     """
 
     key: str
     reason: str
     files: tuple[FileRecord, ...]
     came: tuple[FileRecord, ...] = ()
+    folded: FileTotals | None = None
 
     @property
     def partition_key(self) -> PartitionKey:
@@ -159,15 +178,23 @@ class RemovedPartition(_Value):
         return PartitionKey.parse(self.key)
 
     @property
+    def totals(self) -> FileTotals:
+        """What left, in numbers."""
+        if self.folded is not None:
+            return self.folded
+        counts = [file.rows for file in self.files]
+        rows = None if None in counts else sum(count for count in counts if count is not None)
+        return FileTotals(files=len(self.files), bytes=sum(file.size for file in self.files), rows=rows)
+
+    @property
     def bytes(self) -> int:
         """Size of what left."""
-        return sum(file.size for file in self.files)
+        return self.totals.bytes
 
     @property
     def rows(self) -> int | None:
         """Its rows; None where a file's count is not known."""
-        counts = [file.rows for file in self.files]
-        return None if None in counts else sum(count for count in counts if count is not None)
+        return self.totals.rows
 
     def live_files(self) -> tuple[LiveFile, ...]:
         """The files as a commit names them."""
@@ -194,6 +221,14 @@ class Record(_Value):
     def entry(self) -> JournalEntry:
         """The record as a line of history."""
         raise NotImplementedError
+
+    def named_files(self) -> Iterator[tuple[str, str | None]]:
+        """The files that somebody looks up here for as long as the store has them: paths, each with a version."""
+        return iter(())
+
+    def folded(self) -> Self:
+        """The record without the names of these files, for when the store has none of them any more."""
+        return self
 
 
 class RemovalRecord(Record):
@@ -255,7 +290,7 @@ class RemovalRecord(Record):
             keys=tuple(gone.key for gone in self.partitions),
             reason=reasons[0] if len(reasons) == 1 else f"past retention as of {self.as_of}",
             bytes=sum(gone.bytes for gone in self.partitions),
-            files=sum(len(gone.files) for gone in self.partitions),
+            files=sum(gone.totals.files for gone in self.partitions),
             run_id=self.run_id,
             by=self.by,
             version=self.version,
@@ -265,6 +300,17 @@ class RemovalRecord(Record):
             is_open=self.committed_at is None,
             undo_until=self.undo_until if self.can_be_undone else None,
         )
+
+    def named_files(self) -> Iterator[tuple[str, str | None]]:
+        """What left."""
+        return ((file.path, file.version_id) for _, file in self.files())
+
+    def folded(self) -> Self:
+        """The same removal, in numbers."""
+        gone = tuple(
+            part.model_copy(update={"files": (), "came": (), "folded": part.totals}) for part in self.partitions
+        )
+        return self.model_copy(update={"columns": {}, "partitions": gone})
 
 
 class UndoRecord(Record):
@@ -315,6 +361,7 @@ class EraseRecord(Record):
         rows: how many.
         version: the table's version after it, where tables have any.
         spoiled: files, below the root, that hold some of them still and are no part of the table any more.
+        folded_files: how many more there were, whose names the journal has forgotten as the store has none of them.
     """
 
     state: Literal["begun", "done", "refused"] = "done"
@@ -322,6 +369,7 @@ class EraseRecord(Record):
     rows: int = 0
     version: int | None = None
     spoiled: tuple[str, ...] = ()
+    folded_files: int = 0
 
     kind: ClassVar[str] = "erase"
 
@@ -333,12 +381,24 @@ class EraseRecord(Record):
             operation="erase",
             keys=self.keys,
             reason="rows erased on request" if self.state == "done" else "an erasure that did not come to its end",
-            files=len(self.spoiled),
+            files=len(self.spoiled) + self.folded_files,
             run_id=self.run_id,
             by=self.by,
             version=self.version,
             committed=self.state == "begun" or (self.rows > 0 and self.version is None),  # else its commit tells
         )
+
+    def named_files(self) -> Iterator[tuple[str, str | None]]:
+        """What is spoiled, meant with a version or without."""
+        for path in self.spoiled:
+            yield path, None
+            name, mark, version = path.rpartition("?")
+            if mark:
+                yield name, version
+
+    def folded(self) -> Self:
+        """The same erasure, in numbers."""
+        return self.model_copy(update={"spoiled": (), "folded_files": self.entry().files})
 
 
 class TieringRecord(Record):
@@ -476,3 +536,18 @@ class PolicyRecord(Record):
             version=self.version,
             committed=self.state != "refused",
         )
+
+
+KINDS: Final[Mapping[str, type[Record]]] = {
+    model.kind: model
+    for model in (
+        RemovalRecord,
+        UndoRecord,
+        EraseRecord,
+        TieringRecord,
+        VacuumRecord,
+        KeepingRecord,
+        PolicyRecord,
+    )
+}
+"""What a record of each kind is read as."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.tables.protocol import Commit, LiveFile, Snapshot
 
-__all__ = ["begun", "completed", "removed_partitions", "settle", "settled"]
+__all__ = ["begun", "completed", "outcome", "removed_partitions", "settle", "settled"]
 
 
 def removed_partitions(
@@ -142,14 +142,20 @@ def settle(handle: Handle) -> tuple[str, ...]:
     """
     confirmed: list[str] = []
     for stored in handle.journal.records(RemovalRecord):
-        record = _outcome(handle, stored) if stored.committed_at is None else None
+        record = outcome(handle, stored) if stored.committed_at is None else None
         # whoever wrote it may be alive and confirm it at the same moment: then that stays
         if record is not None and handle.journal.swap(stored, record):
             confirmed += [gone.key for gone in record.partitions]
     return tuple(confirmed)
 
 
-def _outcome(handle: Handle, stored: RemovalRecord) -> RemovalRecord | None:
+def outcome(handle: Handle, stored: RemovalRecord) -> RemovalRecord | None:
+    """A removal whose writer died, with the time from which its grace counts; None where nothing tells of one.
+
+    Args:
+        handle: the dataset.
+        stored: the removal as the journal has it.
+    """
     record = settled(handle, stored)
     if record is None or record.committed_at is not None:
         return record

@@ -86,7 +86,7 @@ def gathered(batches: Iterable[SourceBatch], size: int) -> Iterator[SourceBatch]
     waiting_bytes = 0
     for batch in batches:
         waiting.append(batch)
-        waiting_bytes += batch.rows.nbytes
+        waiting_bytes += batch.rows.nbytes + (batch.bad.nbytes if batch.bad is not None else 0)
         if waiting_bytes >= size:
             yield from _together(waiting)
             waiting, waiting_bytes = [], 0

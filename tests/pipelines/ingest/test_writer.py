@@ -1,0 +1,202 @@
+"""The writer's work is linear in batches and partitions, and what fails leaves no file open. No server is asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import closing, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tierlake.connector import LakeFileSystem
+from tierlake.pipelines.ingest import staging, writer
+from tierlake.pipelines.ingest.duplicates import unique_batches
+from tierlake.pipelines.ingest.spill import append_rows, gathered, spooled_batches
+from tierlake.pipelines.ingest.writer import PartitionedWriter, WriterLimits
+from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.model.spec import DatasetSpec, WriteSpec
+from tierlake.pipelines.sources import SourceBatch
+from tierlake.pipelines.tables.plain import PlainParquetTable
+
+SCHEMA = pa.schema([("v", pa.int64())])
+TIGHT = WriterLimits(memory_bytes=1, uploads=2)
+
+
+def rows(*values: int) -> pa.Table:
+    return pa.table({"v": pa.array(values, pa.int64())})
+
+
+def key(number: int) -> PartitionKey:
+    return PartitionKey.of([("n", str(number))])
+
+
+def plain_writer(limits: WriterLimits = TIGHT, **options: Any) -> PartitionedWriter:
+    """Of a plain table: its files stay on disk until the commit."""
+    fs = LakeFileSystem(endpoint_url="http://127.0.0.1:9", key="k", secret="s", profile="seaweedfs")
+    table = PlainParquetTable(fs, "b/t", ("n",))
+    return PartitionedWriter(fs, table, WriteSpec(**options), SCHEMA, "token", limits)
+
+
+def steps_of(work: Callable[[], object]) -> int:
+    """Calls of functions, ours and the libraries'."""
+    count = 0
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def open_below(folder: Path) -> list[str]:
+    """Files below a folder that this process has open."""
+    names = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            names.append(str(descriptor.readlink()))
+    return [name for name in names if name.startswith(str(folder))]
+
+
+def test_small_batches_are_put_together_in_linear_steps() -> None:
+    def together(count: int) -> int:
+        batches = [pa.RecordBatch.from_pydict({"v": [number]}) for number in range(count)]
+        return steps_of(lambda: list(gathered(batches, rows=1 << 20, size=1 << 30)))
+
+    assert together(2000) <= 2.5 * together(1000)
+
+
+def test_gathered_rows_are_in_order_and_bounded() -> None:
+    batches = [pa.RecordBatch.from_pydict({"v": list(range(start, start + 3))}) for start in range(0, 30, 3)]
+    tables = list(gathered([batches[0].slice(0, 0), *batches], rows=7, size=1 << 20))
+    assert [table.num_rows for table in tables] == [6] * 5
+    assert pa.concat_tables(tables).column("v").to_pylist() == list(range(30))
+    assert [table.num_rows for table in gathered(batches, rows=100, size=1)] == [3] * 10
+
+
+def test_many_spooled_batches_are_few_row_groups() -> None:
+    """500 batches of one row each, each in a stream of its own on disk."""
+    with plain_writer(WriterLimits(memory_bytes=1 << 20, uploads=1), row_group_rows=200) as writing:
+        writing._limits = WriterLimits(memory_bytes=1, uploads=1)
+        for number in range(500):
+            writing.add(key(0), rows(number))
+        writing._limits = WriterLimits(memory_bytes=1 << 20, uploads=1)
+        (staged,) = writing.finish()
+        file = pq.ParquetFile(staged.local)
+        assert [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)] == [200, 200, 100]
+        assert file.read().column("v").to_pylist() == list(range(500))
+        file.close()
+
+
+def test_closing_a_spool_looks_at_no_more_than_are_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looked at all files of the ingest, for each."""
+    real_wait, real_done = writer.wait, Future.done
+
+    def looked_at(partitions: int) -> int:
+        looks: list[int] = []
+
+        def waiting(futures: Any, **options: Any) -> Any:
+            assert len(futures) <= TIGHT.uploads + 1
+            looks.append(len(futures))
+            return real_wait(futures, **options)
+
+        def done(future: Future[Any]) -> bool:
+            looks.append(1)
+            return real_done(future)
+
+        monkeypatch.setattr(writer, "wait", waiting)
+        monkeypatch.setattr(Future, "done", done)
+        with plain_writer() as writing:
+            for number in range(partitions):
+                writing.add(key(number), rows(number))
+            assert len(writing.finish()) == partitions
+        return sum(looks)
+
+    assert looked_at(80) <= 2.5 * max(looked_at(40), 40 * TIGHT.uploads)
+
+
+def test_bad_rows_wait_for_good_ones_no_longer_than_a_batch() -> None:
+    """A source of nothing but bad rows was in memory as a whole."""
+    nothing = pa.RecordBatch.from_pydict({"v": pa.array([], pa.int64())})
+    bad = pa.table({"reason": ["x"] * 1000})
+    groups = list(staging._gathered(SourceBatch(nothing, bad) for _ in range(400)))
+    assert sum(table.num_rows for _, tables in groups for table in tables) == 400_000
+    assert max(sum(table.num_rows for table in tables) for _, tables in groups) <= staging._ROWS
+
+
+# -- what fails leaves nothing open -----------------------------------------------------------------------------------
+
+
+def test_a_reader_of_a_spool_that_stops_early(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    for number in range(3):
+        append_rows(spool, rows(number, number))
+    with closing(spooled_batches(spool)) as batches:
+        assert next(batches).num_rows == 2
+        assert open_below(tmp_path)
+    assert not open_below(tmp_path)
+    with closing(unique_batches(spool, ["v"])) as unique:
+        assert next(unique).num_rows == 1
+    assert not open_below(tmp_path)
+
+
+@pytest.mark.parametrize("spooled", [True, False])
+def test_rows_that_cannot_be_encoded(monkeypatch: pytest.MonkeyPatch, spooled: bool) -> None:
+    limits = TIGHT if spooled else WriterLimits(uploads=2)
+
+    def broken(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer._LocalFile, "write", broken)
+    with plain_writer(limits) as writing:
+        folder = Path(writing._folder.name)
+        for number in range(4):
+            writing.add(key(number), rows(number))
+        with pytest.raises(OSError, match="No space left") as caught:
+            writing.finish()
+        writing._pool.shutdown(wait=True)
+        assert not open_below(folder), "while the error is held, and its frames with it"
+        assert caught.value is not None
+
+
+def test_a_file_that_cannot_be_begun(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"[Cc]odec|[Cc]ompression"):
+        writer._LocalFile(tmp_path / "x", SCHEMA, WriteSpec().model_copy(update={"compression": "zip"}), 1, frozenset())
+    assert not open_below(tmp_path)
+
+
+def test_the_source_is_closed_where_its_rows_cannot_be_taken(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_text("1\n2\n")
+
+    def reading() -> Iterator[SourceBatch]:
+        with source.open() as lines:
+            for line in lines:
+                yield SourceBatch(pa.RecordBatch.from_pydict({"v": [int(line)]}))
+
+    class Intake:
+        is_text = False
+
+        def take(self, *_: object) -> None:
+            raise ValueError("these rows cannot be taken")
+
+    batches = reading()
+    next(batches)
+    assert open_below(tmp_path)
+    writing = plain_writer()
+    handle: Any = SimpleNamespace(fs=writing._fs, table=writing._table, spec=DatasetSpec(uri="lake://b/t"))
+    intake: Any = Intake()
+    taken = staging.Staging(intake, SCHEMA, "token", "source")
+    with writing, pytest.raises(ValueError, match="cannot be taken"):
+        staging.stage(handle, taken, batches, writing)
+    assert not open_below(tmp_path)
