@@ -125,7 +125,7 @@ class LakeFileSystem(ObjectVerbs, InteropVerbs, TableListings):
         )
         self.store = Store(
             settings,
-            Connection.of({"anon": anon, **rendered, **rest, "loop": self._loop}),
+            Connection.of({"anon": anon, **rendered, **rest, "loop": self.loop}),
             Namespace(
                 strip=self._strip_protocol,
                 split=self.split_path,
@@ -135,7 +135,7 @@ class LakeFileSystem(ObjectVerbs, InteropVerbs, TableListings):
                 stored_below=self._stored_below,
             ),
             self.dircache,
-            loop=self._loop,
+            loop=self.loop,
             options=self.s3_additional_kwargs,
             payer=self.req_kw,
             table_root=self._strip_protocol(root).strip("/") if root else None,
