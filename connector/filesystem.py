@@ -78,9 +78,15 @@ class LakeFileSystem(ObjectVerbs, InteropVerbs, TableListings):
         secret: Secret access key.
         token: Session token.
         **options: :class:`LakeOptions`, and every further argument of :class:`s3fs.S3FileSystem`. What is
-            not said comes from ``settings`` or, without it, from the environment (``TIERLAKE_*``).
+            left out comes from ``settings`` or, without it, from the environment (``TIERLAKE_*``).
             ``table_root``: the only table below whose root this instance may write. ``raw``: never answer
             from a table, always from the store. ``aws_profile``: a profile of the AWS configuration files.
+
+    Attributes:
+        store: What mechanisms take in this filesystem's place.
+        views: The tables that this filesystem has met.
+        raw: Never answer from a table.
+        table_of: For a table's filesystem, the arguments of the one that it was made by, and the table.
 
     Raises:
         InvalidSetting: An argument's value makes no sense.
