@@ -21,20 +21,12 @@ from s3fs.utils import SSEParams
 
 from tierlake.connector.client.arguments import SETTINGS_OPTIONS, LakeOptions, take_aws_profile, take_settings
 from tierlake.connector.client.connection import Connection, ConnectionAttribute
-from tierlake.connector.client.credentials import are_renewed
 from tierlake.connector.client.listing_cache import ListingCache
 from tierlake.connector.client.plain_values import plain_options
 from tierlake.connector.client.store import Namespace, Store
 from tierlake.connector.client.weak_cache import WeakCache
 from tierlake.connector.errors import ObjectNotFound
-from tierlake.connector.interop.arrow import arrow_filesystem
-from tierlake.connector.interop.boto3 import boto3_client
-from tierlake.connector.interop.dask import dask_options
-from tierlake.connector.interop.duckdb import duckdb_secret
-from tierlake.connector.interop.object_store import delta_options
-from tierlake.connector.interop.obstore import s3_store
-from tierlake.connector.interop.polars import polars_options
-from tierlake.connector.interop.spark import spark_conf
+from tierlake.connector.interop.verbs import InteropVerbs
 from tierlake.connector.listing.directories import TableListings
 from tierlake.connector.listing.tables import Views
 from tierlake.connector.objects import copy, delete, expansion, move
@@ -77,7 +69,7 @@ class _EnvironmentToken:
         return environment_token(os.environ)
 
 
-class LakeFileSystem(BulkVerbs, ObjectVerbs, TableListings):
+class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
     """S3, MinIO or any S3 server, with a write policy on every path and tables that show commits only.
 
     Args:
@@ -87,9 +79,15 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, TableListings):
         secret: Secret access key.
         token: Session token.
         **options: :class:`LakeOptions`, and every further argument of :class:`s3fs.S3FileSystem`. What is
-            not said comes from ``settings`` or, without it, from the environment (``TIERLAKE_*``).
+            left out comes from ``settings`` or, without it, from the environment (``TIERLAKE_*``).
             ``table_root``: the only table below whose root this instance may write. ``raw``: never answer
             from a table, always from the store. ``aws_profile``: a profile of the AWS configuration files.
+
+    Attributes:
+        store: What mechanisms take in this filesystem's place.
+        views: The tables that this filesystem has met.
+        raw: Never answer from a table.
+        table_of: For a table's filesystem, the arguments of the one that it was made by, and the table.
 
     Raises:
         InvalidSetting: An argument's value makes no sense.
@@ -134,7 +132,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, TableListings):
         )
         self.store = Store(
             settings,
-            Connection.of({"anon": anon, **rendered, **rest, "loop": self._loop}),
+            Connection.of({"anon": anon, **rendered, **rest, "loop": self.loop}),
             Namespace(
                 strip=self._strip_protocol,
                 split=self.split_path,
@@ -144,7 +142,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, TableListings):
                 stored_below=self._stored_below,
             ),
             self.dircache,
-            loop=self._loop,
+            loop=self.loop,
             options=self.s3_additional_kwargs,
             payer=self.req_kw,
             table_root=self._strip_protocol(root).strip("/") if root else None,
@@ -254,49 +252,6 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, TableListings):
 
     async def _profile(self) -> Profile:
         return await self.store.profile()
-
-    # -- the same store for other libraries ----------------------------------------------------------
-
-    def arrow_filesystem(self) -> Any:
-        """Arrow's own S3 client, for reading; see :mod:`tierlake.connector.interop.arrow`."""
-        return arrow_filesystem(self.store)
-
-    def boto3_client(self) -> Any:
-        """A boto3 client under the write policy; see :mod:`tierlake.connector.interop.boto3`."""
-        return boto3_client(self.store)
-
-    def dask_options(self) -> dict[str, Any]:
-        """``storage_options`` for Dask's workers; see :mod:`tierlake.connector.interop.dask`."""
-        return dask_options(self.store, self.storage_options)
-
-    def delta_options(self) -> dict[str, str]:
-        """Storage options for ``deltalake``: endpoint, credentials, encryption, bounded time.
-
-        Raises:
-            BadCredentials: There are no credentials.
-        """
-        return delta_options(self.store)
-
-    @property
-    def credentials_are_renewed(self) -> bool:
-        """Whether :meth:`delta_options` and the like are good for a while only: the credentials in them end."""
-        return are_renewed(self.store)
-
-    def duckdb_secret(self, name: str = "tierlake", *, scope: str | None = None) -> str:
-        """A ``CREATE SECRET`` statement; see :mod:`tierlake.connector.interop.duckdb`."""
-        return duckdb_secret(self.store, name, scope=scope)
-
-    def obstore(self, bucket: str, *, prefix: str | None = None) -> Any:
-        """A bucket for the package obstore; see :mod:`tierlake.connector.interop.obstore`."""
-        return s3_store(self.store, bucket, prefix=prefix)
-
-    def polars_options(self) -> dict[str, Any]:
-        """``storage_options`` for polars; see :mod:`tierlake.connector.interop.polars`."""
-        return polars_options(self.store)
-
-    def spark_conf(self) -> dict[str, Any]:
-        """Spark's configuration of ``s3a://``; see :mod:`tierlake.connector.interop.spark`."""
-        return spark_conf(self.store)
 
     # -- requests ------------------------------------------------------------------------------------
 

@@ -107,17 +107,17 @@ class LakeSettings(BaseSettings):
         Raises:
             InvalidSetting: A value has the wrong type or is out of range; no value is shown.
         """
-        said = {name: value for name, value in explicit.items() if value is not None}
-        if any(name in said for name in _CREDENTIALS):
-            said = {**dict.fromkeys(_CREDENTIALS), **said}
+        given = {name: value for name, value in explicit.items() if value is not None}
+        if any(name in given for name in _CREDENTIALS):
+            given = {**dict.fromkeys(_CREDENTIALS), **given}
         if base is not None:
-            if not said:
+            if not given:
                 return base
-            said = {**{name: getattr(base, name) for name in cls.model_fields}, **said}
+            given = {**{name: getattr(base, name) for name in cls.model_fields}, **given}
         try:
-            settings = cls(**said)
+            settings = cls(**given)
         except ValidationError as error:
-            raise _invalid(error, said) from None
+            raise _invalid(error, given) from None
         if bool(settings.key) != bool(settings.secret):
             raise InvalidSetting("A key needs its secret, and a secret its key")
         return settings
@@ -155,14 +155,14 @@ class LakeSettings(BaseSettings):
 
     def s3fs_kwargs(self) -> dict[str, Any]:
         """Arguments for :class:`s3fs.S3FileSystem`."""
-        said = {
+        options = {
             "endpoint_url": self.endpoint_url,
             "key": self.key,
             "secret": self.secret_of("secret"),
             "token": self.secret_of("token"),
             "config_kwargs": self.botocore_config(),
         }
-        return {name: value for name, value in said.items() if value is not None}
+        return {name: value for name, value in options.items() if value is not None}
 
     def botocore_config(self) -> dict[str, Any]:
         """Arguments for botocore's ``Config``."""
@@ -180,14 +180,14 @@ class LakeSettings(BaseSettings):
         """Arguments for ``boto3.client("s3", **kwargs)``."""
         from botocore.config import Config
 
-        said = {
+        options = {
             "endpoint_url": self.endpoint_url,
             "aws_access_key_id": self.key,
             "aws_secret_access_key": self.secret_of("secret"),
             "aws_session_token": self.secret_of("token"),
             "config": Config(**self.botocore_config()),
         }
-        return {name: value for name, value in said.items() if value is not None}
+        return {name: value for name, value in options.items() if value is not None}
 
 
 def _fingerprint(value: SecretStr) -> str:
@@ -196,21 +196,21 @@ def _fingerprint(value: SecretStr) -> str:
     return f"***{digest.hexdigest()[:8]}"
 
 
-def _invalid(error: ValidationError, said: Mapping[str, Any]) -> InvalidSetting:
-    found = error.errors(include_input=False, include_url=False, include_context=False)
+def _invalid(error: ValidationError, given: Mapping[str, Any]) -> InvalidSetting:
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
     problems = "; ".join(
-        f"{_said_as(problem['loc'], said)}: {problem['msg'].removeprefix('Value error, ')}" for problem in found
+        f"{_spelled(problem['loc'], given)}: {problem['msg'].removeprefix('Value error, ')}" for problem in faults
     )
-    is_url = any(problem["loc"][0] in {"endpoint_url", *_ENDPOINT_VARIABLES} for problem in found if problem["loc"])
+    is_url = any(problem["loc"][0] in {"endpoint_url", *_ENDPOINT_VARIABLES} for problem in faults if problem["loc"])
     return InvalidSetting(f"Wrong settings: {problems}", hint=HIDDEN_HINT if is_url else None)
 
 
-def _said_as(location: Sequence[str | int], said: Mapping[str, Any]) -> str:
+def _spelled(location: Sequence[str | int], given: Mapping[str, Any]) -> str:
     """A field as its user knows it: pydantic names the endpoint by the first of its variables, whichever it was."""
     name = ".".join(map(str, location))
     if name != _ENDPOINT_VARIABLES[0]:
         return name
-    if "endpoint_url" in said:
+    if "endpoint_url" in given:
         return "endpoint_url"
     return next((variable for variable in _ENDPOINT_VARIABLES if variable in os.environ), name)
 

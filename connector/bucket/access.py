@@ -24,13 +24,13 @@ async def ownership(site: Site, spec: BucketSpec) -> Part:
     """That the bucket's owner owns every object, and ACLs are off."""
     if spec.ownership_enforced is None:
         return Part()
-    aspect, wanted = "object ownership", ENFORCED
+    aspect, expected = "object ownership", ENFORCED
     if not site.profile.ownership_controls:
-        return Part((site.lacking(aspect, wanted, "ownership_controls"),))
+        return Part((site.lacking(aspect, expected, "ownership_controls"),))
     rules = (await site.read("get_bucket_ownership_controls")).get("OwnershipControls", {}).get("Rules") or [{}]
-    controls = {"Rules": [{"ObjectOwnership": wanted}]}
+    controls = {"Rules": [{"ObjectOwnership": expected}]}
     return Part(
-        (compared(aspect, rules[0].get("ObjectOwnership", ""), wanted),),
+        (compared(aspect, rules[0].get("ObjectOwnership", ""), expected),),
         partial(site.send, "put_bucket_ownership_controls", OwnershipControls=controls),
     )
 
@@ -39,16 +39,16 @@ async def public_access(site: Site, spec: BucketSpec) -> Part:
     """That no ACL and no policy opens the bucket to everybody."""
     if spec.block_public_access is None:
         return Part()
-    aspect, wanted = "public access", "blocked"
+    aspect, expected = "public access", "blocked"
     if not site.profile.public_access_block:
         opened = lets_everybody_in(await read_policy(site)) if site.profile.bucket_policy else []
         current = f"open to everybody by the policy's statement {', '.join(opened)}" if opened else ""
-        return Part((site.lacking(aspect, wanted, "public_access_block", current),))
+        return Part((site.lacking(aspect, expected, "public_access_block", current),))
     block = (await site.read("get_public_access_block")).get("PublicAccessBlockConfiguration", {})
     missing = [name for name in BLOCKS if not block.get(name)]
-    current = "" if len(missing) == len(BLOCKS) else f"not {', '.join(missing)}" if missing else wanted
+    current = "" if len(missing) == len(BLOCKS) else f"not {', '.join(missing)}" if missing else expected
     configuration = dict.fromkeys(BLOCKS, True)
     return Part(
-        (compared(aspect, current, wanted),),
+        (compared(aspect, current, expected),),
         partial(site.send, "put_public_access_block", PublicAccessBlockConfiguration=configuration),
     )

@@ -21,17 +21,18 @@ async def cors(site: Site, spec: BucketSpec) -> Part:
     """CORS rules; ours that are not in the spec go, others' stay."""
     if spec.cors is None:
         return Part()
-    wanted: dict[str, dict[str, Any] | None] = {rule["ID"]: rule for rule in map(_rule, spec.cors)}
+    expected: dict[str, dict[str, Any] | None] = {rule["ID"]: rule for rule in map(_rule, spec.cors)}
     if not site.profile.bucket_cors:
-        items = [site.lacking(_aspect(name), _text(rule), "bucket_cors") for name, rule in wanted.items() if rule]
+        items = [site.lacking(_aspect(name), _text(rule), "bucket_cors") for name, rule in expected.items() if rule]
         return Part(tuple(items))
     present: list[dict[str, Any]] = (await site.read("get_bucket_cors")).get("CORSRules", [])
     gone = {_name(rule): None for rule in present if _name(rule).startswith(RULE_PREFIX)}
-    wanted = {**gone, **wanted}
-    result = merged(present, wanted, name=_name, plain=_plain)
+    expected = {**gone, **expected}
+    result = merged(present, expected, name=_name, plain=_plain)
     texts = {_name(rule): _text(rule) for rule in present}
     items = [
-        Item(_aspect(name), texts.get(name, ""), _text(wanted[name]), action) for name, action in result.actions.items()
+        Item(_aspect(name), texts.get(name, ""), _text(expected[name]), action)
+        for name, action in result.actions.items()
     ]
     return Part(tuple(items), partial(_write, site, result.entries))
 
@@ -72,8 +73,8 @@ def _plain(rule: dict[str, Any]) -> object:
 def _text(rule: dict[str, Any] | None) -> str:
     if rule is None:
         return ""
-    said = [f"{', '.join(sorted(rule['AllowedMethods']))} from {', '.join(sorted(rule['AllowedOrigins']))}"]
+    parts = [f"{', '.join(sorted(rule['AllowedMethods']))} from {', '.join(sorted(rule['AllowedOrigins']))}"]
     for field, label in (("AllowedHeaders", "headers"), ("ExposeHeaders", "exposes")):
-        said += [f"{label} {', '.join(sorted(rule[field]))}"] if rule.get(field) else []
-    said += [f"for {rule['MaxAgeSeconds']} s"] if rule.get("MaxAgeSeconds") else []
-    return "; ".join(said)
+        parts += [f"{label} {', '.join(sorted(rule[field]))}"] if rule.get(field) else []
+    parts += [f"for {rule['MaxAgeSeconds']} s"] if rule.get("MaxAgeSeconds") else []
+    return "; ".join(parts)

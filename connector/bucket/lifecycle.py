@@ -88,25 +88,25 @@ async def lifecycle_rules(store: Store, bucket: str) -> list[Rule]:
 
 async def lifecycle(site: Site, spec: BucketSpec) -> Part:
     """What the server does by itself."""
-    wished = spec.lifecycle
-    if wished is None:
+    requested = spec.lifecycle
+    if requested is None:
         return Part()
     configuration = await site.read("get_bucket_lifecycle_configuration")
-    wanted: dict[str, Rule | None] = {}
-    for name, age in ((ABORT, wished.abort_uploads_after), (NONCURRENT, wished.expire_noncurrent_after)):
+    expected: dict[str, Rule | None] = {}
+    for name, age in ((ABORT, requested.abort_uploads_after), (NONCURRENT, requested.expire_noncurrent_after)):
         if age is not None:
-            wanted[name] = _timed_rule(name, age.days) if age else None
-    if wished.tiers is not None:
+            expected[name] = _timed_rule(name, age.days) if age else None
+    if requested.tiers is not None:
         present = map(rule_id, configuration.get("Rules", ()))
-        wanted |= dict.fromkeys(name for name in present if name.startswith(RULE_PREFIX))
-        wanted |= tier_rules(site.profile, wished.tiers)
-    return rules_part(site, configuration, wanted, await _refusals(site, spec, wanted))
+        expected |= dict.fromkeys(name for name in present if name.startswith(RULE_PREFIX))
+        expected |= tier_rules(site.profile, requested.tiers)
+    return rules_part(site, configuration, expected, await _refusals(site, spec, expected))
 
 
 def rules_part(
     site: Site,
     configuration: dict[str, Any],
-    wanted: Mapping[str, Rule | None],
+    expected: Mapping[str, Rule | None],
     refused: Mapping[str, str] = MappingProxyType({}),
 ) -> Part:
     """The part that puts rules of ours into a bucket's lifecycle.
@@ -114,11 +114,11 @@ def rules_part(
     Args:
         site: The bucket.
         configuration: Its lifecycle as it is.
-        wanted: Our rules by id; None where there should be none.
+        expected: Our rules by id; None where there should be none.
         refused: Those that the server does not take, and what it offers instead.
     """
     present: list[Rule] = configuration.get("Rules", [])
-    doable = {name: rule for name, rule in wanted.items() if name not in refused}
+    doable = {name: rule for name, rule in expected.items() if name not in refused}
     result = merged(present, doable, name=rule_id, plain=_plain)
     now = {rule_id(rule): _text(rule) for rule in present}
     items = [
@@ -129,7 +129,7 @@ def rules_part(
             "lacking" if name in refused else result.actions[name],
             refused.get(name, ""),
         )
-        for name, rule in wanted.items()
+        for name, rule in expected.items()
         if rule is not None or result.actions[name] != "none"
     ]
     kept = configuration.get(_SMALLEST, _SMALLEST_DEFAULT)
@@ -144,10 +144,10 @@ async def _write(site: Site, rules: list[Rule], smallest: dict[str, str]) -> Non
         await site.send("delete_bucket_lifecycle")
 
 
-async def _refusals(site: Site, spec: BucketSpec, wanted: Mapping[str, Rule | None]) -> dict[str, str]:
+async def _refusals(site: Site, spec: BucketSpec, expected: Mapping[str, Rule | None]) -> dict[str, str]:
     """The rules that this server does not take, and what it offers instead."""
     profile = site.profile
-    rules = {name: rule for name, rule in wanted.items() if rule is not None}
+    rules = {name: rule for name, rule in expected.items() if rule is not None}
     fields = {ABORT: "abort_uploads_rule", NONCURRENT: "versions"}
     missing = {name: fields.get(name, "lifecycle_transitions") for name in rules}
     refused = {
@@ -202,15 +202,15 @@ def _text(rule: Rule | None) -> str:
     """A rule of ours in words, and what else somebody has made of it."""
     if rule is None:
         return ""
-    said = []
+    parts = []
     if "AbortIncompleteMultipartUpload" in rule:
-        said.append(f"after {rule['AbortIncompleteMultipartUpload']['DaysAfterInitiation']} d")
+        parts.append(f"after {rule['AbortIncompleteMultipartUpload']['DaysAfterInitiation']} d")
     if "NoncurrentVersionExpiration" in rule:
-        said.append(f"after {rule['NoncurrentVersionExpiration'].get('NoncurrentDays', 0)} d")
+        parts.append(f"after {rule['NoncurrentVersionExpiration'].get('NoncurrentDays', 0)} d")
     for transition in rule.get("Transitions", ()):
         days = transition.get("Days", 0)
-        said.append(f"{transition['StorageClass']}{f' from {days} d on' if days else ''}")
+        parts.append(f"{transition['StorageClass']}{f' from {days} d on' if days else ''}")
     where = {field: value for field, value in (rule.get("Filter") or {}).items() if value and field != "Tag"}
-    said += [f"only {where}"] if where else []
-    said += ["disabled"] if rule.get("Status") != "Enabled" else []
-    return ", ".join(said) or "something else"
+    parts += [f"only {where}"] if where else []
+    parts += ["disabled"] if rule.get("Status") != "Enabled" else []
+    return ", ".join(parts) or "something else"

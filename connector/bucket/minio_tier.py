@@ -180,11 +180,11 @@ def _request(store: Store, method: str, body: bytes) -> bytes:
 
 def _fail(status: int, content: bytes) -> NoReturn:
     try:
-        said = json.loads(content)
+        reason = json.loads(content)
     except ValueError:
-        said = {}
-    code, message = str(said.get("Code", status)), redact(str(said.get("Message", "no reason given")))
+        reason = {}
+    code, message = str(reason.get("Code", status)), redact(str(reason.get("Message", "no reason given")))
     kind: type[LakeError] = InvalidSetting if code.startswith("XMinioAdminTier") else ServerError
     if status in _DENIED:
         kind = AccessDenied
-    raise kind(f"MinIO's admin API: {message}", server_code=code, request_id=said.get("RequestId"))
+    raise kind(f"MinIO's admin API: {message}", server_code=code, request_id=reason.get("RequestId"))

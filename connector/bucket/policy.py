@@ -52,7 +52,7 @@ _ANONYMOUS = (
     "binds requests without credentials alone on this server: for users, put the statement into their policies too"
 )
 
-_Wanted = dict[str, "Statement | None"]
+_Expected = dict[str, "Statement | None"]
 
 
 async def denied_encryption(site: Site, spec: BucketSpec) -> Part:
@@ -61,21 +61,21 @@ async def denied_encryption(site: Site, spec: BucketSpec) -> Part:
     is_wanted = None if spec.policy is None else spec.policy.deny_wrong_encryption
     if is_wanted is None or (is_wanted and encryption is None):
         return Part()
-    wanted: _Wanted = dict.fromkeys(ABOUT_ENCRYPTION)
+    expected: _Expected = dict.fromkeys(ABOUT_ENCRYPTION)
     refused: dict[str, str] = {}
     if is_wanted:
-        wanted |= deny_wrong(site.bucket, encryption, site.profile.encryptions)
+        expected |= deny_wrong(site.bucket, encryption, site.profile.encryptions)
         if encryption.mode not in site.profile.encryptions:
             other = site.profile.encryption_alternatives.get(encryption.mode, "sse-s3")
-            refused = {sid: f"instead: {other}" for sid in ABOUT_ENCRYPTION if wanted[sid]}
-        elif wanted[WRONG_KEY] and not encryption.key_id.startswith("arn:"):
+            refused = {sid: f"instead: {other}" for sid in ABOUT_ENCRYPTION if expected[sid]}
+        elif expected[WRONG_KEY] and not encryption.key_id.startswith("arn:"):
             refused = {WRONG_KEY: _NO_ARN}
     notes = {}
     mine = site.store.policy.for_key(site.bucket, "object").encryption.mode
-    algorithms = wanted[WRONG_ENCRYPTION]
+    algorithms = expected[WRONG_ENCRYPTION]
     if algorithms is not None and refuses(algorithms, mine):
         notes[WRONG_ENCRYPTION] = f"our own writes ask for {mine} and would be denied: set TIERLAKE_ENCRYPTION"
-    return await _part(site, wanted, refused, notes)
+    return await _part(site, expected, refused, notes)
 
 
 async def denied_transport(site: Site, spec: BucketSpec) -> Part:
@@ -83,9 +83,9 @@ async def denied_transport(site: Site, spec: BucketSpec) -> Part:
     is_wanted = None if spec.policy is None else spec.policy.deny_insecure_transport
     if is_wanted is None:
         return Part()
-    wanted: _Wanted = {INSECURE: deny_insecure(site.bucket) if is_wanted else None, CANARY: None}
+    expected: _Expected = {INSECURE: deny_insecure(site.bucket) if is_wanted else None, CANARY: None}
     refused = {INSECURE: _HTTP} if is_wanted and urlsplit(site.endpoint).scheme == "http" else {}
-    return await _part(site, wanted, refused, {})
+    return await _part(site, expected, refused, {})
 
 
 async def read_policy(site: Site) -> dict[str, Any]:
@@ -95,15 +95,15 @@ async def read_policy(site: Site) -> dict[str, Any]:
     return document
 
 
-async def _part(site: Site, wanted: _Wanted, refused: dict[str, str], notes: dict[str, str]) -> Part:
+async def _part(site: Site, expected: _Expected, refused: dict[str, str], notes: dict[str, str]) -> Part:
     """The part that puts statements into the policy; what is there already is never refused."""
     if not site.profile.bucket_policy:
-        lacking = [site.lacking(ASPECTS[sid], "denied", "bucket_policy") for sid, ours in wanted.items() if ours]
+        lacking = [site.lacking(ASPECTS[sid], "denied", "bucket_policy") for sid, ours in expected.items() if ours]
         return Part(tuple(lacking))
     present = statements_in(await read_policy(site))
-    whole = _merged(present, wanted)
+    whole = _merged(present, expected)
     refused = {sid: note for sid, note in refused.items() if whole.actions[sid] != "none"}
-    doable = {sid: ours for sid, ours in wanted.items() if sid not in refused}
+    doable = {sid: ours for sid, ours in expected.items() if sid not in refused}
     now = {sid_of(statement): text(statement) for statement in reversed(present)}
     anonymous = _ANONYMOUS if site.profile.policy_binds == "anonymous" else ""
     items = [
@@ -114,21 +114,21 @@ async def _part(site: Site, wanted: _Wanted, refused: dict[str, str], notes: dic
             "lacking" if sid in refused else whole.actions[sid],
             refused.get(sid) or notes.get(sid) or (anonymous if ours else ""),
         )
-        for sid, ours in wanted.items()
+        for sid, ours in expected.items()
         if ours is not None or whole.actions[sid] != "none"
     ]
     return Part(tuple(items), partial(_write, replace(site, exists=True), doable))
 
 
-def _merged(present: list[Statement], wanted: Mapping[str, Statement | None]) -> Merged[Statement]:
-    return merged(present, wanted, name=sid_of, plain=plain)
+def _merged(present: list[Statement], expected: Mapping[str, Statement | None]) -> Merged[Statement]:
+    return merged(present, expected, name=sid_of, plain=plain)
 
 
-async def _write(site: Site, wanted: _Wanted) -> None:
+async def _write(site: Site, expected: _Expected) -> None:
     """Put the statements into the policy as it is by now."""
     document = await read_policy(site)
     present = statements_in(document)
-    result = _merged(present, wanted)
+    result = _merged(present, expected)
     # A proxy that ends TLS before the server is none of AWS's, and denials that bind nobody cannot lock us out.
     may_lock_out = site.profile.policy_binds == "everybody" and not is_aws(site.endpoint)
     if may_lock_out and result.actions.get(INSECURE) in {"create", "change"}:

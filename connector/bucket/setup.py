@@ -41,33 +41,33 @@ async def versioning(site: Site, spec: BucketSpec) -> Part:
     """That versions are kept, or no longer."""
     if spec.versioning is None:
         return Part()
-    wanted = "enabled" if spec.versioning else "suspended"
+    expected = "enabled" if spec.versioning else "suspended"
     if not site.profile.versions:
-        return Part((site.lacking("versioning", wanted, "versions"),) if spec.versioning else ())
+        return Part((site.lacking("versioning", expected, "versions"),) if spec.versioning else ())
     current = (await site.read("get_bucket_versioning")).get("Status", "").lower()
     if not current and not spec.versioning:
         return Part((compared("versioning", "never", "never"),))
-    target = {"Status": wanted.capitalize()}
+    target = {"Status": expected.capitalize()}
     return Part(
-        (compared("versioning", current, wanted),),
+        (compared("versioning", current, expected),),
         partial(site.send, "put_bucket_versioning", VersioningConfiguration=target),
     )
 
 
 async def default_encryption(site: Site, spec: BucketSpec) -> Part:
     """How a write that says nothing is encrypted."""
-    wanted: Encryption | None = spec.default_encryption
-    if wanted is None:
+    expected: Encryption | None = spec.default_encryption
+    if expected is None:
         return Part()
-    text = encryption_text(wanted)
+    text = encryption_text(expected)
     if not site.profile.default_encryption:
         return Part((site.lacking(ENCRYPTION, text, "default_encryption"),))
     current = await _current(site)
     try:
-        site.profile.check_encryption(wanted.mode)
+        site.profile.check_encryption(expected.mode)
     except UnsupportedByServer as error:
         return Part((Item(ENCRYPTION, _text(current), text, "lacking", f"instead: {error.alternative}"),))
-    rule = _rule(wanted)
+    rule = _rule(expected)
     extra: tuple[Item, ...] = ()
     if rule.get("BucketKeyEnabled") and not site.profile.kms_bucket_key:
         del rule["BucketKeyEnabled"]

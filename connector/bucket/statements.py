@@ -115,8 +115,8 @@ def _deny(sid: str, action: str, places: list[str], bucket: str, condition: dict
 
 def statements_in(document: dict[str, Any]) -> list[Statement]:
     """A policy's statements; one alone may stand without its list."""
-    found = document.get("Statement", [])
-    return [found] if isinstance(found, dict) else list(found)
+    statements = document.get("Statement", [])
+    return [statements] if isinstance(statements, dict) else list(statements)
 
 
 def lets_everybody_in(document: dict[str, Any]) -> list[str]:

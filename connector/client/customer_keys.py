@@ -55,17 +55,17 @@ class CustomerKeys:
         is_conditional_end = operation == "complete_multipart_upload" and not _CONDITIONS.isdisjoint(request)
         if operation not in _KEYED and not is_conditional_end:
             return request
-        wanted: dict[str, Any] = {}
+        added: dict[str, Any] = {}
         if operation in {"upload_part", "upload_part_copy"} or is_conditional_end:
-            wanted = {name: value for name, value in chosen.items() if name.startswith("SSECustomer")}
+            added = {name: value for name, value in chosen.items() if name.startswith("SSECustomer")}
         elif operation in KEYED_READS:
             held = self._policy.for_key(request["Bucket"], request["Key"]).encryption
-            wanted = held.headers() if isinstance(held, SseC) and not self._in_clear() else {}
+            added = held.headers() if isinstance(held, SseC) and not self._in_clear() else {}
         source = copy_source(request) if operation in _COPIES else None
         if source is not None:
             held = self._policy.for_key(source[0], unquote(source[1])).encryption
-            wanted |= held.source_headers() if isinstance(held, SseC) else {}
-        completed = {**wanted, **request}
+            added |= held.source_headers() if isinstance(held, SseC) else {}
+        completed = {**added, **request}
         self.check(operation, completed)
         return {n: v for n, v in completed.items() if v is not None or not n.startswith("CopySourceSSE")}
 

@@ -98,7 +98,7 @@ def hint_for(kind: type[LakeError], operation: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Target:
     """What a request was about."""
 
     operation: str
@@ -109,80 +109,82 @@ class Asked:
     must_not_exist: bool = False
 
 
-def raise_translated(error: Exception, asked: Asked) -> NoReturn:
+def raise_translated(error: Exception, target: Target) -> NoReturn:
     """Raise the error that a caller can act on.
 
     Args:
         error: What botocore raised.
-        asked: What the request was about.
+        target: What the request was about.
     """
     if isinstance(error, boto.ParamValidationError):
         # Its text and its cause may hold the values of parameters, and so keys.
-        raise RequestRefused(f"{asked.operation}: {redact(str(error))}", bucket=asked.bucket, key=asked.key) from None
-    raise translated(error, asked) from error
+        raise RequestRefused(
+            f"{target.operation}: {redact(str(error))}", bucket=target.bucket, key=target.key
+        ) from None
+    raise translated(error, target) from error
 
 
-def translated(error: Exception, asked: Asked) -> Exception:
+def translated(error: Exception, target: Target) -> Exception:
     """The error that a caller can act on; an error that is not botocore's stays itself."""
     if isinstance(error, boto.ClientError):
-        return _of_response(error, asked)
+        return _of_response(error, target)
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
         return BadCredentials(
-            f"No usable credentials: {redact(str(error))}", hint=_CREDENTIALS_HINT, bucket=asked.bucket
+            f"No usable credentials: {redact(str(error))}", hint=_CREDENTIALS_HINT, bucket=target.bucket
         )
     if isinstance(error, LakeError):
         return error
     if isinstance(error, ClientPayloadError | boto.ResponseStreamingError | boto.IncompleteReadError):
         return EndpointUnreachable(
-            f"The answer from {asked.endpoint} broke off, again and again",
+            f"The answer from {target.endpoint} broke off, again and again",
             hint="Try again; check the network, and what is between here and the server",
-            bucket=asked.bucket,
-            key=asked.key,
+            bucket=target.bucket,
+            key=target.key,
         )
     if isinstance(error, boto.HTTPClientError | boto.ConnectionError | ClientConnectionError | TimeoutError | OSError):
         return EndpointUnreachable(
-            f"No answer from {asked.endpoint}: {redact(str(error) or type(error).__name__)}",
+            f"No answer from {target.endpoint}: {redact(str(error) or type(error).__name__)}",
             hint="Check the endpoint, and whether the server runs",
-            bucket=asked.bucket,
-            key=asked.key,
+            bucket=target.bucket,
+            key=target.key,
         )
     return error
 
 
-def _of_response(error: boto.ClientError, asked: Asked) -> LakeError:
-    said: dict[str, Any] = error.response.get("Error", {})
+def _of_response(error: boto.ClientError, target: Target) -> LakeError:
+    reason: dict[str, Any] = error.response.get("Error", {})
     meta: dict[str, Any] = error.response.get("ResponseMetadata", {})
     status = int(meta.get("HTTPStatusCode", 0))
-    code = str(said.get("Code", status))
+    code = str(reason.get("Code", status))
     context: dict[str, Any] = {
         "server_code": code,
         "request_id": meta.get("RequestId") or meta.get("HTTPHeaders", {}).get("x-amz-request-id"),
-        "bucket": asked.bucket,
-        "key": asked.key,
+        "bucket": target.bucket,
+        "key": target.key,
     }
-    message = f"{asked.operation}: {redact(str(said.get('Message') or code))}"
+    message = f"{target.operation}: {redact(str(reason.get('Message') or code))}"
     kind, hint = _BY_CODE.get(code, (_BY_STATUS.get(status), None))
-    if kind is ObjectNotFound and asked.key is None and code.isdigit():
+    if kind is ObjectNotFound and target.key is None and code.isdigit():
         kind = BucketNotFound
-    if kind is PreconditionFailed and asked.must_not_exist:
-        kind, message = AlreadyExists, f"{asked.operation}: it exists already"
+    if kind is PreconditionFailed and target.must_not_exist:
+        kind, message = AlreadyExists, f"{target.operation}: it exists already"
     if kind is BucketNotFound:
-        message = f"The specified bucket does not exist: {asked.bucket!r}"  # S3's words, which pandas looks for
-    if kind is ObjectArchived and asked.operation == "get_object" and asked.bucket and asked.key:
-        return archived(asked.bucket, asked.key, said.get("StorageClass"), context)
+        message = f"The specified bucket does not exist: {target.bucket!r}"  # S3's words, which pandas looks for
+    if kind is ObjectArchived and target.operation == "get_object" and target.bucket and target.key:
+        return archived(target.bucket, target.key, reason.get("StorageClass"), context)
     if kind is UnsupportedByServer:
-        return UnsupportedByServer(asked.server, f"{asked.operation} in this way ({message})", **context)
+        return UnsupportedByServer(target.server, f"{target.operation} in this way ({message})", **context)
     if kind is not None:
-        return kind(message, hint=hint or hint_for(kind, asked.operation), **context)
+        return kind(message, hint=hint or hint_for(kind, target.operation), **context)
     like = s3fs.errors.translate_boto_error(error, set_cause=False)
     number = like.errno if isinstance(like, OSError) else None
     if isinstance(like, PermissionError):
-        return AccessDenied(message, hint=hint_for(AccessDenied, asked.operation), **context)
+        return AccessDenied(message, hint=hint_for(AccessDenied, target.operation), **context)
     if isinstance(like, FileNotFoundError):
-        return ObjectNotFound(message, hint=hint_for(ObjectNotFound, asked.operation), **context)
+        return ObjectNotFound(message, hint=hint_for(ObjectNotFound, target.operation), **context)
     if status >= SERVER_FAILURE:
-        return ServerError(message, hint=hint_for(ServerError, asked.operation), errno=number, **context)
-    hint = f"The server refuses {asked.operation} as it was asked: its code and its log say why"
+        return ServerError(message, hint=hint_for(ServerError, target.operation), errno=number, **context)
+    hint = f"The server refuses {target.operation} as it was asked: its code and its log say why"
     return RequestRefused(message, hint=hint, errno=number or errno_module.EINVAL, **context)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import ClientError as HttpError
 from botocore import exceptions as boto
 
-from tierlake.connector.client.error_mapping import Asked, translated
+from tierlake.connector.client.error_mapping import Target, translated
 from tierlake.connector.client.rust_errors import from_rust
 from tierlake.connector.errors import LakeError, LibraryError
 
@@ -58,8 +58,8 @@ def of_a_library(error: Exception, *, callers: Collection[str]) -> LakeError | N
         return None
     library = frames[-1][0] if is_by_library else module
     if isinstance(error, boto.BotoCoreError | boto.ClientError | HttpError | ConnectionError | TimeoutError):
-        told = translated(error, Asked(f"a request by {library}", "the endpoint", "the server"))
-        return told if isinstance(told, LakeError) else LibraryError.of(error, library)
+        mapped = translated(error, Target(f"a request by {library}", "the endpoint", "the server"))
+        return mapped if isinstance(mapped, LakeError) else LibraryError.of(error, library)
     if type(error) is OSError or module in {"_internal", "deltalake"}:
         return from_rust(error, "")
     return LibraryError.of(error, library)

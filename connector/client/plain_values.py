@@ -32,8 +32,8 @@ def plain_options(options: Mapping[str, Any], *, include_secrets: bool) -> dict[
     merged = dict(options)
     settings = merged.pop("settings", None)
     if isinstance(settings, LakeSettings):
-        said = {name: getattr(settings, name) for name in settings.model_fields_set}
-        merged = {**{name: value for name, value in said.items() if value is not None}, **merged}
+        explicit = {name: getattr(settings, name) for name in settings.model_fields_set}
+        merged = {**{name: value for name, value in explicit.items() if value is not None}, **merged}
     return {
         name: _plain(value, include_secrets=include_secrets)
         for name, value in merged.items()

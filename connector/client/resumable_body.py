@@ -82,5 +82,5 @@ class Body(AioStreamingBody):  # type: ignore[misc]  # aiobotocore ships no type
 
 def _extent(response: Mapping[str, Any]) -> tuple[int, int]:
     """The first byte of the object in a body, and the one behind the last."""
-    found = _CONTENT_RANGE.match(response.get("ContentRange") or "")
-    return (int(found[1]), int(found[2]) + 1) if found else (0, response["ContentLength"])
+    span = _CONTENT_RANGE.match(response.get("ContentRange") or "")
+    return (int(span[1]), int(span[2]) + 1) if span else (0, response["ContentLength"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from tierlake.connector.client.error_mapping import Asked, hint_for, translated
+from tierlake.connector.client.error_mapping import Target, hint_for, translated
 from tierlake.connector.errors import (
     AccessDenied,
     EndpointUnreachable,
@@ -80,10 +80,10 @@ def from_rust(error: Exception, bucket: str) -> LakeError:
             "Error": {"Code": code, "Message": _of_body(text, "Message") or code},
             "ResponseMetadata": {"HTTPStatusCode": int(status[1]), "RequestId": _of_body(text, "RequestId")},
         }
-        asked = Asked(operation, method[2] if method else "", "the server", bucket=bucket, key=key)
-        told = translated(ClientError(response, operation), asked)
-        if isinstance(told, LakeError):
-            return told
+        target = Target(operation, method[2] if method else "", "the server", bucket=bucket, key=key)
+        mapped = translated(ClientError(response, operation), target)
+        if isinstance(mapped, LakeError):
+            return mapped
     message = f"{operation}: {plain_text(text)}"
     if any(words in " ".join(text.split()) for words in _NO_ANSWER):
         hint = "Check the endpoint, and whether the server runs"
@@ -97,5 +97,5 @@ def from_rust(error: Exception, bucket: str) -> LakeError:
 
 
 def _of_body(text: str, name: str) -> str | None:
-    found = re.search(rf"<{name}>([^<]*)</{name}>", text)
-    return found[1] if found else None
+    match = re.search(rf"<{name}>([^<]*)</{name}>", text)
+    return match[1] if match else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import ClientPayloadError
 from botocore import exceptions as boto
 
-from tierlake.connector.client.error_mapping import Asked, raise_translated, translated
+from tierlake.connector.client.error_mapping import Target, raise_translated, translated
 from tierlake.connector.client.resumable_body import Body
 from tierlake.connector.client.retry import RetryBudget, in_doubt, retrying
 from tierlake.connector.errors import BadCredentials, BucketNotFound, ObjectNotFound, PreconditionFailed
@@ -97,7 +97,7 @@ class Transport:
             if isinstance(error, boto.ClientError):
                 observe(endpoint, error.response)
             known = known_profile(self._profile_name, endpoint)
-            asked = Asked(
+            target = Target(
                 operation=operation,
                 endpoint=endpoint,
                 server=known.name if known else "the server",
@@ -105,19 +105,19 @@ class Transport:
                 key=request.get("Key"),
                 must_not_exist=request.get("IfNoneMatch") == "*",
             )
-            if operation in _HEADS and asked.bucket is not None:
-                await self._diagnose(client, error, asked)
-            raise_translated(error, asked)
+            if operation in _HEADS and target.bucket is not None:
+                await self._diagnose(client, error, target)
+            raise_translated(error, target)
 
-    async def _diagnose(self, client: Any, error: Exception, asked: Asked) -> None:
+    async def _diagnose(self, client: Any, error: Exception, target: Target) -> None:
         """A HEAD has no body to say why it failed: ask with a GET whether the credentials are known."""
         if not isinstance(error, boto.ClientError):
             return
         if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in _DIAGNOSED_STATUS:
             return
         try:
-            await client.list_objects_v2(Bucket=asked.bucket, Prefix=asked.key or "", MaxKeys=1)
+            await client.list_objects_v2(Bucket=target.bucket, Prefix=target.key or "", MaxKeys=1)
         except boto.ClientError as diagnosis:
-            better = translated(diagnosis, asked)
+            better = translated(diagnosis, target)
             if isinstance(better, BadCredentials | BucketNotFound):
                 raise better from diagnosis

@@ -21,18 +21,18 @@ def lifecycle(action: dict[str, Any]) -> Callable[[Place], Awaitable[str]]:
 
     async def probe(place: Place) -> str:
         rule = {"ID": "probe", "Status": "Enabled", "Filter": {"Prefix": "no-such-prefix/"}, **action}
-        said = await place.takes("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [rule]})
-        if said == YES:
+        answer = await place.takes("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [rule]})
+        if answer == YES:
             await place.ask("delete_bucket_lifecycle")
-        return said
+        return answer
 
     return probe
 
 
 async def lifecycle_transition(place: Place) -> str:
     """Whether lifecycle moves objects to another class, or only to remote tiers."""
-    said = await lifecycle({"Transitions": [{"Days": 30, "StorageClass": "STANDARD_IA"}]})(place)
-    return "remote tiers" if said.endswith("InvalidStorageClass") else said
+    answer = await lifecycle({"Transitions": [{"Days": 30, "StorageClass": "STANDARD_IA"}]})(place)
+    return "remote tiers" if answer.endswith("InvalidStorageClass") else answer
 
 
 async def public_access_block(place: Place) -> str:
@@ -58,9 +58,9 @@ async def policy(place: Place) -> str:
     statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject"}
     statement["Resource"] = f"arn:aws:s3:::{place.bucket}/{await place.put(Key='denied')}"
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    said = await place.takes("put_bucket_policy", Policy=document)
-    if said != YES:
-        return said
+    answer = await place.takes("put_bucket_policy", Policy=document)
+    if answer != YES:
+        return answer
     try:
         async with (await place.ask("get_object", Key="denied"))["Body"]:
             return "anonymous"
@@ -73,17 +73,17 @@ async def policy(place: Place) -> str:
 async def default_encryption(place: Place) -> str:
     """Whether a bucket has a default encryption."""
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
-    said = await place.has("put_bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [rule]})
-    if said == YES:
+    answer = await place.has("put_bucket_encryption", ServerSideEncryptionConfiguration={"Rules": [rule]})
+    if answer == YES:
         await place.ask("delete_bucket_encryption")
-    return said
+    return answer
 
 
 async def put_creates_bucket(place: Place) -> str:
     """Whether a PUT into a bucket that does not exist makes it."""
     name = f"tierlake-doctor-{uuid.uuid4().hex[:12]}"
-    said = await place.takes("put_object", Bucket=name, Key="x", Body=FIRST)
-    if said == YES:
+    answer = await place.takes("put_object", Bucket=name, Key="x", Body=FIRST)
+    if answer == YES:
         await place.ask("delete_object", Bucket=name, Key="x")
         await place.ask("delete_bucket", Bucket=name)
-    return said.partition(":")[0]
+    return answer.partition(":")[0]

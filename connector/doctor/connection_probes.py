@@ -59,5 +59,5 @@ async def tls(place: Place) -> str:
 
 async def region(place: Place) -> str:
     """Whether the bucket is in the region that requests are signed for."""
-    found = (await place.ask("get_bucket_location")).get("LocationConstraint") or "us-east-1"
-    return YES if found in {place.region, "auto"} else f"{NO}: the bucket is in {found}"
+    location = (await place.ask("get_bucket_location")).get("LocationConstraint") or "us-east-1"
+    return YES if location in {place.region, "auto"} else f"{NO}: the bucket is in {location}"

@@ -54,8 +54,8 @@ async def _other_class(place: Place) -> str:
 async def self_copy(place: Place) -> str:
     """The directive that a self-copy to another class needs."""
     key, other = await place.put(), await _other_class(place)
-    said = {"Key": key, "CopySource": place.source(key), "StorageClass": other}
-    return "COPY" if await place.takes("copy_object", **said) == YES else "REPLACE"
+    request = {"Key": key, "CopySource": place.source(key), "StorageClass": other}
+    return "COPY" if await place.takes("copy_object", **request) == YES else "REPLACE"
 
 
 async def self_copy_encryption(place: Place) -> str:

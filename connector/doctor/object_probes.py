@@ -71,15 +71,15 @@ async def uploads_by_prefix(place: Place) -> str:
     """Whether incomplete uploads are found by prefix."""
     key = place.key()
     started = await place.ask("create_multipart_upload", Key=key)
-    found = await place.ask("list_multipart_uploads", Prefix=key.rpartition("/")[0] + "/")
+    listed = await place.ask("list_multipart_uploads", Prefix=key.rpartition("/")[0] + "/")
     await place.ask("abort_multipart_upload", Key=key, UploadId=started["UploadId"])
-    return YES if found.get("Uploads") else NO
+    return YES if listed.get("Uploads") else NO
 
 
 async def restore(place: Place) -> str:
     """Whether archived objects can be asked back."""
-    asked = {"Days": 1, "GlacierJobParameters": {"Tier": "Bulk"}}
-    return await place.has("restore_object", Key=await place.put(), RestoreRequest=asked)
+    request = {"Days": 1, "GlacierJobParameters": {"Tier": "Bulk"}}
+    return await place.has("restore_object", Key=await place.put(), RestoreRequest=request)
 
 
 async def versions(place: Place) -> str:
@@ -132,7 +132,7 @@ async def backslash(place: Place) -> str:
     if await place.takes("put_object", Key=key, Body=FIRST) != YES:
         return "refused"
     listed = await place.ask("list_objects_v2", Prefix=key.partition("\\")[0])
-    found = [entry["Key"] for entry in listed.get("Contents", ())]
-    for one in found:
+    keys = [entry["Key"] for entry in listed.get("Contents", ())]
+    for one in keys:
         await place.ask("delete_object", Key=one)
-    return YES if found == [key] else NO
+    return YES if keys == [key] else NO

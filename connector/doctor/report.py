@@ -137,9 +137,9 @@ async def _diagnose(store: Store, bucket: str | None) -> Report:
 
 async def _row(probe: Probe, profile: Profile, place: Place | None) -> Row:
     says = probe.says(profile)
-    told = " or ".join(says)
+    expected = " or ".join(says)
     if place is None:
-        return Row(probe.what, told, NOT_TRIED, None)
+        return Row(probe.what, expected, NOT_TRIED, None)
     try:
         does = await probe.does(place)
     except boto.ClientError as error:
@@ -147,7 +147,7 @@ async def _row(probe: Probe, profile: Profile, place: Place | None) -> Row:
     except LakeError as error:
         does = f"failed: {error.code}"
     answer = does if does in says else does.partition(":")[0]
-    return Row(probe.what, told, does, answer in says if says else None)
+    return Row(probe.what, expected, does, answer in says if says else None)
 
 
 async def _remove(store: Store, place: Place) -> None:
@@ -155,8 +155,8 @@ async def _remove(store: Store, place: Place) -> None:
     for upload in (await place.ask("list_multipart_uploads")).get("Uploads", ()):
         if upload["Key"].startswith(place.prefix):
             await place.ask("abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])
-    found = await store.send("list_object_versions", Bucket=place.bucket, Prefix=place.prefix)
-    entries = [*found.get("Versions", ()), *found.get("DeleteMarkers", ())]
+    listed = await store.send("list_object_versions", Bucket=place.bucket, Prefix=place.prefix)
+    entries = [*listed.get("Versions", ()), *listed.get("DeleteMarkers", ())]
     objects = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in entries]
     if objects:  # fewer than one page: each probe writes a handful
         await store.send("delete_objects", Bucket=place.bucket, Delete={"Objects": objects, "Quiet": True})

@@ -10,32 +10,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from tierlake.connector.client.carried import is_held, kept_content, kept_parameters
+from tierlake.connector.client.carried import kept_content, kept_parameters
 from tierlake.connector.errors import (
     EncryptionIgnored,
-    LakeError,
-    ObjectArchived,
-    ObjectNotFound,
     PreconditionFailed,
-    ServerError,
     UnsupportedByServer,
 )
 from tierlake.connector.objects.audit import encryption_faults
+from tierlake.connector.objects.comparison import class_of, differences, refuse_differences
+from tierlake.connector.objects.copied_version import delete_source_version, marked, tags_of, version_of
 from tierlake.connector.objects.copy import COPY_BYTES_MAX, Source, copy_in_parts, look_at, part_ranges
-from tierlake.connector.objects.delete import delete_keys
-from tierlake.connector.objects.metadata import get_tags, head, unquoted
-from tierlake.connector.objects.object_lock import check_replaceable, set_legal_hold
+from tierlake.connector.objects.metadata import unquoted
+from tierlake.connector.objects.object_lock import check_replaceable
 from tierlake.connector.objects.versions import give_way, versions_of
 from tierlake.connector.policy.encryption import ENCRYPTION_PARAMETERS
 from tierlake.connector.policy.rules import STANDARD
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from tierlake.connector.client.store import Store
@@ -44,9 +39,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tierlake.connector")
 
-COPIED_FROM = "tierlake-copied-from"
-"""The tag of a copy whose source is not deleted yet: that version and its ETag."""
-_TAGS_MAX = 10
 _WRITTEN_BACK_MAX = 64 << 20
 TIER_TAG = "tier"
 """The tag on which a bucket's lifecycle rule moves objects, see :mod:`tierlake.connector.bucket.lifecycle`."""
@@ -93,11 +85,6 @@ class TransitionResult:
     written: Written | None = None
 
 
-def class_of(head: dict[str, Any]) -> str:
-    """The storage class that a HEAD reports; servers leave STANDARD out."""
-    return str(head.get("StorageClass") or STANDARD)
-
-
 async def transition(
     store: Store, path: str, storage_class: str, *, if_match: str | None = None, exclusive: bool = False
 ) -> TransitionResult:
@@ -133,7 +120,7 @@ async def transition(
     _check_etag(source, if_match)
     before, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
-    tags, left = await _tags(store, source)
+    tags, left = await tags_of(store, source)
     if before == storage_class:
         return TransitionResult(name, before, before, changed=False, size=size, deleted_version=left)
     kept = kept_parameters(source.head, profile, _held(store, source)) | {"StorageClass": storage_class}
@@ -145,10 +132,10 @@ async def transition(
             raise
         refused = error  # a copy that was made may have another ETag
     head = await store.send("head_object", Bucket=source.bucket, Key=source.key)
-    if refused and _differences(source, head, storage_class):
+    if refused and differences(source, head, storage_class):
         raise refused
-    _refuse_differences(source, _differences(source, head, storage_class))
-    deleted = await _delete_source_version(store, source, head, tags)
+    refuse_differences(source, differences(source, head, storage_class))
+    deleted = await delete_source_version(store, source, head, tags)
     store.invalidate(name)
     return TransitionResult(
         name, before, storage_class, changed=True, size=size, deleted_version=deleted, written=_written(copied, head)
@@ -179,7 +166,7 @@ async def reencrypt(store: Store, path: str, *, if_match: str | None = None) -> 
     source = await look_at(store, path)
     storage_class, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
-    tags, left = await _tags(store, source)
+    tags, left = await tags_of(store, source)
     if not is_needed:
         return TransitionResult(name, storage_class, storage_class, changed=False, size=size, deleted_version=left)
     _check_etag(source, if_match)
@@ -191,7 +178,7 @@ async def reencrypt(store: Store, path: str, *, if_match: str | None = None) -> 
     faults = await encryption_faults(store, [path])
     if faults:
         raise EncryptionIgnored(f"After the copy it is {faults[path]}", bucket=source.bucket, key=source.key)
-    deleted = await _delete_source_version(store, source, head, tags)
+    deleted = await delete_source_version(store, source, head, tags)
     store.invalidate(name)
     return TransitionResult(
         name,
@@ -238,7 +225,7 @@ async def tag_tier(
     _check_etag(source, if_match)
     before, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
-    tags, deleted = await _tags(store, source)
+    tags, deleted = await tags_of(store, source)
     wanted = {**tags, TIER_TAG: tier}
     if before == target and tags == wanted:
         return TransitionResult(name, before, before, changed=False, size=size, deleted_version=deleted)
@@ -253,7 +240,7 @@ async def tag_tier(
         copied = await _self_copy(store, source, profile, kept, wanted)
         head = await store.send("head_object", Bucket=source.bucket, Key=source.key)
         written = _written(copied, head)
-        deleted = await _delete_source_version(store, source, head, wanted)
+        deleted = await delete_source_version(store, source, head, wanted)
     head = await _await_class(store, source, head, target, wait_seconds)
     store.invalidate(name)
     after = class_of(head)
@@ -271,60 +258,6 @@ async def tag_tier(
 
 def _held(store: Store, source: Source) -> Encryption:
     return store.policy.for_key(source.bucket, source.key).encryption
-
-
-async def _tags(store: Store, source: Source) -> tuple[dict[str, str], str | None]:
-    """An object's tags, without our own; and the version that an interrupted copy left, which is deleted now.
-
-    Raises:
-        ServerError: The copy is not what it was made from.
-    """
-    if not source.head.get("TagCount", 1):
-        return {}, None
-    try:
-        tags = await get_tags(store, source.bucket, source.key)
-    except ObjectArchived:  # of some servers; it is not copied either before it is restored
-        return {}, None
-    mark = tags.pop(COPIED_FROM, None)
-    if mark is None:
-        return tags, None
-    version, _, etag = mark.partition(" ")
-    deleted = None
-    with suppress(ObjectNotFound):  # deleted already, or the tags came along to another key
-        old = Source(source.bucket, source.key, await head(store, f"{source.bucket}/{source.key}", version))
-        if unquoted(old.head["ETag"]) == etag and version != _version_of(source.head):
-            kept = ("ContentLength", "ContentType", "Metadata")
-            then, now = _told(dict(old.head)), _told(dict(source.head))
-            _refuse_differences(old, [name for name in kept if then[name] != now[name]])
-            deleted = await _delete_version(store, source, version)
-    await _unmark(store, source, _version_of(source.head), tags)
-    return tags, deleted
-
-
-async def _unmark(store: Store, source: Source, version: str, tags: dict[str, str]) -> None:
-    """Give a copy whose source is deleted the tags that it had, and no other object that came meanwhile."""
-    tag_set = [{"Key": key, "Value": value} for key, value in tags.items()]
-    which = {"Bucket": source.bucket, "Key": source.key, "VersionId": version}
-    try:
-        await store.send("put_object_tagging", **which, Tagging={"TagSet": tag_set})
-    except LakeError as error:  # the move is done; the tag says so for ever, or is gone with its version
-        logger.warning("The tag %s stays at %s/%s: %s", COPIED_FROM, source.bucket, source.key, error)
-
-
-def _version_of(head: Mapping[str, Any]) -> str:
-    # What was written before the bucket kept versions is the version "null", which some servers do not say.
-    return str(head.get("VersionId") or "null")
-
-
-async def _marked(store: Store, source: Source, tags: dict[str, str]) -> dict[str, str]:
-    """Tags for the copy: with the version that it is made from, where the bucket keeps that.
-
-    Whoever interrupts us between the copy and the deletion leaves two versions, and nothing else tells the source of a
-    copy from an older object of the same bytes.
-    """
-    if len(tags) >= _TAGS_MAX or not (source.head.get("VersionId") or await store.keeps_versions(source.bucket)):
-        return tags
-    return {**tags, COPIED_FROM: f"{_version_of(source.head)} {unquoted(source.head['ETag'])}"}
 
 
 def _check_etag(source: Source, if_match: str | None) -> None:
@@ -355,7 +288,7 @@ async def _self_copy(
         if size <= _WRITTEN_BACK_MAX:
             return await _write_back(store, source, profile, kept, tags)
         limit = _WRITTEN_BACK_MAX
-    tags = await _marked(store, source, tags)
+    tags = await marked(store, source, tags)
     if size > limit:
         if exclusive and not keeps_versions:
             _check_parts_are_exclusive(source, profile)
@@ -369,7 +302,7 @@ async def _self_copy(
             condition=condition if profile.complete_if_match else None,
         )
         if keeps_versions:
-            await give_way(store, source.bucket, source.key, before, _version_of(completed))
+            await give_way(store, source.bucket, source.key, before, version_of(completed))
         return _etag_in(completed)
     said = {**kept, "MetadataDirective": profile.self_copy_directive}
     if profile.self_copy_directive == "COPY":
@@ -387,7 +320,7 @@ async def _self_copy(
         **(condition if profile.copy_if_match else {}),
     )
     if keeps_versions:  # a server may look at its conditions before it waits for others, and write after them
-        await give_way(store, source.bucket, source.key, before, _version_of(response))
+        await give_way(store, source.bucket, source.key, before, version_of(response))
     return _etag_in(response.get("CopyObjectResult"))
 
 
@@ -420,56 +353,6 @@ def _written(copied: str | None, head: dict[str, Any]) -> Written | None:
     """The copy as the server has it, if it is the object there: another writer's has another ETag, or equal bytes."""
     etag, modified = unquoted(str(head.get("ETag") or "")), head.get("LastModified")
     return Written(etag, modified) if copied and etag == copied and modified is not None else None
-
-
-def _told(head: dict[str, Any]) -> dict[str, Any]:
-    names = (
-        "ContentLength",
-        "ContentType",
-        "ServerSideEncryption",
-        "SSECustomerAlgorithm",
-        "ObjectLockLegalHoldStatus",
-    )
-    return {name: head.get(name) for name in names} | {
-        "StorageClass": class_of(head),
-        "Metadata": dict(head.get("Metadata") or {}),
-    }
-
-
-def _differences(source: Source, head: dict[str, Any], storage_class: str) -> list[str]:
-    """In what an object is not the source in another class."""
-    expected, found = _told(dict(source.head)) | {"StorageClass": storage_class}, _told(head)
-    return [name for name, value in expected.items() if found[name] != value]
-
-
-def _refuse_differences(source: Source, names: list[str]) -> None:
-    if names:
-        raise ServerError(
-            f"After the copy the object differs in {', '.join(names)}",
-            hint="Look at it before you go on: nothing was deleted",
-            bucket=source.bucket,
-            key=source.key,
-        )
-
-
-async def _delete_source_version(
-    store: Store, source: Source, head: dict[str, Any], tags: dict[str, str]
-) -> str | None:
-    """The version copied from is stored twice now; an unversioned bucket has none."""
-    new, old = head.get("VersionId"), _version_of(source.head)
-    if not new or old == new:
-        return None
-    await _delete_version(store, source, old)
-    if len(tags) < _TAGS_MAX:
-        await _unmark(store, source, new, tags)
-    return old
-
-
-async def _delete_version(store: Store, source: Source, version: str) -> str:
-    if is_held(source.head):  # the copy has the hold by now
-        await set_legal_hold(store, [(f"{source.bucket}/{source.key}", version)], held=False)
-    await delete_keys(store, source.bucket, [{"Key": source.key, "VersionId": version}], guarded=False)
-    return version
 
 
 async def _await_class(

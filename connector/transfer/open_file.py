@@ -178,7 +178,7 @@ def open_file(fs: S3FileSystem, store: Store, path: str, mode: str, options: dic
     extra = fs.s3_additional_kwargs
     spelt_otherwise = rest.pop("blocksize", None)  # as the files themselves call it
     payer, fill = rest.pop("requester_pays", None), rest.pop("fill_cache", None)
-    said = {
+    arguments = {
         "block_size": rest.pop("block_size", None) or spelt_otherwise or fs.default_block_size,
         "acl": rest.pop("acl", False) or extra.get("ACL", False) or extra.get("acl", False),
         "version_id": version_id,
@@ -187,4 +187,4 @@ def open_file(fs: S3FileSystem, store: Store, path: str, mode: str, options: dic
         "requester_pays": fs.requester_pays if payer is None else payer,
         **{name: rest.pop(name) for name in _FILE_OPTIONS if name in rest},
     }
-    return LakeFile(fs, path, mode, store=store, s3_additional_kwargs={**extra, **rest}, **said)
+    return LakeFile(fs, path, mode, store=store, s3_additional_kwargs={**extra, **rest}, **arguments)

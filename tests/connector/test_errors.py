@@ -10,10 +10,10 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ParamValidationError
 
 from tierlake.connector import errors
-from tierlake.connector.client.error_mapping import Asked, raise_translated, translated
+from tierlake.connector.client.error_mapping import Target, raise_translated, translated
 from tierlake.connector.errors import LakeError, UnsupportedByServer
 
-ASKED = Asked("put_object", "http://h:1", "minio", bucket="b", key="k")
+TARGET = Target("put_object", "http://h:1", "minio", bucket="b", key="k")
 BUILTINS = {
     errors.ObjectArchived: PermissionError,
     errors.ObjectNotFound: FileNotFoundError,
@@ -112,7 +112,7 @@ def response(code, status, message="said"):
     ],
 )
 def test_what_servers_say(code, status, kind):
-    error = translated(ClientError(response(code, status), "PutObject"), ASKED)
+    error = translated(ClientError(response(code, status), "PutObject"), TARGET)
     assert type(error) is kind
     assert (error.server_code, error.request_id, error.bucket, error.key) == (code, "id-1", "b", "k")
 
@@ -131,41 +131,43 @@ def test_what_servers_say(code, status, kind):
 def test_an_archived_object_names_its_partition(key, says):
     said = response("InvalidObjectState", 403)
     said["Error"]["StorageClass"] = "DEEP_ARCHIVE"
-    error = translated(ClientError(said, "GetObject"), Asked("get_object", "http://h:1", "aws", bucket="b", key=key))
+    error = translated(ClientError(said, "GetObject"), Target("get_object", "http://h:1", "aws", bucket="b", key=key))
     assert str(error).startswith(says)
     assert "tierlake restore" in error.hint
-    copied = translated(ClientError(said, "CopyObject"), Asked("copy_object", "http://h:1", "aws", bucket="b", key=key))
+    copied = translated(
+        ClientError(said, "CopyObject"), Target("copy_object", "http://h:1", "aws", bucket="b", key=key)
+    )
     assert "is read or copied is archived" in copied.hint, "the key of the request is where it would go"
 
 
 def test_a_condition_that_it_must_not_exist():
-    asked = Asked("put_object", "http://h:1", "minio", bucket="b", key="k", must_not_exist=True)
-    error = translated(ClientError(response("PreconditionFailed", 412), "PutObject"), asked)
+    target = Target("put_object", "http://h:1", "minio", bucket="b", key="k", must_not_exist=True)
+    error = translated(ClientError(response("PreconditionFailed", 412), "PutObject"), target)
     assert isinstance(error, FileExistsError)
     assert error.errno == errno.EEXIST
 
 
 def test_a_missing_bucket_by_its_status():
-    asked = Asked("head_bucket", "http://h:1", "minio", bucket="b")
-    error = translated(ClientError(response("404", 404), "HeadBucket"), asked)
+    target = Target("head_bucket", "http://h:1", "minio", bucket="b")
+    error = translated(ClientError(response("404", 404), "HeadBucket"), target)
     assert isinstance(error, errors.BucketNotFound)
     assert "'b'" in error.message
 
 
 def test_no_connection_names_the_endpoint():
-    error = translated(EndpointConnectionError(endpoint_url="http://h:1/b"), ASKED)
+    error = translated(EndpointConnectionError(endpoint_url="http://h:1/b"), TARGET)
     assert isinstance(error, errors.EndpointUnreachable)
     assert "http://h:1" in error.message
 
 
 def test_no_credentials():
-    assert isinstance(translated(NoCredentialsError(), ASKED), errors.BadCredentials)
+    assert isinstance(translated(NoCredentialsError(), TARGET), errors.BadCredentials)
 
 
 def test_a_wrong_parameter_shows_no_key():
     wrong = ParamValidationError(report="Invalid: {'SSECustomerKey': 'super-secret-key'}")
     with pytest.raises(errors.RequestRefused) as caught:
-        raise_translated(wrong, ASKED)
+        raise_translated(wrong, TARGET)
     assert "super-secret-key" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
@@ -173,7 +175,7 @@ def test_a_wrong_parameter_shows_no_key():
 
 def test_other_errors_stay_themselves():
     error = KeyError("x")
-    assert translated(error, ASKED) is error
+    assert translated(error, TARGET) is error
 
 
 def test_a_missing_bucket_is_told_in_s3s_words(fs, bucket):

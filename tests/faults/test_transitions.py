@@ -12,7 +12,7 @@ from fsspec.asyn import sync
 
 from tests.faults.kills import fork_server
 from tierlake.connector import LakeFileSystem
-from tierlake.connector.objects.transition import COPIED_FROM
+from tierlake.connector.objects.copied_version import COPIED_FROM
 
 OBJECTS = 1000
 AT_ONCE = 16

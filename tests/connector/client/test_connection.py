@@ -15,6 +15,8 @@ from aiobotocore.client import AioBaseClient
 from aiobotocore.session import AioSession
 
 from tierlake.connector import LakeFileSystem
+from tierlake.connector.client.arguments import S3FS_OPTIONS
+from tierlake.connector.client.connection import _CLIENT_OPTIONS
 
 HERE = {"endpoint_url": "http://127.0.0.1:9", "key": "pool", "secret": "s", "profile": "seaweedfs"}
 
@@ -153,3 +155,23 @@ def test_an_event_loop_of_ones_own_has_a_client_of_its_own(server, bucket):
     first, second = asyncio.run(use()), asyncio.run(use())
     assert first[0] is not second[0]
     assert first[1] == second[1] == b"1"
+
+
+def test_each_argument_concerns_the_client_or_is_known_not_to():
+    """One that did, and were not looked at, would be another filesystem's."""
+    others = {
+        "asynchronous",  # never shared
+        "default_block_size",
+        "default_cache_type",
+        "default_fill_cache",
+        "fixed_upload_size",
+        "listings_expiry_time",
+        "local_expiry_check",
+        "max_concurrency",
+        "max_paths",
+        "requester_pays",
+        "s3_additional_kwargs",
+        "use_listings_cache",
+        "version_aware",
+    }
+    assert S3FS_OPTIONS - set(_CLIENT_OPTIONS) == others

@@ -11,7 +11,7 @@ from tests.faults.answers import Refusal
 from tests.faults.proxy import Proxy
 from tierlake.connector import LakeFileSystem, SseC, SseKms
 from tierlake.connector.errors import LakeError, ObjectNotFound, PreconditionFailed, ServerError, UnsupportedByServer
-from tierlake.connector.objects.transition import COPIED_FROM
+from tierlake.connector.objects.copied_version import COPIED_FROM
 
 MIB = 2**20
 DESCRIBED = {
