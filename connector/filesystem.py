@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack
 
 import botocore.session
@@ -33,7 +34,7 @@ from tierlake.connector.profiles import get_profile, profile_names
 from tierlake.connector.profiles.detect import known_profile
 from tierlake.connector.redact import guard_logs
 from tierlake.connector.settings import LakeSettings, check_endpoint, environment_token
-from tierlake.connector.transfer import download, upload
+from tierlake.connector.transfer import download, local_file, upload
 from tierlake.connector.transfer.open_file import LakeFile, compressed, open_file
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class LakeFileSystem(BulkVerbs, TableListings):
     ) -> None:
         given: dict[str, Any] = dict(options)
         guard_logs()
+        profile_names()  # reads the entry points of all distributions, once: not in the thread of the requests
         self.raw: bool = bool(given.pop("raw", False))
         root = given.pop("table_root", None)
         self.table_root: str | None = self._strip_protocol(root).strip("/") if root else None
@@ -336,6 +338,28 @@ class LakeFileSystem(BulkVerbs, TableListings):
 
     async def _get_file(self, rpath: str, lpath: str, callback: Any = DEFAULT_CALLBACK, **options: Any) -> None:
         await download.get_file(self, rpath, lpath, callback, **options)
+
+    async def _put_file(
+        self,
+        lpath: str,
+        rpath: str,
+        callback: Any = DEFAULT_CALLBACK,
+        chunksize: int | None = None,
+        max_concurrency: int | None = None,
+        mode: str = "overwrite",
+        **options: Any,
+    ) -> None:
+        bucket, key, _ = self.split_path(rpath)
+        await local_file.put_file(
+            self._call_s3,
+            Path(lpath),
+            {"Bucket": bucket, "Key": key},
+            callback,
+            chunksize=chunksize,
+            max_concurrency=max_concurrency or self.max_concurrency,
+            must_not_exist=mode == "create",
+            **options,
+        )
 
     async def _cp_file(
         self,

@@ -54,7 +54,8 @@ async def cat_file(
             return b""  # as a range of a request it would mean the whole object
         return await ranged(path, version_id=version_id, start=first, end=last, **options)
     _, pieces = await _asked(fs, path, version_id, **options)
-    return b"".join([piece async for piece in pieces])
+    parts = [piece async for piece in pieces]
+    return parts[0] if len(parts) == 1 else await asyncio.to_thread(b"".join, parts)
 
 
 async def _limits(
@@ -95,13 +96,13 @@ async def get_file(
         FileExpired: The object was replaced while it was read; the file holds a part of it.
     """
     local = Path(lpath)
-    if local.is_dir():  # noqa: ASYNC240 -- a local disk is faster than a thread: s3fs does so too
+    if await asyncio.to_thread(local.is_dir):
         return
     size, pieces = await _asked(fs, rpath, version_id, chunksize=chunksize, max_concurrency=max_concurrency)
     callback.set_size(size)
-    with local.open("wb") as file:  # noqa: ASYNC230 -- likewise
+    with await asyncio.to_thread(local.open, "wb") as file:
         async for piece in pieces:
-            file.write(piece)
+            await asyncio.to_thread(file.write, piece)
             callback.relative_update(len(piece))
 
 
