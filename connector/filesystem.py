@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from fsspec.asyn import sync_wrapper
@@ -33,9 +34,10 @@ from tierlake.connector.objects import copy, delete, expansion, move
 from tierlake.connector.objects import presign as presigning
 from tierlake.connector.objects.bulk import BulkVerbs
 from tierlake.connector.objects.verbs import ObjectVerbs, synced
+from tierlake.connector.profiles import profile_names
 from tierlake.connector.redact import guard_logs
 from tierlake.connector.settings import environment_token
-from tierlake.connector.transfer import download, upload
+from tierlake.connector.transfer import download, local_file, upload
 from tierlake.connector.transfer.compressed_file import compressed
 from tierlake.connector.transfer.open_file import LakeFile, open_file
 
@@ -114,6 +116,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         **options: Unpack[LakeOptions],
     ) -> None:
         guard_logs()
+        profile_names()  # reads the entry points of all distributions, once: not in the thread of the requests
         rest: dict[str, Any] = dict(options)
         self.raw: bool = bool(rest.pop("raw", False))
         root = rest.pop("table_root", None)
@@ -301,6 +304,28 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
     @property
     def _ranges(self) -> download.Ranges:
         return download.Ranges(self.default_block_size, self.max_concurrency)
+
+    async def _put_file(
+        self,
+        lpath: str,
+        rpath: str,
+        callback: Any = DEFAULT_CALLBACK,
+        chunksize: int | None = None,
+        max_concurrency: int | None = None,
+        mode: str = "overwrite",
+        **options: Any,
+    ) -> None:
+        bucket, key, _ = self.split_path(rpath)
+        await local_file.put_file(
+            self._call_s3,
+            Path(lpath),
+            {"Bucket": bucket, "Key": key},
+            callback,
+            chunksize=chunksize,
+            max_concurrency=max_concurrency or self.max_concurrency,
+            must_not_exist=mode == "create",
+            **options,
+        )
 
     async def _cp_file(
         self,

@@ -14,11 +14,15 @@ from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore.loaders import Loader, create_loader
 
+from tierlake.connector.client.hashing import hash_in_threads
+
 _LOADER: Loader = create_loader()
 
 
 def new_session(**options: Any) -> AioSession:
-    """A session with the shared loader, unless the user's configuration names data files of its own.
+    """A session whose large bodies are hashed in threads.
+
+    It has the shared loader, unless the user's configuration names data files of its own.
 
     Args:
         **options: Arguments of :class:`aiobotocore.session.AioSession`.
@@ -26,6 +30,7 @@ def new_session(**options: Any) -> AioSession:
     session = AioSession(**options)
     if session.get_config_variable("data_path") is None:
         session.register_component("data_loader", _LOADER)
+    hash_in_threads(session)
     return session
 
 

@@ -7,6 +7,7 @@ of fsspec's that s3fs overrides and that are overridden here.
 # ruff: noqa: FBT001, FBT002 -- the signatures are fsspec's and s3fs's
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from fsspec.asyn import sync_wrapper
@@ -151,7 +152,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
             raise ValueError("Cannot traverse all of S3")
         before = self.dircache.changes
         found: list[dict[str, Any]] = await super()._lsdir(path, delimiter="", prefix=prefix, **kwargs)
-        folders = folders_of(found, path)
+        folders = await asyncio.to_thread(folders_of, found, path)
         is_newest = self.dircache.changes == before
         self._forget_below(path, folders)
         if is_newest and not prefix:

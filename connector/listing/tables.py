@@ -23,7 +23,7 @@ from tierlake.connector.errors import (
     UnsupportedByServer,
 )
 from tierlake.connector.listing.committed import Listing
-from tierlake.connector.listing.views import view_providers
+from tierlake.connector.listing.views import load_view_providers, loaded_view_providers, view_providers
 from tierlake.connector.names import check_key
 
 if TYPE_CHECKING:
@@ -142,6 +142,7 @@ class Views:
         """
         if self._raw or not path or "?versionId=" in path:
             return None
+        await load_view_providers()
         bucket, _, key = path.partition("/")
         if key:
             check_key(key, bucket=bucket)
@@ -191,6 +192,7 @@ class Views:
                 the one made for that table; or nobody lets us see whether it is.
             UnsupportedByServer: An object there would hide what is below its key.
         """
+        await load_view_providers()
         asked = list(paths)
         own = self._store.table_root
         for folder, path in {path.rpartition("/")[0]: path for path in asked}.items():
@@ -310,7 +312,7 @@ class Views:
 
     def written(self, path: str) -> None:
         """An object was written: what was no table may be one now."""
-        for provider in view_providers():
+        for provider in loaded_view_providers():
             root, marker, _ = path.partition(f"/{provider.marker}")
             if marker:
                 self._no_table.pop(root, None)

@@ -20,6 +20,7 @@ inside :meth:`ViewProvider.open`.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -115,6 +116,17 @@ def unregister_view(name: str) -> None:
     """Forget a provider that :func:`register_view` added."""
     with _lock:
         _registered.pop(name, None)
+
+
+async def load_view_providers() -> None:
+    """Load the providers in a thread, once: their modules take longer to import than an event loop may stand still."""
+    if not _state["loaded"]:
+        await asyncio.to_thread(view_providers)
+
+
+def loaded_view_providers() -> tuple[ViewProvider, ...]:
+    """The providers, as far as anybody has needed them."""
+    return tuple(_registered.values())
 
 
 def view_providers() -> tuple[ViewProvider, ...]:

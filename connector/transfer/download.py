@@ -70,7 +70,8 @@ async def cat_file(
             return b""  # as a range of a request it would mean the whole object
         return await ranged(path, version_id=version_id, start=first, end=last, **options)
     _, pieces = await _asked(store, path, version_id, ranges, **options)
-    return b"".join([piece async for piece in pieces])
+    parts = [piece async for piece in pieces]
+    return parts[0] if len(parts) == 1 else await asyncio.to_thread(b"".join, parts)
 
 
 async def _limits(
@@ -113,13 +114,13 @@ async def get_file(
         FileExpired: The object was replaced while it was read; the file holds a part of it.
     """
     local = Path(lpath)
-    if local.is_dir():  # noqa: ASYNC240 -- a local disk is faster than a thread: s3fs does so too
+    if await asyncio.to_thread(local.is_dir):
         return
     size, pieces = await _asked(store, rpath, version_id, ranges, chunksize=chunksize, max_concurrency=max_concurrency)
     callback.set_size(size)
-    with local.open("wb") as file:  # noqa: ASYNC230 -- likewise
+    with await asyncio.to_thread(local.open, "wb") as file:
         async for piece in pieces:
-            file.write(piece)
+            await asyncio.to_thread(file.write, piece)
             callback.relative_update(len(piece))
 
 

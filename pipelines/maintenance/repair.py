@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tierlake.connector.errors import LakeError
+from tierlake.connector.objects.metadata import unquoted
 from tierlake.pipelines.maintenance.verify import verify
 from tierlake.pipelines.model.age import tier_at, window_of_key
 from tierlake.pipelines.movers import Move, get_mover
@@ -76,7 +77,7 @@ class _Mending:
     def encrypt(self, problems: Sequence[Problem]) -> None:
         """Give files the encryption that the spec says."""
         heads = self._heads(problems)
-        etags = {path: _etag(head) for path, (_, head) in heads.items()}
+        etags = {path: unquoted(head["ETag"]) for path, (_, head) in heads.items()}
         for path, outcome in self._handle.fs.reencrypt_many(etags):
             self._count(*heads[path], outcome)
 
@@ -92,7 +93,7 @@ class _Mending:
                 continue
             current = str(head.get("StorageClass") or "STANDARD")
             is_exclusive = handle.table.is_published_by_writing
-            moves[path] = Move(tier, target, from_class=current, etag=_etag(head), exclusive=is_exclusive)
+            moves[path] = Move(tier, target, from_class=current, etag=unquoted(head["ETag"]), exclusive=is_exclusive)
         for path, outcome in get_mover(handle.fs.profile.mover).move_many(handle.fs, moves):
             self._count(*heads[path], outcome)
 
@@ -135,8 +136,4 @@ def _same_rows(path: str, before: Mapping[str, Any], written: Written | None) ->
     """The object has a new time, and its rows have not."""
     if written is None:
         return []
-    return [SameRows(path, _etag(before), before["LastModified"], written.etag, written.modified)]
-
-
-def _etag(head: Mapping[str, Any]) -> str:
-    return str(head["ETag"]).strip('"')
+    return [SameRows(path, unquoted(before["ETag"]), before["LastModified"], written.etag, written.modified)]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
+from tierlake.connector.objects.metadata import unquoted
 from tierlake.pipelines.errors import CommitConflict, SchemaMismatch, StagedTooLong
 from tierlake.pipelines.ingest.writer import PartitionedWriter, WriterLimits
 from tierlake.pipelines.metastore.removal import begun, completed, removed_partitions
@@ -231,8 +232,8 @@ class Rewriter:
         for name, head in zip(names, handle.fs.head_many(names), strict=True):
             if isinstance(head, Exception):
                 raise head
-            etag = str(head["ETag"]).strip('"')
-            moves[name] = Move(tier, storage_class, from_class=handle.spec.write.storage_class, etag=etag)
+            was = handle.spec.write.storage_class
+            moves[name] = Move(tier, storage_class, from_class=was, etag=unquoted(head["ETag"]))
         for _, outcome in get_mover(handle.fs.profile.mover).move_many(handle.fs, moves):
             if isinstance(outcome, Exception):
                 raise outcome

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tierlake.connector.errors import AccessDenied
+from tierlake.connector.objects.metadata import unquoted
 from tierlake.pipelines.tables.nested import is_nested, nested_roots
 from tierlake.pipelines.tables.waiting import WAITING
 
@@ -74,7 +75,7 @@ def stored_objects(handle: Handle, *, must_know_versions: bool = True) -> list[S
                 path=name.removeprefix(f"{root}/"),
                 size=int(info["size"]),
                 modified=info["LastModified"],
-                etag=str(info.get("ETag") or "").strip('"'),
+                etag=unquoted(info.get("ETag")),
                 storage_class=str(info.get("StorageClass") or "STANDARD"),
             )
             for name, info in infos.items()

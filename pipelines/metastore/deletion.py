@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from tierlake.connector.errors import AccessDenied, DeletionFailed
 from tierlake.connector.objects.delete import SeenObject
+from tierlake.connector.objects.metadata import unquoted
 from tierlake.pipelines.errors import CommitConflict
 from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord, VacuumRecord
 from tierlake.pipelines.model.partition_key import PartitionKey, canonical
@@ -181,7 +182,7 @@ def _own_objects(handle: Handle) -> list[SeenObject]:
             continue
         for path, info in handle.fs.list_fresh(folder).items():
             if info["type"] == "file":
-                found.append(SeenObject(path, etag=str(info.get("ETag") or "").strip('"') or None))
+                found.append(SeenObject(path, etag=unquoted(info.get("ETag")) or None))
     return found
 
 

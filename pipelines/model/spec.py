@@ -39,6 +39,7 @@ from tierlake.connector.ages import format_age, parse_age
 from tierlake.connector.errors import InvalidSetting
 from tierlake.connector.urls import secret_in_place
 from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.model.column_names import clash
 from tierlake.pipelines.model.text_options import TextOptions
 from tierlake.pipelines.model.time_window import Every
 
@@ -110,12 +111,8 @@ Duration = Annotated[
 
 
 def _check_cases(names: Iterable[str]) -> None:
-    seen: dict[str, str] = {}
-    for name in names:
-        other = seen.setdefault(name.lower(), name)
-        if other != name:
-            message = f"the columns {other} and {name} differ by case alone, which tables do not tell apart"
-            raise ValueError(message)
+    if (both := clash(dict.fromkeys(names))) is not None:
+        raise ValueError(f"the columns {both[0]} and {both[1]} differ by case alone, which tables do not tell apart")
 
 
 class _Value(BaseModel):

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from tierlake.pipelines.errors import SchemaMismatch, SpecError
+from tierlake.pipelines.model.column_names import clash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -273,21 +274,16 @@ def check_names(names: Sequence[str], *, like: Sequence[str] = (), of: str = "")
     Raises:
         SchemaMismatch: a name that comes twice, that differs from another by case alone, or that is empty.
     """
-    known = {name.lower(): name for name in like}
-    seen: dict[str, str] = {}
     what, where = ("field", f" of the column {of}") if of else ("column", "")
-    for name in names:
-        if not name.strip():
-            raise SchemaMismatch(f"a {what}{where} has no name", hint="name it, or drop it")
-        if seen.get(name.lower()) == name:
-            raise SchemaMismatch(f"two {what}s{where} are named {name}", hint="rename one of them, or drop it")
-        other = seen.get(name.lower()) or known.get(name.lower())
-        if other is not None and other != name:
-            message = (
-                f"the {what}s {other} and {name}{where} differ by case alone, which Delta tables do not tell apart"
-            )
-            raise SchemaMismatch(message, hint="rename one of them")
-        seen[name.lower()] = name
+    if not all(name.strip() for name in names):
+        raise SchemaMismatch(f"a {what}{where} has no name", hint="name it, or drop it")
+    if (both := clash(names, like=like)) is None:
+        return
+    other, name = both
+    if other == name:
+        raise SchemaMismatch(f"two {what}s{where} are named {name}", hint="rename one of them, or drop it")
+    message = f"the {what}s {other} and {name}{where} differ by case alone, which Delta tables do not tell apart"
+    raise SchemaMismatch(message, hint="rename one of them")
 
 
 def settled_type(kind: pa.DataType) -> pa.DataType | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tierlake.connector.objects.metadata import unquoted
 from tierlake.pipelines.model.spec import TIER_ORDER
 from tierlake.pipelines.runtime.listing import listed
 
@@ -95,7 +96,7 @@ def _placed(file: LiveFile, info: Mapping[str, Any] | None) -> PlacedFile:
         return PlacedFile(file, "", MISSING, file.modified)
     return PlacedFile(
         live=file,
-        etag=str(info.get("ETag") or "").strip('"'),
+        etag=unquoted(info.get("ETag")),
         storage_class=str(info.get("StorageClass") or "STANDARD"),
         since=info.get("LastModified") or file.modified,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tierlake.pipelines.errors import SourceError
+from tierlake.pipelines.model.column_names import clash
 from tierlake.pipelines.sources import row_origin
 
 if TYPE_CHECKING:
@@ -108,7 +109,6 @@ def check_names(path: str, names: Sequence[str], hint: str) -> None:
     Raises:
         SourceError: two have the same name but for case, one has none, or one of those of rejected rows.
     """
-    seen: dict[str, str] = {}
     for number, name in enumerate(names, 1):
         if not name.strip():
             raise SourceError(f"{path}: column {number} has no name", hint=hint)
@@ -116,8 +116,7 @@ def check_names(path: str, names: Sequence[str], hint: str) -> None:
             raise SourceError(
                 f"{path} has a column {name}, a name that rejected rows use", hint="drop it, or rename it"
             )
-        other = seen.get(name.lower())
-        if other is not None:
-            differ = "twice" if other == name else f"and {name}, which differ by upper and lower case alone"
-            raise SourceError(f"{path} has the column {other} {differ}", hint=hint)
-        seen[name.lower()] = name
+    if (both := clash(names)) is not None:
+        other, name = both
+        differ = "twice" if other == name else f"and {name}, which differ by upper and lower case alone"
+        raise SourceError(f"{path} has the column {other} {differ}", hint=hint)

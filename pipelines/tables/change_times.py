@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tierlake.connector.errors import PreconditionFailed
+from tierlake.connector.objects.metadata import unquoted
 from tierlake.pipelines.errors import CommitConflict
 from tierlake.pipelines.runtime.clock import end_of
 from tierlake.pipelines.runtime.conflicts import turns
@@ -173,7 +174,7 @@ def _first(known: Mapping[str, KnownChange], path: str, etag: str, modified: dat
 
 
 def _etag(info: Mapping[str, Any]) -> str:
-    return str(info.get("ETag") or "").strip('"')
+    return unquoted(info.get("ETag"))
 
 
 def _second(at: datetime) -> datetime:

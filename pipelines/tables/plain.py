@@ -630,7 +630,8 @@ class PlainParquetTable:
 
     def _records(self) -> dict[str, dict[str, Any]]:
         paths = list(self._fs.list_fresh(f"{self.root}/_lake/runs"))
-        return {path: json.loads(data) for path, data in self._fs.cat(paths, batch_size=_CONCURRENCY).items()}
+        texts = self._fs.cat(paths, batch_size=_CONCURRENCY) if paths else {}
+        return {path: json.loads(data) for path, data in texts.items()}
 
     def _forget_runs(self, expired: frozenset[PartitionKey]) -> None:
         names = {str(key) for key in expired}
