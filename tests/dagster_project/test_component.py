@@ -143,7 +143,7 @@ def test_what_one_file_makes() -> None:
 
 
 def test_an_asset_of_ones_own_is_its_source() -> None:
-    defs = definitions(LakeResource(), OWN + "retention: {expire_after: 300d}\nalert: lake")
+    defs = definitions(LakeResource(), OWN + "retention: {expire_after: 300d}\nalert: lake", dg.AssetSpec("upstream"))
     node = defs.resolve_asset_graph().get(dg.AssetKey("own"))
     assert (node.description, node.owners) == ("Written by hand.", ["team:own"])
     assert [key.path for key in node.parent_keys] == [["upstream"]]
