@@ -1,23 +1,17 @@
 """The asset that stands for a dataset: somebody else's, one made of a source function, or a definition of one's own."""
 
-from __future__ import annotations
-
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import dagster as dg
 
+from tierlake.dagster_project.partitions.lake_asset import LakeAsset
 from tierlake.dagster_project.partitions.metadata import spec_metadata
 from tierlake.dagster_project.resources.failures import dagster_failures
 from tierlake.pipelines.errors import SpecError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from collections.abc import Set as AbstractSet
-
-    from tierlake.dagster_project.partitions.lake_asset import LakeAsset
 
 __all__ = ["SourceFunction", "adopted_asset", "external_asset", "import_source", "source_asset"]
 

@@ -8,6 +8,7 @@ The public door: what users type is here, and is imported from its room when it 
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ _ROOMS = {
     "LakeSettings": "tierlake.connector",
 }
 
+_MOVING_DATA = {"Dataset", "LakeFileSystem"}
+
 
 def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
@@ -50,4 +53,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    # Dagster resolves each of these when it loads anybody's definitions, which must not import Arrow and the like
+    later = _MOVING_DATA if "dagster" in sys.modules else set()
+    return sorted({*globals(), *(name for name in __all__ if name not in later)})

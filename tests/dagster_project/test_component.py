@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from tests import ROOT
 from tests.dagster_project.ticks import Ticks
 from tierlake.dagster_project.component import LakeDataset
 from tierlake.dagster_project.io_manager import LakeParquetIOManager
+from tierlake.dagster_project.partitions.keys import time_windows
+from tierlake.dagster_project.partitions.metadata import spec_of
 from tierlake.dagster_project.resources.lake import LakeResource
 from tierlake.pipelines import Dataset
 from tierlake.pipelines.errors import SpecError
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
 # Dagster 1.13 reads YAML with what pydantic has deprecated, and links to the file with what is in beta
 pytestmark = pytest.mark.filterwarnings("ignore:.parse_obj_as. is deprecated", "ignore:.* is currently in beta")
+
+HEAVY = ("aiobotocore", "botocore", "deltalake", "fsspec", "pandas", "polars", "pyarrow", "s3fs")
+ENVIRON = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
 
 PROJECT = {
     "pyproject.toml": """
@@ -99,6 +105,14 @@ def two_rows_a_day(context: dg.AssetExecutionContext) -> Any:
     return pa.table({"at": pa.array(starts, pa.timestamp("us", tz="UTC"))})
 
 
+@dg.asset(partitions_def=time_windows("day", "UTC", "2013-01-01"), owners=["team:own"], description="Written by hand.")
+def own(upstream: Any) -> Any:
+    return upstream
+
+
+OWN = "key: own\nsource: tests.dagster_project.test_component.own\nstart: '2013-01-01'\npartition: {time: {}}\n"
+
+
 def component(text: str) -> LakeDataset:
     return LakeDataset.resolve_from_yaml(text)
 
@@ -128,6 +142,27 @@ def test_what_one_file_makes() -> None:
     assert {key.name for key in node.check_keys} == {"table_and_store_agree", "described_as_stored"}
 
 
+def test_an_asset_of_ones_own_is_its_source() -> None:
+    defs = definitions(LakeResource(), OWN + "retention: {expire_after: 300d}\nalert: lake", dg.AssetSpec("upstream"))
+    node = defs.resolve_asset_graph().get(dg.AssetKey("own"))
+    assert (node.description, node.owners) == ("Written by hand.", ["team:own"])
+    assert [key.path for key in node.parent_keys] == [["upstream"]]
+    assert spec_of(node.metadata).retention.expire_after == timedelta(days=300)
+    assert {hook.name for hook in defs.resolve_assets_def("own").hook_defs} == {"alert_on_failure"}
+    jobs = {job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
+    assert jobs == {"own_job", "own_policy", "own_expiry", "own_undo_expiry"}
+
+
+def test_dagster_finds_it_by_its_name_and_loads_no_library_that_moves_data() -> None:
+    look = (
+        "import sys, tierlake\n"
+        "from dagster.components.core.package_entry import get_package_objects_in_module as objects\n"
+        f"print([n for n, _ in objects(tierlake)], [n for n in {HEAVY} if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True, env=ENVIRON)
+    assert done.stdout == "['LakeDataset'] []\n"
+
+
 def test_the_readmes_file_loads() -> None:
     readme = (ROOT / "README.md").read_text()
     (shown,) = re.findall(
@@ -155,6 +190,9 @@ def test_without_a_source_it_is_observed() -> None:
         ("key: a\nstart: '2013-01-01'\npartition: {time: {}}\nvalues: {city: [Oslo]}", "leave `values` out"),
         ("key: a\nstart: '2013-01-01'\npartition: {time: {}}\nsource: json.nothing", "there is no source json.nothing"),
         ("key: a\nstart: '2013-01-01'\npartition: {time: {}}\nsource: sys.path", "is not a function"),
+        (OWN.replace("key: own", "key: mine"), "the source is the asset own"),
+        (OWN.replace("2013-01-01", "2013-01-02"), "give both the same windows"),
+        (OWN + "deps: [a]\nowners: ['team:a']", "which has its own deps, owners"),
         (
             "key: a\nstart: '2013'\npartition: {time: {}}\ntiers: [{after: 9d, tier: cold}, {after: 3d, tier: warm}]",
             "tiers contradict each other",
@@ -245,8 +283,7 @@ def test_dg_lists_scaffolds_and_checks_it(project: Path) -> None:
     listed = dg_says(project, "list", "defs")
     for name in ("visits_tiering", "visits_expiry", "visits_undo_expiry", "visits_retention", "visits_observation"):
         assert name in listed
-    heavy = ("aiobotocore", "botocore", "deltalake", "fsspec", "pandas", "polars", "pyarrow", "s3fs")
-    load = f"import sys, somebodys.definitions as d; d.defs(); print([n for n in {heavy} if n in sys.modules])"
+    load = f"import sys, somebodys.definitions as d; d.defs(); print([n for n in {HEAVY} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=True, cwd=project)
     assert done.stdout == "[]\n"
 

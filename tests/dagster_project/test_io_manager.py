@@ -246,15 +246,15 @@ def test_another_spec_later_is_a_change_of_the_description(instance, lake) -> No
 
 @one_server
 def test_a_retried_step_whose_commit_arrived_writes_nothing_twice(instance, lake, monkeypatch) -> None:
-    real, calls = stores.facts_after, []
+    real, calls = stores.output_metadata, []
 
-    def fails_once(*facts: Any, **more: Any) -> stores.Stored:
+    def fails_once(*facts: Any, **more: Any) -> stores.OutputMetadata:
         calls.append(1)
         if len(calls) == 1:
             raise ConnectionError("after the commit")
         return real(*facts, **more)
 
-    monkeypatch.setattr(stores, "facts_after", fails_once)
+    monkeypatch.setattr(stores, "output_metadata", fails_once)
     asset = events(lambda: rows(1), retry_policy=dg.RetryPolicy(max_retries=1))
     result = materialize(asset, instance, lake, "2013-01-01")
     assert (result.success, len(calls)) == (True, 2)

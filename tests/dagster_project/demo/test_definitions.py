@@ -10,6 +10,7 @@ import pytest
 
 from tests.dagster_project.lake_assets import DATASETS
 from tierlake.dagster_project.automation.config import run_config
+from tierlake.dagster_project.demo import headless
 from tierlake.dagster_project.demo.definitions import defs
 from tierlake.dagster_project.io_manager import COLUMNS
 from tierlake.dagster_project.partitions.lineage import downstreams_in
@@ -21,6 +22,7 @@ LOAD = f"""
 import json, sys, warnings
 warnings.simplefilter("error")
 from tierlake.dagster_project.automation.config import run_config
+from tierlake.dagster_project.demo import headless
 from tierlake.dagster_project.demo.definitions import defs
 repository = defs.get_repository_def()
 names = [key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()]
@@ -117,6 +119,15 @@ def test_launchpad_config_is_validated() -> None:
     for wrong in ({"dataset": "flights"}, {"keys": ["2013-01-01"]}):
         with pytest.raises(dg.DagsterInvalidConfigError):
             dg.validate_run_config(expiry, run_config(expiry.name, wrong))
+
+
+def test_jobs_know_their_code_location() -> None:
+    """By a private part of Dagster; 1.13.27 has it."""
+    job = headless.ReconstructableRepository.for_module(headless.__name__, "defs").get_reconstructable_job(
+        "flights_expiry"
+    )
+    assert job.get_definition().name == "flights_expiry"
+    assert job.get_repository_definition().asset_graph.has(dg.AssetKey("departures"))
 
 
 @pytest.mark.slow
