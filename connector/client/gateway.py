@@ -21,6 +21,7 @@ from tierlake.connector.client.error_mapping import Asked, raise_translated, tra
 from tierlake.connector.client.listing_cache import forget_everywhere
 from tierlake.connector.client.lost_replies import own_write
 from tierlake.connector.client.options import fitting
+from tierlake.connector.client.recent import Recent
 from tierlake.connector.client.resumable_body import Body
 from tierlake.connector.client.retry import RetryBudget, in_doubt, retrying
 from tierlake.connector.client.single_flight import SingleFlight
@@ -58,6 +59,9 @@ _READS = frozenset({"get_object", "head_object"})
 _HEADS = frozenset({"head_object", "head_bucket"})
 DELETE_BATCH = 1000
 """S3's limit for one bulk delete."""
+_UPLOADS_MAX, _ABANDONED_SECONDS = 10_000, 86_400.0
+"""So many uploads are known at once, each until none of its parts was sent for so long."""
+_BUCKETS_MAX = 1000
 _DIAGNOSED_STATUS = frozenset({400, 403})
 
 
@@ -71,11 +75,12 @@ class Seam:
     def __init__(self, fs: LakeFileSystem) -> None:
         self._fs = fs
         self._budget = RetryBudget(attempts=fs.settings.max_retries + 1, seconds=fs.settings.retry_seconds)
-        self._uploads: dict[str, dict[str, Any]] = {}
-        self._seen_buckets: set[str] = set()
+        # with customers' keys: those of an upload that nobody goes on with go
+        self._uploads = Recent[str, dict[str, Any]](_UPLOADS_MAX, seconds=_ABANDONED_SECONDS)
+        self._seen_buckets = Recent[str, None](_BUCKETS_MAX)
         self._bucket_probes = SingleFlight[None]()
-        self._versioned: dict[str, bool] = {}
-        self._trusted: set[tuple[str, str, str]] = set()
+        self._versioned = Recent[str, bool](_BUCKETS_MAX)
+        self._trusted = Recent[tuple[str, str, str], None](_BUCKETS_MAX)
 
     # -- what the filesystem calls -----------------------------------------------------------------
 
@@ -147,17 +152,18 @@ class Seam:
 
     def forget_bucket(self, bucket: str) -> None:
         """A bucket was deleted: look again before the next write."""
-        self._seen_buckets.discard(bucket)
+        self._seen_buckets.pop(bucket, None)
 
     async def keeps_versions(self, bucket: str) -> bool:
         """Whether a bucket keeps versions, or did when first asked; False where we may not ask."""
-        if bucket not in self._versioned:
+        known = self._versioned.get(bucket)
+        if known is None:
             try:
                 response = await self.send("get_bucket_versioning", Bucket=bucket)
             except AccessDenied:
                 return False
-            self._versioned[bucket] = response.get("Status") == "Enabled"
-        return self._versioned[bucket]
+            known = self._versioned[bucket] = response.get("Status") == "Enabled"
+        return known
 
     # -- before the request ------------------------------------------------------------------------
 
@@ -210,7 +216,7 @@ class Seam:
                     raise
 
         await self._bucket_probes.ask(bucket, look)
-        self._seen_buckets.add(bucket)
+        self._seen_buckets[bucket] = None
 
     async def under_policy(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         """What a request that creates an object is after the write policy, validated for this server.
@@ -274,6 +280,7 @@ class Seam:
         try:
             response = await self._request(operation, request)
         except ObjectNotFound as error:
+            self._uploads.pop(request.get("UploadId", ""), None)  # the upload is gone, and its key with it
             if operation in _READS and "VersionId" not in request:
                 self._check_committed(request["Bucket"], request["Key"], error)
             raise
@@ -413,4 +420,4 @@ class Seam:
                 bucket=request["Bucket"],
                 key=request["Key"],
             )
-        self._trusted.add(way)
+        self._trusted[way] = None

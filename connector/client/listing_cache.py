@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _HANDOVER_SECONDS = 0.05
 """s3fs asks whether a listing is there and then takes it: in between it must not expire."""
+FOLDERS_MAX = 100_000
+"""So many folders' listings are remembered, where they do not expire."""
 _filesystems: weakref.WeakValueDictionary[int, LakeFileSystem] = weakref.WeakValueDictionary()
 """By identity: fsspec's filesystems are equal when their arguments are."""
 
@@ -47,8 +49,29 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
         return self._cache.pop(key, default)
 
     def __setitem__(self, key: str, value: Any) -> None:
+        if not self.use_listings_cache:
+            return
         super().__setitem__(key, value)
+        self._times.pop(key, None)  # the oldest stand first
         self._times[key] = time.time()
+        self._drop_old()
+
+    def clear(self) -> None:
+        """Forget all listings."""
+        super().clear()
+        self._times.clear()
+
+    def _drop_old(self) -> None:
+        """Take out what has expired, or is too much: two for each that comes, so that no step takes long."""
+        for _ in range(2):
+            try:
+                oldest = next(iter(self._times))
+            except (StopIteration, RuntimeError):  # another thread is at work on them
+                return
+            if len(self._times) <= FOLDERS_MAX and self._age(oldest) <= self._limit() + _HANDOVER_SECONDS:
+                return
+            self._times.pop(oldest, None)
+            self._cache.pop(oldest, None)
 
     def _age(self, item: object) -> float:
         return time.time() - float(self._times.get(item, 0.0))

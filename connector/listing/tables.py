@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 import time
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tierlake.connector.client.recent import Recent
 from tierlake.connector.client.single_flight import SingleFlight
 from tierlake.connector.errors import (
     AccessDenied,
@@ -34,7 +37,31 @@ if TYPE_CHECKING:
 NOT_A_TABLE_SECONDS = 30.0
 _FOLDERS_MAX = 1000
 """So many folders' names are remembered at once, each for a moment."""
-_committed: dict[tuple[str | None, str], float] = {}
+_ROOTS_MAX = 10_000
+"""So many paths are known at once to be a table's root, or none."""
+_LISTED_MAX, _LISTING_FILES = 2_000_000, 1000
+"""The listings that are remembered have so many files together; each counts for some more."""
+_IDLE_SECONDS = 600.0
+"""What nobody has asked for is remembered for so long; longer where listings are fresh for longer."""
+
+
+class _Commits(Recent[tuple[str | None, str], float]):
+    """The moments of commits. Of what it has forgotten it knows that it was no later than the latest of these."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self._forgotten = -1.0
+
+    def dropped(self, key: tuple[str | None, str], value: float) -> None:
+        del key
+        self._forgotten = max(self._forgotten, value)
+
+    def latest(self, endpoint: str | None, root: str) -> float:
+        """No commit to a table was made later than this."""
+        return self.get((endpoint, root), self._forgotten)
+
+
+_committed = _Commits(_ROOTS_MAX)
 """Endpoint and root to the moment of this process's last commit, for all filesystems in it."""
 
 
@@ -83,6 +110,9 @@ class Listing:
             child, folder = folder, folder.rpartition("/")[0]
         self._folders[folder].add(child)
 
+    def __len__(self) -> int:
+        return len(self._sizes)
+
     def has(self, path: str) -> bool:
         """Whether a path, wherever it is, is a committed file."""
         return path.startswith(f"{self.root}/") and self.is_file(path)
@@ -126,19 +156,17 @@ class Listing:
         relative = self.relative(path)
         if relative in self._sizes:
             return [file_info(f"{self.root}/{relative}", self._sizes[relative])] if not prefix else []
-        base = f"{relative}/" if relative else ""
-        start = base + prefix
-        candidates: list[str] = [*self._sizes, *(self._folders if withdirs else ())]
-        found = [
-            below
-            for below in candidates
-            if below.startswith(start)
-            and len(below) > len(base)
-            and (not maxdepth or below.count("/", len(base)) < maxdepth)
-        ]
-        if withdirs and relative in self._folders and not prefix:
-            found.append(relative)
-        entries = (self.info(f"{self.root}/{below}" if below else self.root) for below in found)
+        start = f"{relative}/{prefix}" if relative else prefix
+        found = [relative] if withdirs and relative in self._folders and not prefix else []
+        below = [child for child in self._folders.get(relative, ()) if child.startswith(start)]
+        depth = 1
+        while below:
+            found += below if withdirs else [child for child in below if child in self._sizes]
+            if depth == maxdepth:
+                break
+            below = [child for folder in below for child in self._folders.get(folder, ())]
+            depth += 1
+        entries = (self.info(f"{self.root}/{one}" if one else self.root) for one in found)
         return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry["name"])
 
 
@@ -183,6 +211,10 @@ class _Loaded:
     listing: Listing
     at: float
 
+    def size(self) -> int:
+        """What it counts of `_LISTED_MAX`."""
+        return len(self.listing) + _LISTING_FILES
+
 
 def _refusal(root: str, path: str) -> TableWriteRefused:
     bucket, _, key = path.partition("/")
@@ -207,15 +239,20 @@ class Views:
         self._fs = fs
         self._freshness = freshness
         self._clock = clock
-        self._no_table: dict[str, float] = {}
-        self._no_description: dict[str, float] = {}
-        self._providers: dict[str, ViewProvider] = {}
-        self._loaded: dict[str, _Loaded] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        idle = max(_IDLE_SECONDS, 2 * freshness)
+        self._no_table = Recent[str, float](_ROOTS_MAX, seconds=idle, clock=self._now)
+        self._no_description = Recent[str, float](_ROOTS_MAX, seconds=idle, clock=self._now)
+        self._providers = Recent[str, "ViewProvider"](_ROOTS_MAX)
+        self._loaded = Recent[str, _Loaded](_LISTED_MAX, seconds=idle, size=_Loaded.size, clock=self._now)
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._probes = SingleFlight[bool]()
-        self._denied: set[tuple[str, str]] = set()
+        # never too many to keep: who is denied must ask for proof for as long as it is known that there is no table
+        self._denied = Recent[tuple[str, str], None](sys.maxsize, seconds=2 * idle, clock=self._now)
         self._looks = SingleFlight[frozenset[str] | None]()
         self._subfolders: dict[str, tuple[float, frozenset[str] | None]] = {}
+
+    def _now(self) -> float:
+        return self._clock()
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -253,6 +290,9 @@ class Views:
             now = self._clock()
             if loaded is not None and self._is_fresh(root, loaded.at, now):
                 return loaded.listing
+            if loaded is not None and await asyncio.to_thread(self._is_current, provider, loaded.listing):
+                self._loaded[root] = _Loaded(loaded.listing, now)
+                return loaded.listing
             try:
                 table = await asyncio.to_thread(provider.open, self._fs.for_table(root), root)
             except FileNotFoundError:
@@ -266,8 +306,13 @@ class Views:
             self._loaded[root] = _Loaded(listing, now)
             return listing
 
+    def _is_current(self, provider: ViewProvider, listing: Listing) -> bool:
+        """Whether a table is what it was, where its provider can say so for less than it costs to read it."""
+        look = getattr(provider, "is_current", None)
+        return look is not None and bool(look(self._fs.for_table(listing.root), listing.root, listing.version))
+
     def _is_fresh(self, root: str, at: float, now: float) -> bool:
-        return now - at < self._freshness and at > _committed.get((self._fs.endpoint, root), -1.0)
+        return now - at < self._freshness and at > _committed.latest(self._fs.endpoint, root)
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -338,7 +383,7 @@ class Views:
         """
         folder, _, name = path.rpartition("/")
         at, names = self._subfolders.get(folder, (None, None))
-        latest = max(_committed.get((self._fs.endpoint, path), -1.0), self._clock() - self._freshness)
+        latest = max(_committed.latest(self._fs.endpoint, path), self._clock() - self._freshness)
         if at is None or at <= latest:
             now = self._clock()
             names = await self._looks.ask(folder, functools.partial(self._folders_in, folder))
@@ -436,8 +481,8 @@ class Views:
 
     async def _table_of(self, candidates: list[str], no_table_seconds: float) -> tuple[str, ViewProvider] | None:
         for root in candidates:
-            if root in self._providers:
-                return root, self._providers[root]
+            if (known := self._providers.get(root)) is not None:
+                return root, known
         now = self._clock()
         unknown = [root for root in candidates if not self._known_as_none(self._no_table, root, now, no_table_seconds)]
         probes = [(root, provider) for root in unknown for provider in view_providers()]
@@ -480,7 +525,7 @@ class Views:
 
     def _known_as_none(self, known: Mapping[str, float], root: str, now: float, seconds: float) -> bool:
         at = known.get(root)
-        return at is not None and now - at < seconds and at > _committed.get((self._fs.endpoint, root), -1.0)
+        return at is not None and now - at < seconds and at > _committed.latest(self._fs.endpoint, root)
 
     async def _has_marker(self, root: str, provider: ViewProvider) -> bool:
         bucket, _, prefix = root.partition("/")
@@ -492,9 +537,9 @@ class Views:
             except BucketNotFound:
                 return False
             except AccessDenied:  # a reader goes on with what it may see, a writer asks for proof
-                self._denied.add((root, provider.marker))
+                self._denied[root, provider.marker] = None
                 return False
-            self._denied.discard((root, provider.marker))
+            self._denied.pop((root, provider.marker), None)
             return bool(page.get("Contents") or page.get("KeyCount"))
 
         return await self._probes.ask((bucket, marker), look)
