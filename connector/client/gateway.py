@@ -21,7 +21,7 @@ from tierlake.connector.client.error_mapping import Asked, raise_translated, tra
 from tierlake.connector.client.listing_cache import forget_everywhere
 from tierlake.connector.client.lost_replies import own_write
 from tierlake.connector.client.options import fitting
-from tierlake.connector.client.recent import Recent
+from tierlake.connector.client.recent import Recent, RecentSet
 from tierlake.connector.client.resumable_body import Body
 from tierlake.connector.client.retry import RetryBudget, in_doubt, retrying
 from tierlake.connector.client.single_flight import SingleFlight
@@ -77,10 +77,10 @@ class Seam:
         self._budget = RetryBudget(attempts=fs.settings.max_retries + 1, seconds=fs.settings.retry_seconds)
         # with customers' keys: those of an upload that nobody goes on with go
         self._uploads = Recent[str, dict[str, Any]](_UPLOADS_MAX, seconds=_ABANDONED_SECONDS)
-        self._seen_buckets = Recent[str, None](_BUCKETS_MAX)
+        self._seen_buckets = RecentSet[str](_BUCKETS_MAX)
         self._bucket_probes = SingleFlight[None]()
         self._versioned = Recent[str, bool](_BUCKETS_MAX)
-        self._trusted = Recent[tuple[str, str, str], None](_BUCKETS_MAX)
+        self._trusted = RecentSet[tuple[str, str, str]](_BUCKETS_MAX)
 
     # -- what the filesystem calls -----------------------------------------------------------------
 
@@ -152,18 +152,17 @@ class Seam:
 
     def forget_bucket(self, bucket: str) -> None:
         """A bucket was deleted: look again before the next write."""
-        self._seen_buckets.pop(bucket, None)
+        self._seen_buckets.discard(bucket)
 
     async def keeps_versions(self, bucket: str) -> bool:
         """Whether a bucket keeps versions, or did when first asked; False where we may not ask."""
-        known = self._versioned.get(bucket)
-        if known is None:
+        if bucket not in self._versioned:
             try:
                 response = await self.send("get_bucket_versioning", Bucket=bucket)
             except AccessDenied:
                 return False
-            known = self._versioned[bucket] = response.get("Status") == "Enabled"
-        return known
+            self._versioned[bucket] = response.get("Status") == "Enabled"
+        return self._versioned[bucket]
 
     # -- before the request ------------------------------------------------------------------------
 
@@ -216,7 +215,7 @@ class Seam:
                     raise
 
         await self._bucket_probes.ask(bucket, look)
-        self._seen_buckets[bucket] = None
+        self._seen_buckets.add(bucket)
 
     async def under_policy(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         """What a request that creates an object is after the write policy, validated for this server.
@@ -420,4 +419,4 @@ class Seam:
                 bucket=request["Bucket"],
                 key=request["Key"],
             )
-        self._trusted[way] = None
+        self._trusted.add(way)

@@ -90,3 +90,15 @@ class Recent(MutableMapping[KeyT, ValueT], Generic[KeyT, ValueT]):
             del self._entries[key]
             self._total -= size
             self.dropped(key, value)
+
+
+class RecentSet(Recent[KeyT, None]):
+    """Likewise for keys alone."""
+
+    def add(self, key: KeyT) -> None:
+        """Remember a key."""
+        self[key] = None
+
+    def discard(self, key: KeyT) -> None:
+        """Forget a key."""
+        self.pop(key, None)

@@ -15,7 +15,7 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tierlake.connector.client.recent import Recent
+from tierlake.connector.client.recent import Recent, RecentSet
 from tierlake.connector.client.single_flight import SingleFlight
 from tierlake.connector.errors import (
     AccessDenied,
@@ -247,7 +247,7 @@ class Views:
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._probes = SingleFlight[bool]()
         # never too many to keep: who is denied must ask for proof for as long as it is known that there is no table
-        self._denied = Recent[tuple[str, str], None](sys.maxsize, seconds=2 * idle, clock=self._now)
+        self._denied = RecentSet[tuple[str, str]](sys.maxsize, seconds=2 * idle, clock=self._now)
         self._looks = SingleFlight[frozenset[str] | None]()
         self._subfolders: dict[str, tuple[float, frozenset[str] | None]] = {}
 
@@ -481,8 +481,8 @@ class Views:
 
     async def _table_of(self, candidates: list[str], no_table_seconds: float) -> tuple[str, ViewProvider] | None:
         for root in candidates:
-            if (known := self._providers.get(root)) is not None:
-                return root, known
+            if root in self._providers:
+                return root, self._providers[root]
         now = self._clock()
         unknown = [root for root in candidates if not self._known_as_none(self._no_table, root, now, no_table_seconds)]
         probes = [(root, provider) for root in unknown for provider in view_providers()]
@@ -537,9 +537,9 @@ class Views:
             except BucketNotFound:
                 return False
             except AccessDenied:  # a reader goes on with what it may see, a writer asks for proof
-                self._denied[root, provider.marker] = None
+                self._denied.add((root, provider.marker))
                 return False
-            self._denied.pop((root, provider.marker), None)
+            self._denied.discard((root, provider.marker))
             return bool(page.get("Contents") or page.get("KeyCount"))
 
         return await self._probes.ask((bucket, marker), look)

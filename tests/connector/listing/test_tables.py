@@ -436,7 +436,7 @@ def test_what_is_known_of_paths_is_bounded(make_offline, monkeypatch):
     assert [tables._committed.latest(endpoint, root) for root in ("a", "b", "c", "never")] == [1, 2, 3, 1]
     for number in range(50):
         views._no_table[f"b/{number}"] = now[0]
-        views._denied[f"b/{number}", "m"] = None
+        views._denied.add((f"b/{number}", "m"))
     now[0] += 10_000
     assert not views._no_table
     assert not views._denied
