@@ -44,7 +44,6 @@ from tierlake.connector.transfer.open_file import LakeFile, open_file
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tierlake.connector.listing.views import LiveTable, ViewProvider
     from tierlake.connector.policy.rules import WritePolicy
     from tierlake.connector.profiles import Profile
     from tierlake.connector.settings import LakeSettings
@@ -152,7 +151,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
             anon=anon,
             aws_profile=aws_profile,
         )
-        self.views = Views(self.store, self._open_view, raw=self.raw)
+        self.views = Views(self.store, self.for_table, raw=self.raw)
         self.store.gateway.guard = self.views
         self._tables = WeakCache(self._table_filesystem, _RECENT_TABLES)
 
@@ -249,9 +248,6 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
     def __reduce__(self) -> Any:
         """A table's filesystem is made from its parent's on a worker too, where it shares connections again."""
         return super().__reduce__() if self.table_of is None else (_remade, (type(self), *self.table_of))
-
-    def _open_view(self, provider: ViewProvider, root: str) -> LiveTable:
-        return provider.open(self.for_table(root), root)
 
     async def _profile(self) -> Profile:
         return await self.store.profile()

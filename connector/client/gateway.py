@@ -16,6 +16,7 @@ from tierlake.connector.client.guard import Unguarded
 from tierlake.connector.client.listing_cache import forget_everywhere
 from tierlake.connector.client.lost_replies import own_write
 from tierlake.connector.client.options import fitting
+from tierlake.connector.client.recent import Recent, RecentSet
 from tierlake.connector.client.single_flight import SingleFlight
 from tierlake.connector.client.transport import Transport
 from tierlake.connector.errors import (
@@ -52,6 +53,9 @@ WRITES = CREATES | {"delete_object", "delete_objects"}
 _READS = frozenset({"get_object", "head_object"})
 DELETE_BATCH = 1000
 """S3's limit for one bulk delete."""
+_UPLOADS_MAX, _ABANDONED_SECONDS = 10_000, 86_400.0
+"""So many uploads are known at once, each until none of its parts was sent for so long."""
+_BUCKETS_MAX = 1000
 
 
 class Gateway:
@@ -78,11 +82,12 @@ class Gateway:
         self._options = options
         self._keys = CustomerKeys(policy, settings.profile, self._endpoint)
         self._transport = Transport(settings, connection)
-        self._uploads: dict[str, dict[str, Any]] = {}
-        self._seen_buckets: set[str] = set()
+        # with customers' keys: those of an upload that nobody goes on with go
+        self._uploads = Recent[str, dict[str, Any]](_UPLOADS_MAX, seconds=_ABANDONED_SECONDS)
+        self._seen_buckets = RecentSet[str](_BUCKETS_MAX)
         self._bucket_probes = SingleFlight[None]()
-        self._versioned: dict[str, bool] = {}
-        self._trusted: set[tuple[str, str, str]] = set()
+        self._versioned = Recent[str, bool](_BUCKETS_MAX)
+        self._trusted = RecentSet[tuple[str, str, str]](_BUCKETS_MAX)
 
     # -- what the store calls ----------------------------------------------------------------------
 
@@ -286,6 +291,7 @@ class Gateway:
         try:
             response = await self._request(operation, request)
         except ObjectNotFound as error:
+            self._uploads.pop(request.get("UploadId", ""), None)  # the upload is gone, and its key with it
             if operation in _READS and "VersionId" not in request:
                 self._check_committed(request["Bucket"], request["Key"], error)
             raise

@@ -6,6 +6,8 @@ another instance wrote would stay unseen, and an old size or ETag breaks the nex
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,8 @@ _HANDOVER_SECONDS = 0.05
 """s3fs asks whether a listing is there and then takes it: in between it must not expire."""
 _caches: weakref.WeakValueDictionary[int, ListingCache] = weakref.WeakValueDictionary()
 """By identity: mappings are equal when their entries are."""
+FOLDERS_MAX = 100_000
+"""So many folders' listings are remembered, where they do not expire."""
 
 
 class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
@@ -32,23 +36,87 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
     changes = 0
     endpoint: str | None = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._inside: dict[str, set[str]] = {}
+        self._named: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        self._lock = threading.RLock()
+
     def __contains__(self, item: object) -> bool:
         return item in self._cache and self._age(item) <= self._limit()
 
     def __getitem__(self, item: str) -> Any:
         if self._age(item) > self._limit() + _HANDOVER_SECONDS:
-            self._cache.pop(item, None)
+            self._take(item)
         return self._cache[item]
 
     def pop(self, key: str, default: Any = None) -> Any:
         """Take an entry out; fsspec's looks first, and fails where another thread has taken it out meanwhile."""
         self.changes += 1
-        self._times.pop(key, None)
-        return self._cache.pop(key, default)
+        return self._take(key, default)
+
+    def __delitem__(self, key: str) -> None:
+        self.pop(key)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        super().__setitem__(key, value)
-        self._times[key] = time.time()
+        if not self.use_listings_cache:
+            return
+        with self._lock:
+            super().__setitem__(key, value)
+            self._named.pop(key, None)
+            self._times.pop(key, None)  # the oldest stand first
+            self._times[key] = time.time()
+            child, folder = key, key.rpartition("/")[0]
+            while folder and child not in self._inside.setdefault(folder, set()):
+                self._inside[folder].add(child)
+                child, folder = folder, folder.rpartition("/")[0]
+            for oldest in list(itertools.islice(self._times, 2)):  # two for each that comes: no step takes long
+                if len(self._times) > FOLDERS_MAX or self._age(oldest) > self._limit() + _HANDOVER_SECONDS:
+                    self._take(oldest)
+
+    def clear(self) -> None:
+        """Forget all listings."""
+        with self._lock:
+            super().clear()
+            self._times.clear()
+            self._inside.clear()
+            self._named.clear()
+
+    def entries(self, folder: str, name: str) -> list[dict[str, Any]] | None:
+        """The entries of a path in a folder's listing, without a look at the others; None where none is remembered."""
+        with self._lock:
+            try:
+                listing = self[folder]
+            except KeyError:
+                return None
+            if folder not in self._named:
+                named = self._named[folder] = {}
+                for entry in listing:
+                    named.setdefault(entry["name"], []).append(entry)
+            return self._named[folder].get(name, [])
+
+    def below(self, path: str) -> list[str]:
+        """The folders at a path and below whose listings are remembered, without a look at any other."""
+        with self._lock:
+            found, waiting = [], [path]
+            while waiting:
+                folder = waiting.pop()
+                found += [folder] if folder in self._cache else []
+                waiting += self._inside.get(folder, ())
+            return found
+
+    def _take(self, key: str, default: Any = None) -> Any:
+        with self._lock:
+            self._times.pop(key, None)
+            self._named.pop(key, None)
+            value = self._cache.pop(key, default)
+            while key and key not in self._cache and not self._inside.get(key):
+                folder = key.rpartition("/")[0]
+                self._inside.get(folder, set()).discard(key)
+                if folder in self._inside and not self._inside[folder]:
+                    del self._inside[folder]
+                key = folder
+            return value
 
     def forget(self, path: str) -> None:
         """Take out the listings of a path and of all folders above it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -30,5 +31,10 @@ class SingleFlight(Generic[AnswerT]):
         asked = self._asked.get(question)
         if asked is None:
             asked = self._asked[question] = asyncio.ensure_future(answer())
-            asked.add_done_callback(lambda _: self._asked.pop(question, None))
+            asked.add_done_callback(functools.partial(self._answered, question))
         return await asyncio.shield(asked)
+
+    def _answered(self, question: Hashable, answer: asyncio.Future[AnswerT]) -> None:
+        self._asked.pop(question, None)
+        if not answer.cancelled():
+            answer.exception()  # a failure is seen, also where nobody waits for it any more

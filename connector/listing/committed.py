@@ -55,6 +55,9 @@ class Listing:
             child, folder = folder, folder.rpartition("/")[0]
         self._folders[folder].add(child)
 
+    def __len__(self) -> int:
+        return len(self._sizes)
+
     def has(self, path: str) -> bool:
         """Whether a path, wherever it is, is a committed file."""
         return path.startswith(f"{self.root}/") and self.is_file(path)
@@ -98,17 +101,15 @@ class Listing:
         relative = self.relative(path)
         if relative in self._sizes:
             return [file_info(f"{self.root}/{relative}", self._sizes[relative])] if not prefix else []
-        base = f"{relative}/" if relative else ""
-        start = base + prefix
-        candidates: list[str] = [*self._sizes, *(self._folders if withdirs else ())]
-        found = [
-            below
-            for below in candidates
-            if below.startswith(start)
-            and len(below) > len(base)
-            and (not maxdepth or below.count("/", len(base)) < maxdepth)
-        ]
-        if withdirs and relative in self._folders and not prefix:
-            found.append(relative)
-        entries = (self.info(f"{self.root}/{below}" if below else self.root) for below in found)
+        start = f"{relative}/{prefix}" if relative else prefix
+        found = [relative] if withdirs and relative in self._folders and not prefix else []
+        below = [child for child in self._folders.get(relative, ()) if child.startswith(start)]
+        depth = 1
+        while below:
+            found += below if withdirs else [child for child in below if child in self._sizes]
+            if depth == maxdepth:
+                break
+            below = [child for folder in below for child in self._folders.get(folder, ())]
+            depth += 1
+        entries = (self.info(f"{self.root}/{one}" if one else self.root) for one in found)
         return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry["name"])

@@ -8,6 +8,7 @@ of fsspec's that s3fs overrides and that are overridden here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from fsspec.asyn import sync_wrapper
@@ -168,16 +169,13 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
 
     def _forget_below(self, path: str, folders: Iterable[str]) -> None:
         """A newer listing is there: older ones of the same folders go, and those above that do not show it."""
-        base = f"{path.rstrip('/')}/"
-        stale = {*folders, *(folder for folder in self.dircache if f"{folder}/".startswith(base))}
-        for folder in stale:
+        for folder in {*folders, *self.dircache.below(path.rstrip("/"))}:
             self.dircache.pop(folder)
         child, parent = path.rstrip("/"), self._parent(path)
         while parent:
-            known = self.dircache.pop(parent)
-            if known is not None and any(entry["name"] == child for entry in known):
-                self.dircache[parent] = known
+            if self.dircache.entries(parent, child):
                 return
+            self.dircache.pop(parent)
             child, parent = parent, self._parent(parent)
 
     async def _list_fresh(self, path: str, *, withdirs: bool = False) -> dict[str, dict[str, Any]]:
@@ -192,6 +190,24 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         """
         entries = await self._all_below(self._strip_protocol(path), "", withdirs=withdirs, refresh=True)
         return {entry["name"]: entry for entry in folders_marked(entries, withdirs=withdirs)}
+
+    def _ls_from_cache(self, path: str) -> list[dict[str, Any]] | None:
+        """As fsspec's, which compares a path with all of its siblings.
+
+        Raises:
+            FileNotFoundError: its folder was listed, and does not have it.
+        """
+        name = path.rstrip("/")
+        with contextlib.suppress(KeyError):
+            listed: list[dict[str, Any]] = self.dircache[name]
+            return listed
+        beside = self.dircache.entries(self._parent(path), name)
+        if beside is None:
+            return None
+        found = [entry for entry in beside if entry["name"] == path or entry["type"] == "directory"]
+        if not found:
+            raise FileNotFoundError(path)
+        return found
 
     async def _stored_below(self, path: str) -> list[dict[str, Any]]:
         """Every object in the store whose key is below a path, whatever a table says; no cache is asked."""
@@ -208,8 +224,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         inside = self.dircache.get(path)
         if inside is not None:  # an object is in its own listing
             return any(entry["name"] != path for entry in inside)
-        beside = self.dircache.get(self._parent(path)) or ()
-        types = {entry["type"] for entry in beside if entry["name"] == path}
+        types = {entry["type"] for entry in self.dircache.entries(self._parent(path), path) or ()}
         if types:  # a key may name an object and a folder at once
             return "directory" in types
         try:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 import time
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tierlake.connector.client.recent import Recent, RecentSet
 from tierlake.connector.client.single_flight import SingleFlight
 from tierlake.connector.errors import (
     AccessDenied,
@@ -30,12 +33,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from tierlake.connector.client.store import Store
-    from tierlake.connector.listing.views import LiveTable, ViewProvider
+    from tierlake.connector.listing.views import ViewProvider
 
 NOT_A_TABLE_SECONDS = 30.0
 _FOLDERS_MAX = 1000
 """So many folders' names are remembered at once, each for a moment."""
-_committed: dict[tuple[str | None, str], float] = {}
+_ROOTS_MAX = 10_000
+"""So many paths are known at once to be a table's root, or none."""
+_LISTED_MAX, _LISTING_FILES = 2_000_000, 1000
+"""The listings that are remembered have so many files together; each counts for some more."""
+_IDLE_SECONDS = 600.0
+"""What nobody has asked for is remembered for so long; longer where listings are fresh for longer."""
+
+
+class _Commits(Recent[tuple[str | None, str], float]):
+    """The moments of commits. Of what it has forgotten it knows that it was no later than the latest of these."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self._forgotten = -1.0
+
+    def dropped(self, key: tuple[str | None, str], value: float) -> None:
+        del key
+        self._forgotten = max(self._forgotten, value)
+
+    def latest(self, endpoint: str | None, root: str) -> float:
+        """No commit to a table was made later than this."""
+        return self.get((endpoint, root), self._forgotten)
+
+
+_committed = _Commits(_ROOTS_MAX)
 """Endpoint and root to the moment of this process's last commit, for all filesystems in it."""
 
 
@@ -80,6 +107,10 @@ class _Loaded:
     listing: Listing
     at: float
 
+    def size(self) -> int:
+        """What it counts of `_LISTED_MAX`."""
+        return len(self.listing) + _LISTING_FILES
+
 
 def _refusal(root: str, path: str) -> TableWriteRefused:
     bucket, _, key = path.partition("/")
@@ -96,7 +127,7 @@ class Views:
 
     Args:
         store: The store; its settings say for how many seconds a look into a log is good.
-        open_view: Opens the table at a root with its provider; it may block.
+        filesystem: Gives the filesystem of the table at a root, with which its provider opens it.
         raw: Never answer from a table.
         clock: Monotonic seconds.
     """
@@ -104,26 +135,31 @@ class Views:
     def __init__(
         self,
         store: Store,
-        open_view: Callable[[ViewProvider, str], LiveTable],
+        filesystem: Callable[[str], Any],
         *,
         raw: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
-        self._open_view = open_view
+        self._filesystem = filesystem
         self._raw = raw
         freshness = store.settings.view_freshness
         self._freshness = freshness
         self._clock = clock
-        self._no_table: dict[str, float] = {}
-        self._no_description: dict[str, float] = {}
-        self._providers: dict[str, ViewProvider] = {}
-        self._loaded: dict[str, _Loaded] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        idle = max(_IDLE_SECONDS, 2 * freshness)
+        self._no_table = Recent[str, float](_ROOTS_MAX, seconds=idle, clock=self._now)
+        self._no_description = Recent[str, float](_ROOTS_MAX, seconds=idle, clock=self._now)
+        self._providers = Recent[str, "ViewProvider"](_ROOTS_MAX)
+        self._loaded = Recent[str, _Loaded](_LISTED_MAX, seconds=idle, size=_Loaded.size, clock=self._now)
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._probes = SingleFlight[bool]()
-        self._denied: set[tuple[str, str]] = set()
+        # never too many to keep: who is denied must ask for proof for as long as it is known that there is no table
+        self._denied = RecentSet[tuple[str, str]](sys.maxsize, seconds=2 * idle, clock=self._now)
         self._looks = SingleFlight[frozenset[str] | None]()
         self._subfolders: dict[str, tuple[float, frozenset[str] | None]] = {}
+
+    def _now(self) -> float:
+        return self._clock()
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -162,8 +198,11 @@ class Views:
             now = self._clock()
             if loaded is not None and self._is_fresh(root, loaded.at, now):
                 return loaded.listing
+            if loaded is not None and await asyncio.to_thread(self._is_current, provider, loaded.listing):
+                self._loaded[root] = _Loaded(loaded.listing, now)
+                return loaded.listing
             try:
-                table = await asyncio.to_thread(self._open_view, provider, root)
+                table = await asyncio.to_thread(provider.open, self._filesystem(root), root)
             except FileNotFoundError:
                 self._forget(root)
                 self._no_table[root] = now
@@ -175,8 +214,13 @@ class Views:
             self._loaded[root] = _Loaded(listing, now)
             return listing
 
+    def _is_current(self, provider: ViewProvider, listing: Listing) -> bool:
+        """Whether a table is what it was, where its provider can say so for less than it costs to read it."""
+        look = getattr(provider, "is_current", None)
+        return look is not None and bool(look(self._filesystem(listing.root), listing.root, listing.version))
+
     def _is_fresh(self, root: str, at: float, now: float) -> bool:
-        return now - at < self._freshness and at > _committed.get((self._store.endpoint, root), -1.0)
+        return now - at < self._freshness and at > _committed.latest(self._store.endpoint, root)
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -248,7 +292,7 @@ class Views:
         """
         folder, _, name = path.rpartition("/")
         at, names = self._subfolders.get(folder, (None, None))
-        latest = max(_committed.get((self._store.endpoint, path), -1.0), self._clock() - self._freshness)
+        latest = max(_committed.latest(self._store.endpoint, path), self._clock() - self._freshness)
         if at is None or at <= latest:
             now = self._clock()
             names = await self._looks.ask(folder, functools.partial(self._folders_in, folder))
@@ -380,7 +424,7 @@ class Views:
             if not is_described:
                 continue
             try:
-                await asyncio.to_thread(self._open_view, provider, root)
+                await asyncio.to_thread(provider.open, self._filesystem(root), root)
             except FileNotFoundError:
                 continue
             self._providers[root] = provider
@@ -390,7 +434,7 @@ class Views:
 
     def _known_as_none(self, known: Mapping[str, float], root: str, now: float, seconds: float) -> bool:
         at = known.get(root)
-        return at is not None and now - at < seconds and at > _committed.get((self._store.endpoint, root), -1.0)
+        return at is not None and now - at < seconds and at > _committed.latest(self._store.endpoint, root)
 
     async def _has_marker(self, root: str, provider: ViewProvider) -> bool:
         bucket, _, prefix = root.partition("/")

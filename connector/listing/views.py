@@ -16,6 +16,10 @@ or from Python, for instance in a test::
 
 Loading a provider must be cheap (it happens when the first path is looked at): import heavy libraries
 inside :meth:`ViewProvider.open`.
+
+A provider may also have a method ``is_current(fs, root, version)``: whether the table is in the state that
+:attr:`LiveTable.version` named. Who walks a large table for longer than a listing is fresh then pays for a
+look, and not for reading the table again. Called in a worker thread; False where it cannot tell.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from tierlake.connector.settings import is_aws
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ENDPOINTS_MAX = 1000
 _headers: dict[str, str] = {}
 
 
@@ -19,6 +20,8 @@ def observe(endpoint_url: str, response: Mapping[str, Any]) -> None:
         return
     header = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("server")
     if header:
+        if len(_headers) >= ENDPOINTS_MAX:
+            _headers.pop(next(iter(_headers), ""), None)  # it tells again with its next response
         _headers[endpoint_url] = header
 
 

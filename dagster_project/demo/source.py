@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from functools import cache
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -41,7 +41,7 @@ def _between(table: pa.Table, start: datetime, end: datetime) -> pa.Table:
     return table.filter((hour >= start) & (hour < end))
 
 
-@cache
+@lru_cache(maxsize=16)
 def _read(name: str) -> pa.Table:
     import pyarrow as pa
     from pyarrow import csv

@@ -13,7 +13,7 @@ Units: storage in dollars per GiB-month, requests and transitions per 1,000, ret
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import lru_cache
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -144,7 +144,7 @@ def price_list(name: str, *, path: str | Path | None = None) -> PriceList:
     return PriceList.from_file(Path(replaced)) if replaced else _named(name)
 
 
-@cache
+@lru_cache(maxsize=16)
 def _named(name: str) -> PriceList:
     for entry in entry_points(group=ENTRY_POINTS, name=name):
         loaded = entry.load()

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["DeltaLive", "DeltaProvider", "provider"]
 
 
+_LISTED = 1000  # the most that one LIST shows
+
+
 @dataclass(frozen=True, slots=True)
 class DeltaLive:
     """One look at a table.
@@ -56,6 +59,17 @@ class DeltaProvider:
 
         version, sizes = LakeDeltaTable(fs, root).live_sizes()
         return DeltaLive(root, version, sizes)
+
+    def is_current(self, fs: LakeFileSystem, root: str, version: object) -> bool:
+        """Whether a version is the newest, by one LIST of its entry of the log and its neighbours."""
+        if not isinstance(version, int):
+            return False
+        shared, following = f"{version:020}", f"{version + 1:020}"
+        while not following.startswith(shared):
+            shared = shared[:-1]
+        names = fs.first_keys(f"{root}/{LOG}{shared}", limit=_LISTED)
+        newest = max((path for path in names if path.endswith(".json")), default="")
+        return len(names) < _LISTED and newest == f"{root}/{LOG}{version:020}.json"
 
 
 provider = DeltaProvider()

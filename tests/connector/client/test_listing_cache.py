@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 
 import pytest
 import s3fs
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.faults.proxy import Proxy
 from tierlake.connector.client.listing_cache import ListingCache, forget_everywhere
+from tierlake.connector.listing.directories import folders_of
+from tierlake.connector.listing.tables import file_info
 
 WRITES = {
     "pipe": lambda fs, path: fs.pipe_file(path, b"longer"),
@@ -239,3 +244,100 @@ def test_a_listing_that_was_overtaken_by_a_write_is_not_remembered(make_fs, serv
         reader.store.cache.endpoint = writer.endpoint  # it is the same server
         reader.find(f"{bucket}/d")
         assert reader.info(f"{bucket}/d/x")["size"] == 6
+
+
+class Count:
+    """Calls of functions, ours and the libraries', in the thread that does the work."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, frame, event, argument):
+        self.calls += event in {"call", "c_call"}
+
+
+VISITS = {
+    "find": lambda fs, folder: fs._find(folder),
+    "isdir": lambda fs, folder: fs._isdir(folder),
+    "info of a folder": lambda fs, folder: fs._info(folder),
+    "info of a file": lambda fs, folder: fs._info(f"{folder}.parquet"),
+    "ls": lambda fs, folder: fs._ls(folder),
+}
+
+
+@pytest.mark.parametrize("visit", VISITS)
+def test_visiting_each_folder_of_the_store_is_linear(make_offline, visit, monkeypatch):
+    """Each visit compared a path with all of its siblings, or looked at all listings that are remembered."""
+
+    def steps(folders):
+        fs = make_offline(view_freshness=3600, raw=True)
+        names = [f"b/t/date={number}" for number in range(folders)]
+        objects = [file_info(f"{name}/x.parquet", 1) for name in names] + [file_info(f"{n}.parquet", 1) for n in names]
+        by_folder = folders_of(objects, "b")
+
+        async def listed(self, path, *args, **kwargs):  # of s3fs: what the server would say
+            return by_folder.get(path.rstrip("/"), [])
+
+        monkeypatch.setattr(s3fs.S3FileSystem, "_lsdir", listed)
+
+        def remember():
+            fs.dircache.clear()
+            for folder, entries in by_folder.items():
+                fs.dircache[folder] = entries
+
+        async def work():
+            for name in names:
+                await VISITS[visit](fs, name)
+
+        remember()
+        count = Count()
+        sys.setprofile(count)
+        try:
+            asyncio.run(work())
+        finally:
+            sys.setprofile(None)
+        return count.calls
+
+    steps(5)  # what is done once in a process
+    once, twice = steps(200), steps(400)
+    assert twice <= 2.5 * once
+
+
+@given(st.lists(st.tuples(st.sampled_from(["set", "pop", "clear"]), st.sampled_from(TREE)), max_size=30))
+def test_what_is_remembered_below_a_folder(acts):
+    cache, known = ListingCache(), set()
+    for act, key in acts:
+        folder = f"b/{key.rstrip('/')}"
+        if act == "set":
+            cache[folder] = [{"name": f"{folder}/x", "type": "file"}]
+            known.add(folder)
+        elif act == "pop":
+            cache.pop(folder)
+            known.discard(folder)
+        else:
+            cache.clear()
+            known.clear()
+        for start in ("b", "b/a", "b/a/b", "b/z"):
+            assert sorted(cache.below(start)) == sorted(one for one in known if f"{one}/".startswith(f"{start}/"))
+    for folder in list(known):
+        assert cache.entries(folder, f"{folder}/x") == cache[folder]
+        assert cache.entries(folder, "b/other") == []
+        cache.pop(folder)
+        assert cache.entries(folder, f"{folder}/x") is None
+    assert not cache._inside
+    assert not cache._named
+
+
+def test_finding_below_a_folder_makes_its_listing_no_younger(make_fs, server, bucket, monkeypatch):
+    """A listing above that was looked at again and again never expired."""
+    now = [1000.0]
+    monkeypatch.setattr("tierlake.connector.client.listing_cache.time.time", lambda: now[0])
+    reader = make_fs(view_freshness=10)
+    for key in ("d/a/x", "d/b/x"):
+        server.admin.put_object(Bucket=bucket, Key=key, Body=b"1")
+    assert len(reader.ls(f"{bucket}/d")) == 2
+    server.admin.put_object(Bucket=bucket, Key="d/c/x", Body=b"1")
+    for _ in range(4):
+        now[0] += 4
+        assert reader.find(f"{bucket}/d/a") == [f"{bucket}/d/a/x"]
+    assert len(reader.ls(f"{bucket}/d")) == 3

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sys
 import time
 
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tierlake.connector import LakeFileSystem
 from tierlake.connector.errors import InvalidName, ObjectNotFound, TableWriteRefused
+from tierlake.connector.listing import tables
 from tierlake.connector.listing.committed import Listing
 from tierlake.connector.listing.views import register_view, unregister_view, view_providers
 from tierlake.connector.objects.delete import SeenObject
@@ -311,3 +315,169 @@ def test_a_large_listing_is_indexed_in_one_pass():
         "bucket/t/a=7/b=3/part-1.parquet"
     ]
     assert listing.info("bucket/t/a=31") is None
+
+
+def steps_of(work):
+    """Calls of functions, ours and the libraries'."""
+    count = 0
+
+    def note(frame, event, argument):
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize(
+    "visit",
+    [
+        lambda listing, folder: listing.find(folder, maxdepth=None, withdirs=False, prefix=""),
+        lambda listing, folder: listing.find(folder, maxdepth=1, withdirs=True, prefix="part"),
+        lambda listing, folder: listing.children(folder),
+        lambda listing, folder: listing.info(folder),
+    ],
+    ids=["find", "find with folders", "children", "info"],
+)
+def test_visiting_each_folder_is_linear(visit):
+    """Each `find` looked at all files of the table."""
+
+    def steps(partitions):
+        files = {f"date={number}/part-{part}.parquet": 1 for number in range(partitions) for part in range(2)}
+        listing = Listing("b/t", ListedTable("b/t", files, 1))
+        return steps_of(lambda: [visit(listing, f"b/t/date={number}") for number in range(partitions)])
+
+    steps(5)  # what is done once in a process
+    once, twice = steps(200), steps(400)
+    assert twice <= 2.5 * once
+
+
+NAMES = st.sampled_from(["a", "b", "a=1", "a.b"])
+
+
+@given(st.sets(st.lists(NAMES, min_size=1, max_size=4).map("/".join), max_size=12), st.data())
+def test_finding_is_looking_at_all(paths, data):
+    listing = Listing("b/t", ListedTable("b/t", dict.fromkeys(paths, 1), 1))
+    start = data.draw(st.sampled_from(["", "/a", "/a/b", "/a=1", "/nothing"]))
+    maxdepth, withdirs = data.draw(st.sampled_from([None, 1, 2])), data.draw(st.booleans())
+    prefix = data.draw(st.sampled_from(["", "a", "a=", "b"]))
+    folders = {path.rsplit("/", up)[0] for path in paths for up in range(1, path.count("/") + 1)}
+    base = f"{start[1:]}/" if start else ""
+    below = {one for one in paths | (folders if withdirs else set()) if one.startswith(base + prefix) and one != base}
+    expected = {f"b/t/{one}" for one in below if maxdepth is None or one.count("/", len(base)) < maxdepth}
+    if withdirs and not prefix and (start[1:] in folders or not start):
+        expected.add(f"b/t{start}")
+    if start[1:] in paths:
+        expected = {f"b/t{start}"} if not prefix else set()
+    found = listing.find(f"b/t{start}", maxdepth=maxdepth, withdirs=withdirs, prefix=prefix)
+    assert [entry["name"] for entry in found] == sorted(expected)
+
+
+class TellingViews(ListedViews):
+    """Says whether a table has changed."""
+
+    def is_current(self, fs, root, version):
+        return fs.read_with_etag(f"{root}/_list/live.json")[1] == version
+
+
+@pytest.fixture
+def telling():
+    provider = TellingViews()
+    register_view("listed", provider)
+    yield provider
+    unregister_view("listed")
+
+
+def test_a_walk_that_takes_long_reads_the_table_once(make_fs, bucket, telling):
+    """Each second of it the table was read as a whole: twice the partitions were four times the work."""
+
+    def opened(partitions):
+        root, now = f"{bucket}/t{partitions}", [1e9]
+        writer = make_fs().for_table(root)
+        commit(writer, root, {f"date={number}/x.parquet": 1 for number in range(partitions)})
+        reader = make_fs(view_freshness=1)
+        before = len(telling.opened)
+
+        def ticking():
+            now[0] += 0.01
+            return now[0]
+
+        reader.views._clock = ticking
+        assert len(list(reader.walk(root))) == partitions + 1
+        return len(telling.opened) - before
+
+    assert opened(40) == opened(80) == 1
+
+
+def test_a_commit_in_a_walk_is_seen(make_fs, bucket, telling):
+    root, now = f"{bucket}/t", [1e9]
+    writer = make_fs().for_table(root)
+    commit(writer, root, {"a=1/x.parquet": 1})
+    reader = make_fs(view_freshness=1)
+    reader.views._clock = lambda: now[0]
+    assert len(reader.find(root)) == 1
+    writer.pipe_file(f"{root}/_list/live.json", b'{"a=1/x.parquet": 1, "a=2/x.parquet": 1}')
+    now[0] += 2
+    assert len(reader.find(root)) == 2
+
+
+def test_what_is_known_of_paths_is_bounded(make_offline, monkeypatch):
+    """Of commits that are forgotten it is known that they were no later than one."""
+    now = [0.0]
+    views = make_offline().views
+    views._clock = lambda: now[0]
+    monkeypatch.setattr(tables, "_committed", tables._Commits(2))
+    for root in ("a", "b", "c"):
+        now[0] += 1
+        views.invalidate(root)
+    endpoint = views._fs.endpoint
+    assert [tables._committed.latest(endpoint, root) for root in ("a", "b", "c", "never")] == [1, 2, 3, 1]
+    for number in range(50):
+        views._no_table[f"b/{number}"] = now[0]
+        views._denied.add((f"b/{number}", "m"))
+    now[0] += 10_000
+    assert not views._no_table
+    assert not views._denied
+
+
+async def walked(fs, root):
+    return [folder async for folder in fs._walk(root)]
+
+
+async def listed(fs, root):
+    return [await fs._ls(folder["name"]) for folder in await fs._ls(root, detail=True)]
+
+
+async def globbed(fs, root):
+    return [await fs._glob(f"{folder}/*.parquet") for folder in await fs._glob(f"{root}/date=*")]
+
+
+async def looked_at(fs, root):
+    return [(await fs._info(name), await fs._isdir(name), await fs._exists(name)) for name in await fs._find(root)]
+
+
+@pytest.mark.parametrize("visit", [walked, listed, globbed, looked_at])
+def test_going_through_a_table_is_linear(make_offline, views, visit):
+    """Whichever way; nobody is asked, as the table was looked at a moment ago."""
+
+    def steps(partitions):
+        fs, root = make_offline(view_freshness=3600, asynchronous=True), "b/air/flights"
+        files = {f"date={number}/part-{part}.parquet": 1 for number in range(partitions) for part in range(2)}
+        known = tables._Loaded(Listing(root, ListedTable(root, files, 1)), time.monotonic())
+        fs.views._providers[root], fs.views._loaded[root] = views, known
+        answers = []
+
+        async def work():
+            answers.extend(await visit(fs, root))
+
+        count = steps_of(lambda: asyncio.run(work()))
+        assert len(answers) >= partitions
+        return count
+
+    steps(5)  # what is done once in a process
+    once, twice = steps(100), steps(200)
+    assert twice <= 2.5 * once

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from tierlake.connector import LakeFileSystem, SseC
 from tierlake.connector.errors import BucketNotFound, InvalidSetting
 
 
@@ -55,3 +56,42 @@ def test_a_failed_write_leaves_nothing(fs, server, bucket, monkeypatch):
         fs.pipe_file(f"{bucket}/x", b"x" * (11 * 2**20), chunksize=5 * 2**20)
     assert left(server, bucket) == []
     assert server.keys(bucket) == []
+
+
+def test_the_key_of_an_upload_goes_with_the_upload(seaweedfs, keyed):
+    """A customer's key is known while parts are sent: not of what was aborted, by whomever, or abandoned."""
+    fs, bucket = keyed
+    known = fs.seam._uploads
+
+    def begin(key):
+        return fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key)["UploadId"]
+
+    def send(key, upload, number=1):
+        body = {"PartNumber": number, "Body": b"x"}
+        return fs.call_s3("upload_part", Bucket=bucket, Key=key, UploadId=upload, **body)
+
+    done, taken, left = begin("done"), begin("taken"), begin("left")
+    assert {chosen["SSECustomerKey"] for chosen in known.values()} == {b"k" * 32}
+    fs.call_s3("abort_multipart_upload", Bucket=bucket, Key="done", UploadId=done)
+    seaweedfs.admin.abort_multipart_upload(Bucket=bucket, Key="taken", UploadId=taken)
+    with pytest.raises(FileNotFoundError):
+        send("taken", taken)
+    assert list(known) == [left]
+    now = [known._clock()]
+    known._clock = lambda: now[0]
+    slow = begin("slow")
+    for number in (1, 2):
+        now[0] += 20 * 3600
+        send("slow", slow, number)
+    assert list(known) == [slow]
+    fs.call_s3("abort_multipart_upload", Bucket=bucket, Key="slow", UploadId=slow)
+    seaweedfs.admin.abort_multipart_upload(Bucket=bucket, Key="left", UploadId=left)
+    assert not known
+
+
+@pytest.fixture
+def keyed(seaweedfs):
+    """A filesystem under a customer's key, and a bucket."""
+    bucket = seaweedfs.make_bucket()
+    yield LakeFileSystem(**seaweedfs.storage_options, encryption=SseC(b"k" * 32), skip_instance_cache=True), bucket
+    seaweedfs.drop_bucket(bucket)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent import futures
 from contextlib import closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,22 +100,28 @@ def test_many_spooled_batches_are_few_row_groups() -> None:
 
 def test_closing_a_spool_looks_at_no_more_than_are_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """It looked at all files of the ingest, for each."""
-    real_wait, real_done = writer.wait, Future.done
+    real_wait, real_done = futures.wait, futures.Future.done
+    waits = [
+        module
+        for name, module in sys.modules.items()
+        if name.startswith("tierlake.pipelines") and hasattr(module, "wait")
+    ]
 
     def looked_at(partitions: int) -> int:
         looks: list[int] = []
 
-        def waiting(futures: Any, **options: Any) -> Any:
-            assert len(futures) <= TIGHT.uploads + 1
-            looks.append(len(futures))
-            return real_wait(futures, **options)
+        def waiting(some: Any, **options: Any) -> Any:
+            assert len(some) <= TIGHT.uploads + 1
+            looks.append(len(some))
+            return real_wait(some, **options)
 
-        def done(future: Future[Any]) -> bool:
+        def done(future: futures.Future[Any]) -> bool:
             looks.append(1)
             return real_done(future)
 
-        monkeypatch.setattr(writer, "wait", waiting)
-        monkeypatch.setattr(Future, "done", done)
+        for module in waits:
+            monkeypatch.setattr(module, "wait", waiting)
+        monkeypatch.setattr(futures.Future, "done", done)
         with plain_writer() as writing:
             for number in range(partitions):
                 writing.add(key(number), rows(number))

@@ -18,6 +18,7 @@ from tests.pipelines.conftest import FIRST_DAY, make_trips, trip_spec
 from tierlake.connector.errors import TableWriteRefused
 from tierlake.pipelines import Dataset
 from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.tables.live_view import provider
 from tierlake.pipelines.tables.protocol import Change, LiveFile, StagedFile
 
 DAY = "date=2013-01-02"
@@ -147,6 +148,17 @@ def test_outside_tables_a_prefix_costs_its_look_once(counted, place):
         fs.pipe_file(f"{bucket}/plain/{number}", b"1")
         assert fs.cat_file(f"{bucket}/plain/{number}") == b"1"
     assert [method for method, _ in sent] == ["PUT", "GET"] * 5
+
+
+def test_whether_a_version_is_the_newest_is_one_list(fs, bucket):
+    root = f"{bucket}/t"
+    log = fs.for_table(root)
+    log.pipe({f"{root}/_delta_log/{version:020}.json": b"{}" for version in range(11)})
+    log.pipe({f"{root}/_delta_log/{name}": b"{}" for name in ("_last_checkpoint", f"{10:020}.checkpoint.parquet")})
+    assert [version for version in range(13) if provider.is_current(log, root, version)] == [10]
+    log.pipe_file(f"{root}/_delta_log/{11:020}.json", b"{}")
+    assert not provider.is_current(log, root, 10)
+    assert not provider.is_current(log, f"{bucket}/other", 0), "a table that is gone is not what it was"
 
 
 @pytest.mark.slow
