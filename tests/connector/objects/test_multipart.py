@@ -9,6 +9,8 @@ import pytest
 from tierlake.connector.errors import BucketNotFound, InvalidSetting
 from tierlake.connector.objects.multipart import parse_age
 
+pytestmark = pytest.mark.each_value
+
 
 @pytest.fixture
 def begun(server, bucket):

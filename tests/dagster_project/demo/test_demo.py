@@ -87,6 +87,7 @@ def processes_of(place):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", ["seaweedfs", pytest.param("minio", marks=pytest.mark.soak)], indirect=True)
 def test_the_story_comes_to_its_end_and_leaves_nothing(kind, place, start):
     process = start("--server", kind, "--json")
     out, err = process.communicate()

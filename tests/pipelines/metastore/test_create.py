@@ -10,6 +10,8 @@ from tierlake.connector.errors import UnknownOption, UnsupportedByServer
 from tierlake.pipelines import Dataset
 from tierlake.pipelines.errors import SpecError, TableExists, TableNotFound
 
+pytestmark = pytest.mark.each_value
+
 FORMATS = pytest.mark.parametrize("table_format", ["delta", "parquet"])
 
 
@@ -49,6 +51,7 @@ def test_an_empty_folder_is_nobodys(bucket, fs, server, table_format):
     Dataset.create(trip_spec(bucket, format=table_format), fs=fs).ingest(make_trips(1, 2))
 
 
+@pytest.mark.slow
 @FORMATS
 def test_a_delta_table_of_others_is_opened_or_adopted(bucket, fs, server, table_format):
     write_delta(server, f"{bucket}/city/trips", by_day(), ["day"])
