@@ -128,6 +128,7 @@ def test_what_is_kept_can_be_opened_again(kind, place, start):
     assert looked.stdout == f"{280_113} {301}\n", looked.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_demo_leaves_nothing(place, start, number):
     process = start()

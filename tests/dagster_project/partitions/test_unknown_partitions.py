@@ -113,6 +113,7 @@ class Life:
         return {str(part.key) for part in self.dataset.partitions()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [

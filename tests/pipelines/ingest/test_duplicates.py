@@ -13,8 +13,6 @@ from tierlake.pipelines.errors import SchemaMismatch
 from tierlake.pipelines.ingest.duplicates import last_of_each
 from tierlake.pipelines.ingest.writer import WriterLimits
 
-pytestmark = pytest.mark.each_value
-
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([1, 2, None]), st.sampled_from(["a", None]), st.integers(0, 9)), max_size=40))

@@ -9,8 +9,6 @@ from tierlake.pipelines import Dataset, DatasetSpec
 from tierlake.pipelines.errors import SchemaMismatch, SourceError, SpecError
 from tierlake.pipelines.ingest.sample import describe_sample, spec_from_sample
 
-pytestmark = pytest.mark.each_value
-
 URI = "lake://warehouse/trips"
 START = datetime(2013, 1, 1, tzinfo=UTC)
 

@@ -25,8 +25,6 @@ from tierlake.pipelines.errors import (
 from tierlake.pipelines.metastore.document import DocumentStore
 from tierlake.pipelines.runtime.clock import ServerClock
 
-pytestmark = pytest.mark.each_value
-
 POLICY = {"retention": {"expire_after": "90d", "grace": "2d"}}
 
 

@@ -10,8 +10,6 @@ from tierlake.connector.errors import UnknownOption, UnsupportedByServer
 from tierlake.pipelines import Dataset
 from tierlake.pipelines.errors import SpecError, TableExists, TableNotFound
 
-pytestmark = pytest.mark.each_value
-
 FORMATS = pytest.mark.parametrize("table_format", ["delta", "parquet"])
 
 
