@@ -23,13 +23,13 @@ demo: .venv/demo.stamp ## the whole story on a real server; SERVER=minio for Min
 ui: .venv/demo.stamp ## the Dagster UI on the demo's data
 	@$(BIN)/tierlake demo --server $(SERVER) --ui
 
-test: lint ## what must be green: lint, types, import rules, tests with a coverage floor (10 to 15 minutes on two cores)
+test: lint ## what must be green: lint, types, import rules, quick tests with a coverage floor (7 minutes on two cores)
 	$(PYTEST) -m "not slow and not soak" --cov
 
-test-slow: .venv/slow.stamp ## every kill point, both full demos, the browser (30 to 40 minutes)
+test-slow: .venv/slow.stamp ## the other servers, formats and kinds, a sample of kill points, the demo, the browser (20 minutes)
 	$(PYTEST) -m "slow and not soak"
 
-soak: .venv/slow.stamp minio spark ## long random lives of tables and of Dagster instances, and a real Spark on them (by hand; TIERLAKE_SOAK_EXAMPLES)
+soak: .venv/slow.stamp minio spark ## what is exhaustive: all combinations, every kill point, long random lives, load, Spark (hours, by hand; TIERLAKE_SOAK_EXAMPLES)
 	$(PYTEST) -m soak
 
 test-role: .venv/dev.stamp ## the tests with the rights of an operator alone (ROLE=)

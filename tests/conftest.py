@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.servers import MinioPair, Rig, minio_pair, minio_rig, minio_tls_rig, moto_rig, seaweedfs_rig
 from tests.servers.roles import with_role
+from tests.suites import assign_suites
 from tierlake.connector.iam import ROLES
 
 if TYPE_CHECKING:
@@ -33,52 +34,11 @@ settings.load_profile("busy")
 
 REAL_SERVERS = ("seaweedfs", "minio")
 
-# `make test` holds these against SeaweedFS alone, `make test-slow` against MinIO too: what differs between the servers
-# (encryption, classes, tiers, versions, transitions, kill points) runs on both every time.
-ON_MINIO_WHEN_SLOW = tuple(
-    f"tests/{name}"
-    for name in (
-        "connector/objects/test_expansion.py",
-        "connector/transfer/test_failed_writes.py",
-        "connector/client/test_faults.py",
-        "connector/test_instances.py",
-        "connector/listing/test_tables.py",
-        "connector/client/test_lost_replies.py",
-        "connector/transfer/test_ranges.py",
-        "connector/policy/test_write_policy.py",
-        "dagster_project/",
-        "faults/test_concurrency.py",
-        "faults/test_faults.py",
-        "pipelines/cli/",
-        "pipelines/test_acts_model.py",
-        "pipelines/metastore/test_adoption.py",
-        "pipelines/query/test_catalog.py",
-        "pipelines/maintenance/test_compact.py",
-        "pipelines/metastore/test_create.py",
-        "pipelines/test_dataset.py",
-        "pipelines/maintenance/test_erase.py",
-        "pipelines/lifecycle/test_expiry.py",
-        "pipelines/lifecycle/test_explain.py",
-        "pipelines/ingest/test_fidelity.py",
-        "pipelines/query/test_filtered_reads.py",
-        "pipelines/tables/test_foreign.py",
-        "pipelines/tables/test_requested_keys.py",
-        "pipelines/tables/test_lost_log.py",
-        "pipelines/ingest/test_rejects_retry.py",
-        "pipelines/test_model.py",
-        "pipelines/tables/test_nested.py",
-        "pipelines/lifecycle/test_redescribe.py",
-        "pipelines/ingest/test_roundtrip.py",
-        "pipelines/ingest/test_duplicates.py",
-    )
-)
-
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    assign_suites(items)
     for item in items:
-        if "[minio" in item.nodeid and item.nodeid.startswith(ON_MINIO_WHEN_SLOW):
-            item.add_marker(pytest.mark.slow)
         for mark in item.iter_markers("more_than_a_role") if config.getoption("--role") else ():
             if mark.kwargs.get("on", "") in item.nodeid:
                 item.add_marker(pytest.mark.skip(reason=mark.args[0]))

@@ -12,6 +12,8 @@ from tierlake.connector import LakeFileSystem, SseKms
 from tierlake.connector.bucket import ensure_bucket
 from tierlake.connector.errors import InvalidSetting, ObjectArchived, UnsupportedByServer
 
+pytestmark = pytest.mark.each_value
+
 
 @pytest.fixture
 def bucket(moto):
@@ -25,6 +27,7 @@ def make(moto):
     return lambda **options: LakeFileSystem(**{**moto.storage_options, **options}, skip_instance_cache=True)
 
 
+@pytest.mark.slow
 def test_kms_headers(make, moto, bucket):
     fs = make(encryption=SseKms("alias/lake", context={"dataset": "flights"}))
     sent = fs.policy.for_key(bucket, "x").encryption.headers()

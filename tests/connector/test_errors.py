@@ -13,6 +13,8 @@ from tierlake.connector import errors
 from tierlake.connector.client.error_mapping import Target, raise_translated, translated
 from tierlake.connector.errors import LakeError, UnsupportedByServer
 
+pytestmark = pytest.mark.each_value
+
 TARGET = Target("put_object", "http://h:1", "minio", bucket="b", key="k")
 BUILTINS = {
     errors.ObjectArchived: PermissionError,

@@ -29,6 +29,7 @@ def test_paths(url):
     assert LakeFileSystem._strip_protocol([url]) == ["b/k/x"]
 
 
+@pytest.mark.slow
 def test_pandas_with_nothing_imported(server, bucket):
     program = f"""
 import pandas as pd

@@ -14,6 +14,8 @@ from tierlake.connector.errors import LakeError
 from tierlake.connector.objects.delete import SeenObject
 from tierlake.connector.objects.multipart import IncompleteUpload
 
+pytestmark = pytest.mark.each_value
+
 MODEL = botocore.session.get_session().get_service_model("s3")
 READING = ("Get", "List", "Head", "Select", "CreateSession", "WriteGetObjectResponse")
 

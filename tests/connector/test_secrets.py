@@ -17,6 +17,8 @@ from tierlake.connector.errors import InvalidName, InvalidSetting, LakeError
 from tierlake.connector.redact import redact
 from tierlake.connector.urls import without_secrets
 
+pytestmark = pytest.mark.each_value
+
 KEY = b"customer-provided-key-32-bytes!!"
 SECRETS = (
     "top-secret-value",

@@ -11,6 +11,8 @@ from tierlake.connector import LakeFileSystem, LakeSettings, SseC, SseKms, SseS3
 from tierlake.connector.errors import BadCredentials, InvalidSetting
 from tierlake.connector.settings import environment_token, is_aws, is_loopback
 
+pytestmark = pytest.mark.each_value
+
 ENDPOINT = "http://127.0.0.1:9000"
 
 

@@ -11,6 +11,8 @@ import pytest
 from tests.polling import until
 from tierlake.connector.errors import UnsupportedByServer
 
+pytestmark = pytest.mark.each_value
+
 ORIGIN = "https://app.example"
 DEADLINE_SECONDS = 30
 

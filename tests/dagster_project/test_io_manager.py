@@ -90,6 +90,7 @@ def of_partitions(result: dg.ExecuteInProcessResult) -> dict[str | None, dict[st
     }
 
 
+@pytest.mark.slow
 def test_a_run_over_a_range_is_one_commit_with_metadata_for_each(instance, lake) -> None:
     result = materialize(events(lambda: rows(1, 2, 2, 3)), instance, lake, "2013-01-01", "2013-01-04")
 
@@ -128,6 +129,7 @@ def test_a_second_run_replaces_and_empties_its_partitions_only(instance, lake) -
     }
 
 
+@pytest.mark.slow
 @one_server
 def test_rows_outside_the_runs_partitions_are_refused(instance, lake) -> None:
     with pytest.raises(dg.Failure, match="date=2013-01-05, outside the partitions"):
@@ -145,12 +147,14 @@ def test_a_place_that_is_somebodys_is_refused(instance, lake) -> None:
     assert lake.filesystem().cat_file(notes) == b"mine"
 
 
+@pytest.mark.slow
 @one_server
 def test_nothing_returned_is_an_error_that_says_what_to_do(instance, lake) -> None:
     with pytest.raises(TypeError, match="annotate it `-> None`"):
         materialize(events(lambda: None), instance, lake, "2013-01-01")
 
 
+@pytest.mark.slow
 @one_server
 def test_an_asset_without_partitions_is_a_table_without_partitions(instance, lake) -> None:
     whole = DatasetSpec(uri=SPEC.uri, columns={"at": "timestamp", "value": "int64", "name": "string"})
@@ -162,6 +166,7 @@ def test_an_asset_without_partitions_is_a_table_without_partitions(instance, lak
     assert facts["dagster/partition_row_count"] == facts["dagster/row_count"] == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("annotation", "kind"), [(Any, pd.DataFrame), (pd.DataFrame, pd.DataFrame), (pa.Table, pa.Table)]
 )
@@ -180,6 +185,7 @@ def test_an_input_is_what_its_annotation_says(instance, lake, annotation, kind) 
     ]
 
 
+@pytest.mark.slow
 @one_server
 def test_two_dimensions_are_two_columns(instance, lake) -> None:
     """Dimensions are named after the dataset's columns, and sorted by Dagster as it likes."""
@@ -209,6 +215,7 @@ def test_two_dimensions_are_two_columns(instance, lake) -> None:
         read("y")
 
 
+@pytest.mark.slow
 @one_server
 def test_an_annotation_that_it_does_not_know_is_an_error(instance, lake) -> None:
     upstream = events(lambda: rows(1))
@@ -229,6 +236,7 @@ def test_what_is_missing_is_an_error_unless_allowed(instance, lake) -> None:
     assert [len(frame) for frame in seen] == [20, 10]
 
 
+@pytest.mark.slow
 @one_server
 def test_another_spec_later_is_a_change_of_the_description(instance, lake) -> None:
     materialize(events(lambda: rows(1)), instance, lake, "2013-01-01")
@@ -244,6 +252,7 @@ def test_another_spec_later_is_a_change_of_the_description(instance, lake) -> No
         materialize(events(lambda: rows(3), spec=plain), instance, lake, "2013-01-03")
 
 
+@pytest.mark.slow
 @one_server
 def test_a_retried_step_whose_commit_arrived_writes_nothing_twice(instance, lake, monkeypatch) -> None:
     real, calls = stores.output_metadata, []
@@ -270,6 +279,7 @@ CITIES = dg.DynamicPartitionsDefinition(name="cities_with_rows")
 VISITS = DatasetSpec(uri="lake://elsewhere/events", partition={"by": ["name"]})
 
 
+@pytest.mark.slow
 @one_server
 def test_dynamic_partitions_on_both_sides_by_one_key_and_by_all(instance, lake) -> None:
     cities, seen = ["Kyiv", "Oslo"], {}

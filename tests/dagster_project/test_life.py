@@ -72,6 +72,7 @@ def test_a_range_is_one_run_and_one_commit(
     assert passed == {"table_and_store_agree": True, "described_as_stored": True}
 
 
+@pytest.mark.slow
 @one_server
 def test_a_month_is_made_of_its_days_which_wait_for_it(instance: dg.DagsterInstance, lake: LakeResource) -> None:
     source = _source("2013-03-01", "2013-04-01")
@@ -106,6 +107,7 @@ def test_a_month_is_made_of_its_days_which_wait_for_it(instance: dg.DagsterInsta
     assert base64.b64encode(lake.filesystem().cat_file(uri)).decode() in report["report"].value
 
 
+@pytest.mark.slow
 @one_server
 def test_a_lost_file_fails_the_check(
     instance: dg.DagsterInstance, lake: LakeResource, as_if_march: None, server: Rig
@@ -119,6 +121,7 @@ def test_a_lost_file_fails_the_check(
     assert "date=2013-03-15" in check.metadata["report"].value
 
 
+@pytest.mark.slow
 def test_expired_undone_and_ingested_again(
     instance: dg.DagsterInstance, lake: LakeResource, march: dg.DagsterRun
 ) -> None:
@@ -157,6 +160,7 @@ def test_expired_undone_and_ingested_again(
     assert rows == _source("2013-03-07", "2013-04-01").num_rows + _source("2013-03-01", "2013-03-02").num_rows
 
 
+@pytest.mark.slow
 @one_server
 def test_undo_twice_changes_nothing(instance: dg.DagsterInstance, lake: LakeResource, as_if_march: None) -> None:
     headless.tick_retention(instance, "flights")
@@ -168,6 +172,7 @@ def test_undo_twice_changes_nothing(instance: dg.DagsterInstance, lake: LakeReso
         headless.undo(instance, "flights", "2013-01-01")  # never ingested, never expired
 
 
+@pytest.mark.slow
 @one_server
 def test_what_is_held_stays(instance: dg.DagsterInstance, lake: LakeResource, as_if_march: None) -> None:
     lake.dataset("flights").hold("date=2013-03-02", reason="audit")
@@ -178,6 +183,7 @@ def test_what_is_held_stays(instance: dg.DagsterInstance, lake: LakeResource, as
     assert "1 kept, held: audit (date=2013-03-02)" in tick.skipped
 
 
+@pytest.mark.slow
 @one_server
 def test_expired_elsewhere_is_wiped_by_the_next_tick(
     instance: dg.DagsterInstance, lake: LakeResource, as_if_march: None
@@ -196,6 +202,7 @@ def test_expired_elsewhere_is_wiped_by_the_next_tick(
     assert shown(instance, lake) == set(MARCH) - set(DUE)
 
 
+@pytest.mark.slow
 @one_server
 def test_the_audit_is_in_both_histories(instance: dg.DagsterInstance, lake: LakeResource, as_if_march: None) -> None:
     (run,) = headless.tick_retention(instance, "flights").runs
@@ -243,6 +250,7 @@ def test_plain_parquet_too(instance: dg.DagsterInstance, lake: LakeResource) -> 
     assert lake.dataset("weather").read().num_rows == source.weather(*_span("2013-01-01", "2013-04-01")).num_rows
 
 
+@pytest.mark.slow
 def test_tiering_reports_its_numbers(instance: dg.DagsterInstance, lake: LakeResource, march: dg.DagsterRun) -> None:
     run = headless.tier(instance, "flights")
     (output,) = [

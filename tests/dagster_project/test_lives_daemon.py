@@ -21,7 +21,7 @@ from tests.dagster_project.test_daemon import DAEMON_SECONDS, START_SENSOR
 from tests.polling import until
 from tests.servers import Rig
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)]
+pytestmark = [pytest.mark.soak, pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)]
 
 JANUARY = DAYS[:2]
 TIERLAKE = Path(sys.executable).with_name("tierlake")

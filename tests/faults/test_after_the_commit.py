@@ -74,6 +74,7 @@ def outcome(act: Any) -> Any:
         return unknown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("methods", ["PUT POST DELETE", "GET HEAD PUT POST DELETE"], ids=["writes", "all"])
 def test_a_delta_table_whose_store_denies_what_comes_after_its_commits(seaweedfs, bucket, methods) -> None:
     clean = created(seaweedfs, bucket, "delta")

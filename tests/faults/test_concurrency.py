@@ -95,11 +95,12 @@ def contend(server, bucket, fs, *, writers: int, rounds: int) -> None:
     assert frozenset(dataset.read(columns=["city"]).column("city").to_pylist()) == explained[-1]
 
 
+@pytest.mark.slow
 def test_four_writers_of_two_partitions(server, bucket, fs):
     contend(server, bucket, fs, writers=4, rounds=3)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_eight_writers_of_two_partitions(server, bucket, fs):
     contend(server, bucket, fs, writers=8, rounds=8)

@@ -70,13 +70,13 @@ def experiment(server, make_bucket, request):
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 @pytest.mark.parametrize("experiment", CASES, ids="-".join, indirect=True)
 def test_a_sample_of_kill_points(experiment):
-    """Before and after a request of Delta tables, after one of plain ones; every kill point is tried when slow."""
+    """Before and after a request of Delta tables, after one of plain ones; every kill point is tried by `make soak`."""
     for when in ["before", "after"] if experiment.format == "delta" else ["after"]:
         chance = random.Random(f"{experiment.format}{experiment.name}{when}")  # noqa: S311 - the same each time
         experiment.kill_at(chance.randrange(experiment.points), when)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("server", "experiment"), EVERY, indirect=True)
 def test_every_kill_point(experiment):

@@ -100,14 +100,15 @@ def together(server: Rig, bucket: str, fs, tmp_path, *, partitions: int) -> Data
     return dataset
 
 
-@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)  # MinIO has 200, when slow
+@pytest.mark.slow
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)  # MinIO has 200, by `make soak`
 @pytest.mark.parametrize("versioned", [False, True], ids=["unversioned", "versioned"])
 def test_nothing_is_lost_without_pauses(server, make_bucket, fs, tmp_path, versioned):
     dataset = together(server, make_bucket(versioned=versioned), fs, tmp_path, partitions=30)
     assert isinstance(dataset.read(), pa.Table)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(1500)  # its own bounds count
 @pytest.mark.parametrize("versioned", [False, True], ids=["unversioned", "versioned"])
 def test_nothing_of_200_partitions_is_lost(server, make_bucket, fs, tmp_path, versioned):

@@ -78,7 +78,7 @@ def run(server, bucket, kill_after=None):
     return finished
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("versioned", [False, True], ids=["plain", "versioned"])
 def test_a_killed_transition_is_before_or_after(server, make_bucket, versioned):
     bucket = make_bucket(versioned=versioned)

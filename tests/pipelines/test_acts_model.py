@@ -84,18 +84,20 @@ def archive_bucket(moto, monkeypatch):
     moto.drop_bucket(bucket)
 
 
+@pytest.mark.slow
 @PLACES
 def test_nothing_acknowledged_is_lost(server, make_bucket, is_same, table_format, versioned):
     place = Place(server, make_bucket(versioned=versioned), table_format, versioned)
     check(place, examples=2, steps=12, same=is_same)
 
 
+@pytest.mark.slow
 @ARCHIVES
 def test_nothing_acknowledged_is_lost_with_archived_days(moto, archive_bucket, is_same, table_format):
     check(Place(moto, archive_bucket, table_format, versioned=True, archives=True), examples=1, steps=12, same=is_same)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @PLACES
 def test_nothing_acknowledged_is_lost_in_many_lives(server, make_bucket, is_same, table_format, versioned):
     place = Place(server, make_bucket(versioned=versioned), table_format, versioned)

@@ -196,6 +196,7 @@ def full(dataset, trips):
     return dataset
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -394,6 +395,7 @@ def test_a_rehearsal_says_what_the_ingest_then_does(delta, tmp_path):
             attempt(source)
 
 
+@pytest.mark.slow
 def test_a_rehearsal_refuses_what_the_table_would(delta, bucket, fs):
     delta.ingest(make_trips())
     table = DeltaTable(f"s3://{delta.spec.root}", storage_options=fs.delta_options())

@@ -72,6 +72,7 @@ def test_a_reader_reads_and_does_nothing_else(as_role, server, bucket, trips):
         Dataset.open(trips.uri, fs=fs).ingest(make_trips(3))
 
 
+@pytest.mark.slow
 def test_a_writer_ingests_and_deletes_nothing(as_role, bucket, trips):
     fs = as_role("writer")
     theirs = Dataset.open(trips.uri, fs=fs)
@@ -84,6 +85,7 @@ def test_a_writer_ingests_and_deletes_nothing(as_role, bucket, trips):
     refused(fs.call_s3, "put_bucket_policy", Bucket=bucket, Policy="{}")
 
 
+@pytest.mark.slow
 def test_an_operator_tiers_expires_and_vacuums(as_role, fs, bucket, trips):
     theirs = Dataset.open(trips.uri, fs=as_role("operator"))
     theirs.ingest(make_trips(3))
@@ -147,6 +149,7 @@ def test_nothing_of_the_whole_bucket_is_set_by_who_has_a_prefix(as_role, bucket)
     refused(theirs.call_s3, "put_bucket_versioning", Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table_format", ["delta", "parquet"])
 def test_a_reader_has_all_verbs_that_read(as_role, bucket, fs, table_format):
     made = Dataset.create(trip_spec(bucket, format=table_format), fs=fs)
@@ -171,6 +174,7 @@ def test_a_reader_has_all_verbs_that_read(as_role, bucket, fs, table_format):
         Dataset.open(f"lake://{bucket}/city/none", fs=theirs)
 
 
+@pytest.mark.slow
 def test_a_writer_has_all_verbs_of_a_log_and_no_byte_is_deleted(as_role, server, bucket, fs, trips):
     theirs = as_role("writer")
     made = Dataset.create(trip_spec(bucket, uri=f"lake://{bucket}/city/more"), fs=theirs)
@@ -197,6 +201,7 @@ def test_a_writer_has_all_verbs_of_a_log_and_no_byte_is_deleted(as_role, server,
         Dataset.create(trip_spec(bucket, uri=f"{made.uri}/date=2013-01-01/inner"), fs=theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table_format", ["delta", "parquet"])
 def test_an_operator_has_all_verbs(as_role, make_bucket, server, tmp_path, table_format):
     bucket = make_bucket(versioned=True)
@@ -229,6 +234,7 @@ class _Later:
         return self.clock.now() + timedelta(days=2)
 
 
+@pytest.mark.slow
 def test_only_an_operator_expires_a_plain_table(as_role, make_bucket, server, tmp_path, fs):
     bucket = make_bucket(versioned=True)
     made = Dataset.create(trip_spec(bucket, format="parquet", retention={"expire_after": "300d", "grace": "0d"}), fs=fs)
@@ -247,6 +253,7 @@ def test_only_an_operator_expires_a_plain_table(as_role, make_bucket, server, tm
     assert operator.read().num_rows == 0
 
 
+@pytest.mark.slow
 def test_descriptions_undo_and_drop_by_role(as_role, make_bucket, server, tmp_path):
     """On a Delta table they are a writer's; what a dropped one leaves is an operator's to delete."""
     bucket = make_bucket(versioned=True)
@@ -311,6 +318,7 @@ def test_what_can_be_undone_of_a_plain_table_is_told_as_it_is(make_bucket, serve
     assert made.read().num_rows == (6 if versioned else 5)
 
 
+@pytest.mark.slow
 def test_a_plain_table_that_its_writer_may_not_empty_stays_in_use(make_bucket, server, tmp_path, fs):
     bucket = make_bucket(versioned=True)
     made = Dataset.create(trip_spec(bucket, format="parquet"), fs=fs)

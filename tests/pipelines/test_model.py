@@ -494,6 +494,6 @@ def test_sessions_do_what_the_model_says(server, bucket, is_same):
     check(server, bucket, examples=2, steps=10, derandomize=is_same)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_many_sessions_do_what_the_model_says(server, bucket, is_same):
     check(server, bucket, examples=5, steps=15, derandomize=is_same)

@@ -10,6 +10,8 @@ from tierlake.connector.bucket import ensure_bucket, ensure_tier_rules
 from tierlake.connector.bucket.lifecycle import tier_rule
 from tierlake.connector.errors import BucketNotFound, InvalidName, InvalidSetting, UnsupportedByServer
 
+pytestmark = pytest.mark.each_value
+
 
 @pytest.fixture
 def name(server):

@@ -11,6 +11,8 @@ from tierlake.connector import LakeFileSystem
 from tierlake.connector.bucket import RemoteTier, ensure_bucket, ensure_remote_tier, ensure_tier_rules, remote_tiers
 from tierlake.connector.errors import AccessDenied, InvalidSetting, PreconditionFailed, UnsupportedByServer
 
+pytestmark = pytest.mark.each_value
+
 DESCRIBED = {"ContentType": "text/csv", "CacheControl": "no-cache", "Metadata": {"rows": "1"}}
 WAIT_SECONDS = 120
 

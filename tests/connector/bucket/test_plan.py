@@ -24,7 +24,7 @@ from tierlake.connector.bucket.plan import site_of
 from tierlake.connector.errors import AccessDenied, AppliedInPart, InvalidSetting, PreconditionFailed
 from tierlake.connector.local_server.servers import MinioServer
 
-pytestmark = pytest.mark.more_than_a_role("buckets are an administrator's")
+pytestmark = [pytest.mark.each_value, pytest.mark.more_than_a_role("buckets are an administrator's")]
 
 APP = CorsRule(id="app", origins=("https://app.example",), methods=("GET", "PUT"), headers=("*",), max_age="1h")
 THEIR_RULE = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "tmp/"}, "Expiration": {"Days": 30}}

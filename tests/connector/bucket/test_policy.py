@@ -14,7 +14,7 @@ from tierlake.connector.errors import AccessDenied, AppliedInPart
 from tierlake.connector.local_server.processes import free_ports
 from tierlake.connector.local_server.servers import EmbeddedServer
 
-pytestmark = pytest.mark.more_than_a_role("buckets are an administrator's")
+pytestmark = [pytest.mark.each_value, pytest.mark.more_than_a_role("buckets are an administrator's")]
 
 THEIRS = {"Sid": "theirs", "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
 

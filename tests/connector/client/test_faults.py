@@ -20,6 +20,8 @@ from tierlake.connector.errors import (
     Throttled,
 )
 
+pytestmark = pytest.mark.each_value
+
 CALLS = {
     "exists": lambda fs, bucket: fs.exists(bucket),
     "exists object": lambda fs, bucket: fs.exists(f"{bucket}/x"),

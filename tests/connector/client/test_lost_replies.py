@@ -13,6 +13,8 @@ from tierlake.connector import SseC, SseKms
 from tierlake.connector.client.retry import RetryBudget
 from tierlake.connector.errors import AlreadyExists, EndpointUnreachable, PreconditionFailed
 
+pytestmark = pytest.mark.each_value
+
 MIB, KIB = 2**20, 2**10
 LARGE = b"0123456789abcdef" * (10 * MIB // 16)
 BYTES = bytes(range(250)) * 1200  # no two ranges of it are the same
@@ -55,7 +57,7 @@ WAYS = [by_pipe, by_pipe_in_parts, by_open, by_open_empty, by_open_in_parts, by_
 
 
 def each(name, functions, quick):
-    """The test once for each function, most of them with the slow tests."""
+    """The test once for each function, most of them in the slow suite."""
     marked = [
         pytest.param(one, id=one.__name__.partition("_")[2], marks=[] if one in quick else [pytest.mark.slow])
         for one in functions

@@ -8,6 +8,8 @@ from tierlake.connector import LakeFileSystem
 from tierlake.connector.doctor.report import NOT_TRIED, Report, Row, diagnose
 from tierlake.connector.errors import EndpointUnreachable
 
+pytestmark = pytest.mark.each_value
+
 MOTO_IS_NOT_AWS = {
     "self-copy keeps SSE unasked",  # it has no default encryption
     "copy keeps SSE unasked",
@@ -23,6 +25,7 @@ def buckets(rig):
     return {bucket["Name"] for bucket in rig.admin.list_buckets()["Buckets"] if "doctor" in bucket["Name"]}
 
 
+@pytest.mark.slow
 @pytest.mark.more_than_a_role("makes buckets")
 def test_the_profile_is_right(fs, server):
     report = diagnose(fs)
@@ -31,12 +34,14 @@ def test_the_profile_is_right(fs, server):
     assert buckets(server) == set()
 
 
+@pytest.mark.slow
 def test_moto_is_aws_but_for_what_is_known(moto):
     report = diagnose(LakeFileSystem(**moto.storage_options, skip_instance_cache=True))
     assert {row.what for row in report.disagreements} == MOTO_IS_NOT_AWS, str(report)
     assert buckets(moto) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.more_than_a_role("tries everything")
 def test_a_prefix_of_a_bucket_that_is_there(fs, server, bucket):
     fs.pipe_file(f"{bucket}/mine", b"mine")

@@ -13,6 +13,8 @@ import pytest
 from tierlake.connector import LakeFileSystem, SseC, SseKms
 from tierlake.connector.errors import BadCredentials, UnsupportedByServer
 
+pytestmark = pytest.mark.each_value
+
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
@@ -64,6 +66,7 @@ def test_delta(fs, server, bucket):
     assert {head.get("ServerSideEncryption") for head in server.heads(bucket, "t/").values()} == {"AES256"}
 
 
+@pytest.mark.slow
 def test_duckdb_with_its_own_client(fs, path):
     duckdb = pytest.importorskip("duckdb")
     package = pytest.importorskip("duckdb_extension_httpfs", reason="DuckDB's httpfs is not installed")
@@ -113,6 +116,7 @@ def test_boto3_with_a_customers_key(seaweedfs):
         seaweedfs.drop_bucket(bucket)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # Dask's own use of pandas
 def test_dask(fs, server, bucket, path, monkeypatch):
     dataframe = pytest.importorskip("dask.dataframe", reason="Dask is not installed")
@@ -149,6 +153,7 @@ def test_a_statement_quotes_what_it_holds(make_offline):
     assert "SCOPE 's3://b'" in statement
 
 
+@pytest.mark.slow
 def test_no_repr_shows_a_secret(make_offline):
     fs = make_offline(secret="SECRET-one", token="TOKEN-two", encryption=SseC(b"k" * 32))
     shown = [fs.delta_options(), fs.polars_options(), fs.dask_options(), fs.spark_conf(), fs.obstore("bucket")]

@@ -10,6 +10,8 @@ from tierlake.connector import LakeFileSystem
 from tierlake.connector.errors import TableWriteRefused, UnsupportedByServer
 from tierlake.connector.listing.views import register_view, unregister_view
 
+pytestmark = pytest.mark.each_value
+
 
 class MarkedTable:
     version = 1
@@ -87,6 +89,7 @@ def test_one_that_is_there_all_the_same_can_be_deleted(fs, server, root):
     assert "w/t" not in server.keys(bucket)
 
 
+@pytest.mark.slow
 def test_beside_a_root_all_is_as_ever(fs, server, root):
     for path in (f"{root}-2", f"{root}2", f"{root.rpartition('/')[0]}/a"):
         fs.pipe(path, b"1")
@@ -169,6 +172,7 @@ READ_AND_WRITE = (["s3:GetObject", "s3:PutObject"], "/*", {})
 WRITE = (["s3:PutObject"], "/*", {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rights", [READ_AND_WRITE, WRITE], ids=["who reads and writes", "who only writes"])
 @pytest.mark.parametrize("where", ["", "/x", "/day=1/x", "/deep/x", "/_marked/x"])
 def test_where_listing_is_denied_the_guard_stays_closed(server, bucket, restricted, rights, where):

@@ -21,6 +21,8 @@ from tierlake.connector.listing.committed import Listing
 from tierlake.connector.listing.views import register_view, unregister_view, view_providers
 from tierlake.connector.objects.delete import SeenObject
 
+pytestmark = pytest.mark.each_value
+
 DAYS = ("date=2013-01-01", "date=2013-01-02")
 
 
@@ -123,6 +125,7 @@ def test_questions_about_single_paths(fs, table, parquet):
         fs.info(f"{table}/date=2013-01-03")
 
 
+@pytest.mark.slow
 def test_what_the_listing_lacks_is_fetched(fs, table):
     live = f"{table}/{DAYS[0]}/live.parquet"
     head = fs.head_object(live)

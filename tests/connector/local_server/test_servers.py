@@ -98,6 +98,7 @@ def test_starts_answers_and_keeps_everything_in_its_folder(kind: type[LocalServe
         assert again.admin.get_object(Bucket=bucket, Key="key")["Body"].read() == b"kept"
 
 
+@pytest.mark.slow
 def test_credentials_are_private_and_hidden(kind: type[LocalServer], tmp_path: Path) -> None:
     with kind(tmp_path, key="somebody", secret="some-secret-of-ours") as server:
         assert (server.key, server.secret) == ("somebody", "some-secret-of-ours")
@@ -108,6 +109,7 @@ def test_credentials_are_private_and_hidden(kind: type[LocalServer], tmp_path: P
     assert "some-secret-of-ours" not in server.log.read_text()
 
 
+@pytest.mark.slow
 def test_listens_on_loopback_only(kind: type[LocalServer], tmp_path: Path) -> None:
     with kind(tmp_path) as server:
         sockets = set()
@@ -125,6 +127,7 @@ def test_listens_on_loopback_only(kind: type[LocalServer], tmp_path: Path) -> No
         assert listening > 0
 
 
+@pytest.mark.slow
 def test_environ_is_all_that_a_child_needs(tmp_path: Path) -> None:
     script = "import boto3; boto3.client('s3').create_bucket(Bucket='from-a-child')"
     with EmbeddedServer(tmp_path) as server:
@@ -133,6 +136,7 @@ def test_environ_is_all_that_a_child_needs(tmp_path: Path) -> None:
         assert server.environ()["TIERLAKE_PROFILE"] == "seaweedfs"
 
 
+@pytest.mark.slow
 def test_several_run_side_by_side(tmp_path: Path) -> None:
     with EmbeddedServer(tmp_path / "a") as a, EmbeddedServer(tmp_path / "b") as b:
         assert a.endpoint_url != b.endpoint_url
@@ -145,6 +149,7 @@ def test_a_missing_bucket_is_not_made_by_a_put(server: Rig) -> None:
         server.admin.put_object(Bucket="nobody-made-this", Key="key", Body=b"")
 
 
+@pytest.mark.slow
 def test_a_folder_has_one_server(tmp_path: Path) -> None:
     with EmbeddedServer(tmp_path), pytest.raises(FolderInUse, match=str(tmp_path)):
         EmbeddedServer(tmp_path).start()
@@ -157,12 +162,14 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
             EmbeddedServer(tmp_path, port=port).start()
 
 
+@pytest.mark.slow
 def test_the_port_asked_for_is_used(kind: type[LocalServer], tmp_path: Path) -> None:
     (port,) = free_ports(1)
     with kind(tmp_path, port=port) as server:
         assert server.endpoint_url == f"http://{LOOPBACK}:{port}"
 
 
+@pytest.mark.slow
 def test_a_port_lost_before_the_start_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(socket.create_server((LOOPBACK, 0))) as thief:
         lost = [thief.getsockname()[1], *free_ports(7)]
@@ -176,6 +183,7 @@ def test_a_port_lost_before_the_start_is_replaced(tmp_path: Path, monkeypatch: p
             assert urlsplit(server.endpoint_url).port != lost[0]
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_shows_its_log(tmp_path: Path) -> None:
     (tmp_path / "objects").mkdir()
     (tmp_path / "objects" / "filerldb2").write_text("a file where its database goes")
@@ -211,6 +219,7 @@ def test_missing_programs_say_how_to_get_them(tmp_path: Path, monkeypatch: pytes
         weed_binary()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill -9"])
 def test_no_process_outlives_its_owner(owner: subprocess.Popen[str], how: signal.Signals, tmp_path: Path) -> None:
     assert owner.stdout is not None

@@ -6,7 +6,10 @@ import pytest
 
 from tierlake.connector.errors import ObjectNotFound
 
+pytestmark = pytest.mark.each_value
 
+
+@pytest.mark.slow
 def test_what_another_wrote_in_clear_is_found(fs, server, bucket):
     fs.pipe_file(f"{bucket}/ours", b"1")
     server.admin.put_object(Bucket=bucket, Key="theirs", Body=b"1")

@@ -5,6 +5,8 @@ import pytest
 from tierlake.connector.errors import ObjectNotFound, PreconditionFailed, TableWriteRefused, UnsupportedByServer
 from tierlake.connector.objects.delete import SeenObject
 
+pytestmark = pytest.mark.each_value
+
 ODD_NAMES = ["date=2013-01-01/*", "f[12].parquet", "q?", "a b+c", "x%2Ay", "v?versionId=null"]
 
 

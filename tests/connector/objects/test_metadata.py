@@ -16,6 +16,8 @@ from tierlake.connector.errors import (
     PreconditionFailed,
 )
 
+pytestmark = pytest.mark.each_value
+
 
 def test_head_says_what_is_there(fs, bucket):
     fs.pipe_file(f"{bucket}/x", b"12345", Metadata={"a": "b"})

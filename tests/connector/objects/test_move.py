@@ -143,6 +143,7 @@ def test_a_table_in_the_way_is_seen_before_anything_is_done(fs, server, tree, ta
     assert contents(server, tree) == before
 
 
+@pytest.mark.slow
 def test_a_copy_that_fails_loses_nothing(server, make_fs, tree):
     def refuse(request):
         hit = request.method == "PUT" and request.target.startswith(f"/{tree}/f/deep/b")

@@ -9,6 +9,8 @@ import pytest
 from tierlake.connector import LakeFileSystem, SseC
 from tierlake.connector.errors import BucketNotFound, InvalidSetting
 
+pytestmark = pytest.mark.each_value
+
 
 @pytest.fixture
 def begun(server, bucket):

@@ -7,6 +7,8 @@ import pytest
 from tierlake.connector.errors import AccessDenied, DeletionFailed, RequestRefused
 from tierlake.connector.policy.encryption import SseS3
 
+pytestmark = pytest.mark.each_value
+
 
 @pytest.fixture
 def lockable(make_bucket):
@@ -35,6 +37,7 @@ def test_a_legal_hold_goes_with_the_object(fs, server, lockable, other_class):
     assert fs.object_versions(path) == []
 
 
+@pytest.mark.slow
 def test_it_is_encrypted_anew_with_its_hold(fs, server, lockable):
     server.admin.put_object(Bucket=lockable, Key="x", Body=b"1")
     (version,) = fs.object_versions(f"{lockable}/x")

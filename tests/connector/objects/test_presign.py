@@ -16,6 +16,8 @@ from tierlake.connector import SseC, SseKms
 from tierlake.connector.errors import InvalidName, InvalidSetting, UnknownOption
 from tierlake.connector.policy.rules import WriteRule
 
+pytestmark = pytest.mark.each_value
+
 
 def fetch(url, method="GET", data=None, headers=None):
     request = urllib.request.Request(url, data=data, method=method, headers=headers or {})  # noqa: S310 -- loopback

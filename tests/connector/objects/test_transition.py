@@ -13,6 +13,8 @@ from tierlake.connector import LakeFileSystem, SseC, SseKms
 from tierlake.connector.errors import LakeError, ObjectNotFound, PreconditionFailed, ServerError, UnsupportedByServer
 from tierlake.connector.objects.copied_version import COPIED_FROM
 
+pytestmark = pytest.mark.each_value
+
 MIB = 2**20
 DESCRIBED = {
     "ContentType": "application/vnd.apache.parquet",
@@ -67,6 +69,7 @@ def test_what_was_in_clear_stays_in_clear(fs, server, bucket, other_class):
     assert "ServerSideEncryption" not in server.admin.head_object(Bucket=bucket, Key="x")
 
 
+@pytest.mark.slow
 def test_a_multipart_object(fs, server, bucket, other_class):
     fs.pipe_file(f"{bucket}/x", b"x" * (11 * MIB), chunksize=5 * MIB, **DESCRIBED)
     before = facts(server, bucket, "x")
@@ -74,6 +77,7 @@ def test_a_multipart_object(fs, server, bucket, other_class):
     assert facts(server, bucket, "x") == before
 
 
+@pytest.mark.slow
 def test_beyond_the_limit_of_one_copy_it_goes_in_parts(fs, server, bucket, other_class, monkeypatch):
     monkeypatch.setattr("tierlake.connector.objects.transition.COPY_BYTES_MAX", 10 * MIB)
     monkeypatch.setattr("tierlake.connector.objects.copy.PART_BYTES", 5 * MIB)
@@ -108,6 +112,7 @@ def test_what_was_written_before_versioning_goes_too(fs, make_bucket, other_clas
     assert [version.storage_class for version in fs.object_versions(f"{bucket}/x")] == [other_class]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size", [pytest.param(5, marks=pytest.mark.soak, id="one part"), pytest.param(11 * 2**20, id="parts")]
 )

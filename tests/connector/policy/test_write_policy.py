@@ -21,6 +21,8 @@ from tierlake.connector.errors import (
 )
 from tierlake.connector.profiles import detect
 
+pytestmark = pytest.mark.each_value
+
 MIB = 2**20
 FRAME = pd.DataFrame({"x": [1, 2, 3], "d": ["a", "b", "a"]})
 
@@ -200,6 +202,7 @@ def test_every_path_gets_class_encryption_tags_and_type(server, bucket, other_cl
     assert len(fs.cat_file(f"{bucket}/folder/object")) == head["ContentLength"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [write_copy, write_copy_parts], ids=["one request", "parts"])
 def test_a_copy_keeps_what_the_source_says(fs, server, bucket, tmp_path, write, monkeypatch):
     described = {

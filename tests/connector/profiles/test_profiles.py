@@ -8,6 +8,8 @@ from tierlake.connector import LakeFileSystem
 from tierlake.connector.errors import InvalidSetting, UnsupportedByServer
 from tierlake.connector.profiles import detect, get_profile, profile_for_server_header, profile_names
 
+pytestmark = pytest.mark.each_value
+
 
 def test_ours():
     assert set(profile_names()) >= {"aws", "generic", "minio", "seaweedfs"}

@@ -7,6 +7,8 @@ import errno
 import pytest
 import s3fs
 
+pytestmark = pytest.mark.each_value
+
 DATA = b"0123456789"
 STARTS = (None, 0, 3, 9, 10, 12, -1, -10, -12)
 ENDS = (None, 0, 3, 9, 10, 12, -1, -10, -12)

@@ -7,6 +7,8 @@ import pytest
 from tierlake.connector import LakeFileSystem, SseC
 from tierlake.connector.errors import AlreadyExists, PreconditionFailed, UnsupportedByServer
 
+pytestmark = pytest.mark.each_value
+
 MIB = 1 << 20
 FIRST, SECOND = b"1" * (6 * MIB), b"2" * (7 * MIB)
 

@@ -116,6 +116,7 @@ def fails(context: dg.AssetExecutionContext) -> None:
     raise AccessDenied("no source")
 
 
+@pytest.mark.slow
 def test_a_component_alerts_for_its_asset_and_its_jobs(instance, inbox, monkeypatch) -> None:
     url, got = inbox
     monkeypatch.setenv("ALERT_URL", url)

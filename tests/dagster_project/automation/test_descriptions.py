@@ -85,6 +85,7 @@ def changes(dataset: Dataset) -> list[tuple[str | None, str | None]]:
     return [(entry.reason, entry.run) for entry in dataset.history() if entry.operation == "apply"]
 
 
+@pytest.mark.slow
 def test_a_difference_shows_in_the_check_and_the_policy_job_applies_it_once(instance, lake, dataset) -> None:
     assert checked(definitions(lake), instance).passed
     changed = definitions(lake, "200d")
@@ -105,6 +106,7 @@ def test_a_difference_shows_in_the_check_and_the_policy_job_applies_it_once(inst
     assert days(dataset) == DAYS, "the policy job expires nothing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", ["events_job", "events_tiering", "events_expiry"])
 def test_the_next_run_of_any_job_applies_it(instance, lake, dataset, job) -> None:
     how = {"partition_key": DAYS[1]} if job == "events_job" else {}
@@ -128,6 +130,7 @@ def test_a_tick_asks_for_the_change_and_then_goes_by_it(instance, lake, dataset)
     assert again.run_key != request.run_key, "the same change once more is another request"
 
 
+@pytest.mark.slow
 def test_a_change_that_keeps_failing_is_not_asked_for_ever(instance, lake, dataset) -> None:
     assert dataset.spec.retention.expire_after.days == 300
     changed = definitions(lake, "200d")
@@ -147,6 +150,7 @@ def test_a_change_that_keeps_failing_is_not_asked_for_ever(instance, lake, datas
     assert "the next try is at " in over.skip_message
 
 
+@pytest.mark.slow
 def test_what_cannot_change_fails_by_name(instance, lake, dataset) -> None:
     other = definitions(lake, table_format="parquet")
     check = checked(other, instance)
@@ -160,6 +164,7 @@ def test_what_cannot_change_fails_by_name(instance, lake, dataset) -> None:
     assert (changes(dataset), days(dataset)) == ([], DAYS)
 
 
+@pytest.mark.slow
 def test_a_table_that_nobody_described_has_nothing_to_change(instance, lake) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -173,6 +178,7 @@ def test_a_table_that_nobody_described_has_nothing_to_change(instance, lake) -> 
     assert not lake.dataset("events").is_described
 
 
+@pytest.mark.slow
 def test_a_dropped_dataset_turns_missing_and_takes_no_description(instance, lake, dataset) -> None:
     key = dg.AssetKey("events")
     assert instance.get_materialized_partitions(key) == set(DAYS)

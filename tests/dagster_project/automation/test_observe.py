@@ -110,6 +110,7 @@ def test_changes_of_rows_are(instance: dg.DagsterInstance, lake: LakeResource, f
     assert theirs.tick().skip_message == NOTHING
 
 
+@pytest.mark.slow
 def test_compaction_by_others_is_nothing_new(
     instance: dg.DagsterInstance, lake: LakeResource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +138,7 @@ def test_compaction_by_others_is_nothing_new(
     assert theirs.tick().skip_message == NOTHING
 
 
+@pytest.mark.slow
 def test_a_change_that_no_file_shows_is_one(instance: dg.DagsterInstance, lake: LakeResource) -> None:
     """A file is replaced by one that says to be of the same time, with as many rows."""
     from deltalake.transaction import AddAction, RemoveAction

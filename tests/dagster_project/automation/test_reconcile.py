@@ -150,6 +150,7 @@ def test_whoever_takes_partitions_out_they_are_missing(
     assert back.rows == 1
 
 
+@pytest.mark.slow
 def test_an_expiry_of_a_plain_table_that_died_is_settled(
     instance: dg.DagsterInstance, lake: LakeResource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +168,7 @@ def test_an_expiry_of_a_plain_table_that_died_is_settled(
     assert life.shown() == {OLD[0], OLD[2], *YOUNG}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::dagster.BetaWarning")  # single-run backfills
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_rows_that_others_change_are_told_once(instance: dg.DagsterInstance, lake: LakeResource, format_: str) -> None:
@@ -211,6 +213,7 @@ def test_rows_that_others_change_are_told_once(instance: dg.DagsterInstance, lak
     assert status.available(instance, "visits", days) == set(OLD)
 
 
+@pytest.mark.slow
 def test_a_run_that_died_after_its_commit_is_told_of(instance: dg.DagsterInstance, lake: LakeResource) -> None:
     life = Life(instance, lake)
     life.made(OLD[:1])
@@ -255,6 +258,7 @@ def test_a_change_that_was_passed_over_while_a_run_was_at_work_is_told_of_when_i
         assert life.tick().skip_message == QUIET
 
 
+@pytest.mark.slow
 def test_partitions_without_rows_come_due_like_the_others(instance: dg.DagsterInstance, lake: LakeResource) -> None:
     life = Life(instance, lake)
     life.made([OLD[0]])
@@ -273,6 +277,7 @@ def test_partitions_without_rows_come_due_like_the_others(instance: dg.DagsterIn
     assert "nothing to expire as of 2014-01-01" in silent
 
 
+@pytest.mark.slow
 def test_a_job_checks_its_keys(instance: dg.DagsterInstance, lake: LakeResource) -> None:
     life = Life(instance, lake)
     life.made([*OLD, YOUNG[0]])
@@ -315,6 +320,7 @@ def test_a_job_checks_its_keys(instance: dg.DagsterInstance, lake: LakeResource)
     assert life.shown() == {OLD[0], OLD[1], *YOUNG}
 
 
+@pytest.mark.slow
 def test_metadata_follows_the_table(
     instance: dg.DagsterInstance, lake: LakeResource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,6 +366,7 @@ def test_metadata_follows_the_table(
     assert told(OLD[0])["is"] == "no longer available"
 
 
+@pytest.mark.slow
 def test_a_missing_table_wipes_nothing_and_a_dropped_one_all(
     instance: dg.DagsterInstance, lake: LakeResource, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,7 @@ def project(lake, instance):
     return Project(lake, instance)
 
 
+@pytest.mark.slow
 def test_a_run_that_had_to_wait_is_started_again_when_it_can_read(project, monkeypatch) -> None:
     assert project.tick().skip_message == "nobody waits for archived partitions of events"
     over = dict(zip(RANGE, ("2013-01-01", "2013-01-04"), strict=True))
@@ -191,6 +192,7 @@ def test_more_than_the_cursor_holds_waits_for_its_turn(project, monkeypatch) -> 
     assert asked == [f"{first}:restored", f"{second}:restored"]
 
 
+@pytest.mark.slow
 def test_the_launchpad_checks_what_a_person_fills_in(project) -> None:
     job = project.defs.resolve_job_def("events_restore")
 

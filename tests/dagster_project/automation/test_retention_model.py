@@ -195,6 +195,7 @@ def check(context: WorkspaceProcessContext, lake: LakeResource, kind: str, *, ex
     )
 
 
+@pytest.mark.slow
 def test_everything_agrees_after_each_step(served: WorkspaceProcessContext, lake: LakeResource) -> None:
     check(served, lake, "multi", examples=3, steps=6)
 

@@ -91,6 +91,7 @@ def test_ingested_again_is_another_request(instance, lake) -> None:
     assert before.run_key != after.run_key
 
 
+@pytest.mark.slow
 def test_what_a_run_is_busy_with_is_not_asked_again(instance, lake) -> None:
     ingest(instance, lake, DAYS)
     (request,) = tick(instance, lake).run_requests
@@ -100,6 +101,7 @@ def test_what_a_run_is_busy_with_is_not_asked_again(instance, lake) -> None:
     assert waiting.skip_message.startswith("a run is expiring 3 partitions")
 
 
+@pytest.mark.slow
 def test_a_failed_request_is_repeated_a_few_times(instance, lake) -> None:
     ingest(instance, lake, DAYS)
     keys = []
@@ -137,6 +139,7 @@ def test_many_keys_go_in_batches(instance, lake, monkeypatch) -> None:
     assert len({request.run_key for request in execution.run_requests}) == 2
 
 
+@pytest.mark.slow
 def test_keys_that_dagster_does_not_know_are_asked_for_by_the_datasets_own(instance, lake) -> None:
     ingest(instance, lake, DAYS)
     later = LakeAsset(SPEC, time_windows("day", TIMEZONE, "2013-01-02", "2014-01-01"))
@@ -150,6 +153,7 @@ def test_keys_that_dagster_does_not_know_are_asked_for_by_the_datasets_own(insta
     assert tick(instance, lake, later).skip_message.startswith("a run is expiring 3 partitions")
 
 
+@pytest.mark.slow
 def test_why_nothing_is_asked(instance, lake) -> None:
     assert tick(instance, lake).skip_message == f"{lake.uri('flights')} does not exist yet"
     dataset = ingest(instance, lake, DAYS[-1:])
@@ -166,6 +170,7 @@ def test_why_nothing_is_asked(instance, lake) -> None:
     assert [(event.partition, event.description) for event in again.asset_events] == [(DAYS[-1], "expiry undone")]
 
 
+@pytest.mark.slow
 def test_a_stale_cache_is_cleared_by_the_tick(instance, lake) -> None:
     from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 

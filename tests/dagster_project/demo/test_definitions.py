@@ -38,6 +38,7 @@ def run(*command: str, **environ: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_loading_needs_no_server_and_no_library_that_moves_data() -> None:
     nowhere = "http://127.0.0.1:1"
     said = {"TIERLAKE_ENDPOINT_URL": nowhere, "AWS_ENDPOINT_URL": nowhere, "TIERLAKE_EXECUTOR": "in_process"}

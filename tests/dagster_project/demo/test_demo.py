@@ -87,6 +87,7 @@ def processes_of(place):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", ["seaweedfs", pytest.param("minio", marks=pytest.mark.soak)], indirect=True)
 def test_the_story_comes_to_its_end_and_leaves_nothing(kind, place, start):
     process = start("--server", kind, "--json")
     out, err = process.communicate()
@@ -127,6 +128,7 @@ def test_what_is_kept_can_be_opened_again(kind, place, start):
     assert looked.stdout == f"{280_113} {301}\n", looked.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_demo_leaves_nothing(place, start, number):
     process = start()

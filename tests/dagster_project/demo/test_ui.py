@@ -89,6 +89,7 @@ def finished(instance: dg.DagsterInstance, job: str) -> dg.DagsterRun:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("server", ["seaweedfs", pytest.param("minio", marks=pytest.mark.soak)], indirect=True)
 def test_a_whole_year_is_one_command_one_run_and_one_commit(instance, lake) -> None:
     command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", PROJECT]
     command += ["--select", "flights", "--partition-range", "2013-01-01...2013-12-31"]

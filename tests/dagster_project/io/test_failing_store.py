@@ -245,6 +245,7 @@ def first_and_last_of_each_kind(requests: list[Request]) -> list[int]:
 ACTS: Final = ("store", "load", "expire", "undo", "tier", "tick")
 
 
+@pytest.mark.slow
 def test_a_failing_store_is_told_in_our_words(world) -> None:
     for act, fault, place in zip(ACTS, itertools.cycle(FAULTS), itertools.cycle((0.9, 0.5)), strict=False):
         tried(world, act, fault, int(len(requests_of(world, act)) * place))

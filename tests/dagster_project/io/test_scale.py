@@ -219,6 +219,7 @@ def _writes(number: int, environ: Mapping[str, str], barrier: Any, told: Any) ->
         raise
 
 
+@pytest.mark.slow
 @one_server
 def test_the_first_writers_of_a_new_dataset_all_succeed(lake: LakeResource) -> None:
     spec = DatasetSpec(uri=lake.uri("visits"), partition={"time": {"column": "at"}})

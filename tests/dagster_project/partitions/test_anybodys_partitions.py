@@ -87,6 +87,7 @@ def facts_of(result: Any) -> dict[str | None, dict[str, Any]]:
     }
 
 
+@pytest.mark.slow
 def test_stock_partitions_and_assets_without_a_spec(project: Project) -> None:
     seen: dict[str, Any] = {}
     months = dg.MonthlyPartitionsDefinition("201301", fmt="%Y%m", end_date="201401")
@@ -150,6 +151,7 @@ def test_an_asset_without_partitions_and_without_a_spec(project: Project) -> Non
     assert counts == totals == [2, 1, 0]
 
 
+@pytest.mark.slow
 def test_what_depends_on_itself_begins_with_nothing(project: Project) -> None:
     seen: dict[str, Any] = {}
     before = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
@@ -195,6 +197,7 @@ def values(frame: Any) -> Any:
     return sorted(frame["value"].to_pylist() if isinstance(frame, pa.Table) else frame["value"].to_list())
 
 
+@pytest.mark.slow
 def test_frames_of_each_library_go_in_and_out(project: Project) -> None:
     frame = rows(1, 2)
     returned: dict[str, Any] = {
@@ -244,6 +247,7 @@ def _reading(name: str, kind: Any, seen: dict[str, Any]) -> Any:
     return reads
 
 
+@pytest.mark.slow
 def test_a_loaded_frame_is_returned_unchanged(project: Project) -> None:
     project.asset(lambda: rows(1, 2), "events", **ONCE)
 
@@ -263,6 +267,7 @@ def test_a_loaded_frame_is_returned_unchanged(project: Project) -> None:
     project.refused("moved", first="2013-01-01", last="2013-01-02", match=says)
 
 
+@pytest.mark.slow
 def test_a_partition_that_is_gone_is_refused_with_what_took_it(project: Project) -> None:
     seen: list[Any] = []
     expiring = BY_DAY.model_copy(update={"retention": RetentionSpec(expire_after="1d")})
@@ -290,6 +295,7 @@ def test_a_partition_that_is_gone_is_refused_with_what_took_it(project: Project)
     assert seen == [[3], [3]]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_had_after_the_commit_is_a_note(project: Project, server: Any, monkeypatch: Any) -> None:
     committed: list[Any] = []
 

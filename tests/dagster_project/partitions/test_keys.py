@@ -141,6 +141,7 @@ BERLIN = DatasetSpec(
 NIGHT = time_windows("hour", "Europe/Berlin", "2025-10-26T01", "2025-10-26T04")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 def test_each_hour_of_the_autumn_night_is_materialized_and_read_by_its_key(instance, lake) -> None:
     seen: dict[str, list[Any]] = {}

@@ -129,6 +129,7 @@ def summary(meanwhile: Sequence[Callable[[], None]] = (), **options: Any) -> dg.
 AGAIN = "to be materialized again: it has not read the last change, on "
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_a_change_while_the_downstream_works_counts(instance, lake, format_) -> None:
     life = Life(instance, lake, format_, "summary")
@@ -147,6 +148,7 @@ def test_a_change_while_the_downstream_works_counts(instance, lake, format_) -> 
     assert life.due()[1][f"date={DAY}"] == "waits for summary, which is not computed from it here"
 
 
+@pytest.mark.slow
 def test_what_records_nothing_has_seen_what_there_was_when_its_step_began(instance, lake) -> None:
     life = Life(instance, lake, "delta", "foreign")
 
@@ -185,6 +187,7 @@ def test_what_records_nothing_has_seen_what_there_was_when_its_step_began(instan
     assert life.due(foreign=DAYS) == ([DAY, OTHER_DAY], {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_having_been_seen_outlives_the_downstreams_expiry(instance, lake, format_) -> None:
     life = Life(instance, lake, format_, "down")
@@ -270,6 +273,7 @@ def test_who_reads_by_hand_says_so(instance, lake) -> None:
     assert dg.GraphDefinition("outside", node_defs=[outside]).to_job().execute_in_process(instance=instance).success
 
 
+@pytest.mark.slow
 def test_a_graph_began_with_its_first_step(instance, lake) -> None:
     life = Life(instance, lake, "delta", "drawn")
 
@@ -300,6 +304,7 @@ def test_a_graph_began_with_its_first_step(instance, lake) -> None:
 # -- runs -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_key_is_the_attempts(instance, lake, monkeypatch) -> None:
     """Of each strategy the steps that are executed again write what the source says now."""
     job = dg.reconstructable(reruns.job)
@@ -346,6 +351,7 @@ def test_a_run_key_is_the_attempts(instance, lake, monkeypatch) -> None:
     assert staleness() is StaleStatus.STALE
 
 
+@pytest.mark.slow
 def test_the_users_data_version_comes_first_and_a_retry_keeps_its_own(instance, lake) -> None:
     tries: list[int] = []
 

@@ -111,6 +111,7 @@ class Life:
         return {str(part.key) for part in self.dataset.partitions()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [
@@ -168,6 +169,7 @@ def test_it_expires_and_shows_nowhere(instance: dg.DagsterInstance, lake: LakeRe
     assert not set(unknown) & life.live()
 
 
+@pytest.mark.slow
 def test_keys_that_dagster_cannot_spell_expire(instance: dg.DagsterInstance, lake: LakeResource) -> None:
     import pyarrow as pa
 
@@ -183,6 +185,7 @@ def test_keys_that_dagster_cannot_spell_expire(instance: dg.DagsterInstance, lak
     assert life.live() == set()
 
 
+@pytest.mark.slow
 def test_events_of_another_partitioning_stop_no_tick(instance: dg.DagsterInstance, lake: LakeResource) -> None:
     life = Life(instance, lake, "another partitioning")
     instance.report_runless_asset_event(

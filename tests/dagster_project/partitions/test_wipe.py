@@ -76,6 +76,7 @@ def test_wiped_partitions_are_missing_and_the_others_are_not(instance: dg.Dagste
     assert available(instance, kind) == set(rest)
 
 
+@pytest.mark.slow
 @kinds
 def test_a_wiped_partition_shows_again_when_it_is_materialized(instance: dg.DagsterInstance, kind: str) -> None:
     report(instance, kind, EXAMPLES[kind])
@@ -90,6 +91,7 @@ def test_a_wiped_partition_shows_again_when_it_is_materialized(instance: dg.Dags
     assert key in instance.get_materialized_partitions(dg.AssetKey(kind))
 
 
+@pytest.mark.slow
 @kinds
 def test_a_failed_partition_is_forgotten_too(instance: dg.DagsterInstance, kind: str) -> None:
     key = EXAMPLES[kind][0]
@@ -104,6 +106,7 @@ def test_a_failed_partition_is_forgotten_too(instance: dg.DagsterInstance, kind:
     assert clear_stale_status(instance, asset_key, partitions_def) == frozenset()
 
 
+@pytest.mark.slow
 def test_what_the_ui_asks_for_agrees_for_every_kind(instance: dg.DagsterInstance) -> None:
     check_what_the_ui_asks_for(instance)
 
@@ -122,6 +125,7 @@ def check_what_the_ui_asks_for(instance: dg.DagsterInstance) -> None:
             assert status.in_graphql(context, kind, partitions_def) == {keys[0], keys[-1]}
 
 
+@pytest.mark.slow
 @kinds
 def test_it_survives_a_reindex_and_a_restart(instance: dg.DagsterInstance, dagster_home: Path, kind: str) -> None:
     first, *rest = EXAMPLES[kind]

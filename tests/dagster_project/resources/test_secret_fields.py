@@ -60,6 +60,7 @@ def stored(home: Path) -> bytes:
     return b"".join(path.read_bytes() for path in files)
 
 
+@pytest.mark.slow
 def test_in_no_file_that_runs_leave_behind(instance, lake, dagster_home, server, monkeypatch, capfd) -> None:
     headless.materialize(instance, "weather", "2013-01", log_level="DEBUG")
     headless.tier(instance, "weather", log_level="DEBUG")
@@ -79,6 +80,7 @@ def test_in_no_file_that_runs_leave_behind(instance, lake, dagster_home, server,
         assert secret.encode() not in stored(dagster_home)
 
 
+@pytest.mark.slow
 def test_the_ui_names_the_variables_and_takes_no_typed_secret(
     instance, lake, server, tmp_path, monkeypatch, dagster_home, capfd
 ) -> None:

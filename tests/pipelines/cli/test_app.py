@@ -17,15 +17,15 @@ def test_help_lists_every_command_with_a_sentence(tierlake):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself_and_has_json(tierlake, command):
-    said = tierlake(command, "--help")
+def test_every_command_explains_itself_and_has_json(tierlake_here, command):
+    said = tierlake_here(command, "--help")
     assert said.code == 0
     assert "--json" in said.out
 
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"server"}))
-def test_every_command_that_talks_to_a_store_takes_profile_and_endpoint(tierlake, command):
-    said = tierlake(command, "--help")
+def test_every_command_that_talks_to_a_store_takes_profile_and_endpoint(tierlake_here, command):
+    said = tierlake_here(command, "--help")
     assert "--profile" in said.out
     assert "--endpoint-url" in said.out
 
@@ -47,8 +47,8 @@ CHANGING = [
 
 
 @pytest.mark.parametrize("command", CHANGING)
-def test_what_changes_something_can_be_rehearsed(tierlake, command):
-    assert "--dry-run" in tierlake(command, "--help").out
+def test_what_changes_something_can_be_rehearsed(tierlake_here, command):
+    assert "--dry-run" in tierlake_here(command, "--help").out
 
 
 def test_help_loads_none_of_the_heavy_libraries():

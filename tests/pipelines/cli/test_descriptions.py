@@ -75,6 +75,7 @@ def test_diff_exits_as_diff_does_and_apply_makes_it_so(lake, describe):
     assert event["by"]
 
 
+@pytest.mark.slow
 def test_apply_takes_a_plan_as_well_and_tells_them_apart_by_content(lake, describe, tmp_path):
     assert lake("plan", "expiry", "events.yaml", "--as-of", TODAY, "--out", "saved.yaml").code == 0
     done = lake("apply", "saved.yaml", "--yes", "--json")
@@ -170,6 +171,7 @@ def test_drop_asks_first_and_undrop_takes_it_back(lake, describe):
     assert {"drop", "undrop"} <= {each["operation"] for each in lake("history", uri, "--json").document}
 
 
+@pytest.mark.slow
 def test_vacuum_ends_a_dropped_dataset_whose_grace_is_over(lake, describe, tmp_path, server):
     text = SPEC.format(bucket=describe.bucket, format="delta", expire_after="300d").replace("grace: 7d", "grace: 0d")
     (tmp_path / "short.yaml").write_text(text)

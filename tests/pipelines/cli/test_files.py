@@ -13,6 +13,7 @@ def run(tierlake_here, server):
     return lambda *arguments, answer=None: tierlake_here(*arguments, env=server.environ(), answer=answer)
 
 
+@pytest.mark.slow
 def test_init_writes_a_description_to_start_from(run, bucket, tmp_path):
     sample, spec = tmp_path / "trips.csv", tmp_path / "trips.yaml"
     sample.write_text("id,at\n1,2013-01-01T10:00:00Z\n")
@@ -28,6 +29,7 @@ def test_init_writes_a_description_to_start_from(run, bucket, tmp_path):
     assert run("init", tmp_path / "missing.csv").code == ExitCode.FAILED
 
 
+@pytest.mark.slow
 def test_adopt_asks_first_and_says_what_it_does(run, server, bucket, tmp_path):
     uri = f"lake://{bucket}/hive"
     write_hive(server, f"{bucket}/hive")
@@ -69,6 +71,7 @@ def trips(run, bucket, tmp_path):
     return f"lake://{bucket}/city/trips"
 
 
+@pytest.mark.slow
 def test_compact_and_erase(run, trips, fs):
     foreseen = run("compact", trips, "date=2013-01-02", "--dry-run", "--json").document
     assert [part["key"] for part in foreseen["partitions"]] == ["date=2013-01-02"]

@@ -64,6 +64,7 @@ def keys_of(lake):
     return [part["key"] for part in lake("ls", "{uri}", "--json").document["partitions"]]
 
 
+@pytest.mark.slow
 def test_create_and_ingest_again_change_nothing_and_exit_0(events, tmp_path):
     again = events("create", "spec.yaml", "--json")
     assert (again.code, again.document["created"]) == (0, False)
@@ -117,6 +118,7 @@ def test_show_explain_and_history_tell_what_there_is(events):
     assert "ingest" in events("history", "{uri}").out
 
 
+@pytest.mark.slow
 def test_expire_asks_first_and_undo_brings_back(events):
     mute = events("expire", "{uri}", "--as-of", TODAY)
     assert mute.code == 2
@@ -162,6 +164,7 @@ def test_a_plan_is_saved_applied_and_applied_again(events, tmp_path):
     assert (again.code, again.document["done"]) == (0, [])
 
 
+@pytest.mark.slow
 def test_holds_and_retentions_win_over_expiry(events):
     assert events("hold", "{uri}", "date=2013-01-01", "--reason", "audit").code == 0
     again = events("hold", "{uri}", "date=2013-01-01", "--reason", "audit")
@@ -232,6 +235,7 @@ def test_verify_is_clean_and_finds_what_is_missing(events):
         assert [problem["kind"] for problem in found.document["problems"]] == ["missing"]
 
 
+@pytest.mark.slow
 def test_vacuum_asks_and_deletes_only_after_the_grace(events):
     events("expire", "{uri}", "--as-of", TODAY, "--yes")
     waiting = events("vacuum", "{uri}", "--yes", "--json")
@@ -241,6 +245,7 @@ def test_vacuum_asks_and_deletes_only_after_the_grace(events):
     assert events("undo", "{uri}", "date=2013-01-01").code == 0
 
 
+@pytest.mark.slow
 def test_unknown_things_are_named(events):
     missing = events("undo", "{uri}", "date=1999-01-01", "--json")
     assert missing.code == 1
@@ -327,6 +332,7 @@ def test_a_spec_with_contradictory_tiers_is_refused_before_anything_is_made(lake
     assert lake.server.keys(lake.bucket) == []
 
 
+@pytest.mark.slow
 def test_a_rehearsal_says_what_the_real_one_says(events, tmp_path):
     """`--dry-run` makes every check: the same exit code and the same error, and nothing is written."""
     text = (tmp_path / "spec.yaml").read_text()
@@ -359,6 +365,7 @@ def test_a_rehearsal_says_what_the_real_one_says(events, tmp_path):
         before = events.server.keys(events.bucket)  # rejects are kept, when it is meant
 
 
+@pytest.mark.slow
 def test_a_key_that_matches_nothing_is_an_error(events):
     assert events("ls", "{uri}", "date=2013-01-01").code == 0
     for key in ("dat=2013-01-01", "date=2013-1-1", "date=2099-01-01"):
@@ -367,6 +374,7 @@ def test_a_key_that_matches_nothing_is_an_error(events):
         assert "partitioned by date" in said.document["error"]["message"]
 
 
+@pytest.mark.slow
 def test_a_rehearsed_undo_or_hold_says_what_the_real_one_says(events, tmp_path):
     write_csv(tmp_path / "again.csv", [("2013-06-01T01:00:00Z", 9)])
     assert events("ingest", "{uri}", "again.csv", "--run-key", "second").code == 0
@@ -462,6 +470,7 @@ def test_a_retention_of_what_has_expired_says_what_becomes_of_it(events):
     assert events("retain", "{uri}", "date=2013-06-01", "--until", "2030-01-01").err == ""
 
 
+@pytest.mark.slow
 def test_the_history_says_who_did_what_and_what_was_undone(events, tmp_path):
     write_csv(tmp_path / "again.csv", [("2013-06-01T01:00:00Z", 9)])
     events("ingest", "{uri}", "again.csv", "--run-key", "second")

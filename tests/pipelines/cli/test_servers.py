@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
 
+
+@pytest.mark.slow
 def test_doctor_says_that_profile_and_server_agree(tierlake, server):
     place = {"TIERLAKE_ENDPOINT_URL": server.endpoint_url, "TIERLAKE_KEY": server.key, "TIERLAKE_SECRET": server.secret}
     answer = tierlake("doctor", "--json", env=place)
@@ -16,6 +19,7 @@ def test_doctor_says_that_profile_and_server_agree(tierlake, server):
     assert row["server"].startswith("no: ")
 
 
+@pytest.mark.slow
 def test_doctor_fails_where_they_differ(tierlake, minio):
     place = {"TIERLAKE_ENDPOINT_URL": minio.endpoint_url, "TIERLAKE_KEY": minio.key, "TIERLAKE_SECRET": minio.secret}
     answer = tierlake("doctor", "--profile", "aws", env=place)

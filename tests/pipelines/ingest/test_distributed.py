@@ -84,6 +84,7 @@ def test_workers_write_and_one_commit_names_it(trips_dataset, client, tmp_path):
     assert trips_dataset.verify().ok
 
 
+@pytest.mark.slow
 def test_workers_compact_and_erase_and_read(trips_dataset, client):
     for fare in (1.0, 10.0, 100.0):
         trips_dataset.ingest(make_trips(fare=fare), mode="append")

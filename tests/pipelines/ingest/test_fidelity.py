@@ -67,6 +67,7 @@ def test_new_fields_are_taken_at_any_depth(make, fs):
         assert frame["l"].to_list() == [row["l"] for row in expected]
 
 
+@pytest.mark.slow
 def test_nulls_and_empty_lists_settle_no_type(make):
     dataset = make()
     empty = {"n": pa.nulls(1), "l": pa.array([[]], pa.list_(pa.null())), "s": [{"x": None}]}
@@ -178,6 +179,7 @@ def test_text_stays_text(make, tmp_path):
         assert "cannot tell from null" in reason
 
 
+@pytest.mark.slow
 def test_another_encoding_delimiter_and_decimal_mark(make, tmp_path):
     source = tmp_path / "a.csv"
     source.write_bytes("k;preis;ort\na;1,5;Köln\nb;NA;Rom\n".encode("latin-1"))
@@ -191,6 +193,7 @@ def test_another_encoding_delimiter_and_decimal_mark(make, tmp_path):
     assert rows(other) == rows(dataset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [{}, {"at": "timestamp[us]", "m": "decimal(10, 2)"}], ids=["inferred", "declared"])
 def test_one_bad_cell_is_one_rejected_row_at_the_first_ingest_and_the_next(make, tmp_path, columns):
     source = tmp_path / "a.csv"
@@ -223,6 +226,7 @@ def test_json_lines_and_frames_have_rejects_too(make, tmp_path):
     assert rows(dataset) == [{"k": "a", "v": 1}, {"k": "c", "v": 2}, {"k": "e", "v": 3}]
 
 
+@pytest.mark.slow
 def test_what_may_not_be_null_is_not_and_what_holds_it_may_be(make_bucket, fs):
     root = f"{make_bucket()}/d"
     inner = pa.struct([pa.field("x", pa.int64(), nullable=False), pa.field("y", pa.string())])

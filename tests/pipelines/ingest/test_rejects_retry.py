@@ -62,6 +62,7 @@ def test_mended_rows_are_appended_and_the_file_is_removed(mixed):
         mixed.ingest_rejects(file.path, fix=mend)
 
 
+@pytest.mark.slow
 def test_dying_between_commit_and_removal_doubles_nothing(mixed, monkeypatch):
     (file,) = mixed.rejects()
 
@@ -144,6 +145,7 @@ def test_a_bad_time_in_a_text_file_is_a_bad_row_also_when_the_table_knows_the_ty
     assert dataset.read().column("fare").to_pylist() == [1.5, 1.5]
 
 
+@pytest.mark.slow
 def test_rows_of_several_files_in_the_same_line_are_told_apart_at_each_retry(mixed, tmp_path):
     (file,) = mixed.rejects()
     mixed.ingest_rejects(file.path, fix=mend)

@@ -108,6 +108,7 @@ def test_pandas_objects_come_back_as_the_same_values(flat, name):
 BIG = 2**53 + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "kind", "dtype"),
     [

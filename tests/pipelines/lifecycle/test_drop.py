@@ -111,6 +111,7 @@ def test_a_hold_at_the_last_moment_forbids_it(delta: Dataset, monkeypatch) -> No
     assert "drop" not in {entry.operation for entry in delta.history()}
 
 
+@pytest.mark.slow
 def test_after_the_grace_everything_of_its_own_goes_and_it_can_be_made_anew(dataset: Dataset, fs, server) -> None:
     dataset.ingest(rows([DAYS[0]], each=3))  # a replaced generation as well
     dataset.drop()
@@ -130,6 +131,7 @@ def test_after_the_grace_everything_of_its_own_goes_and_it_can_be_made_anew(data
     assert days_in(again) == {DAYS[0]: 20}
 
 
+@pytest.mark.slow
 def test_what_is_over_cannot_be_taken_back(dataset: Dataset, fs) -> None:
     dataset.drop()
     for dry_run in (True, False):
@@ -153,6 +155,7 @@ def test_nested_tables_and_others_objects_stay(make_bucket, fs, server) -> None:
     assert server.keys(bucket) == ["daily2/_lake/x"]
 
 
+@pytest.mark.slow
 def test_a_held_partition_keeps_the_dropped_dataset_until_it_is_released(delta: Dataset, fs, server) -> None:
     delta.drop()
     delta.hold(f"date={DAYS[0]}", reason="a lawsuit came")
@@ -188,6 +191,7 @@ def test_a_vacuum_that_stopped_on_the_way_is_completed_by_the_next(delta: Datase
     assert server.keys(delta.spec.bucket) == []
 
 
+@pytest.mark.slow
 def test_rows_that_came_in_at_the_last_moment_are_not_lost(delta: Dataset, fs) -> None:
     """An ingest that had passed its check commits after the drop: the rows stay, and a second drop sees them."""
     racing = meddled(delta, before=lambda: Dataset.open(delta.uri, fs=fs).drop())
@@ -199,6 +203,7 @@ def test_rows_that_came_in_at_the_last_moment_are_not_lost(delta: Dataset, fs) -
     assert days_in(delta) == {}
 
 
+@pytest.mark.slow
 def test_an_ingest_that_replaces_what_is_dropped_meanwhile_is_refused_or_comes_back(dataset: Dataset, fs) -> None:
     """It had passed its check, and rests on a look from before the drop."""
     racing = Dataset(meddled(dataset, before=lambda: Dataset.open(dataset.uri, fs=fs).drop()))
@@ -215,6 +220,7 @@ def test_an_ingest_that_replaces_what_is_dropped_meanwhile_is_refused_or_comes_b
     assert dataset.verify().ok
 
 
+@pytest.mark.slow
 def test_what_others_wrote_to_a_dropped_table_keeps_that_partition_alone_from_coming_back(delta: Dataset, fs) -> None:
     delta.drop()
     frame = rows([DAYS[0]], each=2).append_column("date", pa.array([DAYS[0]] * 2))
@@ -231,6 +237,7 @@ def test_what_others_wrote_to_a_dropped_table_keeps_that_partition_alone_from_co
     assert delta.ingest(rows(["2013-05-01"])).rows == 20, "it is in use"
 
 
+@pytest.mark.slow
 def test_what_came_in_after_a_drop_is_in_use_again_when_the_grace_is_over(delta: Dataset, fs) -> None:
     Dataset(meddled(delta, before=lambda: Dataset.open(delta.uri, fs=fs).drop())).ingest(rows(["2013-05-01"]))
     late = later(delta, fs, days=8)
@@ -239,6 +246,7 @@ def test_what_came_in_after_a_drop_is_in_use_again_when_the_grace_is_over(delta:
     assert days_in(delta) == {"2013-05-01": 20}
 
 
+@pytest.mark.slow
 def test_a_second_drop_is_told_from_the_first(dataset: Dataset) -> None:
     first = dataset.drop()
     for dry_run in (True, False):
@@ -268,6 +276,7 @@ def test_rows_that_came_in_at_the_last_moment_are_beside_those_that_come_back(
     assert dataset.verify().ok
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "request_number", [4, pytest.param(8, marks=pytest.mark.soak), 12, pytest.param(16, marks=pytest.mark.soak), 20]
 )
@@ -302,6 +311,7 @@ def test_an_empty_dataset_is_dropped_and_taken_back(make_bucket, fs) -> None:
     assert empty.ingest(rows()).rows == 80
 
 
+@pytest.mark.slow
 def test_plain_tables_in_unversioned_buckets_need_undo_given_up(make_bucket, fs, server) -> None:
     plain = daily(fs, make_bucket(), format="parquet")
     with pytest.raises(PolicyRefused, match="unversioned"):

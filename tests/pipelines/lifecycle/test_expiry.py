@@ -127,6 +127,7 @@ def test_what_came_back_is_kept_for_another_grace(dataset: Dataset) -> None:
     assert GONE in [step.key for step in dataset.plan_expiry(later).steps]
 
 
+@pytest.mark.slow
 def test_it_can_expire_and_come_back_again(dataset: Dataset) -> None:
     for _ in range(2):
         dataset.plan_expiry(AS_OF).apply()
@@ -181,6 +182,7 @@ def test_undo_is_refused_when_the_grace_is_over(dataset: Dataset) -> None:
     assert days_in(dataset) == KEPT
 
 
+@pytest.mark.slow
 def test_undo_is_refused_when_the_files_are_gone(dataset: Dataset) -> None:
     dataset.plan_expiry(AS_OF).apply()
     clock_of(dataset).ahead = timedelta(days=8)
@@ -537,6 +539,7 @@ def test_an_expiry_that_died_between_two_objects_can_be_undone(adopted: Dataset)
     assert days_in(adopted) == ALL
 
 
+@pytest.mark.slow
 def test_an_object_that_cannot_be_removed_is_reported_and_the_rest_is_completed_later(adopted: Dataset) -> None:
     def half() -> None:
         adopted._handle.fs.rm_file(f"{adopted.spec.root}/{GONE}/0.parquet")

@@ -8,6 +8,8 @@ from tests.pipelines.samples import AS_OF, DAYS, daily_spec, rows
 from tierlake.pipelines.dataset import Dataset
 from tierlake.pipelines.errors import PolicyRefused
 
+pytestmark = pytest.mark.each_value
+
 GONE = f"date={DAYS[0]}"
 
 
@@ -18,6 +20,7 @@ def dataset(request, bucket, fs) -> Dataset:
     return made
 
 
+@pytest.mark.slow
 def test_a_retention_is_not_shortened_by_the_way(dataset: Dataset) -> None:
     assert dataset.retain(GONE, until="2027-01-01")
     with pytest.raises(PolicyRefused, match=r"retained until 2027-01-01.*later than 2020-01-01"):
@@ -30,6 +33,7 @@ def test_a_retention_is_not_shortened_by_the_way(dataset: Dataset) -> None:
     assert [step.key for step in dataset.plan_expiry(AS_OF).steps] == [GONE]
 
 
+@pytest.mark.slow
 def test_the_history_says_who_and_why(dataset: Dataset) -> None:
     dataset.hold(GONE, reason="audit of 2013", run_id="run-1")
     dataset.hold(GONE, reason="audit of 2013")

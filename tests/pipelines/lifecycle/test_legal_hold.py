@@ -35,6 +35,7 @@ def deletable(dataset, server, key):
     return not refused
 
 
+@pytest.mark.slow
 def test_nobody_deletes_what_is_held(dataset, server):
     assert dataset.hold(HELD, reason="audit")
     assert not dataset.hold(HELD, reason="audit")
@@ -50,6 +51,7 @@ def test_what_is_released_can_be_deleted_replaced_files_too(dataset, server):
     assert deletable(dataset, server, HELD)
 
 
+@pytest.mark.slow
 def test_what_expired_is_held_in_its_grace(dataset, server):
     dataset.plan_expiry(AS_OF).apply()
     dataset.hold(HELD, reason="audit")
@@ -118,6 +120,7 @@ def test_a_legal_hold_finds_files_in_folders_of_others(fs, server, make_bucket):
     assert deletable(dataset, server, "city=New York")
 
 
+@pytest.mark.slow
 def test_what_somebody_locked_keeps_no_other_file(dataset, server, monkeypatch):
     """A lock that is not ours keeps its object; a vacuum deletes the others, and says what it could not."""
     monkeypatch.setattr("tierlake.pipelines.metastore.deletion._BATCH", 1)

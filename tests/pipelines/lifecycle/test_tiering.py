@@ -25,6 +25,8 @@ from tierlake.pipelines.movers.copy import CopyMover
 from tierlake.pipelines.movers.one_by_one import OneByOne
 from tierlake.pipelines.runtime.progress import Step
 
+pytestmark = pytest.mark.each_value
+
 EXPIRED, COLD, WARM, HOT = (f"date={day}" for day in DAYS)
 SECONDS_FOR_THE_SCANNER = 120
 
@@ -80,6 +82,7 @@ def delta(weed: Any) -> Dataset:
     return daily(fs, make_bucket())
 
 
+@pytest.mark.slow
 def test_partitions_go_where_their_age_says_and_readers_notice_nothing(dataset: Dataset, seaweedfs: Rig) -> None:
     before, bucket = dataset.read().sort_by("at"), dataset.spec.bucket
     heads = heads_without_class(seaweedfs, bucket)
@@ -104,6 +107,7 @@ def test_partitions_go_where_their_age_says_and_readers_notice_nothing(dataset: 
     assert dataset.verify(AS_OF).ok
 
 
+@pytest.mark.slow
 def test_the_log_and_our_own_objects_never_move(dataset: Dataset, seaweedfs: Rig) -> None:
     dataset.plan_tiering(AS_OF).apply()
     for key, head in seaweedfs.heads(dataset.spec.bucket).items():
@@ -111,6 +115,7 @@ def test_the_log_and_our_own_objects_never_move(dataset: Dataset, seaweedfs: Rig
             assert head.get("StorageClass", "STANDARD") == "STANDARD"
 
 
+@pytest.mark.slow
 def test_a_second_apply_changes_nothing(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = dataset.plan_tiering(AS_OF)
     plan.apply()
@@ -178,6 +183,7 @@ def test_a_plan_that_was_edited_moves_nothing_elsewhere(delta: Dataset, seaweedf
     assert classes(seaweedfs, delta)[WARM] == "STANDARD"
 
 
+@pytest.mark.slow
 def test_a_partition_that_changed_since_the_plan_is_left_alone(dataset: Dataset, seaweedfs: Rig) -> None:
     plan = dataset.plan_tiering(AS_OF)
     dataset.ingest(rows([DAYS[2]], each=7))
@@ -189,6 +195,7 @@ def test_a_partition_that_changed_since_the_plan_is_left_alone(dataset: Dataset,
     assert days_in(dataset)[DAYS[2]] == 7
 
 
+@pytest.mark.slow
 def test_an_expired_partition_is_left_alone(dataset: Dataset) -> None:
     plan = dataset.plan_tiering("2013-04-01")
     assert EXPIRED in {step.key for step in plan.steps}
@@ -382,6 +389,7 @@ def test_by_aws_prices_small_files_stay_and_the_plan_says_why(aws: tuple[LakeFil
     assert "$" in reasons[WARM]
 
 
+@pytest.mark.slow
 def test_by_aws_prices_a_move_must_pay_before_the_next_step(aws: tuple[LakeFileSystem, str]) -> None:
     fs, bucket = aws
     spec = daily_spec(bucket, tiers=[{"after": "30d", "tier": "warm"}], retention={})

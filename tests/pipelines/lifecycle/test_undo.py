@@ -45,6 +45,7 @@ def values(dataset: Dataset, day: str = DAYS[0]) -> list[int]:
     return sorted(dataset.read(["v"], where=[("date", "==", day)]).column("v").to_pylist())
 
 
+@pytest.mark.slow
 def test_a_replaced_partition_comes_back(dataset: Dataset) -> None:
     before = values(dataset)
     dataset.ingest(rows([DAYS[0]], each=3, start=1000), run_key="wrong")
@@ -59,6 +60,7 @@ def test_a_replaced_partition_comes_back(dataset: Dataset) -> None:
     assert values(dataset) == before
 
 
+@pytest.mark.slow
 def test_a_run_is_undone_as_a_whole(dataset: Dataset) -> None:
     before = {day: values(dataset, day) for day in DAYS}
     dataset.ingest(rows(["2013-05-01", *DAYS[:2]], each=3, start=1000), run_key="wrong")
@@ -108,6 +110,7 @@ def test_unknown_runs_and_neither_nor(dataset: Dataset) -> None:
         dataset.undo(FIRST, run="first")
 
 
+@pytest.mark.slow
 def test_a_change_since_is_not_taken_back(dataset: Dataset) -> None:
     dataset.ingest(rows([DAYS[0]], each=3), run_key="wrong")
     dataset.erase([("v", "==", 1)])
@@ -127,6 +130,7 @@ def test_after_the_grace_it_is_over(dataset: Dataset, fs: LakeFileSystem) -> Non
     assert after.verify().ok
 
 
+@pytest.mark.slow
 def test_erased_rows_do_not_come_back(dataset: Dataset) -> None:
     dataset.ingest(rows([DAYS[0]], each=3, start=1000), run_key="other rows")
     report = dataset.erase([("v", "==", 7)])
@@ -148,6 +152,7 @@ def test_an_erasure_that_stopped_keeps_undo_out(delta: Dataset, monkeypatch: pyt
         delta.undo_expiry(GONE)
 
 
+@pytest.mark.slow
 def test_an_erasure_that_failed_and_said_so_does_not(delta: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     delta.plan_expiry(AS_OF).apply().raise_failures()
 
@@ -163,6 +168,7 @@ def test_an_erasure_that_failed_and_said_so_does_not(delta: Dataset, monkeypatch
     assert 7 not in values(delta)
 
 
+@pytest.mark.slow
 def test_a_compaction_is_no_change(delta: Dataset) -> None:
     before = values(delta)
     for number in range(3):
@@ -376,6 +382,7 @@ def plain(make_bucket, fs) -> Dataset:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [1, 2])
 def test_an_interrupted_ingest_is_undone_with_its_second_attempt(
     plain: Dataset, fs: LakeFileSystem, monkeypatch: pytest.MonkeyPatch, kills: int

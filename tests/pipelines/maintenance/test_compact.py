@@ -70,6 +70,7 @@ def test_small_files_become_one_and_the_rows_stay(many, server):
     assert many.verify().ok
 
 
+@pytest.mark.slow
 def test_one_partition_alone(many):
     result = many.compact(KEYS[1])
     assert [str(part.key) for part in result.partitions] == [KEYS[1]]
@@ -78,6 +79,7 @@ def test_one_partition_alone(many):
         many.compact("date=1999-01-01")
 
 
+@pytest.mark.slow
 def test_sorting_and_a_higher_level_rewrite_what_is_compact_already(many, server):
     many.compact()
     before = rows_of(many)
@@ -91,6 +93,7 @@ def test_sorting_and_a_higher_level_rewrite_what_is_compact_already(many, server
         many.compact(sort_by=["nothing"])
 
 
+@pytest.mark.slow
 def test_appends_that_come_meanwhile_survive(many):
     handle = many._handle
     snapshot = handle.table.snapshot()
@@ -105,6 +108,7 @@ def test_appends_that_come_meanwhile_survive(many):
     assert many.read(where=[("date", "==", "2013-01-01")]).num_rows == 60
 
 
+@pytest.mark.slow
 def test_files_that_others_replaced_meanwhile_are_not_brought_back(many):
     handle = many._handle
     snapshot = handle.table.snapshot()
@@ -121,6 +125,7 @@ def test_files_that_others_replaced_meanwhile_are_not_brought_back(many):
     assert many.read(where=[("date", "==", "2013-01-01")]).num_rows == 3
 
 
+@pytest.mark.slow
 def test_a_partition_keeps_its_storage_class(many, server):
     if server.name == "minio":
         pytest.skip("MinIO's tiers are other servers")
@@ -135,6 +140,7 @@ def test_a_partition_keeps_its_storage_class(many, server):
     assert many.verify("2013-05-05").ok
 
 
+@pytest.mark.slow
 def test_an_expired_partition_forgets_the_runs_behind_compacted_files(many):
     many.compact()
     assert not many.ingest(make_trips(days=1), run_key="run 3", mode="append").committed
@@ -149,6 +155,7 @@ def test_an_expired_partition_forgets_the_runs_behind_compacted_files(many):
     assert many.ingest(make_trips(days=1, start=1), run_key="run 3", mode="append").committed
 
 
+@pytest.mark.slow
 def test_old_files_go_after_the_grace(many, fs):
     many.compact()
     bucket = many.spec.bucket
@@ -160,6 +167,7 @@ def test_old_files_go_after_the_grace(many, fs):
     assert report.orphans == 0
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_and_files_have_the_target_size(bucket, fs):
     spec = trip_spec(
         bucket,
@@ -183,6 +191,7 @@ def test_memory_is_bounded_and_files_have_the_target_size(bucket, fs):
     assert sorted(dataset.read().column("n").to_pylist()) == list(range(20_000))
 
 
+@pytest.mark.slow
 def test_foreign_tables_are_compacted_too(bucket, fs, server):
     root = f"{bucket}/theirs"
     for mode in ("error", "append", "append"):
@@ -218,6 +227,7 @@ def test_groups_hold_each_file_once_and_not_much_more_than_the_target(sizes, eve
         assert all(len(group) > 1 for group in groups)
 
 
+@pytest.mark.slow
 def test_columns_that_only_the_files_have_are_put_together_too(make_bucket, fs, server):
     bucket = make_bucket()
     one = pa.table({"id": pa.array([1], pa.int64()), "extra": ["p"], "v": [{"a": 1, "b": 5}]})
@@ -239,6 +249,7 @@ def test_columns_that_only_the_files_have_are_put_together_too(make_bucket, fs, 
         handmade(server, fs, make_bucket(), odd, fields).compact()
 
 
+@pytest.mark.slow
 def test_rows_of_keys_alone_beside_rows_with_columns(bucket, fs):
     dataset = Dataset.create(trip_spec(bucket, partition={"by": ["k"]}, tiers=[], retention={}), fs=fs)
     dataset.ingest(pa.table({"k": ["a"]}))

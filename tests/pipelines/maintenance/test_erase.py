@@ -49,6 +49,7 @@ def test_matching_rows_leave_every_partition_and_nothing_else_does(dataset, trip
     assert dataset.verify().ok
 
 
+@pytest.mark.slow
 def test_rows_for_which_the_predicate_is_null_stay(dataset, trips):
     dataset.ingest(trips())
     nulls = cities(dataset)[None]
@@ -81,6 +82,7 @@ def test_one_commit_for_a_delta_table_without_the_value(delta, trips, server):
     assert b"1000.5" not in told
 
 
+@pytest.mark.slow
 def test_old_files_are_reported_until_they_are_gone(delta, trips, fs):
     delta.ingest(trips())
     report = delta.erase(JFK)
@@ -94,6 +96,7 @@ def test_old_files_are_reported_until_they_are_gone(delta, trips, fs):
     assert later.erase(JFK).is_complete
 
 
+@pytest.mark.slow
 def test_old_files_can_be_deleted_at_once_by_a_dangerous_name(dataset, trips, server):
     dataset.ingest(trips())
     before = cities(dataset)
@@ -105,6 +108,7 @@ def test_old_files_can_be_deleted_at_once_by_a_dangerous_name(dataset, trips, se
     assert dataset.verify().ok
 
 
+@pytest.mark.slow
 def test_rows_of_expired_partitions_are_found_in_their_grace(delta, trips):
     delta.ingest(trips())
     delta.plan_expiry("2013-10-29").apply().raise_failures()
@@ -116,6 +120,7 @@ def test_rows_of_expired_partitions_are_found_in_their_grace(delta, trips):
         delta.undo_expiry("date=2013-01-01")
 
 
+@pytest.mark.slow
 def test_a_hold_wins(dataset, trips):
     dataset.ingest(trips())
     dataset.hold("date=2013-01-02", reason="lawsuit")
@@ -127,6 +132,7 @@ def test_a_hold_wins(dataset, trips):
     assert dataset.erase(JFK).rows == 3
 
 
+@pytest.mark.slow
 def test_rows_that_come_meanwhile_are_erased_too(delta, trips, monkeypatch):
     delta.ingest(trips())
     real = Rewriter.rewrite
@@ -144,6 +150,7 @@ def test_rows_that_come_meanwhile_are_erased_too(delta, trips, monkeypatch):
     assert cities(delta) == {"LGA": 3 + 3 + 1 + 3 + 3, None: 3 + 3 + 1 + 4 + 3}
 
 
+@pytest.mark.slow
 def test_a_hold_that_comes_meanwhile_wins_too(delta, trips, monkeypatch):
     delta.ingest(trips())
     real = Rewriter.rewrite
@@ -159,6 +166,7 @@ def test_a_hold_that_comes_meanwhile_wins_too(delta, trips, monkeypatch):
     assert cities(delta)["JFK"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("versioned", [False, True], ids=["unversioned", "versioned"])
 @pytest.mark.parametrize("single_put_bytes", [64 << 20, 0], ids=["in-one-request", "in-parts"])
 def test_an_object_that_others_replaced_meanwhile_is_not_overwritten(
@@ -181,6 +189,7 @@ def test_an_object_that_others_replaced_meanwhile_is_not_overwritten(
     assert plain.read(where=[("date", "==", "2013-01-01")]).num_rows == 2
 
 
+@pytest.mark.slow
 def test_what_empties_an_object_needs_no_versions(bucket, fs, server):
     """Nor a condition on deletions: where there is none, an object without rows takes its place."""
     plain = Dataset.create(trip_spec(bucket, format="parquet"), fs=fs)
@@ -198,6 +207,7 @@ def test_what_empties_an_object_needs_no_versions(bucket, fs, server):
     assert plain.verify().ok
 
 
+@pytest.mark.slow
 def test_the_storage_class_stays(delta, trips, server):
     if server.name == "minio":
         pytest.skip("MinIO's tiers are other servers")
@@ -328,6 +338,7 @@ def test_rejected_rows_whose_key_nobody_knows_are_named(bucket, fs, table_format
     assert not dataset.erase([("date", "==", "2013-07-04"), ("city", "==", "ORD")]).rejects
 
 
+@pytest.mark.slow
 def test_rejected_rows_that_match_are_named(delta, trips):
     bad = pa.table({"at": pa.array([None], pa.timestamp("us", "UTC")), "city": ["JFK"], "fare": [1.0]})
     delta.ingest(pa.concat_tables([*[trips()] * 3, bad]))
@@ -347,6 +358,7 @@ def test_a_filter_that_matches_everything_is_refused(delta, trips, nothing):
         delta.erase(nothing)
 
 
+@pytest.mark.slow
 def test_filters_that_match_nothing_erase_nothing(delta, trips):
     delta.ingest(trips())
     for nothing in ([("fare", "in", [])], pc.scalar(False), pc.scalar(None).cast("bool"), [ANY_FARE, ("fare", "<", 0)]):
@@ -374,6 +386,7 @@ def with_glacier(delta, trips, server):
     object.__setattr__(delta.fs.profile, "archived_classes", ())
 
 
+@pytest.mark.slow
 def test_archived_partitions_are_named_and_left(with_glacier):
     report = with_glacier.erase(JFK)
     assert list(report.archived) == ["date=2013-01-01"]
@@ -381,6 +394,7 @@ def test_archived_partitions_are_named_and_left(with_glacier):
     assert len(report.partitions) == 3
 
 
+@pytest.mark.slow
 def test_files_beside_an_archived_one_are_read_and_erased(with_glacier, trips, monkeypatch):
     for _ in range(2):
         with_glacier.ingest(trips(days=1, fare=1000.0), mode="append")
@@ -396,6 +410,7 @@ def test_files_beside_an_archived_one_are_read_and_erased(with_glacier, trips, m
     assert len(asked) == 2, "at the look, and at the end"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table_format", ["delta", "parquet"])
 def test_versions_stay_where_versioning_was_suspended(server, make_bucket, fs, table_format):
     """What was written while the bucket kept versions can be read still."""

@@ -5,6 +5,8 @@ import pytest
 from tests.pipelines.foreign import put, write_hive
 from tierlake.pipelines import Dataset
 
+pytestmark = pytest.mark.each_value
+
 
 def copied_in_clear(server, dataset, path):
     bucket, _, prefix = dataset.spec.root.partition("/")

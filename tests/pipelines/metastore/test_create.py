@@ -49,6 +49,7 @@ def test_an_empty_folder_is_nobodys(bucket, fs, server, table_format):
     Dataset.create(trip_spec(bucket, format=table_format), fs=fs).ingest(make_trips(1, 2))
 
 
+@pytest.mark.slow
 @FORMATS
 def test_a_delta_table_of_others_is_opened_or_adopted(bucket, fs, server, table_format):
     write_delta(server, f"{bucket}/city/trips", by_day(), ["day"])

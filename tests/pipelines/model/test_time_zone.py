@@ -103,6 +103,7 @@ def check_windows(zone: str, instants: list[int]) -> None:
             assert starts_as_it_says, (zone, every, key, local)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", SOME)
 def test_windows_at_every_change_of_a_clock(zone: str) -> None:
     instants = sorted({int(at + offset) for at in changes(zone) for offset in AROUND} | {0})

@@ -158,6 +158,7 @@ def in_memory(tables, schema=SCHEMA):
     )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

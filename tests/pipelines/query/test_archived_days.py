@@ -88,6 +88,7 @@ WHICH = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "day", "storage_class"), WHICH)
 def test_hot_days_are_read_by_every_way_of_ours(make_table, kind, day, storage_class):
     table = make_table(kind, [day], storage_class)
@@ -202,6 +203,7 @@ def tierlake(moto, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_what_hangs_on_rows_leaves_archived_days_alone_and_says_so(make_table, tierlake):
     table = make_table("delta", [])
     dataset = table.open()
@@ -221,6 +223,7 @@ def test_what_hangs_on_rows_leaves_archived_days_alone_and_says_so(make_table, t
     assert Dataset.adopt(table.uri, fs=table.fs).writes_log is False
 
 
+@pytest.mark.slow
 def test_no_file_tells_the_columns(make_table, tierlake):
     """Of somebody's plain table of which every day is archived."""
     table = make_table("hive", DAYS)
@@ -242,6 +245,7 @@ def test_no_file_tells_the_columns(make_table, tierlake):
     assert len(dataset.read()) == 10
 
 
+@pytest.mark.slow
 def test_a_new_column_whose_type_hangs_on_archived_files(make_table):
     table = make_table("delta", [])
     dataset = table.open()

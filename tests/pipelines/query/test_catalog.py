@@ -61,6 +61,7 @@ def test_it_becomes_columns(dataset: Dataset) -> None:
     assert table.column("key").to_pylist() == [f"date={day}" for day in DAYS]
 
 
+@pytest.mark.slow
 def test_it_prints_as_a_table(dataset: Dataset) -> None:
     lines = str(dataset.partitions(AS_OF)).splitlines()
     assert lines[0].split() == ["key", "rows", "files", "size", "class", "tier", "age", "$/month", "held"]

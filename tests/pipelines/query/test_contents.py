@@ -13,11 +13,12 @@ from tierlake.pipelines.ingest.results import Written
 from tierlake.pipelines.ingest.run import first_look
 from tierlake.pipelines.model.partition_key import PartitionKey
 
-pytestmark = pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+pytestmark = [pytest.mark.each_value, pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)]
 
 FIRST, SECOND, THIRD = (PartitionKey.parse(f"date=2013-01-0{day}") for day in (1, 2, 3))
 
 
+@pytest.mark.slow
 def test_partitions_are_read_and_described_by_key(dataset, trips):
     result = dataset.ingest(trips(), keys=[*map(str, dataset_keys()), "date=2013-01-05"])
     assert result.written[PartitionKey.parse("date=2013-01-05")] == Written()
@@ -53,6 +54,7 @@ def dataset_keys() -> list[PartitionKey]:
     return [FIRST, SECOND, THIRD, PartitionKey.parse("date=2013-01-04")]
 
 
+@pytest.mark.slow
 def test_frames_by_name_are_one_source(delta, trips):
     source = trips()
     frames = {"a": source.slice(0, 15).to_pandas(), "b": pl.from_arrow(source.slice(15)).lazy()}

@@ -105,6 +105,7 @@ def assert_all_found(dataset, questions):
         assert_found(dataset, where, expected, WAYS if number < 2 else ["read"])
 
 
+@pytest.mark.slow
 def test_a_boolean_column_of_our_table_and_of_deltalakes(make_bucket, fs, server, table_format):
     """delta-rs 3173, 2169."""
     ours, theirs = make_bucket(), make_bucket()
@@ -121,6 +122,7 @@ def test_a_boolean_column_of_our_table_and_of_deltalakes(make_bucket, fs, server
         assert ids(dataset.read(where=[("paid", "==", False)])) == [2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [~(pc.field("paid") == True), [("paid", "==", False)]])  # noqa: E712
 def test_erase_by_a_boolean_erases_exactly_what_matches(make_bucket, fs, server, table_format, where):
     ours, theirs = make_bucket(), make_bucket()
@@ -138,6 +140,7 @@ EMAILS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_bound_that_is_missing_proves_nothing(make_bucket, fs, server):
     ours, theirs = make_bucket(), make_bucket()
     for rows in EMAILS:
@@ -167,6 +170,7 @@ NUMBERS = (
 )
 
 
+@pytest.mark.slow
 def test_nan_and_the_infinities(make_bucket, fs, server, table_format):
     ours, theirs = make_bucket(), make_bucket()
     write_delta(server, f"{theirs}/t", DOUBLES, ["k"])
@@ -269,6 +273,7 @@ QUESTIONS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stats", STATISTICS.values(), ids=STATISTICS)
 def test_statistics_as_other_writers_leave_them(bucket, fs, server, stats):
     others = {"numRecords": 2, "minValues": {"id": 8}, "maxValues": {"id": 9}, "nullCount": {"id": 0, "email": 2}}
@@ -449,6 +454,7 @@ def test_a_scan_is_a_pyarrow_dataset(bucket, fs):
 # -- erasure is proven by reading --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_an_erasure_left_is_counted_and_said(bucket, fs, monkeypatch):
     dataset = made(fs, bucket, PAID)
     monkeypatch.setattr(

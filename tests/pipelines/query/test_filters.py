@@ -201,6 +201,7 @@ def test_lists_of_lists_are_alternatives():
     assert ROWS.filter(either)["id"].to_pylist() == [0, 3]
 
 
+@pytest.mark.slow
 def test_long_lists_and_many_alternatives_are_taken():
     rows = ROWS.select(["id", "n", "d"])
     (many,) = [expression_of([("n", "in", [*range(100_000), None])], rows.schema)]

@@ -44,6 +44,7 @@ def test_what_is_archived_is_named_with_the_way_out(trips_dataset):
     assert trips_dataset.waiting_for() == trips_dataset.waiting_for([FROZEN, "date=2013-01-01"]) == frozen
 
 
+@pytest.mark.slow
 def test_it_is_asked_for_once_and_then_read_compacted_and_erased(trips_dataset, moto):
     asked = trips_dataset.restore(FROZEN, days=2, dry_run=True)
     assert (asked.archived, asked.readable) == (1, 0)

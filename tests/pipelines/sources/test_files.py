@@ -103,6 +103,7 @@ def open_files():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "arrow"])
 def test_a_thousand_files_are_open_one_at_a_time(tmp_path, kind):
     table = pa.table({"n": [1]})

@@ -76,6 +76,7 @@ def delta_table(dataset: Dataset) -> DeltaTable:
 # -- no change --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_compaction_is_no_change_even_when_the_log_has_forgotten_it(fs: LakeFileSystem, bucket: str) -> None:
     dataset = made(fs, bucket, "delta")
     dataset.ingest(rows([DAYS[0]], start=1000), mode="append")
@@ -90,6 +91,7 @@ def test_compaction_is_no_change_even_when_the_log_has_forgotten_it(fs: LakeFile
     assert due(dataset, times[GONE] - timedelta(seconds=1)) == []
 
 
+@pytest.mark.slow
 @ON_SEAWEEDFS
 def test_compaction_by_others_is_no_change(fs: LakeFileSystem, bucket: str) -> None:
     dataset = made(fs, bucket, "delta")
@@ -112,6 +114,7 @@ def test_compaction_by_others_is_no_change(fs: LakeFileSystem, bucket: str) -> N
     assert due(dataset, at) == []  # that the first one was a compaction is forgotten: it waits longer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_tiering_is_no_change(fs: LakeFileSystem, bucket: str, format_: str, server: Rig) -> None:
     """On MinIO as a copy onto itself, which has another time and ETag there; its tiers are in another test."""
@@ -145,6 +148,7 @@ def moved_by_copies(dataset: Dataset, classes: dict[str, str]) -> None:
     handle.table.note_same_rows(same)
 
 
+@pytest.mark.slow
 @ON_SEAWEEDFS
 def test_moved_twice_and_mended_is_no_change(fs: LakeFileSystem, make_bucket: Callable[..., str]) -> None:
     dataset = made(fs, make_bucket(versioned=True), "parquet", tiers=[{"after": "1d", "tier": "warm"}])
@@ -181,6 +185,7 @@ def test_a_restore_is_no_change(moto: Rig, format_: str) -> None:
         moto.drop_bucket(bucket)
 
 
+@pytest.mark.slow
 @ON_SEAWEEDFS
 def test_an_undo_of_nothing_is_no_change(fs: LakeFileSystem, make_bucket: Callable[..., str]) -> None:
     for format_ in ("delta", "parquet"):
@@ -190,6 +195,7 @@ def test_an_undo_of_nothing_is_no_change(fs: LakeFileSystem, make_bucket: Callab
         assert due(dataset, at) == [GONE, COLD]
 
 
+@pytest.mark.slow
 @ON_SEAWEEDFS
 def test_adoption_is_no_change(fs: LakeFileSystem, bucket: str) -> None:
     plain = made(fs, bucket, "parquet")
@@ -230,6 +236,7 @@ def test_rows_that_come_go_or_come_back_are_changes(
     assert GONE in due(dataset, seen(dataset), later)
 
 
+@pytest.mark.slow
 @ON_SEAWEEDFS
 def test_a_file_that_goes_beside_others_is_a_change(fs: LakeFileSystem, bucket: str) -> None:
     dataset = made(fs, bucket, "delta")
@@ -260,6 +267,7 @@ def test_a_file_of_a_plain_table_that_goes_beside_others_is_a_change(fs: LakeFil
     assert due(dataset, at) == [COLD]
 
 
+@pytest.mark.slow
 @ON_SEAWEEDFS
 def test_a_tiering_that_dies_before_it_tells_waits_longer(
     fs: LakeFileSystem, bucket: str, monkeypatch: pytest.MonkeyPatch
@@ -278,6 +286,7 @@ def test_a_tiering_that_dies_before_it_tells_waits_longer(
     assert due(dataset, seen(dataset)) == [GONE, COLD]
 
 
+@pytest.mark.slow
 @ON_SEAWEEDFS
 def test_what_is_known_of_an_object_is_known_of_no_other(fs: LakeFileSystem, bucket: str) -> None:
     dataset = made(fs, bucket, "parquet", tiers=[{"after": "1d", "tier": "warm"}])
@@ -294,6 +303,7 @@ def test_what_is_known_of_an_object_is_known_of_no_other(fs: LakeFileSystem, buc
 # -- whose clock ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @ON_SEAWEEDFS
 def test_a_writer_whose_clock_is_wrong_changes_when_the_server_says(fs: LakeFileSystem, bucket: str) -> None:
     dataset = made(fs, bucket, "delta")

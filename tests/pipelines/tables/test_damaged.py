@@ -25,6 +25,7 @@ def damaged(delta, server):
     return delta, lost
 
 
+@pytest.mark.slow
 def test_a_lost_file_is_named_by_every_reader(damaged, server, fs):
     dataset, lost = damaged
     root = dataset.uri.removeprefix("lake://")

@@ -367,6 +367,7 @@ def ids_by_all(dataset, server):
     return ours
 
 
+@pytest.mark.slow
 def test_files_leave_a_table_however_its_log_spells_them(spelled, server, fs):
     whole = sorted([*range(len(SPELLINGS)), *(10 + number for number in range(len(SPELLINGS)))])
     assert ids_by_all(spelled, server) == whole
@@ -383,6 +384,7 @@ def test_files_leave_a_table_however_its_log_spells_them(spelled, server, fs):
     assert spelled.verify().ok
 
 
+@pytest.mark.slow
 def test_a_checkpoint_follows_a_commit_that_spells_paths_as_they_were(spelled, server, fs):
     for number in (0, 3):
         assert spelled.erase(pc.field("id") == number).remaining == 0

@@ -91,6 +91,7 @@ def test_its_files_can_be_adopted_again_and_the_report_says_what_that_means(lost
     assert again.ingest(make_trips(1, 3)).replaced[0].rows_out == 6
 
 
+@pytest.mark.slow
 def test_a_plain_dataset_is_read_as_it_is(bucket, fs, make_fs):
     made = Dataset.create(trip_spec(bucket, format="parquet"), fs=fs)
     made.ingest(make_trips(2, 3))

@@ -147,6 +147,7 @@ def test_none_is_adopted_inside_or_above_another(bucket, fs, server):
         Dataset.adopt(f"lake://{bucket}/hive", dry_run=False, fs=fs)
 
 
+@pytest.mark.slow
 @FORMATS
 @pytest.mark.parametrize("versioned", [True, False])
 def test_the_outer_table_neither_reads_nor_deletes_the_inner_one(make_bucket, fs, server, table_format, versioned):

@@ -34,6 +34,7 @@ def made(fs: LakeFileSystem, bucket: str, format_: str, **changes: Any) -> Datas
     return daily(fs, bucket, **({"format": format_, "tiers": tiers, "retention": RETENTION} | changes))
 
 
+@pytest.mark.slow
 @ON_SEAWEEDFS
 def test_the_log_tells_what_changed_since_which_version(fs: LakeFileSystem, bucket: str) -> None:
     dataset = made(fs, bucket, "delta")
@@ -123,6 +124,7 @@ def test_a_plain_table_tells_within_the_second(fs: LakeFileSystem, bucket: str, 
     assert keys(changes.after(states[-1])) == []
 
 
+@pytest.mark.slow
 @ON_SEAWEEDFS
 def test_a_neighbour_that_goes_and_an_undo_are_changes_in_the_same_second(
     fs: LakeFileSystem, make_bucket: Callable[..., str]

@@ -445,6 +445,7 @@ HOSTILE = st.one_of(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", STORED[:-2], ids=str)
 @settings(max_examples=300, deadline=None)
 @given(st.lists(HOSTILE, max_size=20))

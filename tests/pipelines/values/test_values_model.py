@@ -178,6 +178,7 @@ def live(data, fs, server, bucket, table_format):
 UNBOUND = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 @pytest.mark.parametrize("table_format", ["delta", "parquet", "deltalake"])
 def test_every_reader_agrees_with_arrow(bucket, fs, server, table_format):
