@@ -20,7 +20,7 @@ is deleted: SQLite gives freed ids away again, and a new event below an existing
 be seen. An ASSET_WIPED event and one AssetObservation a partition say what was done; the observation
 carries on what the materialization had been made of (`reads.carried`).
 
-Only this module touches Dagster's private parts. It was tested with Dagster 1.13.27. On another
+It uses Dagster's private parts (`dagster_internals`) and was tested with Dagster 1.13.27. On another
 minor version, on a storage that is not a `SqlEventLogStorage`, or where the tables are not the
 expected ones, it changes nothing, reports the observations alone, and says so: in its result, in
 the observations and as a warning in the log.
@@ -35,27 +35,30 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
-from dagster._core.events import AssetWipedData
-from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
-from dagster._core.storage.event_log.schema import (
+
+from tierlake.dagster_project.dagster_internals import (
+    DATA_VERSION_TAG,
+    RUNLESS_JOB_NAME,
+    RUNLESS_RUN_ID,
+    TESTED_DAGSTER_VERSION,
     AssetEventTagsTable,
     AssetKeyTable,
+    AssetStatusCacheValue,
+    AssetWipedData,
+    SqlEventLogStorage,
     SqlEventLogStorageTable,
+    get_and_update_asset_status_cache_value,
+    is_tested_version,
 )
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._core.storage.partition_status_cache import AssetStatusCacheValue, get_and_update_asset_status_cache_value
-
 from tierlake.dagster_project.partitions.keys import known_keys
 from tierlake.dagster_project.partitions.reads import carried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from dagster._core.definitions.metadata import RawMetadataValue
+    from tierlake.dagster_project.dagster_internals import RawMetadataValue
 
 __all__ = [
-    "TESTED_DAGSTER_VERSION",
     "WipeMethod",
     "WipeResult",
     "latest_data_versions",
@@ -65,9 +68,6 @@ __all__ = [
     "unfinished_attempts",
     "wipe_partitions",
 ]
-
-TESTED_DAGSTER_VERSION: Final = "1.13.27"
-"""The version this was tried on; other patch releases of its minor version are taken as equal."""
 
 _EVENT_TYPES: Final = tuple(
     event_type.value
@@ -198,7 +198,7 @@ def _prepared(instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: tuple[
 
 def _obstacle(storage: object) -> str:
     """Why the tombstone wipe must not be tried here; empty where it may."""
-    if _minor(dg.__version__) != _minor(TESTED_DAGSTER_VERSION):
+    if not is_tested_version():
         return f"the wipe was tested with Dagster {TESTED_DAGSTER_VERSION}, not {dg.__version__}"
     if not isinstance(storage, SqlEventLogStorage):
         return f"{type(storage).__name__} is not one of Dagster's SQL event log storages"
@@ -257,10 +257,6 @@ def _observation(result: WipeResult, key: str, metadata: Mapping[str, RawMetadat
         description="no longer available" if forgotten else f"gone, but shown: {result.reason}",
         metadata={**metadata, **said},
     )
-
-
-def _minor(version: str) -> tuple[str, ...]:
-    return tuple(version.split(".")[:2])
 
 
 def latest_storage_ids(
