@@ -12,10 +12,10 @@ INSTALLED_FROM := pyproject.toml constraints.txt tools/venv.py
 unexport PYTHONDONTWRITEBYTECODE # hundreds of child processes would each compile all that they import
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-slow soak test-role lint fmt minio spark bench lock clean
+.PHONY: help demo ui test test-slow soak test-role test-lowest lint fmt minio spark bench lock clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/demo.stamp ## the whole story on a real server; SERVER=minio for MinIO, KEEP=1 to keep the data
 	@$(BIN)/tierlake demo --server $(SERVER) $(if $(KEEP),--keep)
@@ -34,6 +34,9 @@ soak: .venv/slow.stamp minio spark ## what is exhaustive: all combinations, ever
 
 test-role: .venv/dev.stamp ## the tests with the rights of an operator alone (ROLE=)
 	$(PYTEST) -m "not slow and not soak" --role $(or $(ROLE),operator)
+
+test-lowest: .venv-lowest/dev.stamp ## the tests on the lowest versions that pyproject.toml allows of what it names
+	$(PYTEST:$(BIN)/%=.venv-lowest/bin/%) -m "not slow and not soak"
 
 lint: .venv/dev.stamp ## ruff, formatting, strict types, import rules
 	$(BIN)/ruff check
@@ -54,11 +57,11 @@ spark: ## a real Spark with Delta, once per machine, into the user's cache folde
 bench: .venv/dev.stamp ## the benchmarks, on the embedded server
 	@for script in benchmarks/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
 
-lock: .venv/dev.stamp ## constraints.txt anew: the newest versions that fit
+lock: .venv/dev.stamp ## constraints.txt and constraints-lowest.txt anew: the newest and the lowest versions that fit
 	@tools/lock.sh
 
 clean: ## .venv, caches and the demo's data
-	rm -rf .venv .demo .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest .demo .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find $(PACKAGES) tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/demo.stamp: $(INSTALLED_FROM)
@@ -72,3 +75,7 @@ clean: ## .venv, caches and the demo's data
 .venv/slow.stamp: $(INSTALLED_FROM)
 	@python=$$(tools/python.sh) && "$$python" tools/venv.py dev,engines,executors
 	@touch .venv/demo.stamp .venv/dev.stamp $@
+
+.venv-lowest/dev.stamp: pyproject.toml constraints-lowest.txt tools/venv.py
+	@python=$$(tools/python.sh) && "$$python" tools/venv.py dev lowest
+	@touch $@

@@ -14,6 +14,8 @@ from types import ModuleType
 
 import click
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from tests import ROOT
 from tierlake.pipelines.cli.app import cli
@@ -136,10 +138,25 @@ def test_no_file_names_a_machine_or_an_index() -> None:
     assert found == []
 
 
-def test_constraints_are_versions_and_nothing_else() -> None:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()[1:]
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-lowest.txt"])
+def test_constraints_are_versions_and_nothing_else(name: str) -> None:
+    lines = (ROOT / name).read_text().splitlines()[1:]
     assert len(lines) > 100
     assert [line for line in lines if not re.fullmatch(r"[a-z0-9.-]+==[a-z0-9.]+( ; .+)?", line)] == []
+
+
+def test_the_lowest_versions_that_are_allowed_are_those_that_are_tested() -> None:
+    tested = {
+        (name, Version(version))
+        for line in (ROOT / "constraints-lowest.txt").read_text().splitlines()[1:]
+        for name, _, version in [line.partition(" ")[0].partition("==")]
+    }
+    project = PROJECT["project"]
+    named = [project["dependencies"], *project["optional-dependencies"].values()]
+    for requirement in (Requirement(one) for some in named for one in some):
+        if requirement.name != "tierlake":
+            (lowest,) = [Version(one.version) for one in requirement.specifier if one.operator == ">="]
+            assert (requirement.name, lowest) in tested, f"{requirement}: run `make lock`, or raise the bound"
 
 
 def test_each_exception_to_the_rules_is_explained() -> None:

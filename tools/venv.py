@@ -3,6 +3,7 @@
     python3 tools/venv.py demo     # what the demo needs
     python3 tools/venv.py dev      # and what the tests need
     python3 tools/venv.py dev,engines,executors   # and what is large and the slow ones alone need
+    python3 tools/venv.py dev lowest              # .venv-lowest, at the versions of constraints-lowest.txt
 
 uv installs (from PyPI, into the same .venv) because it is quick. It does not read pip's configuration, so this reads
 it for it: an index, a certificate or an offline folder set for pip (pip.conf, PIP_*) holds here too. Where uv fails,
@@ -17,11 +18,37 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
-PYTHON = VENV / "bin" / "python"
-CONSTRAINTS = ROOT / "constraints.txt"
+
+
+class Environment(NamedTuple):
+    """A virtual environment of the working tree, and the versions in it.
+
+    Attributes:
+        name: Its folder.
+        constraints: The file of the versions.
+    """
+
+    name: str
+    constraints: str
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return ROOT / self.name
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.folder / "bin" / "python"
+
+
+ENVIRONMENTS = {
+    "newest": Environment(".venv", "constraints.txt"),
+    "lowest": Environment(".venv-lowest", "constraints-lowest.txt"),
+}
 
 # pip's setting -> uv's variable. pip writes lists one item a line, uv wants spaces.
 UV_VARIABLES = {
@@ -40,52 +67,61 @@ NO_VENV = """\
 Install them (on Debian and Ubuntu: apt-get install python3-venv), then run make again."""
 
 
-def main(extra: str) -> int:
+def main(extra: str, versions: str = "newest") -> int:
     """Makes the environment if it is missing, then installs; returns an exit code."""
-    if not PYTHON.exists() and not make_venv():
+    environment = ENVIRONMENTS[versions]
+    if not environment.python.exists() and not make_venv(environment):
         return 1
-    say(f"installing tierlake[{extra}] into .venv (the first time this takes a minute or two)")
-    if not install(extra):
+    say(f"installing tierlake[{extra}] into {environment.name} (the first time this takes a minute or two)")
+    if not install(environment, extra):
         say("the installation failed; pip's output above says why")
         return 1
     return 0
 
 
-def make_venv() -> bool:
-    """Makes .venv with the running Python; False, with a line that says what to do, if it cannot."""
+def make_venv(environment: Environment) -> bool:
+    """Makes it with the running Python; False, with a line that says what to do, if it cannot."""
     try:
         import ensurepip  # noqa: F401 - only whether it is there
         import venv  # noqa: F401
     except ImportError:
         say(NO_VENV.format(python=sys.executable))
         return False
-    say(f"making .venv with Python {sys.version.split()[0]}")
+    say(f"making {environment.name} with Python {sys.version.split()[0]}")
     # A subprocess, not venv.create(): a half-made folder then never looks finished.
-    if subprocess.call([sys.executable, "-m", "venv", "--clear", str(VENV)]) != 0:
-        shutil.rmtree(VENV, ignore_errors=True)
+    if subprocess.call([sys.executable, "-m", "venv", "--clear", str(environment.folder)]) != 0:
+        shutil.rmtree(environment.folder, ignore_errors=True)
         say(NO_VENV.format(python=sys.executable))
         return False
     return True
 
 
-def install(extra: str) -> bool:
+def install(environment: Environment, extra: str) -> bool:
     """Installs the tree with the extra: with uv if that works, else with pip."""
-    wanted = ["--constraint", str(CONSTRAINTS), "--editable", f"{ROOT}[{extra}]"]
-    pip = [str(PYTHON), "-m", "pip"]
-    got_uv = [*pip, "install", "--quiet", "--constraint", str(CONSTRAINTS), "uv"]
-    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--python", str(PYTHON)]
-    if subprocess.call(got_uv) == 0:
+    constraints = str(ROOT / environment.constraints)
+    requested = ["--constraint", constraints, "--editable", f"{ROOT}[{extra}]"]
+    python = str(environment.python)
+    pip = [python, "-m", "pip"]
+    # uv installs, it is not under test: the newest, whatever the constraints are
+    uv_itself = [*pip, "install", "--quiet", "--constraint", str(ROOT / "constraints.txt"), "uv"]
+    uv = [str(environment.folder / "bin" / "uv"), "pip", "install", "--quiet", "--python", python]
+    if subprocess.call(uv_itself) == 0:
         # as pip does: else every process compiles what it imports, where it may not write
-        if subprocess.call([*uv, "--compile-bytecode", *wanted], env={**os.environ, **uv_environ(pip_config())}) == 0:
+        if (
+            subprocess.call(
+                [*uv, "--compile-bytecode", *requested], env={**os.environ, **uv_environ(pip_config(environment))}
+            )
+            == 0
+        ):
             return True
         say("uv could not install it: trying with pip")
-    return subprocess.call([*pip, "install", "--quiet", *wanted]) == 0
+    return subprocess.call([*pip, "install", "--quiet", *requested]) == 0
 
 
-def pip_config() -> dict[str, str]:
+def pip_config(environment: Environment) -> dict[str, str]:
     """What pip is configured to do, from its files and its environment."""
     listed = subprocess.run(
-        [str(PYTHON), "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+        [str(environment.python), "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     ).stdout
     return parse_pip_config(listed)
 
@@ -117,4 +153,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

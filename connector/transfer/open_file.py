@@ -93,7 +93,7 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         """Forget what was written: the object is what it was before."""
         self.closed = True
         self.buffer = None
-        files = getattr(self.fs._transaction, "files", None)  # noqa: SLF001 -- fsspec's own
+        files = self.fs.transaction.files
         if isinstance(files, deque) and self in files:
             files.remove(self)
         try:

@@ -1,6 +1,6 @@
-"""Dagster's event storage: the parts that are not public, which the wipe and the sensors need.
+"""Dagster's event storage beyond its public interface, for the wipe and the sensors.
 
-Only this module touches them. It was tested with Dagster 1.13.27. On another minor version, on a storage that is not a
+The parts are those of `dagster_internals`. On another minor version, on a storage that is not a
 `SqlEventLogStorage`, or where the tables are not the expected ones, `tombstone_obstacle` returns a reason, and nothing
 is changed.
 """
@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
-from dagster._core.events import AssetWipedData
-from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
-from dagster._core.storage.event_log.schema import (
+
+from tierlake.dagster_project.dagster_internals import (
+    DATA_VERSION_TAG,
+    RUNLESS_JOB_NAME,
+    RUNLESS_RUN_ID,
+    TESTED_DAGSTER_VERSION,
     AssetEventTagsTable,
     AssetKeyTable,
+    AssetStatusCacheValue,
+    AssetWipedData,
+    SqlEventLogStorage,
     SqlEventLogStorageTable,
+    get_and_update_asset_status_cache_value,
+    is_tested_version,
 )
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._core.storage.partition_status_cache import AssetStatusCacheValue, get_and_update_asset_status_cache_value
-
 from tierlake.dagster_project.partitions.event_records import latest_storage_ids, pages
 from tierlake.dagster_project.partitions.keys import known_keys
 
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
-    "TESTED_DAGSTER_VERSION",
     "clear_stale_status",
     "latest_data_versions",
     "newest_storage_id",
@@ -38,9 +41,6 @@ __all__ = [
     "tombstone_obstacle",
     "unfinished_attempts",
 ]
-
-TESTED_DAGSTER_VERSION: Final = "1.13.27"
-"""Other patch releases of its minor version are taken as equal."""
 
 _EVENT_TYPES: Final = tuple(
     event_type.value
@@ -55,7 +55,7 @@ _EVENT_TYPES: Final = tuple(
 def tombstone_obstacle(instance: dg.DagsterInstance) -> str:
     """Why `tombstone` must not be tried on an instance; empty where it may."""
     storage = instance.event_log_storage
-    if _minor(dg.__version__) != _minor(TESTED_DAGSTER_VERSION):
+    if not is_tested_version():
         return f"the wipe was tested with Dagster {TESTED_DAGSTER_VERSION}, not {dg.__version__}"
     if not isinstance(storage, SqlEventLogStorage):
         return f"{type(storage).__name__} is not one of Dagster's SQL event log storages"
@@ -178,7 +178,3 @@ def _cached(status: AssetStatusCacheValue, partitions_def: dg.PartitionsDefiniti
     unfinished = {str(key) for subset in (failed, running) for key in subset.get_partition_keys()}
     materialized = status.deserialize_materialized_partition_subsets(partitions_def).get_partition_keys()
     return set(map(str, materialized)) - unfinished, unfinished
-
-
-def _minor(version: str) -> tuple[str, ...]:
-    return tuple(version.split(".")[:2])

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, TypeVar
 import dagster as dg
 
 from tierlake.connector.errors import InvalidSetting
+from tierlake.dagster_project.dagster_internals import is_running_copy, replace_resource_schema, resource_schema
 
 __all__ = ["NamedSecrets", "UrlCheck"]
 
@@ -76,10 +77,8 @@ class NamedSecrets(dg.ConfigurableResource[Value]):
             if isinstance(data.get(name), str) and not isinstance(data[name], dg.EnvVar):
                 _refused_in_python(type(self).__name__, check, data[name], name)
         super().__init__(**data)
-        state = self._state__internal__
         if not self._literal():
-            schema = _by_name(state.config_schema, self.SECRETS, self.URLS)
-            self._state__internal__ = state._replace(config_schema=schema)
+            replace_resource_schema(self, _by_name(resource_schema(self), self.SECRETS, self.URLS))
 
     def get_resource_definition(self) -> Any:
         """The definition that Dagster shows and stores: no secret may be in its configuration.
@@ -87,7 +86,8 @@ class NamedSecrets(dg.ConfigurableResource[Value]):
         Raises:
             DagsterInvalidDefinitionError: A secret is given literally.
         """
-        for name in () if self._is_running() else self._literal():
+        # in a run's copy the secrets are there: environment variables have been replaced by their values
+        for name in () if is_running_copy(self) else self._literal():
             kind, otherwise = type(self).__name__, self.SECRETS[name]
             raise dg.DagsterInvalidDefinitionError(
                 f"{kind}({name}=...) is given literally, and Dagster's UI would show it: write "
@@ -110,10 +110,6 @@ class NamedSecrets(dg.ConfigurableResource[Value]):
     def _literal(self) -> list[str]:
         values = {name: getattr(self, name) for name in self.SECRETS}
         return [name for name, value in values.items() if value is not None and not isinstance(value, dg.EnvVar)]
-
-    def _is_running(self) -> bool:
-        """Whether this is a run's copy, in which environment variables have been replaced by their values."""
-        return self._state__internal__.resource_context is not None
 
 
 def _refused_in_python(kind: str, check: UrlCheck, url: str, name: str) -> None:

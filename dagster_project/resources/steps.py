@@ -1,8 +1,7 @@
 """Metadata and data versions of the assets of a running step, through Dagster's own step context.
 
 The context that `failures.step_of` returns is none of the public ones, and offers more: the metadata so far, and a data
-version before the event is made. Only this module uses that. It was tested with Dagster 1.13.27, and
-`tests/dagster_project/partitions/test_reads.py` names each attribute.
+version before the event is made. Only this module uses that, and `tests/test_private_parts.py` names each attribute.
 
 `StepExecutionContext.add_asset_metadata` computes all partition keys of the run on each call, which is quadratic: a
 year of hours takes minutes. `add_partition_metadata` writes to the private attribute behind that call; on another minor
@@ -11,27 +10,22 @@ version, or where the attribute is of another type, it makes the public calls, o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
+
+from tierlake.dagster_project.dagster_internals import AssetMetadataHandle, output_metadata, replace_output_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = [
-    "TESTED_DAGSTER_VERSION",
     "add_metadata_once",
     "add_partition_metadata",
     "assets_of",
     "set_data_version",
     "upstream_of",
 ]
-
-TESTED_DAGSTER_VERSION: Final = "1.13.27"
-"""Other patch releases of its minor version are taken as equal."""
-
-_ATTRIBUTE: Final = "_metadata_accumulator"
 
 
 def assets_of(step: Any) -> frozenset[dg.AssetKey]:
@@ -68,14 +62,13 @@ def add_partition_metadata(step: Any, asset_key: dg.AssetKey, facts: Mapping[str
         asset_key: The asset that it materializes.
         facts: Metadata by partition key; of partitions of the run.
     """
-    before = getattr(step, _ATTRIBUTE, None)
-    is_known = dg.__version__.split(".")[:2] == TESTED_DAGSTER_VERSION.split(".")[:2]
-    if not is_known or not isinstance(before, OutputMetadataAccumulator):
+    noted = output_metadata(step)
+    if noted is None:
         for key, own in facts.items():
             step.add_asset_metadata(own, asset_key, key)
         return
-    added = dict(before.per_output_metadata)
+    added = dict(noted)
     for key, own in facts.items():
         handle = AssetMetadataHandle(asset_key=asset_key, partition_key=key)
         added[handle] = {**added.get(handle, {}), **own}
-    setattr(step, _ATTRIBUTE, OutputMetadataAccumulator(per_output_metadata=added))
+    replace_output_metadata(step, added)

@@ -12,11 +12,13 @@ __all__ = ["TextOptions"]
 
 def _codec(name: str) -> str:
     try:
-        info = codecs.lookup(name)
+        codecs.lookup(name)
     except LookupError:
         raise ValueError(f"there is no encoding {name!r}; for example utf-8, latin-1, cp1252, utf-16") from None
-    if not getattr(info, "_is_text_encoding", True):
-        raise ValueError(f"{name!r} is no encoding of text; for example utf-8, latin-1, cp1252, utf-16")
+    try:
+        "".encode(name)
+    except LookupError:  # a codec of bytes to bytes, such as hex
+        raise ValueError(f"{name!r} is no encoding of text; for example utf-8, latin-1, cp1252, utf-16") from None
     return name
 
 

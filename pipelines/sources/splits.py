@@ -9,6 +9,7 @@ knows (`SourceLimits.newlines_in_values`). Compressed text stays whole. Pieces k
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
@@ -108,13 +109,23 @@ def split(
         files = find_files(paths, storage_options or {}, limits, text)
         layout = layout_of(files, known)
         return Pieces(layout.schema, ", ".join(paths), layout, files=tuple(_cut(files, threads)))
-    meta = getattr(source, "_meta", None)
-    if type(source).__module__.startswith("dask") and meta is not None and hasattr(source, "to_delayed"):
+    if _is_dask_frame(source):
+        frame: Any = source
+        dask: Any = import_module("dask.dataframe.utils")  # has types in part
+        meta = dask.make_meta(frame)
         schema = open_source(meta, known).schema
         _check_objects(meta, known)
-        return Pieces(schema, "dask frame", frames=tuple(source.to_delayed()))
+        return Pieces(schema, "dask frame", frames=tuple(frame.to_delayed()))
     message = f"workers cannot reach a {type(source).__name__} of this process"
     raise SourceError(message, hint="hand over paths or URLs, or a Dask DataFrame, or ingest it without engine='dask'")
+
+
+def _is_dask_frame(source: object) -> bool:
+    if not type(source).__module__.startswith("dask"):  # Dask is imported for its own alone
+        return False
+    from dask.dataframe import DataFrame
+
+    return isinstance(source, DataFrame)
 
 
 def _check_objects(meta: Any, known: pa.Schema | None) -> None:

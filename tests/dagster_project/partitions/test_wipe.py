@@ -10,7 +10,7 @@ import pytest
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from tests.dagster_project import four_kinds, status
-from tierlake.dagster_project.partitions import event_storage
+from tierlake.dagster_project import dagster_internals
 from tierlake.dagster_project.partitions.event_records import latest_storage_ids
 from tierlake.dagster_project.partitions.event_storage import clear_stale_status, newest_storage_id
 from tierlake.dagster_project.partitions.wipe import WipeMethod, wipe_partitions
@@ -212,7 +212,7 @@ def test_another_minor_version_of_dagster_gets_the_observation_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     report(instance, "static", ["red"])
-    monkeypatch.setattr(event_storage, "TESTED_DAGSTER_VERSION", "1.99.0")
+    monkeypatch.setattr(dagster_internals, "TESTED_DAGSTER_VERSION", "1.99.0")
 
     with caplog.at_level(logging.WARNING):
         result = wipe_partitions(instance, dg.AssetKey("static"), ["red"])

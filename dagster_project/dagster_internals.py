@@ -1,0 +1,85 @@
+"""All that we use of Dagster beyond its public interface: no other module imports from `dagster._core` or the like.
+
+Tried with Dagster 1.13.27. `pyproject.toml` caps Dagster below its next minor version, and
+`tests/test_private_parts.py` names each part, so that the release that changes one is named as well.
+"""
+
+# ruff: noqa: SLF001 -- this is the place for it
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.definitions.metadata import RawMetadataValue
+from dagster._core.events import AssetWipedData
+from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
+from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
+from dagster._core.storage.event_log.schema import (
+    AssetEventTagsTable,
+    AssetKeyTable,
+    SqlEventLogStorageTable,
+)
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster._core.storage.partition_status_cache import AssetStatusCacheValue, get_and_update_asset_status_cache_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "DATA_VERSION_TAG",
+    "RUNLESS_JOB_NAME",
+    "RUNLESS_RUN_ID",
+    "TESTED_DAGSTER_VERSION",
+    "AssetEventTagsTable",
+    "AssetKeyTable",
+    "AssetMetadataHandle",
+    "AssetStatusCacheValue",
+    "AssetWipedData",
+    "RawMetadataValue",
+    "SqlEventLogStorage",
+    "SqlEventLogStorageTable",
+    "get_and_update_asset_status_cache_value",
+    "is_running_copy",
+    "is_tested_version",
+    "output_metadata",
+    "replace_output_metadata",
+    "replace_resource_schema",
+    "resource_schema",
+]
+
+TESTED_DAGSTER_VERSION: Final = "1.13.27"
+"""The parts were tried on this version; other patch releases of its minor version are taken as equal."""
+
+
+def is_tested_version() -> bool:
+    """Whether the installed Dagster has the minor version that the parts are known from."""
+    return dg.__version__.split(".")[:2] == TESTED_DAGSTER_VERSION.split(".")[:2]
+
+
+def output_metadata(step: Any) -> Mapping[Any, Mapping[str, Any]] | None:
+    """The metadata that a running step has noted, by AssetMetadataHandle; None where Dagster keeps it another way."""
+    noted = getattr(step, "_metadata_accumulator", None)
+    if not is_tested_version() or not isinstance(noted, OutputMetadataAccumulator):
+        return None
+    return noted.per_output_metadata
+
+
+def replace_output_metadata(step: Any, metadata: Mapping[Any, Mapping[str, Any]]) -> None:
+    """Replace all that a running step has noted."""
+    step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata=metadata)
+
+
+def resource_schema(resource: dg.ConfigurableResource[Any]) -> Any:
+    """The schema of a resource's configuration."""
+    return resource._state__internal__.config_schema
+
+
+def replace_resource_schema(resource: dg.ConfigurableResource[Any], schema: Any) -> None:
+    """Give a resource another schema of its configuration."""
+    resource._state__internal__ = resource._state__internal__._replace(config_schema=schema)
+
+
+def is_running_copy(resource: dg.ConfigurableResource[Any]) -> bool:
+    """Whether a resource is the copy that a run made of it, with the values of environment variables in it."""
+    return resource._state__internal__.resource_context is not None
