@@ -155,6 +155,7 @@ class LakeFileSystem(TableListings):
             listings_expiry_time=given["listings_expiry_time"],
             max_paths=given.get("max_paths"),
         )
+        self._folders = {}
         share_writes(self)
         self._tables: dict[str, LakeFileSystem] = {}
         self.seam = Seam(self)

@@ -46,6 +46,11 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
         self._times.pop(key, None)
         return self._cache.pop(key, default)
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self.changes += 1
+        super().clear()
+
     def __setitem__(self, key: str, value: Any) -> None:
         super().__setitem__(key, value)
         self._times[key] = time.time()

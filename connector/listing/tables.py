@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 NOT_A_TABLE_SECONDS = 30.0
 _FOLDERS_MAX = 1000
 """So many folders' names are remembered at once, each for a moment."""
+_SIDECARS = frozenset({"_metadata", "_common_metadata"})
+"""What readers of Parquet folders look for; a table with a log has neither."""
 _committed: dict[tuple[str | None, str], float] = {}
 """Endpoint and root to the moment of this process's last commit, for all filesystems in it."""
 
@@ -162,10 +164,22 @@ async def info(fs: LakeFileSystem, listing: Listing, path: str, *, refresh: bool
     if entry is not None and (entry["type"] == "directory" or not refresh):
         return entry
     bucket, _, key = path.partition("/")
+    if entry is None and path.rpartition("/")[2] in _SIDECARS:
+        raise ObjectNotFound("No committed file is there", bucket=bucket, key=key)
     try:
         head = await fs.seam.send("head_object", Bucket=bucket, Key=key)
     except ObjectNotFound as error:
         raise ObjectNotFound("No committed file is there", bucket=bucket, key=key) from error
+    return stored_info(path, head)
+
+
+def stored_info(path: str, head: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry of an object as the store has it.
+
+    Args:
+        path: ``bucket/key``.
+        head: The response of ``head_object``.
+    """
     return {
         "ETag": head.get("ETag", ""),
         "LastModified": head.get("LastModified", ""),
@@ -213,17 +227,19 @@ class Views:
         self._loaded: dict[str, _Loaded] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._probes = SingleFlight[bool]()
+        self._texts = SingleFlight[bytes | None]()
         self._denied: set[tuple[str, str]] = set()
         self._looks = SingleFlight[frozenset[str] | None]()
         self._subfolders: dict[str, tuple[float, frozenset[str] | None]] = {}
 
     # -- reading -----------------------------------------------------------------------------------
 
-    async def listing_for(self, path: str) -> Listing | None:
+    async def listing_for(self, path: str, *, leaf: bool = True) -> Listing | None:
         """The listing that answers for a path.
 
         Args:
             path: ``bucket/key`` without protocol.
+            leaf: Whether the path itself could be the root of a table that nobody has met yet.
 
         Returns:
             The table's listing; None where the store itself answers: outside of tables, in their logs,
@@ -238,6 +254,8 @@ class Views:
         if key:
             check_key(key, bucket=bucket)
         candidates = self._candidates(path)
+        if not leaf and path not in self._providers:
+            candidates = [root for root in candidates if root != path]
         found = await self._table_of(candidates, NOT_A_TABLE_SECONDS) or await self._described(path, candidates)
         if found is None:
             return None
@@ -465,9 +483,9 @@ class Views:
             if "/" in root and not self._known_as_none(self._no_description, root, now, NOT_A_TABLE_SECONDS)
         ]
         probes = [(root, provider) for root in unknown for provider in view_providers() if provider.description]
-        answers = await asyncio.gather(*(self._is_readable(f"{root}/{p.description}") for root, p in probes))
-        for (root, provider), is_described in zip(probes, answers, strict=True):
-            if not is_described:
+        answers = await asyncio.gather(*(self._text_of(f"{root}/{p.description}") for root, p in probes))
+        for (root, provider), text in zip(probes, answers, strict=True):
+            if text is None or not provider.describes(text):
                 continue
             try:
                 await asyncio.to_thread(provider.open, self._fs.for_table(root), root)
@@ -499,17 +517,20 @@ class Views:
 
         return await self._probes.ask((bucket, marker), look)
 
-    async def _is_readable(self, path: str) -> bool:
+    async def _text_of(self, path: str) -> bytes | None:
+        """An object's bytes; None where it is not there, or may not be read."""
         bucket, _, key = path.partition("/")
 
-        async def look() -> bool:
+        async def look() -> bytes | None:
             try:
-                await self._fs.seam.send("head_object", Bucket=bucket, Key=key)
+                response = await self._fs.seam.send("get_object", Bucket=bucket, Key=key)
             except (AccessDenied, BucketNotFound, ObjectNotFound, RequestRefused):
-                return False
-            return True
+                return None
+            async with response["Body"] as body:
+                text: bytes = await body.read()
+            return text
 
-        return await self._probes.ask((bucket, key), look)
+        return await self._texts.ask((bucket, key), look)
 
     def _forget(self, root: str) -> None:
         self._providers.pop(root, None)
