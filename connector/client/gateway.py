@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientPayloadError
@@ -53,7 +54,9 @@ logger = logging.getLogger("tierlake.connector")
 
 CREATES = frozenset({"put_object", "create_multipart_upload", "copy_object"})
 """Operations that say what an object will be."""
-WRITES = CREATES | {"delete_object", "delete_objects"}
+_DELETES = frozenset({"delete_object", "delete_objects"})
+WRITES = CREATES | _DELETES
+_ENDS_OF_WRITES = frozenset({"put_object", "copy_object", "complete_multipart_upload"})
 _READS = frozenset({"get_object", "head_object"})
 _HEADS = frozenset({"head_object", "head_bucket"})
 DELETE_BATCH = 1000
@@ -118,11 +121,20 @@ class Seam:
         await self._check_names(operation, params)
         return await self._keyed(operation, params)
 
-    async def _keyed(self, operation: str, request: dict[str, Any]) -> Any:
+    async def send_in_place(self, operation: str, **params: Any) -> Any:
+        """Make a request as :meth:`send` does, after which the object is still there and the caller looks at it.
+
+        So nothing is looked at here: neither the encryption that the server gave it, nor whether its folder is empty.
+        """
+        await self._check_names(operation, params)
+        return await self._keyed(operation, params, in_place=True)
+
+    async def _keyed(self, operation: str, request: dict[str, Any], *, in_place: bool = False) -> Any:
         """With the customer's key that the policy has; an object that was written without it is read without it."""
         keyed = with_customer_keys(self._fs, operation, request, self._chosen(request))
+        encryption = {**self._chosen(request), **keyed}.get("ServerSideEncryption")
         try:
-            return await self._send(operation, keyed)
+            response = await self._send(operation, keyed)
         except RequestRefused as refused:
             if operation not in KEYED_READS or keyed == request:
                 raise
@@ -130,6 +142,11 @@ class Seam:
                 return await self._send(operation, request)
             except RequestRefused:
                 raise refused from None
+        if operation in _ENDS_OF_WRITES and encryption and not in_place:
+            await self._check_honoured(operation, keyed, response, encryption)
+        elif operation in _DELETES and not in_place:
+            await self._sweep(keyed)
+        return response
 
     async def profile(self) -> Profile:
         """The server's profile; at most one request for an endpoint that has not answered yet."""
@@ -151,13 +168,15 @@ class Seam:
 
     async def keeps_versions(self, bucket: str) -> bool:
         """Whether a bucket keeps versions, or did when first asked; False where we may not ask."""
-        if bucket not in self._versioned:
-            try:
+
+        async def look() -> None:
+            with suppress(AccessDenied):
                 response = await self.send("get_bucket_versioning", Bucket=bucket)
-            except AccessDenied:
-                return False
-            self._versioned[bucket] = response.get("Status") == "Enabled"
-        return self._versioned[bucket]
+                self._versioned[bucket] = response.get("Status") == "Enabled"
+
+        if bucket not in self._versioned:
+            await self._bucket_probes.ask(("versions", bucket), look)
+        return self._versioned.get(bucket, False)
 
     # -- before the request ------------------------------------------------------------------------
 
@@ -370,19 +389,16 @@ class Seam:
         if operation == "create_multipart_upload":
             chosen = {name: value for name, value in request.items() if name in ENCRYPTION_PARAMETERS}
             self._uploads[response["UploadId"]] = chosen
+        elif operation == "head_bucket":
+            self._seen_buckets.add(request["Bucket"])
         elif operation == "delete_bucket":
             self.forget_bucket(request["Bucket"])
-        elif operation in {"delete_object", "delete_objects"}:
-            await self._sweep(request)
         if operation in WRITES or operation == "complete_multipart_upload":
             forget_everywhere(self._fs.endpoint, self._written_paths(request))
         if operation in CREATES:
             self._fs.views.written(f"{request['Bucket']}/{request['Key']}")
-        asked = request.get("ServerSideEncryption")
         if operation in {"complete_multipart_upload", "abort_multipart_upload"}:
-            asked = self._uploads.pop(request["UploadId"], {}).get("ServerSideEncryption")
-        if asked and operation in {"put_object", "copy_object", "complete_multipart_upload"}:
-            await self._check_honoured(operation, request, response, asked)
+            self._uploads.pop(request["UploadId"], None)
 
     async def _sweep(self, request: dict[str, Any]) -> None:
         """Some servers go on listing a folder whose last object was deleted: delete it too.

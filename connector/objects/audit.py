@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tierlake.connector.objects.metadata import head, object_path
 from tierlake.connector.policy.encryption import Encryption, SseC, SseKms, encryption_of, encryption_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from tierlake.connector.filesystem import LakeFileSystem
 
@@ -35,11 +35,21 @@ async def encryption_faults(fs: LakeFileSystem, paths: Iterable[str]) -> dict[st
         bucket, key = object_path(fs, path)
         wanted = fs.policy.for_key(bucket, key).encryption
         async with limit:
-            found = encryption_of(await head(fs, path))
-        return path, None if _satisfies(found, wanted) else f"{_named(found)} instead of {encryption_text(wanted)}"
+            return path, encryption_fault(await head(fs, path), wanted)
 
     found = await asyncio.gather(*(fault(path) for path in paths))
     return {path: detail for path, detail in found if detail is not None}
+
+
+def encryption_fault(head: Mapping[str, Any], wanted: Encryption) -> str | None:
+    """What is wrong with an object's encryption, such as ``none instead of sse-s3``; None where nothing is.
+
+    Args:
+        head: The response of ``head_object``.
+        wanted: The encryption that the write policy says.
+    """
+    found = encryption_of(head)
+    return None if _satisfies(found, wanted) else f"{_named(found)} instead of {encryption_text(wanted)}"
 
 
 def _named(encryption: Encryption | None) -> str:

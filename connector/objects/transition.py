@@ -25,7 +25,7 @@ from tierlake.connector.errors import (
     ServerError,
     UnsupportedByServer,
 )
-from tierlake.connector.objects.audit import encryption_faults
+from tierlake.connector.objects.audit import encryption_fault
 from tierlake.connector.objects.copy import COPY_BYTES_MAX, Source, copy_in_parts, look_at, part_ranges
 from tierlake.connector.objects.delete import delete_keys
 from tierlake.connector.objects.metadata import get_tags, head, unquoted
@@ -79,6 +79,7 @@ class TransitionResult:
         deleted_version: The version that held the bytes before and was deleted; None where the bucket
             keeps no versions.
         pending: The object is tagged, and the server has not moved it yet.
+        tagged: The tag that says so was set by this call.
         written: The object as the copy left it; None where nothing was copied, and where the server does not
             say that the object it has now is that copy.
     """
@@ -90,6 +91,7 @@ class TransitionResult:
     size: int
     deleted_version: str | None = None
     pending: bool = False
+    tagged: bool = False
     written: Written | None = None
 
 
@@ -174,23 +176,21 @@ async def reencrypt(fs: LakeFileSystem, path: str, *, if_match: str | None = Non
         ObjectNotFound: There is no such object.
         EncryptionIgnored: The server did not encrypt it.
     """
-    is_needed = bool(await encryption_faults(fs, [path]))
-    profile = await fs.seam.profile()
     source = await look_at(fs, path)
+    profile = await fs.seam.profile()
+    wanted = _held(fs, source)
     storage_class, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
     tags, left = await _tags(fs, source)
-    if not is_needed:
+    if encryption_fault(source.head, wanted) is None:
         return TransitionResult(name, storage_class, storage_class, changed=False, size=size, deleted_version=left)
     _check_etag(source, if_match)
-    kept = kept_parameters(source.head, profile, _held(fs, source))
-    wanted = {name: value for name, value in kept.items() if name not in ENCRYPTION_PARAMETERS}
-    wanted |= _held(fs, source).headers()
-    copied = await _self_copy(fs, source, profile, wanted, tags)
+    kept = kept_parameters(source.head, profile, wanted)
+    others = {name: value for name, value in kept.items() if name not in ENCRYPTION_PARAMETERS}
+    copied = await _self_copy(fs, source, profile, others | wanted.headers(), tags)
     head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
-    faults = await encryption_faults(fs, [path])
-    if faults:
-        raise EncryptionIgnored(f"After the copy it is {faults[path]}", bucket=source.bucket, key=source.key)
+    if (fault := encryption_fault(head, wanted)) is not None:
+        raise EncryptionIgnored(f"After the copy it is {fault}", bucket=source.bucket, key=source.key)
     deleted = await _delete_source_version(fs, source, head, tags)
     fs.invalidate_cache(name)
     return TransitionResult(
@@ -244,14 +244,18 @@ async def tag_tier(
         return TransitionResult(name, before, before, changed=False, size=size, deleted_version=deleted)
     written = None
     head = dict(source.head)
+    is_tagged = tags == wanted
     if before == target or not (at_once or target == STANDARD):
         tag_set = [{"Key": key, "Value": value} for key, value in wanted.items()]
-        await fs.seam.send("put_object_tagging", Bucket=source.bucket, Key=source.key, Tagging={"TagSet": tag_set})
+        if not is_tagged:
+            which = {"Bucket": source.bucket, "Key": source.key}
+            await fs.seam.send("put_object_tagging", **which, Tagging={"TagSet": tag_set})
     else:
         kept = kept_parameters(source.head, profile, _held(fs, source))
         kept["StorageClass"] = target if target in profile.storage_classes else STANDARD
         copied = await _self_copy(fs, source, profile, kept, wanted)
         head = await fs.seam.send("head_object", Bucket=source.bucket, Key=source.key)
+        _refuse_differences(source, [name for name in _differences(source, head, target) if name in _ENCRYPTION])
         written = _written(copied, head)
         deleted = await _delete_source_version(fs, source, head, wanted)
     head = await _await_class(fs, source, head, target, wait_seconds)
@@ -265,6 +269,7 @@ async def tag_tier(
         size=size,
         deleted_version=deleted,
         pending=after != target,
+        tagged=not is_tagged,
         written=written,
     )
 
@@ -375,7 +380,7 @@ async def _self_copy(
     if profile.self_copy_directive == "COPY":
         for name in kept_content(source.head):
             said.pop(name, None)
-    response = await fs.seam.send(
+    response = await fs.seam.send_in_place(
         "copy_object",
         **target,
         **said,
@@ -399,7 +404,9 @@ async def _write_back(
     response = await fs.seam.send("get_object", **target, **(condition if profile.get_if_match else {}))
     async with response["Body"] as body:
         data = await body.read()
-    written = await fs.seam.send("put_object", **target, **kept, **condition, Body=data, Tagging=urlencode(tags))
+    written = await fs.seam.send_in_place(
+        "put_object", **target, **kept, **condition, Body=data, Tagging=urlencode(tags)
+    )
     return unquoted(written["ETag"])
 
 
@@ -420,6 +427,9 @@ def _written(copied: str | None, head: dict[str, Any]) -> Written | None:
     """The copy as the server has it, if it is the object there: another writer's has another ETag, or equal bytes."""
     etag, modified = unquoted(str(head.get("ETag") or "")), head.get("LastModified")
     return Written(etag, modified) if copied and etag == copied and modified is not None else None
+
+
+_ENCRYPTION = frozenset({"ServerSideEncryption", "SSECustomerAlgorithm"})
 
 
 def _told(head: dict[str, Any]) -> dict[str, Any]:

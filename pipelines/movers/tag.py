@@ -50,9 +50,9 @@ class TagMover:
     def move(self, fs: LakeFileSystem, path: str, move: Move) -> Moved:
         """Tag it, unless the tag is there already and the server has not come by yet; see `Mover.move`."""
         is_remote = move.from_class != STANDARD
-        if not is_remote and fs.get_tags(path).get(TIER_TAG) == move.tier:
-            return Moved("unchanged")
-        return Moved.of(fs.tag_tier(path, move.tier, at_once=is_remote, if_match=move.etag))
+        result = fs.tag_tier(path, move.tier, at_once=is_remote, if_match=move.etag)
+        is_known = not is_remote and result.pending and not result.tagged
+        return Moved("unchanged") if is_known else Moved.of(result)
 
 
 def _moves(rule: dict[str, Any], tier: str, storage_class: str) -> bool:
