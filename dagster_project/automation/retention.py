@@ -128,14 +128,15 @@ class Retention:
         sight = self._sight()
         return self.dataset.plan_expiry(as_of, materialized=sight)
 
-    def due(self, as_of: date | None, *, since: str = "") -> Due:
+    def due(self, as_of: date | None, *, since: str = "", shown: Shown | None = None) -> Due:
         """What would be expired now, what comes next, and in what Dagster differs from the table.
 
         Args:
             as_of: by which day the policy judges; None is now.
             since: see `reconcile.compare`.
+            shown: what Dagster showed before the table was looked at; it is looked at now by default.
         """
-        shown = reconcile.look(self.instance, self.asset)
+        shown = shown or reconcile.look(self.instance, self.asset)
         outlook, difference = self._outlook(shown, as_of, since)
         known = self._known() if outlook.due else ()
         named = {key: self._known_as(key, known) for key in outlook.due}

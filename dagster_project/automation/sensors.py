@@ -167,11 +167,13 @@ class _Tick:
         if cleared:
             self.context.log.warning("the cached status of %d partitions was stale and has been cleared", len(cleared))
         today, before = self.lake.today(), Cursor.read(self.context.cursor)
-        state = dataset.state()
         retention = Retention(instance, asset, dataset, downstreams_in(self.context.repository_def, asset))
-        due = retention.due(today, since=before.state)
         at_once = reconcile.MENDED_AT_ONCE
-        mended = reconcile.mend(instance, asset, dataset, due.shown, due.difference, at_once=at_once)
+        shown = reconcile.look(instance, asset)  # before the table: what comes in between is not taken for gone
+        with dataset.one_look():
+            state = dataset.state()
+            due = retention.due(today, since=before.state, shown=shown)
+            mended = reconcile.mend(instance, asset, dataset, due.shown, due.difference, at_once=at_once)
         sentences = [str(mended)] if str(mended) else []
         events: list[dg.AssetMaterialization | dg.AssetObservation] = list(mended.events)
         touched = touched_after(instance, dataset, before.act, at_once)
