@@ -132,6 +132,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
             listings_expiry_time=rest["listings_expiry_time"],
             max_paths=rest.get("max_paths"),
         )
+        self._folders = {}
         self.store = Store(
             settings,
             Connection.of({"anon": anon, **rendered, **rest, "loop": self.loop}),

@@ -20,6 +20,7 @@ from tierlake.pipelines.model.time_window import as_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import date, datetime, timedelta
     from pathlib import Path
 
@@ -478,6 +479,13 @@ class Dataset:
     def now(self) -> datetime:
         """The server's clock, to the second."""
         return self._handle.clock.now()
+
+    def one_look(self) -> AbstractContextManager[None]:
+        """Inside, what this thread reads of the table is of one moment, and its log is opened once.
+
+        What is written, and what is read for that, looks afresh.
+        """
+        return self._handle.table.one_look()
 
     def state(self, version: int | None = None) -> str:
         """Names the table's present state, for `changed_since` and `changed_after`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tierlake.connector.client.carried import kept_parameters
@@ -49,7 +50,9 @@ logger = logging.getLogger("tierlake.connector")
 
 CREATES = frozenset({"put_object", "create_multipart_upload", "copy_object"})
 """Operations that say what an object will be."""
-WRITES = CREATES | {"delete_object", "delete_objects"}
+_DELETES = frozenset({"delete_object", "delete_objects"})
+WRITES = CREATES | _DELETES
+_ENDS_OF_WRITES = frozenset({"put_object", "copy_object", "complete_multipart_upload"})
 _READS = frozenset({"get_object", "head_object"})
 DELETE_BATCH = 1000
 """S3's limit for one bulk delete."""
@@ -130,11 +133,20 @@ class Gateway:
         await self._check_names(operation, params)
         return await self._keyed(operation, params)
 
-    async def _keyed(self, operation: str, request: dict[str, Any]) -> Any:
+    async def send_in_place(self, operation: str, **params: Any) -> Any:
+        """Make a request as :meth:`send` does, after which the object is still there and the caller looks at it.
+
+        So nothing is looked at here: neither the encryption that the server gave it, nor whether its folder is empty.
+        """
+        await self._check_names(operation, params)
+        return await self._keyed(operation, params, in_place=True)
+
+    async def _keyed(self, operation: str, request: dict[str, Any], *, in_place: bool = False) -> Any:
         """With the customer's key that the policy has; an object that was written without it is read without it."""
         keyed = self._keys.added_to(operation, request, self._chosen(request))
+        encryption = {**self._chosen(request), **keyed}.get("ServerSideEncryption")
         try:
-            return await self._send(operation, keyed)
+            response = await self._send(operation, keyed)
         except RequestRefused as refused:
             if operation not in KEYED_READS or keyed == request:
                 raise
@@ -142,6 +154,11 @@ class Gateway:
                 return await self._send(operation, request)
             except RequestRefused:
                 raise refused from None
+        if operation in _ENDS_OF_WRITES and encryption and not in_place:
+            await self._check_honoured(operation, keyed, response, encryption)
+        elif operation in _DELETES and not in_place:
+            await self._sweep(keyed)
+        return response
 
     @property
     def known_profile(self) -> Profile | None:
@@ -168,13 +185,15 @@ class Gateway:
 
     async def keeps_versions(self, bucket: str) -> bool:
         """Whether a bucket keeps versions, or did when first asked; False where we may not ask."""
-        if bucket not in self._versioned:
-            try:
+
+        async def look() -> None:
+            with suppress(AccessDenied):
                 response = await self.send("get_bucket_versioning", Bucket=bucket)
-            except AccessDenied:
-                return False
-            self._versioned[bucket] = response.get("Status") == "Enabled"
-        return self._versioned[bucket]
+                self._versioned[bucket] = response.get("Status") == "Enabled"
+
+        if bucket not in self._versioned:
+            await self._bucket_probes.ask(("versions", bucket), look)
+        return self._versioned.get(bucket, False)
 
     # -- before the request ------------------------------------------------------------------------
 
@@ -326,19 +345,16 @@ class Gateway:
         if operation == "create_multipart_upload":
             chosen = {name: value for name, value in request.items() if name in ENCRYPTION_PARAMETERS}
             self._uploads[response["UploadId"]] = chosen
+        elif operation == "head_bucket":
+            self._seen_buckets.add(request["Bucket"])
         elif operation == "delete_bucket":
             self.forget_bucket(request["Bucket"])
-        elif operation in {"delete_object", "delete_objects"}:
-            await self._sweep(request)
         if operation in WRITES or operation == "complete_multipart_upload":
             forget_everywhere(self._endpoint, self._written_paths(request))
         if operation in CREATES:
             self.guard.written(f"{request['Bucket']}/{request['Key']}")
-        asked = request.get("ServerSideEncryption")
         if operation in {"complete_multipart_upload", "abort_multipart_upload"}:
-            asked = self._uploads.pop(request["UploadId"], {}).get("ServerSideEncryption")
-        if asked and operation in {"put_object", "copy_object", "complete_multipart_upload"}:
-            await self._check_honoured(operation, request, response, asked)
+            self._uploads.pop(request["UploadId"], None)
 
     async def _sweep(self, request: dict[str, Any]) -> None:
         """Some servers go on listing a folder whose last object was deleted: delete it too.

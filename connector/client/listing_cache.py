@@ -76,6 +76,7 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
 
     def clear(self) -> None:
         """Forget all listings."""
+        self.changes += 1
         with self._lock:
             super().clear()
             self._times.clear()

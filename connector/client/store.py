@@ -101,6 +101,10 @@ class Store:
         """Make a request as it is; see :meth:`Gateway.send`."""
         return await self.gateway.send(operation, **params)
 
+    async def send_in_place(self, operation: str, **params: Any) -> Any:
+        """Make a request after which the object is still there; see :meth:`Gateway.send_in_place`."""
+        return await self.gateway.send_in_place(operation, **params)
+
     async def profile(self) -> Profile:
         """The server's profile; see :meth:`Gateway.profile`."""
         return await self.gateway.profile()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 from fsspec.asyn import sync_wrapper
@@ -67,12 +68,25 @@ def folders_of(entries: Iterable[dict[str, Any]], root: str) -> dict[str, list[d
     return {folder: [below[which] for which in sorted(below)] for folder, below in folders.items()}
 
 
+_FOLDERS_MAX = 1000
+
+
+def _is_spelled_as_file(name: str) -> bool:
+    """Whether to look for an object of that name first, and for a table only where a folder is there.
+
+    Either order finds a table. Most names with an ending are files', and hardly any table's root has one.
+    """
+    last = name.rpartition("/")[2]
+    return "/" in name and ("." in last or last.startswith("_"))
+
+
 class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
     """The methods of a filesystem that say what is there."""
 
     views: tables.Views
     store: Store
     dircache: ListingCache
+    _folders: dict[str, tuple[float, int]]
 
     async def _info(
         self,
@@ -82,17 +96,38 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         refresh: bool = False,
         version_id: str | None = None,
     ) -> dict[str, Any]:
-        listing = None if version_id else await self.views.listing_for(self._strip_protocol(path))
+        name = self._strip_protocol(path)
+        is_file_first = _is_spelled_as_file(name)
+        listing = None if version_id else await self.views.listing_for(name, leaf=not is_file_first)
         if listing is not None:
-            return await tables.info(self.store, listing, self._strip_protocol(path), refresh=refresh)
-        is_remembered = not refresh and self._parent(self._strip_protocol(path)) in self.dircache
+            return await tables.info(self.store, listing, name, refresh=refresh)
+        if not refresh and not version_id and self._is_known_folder(name):
+            return {"name": name, "type": "directory", "size": 0, "StorageClass": "DIRECTORY"}
+        is_remembered = not refresh and self._parent(name) in self.dircache
+        before = self.dircache.changes
         try:
             stored: dict[str, Any] = await super()._info(path, bucket, key, refresh=refresh, version_id=version_id)
         except FileNotFoundError as error:
             if is_remembered:  # what a listing lacks may have been written since, by anybody
                 return await self._info(path, bucket, key, refresh=True, version_id=version_id)
             raise metadata.not_found(self.store, path, error) from error
+        if stored["type"] == "directory" and not version_id:
+            if is_file_first and (listing := await self.views.listing_for(name)) is not None:
+                return await tables.info(self.store, listing, name, refresh=refresh)
+            self._note_folder(name, before)
         return stored
+
+    def _is_known_folder(self, name: str) -> bool:
+        """Whether it was a folder a moment ago and no write is known since: readers ask several times in a row."""
+        at, changes = self._folders.get(name, (0.0, -1))
+        limit = self.dircache.listings_expiry_time
+        return changes == self.dircache.changes and (limit is None or time.monotonic() - at < limit)
+
+    def _note_folder(self, name: str, changes: int) -> None:
+        if len(self._folders) >= _FOLDERS_MAX:
+            self._folders.clear()
+        if self.dircache.use_listings_cache and "/" in name:
+            self._folders[name] = (time.monotonic(), changes)
 
     async def _ls(self, path: str, detail: bool = False, refresh: bool = False, versions: bool = False) -> Any:
         try:
@@ -148,7 +183,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         that takes longer than the listing, at ten times as many a hundred times that. And it keeps older listings,
         in which what it found is missing.
         """
-        bucket, key, _ = self.split_path(path)
+        bucket, key, version = self.split_path(path)
         if not bucket:
             raise ValueError("Cannot traverse all of S3")
         before = self.dircache.changes
@@ -159,9 +194,10 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         if is_newest and not prefix:
             for folder, entries in folders.items():
                 self.dircache[folder] = entries
-        if not found and not prefix and key:
+        if not found and not prefix and key:  # nothing is below: it is an object, or not there
+            which = {"Bucket": bucket, "Key": key, **({"VersionId": version} if version else {})}
             try:
-                return [await self._info(path)]
+                return [tables.stored_info(path, await self._call_s3("head_object", **which))]
             except FileNotFoundError:
                 return []
         dirs = [folder_info(folder) for folder in folders] if withdirs else []
@@ -216,11 +252,18 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
 
     async def _isdir(self, path: str) -> bool:
         path = self._strip_protocol(path).rstrip("/")
-        listing = await self.views.listing_for(path)
+        is_file_first = _is_spelled_as_file(path)
+        listing = await self.views.listing_for(path, leaf=not is_file_first)
         if listing is not None:
             return listing.is_folder(path)
         if "/" not in path:
             return bool(await super()._isdir(path))
+        is_folder = self._is_known_folder(path) or await self._is_stored_folder(path)
+        if is_folder and is_file_first and (listing := await self.views.listing_for(path)) is not None:
+            return listing.is_folder(path)
+        return is_folder
+
+    async def _is_stored_folder(self, path: str) -> bool:
         inside = self.dircache.get(path)
         if inside is not None:  # an object is in its own listing
             return any(entry["name"] != path for entry in inside)

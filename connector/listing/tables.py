@@ -62,6 +62,10 @@ class _Commits(Recent[tuple[str | None, str], float]):
         return self.get((endpoint, root), self._forgotten)
 
 
+_SIDECARS = frozenset({"_metadata", "_common_metadata"})
+"""What readers of Parquet folders look for; a table with a log has neither."""
+
+
 _committed = _Commits(_ROOTS_MAX)
 """Endpoint and root to the moment of this process's last commit, for all filesystems in it."""
 
@@ -86,10 +90,22 @@ async def info(store: Store, listing: Listing, path: str, *, refresh: bool) -> d
     if entry is not None and (entry["type"] == "directory" or not refresh):
         return entry
     bucket, _, key = path.partition("/")
+    if entry is None and path.rpartition("/")[2] in _SIDECARS:
+        raise ObjectNotFound("No committed file is there", bucket=bucket, key=key)
     try:
         head = await store.send("head_object", Bucket=bucket, Key=key)
     except ObjectNotFound as error:
         raise ObjectNotFound("No committed file is there", bucket=bucket, key=key) from error
+    return stored_info(path, head)
+
+
+def stored_info(path: str, head: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry of an object as the store has it.
+
+    Args:
+        path: ``bucket/key``.
+        head: The response of ``head_object``.
+    """
     return {
         "ETag": head.get("ETag", ""),
         "LastModified": head.get("LastModified", ""),
@@ -153,6 +169,7 @@ class Views:
         self._loaded = Recent[str, _Loaded](_LISTED_MAX, seconds=idle, size=_Loaded.size, clock=self._now)
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._probes = SingleFlight[bool]()
+        self._texts = SingleFlight[bytes | None]()
         # never too many to keep: who is denied must ask for proof for as long as it is known that there is no table
         self._denied = RecentSet[tuple[str, str]](sys.maxsize, seconds=2 * idle, clock=self._now)
         self._looks = SingleFlight[frozenset[str] | None]()
@@ -163,11 +180,12 @@ class Views:
 
     # -- reading -----------------------------------------------------------------------------------
 
-    async def listing_for(self, path: str) -> Listing | None:
+    async def listing_for(self, path: str, *, leaf: bool = True) -> Listing | None:
         """The listing that answers for a path.
 
         Args:
             path: ``bucket/key`` without protocol.
+            leaf: Whether the path itself could be the root of a table that nobody has met yet.
 
         Returns:
             The table's listing; None where the store itself answers: outside of tables, in their logs,
@@ -183,6 +201,8 @@ class Views:
         if key:
             check_key(key, bucket=bucket)
         candidates = self._candidates(path)
+        if not leaf and path not in self._providers:
+            candidates = [root for root in candidates if root != path]
         found = await self._table_of(candidates, NOT_A_TABLE_SECONDS) or await self._described(path, candidates)
         if found is None:
             return None
@@ -419,9 +439,9 @@ class Views:
             if "/" in root and not self._known_as_none(self._no_description, root, now, NOT_A_TABLE_SECONDS)
         ]
         probes = [(root, provider) for root in unknown for provider in view_providers() if provider.description]
-        answers = await asyncio.gather(*(self._is_readable(f"{root}/{p.description}") for root, p in probes))
-        for (root, provider), is_described in zip(probes, answers, strict=True):
-            if not is_described:
+        answers = await asyncio.gather(*(self._text_of(f"{root}/{p.description}") for root, p in probes))
+        for (root, provider), text in zip(probes, answers, strict=True):
+            if text is None or not provider.describes(text):
                 continue
             try:
                 await asyncio.to_thread(provider.open, self._filesystem(root), root)
@@ -453,17 +473,20 @@ class Views:
 
         return await self._probes.ask((bucket, marker), look)
 
-    async def _is_readable(self, path: str) -> bool:
+    async def _text_of(self, path: str) -> bytes | None:
+        """An object's bytes; None where it is not there, or may not be read."""
         bucket, _, key = path.partition("/")
 
-        async def look() -> bool:
+        async def look() -> bytes | None:
             try:
-                await self._store.send("head_object", Bucket=bucket, Key=key)
+                response = await self._store.send("get_object", Bucket=bucket, Key=key)
             except (AccessDenied, BucketNotFound, ObjectNotFound, RequestRefused):
-                return False
-            return True
+                return None
+            async with response["Body"] as body:
+                text: bytes = await body.read()
+            return text
 
-        return await self._probes.ask((bucket, key), look)
+        return await self._texts.ask((bucket, key), look)
 
     def _forget(self, root: str) -> None:
         self._providers.pop(root, None)

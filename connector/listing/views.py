@@ -69,7 +69,16 @@ class ViewProvider(Protocol):
     def description(self) -> str:
         """An object below the root that is kept beside a table, such as ``_lake/dataset.json``; empty where none is.
 
-        Where it is without the marker, reads ask :meth:`open`, which knows whether the table has lost its marker.
+        Where it is without the marker, and :meth:`describes` a table, reads ask :meth:`open`, which knows whether the
+        table has lost its marker.
+        """
+        ...
+
+    def describes(self, description: bytes) -> bool:
+        """Whether a description is one of a table of this format; no request is made.
+
+        Args:
+            description: The bytes of the object :attr:`description`.
         """
         ...
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tierlake.connector.client.concurrency import in_order
 from tierlake.connector.objects.metadata import head, object_path
 from tierlake.connector.policy.encryption import Encryption, SseC, SseKms, encryption_of, encryption_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from tierlake.connector.client.store import Store
 
@@ -32,12 +32,21 @@ async def encryption_faults(store: Store, paths: Iterable[str]) -> dict[str, str
 
     async def fault(path: str) -> tuple[str, str | None]:
         bucket, key = object_path(store, path)
-        wanted = store.policy.for_key(bucket, key).encryption
-        found = encryption_of(await head(store, path))
-        return path, None if _satisfies(found, wanted) else f"{_named(found)} instead of {encryption_text(wanted)}"
+        return path, encryption_fault(await head(store, path), store.policy.for_key(bucket, key).encryption)
 
     found = await in_order(fault, paths, at_once=_CONCURRENCY)
     return {path: detail for path, detail in found if detail is not None}
+
+
+def encryption_fault(head: Mapping[str, Any], wanted: Encryption) -> str | None:
+    """What is wrong with an object's encryption, such as ``none instead of sse-s3``; None where nothing is.
+
+    Args:
+        head: The response of ``head_object``.
+        wanted: The encryption that the write policy says.
+    """
+    found = encryption_of(head)
+    return None if _satisfies(found, wanted) else f"{_named(found)} instead of {encryption_text(wanted)}"
 
 
 def _named(encryption: Encryption | None) -> str:

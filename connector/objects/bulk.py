@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tierlake.connector.client.concurrency import as_completed, blocking, in_order, outcomes
-from tierlake.connector.objects.transition import TIER_TAG
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -68,8 +67,6 @@ class _Verbs(Protocol):
     def loop(self) -> AbstractEventLoop:
         """Runs them, in a thread of its own."""
 
-    def split_path(self, path: str) -> tuple[str, str, str | None]: ...
-    async def _call_s3(self, method: str, *options: Any, **params: Any) -> Any: ...
     async def _first_keys(self, prefix: str, *, limit: int = ...) -> list[str]: ...
     async def _head_object(self, path: str) -> dict[str, Any]: ...
     async def _object_versions(self, prefix: str) -> list[ObjectVersion]: ...
@@ -192,25 +189,17 @@ class BulkVerbs:
 
         return as_completed(self.loop, work, moves, at_once=_AT_ONCE)
 
-    def tag_tier_many(
-        self: _Verbs, moves: Iterable[TierTag]
-    ) -> Iterator[tuple[TierTag, TransitionResult | Failure | None]]:
+    def tag_tier_many(self: _Verbs, moves: Iterable[TierTag]) -> Iterator[tuple[TierTag, TransitionResult | Failure]]:
         """Move objects to remote tiers by their tags.
 
         Args:
             moves: The objects, and where to.
 
         Yields:
-            A move with its result, with None where the tag was there already, or with the error in its place, as they
-            come.
+            A move with its result, or with the error in its place, as they come.
         """
 
-        async def work(move: TierTag) -> TransitionResult | None:
-            if not move.at_once:
-                bucket, key, _ = self.split_path(move.path)
-                response = await self._call_s3("get_object_tagging", Bucket=bucket, Key=key)
-                if {"Key": TIER_TAG, "Value": move.tier} in response["TagSet"]:
-                    return None
+        async def work(move: TierTag) -> TransitionResult:
             return await self._tag_tier(move.path, move.tier, at_once=move.at_once, if_match=move.if_match)
 
         return as_completed(self.loop, work, moves, at_once=_AT_ONCE)

@@ -132,7 +132,7 @@ async def delete_keys(
         store: The store.
         bucket: The bucket.
         objects: ``Key`` and perhaps ``VersionId`` of each.
-        guarded: Refuse what is inside a table; False only where the table's own content stays.
+        guarded: Refuse what is inside a table; False only where the object stays, as another version.
 
     Returns:
         The keys deleted.
@@ -141,7 +141,7 @@ async def delete_keys(
         AccessDenied: We may delete none of them.
         DeletionFailed: Some are still there; ``failures`` says which and why.
     """
-    request = store.call if guarded else store.send
+    request = store.call if guarded else store.send_in_place
     failures: dict[str, str] = {}
     request_id: str | None = None
     for start in range(0, len(objects), DELETE_BATCH):

@@ -20,7 +20,7 @@ from tierlake.connector.errors import (
     PreconditionFailed,
     UnsupportedByServer,
 )
-from tierlake.connector.objects.audit import encryption_faults
+from tierlake.connector.objects.audit import encryption_fault
 from tierlake.connector.objects.comparison import class_of, differences, refuse_differences
 from tierlake.connector.objects.copied_version import delete_source_version, marked, tags_of, version_of
 from tierlake.connector.objects.copy import COPY_BYTES_MAX, Source, copy_in_parts, look_at, part_ranges
@@ -71,6 +71,7 @@ class TransitionResult:
         deleted_version: The version that held the bytes before and was deleted; None where the bucket
             keeps no versions.
         pending: The object is tagged, and the server has not moved it yet.
+        tagged: The tag that says so was set by this call.
         written: The object as the copy left it; None where nothing was copied, and where the server does not
             say that the object it has now is that copy.
     """
@@ -82,6 +83,7 @@ class TransitionResult:
     size: int
     deleted_version: str | None = None
     pending: bool = False
+    tagged: bool = False
     written: Written | None = None
 
 
@@ -161,23 +163,21 @@ async def reencrypt(store: Store, path: str, *, if_match: str | None = None) -> 
         ObjectNotFound: There is no such object.
         EncryptionIgnored: The server did not encrypt it.
     """
-    is_needed = bool(await encryption_faults(store, [path]))
-    profile = await store.profile()
     source = await look_at(store, path)
+    profile = await store.profile()
+    wanted = _held(store, source)
     storage_class, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
     tags, left = await tags_of(store, source)
-    if not is_needed:
+    if encryption_fault(source.head, wanted) is None:
         return TransitionResult(name, storage_class, storage_class, changed=False, size=size, deleted_version=left)
     _check_etag(source, if_match)
-    kept = kept_parameters(source.head, profile, _held(store, source))
-    wanted = {name: value for name, value in kept.items() if name not in ENCRYPTION_PARAMETERS}
-    wanted |= _held(store, source).headers()
-    copied = await _self_copy(store, source, profile, wanted, tags)
+    kept = kept_parameters(source.head, profile, wanted)
+    others = {name: value for name, value in kept.items() if name not in ENCRYPTION_PARAMETERS}
+    copied = await _self_copy(store, source, profile, others | wanted.headers(), tags)
     head = await store.send("head_object", Bucket=source.bucket, Key=source.key)
-    faults = await encryption_faults(store, [path])
-    if faults:
-        raise EncryptionIgnored(f"After the copy it is {faults[path]}", bucket=source.bucket, key=source.key)
+    if (fault := encryption_fault(head, wanted)) is not None:
+        raise EncryptionIgnored(f"After the copy it is {fault}", bucket=source.bucket, key=source.key)
     deleted = await delete_source_version(store, source, head, tags)
     store.invalidate(name)
     return TransitionResult(
@@ -231,14 +231,18 @@ async def tag_tier(
         return TransitionResult(name, before, before, changed=False, size=size, deleted_version=deleted)
     written = None
     head = dict(source.head)
+    is_tagged = tags == wanted
     if before == target or not (at_once or target == STANDARD):
         tag_set = [{"Key": key, "Value": value} for key, value in wanted.items()]
-        await store.send("put_object_tagging", Bucket=source.bucket, Key=source.key, Tagging={"TagSet": tag_set})
+        if not is_tagged:
+            which = {"Bucket": source.bucket, "Key": source.key}
+            await store.send("put_object_tagging", **which, Tagging={"TagSet": tag_set})
     else:
         kept = kept_parameters(source.head, profile, _held(store, source))
         kept["StorageClass"] = target if target in profile.storage_classes else STANDARD
         copied = await _self_copy(store, source, profile, kept, wanted)
         head = await store.send("head_object", Bucket=source.bucket, Key=source.key)
+        refuse_differences(source, [name for name in differences(source, head, target) if name in _ENCRYPTION])
         written = _written(copied, head)
         deleted = await delete_source_version(store, source, head, wanted)
     head = await _await_class(store, source, head, target, wait_seconds)
@@ -252,6 +256,7 @@ async def tag_tier(
         size=size,
         deleted_version=deleted,
         pending=after != target,
+        tagged=not is_tagged,
         written=written,
     )
 
@@ -308,7 +313,7 @@ async def _self_copy(
     if profile.self_copy_directive == "COPY":
         for name in kept_content(source.head):
             said.pop(name, None)
-    response = await store.send(
+    response = await store.send_in_place(
         "copy_object",
         **target,
         **said,
@@ -332,7 +337,7 @@ async def _write_back(
     response = await store.send("get_object", **target, **(condition if profile.get_if_match else {}))
     async with response["Body"] as body:
         data = await body.read()
-    written = await store.send("put_object", **target, **kept, **condition, Body=data, Tagging=urlencode(tags))
+    written = await store.send_in_place("put_object", **target, **kept, **condition, Body=data, Tagging=urlencode(tags))
     return unquoted(written["ETag"])
 
 
@@ -353,6 +358,9 @@ def _written(copied: str | None, head: dict[str, Any]) -> Written | None:
     """The copy as the server has it, if it is the object there: another writer's has another ETag, or equal bytes."""
     etag, modified = unquoted(str(head.get("ETag") or "")), head.get("LastModified")
     return Written(etag, modified) if copied and etag == copied and modified is not None else None
+
+
+_ENCRYPTION = frozenset({"ServerSideEncryption", "SSECustomerAlgorithm"})
 
 
 async def _await_class(

@@ -1,7 +1,7 @@
 """Whole objects into memory and into files: all bytes of one generation, or an error.
 
-Large objects come in ranges at once, each under the condition that the object is the one that answered first: s3fs asks
-without, and an object replaced meanwhile would be a mixture, or cut to its old length.
+Large objects come in ranges at once. The answer to the first range has the object's size and its ETag, which is the
+condition of the other ranges: without one, an object replaced meanwhile would be a mixture, or cut to its old length.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from s3fs.utils import FileExpired
 
-from tierlake.connector.errors import PreconditionFailed
+from tierlake.connector.errors import PreconditionFailed, RequestRefused
 from tierlake.connector.objects.metadata import object_path
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from tierlake.connector.client.store import Store
 
 _PIECE_BYTES = 2**18
+_BEYOND_THE_END = frozenset({"InvalidRange", "RequestedRangeNotSatisfiable", "416"})
 
 
 @dataclass(frozen=True)
@@ -137,16 +138,20 @@ async def _asked(
     bucket, key = object_path(store, path)
     version = version_id or store.split_path(path)[2]
     target = {"Bucket": bucket, "Key": key, **({"VersionId": version} if version else {})}
-    response = await store.call("get_object", **target)
-    size = response["ContentLength"]
     at_once, range_bytes = max_concurrency or ranges.at_once, chunksize or ranges.size_bytes
-    if size <= range_bytes or at_once == 1:
-        return size, _expiring(f"{bucket}/{key}", response["ETag"], _streamed(response["Body"]))
-    response["Body"].close()
+    response = await _begun(store, target, range_bytes if at_once > 1 else None)
+    size, etag = _size(response), response["ETag"]
+    if size <= response["ContentLength"]:
+        return size, _expiring(f"{bucket}/{key}", etag, _streamed(response["Body"]))
+
+    async def first_range() -> bytes:
+        async with response["Body"] as body:
+            data: bytes = await body.read()
+        return data
 
     async def ranged(first: int) -> bytes:
         which = f"bytes={first}-{min(first + range_bytes, size) - 1}"
-        part = await store.call("get_object", **target, IfMatch=response["ETag"], Range=which)
+        part = await store.call("get_object", **target, IfMatch=etag, Range=which)
         async with part["Body"] as body:
             data: bytes = await body.read()
         return data
@@ -156,13 +161,34 @@ async def _asked(
         for number in range(0, len(starts), at_once):
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(ranged(first)) for first in starts[number : number + at_once]]
+                    tasks = [
+                        group.create_task(ranged(first) if first else first_range())
+                        for first in starts[number : number + at_once]
+                    ]
             except BaseExceptionGroup as error:
                 raise error.exceptions[0] from error
             for task in tasks:
                 yield task.result()
 
-    return size, _expiring(f"{bucket}/{key}", response["ETag"], batches())
+    return size, _expiring(f"{bucket}/{key}", etag, batches())
+
+
+async def _begun(store: Store, target: dict[str, str], range_bytes: int | None) -> dict[str, Any]:
+    """The answer to the first request: for the first range, or for the whole object where it has no bytes."""
+    which = {"Range": f"bytes=0-{range_bytes - 1}"} if range_bytes is not None else {}
+    try:
+        answer: dict[str, Any] = await store.call("get_object", **target, **which)
+    except RequestRefused as error:
+        if error.server_code not in _BEYOND_THE_END:
+            raise
+        answer = await store.call("get_object", **target)
+    return answer
+
+
+def _size(response: Mapping[str, Any]) -> int:
+    """The whole object's size, whichever range of it an answer has."""
+    _, _, total = str(response.get("ContentRange") or "").rpartition("/")
+    return int(total) if total.isdigit() else int(response["ContentLength"])
 
 
 async def _streamed(body: Any) -> AsyncIterator[bytes]:

@@ -119,14 +119,15 @@ class Retention:
         """The dataset's expiry plan, which waits for the downstream assets that the spec names."""
         return self.dataset.plan_expiry(as_of, materialized=self._readings())
 
-    def due(self, as_of: date | None, *, since: str = "") -> Due:
+    def due(self, as_of: date | None, *, since: str = "", shown: Shown | None = None) -> Due:
         """What would be expired now, what comes next, and how the table differs from what Dagster shows.
 
         Args:
             as_of: The day by which the policy judges; None is now.
             since: See `comparison.compare`.
+            shown: What Dagster showed before the table was looked at; None looks now.
         """
-        shown = shown_now(self.instance, self.asset)
+        shown = shown or shown_now(self.instance, self.asset)
         ledgers = self._ledgers(shown, as_of, since)
         outlook = ledgers.outlook
         known = self._known() if outlook.due else ()

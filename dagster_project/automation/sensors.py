@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
+from tierlake.dagster_project.automation.comparison import shown_now
 from tierlake.dagster_project.automation.cursor import Cursor
 from tierlake.dagster_project.automation.reconcile import PARTITIONS_PER_TICK, Reconciled, reconcile
 from tierlake.dagster_project.automation.retention import Retention
@@ -91,10 +92,12 @@ class _Tick:
         if cleared := clear_stale_status(instance, asset.asset_key, asset.partitions_def):
             self.context.log.warning("the cached status of %d partitions was stale and has been cleared", len(cleared))
         today, before = self.lake.today(), Cursor.read(self.context.cursor)
-        state = dataset.state()
         retention = Retention(instance, asset, dataset, downstreams_in(self.context.repository_def, asset))
-        due = retention.due(today, since=before.state)
-        reconciled = reconcile(instance, asset, dataset, due.shown, due.difference, limit=PARTITIONS_PER_TICK)
+        shown = shown_now(instance, asset)  # before the table: what comes in between does not count as gone
+        with dataset.one_look():
+            state = dataset.state()
+            due = retention.due(today, since=before.state, shown=shown)
+            reconciled = reconcile(instance, asset, dataset, due.shown, due.difference, limit=PARTITIONS_PER_TICK)
         touched = touched_after(instance, dataset, before.act, PARTITIONS_PER_TICK)
         events: list[dg.AssetMaterialization | dg.AssetObservation] = [*reconciled.events]
         events += self._observations(dataset, reconciled, touched)

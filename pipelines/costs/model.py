@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from tierlake.pipelines.prices import PriceList, Rates
 
-__all__ = ["DEFAULT_HORIZON", "MONTH", "MoveCost", "monthly_storage", "move_cost"]
+__all__ = ["DEFAULT_HORIZON", "MONTH", "REQUESTS_OF_A_MOVE", "MoveCost", "monthly_storage", "move_cost"]
 
 GIB = 2**30
 MONTH = timedelta(days=365.25 / 12)
@@ -25,6 +26,28 @@ DEFAULT_HORIZON = timedelta(days=365)
 """How far ahead savings count where the policy has no next step: 12 months."""
 
 Mover = Literal["copy", "tag"]
+Request = Literal["HEAD", "GET tagging", "COPY", "PUT tagging", "DELETE", "LIST versions"]
+Way = Literal["copy", "copy of a version", "tag"]
+
+REQUESTS_OF_A_MOVE: Final[Mapping[Way, Mapping[Request, int]]] = MappingProxyType(
+    {
+        "copy": {"HEAD": 2, "GET tagging": 1, "COPY": 1},
+        "copy of a version": {
+            "HEAD": 2,
+            "GET tagging": 1,
+            "LIST versions": 2,
+            "COPY": 1,
+            "DELETE": 1,
+            "PUT tagging": 1,
+        },
+        "tag": {"HEAD": 1, "GET tagging": 1, "PUT tagging": 1},
+    }
+)
+"""What moving one file asks of the store, by the way it moves; `tests/pipelines/test_requests.py` counts them.
+
+A HEAD tells what the object has, and a second one that the copy has it too. A copy on a bucket with versions looks at
+them before and after, and deletes the version that it was made from.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +111,7 @@ def move_cost(
     mover: Mover,
     as_of: datetime,
     horizon: timedelta,
+    keeps_versions: bool = False,
 ) -> MoveCost:
     """Price a move of files from one class to another.
 
@@ -96,13 +120,15 @@ def move_cost(
         source: rates of the class where they are.
         target: rates of the class where they would go.
         prices: the list that both come from.
-        mover: a `copy` pays for a write and for reading the bytes out of the class; a `tag` pays for the tag and the
-            lifecycle transition.
+        mover: a `copy` pays for its requests and for reading the bytes out of the class; a `tag` pays for its requests
+            and the lifecycle transition.
         as_of: when the move happens.
         horizon: how long the files would stay there.
+        keeps_versions: whether the bucket keeps versions, which a copy has to look after.
     """
     sizes = [size for size, _ in files]
-    per_file = target.put.value if mover == "copy" else _tag_price(prices) + target.transition.value
+    way: Way = "copy of a version" if mover == "copy" and keeps_versions else mover
+    per_file = _requests_price(way, source, target, prices) + (target.transition.value if mover == "tag" else 0.0)
     read = sum(sizes) / GIB * source.retrieval_gb.value if mover == "copy" else 0.0
     return MoveCost(
         monthly_before=monthly_storage(sizes, source, prices.standard),
@@ -114,9 +140,18 @@ def move_cost(
     )
 
 
-def _tag_price(prices: PriceList) -> float:
-    """Setting a tag is a PUT at the hot class's rate."""
-    return prices.standard.put.value if prices.standard else 0.0
+def _requests_price(way: Way, source: Rates, target: Rates, prices: PriceList) -> float:
+    """The requests of 1,000 moves: tags and listings are priced as those of the hot class, and deletions are free."""
+    hot = prices.standard.put.value if prices.standard else 0.0
+    rates: dict[Request, float] = {
+        "HEAD": (source.get.value + target.get.value) / 2,
+        "GET tagging": source.get.value,
+        "COPY": target.put.value,
+        "PUT tagging": hot,
+        "LIST versions": hot,
+        "DELETE": 0.0,
+    }
+    return sum(count * rates[request] for request, count in REQUESTS_OF_A_MOVE[way].items())
 
 
 def _early_deletion(size: int, since: datetime, rates: Rates, as_of: datetime) -> float:

@@ -133,7 +133,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         return IngestResult(0, 0, None, (), 0, 0, version, key, committed=False)
     bounds = limits or WriterLimits()
     ready = _prepared(handle, source, storage_options, bounds, text, workers)
-    plan, snapshot = ready.plan, ready.snapshot
+    plan, snapshot = ready.plan, replace(ready.snapshot, fence_count=ready.snapshot.fence)  # before a file is written
     check_possible(handle.spec, plan.table, keys or (), snapshot.by_partition())
     staging = Staging(
         intake=ready.intake,
@@ -478,7 +478,11 @@ def _commit(
         left, _ = _before_run(handle, removes, run_key)
         if removes:
             _check_holds(handle, removes)
-        if left:
+        replaced = _replaced(handle, removes, rows_in)
+        # after the look that the commit rests on: a drop's own commit conflicts with it
+        if not left:
+            handle.check_in_use()
+        else:
             gone = removed_partitions(left, "replaced by an ingest", (one.file for one in staged))
             again = record.id if record is not None else None
             run_id = str(details["run_id"]) if "run_id" in details else None
@@ -491,6 +495,7 @@ def _commit(
                 run_key=run_key,
                 run_id=run_id,
                 undoable=_can_come_back(handle, left),
+                must_be_in_use=True,
             )
         change = Change(
             operation="append" if mode == "append" else "ingest",
@@ -503,8 +508,6 @@ def _commit(
             fence=fence,
             details={**details, "partitions": len(covered), **({"removal": record.id} if record and left else {})},
         )
-        replaced = _replaced(handle, removes, rows_in)
-        handle.check_in_use()  # after the look that the commit rests on: a drop's own commit conflicts with it
         try:
             commit = handle.table.commit(change)
         except StagedTooLong:

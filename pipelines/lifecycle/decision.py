@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tierlake.connector.errors import AccessDenied
 from tierlake.pipelines.costs.model import DEFAULT_HORIZON, MoveCost, monthly_storage, move_cost
 from tierlake.pipelines.lifecycle.plan import PlannedFile, Refusal, TierMove
 from tierlake.pipelines.model.age import is_past_retention, next_step, tier_at, window_of_key
@@ -53,6 +54,7 @@ class Decider:
     mover: Mover
     document: DatasetDocument | None
     _obstacles: dict[Tier, str | None] = field(default_factory=dict)
+    _versions: list[bool] = field(default_factory=list)
 
     @property
     def spec(self) -> DatasetSpec:
@@ -153,6 +155,7 @@ class Decider:
                     mover=self.mover.priced_as,
                     as_of=self.as_of,
                     horizon=horizon,
+                    keeps_versions=self._keeps_versions(),
                 )
             )
         return MoveCost(
@@ -163,6 +166,18 @@ class Decider:
             early_deletion=sum(cost.early_deletion for cost in costs),
             horizon=max(horizon, timedelta(0)),
         )
+
+    def _keeps_versions(self) -> bool:
+        """Whether the bucket keeps versions; asked once, and only where requests have a price."""
+        hot = self.prices.standard
+        if self.mover.priced_as != "copy" or hot is None or not hot.put.value:
+            return False
+        if not self._versions:
+            try:
+                self._versions.append(self.handle.fs.is_versioned(self.spec.bucket))
+            except AccessDenied:
+                self._versions.append(False)
+        return self._versions[0]
 
     def monthly_in(self, part: PlacedPartition, tier: Tier) -> float | None:
         """What a partition's storage would cost a month in a tier; None where nobody knows."""

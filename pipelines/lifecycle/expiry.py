@@ -68,7 +68,7 @@ def plan_expiry(handle: Handle, as_of: datetime, materialized: Materialized | No
     spec, profile = handle.spec, handle.fs.profile
     outlook = expiry_outlook(handle, as_of, materialized)
     prices = price_list(profile.price_list)
-    partitions = placed(handle, outlook.snapshot, outlook.due)
+    partitions = placed(handle, outlook.snapshot, outlook.due, is_new=True)
     steps = tuple(
         Expiration(
             key=str(key),

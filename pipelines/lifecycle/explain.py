@@ -75,7 +75,7 @@ def explain(handle: Handle, key: PartitionKey | str, as_of: datetime) -> Explana
     """
     wanted = PartitionKey.parse(key) if isinstance(key, str) else key
     snapshot = handle.table.snapshot()
-    part = placed(handle, snapshot, [wanted]).get(wanted)
+    part = placed(handle, snapshot, [wanted], is_new=True).get(wanted)
     if part is None:
         return _explain_expired(handle, snapshot, wanted)
     deciding = decider(handle, as_of)

@@ -52,7 +52,7 @@ def plan_tiering(handle: Handle, as_of: datetime) -> TieringPlan:
     """
     deciding = decider(handle, as_of)
     snapshot = handle.table.snapshot()
-    decisions = [deciding.decide(part) for part in placed(handle, snapshot).values()]
+    decisions = [deciding.decide(part) for part in placed(handle, snapshot, is_new=True).values()]
     plan = TieringPlan(
         uri=handle.spec.uri,
         version=snapshot.version,
@@ -154,7 +154,7 @@ def _work(
     """The files still to be moved; partitions that are not what the plan saw become failures."""
     keys = {step.key: PartitionKey.parse(step.key) for step in steps}
     spec = handle.stored_spec()
-    now = placed(handle, handle.table.snapshot(), keys.values()) if steps else {}
+    now = placed(handle, handle.table.snapshot(), keys.values(), is_new=True) if steps else {}
     work: list[tuple[TierMove, list[PlacedFile]]] = []
     for step in steps:
         try:

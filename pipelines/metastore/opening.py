@@ -31,7 +31,7 @@ from tierlake.pipelines.model.spec_diff import check_agrees, completed, differen
 from tierlake.pipelines.runtime.clock import Clock, ServerClock
 from tierlake.pipelines.runtime.fork_guard import refuse_after_fork
 from tierlake.pipelines.tables import table_of_format
-from tierlake.pipelines.tables.lost_log import check_log
+from tierlake.pipelines.tables.lost_log import check_log, has_log
 from tierlake.pipelines.tables.nested import LOG, enclosing_root, first_objects, is_nested, nested_roots
 
 if TYPE_CHECKING:
@@ -94,12 +94,17 @@ def create_dataset(
         first_document(inside, store, DatasetDocument(spec=spec))
     except PreconditionFailed:
         _check_same(store.read(), spec)
+        is_new = False
     else:
         _check_alone(inside, spec, store.path)
-    if schema is not None:
+        is_new = True
+    if schema is not None and (is_new or not has_log(inside, spec.root)):
         LakeDeltaTable.create(inside, spec.root, schema, spec.partition.columns, table_properties(spec))
         inside.invalidate_view(spec.root)
-    return open_dataset(spec.uri, None, fs, now, options)
+    if not is_new:
+        return open_dataset(spec.uri, None, fs, now, options)
+    table = table_of_format(inside, spec.root, spec.format, spec.partition.columns)
+    return Handle(inside, spec, table, store, Journal(inside, spec.root), now)
 
 
 def check_new(

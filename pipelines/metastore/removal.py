@@ -60,6 +60,7 @@ def begun(  # noqa: PLR0913 - what a record has
     run_key: str | None = None,
     run_id: str | None = None,
     undoable: bool = True,
+    must_be_in_use: bool = False,
 ) -> RemovalRecord:
     """Write down what a commit is about to take out.
 
@@ -73,18 +74,27 @@ def begun(  # noqa: PLR0913 - what a record has
         run_key: of an ingest.
         run_id: who did it, for the history.
         undoable: False where the user gave undo up.
+        must_be_in_use: refuse a dataset that was dropped.
+
+    Raises:
+        PolicyRefused: it was dropped.
     """
     at = handle.clock.now()
+    new_id = record_id or handle.journal.new_id(at)
+    document = handle.document.read() if handle.document is not None else None
+    if document is not None and must_be_in_use:
+        document.check_in_use(handle.spec.uri)
+    spec = document.spec if document is not None else handle.spec
     return handle.journal.write(
         RemovalRecord(
-            id=record_id or handle.journal.new_id(at),
+            id=new_id,
             at=at,
             run_id=run_id,
             operation=operation,
             base=snapshot.version,
             as_of=as_of,
             run_key=run_key,
-            grace=handle.stored_spec().retention.grace,
+            grace=spec.retention.grace,
             undoable=undoable,
             columns={field.name: str(field.type) for field in snapshot.known_schema or ()},
             partitions=partitions,

@@ -58,10 +58,12 @@ class TagMover:
             for path, move in moves.items()
         )
         for tag, outcome in fs.tag_tier_many(requested):
-            if outcome is None:
+            if isinstance(outcome, Exception):
+                yield tag.path, outcome
+            elif not tag.at_once and outcome.pending and not outcome.tagged:  # the server has not come by yet
                 yield tag.path, Moved("unchanged")
             else:
-                yield tag.path, outcome if isinstance(outcome, Exception) else Moved.of(outcome)
+                yield tag.path, Moved.of(outcome)
 
 
 def _moves(rule: dict[str, Any], tier: str, storage_class: str) -> bool:

@@ -186,7 +186,7 @@ def read_catalog(handle: Handle, as_of: datetime, keys: Iterable[PartitionKey] |
     """
     document = handle.document.read() if handle.document else None
     prices = price_list(handle.fs.profile.price_list)
-    partitions = placed(handle, handle.table.snapshot(), keys)
+    partitions = placed(handle, handle.table.snapshot(), keys, is_new=True)
     return Catalog(
         (_described(part, handle.spec, handle.fs.profile, prices, document, as_of) for part in partitions.values()),
         as_of=as_of,

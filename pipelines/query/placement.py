@@ -71,7 +71,7 @@ class PlacedPartition:
 
 
 def placed(
-    handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionKey] | None = None
+    handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionKey] | None = None, *, is_new: bool = False
 ) -> dict[PartitionKey, PlacedPartition]:
     """Look where the files of a snapshot lie; one LIST, or a few small ones for single partitions.
 
@@ -79,12 +79,14 @@ def placed(
         handle: the dataset.
         snapshot: which files count.
         keys: only these partitions; None means all.
+        is_new: The snapshot was made just now: the listing that a plain table made it from is good, too.
     """
     wanted = None if keys is None else set(keys)
     partitions = {key: files for key, files in snapshot.by_partition().items() if wanted is None or key in wanted}
     root = handle.table.root
     paths = None if wanted is None else [file.path for files in partitions.values() for file in files]
-    stored = listed(handle.fs, root, paths)
+    known = snapshot.stored if is_new else None
+    stored = known if known is not None else listed(handle.fs, root, paths)
     return {
         key: PlacedPartition(key, tuple(_placed(file, stored.get(f"{root}/{file.path}")) for file in files))
         for key, files in partitions.items()

@@ -7,15 +7,20 @@ cannot do, and the traps that shape this module, are in DESIGN section 6.
 from __future__ import annotations
 
 import math
+import threading
+import time
 import uuid
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-from deltalake import CommitProperties, DeltaTable, Schema, TableFeatures, Transaction
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, TableFeatures, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import create_table_with_add_actions
 
@@ -51,6 +56,7 @@ from tierlake.pipelines.tables.delta_files import RustFiles, does_not_fit, live_
 from tierlake.pipelines.tables.error_edge import edge, told_by
 from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
 from tierlake.pipelines.tables.lost_log import lost_log
+from tierlake.pipelines.tables.one_look import Looks
 from tierlake.pipelines.tables.paths import data_path
 from tierlake.pipelines.tables.protocol import (
     FENCE,
@@ -67,7 +73,8 @@ from tierlake.pipelines.tables.runs import may_hold_rows_of, run_token, runs_of
 from tierlake.pipelines.tables.states import LoggedChanges, delta_state, delta_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.parquet.scan import LiveDataset
@@ -85,6 +92,22 @@ _NAMED_COMMITS = 3
 _APP_PREFIX = "lake-"
 _FENCE = "lake-vacuum"
 _NO_ENTRY = "Invalid table version"
+_LOOK_SECONDS = 60.0
+"""A commit rests on the look of its base for so long: a log that is made anew meanwhile would not be noticed."""
+
+
+class _Look:
+    """A table as it was opened for a snapshot."""
+
+    def __init__(self, table: DeltaTable) -> None:
+        self.table = table
+        self._at = time.monotonic()
+        self._claim = threading.Lock()
+
+    def claimed(self) -> DeltaTable | None:
+        """The table, for one commit that follows soon; None for every other."""
+        is_recent = time.monotonic() - self._at < _LOOK_SECONDS
+        return self.table if is_recent and self._claim.acquire(blocking=False) else None
 
 
 @edge
@@ -100,6 +123,7 @@ class LakeDeltaTable:
         self._fs = fs
         self.root = root
         self._uri = f"s3://{root}"
+        self._kept = Looks[DeltaTable]()
 
     @classmethod
     def create(
@@ -110,29 +134,32 @@ class LakeDeltaTable:
         partition_columns: tuple[str, ...],
         configuration: Mapping[str, str],
     ) -> LakeDeltaTable:
-        """Write version 0 of a new table; an existing one is left as it is.
+        """Write version 0 of a new table; a table with that version is left as it is.
+
+        deltalake makes the entry in a local folder: in the store it would open the table three times besides.
 
         Args:
             fs: may write below the root.
-            root: `bucket/prefix`.
+            root: `bucket/prefix`, without a log.
             schema: with the partition columns.
             partition_columns: the Hive columns, in order.
             configuration: Delta table properties.
         """
         refuse_after_fork()
         rust_is_in_use()
-        with in_our_words(root.partition("/")[0]):
+        with in_our_words(root.partition("/")[0]), TemporaryDirectory() as folder:
             DeltaTable.create(
-                f"s3://{root}",
+                folder,
                 schema,
-                mode="ignore",
                 partition_by=list(partition_columns),
                 configuration=dict(configuration),
-                storage_options=fs.delta_options(),
                 commit_properties=CommitProperties(
                     custom_metadata={"lake.operation": "create", "lake.by": user_and_host()}
                 ),
             )
+            entry = (Path(folder) / "_delta_log" / f"{0:020}.json").read_bytes()
+        with suppress(AlreadyExists):
+            fs.put_if(f"{root}/_delta_log/{0:020}.json", entry, if_none_match=True)
         return cls(fs, root)
 
     @classmethod
@@ -211,6 +238,13 @@ class LakeDeltaTable:
                 raise UnsupportedByTable(message, hint="use the engine that made it") from error
             raise
 
+    def one_look(self) -> AbstractContextManager[None]:
+        """The log is opened once; see `Table.one_look`."""
+        return self._kept.once()
+
+    def _looked(self) -> DeltaTable:
+        return self._kept.at(self._open)
+
     def _not_found(self) -> TableNotFound:
         return TableNotFound(f"no Delta table at lake://{self.root}")
 
@@ -238,7 +272,7 @@ class LakeDeltaTable:
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """The live files, now or at an older version; see `Table.snapshot`."""
-        return _snapshot(self._open(version), self.root)
+        return _snapshot(self._looked() if version is None else self._open(version), self.root)
 
     def live_sizes(self) -> tuple[int, dict[str, int]]:
         """The version, and path to size of the live files: what a listing needs, without statistics.
@@ -263,7 +297,8 @@ class LakeDeltaTable:
             UnsupportedByTable: deletion vectors or column mapping, which a Parquet reader would read wrongly.
             SchemaMismatch: a partition value that is none of its column's type.
         """
-        table = self._open(snapshot.version)
+        look = snapshot.opened
+        table = look.table if isinstance(look, _Look) else self._open(snapshot.version)
         _check_features(table, _READER_FEATURES, "read as Parquet files")
         return live_dataset(self._filesystem(snapshot), self.root, snapshot, tuple(table.metadata().partition_columns))
 
@@ -284,12 +319,12 @@ class LakeDeltaTable:
 
     def state(self, version: int | None = None) -> str:
         """The table's id and version; see `Table.state`."""
-        table = self._open()
+        table = self._looked()
         return delta_state(str(table.metadata().id), table.version() if version is None else version)
 
     def changes_since(self, states: Collection[str]) -> LoggedChanges:
         """By the commits that the log remembers; see `Table.changes_since`."""
-        table = self._open()
+        table = self._looked()
         identity, columns = str(table.metadata().id), tuple(table.metadata().partition_columns)
         schema = pa.schema(table.schema().to_arrow())
         versions = [version for state in states if (version := delta_version(identity, state)) is not None]
@@ -406,10 +441,12 @@ class LakeDeltaTable:
         run_key = change.run_key or uuid.uuid4().hex
         app_id = _app_id(run_token(run_key))
         is_blind = not change.removes and change.operation in {"append", "create"}
+        tables = self._looks(change)
         for _ in turns():
-            table = self._open()
+            table = next(tables)
             _check_writable(table, change)
-            seen = table.transaction_version(app_id)
+            is_unheard_of = change.run_key is None and _is_of_base(change, table)
+            seen = None if is_unheard_of else table.transaction_version(app_id)
             if _is_odd(seen):
                 return self._find(table, run_key)
             if not is_blind and table.version() != change.base.version:
@@ -442,6 +479,10 @@ class LakeDeltaTable:
                             max_commit_retries=0,
                             app_transactions=transactions,
                         ),
+                        # else deltalake lists the whole log after each commit; as Spark does, with checkpoints alone
+                        post_commithook_properties=PostCommitHookProperties(
+                            cleanup_expired_logs=None if _is_checkpoint_due(table) else False
+                        ),
                     )
             except (CommitFailedError, AlreadyExists):
                 continue  # somebody was faster, or the reply was lost: the next look at the log tells
@@ -456,6 +497,22 @@ class LakeDeltaTable:
             return Commit(table.version() + 1, datetime.now(UTC), change.operation, run_key, dict(change.details))
         message = f"lake://{self.root}: every attempt to commit lost against other writers; nothing was committed"
         raise CommitConflict(message, hint="run it again when the table is quieter")
+
+    def _looks(self, change: Change) -> Iterator[DeltaTable]:
+        """The table as the base of a change was read from it, then afresh for each further attempt.
+
+        Whoever was faster has made the version that the first attempt would make.
+        """
+        look = change.base.opened
+        columns = change.base.known_schema
+        is_same_schema = columns is not None and (
+            change.schema is None or evolved_schema(columns, change.schema).equals(columns)
+        )
+        is_good = is_same_schema and bool(change.base.files) and not self._fs.credentials_are_renewed
+        if is_good and isinstance(look, _Look) and (table := look.claimed()) is not None:
+            yield table
+        while True:
+            yield self._open()
 
     def fence(self, now: datetime) -> None:
         """An entry that changes nothing, and counts; see `Table.fence`."""
@@ -515,8 +572,10 @@ class LakeDeltaTable:
             CommitConflict: look again.
             StagedTooLong: they are so old that a vacuum took them for orphans.
         """
-        fence = _fence(table)
-        if not change.adds or fence in {0, change.fence}:
+        if not change.adds:
+            return
+        fence = change.base.fence if _is_of_base(change, table) else _fence(table)
+        if fence in {0, change.fence}:
             return
         if change.operation == "undo":
             raise CommitConflict(f"lake://{self.root}: a vacuum began meanwhile", hint="run it again")
@@ -540,9 +599,7 @@ class LakeDeltaTable:
 
     def _checkpoint_where_due(self, before: DeltaTable) -> None:
         """After a commit that deltalake, which would see to it, did not make; by its rule."""
-        made = before.version() + 1
-        every = int(before.metadata().configuration.get("delta.checkpointInterval", _CHECKPOINT_INTERVAL))
-        if (made + 1) % every == 0:
+        if _is_checkpoint_due(before):
             with suppress(DeltaError, OSError, LakeError):  # the commit is made; the next one due makes up for it
                 self._open().create_checkpoint()
 
@@ -653,6 +710,18 @@ def _settles_keys(table: DeltaTable, wanted: pa.Schema | None) -> bool:
     return not is_typed and not pa.table(table.get_add_actions()).num_rows
 
 
+def _is_of_base(change: Change, table: DeltaTable) -> bool:
+    """Whether a table is the one from which the base of a change was read, on a first attempt."""
+    look = change.base.opened
+    return isinstance(look, _Look) and look.table is table
+
+
+def _is_checkpoint_due(before: DeltaTable) -> bool:
+    """Whether the next commit is one after which deltalake makes a checkpoint."""
+    every = int(before.metadata().configuration.get("delta.checkpointInterval", _CHECKPOINT_INTERVAL))
+    return (before.version() + 2) % every == 0
+
+
 def _columns_of(keys: Collection[PartitionKey]) -> tuple[str, ...]:
     return next((key.columns for key in keys), ())
 
@@ -676,7 +745,10 @@ def _commit_metadata(change: Change, run_key: str) -> dict[str, Any]:
 
 
 def _snapshot(table: DeltaTable, root: str) -> Snapshot:
-    return Snapshot(table.version(), live_files(table, root), pa.schema(table.schema().to_arrow()), _fence(table))
+    schema = pa.schema(table.schema().to_arrow())
+    # the fence takes a replay of the log, and who only reads never asks for it
+    fence = cache(partial(_fence, table))
+    return Snapshot(table.version(), live_files(table, root), schema, fence, opened=_Look(table))
 
 
 def _fence(table: DeltaTable) -> int:

@@ -46,6 +46,12 @@ class DeltaProvider:
     proofs = (f"{LOG}_last_checkpoint", f"{LOG}{0:020}.json")
     hidden = frozenset({"_delta_log", "_lake"})
 
+    def describes(self, description: bytes) -> bool:
+        """Whether it is the description of a Delta table: a plain one lacks no log."""
+        from tierlake.pipelines.tables.lost_log import is_of_delta
+
+        return is_of_delta(description)
+
     def open(self, fs: LakeFileSystem, root: str) -> LiveTable:
         """Read the log.
 

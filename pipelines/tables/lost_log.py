@@ -16,7 +16,7 @@ from tierlake.pipelines.tables.nested import DESCRIPTION, LOG, first_objects
 if TYPE_CHECKING:
     from tierlake.connector.filesystem import LakeFileSystem
 
-__all__ = ["check_log", "has_begun", "has_log", "lost_log"]
+__all__ = ["check_log", "has_begun", "has_log", "is_of_delta", "lost_log"]
 
 _BEGINS: Final = re.compile(r"/(0{20}\.json|\d{20}\.checkpoint\..*parquet)$")
 
@@ -68,8 +68,16 @@ def has_begun(path: str) -> bool:
 
 def _is_described_as_delta(fs: LakeFileSystem, root: str) -> bool:
     try:
-        document = json.loads(fs.read_with_etag(f"{root}/{DESCRIPTION}")[0])
-    except (FileNotFoundError, ValueError):
+        return is_of_delta(fs.read_with_etag(f"{root}/{DESCRIPTION}")[0])
+    except FileNotFoundError:
+        return False
+
+
+def is_of_delta(description: bytes) -> bool:
+    """Whether a stored description is that of a Delta table."""
+    try:
+        document = json.loads(description)
+    except ValueError:
         return False
     spec = document.get("spec") if isinstance(document, dict) else None
     return isinstance(spec, dict) and spec.get("format") == "delta"

@@ -14,7 +14,7 @@ import uuid
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,6 +49,7 @@ from tierlake.pipelines.tables.error_edge import edge
 from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
 from tierlake.pipelines.tables.lost_log import has_begun
 from tierlake.pipelines.tables.nested import LOG, is_nested, nested_roots, outside_nested
+from tierlake.pipelines.tables.one_look import Looks
 from tierlake.pipelines.tables.protocol import Change, Commit, LiveFile, RecentLog, RemovedFile, Snapshot, StagedFile
 from tierlake.pipelines.tables.rows import live_dataset
 from tierlake.pipelines.tables.runs import RUN_METADATA, run_token
@@ -56,12 +57,15 @@ from tierlake.pipelines.tables.states import ListedChanges, ListedRows, plain_st
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.connector.objects.metadata import ObjectVersion
     from tierlake.pipelines.parquet.scan import LiveDataset
     from tierlake.pipelines.tables.change_times import KnownTimes
     from tierlake.pipelines.tables.protocol import SameRows
+
+    _Look: TypeAlias = tuple[dict[str, dict[str, Any]], KnownTimes, dict[str, dict[str, Any]]]
 
 __all__ = ["PlainParquetTable", "open_plain"]
 
@@ -87,6 +91,7 @@ class PlainParquetTable:
         self.root = root
         self.partition_columns = partition_columns
         self._times = ChangeTimes(fs, root)
+        self._kept: Looks[_Look] = Looks()
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -110,7 +115,7 @@ class PlainParquetTable:
 
     def look(self, *, is_adopting: bool = True) -> Snapshot:
         """What the listing shows, for whoever makes a Delta table of it; others must not go by it then."""
-        infos, times = self._listed(is_adopting=is_adopting)
+        infos, times, stored = self._looked(is_adopting=is_adopting)
         files = tuple(
             LiveFile(
                 path=path,
@@ -123,16 +128,27 @@ class PlainParquetTable:
             for path, info in infos.items()
         )
         classes = {file.path: str(infos[file.path].get("StorageClass")) for file in files}
-        return Snapshot(0, files, self._schema(files, classes))
+        return Snapshot(0, files, self._schema(files, classes), stored=stored)
 
     def _listed(self, *, is_adopting: bool = False) -> tuple[dict[str, dict[str, Any]], KnownTimes]:
         """The table's objects by path below the root, and what is known of their times; one listing."""
+        return self._looked(is_adopting=is_adopting)[:2]
+
+    def one_look(self) -> AbstractContextManager[None]:
+        """The store is listed once; see `Table.one_look`."""
+        return self._kept.once()
+
+    def _looked(self, *, is_adopting: bool = False) -> _Look:
+        """The same, and all that was listed by `bucket/key`."""
+        return self._kept.at(partial(self._look_now, is_adopting=is_adopting))
+
+    def _look_now(self, *, is_adopting: bool) -> _Look:
         found = self._fs.list_fresh(self.root)
         if not is_adopting:
             self._check_has_no_log(found)
         infos = outside_nested({name.removeprefix(f"{self.root}/"): info for name, info in found.items()})
         data = {path: info for path, info in sorted(infos.items()) if _is_data(path, info)}
-        return data, self._times.read(found)
+        return data, self._times.read(found), found
 
     def _check_has_no_log(self, paths: Iterable[str]) -> None:
         """A log would name none of the objects that are written here, and go on to name those that they replace."""

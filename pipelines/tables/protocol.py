@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from tierlake.connector.errors import LakeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     import pyarrow as pa
@@ -149,13 +150,26 @@ class Snapshot:
         version: orders commits within one table; plain tables have none and count 0.
         files: what is live.
         told: the schema; None where no row has settled it; or why nobody can tell it now.
-        fence: what `Table.fence` counted up to by then; 0 where nobody ever deleted files.
+        fence_count: `fence`, or a function that looks it up.
+        opened: the table as it was opened for this look, for the table's own use; a copy in another process has none.
+        stored: what the store's listing has by `bucket/key`, where the snapshot was made from one.
     """
 
     version: int
     files: tuple[LiveFile, ...]
     told: pa.Schema | LakeError | None
-    fence: int = 0
+    fence_count: int | Callable[[], int] = field(default=0, repr=False, compare=False)
+    opened: object = field(default=None, repr=False, compare=False)
+    stored: Mapping[str, Mapping[str, Any]] | None = field(default=None, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[type[Snapshot], tuple[object, ...]]:
+        """Without what cannot be sent to another process."""
+        return Snapshot, (self.version, self.files, self.told, self.fence)
+
+    @property
+    def fence(self) -> int:
+        """What `Table.fence` counted up to by then; 0 where nobody ever deleted files."""
+        return self.fence_count() if callable(self.fence_count) else self.fence_count
 
     @property
     def schema(self) -> pa.Schema | None:
@@ -259,6 +273,9 @@ class Table(Protocol):
     @property
     def is_published_by_writing(self) -> bool:
         """Whether an uploaded file is live at once (plain Parquet), so that uploads wait for `commit`."""
+
+    def one_look(self) -> AbstractContextManager[None]:
+        """Inside, `state`, `snapshot` and `changes_since` are of one moment, in this thread; commits look afresh."""
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """The live files, now or at an older version.

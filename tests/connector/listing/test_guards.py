@@ -29,6 +29,9 @@ class Marked:
     proofs = ("_marked/first", "_marked/later")
     hidden = ("_marked", "_lake")
 
+    def describes(self, description):
+        return True
+
     def open(self, fs, root):
         return MarkedTable(root)
 

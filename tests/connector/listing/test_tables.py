@@ -125,6 +125,30 @@ def test_questions_about_single_paths(fs, table, parquet):
         fs.info(f"{table}/date=2013-01-03")
 
 
+def test_readers_side_files_are_not_looked_for(fs, table, server):
+    """What is in the store under their names is no part of the table."""
+    bucket, _, root = table.partition("/")
+    server.admin.put_object(Bucket=bucket, Key=f"{root}/_metadata", Body=b"1")
+    assert fs.exists(f"{table}/{DAYS[0]}/live.parquet")
+    for name in ("_metadata", "_common_metadata", f"{DAYS[0]}/_metadata"):
+        assert not fs.exists(f"{table}/{name}")
+
+
+@pytest.mark.parametrize("name", ["flights.v2", "_flights"])
+def test_a_root_that_is_spelled_as_a_file_is_found(views, fs, make_fs, bucket, parquet, name):
+    root = f"{bucket}/air/{name}"
+    writer = fs.for_table(root)
+    for file in ("live", "old"):
+        writer.pipe_file(f"{root}/{DAYS[0]}/{file}.parquet", parquet)
+    commit(writer, root, {f"{DAYS[0]}/live.parquet": len(parquet)})
+    assert fs.isdir(root)
+    reader = make_fs()
+    assert reader.info(root)["type"] == "directory"
+    assert reader.find(root) == [f"{root}/{DAYS[0]}/live.parquet"]
+    with pytest.raises(TableWriteRefused):
+        reader.pipe_file(f"{root}/x", b"1")
+
+
 @pytest.mark.slow
 def test_what_the_listing_lacks_is_fetched(fs, table):
     live = f"{table}/{DAYS[0]}/live.parquet"
