@@ -25,7 +25,6 @@ from tierlake.pipelines.errors import (
     PolicyRefused,
     SchemaMismatch,
     SpecError,
-    StagedTooLong,
     UnsupportedByTable,
 )
 from tierlake.pipelines.ingest.conversion import Intake
@@ -45,7 +44,7 @@ from tierlake.pipelines.model.schema import plan_schema
 from tierlake.pipelines.model.stored_types import declared_schema, storable_type
 from tierlake.pipelines.parquet.footers import read_footers
 from tierlake.pipelines.runtime.after_commit import after_commit, noting
-from tierlake.pipelines.runtime.conflicts import turns
+from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.sources import RowStream, open_source
 from tierlake.pipelines.sources.splits import split
 from tierlake.pipelines.tables.protocol import ORPHAN_AGE, Change
@@ -462,61 +461,56 @@ def _commit(
     for file in staged:
         rows_in[file.file.key] += file.file.rows or 0
     covered = {file.file.key for file in staged} | set(keys or ())
-    conflict: CommitConflict | None = None
     fence = snapshot.fence
     record: RemovalRecord | None = None
-    for _ in turns():
-        live = snapshot.by_partition()
-        removes = () if mode == "append" else tuple(file for key in sorted(covered) for file in live.get(key, ()))
-        try:
+    for attempt in attempts(f"lake://{handle.table.root}", on=CommitConflict):
+        with attempt:
+            if attempt.number:  # to replace means to replace what is there at the commit: look again
+                snapshot = handle.table.snapshot()
+            live = snapshot.by_partition()
+            removes = () if mode == "append" else tuple(file for key in sorted(covered) for file in live.get(key, ()))
             removes = handle.table.identified(removes, must_know=False)
-        except CommitConflict as lost:
-            conflict, snapshot = lost, handle.table.snapshot()
-            continue
-        left, _ = _before_run(handle, removes, run_key)
-        if removes:
-            _check_holds(handle, removes)
-        if left:
-            gone = removed_partitions(left, "replaced by an ingest", (one.file for one in staged))
-            again = record.id if record is not None else None
-            run_id = str(details["run_id"]) if "run_id" in details else None
-            record = begun(
-                handle,
-                "replace",
-                gone,
-                snapshot,
-                record_id=again,
+            left, _ = _before_run(handle, removes, run_key)
+            if removes:
+                _check_holds(handle, removes)
+            if left:
+                gone = removed_partitions(left, "replaced by an ingest", (one.file for one in staged))
+                again = record.id if record is not None else None
+                run_id = str(details["run_id"]) if "run_id" in details else None
+                record = begun(
+                    handle,
+                    "replace",
+                    gone,
+                    snapshot,
+                    record_id=again,
+                    run_key=run_key,
+                    run_id=run_id,
+                    undoable=_can_come_back(handle, left),
+                )
+            change = Change(
+                operation="append" if mode == "append" else "ingest",
+                base=snapshot,
+                adds=staged,
+                removes=removes,
+                covers=frozenset() if mode == "append" else frozenset(covered),
+                schema=schema,
                 run_key=run_key,
-                run_id=run_id,
-                undoable=_can_come_back(handle, left),
+                fence=fence,
+                details={
+                    **details,
+                    "partitions": len(covered),
+                    **({"removal": record.id} if record and left else {}),
+                },
             )
-        change = Change(
-            operation="append" if mode == "append" else "ingest",
-            base=snapshot,
-            adds=staged,
-            removes=removes,
-            covers=frozenset() if mode == "append" else frozenset(covered),
-            schema=schema,
-            run_key=run_key,
-            fence=fence,
-            details={**details, "partitions": len(covered), **({"removal": record.id} if record and left else {})},
-        )
-        replaced = _replaced(handle, removes, rows_in)
-        handle.check_in_use()  # after the look that the commit rests on: a drop's own commit conflicts with it
-        try:
+            replaced = _replaced(handle, removes, rows_in)
+            handle.check_in_use()  # after the look that the commit rests on: a drop's own commit conflicts with it
             commit = handle.table.commit(change)
-        except StagedTooLong:
-            raise
-        except CommitConflict as lost:
-            # to replace means to replace what is there at the commit: look again
-            conflict, snapshot = lost, handle.table.snapshot()
-        else:
             if record is not None or commit.taken:
                 came = commit.written or [one.file for one in staged]
                 with after_commit("not all that it replaced is on record, and no undo brings that back"):
                     _complete(handle, change, commit, record, commit.taken or removes, came)
             return commit, tuple(sorted(covered)), replaced
-    raise conflict or AssertionError
+    raise AssertionError  # the last attempt raises
 
 
 def _complete(

@@ -21,7 +21,7 @@ from tierlake.pipelines.metastore.removal import begun, completed, removed_parti
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.after_commit import after_commit, noting
-from tierlake.pipelines.runtime.conflicts import turns
+from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.runtime.listing import listed
 from tierlake.pipelines.tables.protocol import Change, StagedFile
 from tierlake.pipelines.tables.requested_keys import unknown
@@ -47,8 +47,6 @@ __all__ = [
     "undo_run",
     "undoable",
 ]
-
-_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,20 +164,17 @@ def undo_run(
         CommitConflict: other writers kept changing the partitions.
     """
     handle.check_in_use()
-    conflict: CommitConflict | None = None
-    for _ in turns():
-        found = _removals_of(handle, run_key)
-        if not found:
-            message = f"no ingest with the run key {run_key!r} replaced anything in {handle.spec.uri}"
-            raise UnknownPartition(message, hint="`tierlake history` shows the run keys and what can be undone")
-        try:
+    for attempt in attempts(handle.spec.uri, on=CommitConflict):
+        with attempt:
+            found = _removals_of(handle, run_key)
+            if not found:
+                message = f"no ingest with the run key {run_key!r} replaced anything in {handle.spec.uri}"
+                raise UnknownPartition(message, hint="`tierlake history` shows the run keys and what can be undone")
             results = [
                 _bring_back_checked(handle, record, partitions, run_id, dry_run=dry_run) for record, partitions in found
             ]
             return tuple(itertools.chain.from_iterable(results))
-        except CommitConflict as error:
-            conflict = error
-    raise conflict or AssertionError
+    raise AssertionError  # the last attempt raises
 
 
 def _removals_of(handle: Handle, run_key: str) -> list[tuple[RemovalRecord, Sequence[RemovedPartition]]]:
@@ -217,17 +212,14 @@ def undo_removal(
         PolicyRefused: as for `undo`; then nothing is changed.
         CommitConflict: other writers kept changing the partitions.
     """
-    conflict: CommitConflict | None = None
-    for _ in turns():
-        record = settled(handle, stored)
-        if record is None:
-            return ()
-        partitions = [gone for gone in record.partitions if key in {None, gone.key}]
-        try:
+    for attempt in attempts(handle.spec.uri, on=CommitConflict):
+        with attempt:
+            record = settled(handle, stored)
+            if record is None:
+                return ()
+            partitions = [gone for gone in record.partitions if key in {None, gone.key}]
             return _bring_back_checked(handle, record, partitions, run_id, is_kept=False, dry_run=dry_run)
-        except CommitConflict as error:
-            conflict = error
-    raise conflict or AssertionError
+    raise AssertionError  # the last attempt raises
 
 
 def _name(key: PartitionKey | str) -> str:
@@ -238,17 +230,14 @@ def _undo(
     handle: Handle, name: str, operations: Sequence[str], run_id: str | None, *, dry_run: bool = False
 ) -> UndoResult:
     handle.check_in_use()
-    for attempt in range(1, _ATTEMPTS + 1):
-        found = _last_removal(handle, name, operations)
-        if found is None:
-            return _nothing_to_do(handle.table.snapshot(), name).model_copy(update={"operation": None})
-        record, gone = found
-        try:
+    for attempt in attempts(f"{name} of {handle.spec.uri}", on=CommitConflict):
+        with attempt:
+            found = _last_removal(handle, name, operations)
+            if found is None:
+                return _nothing_to_do(handle.table.snapshot(), name).model_copy(update={"operation": None})
+            record, gone = found
             return _bring_back_checked(handle, record, (gone,), run_id, dry_run=dry_run)[0]
-        except CommitConflict:
-            if attempt == _ATTEMPTS:
-                raise
-    raise AssertionError  # pragma: no cover - the last attempt returns or raises
+    raise AssertionError  # the last attempt raises
 
 
 def _last_removal(

@@ -157,8 +157,9 @@ def _outcome(handle: Handle, stored: RemovalRecord) -> RemovalRecord | None:
         return None
     live = handle.table.snapshot().by_partition()
     gone = tuple(one for one in record.partitions if one.partition_key not in live)
-    left = {file.path for one in record.partitions for file in live.get(one.partition_key, ())}
-    if any(file.path not in left for one in record.partitions if one not in gone for file in one.files):
+    standing = [one for one in record.partitions if one.partition_key in live]
+    left = {file.path for one in standing for file in live[one.partition_key]}
+    if any(file.path not in left for one in standing for file in one.files):
         return None  # half of a partition is gone: the next expiry needs the record as it is
     update = {"partitions": gone, "committed_at": max(handle.clock.now(), record.at)}
     return record.model_copy(update=update) if gone else None

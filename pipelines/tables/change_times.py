@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tierlake.connector.errors import PreconditionFailed
-from tierlake.pipelines.errors import CommitConflict
 from tierlake.pipelines.runtime.clock import end_of
-from tierlake.pipelines.runtime.conflicts import turns
+from tierlake.pipelines.runtime.conflicts import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -129,24 +128,26 @@ class ChangeTimes:
         """
         root = self.path.removesuffix("/_lake/changes.json")
         infos = self._fs.find(root, detail=True, refresh=True)
-        for _ in turns():
-            content, etag = self._fetch()
-            new = noted(content.objects)
-            kept = {
-                path: entry
-                for path, entry in content.objects.items()
-                if (info := infos.get(f"{root}/{path}")) and _second(info["LastModified"]) <= _second(entry.modified)
-            }
-            data = _Content(objects=dict(sorted((kept | dict(new)).items()))).model_dump_json(indent=1).encode()
-            try:
-                if etag is None:
-                    self._fs.put_if(self.path, data, if_none_match=True)
-                else:
-                    self._fs.put_if(self.path, data, if_match=etag)
-            except PreconditionFailed:
-                continue
-            return
-        raise CommitConflict(f"lake://{self.path} is being changed by others all the time", hint="run it again")
+        for attempt in attempts(f"lake://{self.path}", done="nothing was noted"):
+            with attempt:
+                content, etag = self._fetch()
+                new = noted(content.objects)
+                kept = {
+                    path: entry
+                    for path, entry in content.objects.items()
+                    if (info := infos.get(f"{root}/{path}"))
+                    and _second(info["LastModified"]) <= _second(entry.modified)
+                }
+                data = _Content(objects=dict(sorted((kept | dict(new)).items()))).model_dump_json(indent=1).encode()
+                try:
+                    if etag is None:
+                        self._fs.put_if(self.path, data, if_none_match=True)
+                    else:
+                        self._fs.put_if(self.path, data, if_match=etag)
+                except PreconditionFailed:
+                    continue
+                return
+        raise AssertionError  # the last attempt raises
 
     def _fetch(self) -> tuple[_Content, str | None]:
         try:

@@ -32,7 +32,7 @@ from tierlake.pipelines.errors import (
 from tierlake.pipelines.model.partition_key import PartitionKey, path_columns
 from tierlake.pipelines.model.schema import evolved_schema
 from tierlake.pipelines.runtime.clock import time_of_change
-from tierlake.pipelines.runtime.conflicts import turns
+from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.runtime.fork_guard import refuse_after_fork, rust_is_in_use
 from tierlake.pipelines.runtime.identity import user_and_host
 from tierlake.pipelines.runtime.listing import listed
@@ -406,74 +406,76 @@ class LakeDeltaTable:
         run_key = change.run_key or uuid.uuid4().hex
         app_id = _app_id(run_token(run_key))
         is_blind = not change.removes and change.operation in {"append", "create"}
-        for _ in turns():
-            table = self._open()
-            _check_writable(table, change)
-            seen = table.transaction_version(app_id)
-            if _is_odd(seen):
-                return self._find(table, run_key)
-            if not is_blind and table.version() != change.base.version:
-                self._check_untouched(change, table)
-            self._check_fence(change, table)
-            is_first = _settles_keys(table, change.schema)
-            schema = self._first_schema(table, change.schema) if is_first else self._evolved(table, change.schema)
-            if schema is None:
-                continue
-            metadata = _commit_metadata(change, run_key)
-            beside = self._beside(change, table)
-            is_timed = changes_rows(change) and bool(change.adds or beside)
-            at = time_of_change(self._fs, self.root.partition("/")[0]) if is_timed else None
-            transactions = [
-                Transaction(app_id, 1 if seen is None else seen + 1),
-                *self._run_key_transactions(table, change),
-            ]
-            try:
-                if is_spelled_otherwise(change):
-                    write_entry(self._fs, self.root, table.version() + 1, change, metadata, transactions, at, beside)
-                    self._checkpoint_where_due(table)
-                else:
-                    table.create_write_transaction(
-                        [*add_actions(change, at, beside), *remove_actions(change)],
-                        "overwrite" if is_first else "append",  # the one of its modes that gives a column a type
-                        schema,
-                        list(table.metadata().partition_columns),
-                        commit_properties=CommitProperties(
-                            custom_metadata=metadata,
-                            max_commit_retries=0,
-                            app_transactions=transactions,
-                        ),
-                    )
-            except (CommitFailedError, AlreadyExists):
-                continue  # somebody was faster, or the reply was lost: the next look at the log tells
-            except (DeltaError, OSError, LakeError) as error:
-                if _NO_ENTRY in str(error) and isinstance(error, DeltaError):
-                    self._mend_log(table, error)
+        for attempt in attempts(f"lake://{self.root}"):
+            with attempt:
+                table = self._open()
+                _check_writable(table, change)
+                seen = table.transaction_version(app_id)
+                if _is_odd(seen):
+                    return self._find(table, run_key)
+                if not is_blind and table.version() != change.base.version:
+                    self._check_untouched(change, table)
+                self._check_fence(change, table)
+                is_first = _settles_keys(table, change.schema)
+                schema = self._first_schema(table, change.schema) if is_first else self._evolved(table, change.schema)
+                if schema is None:
                     continue
-                # what broke may have been the reply, or what deltalake does after its commit: the entry may be there
-                return self._arrived(change, app_id, run_key, error)
-            self._fs.invalidate_view(self.root)
-            # without delta-rs's own retries the commit is the next version, or none
-            return Commit(table.version() + 1, datetime.now(UTC), change.operation, run_key, dict(change.details))
-        message = f"lake://{self.root}: every attempt to commit lost against other writers; nothing was committed"
-        raise CommitConflict(message, hint="run it again when the table is quieter")
+                metadata = _commit_metadata(change, run_key)
+                beside = self._beside(change, table)
+                is_timed = changes_rows(change) and bool(change.adds or beside)
+                at = time_of_change(self._fs, self.root.partition("/")[0]) if is_timed else None
+                transactions = [
+                    Transaction(app_id, 1 if seen is None else seen + 1),
+                    *self._run_key_transactions(table, change),
+                ]
+                try:
+                    if is_spelled_otherwise(change):
+                        write_entry(
+                            self._fs, self.root, table.version() + 1, change, metadata, transactions, at, beside
+                        )
+                        self._checkpoint_where_due(table)
+                    else:
+                        table.create_write_transaction(
+                            [*add_actions(change, at, beside), *remove_actions(change)],
+                            "overwrite" if is_first else "append",  # the one of its modes that gives a column a type
+                            schema,
+                            list(table.metadata().partition_columns),
+                            commit_properties=CommitProperties(
+                                custom_metadata=metadata,
+                                max_commit_retries=0,
+                                app_transactions=transactions,
+                            ),
+                        )
+                except (CommitFailedError, AlreadyExists):
+                    continue  # somebody was faster, or the reply was lost: the next look at the log tells
+                except (DeltaError, OSError, LakeError) as error:
+                    if _NO_ENTRY in str(error) and isinstance(error, DeltaError):
+                        self._mend_log(table, error)
+                        continue
+                    # what broke may have been the reply, or what deltalake does after its commit: it may be there
+                    return self._arrived(change, app_id, run_key, error)
+                self._fs.invalidate_view(self.root)
+                # without delta-rs's own retries the commit is the next version, or none
+                return Commit(table.version() + 1, datetime.now(UTC), change.operation, run_key, dict(change.details))
+        raise AssertionError  # the last attempt raises
 
     def fence(self, now: datetime) -> None:
         """An entry that changes nothing, and counts; see `Table.fence`."""
         seconds = math.ceil(now.timestamp())
-        for _ in turns():
-            table = self._open()
-            _check_features(table, _WRITER_FEATURES, "written")
-            # time that goes on also where a clock does not
-            transaction = Transaction(_FENCE, max(_fence(table) + 1, seconds))
-            try:
-                metadata = {"lake.operation": FENCE, "lake.run_key": uuid.uuid4().hex, "lake.by": user_and_host()}
-                write_fence(self._fs, self.root, table.version() + 1, metadata, transaction)
-            except AlreadyExists:
-                continue
-            self._checkpoint_where_due(table)
-            return
-        message = f"lake://{self.root}: every attempt to commit lost against other writers; nothing was deleted"
-        raise CommitConflict(message, hint="run it again when the table is quieter")
+        for attempt in attempts(f"lake://{self.root}", done="nothing was deleted"):
+            with attempt:
+                table = self._open()
+                _check_features(table, _WRITER_FEATURES, "written")
+                # time that goes on also where a clock does not
+                transaction = Transaction(_FENCE, max(_fence(table) + 1, seconds))
+                try:
+                    metadata = {"lake.operation": FENCE, "lake.run_key": uuid.uuid4().hex, "lake.by": user_and_host()}
+                    write_fence(self._fs, self.root, table.version() + 1, metadata, transaction)
+                except AlreadyExists:
+                    continue
+                self._checkpoint_where_due(table)
+                return
+        raise AssertionError  # the last attempt raises
 
     def properties(self) -> Mapping[str, str]:
         """Of the table's metadata."""
@@ -486,27 +488,30 @@ class LakeDeltaTable:
             "lake.by": user_and_host(),
             **{f"lake.{name}": value for name, value in details.items()},
         }
-        for _ in turns():
-            table = self._open()
-            current = table.metadata().configuration
-            if all(current.get(name) == value for name, value in properties.items()):
-                return None
-            _check_features(table, _WRITER_FEATURES, "written")
-            try:
-                table.alter.set_table_properties(
-                    dict(properties), commit_properties=CommitProperties(custom_metadata=metadata)
-                )
-            except CommitFailedError:
-                continue
-            return table.version()
-        raise CommitConflict(f"lake://{self.root} is being changed by others all the time", hint="run it again")
+        for attempt in attempts(f"lake://{self.root}", done="its properties are as they were"):
+            with attempt:
+                table = self._open()
+                current = table.metadata().configuration
+                if all(current.get(name) == value for name, value in properties.items()):
+                    return None
+                _check_features(table, _WRITER_FEATURES, "written")
+                try:
+                    table.alter.set_table_properties(
+                        dict(properties),
+                        commit_properties=CommitProperties(custom_metadata=metadata, max_commit_retries=0),
+                    )
+                except CommitFailedError:
+                    continue
+                return table.version()
+        raise AssertionError  # the last attempt raises
 
     def declare(self, schema: pa.Schema) -> None:
         """Columns in the log's metadata; see `Table.declare`."""
-        for _ in turns():
-            if self._evolved(self._open(), schema) is not None:
-                return
-        raise CommitConflict(f"lake://{self.root} is being changed by others all the time", hint="run it again")
+        for attempt in attempts(f"lake://{self.root}", done="no column was added"):
+            with attempt:
+                if self._evolved(self._open(), schema) is not None:
+                    return
+        raise AssertionError  # the last attempt raises
 
     def _check_fence(self, change: Change, table: DeltaTable) -> None:
         """Refuse files that a vacuum may have taken since they were written, or looked at.
@@ -604,7 +609,11 @@ class LakeDeltaTable:
         features = table.protocol().reader_features or ()
         if has_wall_clock and "timestampNtz" not in features:
             with suppress(CommitFailedError):
-                table.alter.add_feature(TableFeatures.TimestampWithoutTimezone, allow_protocol_versions_increase=True)
+                table.alter.add_feature(
+                    TableFeatures.TimestampWithoutTimezone,
+                    allow_protocol_versions_increase=True,
+                    commit_properties=CommitProperties(max_commit_retries=0),
+                )
             return None  # the next look at the log has it
         return wanted
 
@@ -621,7 +630,9 @@ class LakeDeltaTable:
                 told = {"lake.operation": "add columns", "lake.reason": ", ".join(field.name for field in new)}
                 table.alter.add_columns(
                     list(Schema.from_arrow(pa.schema(new)).fields),
-                    commit_properties=CommitProperties(custom_metadata={**told, "lake.by": user_and_host()}),
+                    commit_properties=CommitProperties(
+                        custom_metadata={**told, "lake.by": user_and_host()}, max_commit_retries=0
+                    ),
                 )
             except CommitFailedError:
                 return None

@@ -12,6 +12,7 @@ import io
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -42,7 +43,7 @@ from tierlake.pipelines.model.schema import evolved_schema
 from tierlake.pipelines.model.stored_types import ROW_COLUMN, filterable_type
 from tierlake.pipelines.parquet.scan import parquet_format
 from tierlake.pipelines.runtime.clock import time_of_change
-from tierlake.pipelines.runtime.conflicts import turns
+from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.runtime.identity import user_and_host
 from tierlake.pipelines.tables.change_times import ChangeTimes
 from tierlake.pipelines.tables.error_edge import edge
@@ -308,7 +309,11 @@ class PlainParquetTable:
                 _each(partial(self._without_rows, change), change.removes)
                 self._note_neighbours(change)
             case "expire":
-                _each(self._remove, change.removes)
+                try:
+                    _each(self._remove, change.removes)
+                except CommitConflict as error:
+                    error.is_partial = True
+                    raise
                 self._forget_runs(change.touched())
             case "undo":
                 replaced = {file.path: file for file in change.removes}
@@ -412,21 +417,22 @@ class PlainParquetTable:
         """
         if wanted is None:
             return
-        for _ in turns():
-            kept = self._stored_schema()
-            merged = wanted if kept is None else evolved_schema(kept[0], wanted)
-            if kept is not None and merged.equals(kept[0]):
+        for attempt in attempts(f"lake://{self._schema_path}", done="nothing was changed"):
+            with attempt:
+                kept = self._stored_schema()
+                merged = wanted if kept is None else evolved_schema(kept[0], wanted)
+                if kept is not None and merged.equals(kept[0]):
+                    return
+                data = Schema.from_arrow(merged).to_json().encode()
+                try:
+                    if kept is None:
+                        self._fs.put_if(self._schema_path, data, if_none_match=True)
+                    else:
+                        self._fs.put_if(self._schema_path, data, if_match=kept[1])
+                except PreconditionFailed:
+                    continue
                 return
-            data = Schema.from_arrow(merged).to_json().encode()
-            try:
-                if kept is None:
-                    self._fs.put_if(self._schema_path, data, if_none_match=True)
-                else:
-                    self._fs.put_if(self._schema_path, data, if_match=kept[1])
-            except PreconditionFailed:
-                continue
-            return
-        raise CommitConflict(f"lake://{self._schema_path} is being changed by others all the time", hint="run it again")
+        raise AssertionError  # the last attempt raises
 
     def _check_single_objects(self, change: Change) -> None:
         for key, files in change.base.by_partition().items():
@@ -448,17 +454,18 @@ class PlainParquetTable:
             return self._publish_anyway(staged, path, mark)
         if staged.local is None:  # pragma: no cover - the writer keeps the spool where writing is publishing
             raise ValueError(key)
-        for _ in turns():
-            condition = {"if_none_match": True} if before is None else {"if_match": before.etag}
-            try:
-                etag = self._fs.put_file_if(staged.local, name, **condition, metadata=mark)
-            except UnsupportedByServer:
-                return self._publish_anyway(staged, path, mark)
-            except PreconditionFailed:
-                before = self._object(path, key)
-            else:
-                return replace(staged.file, path=path, etag=etag), before
-        raise self._replaced(name)
+        for attempt in attempts(f"lake://{name}", done="it is as others left it"):
+            with attempt:
+                condition = {"if_none_match": True} if before is None else {"if_match": before.etag}
+                try:
+                    etag = self._fs.put_file_if(staged.local, name, **condition, metadata=mark)
+                except UnsupportedByServer:
+                    return self._publish_anyway(staged, path, mark)
+                except PreconditionFailed:
+                    before = self._object(path, key)
+                else:
+                    return replace(staged.file, path=path, etag=etag), before
+        raise AssertionError  # the last attempt raises
 
     def _publish_anyway(
         self, staged: StagedFile, path: str, mark: Mapping[str, str]
@@ -494,16 +501,17 @@ class PlainParquetTable:
     def _empty(self, change: Change, file: LiveFile) -> LiveFile | None:
         """Take from view what a partition without rows has; what that was."""
         there: LiveFile | None = file
-        for _ in turns():
-            if there is None:
-                return None
-            try:
-                self._without_rows(change, there)
-            except CommitConflict:
-                there = self._object(file.path, file.key)
-            else:
-                return there
-        raise self._replaced(f"{self.root}/{file.path}")
+        for attempt in attempts(f"lake://{self.root}/{file.path}", done="it is as others left it"):
+            with attempt:
+                if there is None:
+                    return None
+                try:
+                    self._without_rows(change, there)
+                except CommitConflict:
+                    there = self._object(file.path, file.key)
+                else:
+                    return there
+        raise AssertionError  # the last attempt raises
 
     def _object(self, path: str, key: PartitionKey, version_id: str | None = None) -> LiveFile | None:
         """An object as it is now, or a version of it, with what identifies it; None where there is none."""
@@ -658,7 +666,8 @@ def _is_data(path: str, info: dict[str, Any]) -> bool:
 def _each(act: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> list[ResultT]:
     """Do something to each item, all of them, and then raise the first error."""
     with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="plain") as pool:
-        started = [pool.submit(act, item) for item in items]
+        # each in a context of its own: they share the budget of the act for conflicts
+        started = [pool.submit(copy_context().run, act, item) for item in items]
     return [future.result() for future in started]
 
 
