@@ -25,7 +25,6 @@ from tierlake.pipelines.errors import (
     PolicyRefused,
     SchemaMismatch,
     SpecError,
-    UnsupportedByTable,
 )
 from tierlake.pipelines.ingest.conversion import Intake
 from tierlake.pipelines.ingest.distributed import stage_on_workers
@@ -172,7 +171,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         partitions=touched,
         files=len(staged.files),
         bytes=staged.bytes,
-        version=commit.version,
+        version=commit.version or 0,
         run_key=key,
         committed=True,
         duplicates=staged.duplicates,
@@ -283,9 +282,8 @@ def rejected_rows(spec: DatasetSpec, source: object) -> tuple[int, Counter[str]]
 def _check_mode(handle: Handle, mode: IngestMode) -> None:
     if mode not in get_args(IngestMode):
         raise SpecError(f"there is no mode {mode!r}", hint="mode is 'replace' or 'append'")
-    if mode == "append" and not handle.table.can_append:
-        message = f"lake://{handle.table.root} is plain Parquet: a partition is one object, and append would rewrite it"
-        raise UnsupportedByTable(message, hint="use mode='replace', or a dataset with format: delta")
+    if mode == "append":
+        handle.table.check_operation("append")
 
 
 def _prepared(
@@ -401,10 +399,7 @@ def _check_written(handle: Handle, columns: pa.Schema) -> None:
 
 def _look_again(handle: Handle, staged: Sequence[StagedFile], age: timedelta) -> None:
     """Files that waited for half the age at which a vacuum takes orphans may be gone: see before they are named."""
-    if age < ORPHAN_AGE / 2 or handle.table.is_published_by_writing:
-        return
-    handle.fs.invalidate_cache()
-    gone = [file.file.path for file in staged if not handle.fs.exists(f"{handle.table.root}/{file.file.path}")]
+    gone = handle.table.lost([one.file for one in staged]) if age >= ORPHAN_AGE / 2 else ()
     if gone:
         message = f"lake://{handle.table.root}: {len(gone)} of the files written were deleted before their commit"
         raise CommitConflict(message, hint=f"the ingest took {age}; run it again, in smaller pieces")
@@ -485,7 +480,7 @@ def _commit(
                     record_id=again,
                     run_key=run_key,
                     run_id=run_id,
-                    undoable=_can_come_back(handle, left),
+                    undoable=handle.table.keeps(left),
                 )
             change = Change(
                 operation="append" if mode == "append" else "ingest",
@@ -534,7 +529,7 @@ def _complete(
                 change.base,
                 run_key=change.run_key,
                 run_id=run_id,
-                undoable=_can_come_back(handle, left),
+                undoable=handle.table.keeps(left),
             )
         completed(handle, record.model_copy(update={"partitions": gone}), commit)
     if own:  # no undo may bring it back, and a vacuum takes it
@@ -568,18 +563,13 @@ def _before_run(
     return tuple(left for left, _ in found if left is not None), tuple(file for _, own in found for file in own)
 
 
-def _can_come_back(handle: Handle, removes: Sequence[LiveFile]) -> bool:
-    """Whether what is replaced stays: a file that a log does not name any more, or an older version of an object."""
-    return not handle.table.is_published_by_writing or all(file.version_id is not None for file in removes)
-
-
 def _check_holds(handle: Handle, removes: Sequence[LiveFile]) -> None:
     """Where nothing keeps what is overwritten, a hold keeps it from being overwritten.
 
     Raises:
         PolicyRefused: a partition to be replaced is held.
     """
-    if _can_come_back(handle, removes):
+    if handle.table.keeps(removes):
         return
     held = Held(handle, None)
     for file in removes:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from tierlake.connector.errors import AccessDenied, UnsupportedByServer
 from tierlake.pipelines.errors import CommitConflict, PolicyRefused, UnsupportedByTable
-from tierlake.pipelines.lifecycle.expiry import check_undo_is_possible
 from tierlake.pipelines.lifecycle.undo import undo_removal
 from tierlake.pipelines.metastore.document import Dropped
 from tierlake.pipelines.metastore.records import PolicyRecord, RemovalRecord
@@ -129,7 +128,7 @@ def drop(
         CommitConflict: others kept writing.
     """
     store = _document(handle)
-    check_undo_is_possible(handle, undo=undo)
+    handle.table.check_can_remove(undo=undo)
     now = handle.clock.now()
     document = store.read()
     _check_free(handle, document, now)

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.runtime.progress import Progress
     from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
 
-__all__ = ["apply_expiry", "check_undo_is_possible", "expired_keys", "plan_expiry", "undo_expiry"]
+__all__ = ["apply_expiry", "expired_keys", "plan_expiry", "undo_expiry"]
 
 
 # -- planning -------------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def apply_expiry(
     """
     plan.check_is_for(handle.spec.uri)
     steps = plan.selected(keys)
-    check_undo_is_possible(handle, undo=undo)
+    handle.table.check_can_remove(undo=undo)
     tally = _Tally()
     if dry_run:
         due = _still_due(handle, plan, steps, handle.table.snapshot(), tally) if steps else []
@@ -164,21 +164,6 @@ def apply_expiry(
         files=sum(len(gone.files) for gone in tally.done.values()),
         size=sum(gone.bytes for gone in tally.done.values()),
     ).with_notes(notes)
-
-
-def check_undo_is_possible(handle: Handle, *, undo: bool) -> None:
-    """Refuse to take out what could not come back, unless undo is given up.
-
-    Raises:
-        PolicyRefused: a plain table in a bucket without versions.
-    """
-    bucket = handle.table.root.partition("/")[0]
-    if undo and handle.table.is_published_by_writing and not handle.fs.is_versioned(bucket):
-        raise PolicyRefused(
-            f"{handle.spec.uri} is plain Parquet in an unversioned bucket: what expires could not come back",
-            hint="turn versioning on, use format: delta, or give undo up: `--no-undo`, in Python undo=False",
-        )
-    handle.table.check_can_remove()
 
 
 def _expire(
@@ -287,18 +272,14 @@ def _check(
             f"{step.key} is not past its retention as of {formatting.day(plan.as_of)}",
             hint="the policy or the plan was changed; plan again",
         )
-    is_replaced = handle.table.is_published_by_writing
-    found = {(file.path, file.size, file.etag if is_replaced else None) for file in files}
-    planned = {(file.path, file.size, file.etag if is_replaced else None) for file in step.files}
-    # objects of a plain table go one by one: what an interrupted expiry left is a part of the plan
-    if not (found <= planned if handle.table.is_published_by_writing else found == planned):
+    if not handle.table.is_as_seen(files, step.files):
         raise StalePlan(f"{step.key} has other files than when the plan was made", hint="plan again")
 
 
 def _partitions(handle: Handle, due: Sequence[tuple[Expiration, tuple[LiveFile, ...]]]) -> tuple[RemovedPartition, ...]:
     """What the journal must remember, with the files that an interrupted expiry has taken already."""
     keys = {step.key for step, _ in due}
-    taken = _taken_already(handle, keys) if handle.table.is_published_by_writing else {}
+    taken = {} if handle.table.is_atomic else _taken_already(handle, keys)
     reasons = {step.key: step.reason for step, _ in due}
     leaving = removed_partitions((file for _, files in due for file in files), reasons)
     return tuple(
@@ -399,5 +380,5 @@ def _sort_out(handle: Handle, record: RemovalRecord, error: LakeError, tally: _T
         with after_commit("what is left of it is not on record by itself; the next expiry looks at the table"):
             again = record.model_copy(update={"id": handle.journal.new_id(record.at), "partitions": tuple(left)})
             handle.journal.write(again)
-    commit = Commit(snapshot.version, record.at, "expire", None, {})
+    commit = Commit(snapshot.log_version, record.at, "expire", None, {})
     _confirm(handle, record.model_copy(update={"partitions": tuple(gone)}), commit, tally)

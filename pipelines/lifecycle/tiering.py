@@ -204,7 +204,7 @@ def _move(handle: Handle, mover: Mover, step: TierMove, file: PlacedFile) -> Mov
         storage_class=step.storage_class,
         from_class=file.storage_class,
         etag=file.etag,
-        exclusive=handle.table.is_published_by_writing,
+        exclusive=handle.table.is_replaced_in_place(file.live.path),
     )
     try:
         return mover.move(handle.fs, f"{handle.table.root}/{file.live.path}", move)

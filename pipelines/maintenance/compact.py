@@ -10,7 +10,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tierlake.pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
+from tierlake.pipelines.errors import CommitConflict, SchemaMismatch
 from tierlake.pipelines.maintenance.parallel_rewrite import Crew, Group
 from tierlake.pipelines.maintenance.rewrite import archived_classes, class_to_keep, commit_rewrites
 from tierlake.pipelines.query.placement import MISSING, placed
@@ -138,9 +138,7 @@ def compact(
         SchemaMismatch: a column to sort by that the table does not have.
         CommitConflict: others kept rewriting the same files; what was compacted before stays so.
     """
-    if not handle.table.can_append:
-        message = f"lake://{handle.table.root} is plain Parquet: a partition that we wrote is one object"
-        raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table, which can be compacted")
+    handle.table.check_operation("compact")
     changes: dict[str, object] = {"sort_by": tuple(sort_by)} if sort_by else {}
     if compression_level is not None:
         changes["compression_level"] = compression_level

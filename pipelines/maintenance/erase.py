@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from tierlake.connector.errors import LakeError
-from tierlake.pipelines.errors import CommitConflict, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
+from tierlake.pipelines.errors import CommitConflict, SchemaMismatch, SourceError, SpecError
 from tierlake.pipelines.maintenance.parallel_rewrite import Crew, Group
 from tierlake.pipelines.maintenance.rewrite import commit_rewrites
 from tierlake.pipelines.maintenance.unreferenced import Remnant, delete_remnants, matching_remnants
@@ -182,14 +182,12 @@ def erase(
         PolicyRefused: the dataset was dropped.
     """
     handle.check_in_use()
-    if workers is not None and handle.table.is_published_by_writing:
-        message = f"lake://{handle.table.root} is plain Parquet: its objects are swapped one by one, without workers"
-        raise UnsupportedByTable(message, hint="leave engine='dask' out, or `tierlake adopt` makes it a Delta table")
+    handle.table.check_operation("erase", by_workers=workers is not None)
     snapshot = handle.table.snapshot()
     schema = snapshot.schema if snapshot.schema is not None else pa.schema([])
     matching = _predicate(where, schema, handle)
     # who may not see what a bucket keeps could not tell whether the rows are gone: refused before any is
-    keeps_old_files = handle.fs.has_versions(handle.spec.bucket) or not handle.table.is_published_by_writing
+    keeps_old_files = handle.fs.has_versions(handle.spec.bucket) or handle.table.keeps_replaced()
     details = {"reason": "rows erased on request"} | ({"run_id": run_id} if run_id else {})
     erasing = _Erasing(handle, matching, partial(_crew, handle, limits, workers), details)
     record = None if dry_run else _begun(handle, run_id)
@@ -261,7 +259,6 @@ def _remember(
     remnants: Sequence[Remnant],
 ) -> None:
     """Write down which old files no undo may bring back."""
-    is_plain = handle.table.is_published_by_writing
     spoiled = {
         one.path if one.version_id is None else f"{one.path}?{one.version_id}" for one in remnants if one.was_live
     }
@@ -269,7 +266,7 @@ def _remember(
         "state": "done",
         "keys": tuple(str(part.key) for part in partitions),
         "rows": sum(part.rows for part in partitions),
-        "version": None if is_plain else left.version,
+        "version": left.log_version,
         "spoiled": tuple(sorted(spoiled)),
     }
     handle.journal.write(record.model_copy(update=update))
@@ -344,7 +341,7 @@ class _Erasing:
                 if not found:
                     return
                 known = frozenset(map(_identity, snapshot.files))
-                if self._handle.table.is_published_by_writing:
+                if not self._handle.table.is_atomic:
                     known -= self._swap_objects(crew.rewriter, snapshot, found)
                     snapshot = self._handle.table.snapshot()
                 else:

@@ -100,7 +100,8 @@ def _moved(
         return problem, obstacle
     head = handle.fs.head_object(path)
     found = str(head.get("StorageClass") or "STANDARD")
-    move = Move(tier, storage_class, from_class=found, etag=_etag(head), exclusive=handle.table.is_published_by_writing)
+    exclusive = handle.table.is_replaced_in_place(problem.path)
+    move = Move(tier, storage_class, from_class=found, etag=_etag(head), exclusive=exclusive)
     same_rows += _same_rows(problem.path, head, mover.move(handle.fs, path, move).written)
     return None
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from tierlake.connector.errors import LakeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     import pyarrow as pa
 
+    from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.parquet.scan import LiveDataset
     from tierlake.pipelines.tables.states import RowChanges
@@ -27,11 +29,13 @@ __all__ = [
     "ORPHAN_AGE",
     "Change",
     "Commit",
+    "Fate",
     "LiveFile",
     "Operation",
     "RecentLog",
     "RemovedFile",
     "SameRows",
+    "SeenFile",
     "Snapshot",
     "StagedFile",
     "Table",
@@ -150,12 +154,19 @@ class Snapshot:
         files: what is live.
         told: the schema; None where no row has settled it; or why nobody can tell it now.
         fence: what `Table.fence` counted up to by then; 0 where nobody ever deleted files.
+        has_log: whether a log names the files; else the listing shows them.
     """
 
     version: int
     files: tuple[LiveFile, ...]
     told: pa.Schema | LakeError | None
     fence: int = 0
+    has_log: bool = True
+
+    @property
+    def log_version(self) -> int | None:
+        """The version of the log that names the files; None where the listing shows them."""
+        return self.version if self.has_log else None
 
     @property
     def schema(self) -> pa.Schema | None:
@@ -181,7 +192,7 @@ class Snapshot:
         return {key: tuple(grouped[key]) for key in sorted(grouped)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Change:
     """One commit to be: files in, files out, and what history should say of it.
 
@@ -208,6 +219,7 @@ class Change:
     fence: int | None = None
     details: Mapping[str, object] = field(default_factory=dict)
 
+    @cached_property
     def touched(self) -> frozenset[PartitionKey]:
         """The partitions that it changes, or would had they files."""
         added, removed = {staged.file.key for staged in self.adds}, {file.key for file in self.removes}
@@ -219,7 +231,7 @@ class Commit:
     """One entry of a table's history.
 
     Attributes:
-        version: the table's version after it.
+        version: the table's version after it; None where it has no versions.
         at: the log's time.
         operation: `ingest`, `expire`, ... for ours; the writer's own word for others'.
         run_key: identity of the run, where there is one.
@@ -228,13 +240,42 @@ class Commit:
         taken: likewise, what it replaced, where that may be other than what was looked at.
     """
 
-    version: int
+    version: int | None
     at: datetime
     operation: str
     run_key: str | None
     details: Mapping[str, object]
     written: tuple[LiveFile, ...] = ()
     taken: tuple[LiveFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a removal whose process may have died at it.
+
+    Attributes:
+        is_made: whether anything left the table.
+        commit: which one took it out; None where none was made, or objects went one by one.
+    """
+
+    is_made: bool
+    commit: Commit | None = None
+
+
+class SeenFile(Protocol):
+    """A file as somebody saw it."""
+
+    @property
+    def path(self) -> str:
+        """Below the root."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def etag(self) -> str | None:
+        """Of the object then, where the table or the store said it."""
 
 
 class Table(Protocol):
@@ -253,12 +294,8 @@ class Table(Protocol):
         """The Hive columns, in order."""
 
     @property
-    def can_append(self) -> bool:
-        """Whether a partition may hold several files that we wrote, so that append and compact are possible."""
-
-    @property
-    def is_published_by_writing(self) -> bool:
-        """Whether an uploaded file is live at once (plain Parquet), so that uploads wait for `commit`."""
+    def is_atomic(self) -> bool:
+        """Whether a commit is one step; else a partition changes by itself, and who dies at it leaves a part undone."""
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """The live files, now or at an older version.
@@ -267,6 +304,9 @@ class Table(Protocol):
             TableNotFound: nothing there, or no such version.
             UnsupportedByTable: time travel on a plain table.
         """
+
+    def look(self) -> Snapshot:
+        """What the store shows, whatever a log beside it says: for whoever makes a table with a log of it."""
 
     def version_at(self, instant: datetime) -> int:
         """The version that was the newest at an instant, by the log's times.
@@ -310,12 +350,101 @@ class Table(Protocol):
         """The partition of a file that the table does not name, by its path; None where that does not tell.
 
         Args:
-            path: below the root.
+            path: below the root, also of what workers wrote.
             columns: of the partitions.
         """
 
     def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:
         """Where a new file of this partition goes, below the root."""
+
+    def file_size(self, target: int) -> float:
+        """From how many bytes on a partition's rows go on in a new file; infinity where all must be in one.
+
+        Args:
+            target: what the dataset asks for.
+        """
+
+    def stage(self, fs: LakeFileSystem, staged: StagedFile, token: str) -> StagedFile:
+        """Upload a file that waits on disk; where it would be live by that, it stays there until `commit`.
+
+        Args:
+            fs: writes below the root, under the write policy of the file.
+            staged: with `local`.
+            token: of the run.
+
+        Returns:
+            The file, without `local` where it is in the store.
+        """
+
+    def for_workers(self) -> Table:
+        """The table as workers see it who write its files: nothing that they upload is live."""
+
+    def to_join(self, staged: Iterable[StagedFile]) -> tuple[tuple[PartitionKey, tuple[StagedFile, ...]], ...]:
+        """Partitions whose files must become one before they can be committed, in key order.
+
+        Args:
+            staged: what workers wrote.
+        """
+
+    def to_publish(self, staged: Sequence[StagedFile]) -> tuple[StagedFile, ...]:
+        """Files that workers wrote, as a commit takes them.
+
+        Args:
+            staged: written to `for_workers()`, a file a partition where `to_join` says so.
+        """
+
+    def has_own_name(self, path: str) -> bool:
+        """Whether a path is named as this version names the files that it writes, and nobody else does."""
+
+    def is_replaced_in_place(self, path: str) -> bool:
+        """Whether the object under a path may be replaced by another: then its ETag or version tells which is meant.
+
+        Args:
+            path: below the root.
+        """
+
+    def identity(self, file: SeenFile) -> tuple[str, str]:
+        """What tells a file from others that were, or will be, under its path."""
+
+    def is_as_seen(self, live: Iterable[SeenFile], seen: Iterable[SeenFile]) -> bool:
+        """Whether a partition has the files that it had, or what an interrupted commit has left of them.
+
+        Args:
+            live: its files.
+            seen: its files as they were seen before.
+        """
+
+    def lost(self, files: Sequence[LiveFile]) -> tuple[str, ...]:
+        """The paths of files that cannot be committed, as the store does not have them any more.
+
+        Args:
+            files: that were written, or were live. What `commit` looks for itself is not among the answers.
+        """
+
+    def keeps(self, files: Iterable[LiveFile]) -> bool:
+        """Whether the store keeps what these files hold when a commit takes them out.
+
+        Args:
+            files: identified.
+        """
+
+    def keeps_replaced(self) -> bool:
+        """Whether the store keeps the rows of files that are written anew, until a vacuum.
+
+        Raises:
+            AccessDenied: where it depends on the bucket, and nobody may ask it.
+        """
+
+    def check_operation(self, operation: Operation, *, by_workers: bool = False) -> None:
+        """Refuse what this format does not have.
+
+        Args:
+            operation: of a change.
+            by_workers: whether others than this process are to write its files.
+
+        Raises:
+            UnsupportedByTable: saying what to do instead.
+        """
 
     def check_takes(self, change: Change) -> None:
         """Refuse what `commit` would of an ingest, whoever else writes; its files need not be there.
@@ -324,10 +453,14 @@ class Table(Protocol):
             UnsupportedByTable: the table cannot be written like this.
         """
 
-    def check_can_remove(self) -> None:
+    def check_can_remove(self, *, undo: bool) -> None:
         """Refuse to take anything out where an ingest that comes at the same time could go with it.
 
+        Args:
+            undo: whether what leaves has to be able to come back.
+
         Raises:
+            PolicyRefused: it could not.
             UnsupportedByTable: a plain table whose store has neither versions nor conditions.
         """
 
@@ -335,7 +468,8 @@ class Table(Protocol):
         """Make the change visible.
 
         Raises:
-            CommitConflict: another writer changed the same partitions since `change.base`.
+            CommitConflict: another writer changed the same partitions since `change.base`; `is_partial` where some of
+                the change is made.
         """
 
     def is_committed(self, run_key: str) -> bool:
@@ -343,6 +477,21 @@ class Table(Protocol):
 
     def left_of(self, run_key: str, snapshot: Snapshot) -> frozenset[PartitionKey]:
         """Where rows of a run are live still that was forgotten because another partition of it expired."""
+
+    def outdated_runs(
+        self, snapshot: Snapshot, stored: Collection[str], *, now: datetime, history: timedelta
+    ) -> list[str]:
+        """Records of runs that nothing needs: no run key, no undo, no history.
+
+        Args:
+            snapshot: what is live.
+            stored: paths of all files that the store has for the table, those that wait for a vacuum included.
+            now: of the server's clock.
+            history: how far the table's history goes back.
+
+        Returns:
+            Their names, `bucket/key`.
+        """
 
     def removed_files(self) -> Sequence[RemovedFile]:
         """Files that commits took out and the store may still hold."""
@@ -362,8 +511,14 @@ class Table(Protocol):
     def made_at(self, version: int) -> datetime | None:
         """When a commit was made, by the store's own clock; None where its entry is gone, or there are none."""
 
-    def commit_of(self, removal: str, base: int) -> Commit | None:
-        """The commit that carries a removal's id, among those after a version; None where there is none."""
+    def fate_of(self, removal: str, base: int, run_key: str | None) -> Fate:
+        """What became of a removal.
+
+        Args:
+            removal: its id, which its commit carries.
+            base: the version that it rests on.
+            run_key: of the ingest that replaced something.
+        """
 
     def named_after(self, version: int) -> frozenset[str] | None:
         """The paths that commits after a version named; None where the log has forgotten some of those."""

@@ -13,7 +13,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
 
     from tierlake.connector.filesystem import LakeFileSystem
 
@@ -22,6 +23,7 @@ __all__ = [
     "has_our_name",
     "may_hold_rows_of",
     "new_rewrite_token",
+    "outdated_rewrites",
     "remember_sources",
     "run_token",
     "runs_of",
@@ -67,14 +69,37 @@ def remember_sources(fs: LakeFileSystem, root: str, token: str, sources: Iterabl
 
 def may_hold_rows_of(token: str, paths: Iterable[str]) -> bool:
     """Whether any of some files can hold a run's rows, by their names alone."""
-    return any(found == token or (found or "").startswith(_REWRITE) for found in map(_token_of, paths))
+    return any(found == token or _is_rewrite(found or "") for found in map(_token_of, paths))
 
 
 def runs_of(fs: LakeFileSystem, root: str, paths: Iterable[str]) -> frozenset[str]:
     """The tokens of the runs whose rows some files hold; files that others wrote have none."""
     tokens = {token for path in paths if (token := _token_of(path)) is not None}
-    rewritten = {token for token in tokens if token.startswith(_REWRITE)}
+    rewritten = {token for token in tokens if _is_rewrite(token)}
     return frozenset(tokens - rewritten).union(*(_sources(fs, root, token) for token in sorted(rewritten)))
+
+
+def outdated_rewrites(fs: LakeFileSystem, root: str, stored: Collection[str], before: datetime) -> list[str]:
+    """Records of rewrites whose files are all gone, `bucket/key`.
+
+    Args:
+        fs: reads below the root.
+        root: `bucket/prefix`.
+        stored: paths of all files that the store has for the table.
+        before: what was written later may be of a rewrite that is at work.
+    """
+    tokens = set(map(_token_of, stored))
+    return [
+        path
+        for path, info in fs.find(f"{root}/_lake/runs", detail=True, refresh=True).items()
+        if _is_rewrite(token := path.rpartition("/")[2].removesuffix(".json"))
+        and token not in tokens
+        and info["LastModified"] < before
+    ]
+
+
+def _is_rewrite(token: str) -> bool:
+    return token.startswith(_REWRITE)
 
 
 def _sources(fs: LakeFileSystem, root: str, token: str) -> frozenset[str]:
