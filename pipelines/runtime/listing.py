@@ -41,14 +41,14 @@ def contents(fs: LakeFileSystem, paths: Collection[str]) -> dict[str, bytes]:
     Raises:
         LakeError: the store could not be asked for one of them: what it holds is not known.
     """
-    if not paths:
-        return {}
-    answers = fs.cat(list(paths), on_error="return")
-    found: dict[str, bytes] = {}
-    for path, answer in answers.items():
+    names = list(paths)
+    # `cat` would take `*` and `[` in a name for patterns
+    answers = fs.cat_ranges(names, None, None, on_error="return") if names else []
+    there: dict[str, bytes] = {}
+    for name, answer in zip(names, answers, strict=True):
         if isinstance(answer, FileNotFoundError):
             continue
         if isinstance(answer, BaseException):
             raise answer
-        found[path] = answer
-    return found
+        there[name] = answer
+    return there

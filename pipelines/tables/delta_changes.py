@@ -12,7 +12,6 @@ of the object (Spark) or their own clock's (delta-rs).
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.model.partition_key import PartitionKey, spelled, typed
 from tierlake.pipelines.runtime.clock import end_of
+from tierlake.pipelines.runtime.listing import contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogTail", "LoggedChange", "changes_after", "latest_changes"]
 
-_CONCURRENCY = 16
+_BATCH = 64  # entries fetched at once
 _SECOND = timedelta(seconds=1)
 _DIGITS = 20
 
@@ -139,12 +139,18 @@ def _read(
     columns: tuple[str, ...],
     schema: pa.Schema | None,
 ) -> list[LoggedChange]:
-    def read(version: int) -> LoggedChange:
-        path, at = objects[version]
-        return _logged(fs.read_with_etag(path)[0], version, at, columns, schema)
-
-    with ThreadPoolExecutor(_CONCURRENCY, thread_name_prefix="log") as pool:
-        return list(pool.map(read, objects))
+    commits: list[LoggedChange] = []
+    versions = list(objects)
+    for start in range(0, len(versions), _BATCH):
+        batch = versions[start : start + _BATCH]
+        texts = contents(fs, [objects[version][0] for version in batch])
+        for version in batch:
+            path, at = objects[version]
+            if path in texts:
+                commits.append(_logged(texts[path], version, at, columns, schema))
+            else:  # a clean-up took it just now: it may have changed any partition
+                commits.append(LoggedChange(version, end_of(at), None, frozenset()))
+    return commits
 
 
 def latest_changes(
