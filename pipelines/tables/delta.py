@@ -52,7 +52,7 @@ from tierlake.pipelines.tables.protocol import (
     StagedFile,
 )
 from tierlake.pipelines.tables.rows import live_dataset
-from tierlake.pipelines.tables.runs import has_our_name, may_hold_rows_of, outdated_rewrites, run_token, runs_of
+from tierlake.pipelines.tables.runs import has_our_name, holders_of, may_hold_rows_of, outdated_rewrites, run_token
 from tierlake.pipelines.tables.staging import uploaded
 from tierlake.pipelines.tables.states import LoggedChanges, delta_state, delta_version
 
@@ -434,10 +434,8 @@ class LakeDeltaTable:
             return frozenset()
         if not is_counted(self._open(), run_key):
             return frozenset()
-        by_partition = snapshot.by_partition().items()
-        return frozenset(
-            key for key, files in by_partition if token in runs_of(self._fs, self.root, (file.path for file in files))
-        )
+        paths = {key: [file.path for file in files] for key, files in snapshot.by_partition().items()}
+        return holders_of(self._fs, self.root, token, paths)
 
     def check_takes(self, change: Change) -> None:
         """Refuse features that we would not honour; see `Table.check_takes`."""
