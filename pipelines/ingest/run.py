@@ -343,7 +343,7 @@ def data_schema(handle: Handle) -> pa.Schema | None:
 def _settled(handle: Handle, snapshot: Snapshot) -> pa.Schema | None:
     """The table's schema; the declared one while it has none; None where the first rows settle it."""
     keys = set(handle.spec.partition.columns)
-    is_untold = isinstance(snapshot.told, ArchivedError) and bool(handle.spec.columns)
+    is_untold = isinstance(snapshot.schema_or_error, ArchivedError) and bool(handle.spec.columns)
     schema = None if is_untold else snapshot.schema
     if schema is not None and (snapshot.files or any(name not in keys for name in schema.names)):
         return schema

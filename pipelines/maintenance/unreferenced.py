@@ -84,7 +84,7 @@ def matching_remnants(handle: Handle, matching: pc.Expression, snapshot: Snapsho
     needs_key = asked is None or bool(asked & set(columns))
 
     def counted(remnant: Remnant) -> Remnant:
-        is_told = handle.table.told_key(remnant.path, columns) is not None
+        is_told = handle.table.path_key(remnant.path, columns) is not None
         # without its key nobody can tell which rows match
         return replace(remnant, rows=_count(handle, remnant, matching, schema) if is_told or not needs_key else None)
 
@@ -130,7 +130,7 @@ def _candidates(handle: Handle, live: Mapping[str, str | None], columns: tuple[s
     for one in stored_objects(handle):
         if one.is_nested and one.path not in removed and one.path not in records:
             continue
-        told = handle.table.told_key(one.path, columns)
+        told = handle.table.path_key(one.path, columns)
         key = PartitionKey.of((name, None) for name in columns) if told is None else told
         for version_id in one.versions or (None,):
             size = one.size if version_id is None else one.sizes[version_id]

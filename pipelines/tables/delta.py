@@ -352,10 +352,10 @@ class LakeDeltaTable:
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
-    def told_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:
-        """By the Hive folders that most writers use, though the log alone says it; see `Table.told_key`."""
-        told = path_columns(path)
-        return PartitionKey.of_path(path, columns) if told is not None and set(columns) <= set(told) else None
+    def path_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:
+        """By the Hive folders that most writers use, though the log alone says it; see `Table.path_key`."""
+        hive = path_columns(path)
+        return PartitionKey.of_path(path, columns) if hive is not None and set(columns) <= set(hive) else None
 
     def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:
         """A new name for every attempt: a file that a commit names is never written again."""

@@ -206,13 +206,13 @@ def _logged(
 ) -> LoggedChange:
     changed: set[PartitionKey] | None = set()
     rewritten: set[PartitionKey] = set()
-    told: datetime | None = None
+    written: datetime | None = None
     for line in data.splitlines():
         action: dict[str, Any] = json.loads(line) if line.strip() else {}
         if (info := action.get("commitInfo")) is not None:
             if info.get("lake.operation") == "adopt":
                 return LoggedChange(version, end_of(modified), frozenset(), frozenset(), adopts=True)
-            told = _instant(info.get("timestamp"))
+            written = _instant(info.get("timestamp"))
         file = action.get("add") or action.get("remove")
         if file is None:
             continue
@@ -224,7 +224,7 @@ def _logged(
         else:
             changed.add(key)
     rows = None if changed is None else frozenset(changed)
-    return LoggedChange(version, end_of(modified, told), rows, frozenset(rewritten))
+    return LoggedChange(version, end_of(modified, written), rows, frozenset(rewritten))
 
 
 def _key(
@@ -232,8 +232,8 @@ def _key(
 ) -> PartitionKey | None:
     if values is None and columns:
         return None
-    said = values or {}
-    return PartitionKey.of((name, _spelled(name, said.get(name), schema)) for name in columns)
+    known = values or {}
+    return PartitionKey.of((name, _spelled(name, known.get(name), schema)) for name in columns)
 
 
 def _spelled(name: str, text: str | None, schema: pa.Schema | None) -> str:

@@ -31,7 +31,7 @@ from tierlake.pipelines.tables.delta_features import WRITER_FEATURES, check_feat
 from tierlake.pipelines.tables.delta_files import live_files, snapshot_of
 from tierlake.pipelines.tables.delta_schema import evolved, first_schema, lacks_entry, mend_log, settles_keys
 from tierlake.pipelines.tables.delta_transactions import fence_of, has_run, next_fence, transactions
-from tierlake.pipelines.tables.error_edge import told_by
+from tierlake.pipelines.tables.error_edge import as_lake_error
 from tierlake.pipelines.tables.protocol import FENCE, ORPHAN_AGE, Commit
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class DeltaWriter:
             CommitUnknown: the log cannot be read either.
             LakeError: the commit was not made, and why.
         """
-        failure = told_by(error, self._root)
+        failure = as_lake_error(error, self._root)
         try:
             after = self._open()
             is_made = has_run(after, run_key)

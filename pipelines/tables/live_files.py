@@ -50,19 +50,19 @@ class FileNames:
             path: `bucket/key`.
             error: what the client below raised.
         """
-        told: OSError = error
+        reason: OSError = error
         if not isinstance(error, LakeError):
             try:
                 self.fs.cat_file(path, start=0, end=1)
             except OSError as better:
-                told = better
-        if isinstance(told, ObjectArchived):
-            return self._archived(path, told)
-        if isinstance(told, ObjectNotFound) and told.key is not None:
-            return self._missing(path, told)
-        if isinstance(told, LakeError) or type(told).__module__ != "builtins":
-            return told
-        text = plain_text(str(told))
+                reason = better
+        if isinstance(reason, ObjectArchived):
+            return self._archived(path, reason)
+        if isinstance(reason, ObjectNotFound) and reason.key is not None:
+            return self._missing(path, reason)
+        if isinstance(reason, LakeError) or type(reason).__module__ != "builtins":
+            return reason
+        text = plain_text(str(reason))
         return ServerError(f"reading lake://{path} failed, and then succeeded: {text}", hint="read again")
 
     def _archived(self, path: str, error: ObjectArchived) -> OSError:

@@ -81,8 +81,8 @@ class PlainParquetTable:
         """The partition of a file, by its path below the root."""
         return PartitionKey.of_path(path, self.partition_columns)
 
-    def told_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:  # noqa: ARG002 - the protocol's
-        """The path is what tells it; see `Table.told_key`."""
+    def path_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:  # noqa: ARG002 - the protocol's
+        """The path is what tells it; see `Table.path_key`."""
         return self.key_of(path.removeprefix(WAITING))
 
     def snapshot(self, version: int | None = None) -> Snapshot:
@@ -112,7 +112,7 @@ class PlainParquetTable:
             for path, info in infos.items()
         )
         classes = {file.path: str(infos[file.path].get("StorageClass")) for file in files}
-        return Snapshot(0, files, self._schema.told(files, classes, self.partition_columns), has_log=False)
+        return Snapshot(0, files, self._schema.read(files, classes, self.partition_columns), has_log=False)
 
     def _listed(self, *, is_adopting: bool = False) -> tuple[dict[str, dict[str, Any]], KnownTimes]:
         """The table's objects by path below the root, and what is known of their times; one listing."""

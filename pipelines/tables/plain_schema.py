@@ -37,10 +37,10 @@ class PlainSchema:
         self._root = root
         self._path = f"{root}/_lake/schema.json"
 
-    def told(
+    def read(
         self, files: Sequence[LiveFile], classes: Mapping[str, str], columns: Sequence[str]
     ) -> pa.Schema | ArchivedError | None:
-        """What the table has; see `Snapshot.told`.
+        """What the table has; see `Snapshot.schema_or_error`.
 
         Args:
             files: what is live.

@@ -121,7 +121,7 @@ class Table(Protocol):
     def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
         """Remember that objects were written anew with the rows that they had, where the table would not know."""
 
-    def told_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:
+    def path_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:
         """The partition of a file that the table does not name, by its path; None where that does not tell.
 
         Args:

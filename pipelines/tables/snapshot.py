@@ -144,14 +144,14 @@ class Snapshot:
     Attributes:
         version: orders commits within one table; plain tables have none and count 0.
         files: what is live.
-        told: the schema; None where no row has settled it; or why nobody can tell it now.
+        schema_or_error: the schema; None where no row has settled it; or why nobody can know it now.
         fence: what `Table.fence` counted up to by then; 0 where nobody ever deleted files.
         has_log: whether a log names the files; else the listing shows them.
     """
 
     version: int
     files: tuple[LiveFile, ...]
-    told: pa.Schema | LakeError | None
+    schema_or_error: pa.Schema | LakeError | None
     fence: int = 0
     has_log: bool = True
 
@@ -167,14 +167,14 @@ class Snapshot:
         Raises:
             ArchivedError: every file that could tell them is archived.
         """
-        if isinstance(self.told, LakeError):
-            raise self.told
-        return self.told
+        if isinstance(self.schema_or_error, LakeError):
+            raise self.schema_or_error
+        return self.schema_or_error
 
     @property
     def known_schema(self) -> pa.Schema | None:
         """The columns as far as anybody can tell them now."""
-        return None if isinstance(self.told, LakeError) else self.told
+        return None if isinstance(self.schema_or_error, LakeError) else self.schema_or_error
 
     def by_partition(self) -> dict[PartitionKey, tuple[LiveFile, ...]]:
         """Files by partition, in key order."""
