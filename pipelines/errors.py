@@ -119,9 +119,16 @@ class LogMissing(PipelineError, RuntimeError):
 
 
 class CommitConflict(PipelineError, RuntimeError):
-    """Another writer changed the same partitions first; nothing of ours was committed."""
+    """Another writer changed the same partitions first; nothing of ours was committed.
+
+    Attributes:
+        seconds: for how long it was tried again; None where another attempt was no use.
+        is_partial: whether a part of it may be done all the same: objects of a plain table go one by one.
+    """
 
     code = "commit_conflict"
+    seconds: float | None = None
+    is_partial: bool = False
 
 
 class StagedTooLong(CommitConflict):

@@ -6,7 +6,6 @@ as one, in the order of the source. Files of plain tables wait where no reader l
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,10 @@ from tierlake.pipelines.ingest.dask_workers import Place, Workers, threads_of_th
 from tierlake.pipelines.ingest.staging import Staged, Staging, open_writer, stage
 from tierlake.pipelines.sources import open_source
 from tierlake.pipelines.sources.splits import check_part
-from tierlake.pipelines.tables.waiting import WaitingRoom
+from tierlake.pipelines.tables.staging import several
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.partition_key import PartitionKey
@@ -95,24 +94,27 @@ def stage_on_workers(
     staged = Staged.together(parts, pattern)
     if check:
         check(rows, staged.rejected, staged.rejects_path)
-    is_plain = handle.table.is_published_by_writing
-    if is_plain or staging.unique_by:
-        staged = _merged(workers, place, staging, staged)
-    return _to_be_published(handle, staged) if is_plain else staged
+    joined = several(staged.files) if staging.unique_by else handle.table.to_join(staged.files)
+    staged = _joined(workers, place, staging, staged, joined)
+    files = handle.table.to_publish(staged.files)
+    copied = tuple(one.waiting for one in files if one.waiting is not None)
+    return replace(staged, files=files, leftovers=(*staged.leftovers, *copied))
 
 
-def _merged(workers: Workers, place: Place, staging: Staging, staged: Staged) -> Staged:
-    """One worker's files in each partition, where there were several's."""
-    by_partition: dict[PartitionKey, list[StagedFile]] = defaultdict(list)
-    for file in staged.files:
-        by_partition[file.file.key].append(file)
-    several = [(key, tuple(files)) for key, files in sorted(by_partition.items()) if len(files) > 1]
-    if not several:
+def _joined(
+    workers: Workers,
+    place: Place,
+    staging: Staging,
+    staged: Staged,
+    split: Sequence[tuple[PartitionKey, tuple[StagedFile, ...]]],
+) -> Staged:
+    """One worker's files in each of these partitions, which several wrote to."""
+    if not split:
         return staged
-    size = -(-len(several) // (_TASKS_A_THREAD * workers.threads))
-    tasks = [_Merge(place, staging, tuple(several[at : at + size])) for at in range(0, len(several), size)]
+    size = -(-len(split) // (_TASKS_A_THREAD * workers.threads))
+    tasks = [_Merge(place, staging, tuple(split[at : at + size])) for at in range(0, len(split), size)]
     merged = workers.run_in_order(_merge, tasks)
-    again = {key for key, _ in several}
+    again = {key for key, _ in split}
     kept = tuple(file for file in staged.files if file.file.key not in again)
     duplicates = sum(part.duplicates for part in merged)
     return replace(
@@ -120,20 +122,8 @@ def _merged(workers: Workers, place: Place, staging: Staging, staged: Staged) ->
         files=(*kept, *(file for part in merged for file in part.files)),
         rows=staged.rows - duplicates,
         duplicates=staged.duplicates + duplicates,
-        leftovers=tuple(file.file.path for _, files in several for file in files),
+        leftovers=tuple(file.file.path for _, files in split for file in files),
     )
-
-
-def _to_be_published(handle: Handle, staged: Staged) -> Staged:
-    files = tuple(
-        replace(
-            waiting,
-            file=replace(waiting.file, path=handle.table.path_for(waiting.file.key, "", 0, "")),
-            waiting=waiting.file.path,
-        )
-        for waiting in staged.files
-    )
-    return replace(staged, files=files, leftovers=(*staged.leftovers, *(file.file.path for file in staged.files)))
 
 
 def _stage_share(share: _Share, frame: object = None) -> Staged:
@@ -162,9 +152,7 @@ def _merge(task: _Merge) -> Staged:
 
 def _open_to_write(place: Place) -> Handle:
     handle = place.open()
-    if not handle.table.is_published_by_writing:
-        return handle
-    return replace(handle, table=WaitingRoom(handle.fs, handle.table.root, handle.table.partition_columns))
+    return replace(handle, table=handle.table.for_workers())
 
 
 def _rows_of(handle: Handle, path: str, columns: pa.Schema) -> Iterator[pa.Table]:

@@ -25,8 +25,6 @@ from tierlake.pipelines.errors import (
     PolicyRefused,
     SchemaMismatch,
     SpecError,
-    StagedTooLong,
-    UnsupportedByTable,
 )
 from tierlake.pipelines.ingest.conversion import Intake
 from tierlake.pipelines.ingest.distributed import stage_on_workers
@@ -45,7 +43,7 @@ from tierlake.pipelines.model.schema import plan_schema
 from tierlake.pipelines.model.stored_types import declared_schema, storable_type
 from tierlake.pipelines.parquet.footers import read_footers
 from tierlake.pipelines.runtime.after_commit import after_commit, noting
-from tierlake.pipelines.runtime.conflicts import turns
+from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.sources import RowStream, open_source
 from tierlake.pipelines.sources.splits import split
 from tierlake.pipelines.tables.protocol import ORPHAN_AGE, Change
@@ -173,7 +171,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         partitions=touched,
         files=len(staged.files),
         bytes=staged.bytes,
-        version=commit.version,
+        version=commit.version or 0,
         run_key=key,
         committed=True,
         duplicates=staged.duplicates,
@@ -284,9 +282,8 @@ def rejected_rows(spec: DatasetSpec, source: object) -> tuple[int, Counter[str]]
 def _check_mode(handle: Handle, mode: IngestMode) -> None:
     if mode not in get_args(IngestMode):
         raise SpecError(f"there is no mode {mode!r}", hint="mode is 'replace' or 'append'")
-    if mode == "append" and not handle.table.can_append:
-        message = f"lake://{handle.table.root} is plain Parquet: a partition is one object, and append would rewrite it"
-        raise UnsupportedByTable(message, hint="use mode='replace', or a dataset with format: delta")
+    if mode == "append":
+        handle.table.check_operation("append")
 
 
 def _prepared(
@@ -346,7 +343,7 @@ def data_schema(handle: Handle) -> pa.Schema | None:
 def _settled(handle: Handle, snapshot: Snapshot) -> pa.Schema | None:
     """The table's schema; the declared one while it has none; None where the first rows settle it."""
     keys = set(handle.spec.partition.columns)
-    is_untold = isinstance(snapshot.told, ArchivedError) and bool(handle.spec.columns)
+    is_untold = isinstance(snapshot.schema_or_error, ArchivedError) and bool(handle.spec.columns)
     schema = None if is_untold else snapshot.schema
     if schema is not None and (snapshot.files or any(name not in keys for name in schema.names)):
         return schema
@@ -402,14 +399,9 @@ def _check_written(handle: Handle, columns: pa.Schema) -> None:
 
 def _look_again(handle: Handle, staged: Sequence[StagedFile], age: timedelta) -> None:
     """Files that waited for half the age at which a vacuum takes orphans may be gone: see before they are named."""
-    if age < ORPHAN_AGE / 2 or handle.table.is_published_by_writing:
-        return
-    heads = handle.fs.head_many(f"{handle.table.root}/{file.file.path}" for file in staged)
-    failures = [head for head in heads if isinstance(head, Exception)]
-    if others := [error for error in failures if not isinstance(error, FileNotFoundError)]:
-        raise others[0]
-    if gone := len(failures):
-        message = f"lake://{handle.table.root}: {gone} of the files written were deleted before their commit"
+    gone = handle.table.lost([one.file for one in staged]) if age >= ORPHAN_AGE / 2 else ()
+    if gone:
+        message = f"lake://{handle.table.root}: {len(gone)} of the files written were deleted before their commit"
         raise CommitConflict(message, hint=f"the ingest took {age}; run it again, in smaller pieces")
 
 
@@ -464,64 +456,59 @@ def _commit(
     for file in staged:
         rows_in[file.file.key] += file.file.rows or 0
     covered = {file.file.key for file in staged} | set(keys or ())
-    conflict: CommitConflict | None = None
     fence = snapshot.fence
     record: RemovalRecord | None = None
-    for _ in turns():
-        live = snapshot.by_partition()
-        removes = () if mode == "append" else tuple(file for key in sorted(covered) for file in live.get(key, ()))
-        try:
+    for attempt in attempts(f"lake://{handle.table.root}", on=CommitConflict):
+        with attempt:
+            if attempt.number:  # to replace means to replace what is there at the commit: look again
+                snapshot = handle.table.snapshot()
+            live = snapshot.by_partition()
+            removes = () if mode == "append" else tuple(file for key in sorted(covered) for file in live.get(key, ()))
             removes = handle.table.identified(removes, must_know=False)
-        except CommitConflict as lost:
-            conflict, snapshot = lost, handle.table.snapshot()
-            continue
-        left, _ = _before_run(handle, removes, run_key)
-        if removes:
-            _check_holds(handle, removes)
-        replaced = _replaced(handle, removes, rows_in)
-        # after the look that the commit rests on: a drop's own commit conflicts with it
-        if not left:
-            handle.check_in_use()
-        else:
-            gone = removed_partitions(left, "replaced by an ingest", (one.file for one in staged))
-            again = record.id if record is not None else None
-            run_id = str(details["run_id"]) if "run_id" in details else None
-            record = begun(
-                handle,
-                "replace",
-                gone,
-                snapshot,
-                record_id=again,
+            left, _ = _before_run(handle, removes, run_key)
+            if removes:
+                _check_holds(handle, removes)
+            replaced = _replaced(handle, removes, rows_in)
+            # after the look that the commit rests on: a drop's own commit conflicts with it
+            if not left:
+                handle.check_in_use()
+            else:
+                gone = removed_partitions(left, "replaced by an ingest", (one.file for one in staged))
+                again = record.id if record is not None else None
+                run_id = str(details["run_id"]) if "run_id" in details else None
+                record = begun(
+                    handle,
+                    "replace",
+                    gone,
+                    snapshot,
+                    record_id=again,
+                    run_key=run_key,
+                    run_id=run_id,
+                    undoable=handle.table.keeps(left),
+                    must_be_in_use=True,
+                )
+            change = Change(
+                operation="append" if mode == "append" else "ingest",
+                base=snapshot,
+                adds=staged,
+                removes=removes,
+                covers=frozenset() if mode == "append" else frozenset(covered),
+                schema=schema,
                 run_key=run_key,
-                run_id=run_id,
-                undoable=_can_come_back(handle, left),
-                must_be_in_use=True,
+                fence=fence,
+                details={
+                    **details,
+                    "partitions": len(covered),
+                    **({"removal": record.id} if record and left else {}),
+                },
             )
-        change = Change(
-            operation="append" if mode == "append" else "ingest",
-            base=snapshot,
-            adds=staged,
-            removes=removes,
-            covers=frozenset() if mode == "append" else frozenset(covered),
-            schema=schema,
-            run_key=run_key,
-            fence=fence,
-            details={**details, "partitions": len(covered), **({"removal": record.id} if record and left else {})},
-        )
-        try:
             commit = handle.table.commit(change)
-        except StagedTooLong:
-            raise
-        except CommitConflict as lost:
-            # to replace means to replace what is there at the commit: look again
-            conflict, snapshot = lost, handle.table.snapshot()
-        else:
             if record is not None or commit.taken:
                 came = commit.written or [one.file for one in staged]
                 with after_commit("not all that it replaced is on record, and no undo brings that back"):
                     _complete(handle, change, commit, record, commit.taken or removes, came)
             return commit, tuple(sorted(covered)), replaced
-    raise conflict or AssertionError
+    raise AssertionError  # the last attempt raises
 
 
 def _complete(
@@ -545,7 +532,7 @@ def _complete(
                 change.base,
                 run_key=change.run_key,
                 run_id=run_id,
-                undoable=_can_come_back(handle, left),
+                undoable=handle.table.keeps(left),
             )
         completed(handle, record.model_copy(update={"partitions": gone}), commit)
     if own:  # no undo may bring it back, and a vacuum takes it
@@ -579,18 +566,13 @@ def _before_run(
     return tuple(left for left, _ in found if left is not None), tuple(file for _, own in found for file in own)
 
 
-def _can_come_back(handle: Handle, removes: Sequence[LiveFile]) -> bool:
-    """Whether what is replaced stays: a file that a log does not name any more, or an older version of an object."""
-    return not handle.table.is_published_by_writing or all(file.version_id is not None for file in removes)
-
-
 def _check_holds(handle: Handle, removes: Sequence[LiveFile]) -> None:
     """Where nothing keeps what is overwritten, a hold keeps it from being overwritten.
 
     Raises:
         PolicyRefused: a partition to be replaced is held.
     """
-    if _can_come_back(handle, removes):
+    if handle.table.keeps(removes):
         return
     held = Held(handle, None)
     for file in removes:

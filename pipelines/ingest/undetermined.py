@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.types as pat
 
 from tierlake.connector.errors import ObjectArchived, PreconditionFailed
-from tierlake.pipelines.errors import ArchivedError, CommitConflict, SchemaMismatch
+from tierlake.pipelines.errors import ArchivedError, SchemaMismatch
 from tierlake.pipelines.model.stored_types import settled_type
 from tierlake.pipelines.parquet.footers import read_footers
-from tierlake.pipelines.runtime.conflicts import turns
+from tierlake.pipelines.runtime.conflicts import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,17 +40,18 @@ def note_untyped(fs: LakeFileSystem, root: str, columns: pa.Schema) -> None:
     wanted = set(_untyped(columns))
     if not wanted:
         return
-    for _ in turns():
-        kept, etag = _noted(fs, root)
-        if wanted <= kept:
+    for attempt in attempts(f"lake://{_path(root)}", done="nothing was changed"):
+        with attempt:
+            kept, etag = _noted(fs, root)
+            if wanted <= kept:
+                return
+            data = json.dumps(sorted(kept | wanted), ensure_ascii=False).encode()
+            try:
+                fs.put_if(_path(root), data, **({"if_match": etag} if etag else {"if_none_match": True}))
+            except PreconditionFailed:
+                continue
             return
-        data = json.dumps(sorted(kept | wanted), ensure_ascii=False).encode()
-        try:
-            fs.put_if(_path(root), data, **({"if_match": etag} if etag else {"if_none_match": True}))
-        except PreconditionFailed:
-            continue
-        return
-    raise CommitConflict(f"lake://{_path(root)} is being changed by others all the time", hint="run it again")
+    raise AssertionError  # the last attempt raises
 
 
 def check_untyped(fs: LakeFileSystem, root: str, snapshot: Snapshot, schema: pa.Schema, added: Iterable[str]) -> None:

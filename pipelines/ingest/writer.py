@@ -11,7 +11,7 @@ import itertools
 import tempfile
 from collections import defaultdict
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -26,8 +26,6 @@ from tierlake.pipelines.parquet.statistics import footer_stats, holds_floats, le
 from tierlake.pipelines.runtime.parallel import ThreadQueue
 from tierlake.pipelines.sources.limits import SourceLimits
 from tierlake.pipelines.tables.protocol import LiveFile, StagedFile
-from tierlake.pipelines.tables.runs import RUN_METADATA
-from tierlake.pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["PartitionedWriter", "WriterLimits"]
 
 _SPOOLED_FILES = 2  # a spool's bytes are worth less than a file's: Parquet is smaller
-_PART_BYTES, _PARTS_AT_ONCE, _MOST_PARTS = 8 << 20, 2, 9000  # of an upload: they are in memory, for each that runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +169,8 @@ class PartitionedWriter:
         path = self._spools.setdefault(key, self._new_path())
         append_rows(path, rows)
         self._spooled_rows += rows.num_rows
-        is_enough = path.stat().st_size >= _SPOOLED_FILES * self._spec.target_file_size
-        if is_enough and self._table.can_append and not self._unique_by:
+        is_enough = path.stat().st_size >= _SPOOLED_FILES * self._table.file_size(self._spec.target_file_size)
+        if is_enough and not self._unique_by:
             self._close(key)
 
     def _close(self, key: PartitionKey) -> None:
@@ -200,7 +197,7 @@ class PartitionedWriter:
             with _LocalFile(path, self._schema, self._spec, first.num_rows, with_nan) as file:
                 for rows in itertools.chain([first], waiting):
                     file.write(rows)
-                    if self._table.can_append and file.size >= self._spec.target_file_size:
+                    if file.size >= self._table.file_size(self._spec.target_file_size):
                         break
                 footer = file.end()
             staged.append(self._stage(key, path, footer))
@@ -215,20 +212,10 @@ class PartitionedWriter:
             modified=datetime.now(UTC),
             stats=footer_stats(footer),
         )
-        staged = StagedFile(file, str(local))
-        if self._table.is_published_by_writing:
-            return staged
-        part_bytes = max(_PART_BYTES, file.size // _MOST_PARTS)
-        mark = {"Metadata": {RUN_METADATA: self._token}} if file.path.startswith(WAITING) else {}
-        self._fs.put_file(
-            staged.local,
-            f"{self._table.root}/{file.path}",
-            chunksize=part_bytes,
-            max_concurrency=_PARTS_AT_ONCE,
-            **mark,
-        )
-        local.unlink()
-        return replace(staged, local=None)
+        staged = self._table.stage(self._fs, StagedFile(file, str(local)), self._token)
+        if staged.local is None:
+            local.unlink()
+        return staged
 
 
 class _LocalFile:

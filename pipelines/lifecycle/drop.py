@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING
 
 from tierlake.connector.errors import AccessDenied, UnsupportedByServer
 from tierlake.pipelines.errors import CommitConflict, PolicyRefused, UnsupportedByTable
-from tierlake.pipelines.lifecycle.expiry import check_undo_is_possible
 from tierlake.pipelines.lifecycle.undo import undo_removal
 from tierlake.pipelines.metastore.document import Dropped
 from tierlake.pipelines.metastore.records import PolicyRecord, RemovalRecord
 from tierlake.pipelines.metastore.removal import begun, completed, removed_partitions
 from tierlake.pipelines.runtime import formatting
-from tierlake.pipelines.runtime.conflicts import turns
+from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.tables.protocol import Change
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ def drop(
         CommitConflict: others kept writing.
     """
     store = _document(handle)
-    check_undo_is_possible(handle, undo=undo)
+    handle.table.check_can_remove(undo=undo)
     now = handle.clock.now()
     document = store.read()
     _check_free(handle, document, now)
@@ -283,14 +282,13 @@ def _take_out(handle: Handle, reason: str, *, undo: bool, run_id: str | None) ->
     """Commit the removal of all that is live; returns what was."""
     taken: Snapshot | None = None
     pending: RemovalRecord | None = None
-    conflict: CommitConflict | None = None
     why = f"{_WHY}: {reason.strip()}" if reason.strip() else _WHY
-    for _ in turns():
-        snapshot = handle.table.snapshot()
-        taken = taken or snapshot
-        if not snapshot.files:
-            return taken
-        try:
+    for attempt in attempts(handle.spec.uri, on=CommitConflict, done="what was taken out comes back with an undrop"):
+        with attempt:
+            snapshot = handle.table.snapshot()
+            taken = taken or snapshot
+            if not snapshot.files:
+                return taken
             files = handle.table.identified(snapshot.files)
             pending = begun(
                 handle,
@@ -305,16 +303,16 @@ def _take_out(handle: Handle, reason: str, *, undo: bool, run_id: str | None) ->
             details |= {"partitions": len(pending.partitions), "bytes": sum(file.size for file in files)}
             if run_id is not None:
                 details["run_id"] = run_id
-            commit = handle.table.commit(Change("expire", base=snapshot, removes=files, details=details))
-        except CommitConflict as error:
-            conflict = error
-            if pending is not None and handle.table.is_published_by_writing:
-                _keep_to_what_went(handle, pending)
-                pending = None
-            continue
-        completed(handle, pending, commit)
-        pending = None
-    raise conflict or AssertionError
+            try:
+                commit = handle.table.commit(Change("expire", base=snapshot, removes=files, details=details))
+            except CommitConflict as error:
+                if error.is_partial:
+                    _keep_to_what_went(handle, pending)
+                    pending = None
+                raise
+            completed(handle, pending, commit)
+            pending = None
+    raise AssertionError  # the last attempt raises
 
 
 def _keep_to_what_went(handle: Handle, record: RemovalRecord) -> None:

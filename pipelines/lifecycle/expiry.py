@@ -13,6 +13,7 @@ The files stay until the grace ends and `vacuum` runs.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ from tierlake.pipelines.query.catalog import kept_because, monthly_cost
 from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.after_commit import after_commit, noting
+from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.protocol import Change, Commit
 
@@ -48,9 +50,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.runtime.progress import Progress
     from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
 
-__all__ = ["apply_expiry", "check_undo_is_possible", "expired_keys", "plan_expiry", "undo_expiry"]
-
-_ATTEMPTS = 10
+__all__ = ["apply_expiry", "expired_keys", "plan_expiry", "undo_expiry"]
 
 
 # -- planning -------------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def apply_expiry(
     """
     plan.check_is_for(handle.spec.uri)
     steps = plan.selected(keys)
-    check_undo_is_possible(handle, undo=undo)
+    handle.table.check_can_remove(undo=undo)
     tally = _Tally()
     if dry_run:
         due = _still_due(handle, plan, steps, handle.table.snapshot(), tally) if steps else []
@@ -166,21 +166,6 @@ def apply_expiry(
     ).with_notes(notes)
 
 
-def check_undo_is_possible(handle: Handle, *, undo: bool) -> None:
-    """Refuse to take out what could not come back, unless undo is given up.
-
-    Raises:
-        PolicyRefused: a plain table in a bucket without versions.
-    """
-    bucket = handle.table.root.partition("/")[0]
-    if undo and handle.table.is_published_by_writing and not handle.fs.is_versioned(bucket):
-        raise PolicyRefused(
-            f"{handle.spec.uri} is plain Parquet in an unversioned bucket: what expires could not come back",
-            hint="turn versioning on, use format: delta, or give undo up: `--no-undo`, in Python undo=False",
-        )
-    handle.table.check_can_remove()
-
-
 def _expire(
     handle: Handle,
     plan: ExpiryPlan,
@@ -190,46 +175,60 @@ def _expire(
     undo: bool,
     run_id: str | None,
 ) -> None:
-    record_id: str | None = None
-    conflict: CommitConflict | None = None
-    for _ in range(_ATTEMPTS):
-        snapshot = handle.table.snapshot()
-        due = _still_due(handle, plan, steps, snapshot, tally)
-        if not due:
-            return
-        try:
-            files = {step.key: handle.table.identified(live) for step, live in due}
-        except CommitConflict as error:
-            conflict = error
-            continue
-        due = [(step, files[step.key]) for step, _ in due]
-        record = begun(
-            handle,
-            "expire",
-            _partitions(handle, due),
-            snapshot,
-            record_id=record_id,
-            as_of=plan.as_of,
-            run_id=run_id,
-            undoable=undo,
-        )
-        record_id = record.id
-        try:
-            commit = handle.table.commit(_change(snapshot, record, due))
-        except CommitConflict as error:
-            conflict = error
-            if handle.table.is_published_by_writing:
-                _sort_out(handle, record, error, tally)
-                return
-        except LakeError as error:
-            _sort_out(handle, record, error, tally)
-            return
-        else:
-            _confirm(handle, record, commit, tally)
-            return
-    for step in steps:
-        if step.key not in tally.skipped and conflict is not None:
+    due: list[tuple[Expiration, tuple[LiveFile, ...]]] = []
+    record: RemovalRecord | None = None
+    outcome: Commit | LakeError | None = None
+    try:
+        for attempt in attempts(handle.spec.uri, on=CommitConflict):
+            with attempt:
+                snapshot = handle.table.snapshot()
+                due = _still_due(handle, plan, steps, snapshot, tally)
+                if not due:
+                    return
+                due = _identified(handle, due)
+                record = begun(
+                    handle,
+                    "expire",
+                    _partitions(handle, due),
+                    snapshot,
+                    record_id=record.id if record is not None else None,
+                    as_of=plan.as_of,
+                    run_id=run_id,
+                    undoable=undo,
+                )
+                outcome = _committed(handle, _change(snapshot, record, due))
+                break
+    except CommitConflict as conflict:
+        for step, _ in due:
             tally.failures.setdefault(step.key, conflict)
+        return
+    if record is None or outcome is None:
+        raise AssertionError
+    if isinstance(outcome, LakeError):
+        _sort_out(handle, record, outcome, tally)
+    else:
+        _confirm(handle, record, outcome, tally)
+
+
+def _committed(handle: Handle, change: Change) -> Commit | LakeError:
+    """The commit, or the failure that may have left it half done.
+
+    Raises:
+        CommitConflict: nothing was done; another look at the table helps.
+    """
+    try:
+        return handle.table.commit(change)
+    except LakeError as error:
+        if isinstance(error, CommitConflict) and not error.is_partial:
+            raise
+        return error
+
+
+def _identified(
+    handle: Handle, due: Sequence[tuple[Expiration, tuple[LiveFile, ...]]]
+) -> list[tuple[Expiration, tuple[LiveFile, ...]]]:
+    files = iter(handle.table.identified([file for _, live in due for file in live]))
+    return [(step, tuple(itertools.islice(files, len(live)))) for step, live in due]
 
 
 def _still_due(
@@ -273,18 +272,14 @@ def _check(
             f"{step.key} is not past its retention as of {formatting.day(plan.as_of)}",
             hint="the policy or the plan was changed; plan again",
         )
-    is_replaced = handle.table.is_published_by_writing
-    found = {(file.path, file.size, file.etag if is_replaced else None) for file in files}
-    planned = {(file.path, file.size, file.etag if is_replaced else None) for file in step.files}
-    # objects of a plain table go one by one: what an interrupted expiry left is a part of the plan
-    if not (found <= planned if handle.table.is_published_by_writing else found == planned):
+    if not handle.table.is_as_seen(files, step.files):
         raise StalePlan(f"{step.key} has other files than when the plan was made", hint="plan again")
 
 
 def _partitions(handle: Handle, due: Sequence[tuple[Expiration, tuple[LiveFile, ...]]]) -> tuple[RemovedPartition, ...]:
     """What the journal must remember, with the files that an interrupted expiry has taken already."""
     keys = {step.key for step, _ in due}
-    taken = _taken_already(handle, keys) if handle.table.is_published_by_writing else {}
+    taken = {} if handle.table.is_atomic else _taken_already(handle, keys)
     reasons = {step.key: step.reason for step, _ in due}
     leaving = removed_partitions((file for _, files in due for file in files), reasons)
     return tuple(
@@ -351,19 +346,15 @@ def _confirm(handle: Handle, record: RemovalRecord, commit: Commit, tally: _Tall
 
 def _brought_back(handle: Handle, record: RemovalRecord, document: DatasetDocument) -> list[RemovedPartition]:
     """The held partitions, back in the table; where somebody has ingested new rows already, the hold is on those."""
-    for attempt in range(1, _ATTEMPTS + 1):
-        snapshot = handle.table.snapshot()
-        live = {str(file.key) for file in snapshot.files}
-        held = [gone for gone in record.partitions if gone.key in document.holds and gone.key not in live]
-        try:
+    for attempt in attempts(handle.spec.uri, on=CommitConflict):
+        with attempt:
+            snapshot = handle.table.snapshot()
+            live = {str(file.key) for file in snapshot.files}
+            held = [gone for gone in record.partitions if gone.key in document.holds and gone.key not in live]
             if held:
                 bring_back(handle, snapshot, record, held, run_id=record.run_id)
-        except CommitConflict:
-            if attempt == _ATTEMPTS:
-                raise
-        else:
             return held
-    raise AssertionError  # pragma: no cover - the last attempt returns or raises
+    raise AssertionError  # the last attempt raises
 
 
 def _sort_out(handle: Handle, record: RemovalRecord, error: LakeError, tally: _Tally) -> None:
@@ -377,8 +368,10 @@ def _sort_out(handle: Handle, record: RemovalRecord, error: LakeError, tally: _T
     except LakeError:
         raise error from None
     live = snapshot.by_partition()
-    left = [gone for gone in record.partitions if live.get(PartitionKey.parse(gone.key))]
-    gone = [part for part in record.partitions if part not in left]
+    left: list[RemovedPartition] = []
+    gone: list[RemovedPartition] = []
+    for part in record.partitions:
+        (left if live.get(PartitionKey.parse(part.key)) else gone).append(part)
     tally.failures |= {part.key: error for part in left}
     if not gone:
         return
@@ -387,5 +380,5 @@ def _sort_out(handle: Handle, record: RemovalRecord, error: LakeError, tally: _T
         with after_commit("what is left of it is not on record by itself; the next expiry looks at the table"):
             again = record.model_copy(update={"id": handle.journal.new_id(record.at), "partitions": tuple(left)})
             handle.journal.write(again)
-    commit = Commit(snapshot.version, record.at, "expire", None, {})
+    commit = Commit(snapshot.log_version, record.at, "expire", None, {})
     _confirm(handle, record.model_copy(update={"partitions": tuple(gone)}), commit, tally)

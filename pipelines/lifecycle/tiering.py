@@ -203,7 +203,7 @@ def _moved(
             storage_class=step.storage_class,
             from_class=file.storage_class,
             etag=file.etag,
-            exclusive=handle.table.is_published_by_writing,
+            exclusive=handle.table.is_replaced_in_place(file.live.path),
         )
         for path, (step, file) in by_path.items()
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tierlake.connector.errors import LakeError
@@ -21,11 +22,10 @@ from tierlake.pipelines.metastore.removal import begun, completed, removed_parti
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.after_commit import after_commit, noting
-from tierlake.pipelines.runtime.conflicts import turns
-from tierlake.pipelines.runtime.listing import listed
+from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.tables.protocol import Change, StagedFile
 from tierlake.pipelines.tables.requested_keys import unknown
-from tierlake.pipelines.tables.runs import has_our_name, run_token, runs_of
+from tierlake.pipelines.tables.runs import run_token, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,8 +47,6 @@ __all__ = [
     "undo_run",
     "undoable",
 ]
-
-_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,20 +164,17 @@ def undo_run(
         CommitConflict: other writers kept changing the partitions.
     """
     handle.check_in_use()
-    conflict: CommitConflict | None = None
-    for _ in turns():
-        found = _removals_of(handle, run_key)
-        if not found:
-            message = f"no ingest with the run key {run_key!r} replaced anything in {handle.spec.uri}"
-            raise UnknownPartition(message, hint="`tierlake history` shows the run keys and what can be undone")
-        try:
+    for attempt in attempts(handle.spec.uri, on=CommitConflict):
+        with attempt:
+            found = _removals_of(handle, run_key)
+            if not found:
+                message = f"no ingest with the run key {run_key!r} replaced anything in {handle.spec.uri}"
+                raise UnknownPartition(message, hint="`tierlake history` shows the run keys and what can be undone")
             results = [
                 _bring_back_checked(handle, record, partitions, run_id, dry_run=dry_run) for record, partitions in found
             ]
             return tuple(itertools.chain.from_iterable(results))
-        except CommitConflict as error:
-            conflict = error
-    raise conflict or AssertionError
+    raise AssertionError  # the last attempt raises
 
 
 def _removals_of(handle: Handle, run_key: str) -> list[tuple[RemovalRecord, Sequence[RemovedPartition]]]:
@@ -196,7 +191,7 @@ def _removals_of(handle: Handle, run_key: str) -> list[tuple[RemovalRecord, Sequ
         if partitions:
             found.append((record, partitions))
             known |= {gone.key for gone in partitions}
-        if not handle.table.is_published_by_writing:
+        if handle.table.is_atomic:
             break
     return found
 
@@ -217,17 +212,14 @@ def undo_removal(
         PolicyRefused: as for `undo`; then nothing is changed.
         CommitConflict: other writers kept changing the partitions.
     """
-    conflict: CommitConflict | None = None
-    for _ in turns():
-        record = settled(handle, stored)
-        if record is None:
-            return ()
-        partitions = [gone for gone in record.partitions if key in {None, gone.key}]
-        try:
+    for attempt in attempts(handle.spec.uri, on=CommitConflict):
+        with attempt:
+            record = settled(handle, stored)
+            if record is None:
+                return ()
+            partitions = [gone for gone in record.partitions if key in {None, gone.key}]
             return _bring_back_checked(handle, record, partitions, run_id, is_kept=False, dry_run=dry_run)
-        except CommitConflict as error:
-            conflict = error
-    raise conflict or AssertionError
+    raise AssertionError  # the last attempt raises
 
 
 def _name(key: PartitionKey | str) -> str:
@@ -238,17 +230,14 @@ def _undo(
     handle: Handle, name: str, operations: Sequence[str], run_id: str | None, *, dry_run: bool = False
 ) -> UndoResult:
     handle.check_in_use()
-    for attempt in range(1, _ATTEMPTS + 1):
-        found = _last_removal(handle, name, operations)
-        if found is None:
-            return _nothing_to_do(handle.table.snapshot(), name).model_copy(update={"operation": None})
-        record, gone = found
-        try:
+    for attempt in attempts(f"{name} of {handle.spec.uri}", on=CommitConflict):
+        with attempt:
+            found = _last_removal(handle, name, operations)
+            if found is None:
+                return _nothing_to_do(handle.table.snapshot(), name).model_copy(update={"operation": None})
+            record, gone = found
             return _bring_back_checked(handle, record, (gone,), run_id, dry_run=dry_run)[0]
-        except CommitConflict:
-            if attempt == _ATTEMPTS:
-                raise
-    raise AssertionError  # pragma: no cover - the last attempt returns or raises
+    raise AssertionError  # the last attempt raises
 
 
 def _last_removal(
@@ -364,13 +353,12 @@ def bring_back(
             with suppress(LakeError):  # the first failure is the one to tell of; a vacuum ends what nobody goes on with
                 handle.journal.swap(one, one.model_copy(update={"state": "refused"}))
         raise
-    version = commit.version if not handle.table.is_published_by_writing else None
     is_late: list[str] = []
     for one in written:
         with after_commit(f"the journal could not be told that {one.key} is back (undo-{one.id})"):
-            if not handle.journal.swap(one, one.model_copy(update={"state": "done", "version": version})):
+            if not handle.journal.swap(one, one.model_copy(update={"state": "done", "version": commit.version})):
                 is_late.append(one.key)
-    if is_late and handle.table.is_published_by_writing:
+    if is_late and commit.version is None:  # without a log no fence of the vacuum refused the commit
         raise _too_late(is_late[0])
 
 
@@ -444,13 +432,13 @@ def _is_back(
         PolicyRefused: it is other data, or it came back before and has left since.
     """
     live = _live(snapshot, gone.key)
-    identity = _etags if handle.table.is_published_by_writing else _paths
+    identity = partial(_identity, handle)
     if live and identity(live) == identity(gone.live_files()):
         return True
     if may_have_more and live:
         if identity(gone.live_files()) <= identity(live):
             return True
-        if not handle.table.is_published_by_writing and all(has_our_name(file.path) for file in live):
+        if all(handle.table.has_own_name(file.path) for file in live):
             return False
     if (record.id, gone.key) in undone:
         if live and record.operation == "replace":
@@ -487,17 +475,13 @@ def _read_older(record: RemovalRecord) -> str:
     return f"; until {until} Dataset.read(version={record.version - 1}, where=...) reads what was there before"
 
 
-def _paths(files: Sequence[LiveFile]) -> frozenset[tuple[str, str]]:
-    return frozenset((file.path, "") for file in files)
-
-
-def _etags(files: Sequence[LiveFile]) -> frozenset[tuple[str, str]]:
-    return frozenset((file.path, file.etag or "") for file in files)
+def _identity(handle: Handle, files: Sequence[LiveFile]) -> frozenset[tuple[str, str]]:
+    return frozenset(map(handle.table.identity, files))
 
 
 def _descends(handle: Handle, record: RemovalRecord, live: Sequence[LiveFile], came: Sequence[LiveFile]) -> bool:
     """Whether live files hold just the rows that the ingest brought, put together anew by a compaction."""
-    if record.run_key is None or handle.table.is_published_by_writing:
+    if record.run_key is None or not live:
         return False
     rows = [file.rows for file in live]
     if None in rows or sum(row or 0 for row in rows) != sum(file.rows or 0 for file in came):
@@ -507,7 +491,7 @@ def _descends(handle: Handle, record: RemovalRecord, live: Sequence[LiveFile], c
 
 def _is_unconfirmed(handle: Handle, record: RemovalRecord, live: Sequence[LiveFile], gone: RemovedPartition) -> bool:
     """Whether the objects of a plain table are those of the ingest, whose process died before it could name them."""
-    if record.run_key is None or record.committed_at is not None or not handle.table.is_published_by_writing:
+    if record.run_key is None or record.committed_at is not None:
         return False
     token = run_token(record.run_key)
     below = [handle.table.below(file, lambda one: one.run == token)[0] for file in handle.table.identified(live)]
@@ -607,20 +591,14 @@ def _check_others(handle: Handle, record: RemovalRecord, partitions: Sequence[Re
 
 
 def _check_files(handle: Handle, partitions: Sequence[RemovedPartition]) -> None:
-    """Refuse to commit files that the store does not have; a plain table looks at its versions itself."""
-    if handle.table.is_published_by_writing:
-        return
-    root = handle.table.root
-    stored = listed(handle.fs, root, [file.path for gone in partitions for file in gone.files])
-    for gone in partitions:
-        lost = [
-            file.path
-            for file in gone.files
-            if int((stored.get(f"{root}/{file.path}") or {"size": -1})["size"]) != file.size
-        ]
-        if lost:
+    """Refuse to commit files that the store does not have."""
+    lost = frozenset(handle.table.lost([file for gone in partitions for file in gone.live_files()]))
+    for gone in partitions if lost else ():
+        missing = [file.path for file in gone.files if file.path in lost]
+        if missing:
             raise PolicyRefused(
-                f"{len(lost)} of the {len(gone.files)} files of {gone.key} are not in the store any more: {lost[0]}",
+                f"{len(missing)} of the {len(gone.files)} files of {gone.key} are not in the store any more: "
+                f"{missing[0]}",
                 hint="vacuum deletes files after the grace; ingest the partition again from its source",
             )
 

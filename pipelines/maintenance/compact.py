@@ -10,11 +10,12 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tierlake.pipelines.errors import CommitConflict, SchemaMismatch, UnsupportedByTable
+from tierlake.pipelines.errors import CommitConflict, SchemaMismatch
 from tierlake.pipelines.maintenance.parallel_rewrite import Crew, Group
 from tierlake.pipelines.maintenance.rewrite import archived_classes, class_to_keep, commit_rewrites
 from tierlake.pipelines.query.placement import MISSING, placed
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.conflicts import REWRITES, attempts
 from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.requested_keys import unknown
 
@@ -34,7 +35,6 @@ __all__ = ["CompactResult", "CompactedPartition", "compact", "groups_of"]
 
 _SMALL = 0.75  # files below this share of the target size are small
 _COMMIT_PARTITIONS = 64
-_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +138,7 @@ def compact(
         SchemaMismatch: a column to sort by that the table does not have.
         CommitConflict: others kept rewriting the same files; what was compacted before stays so.
     """
-    if not handle.table.can_append:
-        message = f"lake://{handle.table.root} is plain Parquet: a partition that we wrote is one object"
-        raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table, which can be compacted")
+    handle.table.check_operation("compact")
     changes: dict[str, object] = {"sort_by": tuple(sort_by)} if sort_by else {}
     if compression_level is not None:
         changes["compression_level"] = compression_level
@@ -241,28 +239,28 @@ def _compact_batch(
 ) -> None:
     """Write and commit some partitions; those that others changed meanwhile are planned and written again."""
     pending = list(jobs)
-    for _ in range(_ROUNDS):
-        if not pending:
-            return
-        snapshot = handle.table.snapshot()
-        live = {file.path for file in snapshot.files}
-        if any(file.path not in live for job in pending for file in job.files):
-            pending, _skipped = _planned(handle, snapshot, {job.key for job in pending}, write, everything=everything)
-        rewrites = _written(Crew(handle, snapshot, write, limits, workers), pending)
-        flat = [rewrite for parts in rewrites.values() for rewrite in parts]
-        _, late = commit_rewrites(handle, "compact", flat, {"files": sum(len(part.sources) for part in flat)})
-        behind = {rewrite.key for rewrite in late}
-        for job in pending:
-            standing = [rewrite for rewrite in rewrites[job.key] if rewrite not in late]
-            if standing:
-                done[job.key] = _summed(done.get(job.key), job, standing)
-        pending = [job for job in pending if job.key in behind]
-    if pending:
-        keys = ", ".join(str(job.key) for job in pending)
-        raise CommitConflict(
-            f"lake://{handle.table.root}: others kept rewriting {keys} while it was compacted",
-            hint="nothing of it is lost; run it again when the table is quieter",
-        )
+    for attempt in attempts(f"lake://{handle.table.root}", on=CommitConflict, budget=REWRITES):
+        with attempt:
+            snapshot = handle.table.snapshot()
+            live = {file.path for file in snapshot.files}
+            if any(file.path not in live for job in pending for file in job.files):
+                pending, _ = _planned(handle, snapshot, {job.key for job in pending}, write, everything=everything)
+            rewrites = _written(Crew(handle, snapshot, write, limits, workers), pending)
+            flat = [rewrite for parts in rewrites.values() for rewrite in parts]
+            _, late = commit_rewrites(handle, "compact", flat, {"files": sum(len(part.sources) for part in flat)})
+            behind = {rewrite.sources for rewrite in late}
+            for job in pending:
+                standing = [rewrite for rewrite in rewrites[job.key] if rewrite.sources not in behind]
+                if standing:
+                    done[job.key] = _summed(done.get(job.key), job, standing)
+            again = {rewrite.key for rewrite in late}
+            pending = [job for job in pending if job.key in again]
+            if not pending:
+                return
+            keys = ", ".join(str(job.key) for job in pending)
+            message = f"lake://{handle.table.root}: others kept rewriting {keys} while it was compacted"
+            raise CommitConflict(message, hint="nothing of it is lost; run it again when the table is quieter")
+    raise AssertionError  # the last attempt raises
 
 
 def _written(crew: Crew, jobs: Sequence[_Job]) -> dict[PartitionKey, list[Rewrite]]:

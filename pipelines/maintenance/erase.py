@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from tierlake.connector.errors import LakeError
-from tierlake.pipelines.errors import CommitConflict, SchemaMismatch, SourceError, SpecError, UnsupportedByTable
+from tierlake.pipelines.errors import CommitConflict, SchemaMismatch, SourceError, SpecError
 from tierlake.pipelines.maintenance.parallel_rewrite import Crew, Group
 from tierlake.pipelines.maintenance.rewrite import commit_rewrites
 from tierlake.pipelines.maintenance.unreferenced import Remnant, delete_remnants, matching_remnants
@@ -31,6 +31,7 @@ from tierlake.pipelines.query.filters import expression_of
 from tierlake.pipelines.query.placement import MISSING, placed
 from tierlake.pipelines.query.restore import unreadable
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.conflicts import REWRITES, attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EraseReport", "ErasedPartition", "erase"]
 
-_ROUNDS = 10
 _SHOWN = 20
 
 _Identity: TypeAlias = tuple[str, int, int]
@@ -182,14 +182,12 @@ def erase(
         PolicyRefused: the dataset was dropped.
     """
     handle.check_in_use()
-    if workers is not None and handle.table.is_published_by_writing:
-        message = f"lake://{handle.table.root} is plain Parquet: its objects are swapped one by one, without workers"
-        raise UnsupportedByTable(message, hint="leave engine='dask' out, or `tierlake adopt` makes it a Delta table")
+    handle.table.check_operation("erase", by_workers=workers is not None)
     snapshot = handle.table.snapshot()
     schema = snapshot.schema if snapshot.schema is not None else pa.schema([])
     matching = _predicate(where, schema, handle)
     # who may not see what a bucket keeps could not tell whether the rows are gone: refused before any is
-    keeps_old_files = handle.fs.has_versions(handle.spec.bucket) or not handle.table.is_published_by_writing
+    keeps_old_files = handle.fs.has_versions(handle.spec.bucket) or handle.table.keeps_replaced()
     details = {"reason": "rows erased on request"} | ({"run_id": run_id} if run_id else {})
     erasing = _Erasing(handle, matching, partial(_crew, handle, limits, workers), details)
     record = None if dry_run else _begun(handle, run_id)
@@ -204,7 +202,8 @@ def erase(
     if unsafe_delete_old_files and not dry_run:
         holding = tuple(one for one in remnants if one.rows and one.is_ours)
         deleted = delete_remnants(handle, holding, reason="rows erased on request", run_id=run_id)
-        remnants = tuple(one for one in remnants if one not in deleted)
+        left_over = set(remnants) - set(deleted)
+        remnants = tuple(one for one in remnants if one in left_over)
     partitions = tuple(ErasedPartition(key, rows, files) for key, (rows, files) in sorted(erasing.erased.items()))
     if record is not None:
         _remember(handle, record, left, partitions, remnants)
@@ -260,7 +259,6 @@ def _remember(
     remnants: Sequence[Remnant],
 ) -> None:
     """Write down which old files no undo may bring back."""
-    is_plain = handle.table.is_published_by_writing
     spoiled = {
         one.path if one.version_id is None else f"{one.path}?{one.version_id}" for one in remnants if one.was_live
     }
@@ -268,7 +266,7 @@ def _remember(
         "state": "done",
         "keys": tuple(str(part.key) for part in partitions),
         "rows": sum(part.rows for part in partitions),
-        "version": None if is_plain else left.version,
+        "version": left.log_version,
         "spoiled": tuple(sorted(spoiled)),
     }
     handle.journal.write(record.model_copy(update=update))
@@ -333,26 +331,26 @@ class _Erasing:
     def work(self, first: Snapshot) -> None:
         """Erase until no live file holds a match: files that others add meanwhile are looked at too."""
         snapshot, known = first, frozenset[_Identity]()
-        for _ in range(_ROUNDS):
-            if all(_identity(file) in known for file in snapshot.files):
-                return
-            crew = self._crew_of(snapshot)
-            found = self._found(crew, snapshot, known)
-            if not found:
-                return
-            known = frozenset(map(_identity, snapshot.files))
-            if self._handle.table.is_published_by_writing:
-                known -= self._swap_objects(crew.rewriter, snapshot, found)
-                snapshot = self._handle.table.snapshot()
-            else:
-                done, late = self._commit(crew, found)
-                known -= {_identity(file) for rewrite in late for file in rewrite.sources}
-                written = {new.file.path for rewrite in done for new in rewrite.staged}
-                snapshot = self._handle.table.snapshot()
-                known |= {_identity(file) for file in snapshot.files if file.path in written}
-        raise CommitConflict(
-            f"lake://{self._handle.table.root}: others kept writing rows that match", hint="run it again"
-        )
+        what = f"lake://{self._handle.table.root}"
+        for attempt in attempts(what, done="rows that match are left", budget=REWRITES):
+            with attempt:
+                if all(_identity(file) in known for file in snapshot.files):
+                    return
+                crew = self._crew_of(snapshot)
+                found = self._found(crew, snapshot, known)
+                if not found:
+                    return
+                known = frozenset(map(_identity, snapshot.files))
+                if not self._handle.table.is_atomic:
+                    known -= self._swap_objects(crew.rewriter, snapshot, found)
+                    snapshot = self._handle.table.snapshot()
+                else:
+                    done, late = self._commit(crew, found)
+                    known -= {_identity(file) for rewrite in late for file in rewrite.sources}
+                    written = {new.file.path for rewrite in done for new in rewrite.staged}
+                    snapshot = self._handle.table.snapshot()
+                    known |= {_identity(file) for file in snapshot.files if file.path in written}
+        raise AssertionError  # the last attempt raises
 
     def rows_left(self, snapshot: Snapshot) -> int:
         """Matches in the files of a snapshot, by reading them."""
@@ -421,11 +419,10 @@ class _Erasing:
         written = crew.rewrite(groups, without=self._matching)
         holds = _holds(self._handle)  # to write takes time: somebody may have put one meanwhile
         rewrites = [rewrite for rewrite in written if str(rewrite.key) not in holds]
-        self.held |= {
-            str(rewrite.key): f"held: {holds[str(rewrite.key)]}" for rewrite in written if rewrite not in rewrites
-        }
+        self.held |= {key: f"held: {holds[key]}" for rewrite in written if (key := str(rewrite.key)) in holds}
         _, late = commit_rewrites(self._handle, "erase", rewrites, self._details)
-        done = [rewrite for rewrite in rewrites if rewrite not in late]
+        behind = {rewrite.sources for rewrite in late}
+        done = [rewrite for rewrite in rewrites if rewrite.sources not in behind]
         for rewrite in done:
             self._add(rewrite.key, rewrite.dropped, 1)
         return done, late

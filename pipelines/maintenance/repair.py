@@ -92,7 +92,7 @@ class _Mending:
                 self.refusals.append((problem, obstacle))
                 continue
             current = str(head.get("StorageClass") or "STANDARD")
-            is_exclusive = handle.table.is_published_by_writing
+            is_exclusive = handle.table.is_replaced_in_place(problem.path)
             moves[path] = Move(tier, target, from_class=current, etag=unquoted(head["ETag"]), exclusive=is_exclusive)
         for path, outcome in get_mover(handle.fs.profile.mover).move_many(handle.fs, moves):
             self._count(*heads[path], outcome)

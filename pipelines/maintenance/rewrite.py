@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from tierlake.connector.objects.metadata import unquoted
-from tierlake.pipelines.errors import CommitConflict, SchemaMismatch, StagedTooLong
+from tierlake.pipelines.errors import CommitConflict, SchemaMismatch
 from tierlake.pipelines.ingest.writer import PartitionedWriter, WriterLimits
 from tierlake.pipelines.metastore.removal import begun, completed, removed_partitions
 from tierlake.pipelines.model.age import tier_at, window_of_key
@@ -23,6 +23,7 @@ from tierlake.pipelines.parquet.row_groups import batches_of
 from tierlake.pipelines.parquet.scan import naming_failures
 from tierlake.pipelines.query.placement import MISSING, class_of_tier, tier_of_class
 from tierlake.pipelines.query.restore import unreadable
+from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.tables.protocol import Change
 from tierlake.pipelines.tables.runs import new_rewrite_token, remember_sources
 from tierlake.pipelines.values import wider
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Rewrite", "Rewriter", "archived_classes", "class_to_keep", "commit_rewrites"]
 
-_ATTEMPTS = 20
 _MATCHES = "\0matches"
 
 
@@ -303,51 +303,46 @@ def commit_rewrites(
     read = snapshot_of or handle.table.snapshot
     fences = {rewrite.fence for rewrite in rewrites}
     record: RemovalRecord | None = None
-    for attempt in range(_ATTEMPTS):
-        base = read()
-        live = {file.path for file in base.files}
-        standing = [rewrite for rewrite in rewrites if all(file.path in live for file in rewrite.sources)]
-        late = tuple(rewrite for rewrite in rewrites if rewrite not in standing)
-        if attempt and late and handle.table.is_committed(run_key):
-            late = ()  # our own commit took them out, and its reply was lost
-            standing = list(rewrites)
-        if not standing:
-            return None, late
-        adds = tuple(staged for rewrite in standing for staged in _timed(rewrite, operation))
-        removes = tuple(file for rewrite in standing for file in rewrite.sources)
-        record = begun(
-            handle,
-            operation,
-            removed_partitions(removes, "written anew", (staged.file for staged in adds)),
-            base,
-            record_id=record.id if record is not None else None,
-        )
-        change = Change(
-            operation=operation,
-            base=base,
-            adds=adds,
-            removes=removes,
-            run_key=run_key,
-            fence=next(iter(fences)) if len(fences) == 1 else None,
-            details={
-                "removal": record.id,
-                "partitions": len({rewrite.key for rewrite in standing}),
-                "rows": sum(staged.file.rows or 0 for staged in adds),
-                "bytes": sum(staged.file.size for staged in adds),
-                **details,
-            },
-        )
-        try:
+    for attempt in attempts(f"lake://{handle.table.root}", on=CommitConflict):
+        with attempt:
+            base = read()
+            live = {file.path for file in base.files}
+            standing: list[Rewrite] = []
+            late: list[Rewrite] = []
+            for rewrite in rewrites:
+                (standing if all(file.path in live for file in rewrite.sources) else late).append(rewrite)
+            if attempt.number and late and handle.table.is_committed(run_key):
+                standing, late = list(rewrites), []  # our own commit took them out, and its reply was lost
+            if not standing:
+                return None, tuple(late)
+            adds = tuple(staged for rewrite in standing for staged in _timed(rewrite, operation))
+            removes = tuple(file for rewrite in standing for file in rewrite.sources)
+            record = begun(
+                handle,
+                operation,
+                removed_partitions(removes, "written anew", (staged.file for staged in adds)),
+                base,
+                record_id=record.id if record is not None else None,
+            )
+            change = Change(
+                operation=operation,
+                base=base,
+                adds=adds,
+                removes=removes,
+                run_key=run_key,
+                fence=next(iter(fences)) if len(fences) == 1 else None,
+                details={
+                    "removal": record.id,
+                    "partitions": len({rewrite.key for rewrite in standing}),
+                    "rows": sum(staged.file.rows or 0 for staged in adds),
+                    "bytes": sum(staged.file.size for staged in adds),
+                    **details,
+                },
+            )
             commit = handle.table.commit(change)
-        except StagedTooLong:
-            raise
-        except CommitConflict:
-            if attempt == _ATTEMPTS - 1:
-                raise
-        else:
             completed(handle, record, commit)
-            return commit, late
-    raise AssertionError  # pragma: no cover - the last attempt returns or raises
+            return commit, tuple(late)
+    raise AssertionError  # the last attempt raises
 
 
 def _timed(rewrite: Rewrite, operation: Literal["compact", "erase"]) -> tuple[StagedFile, ...]:

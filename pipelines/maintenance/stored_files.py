@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tierlake.connector.errors import AccessDenied
 from tierlake.connector.objects.metadata import unquoted
 from tierlake.pipelines.tables.nested import is_nested, nested_roots
-from tierlake.pipelines.tables.waiting import WAITING
+from tierlake.pipelines.tables.paths import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

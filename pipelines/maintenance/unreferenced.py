@@ -19,7 +19,6 @@ from tierlake.pipelines.parquet.file_skipping import columns_in
 from tierlake.pipelines.parquet.scan import parquet_format
 from tierlake.pipelines.runtime.parallel import in_threads
 from tierlake.pipelines.tables.protocol import ORPHAN_AGE
-from tierlake.pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -85,7 +84,7 @@ def matching_remnants(handle: Handle, matching: pc.Expression, snapshot: Snapsho
     needs_key = asked is None or bool(asked & set(columns))
 
     def counted(remnant: Remnant) -> Remnant:
-        is_told = handle.table.told_key(remnant.path.removeprefix(WAITING), columns) is not None
+        is_told = handle.table.path_key(remnant.path, columns) is not None
         # without its key nobody can tell which rows match
         return replace(remnant, rows=_count(handle, remnant, matching, schema) if is_told or not needs_key else None)
 
@@ -131,7 +130,7 @@ def _candidates(handle: Handle, live: Mapping[str, str | None], columns: tuple[s
     for one in stored_objects(handle):
         if one.is_nested and one.path not in removed and one.path not in records:
             continue
-        told = handle.table.told_key(one.path.removeprefix(WAITING), columns)
+        told = handle.table.path_key(one.path, columns)
         key = PartitionKey.of((name, None) for name in columns) if told is None else told
         for version_id in one.versions or (None,):
             size = one.size if version_id is None else one.sizes[version_id]
@@ -186,7 +185,7 @@ def _with_it(handle: Handle, one: StoredObject, version_id: str | None) -> tuple
     """What goes with a version: of a file that no commit names the delete markers too."""
     if version_id is None:
         return ()
-    is_hidden = not handle.table.is_published_by_writing and not one.is_shown
+    is_hidden = not handle.table.is_replaced_in_place(one.path) and not one.is_shown
     return (version_id, *(other for other in one.versions if is_hidden and not one.sizes[other]))
 
 

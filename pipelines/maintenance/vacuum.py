@@ -11,16 +11,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tierlake.pipelines.maintenance.stored_files import stored_objects
-from tierlake.pipelines.metastore.deletion import Doomed, Held, delete_dataset, delete_for_good
+from tierlake.pipelines.metastore.deletion import Doomed, Held, delete_dataset, delete_for_good, take_back
 from tierlake.pipelines.metastore.fold import fold
+from tierlake.pipelines.metastore.opening import history_kept
 from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord
 from tierlake.pipelines.runtime.after_commit import after_commit
 from tierlake.pipelines.tables.protocol import ORPHAN_AGE, RecentLog
-from tierlake.pipelines.tables.runs import has_our_name
-from tierlake.pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from tierlake.pipelines.maintenance.stored_files import StoredObject
@@ -100,11 +99,8 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
     doomed: list[Doomed] = []
     kept = 0
     held = Held(handle, snapshot.known_schema)
-    if handle.table.is_published_by_writing:
-        found = _hidden_versions(handle, stored, gone)
-    else:
-        found = _unnamed_files(handle, snapshot, stored, gone, now)
-    for one, until in found:
+    stored = list(stored_objects(handle))
+    for one, until in _unneeded(handle, stored, snapshot, gone, now):
         if held.keeps(one.key) or now < until:
             kept += 1
         else:
@@ -118,6 +114,7 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
         if dropped is None:
             with after_commit("the journal keeps an object for each of its old events: the next vacuum folds them"):
                 _fold_journal(handle, snapshot, stored, now)
+        _forget_runs(handle, stored, snapshot, now)
     is_over = dropped is not None and now >= dropped.until and not kept and not snapshot.files
     return VacuumResult(
         expired=tuple(one.path for one in doomed if one.is_expired),
@@ -132,16 +129,39 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
 def _fold_journal(handle: Handle, snapshot: Snapshot, stored: Sequence[StoredObject], now: datetime) -> None:
     """Fold old events, as the store was before anything was deleted."""
     by_path = {one.path: one for one in stored if not one.is_nested}
-    is_versioned_only = handle.table.is_published_by_writing
 
     def is_stored(path: str, version_id: str | None) -> bool:
         one = by_path.get(path)
-        if is_versioned_only:  # a name alone says nothing: it is that of what came afterwards too
-            return one is not None and version_id in one.versions
-        return one is not None
+        if one is None or not handle.table.is_replaced_in_place(path):
+            return one is not None
+        return version_id in one.versions  # a name alone says nothing: it is that of what came afterwards too
 
-    live = frozenset() if is_versioned_only else frozenset(file.path for file in snapshot.files)
+    live = frozenset(file.path for file in snapshot.files if not handle.table.is_replaced_in_place(file.path))
     fold(handle, now=now, is_stored=is_stored, live=live)
+
+
+def _unneeded(
+    handle: Handle,
+    stored: Sequence[StoredObject],
+    snapshot: Snapshot,
+    gone: Mapping[str, list[_Gone]],
+    now: datetime,
+) -> Iterator[tuple[Doomed, datetime]]:
+    """What nobody reads any more, each with the instant until which it stays."""
+    in_place: list[StoredObject] = []
+    others: list[StoredObject] = []
+    for one in stored:
+        (in_place if handle.table.is_replaced_in_place(one.path) else others).append(one)
+    yield from _hidden_versions(in_place, gone)
+    if others:
+        yield from _unnamed_files(handle, others, snapshot, gone, now)
+
+
+def _forget_runs(handle: Handle, stored: Sequence[StoredObject], snapshot: Snapshot, now: datetime) -> None:
+    """Delete the records of runs that nothing needs."""
+    paths = {one.path for one in stored}
+    with after_commit("records of runs that nothing needs are left; the next vacuum takes them"):
+        take_back(handle.fs, handle.table.outdated_runs(snapshot, paths, now=now, history=history_kept(handle.spec)))
 
 
 def _dropped(handle: Handle) -> Dropped | None:
@@ -180,12 +200,12 @@ def _known_to_have_left(handle: Handle) -> dict[str, list[_Gone]]:
     gone: dict[str, list[_Gone]] = {}
     undone = {(undo.removal, undo.key): undo for undo in handle.journal.records(UndoRecord) if undo.state == "done"}
     for removal in handle.journal.records(RemovalRecord):
-        is_copied = handle.table.is_published_by_writing and removal.operation == "replace"
+        is_replaced = removal.operation == "replace"
         for part in removal.partitions:
             undo = undone.get((removal.id, part.key))
-            if undo is not None and not is_copied:
-                continue
             for file in part.files:
+                if undo is not None and not (is_replaced and handle.table.is_replaced_in_place(file.path)):
+                    continue
                 known = _Gone(
                     key=part.partition_key,
                     until=_second(removal.undo_until if undo is None else undo.at + removal.grace),
@@ -198,13 +218,9 @@ def _known_to_have_left(handle: Handle) -> dict[str, list[_Gone]]:
 
 
 def _unnamed_files(
-    handle: Handle,
-    snapshot: Snapshot,
-    stored: Sequence[StoredObject],
-    gone: Mapping[str, list[_Gone]],
-    now: datetime,
+    handle: Handle, stored: Sequence[StoredObject], snapshot: Snapshot, gone: Mapping[str, list[_Gone]], now: datetime
 ) -> Iterator[tuple[Doomed, datetime]]:
-    """Objects that the table does not name, each with the instant until which it stays."""
+    """Of these objects those that the table does not name, each with the instant until which it stays."""
     live = {file.path for file in snapshot.files}
     columns = handle.table.partition_columns
     removed = {file.path: file for file in handle.table.removed_files()}
@@ -218,7 +234,7 @@ def _unnamed_files(
     for one in unnamed:
         known = gone.get(one.path, [])
         is_expired = bool(known) or one.path in removed
-        if not is_expired and is_adopted and not has_our_name(one.path):
+        if not is_expired and is_adopted and not handle.table.has_own_name(one.path):
             continue  # somebody's, not an orphan of ours
         if known:
             until = max(record.until for record in known)
@@ -226,7 +242,7 @@ def _unnamed_files(
         else:
             until = _second(one.modified) + (timedelta(0) if is_expired else ORPHAN_AGE)
             told = removed[one.path].key if one.path in removed else None
-            key = told if told is not None else handle.table.told_key(one.path, columns)
+            key = told if told is not None else handle.table.path_key(one.path, columns)
         if one.path in recent.named:
             until = max(until, _second(recent.named[one.path]) + grace)
         elif is_expired and not recent.reaches_back and not any(record.is_certain for record in known):
@@ -236,15 +252,11 @@ def _unnamed_files(
 
 
 def _hidden_versions(
-    handle: Handle, stored: Sequence[StoredObject], gone: Mapping[str, list[_Gone]]
+    stored: Iterable[StoredObject], gone: Mapping[str, list[_Gone]]
 ) -> Iterator[tuple[Doomed, datetime]]:
-    """Versions of a plain table's objects that our acts took from view, and what waits for a commit that never came."""
+    """Versions that our acts took from view, of objects that are replaced in place."""
     for one in stored:
         if one.is_nested:
-            continue
-        if one.path.startswith(WAITING):
-            key = handle.table.told_key(one.path.removeprefix(WAITING), handle.table.partition_columns)
-            yield Doomed(one.path, one.size, key, one.versions, one.etag), _second(one.modified) + ORPHAN_AGE
             continue
         is_emptied = not one.is_shown and not any(one.sizes.values())  # a vacuum stopped before the markers
         known = gone.get(one.path, [])

@@ -9,7 +9,6 @@ from tierlake.pipelines.maintenance.stored_files import stored_objects
 from tierlake.pipelines.metastore.records import EraseRecord, RemovalRecord
 from tierlake.pipelines.model.age import tier_at, window_of_key
 from tierlake.pipelines.runtime import formatting
-from tierlake.pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -121,20 +120,20 @@ def _history_problems(handle: Handle, snapshot: Snapshot, stored: Mapping[str, S
     if handle.document is None:
         return
     yield from _held(handle, snapshot, stored, removals)
-    if handle.table.is_published_by_writing:
-        ours = {(file.path, file.version_id) for removal in removals for _, file in removal.files()}
-        for path, one in stored.items():
-            below = next((version for version in one.versions if one.sizes[version]), None)
-            is_hidden = below is not None and not one.is_shown and not path.startswith(WAITING)
-            if is_hidden and (path, below) not in ours:
-                yield Problem("hidden", path, "a delete marker that is not ours hides it: delete that, or the object")
+    ours = {(file.path, file.version_id) for removal in removals for _, file in removal.files()}
+    for path, one in stored.items():
+        if one.is_shown or not handle.table.is_replaced_in_place(path):
+            continue
+        below = next((version for version in one.versions if one.sizes[version]), None)
+        if below is not None and (path, below) not in ours:
+            yield Problem("hidden", path, "a delete marker that is not ours hides it: delete that, or the object")
 
 
 def _erased(handle: Handle, snapshot: Snapshot, stored: Mapping[str, StoredObject]) -> Iterator[Problem]:
     spoiled = {path: record for record in handle.journal.records(EraseRecord) for path in record.spoiled}
     for file in snapshot.files:
         shown = stored[file.path].shown if file.path in stored else None
-        record = spoiled.get(f"{file.path}?{shown}" if handle.table.is_published_by_writing else file.path)
+        record = spoiled.get(f"{file.path}?{shown}" if handle.table.is_replaced_in_place(file.path) else file.path)
         if record is not None:
             detail = (
                 f"it is live again, and holds rows that were erased on {formatting.day(record.at)}: erase them again"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tierlake.connector.errors import PreconditionFailed
-from tierlake.pipelines.errors import CommitConflict, LogMissing, SpecError, TableExists, UnsupportedByTable
+from tierlake.pipelines.errors import CommitConflict, LogMissing, SpecError, TableExists
 from tierlake.pipelines.metastore.document import DatasetDocument, DocumentStore
 from tierlake.pipelines.metastore.handle import Handle
 from tierlake.pipelines.metastore.journal import Journal
@@ -157,7 +157,7 @@ def _opened(uri: str, fs: LakeFileSystem | None, clock: Clock | None, options: M
     try:
         return open_dataset(uri, None, fs, clock, options)
     except LogMissing:
-        from tierlake.pipelines.tables.plain import open_plain
+        from tierlake.pipelines.tables.undescribed import open_plain
 
         asked = DatasetSpec(uri=uri)
         inside = table_filesystem(fs, asked, options)
@@ -205,15 +205,9 @@ def _adopt_prefix(
 ) -> AdoptReport:
     """A prefix gets a log that names its files, then our description."""
     from tierlake.pipelines.tables.delta import LakeDeltaTable
-    from tierlake.pipelines.tables.file_per_partition import NamedFilesTable
     from tierlake.pipelines.tables.lost_log import has_log
 
-    if isinstance(opened.table, NamedFilesTable):
-        raise UnsupportedByTable(
-            f"{opened.spec.uri} has one file a partition, named by it: who writes it replaces files where they lie, "
-            "which no Delta log can follow",
-            hint="Dataset.open works on it as it is; `tierlake ingest` copies it into a dataset of its own",
-        )
+    opened.table.check_operation("adopt")
     found = survey(opened.fs, opened.table.root)
     if opened.document is None:
         told = {"uri": opened.spec.uri, "format": "delta"}
@@ -273,10 +267,6 @@ def _check_adopted(table: LakeDeltaTable) -> None:
 
 def _schema(found: Survey, opened: Handle) -> pa.Schema:
     """Of the files, and the partition columns in the types that the table's own schema gives them."""
-    from tierlake.pipelines.tables.plain import PlainParquetTable
-
-    if not isinstance(opened.table, PlainParquetTable):  # pragma: no cover - the caller knows
-        raise TypeError(opened.table)
     known = opened.table.look().schema if opened.document is not None else None
     types = {field.name: field.type for field in (*(known or ()), *declared_schema(opened.spec.columns))}
     return pa.schema([*(pa.field(name, types.get(name, pa.string())) for name in found.columns), *found.schema])

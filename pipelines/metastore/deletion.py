@@ -24,7 +24,6 @@ from tierlake.pipelines.errors import CommitConflict
 from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord, VacuumRecord
 from tierlake.pipelines.model.partition_key import PartitionKey, canonical
 from tierlake.pipelines.runtime.parallel import in_threads
-from tierlake.pipelines.tables.waiting import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -237,7 +236,7 @@ def take_back(fs: LakeFileSystem, names: Sequence[str]) -> None:
 def _still_free(handle: Handle, batch: Sequence[Doomed], record: VacuumRecord) -> Iterator[Doomed]:
     """What may go now, as the table, the holds and the journal have it at this moment."""
     snapshot = handle.table.snapshot()
-    live = {file.path for file in snapshot.files} if not handle.table.is_published_by_writing else set()
+    live = {file.path for file in snapshot.files if not handle.table.is_replaced_in_place(file.path)}
     held = Held(handle, snapshot.known_schema)
     oldest = min((one.removal for one in batch if one.removal is not None), default="")
     back = _coming_back(handle, oldest, record)
@@ -267,13 +266,23 @@ def _coming_back(handle: Handle, oldest: str, record: VacuumRecord) -> set[tuple
 
 def _delete(handle: Handle, free: Sequence[Doomed]) -> tuple[list[Doomed], LakeError | None]:
     """Delete a batch; what went, and what the store said where it kept some of it."""
-    if handle.table.is_published_by_writing:
-        by_path: dict[str, list[Doomed]] = {}
-        for one in free:
+    by_path: dict[str, list[Doomed]] = {}
+    others: list[Doomed] = []
+    for one in free:
+        if handle.table.is_replaced_in_place(one.path):
             by_path.setdefault(one.path, []).append(one)
+        else:
+            others.append(one)
+    gone, error = _delete_unnamed(handle, others) if others else ([], None)
+    if by_path:
         results = in_threads(partial(_delete_path, handle), by_path.values(), at_once=_CONCURRENCY, name="delete")
-        gone = list(itertools.chain.from_iterable(deleted for deleted, _ in results))
-        return gone, next((error for _, error in results if error is not None), None)
+        gone += itertools.chain.from_iterable(deleted for deleted, _ in results)
+        error = error or next((error for _, error in results if error is not None), None)
+    return gone, error
+
+
+def _delete_unnamed(handle: Handle, free: Sequence[Doomed]) -> tuple[list[Doomed], LakeError | None]:
+    """Objects whose paths nobody writes to again."""
     root = handle.table.root
     seen = {one.path: _seen(root, one) for one in free}
     try:
@@ -304,14 +313,11 @@ def _seen(root: str, one: Doomed) -> list[SeenObject]:
 
 
 def _delete_hidden(handle: Handle, ones: Sequence[Doomed]) -> list[Doomed]:
-    """Versions of one object of a plain table that no reader sees any more; the markers above, when nothing is left.
+    """Versions of one object that no reader sees any more; the markers above, when nothing is left.
 
     A marker over an older version stays: without it that version would be back.
     """
     name = f"{handle.table.root}/{ones[0].path}"
-    if ones[0].path.startswith(WAITING):  # no reader ever sees it
-        handle.fs.delete_seen(itertools.chain.from_iterable(_seen(handle.table.root, one) for one in ones))
-        return list(ones)
     gone = [one for one in ones if not one.versions and not handle.fs.delete_seen([SeenObject(name, etag=one.etag)])]
     if all(not one.versions for one in ones):
         return gone

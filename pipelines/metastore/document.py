@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tierlake.connector.errors import PreconditionFailed
-from tierlake.pipelines.errors import CommitConflict, PolicyRefused, SpecError, TableNotFound
+from tierlake.pipelines.errors import PolicyRefused, SpecError, TableNotFound
 from tierlake.pipelines.model.spec import DatasetSpec, Duration
+from tierlake.pipelines.runtime.conflicts import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from tierlake.connector.filesystem import LakeFileSystem
 
 __all__ = ["DatasetDocument", "DocumentStore", "Dropped", "Hold"]
-
-_ATTEMPTS = 20
 
 
 class Hold(BaseModel):
@@ -153,19 +152,19 @@ class DocumentStore:
             TableNotFound: there is no document.
             CommitConflict: others kept winning.
         """
-        for _ in range(_ATTEMPTS):
-            found = self._fetch()
-            if found is None:
-                message = f"no dataset description at lake://{self.path}"
-                raise TableNotFound(message)
-            document, etag = found
-            changed = change(document)
-            if changed == document:
-                return document
-            try:
-                self._fs.put_if(self.path, changed.model_dump_json(indent=1).encode(), if_match=etag)
-            except PreconditionFailed:
-                continue
-            return changed
-        message = f"{self.path} is being changed by others all the time; nothing was changed"
-        raise CommitConflict(message)
+        for attempt in attempts(self.path, done="nothing was changed"):
+            with attempt:
+                found = self._fetch()
+                if found is None:
+                    message = f"no dataset description at lake://{self.path}"
+                    raise TableNotFound(message)
+                document, etag = found
+                changed = change(document)
+                if changed == document:
+                    return document
+                try:
+                    self._fs.put_if(self.path, changed.model_dump_json(indent=1).encode(), if_match=etag)
+                except PreconditionFailed:
+                    continue
+                return changed
+        raise AssertionError  # the last attempt raises

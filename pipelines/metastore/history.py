@@ -58,35 +58,28 @@ def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
         limit: at most this many.
     """
     commits = handle.table.history(limit)
-    has_log = not handle.table.is_published_by_writing
     versions = {str(commit.details["removal"]): commit.version for commit in commits if "removal" in commit.details}
     journal = _with_undo(handle, [event for event in _told(handle.journal.entries()) if _is_made(event, versions)])
     replaced = [event for event in journal if event.operation == "replace"]
     events = [
-        _of_event(event, versions.get(event.id, event.version) if has_log else None)
-        for event in journal
-        if event.operation != "replace"
+        _of_event(event, versions.get(event.id, event.version)) for event in journal if event.operation != "replace"
     ]
     # the journal tells more of an expiry and an undo than their commits do, unless its writer died in between
     told = {event.version for event in events if event.version is not None}
-    by_version = {versions.get(event.id, event.version): event for event in replaced if has_log}
-    by_run = {event.run_key: event for event in replaced if not has_log}
+    by_version = {versions.get(event.id, event.version): event for event in replaced}
+    by_run = {event.run_key: event for event in replaced}
     entries = [
-        _of_commit(
-            commit,
-            commit.version if has_log else None,
-            by_version.get(commit.version) if has_log else by_run.get(commit.run_key),
-        )
+        _of_commit(commit, by_run.get(commit.run_key) if commit.version is None else by_version.get(commit.version))
         for commit in commits
-        if not (has_log and commit.version in told) and commit.operation != FENCE  # the journal tells of a vacuum
+        if commit.version not in told and commit.operation != FENCE  # the journal tells of a vacuum
     ]
-    known = {commit.run_key for commit in commits}
-    # a plain table forgets an ingest that was undone
-    events += [_of_event(event, None) for event in replaced if not has_log and event.run_key not in known]
+    if not handle.table.is_atomic:  # a table without a log forgets an ingest that was undone
+        known = {commit.run_key for commit in commits}
+        events += [_of_event(event, None) for event in replaced if event.run_key not in known]
     return _newest_first(events + entries)[:limit]
 
 
-def _is_made(event: JournalEntry, versions: Mapping[str, int]) -> bool:
+def _is_made(event: JournalEntry, versions: Mapping[str, int | None]) -> bool:
     """Whether it was done: its record says so, or the log has its commit, and its writer died before it could."""
     return event.committed or (event.operation in {"expire", "replace"} and event.id in versions)
 
@@ -138,12 +131,12 @@ def _integer(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _of_commit(commit: Commit, version: int | None, replaced: JournalEntry | None) -> HistoryEntry:
+def _of_commit(commit: Commit, replaced: JournalEntry | None) -> HistoryEntry:
     details = commit.details
     return HistoryEntry(
         at=commit.at,
         operation=commit.operation,
-        version=version,
+        version=commit.version,
         partitions=_integer(details.get("partitions")),
         keys=replaced.keys if replaced else tuple(str(details.get("keys", "")).split()),
         rows=_integer(details.get("rows")),

@@ -31,7 +31,6 @@ from tierlake.pipelines.model.spec_diff import check_agrees, completed, differen
 from tierlake.pipelines.runtime.clock import Clock, ServerClock
 from tierlake.pipelines.runtime.fork_guard import refuse_after_fork
 from tierlake.pipelines.tables import table_of_format
-from tierlake.pipelines.tables.lost_log import check_log, has_log
 from tierlake.pipelines.tables.nested import LOG, enclosing_root, first_objects, is_nested, nested_roots
 
 if TYPE_CHECKING:
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tierlake.pipelines.model.partition_key import PartitionKey
-    from tierlake.pipelines.tables.file_per_partition import NamedFilesTable
-    from tierlake.pipelines.tables.plain import PlainParquetTable
     from tierlake.pipelines.tables.protocol import Table
 
 __all__ = [
@@ -54,6 +51,7 @@ __all__ = [
     "description_of",
     "fields_of",
     "first_document",
+    "history_kept",
     "open_dataset",
     "spec_in_file",
     "spec_of_undescribed",
@@ -83,12 +81,12 @@ def create_dataset(
     first: pa.Schema | None = None,
 ) -> Handle:
     """Make a new dataset; see `Dataset.create`."""
-    from tierlake.pipelines.tables.delta import LakeDeltaTable
+    from tierlake.pipelines.tables.creation import create_table, first_schema
 
     check_new(spec, fs, options, first)  # also that nobody's objects are there: a log would hide them
     inside = table_filesystem(fs, spec, options)
     now = clock or ServerClock(inside, spec.bucket)
-    schema = _first_schema(spec, first) if spec.format == "delta" else None
+    schema = first_schema(spec, first)
     store = DocumentStore(inside, spec.root)
     try:
         first_document(inside, store, DatasetDocument(spec=spec))
@@ -98,9 +96,7 @@ def create_dataset(
     else:
         _check_alone(inside, spec, store.path)
         is_new = True
-    if schema is not None and (is_new or not has_log(inside, spec.root)):
-        LakeDeltaTable.create(inside, spec.root, schema, spec.partition.columns, table_properties(spec))
-        inside.invalidate_view(spec.root)
+    create_table(inside, spec, schema, table_properties(spec), is_new=is_new)
     if not is_new:
         return open_dataset(spec.uri, None, fs, now, options)
     table = table_of_format(inside, spec.root, spec.format, spec.partition.columns)
@@ -113,12 +109,13 @@ def check_new(
     """Make the checks of `create_dataset`; see `Dataset.check_new`."""
     from tierlake.pipelines.model.partition_types import check_partitioned
     from tierlake.pipelines.model.stored_types import declared_schema
+    from tierlake.pipelines.tables.creation import first_schema
 
     refuse_after_fork()
     inside = table_filesystem(fs, spec, options)
     check_honoured(inside, spec)
     check_partitioned(spec.partition, declared_schema(spec.columns))
-    schema = _first_schema(spec, first) if spec.format == "delta" else None
+    schema = first_schema(spec, first)
     ServerClock(inside, spec.bucket).now()  # a missing bucket, wrong credentials or a dead endpoint end it here
     store = DocumentStore(inside, spec.root)
     if (document := store.find()) is not None:
@@ -154,10 +151,11 @@ def _is_unfinished(fs: LakeFileSystem, document: DatasetDocument, spec: DatasetS
         TableExists: it has another spec.
         LogMissing: it has no log, and more than the description is there.
     """
+    from tierlake.pipelines.tables.creation import check_begun
+
     _check_same(document, spec)
     try:
-        if spec.format == "delta":
-            check_log(fs, spec.root)
+        check_begun(fs, spec.root, spec.format)
     except TableNotFound:
         return True
     return False
@@ -165,16 +163,14 @@ def _is_unfinished(fs: LakeFileSystem, document: DatasetDocument, spec: DatasetS
 
 def _check_free(fs: LakeFileSystem, spec: DatasetSpec, below: Sequence[str], schema: pa.Schema | None) -> None:
     """Refuse a prefix with objects, but for the log that an interrupted `create` of the same spec left."""
-    from tierlake.pipelines.tables.delta import LakeDeltaTable
+    from tierlake.pipelines.tables.creation import is_just_created
 
     found = [path.removeprefix(f"{spec.root}/") for path in below]
     if not found:
         return
     adopts = f"`tierlake adopt {spec.uri}` makes a dataset of the Parquet files or of the Delta table that is there"
     if any(path.startswith(LOG) for path in found):
-        table = LakeDeltaTable(fs, spec.root)
-        is_alone = schema is not None and all(path.startswith(LOG) for path in found)
-        if is_alone and schema and table.exists() and table.is_just_created(schema, spec.partition.columns):
+        if all(path.startswith(LOG) for path in found) and is_just_created(fs, spec, schema):
             return
         message = f"{spec.uri} is a Delta table already"
         raise TableExists(message, hint=f"Dataset.open({spec.uri!r}) works with it as it is; {adopts}")
@@ -227,6 +223,8 @@ def open_dataset(
     options: Mapping[str, Any],
 ) -> Handle:
     """Open what is there; see `Dataset.open`."""
+    from tierlake.pipelines.tables.creation import check_begun
+
     refuse_after_fork()
     uri, said = _asked_for(dataset, described)
     asked = DatasetSpec(uri=uri)
@@ -237,8 +235,8 @@ def open_dataset(
     document = store.find()
     if document is not None:
         is_ending = document.dropped is not None and document.dropped.is_ending  # by a vacuum that may have stopped
-        if document.spec.format == "delta" and not is_ending:
-            check_log(inside, asked.root)
+        if not is_ending:
+            check_begun(inside, asked.root, document.spec.format)
         # where it lies counts, not where it says it was made: it may have been copied, or be somebody's trap
         spec = document.spec.model_copy(update={"uri": asked.uri})
         _check_agree(spec, dataset if _is_description(dataset) else None, described)
@@ -369,13 +367,17 @@ def table_filesystem(fs: LakeFileSystem | None, spec: DatasetSpec, options: Mapp
     return outside.for_table(spec.root, encryption=spec.write.encryption, storage_class=spec.write.storage_class)
 
 
+def history_kept(spec: DatasetSpec) -> timedelta:
+    """How far the history of a table goes back: beyond the grace, as undo asks it what others did since."""
+    return max(_LOG_KEPT, spec.retention.grace + _LOG_BEYOND_GRACE)
+
+
 def table_properties(spec: DatasetSpec) -> dict[str, str]:
     """Delta properties that match the spec: other engines' vacuum then keeps our grace too.
 
     The log outlives the grace, and is never kept for less than Delta's own 30 days: undo asks it what others did since.
     """
-    grace = spec.retention.grace
-    log = max(_LOG_KEPT, grace + _LOG_BEYOND_GRACE)
+    grace, log = spec.retention.grace, history_kept(spec)
     return {
         "delta.deletedFileRetentionDuration": f"interval {grace // _HOUR} hours",
         "delta.logRetentionDuration": f"interval {log // _HOUR} hours",
@@ -458,12 +460,10 @@ def fields_of(described: Described) -> dict[str, object]:
 
 
 def _found_table(fs: LakeFileSystem, root: str, said: Mapping[str, object]) -> Table:
-    from tierlake.pipelines.tables.delta import LakeDeltaTable
-    from tierlake.pipelines.tables.plain import open_plain
+    from tierlake.pipelines.tables.undescribed import open_logged, open_plain
 
-    delta = LakeDeltaTable(fs, root)
-    if delta.exists():
-        return delta
+    if (logged := open_logged(fs, root)) is not None:
+        return logged
     if (above := enclosing_root(fs, root)) is not None:
         message = f"lake://{root} lies inside a table, lake://{above}, which alone tells what of it is live"
         raise UnsupportedByTable(message, hint=f"Dataset.open('lake://{above}').read(where=...)")
@@ -471,7 +471,7 @@ def _found_table(fs: LakeFileSystem, root: str, said: Mapping[str, object]) -> T
     return plain if plain.partition_columns else _named_files(fs, plain, said) or plain
 
 
-def _named_files(fs: LakeFileSystem, plain: PlainParquetTable, said: Mapping[str, object]) -> NamedFilesTable | None:
+def _named_files(fs: LakeFileSystem, plain: Table, said: Mapping[str, object]) -> Table | None:
     """The table as one whose files are named by their partition: where a caller says how, or every name is a window."""
     from tierlake.pipelines.tables.file_per_partition import UNTOLD, NamedFilesTable, are_named_by
 
@@ -483,19 +483,3 @@ def _named_files(fs: LakeFileSystem, plain: PlainParquetTable, said: Mapping[str
     if wanted.time is None or not are_named_by(paths, wanted.columns, wanted.time):
         return None
     return NamedFilesTable(fs, plain.root, wanted.columns)
-
-
-def _first_schema(spec: DatasetSpec, first: pa.Schema | None) -> pa.Schema:
-    import pyarrow as pa
-
-    from tierlake.pipelines.model.stored_types import declared_schema
-
-    if not spec.columns and not spec.partition.columns:
-        if first is not None and len(first):
-            return first
-        message = f"{spec.uri}: a Delta table needs at least one column when it is made"
-        raise SpecError(message, hint="declare `columns` in the spec, or partition it")
-    declared = declared_schema(spec.columns)
-    types = {field.name: field.type for field in declared}
-    keys = [pa.field(name, types.get(name, pa.string())) for name in spec.partition.columns]
-    return pa.schema([*keys, *(field for field in declared if field.name not in spec.partition.columns)])

@@ -112,11 +112,9 @@ def completed(handle: Handle, record: RemovalRecord, commit: Commit) -> RemovalR
         record: as it was written before the commit.
         commit: what the table says.
     """
-    has_versions = not handle.table.is_published_by_writing
-    version = commit.version if has_versions else None
-    done = record.model_copy(update={"committed_at": record.at, "version": version})
+    done = record.model_copy(update={"committed_at": record.at, "version": commit.version})
     with after_commit(f"the journal could not be told of it, and goes by the table (removal-{record.id})"):
-        made = handle.table.made_at(commit.version) if has_versions else None
+        made = handle.table.made_at(commit.version) if commit.version is not None else None
         at = handle.clock.of_store(made) if made is not None else handle.clock.now()
         # time that goes on also where a clock does not
         handle.journal.write(done := done.model_copy(update={"committed_at": max(at, record.at)}))
@@ -131,12 +129,10 @@ def settled(handle: Handle, record: RemovalRecord) -> RemovalRecord | None:
     """
     if record.committed_at is not None:
         return record
-    if handle.table.is_published_by_writing:
-        is_made = record.run_key is None or handle.table.is_committed(record.run_key)
-        return record if is_made else None
-    commit = handle.table.commit_of(record.id, record.base)
+    fate = handle.table.fate_of(record.id, record.base, record.run_key)
+    commit = fate.commit
     if commit is None:
-        return None
+        return record if fate.is_made else None
     at: datetime = handle.clock.of_store(commit.at)
     return record.model_copy(update={"committed_at": max(at, record.at), "version": commit.version})
 
@@ -173,8 +169,9 @@ def outcome(handle: Handle, stored: RemovalRecord) -> RemovalRecord | None:
         return None
     live = handle.table.snapshot().by_partition()
     gone = tuple(one for one in record.partitions if one.partition_key not in live)
-    left = {file.path for one in record.partitions for file in live.get(one.partition_key, ())}
-    if any(file.path not in left for one in record.partitions if one not in gone for file in one.files):
+    standing = [one for one in record.partitions if one.partition_key in live]
+    left = {file.path for one in standing for file in live[one.partition_key]}
+    if any(file.path not in left for one in standing for file in one.files):
         return None  # half of a partition is gone: the next expiry needs the record as it is
     update = {"partitions": gone, "committed_at": max(handle.clock.now(), record.at)}
     return record.model_copy(update=update) if gone else None

@@ -57,9 +57,8 @@ def to_dask(
     files = [(file, file.size) for file in dataset.files_of(matching)]
     pieces = [tuple(piece) for piece in together(files, _PIECE_BYTES)]
     keys = handle.table.partition_columns
-    logged = None if handle.table.is_published_by_writing else snapshot.version
     options, root = Options(handle.fs.dask_options()), handle.table.root
-    read = _Reading(options, root, logged, dataset.schema, keys, names, matching)
+    read = _Reading(options, root, snapshot.log_version, dataset.schema, keys, names, matching)
     meta = dataset.schema.empty_table().select(names).to_pandas()
     from_map: Any = dd.from_map  # it has no types
     # Dask takes every column of objects for text, and so would spell dates, decimals, bytes and lists

@@ -7,7 +7,9 @@ event loop. An act of several requests, with decisions between them, may run her
 from __future__ import annotations
 
 import threading
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar
 
 if TYPE_CHECKING:
@@ -55,7 +57,8 @@ def _in_threads(work: Callable[[T], R], items: Iterable[T], at_once: int, name: 
             raise
 
     with ThreadPoolExecutor(at_once, thread_name_prefix=name) as pool:
-        started = [pool.submit(one, item) for item in items]
+        # each in a copy of the context: they share the budget of the act for conflicts
+        started = [pool.submit(copy_context().run, one, item) for item in items]
         try:
             wait(started)
         finally:  # an interrupt: what has not begun does not begin
@@ -75,7 +78,8 @@ class ThreadQueue(Generic[R]):
         self._at_once = at_once
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix=name)
         self._submitted: list[Future[R]] = []
-        self._unfinished: set[Future[R]] = set()
+        self._unfinished = 0
+        self._ended = threading.Condition()
 
     def __enter__(self) -> Self:
         """No thread begins before the first work comes."""
@@ -87,15 +91,21 @@ class ThreadQueue(Generic[R]):
 
     def submit(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> None:
         """Hand over work."""
-        future = self._pool.submit(work, *args, **kwargs)
+        with self._ended:
+            self._unfinished += 1
+        future = self._pool.submit(copy_context().run, partial(work, *args, **kwargs))
         self._submitted.append(future)
-        self._unfinished.add(future)
-        future.add_done_callback(self._unfinished.discard)
+        future.add_done_callback(self._end)
+
+    def _end(self, _: Future[R]) -> None:
+        with self._ended:
+            self._unfinished -= 1
+            self._ended.notify_all()
 
     def wait_for_room(self) -> None:
         """Wait while as much as is done at once waits to begin."""
-        while len(unfinished := list(self._unfinished)) > self._at_once:
-            wait(unfinished, return_when=FIRST_COMPLETED)
+        with self._ended:
+            self._ended.wait_for(lambda: self._unfinished <= self._at_once)
 
     def results(self) -> list[R]:
         """Wait for all of it; the results come in the order in which the work was handed over.

@@ -18,9 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tierlake.connector.errors import PreconditionFailed
 from tierlake.connector.objects.metadata import unquoted
-from tierlake.pipelines.errors import CommitConflict
 from tierlake.pipelines.runtime.clock import end_of
-from tierlake.pipelines.runtime.conflicts import turns
+from tierlake.pipelines.runtime.conflicts import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
     from tierlake.pipelines.tables.protocol import SameRows
 
 __all__ = ["ChangeTimes", "KnownChange", "KnownTimes"]
+
+_UNCHECKED = 100
+"""So many entries may be outdated; beyond, the file is at most twice as large as the table has objects."""
 
 
 class KnownChange(BaseModel):
@@ -58,6 +60,8 @@ class _Content(BaseModel):
 
     layout: int = 1
     objects: dict[str, KnownChange] = Field(default_factory=dict)
+    checked: int = 0
+    """How many entries there were when it was last looked whether their objects are there still."""
 
 
 class KnownTimes:
@@ -123,31 +127,40 @@ class ChangeTimes:
         self._update(lambda _: noted)
 
     def _update(self, noted: Callable[[Mapping[str, KnownChange]], Mapping[str, KnownChange]]) -> None:
-        """Add entries, and drop those of objects that are gone or written anew.
+        """Add entries, and drop those of objects that are gone or written anew whenever the file has doubled.
 
         Raises:
             CommitConflict: others kept changing the file.
         """
+        for attempt in attempts(f"lake://{self.path}", done="nothing was noted"):
+            with attempt:
+                content, etag = self._fetch()
+                new = noted(content.objects)
+                kept, checked = content.objects, content.checked
+                if len(kept.keys() | new.keys()) > max(_UNCHECKED, 2 * checked):
+                    kept = self._standing(kept)
+                    checked = len(kept.keys() | new.keys())
+                objects = dict(sorted({**kept, **new}.items()))
+                data = _Content(objects=objects, checked=checked).model_dump_json(indent=1).encode()
+                try:
+                    if etag is None:
+                        self._fs.put_if(self.path, data, if_none_match=True)
+                    else:
+                        self._fs.put_if(self.path, data, if_match=etag)
+                except PreconditionFailed:
+                    continue
+                return
+        raise AssertionError  # the last attempt raises
+
+    def _standing(self, known: Mapping[str, KnownChange]) -> dict[str, KnownChange]:
+        """The entries whose objects are there, and not written anew since; one listing."""
         root = self.path.removesuffix("/_lake/changes.json")
         infos = self._fs.list_fresh(root)
-        for _ in turns():
-            content, etag = self._fetch()
-            new = noted(content.objects)
-            kept = {
-                path: entry
-                for path, entry in content.objects.items()
-                if (info := infos.get(f"{root}/{path}")) and _second(info["LastModified"]) <= _second(entry.modified)
-            }
-            data = _Content(objects=dict(sorted((kept | dict(new)).items()))).model_dump_json(indent=1).encode()
-            try:
-                if etag is None:
-                    self._fs.put_if(self.path, data, if_none_match=True)
-                else:
-                    self._fs.put_if(self.path, data, if_match=etag)
-            except PreconditionFailed:
-                continue
-            return
-        raise CommitConflict(f"lake://{self.path} is being changed by others all the time", hint="run it again")
+        return {
+            path: entry
+            for path, entry in known.items()
+            if (info := infos.get(f"{root}/{path}")) and _second(info["LastModified"]) <= _second(entry.modified)
+        }
 
     def _fetch(self) -> tuple[_Content, str | None]:
         try:
@@ -157,10 +170,8 @@ class ChangeTimes:
         try:
             return _Content.model_validate_json(data), etag
         except ValidationError:
-            return (
-                _Content(),
-                etag,
-            )  # nothing is known then, and the objects' own times count, which are never too early
+            # nothing is known then, and the objects' own times count, which are never too early
+            return _Content(), etag
 
 
 def _changed(known: Mapping[str, KnownChange], path: str, etag: str, modified: datetime) -> datetime:

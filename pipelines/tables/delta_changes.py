@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.model.partition_key import PartitionKey, spelled, typed
 from tierlake.pipelines.runtime.clock import end_of
+from tierlake.pipelines.runtime.listing import contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogTail", "LoggedChange", "changes_after", "latest_changes"]
 
-_BATCH = 32  # commits fetched at once
+_BATCH = 64  # entries fetched at once
 _SECOND = timedelta(seconds=1)
 _DIGITS = 20
 
@@ -139,11 +140,16 @@ def _read(
     schema: pa.Schema | None,
 ) -> list[LoggedChange]:
     commits: list[LoggedChange] = []
-    waiting = list(objects.items())
-    for start in range(0, len(waiting), _BATCH):
-        batch = waiting[start : start + _BATCH]
-        texts = fs.cat([path for _, (path, _) in batch])
-        commits += [_logged(texts[path], version, at, columns, schema) for version, (path, at) in batch]
+    versions = list(objects)
+    for start in range(0, len(versions), _BATCH):
+        batch = versions[start : start + _BATCH]
+        texts = contents(fs, [objects[version][0] for version in batch])
+        for version in batch:
+            path, at = objects[version]
+            if path in texts:
+                commits.append(_logged(texts[path], version, at, columns, schema))
+            else:  # a clean-up took it just now: it may have changed any partition
+                commits.append(LoggedChange(version, end_of(at), None, frozenset()))
     return commits
 
 
@@ -200,13 +206,13 @@ def _logged(
 ) -> LoggedChange:
     changed: set[PartitionKey] | None = set()
     rewritten: set[PartitionKey] = set()
-    told: datetime | None = None
+    written: datetime | None = None
     for line in data.splitlines():
         action: dict[str, Any] = json.loads(line) if line.strip() else {}
         if (info := action.get("commitInfo")) is not None:
             if info.get("lake.operation") == "adopt":
                 return LoggedChange(version, end_of(modified), frozenset(), frozenset(), adopts=True)
-            told = _instant(info.get("timestamp"))
+            written = _instant(info.get("timestamp"))
         file = action.get("add") or action.get("remove")
         if file is None:
             continue
@@ -218,7 +224,7 @@ def _logged(
         else:
             changed.add(key)
     rows = None if changed is None else frozenset(changed)
-    return LoggedChange(version, end_of(modified, told), rows, frozenset(rewritten))
+    return LoggedChange(version, end_of(modified, written), rows, frozenset(rewritten))
 
 
 def _key(
@@ -226,8 +232,8 @@ def _key(
 ) -> PartitionKey | None:
     if values is None and columns:
         return None
-    said = values or {}
-    return PartitionKey.of((name, _spelled(name, said.get(name), schema)) for name in columns)
+    known = values or {}
+    return PartitionKey.of((name, _spelled(name, known.get(name), schema)) for name in columns)
 
 
 def _spelled(name: str, text: str | None, schema: pa.Schema | None) -> str:

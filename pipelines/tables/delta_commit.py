@@ -16,6 +16,9 @@ from urllib.parse import quote
 
 from deltalake.transaction import AddAction, RemoveAction
 
+from tierlake.pipelines.runtime.identity import user_and_host
+from tierlake.pipelines.tables.protocol import Commit
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = [
     "add_actions",
     "changes_rows",
+    "commit_metadata",
+    "commit_of_entry",
     "is_spelled_otherwise",
     "remove_actions",
     "spelled_by_deltalake",
@@ -204,3 +209,32 @@ def _values(key: PartitionKey) -> dict[str, str | None]:
 
 def _now() -> int:
     return int(datetime.now(UTC).timestamp() * 1000)
+
+
+def commit_metadata(change: Change, run_key: str) -> dict[str, Any]:
+    """Our part of `commitInfo`."""
+    return {
+        "lake.operation": change.operation,
+        "lake.run_key": run_key,
+        "lake.by": user_and_host(),
+        **{f"lake.{name}": value for name, value in change.details.items()},
+    }
+
+
+def commit_of_entry(entry: Mapping[str, Any]) -> Commit:
+    """What a `commitInfo` says, ours or anybody's.
+
+    Args:
+        entry: with the version that it made.
+    """
+    return Commit(
+        version=entry["version"],
+        at=datetime.fromtimestamp(entry["timestamp"] / 1000, UTC),
+        operation=entry.get("lake.operation") or str(entry.get("operation", "unknown")),
+        run_key=entry.get("lake.run_key"),
+        details={
+            name.removeprefix("lake."): value
+            for name, value in entry.items()
+            if name.startswith("lake.") and name not in {"lake.operation", "lake.run_key"}
+        },
+    )

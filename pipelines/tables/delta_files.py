@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,16 +16,18 @@ from tierlake.pipelines.errors import SchemaMismatch
 from tierlake.pipelines.model.partition_key import PartitionKey, spelled
 from tierlake.pipelines.parquet.statistics import log_stats
 from tierlake.pipelines.tables.delta_commit import spelled_by_deltalake
+from tierlake.pipelines.tables.delta_look import DeltaLook
+from tierlake.pipelines.tables.delta_transactions import fence_of
 from tierlake.pipelines.tables.live_files import NamedFile
 from tierlake.pipelines.tables.paths import data_path
-from tierlake.pipelines.tables.protocol import LiveFile
+from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from tierlake.pipelines.tables.live_files import FileNames
 
-__all__ = ["RustFiles", "does_not_fit", "live_files"]
+__all__ = ["RustFiles", "does_not_fit", "live_files", "snapshot_of"]
 
 
 class RustFiles(DeltaStorageHandler):
@@ -74,6 +77,14 @@ def live_files(table: DeltaTable, root: str) -> tuple[LiveFile, ...]:
     except (OverflowError, ValueError) as error:
         raise does_not_fit(root, f"a partition value that Python cannot hold: {error}") from error
     return tuple(_live_file(root, row, columns) for row in rows)
+
+
+def snapshot_of(table: DeltaTable, root: str) -> Snapshot:
+    """The table as deltalake has opened it."""
+    schema = pa.schema(table.schema().to_arrow())
+    # the fence takes a replay of the log, and who only reads never asks for it
+    fence = cache(partial(fence_of, table))
+    return Snapshot(table.version(), live_files(table, root), schema, fence, opened=DeltaLook(table))
 
 
 def does_not_fit(root: str, reason: str) -> SchemaMismatch:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.runtime.listing import contents
 from tierlake.pipelines.tables.paths import data_path
 from tierlake.pipelines.tables.protocol import RecentLog, RemovedFile
 
@@ -148,7 +149,7 @@ def _key(values: Any, columns: Sequence[str]) -> PartitionKey | None:
 def _read(fs: LakeFileSystem, log: Sequence[LogEntry]) -> Iterator[tuple[LogEntry, list[dict[str, Any]]]]:
     for start in range(0, len(log), _BATCH):
         batch = log[start : start + _BATCH]
-        texts = fs.cat([entry.path for entry in batch], on_error="omit")  # a clean-up may be at work
+        texts = contents(fs, [entry.path for entry in batch])  # without those that a clean-up takes just now
         for entry in batch:
             if entry.path in texts:
                 yield entry, [json.loads(line) for line in texts[entry.path].splitlines() if line.strip()]

@@ -18,7 +18,7 @@ from tierlake.connector.errors import LakeError, LibraryError, ObjectNotFound
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["edge", "in_words_of_ours", "told_by"]
+__all__ = ["as_lake_error", "edge", "in_words_of_ours"]
 
 TableT = TypeVar("TableT")
 
@@ -55,10 +55,10 @@ def in_words_of_ours(root: str) -> Iterator[None]:
     except LakeError:
         raise
     except (DeltaError, OSError, pa.ArrowException, json.JSONDecodeError) as error:
-        raise told_by(error, root) from error
+        raise as_lake_error(error, root) from error
 
 
-def told_by(error: Exception, root: str) -> LakeError:
+def as_lake_error(error: Exception, root: str) -> LakeError:
     """The error of ours for what deltalake or Arrow raised.
 
     Args:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tierlake.pipelines.model.spec import TimePartition
+    from tierlake.pipelines.tables.protocol import Operation
 
 __all__ = ["UNTOLD", "NamedFilesTable", "are_named_by"]
 
@@ -33,6 +34,16 @@ class NamedFilesTable(PlainParquetTable):
     def key_of(self, path: str) -> PartitionKey:
         """The values in a file's path; all null where it has not one segment a column."""
         return _key(path, self.partition_columns)
+
+    def check_operation(self, operation: Operation, *, by_workers: bool = False) -> None:
+        """Like plain ones; nor does a log go with its writers; see `Table.check_operation`."""
+        if operation == "adopt":
+            raise UnsupportedByTable(
+                f"lake://{self.root} has one file a partition, named by it: who writes it replaces files where they "
+                "lie, which no Delta log can follow",
+                hint="Dataset.open works on it as it is; `tierlake ingest` copies it into a dataset of its own",
+            )
+        super().check_operation(operation, by_workers=by_workers)
 
     def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:  # noqa: ARG002 - the protocol's
         """Where the other writer would put it.

@@ -7,7 +7,9 @@ server.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,7 +20,7 @@ from tierlake.connector.errors import LakeError, ObjectArchived, ObjectNotFound,
 from tierlake.pipelines.errors import ArchivedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping
+    from collections.abc import Callable, Hashable, Iterator, Mapping
 
     from tierlake.connector.filesystem import LakeFileSystem
 
@@ -48,19 +50,19 @@ class FileNames:
             path: `bucket/key`.
             error: what the client below raised.
         """
-        told: OSError = error
+        reason: OSError = error
         if not isinstance(error, LakeError):
             try:
                 self.fs.cat_file(path, start=0, end=1)
             except OSError as better:
-                told = better
-        if isinstance(told, ObjectArchived):
-            return self._archived(path, told)
-        if isinstance(told, ObjectNotFound) and told.key is not None:
-            return self._missing(path, told)
-        if isinstance(told, LakeError) or type(told).__module__ != "builtins":
-            return told
-        text = plain_text(str(told))
+                reason = better
+        if isinstance(reason, ObjectArchived):
+            return self._archived(path, reason)
+        if isinstance(reason, ObjectNotFound) and reason.key is not None:
+            return self._missing(path, reason)
+        if isinstance(reason, LakeError) or type(reason).__module__ != "builtins":
+            return reason
+        text = plain_text(str(reason))
         return ServerError(f"reading lake://{path} failed, and then succeeded: {text}", hint="read again")
 
     def _archived(self, path: str, error: ObjectArchived) -> OSError:
@@ -94,28 +96,36 @@ def way_out(uri: str, key: str) -> str:
 
 
 class NamedFile:
-    """A file for reading at any place, as Arrow takes one from Python."""
+    """A file for reading at any place, as Arrow takes one from Python.
 
-    def __init__(self, file: Any, failure: Callable[[OSError], OSError]) -> None:
+    Arrow drops its files and closes none: the last reference closes this one.
+    """
+
+    def __init__(self, file: Any, failure: Callable[[OSError], OSError] | None = None) -> None:
         """Read `file`; what `failure` makes of an error is raised."""
         self._file = file
         self._failure = failure
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes."""
-        try:
+        with self._naming():
             data: bytes = self._file.read(size)
-        except OSError as error:
-            raise self._failure(error) from error
         return data
 
     def seek(self, position: int, whence: int = 0) -> int:
         """Go to a place."""
-        try:
+        with self._naming():
             place: int = self._file.seek(position, whence)
-        except OSError as error:
-            raise self._failure(error) from error
         return place
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if self._failure is None:
+                raise
+            raise self._failure(error) from error
 
     def tell(self) -> int:
         """The place."""
@@ -126,6 +136,11 @@ class NamedFile:
         """Nothing more is read."""
         if hasattr(self._file, "close"):
             self._file.close()
+
+    def __del__(self) -> None:
+        """Let go of what it has read ahead."""
+        if not self.closed:
+            self.close()
 
     @property
     def closed(self) -> bool:
@@ -148,10 +163,8 @@ class _Files(FSSpecHandler):
             if self._names is None:
                 raise
             raise self._names.failure(path, error) from error
-        names = self._names
-        if names is not None:
-            file = NamedFile(file, lambda error: names.failure(path, error))
-        return pa.PythonFile(file, mode="r")
+        failure = None if self._names is None else partial(self._names.failure, path)
+        return pa.PythonFile(NamedFile(file, failure), mode="r")
 
     def _opened(self, path: str) -> Any:
         try:

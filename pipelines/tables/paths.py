@@ -7,11 +7,19 @@ what is not the table's, so it is refused before anybody acts on it.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from tierlake.pipelines.errors import PolicyRefused
 
-__all__ = ["data_path"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["WAITING", "data_path", "is_data", "is_hidden"]
+
+WAITING = "_lake/waiting/"
+"""Below a plain table's root: what workers wrote waits here for its commit, and what a run that died left, `vacuum`
+deletes."""
 
 _FOLDERS = frozenset({"_lake", "_delta_log"})
 _CONTROL = re.compile(r"[\x00-\x1f]")
@@ -34,3 +42,14 @@ def data_path(root: str, logged: str) -> str:
         message = f"the log of lake://{root} names {logged!r}, which is no data file below its root"
         raise PolicyRefused(message, hint="nothing of the table was touched; find out who wrote that commit")
     return path
+
+
+def is_hidden(path: str) -> bool:
+    """Whether readers skip a path: one of its segments begins with `_` or `.`."""
+    return any(segment.startswith(("_", ".")) for segment in path.split("/"))
+
+
+def is_data(path: str, info: Mapping[str, Any]) -> bool:
+    """A Parquet file that readers would read: not hidden by its name, not empty, not a "directory" object."""
+    is_file = info["type"] == "file" and bool(info["size"])
+    return is_file and path.endswith((".parquet", ".pq")) and not is_hidden(path)

@@ -8,73 +8,58 @@ removes it.
 
 from __future__ import annotations
 
-import io
-import json
+import math
 import uuid
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from deltalake import Schema
-from deltalake.exceptions import DeltaError
 
-from tierlake.connector.errors import (
-    AccessDenied,
-    ObjectArchived,
-    ObjectNotFound,
-    PreconditionFailed,
-    UnsupportedByServer,
-)
-from tierlake.pipelines.errors import (
-    ArchivedError,
-    CommitConflict,
-    PolicyRefused,
-    SourceError,
-    TableNotFound,
-    UnsupportedByTable,
-)
-from tierlake.pipelines.model.partition_key import PartitionKey, hive_columns
-from tierlake.pipelines.model.schema import evolved_schema
-from tierlake.pipelines.model.stored_types import ROW_COLUMN, filterable_type
-from tierlake.pipelines.parquet.scan import parquet_format
+from tierlake.pipelines.errors import CommitConflict, PolicyRefused, UnsupportedByTable
+from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.runtime.clock import time_of_change
-from tierlake.pipelines.runtime.conflicts import turns
-from tierlake.pipelines.runtime.identity import user_and_host
-from tierlake.pipelines.runtime.parallel import all_in_threads
+from tierlake.pipelines.runtime.listing import listed
 from tierlake.pipelines.tables.change_times import ChangeTimes
 from tierlake.pipelines.tables.error_edge import edge
 from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
 from tierlake.pipelines.tables.lost_log import has_begun
 from tierlake.pipelines.tables.nested import LOG, is_nested, nested_roots, outside_nested
 from tierlake.pipelines.tables.one_look import Looks
-from tierlake.pipelines.tables.protocol import Change, Commit, LiveFile, RecentLog, RemovedFile, Snapshot, StagedFile
+from tierlake.pipelines.tables.paths import WAITING, is_data, is_hidden
+from tierlake.pipelines.tables.plain_objects import PlainObjects, each
+from tierlake.pipelines.tables.plain_schema import PlainSchema
+from tierlake.pipelines.tables.protocol import (
+    Change,
+    Commit,
+    Fate,
+    LiveFile,
+    RecentLog,
+    RemovedFile,
+    Snapshot,
+    StagedFile,
+)
 from tierlake.pipelines.tables.rows import live_dataset
-from tierlake.pipelines.tables.runs import RUN_METADATA, run_token
+from tierlake.pipelines.tables.run_records import RunRecords
+from tierlake.pipelines.tables.runs import RUN_METADATA, has_our_name, run_token
+from tierlake.pipelines.tables.staging import several, uploaded
 from tierlake.pipelines.tables.states import ListedChanges, ListedRows, plain_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime, timedelta
 
     from tierlake.connector.filesystem import LakeFileSystem
-    from tierlake.connector.objects.metadata import ObjectVersion
     from tierlake.pipelines.parquet.scan import LiveDataset
     from tierlake.pipelines.tables.change_times import KnownTimes
-    from tierlake.pipelines.tables.protocol import SameRows
+    from tierlake.pipelines.tables.protocol import Operation, SameRows, SeenFile, Table
 
     _Look: TypeAlias = tuple[dict[str, dict[str, Any]], KnownTimes, dict[str, dict[str, Any]]]
 
-__all__ = ["PlainParquetTable", "open_plain"]
-
-ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
+__all__ = ["PlainParquetTable"]
 
 _OBJECT_NAME = "data.parquet"
-_CONCURRENCY = 8
-_SCHEMA_ATTEMPTS = 5
 
 
 @edge
@@ -82,8 +67,7 @@ class PlainParquetTable:
     """One prefix of Hive-partitioned Parquet, ours or anybody's."""
 
     format = "parquet"
-    can_append = False
-    is_published_by_writing = True
+    is_atomic = False
 
     def __init__(self, fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...]) -> None:
         """Point at `root` (`bucket/prefix`); nothing is read yet."""
@@ -92,6 +76,9 @@ class PlainParquetTable:
         self.partition_columns = partition_columns
         self._times = ChangeTimes(fs, root)
         self._kept: Looks[_Look] = Looks()
+        self._objects = PlainObjects(fs, root)
+        self._schema = PlainSchema(fs, root)
+        self._runs = RunRecords(fs, root)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -99,9 +86,9 @@ class PlainParquetTable:
         """The partition of a file, by its path below the root."""
         return PartitionKey.of_path(path, self.partition_columns)
 
-    def told_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:  # noqa: ARG002 - the protocol's
-        """The path is what tells it; see `Table.told_key`."""
-        return self.key_of(path)
+    def path_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:  # noqa: ARG002 - the protocol's
+        """The path is what tells it; see `Table.path_key`."""
+        return self.key_of(path.removeprefix(WAITING))
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """What the listing shows; see `Table.snapshot`.
@@ -111,11 +98,15 @@ class PlainParquetTable:
         """
         if version is not None:
             raise self._without_versions()
-        return self.look(is_adopting=False)
+        return self._shown(*self._looked())
 
-    def look(self, *, is_adopting: bool = True) -> Snapshot:
+    def look(self) -> Snapshot:
         """What the listing shows, for whoever makes a Delta table of it; others must not go by it then."""
-        infos, times, stored = self._looked(is_adopting=is_adopting)
+        return self._shown(*self._looked(is_adopting=True))
+
+    def _shown(
+        self, infos: Mapping[str, Mapping[str, Any]], times: KnownTimes, stored: Mapping[str, Mapping[str, Any]]
+    ) -> Snapshot:
         files = tuple(
             LiveFile(
                 path=path,
@@ -128,7 +119,8 @@ class PlainParquetTable:
             for path, info in infos.items()
         )
         classes = {file.path: str(infos[file.path].get("StorageClass")) for file in files}
-        return Snapshot(0, files, self._schema(files, classes), stored=stored)
+        schema = self._schema.read(files, classes, self.partition_columns)
+        return Snapshot(0, files, schema, has_log=False, stored=stored)
 
     def _listed(self, *, is_adopting: bool = False) -> tuple[dict[str, dict[str, Any]], KnownTimes]:
         """The table's objects by path below the root, and what is known of their times; one listing."""
@@ -147,7 +139,7 @@ class PlainParquetTable:
         if not is_adopting:
             self._check_has_no_log(found)
         infos = outside_nested({name.removeprefix(f"{self.root}/"): info for name, info in found.items()})
-        data = {path: info for path, info in sorted(infos.items()) if _is_data(path, info)}
+        data = {path: info for path, info in sorted(infos.items()) if is_data(path, info)}
         return data, self._times.read(found), found
 
     def _check_has_no_log(self, paths: Iterable[str]) -> None:
@@ -197,48 +189,6 @@ class PlainParquetTable:
         message = f"lake://{self.root} is plain Parquet and keeps no older versions to read"
         return UnsupportedByTable(message, hint="use format: delta for time travel")
 
-    def _schema(self, files: tuple[LiveFile, ...], classes: Mapping[str, str]) -> pa.Schema | ArchivedError | None:
-        kept = self._stored_schema()
-        if kept is not None:
-            return kept[0]
-        if not files:
-            return None
-        stored = self._newest_schema(files, classes)
-        if isinstance(stored, ArchivedError):
-            return stored
-        keys = [pa.field(name, pa.string()) for name in self.partition_columns]
-        hidden = {*self.partition_columns, ROW_COLUMN}
-        return pa.schema([*keys, *(field for field in stored if field.name not in hidden)])
-
-    def _newest_schema(self, files: tuple[LiveFile, ...], classes: Mapping[str, str]) -> pa.Schema | ArchivedError:
-        """Of the newest file that can be read; of the next where others left one that is not Parquet."""
-        filesystem = arrow_filesystem(self._fs)
-        broken = ""
-        archived: list[LiveFile] = []
-        newest = sorted(files, key=lambda file: file.modified, reverse=True)
-        hidden = [file for file in newest if classes[file.path] in self._fs.profile.archived_classes]
-        readable = [file for file in newest if classes[file.path] not in self._fs.profile.archived_classes]
-        for file in [*readable[:_SCHEMA_ATTEMPTS], *hidden[:_SCHEMA_ATTEMPTS]]:  # one of those may be restored
-            fragment = parquet_format().make_fragment(f"{self.root}/{file.path}", filesystem)
-            try:
-                stored = fragment.physical_schema.remove_metadata()
-            except ObjectArchived:
-                archived.append(file)
-                continue
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-                broken = f"lake://{self.root}/{file.path} is not Parquet, or not for pyarrow: {error}"
-                continue
-            return pa.schema([field.with_type(filterable_type(field.type)) for field in stored])
-        if archived and not broken:
-            return self._all_archived(archived[0], classes)
-        raise SourceError(broken, hint=f"nor are the next of the newest {min(len(newest), _SCHEMA_ATTEMPTS)} files")
-
-    def _all_archived(self, newest: LiveFile, classes: Mapping[str, str]) -> ArchivedError:
-        uri, key = f"lake://{self.root}", str(newest.key)
-        message = f"{uri}: no file tells the columns: all are archived in {', '.join(sorted(set(classes.values())))}"
-        hint = f"`tierlake restore {uri} {key}` asks for the newest partition, which tells them"
-        return ArchivedError(message, hint=hint, keys=(key,))
-
     def dataset(self, snapshot: Snapshot) -> LiveDataset:
         """The rows of a snapshot, lazily; partition columns are strings, '' is null; see `LiveDataset`."""
         names = FileNames(self._fs, self.root, {f"{self.root}/{file.path}": file.key for file in snapshot.files})
@@ -246,11 +196,18 @@ class PlainParquetTable:
 
     def history(self, limit: int | None = None) -> list[Commit]:
         """Ingests by their run records, newest first; expiries are in the journal."""
-        records = sorted(self._records().values(), key=lambda record: str(record["at"]), reverse=True)
-        return [
-            Commit(0, datetime.fromisoformat(record["at"]), record["operation"], record["run_key"], record["details"])
-            for record in records[:limit]
-        ]
+        return self._runs.newest(limit)
+
+    def outdated_runs(
+        self,
+        snapshot: Snapshot,
+        stored: Collection[str],  # noqa: ARG002 - the protocol's
+        *,
+        now: datetime,
+        history: timedelta,
+    ) -> list[str]:
+        """Of ingests beyond the history that others have replaced; see `Table.outdated_runs`."""
+        return self._runs.outdated(now - history, snapshot)
 
     def removed_files(self) -> Sequence[RemovedFile]:
         """Objects behind a delete marker; none on an unversioned bucket, where gone is gone."""
@@ -263,7 +220,7 @@ class PlainParquetTable:
         return [
             RemovedFile(path, version.modified, self.key_of(path))
             for version, path in below.items()
-            if version.is_latest and version.is_delete_marker and not _is_ours(path) and not is_nested(path, nested)
+            if version.is_latest and version.is_delete_marker and not is_hidden(path) and not is_nested(path, nested)
         ]
 
     # -- writing ------------------------------------------------------------------------------------------------------
@@ -272,9 +229,80 @@ class PlainParquetTable:
         """The stable key of the partition's one object."""
         return f"{key.prefix}/{_OBJECT_NAME}" if key.items else _OBJECT_NAME
 
+    def file_size(self, target: int) -> float:  # noqa: ARG002 - the protocol's
+        """A partition is one object; see `Table.file_size`."""
+        return math.inf
+
+    def stage(self, fs: LakeFileSystem, staged: StagedFile, token: str) -> StagedFile:  # noqa: ARG002 - the protocol's
+        """It waits on disk: an upload would be live; see `Table.stage`."""
+        return staged
+
+    def for_workers(self) -> Table:
+        """One in which files wait hidden; see `Table.for_workers`."""
+        return WaitingRoom(self._fs, self.root, self.partition_columns)
+
+    def to_join(self, staged: Iterable[StagedFile]) -> tuple[tuple[PartitionKey, tuple[StagedFile, ...]], ...]:
+        """Those with several files; see `Table.to_join`."""
+        return several(staged)
+
+    def to_publish(self, staged: Sequence[StagedFile]) -> tuple[StagedFile, ...]:
+        """Copied from where they wait to their partitions' keys; see `Table.to_publish`."""
+        return tuple(
+            replace(
+                one,
+                file=replace(one.file, path=self.path_for(one.file.key, "", 0, "")),
+                waiting=one.file.path,
+            )
+            for one in staged
+        )
+
+    def has_own_name(self, path: str) -> bool:
+        """Only what workers wrote, and nobody has copied yet; see `Table.has_own_name`."""
+        return path.startswith(WAITING) and has_our_name(path)
+
+    def is_replaced_in_place(self, path: str) -> bool:
+        """All but what waits for its commit; see `Table.is_replaced_in_place`."""
+        return not path.startswith(WAITING)
+
+    def identity(self, file: SeenFile) -> tuple[str, str]:
+        """The path and the ETag; see `Table.identity`."""
+        return file.path, file.etag or ""
+
+    def is_as_seen(self, live: Iterable[SeenFile], seen: Iterable[SeenFile]) -> bool:
+        """Those objects, or what is left of them; see `Table.is_as_seen`."""
+        return {(*self.identity(file), file.size) for file in live} <= {
+            (*self.identity(file), file.size) for file in seen
+        }
+
+    def lost(self, files: Sequence[LiveFile]) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
+        """The commit looks at files on disk and at versions itself; see `Table.lost`."""
+        return ()
+
+    def keeps(self, files: Iterable[LiveFile]) -> bool:
+        """As older versions of their objects; see `Table.keeps`."""
+        return all(file.version_id is not None for file in files)
+
+    def keeps_replaced(self) -> bool:
+        """Where the bucket keeps versions; see `Table.keeps_replaced`."""
+        return bool(self._fs.has_versions(self.root.partition("/")[0]))
+
+    def check_operation(self, operation: Operation, *, by_workers: bool = False) -> None:
+        """What needs several files a partition, or several objects at once; see `Table.check_operation`."""
+        adopts = "`tierlake adopt` makes it a Delta table"
+        uri = f"lake://{self.root}"
+        if operation == "append":
+            message = f"{uri} is plain Parquet: a partition is one object, and append would rewrite it"
+            raise UnsupportedByTable(message, hint="use mode='replace', or a dataset with format: delta")
+        if operation == "compact":
+            message = f"{uri} is plain Parquet: a partition that we wrote is one object"
+            raise UnsupportedByTable(message, hint=f"{adopts}, which can be compacted")
+        if operation == "erase" and by_workers:
+            message = f"{uri} is plain Parquet: its objects are swapped one by one, without workers"
+            raise UnsupportedByTable(message, hint=f"leave engine='dask' out, or {adopts}")
+
     def is_committed(self, run_key: str) -> bool:
         """Whether this run's record is there; an expiry of one of its partitions deletes it."""
-        return bool(self._fs.exists(self._record_path(run_token(run_key))))
+        return self._runs.has(run_key)
 
     def left_of(self, run_key: str, snapshot: Snapshot) -> frozenset[PartitionKey]:  # noqa: ARG002 - the protocol's
         """Nothing is appended here, so nobody has to know; see `Table.left_of`."""
@@ -283,21 +311,20 @@ class PlainParquetTable:
     def check_takes(self, change: Change) -> None:
         """Refuse partitions that no single PUT can replace; see `Table.check_takes`."""
         self._check_single_objects(change)
-        for key in change.touched():
+        for key in change.touched:
             self.path_for(key, "", 0, "")
 
-    def check_can_remove(self) -> None:
+    def check_can_remove(self, *, undo: bool) -> None:
         """Refuse where the store has neither versions nor conditions; see `Table.check_can_remove`."""
         profile = self._fs.profile
-        if profile.delete_if_match or self._fs.is_versioned(self.root.partition("/")[0]):
+        bucket = self.root.partition("/")[0]
+        if undo and not self._fs.is_versioned(bucket):
+            message = f"lake://{self.root} is plain Parquet in an unversioned bucket: what expires could not come back"
+            hint = "turn versioning on, use format: delta, or give undo up: `--no-undo`, in Python undo=False"
+            raise PolicyRefused(message, hint=hint)
+        if profile.delete_if_match or self._fs.is_versioned(bucket):
             return
-        raise self._unsafe(f"lake://{self.root}", profile.alternative("delete_if_match"))
-
-    def _unsafe(self, what: str, alternative: str) -> UnsupportedByTable:
-        message = (
-            f"{what} could be replaced by an ingest while it is deleted, and {self._fs.profile.name} has no condition"
-        )
-        return UnsupportedByTable(f"{message} that would notice", hint=f"use {alternative}")
+        raise self._objects.unsafe(f"lake://{self.root}", profile.alternative("delete_if_match"))
 
     def commit(self, change: Change) -> Commit:
         """Publish partition by partition, then write the run record; see `Table.commit`.
@@ -309,35 +336,25 @@ class PlainParquetTable:
         """
         self._check_has_no_log(self._fs.first_keys(f"{self.root}/{LOG}"))
         written: list[LiveFile] = []
-        taken: list[LiveFile | None] = []
+        taken: list[LiveFile] = []
         match change.operation:
             case "ingest":
-                self._check_single_objects(change)
-                self._keep_schema(change.schema)
-                added = {staged.file.key for staged in change.adds}
-                published = _each(partial(self._publish, change), change.adds)
-                written, taken = [new for new, _ in published], [old for _, old in published]
-                taken += _each(partial(self._empty, change), [file for file in change.removes if file.key not in added])
+                written, taken = self._ingest(change)
             case "erase":
-                _each(self._swap, change.adds)
-                _each(partial(self._without_rows, change), change.removes)
-                self._note_neighbours(change)
+                self._erase(change)
             case "expire":
-                _each(self._remove, change.removes)
-                self._forget_runs(change.touched())
+                self._expire(change)
             case "undo":
-                replaced = {file.path: file for file in change.removes}
-                coming = self._hidden([one.file.path for one in change.adds if one.file.path not in replaced])
-                self._note_changes(coming)  # for a process that dies before it can say more
-                _each(partial(self._restore, replaced), change.adds)
-                self._note_changes(coming)
-                if replaced:
-                    self._forget_runs(change.touched())
+                self._undo(change)
             case _:
                 message = f"{change.operation} is not possible on plain Parquet (lake://{self.root})"
                 raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table")
         self._fs.invalidate_cache()
-        return self._record(change, tuple(written), tuple(file for file in taken if file is not None))
+        run_key = change.run_key or uuid.uuid4().hex
+        at = time_of_change(self._fs, self.root.partition("/")[0])
+        if change.operation == "ingest":
+            self._runs.write(run_key, change, at)
+        return Commit(None, at, change.operation, run_key, dict(change.details), tuple(written), tuple(taken))
 
     def fence(self, now: datetime) -> None:
         """No log, and no commit that could rest on it; see `Table.fence`."""
@@ -350,9 +367,9 @@ class PlainParquetTable:
         """There are no versions; see `Table.made_at`."""
         return None
 
-    def commit_of(self, removal: str, base: int) -> Commit | None:  # noqa: ARG002 - the protocol's
-        """There are no versions; see `Table.commit_of`."""
-        return None
+    def fate_of(self, removal: str, base: int, run_key: str | None) -> Fate:  # noqa: ARG002 - the protocol's
+        """An ingest's is on record, an expiry's goes as far as objects are gone; see `Table.fate_of`."""
+        return Fate(is_made=run_key is None or self.is_committed(run_key))
 
     def named_after(self, version: int) -> frozenset[str] | None:  # noqa: ARG002 - the protocol's
         """There are no versions; see `Table.named_after`."""
@@ -360,35 +377,11 @@ class PlainParquetTable:
 
     def identified(self, files: Sequence[LiveFile], *, must_know: bool = True) -> tuple[LiveFile, ...]:
         """Objects with their versions, where the bucket keeps any; see `Table.identified`."""
-        if not files:
-            return ()
-        nameless: str | None = None
-        try:
-            if not self._fs.is_versioned(self.root.partition("/")[0]):
-                return tuple(files)
-            nameless = "null"  # which some servers do not say
-        except AccessDenied:
-            if must_know:
-                raise
-        return tuple(_each(partial(self._identified, nameless), files))
-
-    def _identified(self, nameless: str | None, file: LiveFile) -> LiveFile:
-        there = self._object(file.path, file.key)
-        if there is None or there.etag != file.etag:
-            raise self._replaced(f"{self.root}/{file.path}")
-        return replace(file, version_id=there.version_id or nameless, run=there.run)
+        return self._objects.identified(files, must_know=must_know)
 
     def below(self, file: LiveFile, is_own: Callable[[LiveFile], bool]) -> tuple[LiveFile | None, tuple[LiveFile, ...]]:
         """By the versions of the object; see `Table.below`."""
-        if not is_own(file):
-            return file, ()
-        own = [file]
-        for version in self._older(file):
-            found = None if version.is_delete_marker else self._object(file.path, file.key, version.version_id)
-            if found is None or not is_own(found):
-                return found, tuple(own)
-            own.append(found)
-        return None, tuple(own)
+        return self._objects.below(file, is_own)
 
     def properties(self) -> Mapping[str, str]:
         """A plain table has none."""
@@ -400,213 +393,62 @@ class PlainParquetTable:
 
     def declare(self, schema: pa.Schema) -> None:
         """Columns in the schema beside the files; see `Table.declare`."""
-        self._keep_schema(schema)
-
-    # -- the schema, beside the files ---------------------------------------------------------------------------------
-
-    @property
-    def _schema_path(self) -> str:
-        return f"{self.root}/_lake/schema.json"
-
-    def _stored_schema(self) -> tuple[pa.Schema, str] | None:
-        try:
-            data, etag = self._fs.read_with_etag(self._schema_path)
-        except FileNotFoundError:
-            return None
-        try:
-            return pa.schema(Schema.from_json(data.decode()).to_arrow()), etag
-        except (ValueError, DeltaError) as error:
-            raise SourceError(f"lake://{self._schema_path} is no schema: {error}") from error
-
-    def _keep_schema(self, wanted: pa.Schema | None) -> None:
-        """Write down the columns that an ingest adds, before a file has them: no reader misses one then.
-
-        Raises:
-            SchemaMismatch: another writer gave a column a type that does not meet ours.
-            CommitConflict: others kept changing it.
-        """
-        if wanted is None:
-            return
-        for _ in turns():
-            kept = self._stored_schema()
-            merged = wanted if kept is None else evolved_schema(kept[0], wanted)
-            if kept is not None and merged.equals(kept[0]):
-                return
-            data = Schema.from_arrow(merged).to_json().encode()
-            try:
-                if kept is None:
-                    self._fs.put_if(self._schema_path, data, if_none_match=True)
-                else:
-                    self._fs.put_if(self._schema_path, data, if_match=kept[1])
-            except PreconditionFailed:
-                continue
-            return
-        raise CommitConflict(f"lake://{self._schema_path} is being changed by others all the time", hint="run it again")
+        self._schema.keep(schema)
 
     def _check_single_objects(self, change: Change) -> None:
         for key, files in change.base.by_partition().items():
-            if key in change.touched() and len(files) > 1:
+            if key in change.touched and len(files) > 1:
                 message = f"lake://{self.root}: {key} is {len(files)} objects, which no single PUT can replace"
                 raise UnsupportedByTable(message, hint="`tierlake adopt` makes it a Delta table, which can")
 
-    def _publish(self, change: Change, staged: StagedFile) -> tuple[LiveFile, LiveFile | None]:
-        """Put an object where its partition's is; the object as it is now, and what it replaced.
+    # -- each operation -----------------------------------------------------------------------------------------------
 
-        Whoever came between the look and the PUT is replaced too: to replace means to replace what is there then.
-        """
-        key = staged.file.key
-        before = next((file for file in change.removes if file.key == key), None)
-        path = before.path if before is not None else self.path_for(key, "", 0, "")
-        name = f"{self.root}/{path}"
+    def _ingest(self, change: Change) -> tuple[list[LiveFile], list[LiveFile]]:
+        """Publish partition by partition; the objects as they are now, and what they replaced."""
+        self._check_single_objects(change)
+        self._schema.keep(change.schema)
+        before = {file.key: file for file in change.removes}
         mark = {RUN_METADATA: run_token(change.run_key)} if change.run_key is not None else {}
-        if staged.waiting is not None:
-            return self._publish_anyway(staged, path, mark)
-        if staged.local is None:  # pragma: no cover - the writer keeps the spool where writing is publishing
-            raise ValueError(key)
-        for _ in turns():
-            condition = {"if_none_match": True} if before is None else {"if_match": before.etag}
-            try:
-                etag = self._fs.put_file_if(staged.local, name, **condition, metadata=mark)
-            except UnsupportedByServer:
-                return self._publish_anyway(staged, path, mark)
-            except PreconditionFailed:
-                before = self._object(path, key)
-            else:
-                return replace(staged.file, path=path, etag=etag), before
-        raise self._replaced(name)
 
-    def _publish_anyway(
-        self, staged: StagedFile, path: str, mark: Mapping[str, str]
-    ) -> tuple[LiveFile, LiveFile | None]:
-        """What is copied into place, or is too large for the server's conditions; what it replaced is looked for."""
-        name, key = f"{self.root}/{path}", staged.file.key
-        before = self._object(path, key)
-        if staged.waiting is not None:
-            self._fs.cp_file(f"{self.root}/{staged.waiting}", name)
-        else:
-            self._fs.put_file(staged.local, name, Metadata=dict(mark))
-        new = self._object(path, key)
-        if new is None:
-            raise self._replaced(name)
-        older = self._older(new)
-        if older:  # whoever came between the look and the PUT is there too
-            below = older[0]
-            before = None if below.is_delete_marker else self._object(path, key, below.version_id)
-        return replace(staged.file, path=path, etag=new.etag), before
+        def publish(staged: StagedFile) -> tuple[LiveFile, LiveFile | None]:
+            old = before.get(staged.file.key)
+            path = old.path if old is not None else self.path_for(staged.file.key, "", 0, "")
+            return self._objects.publish(staged, path, old, mark)
 
-    def _older(self, file: LiveFile) -> Sequence[ObjectVersion]:
-        """The versions below one of an object, the newest first; none for who may not see any."""
-        if file.version_id is None:
-            return []
-        name = f"{self.root}/{file.path}"
+        published = each(publish, change.adds)
+        added = {staged.file.key for staged in change.adds}
+        emptied = [file for file in change.removes if file.key not in added]
+        taken = [old for _, old in published] + each(partial(self._objects.empty, self._columns(change)), emptied)
+        return [new for new, _ in published], [file for file in taken if file is not None]
+
+    def _erase(self, change: Change) -> None:
+        each(self._objects.swap, change.adds)
+        each(partial(self._objects.remove_rows, self._columns(change)), change.removes)
+        self._note_neighbours(change)
+
+    def _expire(self, change: Change) -> None:
         try:
-            versions = [version for version in self._fs.object_versions(name) if version.path == name]
-        except AccessDenied:
-            return []
-        ids = [version.version_id for version in versions]
-        return versions[ids.index(file.version_id) + 1 :] if file.version_id in ids else []
+            each(self._objects.remove, change.removes)
+        except CommitConflict as error:
+            error.is_partial = True
+            raise
+        self._runs.forget(change.touched)
 
-    def _empty(self, change: Change, file: LiveFile) -> LiveFile | None:
-        """Take from view what a partition without rows has; what that was."""
-        there: LiveFile | None = file
-        for _ in turns():
-            if there is None:
-                return None
-            try:
-                self._without_rows(change, there)
-            except CommitConflict:
-                there = self._object(file.path, file.key)
-            else:
-                return there
-        raise self._replaced(f"{self.root}/{file.path}")
+    def _undo(self, change: Change) -> None:
+        replaced = {file.path: file for file in change.removes}
+        coming = self._objects.hidden([one.file.path for one in change.adds if one.file.path not in replaced])
+        self._note_changes(coming)  # for a process that dies before it can say more
+        each(partial(self._objects.bring_back, replaced), change.adds)
+        self._note_changes(coming)
+        if replaced:
+            self._runs.forget(change.touched)
 
-    def _object(self, path: str, key: PartitionKey, version_id: str | None = None) -> LiveFile | None:
-        """An object as it is now, or a version of it, with what identifies it; None where there is none."""
-        try:
-            head = self._fs.head_object(f"{self.root}/{path}", version_id)
-        except ObjectNotFound:
-            return None
-        return LiveFile(
-            path=path,
-            size=int(head["ContentLength"]),
-            key=key,
-            rows=None,
-            modified=head["LastModified"],
-            etag=str(head["ETag"]).strip('"'),
-            version_id=version_id or (str(head["VersionId"]) if head.get("VersionId") else None),
-            run=(head.get("Metadata") or {}).get(RUN_METADATA),
-        )
-
-    def _swap(self, staged: StagedFile) -> None:
-        """Replace an object that must still be the one that was read."""
-        path = f"{self.root}/{staged.file.path}"
-        fs = self._fs.for_table(self.root, storage_class=staged.storage_class)
-        if staged.local is None or staged.if_match is None:  # pragma: no cover - the caller has both
-            raise ValueError(path)
-        try:
-            fs.put_file_if(staged.local, path, if_match=staged.if_match)
-        except (PreconditionFailed, ObjectNotFound) as error:
-            raise self._replaced(path) from error
-
-    def _replaced(self, path: str) -> CommitConflict:
-        return CommitConflict(f"lake://{path} was replaced or deleted by another writer meanwhile", hint="run it again")
-
-    def _remove(self, file: LiveFile) -> None:
-        """Take an object from view that must still be the one that was seen."""
-        name = f"{self.root}/{file.path}"
-        try:
-            self._fs.hide(name, etag=file.etag or "", version_id=file.version_id)
-        except (PreconditionFailed, ObjectNotFound) as error:
-            raise self._replaced(name) from error
-        except UnsupportedByServer as error:
-            raise self._unsafe(f"lake://{name}", str(error.alternative)) from error
-
-    def _without_rows(self, change: Change, file: LiveFile) -> None:
-        """Take an object from view that must still be the one that was seen, or its rows.
-
-        Where nothing makes sure of that for a deletion, an object without rows takes its place: a PUT has a condition.
-        """
-        try:
-            self._remove(file)
-        except UnsupportedByTable:
-            schema = change.base.known_schema or pa.schema([])
-            columns = pa.schema([field for field in schema if field.name not in self.partition_columns])
-            data = io.BytesIO()
-            pq.write_table(columns.empty_table(), data)
-            name = f"{self.root}/{file.path}"
-            try:
-                self._fs.put_if(name, data.getvalue(), if_match=file.etag)
-            except (PreconditionFailed, ObjectNotFound) as error:
-                raise self._replaced(name) from error
-
-    def _restore(self, replaced: Mapping[str, LiveFile], staged: StagedFile) -> None:
-        """Bring a version back: from behind its delete marker, or over what replaced it."""
-        name, version = f"{self.root}/{staged.file.path}", staged.file.version_id
-        gone = f"lake://{name}: no version is left to bring back"
-        hint = "the bucket was not versioned, or the grace ended and vacuum deleted it"
-        if version is None:
-            raise PolicyRefused(gone, hint=hint)
-        try:
-            if staged.file.path in replaced:
-                self._fs.bring_back(name, version_id=version, etag=replaced[staged.file.path].etag or "")
-            else:
-                self._fs.unhide(name, version_id=version)
-        except ObjectNotFound as error:
-            raise PolicyRefused(gone, hint=hint) from error
-        except PreconditionFailed as error:
-            message = f"lake://{name} has been written anew"
-            raise CommitConflict(message, hint="it was ingested anew; undo would double its rows") from error
+    def _columns(self, change: Change) -> pa.Schema:
+        """Of the files."""
+        schema = change.base.known_schema or pa.schema([])
+        return pa.schema([field for field in schema if field.name not in self.partition_columns])
 
     # -- times that the objects do not tell ---------------------------------------------------------------------------
-
-    def _hidden(self, paths: Sequence[str]) -> dict[str, tuple[str, datetime]]:
-        """ETag and time of the objects behind delete markers: they come back with them, though rows have changed."""
-        found = self._fs.object_versions_many(f"{self.root}/{path}" for path in paths)
-        newest = {
-            path: next((v for v in versions if v.path == f"{self.root}/{path}" and not v.is_delete_marker), None)
-            for path, versions in zip(paths, found, strict=True)
-        }
-        return {path: (version.etag, version.modified) for path, version in newest.items() if version is not None}
 
     def _note_changes(self, objects: Mapping[str, tuple[str, datetime]]) -> None:
         if objects:
@@ -617,82 +459,23 @@ class PlainParquetTable:
         gone, path = {file.key for file in change.removes}, f"{self.root}/"
         if not gone:
             return
-        infos = {name.removeprefix(path): info for name, info in self._fs.list_fresh(self.root).items()}
+        infos = listed(self._fs, self.root, [file.path for file in change.removes])
         left = {
             name: (str(info.get("ETag") or "").strip('"'), info["LastModified"])
-            for name, info in infos.items()
-            if _is_data(name, info) and self.key_of(name) in gone
+            for name, info in ((full.removeprefix(path), info) for full, info in infos.items())
+            if is_data(name, info) and self.key_of(name) in gone
         }
         self._note_changes(left)
 
-    # -- run records --------------------------------------------------------------------------------------------------
 
-    def _record_path(self, token: str) -> str:
-        return f"{self.root}/_lake/runs/{token}.json"
+class WaitingRoom(PlainParquetTable):
+    """A plain table as workers write to it: hidden from readers, until a copy publishes each file."""
 
-    def _record(self, change: Change, written: tuple[LiveFile, ...], taken: tuple[LiveFile, ...]) -> Commit:
-        run_key = change.run_key or uuid.uuid4().hex
-        at = time_of_change(self._fs, self.root.partition("/")[0])
-        record = {
-            "run_key": run_key,
-            "operation": change.operation,
-            "at": at.isoformat(),
-            "partitions": sorted(str(key) for key in change.touched()),
-            "details": {"by": user_and_host(), **change.details},
-        }
-        if change.operation == "ingest":
-            self._fs.pipe_file(self._record_path(run_token(run_key)), json.dumps(record).encode())
-        return Commit(0, at, change.operation, run_key, dict(change.details), written, taken)
+    def stage(self, fs: LakeFileSystem, staged: StagedFile, token: str) -> StagedFile:
+        """Nobody sees it where it waits; the copy that publishes it keeps the run's token."""
+        return uploaded(fs, self.root, staged, {RUN_METADATA: token})
 
-    def _records(self) -> dict[str, dict[str, Any]]:
-        paths = list(self._fs.list_fresh(f"{self.root}/_lake/runs"))
-        texts = self._fs.cat(paths, batch_size=_CONCURRENCY) if paths else {}
-        return {path: json.loads(data) for path, data in texts.items()}
-
-    def _forget_runs(self, expired: frozenset[PartitionKey]) -> None:
-        names = {str(key) for key in expired}
-        for path, record in self._records().items():
-            if names & set(record["partitions"]):
-                self._fs.rm_file(path)
-
-
-def _is_ours(path: str) -> bool:
-    return any(segment.startswith(("_", ".")) for segment in path.split("/"))
-
-
-def _is_data(path: str, info: dict[str, Any]) -> bool:
-    """A Parquet file that readers would read: not hidden by its name, not empty, not a "directory" object."""
-    return info["type"] == "file" and bool(info["size"]) and path.endswith((".parquet", ".pq")) and not _is_ours(path)
-
-
-def _each(act: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> list[ResultT]:
-    """Do something to each item, all of them, and then raise the first error."""
-    return all_in_threads(act, items, at_once=_CONCURRENCY, name="plain")
-
-
-def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...] | None) -> PlainParquetTable:
-    """A prefix that holds Parquet, its partition columns told by the paths where nobody declared them.
-
-    Raises:
-        TableNotFound: no Parquet file below the prefix.
-    """
-    if partition_columns is not None:
-        return PlainParquetTable(fs, root, partition_columns)
-    listed = {name.removeprefix(f"{root}/"): info for name, info in fs.list_fresh(root).items()}
-    found = outside_nested(listed)
-    paths = [path for path, info in found.items() if _is_data(path, info)]
-    if paths:
-        return PlainParquetTable(fs, root, hive_columns(paths))
-    message = f"no table at lake://{root}: neither a Delta log nor a Parquet file below it"
-    raise TableNotFound(message, hint=_what_is_there(root, listed, found))
-
-
-def _what_is_there(root: str, listed: Collection[str], own: Collection[str]) -> str:
-    """What to do where a prefix has no Parquet of its own."""
-    if nested := sorted(nested_roots(listed)):
-        return f"{len(nested)} tables lie below it: open lake://{root}/{nested[0]}"
-    if others := [path for path in own if not _is_ours(path)]:
-        return f"{len(others)} other objects are there, such as {min(others)}: a table's files end in .parquet"
-    if hidden := [path for path in own if path.endswith((".parquet", ".pq")) and not path.startswith("_lake/")]:
-        return f"{min(hidden)} is hidden: readers skip files and folders whose names begin with _ or ."
-    return "create one with `tierlake create SPEC.yaml`"
+    def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:
+        """A new name for every attempt."""
+        name = f"part-{token}-{uuid.uuid4().hex[:12]}-{number:05d}.{suffix}"
+        return f"{WAITING}{key.prefix}/{name}" if key.items else f"{WAITING}{name}"

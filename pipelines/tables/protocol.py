@@ -6,19 +6,32 @@ which format it has; what a format cannot do raises `UnsupportedByTable` by name
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tierlake.connector.errors import LakeError
+from tierlake.pipelines.tables.snapshot import (
+    FENCE,
+    ORPHAN_AGE,
+    Change,
+    Commit,
+    Fate,
+    LiveFile,
+    Operation,
+    RecentLog,
+    RemovedFile,
+    SameRows,
+    SeenFile,
+    Snapshot,
+    StagedFile,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     import pyarrow as pa
 
+    from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.parquet.scan import LiveDataset
     from tierlake.pipelines.tables.states import RowChanges
@@ -28,227 +41,17 @@ __all__ = [
     "ORPHAN_AGE",
     "Change",
     "Commit",
+    "Fate",
     "LiveFile",
     "Operation",
     "RecentLog",
     "RemovedFile",
     "SameRows",
+    "SeenFile",
     "Snapshot",
     "StagedFile",
     "Table",
 ]
-
-FENCE: Final = "vacuum"
-"""The operation of a commit that changes nothing; what the vacuum did is in the journal."""
-ORPHAN_AGE = timedelta(hours=24)
-"""A file that no commit names may belong to a run that has not committed yet; it is kept this long."""
-
-Operation = Literal["create", "ingest", "append", "compact", "erase", "expire", "undo", "adopt"]
-
-
-@dataclass(frozen=True, slots=True)
-class LiveFile:
-    """A file that a commit names.
-
-    Attributes:
-        path: store key below the table's root, as the store spells it.
-        size: bytes.
-        key: its partition.
-        rows: row count where the table knows it without opening the file.
-        modified: when its rows came, by the server's clock, or by its writer's in a Delta log that others wrote: what
-            was written anew with the same rows (compacted, moved to another tier) keeps its time.
-        stats: Delta statistics as JSON text (`numRecords`, `minValues`, ...), for the log.
-        logged: the path as the log spells it, where that is not how deltalake would.
-        etag: of the object, without quotes, where the table knows it: in plain ones, whose objects are replaced.
-        version_id: likewise, where somebody looked it up.
-        run: likewise, token of the run that wrote it.
-    """
-
-    path: str
-    size: int
-    key: PartitionKey
-    rows: int | None
-    modified: datetime
-    stats: str | None = None
-    logged: str | None = None
-    etag: str | None = None
-    version_id: str | None = None
-    run: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RemovedFile:
-    """A file that a commit took out of the table.
-
-    Attributes:
-        path: below the root.
-        removed_at: when, by its writer's clock.
-        key: its partition; None where nothing tells it.
-    """
-
-    path: str
-    removed_at: datetime
-    key: PartitionKey | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RecentLog:
-    """What commits named since an instant, by the store's own clock.
-
-    Attributes:
-        named: paths to the time of the newest of those commits that names it.
-        reaches_back: False where the log forgot commits that may be younger than the instant.
-    """
-
-    named: Mapping[str, datetime]
-    reaches_back: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SameRows:
-    """An object that was copied onto itself: its rows are the same, what listings show of it is not.
-
-    Attributes:
-        path: below the table's root.
-        etag_before: of the object that was copied, without quotes.
-        modified_before: the time of just that object.
-        etag: of the copy.
-        modified: its time.
-    """
-
-    path: str
-    etag_before: str
-    modified_before: datetime
-    etag: str
-    modified: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class StagedFile:
-    """A file written but not committed.
-
-    Attributes:
-        file: what the commit will name.
-        local: the spool file with its bytes, for formats where writing to the store is the commit.
-        if_match: for those formats, the ETag that the object which it replaces must have.
-        storage_class: likewise, where it goes; None where the dataset writes.
-        waiting: likewise, in place of `local`: where below the root the object waits to be copied.
-    """
-
-    file: LiveFile
-    local: str | None = None
-    if_match: str | None = None
-    storage_class: str | None = None
-    waiting: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The table at one version.
-
-    Attributes:
-        version: orders commits within one table; plain tables have none and count 0.
-        files: what is live.
-        told: the schema; None where no row has settled it; or why nobody can tell it now.
-        fence_count: `fence`, or a function that looks it up.
-        opened: the table as it was opened for this look, for the table's own use; a copy in another process has none.
-        stored: what the store's listing has by `bucket/key`, where the snapshot was made from one.
-    """
-
-    version: int
-    files: tuple[LiveFile, ...]
-    told: pa.Schema | LakeError | None
-    fence_count: int | Callable[[], int] = field(default=0, repr=False, compare=False)
-    opened: object = field(default=None, repr=False, compare=False)
-    stored: Mapping[str, Mapping[str, Any]] | None = field(default=None, repr=False, compare=False)
-
-    def __reduce__(self) -> tuple[type[Snapshot], tuple[object, ...]]:
-        """Without what cannot be sent to another process."""
-        return Snapshot, (self.version, self.files, self.told, self.fence)
-
-    @property
-    def fence(self) -> int:
-        """What `Table.fence` counted up to by then; 0 where nobody ever deleted files."""
-        return self.fence_count() if callable(self.fence_count) else self.fence_count
-
-    @property
-    def schema(self) -> pa.Schema | None:
-        """The columns, partition columns included; None where no row has settled them.
-
-        Raises:
-            ArchivedError: every file that could tell them is archived.
-        """
-        if isinstance(self.told, LakeError):
-            raise self.told
-        return self.told
-
-    @property
-    def known_schema(self) -> pa.Schema | None:
-        """The columns as far as anybody can tell them now."""
-        return None if isinstance(self.told, LakeError) else self.told
-
-    def by_partition(self) -> dict[PartitionKey, tuple[LiveFile, ...]]:
-        """Files by partition, in key order."""
-        grouped: dict[PartitionKey, list[LiveFile]] = {}
-        for file in self.files:
-            grouped.setdefault(file.key, []).append(file)
-        return {key: tuple(grouped[key]) for key in sorted(grouped)}
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One commit to be: files in, files out, and what history should say of it.
-
-    Attributes:
-        operation: what kind of change it is.
-        base: the snapshot it was planned on.
-        adds: files that become live.
-        removes: files that stop being live; all must be live in `base`.
-        covers: partitions that it says all of, those without a file included: others' files there are a conflict.
-        schema: the table's schema after the change, partition columns included; None leaves it.
-        run_key: an identity: a second commit with it is recognised and not made.
-        fence: of the snapshot that was there before the first of `adds` was written, or was found to be there still;
-            None where nobody looked.
-        details: JSON values for the commit's metadata (rows, bytes, reason, run id).
-    """
-
-    operation: Operation
-    base: Snapshot
-    adds: tuple[StagedFile, ...] = ()
-    removes: tuple[LiveFile, ...] = ()
-    covers: frozenset[PartitionKey] = frozenset()
-    schema: pa.Schema | None = None
-    run_key: str | None = None
-    fence: int | None = None
-    details: Mapping[str, object] = field(default_factory=dict)
-
-    def touched(self) -> frozenset[PartitionKey]:
-        """The partitions that it changes, or would had they files."""
-        added, removed = {staged.file.key for staged in self.adds}, {file.key for file in self.removes}
-        return self.covers | added | removed
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One entry of a table's history.
-
-    Attributes:
-        version: the table's version after it.
-        at: the log's time.
-        operation: `ingest`, `expire`, ... for ours; the writer's own word for others'.
-        run_key: identity of the run, where there is one.
-        details: what was written with it.
-        written: the files that it made live, of a plain table just committed to: where they went, and their ETags.
-        taken: likewise, what it replaced, where that may be other than what was looked at.
-    """
-
-    version: int
-    at: datetime
-    operation: str
-    run_key: str | None
-    details: Mapping[str, object]
-    written: tuple[LiveFile, ...] = ()
-    taken: tuple[LiveFile, ...] = ()
 
 
 class Table(Protocol):
@@ -267,12 +70,8 @@ class Table(Protocol):
         """The Hive columns, in order."""
 
     @property
-    def can_append(self) -> bool:
-        """Whether a partition may hold several files that we wrote, so that append and compact are possible."""
-
-    @property
-    def is_published_by_writing(self) -> bool:
-        """Whether an uploaded file is live at once (plain Parquet), so that uploads wait for `commit`."""
+    def is_atomic(self) -> bool:
+        """Whether a commit is one step; else a partition changes by itself, and who dies at it leaves a part undone."""
 
     def one_look(self) -> AbstractContextManager[None]:
         """Inside, `state`, `snapshot` and `changes_since` are of one moment, in this thread; commits look afresh."""
@@ -284,6 +83,9 @@ class Table(Protocol):
             TableNotFound: nothing there, or no such version.
             UnsupportedByTable: time travel on a plain table.
         """
+
+    def look(self) -> Snapshot:
+        """What the store shows, whatever a log beside it says: for whoever makes a table with a log of it."""
 
     def version_at(self, instant: datetime) -> int:
         """The version that was the newest at an instant, by the log's times.
@@ -323,16 +125,105 @@ class Table(Protocol):
     def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
         """Remember that objects were written anew with the rows that they had, where the table would not know."""
 
-    def told_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:
+    def path_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:
         """The partition of a file that the table does not name, by its path; None where that does not tell.
 
         Args:
-            path: below the root.
+            path: below the root, also of what workers wrote.
             columns: of the partitions.
         """
 
     def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:
         """Where a new file of this partition goes, below the root."""
+
+    def file_size(self, target: int) -> float:
+        """From how many bytes on a partition's rows go on in a new file; infinity where all must be in one.
+
+        Args:
+            target: what the dataset asks for.
+        """
+
+    def stage(self, fs: LakeFileSystem, staged: StagedFile, token: str) -> StagedFile:
+        """Upload a file that waits on disk; where it would be live by that, it stays there until `commit`.
+
+        Args:
+            fs: writes below the root, under the write policy of the file.
+            staged: with `local`.
+            token: of the run.
+
+        Returns:
+            The file, without `local` where it is in the store.
+        """
+
+    def for_workers(self) -> Table:
+        """The table as workers see it who write its files: nothing that they upload is live."""
+
+    def to_join(self, staged: Iterable[StagedFile]) -> tuple[tuple[PartitionKey, tuple[StagedFile, ...]], ...]:
+        """Partitions whose files must become one before they can be committed, in key order.
+
+        Args:
+            staged: what workers wrote.
+        """
+
+    def to_publish(self, staged: Sequence[StagedFile]) -> tuple[StagedFile, ...]:
+        """Files that workers wrote, as a commit takes them.
+
+        Args:
+            staged: written to `for_workers()`, a file a partition where `to_join` says so.
+        """
+
+    def has_own_name(self, path: str) -> bool:
+        """Whether a path is named as this version names the files that it writes, and nobody else does."""
+
+    def is_replaced_in_place(self, path: str) -> bool:
+        """Whether the object under a path may be replaced by another: then its ETag or version tells which is meant.
+
+        Args:
+            path: below the root.
+        """
+
+    def identity(self, file: SeenFile) -> tuple[str, str]:
+        """What tells a file from others that were, or will be, under its path."""
+
+    def is_as_seen(self, live: Iterable[SeenFile], seen: Iterable[SeenFile]) -> bool:
+        """Whether a partition has the files that it had, or what an interrupted commit has left of them.
+
+        Args:
+            live: its files.
+            seen: its files as they were seen before.
+        """
+
+    def lost(self, files: Sequence[LiveFile]) -> tuple[str, ...]:
+        """The paths of files that cannot be committed, as the store does not have them any more.
+
+        Args:
+            files: that were written, or were live. What `commit` looks for itself is not among the answers.
+        """
+
+    def keeps(self, files: Iterable[LiveFile]) -> bool:
+        """Whether the store keeps what these files hold when a commit takes them out.
+
+        Args:
+            files: identified.
+        """
+
+    def keeps_replaced(self) -> bool:
+        """Whether the store keeps the rows of files that are written anew, until a vacuum.
+
+        Raises:
+            AccessDenied: where it depends on the bucket, and nobody may ask it.
+        """
+
+    def check_operation(self, operation: Operation, *, by_workers: bool = False) -> None:
+        """Refuse what this format does not have.
+
+        Args:
+            operation: of a change.
+            by_workers: whether others than this process are to write its files.
+
+        Raises:
+            UnsupportedByTable: saying what to do instead.
+        """
 
     def check_takes(self, change: Change) -> None:
         """Refuse what `commit` would of an ingest, whoever else writes; its files need not be there.
@@ -341,10 +232,14 @@ class Table(Protocol):
             UnsupportedByTable: the table cannot be written like this.
         """
 
-    def check_can_remove(self) -> None:
+    def check_can_remove(self, *, undo: bool) -> None:
         """Refuse to take anything out where an ingest that comes at the same time could go with it.
 
+        Args:
+            undo: whether what leaves has to be able to come back.
+
         Raises:
+            PolicyRefused: it could not.
             UnsupportedByTable: a plain table whose store has neither versions nor conditions.
         """
 
@@ -352,7 +247,8 @@ class Table(Protocol):
         """Make the change visible.
 
         Raises:
-            CommitConflict: another writer changed the same partitions since `change.base`.
+            CommitConflict: another writer changed the same partitions since `change.base`; `is_partial` where some of
+                the change is made.
         """
 
     def is_committed(self, run_key: str) -> bool:
@@ -360,6 +256,21 @@ class Table(Protocol):
 
     def left_of(self, run_key: str, snapshot: Snapshot) -> frozenset[PartitionKey]:
         """Where rows of a run are live still that was forgotten because another partition of it expired."""
+
+    def outdated_runs(
+        self, snapshot: Snapshot, stored: Collection[str], *, now: datetime, history: timedelta
+    ) -> list[str]:
+        """Records of runs that nothing needs: no run key, no undo, no history.
+
+        Args:
+            snapshot: what is live.
+            stored: paths of all files that the store has for the table, those that wait for a vacuum included.
+            now: of the server's clock.
+            history: how far the table's history goes back.
+
+        Returns:
+            Their names, `bucket/key`.
+        """
 
     def removed_files(self) -> Sequence[RemovedFile]:
         """Files that commits took out and the store may still hold."""
@@ -379,8 +290,14 @@ class Table(Protocol):
     def made_at(self, version: int) -> datetime | None:
         """When a commit was made, by the store's own clock; None where its entry is gone, or there are none."""
 
-    def commit_of(self, removal: str, base: int) -> Commit | None:
-        """The commit that carries a removal's id, among those after a version; None where there is none."""
+    def fate_of(self, removal: str, base: int, run_key: str | None) -> Fate:
+        """What became of a removal.
+
+        Args:
+            removal: its id, which its commit carries.
+            base: the version that it rests on.
+            run_key: of the ingest that replaced something.
+        """
 
     def named_after(self, version: int) -> frozenset[str] | None:
         """The paths that commits after a version named; None where the log has forgotten some of those."""

@@ -10,22 +10,29 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from tierlake.pipelines.runtime.listing import contents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
 
     from tierlake.connector.filesystem import LakeFileSystem
 
 __all__ = [
     "RUN_METADATA",
     "has_our_name",
+    "holders_of",
     "may_hold_rows_of",
     "new_rewrite_token",
+    "outdated_rewrites",
     "remember_sources",
     "run_token",
     "runs_of",
 ]
+
+KeyT = TypeVar("KeyT")
 
 RUN_METADATA = "tierlake-run"
 """Of a plain table's objects, whose names cannot say it: metadata with the token of the run that wrote it."""
@@ -67,26 +74,68 @@ def remember_sources(fs: LakeFileSystem, root: str, token: str, sources: Iterabl
 
 def may_hold_rows_of(token: str, paths: Iterable[str]) -> bool:
     """Whether any of some files can hold a run's rows, by their names alone."""
-    return any(found == token or (found or "").startswith(_REWRITE) for found in map(_token_of, paths))
+    return any(found == token or _is_rewrite(found or "") for found in map(_token_of, paths))
 
 
 def runs_of(fs: LakeFileSystem, root: str, paths: Iterable[str]) -> frozenset[str]:
     """The tokens of the runs whose rows some files hold; files that others wrote have none."""
-    tokens = {token for path in paths if (token := _token_of(path)) is not None}
-    rewritten = {token for token in tokens if token.startswith(_REWRITE)}
-    return frozenset(tokens - rewritten).union(*(_sources(fs, root, token) for token in sorted(rewritten)))
+    tokens = _tokens_of(paths)
+    own = frozenset(token for token in tokens if not _is_rewrite(token))
+    return own.union(*_sources(fs, root, tokens).values())
 
 
-def _sources(fs: LakeFileSystem, root: str, token: str) -> frozenset[str]:
-    try:
-        record = json.loads(fs.read_with_etag(_record_path(root, token))[0])
-    except FileNotFoundError:
-        return frozenset()
-    return frozenset(str(run) for run in record["runs"])
+def holders_of(fs: LakeFileSystem, root: str, token: str, groups: Mapping[KeyT, Iterable[str]]) -> frozenset[KeyT]:
+    """Which groups of files hold rows of a run.
+
+    Args:
+        fs: reads below the root.
+        root: `bucket/prefix`.
+        token: of the run.
+        groups: paths of files.
+    """
+    tokens = {key: _tokens_of(paths) for key, paths in groups.items()}
+    sources = _sources(fs, root, frozenset().union(*tokens.values()))
+    return frozenset(
+        key for key, own in tokens.items() if token in own or any(token in sources.get(one, ()) for one in own)
+    )
+
+
+def outdated_rewrites(fs: LakeFileSystem, root: str, stored: Collection[str], before: datetime) -> list[str]:
+    """Records of rewrites whose files are all gone, `bucket/key`.
+
+    Args:
+        fs: reads below the root.
+        root: `bucket/prefix`.
+        stored: paths of all files that the store has for the table.
+        before: what was written later may be of a rewrite that is at work.
+    """
+    tokens = set(map(_token_of, stored))
+    return [
+        path
+        for path, info in fs.find(f"{root}/_lake/runs", detail=True, refresh=True).items()
+        if _is_rewrite(token := path.rpartition("/")[2].removesuffix(".json"))
+        and token not in tokens
+        and info["LastModified"] < before
+    ]
+
+
+def _is_rewrite(token: str) -> bool:
+    return token.startswith(_REWRITE)
+
+
+def _sources(fs: LakeFileSystem, root: str, tokens: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Whose rows the files of rewrites hold, by the rewrite's token; all records are read at once."""
+    paths = {_record_path(root, token): token for token in tokens if _is_rewrite(token)}
+    texts = contents(fs, sorted(paths))
+    return {paths[path]: frozenset(map(str, json.loads(text)["runs"])) for path, text in texts.items()}
 
 
 def _record_path(root: str, token: str) -> str:
     return f"{root}/_lake/runs/{token}.json"
+
+
+def _tokens_of(paths: Iterable[str]) -> frozenset[str]:
+    return frozenset(token for path in paths if (token := _token_of(path)) is not None)
 
 
 def _token_of(path: str) -> str | None:

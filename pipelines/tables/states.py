@@ -55,8 +55,8 @@ def delta_state(identity: str, version: int) -> str:
 
 def delta_version(identity: str, state: str) -> int | None:
     """The version that a state names; None where it is no state of this table."""
-    said, _, version = state.rpartition("@")
-    return int(version) if said == identity and version.isdecimal() else None
+    named, _, version = state.rpartition("@")
+    return int(version) if named == identity and version.isdecimal() else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,77 @@
+"""New tables: what each format has to have before its first rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from tierlake.pipelines.errors import SpecError
+from tierlake.pipelines.model.stored_types import declared_schema
+from tierlake.pipelines.tables.delta import LakeDeltaTable
+from tierlake.pipelines.tables.lost_log import check_log, has_log
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.model.spec import DatasetSpec
+
+__all__ = ["check_begun", "create_table", "first_schema", "is_just_created"]
+
+
+def first_schema(spec: DatasetSpec, first: pa.Schema | None) -> pa.Schema | None:
+    """The columns that a table is made with; None where it needs none.
+
+    Args:
+        spec: its description.
+        first: of the rows that it will have first, where somebody knows.
+
+    Raises:
+        SpecError: it needs some, and nobody says which.
+    """
+    if spec.format == "parquet":
+        return None
+    if not spec.columns and not spec.partition.columns:
+        if first is not None and len(first):
+            return first
+        message = f"{spec.uri}: a Delta table needs at least one column when it is made"
+        raise SpecError(message, hint="declare `columns` in the spec, or partition it")
+    declared = declared_schema(spec.columns)
+    types = {field.name: field.type for field in declared}
+    keys = [pa.field(name, types.get(name, pa.string())) for name in spec.partition.columns]
+    return pa.schema([*keys, *(field for field in declared if field.name not in spec.partition.columns)])
+
+
+def create_table(
+    fs: LakeFileSystem, spec: DatasetSpec, schema: pa.Schema | None, properties: Mapping[str, str], *, is_new: bool
+) -> None:
+    """Write what a table begins with, where it is not there: the first entry of a log; a plain one has nothing.
+
+    Args:
+        fs: may write below the root.
+        spec: its description.
+        schema: what `first_schema` says.
+        properties: of the table, where the format has any.
+        is_new: nobody else can have made it.
+    """
+    if schema is not None and (is_new or not has_log(fs, spec.root)):
+        LakeDeltaTable.create(fs, spec.root, schema, spec.partition.columns, properties)
+        fs.invalidate_view(spec.root)
+
+
+def check_begun(fs: LakeFileSystem, root: str, table_format: str) -> None:
+    """Look whether a table that is described has what it begins with.
+
+    Raises:
+        LogMissing: it has files, but no log.
+        TableNotFound: it has neither: its creation was interrupted.
+    """
+    if table_format == "delta":
+        check_log(fs, root)
+
+
+def is_just_created(fs: LakeFileSystem, spec: DatasetSpec, schema: pa.Schema | None) -> bool:
+    """Whether the log that is there is what `create_table` writes, and nothing after it."""
+    table = LakeDeltaTable(fs, spec.root)
+    return schema is not None and table.exists() and table.is_just_created(schema, spec.partition.columns)

@@ -1,0 +1,89 @@
+"""What a Delta log counts for us: a transaction for each run key, and one for the fences of vacuums.
+
+A run key's transaction counts up: odd means committed, even means forgotten by an expiry. `app_transactions` of the
+Delta protocol; deltalake does not refuse one that is there already, so whoever commits asks first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deltalake import Transaction
+
+from tierlake.pipelines.tables.runs import run_token, runs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from deltalake import DeltaTable
+
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.tables.protocol import Change
+
+__all__ = ["adopted", "fence_of", "has_run", "is_counted", "next_fence", "transactions"]
+
+_APP_PREFIX = "lake-"
+_FENCE = "lake-vacuum"
+
+
+def has_run(table: DeltaTable, run_key: str) -> bool:
+    """Whether a run was committed, and not forgotten since by an expiry."""
+    return _is_odd(table.transaction_version(_app_id(run_token(run_key))))
+
+
+def is_counted(table: DeltaTable, run_key: str) -> bool:
+    """Whether the log counts a run at all, committed or not."""
+    return table.transaction_version(_app_id(run_token(run_key))) is not None
+
+
+def adopted(tokens: Iterable[str]) -> list[Transaction]:
+    """Transactions of runs that count as committed from the first."""
+    return [Transaction(_app_id(token), 1) for token in tokens]
+
+
+def transactions(
+    fs: LakeFileSystem, root: str, table: DeltaTable, change: Change, run_key: str, *, is_new_key: bool
+) -> list[Transaction]:
+    """What a commit counts.
+
+    Args:
+        fs: reads below the root.
+        root: `bucket/prefix`.
+        table: before the commit.
+        change: files in, files out.
+        run_key: of the commit.
+        is_new_key: nobody can have committed with it before.
+    """
+    own = _app_id(run_token(run_key))
+    seen = None if is_new_key else table.transaction_version(own)
+    return [Transaction(own, 1 if seen is None else seen + 1), *_of_partitions(fs, root, table, change)]
+
+
+def fence_of(table: DeltaTable) -> int:
+    """Up to which second of the store's clock vacuums have begun."""
+    return table.transaction_version(_FENCE) or 0
+
+
+def next_fence(table: DeltaTable, second: int) -> Transaction:
+    """The fence of a vacuum: time that goes on also where a clock does not."""
+    return Transaction(_FENCE, max(fence_of(table) + 1, second))
+
+
+def _of_partitions(fs: LakeFileSystem, root: str, table: DeltaTable, change: Change) -> Iterator[Transaction]:
+    """An expired partition forgets the runs that wrote it, and undo remembers them again."""
+    if change.operation not in {"expire", "undo"}:
+        return
+    back = runs_of(fs, root, (staged.file.path for staged in change.adds))
+    gone = runs_of(fs, root, (file.path for file in change.removes)) - back
+    for token in sorted(back | gone):
+        seen = table.transaction_version(_app_id(token))
+        if seen is not None and _is_odd(seen) == (token in gone):
+            yield Transaction(_app_id(token), seen + 1)
+
+
+def _app_id(token: str) -> str:
+    return f"{_APP_PREFIX}{token}"
+
+
+def _is_odd(version: int | None) -> bool:
+    return version is not None and version % 2 == 1

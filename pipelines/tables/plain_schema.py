@@ -1,0 +1,126 @@
+"""The schema of a plain table: kept beside the files once somebody settled it, of the newest file before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from deltalake import Schema
+from deltalake.exceptions import DeltaError
+
+from tierlake.connector.errors import ObjectArchived, PreconditionFailed
+from tierlake.pipelines.errors import ArchivedError, SourceError
+from tierlake.pipelines.model.schema import evolved_schema
+from tierlake.pipelines.model.stored_types import ROW_COLUMN, filterable_type
+from tierlake.pipelines.parquet.scan import parquet_format
+from tierlake.pipelines.runtime.conflicts import attempts
+from tierlake.pipelines.tables.live_files import arrow_filesystem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.tables.protocol import LiveFile
+
+__all__ = ["PlainSchema"]
+
+_MOST_FILES = 5
+"""How many of the newest files are asked, where others left some that are not Parquet."""
+
+
+class PlainSchema:
+    """That of one table."""
+
+    def __init__(self, fs: LakeFileSystem, root: str) -> None:
+        """Work below `root` (`bucket/prefix`)."""
+        self._fs = fs
+        self._root = root
+        self._path = f"{root}/_lake/schema.json"
+
+    def read(
+        self, files: Sequence[LiveFile], classes: Mapping[str, str], columns: Sequence[str]
+    ) -> pa.Schema | ArchivedError | None:
+        """What the table has; see `Snapshot.schema_or_error`.
+
+        Args:
+            files: what is live.
+            classes: path to storage class.
+            columns: of the partitions.
+        """
+        kept = self._kept()
+        if kept is not None:
+            return kept[0]
+        if not files:
+            return None
+        stored = self._newest(files, classes)
+        if isinstance(stored, ArchivedError):
+            return stored
+        keys = [pa.field(name, pa.string()) for name in columns]
+        hidden = {*columns, ROW_COLUMN}
+        return pa.schema([*keys, *(field for field in stored if field.name not in hidden)])
+
+    def keep(self, requested: pa.Schema | None) -> None:
+        """Write down the columns that an ingest adds, before a file has them: no reader misses one then.
+
+        Raises:
+            SchemaMismatch: another writer gave a column a type that does not meet ours.
+            CommitConflict: others kept changing it.
+        """
+        if requested is None:
+            return
+        for attempt in attempts(f"lake://{self._path}", done="nothing was changed"):
+            with attempt:
+                kept = self._kept()
+                merged = requested if kept is None else evolved_schema(kept[0], requested)
+                if kept is not None and merged.equals(kept[0]):
+                    return
+                data = Schema.from_arrow(merged).to_json().encode()
+                try:
+                    if kept is None:
+                        self._fs.put_if(self._path, data, if_none_match=True)
+                    else:
+                        self._fs.put_if(self._path, data, if_match=kept[1])
+                except PreconditionFailed:
+                    continue
+                return
+        raise AssertionError  # the last attempt raises
+
+    def _kept(self) -> tuple[pa.Schema, str] | None:
+        """The columns of the stored schema, and its ETag."""
+        try:
+            data, etag = self._fs.read_with_etag(self._path)
+        except FileNotFoundError:
+            return None
+        try:
+            return pa.schema(Schema.from_json(data.decode()).to_arrow()), etag
+        except (ValueError, DeltaError) as error:
+            raise SourceError(f"lake://{self._path} is no schema: {error}") from error
+
+    def _newest(self, files: Sequence[LiveFile], classes: Mapping[str, str]) -> pa.Schema | ArchivedError:
+        """Of the newest file that can be read; of the next where others left one that is not Parquet."""
+        filesystem = arrow_filesystem(self._fs)
+        broken = ""
+        archived: list[LiveFile] = []
+        newest = sorted(files, key=lambda file: file.modified, reverse=True)
+        hidden = [file for file in newest if classes[file.path] in self._fs.profile.archived_classes]
+        readable = [file for file in newest if classes[file.path] not in self._fs.profile.archived_classes]
+        for file in [*readable[:_MOST_FILES], *hidden[:_MOST_FILES]]:  # one of those may be restored
+            fragment = parquet_format().make_fragment(f"{self._root}/{file.path}", filesystem)
+            try:
+                stored = fragment.physical_schema.remove_metadata()
+            except ObjectArchived:
+                archived.append(file)
+                continue
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                broken = f"lake://{self._root}/{file.path} is not Parquet, or not for pyarrow: {error}"
+                continue
+            return pa.schema([field.with_type(filterable_type(field.type)) for field in stored])
+        if archived and not broken:
+            return self._all_archived(archived[0], classes)
+        raise SourceError(broken, hint=f"nor are the next of the newest {min(len(newest), _MOST_FILES)} files")
+
+    def _all_archived(self, newest: LiveFile, classes: Mapping[str, str]) -> ArchivedError:
+        uri, key = f"lake://{self._root}", str(newest.key)
+        message = f"{uri}: no file tells the columns: all are archived in {', '.join(sorted(set(classes.values())))}"
+        hint = f"`tierlake restore {uri} {key}` asks for the newest partition, which tells them"
+        return ArchivedError(message, hint=hint, keys=(key,))

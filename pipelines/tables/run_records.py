@@ -1,0 +1,98 @@
+"""`_lake/runs/`: which ingests a plain table has had, one small object a run.
+
+The record is the commit of a run: a second ingest with its run key finds it and does nothing, until one of its
+partitions expires. The history shows it. When others have replaced all that a run brought, and its age is beyond what
+the history goes back, nobody needs it any more.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from tierlake.pipelines.runtime.identity import user_and_host
+from tierlake.pipelines.runtime.listing import contents
+from tierlake.pipelines.tables.protocol import Commit
+from tierlake.pipelines.tables.runs import run_token
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.model.partition_key import PartitionKey
+    from tierlake.pipelines.tables.protocol import Change, Snapshot
+
+__all__ = ["RunRecords"]
+
+_SLACK = timedelta(seconds=2)
+"""A store dates an object by its own clock, in whole seconds."""
+
+
+class RunRecords:
+    """Those of one table."""
+
+    def __init__(self, fs: LakeFileSystem, root: str) -> None:
+        """Work below `root` (`bucket/prefix`)."""
+        self._fs = fs
+        self._folder = f"{root}/_lake/runs"
+
+    def has(self, run_key: str) -> bool:
+        """Whether a run was committed, and none of its partitions has expired since."""
+        return bool(self._fs.exists(self._path(run_key)))
+
+    def write(self, run_key: str, change: Change, at: datetime) -> None:
+        """Commit a run: all that it changes is done."""
+        record = {
+            "run_key": run_key,
+            "operation": change.operation,
+            "at": at.isoformat(),
+            "partitions": sorted(str(key) for key in change.touched),
+            "details": {"by": user_and_host(), **change.details},
+        }
+        self._fs.pipe_file(self._path(run_key), json.dumps(record).encode())
+
+    def newest(self, limit: int | None) -> list[Commit]:
+        """The newest runs, newest first; only about so many are read."""
+        times = sorted(((info["LastModified"], path) for path, info in self._listed().items()), reverse=True)
+        if limit is not None and len(times) > limit:
+            oldest = times[limit - 1][0] - _SLACK if limit > 0 else times[0][0] + _SLACK
+            times = [one for one in times if one[0] >= oldest]
+        records = sorted(self._read([path for _, path in times]).values(), key=lambda one: str(one["at"]), reverse=True)
+        return [
+            Commit(None, datetime.fromisoformat(one["at"]), one["operation"], one["run_key"], one["details"])
+            for one in records[:limit]
+        ]
+
+    def forget(self, keys: Collection[PartitionKey]) -> None:
+        """Forget the runs that any of some partitions has had: the same run keys can fill it again."""
+        names = {str(key) for key in keys}
+        for path, record in self._read(list(self._listed())).items():
+            if names.intersection(record["partitions"]):
+                self._fs.rm_file(path)
+
+    def outdated(self, before: datetime, snapshot: Snapshot) -> list[str]:
+        """Records that nobody needs, `bucket/key`: older than an instant, and others have replaced all of the run.
+
+        Args:
+            before: how far the history goes back, by the server's clock.
+            snapshot: what is live.
+        """
+        oldest = {str(key): min(file.modified for file in files) for key, files in snapshot.by_partition().items()}
+        old = [path for path, info in self._listed().items() if info["LastModified"] < before]
+        outdated: list[str] = []
+        for path, record in self._read(old).items():
+            end = datetime.fromisoformat(record["at"]) + _SLACK
+            if all(oldest[name] > end for name in record["partitions"] if name in oldest):
+                outdated.append(path)
+        return outdated
+
+    def _path(self, run_key: str) -> str:
+        return f"{self._folder}/{run_token(run_key)}.json"
+
+    def _listed(self) -> Mapping[str, Mapping[str, Any]]:
+        listed: Mapping[str, Mapping[str, Any]] = self._fs.find(self._folder, detail=True, refresh=True)
+        return listed
+
+    def _read(self, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
+        return {path: json.loads(text) for path, text in contents(self._fs, paths).items()}

@@ -1,0 +1,283 @@
+"""A table at one version, a change to it, and the commit that made the change: the values of every format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+from tierlake.connector.errors import LakeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    import pyarrow as pa
+
+    from tierlake.pipelines.model.partition_key import PartitionKey
+
+__all__ = [
+    "FENCE",
+    "ORPHAN_AGE",
+    "Change",
+    "Commit",
+    "Fate",
+    "LiveFile",
+    "Operation",
+    "RecentLog",
+    "RemovedFile",
+    "SameRows",
+    "SeenFile",
+    "Snapshot",
+    "StagedFile",
+]
+
+FENCE: Final = "vacuum"
+"""The operation of a commit that changes nothing; what the vacuum did is in the journal."""
+ORPHAN_AGE = timedelta(hours=24)
+"""A file that no commit names may belong to a run that has not committed yet; it is kept this long."""
+
+Operation = Literal["create", "ingest", "append", "compact", "erase", "expire", "undo", "adopt"]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFile:
+    """A file that a commit names.
+
+    Attributes:
+        path: store key below the table's root, as the store spells it.
+        size: bytes.
+        key: its partition.
+        rows: row count where the table knows it without opening the file.
+        modified: when its rows came, by the server's clock, or by its writer's in a Delta log that others wrote: what
+            was written anew with the same rows (compacted, moved to another tier) keeps its time.
+        stats: Delta statistics as JSON text (`numRecords`, `minValues`, ...), for the log.
+        logged: the path as the log spells it, where that is not how deltalake would.
+        etag: of the object, without quotes, where the table knows it: in plain ones, whose objects are replaced.
+        version_id: likewise, where somebody looked it up.
+        run: likewise, token of the run that wrote it.
+    """
+
+    path: str
+    size: int
+    key: PartitionKey
+    rows: int | None
+    modified: datetime
+    stats: str | None = None
+    logged: str | None = None
+    etag: str | None = None
+    version_id: str | None = None
+    run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedFile:
+    """A file that a commit took out of the table.
+
+    Attributes:
+        path: below the root.
+        removed_at: when, by its writer's clock.
+        key: its partition; None where nothing tells it.
+    """
+
+    path: str
+    removed_at: datetime
+    key: PartitionKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecentLog:
+    """What commits named since an instant, by the store's own clock.
+
+    Attributes:
+        named: paths to the time of the newest of those commits that names it.
+        reaches_back: False where the log forgot commits that may be younger than the instant.
+    """
+
+    named: Mapping[str, datetime]
+    reaches_back: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SameRows:
+    """An object that was copied onto itself: its rows are the same, what listings show of it is not.
+
+    Attributes:
+        path: below the table's root.
+        etag_before: of the object that was copied, without quotes.
+        modified_before: the time of just that object.
+        etag: of the copy.
+        modified: its time.
+    """
+
+    path: str
+    etag_before: str
+    modified_before: datetime
+    etag: str
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFile:
+    """A file written but not committed.
+
+    Attributes:
+        file: what the commit will name.
+        local: the spool file with its bytes, for formats where writing to the store is the commit.
+        if_match: for those formats, the ETag that the object which it replaces must have.
+        storage_class: likewise, where it goes; None where the dataset writes.
+        waiting: likewise, in place of `local`: where below the root the object waits to be copied.
+    """
+
+    file: LiveFile
+    local: str | None = None
+    if_match: str | None = None
+    storage_class: str | None = None
+    waiting: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The table at one version.
+
+    Attributes:
+        version: orders commits within one table; plain tables have none and count 0.
+        files: what is live.
+        schema_or_error: the schema; None where no row has settled it; or why nobody can know it now.
+        fence_count: `fence`, or a function that looks it up.
+        has_log: whether a log names the files; else the listing shows them.
+        opened: the table as it was opened for this look, for the table's own use; a copy in another process has none.
+        stored: what the store's listing has by `bucket/key`, where the snapshot was made from one.
+    """
+
+    version: int
+    files: tuple[LiveFile, ...]
+    schema_or_error: pa.Schema | LakeError | None
+    fence_count: int | Callable[[], int] = field(default=0, repr=False, compare=False)
+    has_log: bool = True
+    opened: object = field(default=None, repr=False, compare=False)
+    stored: Mapping[str, Mapping[str, Any]] | None = field(default=None, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[type[Snapshot], tuple[object, ...]]:
+        """Without what cannot be sent to another process."""
+        return Snapshot, (self.version, self.files, self.schema_or_error, self.fence, self.has_log)
+
+    @property
+    def fence(self) -> int:
+        """What `Table.fence` counted up to by then; 0 where nobody ever deleted files."""
+        return self.fence_count() if callable(self.fence_count) else self.fence_count
+
+    @property
+    def log_version(self) -> int | None:
+        """The version of the log that names the files; None where the listing shows them."""
+        return self.version if self.has_log else None
+
+    @property
+    def schema(self) -> pa.Schema | None:
+        """The columns, partition columns included; None where no row has settled them.
+
+        Raises:
+            ArchivedError: every file that could tell them is archived.
+        """
+        if isinstance(self.schema_or_error, LakeError):
+            raise self.schema_or_error
+        return self.schema_or_error
+
+    @property
+    def known_schema(self) -> pa.Schema | None:
+        """The columns as far as anybody can tell them now."""
+        return None if isinstance(self.schema_or_error, LakeError) else self.schema_or_error
+
+    def by_partition(self) -> dict[PartitionKey, tuple[LiveFile, ...]]:
+        """Files by partition, in key order."""
+        grouped: dict[PartitionKey, list[LiveFile]] = {}
+        for file in self.files:
+            grouped.setdefault(file.key, []).append(file)
+        return {key: tuple(grouped[key]) for key in sorted(grouped)}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One commit to be: files in, files out, and what history should say of it.
+
+    Attributes:
+        operation: what kind of change it is.
+        base: the snapshot it was planned on.
+        adds: files that become live.
+        removes: files that stop being live; all must be live in `base`.
+        covers: partitions that it says all of, those without a file included: others' files there are a conflict.
+        schema: the table's schema after the change, partition columns included; None leaves it.
+        run_key: an identity: a second commit with it is recognised and not made.
+        fence: of the snapshot that was there before the first of `adds` was written, or was found to be there still;
+            None where nobody looked.
+        details: JSON values for the commit's metadata (rows, bytes, reason, run id).
+    """
+
+    operation: Operation
+    base: Snapshot
+    adds: tuple[StagedFile, ...] = ()
+    removes: tuple[LiveFile, ...] = ()
+    covers: frozenset[PartitionKey] = frozenset()
+    schema: pa.Schema | None = None
+    run_key: str | None = None
+    fence: int | None = None
+    details: Mapping[str, object] = field(default_factory=dict)
+
+    @cached_property
+    def touched(self) -> frozenset[PartitionKey]:
+        """The partitions that it changes, or would had they files."""
+        added, removed = {staged.file.key for staged in self.adds}, {file.key for file in self.removes}
+        return self.covers | added | removed
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One entry of a table's history.
+
+    Attributes:
+        version: the table's version after it; None where it has no versions.
+        at: the log's time.
+        operation: `ingest`, `expire`, ... for ours; the writer's own word for others'.
+        run_key: identity of the run, where there is one.
+        details: what was written with it.
+        written: the files that it made live, of a plain table just committed to: where they went, and their ETags.
+        taken: likewise, what it replaced, where that may be other than what was looked at.
+    """
+
+    version: int | None
+    at: datetime
+    operation: str
+    run_key: str | None
+    details: Mapping[str, object]
+    written: tuple[LiveFile, ...] = ()
+    taken: tuple[LiveFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a removal whose process may have died at it.
+
+    Attributes:
+        is_made: whether anything left the table.
+        commit: which one took it out; None where none was made, or objects went one by one.
+    """
+
+    is_made: bool
+    commit: Commit | None = None
+
+
+class SeenFile(Protocol):
+    """A file as somebody saw it."""
+
+    @property
+    def path(self) -> str:
+        """Below the root."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def etag(self) -> str | None:
+        """Of the object then, where the table or the store said it."""
