@@ -110,7 +110,9 @@ class Listing:
             child, folder = folder, folder.rpartition("/")[0]
         self._folders[folder].add(child)
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """How many files are committed."""
         return len(self._sizes)
 
     def has(self, path: str) -> bool:
@@ -213,7 +215,7 @@ class _Loaded:
 
     def size(self) -> int:
         """What it counts of `_LISTED_MAX`."""
-        return len(self.listing) + _LISTING_FILES
+        return self.listing.count + _LISTING_FILES
 
 
 def _refusal(root: str, path: str) -> TableWriteRefused:
