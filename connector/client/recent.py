@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, MutableMapping
+from collections.abc import Hashable, ItemsView, Iterator, MutableMapping, ValuesView
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -71,6 +71,16 @@ class Recent(MutableMapping[KeyT, ValueT], Generic[KeyT, ValueT]):
         with self._lock:
             self._drop()
             return len(self._entries)
+
+    def items(self) -> ItemsView[KeyT, ValueT]:
+        """What is remembered now, the newest last; to look at it is no use of it."""
+        with self._lock:
+            self._drop()
+            return {key: value for key, (_, _, value) in self._entries.items()}.items()
+
+    def values(self) -> ValuesView[ValueT]:
+        """Likewise without the keys."""
+        return dict(self.items()).values()
 
     def clear(self) -> None:
         """Forget all."""

@@ -55,7 +55,9 @@ class Listing:
             child, folder = folder, folder.rpartition("/")[0]
         self._folders[folder].add(child)
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """How many files are committed."""
         return len(self._sizes)
 
     def has(self, path: str) -> bool:

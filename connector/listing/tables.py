@@ -125,7 +125,7 @@ class _Loaded:
 
     def size(self) -> int:
         """What it counts of `_LISTED_MAX`."""
-        return len(self.listing) + _LISTING_FILES
+        return self.listing.count + _LISTING_FILES
 
 
 def _refusal(root: str, path: str) -> TableWriteRefused:

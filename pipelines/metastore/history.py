@@ -98,11 +98,11 @@ def _undone(removal: JournalEntry) -> str:
 
 def _with_undo(handle: Handle, events: list[JournalEntry]) -> list[JournalEntry]:
     """The events, with `undo_until` only where something of them can be undone still."""
-    open_ids = [event.id for event in events if event.undo_until is not None]
-    if not open_ids:
+    if all(event.undo_until is None for event in events):
         return events
     now = handle.clock.now()
-    over = handle.journal.undone(min(open_ids)) | handle.journal.ended(min(open_ids))
+    within = [event.id for event in events if event.undo_until is not None and now < event.undo_until]
+    over = handle.journal.undone(min(within)) | handle.journal.ended(min(within)) if within else frozenset()
     return [
         event
         if event.undo_until is not None

@@ -37,7 +37,10 @@ def test_what_nobody_asks_for_goes() -> None:
         now[0] = at
         assert recent["asked"] == 1
     assert list(recent) == ["asked"]
-    now[0] = 28.0
+    now[0] = 27.0
+    assert list(recent.items()) == [("asked", 1)]
+    assert list(recent.values()) == [1]
+    now[0] = 28.0  # it was looked at, and not asked for
     assert len(recent) == 0
 
 
