@@ -62,3 +62,10 @@ def test_large_bodies_are_hashed_in_other_threads(fs, bucket, hashed, tmp_path):
 def test_small_bodies_are_hashed_where_they_are_signed(fs, bucket, hashed):
     fs.pipe_file(f"{bucket}/x", b"1" * 1000)
     assert [step for step in hashed if step[0] == 1000] == [(1000, True)] * 2
+
+
+@pytest.mark.parametrize("server", ["minio_tls"], indirect=True)
+def test_over_tls_a_checksum_follows_the_body_in_small_steps(fs, bucket, hashed):
+    fs.pipe_file(f"{bucket}/x", BIG)
+    assert fs.cat_file(f"{bucket}/x") == BIG
+    assert max(size for size, is_on_loop in hashed if is_on_loop) <= 1 << 20
