@@ -9,6 +9,7 @@ aiobotocore's own parts that are named in this module: ``AioStreamingBody.raw_st
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from aiobotocore.response import AioStreamingBody
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+_PIECE_BYTES = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/")
 
 
@@ -49,6 +51,8 @@ class Body(AioStreamingBody):  # type: ignore[misc]  # aiobotocore ships no type
 
     async def read(self, amt: int | None = None) -> bytes:
         """At most ``amt`` bytes, or the rest; empty at the end."""
+        if amt is None or amt < 0:
+            return await self._rest()
 
         async def attempt() -> bytes:
             inner = self._inner if self._inner is not None else await self._reopened()
@@ -65,6 +69,13 @@ class Body(AioStreamingBody):  # type: ignore[misc]  # aiobotocore ships no type
         data = await self._patiently(attempt)
         self._amount_read += len(data)
         return data
+
+    async def _rest(self) -> bytes:
+        """What is left, piece by piece: the checksum of a large body takes longer than a loop may stand still."""
+        pieces: list[bytes] = []
+        while piece := await self.read(_PIECE_BYTES):
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else await asyncio.to_thread(b"".join, pieces)
 
     async def readinto(self, b: bytearray) -> int:
         """Fill a buffer; the number of bytes read, 0 at the end."""

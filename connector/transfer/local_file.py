@@ -1,4 +1,7 @@
-"""A local file as an object, read in threads: s3fs reads it on the event loop, up to 100 MB at once."""
+"""A local file as an object, read in threads: s3fs reads it on the event loop, up to 100 MB at once.
+
+Others' own parts that are named in this module: s3fs's ``calculate_chunksize``.
+"""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import pytest
 from tests.servers.roles import with_role
 from tierlake.connector import LakeFileSystem
 from tierlake.connector.errors import LakeError
+from tierlake.connector.objects.bulk import TierTag, Transition
 from tierlake.connector.objects.delete import SeenObject
 from tierlake.connector.objects.multipart import IncompleteUpload
 
@@ -94,6 +95,13 @@ def opened_for_writing(fs, path):
 LONG_AGO = datetime(2013, 1, 1, tzinfo=UTC)
 
 # Method -> the call, with the filesystem, an object that is there, a bucket, a local file.
+
+
+def only(outcomes):
+    ((_, one),) = outcomes
+    return one
+
+
 REFUSED = {
     "abort_incomplete_uploads": lambda fs, path, bucket, local: fs.abort_incomplete_uploads(bucket, older_than="1d"),
     "abort_uploads": lambda fs, path, bucket, local: fs.abort_uploads([IncompleteUpload(path, "no-upload", LONG_AGO)]),
@@ -129,6 +137,7 @@ REFUSED = {
     "put_file_if": lambda fs, path, bucket, local: fs.put_file_if(local, f"{path}2", if_none_match=True),
     "put_if": lambda fs, path, bucket, local: fs.put_if(f"{path}2", b"x", if_none_match=True),
     "put_tags": lambda fs, path, bucket, local: fs.put_tags(path, {"a": "b"}),
+    "reencrypt_many": lambda fs, path, bucket, local: only(fs.reencrypt_many({path: "0"})),
     "reencrypt": lambda fs, path, bucket, local: fs.reencrypt(path),
     "rename": lambda fs, path, bucket, local: fs.rename(path, f"{path}2"),
     "rm": lambda fs, path, bucket, local: fs.rm(path),
@@ -137,8 +146,12 @@ REFUSED = {
     "set_legal_hold": lambda fs, path, bucket, local: fs.set_legal_hold([(path, "null")], held=True),
     "setxattr": lambda fs, path, bucket, local: fs.setxattr(path, a="b"),
     "tag_tier": lambda fs, path, bucket, local: fs.tag_tier(path, "cold"),
+    "tag_tier_many": lambda fs, path, bucket, local: only(fs.tag_tier_many([TierTag(path, "cold")])),
     "touch": lambda fs, path, bucket, local: fs.touch(path),
     "transition": lambda fs, path, bucket, local: fs.transition(path, storage_class="REDUCED_REDUNDANCY"),
+    "transition_many": lambda fs, path, bucket, local: only(
+        fs.transition_many([Transition(path, "REDUCED_REDUNDANCY")])
+    ),
     "upload": lambda fs, path, bucket, local: fs.upload(local, path),
     "write_bytes": lambda fs, path, bucket, local: fs.write_bytes(path, b"x"),
     "write_text": lambda fs, path, bucket, local: fs.write_text(path, "x"),
@@ -156,6 +169,7 @@ ALLOWED = {
     "expand_path": lambda fs, path, bucket, local: fs.expand_path(f"{bucket}/*"),
     "find": lambda fs, path, bucket, local: fs.find(bucket),
     "first_keys": lambda fs, path, bucket, local: fs.first_keys(f"{bucket}/"),
+    "first_keys_many": lambda fs, path, bucket, local: fs.first_keys_many([f"{bucket}/"]) == [[path]],
     "get": lambda fs, path, bucket, local: fs.get(path, f"{local}2"),
     "get_file": lambda fs, path, bucket, local: fs.get_file(path, f"{local}2"),
     "get_mapper": lambda fs, path, bucket, local: dict(fs.get_mapper(bucket)),
@@ -163,10 +177,12 @@ ALLOWED = {
     "glob": lambda fs, path, bucket, local: fs.glob(f"{bucket}/*"),
     "head": lambda fs, path, bucket, local: fs.head(path, 2),
     "head_object": lambda fs, path, bucket, local: fs.head_object(path),
+    "head_many": lambda fs, path, bucket, local: isinstance(fs.head_many([path])[0], dict),
     "info": lambda fs, path, bucket, local: fs.info(path),
     "isdir": lambda fs, path, bucket, local: fs.isdir(bucket),
     "isfile": lambda fs, path, bucket, local: fs.isfile(path),
     "lexists": lambda fs, path, bucket, local: fs.lexists(path),
+    "list_fresh": lambda fs, path, bucket, local: path in fs.list_fresh(bucket),
     "listdir": lambda fs, path, bucket, local: fs.listdir(bucket),
     "ls": lambda fs, path, bucket, local: fs.ls(bucket),
     "metadata": lambda fs, path, bucket, local: fs.metadata(path) == {},
@@ -176,6 +192,7 @@ ALLOWED = {
     "read_text": lambda fs, path, bucket, local: fs.read_text(path),
     "read_with_etag": lambda fs, path, bucket, local: fs.read_with_etag(path),
     "restore_status": lambda fs, path, bucket, local: fs.restore_status(path),
+    "restore_status_many": lambda fs, path, bucket, local: fs.restore_status_many([path]),
     "server_time": lambda fs, path, bucket, local: fs.server_time(bucket),
     "size": lambda fs, path, bucket, local: fs.size(path),
     "sizes": lambda fs, path, bucket, local: fs.sizes([path]),
@@ -187,7 +204,9 @@ ALLOWED = {
 }
 DEPENDS = {
     "object_versions",  # on MinIO, who may list may list versions
+    "object_versions_many",
     "restore",  # nothing is archived on these servers
+    "restore_many",
     "unhide",  # nothing is hidden here, which is told by the versions
 }
 MAKES_BUCKETS = {"makedir", "makedirs", "mkdir", "mkdirs"}
