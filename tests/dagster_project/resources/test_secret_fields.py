@@ -98,7 +98,7 @@ def test_the_ui_names_the_variables_and_takes_no_typed_secret(
         {"io_manager": {"config": {"lake": {"key": "typed-and-secret"}}}},
         {"io_manager": {"config": {"lake": {"endpoint_url": "http://user:typed-and-secret@127.0.0.1:9"}}}},
     ]
-    run = {"selector": {**repository, "pipelineName": "tiering"}, "mode": "default"}
+    run = {"selector": {**repository, "pipelineName": "weather_tiering"}, "mode": "default"}
     with status.workspace(instance, project, "defs") as context:
         answer = status.ask(context, RESOURCES, repository=repository)
         runs = [{**run, "runConfigData": {"resources": config}} for config in typed]
