@@ -138,6 +138,7 @@ def test_rows_outside_the_runs_partitions_are_refused(instance, lake) -> None:
     assert instance.get_materialized_partitions(dg.AssetKey("events")) == set()
 
 
+@pytest.mark.slow
 @one_server
 def test_a_place_that_is_somebodys_is_refused(instance, lake) -> None:
     notes = f"{lake.uri('events')}/notes.txt"

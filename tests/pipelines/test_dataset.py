@@ -111,6 +111,7 @@ def test_append_is_refused_on_plain_parquet(bucket, fs, trips):
         plain.read(version=1)
 
 
+@pytest.mark.slow
 def test_more_partition_columns_and_values_that_need_escaping(make_bucket, fs, table_format):
     spec = trip_spec(make_bucket(), format=table_format, partition={"time": {"column": "at"}, "by": ["city"]})
     source = make_trips(days=1, each=6).set_column(

@@ -107,6 +107,7 @@ def neighbours(bucket, fs):
     return {path: fs.cat_file(path) for path in fs.find(bucket) if not path.startswith(f"{bucket}/city/")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ROLES)
 def test_neighbours_are_neither_listed_nor_read_nor_written(as_role, fs, server, bucket, trips, neighbours, role):
     theirs = as_role(role)
@@ -295,6 +296,7 @@ def test_descriptions_undo_and_drop_by_role(as_role, make_bucket, server, tmp_pa
     assert server.keys(bucket) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["writer", "operator"])
 @pytest.mark.parametrize("versioned", [False, True])
 def test_what_can_be_undone_of_a_plain_table_is_told_as_it_is(make_bucket, server, tmp_path, fs, versioned, role):

@@ -190,6 +190,7 @@ def test_what_is_found_can_be_opened(make_fs, server, bucket, find):
     assert fs.ls(f"{bucket}/d", detail=False) == [f"{bucket}/d/{name}" for name in ("deep", "deeper", "x", "y")]
 
 
+@pytest.mark.slow
 def test_forgetting_never_fails(make_offline):
     """A write has succeeded by then: whatever other threads do to the listings, it must not raise."""
     fs = make_offline()

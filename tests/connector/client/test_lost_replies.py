@@ -151,6 +151,7 @@ def test_a_creation_that_lost_the_race_is_not_ours(through, server, bucket, tmp_
     assert not server.admin.list_multipart_uploads(Bucket=bucket).get("Uploads")
 
 
+@pytest.mark.slow
 def test_the_same_parts_of_somebody_else_are_not_ours(through, fs, server, bucket):
     """Only the upload tells them apart: ours is still there."""
 

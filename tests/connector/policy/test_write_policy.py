@@ -232,6 +232,7 @@ def test_a_copy_to_another_bucket_gets_that_buckets_rule(server, make_bucket, ot
     assert server.admin.head_object(Bucket=here, Key="y").get("StorageClass", "STANDARD") == "STANDARD"
 
 
+@pytest.mark.slow
 def test_a_copy_keeps_its_etag_where_asked(fs, bucket):
     fs.pipe_file(f"{bucket}/x", b"x" * (13 * MIB), chunksize=6 * MIB)
     fs.copy(f"{bucket}/x", f"{bucket}/y", preserve_etag=True)

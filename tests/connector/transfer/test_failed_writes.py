@@ -353,6 +353,7 @@ def write_parts_regardless(fs, path):
                 file.write(b"x" * PART)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["partNumber=2", "uploadId=", "POST"], ids=["a part", "all", "the end"])
 def test_a_file_without_one_of_its_parts_is_none(server, make_fs, bucket, lost):
     """Whoever catches the error and goes on does not get a file with a hole."""

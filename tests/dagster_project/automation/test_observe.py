@@ -73,6 +73,7 @@ class Observed:
         return DeltaTable(f"s3://{handle.table.root}", storage_options=handle.fs.delta_options())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_compaction_tiering_and_restores_are_nothing_new(
     instance: dg.DagsterInstance, lake: LakeResource, format_: str

@@ -82,6 +82,7 @@ def test_one_request_with_all_that_is_due(instance, lake) -> None:
     dg.validate_run_config(defs.resolve_job_def(JOB), request.run_config)
 
 
+@pytest.mark.slow
 def test_ingested_again_is_another_request(instance, lake) -> None:
     dataset = ingest(instance, lake, DAYS)
     (before,) = tick(instance, lake).run_requests
@@ -121,6 +122,7 @@ def test_a_failed_request_is_repeated_a_few_times(instance, lake) -> None:
     assert asked(tick(instance, lake, after=timedelta(days=1, minutes=30))) == [[day] for day in DUE]
 
 
+@pytest.mark.slow
 def test_a_lost_run_is_asked_for_again(instance, lake) -> None:
     ingest(instance, lake, DAYS)
     (request,) = tick(instance, lake).run_requests
@@ -131,6 +133,7 @@ def test_a_lost_run_is_asked_for_again(instance, lake) -> None:
     assert "is taken for lost" in again.tags[AGAIN_TAG]
 
 
+@pytest.mark.slow
 def test_many_keys_go_in_batches(instance, lake, monkeypatch) -> None:
     ingest(instance, lake, DAYS)
     monkeypatch.setattr(run_requests, "KEYS_PER_RUN", 2)

@@ -52,6 +52,7 @@ def visits(days: int, cities: list[str]) -> pa.Table:
     return pa.table({"at": [at for at, _ in found], "city": [city for _, city in found], "n": list(range(len(found)))})
 
 
+@pytest.mark.slow
 @one_server
 def test_a_load_over_eighteen_thousand_keys_reads_those_that_are_there(lake: LakeResource) -> None:
     seen: list[pd.DataFrame] = []
@@ -74,6 +75,7 @@ def test_a_load_over_eighteen_thousand_keys_reads_those_that_are_there(lake: Lak
     assert sorted(frame["n"]) == list(range(30))
 
 
+@pytest.mark.slow
 @one_server
 def test_each_partition_of_a_long_run_has_its_own_facts(lake: LakeResource, monkeypatch: Any) -> None:
     """Without Dagster's own call, which is quadratic: a year of hours takes minutes."""

@@ -223,6 +223,7 @@ def test_an_io_manager_tries_again_where_nobody_answers_and_not_where_it_is_refu
     assert (outcome(alone), told(alone)["code"]) == ((False, 1), "endpoint_unreachable")
 
 
+@pytest.mark.slow
 @one_server
 def test_jobs_say_what_is_missing_at_once(instance, lake) -> None:
     with pytest.raises(dg.Failure, match="no table") as failure:

@@ -89,6 +89,7 @@ def test_apply_takes_a_plan_as_well_and_tells_them_apart_by_content(lake, descri
     assert lake("apply", "saved.yaml", "--reason", "x", "--yes").code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

@@ -256,6 +256,7 @@ def test_unknown_things_are_named(events):
     assert nowhere.document["error"]["code"] == "table_not_found"
 
 
+@pytest.mark.slow
 def test_append_works_on_delta_and_is_refused_by_name_on_plain(events, table_format):
     appended = events("ingest", "{uri}", "events.csv", "--append", "--json")
     if table_format == "delta":
@@ -413,6 +414,7 @@ def test_a_rehearsed_undo_or_hold_says_what_the_real_one_says(events, tmp_path):
     assert "nothing was taken out of it" in events("undo", "{uri}", other).out
 
 
+@pytest.mark.slow
 def test_a_rehearsed_plan_says_what_the_real_one_says(events, tmp_path):
     assert events("plan", "expiry", "{uri}", "--as-of", TODAY, "--out", "plan.json").code == 0
     would = events("apply", "plan.json", "--dry-run", "--json")

@@ -75,6 +75,7 @@ def test_a_server_is_usable_as_it_says_and_stops_on_ctrl_c(started, kind):
         socket.create_connection((address.hostname, address.port), timeout=5)
 
 
+@pytest.mark.slow
 def test_the_secret_is_told_in_the_file_alone(started):
     process = started()
     lines = []

@@ -127,6 +127,7 @@ PART = pd.DataFrame({"at": pd.to_datetime(["2013-01-01"], utc=True), "city": ["J
 ODD = pd.DataFrame({"x": pd.Series([[1]], dtype=object)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parts", "meta", "says"),
     [

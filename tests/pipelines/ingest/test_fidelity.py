@@ -84,6 +84,7 @@ def test_nulls_and_empty_lists_settle_no_type(make):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "then", "says"),
     [
@@ -253,6 +254,7 @@ def test_what_may_not_be_null_is_not_and_what_holds_it_may_be(make_bucket, fs):
 # -- a row by itself; keys ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_text_time_means_the_same_whoever_stands_beside_it(make):
     dataset = make(partition={"time": {"column": "at", "timezone": "America/New_York"}})
     dataset.ingest(pa.table({"at": ["2013-07-04 23:30:00", "2013-07-05T01:00:00Z"]}))

@@ -185,6 +185,7 @@ def frame_of(lines):
     return pd.DataFrame({name: pd.Series([line[name] for line in lines], dtype=object) for name in lines[0]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["json", "frame"])
 def test_rows_of_typed_sources_stay_bad_as_they_are_and_are_taken_mended(lenient, tmp_path, kind):
     source = tmp_path / "a.jsonl"
@@ -269,6 +270,7 @@ def test_rejected_rows_are_written_as_the_dataset_reads_them(bucket, fs, tmp_pat
     ), "not mended, it is as bad as it was"
 
 
+@pytest.mark.slow
 def test_a_number_with_a_point_among_decimal_commas_stays_one_at_a_retry(bucket, fs, tmp_path):
     columns = {"k": "string", "f": "double", "g": "double", "at": "date"}
     spec = DatasetSpec(

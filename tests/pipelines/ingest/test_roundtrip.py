@@ -57,6 +57,7 @@ def test_polars_columns_come_back_exactly(flat, name):
     pl.testing.assert_frame_equal(flat.to_polars(columns=["part", "row", name]).sort("row"), frame)
 
 
+@pytest.mark.slow
 def test_all_polars_columns_together_also_without_rows(flat):
     frame = pl.DataFrame({"part": ["x"] * 3, "row": [0, 1, 2], **POLARS})
     flat.ingest(frame.clear())

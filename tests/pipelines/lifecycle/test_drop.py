@@ -94,6 +94,7 @@ def test_held_and_retained_partitions_forbid_it(dataset: Dataset) -> None:
     assert dataset.dropped_at is None
 
 
+@pytest.mark.slow
 def test_a_hold_at_the_last_moment_forbids_it(delta: Dataset, monkeypatch) -> None:
     store = delta._handle.document
     assert store is not None
@@ -167,6 +168,7 @@ def test_a_held_partition_keeps_the_dropped_dataset_until_it_is_released(delta: 
     assert server.keys(delta.spec.bucket) == []
 
 
+@pytest.mark.slow
 def test_a_vacuum_that_stopped_on_the_way_is_completed_by_the_next(delta: Dataset, fs, server, monkeypatch) -> None:
     delta.drop()
     late = later(delta, fs, days=8)
@@ -258,6 +260,7 @@ def test_a_second_drop_is_told_from_the_first(dataset: Dataset) -> None:
     assert "was dropped: `tierlake undrop`" in str(diff)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_dropped_again", [False, True])
 def test_rows_that_came_in_at_the_last_moment_are_beside_those_that_come_back(
     dataset: Dataset, fs, is_dropped_again

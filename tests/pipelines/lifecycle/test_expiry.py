@@ -159,6 +159,7 @@ def test_a_run_key_is_forgotten_with_its_partition(dataset: Dataset) -> None:
     assert days_in(dataset) == ALL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_compacted", [False, True])
 def test_a_run_that_was_forgotten_in_part_is_completed_and_not_doubled(delta: Dataset, *, is_compacted: bool) -> None:
     delta.ingest(rows(), mode="append", run_key="more")
@@ -410,6 +411,7 @@ def test_a_hold_does_not_bring_old_rows_back_beside_new_ones(dataset: Dataset) -
     assert days_in(dataset) == {**ALL, DAYS[0]: 3}
 
 
+@pytest.mark.slow
 def test_an_ingest_into_the_partition_wins(delta: Dataset) -> None:
     plan = delta.plan_expiry("2013-05-05")
     handle = meddled(delta, before=lambda: delta.ingest(rows([DAYS[0]], each=4)))
@@ -508,6 +510,7 @@ def test_partitions_of_several_objects_go_and_come_back_whole(adopted: Dataset) 
     assert days_in(adopted) == ALL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("planned", ["the same plan", "a new plan"])
 def test_an_expiry_that_died_between_two_objects_is_completed_and_undone_whole(adopted: Dataset, planned: str) -> None:
     plan = adopted.plan_expiry(AS_OF)
@@ -528,6 +531,7 @@ def test_an_expiry_that_died_between_two_objects_is_completed_and_undone_whole(a
     assert days_in(adopted) == ALL
 
 
+@pytest.mark.slow
 def test_an_expiry_that_died_between_two_objects_can_be_undone(adopted: Dataset) -> None:
     def half() -> None:
         adopted._handle.fs.rm_file(f"{adopted.spec.root}/{GONE}/0.parquet")
@@ -580,6 +584,7 @@ def test_history_is_in_the_order_of_commits_though_a_server_counts_whole_seconds
     assert told[:3] == ["undo", "expire", "ingest"]
 
 
+@pytest.mark.slow
 def test_history_has_what_a_writer_committed_and_died_before_it_wrote_down(delta: Dataset) -> None:
     with pytest.raises(Interrupted):
         apply_expiry(meddled(delta, after=die), delta.plan_expiry(AS_OF))

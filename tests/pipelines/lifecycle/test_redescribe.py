@@ -125,6 +125,7 @@ def test_an_applied_description_counts_from_then_on_and_is_in_the_history(datase
     assert [each.operation for each in dataset.history()].count("apply") == 1
 
 
+@pytest.mark.slow
 def test_holds_and_retentions_stay(delta: Dataset) -> None:
     diff = delta.diff(SHORTER)
     delta.hold(f"date={DAYS[0]}", reason="audit")
@@ -153,6 +154,7 @@ def test_a_session_that_slept_expires_by_what_is_stored_then(dataset: Dataset, f
     assert "not past its retention" in result.failed[f"date={DAYS[0]}"]
 
 
+@pytest.mark.slow
 def test_a_session_that_slept_gives_the_grace_that_is_stored_then(dataset: Dataset, fs) -> None:
     asleep = Dataset.open(dataset.uri, fs=fs)
     dataset.apply_spec({"retention": {"grace": "30d"}})

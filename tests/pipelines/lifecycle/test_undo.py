@@ -139,6 +139,7 @@ def test_erased_rows_do_not_come_back(dataset: Dataset) -> None:
         dataset.undo(FIRST)
 
 
+@pytest.mark.slow
 def test_an_erasure_that_stopped_keeps_undo_out(delta: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     delta.plan_expiry(AS_OF).apply().raise_failures()
 
@@ -181,6 +182,7 @@ def test_a_compaction_is_no_change(delta: Dataset) -> None:
     assert len(everything) == len(before) + 6
 
 
+@pytest.mark.slow
 def test_an_append_since_is_not_taken_back(delta: Dataset) -> None:
     delta.ingest(rows([DAYS[0]], each=3), run_key="wrong")
     delta.ingest(rows([DAYS[0]], each=1, start=99), mode="append")
@@ -192,6 +194,7 @@ def test_an_append_since_is_not_taken_back(delta: Dataset) -> None:
     assert values(delta) == [0, 1, 2, 99]
 
 
+@pytest.mark.slow
 def test_new_columns_stay_and_other_types_refuse(delta: Dataset) -> None:
     before = values(delta)
     wider = rows([DAYS[0]], each=3).append_column("w", [["x"] * 3])
@@ -310,6 +313,7 @@ def replace_record(record: RemovalRecord, record_id: str) -> RemovalRecord:
     return record.model_copy(update={"id": record_id})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["its-own", "ceph"])
 def test_what_came_while_a_large_file_went_up_comes_back(make_bucket, server, monkeypatch, profile) -> None:
     """Ceph's end of an upload takes no condition: the versions tell what it took the place of."""
@@ -413,6 +417,7 @@ def test_an_interrupted_ingest_is_undone_with_its_second_attempt(
     assert len(fs.object_versions(f"{plain.spec.root}/date=")) == len(days_in(plain)) == 6
 
 
+@pytest.mark.slow
 def test_the_same_run_again_after_an_undo_is_no_second_attempt(plain: Dataset) -> None:
     """What came back was written by a run of that key, and was acknowledged."""
     before = values(plain)
@@ -442,6 +447,7 @@ def test_large_objects_say_their_run_too(plain: Dataset, monkeypatch: pytest.Mon
     assert known.run == run_token("large")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["no new column", "a new column"])
 def test_a_log_whose_entries_a_lifecycle_rule_took_is_written_again(
     delta: Dataset, fs: LakeFileSystem, server, column: str
@@ -462,6 +468,7 @@ def test_a_log_whose_entries_a_lifecycle_rule_took_is_written_again(
     assert opened.verify().ok
 
 
+@pytest.mark.slow
 def test_an_ingest_that_died_before_it_named_its_objects_is_undone(
     plain: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

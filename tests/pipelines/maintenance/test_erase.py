@@ -68,6 +68,7 @@ def test_only_files_with_matches_are_rewritten(dataset, trips):
     assert after.items() <= before.items()
 
 
+@pytest.mark.slow
 def test_one_commit_for_a_delta_table_without_the_value(delta, trips, server):
     delta.ingest(trips())
     version = delta.version
@@ -220,6 +221,7 @@ def test_the_storage_class_stays(delta, trips, server):
     assert [part.storage_class for part in delta.partitions()] == before
 
 
+@pytest.mark.slow
 def test_foreign_tables_and_typed_keys(bucket, fs, server):
     root = f"{bucket}/theirs"
     write_delta(server, root, by_day(), ["day", "shop"])
@@ -305,6 +307,7 @@ def test_a_predicate_that_fails_for_some_row_is_named_with_the_file(delta, trips
     assert delta.read().num_rows == 40
 
 
+@pytest.mark.slow
 def test_old_files_whose_path_does_not_tell_their_partition_are_named(make_bucket, fs, server):
     rows = pa.table({"id": pa.array([1, 2], pa.int64())})
     files = [(rows, None, {"k": "a"}), (rows, None, {"k": "b"})]

@@ -48,6 +48,7 @@ def put(server, dataset: Dataset, path: str, body: bytes = b"somebody's") -> Non
     server.admin.put_object(Bucket=dataset.spec.bucket, Key=f"{prefix}/{path}", Body=body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["*", "part-*", "?", "[a-z]*.parquet"])
 def test_a_name_is_no_pattern(delta: Dataset, fs: LakeFileSystem, server, name: str) -> None:
     """C4: an object whose name is a pattern took its neighbours with it."""
@@ -135,6 +136,7 @@ RESTING_ON_FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", RESTING_ON_FILES)
 def test_no_commit_rests_on_files_that_a_vacuum_may_have_taken(delta: Dataset, fs: LakeFileSystem, act: str) -> None:
     delta.ingest(rows([DAYS[0]], each=3, start=500), mode="append")
@@ -156,6 +158,7 @@ def test_young_files_are_committed_whatever_was_vacuumed(delta: Dataset, fs: Lak
     assert delta.verify().ok
 
 
+@pytest.mark.slow
 def test_a_log_that_forgets_early_keeps_our_grace(make_bucket, fs: LakeFileSystem) -> None:
     """C8: tombstones of an adopted table go with the checkpoint after a day; the grace is a week."""
     root = f"{make_bucket()}/theirs"

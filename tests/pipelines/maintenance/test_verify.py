@@ -31,6 +31,7 @@ def found(dataset: Dataset) -> list[tuple[str, str]]:
     return [(problem.kind, problem.path) for problem in dataset.verify(as_of=AS_OF).problems]
 
 
+@pytest.mark.slow
 def test_erased_rows_that_another_writer_brought_back(delta: Dataset, fs: LakeFileSystem) -> None:
     version = delta.version
     old = sorted(file.path for file in delta._handle.table.snapshot().files if str(file.key) == GONE)
@@ -92,6 +93,7 @@ def test_a_live_file_of_a_delta_table_that_is_hidden(make_bucket, fs: LakeFileSy
     assert "a delete marker hides it" in problem.detail
 
 
+@pytest.mark.slow
 def test_an_ingest_that_comes_after_an_erasure_is_no_erased_row(delta: Dataset) -> None:
     """Its files were there, not committed yet, and hold such rows: they are newer, and nobody erased them."""
     handle = meddled(delta, before=lambda: delta.erase([("v", "==", 7)]))

@@ -249,6 +249,7 @@ def test_our_own_orphans_are_deleted_and_files_that_others_still_write_are_not(b
     assert theirs.partition("/")[2] in server.keys(bucket)
 
 
+@pytest.mark.slow
 def test_who_adopted_a_table_is_in_the_history(bucket, fs, server):
     write_delta(server, f"{bucket}/theirs", by_day(), ["day"])
     write_hive(server, f"{bucket}/hive")
@@ -267,6 +268,7 @@ def slept(make_bucket, fs):
     return Dataset.open(made.uri, fs=fs)
 
 
+@pytest.mark.slow
 def test_a_session_that_slept_while_its_plain_dataset_was_adopted_is_told(slept, fs):
     """It wrote objects that no log named, in place of those that the log names."""
     plan = slept.plan_expiry("2013-12-01")

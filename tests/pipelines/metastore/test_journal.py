@@ -76,6 +76,7 @@ def journal(fs: LakeFileSystem, bucket: str) -> Journal:
     return Journal(fs.for_table(f"{bucket}/t"), f"{bucket}/t")
 
 
+@pytest.mark.slow
 @given(paths, st.integers(0, 2**50), st.none() | st.integers(0, 2**40), st.none() | st.text(max_size=30))
 def test_a_file_is_remembered_as_it_was(path: str, size: int, rows: int | None, stats: str | None) -> None:
     record = FileRecord(path=path, size=size, rows=rows, modified=AT, stats=stats)
@@ -227,6 +228,7 @@ def test_objects_that_are_no_records_are_ignored(journal: Journal, server: Rig, 
     assert journal.entries() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["../other/x.parquet", "/etc/passwd", "_delta_log/00000000000000000000.json"])
 def test_a_record_that_reaches_outside_is_refused(journal: Journal, server: Rig, bucket: str, path: str) -> None:
     gone = {"key": "date=2013-01-01", "reason": "r", "files": [{"path": path, "size": 1, "modified": AT.isoformat()}]}

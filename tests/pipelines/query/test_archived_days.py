@@ -106,6 +106,7 @@ def test_hot_days_are_read_by_every_way_of_ours(make_table, kind, day, storage_c
         assert scanned.filter(pl.col("date") == DAYS[2]).collect().height == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["delta", "hive"])
 def test_pandas_and_pyarrow_read_hot_days_with_the_schema_that_the_error_names(make_table, kind):
     """They open the first file for the schema, which no listing can change: pyarrow sorts it."""

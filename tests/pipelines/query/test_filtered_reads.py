@@ -178,6 +178,7 @@ def test_nan_and_the_infinities(make_bucket, fs, server, table_format):
         assert_all_found(dataset, NUMBERS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finite", [[1.0, math.nan], [1.0, 2.0, math.nan], [[1.0], [math.nan]]])
 def test_plain_readers_of_our_files_lose_no_nan(bucket, fs, table_format, finite):
     """Arrow and pandas leave row groups out by bounds that say nothing of NaN: our files have none there."""
@@ -492,6 +493,7 @@ def test_old_files_with_nan_are_counted_by_their_rows(bucket, fs):
     assert [remnant.rows for remnant in report.remnants] == [3]
 
 
+@pytest.mark.slow
 def test_rejected_rows_that_are_text_are_compared_by_what_they_spell(bucket, fs):
     dataset = made(fs, bucket, PAID)
     folder = f"{dataset.spec.root}/_lake/rejects"

@@ -251,6 +251,7 @@ def test_a_file_that_goes_beside_others_is_a_change(fs: LakeFileSystem, bucket: 
     assert dataset.read(where=[("date", "==", DAYS[0])]).num_rows == 20
 
 
+@pytest.mark.slow
 @ON_SEAWEEDFS
 def test_a_file_of_a_plain_table_that_goes_beside_others_is_a_change(fs: LakeFileSystem, bucket: str) -> None:
     import io

@@ -55,6 +55,7 @@ def test_an_undescribed_table_has_windows_and_ages_at_once(root, fs):
     assert not theirs.plan_expiry("2033-01-01").steps
 
 
+@pytest.mark.slow
 def test_a_policy_given_at_open_tiers_expires_and_undoes(root, fs):
     theirs = Dataset.open(f"lake://{root}", spec=POLICY, fs=fs)
     plan = theirs.plan_expiry(AS_OF)
@@ -86,6 +87,7 @@ def test_a_yaml_file_describes_a_table_of_others(root, fs, tmp_path):
     assert Dataset.open(f"lake://{root}", spec=path, fs=fs).spec.retention.expire_after.days == 90
 
 
+@pytest.mark.slow
 def test_a_spec_that_contradicts_the_table_is_refused(root, fs):
     wrong = {"partition": {"time": {"key": "date"}}}
     with pytest.raises(SpecError, match="partitioned by day: there is no date"):
@@ -102,6 +104,7 @@ def test_a_spec_that_contradicts_the_table_is_refused(root, fs):
 # -- rows into tables of others ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_rows_carry_the_key_where_there_is_no_event_time(root, fs):
     theirs = Dataset.open(f"lake://{root}", fs=fs)
     names = theirs.schema.names
@@ -154,6 +157,7 @@ def test_typed_keys_read_expire_undo_and_replace(fs, server, bucket):
         theirs.ingest(by_day(kind=pa.timestamp("us", "UTC")))
 
 
+@pytest.mark.slow
 def test_timestamps_booleans_and_nulls_as_keys(fs, server, bucket):
     at = pa.array([None, 1_000_001, 86_400_000_000], pa.timestamp("us", "UTC"))
     table = pa.table({"at": at, "ok": [True, None, False], "v": [1, 2, 3]})
@@ -485,6 +489,7 @@ def test_months_spelled_as_their_first_days_are_not_taken_for_days(make_bucket, 
     assert [step.key for step in theirs.plan_expiry("2024-05-01").steps] == ["day=2024-01-01"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
 def test_partitions_without_an_age_are_told(make_bucket, server, fs):
     root = f"{make_bucket()}/half"

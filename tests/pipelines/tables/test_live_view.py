@@ -64,6 +64,7 @@ LOOKS = {
 """Each is 40 where four days of one live file with ten rows are seen."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listings", [True, False], ids=["with listings cache", "without"])
 def test_every_order_of_calls_sees_the_same(trips_dataset, place, listings):
     rig, bucket = place

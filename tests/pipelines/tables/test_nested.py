@@ -73,6 +73,7 @@ def test_none_is_created_inside_or_above_another(bucket, fs, server, table_forma
     Dataset.create(trip_spec(bucket, uri=f"{outer.uri}-2"), fs=fs)
 
 
+@pytest.mark.slow
 @FORMATS
 @pytest.mark.parametrize("versioned", [False, True])
 def test_of_two_that_are_created_at_once_one_inside_the_other_one_stays_at_the_most(
@@ -128,6 +129,7 @@ def test_many_at_once_leave_no_table_inside_another(bucket, fs):
     assert made <= set(there)
 
 
+@pytest.mark.slow
 def test_none_is_adopted_inside_or_above_another(bucket, fs, server):
     write_delta(server, f"{bucket}/outer", by_day(), ["day"])
     for root in ("outer/raw", "outer/b/raw"):
@@ -176,6 +178,7 @@ def test_the_outer_table_neither_reads_nor_deletes_the_inner_one(make_bucket, fs
     assert inner <= set(server.keys(bucket))
 
 
+@pytest.mark.slow
 def test_files_that_another_table_took_are_told_and_stay(bucket, fs, server):
     """A partition's folder that somebody made a table of: its log names our files."""
     outer = Dataset.create(trip_spec(bucket, partition={"by": ["city"]}, tiers=[], retention={"grace": "0d"}), fs=fs)

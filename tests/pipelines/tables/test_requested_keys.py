@@ -48,6 +48,7 @@ def test_an_ingest_that_covers_a_partition_without_rows_empties_it(dataset):
     assert [str(key) for key in dataset.windows()] == ["date=2013-01-02"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["dat=2013-01-01", "date=2013-1-1"])
 def test_every_verb_that_takes_a_key(dataset, key):
     dataset.ingest(make_trips(2, 3))
@@ -71,6 +72,7 @@ def test_every_verb_that_takes_a_key(dataset, key):
     assert not dataset.release("date=2013-01-02"), "possible, and not held"
 
 
+@pytest.mark.slow
 def test_values_in_the_types_of_their_columns(bucket, fs):
     spec = DatasetSpec(
         uri=f"lake://{bucket}/typed",
@@ -98,6 +100,7 @@ def test_values_in_the_types_of_their_columns(bucket, fs):
     assert made.read().num_rows == 0
 
 
+@pytest.mark.slow
 def test_another_writers_spelling_is_a_key_and_is_named(bucket, fs, server):
     root = f"{bucket}/foreign"
     write_delta(server, root, pa.table({"k": pa.array(["007", "8"]), "v": [1, 2]}), ["k"])

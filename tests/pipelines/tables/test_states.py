@@ -71,6 +71,7 @@ def test_the_log_tells_what_changed_since_which_version(fs: LakeFileSystem, buck
     assert (changes.is_changed(FOURTH, now), changes.is_changed(FIRST, now)) == (True, False)
 
 
+@pytest.mark.slow
 @ON_SEAWEEDFS
 def test_only_the_commits_since_the_oldest_state_are_read(
     fs: LakeFileSystem, bucket: str, monkeypatch: pytest.MonkeyPatch
@@ -92,6 +93,7 @@ def test_only_the_commits_since_the_oldest_state_are_read(
     assert changes.is_changed(FIRST, states[0]) is None  # nobody asked for it, and it was not read that far
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["seaweedfs", "minio"], indirect=True)
 def test_a_plain_table_tells_within_the_second(fs: LakeFileSystem, bucket: str, server: Rig) -> None:
     classes = {"warm": "REDUCED_REDUNDANCY"} if server.name == "minio" else {}
@@ -143,6 +145,7 @@ def test_a_neighbour_that_goes_and_an_undo_are_changes_in_the_same_second(
     assert keys(dataset.changed_after(state)) == [str(SECOND)]
 
 
+@pytest.mark.slow
 @ON_SEAWEEDFS
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_what_was_read_decides_before_any_clock(fs: LakeFileSystem, bucket: str, format_: str) -> None:

@@ -237,6 +237,7 @@ def in_layout(lists: pa.ListArray, listing) -> pa.Array:
     return made.from_arrays(starts, lengths, lists.values, mask=lists.is_null())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listing", LISTS)
 @settings(max_examples=60, deadline=None)
 @given(st.data())
@@ -623,6 +624,7 @@ LIKELY_KINDS = [
 LIKELY = st.one_of(LIKELY_KINDS)
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(st.one_of(*(st.lists(st.none() | one, max_size=8) for one in [LIKELY, *LIKELY_KINDS])), st.data())
 def test_neither_order_nor_batches_change_the_type_and_every_text_fits_it(
