@@ -286,7 +286,7 @@ def test_the_copy_is_known_as_listings_show_it(fs, bucket, other_class, monkeypa
 
 def test_what_took_the_copys_place_is_not_taken_for_it(fs, server, bucket, other_class, monkeypatch):
     fs.pipe_file(f"{bucket}/x", b"1")
-    send = fs.store.gateway.send
+    send = fs.store.gateway.send_in_place
 
     async def overtaken(operation, **parameters):
         response = await send(operation, **parameters)
@@ -296,7 +296,7 @@ def test_what_took_the_copys_place_is_not_taken_for_it(fs, server, bucket, other
             )
         return response
 
-    monkeypatch.setattr(fs.store.gateway, "send", overtaken)
+    monkeypatch.setattr(fs.store.gateway, "send_in_place", overtaken)
     with contextlib.suppress(ServerError):  # the other object may differ in what is said of it too
         assert fs.transition(f"{bucket}/x", storage_class=other_class).written is None
     assert fs.cat_file(f"{bucket}/x") == b"2"
@@ -309,14 +309,14 @@ def test_an_exclusive_move_never_overwrites_what_came_meanwhile(
     bucket = make_bucket(versioned=versioned)
     path = f"{bucket}/k"
     fs.pipe_file(path, b"old")
-    send, came = fs.store.gateway.send, []
+    send, came = fs.store.gateway.send_in_place, []
 
     async def late(operation, **parameters):
         if operation in {"copy_object", "put_object"} and not came:
             came.append(server.admin.put_object(Bucket=bucket, Key="k", Body=b"new"))
         return await send(operation, **parameters)
 
-    monkeypatch.setattr(fs.store.gateway, "send", late)
+    monkeypatch.setattr(fs.store.gateway, "send_in_place", late)
     with pytest.raises(PreconditionFailed):
         fs.transition(path, storage_class=other_class, exclusive=True)
     assert len(came) == 1
