@@ -81,9 +81,9 @@ def test_only_the_commits_since_the_oldest_state_are_read(
         table.alter.set_table_properties({"delta.logRetentionDuration": f"interval {30 + number} days"})
         states.append(dataset.state())
     read: list[str] = []
-    inside, real = type(dataset._handle.fs), type(dataset._handle.fs).read_with_etag
+    inside, real = type(dataset._handle.fs), type(dataset._handle.fs)._cat_file
     monkeypatch.setattr(
-        inside, "read_with_etag", lambda self, path, *more: read.append(path) or real(self, path, *more)
+        inside, "_cat_file", lambda self, path, **options: read.append(path) or real(self, path, **options)
     )
     for count in (1, 2, 4):
         read.clear()
