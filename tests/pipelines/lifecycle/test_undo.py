@@ -15,7 +15,7 @@ from tierlake.pipelines.lifecycle.expiry import apply_expiry
 from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord, VacuumRecord
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.runtime.clock import ServerClock
-from tierlake.pipelines.tables.plain import PlainParquetTable
+from tierlake.pipelines.tables.plain_objects import PlainObjects
 from tierlake.pipelines.tables.runs import run_token
 
 FIRST = GONE = f"date={DAYS[0]}"
@@ -396,18 +396,18 @@ def test_an_interrupted_ingest_is_undone_with_its_second_attempt(
     source = rows([DAYS[0], DAYS[1], "2013-04-30", "2013-05-01"], each=3, start=900)
     emptied = PartitionKey.parse(f"date={DAYS[2]}")
     covered = [PartitionKey.parse(f"date={day}") for day in (DAYS[0], DAYS[1], "2013-04-30", "2013-05-01")]
-    real = PlainParquetTable._publish
+    real = PlainObjects.publish
 
-    def half(table, change, staged):
+    def half(objects, staged, *where):
         if str(staged.file.key) in {SECOND, "date=2013-05-01"}:
             raise KeyboardInterrupt
-        return real(table, change, staged)
+        return real(objects, staged, *where)
 
-    monkeypatch.setattr(PlainParquetTable, "_publish", half)
+    monkeypatch.setattr(PlainObjects, "publish", half)
     for _ in range(kills):
         with pytest.raises(KeyboardInterrupt):
             plain.ingest(source, run_key="wrong", keys=[*covered, emptied])
-    monkeypatch.setattr(PlainParquetTable, "_publish", real)
+    monkeypatch.setattr(PlainObjects, "publish", real)
     plain.ingest(source, run_key="wrong", keys=[*covered, emptied])
     assert days_in(plain) == {DAYS[0]: 3, DAYS[1]: 3, DAYS[3]: 20, "2013-04-30": 3, "2013-05-01": 3}
     plain.undo(run="wrong")

@@ -84,7 +84,9 @@ def test_only_the_commits_since_the_oldest_state_are_read(
         states.append(dataset.state())
     read: list[str] = []
     inside, real = type(dataset._handle.fs), type(dataset._handle.fs)._cat_file
-    monkeypatch.setattr(inside, "_cat_file", lambda self, path, **more: read.append(path) or real(self, path, **more))
+    monkeypatch.setattr(
+        inside, "_cat_file", lambda self, path, **options: read.append(path) or real(self, path, **options)
+    )
     for count in (1, 2, 4):
         read.clear()
         changes = dataset.changed_since(states[-count - 1 :])
