@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.metadata import RawMetadataValue
+from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.events import AssetWipedData
 from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
@@ -37,6 +38,7 @@ __all__ = [
     "AssetStatusCacheValue",
     "AssetWipedData",
     "RawMetadataValue",
+    "ReconstructableRepository",
     "SqlEventLogStorage",
     "SqlEventLogStorageTable",
     "get_and_update_asset_status_cache_value",

@@ -81,6 +81,7 @@ PARTS = [
         "fsspec",
         "fsspec.spec:AbstractFileSystem",
         "connector.listing.directories",
+        _ls_from_cache="self path",
         _parent="path",
         _strip_protocol="path",
     ),
@@ -88,6 +89,7 @@ PARTS = [
         "s3fs",
         "s3fs.core:S3FileSystem",
         "connector.listing.directories",
+        _call_s3="self method *akwarglist **kwargs",
         _checksum="self path refresh",
         _exists="self path",
         _find="self path maxdepth withdirs detail prefix **kwargs",
@@ -117,20 +119,18 @@ PARTS = [
         _cat_file="self path version_id start end chunksize max_concurrency",
         _cp_file="self path1 path2 preserve_etag **kwargs",
         _extra_tokenize_attributes=None,
+        _info="self path bucket key refresh version_id",
+        _isdir="self path",
         _get_file="self rpath lpath callback version_id chunksize max_concurrency **kwargs",
         _open="self path mode block_size acl version_id fill_cache cache_type autocommit size requester_pays "
         "cache_options **kwargs",
         _rm="self path recursive **kwargs",
+        _put_file="self lpath rpath callback chunksize max_concurrency mode **kwargs",
         _s3=None,
-        _session_is_owned=None,
+        _s3creator=None,
         _url="self path expires client_method **kwargs",
     ),
-    *parts(
-        "fsspec",
-        "fsspec.asyn",
-        "connector.objects.move",
-        _run_coros_in_chunks="coros batch_size callback timeout return_exceptions nofiles",
-    ),
+    *parts("s3fs", "s3fs.core:S3FileSystem", "connector.client.connection", _session_is_owned=None),
     # -- files
     *parts(
         "s3fs",
@@ -145,12 +145,6 @@ PARTS = [
         parts=None,
     ),
     *parts(
-        "s3fs",
-        "s3fs.core:S3FileSystem",
-        "connector.transfer.upload",
-        _upload_file_part_concurrent="self bucket key mpu f0 chunksize callback max_concurrency",
-    ),
-    *parts(
         "deltalake", "deltalake.fs._base_handler:BaseDeltaStorageHandler", "pipelines.tables.delta_files", _handler=None
     ),
     # -- Dagster: events and the cached status of partitions
@@ -161,6 +155,12 @@ PARTS = [
         DATA_VERSION_TAG=None,
     ),
     *parts("dagster", "dagster._core.definitions.metadata", "dagster_project.dagster_internals", RawMetadataValue=None),
+    *parts(
+        "dagster",
+        "dagster._core.definitions.reconstruct",
+        "dagster_project.dagster_internals",
+        ReconstructableRepository=None,
+    ),
     *parts("dagster", "dagster._core.events", "dagster_project.dagster_internals", AssetWipedData=None),
     *parts(
         "dagster",

@@ -15,7 +15,7 @@ The same from a shell:
         --partition-range 2013-01-01...2013-12-31
 
 Jobs run within their code location, as under the daemon: an expiry looks the downstream assets up there. Dagster has no
-public way to do that in the calling process; this module uses `ReconstructableRepository`, tested with Dagster 1.13.27.
+public way to do that in the calling process: `ReconstructableRepository` is one of `dagster_internals`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
-from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from tierlake.dagster_project.automation.config import run_config
+from tierlake.dagster_project.dagster_internals import ReconstructableRepository
 from tierlake.dagster_project.demo.datasets import DATASETS
 from tierlake.dagster_project.demo.definitions import defs, lake
 from tierlake.dagster_project.executors import configured

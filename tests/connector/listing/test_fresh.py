@@ -3,13 +3,13 @@
 
 def count_listings(fs, monkeypatch) -> list[str]:
     listed: list[str] = []
-    request = fs.seam._request
+    request = fs.store.gateway._request
 
     async def counting(operation, params):
         listed.append(operation)
         return await request(operation, params)
 
-    monkeypatch.setattr(fs.seam, "_request", counting)
+    monkeypatch.setattr(fs.store.gateway, "_request", counting)
     return listed
 
 

@@ -461,7 +461,7 @@ def test_what_is_known_of_paths_is_bounded(make_offline, monkeypatch):
     for root in ("a", "b", "c"):
         now[0] += 1
         views.invalidate(root)
-    endpoint = views._fs.endpoint
+    endpoint = views._store.endpoint
     assert [tables._committed.latest(endpoint, root) for root in ("a", "b", "c", "never")] == [1, 2, 3, 1]
     for number in range(50):
         views._no_table[f"b/{number}"] = now[0]

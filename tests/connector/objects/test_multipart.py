@@ -63,7 +63,7 @@ def test_a_failed_write_leaves_nothing(fs, server, bucket, monkeypatch):
 def test_the_key_of_an_upload_goes_with_the_upload(seaweedfs, keyed):
     """A customer's key is known while parts are sent: not of what was aborted, by whomever, or abandoned."""
     fs, bucket = keyed
-    known = fs.seam._uploads
+    known = fs.store.gateway._uploads
 
     def begin(key):
         return fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key)["UploadId"]
