@@ -64,12 +64,6 @@ _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _HIDDEN = ("_", ".")
 
 
-@cache
-def _timezones() -> frozenset[str]:
-    """Names of all zones; listing them walks the system's database, milliseconds for each description read."""
-    return frozenset(available_timezones())
-
-
 def _parse_duration(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -119,6 +113,12 @@ def _check_cases(names: Iterable[str]) -> None:
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+@cache
+def _timezones() -> frozenset[str]:
+    """Names of all zones; listing them walks the system's database, milliseconds for each description read."""
+    return frozenset(available_timezones())
 
 
 class TimePartition(_Value):

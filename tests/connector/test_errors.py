@@ -13,8 +13,6 @@ from tierlake.connector import errors
 from tierlake.connector.client.error_mapping import Asked, raise_translated, translated
 from tierlake.connector.errors import LakeError, UnsupportedByServer
 
-pytestmark = pytest.mark.each_value
-
 ASKED = Asked("put_object", "http://h:1", "minio", bucket="b", key="k")
 BUILTINS = {
     errors.ObjectArchived: PermissionError,
