@@ -119,6 +119,12 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+@cache
+def _timezones() -> frozenset[str]:
+    """Names of all zones; listing them walks the system's database, milliseconds for each description read."""
+    return frozenset(available_timezones())
+
+
 class TimePartition(_Value):
     """Partition by windows of a time column.
 
