@@ -123,7 +123,8 @@ def parts_of(*frames, meta):
         return dd.from_delayed([delayed(frame) for frame in frames], meta=meta, verify_meta=False).optimize()
 
 
-PART = pd.DataFrame({"at": pd.to_datetime(["2013-01-01"], utc=True), "city": ["JFK"], "fare": [1.0]})
+CITY = pd.Series(["JFK"], dtype="string")  # pandas 2 has objects in columns of text
+PART = pd.DataFrame({"at": pd.to_datetime(["2013-01-01"], utc=True), "city": CITY, "fare": [1.0]})
 ODD = pd.DataFrame({"x": pd.Series([[1]], dtype=object)})
 
 
