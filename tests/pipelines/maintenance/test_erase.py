@@ -261,7 +261,7 @@ def test_columns_that_only_an_older_file_has_stay_in_it(bucket, fs, server, monk
         put(server, f"{bucket}/t/day={day}/0.parquet", parquet(rows))
     newest = Dataset.open(f"lake://{bucket}/t", fs=fs)
     table = newest._handle.table
-    monkeypatch.setattr(table, "_newest_schema", lambda files, *_classes: new.schema)
+    monkeypatch.setattr(table._schema, "_newest", lambda files, *_classes: new.schema)
     assert newest.schema.names == ["day", "id", "v", "l", "m"]
     assert newest.erase([("id", "==", 1)]).rows == 1
     left = pq.read_table(io.BytesIO(fs.cat_file(f"{bucket}/t/day=2013-01-01/0.parquet")))
@@ -289,7 +289,7 @@ def test_values_that_the_tables_types_have_no_room_for_stay(bucket, fs, server, 
     dataset = Dataset.open(f"lake://{bucket}/t", fs=fs)
     assert dataset.schema.field("s").type == pa.string()
     assert dataset.read(["id"], where=[("s", "==", "b")])["id"].to_pylist() == [2]
-    monkeypatch.setattr(dataset._handle.table, "_newest_schema", lambda files, *_classes: pa.schema(kinds))
+    monkeypatch.setattr(dataset._handle.table._schema, "_newest", lambda files, *_classes: pa.schema(kinds))
     assert dataset.erase([("id", "==", 1)]).rows == 1
     with pytest.raises(SchemaMismatch, match=r"k=a/0.parquet by \(n == 1\): Integer value 1099511627776 not in range"):
         dataset.erase([("n", "==", 1)])
