@@ -296,7 +296,7 @@ class Journal:
                     hidden.add(one.path)
             seen = {path: versions for path, versions in seen.items() if path not in hidden}
         else:
-            for path, info in self._fs.find(self._folder, detail=True, refresh=True).items():
+            for path, info in self._fs.list_fresh(self._folder).items():
                 seen[path] = [SeenObject(path, etag=str(info.get("ETag") or "").strip('"') or None)]
         return _sorted_out(seen).own[::-1], seen
 

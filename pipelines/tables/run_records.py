@@ -91,7 +91,7 @@ class RunRecords:
         return f"{self._folder}/{run_token(run_key)}.json"
 
     def _listed(self) -> Mapping[str, Mapping[str, Any]]:
-        listed: Mapping[str, Mapping[str, Any]] = self._fs.find(self._folder, detail=True, refresh=True)
+        listed: Mapping[str, Mapping[str, Any]] = self._fs.list_fresh(self._folder)
         return listed
 
     def _read(self, paths: Sequence[str]) -> dict[str, dict[str, Any]]:

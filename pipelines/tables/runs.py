@@ -112,7 +112,7 @@ def outdated_rewrites(fs: LakeFileSystem, root: str, stored: Collection[str], be
     tokens = set(map(_token_of, stored))
     return [
         path
-        for path, info in fs.find(f"{root}/_lake/runs", detail=True, refresh=True).items()
+        for path, info in fs.list_fresh(f"{root}/_lake/runs").items()
         if _is_rewrite(token := path.rpartition("/")[2].removesuffix(".json"))
         and token not in tokens
         and info["LastModified"] < before

@@ -39,7 +39,7 @@ def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...]
     """
     if partition_columns is not None:
         return PlainParquetTable(fs, root, partition_columns)
-    listed = {name.removeprefix(f"{root}/"): info for name, info in fs.find(root, detail=True).items()}
+    listed = {name.removeprefix(f"{root}/"): info for name, info in fs.list_fresh(root).items()}
     found = outside_nested(listed)
     paths = [path for path, info in found.items() if is_data(path, info)]
     if paths:

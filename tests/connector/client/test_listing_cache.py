@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.faults.proxy import Proxy
 from tierlake.connector.client.listing_cache import ListingCache, forget_everywhere
+from tierlake.connector.listing.committed import file_info
 from tierlake.connector.listing.directories import folders_of
-from tierlake.connector.listing.tables import file_info
 
 WRITES = {
     "pipe": lambda fs, path: fs.pipe_file(path, b"longer"),
