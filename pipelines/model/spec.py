@@ -67,12 +67,6 @@ _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _HIDDEN = ("_", ".")
 
 
-@cache
-def _timezones() -> frozenset[str]:
-    """Names of all zones; listing them walks the system's database, milliseconds for each description read."""
-    return frozenset(available_timezones())
-
-
 def _parsed(value: object) -> object:
     if not isinstance(value, str):
         return value
