@@ -113,7 +113,7 @@ class _Mending:
         window = window_of_key(self._handle.spec, self._keys[problem.path])
         return tier_at(self._handle.spec, window.age(self._as_of)) if window else "hot"
 
-    @functools.cache  # noqa: B019 -- it lives as long as one repair
+    @functools.lru_cache(maxsize=8)  # noqa: B019 -- of the few tiers, for as long as one repair
     def _target(self, tier: Tier) -> tuple[str, str | None]:
         """The storage class of a tier here, and why it cannot be reached."""
         handle = self._handle

@@ -20,20 +20,31 @@ if TYPE_CHECKING:
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.tables.protocol import Change
 
-__all__ = ["adopted", "fence_of", "has_run", "is_counted", "next_fence", "transactions"]
+__all__ = ["adopted", "fence_of", "has_run", "is_committed", "is_counted", "next_fence", "run_count", "transactions"]
 
 _APP_PREFIX = "lake-"
 _FENCE = "lake-vacuum"
 
 
+def run_count(table: DeltaTable, run_key: str) -> int | None:
+    """How often a run was committed or forgotten; None where the log does not count it. It replays the log."""
+    count: int | None = table.transaction_version(_app_id(run_token(run_key)))
+    return count
+
+
+def is_committed(count: int | None) -> bool:
+    """Whether a run of this count was committed, and not forgotten since by an expiry."""
+    return count is not None and count % 2 == 1
+
+
 def has_run(table: DeltaTable, run_key: str) -> bool:
     """Whether a run was committed, and not forgotten since by an expiry."""
-    return _is_odd(table.transaction_version(_app_id(run_token(run_key))))
+    return is_committed(run_count(table, run_key))
 
 
 def is_counted(table: DeltaTable, run_key: str) -> bool:
     """Whether the log counts a run at all, committed or not."""
-    return table.transaction_version(_app_id(run_token(run_key))) is not None
+    return run_count(table, run_key) is not None
 
 
 def adopted(tokens: Iterable[str]) -> list[Transaction]:
@@ -42,7 +53,7 @@ def adopted(tokens: Iterable[str]) -> list[Transaction]:
 
 
 def transactions(
-    fs: LakeFileSystem, root: str, table: DeltaTable, change: Change, run_key: str, *, is_new_key: bool
+    fs: LakeFileSystem, root: str, table: DeltaTable, change: Change, run_key: str, count: int | None
 ) -> list[Transaction]:
     """What a commit counts.
 
@@ -52,11 +63,9 @@ def transactions(
         table: before the commit.
         change: files in, files out.
         run_key: of the commit.
-        is_new_key: nobody can have committed with it before.
+        count: of the run so far; see `run_count`.
     """
-    own = _app_id(run_token(run_key))
-    seen = None if is_new_key else table.transaction_version(own)
-    return [Transaction(own, 1 if seen is None else seen + 1), *_of_partitions(fs, root, table, change)]
+    return [Transaction(_app_id(run_token(run_key)), (count or 0) + 1), *_of_partitions(fs, root, table, change)]
 
 
 def fence_of(table: DeltaTable) -> int:
@@ -77,13 +86,9 @@ def _of_partitions(fs: LakeFileSystem, root: str, table: DeltaTable, change: Cha
     gone = runs_of(fs, root, (file.path for file in change.removes)) - back
     for token in sorted(back | gone):
         seen = table.transaction_version(_app_id(token))
-        if seen is not None and _is_odd(seen) == (token in gone):
+        if seen is not None and is_committed(seen) == (token in gone):
             yield Transaction(_app_id(token), seen + 1)
 
 
 def _app_id(token: str) -> str:
     return f"{_APP_PREFIX}{token}"
-
-
-def _is_odd(version: int | None) -> bool:
-    return version is not None and version % 2 == 1

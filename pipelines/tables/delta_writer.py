@@ -32,7 +32,14 @@ from tierlake.pipelines.tables.delta_features import WRITER_FEATURES, check_feat
 from tierlake.pipelines.tables.delta_files import live_files, snapshot_of
 from tierlake.pipelines.tables.delta_look import DeltaLook, is_of_base
 from tierlake.pipelines.tables.delta_schema import evolved, first_schema, lacks_entry, mend_log, settles_keys
-from tierlake.pipelines.tables.delta_transactions import fence_of, has_run, next_fence, transactions
+from tierlake.pipelines.tables.delta_transactions import (
+    fence_of,
+    has_run,
+    is_committed,
+    next_fence,
+    run_count,
+    transactions,
+)
 from tierlake.pipelines.tables.error_edge import as_lake_error
 from tierlake.pipelines.tables.protocol import FENCE, ORPHAN_AGE, Commit
 
@@ -75,7 +82,8 @@ class DeltaWriter:
                 table = next(tables)
                 check_writable(table, change)
                 is_new_key = change.run_key is None and is_of_base(change, table)
-                if not is_new_key and has_run(table, run_key):
+                count = None if is_new_key else run_count(table, run_key)
+                if is_committed(count):
                     return self._find(table, run_key)
                 if not is_blind and table.version() != change.base.version:
                     self._check_untouched(change, table)
@@ -92,7 +100,7 @@ class DeltaWriter:
                 beside = self._beside(change, table)
                 is_timed = changes_rows(change) and bool(change.adds or beside)
                 at = time_of_change(self._fs, self._root.partition("/")[0]) if is_timed else None
-                counted = transactions(self._fs, self._root, table, change, run_key, is_new_key=is_new_key)
+                counted = transactions(self._fs, self._root, table, change, run_key, count)
                 try:
                     if is_spelled_otherwise(change):
                         write_entry(self._fs, self._root, table.version() + 1, change, metadata, counted, at, beside)

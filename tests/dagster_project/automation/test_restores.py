@@ -147,7 +147,7 @@ def test_what_was_only_asked_for_is_reported(project, monkeypatch) -> None:
 
     on_its_way = RestoreStatus("", "DEEP_ARCHIVE", "in progress")
     with monkeypatch.context() as patch:
-        patch.setattr(archives, "_ask", lambda *_: on_its_way)
+        patch.setattr(archives, "_requested", lambda handle, before, *_: [on_its_way] * len(before))
         project.restore(partitions=[FROZEN[0], "2013-01-01"])
     assert project.observations() == ["archived: asked for by a restore"]
     assert project.tick().skip_message.startswith("0 runs wait; 2013-01-02 is archived")

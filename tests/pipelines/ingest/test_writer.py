@@ -170,7 +170,7 @@ def test_rows_that_cannot_be_encoded(monkeypatch: pytest.MonkeyPatch, spooled: b
             writing.add(key(number), rows(number))
         with pytest.raises(OSError, match="No space left") as caught:
             writing.finish()
-        writing._pool.shutdown(wait=True)
+        writing._encoding.__exit__()
         assert not open_below(folder), "while the error is held, and its frames with it"
         assert caught.value is not None
 

@@ -27,7 +27,8 @@ SPEC = DatasetSpec(
     tiers=[{"after": "30d", "tier": "warm"}, {"after": "90d", "tier": "cold"}, {"after": "400d", "tier": "archive"}],
     retention={"expire_after": "800d"},
 )
-HANDLE: Any = SimpleNamespace(spec=SPEC, fs=SimpleNamespace(profile=AWS), table=SimpleNamespace(root=SPEC.root))
+FS = SimpleNamespace(profile=AWS, is_versioned=lambda _: False)
+HANDLE: Any = SimpleNamespace(spec=SPEC, fs=FS, table=SimpleNamespace(root=SPEC.root))
 
 
 def deciding(document: DatasetDocument | None = None) -> Decider:

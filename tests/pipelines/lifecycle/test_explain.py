@@ -123,13 +123,13 @@ def test_a_partition_without_time_stays(fs: LakeFileSystem, bucket: str) -> None
 
 def test_one_partition_does_not_cost_a_listing_of_the_table(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    find: Callable[..., object] = dataset._handle.fs.find
+    list_fresh: Callable[..., object] = dataset._handle.fs.list_fresh
 
     def noting(path: str, **options: object) -> object:
         asked.append(path)
-        return find(path, **options)
+        return list_fresh(path, **options)
 
-    monkeypatch.setattr(dataset._handle.fs, "find", noting)
+    monkeypatch.setattr(dataset._handle.fs, "list_fresh", noting)
     requests = requests_of(dataset, monkeypatch)
     dataset.explain(WARM, AS_OF)
     assert asked == [f"{dataset.spec.root}/{WARM}"]

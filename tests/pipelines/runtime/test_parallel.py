@@ -81,9 +81,11 @@ def test_a_queue_waits_while_as_much_waits_as_is_done() -> None:
         begun.acquire()
         waiting = threading.Thread(target=queue.wait_for_room)
         waiting.start()
-        assert len(queue._unfinished) == 2
-        assert waiting.is_alive()
-        gate.set()
+        try:
+            assert queue._unfinished == 2
+            assert waiting.is_alive()
+        finally:
+            gate.set()  # or the queue waits for its work for ever
         waiting.join()
         assert queue.results() == [1, 2]
 
