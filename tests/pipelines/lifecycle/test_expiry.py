@@ -33,6 +33,7 @@ from tierlake.pipelines.lifecycle.outlook import Reading
 from tierlake.pipelines.lifecycle.plan import ExpiryPlan, load_plan
 from tierlake.pipelines.metastore.records import RemovalRecord
 from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.runtime import conflicts
 from tierlake.pipelines.tables.protocol import Change, Commit
 
 GONE = "date=2013-01-01"
@@ -463,6 +464,7 @@ def test_conflicts_that_never_end_are_reported(delta: Dataset, monkeypatch: pyte
         def commit(self, change: Change) -> Commit:
             raise CommitConflict("always")
 
+    monkeypatch.setattr(conflicts, "BUDGET", conflicts.ConflictBudget(seconds=0.0))
     handle = replace(delta._handle, table=Busy(delta._handle.table))
     result = apply_expiry(handle, delta.plan_expiry(AS_OF))
     assert "always" in result.failed[GONE]
