@@ -47,12 +47,12 @@ def transactions(
     """What a commit counts.
 
     Args:
-        fs: reads below the root.
+        fs: Reads below the root.
         root: `bucket/prefix`.
-        table: before the commit.
-        change: files in, files out.
-        run_key: of the commit.
-        is_new_key: nobody can have committed with it before.
+        table: Before the commit.
+        change: Files in, files out.
+        run_key: Of the commit.
+        is_new_key: Nobody can have committed with it before.
     """
     own = _app_id(run_token(run_key))
     seen = None if is_new_key else table.transaction_version(own)
