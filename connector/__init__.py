@@ -1,4 +1,4 @@
-"""An object store as a filesystem: ``lake://`` over S3, MinIO and other S3 servers.
+"""An object store as a filesystem: `lake://` over S3, MinIO and other S3 servers.
 
 Knows nothing of datasets or Dagster. What needs s3fs is imported when it is first asked for, so that settings, specs
 and definitions load without it.

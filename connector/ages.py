@@ -1,4 +1,4 @@
-"""Ages and durations as people write and read them: ``30m``, ``12h``, ``30d``, ``8w``."""
+"""Ages and durations as people write and read them: `30m`, `12h`, `30d`, `8w`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DAYS_FROM: Final = 2
 
 
 def parse_age(age: str | timedelta) -> timedelta:
-    """Read an age such as ``1d`` or ``12h``.
+    """Read an age such as `1d` or `12h`.
 
     Raises:
         InvalidSetting: It is none, or too long to be counted.
@@ -40,7 +40,7 @@ def parse_age(age: str | timedelta) -> timedelta:
 
 
 def format_age(age: timedelta) -> str:
-    """An age as :func:`parse_age` reads it, in the largest unit up to days that is exact: ``7d``, ``36h``, ``90s``."""
+    """An age as `parse_age` reads it, in the largest unit up to days that is exact: `7d`, `36h`, `90s`."""
     for unit in ("d", "h", "m"):
         if not age % _UNITS[unit]:
             return f"{age // _UNITS[unit]}{unit}"

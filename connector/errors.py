@@ -19,9 +19,9 @@
     ├── the server failed                ServerError                               (OSError EIO)
     └── a library failed                 LibraryError
 
-Every error has a stable ``code`` for programs, a ``message`` for people, and where known a ``hint`` (what to
-do), the server's ``request_id`` and ``server_code``, the ``bucket`` and the ``key``. Each class also derives
-from the builtin that users of fsspec expect. Texts never hold a secret: :func:`tierlake.connector.redact.redact` has
+Every error has a stable `code` for programs, a `message` for people, and where known a `hint` (what to
+do), the server's `request_id` and `server_code`, the `bucket` and the `key`. Each class also derives
+from the builtin that users of fsspec expect. Texts never hold a secret: `tierlake.connector.redact.redact` has
 been applied to what servers and libraries said.
 """
 
@@ -75,7 +75,7 @@ class LakeError(Exception):
         message: One sentence for a person.
         hint: What to do about it.
         request_id: The id under which the server logged the request.
-        server_code: The server's own error code, such as ``NoSuchKey``.
+        server_code: The server's own error code, such as `NoSuchKey`.
         bucket: The bucket concerned.
         key: The object key concerned.
         errno: For errors that are OSErrors: another number than the class's own.
@@ -121,7 +121,7 @@ class LakeError(Exception):
         return _rebuild, (type(self), self.message, state)
 
     def to_dict(self) -> dict[str, str]:
-        """The error as plain values, for logs and ``--json``."""
+        """The error as plain values, for logs and `--json`."""
         facts = {"code": self.code, "message": self.message}
         facts.update({name: value for name in _CONTEXT if (value := getattr(self, name)) is not None})
         return facts
@@ -169,7 +169,7 @@ class ObjectArchived(LakeError, PermissionError):
 
 
 class TableWriteRefused(LakeError, PermissionError):
-    """A raw write or delete below a table's root: only its ``Dataset`` may do that."""
+    """A raw write or delete below a table's root: only its `Dataset` may do that."""
 
     code = "table_write_refused"
     errno_default = errno.EPERM
@@ -210,7 +210,7 @@ class UnsupportedByServer(LakeError, OSError, NotImplementedError):
     """This server cannot do that; the hint says what to use instead.
 
     Args:
-        server: The profile's name, such as ``minio``.
+        server: The profile's name, such as `minio`.
         operation: What was asked for.
         alternative: What to use instead.
     """
@@ -299,7 +299,7 @@ class DeletionFailed(LakeError, OSError):
     """Some of the objects of a bulk delete are still there.
 
     Args:
-        failures: What the server said, by key (with ``?versionId=`` where a version was to be deleted).
+        failures: What the server said, by key (with `?versionId=` where a version was to be deleted).
     """
 
     code = "deletion_failed"

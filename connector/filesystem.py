@@ -1,10 +1,10 @@
-"""``lake://``: an S3 store as an fsspec filesystem, a facade over this package's modules.
+"""`lake://`: an S3 store as an fsspec filesystem, a facade over this package's modules.
 
 >>> fs = LakeFileSystem(encryption="sse-s3", storage_class="STANDARD")      # doctest: +SKIP
 >>> pd.read_parquet("lake://warehouse/flights")                             # doctest: +SKIP
 
-s3fs's own parts that are named in this module: ``S3FileSystem._call_s3``, through which it makes its requests,
-``kwargs`` (the session's arguments), ``req_kw``, ``SSEParams``, and the methods of fsspec's that it overrides.
+s3fs's own parts that are named in this module: `S3FileSystem._call_s3`, through which it makes its requests,
+`kwargs` (the session's arguments), `req_kw`, `SSEParams`, and the methods of fsspec's that it overrides.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         key: Access key id; None leaves credentials to the AWS chain.
         secret: Secret access key.
         token: Session token.
-        **options: :class:`LakeOptions`, and every further argument of :class:`s3fs.S3FileSystem`. What is
-            left out comes from ``settings`` or, without it, from the environment (``TIERLAKE_*``).
-            ``table_root``: the only table below whose root this instance may write. ``raw``: never answer
-            from a table, always from the store. ``aws_profile``: a profile of the AWS configuration files.
+        **options: `LakeOptions`, and every further argument of `s3fs.S3FileSystem`. What is
+            left out comes from `settings` or, without it, from the environment (`TIERLAKE_*`).
+            `table_root`: the only table below whose root this instance may write. `raw`: never answer
+            from a table, always from the store. `aws_profile`: a profile of the AWS configuration files.
 
     Attributes:
         store: What mechanisms take in this filesystem's place.
@@ -256,7 +256,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
     # -- requests ------------------------------------------------------------------------------------
 
     async def set_session(self, refresh: bool = False, **_kwargs: Any) -> Any:  # noqa: FBT001, FBT002 -- s3fs's order
-        """The client, made when it is first needed; ``refresh`` makes another one, with new credentials."""
+        """The client, made when it is first needed; `refresh` makes another one, with new credentials."""
         return await self.store.connection.client(refresh=refresh)
 
     connect = sync_wrapper(set_session)
@@ -282,7 +282,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         compression: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Open a file; what is written is visible when it is closed, and not at all where its ``with`` block fails."""
+        """Open a file; what is written is visible when it is closed, and not at all where its `with` block fails."""
         owned = compression if "b" in mode and "r" not in mode else None
         file = super().open(path, mode, block_size, cache_options, None if owned else compression, **kwargs)
         return compressed(file, path, mode, owned) if owned else file
@@ -340,7 +340,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         maxdepth: int | None = None,
         assume_literal: bool = False,  # noqa: FBT001, FBT002
     ) -> list[str]:
-        """The paths that a path, a pattern or a list of these stands for; see :mod:`connector.objects.expansion`."""
+        """The paths that a path, a pattern or a list of these stands for; see `connector.objects.expansion`."""
         expand = functools.partial(super()._expand_path, recursive=recursive, maxdepth=maxdepth)
         found: set[str] = set()
         for one in [path] if isinstance(path, str) else path:
@@ -402,7 +402,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """Move objects, or with ``recursive`` folders; see :func:`tierlake.connector.objects.move.move`."""
+        """Move objects, or with `recursive` folders; see `tierlake.connector.objects.move.move`."""
         await move.move(
             self.store,
             path1,
@@ -431,7 +431,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
     # -- tables --------------------------------------------------------------------------------------
 
     def invalidate_view(self, root: str) -> None:
-        """A commit was made to the table at ``root``: look again before the next answer, in this process."""
+        """A commit was made to the table at `root`: look again before the next answer, in this process."""
         path = self._strip_protocol(root).strip("/")
         self.views.invalidate(path)
         self.invalidate_cache(path)
@@ -445,7 +445,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
-        """A conditional write of a local file; see :func:`tierlake.connector.transfer.upload.put_file_if`."""
+        """A conditional write of a local file; see `tierlake.connector.transfer.upload.put_file_if`."""
         return await upload.put_file_if(
             self.store, local, path, if_match=if_match, if_none_match=if_none_match, metadata=metadata
         )

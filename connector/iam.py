@@ -1,12 +1,12 @@
 """What each role must be allowed, and nothing more: policy documents as values.
 
-- ``reader`` reads datasets and objects.
-- ``writer`` also creates and replaces objects, and never deletes one. That is enough for whatever a Delta table's log
-  takes: ingest and compact, but also expire and undo, which are commits; bytes go with ``vacuum`` alone.
-- ``operator`` also deletes: it vacuums, tiers, restores, erases, and expires plain tables. Without a prefix it sets
+- `reader` reads datasets and objects.
+- `writer` also creates and replaces objects, and never deletes one. That is enough for whatever a Delta table's log
+  takes: ingest and compact, but also expire and undo, which are commits; bytes go with `vacuum` alone.
+- `operator` also deletes: it vacuums, tiers, restores, erases, and expires plain tables. Without a prefix it sets
   buckets up as well (versioning, default encryption, lifecycle). It cannot change a bucket's policy, with which it
   could give itself everything. Nor can it look at policies, CORS, ownership and the block of public access:
-  ``bucket plan`` and ``bucket apply`` are an administrator's, unless the spec leaves these out.
+  `bucket plan` and `bucket apply` are an administrator's, unless the spec leaves these out.
 
 A prefix confines listing as well as objects: neighbours can be neither seen nor touched. What is set for a whole bucket
 reaches them, so it is left out, and so are lists of uploads, which no policy confines. Above the prefix two names can
@@ -36,9 +36,9 @@ _LISTING: dict[str, tuple[str, ...]] = {
         "s3:ListBucketVersions",  # which older versions are there to delete?
     ),
 }
-"""Each request is for the keys that begin with a prefix, which a policy can confine (``s3:prefix``).
+"""Each request is for the keys that begin with a prefix, which a policy can confine (`s3:prefix`).
 
-A GET of a missing key below it is answered by 404, as the key counts for ``s3:prefix`` then
+A GET of a missing key below it is answered by 404, as the key counts for `s3:prefix` then
 (https://github.com/ceph/ceph/pull/68577 on what AWS does). HeadBucket names no key: it is denied.
 """
 _BUCKET: dict[str, tuple[str, ...]] = {
@@ -96,7 +96,7 @@ def policy_document(role: str, bucket: str, prefix: str = "", *, kms_key: str | 
     """The least privilege for a role.
 
     Args:
-        role: ``reader``, ``writer`` or ``operator``; each includes the one before it.
+        role: `reader`, `writer` or `operator`; each includes the one before it.
         bucket: The bucket.
         prefix: Only objects below it, for listing too; nothing that is set for a whole bucket.
         kms_key: The ARN of the key, where objects are encrypted with SSE-KMS.

@@ -27,7 +27,7 @@ def check_key(key: str, *, bucket: str | None = None) -> None:
 
     Raises:
         InvalidName: The key is empty, longer than 1024 bytes, holds a control character, or has a segment
-            ``.`` or ``..``.
+            `.` or `..`.
     """
     problem = None
     if not key:

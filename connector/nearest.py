@@ -33,7 +33,7 @@ def did_you_mean(name: str, known: Iterable[str], *, likeness: float = 0.6) -> s
     Args:
         name: What was written.
         known: The names there are.
-        likeness: As for :func:`nearest`.
+        likeness: As for `nearest`.
     """
     near = nearest(name, known, likeness=likeness)
     return None if near is None else f"Did you mean {near!r}?"

@@ -1,7 +1,7 @@
 """Secrets never reach a log or an error text.
 
 botocore logs whole requests at DEBUG, headers included, and so customer-provided encryption keys, session
-tokens and signatures. :func:`guard_logs` puts a filter on its loggers, once per process.
+tokens and signatures. `guard_logs` puts a filter on its loggers, once per process.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def redact(text: str) -> str:
         text: Anything that a server or a library said.
 
     Returns:
-        The text with ``***`` in place of each secret value.
+        The text with `***` in place of each secret value.
     """
     hidden = _PAIR.sub(lambda match: f"{match['name']}{HIDDEN}", text)
     hidden = _QUERY.sub(lambda match: f"{match['name']}{HIDDEN}", hidden)

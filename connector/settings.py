@@ -1,8 +1,8 @@
-"""Settings: an explicit argument wins over ``TIERLAKE_*`` in the environment, that over the default.
+"""Settings: an explicit argument wins over `TIERLAKE_*` in the environment, that over the default.
 
-One frozen value renders itself for s3fs (:meth:`LakeSettings.s3fs_kwargs`) and boto3
-(:meth:`LakeSettings.boto3_kwargs`). Where no key is set, credentials come from the standard AWS chain (environment,
-shared files, roles, web identity, SSO); see :mod:`tierlake.connector.client.credentials`.
+One frozen value renders itself for s3fs (`LakeSettings.s3fs_kwargs`) and boto3
+(`LakeSettings.boto3_kwargs`). Where no key is set, credentials come from the standard AWS chain (environment,
+shared files, roles, web identity, SSO); see `tierlake.connector.client.credentials`.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class LakeSettings(BaseSettings):
 
     Args:
         profile: The server's profile; None tells it by the endpoint.
-        endpoint_url: The S3 endpoint; None is AWS. ``AWS_ENDPOINT_URL_S3`` and ``AWS_ENDPOINT_URL`` are
+        endpoint_url: The S3 endpoint; None is AWS. `AWS_ENDPOINT_URL_S3` and `AWS_ENDPOINT_URL` are
             honoured too.
         key: Access key id; None leaves credentials to the AWS chain.
         secret: Secret access key.
         token: Session token.
-        region: The region's name; ``AWS_REGION`` and ``AWS_DEFAULT_REGION`` are honoured too.
+        region: The region's name; `AWS_REGION` and `AWS_DEFAULT_REGION` are honoured too.
         encryption: Default encryption, a value or its text; kept as a value.
         storage_class: Default storage class.
         rules: Write rules, before the defaults.
@@ -101,7 +101,7 @@ class LakeSettings(BaseSettings):
 
         Args:
             base: Take the rest from these settings and not from the environment.
-            **explicit: Settings that win; None leaves a setting to ``base`` or the environment. Explicit
+            **explicit: Settings that win; None leaves a setting to `base` or the environment. Explicit
                 credentials are never completed with others' parts.
 
         Raises:
@@ -149,12 +149,12 @@ class LakeSettings(BaseSettings):
         return WritePolicy.of(self.rules, self.encryption, self.storage_class)
 
     def secret_of(self, name: str) -> str | None:
-        """The plain value of ``secret`` or ``token``."""
+        """The plain value of `secret` or `token`."""
         value: SecretStr | None = getattr(self, name)
         return value.get_secret_value() if value else None
 
     def s3fs_kwargs(self) -> dict[str, Any]:
-        """Arguments for :class:`s3fs.S3FileSystem`."""
+        """Arguments for `s3fs.S3FileSystem`."""
         options = {
             "endpoint_url": self.endpoint_url,
             "key": self.key,
@@ -165,7 +165,7 @@ class LakeSettings(BaseSettings):
         return {name: value for name, value in options.items() if value is not None}
 
     def botocore_config(self) -> dict[str, Any]:
-        """Arguments for botocore's ``Config``."""
+        """Arguments for botocore's `Config`."""
         config: dict[str, Any] = {
             "connect_timeout": self.connect_timeout,
             "read_timeout": self.read_timeout,
@@ -177,7 +177,7 @@ class LakeSettings(BaseSettings):
         return config
 
     def boto3_kwargs(self) -> dict[str, Any]:
-        """Arguments for ``boto3.client("s3", **kwargs)``."""
+        """Arguments for `boto3.client("s3", **kwargs)`."""
         from botocore.config import Config
 
         options = {
@@ -228,7 +228,7 @@ def is_aws(endpoint_url: str) -> bool:
 
 
 def is_loopback(endpoint_url: str) -> bool:
-    """Whether an endpoint is on this machine; connections to ``0.0.0.0`` never leave it either."""
+    """Whether an endpoint is on this machine; connections to `0.0.0.0` never leave it either."""
     host = urlsplit(endpoint_url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -247,7 +247,7 @@ def check_endpoint(endpoint_url: str, *, allow_http: bool) -> None:
         allow_http: Plain HTTP to any host is wanted.
 
     Raises:
-        InvalidSetting: It is no ``http://`` or ``https://`` URL, or holds a secret.
+        InvalidSetting: It is no `http://` or `https://` URL, or holds a secret.
         InsecureEndpoint: It is plain HTTP to a host that is not loopback.
     """
     check_endpoint_url(endpoint_url)

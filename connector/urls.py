@@ -38,9 +38,9 @@ def secret_in_url(url: str) -> str | None:
 
 
 def secret_in_place(uri: str) -> str | None:
-    """What is no part of ``lake://bucket/prefix``, in words; None where there is nothing of that.
+    """What is no part of `lake://bucket/prefix`, in words; None where there is nothing of that.
 
-    A prefix may hold an ``@`` or a question mark; a bucket's name may not.
+    A prefix may hold an `@` or a question mark; a bucket's name may not.
 
     Args:
         uri: Of a dataset or a warehouse, or whatever somebody took for one.

@@ -94,18 +94,18 @@ class Dataset:
         """Make a new dataset in an empty prefix; the same spec again opens the one that is there.
 
         Args:
-            spec: its description.
-            schema: of the first rows, for a Delta table without partitions whose columns the spec does not declare.
-            fs: the connector; made from `storage_options` and the environment by default.
-            clock: whose time counts for grace periods; the server's by default.
-            storage_options: arguments of `LakeFileSystem`.
+            spec: Its description.
+            schema: Of the first rows, for a Delta table without partitions whose columns the spec does not declare.
+            fs: The connector; made from `storage_options` and the environment by default.
+            clock: Whose time counts for grace periods; the server's by default.
+            storage_options: Arguments of `LakeFileSystem`.
 
         Raises:
-            TableExists: a dataset with another spec, or any object, is there (`adopt` takes Parquet where it lies), or
+            TableExists: A dataset with another spec, or any object, is there (`adopt` takes Parquet where it lies), or
                 the prefix lies inside another table.
-            LogMissing: the dataset is there, without its log.
-            EncryptionIgnored: the server stored a file without the encryption that was asked for.
-            UnsupportedByServer: the storage class or the encryption does not exist on this server.
+            LogMissing: The dataset is there, without its log.
+            EncryptionIgnored: The server stored a file without the encryption that was asked for.
+            UnsupportedByServer: The storage class or the encryption does not exist on this server.
         """
         return cls(create_dataset(spec, fs, clock, storage_options, schema))
 
@@ -117,9 +117,9 @@ class Dataset:
             True where `create` would make a dataset, False where the same one is there.
 
         Raises:
-            TableExists: a dataset with another spec, or any object, is there, or the prefix lies inside another table.
-            LogMissing: the dataset is there, without its log.
-            UnsupportedByServer: the storage class or the encryption does not exist on this server.
+            TableExists: A dataset with another spec, or any object, is there, or the prefix lies inside another table.
+            LogMissing: The dataset is there, without its log.
+            UnsupportedByServer: The storage class or the encryption does not exist on this server.
         """
         return check_new(spec, fs, storage_options)
 
@@ -139,22 +139,22 @@ class Dataset:
         the names of its files (`2013-07-04.parquet`): then the column is `partition` until a spec names it.
 
         Args:
-            dataset: the URI, a YAML file, or a spec.
-            spec: tiers, retention and more of a table that has no description of ours: a spec, a YAML file, or a
+            dataset: The URI, a YAML file, or a spec.
+            spec: Tiers, retention and more of a table that has no description of ours: a spec, a YAML file, or a
                 mapping with some of a spec's fields. It is not written to the table; `adopt` does that.
 
                 What is said of a dataset with a description has to agree with it: a file or spec in all fields (what
                 it leaves out means the default, but for format and partitioning), a mapping in those that it has.
-            fs: the connector; made from `storage_options` and the environment by default.
-            clock: whose time counts for grace periods; the server's by default.
-            storage_options: arguments of `LakeFileSystem`.
+            fs: The connector; made from `storage_options` and the environment by default.
+            clock: Whose time counts for grace periods; the server's by default.
+            storage_options: Arguments of `LakeFileSystem`.
 
         Raises:
-            TableNotFound: nothing there.
-            LogMissing: a Delta dataset whose log is gone.
-            UnsupportedByTable: a folder of another table.
-            SpecDiffers: what is said differs from the stored description; `diff` and `apply_spec` change that.
-            SpecError: the spec contradicts what is there.
+            TableNotFound: Nothing there.
+            LogMissing: A Delta dataset whose log is gone.
+            UnsupportedByTable: A folder of another table.
+            SpecDiffers: What is said differs from the stored description; `diff` and `apply_spec` change that.
+            SpecError: The spec contradicts what is there.
         """
         return cls(open_dataset(dataset, spec, fs, clock, storage_options))
 
@@ -172,18 +172,18 @@ class Dataset:
         """Make what others wrote a dataset of ours where it lies, or say what that would take; no data is rewritten.
 
         Args:
-            uri: a Hive prefix of Parquet, which becomes a Delta table, or a Delta table, which gets our description.
-            spec: tiers, retention and more: a spec, a YAML file, or some of a spec's fields.
-            dry_run: only look; False does it.
-            fs: the connector; made from `storage_options` and the environment by default.
-            clock: whose time counts; the server's by default.
-            storage_options: arguments of `LakeFileSystem`.
+            uri: A Hive prefix of Parquet, which becomes a Delta table, or a Delta table, which gets our description.
+            spec: Tiers, retention and more: a spec, a YAML file, or some of a spec's fields.
+            dry_run: Only look; False does it.
+            fs: The connector; made from `storage_options` and the environment by default.
+            clock: Whose time counts; the server's by default.
+            storage_options: Arguments of `LakeFileSystem`.
 
         Raises:
-            TableNotFound: nothing there.
-            TableExists: it lies inside another table.
-            UnsupportedByTable: another table lies below.
-            SchemaMismatch: the files' schemas do not merge.
+            TableNotFound: Nothing there.
+            TableExists: It lies inside another table.
+            UnsupportedByTable: Another table lies below.
+            SchemaMismatch: The files' schemas do not merge.
         """
         from tierlake.pipelines.metastore.adoption import adopt
 
@@ -219,7 +219,7 @@ class Dataset:
         """The table's columns, partition columns included.
 
         Raises:
-            ArchivedError: all files of a table that nobody described are archived, and they alone tell.
+            ArchivedError: All files of a table that nobody described are archived, and they alone tell.
         """
         import pyarrow as pa
 
@@ -251,20 +251,20 @@ class Dataset:
         """Write rows and commit them; see `tierlake.pipelines.ingest.run.ingest` for the arguments and errors.
 
         Args:
-            source: path or URL (CSV, JSON Lines, Parquet, Arrow IPC), frame, Arrow table, reader, dataset or iterable;
+            source: Path or URL (CSV, JSON Lines, Parquet, Arrow IPC), frame, Arrow table, reader, dataset or iterable;
                 for Dask paths, URLs or a Dask DataFrame.
             mode: `replace` the partitions that the source touches, or `append` to them.
-            run_key: identity of the run; the same again commits nothing.
-            keys: the partitions that the source covers; those without rows are emptied.
-            details: more JSON values for the commit's metadata, such as a run id.
-            limits: bounds on memory and concurrency, of each process.
-            storage_options: for a source path.
-            unique_by: keep the last of the source's rows in one partition that are equal in these columns.
-            text: how text files are written: delimiter, quote, decimal, encoding, nulls, header; what it leaves out is
+            run_key: Identity of the run; the same again commits nothing.
+            keys: The partitions that the source covers; those without rows are emptied.
+            details: More JSON values for the commit's metadata, such as a run id.
+            limits: Bounds on memory and concurrency, of each process.
+            storage_options: For a source path.
+            unique_by: Keep the last of the source's rows in one partition that are equal in these columns.
+            text: How text files are written: delimiter, quote, decimal, encoding, nulls, header; what it leaves out is
                 sniffed. By default what the spec's `text` says.
             engine: `dask`: workers read and write files; the commit is made here, once.
-            client: the Dask client; the current one by default.
-            progress: a bar with rows read, or a function that is called with each step.
+            client: The Dask client; the current one by default.
+            progress: A bar with rows read, or a function that is called with each step.
         """
         from tierlake.pipelines.ingest.dask_workers import Workers
         from tierlake.pipelines.ingest.run import ingest
@@ -351,8 +351,8 @@ class Dataset:
         """The whole table, or some partitions, as a lazy `pyarrow.dataset.Dataset`.
 
         Args:
-            version: an older version of a Delta table, or an instant: the version that was the newest then.
-            keys: only these partitions, as far as the table has them.
+            version: An older version of a Delta table, or an instant: the version that was the newest then.
+            keys: Only these partitions, as far as the table has them.
         """
         from tierlake.pipelines.query.read import scan
 
@@ -437,8 +437,8 @@ class Dataset:
         """The catalog: key, rows, files, bytes, storage class, tier, age and cost of every partition.
 
         Args:
-            as_of: the instant that ages count to; now by default.
-            keys: only these partitions, where they are there; None means all.
+            as_of: The instant that ages count to; now by default.
+            keys: Only these partitions, where they are there; None means all.
         """
         from tierlake.pipelines.query.catalog import read_catalog
 
@@ -470,7 +470,7 @@ class Dataset:
         """What took partitions out that the table does not have, in words; without those that it never had.
 
         Args:
-            keys: partitions.
+            keys: Partitions.
         """
         from tierlake.pipelines.query.contents import why_gone
 
@@ -494,7 +494,7 @@ class Dataset:
         each object whose rows came just then: one listing.
 
         Args:
-            version: or the state after this version of a Delta table, as a commit's result names it.
+            version: Or the state after this version of a Delta table, as a commit's result names it.
         """
         return self._handle.table.state(version)
 
@@ -509,7 +509,7 @@ class Dataset:
         is listed once.
 
         Args:
-            states: what `state` returned then.
+            states: What `state` returned then.
         """
         return self._handle.table.changes_since(states)
 
@@ -517,7 +517,7 @@ class Dataset:
         """Partitions whose rows have changed since a state; compaction, tiering and restores change none.
 
         Args:
-            state: what `state` returned then.
+            state: What `state` returned then.
 
         Returns:
             Each with the state after the last commit that changed it, those that have left a Delta table among them; a
@@ -546,9 +546,9 @@ class Dataset:
         The answer of `plan_expiry` without files, places and costs: where the table has a log, the store is not listed.
 
         Args:
-            as_of: the instant that ages count to; now by default.
-            materialized: what the assets of `retention.after` have read of partitions; see `lifecycle.outlook.Reading`.
-            empty: partitions that somebody keeps books of though the table has no rows of them; they come due as well.
+            as_of: The instant that ages count to; now by default.
+            materialized: What the assets of `retention.after` have read of partitions; see `lifecycle.outlook.Reading`.
+            empty: Partitions that somebody keeps books of though the table has no rows of them; they come due as well.
         """
         from tierlake.pipelines.lifecycle.outlook import expiry_outlook
 
@@ -574,7 +574,7 @@ class Dataset:
         """What the journal tells of since a record, newest first: a few requests, whatever the history's length.
 
         Args:
-            act: what `newest_act` returned then; empty: the whole journal.
+            act: What `newest_act` returned then; empty: the whole journal.
         """
         return self._handle.journal.entries(act)
 
@@ -592,8 +592,8 @@ class Dataset:
         """Whether all that is committed is there and as the policy says.
 
         Args:
-            as_of: which age the policy sees; now by default.
-            repair: mend a wrong storage class or a lost encryption by self-copies; nothing is ever deleted.
+            as_of: Which age the policy sees; now by default.
+            repair: Mend a wrong storage class or a lost encryption by self-copies; nothing is ever deleted.
         """
         from tierlake.pipelines.maintenance.repair import verify_and_repair
         from tierlake.pipelines.maintenance.verify import verify
@@ -613,10 +613,10 @@ class Dataset:
         """How a description differs from the stored one, and what it would do; `.apply()` makes it the stored one.
 
         Args:
-            spec: a whole description (a spec, a YAML file), in which a field left out means its default; or a mapping
+            spec: A whole description (a spec, a YAML file), in which a field left out means its default; or a mapping
                 with the fields that should change.
-            as_of: the instant that the policies are asked about; now by default.
-            materialized: what the assets of `retention.after` have read of partitions; see `lifecycle.outlook.Reading`.
+            as_of: The instant that the policies are asked about; now by default.
+            materialized: What the assets of `retention.after` have read of partitions; see `lifecycle.outlook.Reading`.
             with_effect: False leaves out what it would do, for which the store is listed.
         """
         from tierlake.pipelines.lifecycle.redescribe import diff_spec
@@ -630,13 +630,13 @@ class Dataset:
         """Make a description the stored one: `diff` and `apply` in one; the same again changes nothing.
 
         Args:
-            spec: as for `diff`.
-            reason: why, for the history.
-            run_id: who did it, likewise.
+            spec: As for `diff`.
+            reason: Why, for the history.
+            run_id: Who did it, likewise.
 
         Raises:
-            SpecError: a field cannot change (URI, partitioning, format, a column's type); nothing is changed then.
-            CommitConflict: somebody else changed the description at the same time.
+            SpecError: A field cannot change (URI, partitioning, format, a column's type); nothing is changed then.
+            CommitConflict: Somebody else changed the description at the same time.
         """
         return self.diff(spec, with_effect=False).apply(reason=reason, run_id=run_id)
 
@@ -687,8 +687,8 @@ class Dataset:
         """Which partitions are past their retention; `.apply()` takes them out of the table.
 
         Args:
-            as_of: the instant that ages count to; now by default.
-            materialized: what the assets of `retention.after` have read of partitions; see `lifecycle.outlook.Reading`.
+            as_of: The instant that ages count to; now by default.
+            materialized: What the assets of `retention.after` have read of partitions; see `lifecycle.outlook.Reading`.
         """
         from tierlake.pipelines.lifecycle.expiry import apply_expiry, plan_expiry
 
@@ -699,7 +699,7 @@ class Dataset:
         """Apply a plan that was saved and loaded; the options of its own `apply`.
 
         Raises:
-            SpecError: the plan is for another dataset.
+            SpecError: The plan is for another dataset.
         """
         from tierlake.pipelines.lifecycle.expiry import apply_expiry
         from tierlake.pipelines.lifecycle.plan import ExpiryPlan

@@ -122,8 +122,8 @@ class CommitConflict(PipelineError, RuntimeError):
     """Another writer changed the same partitions first; nothing of ours was committed.
 
     Attributes:
-        seconds: for how long it was tried again; None where another attempt was no use.
-        is_partial: whether a part of it may be done all the same: objects of a plain table go one by one.
+        seconds: For how long it was tried again; None where another attempt was no use.
+        is_partial: Whether a part of it may be done all the same: objects of a plain table go one by one.
     """
 
     code = "commit_conflict"
@@ -147,9 +147,9 @@ class CommitUnknown(PipelineError, RuntimeError):
         """The error, with what the store said.
 
         Args:
-            root: of the table, `bucket/prefix`.
-            failure: of the commit.
-            run_key: of the ingest; None for acts that look at the table themselves.
+            root: Of the table, `bucket/prefix`.
+            failure: Of the commit.
+            run_key: Of the ingest; None for acts that look at the table themselves.
         """
         again = f"with the run key {run_key}, which recognises its own commit" if run_key else "it looks first"
         return cls(
@@ -172,7 +172,7 @@ class ArchivedError(PipelineError, ObjectArchived):
     """Files in a storage class that needs a restore before it can be read.
 
     Attributes:
-        keys: the partitions that have to be restored, as `ls` prints them.
+        keys: The partitions that have to be restored, as `ls` prints them.
     """
 
     code = "archived_error"
@@ -205,7 +205,7 @@ class PartialFailure(PipelineError, RuntimeError):
     """Part of the work was done.
 
     Attributes:
-        failures: what failed, each with its error text.
+        failures: What failed, each with its error text.
     """
 
     code = "partial_failure"

@@ -78,7 +78,7 @@ class Ledger:
     """The requests that passed a proxy.
 
     Attributes:
-        url: the endpoint to use.
+        url: The endpoint to use.
     """
 
     def __init__(self, url: str, file: Path) -> None:

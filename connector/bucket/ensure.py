@@ -32,7 +32,7 @@ class BucketChange:
     Args:
         bucket: The bucket's name.
         created: It did not exist before.
-        changed: What was set: ``versioning``, ``default encryption``.
+        changed: What was set: `versioning`, `default encryption`.
         lacking: What this server cannot do, one sentence each.
     """
 
@@ -68,7 +68,7 @@ def ensure_bucket(
     versioning: bool | None = None,
     encryption: str | Encryption | None = "sse-s3",
 ) -> BucketChange:
-    """Create a bucket if it is missing, and set what differs; for all else see :func:`plan_bucket`.
+    """Create a bucket if it is missing, and set what differs; for all else see `plan_bucket`.
 
     Args:
         fs: The filesystem.
@@ -77,7 +77,7 @@ def ensure_bucket(
         encryption: Default encryption for whoever writes without saying one; None leaves it.
 
     Returns:
-        What was done. What the server lacks is named in ``lacking``.
+        What was done. What the server lacks is named in `lacking`.
 
     Raises:
         InvalidName: It is no bucket name.
@@ -120,7 +120,7 @@ def ensure_tier_rules(fs: LakeFileSystem, bucket: str, tiers: Iterable[str]) -> 
     Args:
         fs: The filesystem.
         bucket: The bucket's name.
-        tiers: Tiers that the server's profile knows; ``hot`` needs no rule.
+        tiers: Tiers that the server's profile knows; `hot` needs no rule.
 
     Returns:
         What was done; nothing when the rules are there already.

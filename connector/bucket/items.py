@@ -27,7 +27,7 @@ class Item:
         aspect: What it is about.
         current: How it is; empty where it is not there.
         wanted: How it should be; empty where it should not be there.
-        action: What applying the plan does; ``lacking`` where the server cannot.
+        action: What applying the plan does; `lacking` where the server cannot.
         note: What the server offers instead, or what else to know.
     """
 

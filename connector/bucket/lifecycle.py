@@ -58,7 +58,7 @@ def tier_rule(tier: str, storage_class: str) -> Rule:
 
 
 def tier_rules(profile: Profile, tiers: Iterable[str]) -> dict[str, Rule]:
-    """The rules that move to tiers of a profile, by id; ``hot`` needs none.
+    """The rules that move to tiers of a profile, by id; `hot` needs none.
 
     Raises:
         InvalidSetting: The profile has no such tier; the nearest name is in the hint.

@@ -1,7 +1,7 @@
 """MinIO's remote tiers: other servers to which lifecycle rules move objects, set up by its admin API.
 
-The Python client has no call for tiers, so the request is made here: ``PUT /minio/admin/v3/tier``, signed
-as an S3 request, its body encrypted with the secret key (``minio.crypto``, from the extra ``minio``).
+The Python client has no call for tiers, so the request is made here: `PUT /minio/admin/v3/tier`, signed
+as an S3 request, its body encrypted with the secret key (`minio.crypto`, from the extra `minio`).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def remote_tiers(fs: LakeFileSystem) -> dict[str, dict[str, Any]]:
 
 
 def known_tiers(store: Store) -> dict[str, dict[str, Any]]:
-    """The remote tiers of a MinIO server; see :func:`remote_tiers`."""
+    """The remote tiers of a MinIO server; see `remote_tiers`."""
     tiers = json.loads(_request(store, "GET", b"") or b"[]") or []
     kept = ("Endpoint", "Bucket", "Prefix", "Region")
     places = {tier["Name"]: tier.get("MinIO") or tier.get("S3") or {} for tier in tiers}

@@ -114,7 +114,7 @@ class BucketPlan:
         Raises:
             AccessDenied: The credentials do not allow it; where reading is refused, nothing was changed.
             PreconditionFailed: Something else would have to be changed than the plan says; nothing was.
-            AppliedInPart: Some requests succeeded and another one failed; ``failures`` has what is still to do.
+            AppliedInPart: Some requests succeeded and another one failed; `failures` has what is still to do.
             LakeError: The first request failed.
         """
         result: BucketResult = sync(self.fs.loop, _apply, self)

@@ -12,8 +12,8 @@
     remote_tiers:                            # MinIO: where its tiers are
       - {name: COLD, endpoint_url: "https://cold.example", bucket: cold}
 
-``null`` leaves an aspect as it is. Of what a server keeps in lists (rules, statements) only ours are ever touched,
-which are known by their names; ``false``, and an empty list, take them away again.
+`null` leaves an aspect as it is. Of what a server keeps in lists (rules, statements) only ours are ever touched,
+which are known by their names; `false`, and an empty list, take them away again.
 """
 
 from __future__ import annotations
@@ -97,10 +97,10 @@ class CorsRule(_Value):
     """What pages of other origins may do.
 
     Args:
-        id: The rule's name; on the server it begins with ``tierlake-``.
-        origins: ``https://app.example``, ``https://*.example`` or ``*``.
+        id: The rule's name; on the server it begins with `tierlake-`.
+        origins: `https://app.example`, `https://*.example` or `*`.
         methods: HTTP methods.
-        headers: Request headers, ``*`` for all.
+        headers: Request headers, `*` for all.
         expose: Response headers that scripts may read.
         max_age: How long a browser remembers the answer.
     """
@@ -147,7 +147,7 @@ class PolicySpec(_Value):
     Args:
         deny_insecure_transport: Requests over plain HTTP. Only over an https endpoint: over HTTP it would lock
             everybody out, on some servers the administrator too.
-        deny_wrong_encryption: Writes that ask for less than the spec's ``encryption``, or for another key than the
+        deny_wrong_encryption: Writes that ask for less than the spec's `encryption`, or for another key than the
             one it names. A write that says nothing is not denied: the bucket's default encrypts it.
     """
 
@@ -161,7 +161,7 @@ class LifecycleSpec(_Value):
     Args:
         abort_uploads_after: Incomplete multipart uploads are aborted so long after they began.
         expire_noncurrent_after: Versions are deleted so long after another one took their place.
-        tiers: Objects tagged ``tier=<name>`` move to that tier, for each of these tiers of the server's profile.
+        tiers: Objects tagged `tier=<name>` move to that tier, for each of these tiers of the server's profile.
     """
 
     abort_uploads_after: Days = timedelta(days=7)
@@ -175,7 +175,7 @@ class BucketSpec(_Value):
     Args:
         bucket: The bucket's name.
         versioning: Keep versions, or suspend that.
-        encryption: The default for writes that say none: ``sse-s3``, ``sse-kms``, ``sse-kms:KEY``, ``dsse-kms:KEY``.
+        encryption: The default for writes that say none: `sse-s3`, `sse-kms`, `sse-kms:KEY`, `dsse-kms:KEY`.
         bucket_key: With SSE-KMS: an S3 bucket key, which saves requests to KMS.
         ownership_enforced: The bucket's owner owns every object, and ACLs are off.
         block_public_access: No ACL and no policy can open the bucket to everybody.
@@ -183,7 +183,7 @@ class BucketSpec(_Value):
         cors: What pages of other origins may do.
         lifecycle: What the server does by itself.
         remote_tiers: MinIO's tiers: other servers. Key and secret may come from the environment, as
-            ``TIERLAKE_TIER_<NAME>_KEY`` and ``TIERLAKE_TIER_<NAME>_SECRET``; neither is ever shown or dumped.
+            `TIERLAKE_TIER_<NAME>_KEY` and `TIERLAKE_TIER_<NAME>_SECRET`; neither is ever shown or dumped.
 
     Raises:
         InvalidSetting: A field is wrong or unknown.

@@ -3,8 +3,8 @@
 A write that asks for less than the bucket's encryption is denied, and one that says nothing is not: the bucket's
 default encrypts it. Denying what says nothing would end multipart uploads: their parts and their completion are
 PutObject too, and name no encryption (seen: SeaweedFS refuses the completion, MinIO the parts).
-``StringNotEqualsIfExists``, by which one condition would say it, is refused by SeaweedFS and MinIO (seen); ``Null``
-together with ``StringNotEquals`` is not.
+`StringNotEqualsIfExists`, by which one condition would say it, is refused by SeaweedFS and MinIO (seen); `Null`
+together with `StringNotEquals` is not.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def text(statement: Statement | None) -> str:
 
 
 def plain(statement: Statement) -> object:
-    """A statement as it is compared: MinIO makes lists of values, ``{"AWS": ["*"]}`` of ``*``, and booleans of text."""
+    """A statement as it is compared: MinIO makes lists of values, `{"AWS": ["*"]}` of `*`, and booleans of text."""
     conditions = {
         (operator, key): _flat(values)
         for operator, keys in statement.get("Condition", {}).items()

@@ -75,7 +75,7 @@ class LakeOptions(TypedDict, total=False):
 def take_aws_profile(options: dict[str, Any]) -> str | None:
     """Take the profile of the AWS configuration files out of options, by whichever name it is given.
 
-    ``profile`` is a server's; s3fs's users also pass an AWS configuration profile by that name.
+    `profile` is a server's; s3fs's users also pass an AWS configuration profile by that name.
 
     Raises:
         InvalidSetting: There is neither a server profile nor an AWS configuration profile of that name.

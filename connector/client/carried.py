@@ -1,6 +1,6 @@
 """What an object has, as the parameters of a request that writes it anew.
 
-A self-copy drops encryption, and with ``REPLACE`` metadata and content headers as well: whoever copies an
+A self-copy drops encryption, and with `REPLACE` metadata and content headers as well: whoever copies an
 object onto itself sends all of it again.
 """
 
@@ -31,7 +31,7 @@ def kept_content(head: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata and content headers.
 
     Args:
-        head: The response of ``head_object``.
+        head: The response of `head_object`.
     """
     kept = {name: head[name] for name in CONTENT_HEADERS if head.get(name)}
     if head.get("ExpiresString"):
@@ -44,7 +44,7 @@ def kept_encryption(head: Mapping[str, Any], held: Encryption) -> dict[str, Any]
     """The encryption.
 
     Args:
-        head: The response of ``head_object``.
+        head: The response of `head_object`.
         held: What the write policy says for the key: an SSE-C key is known to nobody else.
 
     Raises:
@@ -62,7 +62,7 @@ def kept_parameters(head: Mapping[str, Any], profile: Profile, held: Encryption)
     """Everything but the tags: metadata, content headers, encryption, storage class, legal hold.
 
     Args:
-        head: The response of ``head_object``.
+        head: The response of `head_object`.
         profile: The server's profile; a class that cannot be written (a remote tier) is left out.
         held: The encryption that the write policy says for the key.
 

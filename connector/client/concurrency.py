@@ -1,6 +1,6 @@
 """Bounded parallel work on the event loop: so many requests at once, and an outcome for each item.
 
-fsspec's ``_run_coros_in_chunks``, which its own verbs use, makes every coroutine before the first begins, cancels what
+fsspec's `_run_coros_in_chunks`, which its own verbs use, makes every coroutine before the first begins, cancels what
 is under way when another fails (was that object written?), and returns nothing before the end.
 """
 

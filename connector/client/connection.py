@@ -3,8 +3,8 @@
 s3fs makes a client for each filesystem. Here filesystems with equal endpoint, credentials and configuration share one
 for as long as any of them lives: a filesystem for each of a thousand tables costs no further connection.
 
-s3fs's own parts that are named in this module: ``S3FileSystem.set_session``, ``get_s3`` and the attributes ``_s3``,
-``_s3creator``, ``session``, ``_session_is_owned`` and ``cache_regions``.
+s3fs's own parts that are named in this module: `S3FileSystem.set_session`, `get_s3` and the attributes `_s3`,
+`_s3creator`, `session`, `_session_is_owned` and `cache_regions`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CLIENT_OPTIONS = (
     "token",
     "use_ssl",
 )
-"""Arguments of :class:`s3fs.S3FileSystem` on which its client depends."""
+"""Arguments of `s3fs.S3FileSystem` on which its client depends."""
 
 _connections: weakref.WeakValueDictionary[str, Connection] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
@@ -63,7 +63,7 @@ class Connection:
     """A client that is made when it is first needed, and closed when the last filesystem that uses it is gone.
 
     Args:
-        options: Arguments of :class:`s3fs.S3FileSystem`.
+        options: Arguments of `s3fs.S3FileSystem`.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -79,7 +79,7 @@ class Connection:
         """The connection for these options, shared by all of this process that use the same event loop.
 
         Args:
-            options: Arguments of :class:`s3fs.S3FileSystem`; those that do not concern the client are left out.
+            options: Arguments of `s3fs.S3FileSystem`; those that do not concern the client are left out.
         """
         own = {name: options[name] for name in _CLIENT_OPTIONS if options.get(name) is not None}
         if options.get("asynchronous"):  # its event loop is the caller's, and not known yet

@@ -1,6 +1,6 @@
 """The one place through which every request goes.
 
-:meth:`Gateway.call` checks before any byte leaves: are names and options valid, may this be written here, what does the
+`Gateway.call` checks before any byte leaves: are names and options valid, may this be written here, what does the
 write policy add, does the server have that. After the response: was the encryption honoured, and which error is it.
 """
 
@@ -98,15 +98,15 @@ class Gateway:
         """Make a request under the write policy and the guards.
 
         Args:
-            operation: botocore's method name, such as ``put_object``.
+            operation: Botocore's method name, such as `put_object`.
             *defaults: Mappings of options, a later one wins.
-            **params: The request's parameters; they win over ``defaults``.
+            **params: The request's parameters; they win over `defaults`.
 
         Returns:
-            botocore's response.
+            Botocore's response.
 
         Raises:
-            LakeError: Anything that went wrong, see :mod:`tierlake.connector.errors`.
+            LakeError: Anything that went wrong, see `tierlake.connector.errors`.
         """
         request = await self._fitting(operation, defaults, params)
         await self._check_names(operation, request)
@@ -134,7 +134,7 @@ class Gateway:
         return await self._keyed(operation, params)
 
     async def send_in_place(self, operation: str, **params: Any) -> Any:
-        """Make a request as :meth:`send` does, after which the object is still there and the caller looks at it.
+        """Make a request as `send` does, after which the object is still there and the caller looks at it.
 
         So nothing is looked at here: neither the encryption that the server gave it, nor whether its folder is empty.
         """
@@ -252,7 +252,7 @@ class Gateway:
         """What a request that creates an object is after the write policy, validated for this server.
 
         Args:
-            operation: One of :data:`CREATES`.
+            operation: One of `CREATES`.
             request: What the caller says; it wins over the policy.
 
         Raises:
@@ -266,7 +266,7 @@ class Gateway:
         )
 
     async def _kept(self, request: dict[str, Any]) -> dict[str, Any]:
-        """A self-copy by a caller (``setxattr``): what is not said anew stays as it is."""
+        """A self-copy by a caller (`setxattr`): what is not said anew stays as it is."""
         head = await self.send("head_object", Bucket=request["Bucket"], Key=request["Key"])
         profile = await self.profile()
         kept = kept_parameters(head, profile, self._policy.for_key(request["Bucket"], request["Key"]).encryption)

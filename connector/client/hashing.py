@@ -4,8 +4,8 @@ A request over plain HTTP carries a checksum of its body in a header, and the SH
 they take 50 ms, in which no other request of the process gets on. Over TLS there is neither: the checksum follows the
 body, piece by piece.
 
-Others' own parts that are named in this module: botocore's ``AUTH_TYPE_MAPS``, ``S3SigV4Auth.payload``,
-``set_operation_specific_signer`` and ``apply_request_checksum``, and ``context["checksum"]`` of a request.
+Others' own parts that are named in this module: botocore's `AUTH_TYPE_MAPS`, `S3SigV4Auth.payload`,
+`set_operation_specific_signer` and `apply_request_checksum`, and `context["checksum"]` of a request.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
         """Take out the listings of a path and of all folders above it.
 
         Args:
-            path: ``bucket/key`` without protocol.
+            path: `bucket/key` without protocol.
         """
         while path:
             self.pop(path)
@@ -147,7 +147,7 @@ def forget_everywhere(endpoint: str | None, paths: Iterable[str]) -> None:
 
     Args:
         endpoint: The endpoint; None is AWS.
-        paths: ``bucket/key`` of each.
+        paths: `bucket/key` of each.
     """
     changed = list(paths)
     for reference in _caches.valuerefs():  # a copy: other threads make filesystems, and drop them

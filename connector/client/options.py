@@ -1,7 +1,7 @@
 """Which options there are: a misspelt one must not vanish.
 
 s3fs drops every keyword that the operation at hand does not take. That is right for defaults that concern
-other operations, and wrong for a misspelt ``ServerSideEncrytion``. Here a name that no S3 operation has at
+other operations, and wrong for a misspelt `ServerSideEncrytion`. Here a name that no S3 operation has at
 all is an error, with the nearest right name.
 """
 
@@ -40,8 +40,8 @@ def fitting(service: Any, operation: str, options: Mapping[str, Any]) -> dict[st
     """Keep the options that an operation takes.
 
     Args:
-        service: botocore's service model of S3.
-        operation: The operation's name as a method, such as ``put_object``.
+        service: Botocore's service model of S3.
+        operation: The operation's name as a method, such as `put_object`.
         options: Options of the call and defaults, which may concern other operations.
 
     Returns:

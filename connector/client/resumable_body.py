@@ -3,8 +3,8 @@
 s3fs and its callers read bodies after the request has been answered, when nobody tries again any more. Here the rest is
 asked for from the position reached, under the condition that the object is still the same, within the retry budget.
 
-aiobotocore's own parts that are named in this module: ``AioStreamingBody.raw_stream``, ``_raw_stream`` and
-``_amount_read``.
+aiobotocore's own parts that are named in this module: `AioStreamingBody.raw_stream`, `_raw_stream` and
+`_amount_read`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Body(AioStreamingBody):  # type: ignore[misc]  # aiobotocore ships no type
     """A body that is whole, or raises.
 
     Args:
-        response: The answer to ``get_object`` that the body belongs to.
+        response: The answer to `get_object` that the body belongs to.
         request: The request's parameters.
-        get: The client's ``get_object``.
+        get: The client's `get_object`.
         patiently: Tries something until it succeeds or the retry budget is spent, and then raises an error of ours.
     """
 
@@ -50,7 +50,7 @@ class Body(AioStreamingBody):  # type: ignore[misc]  # aiobotocore ships no type
         self._first, self._end = _extent(response)
 
     async def read(self, amt: int | None = None) -> bytes:
-        """At most ``amt`` bytes, or the rest; empty at the end."""
+        """At most `amt` bytes, or the rest; empty at the end."""
         if amt is None or amt < 0:
             return await self._rest()
 

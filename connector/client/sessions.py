@@ -2,8 +2,8 @@
 
 With the shared data a further client costs 13 ms and not 70.
 
-Others' own parts that are named in this module: aiobotocore's ``AIOHTTPSession._get_session`` and the component
-``data_loader`` of a session, aiohttp's ``ClientSession._retry_connection``.
+Others' own parts that are named in this module: aiobotocore's `AIOHTTPSession._get_session` and the component
+`data_loader` of a session, aiohttp's `ClientSession._retry_connection`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def new_session(**options: Any) -> AioSession:
     It has the shared loader, unless the user's configuration names data files of its own.
 
     Args:
-        **options: Arguments of :class:`aiobotocore.session.AioSession`.
+        **options: Arguments of `aiobotocore.session.AioSession`.
     """
     session = AioSession(**options)
     if session.get_config_variable("data_path") is None:

@@ -1,8 +1,8 @@
 """The store as mechanisms take it: where it is, what every object gets, and the way to make requests.
 
-A mechanism, such as a copy, takes a :class:`Store` and never the filesystem whose verb it is. What only a filesystem
-knows comes in as functions: how it reads paths and what it lists (:class:`Namespace`), and what it refuses to write
-because of a table (:class:`~tierlake.connector.client.guard.Guard`).
+A mechanism, such as a copy, takes a `Store` and never the filesystem whose verb it is. What only a filesystem
+knows comes in as functions: how it reads paths and what it lists (`Namespace`), and what it refuses to write
+because of a table (`tierlake.connector.client.guard.Guard`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Namespace:
     """How a filesystem reads paths, and what it says is there; tables answer for what is inside them.
 
     Args:
-        strip: A path as ``bucket/key``, without its protocol.
+        strip: A path as `bucket/key`, without its protocol.
         split: Bucket, key and version of a path.
         info: The entry of a path.
         isdir: Whether a path is a folder.
@@ -94,19 +94,19 @@ class Store:
     # -- requests ------------------------------------------------------------------------------------
 
     async def call(self, operation: str, *defaults: Mapping[str, Any], **params: Any) -> Any:
-        """Make a request under the write policy and the guards; see :meth:`Gateway.call`."""
+        """Make a request under the write policy and the guards; see `Gateway.call`."""
         return await self.gateway.call(operation, *defaults, **params)
 
     async def send(self, operation: str, **params: Any) -> Any:
-        """Make a request as it is; see :meth:`Gateway.send`."""
+        """Make a request as it is; see `Gateway.send`."""
         return await self.gateway.send(operation, **params)
 
     async def send_in_place(self, operation: str, **params: Any) -> Any:
-        """Make a request after which the object is still there; see :meth:`Gateway.send_in_place`."""
+        """Make a request after which the object is still there; see `Gateway.send_in_place`."""
         return await self.gateway.send_in_place(operation, **params)
 
     async def profile(self) -> Profile:
-        """The server's profile; see :meth:`Gateway.profile`."""
+        """The server's profile; see `Gateway.profile`."""
         return await self.gateway.profile()
 
     def profile_sync(self) -> Profile:
@@ -116,11 +116,11 @@ class Store:
         return profile
 
     async def under_policy(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        """What a request is after the write policy; see :meth:`Gateway.under_policy`."""
+        """What a request is after the write policy; see `Gateway.under_policy`."""
         return await self.gateway.under_policy(operation, request)
 
     async def keeps_versions(self, bucket: str) -> bool:
-        """Whether a bucket keeps versions; see :meth:`Gateway.keeps_versions`."""
+        """Whether a bucket keeps versions; see `Gateway.keeps_versions`."""
         return await self.gateway.keeps_versions(bucket)
 
     async def client(self, bucket: str | None = None) -> Any:
@@ -133,7 +133,7 @@ class Store:
         """Refuse what would break a table, before anything is begun.
 
         Args:
-            paths: ``bucket/key`` of each object that would be written or deleted.
+            paths: `bucket/key` of each object that would be written or deleted.
             creating: They are written: an object in the place of a table's root is refused too.
 
         Raises:

@@ -49,12 +49,12 @@ class Transport:
         """Make a request until it succeeds, fails for good, or the retry budget is spent.
 
         Args:
-            operation: botocore's method name, such as ``put_object``.
+            operation: Botocore's method name, such as `put_object`.
             request: Its parameters.
             own_write: After a reply was lost: the answer to the write, where it had been done.
 
         Returns:
-            botocore's response; the body of a ``get_object`` goes on where its connection breaks.
+            Botocore's response; the body of a `get_object` goes on where its connection breaks.
 
         Raises:
             LakeError: What went wrong.

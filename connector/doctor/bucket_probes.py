@@ -1,4 +1,4 @@
-"""Probes of what belongs to a bucket as a whole; they need one that is ours. See :mod:`connector.doctor.probes`."""
+"""Probes of what belongs to a bucket as a whole; they need one that is ours. See `connector.doctor.probes`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probes of the connection: signatures, checksums, the clock, TLS, the region. See :mod:`connector.doctor.probes`."""
+"""Probes of the connection: signatures, checksums, the clock, TLS, the region. See `connector.doctor.probes`."""
 
 from __future__ import annotations
 

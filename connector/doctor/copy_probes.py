@@ -1,4 +1,4 @@
-"""Probes of storage classes, copies and encryption. See :mod:`connector.doctor.probes`."""
+"""Probes of storage classes, copies and encryption. See `connector.doctor.probes`."""
 
 from __future__ import annotations
 

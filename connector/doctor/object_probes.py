@@ -1,4 +1,4 @@
-"""Probes of conditions, uploads, versions and listings. See :mod:`connector.doctor.probes`."""
+"""Probes of conditions, uploads, versions and listings. See `connector.doctor.probes`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def if_match_missing(place: Place) -> str:
 
 
 async def upload(place: Place, key: str, **condition: str) -> dict[str, Any]:
-    """Write an object in one part; the answer, and under ``again`` the parameters of its end."""
+    """Write an object in one part; the answer, and under `again` the parameters of its end."""
     started = await place.ask("create_multipart_upload", Key=key)
     part = {"Key": key, "UploadId": started["UploadId"]}
     etag = (await place.ask("upload_part", **part, PartNumber=1, Body=FIRST))["ETag"]

@@ -1,4 +1,4 @@
-"""Where :mod:`connector.doctor.probes` try things: a bucket or a prefix, asked without policy, guards or retries."""
+"""Where `connector.doctor.probes` try things: a bucket or a prefix, asked without policy, guards or retries."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Place:
         return str(key)
 
     async def takes(self, operation: str, **params: Any) -> str:
-        """``yes`` where a request succeeds."""
+        """`yes` where a request succeeds."""
         try:
             await self.ask(operation, **params)
         except boto.ClientError as error:
@@ -52,7 +52,7 @@ class Place:
         return YES
 
     async def has(self, operation: str, **params: Any) -> str:
-        """``yes`` where the server knows the request, whatever it thinks of it."""
+        """`yes` where the server knows the request, whatever it thinks of it."""
         try:
             await self.ask(operation, **params)
         except boto.ClientError as error:
@@ -61,7 +61,7 @@ class Place:
         return YES
 
     async def refuses(self, operation: str, **params: Any) -> str:
-        """``yes`` where a request fails on its precondition, ``no: ignored`` where it succeeds."""
+        """`yes` where a request fails on its precondition, `no: ignored` where it succeeds."""
         try:
             await self.ask(operation, **params)
         except boto.ClientError as error:

@@ -1,7 +1,7 @@
 """What a server does, found out by trying: one function a fact, over a place of its own.
 
-A probe answers in a word or two, most with ``yes`` or ``no``. Beside it stands what the profile says, so that
-:mod:`connector.doctor.report` can compare. Requests go to the client as they are: no policy, no guards, no retries.
+A probe answers in a word or two, most with `yes` or `no`. Beside it stands what the profile says, so that
+`connector.doctor.report` can compare. Requests go to the client as they are: no policy, no guards, no retries.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Probe:
         what: The fact, as the row's heading.
         says: What the profile says of it: answers that agree; none where it says nothing.
         does: What the server does.
-        needs: ``prefix`` where a prefix in any bucket will do, ``bucket`` where the bucket must be ours,
-            ``versions`` where it must be ours and versioned.
+        needs: `prefix` where a prefix in any bucket will do, `bucket` where the bucket must be ours,
+            `versions` where it must be ours and versioned.
     """
 
     what: str

@@ -39,7 +39,7 @@ class Row:
     Args:
         what: The fact.
         profile: What the profile says; empty where it says nothing.
-        server: What the server does; :data:`NOT_TRIED` where the probe needs a bucket of its own.
+        server: What the server does; `NOT_TRIED` where the probe needs a bucket of its own.
         agree: Whether the two agree; None where one of them says nothing.
     """
 

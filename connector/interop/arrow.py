@@ -21,7 +21,7 @@ def arrow_filesystem(store: Store) -> Any:
     filesystem itself to pyarrow.
 
     Returns:
-        A :class:`pyarrow.fs.S3FileSystem`.
+        A `pyarrow.fs.S3FileSystem`.
 
     Raises:
         UnsupportedByServer: The policy's default is SSE-C.

@@ -1,4 +1,4 @@
-"""Dask: ``lake://`` paths on workers."""
+"""Dask: `lake://` paths on workers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def dask_options(store: Store, arguments: Mapping[str, Any]) -> Options:
-    """``storage_options`` for ``lake://`` paths that mean the same on a worker with another environment.
+    """`storage_options` for `lake://` paths that mean the same on a worker with another environment.
 
     Args:
         store: The store.

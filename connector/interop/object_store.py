@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def delta_options(store: Store) -> Options:
-    """Storage options for ``deltalake``, whose every request then ends within bounds.
+    """Storage options for `deltalake`, whose every request then ends within bounds.
 
     Raises:
         BadCredentials: There are no credentials.
@@ -24,7 +24,7 @@ def delta_options(store: Store) -> Options:
 
 
 def object_store_options(store: Store, encryption: Encryption) -> Options:
-    """Options of an ``AmazonS3`` store.
+    """Options of an `AmazonS3` store.
 
     Args:
         store: The store.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def s3_store(store: Store, bucket: str, *, prefix: str | None = None) -> Any:
-    """A store of the package ``obstore`` on one bucket.
+    """A store of the package `obstore` on one bucket.
 
     Args:
         store: The store.
@@ -20,7 +20,7 @@ def s3_store(store: Store, bucket: str, *, prefix: str | None = None) -> Any:
         prefix: All paths are below it.
 
     Returns:
-        An :class:`obstore.store.S3Store`, whose writes are encrypted as the policy says.
+        An `obstore.store.S3Store`, whose writes are encrypted as the policy says.
     """
     from datetime import timedelta
 

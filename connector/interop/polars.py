@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def polars_options(store: Store) -> Options:
-    """``storage_options`` of polars' scan, read and write functions, on ``s3://`` paths."""
+    """`storage_options` of polars' scan, read and write functions, on `s3://` paths."""
     options = delta_options(store)
     options.pop("aws_conditional_put")
     # These two are polars' own, and numbers.

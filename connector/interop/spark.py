@@ -1,4 +1,4 @@
-"""Spark: Hadoop's ``s3a://``."""
+"""Spark: Hadoop's `s3a://`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _S3A_PROVIDERS = "org.apache.hadoop.fs.s3a"
 
 
 def spark_conf(store: Store) -> Options:
-    """Spark's configuration of ``s3a://``: endpoint, credentials, encryption, storage class.
+    """Spark's configuration of `s3a://`: endpoint, credentials, encryption, storage class.
 
-    Names from https://hadoop.apache.org/docs/stable/hadoop-aws/tools/hadoop-aws/index.html and ``encryption.html``
+    Names from https://hadoop.apache.org/docs/stable/hadoop-aws/tools/hadoop-aws/index.html and `encryption.html`
     beside it.
     """
     settings = settled(store)

@@ -25,19 +25,19 @@ class InteropVerbs:
     storage_options: dict[str, Any]
 
     def arrow_filesystem(self) -> Any:
-        """Arrow's own S3 client, for reading; see :mod:`tierlake.connector.interop.arrow`."""
+        """Arrow's own S3 client, for reading; see `tierlake.connector.interop.arrow`."""
         return arrow_filesystem(self.store)
 
     def boto3_client(self) -> Any:
-        """A boto3 client under the write policy; see :mod:`tierlake.connector.interop.boto3`."""
+        """A boto3 client under the write policy; see `tierlake.connector.interop.boto3`."""
         return boto3_client(self.store)
 
     def dask_options(self) -> dict[str, Any]:
-        """``storage_options`` for Dask's workers; see :mod:`tierlake.connector.interop.dask`."""
+        """`storage_options` for Dask's workers; see `tierlake.connector.interop.dask`."""
         return dask_options(self.store, self.storage_options)
 
     def delta_options(self) -> dict[str, str]:
-        """Storage options for ``deltalake``: endpoint, credentials, encryption, bounded time.
+        """Storage options for `deltalake`: endpoint, credentials, encryption, bounded time.
 
         Raises:
             BadCredentials: There are no credentials.
@@ -46,21 +46,21 @@ class InteropVerbs:
 
     @property
     def credentials_are_renewed(self) -> bool:
-        """Whether :meth:`delta_options` and the like are good for a while only: the credentials in them end."""
+        """Whether `delta_options` and the like are good for a while only: the credentials in them end."""
         return are_renewed(self.store)
 
     def duckdb_secret(self, name: str = "tierlake", *, scope: str | None = None) -> str:
-        """A ``CREATE SECRET`` statement; see :mod:`tierlake.connector.interop.duckdb`."""
+        """A `CREATE SECRET` statement; see `tierlake.connector.interop.duckdb`."""
         return duckdb_secret(self.store, name, scope=scope)
 
     def obstore(self, bucket: str, *, prefix: str | None = None) -> Any:
-        """A bucket for the package obstore; see :mod:`tierlake.connector.interop.obstore`."""
+        """A bucket for the package obstore; see `tierlake.connector.interop.obstore`."""
         return s3_store(self.store, bucket, prefix=prefix)
 
     def polars_options(self) -> dict[str, Any]:
-        """``storage_options`` for polars; see :mod:`tierlake.connector.interop.polars`."""
+        """`storage_options` for polars; see `tierlake.connector.interop.polars`."""
         return polars_options(self.store)
 
     def spark_conf(self) -> dict[str, Any]:
-        """Spark's configuration of ``s3a://``; see :mod:`tierlake.connector.interop.spark`."""
+        """Spark's configuration of `s3a://`; see `tierlake.connector.interop.spark`."""
         return spark_conf(self.store)

@@ -14,7 +14,7 @@ def file_info(name: str, size: int) -> dict[str, Any]:
     """A listing entry of a live file.
 
     It has no ETag: a table's files never change their bytes, and a transition may change the ETag under
-    a reader. ``info(path, refresh=True)`` asks the store for the rest.
+    a reader. `info(path, refresh=True)` asks the store for the rest.
     """
     return {"Key": name, "name": name, "Size": size, "size": size, "type": "file"}
 
@@ -35,7 +35,7 @@ class Listing:
     """The committed files of one table, by folder.
 
     Args:
-        root: The table's root as ``bucket/prefix``.
+        root: The table's root as `bucket/prefix`.
         table: The table as its provider opened it.
     """
 

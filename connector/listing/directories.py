@@ -1,6 +1,6 @@
 """Listings inside a table come from what is committed; everywhere else they are s3fs's.
 
-s3fs's own parts that are named in this module: ``S3FileSystem._lsdir`` and its parameter ``delimiter``, and the methods
+s3fs's own parts that are named in this module: `S3FileSystem._lsdir` and its parameter `delimiter`, and the methods
 of fsspec's that s3fs overrides and that are overridden here.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def folders_marked(entries: Iterable[dict[str, Any]], *, withdirs: bool) -> list[dict[str, Any]]:
-    """Empty objects that stand for a folder (``date=2013-01-01/``), as folders.
+    """Empty objects that stand for a folder (`date=2013-01-01/`), as folders.
 
     pyarrow's own S3 writer leaves them, and its readers fail on them where they are listed as files.
 
@@ -53,7 +53,7 @@ def folders_of(entries: Iterable[dict[str, Any]], root: str) -> dict[str, list[d
 
     Args:
         entries: The objects; each gets its `Key`, as in a listing of its own folder.
-        root: ``bucket/prefix`` without a slash at its end.
+        root: `bucket/prefix` without a slash at its end.
     """
     folders: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
     for entry in entries:
@@ -222,7 +222,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
             withdirs: With folders.
 
         Returns:
-            What is known of each object, by ``bucket/key``.
+            What is known of each object, by `bucket/key`.
         """
         entries = await self._all_below(self._strip_protocol(path), "", withdirs=withdirs, refresh=True)
         return {entry["name"]: entry for entry in folders_marked(entries, withdirs=withdirs)}
@@ -231,7 +231,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         """As fsspec's, which compares a path with all of its siblings.
 
         Raises:
-            FileNotFoundError: its folder was listed, and does not have it.
+            FileNotFoundError: Its folder was listed, and does not have it.
         """
         name = path.rstrip("/")
         with contextlib.suppress(KeyError):

@@ -1,7 +1,7 @@
 """The tables of a store: which one a path is in, what it lists there, and which raw writes would break it.
 
-:class:`Views` finds the table that a path is in and keeps its committed files as a
-:class:`~tierlake.connector.listing.committed.Listing` for a moment; a filesystem asks it first and the store second.
+`Views` finds the table that a path is in and keeps its committed files as a
+`tierlake.connector.listing.committed.Listing` for a moment; a filesystem asks it first and the store second.
 It also refuses raw writes below a table's root.
 """
 
@@ -76,7 +76,7 @@ async def info(store: Store, listing: Listing, path: str, *, refresh: bool) -> d
     Args:
         store: The store.
         listing: The table's listing.
-        path: ``bucket/key`` without protocol.
+        path: `bucket/key` without protocol.
         refresh: Ask the store even about a committed file, for its ETag, class and date.
 
     Returns:
@@ -103,8 +103,8 @@ def stored_info(path: str, head: Mapping[str, Any]) -> dict[str, Any]:
     """The entry of an object as the store has it.
 
     Args:
-        path: ``bucket/key``.
-        head: The response of ``head_object``.
+        path: `bucket/key`.
+        head: The response of `head_object`.
     """
     return {
         "ETag": head.get("ETag", ""),
@@ -184,12 +184,12 @@ class Views:
         """The listing that answers for a path.
 
         Args:
-            path: ``bucket/key`` without protocol.
+            path: `bucket/key` without protocol.
             leaf: Whether the path itself could be the root of a table that nobody has met yet.
 
         Returns:
             The table's listing; None where the store itself answers: outside of tables, in their logs,
-            and always for a filesystem made with ``raw=True``.
+            and always for a filesystem made with `raw=True`.
 
         Raises:
             InvalidName: The path can be no key.
@@ -248,7 +248,7 @@ class Views:
         """Refuse what a raw write or delete would do to a table.
 
         Args:
-            paths: ``bucket/key`` of each object that a request would write or delete.
+            paths: `bucket/key` of each object that a request would write or delete.
             creating: They are written: an object in the place of a table's root is refused too.
 
         Raises:
@@ -395,7 +395,7 @@ class Views:
     # -- discovery ---------------------------------------------------------------------------------
 
     def _candidates(self, path: str) -> list[str]:
-        """Where a table's root could be: the path and its ancestors, up to a segment with ``=``."""
+        """Where a table's root could be: the path and its ancestors, up to a segment with `=`."""
         hidden = self._hidden()
         candidates: list[str] = []
         parts = path.strip("/").split("/")

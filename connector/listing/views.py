@@ -1,8 +1,8 @@
-"""Live views: how a layer above tells ``lake://`` which files of a table are committed.
+"""Live views: how a layer above tells `lake://` which files of a table are committed.
 
 The connector knows nothing of table formats. It knows that a *provider* recognises a table by a prefix
-below its root (``marker``) and can open it; from then on listings inside the table are answered by the
-provider's :class:`LiveTable` and not by the object store.
+below its root (`marker`) and can open it; from then on listings inside the table are answered by the
+provider's `LiveTable` and not by the object store.
 
 A provider is registered by entry point, in the distribution that ships it::
 
@@ -15,10 +15,10 @@ or from Python, for instance in a test::
     register_view("mine", MyViews())
 
 Loading a provider must be cheap (it happens when the first path is looked at): import heavy libraries
-inside :meth:`ViewProvider.open`.
+inside `ViewProvider.open`.
 
-A provider may also have a method ``is_current(fs, root, version)``: whether the table is in the state that
-:attr:`LiveTable.version` named. Who walks a large table for longer than a listing is fresh then pays for a
+A provider may also have a method `is_current(fs, root, version)`: whether the table is in the state that
+`LiveTable.version` named. Who walks a large table for longer than a listing is fresh then pays for a
 look, and not for reading the table again. Called in a worker thread; False where it cannot tell.
 """
 
@@ -43,7 +43,7 @@ class LiveTable(Protocol):
 
     @property
     def root(self) -> str:
-        """The table's root as ``bucket/prefix``, without a slash at the end."""
+        """The table's root as `bucket/prefix`, without a slash at the end."""
         ...
 
     @property
@@ -62,14 +62,14 @@ class ViewProvider(Protocol):
 
     @property
     def marker(self) -> str:
-        """A prefix below the root that only tables of this format have, such as ``_delta_log/``."""
+        """A prefix below the root that only tables of this format have, such as `_delta_log/`."""
         ...
 
     @property
     def description(self) -> str:
-        """An object below the root that is kept beside a table, such as ``_lake/dataset.json``; empty where none is.
+        """An object below the root that is kept beside a table, such as `_lake/dataset.json`; empty where none is.
 
-        Where it is without the marker, and :meth:`describes` a table, reads ask :meth:`open`, which knows whether the
+        Where it is without the marker, and `describes` a table, reads ask `open`, which knows whether the
         table has lost its marker.
         """
         ...
@@ -78,7 +78,7 @@ class ViewProvider(Protocol):
         """Whether a description is one of a table of this format; no request is made.
 
         Args:
-            description: The bytes of the object :attr:`description`.
+            description: The bytes of the object `description`.
         """
         ...
 
@@ -89,7 +89,7 @@ class ViewProvider(Protocol):
 
     @property
     def hidden(self) -> Collection[str]:
-        """Names directly below the root that listings never show, such as ``_delta_log`` and ``_lake``.
+        """Names directly below the root that listings never show, such as `_delta_log` and `_lake`.
 
         Below them the store itself answers.
         """
@@ -101,8 +101,8 @@ class ViewProvider(Protocol):
         Called in a worker thread, so it may block.
 
         Args:
-            fs: A filesystem with the caller's settings, without live views, that may write below ``root``.
-            root: The table's root as ``bucket/prefix``.
+            fs: A filesystem with the caller's settings, without live views, that may write below `root`.
+            root: The table's root as `bucket/prefix`.
 
         Returns:
             The table as it is now.
@@ -126,7 +126,7 @@ def register_view(name: str, provider: ViewProvider) -> None:
 
 
 def unregister_view(name: str) -> None:
-    """Forget a provider that :func:`register_view` added."""
+    """Forget a provider that `register_view` added."""
     with _lock:
         _registered.pop(name, None)
 
@@ -143,7 +143,7 @@ def loaded_view_providers() -> tuple[ViewProvider, ...]:
 
 
 def view_providers() -> tuple[ViewProvider, ...]:
-    """All providers: those of the entry point group ``tierlake.views`` and those registered from Python."""
+    """All providers: those of the entry point group `tierlake.views` and those registered from Python."""
     with _lock:
         if not _state["loaded"]:
             for entry in entry_points(group=ENTRY_POINT_GROUP):

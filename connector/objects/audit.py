@@ -24,7 +24,7 @@ async def encryption_faults(store: Store, paths: Iterable[str]) -> dict[str, str
         paths: The objects.
 
     Returns:
-        Path to what is wrong, such as ``none instead of sse-s3``; empty when all is well.
+        Path to what is wrong, such as `none instead of sse-s3`; empty when all is well.
 
     Raises:
         ObjectNotFound: One of them does not exist.
@@ -39,10 +39,10 @@ async def encryption_faults(store: Store, paths: Iterable[str]) -> dict[str, str
 
 
 def encryption_fault(head: Mapping[str, Any], wanted: Encryption) -> str | None:
-    """What is wrong with an object's encryption, such as ``none instead of sse-s3``; None where nothing is.
+    """What is wrong with an object's encryption, such as `none instead of sse-s3`; None where nothing is.
 
     Args:
-        head: The response of ``head_object``.
+        head: The response of `head_object`.
         wanted: The encryption that the write policy says.
     """
     found = encryption_of(head)

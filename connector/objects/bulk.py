@@ -28,7 +28,7 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A move to another storage class; see :func:`tierlake.connector.objects.transition.transition`.
+    """A move to another storage class; see `tierlake.connector.objects.transition.transition`.
 
     Args:
         path: The object.
@@ -45,7 +45,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class TierTag:
-    """A move to a remote tier; see :func:`tierlake.connector.objects.transition.tag_tier`.
+    """A move to a remote tier; see `tierlake.connector.objects.transition.tag_tier`.
 
     Args:
         path: The object.
@@ -82,13 +82,13 @@ class _Verbs(Protocol):
 
 
 class BulkVerbs:
-    """The verbs over many objects, for blocking code; async code has :mod:`tierlake.connector.client.concurrency`."""
+    """The verbs over many objects, for blocking code; async code has `tierlake.connector.client.concurrency`."""
 
     def first_keys_many(self: _Verbs, prefixes: Iterable[str], *, limit: int = 1000) -> list[list[str] | Failure]:
-        """The first keys below each of many prefixes; see :func:`tierlake.connector.objects.metadata.first_keys`.
+        """The first keys below each of many prefixes; see `tierlake.connector.objects.metadata.first_keys`.
 
         Args:
-            prefixes: ``bucket/prefix`` each.
+            prefixes: `bucket/prefix` each.
             limit: How many of each at the most.
 
         Returns:
@@ -109,10 +109,10 @@ class BulkVerbs:
         return blocking(self.loop, outcomes(self._head_object, paths, at_once=_AT_ONCE))
 
     def object_versions_many(self: _Verbs, prefixes: Iterable[str]) -> list[list[ObjectVersion]]:
-        """All versions below each of many prefixes; see :func:`tierlake.connector.objects.metadata.object_versions`.
+        """All versions below each of many prefixes; see `tierlake.connector.objects.metadata.object_versions`.
 
         Args:
-            prefixes: ``bucket/prefix`` each.
+            prefixes: `bucket/prefix` each.
 
         Returns:
             In the order of the prefixes: their versions.
@@ -137,26 +137,26 @@ class BulkVerbs:
         return blocking(self.loop, in_order(self._restore_status, paths, at_once=_AT_ONCE))
 
     def restore_many(self: _Verbs, paths: Iterable[str], *, days: int = 1, speed: str = "bulk") -> list[RestoreStatus]:
-        """Request readable copies of archived objects; see :func:`tierlake.connector.objects.restore.restore`.
+        """Request readable copies of archived objects; see `tierlake.connector.objects.restore.restore`.
 
         Args:
             paths: The objects.
             days: How long the copies stay.
-            speed: ``bulk``, ``standard`` or ``expedited``.
+            speed: `bulk`, `standard` or `expedited`.
 
         Returns:
             Their status afterwards, in the order of the paths.
 
         Raises:
             UnsupportedByServer: The server has no archived classes.
-            InvalidSetting: ``days`` or ``speed`` is none.
+            InvalidSetting: `days` or `speed` is none.
             ObjectNotFound: One of them does not exist; others may have been requested.
         """
         work = partial(self._restore, days=days, speed=speed)
         return blocking(self.loop, in_order(work, paths, at_once=_AT_ONCE))
 
     def reencrypt_many(self: _Verbs, etags: Mapping[str, str]) -> Iterator[tuple[str, TransitionResult | Failure]]:
-        """Give objects the encryption that the write policy says; see ``transition.reencrypt``.
+        """Give objects the encryption that the write policy says; see `transition.reencrypt`.
 
         Args:
             etags: The objects, each with the ETag that it must have.

@@ -20,7 +20,7 @@ def facts(head: dict[str, Any]) -> dict[str, Any]:
     """What has to be the same in both.
 
     Args:
-        head: The response of ``head_object``.
+        head: The response of `head_object`.
     """
     names = (
         "ContentLength",

@@ -1,6 +1,6 @@
 """Copies between keys: the destination gets its own class and encryption, and keeps what the source says.
 
-A request ``CopyObject`` copies at most 5 GB; larger objects, and those whose parts are to be kept, are
+A request `CopyObject` copies at most 5 GB; larger objects, and those whose parts are to be kept, are
 copied part by part, each under the condition that the source is still the same.
 """
 
@@ -44,7 +44,7 @@ class Source:
 
     @property
     def reference(self) -> dict[str, str]:
-        """The source as S3's ``CopySource``."""
+        """The source as S3's `CopySource`."""
         version = {"VersionId": self.version_id} if self.version_id else {}
         return {"Bucket": self.bucket, "Key": self.key, **version}
 
@@ -91,11 +91,11 @@ async def copy_file(
         path1: The source.
         path2: The destination.
         preserve_etag: Copy with the source's part sizes, so that the ETag stays.
-        version_id: Which version of the source; see :func:`look_at`.
+        version_id: Which version of the source; see `look_at`.
         **options: Parameters that win over the policy and the source's.
 
     Returns:
-        The response of ``copy_object`` or ``complete_multipart_upload``.
+        The response of `copy_object` or `complete_multipart_upload`.
 
     Raises:
         ObjectNotFound: There is no such source.
@@ -192,7 +192,7 @@ async def copy_in_parts(
         condition: What the destination must be at the end of the upload.
 
     Returns:
-        The response of ``complete_multipart_upload``.
+        The response of `complete_multipart_upload`.
 
     Raises:
         PreconditionFailed: The source changed meanwhile, or the destination is another object.

@@ -21,7 +21,7 @@ class SeenObject:
     """An object, or one version of it, as a listing showed it.
 
     Args:
-        path: ``bucket/key``, meant as it is written: nothing in it is a pattern or a version.
+        path: `bucket/key`, meant as it is written: nothing in it is a pattern or a version.
         version_id: The version; None for the object of a bucket that keeps none.
         etag: Its ETag without quotes; None leaves it open.
     """
@@ -79,7 +79,7 @@ async def delete_seen(store: Store, objects: Iterable[SeenObject]) -> list[SeenO
 
     Raises:
         AccessDenied: We may delete none of them.
-        DeletionFailed: Some are still there; ``failures`` says which and why.
+        DeletionFailed: Some are still there; `failures` says which and why.
         TableWriteRefused: Some are inside a table that this filesystem was not made for.
     """
     profile = await store.profile()
@@ -112,10 +112,10 @@ async def delete_versions(store: Store, path: str, version_ids: Iterable[str]) -
     Args:
         store: The store.
         path: The object.
-        version_ids: Ids as :func:`object_versions` gives them.
+        version_ids: Ids as `object_versions` gives them.
 
     Raises:
-        DeletionFailed: Some are still there; ``failures`` says which and why.
+        DeletionFailed: Some are still there; `failures` says which and why.
         TableWriteRefused: The path is inside a table that this filesystem was not made for.
     """
     bucket, key = object_path(store, path)
@@ -131,7 +131,7 @@ async def delete_keys(
     Args:
         store: The store.
         bucket: The bucket.
-        objects: ``Key`` and perhaps ``VersionId`` of each.
+        objects: `Key` and perhaps `VersionId` of each.
         guarded: Refuse what is inside a table; False only where the object stays, as another version.
 
     Returns:
@@ -139,7 +139,7 @@ async def delete_keys(
 
     Raises:
         AccessDenied: We may delete none of them.
-        DeletionFailed: Some are still there; ``failures`` says which and why.
+        DeletionFailed: Some are still there; `failures` says which and why.
     """
     request = store.call if guarded else store.send_in_place
     failures: dict[str, str] = {}
@@ -172,7 +172,7 @@ async def delete_paths(store: Store, paths: Sequence[str]) -> list[str]:
 
     Raises:
         ValueError: The paths are in several buckets.
-        DeletionFailed: Some are still there; ``failures`` says which and why.
+        DeletionFailed: Some are still there; `failures` says which and why.
     """
     targets = [object_path(store, path) for path in paths]
     buckets = {bucket for bucket, _ in targets}

@@ -1,7 +1,7 @@
 """Which objects a path means: the one of that name where there is one, else all that it matches as a pattern.
 
-``*``, ``?`` and ``[`` may be in keys, and fsspec takes each path that holds one for a pattern: ``rm("a[1].txt")`` would
-delete ``a1.txt``. Only ``glob`` takes its argument for a pattern in any case.
+`*`, `?` and `[` may be in keys, and fsspec takes each path that holds one for a pattern: `rm("a[1].txt")` would
+delete `a1.txt`. Only `glob` takes its argument for a pattern in any case.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ async def is_name(store: Store, path: str) -> bool:
 
     Args:
         store: The store.
-        path: ``bucket/key`` without protocol.
+        path: `bucket/key` without protocol.
     """
     if not has_magic(path):
         return True
@@ -64,7 +64,7 @@ async def copy_pairs(
 async def download_pairs(
     store: Store, source: Paths, target: Paths, *, recursive: bool, maxdepth: int | None
 ) -> tuple[Paths, Paths]:
-    """As :func:`copy_pairs`, to local files.
+    """As `copy_pairs`, to local files.
 
     Raises:
         ValueError: A key would lead out of the destination.
@@ -82,7 +82,7 @@ async def download_pairs(
 async def upload_pairs(
     store: Store, source: Paths, target: Paths, *, recursive: bool, maxdepth: int | None
 ) -> tuple[Paths, Paths]:
-    """As :func:`copy_pairs`, from local files: their names may look like patterns too."""
+    """As `copy_pairs`, from local files: their names may look like patterns too."""
     local = LocalFileSystem()
     is_one = isinstance(source, str | os.PathLike)
     paths = [local._strip_protocol(path) for path in ([source] if is_one else source)]  # noqa: SLF001
@@ -106,7 +106,7 @@ async def objects_of(store: Store, name: str, *, recursive: bool, maxdepth: int 
 
     Args:
         store: The store.
-        name: ``bucket/key`` or a bucket.
+        name: `bucket/key` or a bucket.
         recursive: With all below, objects that stand for folders included.
         maxdepth: How many levels to descend; None is all.
     """

@@ -30,9 +30,9 @@ class ObjectVersion:
     """One version, or one delete marker, of a key.
 
     Args:
-        path: ``bucket/key``.
+        path: `bucket/key`.
         key: The key.
-        version_id: The version's id; ``null`` where the bucket was not versioned.
+        version_id: The version's id; `null` where the bucket was not versioned.
         is_latest: It is what a GET without version sees.
         is_delete_marker: It says that the key is deleted.
         size: Bytes; 0 for a marker.
@@ -86,7 +86,7 @@ async def head(store: Store, path: str, version_id: str | None = None) -> dict[s
         version_id: A version; None is the latest.
 
     Returns:
-        botocore's response.
+        Botocore's response.
 
     Raises:
         ObjectNotFound: There is no such object.
@@ -143,7 +143,7 @@ async def read_with_etag(store: Store, path: str) -> tuple[bytes, str]:
         path: The object.
 
     Returns:
-        The bytes, and the ETag without quotes, for :func:`put_if`.
+        The bytes, and the ETag without quotes, for `put_if`.
 
     Raises:
         ObjectNotFound: There is no such object.
@@ -191,7 +191,7 @@ async def put_if(
         The new ETag, without quotes.
 
     Raises:
-        PreconditionFailed: It is something else; :class:`~tierlake.connector.errors.AlreadyExists` where it must not
+        PreconditionFailed: It is something else; `tierlake.connector.errors.AlreadyExists` where it must not
             exist.
         ValueError: Not exactly one of the two conditions is given.
     """
@@ -224,11 +224,11 @@ async def first_keys(store: Store, prefix: str, *, limit: int = 1000) -> list[st
 
     Args:
         store: The store.
-        prefix: ``bucket/prefix``; every key that begins with it counts, so end a folder with a slash.
+        prefix: `bucket/prefix`; every key that begins with it counts, so end a folder with a slash.
         limit: How many at the most, up to 1000.
 
     Returns:
-        Paths as ``bucket/key``.
+        Paths as `bucket/key`.
 
     Raises:
         BucketNotFound: There is no such bucket.
@@ -268,7 +268,7 @@ async def object_versions(store: Store, prefix: str) -> list[ObjectVersion]:
 
     Args:
         store: The store.
-        prefix: ``bucket/prefix``; every key that begins with it counts, so end a folder with a slash.
+        prefix: `bucket/prefix`; every key that begins with it counts, so end a folder with a slash.
 
     Returns:
         Versions by key, the latest first.

@@ -1,7 +1,7 @@
 """Moving objects and folders: what is in the way is looked at first, and nothing goes before all of it is copied.
 
 fsspec copies until something fails and then deletes what it was told to move, copied or not: folders were left in both
-places, objects below ``maxdepth`` deleted without a copy, and an object that was moved onto itself was gone.
+places, objects below `maxdepth` deleted without a copy, and an object that was moved onto itself was gone.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ async def move(
 
     Raises:
         ObjectNotFound: There is nothing to move.
-        InvalidSetting: It is a folder and not ``recursive``, or objects would end up on each other; nothing was copied.
+        InvalidSetting: It is a folder and not `recursive`, or objects would end up on each other; nothing was copied.
         TableWriteRefused: One of them is in a table; nothing was copied.
         DeletionFailed: All is copied, and some sources are still there, as those that were replaced meanwhile.
     """

@@ -28,7 +28,7 @@ class IncompleteUpload:
     """An upload that was begun and neither completed nor aborted.
 
     Args:
-        path: ``bucket/key`` of what it would have become.
+        path: `bucket/key` of what it would have become.
         upload_id: The upload's id.
         initiated: When it was begun, by the server's clock.
     """

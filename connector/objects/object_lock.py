@@ -39,7 +39,7 @@ async def set_legal_hold(store: Store, versions: Iterable[tuple[str, str]], *, h
 
     Args:
         store: The store.
-        versions: ``bucket/key`` and version id of each.
+        versions: `bucket/key` and version id of each.
         held: Put the hold, or lift it.
 
     Raises:

@@ -42,7 +42,7 @@ class PresignConditions(TypedDict, total=False):
 
     Keys:
         size: Smallest and largest size in bytes.
-        content_type: The content type, or its beginning with ``*`` at the end (``image/*``).
+        content_type: The content type, or its beginning with `*` at the end (`image/*`).
     """
 
     size: tuple[int, int]
@@ -50,14 +50,14 @@ class PresignConditions(TypedDict, total=False):
 
 
 class PresignedPost(TypedDict):
-    """A form for a browser: send ``fields`` and then the file to ``url``."""
+    """A form for a browser: send `fields` and then the file to `url`."""
 
     url: str
     fields: dict[str, str]
 
 
 def presigned_method(client_method: str) -> str:
-    """s3fs's name of what to presign (``get_object``) as an HTTP method."""
+    """s3fs's name of what to presign (`get_object`) as an HTTP method."""
     return next((method for method, operation in _OPERATIONS.items() if operation == client_method), client_method)
 
 
@@ -85,8 +85,8 @@ async def presign(store: Store, path: str, *, expires: float | timedelta, method
         store: The store.
         path: The object.
         expires: The URL's lifetime in seconds, at most seven days.
-        method: ``GET``, ``HEAD`` or ``PUT``.
-        **options: Parameters of the request, such as ``VersionId`` or ``ResponseContentDisposition``.
+        method: `GET`, `HEAD` or `PUT`.
+        **options: Parameters of the request, such as `VersionId` or `ResponseContentDisposition`.
 
     Returns:
         The URL.

@@ -26,10 +26,10 @@ class RestoreStatus:
     """Whether an archived object can be read.
 
     Args:
-        path: ``bucket/key``.
+        path: `bucket/key`.
         storage_class: The class that it reports.
-        state: ``not archived`` needs no restore, ``archived`` needs one, ``in progress`` was asked for,
-            ``restored`` can be read until ``expires``.
+        state: `not archived` needs no restore, `archived` needs one, `in progress` was asked for,
+            `restored` can be read until `expires`.
         expires: When the restored copy goes away again.
     """
 
@@ -70,14 +70,14 @@ async def restore(store: Store, path: str, *, days: int, speed: str) -> RestoreS
         store: The store.
         path: The object.
         days: How long the copy stays.
-        speed: ``bulk`` (cheapest, hours), ``standard`` or ``expedited`` (minutes, GLACIER only).
+        speed: `bulk` (cheapest, hours), `standard` or `expedited` (minutes, GLACIER only).
 
     Returns:
         The status afterwards.
 
     Raises:
         UnsupportedByServer: The server has no archived classes.
-        InvalidSetting: ``days`` or ``speed`` is none.
+        InvalidSetting: `days` or `speed` is none.
         ObjectNotFound: There is no such object.
     """
     if days < 1 or speed not in _SPEEDS:

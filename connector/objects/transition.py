@@ -1,8 +1,8 @@
 """Changing an object's storage class in place: the key, the bytes and everything said about them stay.
 
 There are two ways, and a server's profile names its own. A *self-copy* writes the object anew with another
-class (:func:`transition`). A *tag* is set, and a lifecycle rule of the bucket moves the object to a remote
-tier (:func:`tag_tier`).
+class (`transition`). A *tag* is set, and a lifecycle rule of the bucket moves the object to a remote
+tier (`tag_tier`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ logger = logging.getLogger("tierlake.connector")
 
 _WRITTEN_BACK_MAX = 64 << 20
 TIER_TAG = "tier"
-"""The tag on which a bucket's lifecycle rule moves objects, see :mod:`tierlake.connector.bucket.lifecycle`."""
+"""The tag on which a bucket's lifecycle rule moves objects, see `tierlake.connector.bucket.lifecycle`."""
 _POLL_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 
 
@@ -63,7 +63,7 @@ class TransitionResult:
     """What a transition did.
 
     Args:
-        path: ``bucket/key``.
+        path: `bucket/key`.
         from_class: The storage class before.
         to_class: The storage class that the object reports now.
         changed: False where it was in that class already.
@@ -106,7 +106,7 @@ async def transition(
             and back under a condition, others are copied in parts, and the end of that has it.
 
     Returns:
-        What was done; ``changed`` is False where it was in that class already.
+        What was done; `changed` is False where it was in that class already.
 
     Raises:
         UnsupportedByServer: The server has no such class; or it is exclusive, and no condition of the server makes a
@@ -200,12 +200,12 @@ async def tag_tier(
     wait_seconds: float = 0.0,
     if_match: str | None = None,
 ) -> TransitionResult:
-    """Move an object to a remote tier, or back, by the tag ``tier``.
+    """Move an object to a remote tier, or back, by the tag `tier`.
 
     Args:
         store: The store.
         path: The object.
-        tier: A tier's name, such as ``cold``; ``hot`` brings the object back.
+        tier: A tier's name, such as `cold`; `hot` brings the object back.
         at_once: Write the object anew with the tag, and the server moves it at once. The copy waits behind
             a reader that stalls, for half a minute. Otherwise only the tag is set, and the server moves
             the object when its scanner comes by (about a minute). Bringing back is always a copy.
@@ -213,7 +213,7 @@ async def tag_tier(
         if_match: The ETag that it must have.
 
     Returns:
-        What was done; ``pending`` where the server has not moved the object yet.
+        What was done; `pending` where the server has not moved the object yet.
 
     Raises:
         PreconditionFailed: The object is, or became meanwhile, another one.

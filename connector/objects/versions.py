@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """What :func:`hide` took from view.
+    """What `hide` took from view.
 
     Args:
         version_id: The version that was hidden; None where the bucket keeps none: it is gone.
@@ -40,7 +40,7 @@ async def hide(store: Store, path: str, *, etag: str, version_id: str | None = N
 
     Args:
         store: The store.
-        path: ``bucket/key``, meant as it is written.
+        path: `bucket/key`, meant as it is written.
         etag: The ETag that it must have.
         version_id: The version that it must be; None leaves it open.
 
@@ -87,7 +87,7 @@ async def unhide(store: Store, path: str, *, version_id: str) -> None:
 
     Args:
         store: The store.
-        path: ``bucket/key``, meant as it is written.
+        path: `bucket/key`, meant as it is written.
         version_id: The version that must be seen then.
 
     Raises:
@@ -114,7 +114,7 @@ async def bring_back(store: Store, path: str, *, version_id: str, etag: str) -> 
 
     Args:
         store: The store.
-        path: ``bucket/key``, meant as it is written.
+        path: `bucket/key`, meant as it is written.
         version_id: The version to bring back.
         etag: The ETag that the object must have now.
 

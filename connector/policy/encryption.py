@@ -34,12 +34,12 @@ ENCRYPTION_PARAMETERS = frozenset(
 
 @dataclass(frozen=True)
 class SseS3:
-    """Keys managed by the server (``AES256``)."""
+    """Keys managed by the server (`AES256`)."""
 
     mode: ClassVar[str] = "sse-s3"
 
     def headers(self) -> dict[str, Any]:
-        """Parameters for ``put_object``, ``create_multipart_upload`` and ``copy_object``."""
+        """Parameters for `put_object`, `create_multipart_upload` and `copy_object`."""
         return {"ServerSideEncryption": "AES256"}
 
 
@@ -65,11 +65,11 @@ class SseKms:
 
     @property
     def mode(self) -> str:
-        """``sse-kms`` or ``dsse-kms``."""
+        """`sse-kms` or `dsse-kms`."""
         return "dsse-kms" if self.dsse else "sse-kms"
 
     def headers(self) -> dict[str, Any]:
-        """Parameters for ``put_object``, ``create_multipart_upload`` and ``copy_object``."""
+        """Parameters for `put_object`, `create_multipart_upload` and `copy_object`."""
         headers: dict[str, Any] = {"ServerSideEncryption": "aws:kms:dsse" if self.dsse else "aws:kms"}
         if self.key_id:
             headers["SSEKMSKeyId"] = self.key_id
@@ -132,8 +132,8 @@ def parse_encryption(value: str | Encryption) -> Encryption:
     """Read an encryption from text.
 
     Args:
-        value: ``sse-s3``, ``sse-kms``, ``sse-kms:KEY``, ``dsse-kms``, ``dsse-kms:KEY``, ``sse-c:BASE64``,
-            ``none``, or one of this module's values.
+        value: `sse-s3`, `sse-kms`, `sse-kms:KEY`, `dsse-kms`, `dsse-kms:KEY`, `sse-c:BASE64`,
+            `none`, or one of this module's values.
 
     Returns:
         The value.
@@ -172,7 +172,7 @@ def _customer_key(text: str) -> bytes:
 
 
 def encryption_text(encryption: Encryption) -> str:
-    """The text that :func:`parse_encryption` reads; for SSE-C the mode alone."""
+    """The text that `parse_encryption` reads; for SSE-C the mode alone."""
     if isinstance(encryption, SseKms) and encryption.key_id:
         return f"{encryption.mode}:{encryption.key_id}"
     return encryption.mode
@@ -182,10 +182,10 @@ def encryption_of(head: Mapping[str, Any]) -> Encryption | None:
     """The encryption that a HEAD response reports.
 
     Args:
-        head: The response of ``head_object`` or ``get_object``.
+        head: The response of `head_object` or `get_object`.
 
     Returns:
-        The value; None for SSE-C, whose key no server tells; :class:`Unencrypted` where nothing is said.
+        The value; None for SSE-C, whose key no server tells; `Unencrypted` where nothing is said.
     """
     if head.get("SSECustomerAlgorithm"):
         return None

@@ -78,7 +78,7 @@ def applied(operation: str, asked: Mapping[str, Any], policy: ObjectPolicy) -> d
     """A write with what the policy says; what the caller says stays.
 
     Args:
-        operation: ``put_object``, ``create_multipart_upload`` or ``copy_object``.
+        operation: `put_object`, `create_multipart_upload` or `copy_object`.
         asked: The request's parameters.
         policy: What the policy says for the key.
     """

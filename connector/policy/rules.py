@@ -1,6 +1,6 @@
 """The write policy: what every object gets, by an ordered list of rules.
 
-The first rule whose glob matches ``bucket/key`` decides; what it leaves open comes from the policy's
+The first rule whose glob matches `bucket/key` decides; what it leaves open comes from the policy's
 defaults::
 
     WritePolicy(
@@ -10,8 +10,8 @@ defaults::
         ),
     )
 
-In a glob ``*`` and ``?`` stay within one path segment, ``**`` crosses them, ``[abc]`` is a set; a glob
-without a slash is matched against the last segment of the key (``*.csv``).
+In a glob `*` and `?` stay within one path segment, `**` crosses them, `[abc]` is a set; a glob
+without a slash is matched against the last segment of the key (`*.csv`).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def matches(glob: str, bucket: str, key: str) -> bool:
     """Whether a rule's glob matches an object.
 
     Args:
-        glob: The rule's glob; ``*`` alone and ``**`` match everything.
+        glob: The rule's glob; `*` alone and `**` match everything.
         bucket: The bucket's name.
         key: The object key.
     """
@@ -84,8 +84,8 @@ class WriteRule:
     """What the objects that match a glob get; None leaves it to the policy's default.
 
     Args:
-        match: Glob on ``bucket/key``.
-        encryption: A value of :mod:`tierlake.connector.policy.encryption` or its text.
+        match: Glob on `bucket/key`.
+        encryption: A value of `tierlake.connector.policy.encryption` or its text.
         storage_class: The storage class's name.
         tags: Object tags, as a mapping.
         content_type: The content type of objects that are written without one.
@@ -134,7 +134,7 @@ class ObjectPolicy:
     content_type: str | None = None
 
     def tagging(self) -> str | None:
-        """The tags as S3's ``Tagging`` parameter."""
+        """The tags as S3's `Tagging` parameter."""
         return urlencode(self.tags) if self.tags else None
 
 

@@ -1,6 +1,6 @@
-"""Server profiles: one server a file, found by name or by the ``Server`` header.
+"""Server profiles: one server a file, found by name or by the `Server` header.
 
-More are added by entry point; the object is a :class:`~tierlake.connector.profiles.profile.Profile`::
+More are added by entry point; the object is a `tierlake.connector.profiles.profile.Profile`::
 
     [project.entry-points."tierlake.profiles"]
     myserver = "mypackage.profiles:PROFILE"
@@ -51,7 +51,7 @@ def get_profile(name: str) -> Profile:
 
 
 def profile_for_server_header(header: str | None) -> Profile:
-    """The profile of the server that calls itself so; ``generic`` where none does."""
+    """The profile of the server that calls itself so; `generic` where none does."""
     for profile in _profiles().values():
         if header and header.lower().startswith(tuple(h.lower() for h in profile.server_headers)):
             return profile

@@ -1,4 +1,4 @@
-"""Ceph's object gateway (RGW), by its documentation; nobody has tried it here: ``tierlake doctor`` does.
+"""Ceph's object gateway (RGW), by its documentation; nobody has tried it here: `tierlake doctor` does.
 
 What the documentation leaves open is taken as missing: a precondition that is ignored would be worse than one that
 is not sent.

@@ -1,4 +1,4 @@
-"""Which server an endpoint is: told by the ``Server`` header of any response, remembered by endpoint."""
+"""Which server an endpoint is: told by the `Server` header of any response, remembered by endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MinIO, seen on a build of the year 2026 with a KMS key (``MINIO_KMS_SECRET_KEY``)."""
+"""MinIO, seen on a build of the year 2026 with a KMS key (`MINIO_KMS_SECRET_KEY`)."""
 
 from tierlake.connector.profiles.profile import Profile
 

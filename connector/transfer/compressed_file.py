@@ -68,9 +68,9 @@ def compressed(file: LakeFile, path: str, mode: str, compression: str) -> LakeFi
 
     Args:
         file: The open file.
-        path: Its path; ``infer`` looks at its end.
+        path: Its path; `infer` looks at its end.
         mode: What it was opened for.
-        compression: A name that fsspec knows, or ``infer``.
+        compression: A name that fsspec knows, or `infer`.
 
     Raises:
         ValueError: There is no such compression.

@@ -59,7 +59,7 @@ async def cat_file(
         version_id: A version; None is the latest.
         start: The first byte; negative counts from the end.
         end: The byte behind the last, likewise.
-        **options: ``chunksize`` and ``max_concurrency``, as s3fs has them.
+        **options: `chunksize` and `max_concurrency`, as s3fs has them.
 
     Raises:
         FileExpired: The object was replaced while it was read.
@@ -105,7 +105,7 @@ async def get_file(
         store: The store.
         rpath: The object.
         lpath: The file; a folder is left alone.
-        callback: fsspec's, told of each piece.
+        callback: Fsspec's, told of each piece.
         ranges: How large objects come.
         version_id: A version; None is the latest.
         chunksize: Objects larger than this come in ranges of this many bytes.

@@ -1,6 +1,6 @@
 """A local file as an object, read in threads: s3fs reads it on the event loop, up to 100 MB at once.
 
-Others' own parts that are named in this module: s3fs's ``calculate_chunksize``.
+Others' own parts that are named in this module: s3fs's `calculate_chunksize`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def put_file(
         call: Makes a request under the write policy.
         local: The file; a folder is left alone.
         target: Bucket and key.
-        callback: fsspec's; it gets the size, and the bytes of each part.
+        callback: Fsspec's; it gets the size, and the bytes of each part.
         chunksize: Files of at least two of these go in parts of this many bytes; None chooses the size.
         max_concurrency: How many parts are under way, and in memory, at the most.
         must_not_exist: The object must not exist.

@@ -1,8 +1,8 @@
 """Open files: s3fs's, with what it loses put right.
 
-Others' own parts that are named in this module: of ``S3File`` the methods ``_abort_mpu``, ``_call_s3``,
-``_fetch_range`` and ``_upload_chunk`` and the attributes ``buffer``, ``mpu`` and ``parts``; of fsspec's filesystems
-``_transaction``.
+Others' own parts that are named in this module: of `S3File` the methods `_abort_mpu`, `_call_s3`,
+`_fetch_range` and `_upload_chunk` and the attributes `buffer`, `mpu` and `parts`; of fsspec's filesystems
+`_transaction`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _FILE_OPTIONS = ("autocommit", "cache_options", "size")
 class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
     """A file on the lake.
 
-    Other than s3fs's: mode ``x`` raises FileExistsError at once where the file exists, an empty file keeps
-    the options it was opened with and mode ``x``'s condition, and any failed precondition of a read is a
-    :class:`~s3fs.utils.FileExpired`.
+    Other than s3fs's: mode `x` raises FileExistsError at once where the file exists, an empty file keeps
+    the options it was opened with and mode `x`'s condition, and any failed precondition of a read is a
+    `s3fs.utils.FileExpired`.
     """
 
     buffer: io.BytesIO | None
@@ -72,7 +72,7 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             raise FileExpired(filename=self.details["name"], e_tag=self.details.get("ETag")) from error
 
     def close(self) -> None:
-        """Write what is left and make the file visible; where a failure ends its ``with`` block, forget it."""
+        """Write what is left and make the file visible; where a failure ends its `with` block, forget it."""
         if not self.closed and self.mode != "rb" and closed_by_a_failure():
             self.discard()
         super().close()
@@ -165,8 +165,8 @@ def open_file(fs: S3FileSystem, store: Store, path: str, mode: str, options: dic
         fs: The filesystem, which s3fs's files call.
         store: Its store.
         path: The object.
-        mode: ``rb``, ``wb``, ``ab`` or ``xb``.
-        options: s3fs's options of ``open``; what is none of them goes with the requests.
+        mode: `rb`, `wb`, `ab` or `xb`.
+        options: s3fs's options of `open`; what is none of them goes with the requests.
 
     Raises:
         ValueError: A version is asked for, and the filesystem is not aware of versions.

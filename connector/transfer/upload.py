@@ -45,7 +45,7 @@ async def put_file_if(
         The new ETag, without quotes.
 
     Raises:
-        PreconditionFailed: It is something else; :class:`~tierlake.connector.errors.AlreadyExists` where it must not
+        PreconditionFailed: It is something else; `tierlake.connector.errors.AlreadyExists` where it must not
             exist. No part is left.
         UnsupportedByServer: The file is too large for one request, and the end of an upload takes no condition.
         ValueError: Not exactly one of the two conditions is given.

@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
 
     Args:
-        arguments: what follows the program's name; the process's own arguments by default.
+        arguments: What follows the program's name; the process's own arguments by default.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given

@@ -35,11 +35,11 @@ class Failure:
     """An error as the user gets it.
 
     Attributes:
-        exit_code: how the process ends.
-        message: one sentence.
-        hint: what to do about it.
-        facts: everything known, for programs: at least `code` and `message`.
-        failures: what failed of something done in part, each with its error.
+        exit_code: How the process ends.
+        message: One sentence.
+        hint: What to do about it.
+        facts: Everything known, for programs: at least `code` and `message`.
+        failures: What failed of something done in part, each with its error.
     """
 
     exit_code: ExitCode

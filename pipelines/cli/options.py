@@ -61,8 +61,8 @@ class Session:
         """The dataset at a URI, or the one that a YAML file describes.
 
         Raises:
-            TableNotFound: nobody created it.
-            SpecDiffers: the file is not what is stored with the dataset.
+            TableNotFound: Nobody created it.
+            SpecDiffers: The file is not what is stored with the dataset.
         """
         from tierlake.pipelines.dataset import Dataset
 
@@ -72,7 +72,7 @@ class Session:
         """Ask before something is changed, unless `--yes` said it already.
 
         Raises:
-            click.UsageError: there is nobody to ask.
+            click.UsageError: There is nobody to ask.
         """
         if yes:
             return True
@@ -194,7 +194,7 @@ def text_options(base: TextOptions, **given: object) -> TextOptions:
     """The text options of a command over those of a spec.
 
     Raises:
-        click.UsageError: one that is none.
+        click.UsageError: One that is none.
     """
     from pydantic import ValidationError
 

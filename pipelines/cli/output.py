@@ -21,7 +21,7 @@ class Output:
     """One command's voice.
 
     Attributes:
-        as_json: one JSON document on stdout and nothing else there.
+        as_json: One JSON document on stdout and nothing else there.
     """
 
     as_json: bool

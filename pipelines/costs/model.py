@@ -55,12 +55,12 @@ class MoveCost:
     """The money side of one partition's move.
 
     Attributes:
-        monthly_before: storage a month where the files are, in dollars.
-        monthly_after: storage a month where they would go.
-        requests: what the moves themselves cost, once.
-        retrieval: what reading the files out of their class costs, once.
-        early_deletion: what is charged for leaving a class before its minimum duration, once.
-        horizon: how long the files stay there: until the policy's next step.
+        monthly_before: Storage a month where the files are, in dollars.
+        monthly_after: Storage a month where they would go.
+        requests: What the moves themselves cost, once.
+        retrieval: What reading the files out of their class costs, once.
+        early_deletion: What is charged for leaving a class before its minimum duration, once.
+        horizon: How long the files stay there: until the policy's next step.
     """
 
     monthly_before: float
@@ -90,9 +90,9 @@ def monthly_storage(sizes: Sequence[int], rates: Rates, standard: Rates | None =
     """Storage of these objects in one class, in dollars a month.
 
     Args:
-        sizes: bytes of each object.
-        rates: the class's.
-        standard: those of the hot class, by which part of an archived object's overhead is charged.
+        sizes: Bytes of each object.
+        rates: The class's.
+        standard: Those of the hot class, by which part of an archived object's overhead is charged.
     """
     least, overhead = rates.min_bytes.value, rates.overhead_class.value
     billed = sum(max(size, least) + overhead for size in sizes)
@@ -116,15 +116,15 @@ def move_cost(
     """Price a move of files from one class to another.
 
     Args:
-        files: of each its bytes and since when it has been in its class.
-        source: rates of the class where they are.
-        target: rates of the class where they would go.
-        prices: the list that both come from.
-        mover: a `copy` pays for its requests and for reading the bytes out of the class; a `tag` pays for its requests
+        files: Of each its bytes and since when it has been in its class.
+        source: Rates of the class where they are.
+        target: Rates of the class where they would go.
+        prices: The list that both come from.
+        mover: A `copy` pays for its requests and for reading the bytes out of the class; a `tag` pays for its requests
             and the lifecycle transition.
-        as_of: when the move happens.
-        horizon: how long the files would stay there.
-        keeps_versions: whether the bucket keeps versions, which a copy has to look after.
+        as_of: When the move happens.
+        horizon: How long the files would stay there.
+        keeps_versions: Whether the bucket keeps versions, which a copy has to look after.
     """
     sizes = [size for size, _ in files]
     way: Way = "copy of a version" if mover == "copy" and keeps_versions else mover

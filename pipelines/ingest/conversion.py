@@ -28,8 +28,8 @@ class Taken:
     """One batch, sorted out.
 
     Attributes:
-        assigned: rows with a partition, in the types of the files.
-        bad: rows without one, as they came, with the reject columns; None where there are none.
+        assigned: Rows with a partition, in the types of the files.
+        bad: Rows without one, as they came, with the reject columns; None where there are none.
     """
 
     assigned: Assigned
@@ -41,10 +41,10 @@ class Intake:
     """How the rows of one source become rows of the table.
 
     Attributes:
-        plan: the source's way into the table.
-        zone: of text times without an offset; None where the dataset has none.
-        texts: columns of text that was never typed: all of those of CSV.
-        is_text: whether all of the source is such text.
+        plan: The source's way into the table.
+        zone: Of text times without an offset; None where the dataset has none.
+        texts: Columns of text that was never typed: all of those of CSV.
+        is_text: Whether all of the source is such text.
     """
 
     plan: SchemaPlan

@@ -34,9 +34,9 @@ class Place:
     """What a worker needs to reach a dataset.
 
     Attributes:
-        options: of the filesystem that may write below the root; they mean the same in another environment.
-        spec: the description.
-        format: of the table.
+        options: Of the filesystem that may write below the root; they mean the same in another environment.
+        spec: The description.
+        format: Of the table.
     """
 
     options: Options
@@ -73,10 +73,10 @@ class Workers:
 
         Args:
             engine: `local` or `dask`.
-            client: a Dask client; None takes the current one.
+            client: A Dask client; None takes the current one.
 
         Raises:
-            SpecError: there is no client, or it cannot be used here.
+            SpecError: There is no client, or it cannot be used here.
         """
         if engine == "local":
             if client is not None:
@@ -100,8 +100,8 @@ class Workers:
         """Do each task on some worker.
 
         Args:
-            work: a function of a module, so that it can be sent.
-            tasks: its arguments.
+            work: A function of a module, so that it can be sent.
+            tasks: Its arguments.
 
         Yields:
             Each task with its result, as they come; the first failure is raised and ends the others.
@@ -137,8 +137,8 @@ def connected(address: str | None, patience_seconds: float = 10) -> Iterator[Any
     """A client of a Dask scheduler, for as long as it is needed.
 
     Args:
-        address: the scheduler's, as `tcp://host:8786`; None: no client, this process does the work.
-        patience_seconds: how long it may take to answer.
+        address: The scheduler's, as `tcp://host:8786`; None: no client, this process does the work.
+        patience_seconds: How long it may take to answer.
 
     Raises:
         SpecError: Dask is not installed, or no scheduler answers there.

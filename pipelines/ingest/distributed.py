@@ -64,13 +64,13 @@ def stage_on_workers(
     """Write a source's rows to files, each worker its pieces.
 
     Args:
-        workers: the cluster.
-        handle: the dataset.
-        staging: how; its bound on memory is each worker process's.
-        pieces: the source.
-        known: types to read text columns in.
-        on_rows: called with the number of rows written so far.
-        check: called with the rows read, the reasons of the bad ones and the file that keeps them; raises to end it.
+        workers: The cluster.
+        handle: The dataset.
+        staging: How; its bound on memory is each worker process's.
+        pieces: The source.
+        known: Types to read text columns in.
+        on_rows: Called with the number of rows written so far.
+        check: Called with the rows read, the reasons of the bad ones and the file that keeps them; raises to end it.
     """
     place, alone = Place.of(handle), replace(pieces, files=(), frames=())
     shares = [

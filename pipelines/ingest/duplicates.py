@@ -23,7 +23,7 @@ def last_rows(keys: pa.Table) -> pa.Array:
     """For each row whether it is the last with its key; nulls are equal to one another, and so are 0.0 and -0.0.
 
     Raises:
-        SchemaMismatch: a column of a type that cannot be compared, such as a list.
+        SchemaMismatch: A column of a type that cannot be compared, such as a list.
     """
     columns = [*map(_comparable, keys.columns), pa.array(range(keys.num_rows), pa.int64())]
     *names, row = map(str, range(len(columns)))  # a column may have any name
@@ -49,8 +49,8 @@ def unique_batches(spooled: Path, unique_by: Sequence[str]) -> Generator[pa.Reco
     """The same for the rows of a spool, in memory for its key columns and one batch.
 
     Args:
-        spooled: the file.
-        unique_by: its key columns.
+        spooled: The file.
+        unique_by: Its key columns.
     """
     names = list(unique_by)
     keep = last_rows(pa.Table.from_batches([batch.select(names) for batch in spooled_batches(spooled)]))

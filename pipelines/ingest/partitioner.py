@@ -42,10 +42,10 @@ class Assigned:
     """One batch, sorted out.
 
     Attributes:
-        good: rows with a partition, without the key columns that the partition implies and without provenance. Rows
+        good: Rows with a partition, without the key columns that the partition implies and without provenance. Rows
             that have no other column have `ROW_COLUMN`.
-        keys: one per run of rows in `good`, with the number of its rows; in key order.
-        bad: rows without one, as they came, with `_reject_column`, `_reject_value` and `_reject_reason`.
+        keys: One per run of rows in `good`, with the number of its rows; in key order.
+        bad: Rows without one, as they came, with `_reject_column`, `_reject_value` and `_reject_reason`.
     """
 
     good: pa.Table
@@ -67,7 +67,7 @@ class Partitioner:
         """Take the partitioning of a spec.
 
         Args:
-            spec: the partitioning.
+            spec: The partitioning.
             root: `bucket/prefix` of the table, whose length counts for what the store allows.
         """
         self._spec = spec
@@ -78,7 +78,7 @@ class Partitioner:
         """Refuse data that cannot be partitioned at all.
 
         Raises:
-            SchemaMismatch: a partition source column is missing or of a type that keys cannot spell.
+            SchemaMismatch: A partition source column is missing or of a type that keys cannot spell.
         """
         event_time = self._event_time
         needed = [*([event_time] if event_time else []), *self._spec.carried]
@@ -118,11 +118,11 @@ class Partitioner:
         """Sort one batch by partition.
 
         Args:
-            batch: rows that passed `check`, in the table's types, with or without the provenance columns. A computed
+            batch: Rows that passed `check`, in the table's types, with or without the provenance columns. A computed
                 key may be among the columns, as in rows that were read from a table: it has to say the same.
 
         Raises:
-            SchemaMismatch: a row whose computed key says another window than its event time.
+            SchemaMismatch: A row whose computed key says another window than its event time.
         """
         time, event_time = self._spec.time, self._event_time
         coded: dict[str, CodedColumn] = {}
@@ -236,7 +236,7 @@ def _check_claimed(batch: pa.Table, windows: CodedColumn, time: TimePartition) -
     """Refuse rows whose key column names another window than their event time falls into.
 
     Raises:
-        SchemaMismatch: naming the first of them.
+        SchemaMismatch: Naming the first of them.
     """
     claimed = coded_values(time.key, batch.column(time.key))
     pairs = windows.codes * max(1, len(claimed.texts)) + claimed.codes

@@ -54,10 +54,10 @@ class RejectFile:
 
     Attributes:
         path: `bucket/key` of the Parquet file: the rows as they came, with the columns of `sources.row_origin`.
-        rows: how many.
-        reasons: how many for each reason.
-        at: when it was written.
-        source: where the rows came from.
+        rows: How many.
+        reasons: How many for each reason.
+        at: When it was written.
+        source: Where the rows came from.
     """
 
     path: str
@@ -81,7 +81,7 @@ def read_rejects(fs: LakeFileSystem, path: str) -> pa.Table:
     """The rows of one such file, with `_reject_reason`.
 
     Raises:
-        SourceError: there is no such file, or it cannot be read.
+        SourceError: There is no such file, or it cannot be read.
     """
     try:
         return pq.read_table(io.BytesIO(fs.cat_file(path)))
@@ -93,7 +93,7 @@ def list_rejects(fs: LakeFileSystem, root: str) -> tuple[RejectFile, ...]:
     """What was rejected and not ingested since, newest first.
 
     Raises:
-        SourceError: a file that cannot be read.
+        SourceError: A file that cannot be read.
     """
     stored = _reject_files(fs, root)
 
@@ -142,10 +142,10 @@ class Rejects:
         """Collect the rows of a source.
 
         Args:
-            fs: may write below the root.
+            fs: May write below the root.
             root: `bucket/prefix` of the table.
-            source: where the rows come from, for people.
-            is_text: whether they are text that was never typed.
+            source: Where the rows come from, for people.
+            is_text: Whether they are text that was never typed.
         """
         self._source = source
         self._is_text = is_text
@@ -230,13 +230,13 @@ def check_tolerable(spec: RejectSpec, rows: int, reasons: Mapping[str, int], pat
     """Compare the rejected rows with the spec's limit.
 
     Args:
-        spec: the limit.
-        rows: rows read, good and bad.
-        reasons: how many bad ones for each reason.
-        path: what keeps them.
+        spec: The limit.
+        rows: Rows read, good and bad.
+        reasons: How many bad ones for each reason.
+        path: What keeps them.
 
     Raises:
-        RejectedTooMany: naming the reasons and the file that keeps the rows.
+        RejectedTooMany: Naming the reasons and the file that keeps the rows.
     """
     count = sum(reasons.values())
     if count > spec.max_ratio * rows:

@@ -29,12 +29,12 @@ def as_csv(rows: pa.Table, options: TextOptions, schema: pa.Schema | None) -> by
     Lists, maps and structs are JSON. What was no row is its line, which still is no row until it is mended.
 
     Args:
-        rows: of a reject file.
-        options: how the dataset's text files are written.
-        schema: of the table's data, whose fractional numbers have its decimal mark; None where it has none yet.
+        rows: Of a reject file.
+        options: How the dataset's text files are written.
+        schema: Of the table's data, whose fractional numbers have its decimal mark; None where it has none yet.
 
     Raises:
-        SourceError: a letter that the encoding does not have, or rows that the names in `header` do not fit.
+        SourceError: A letter that the encoding does not have, or rows that the names in `header` do not fit.
     """
     own = own_columns(rows) or (schema.names if schema is not None else ["row"])
     names = list(options.header) if isinstance(options.header, tuple) else own

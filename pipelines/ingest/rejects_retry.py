@@ -55,18 +55,18 @@ def ingest_rejects(
     """Ingest the rows of a reject file, mended; the file is removed once they are committed.
 
     Args:
-        handle: the dataset.
-        path: the file, as `Dataset.rejects` lists it.
-        fix: takes the rejected rows as an Arrow table, with `_reject_reason`, and returns rows that can be taken: an
+        handle: The dataset.
+        path: The file, as `Dataset.rejects` lists it.
+        fix: Takes the rejected rows as an Arrow table, with `_reject_reason`, and returns rows that can be taken: an
             Arrow table or anything that `ingest` takes. Rows that it leaves out are gone with the file. None takes the
             rows as they are, for a spec that has changed.
         mode: `append`, or `replace` for a file that holds whole partitions.
-        text: how text files that `fix` returns are written; the spec's `text` where it is left out.
+        text: How text files that `fix` returns are written; the spec's `text` where it is left out.
 
     Raises:
-        SourceError: there is no such file, or it is no reject file of this dataset.
-        RejectedTooMany: too many rows are still bad; the file stays.
-        UnsupportedByTable: append to a plain table: mend the source instead, and ingest all of it again.
+        SourceError: There is no such file, or it is no reject file of this dataset.
+        RejectedTooMany: Too many rows are still bad; the file stays.
+        UnsupportedByTable: Append to a plain table: mend the source instead, and ingest all of it again.
     """
     name = _checked_path(handle, path)
     rows = read_rejects(handle.fs, name)
@@ -111,7 +111,7 @@ def read_reject_file(handle: Handle, path: str) -> pa.Table:
     """The rows of a reject file of a dataset.
 
     Raises:
-        SourceError: there is no such file, or it is no reject file of this dataset.
+        SourceError: There is no such file, or it is no reject file of this dataset.
     """
     return read_rejects(handle.fs, _checked_path(handle, path))
 

@@ -22,9 +22,9 @@ class Replaced:
     """What a replace did to one partition that had rows.
 
     Attributes:
-        key: the partition.
-        rows_out: rows that left; None where nobody can tell: files that are archived, or not Parquet.
-        rows_in: rows that came in their place.
+        key: The partition.
+        rows_out: Rows that left; None where nobody can tell: files that are archived, or not Parquet.
+        rows_in: Rows that came in their place.
     """
 
     key: PartitionKey
@@ -42,10 +42,10 @@ class Written:
     """What an ingest wrote to one partition; zeros for one that it emptied.
 
     Attributes:
-        rows: that came in.
-        files: that hold them.
-        bytes: size of these.
-        storage_class: where they were written; None where there are none.
+        rows: That came in.
+        files: That hold them.
+        bytes: Size of these.
+        storage_class: Where they were written; None where there are none.
     """
 
     rows: int = 0
@@ -59,22 +59,22 @@ class IngestResult:
     """What an ingest did.
 
     Attributes:
-        rows: rows committed.
-        rejected: rows kept in `_lake/rejects/`.
-        rejects_path: where, or None.
-        partitions: keys that were written or emptied.
-        files: files committed.
-        bytes: their size.
-        version: the table's version after the commit.
-        run_key: the run's identity.
+        rows: Rows committed.
+        rejected: Rows kept in `_lake/rejects/`.
+        rejects_path: Where, or None.
+        partitions: Keys that were written or emptied.
+        files: Files committed.
+        bytes: Their size.
+        version: The table's version after the commit.
+        run_key: The run's identity.
         committed: False where this run key had been committed before; then the counts are 0.
-        duplicates: rows left out because a later row of the source had their key.
-        replaced: the partitions that had rows before, each with what left and what came.
-        added_columns: columns that are new in the table, nested ones by their path (`v.z`).
-        lacking_columns: columns of the table that the source lacks: null in its rows.
-        untyped_columns: columns of nothing but nulls, which stay out of the table until a value tells their type.
-        notes: what the store refused after the commit, each with what follows from it.
-        written: what each of `partitions` got.
+        duplicates: Rows left out because a later row of the source had their key.
+        replaced: The partitions that had rows before, each with what left and what came.
+        added_columns: Columns that are new in the table, nested ones by their path (`v.z`).
+        lacking_columns: Columns of the table that the source lacks: null in its rows.
+        untyped_columns: Columns of nothing but nulls, which stay out of the table until a value tells their type.
+        notes: What the store refused after the commit, each with what follows from it.
+        written: What each of `partitions` got.
     """
 
     rows: int
@@ -129,12 +129,12 @@ class Rehearsal:
     """What an ingest would do.
 
     Attributes:
-        partitions: rows by partition, as `ls` prints its key.
-        rejected: rows that it would reject.
-        replaced: the partitions that have rows, each with what would leave and what would come.
-        added_columns: columns that would be new.
-        lacking_columns: columns that the source lacks.
-        untyped_columns: columns of nothing but nulls.
+        partitions: Rows by partition, as `ls` prints its key.
+        rejected: Rows that it would reject.
+        replaced: The partitions that have rows, each with what would leave and what would come.
+        added_columns: Columns that would be new.
+        lacking_columns: Columns that the source lacks.
+        untyped_columns: Columns of nothing but nulls.
         committed: False where this run key is committed already: nothing would change.
     """
 

@@ -100,28 +100,28 @@ def ingest(  # noqa: PLR0913 - the user's own options
     Every value is stored as it came, or its row is rejected with file, line, column, value and reason.
 
     Args:
-        handle: the dataset.
-        source: see `tierlake.pipelines.sources`; or an open `RowStream`.
+        handle: The dataset.
+        source: See `tierlake.pipelines.sources`; or an open `RowStream`.
         mode: `replace` the partitions that the source touches, or `append` to them.
-        run_key: identity of the run; a second ingest with it does nothing. A fresh one by default. The table forgets it
+        run_key: Identity of the run; a second ingest with it does nothing. A fresh one by default. The table forgets it
             when one of its partitions expires: an append under it then adds what is missing, and nothing twice.
-        keys: the partitions that the source covers: rows outside are refused, and a partition without rows is emptied.
-        details: more JSON values for the commit's metadata.
-        limits: bounds on memory and concurrency.
-        storage_options: for a source path, passed to its filesystem.
-        on_rows: called with the number of rows of each batch read.
-        unique_by: of the source's rows in one partition that are equal in these columns, keep the last.
-        workers: a cluster that reads and writes in this process's stead; the commit is made here.
-        text: how text files are written; the spec's `text` where it is left out.
-        clock: seconds that pass, for the age of files that wait for their commit.
+        keys: The partitions that the source covers: rows outside are refused, and a partition without rows is emptied.
+        details: More JSON values for the commit's metadata.
+        limits: Bounds on memory and concurrency.
+        storage_options: For a source path, passed to its filesystem.
+        on_rows: Called with the number of rows of each batch read.
+        unique_by: Of the source's rows in one partition that are equal in these columns, keep the last.
+        workers: A cluster that reads and writes in this process's stead; the commit is made here.
+        text: How text files are written; the spec's `text` where it is left out.
+        clock: Seconds that pass, for the age of files that wait for their commit.
 
     Raises:
-        SchemaMismatch: the data does not fit the table.
-        SourceError: the source cannot be read.
-        RejectedTooMany: more bad rows than the spec allows; they are kept, nothing is committed.
-        UnsupportedByTable: append to a plain table.
+        SchemaMismatch: The data does not fit the table.
+        SourceError: The source cannot be read.
+        RejectedTooMany: More bad rows than the spec allows; they are kept, nothing is committed.
+        UnsupportedByTable: Append to a plain table.
         UnknownPartition: `keys` names one that the table cannot have: other columns, or another spelling.
-        CommitConflict: others kept changing the same partitions, or a vacuum took files that had waited for a day.
+        CommitConflict: Others kept changing the same partitions, or a vacuum took files that had waited for a day.
     """
     _check_mode(handle, mode)
     handle.check_in_use()
@@ -188,15 +188,15 @@ def first_look(spec: DatasetSpec, source: object) -> tuple[RowStream, pa.Schema]
     """Open the first source of a dataset that is still to be made.
 
     Args:
-        spec: its description.
-        source: see `tierlake.pipelines.sources`.
+        spec: Its description.
+        source: See `tierlake.pipelines.sources`.
 
     Returns:
         The source, to be ingested, and the columns that the table will have.
 
     Raises:
-        SchemaMismatch: the data does not fit the description.
-        SourceError: the source cannot be read.
+        SchemaMismatch: The data does not fit the description.
+        SourceError: The source cannot be read.
     """
     declared = declared_schema(spec.columns) if spec.columns else None
     stream = source if isinstance(source, RowStream) else open_source(source, declared, text=spec.text)
@@ -215,18 +215,18 @@ def rehearse(
     """Read a source as `ingest` does, with all of its checks, but write nothing.
 
     Args:
-        handle: the dataset.
-        source: see `tierlake.pipelines.sources`.
-        storage_options: for a source path, passed to its filesystem.
-        mode: of the ingest.
-        run_key: likewise.
-        text: likewise.
+        handle: The dataset.
+        source: See `tierlake.pipelines.sources`.
+        storage_options: For a source path, passed to its filesystem.
+        mode: Of the ingest.
+        run_key: Likewise.
+        text: Likewise.
 
     Raises:
-        SchemaMismatch: the data does not fit the table.
-        SourceError: the source cannot be read.
-        RejectedTooMany: more bad rows than the spec allows.
-        UnsupportedByTable: append to a plain table.
+        SchemaMismatch: The data does not fit the table.
+        SourceError: The source cannot be read.
+        RejectedTooMany: More bad rows than the spec allows.
+        UnsupportedByTable: Append to a plain table.
     """
     _check_mode(handle, mode)
     handle.check_in_use()
@@ -263,8 +263,8 @@ def rejected_rows(spec: DatasetSpec, source: object) -> tuple[int, Counter[str]]
     """How many rows a source has, and how many of them a new dataset would reject, by reason.
 
     Raises:
-        SchemaMismatch: the data does not fit the description.
-        SourceError: the source cannot be read.
+        SchemaMismatch: The data does not fit the description.
+        SourceError: The source cannot be read.
     """
     declared = declared_schema(spec.columns) if spec.columns else None
     stream = open_source(source, declared, text=spec.text)
@@ -570,7 +570,7 @@ def _check_holds(handle: Handle, removes: Sequence[LiveFile]) -> None:
     """Where nothing keeps what is overwritten, a hold keeps it from being overwritten.
 
     Raises:
-        PolicyRefused: a partition to be replaced is held.
+        PolicyRefused: A partition to be replaced is held.
     """
     if handle.table.keeps(removes):
         return

@@ -39,12 +39,12 @@ class Description:
     """A spec that was guessed, and why.
 
     Attributes:
-        spec: the guess.
-        reasons: for each column of the sample, a sentence.
-        times: the columns that hold times, the chosen one first.
-        notes: what was guessed of the file itself, and which rows of it would be rejected.
-        is_timely: whether the chosen column has a time in every row.
-        nearly_times: columns that would hold times but for a few rows.
+        spec: The guess.
+        reasons: For each column of the sample, a sentence.
+        times: The columns that hold times, the chosen one first.
+        notes: What was guessed of the file itself, and which rows of it would be rejected.
+        is_timely: Whether the chosen column has a time in every row.
+        nearly_times: Columns that would hold times but for a few rows.
     """
 
     spec: DatasetSpec
@@ -112,14 +112,14 @@ def describe_sample(source: object, uri: str, text: TextOptions | None = None) -
     would reject are told.
 
     Args:
-        source: what `Dataset.ingest` takes.
-        uri: where the dataset will be.
-        text: how text files are written; what it leaves out is sniffed.
+        source: What `Dataset.ingest` takes.
+        uri: Where the dataset will be.
+        text: How text files are written; what it leaves out is sniffed.
 
     Raises:
-        SourceError: the source cannot be read, or has no column.
-        SchemaMismatch: a column's type is one that tables do not keep.
-        SpecError: the URI names no bucket and prefix.
+        SourceError: The source cannot be read, or has no column.
+        SchemaMismatch: A column's type is one that tables do not keep.
+        SpecError: The URI names no bucket and prefix.
     """
     stream = open_source(source, None, text=text)
     if not len(stream.schema):

@@ -36,9 +36,9 @@ def gathered(batches: Iterable[pa.RecordBatch], *, rows: int, size: int) -> Iter
     """Batches put together, up to a number of rows and of bytes; one that is larger stays as it is.
 
     Args:
-        batches: of one schema.
-        rows: the most of a table.
-        size: likewise in bytes.
+        batches: Of one schema.
+        rows: The most of a table.
+        size: Likewise in bytes.
     """
     waiting: list[pa.RecordBatch] = []
     waiting_rows = waiting_bytes = 0

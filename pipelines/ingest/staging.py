@@ -34,14 +34,14 @@ class Staging:
     """How the rows of one ingest become files.
 
     Attributes:
-        intake: how rows are fitted to the table.
-        columns: of the files.
-        token: of the run; goes into file names.
-        source: where the rows come from, for people.
-        keys: the only partitions that rows may belong to; None means any.
-        without: partitions whose rows are there already, and are left out.
-        unique_by: of the rows of a partition that are equal in these columns, only the last is kept.
-        limits: bounds on memory and concurrency.
+        intake: How rows are fitted to the table.
+        columns: Of the files.
+        token: Of the run; goes into file names.
+        source: Where the rows come from, for people.
+        keys: The only partitions that rows may belong to; None means any.
+        without: Partitions whose rows are there already, and are left out.
+        unique_by: Of the rows of a partition that are equal in these columns, only the last is kept.
+        limits: Bounds on memory and concurrency.
     """
 
     intake: Intake
@@ -64,12 +64,12 @@ class Staged:
     """What was written.
 
     Attributes:
-        files: to be named by a commit.
-        rows: in them.
-        duplicates: rows left out because a later one had their key.
-        rejected: how many bad rows for each reason.
-        rejects_path: the file that keeps them; None where there are none.
-        leftovers: files below the root that are of no use after the commit.
+        files: To be named by a commit.
+        rows: In them.
+        duplicates: Rows left out because a later one had their key.
+        rejected: How many bad rows for each reason.
+        rejects_path: The file that keeps them; None where there are none.
+        leftovers: Files below the root that are of no use after the commit.
     """
 
     files: tuple[StagedFile, ...] = ()
@@ -114,12 +114,12 @@ def stage(
     """Write rows to files, and the bad ones to `_lake/rejects/`.
 
     Args:
-        handle: the dataset.
-        staging: how.
-        batches: the rows.
-        writer: writes the files; whoever opened it closes it, after the commit where writing is the commit.
-        on_rows: called with the number of rows read so far.
-        check: called with the rows read, the reasons of the bad ones and the file that keeps them, before the last
+        handle: The dataset.
+        staging: How.
+        batches: The rows.
+        writer: Writes the files; whoever opened it closes it, after the commit where writing is the commit.
+        on_rows: Called with the number of rows read so far.
+        check: Called with the rows read, the reasons of the bad ones and the file that keeps them, before the last
             files are written; raises to end it there.
     """
     rejects = Rejects(handle.fs, handle.table.root, staging.source, is_text=staging.intake.is_text)
@@ -148,15 +148,15 @@ def sorted_out(
     """Rows by partition, and those that have none.
 
     Args:
-        batches: the rows.
-        partitioner: of the dataset.
-        staging: how; its `keys` and `without` leave rows out.
+        batches: The rows.
+        partitioner: Of the dataset.
+        staging: How; its `keys` and `without` leave rows out.
 
     Yields:
         The good rows of some batches by partition, and tables of bad ones.
 
     Raises:
-        SchemaMismatch: a row outside the partitions that the source covers.
+        SchemaMismatch: A row outside the partitions that the source covers.
     """
     for rows, unread in _gathered(batches):
         taken = staging.intake.take(rows, partitioner) if rows is not None else None

@@ -35,7 +35,7 @@ def note_untyped(fs: LakeFileSystem, root: str, columns: pa.Schema) -> None:
     """Write down the shapes of columns without a type that files are about to hold.
 
     Raises:
-        CommitConflict: others kept writing it.
+        CommitConflict: Others kept writing it.
     """
     wanted = set(_untyped(columns))
     if not wanted:
@@ -58,14 +58,14 @@ def check_untyped(fs: LakeFileSystem, root: str, snapshot: Snapshot, schema: pa.
     """Refuse a new column whose type has another shape than files hold it in.
 
     Args:
-        fs: of the table.
-        root: likewise.
-        snapshot: its live files.
-        schema: of the table with the new columns.
-        added: the new columns; nothing is read where there are none.
+        fs: Of the table.
+        root: Likewise.
+        snapshot: Its live files.
+        schema: Of the table with the new columns.
+        added: The new columns; nothing is read where there are none.
 
     Raises:
-        SchemaMismatch: naming the column, the type and a file.
+        SchemaMismatch: Naming the column, the type and a file.
     """
     if not any(True for _ in added):
         return

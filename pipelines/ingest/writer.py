@@ -46,9 +46,9 @@ class WriterLimits:
     """Bounds of a writer.
 
     Attributes:
-        memory_bytes: rows held in memory, as Arrow counts them, before partitions are spooled to disk.
-        uploads: files encoded and uploaded at the same time.
-        source: what each file of a source may be.
+        memory_bytes: Rows held in memory, as Arrow counts them, before partitions are spooled to disk.
+        uploads: Files encoded and uploaded at the same time.
+        source: What each file of a source may be.
     """
 
     memory_bytes: int = 256 << 20
@@ -72,13 +72,13 @@ class PartitionedWriter:
         """Prepare to write files of `schema` (without partition columns) below the table's root.
 
         Args:
-            fs: may write below the root.
-            table: names the files and says when they may be uploaded.
-            spec: encoding of the files.
-            schema: columns of the files.
-            token: goes into file names, so that a file tells the run that wrote it.
-            limits: bounds on memory and concurrency.
-            unique_by: of the rows of a partition that are equal in these columns, only the last is written.
+            fs: May write below the root.
+            table: Names the files and says when they may be uploaded.
+            spec: Encoding of the files.
+            schema: Columns of the files.
+            token: Goes into file names, so that a file tells the run that wrote it.
+            limits: Bounds on memory and concurrency.
+            unique_by: Of the rows of a partition that are equal in these columns, only the last is written.
         """
         self._unique_by = tuple(unique_by)
         self.duplicates = 0

@@ -41,11 +41,11 @@ class Decider:
     """Decides for one partition at a time; asks the server once for each tier.
 
     Attributes:
-        handle: the dataset.
-        as_of: the instant that ages count to.
-        prices: what places and moves cost.
-        mover: how files move.
-        document: holds and retentions, which put an expiry off.
+        handle: The dataset.
+        as_of: The instant that ages count to.
+        prices: What places and moves cost.
+        mover: How files move.
+        document: Holds and retentions, which put an expiry off.
     """
 
     handle: Handle

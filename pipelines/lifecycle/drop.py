@@ -46,14 +46,14 @@ class DropResult:
     """What a drop took away.
 
     Attributes:
-        uri: the dataset.
+        uri: The dataset.
         changed: False where it was dropped already and is empty, and for a dry run.
-        partitions: how many left.
-        files: how many.
-        bytes: their size.
-        undo_until: until when `undrop` brings them back; None where undo was given up.
+        partitions: How many left.
+        files: How many.
+        bytes: Their size.
+        undo_until: Until when `undrop` brings them back; None where undo was given up.
         dry_run: True where nothing was changed.
-        was_dropped: whether it was dropped before: of rows that came in since, it takes those away too.
+        was_dropped: Whether it was dropped before: of rows that came in since, it takes those away too.
     """
 
     uri: str
@@ -87,11 +87,11 @@ class UndropResult:
     """What came back.
 
     Attributes:
-        uri: the dataset.
+        uri: The dataset.
         changed: False where it was in use already, and for a dry run.
-        partitions: how many came back.
+        partitions: How many came back.
         dry_run: True where nothing was changed.
-        refused: partitions of it that cannot come back, each with the reason: others wrote to them since.
+        refused: Partitions of it that cannot come back, each with the reason: others wrote to them since.
     """
 
     uri: str
@@ -116,16 +116,16 @@ def drop(
     """Take a dataset away, until its grace ends with the possibility to take it back.
 
     Args:
-        handle: the dataset.
-        reason: why, for the history.
+        handle: The dataset.
+        reason: Why, for the history.
         undo: False gives undo up; plain tables in unversioned buckets can only be dropped so.
-        dry_run: only make the checks, and say what would go.
-        run_id: who did it, for the history.
+        dry_run: Only make the checks, and say what would go.
+        run_id: Who did it, for the history.
 
     Raises:
-        PolicyRefused: a partition is held or retained, or undo is asked for and impossible here.
-        UnsupportedByTable: nobody described the table to us: what others made is theirs to delete.
-        CommitConflict: others kept writing.
+        PolicyRefused: A partition is held or retained, or undo is asked for and impossible here.
+        UnsupportedByTable: Nobody described the table to us: what others made is theirs to delete.
+        CommitConflict: Others kept writing.
     """
     store = _document(handle)
     handle.table.check_can_remove(undo=undo)
@@ -168,14 +168,14 @@ def undrop(handle: Handle, *, reason: str = "", dry_run: bool = False, run_id: s
     that it had keeps that one from coming back, and is told.
 
     Args:
-        handle: the dataset.
-        reason: why, for the history.
-        dry_run: only make the checks, and say what would come back.
-        run_id: who did it, for the history.
+        handle: The dataset.
+        reason: Why, for the history.
+        dry_run: Only make the checks, and say what would come back.
+        run_id: Who did it, for the history.
 
     Raises:
-        PolicyRefused: its grace is over, undo was given up, or its files are gone; nothing is changed then.
-        CommitConflict: others kept writing.
+        PolicyRefused: Its grace is over, undo was given up, or its files are gone; nothing is changed then.
+        CommitConflict: Others kept writing.
     """
     store = _document(handle)
     dropped = store.read().dropped
@@ -200,7 +200,7 @@ def _brought_back(handle: Handle, dropped: Dropped, *, dry_run: bool, run_id: st
     """Undo what the drop took out; how many partitions that was, and those that cannot come back, with the reason.
 
     Raises:
-        PolicyRefused: none can, and there is nothing else in the table that could be in use again.
+        PolicyRefused: None can, and there is nothing else in the table that could be in use again.
     """
     results: list[UndoResult] = []
     refused: dict[str, PolicyRefused] = {}

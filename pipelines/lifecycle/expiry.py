@@ -60,9 +60,9 @@ def plan_expiry(handle: Handle, as_of: datetime, materialized: Materialized | No
     """Say which partitions leave the table, and which would but are kept.
 
     Args:
-        handle: the dataset.
-        as_of: the instant that ages count to.
-        materialized: what the assets of `retention.after` have seen. Without it nothing is known of them, and what
+        handle: The dataset.
+        as_of: The instant that ages count to.
+        materialized: What the assets of `retention.after` have seen. Without it nothing is known of them, and what
             should wait for them waits.
     """
     spec, profile = handle.spec, handle.fs.profile
@@ -119,19 +119,19 @@ def apply_expiry(
     """Take the plan's partitions out of the table, those that are still as the plan saw them and still due.
 
     Args:
-        handle: the dataset that the plan is for.
-        plan: what to do.
-        progress: who listens.
+        handle: The dataset that the plan is for.
+        plan: What to do.
+        progress: Who listens.
         undo: False gives undo up.
-        keys: only these partitions.
-        dry_run: only make the checks.
-        run_id: who did it, for the history.
+        keys: Only these partitions.
+        dry_run: Only make the checks.
+        run_id: Who did it, for the history.
 
     Raises:
-        SpecError: the plan is for another dataset.
-        UnknownPartition: keys that the plan has no step for.
-        PolicyRefused: the bucket is not versioned, so that a plain table's partitions could not come back.
-        UnsupportedByTable: nor does the server delete an object only if it is the one that was seen: an ingest that
+        SpecError: The plan is for another dataset.
+        UnknownPartition: Keys that the plan has no step for.
+        PolicyRefused: The bucket is not versioned, so that a plain table's partitions could not come back.
+        UnsupportedByTable: Nor does the server delete an object only if it is the one that was seen: an ingest that
             comes at the same time could be lost.
     """
     plan.check_is_for(handle.spec.uri)
@@ -214,7 +214,7 @@ def _committed(handle: Handle, change: Change) -> Commit | LakeError:
     """The commit, or the failure that may have left it half done.
 
     Raises:
-        CommitConflict: nothing was done; another look at the table helps.
+        CommitConflict: Nothing was done; another look at the table helps.
     """
     try:
         return handle.table.commit(change)
@@ -361,7 +361,7 @@ def _sort_out(handle: Handle, record: RemovalRecord, error: LakeError, tally: _T
     """After a commit that failed half-way: look which partitions are gone, and report the others.
 
     Raises:
-        LakeError: nobody can look; what was said at the commit is said again.
+        LakeError: Nobody can look; what was said at the commit is said again.
     """
     try:
         snapshot = handle.table.snapshot()

@@ -33,17 +33,17 @@ class Explanation:
     """One partition's state, in words and in values.
 
     Attributes:
-        key: the partition.
-        text: one or two sentences.
-        storage_class: where it is; None when it is not in the table.
-        tier: what the server's profile calls that class.
-        age: at `as_of`; None without a window.
-        monthly_cost: storage in dollars a month; None where there is no price.
-        next: what the policy does next: a tier, or `expire`; None when nothing comes.
-        next_at: when; None when nothing comes, and in the past when it is overdue.
-        blocked_by: what stands in the way of the next step.
-        undo_until: for an expired partition, when its grace ends.
-        archived_files: files that need a restore before they can be read.
+        key: The partition.
+        text: One or two sentences.
+        storage_class: Where it is; None when it is not in the table.
+        tier: What the server's profile calls that class.
+        age: At `as_of`; None without a window.
+        monthly_cost: Storage in dollars a month; None where there is no price.
+        next: What the policy does next: a tier, or `expire`; None when nothing comes.
+        next_at: When; None when nothing comes, and in the past when it is overdue.
+        blocked_by: What stands in the way of the next step.
+        undo_until: For an expired partition, when its grace ends.
+        archived_files: Files that need a restore before they can be read.
     """
 
     key: str
@@ -66,12 +66,12 @@ def explain(handle: Handle, key: PartitionKey | str, as_of: datetime) -> Explana
     """Explain one partition; for one that expired, until when it can come back.
 
     Args:
-        handle: the dataset.
-        key: the partition.
-        as_of: the instant that the policy is asked about.
+        handle: The dataset.
+        key: The partition.
+        as_of: The instant that the policy is asked about.
 
     Raises:
-        UnknownPartition: the table does not have it, and nothing of this key was expired.
+        UnknownPartition: The table does not have it, and nothing of this key was expired.
     """
     wanted = PartitionKey.parse(key) if isinstance(key, str) else key
     snapshot = handle.table.snapshot()

@@ -45,21 +45,21 @@ def hold(
     """Forbid that a partition expires or is deleted, until `release`.
 
     Args:
-        handle: the dataset.
-        key: the partition.
-        reason: why; plans, explanations and the catalog repeat it.
-        now: since when; the server's now by default.
-        dry_run: only make the checks.
-        run_id: who did it, for the history.
+        handle: The dataset.
+        key: The partition.
+        reason: Why; plans, explanations and the catalog repeat it.
+        now: Since when; the server's now by default.
+        dry_run: Only make the checks.
+        run_id: Who did it, for the history.
 
     Returns:
         Whether anything changed, or would; the same hold again does not.
 
     Raises:
-        UnknownPartition: the table has no such partition, and none that could still be undone.
-        SpecError: no reason is given.
-        PolicyRefused: a vacuum has begun to delete the files of the expired partition.
-        UnsupportedByTable: nobody described the table to us, so there is nowhere to keep holds.
+        UnknownPartition: The table has no such partition, and none that could still be undone.
+        SpecError: No reason is given.
+        PolicyRefused: A vacuum has begun to delete the files of the expired partition.
+        UnsupportedByTable: Nobody described the table to us, so there is nowhere to keep holds.
     """
     name, store = _known(handle, key), _document(handle)
     text = reason.strip()
@@ -94,18 +94,18 @@ def release(
     """End a hold; the policy counts again.
 
     Args:
-        handle: the dataset.
-        key: the partition.
-        reason: why, for the history.
-        dry_run: only make the checks.
-        run_id: who did it, likewise.
+        handle: The dataset.
+        key: The partition.
+        reason: Why, for the history.
+        dry_run: Only make the checks.
+        run_id: Who did it, likewise.
 
     Returns:
         Whether there was one.
 
     Raises:
-        UnknownPartition: a key that the table cannot have: other columns, or another spelling.
-        UnsupportedByTable: nobody described the table to us, so there are no holds.
+        UnknownPartition: A key that the table cannot have: other columns, or another spelling.
+        UnsupportedByTable: Nobody described the table to us, so there are no holds.
     """
     name, store = _name(key), _document(handle)
     if name not in store.read().holds:
@@ -133,22 +133,22 @@ def retain(
     """Keep a partition longer than the policy says; one that has expired, once it is back.
 
     Args:
-        handle: the dataset.
-        key: the partition.
-        until: plans as of this instant or later may expire it.
-        shorten: take the place of a retention that lasts longer, too.
-        reason: why, for the history.
-        dry_run: only make the checks.
-        run_id: who did it, likewise.
+        handle: The dataset.
+        key: The partition.
+        until: Plans as of this instant or later may expire it.
+        shorten: Take the place of a retention that lasts longer, too.
+        reason: Why, for the history.
+        dry_run: Only make the checks.
+        run_id: Who did it, likewise.
 
     Returns:
         Whether anything changed, or would.
 
     Raises:
-        UnknownPartition: the table has no such partition, and none that could still be undone.
+        UnknownPartition: The table has no such partition, and none that could still be undone.
         SpecError: `until` has no timezone.
-        PolicyRefused: the partition is kept longer already.
-        UnsupportedByTable: nobody described the table to us, so there is nowhere to keep it.
+        PolicyRefused: The partition is kept longer already.
+        UnsupportedByTable: Nobody described the table to us, so there is nowhere to keep it.
     """
     name, store = _known(handle, key), _document(handle)
     if until.tzinfo is None:

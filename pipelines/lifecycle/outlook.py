@@ -35,11 +35,11 @@ class Reading:
     what had changed by one of the instants. Where there are none, it has seen nothing.
 
     Attributes:
-        by: the downstream's partition; empty for all of an asset without partitions.
+        by: The downstream's partition; empty for all of an asset without partitions.
         state: `Dataset.state()` as it was before the rows were read; empty: nobody wrote it down.
-        at: an instant, by the store's clock, at which nothing had been read yet.
-        later: later ones, or None; each is asked for where the earlier ones do not tell enough.
-        remedy: what to do where it has not seen the last change; by default to materialize it again.
+        at: An instant, by the store's clock, at which nothing had been read yet.
+        later: Later ones, or None; each is asked for where the earlier ones do not tell enough.
+        remedy: What to do where it has not seen the last change; by default to materialize it again.
     """
 
     by: str = ""
@@ -64,13 +64,13 @@ class ExpiryOutlook:
     """What is past its retention, and what will be.
 
     Attributes:
-        as_of: the instant that ages count to.
-        snapshot: the table that was looked at.
-        live: its partitions and their files, in key order.
-        due: partitions that expire now, each with its age.
-        refused: those that would and are kept, each with the reason.
-        next_key: the partition that comes due next; None where none will.
-        next_at: when.
+        as_of: The instant that ages count to.
+        snapshot: The table that was looked at.
+        live: Its partitions and their files, in key order.
+        due: Partitions that expire now, each with its age.
+        refused: Those that would and are kept, each with the reason.
+        next_key: The partition that comes due next; None where none will.
+        next_at: When.
     """
 
     as_of: datetime
@@ -91,11 +91,11 @@ def expiry_outlook(
     """Look at a dataset: one read of its description, one of its table.
 
     Args:
-        handle: the dataset.
-        as_of: the instant that ages count to.
-        materialized: what the assets of `retention.after` have read. Without it nothing is known of them, and what
+        handle: The dataset.
+        as_of: The instant that ages count to.
+        materialized: What the assets of `retention.after` have read. Without it nothing is known of them, and what
             should wait for them waits.
-        empty: partitions that are somebody's though the table has no rows of them; they come due like the others.
+        empty: Partitions that are somebody's though the table has no rows of them; they come due like the others.
     """
     spec = handle.spec
     document = handle.document.read() if handle.document else None

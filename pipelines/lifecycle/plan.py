@@ -56,14 +56,14 @@ class Plan(PlanValue, Generic[StepT]):
     """What all plans have.
 
     Attributes:
-        uri: the dataset.
-        version: of its table when the plan was made.
-        as_of: the instant that the policy was asked about.
-        steps: what will be done, in key order.
-        refused: what will not be, though the policy asks for it.
-        untouched: how many partitions are as the policy wants them.
-        note: what a reader of the figures should know.
-        ageless: which partitions no policy reaches, as their values name no window, in words; None: there are none.
+        uri: The dataset.
+        version: Of its table when the plan was made.
+        as_of: The instant that the policy was asked about.
+        steps: What will be done, in key order.
+        refused: What will not be, though the policy asks for it.
+        untouched: How many partitions are as the policy wants them.
+        note: What a reader of the figures should know.
+        ageless: Which partitions no policy reaches, as their values name no window, in words; None: there are none.
     """
 
     kind: str
@@ -89,7 +89,7 @@ class Plan(PlanValue, Generic[StepT]):
         """The plan, able to apply itself.
 
         Args:
-            apply: takes this plan and the keyword arguments of `apply`.
+            apply: Takes this plan and the keyword arguments of `apply`.
         """
         bound = self.model_copy()
         bound._apply = apply  # noqa: SLF001 - a copy of ourselves
@@ -104,7 +104,7 @@ class Plan(PlanValue, Generic[StepT]):
         """Read what `to_json` wrote. The plan has no dataset yet: `Dataset.apply(plan)` gives it one.
 
         Raises:
-            SpecError: it is no plan of this kind.
+            SpecError: It is no plan of this kind.
         """
         try:
             return cls.model_validate_json(text)
@@ -115,7 +115,7 @@ class Plan(PlanValue, Generic[StepT]):
         """Refuse to act on somebody else's data.
 
         Raises:
-            SpecError: the plan was made for another dataset.
+            SpecError: The plan was made for another dataset.
         """
         if self.uri != uri:
             raise SpecError(f"this plan is for {self.uri}, not for {uri}")
@@ -124,7 +124,7 @@ class Plan(PlanValue, Generic[StepT]):
         """The steps for these partitions; None means all.
 
         Raises:
-            UnknownPartition: keys that the plan does not have a step for.
+            UnknownPartition: Keys that the plan does not have a step for.
         """
         if keys is None:
             return self.steps
@@ -194,13 +194,13 @@ class TieringPlan(Plan[TierMove]):
 
         Args:
             progress: True shows a bar; a function is called with each `Step`.
-            keys: only these partitions.
-            dry_run: only make the checks.
-            run_id: who did it, for the history.
+            keys: Only these partitions.
+            dry_run: Only make the checks.
+            run_id: Who did it, for the history.
 
         Raises:
-            SpecError: the plan was loaded and is not bound to a dataset.
-            UnknownPartition: keys that the plan has no step for.
+            SpecError: The plan was loaded and is not bound to a dataset.
+            UnknownPartition: Keys that the plan has no step for.
         """
         return self._applied(progress=progress, keys=keys, dry_run=dry_run, run_id=run_id)
 
@@ -215,7 +215,7 @@ class ExpiryPlan(Plan[Expiration]):
     """Partitions past their retention, to be taken out of the table.
 
     Attributes:
-        grace: how long undo stays possible after it was applied.
+        grace: How long undo stays possible after it was applied.
     """
 
     kind: Literal["expiry"] = "expiry"
@@ -247,14 +247,14 @@ class ExpiryPlan(Plan[Expiration]):
         Args:
             progress: True shows a bar; a function is called with each `Step`.
             undo: False gives undo up; plain tables in unversioned buckets can only be expired so.
-            keys: only these partitions.
-            dry_run: only make the checks.
-            run_id: who did it, for the history.
+            keys: Only these partitions.
+            dry_run: Only make the checks.
+            run_id: Who did it, for the history.
 
         Raises:
-            SpecError: the plan was loaded and is not bound to a dataset.
-            UnknownPartition: keys that the plan has no step for.
-            PolicyRefused: undo is asked for and impossible here.
+            SpecError: The plan was loaded and is not bound to a dataset.
+            UnknownPartition: Keys that the plan has no step for.
+            PolicyRefused: Undo is asked for and impossible here.
         """
         return self._applied(progress=progress, undo=undo, keys=keys, dry_run=dry_run, run_id=run_id)
 
@@ -279,7 +279,7 @@ def load_plan(text: str | bytes) -> TieringPlan | ExpiryPlan:
     """Read a saved plan of either kind.
 
     Raises:
-        SpecError: it is no plan.
+        SpecError: It is no plan.
     """
     either: TypeAdapter[TieringPlan | ExpiryPlan] = TypeAdapter(
         Annotated[TieringPlan | ExpiryPlan, Field(discriminator="kind")]

@@ -22,10 +22,10 @@ class PlannedFile(PlanValue):
     """A live file as the plan saw it.
 
     Attributes:
-        path: store key below the table's root.
-        size: bytes.
-        etag: of the stored object; moves carry it as a precondition.
-        storage_class: where it was.
+        path: Store key below the table's root.
+        size: Bytes.
+        etag: Of the stored object; moves carry it as a precondition.
+        storage_class: Where it was.
     """
 
     path: str
@@ -38,11 +38,11 @@ class PlannedStep(PlanValue):
     """What a plan does to one partition.
 
     Attributes:
-        key: the partition, as `ls` prints it.
-        files: all its live files when the plan was made.
-        rows: their rows; None where the table does not know.
-        age: of the partition at `as_of`.
-        reason: why, in words.
+        key: The partition, as `ls` prints it.
+        files: All its live files when the plan was made.
+        rows: Their rows; None where the table does not know.
+        age: Of the partition at `as_of`.
+        reason: Why, in words.
     """
 
     key: str
@@ -66,13 +66,13 @@ class TierMove(PlannedStep):
     """One partition to another tier.
 
     Attributes:
-        tier: where it belongs.
-        storage_class: the class that stands for the tier on this server.
-        monthly_before: its storage in dollars a month where it is; None where there is no price.
-        monthly_after: the same where it goes.
-        one_off: what the move costs.
-        saved: what it saves in storage until `until`.
-        until: when the policy moves it again or expires it; None counts 12 months.
+        tier: Where it belongs.
+        storage_class: The class that stands for the tier on this server.
+        monthly_before: Its storage in dollars a month where it is; None where there is no price.
+        monthly_after: The same where it goes.
+        one_off: What the move costs.
+        saved: What it saves in storage until `until`.
+        until: When the policy moves it again or expires it; None counts 12 months.
     """
 
     tier: Tier
@@ -92,7 +92,7 @@ class Expiration(PlannedStep):
     """One partition out of the table.
 
     Attributes:
-        monthly: its storage in dollars a month; None where there is no price.
+        monthly: Its storage in dollars a month; None where there is no price.
     """
 
     monthly: float | None

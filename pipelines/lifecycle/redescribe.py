@@ -73,9 +73,9 @@ class ChangedMove(_Value):
     """A partition whose next move is another one.
 
     Attributes:
-        key: the partition.
-        before: the storage class that it would move to by what is stored; None where it stays.
-        after: likewise by the new description.
+        key: The partition.
+        before: The storage class that it would move to by what is stored; None where it stays.
+        after: Likewise by the new description.
     """
 
     key: str
@@ -87,16 +87,16 @@ class Effect(_Value):
     """What a new description would do at once, beside what the stored one does.
 
     Attributes:
-        due: partitions that the next expiry takes out, and would not by what is stored.
-        due_bytes: their size.
-        no_longer_due: partitions that it takes out by what is stored, and will not.
-        kept: partitions that come due and are kept all the same, with the reason.
-        moves: partitions whose next move of tiers changes.
-        monthly: storage in dollars a month as it is; None where there is no price.
-        monthly_before: the same once the stored description's plans are carried out.
-        monthly_after: the same for the new one.
-        one_off_before: what the moves by the stored description cost.
-        one_off_after: what those by the new one do.
+        due: Partitions that the next expiry takes out, and would not by what is stored.
+        due_bytes: Their size.
+        no_longer_due: Partitions that it takes out by what is stored, and will not.
+        kept: Partitions that come due and are kept all the same, with the reason.
+        moves: Partitions whose next move of tiers changes.
+        monthly: Storage in dollars a month as it is; None where there is no price.
+        monthly_before: The same once the stored description's plans are carried out.
+        monthly_after: The same for the new one.
+        one_off_before: What the moves by the stored description cost.
+        one_off_after: What those by the new one do.
     """
 
     due: tuple[str, ...] = ()
@@ -142,14 +142,14 @@ class SpecDiff(_Value):
     """How a description differs from the stored one, and what it would do; nothing was written.
 
     Attributes:
-        uri: the dataset.
-        as_of: the instant that the policies were asked about.
-        before: the stored description.
-        after: the new one.
-        changes: the fields that differ.
-        refused: those of them that cannot change.
+        uri: The dataset.
+        as_of: The instant that the policies were asked about.
+        before: The stored description.
+        after: The new one.
+        changes: The fields that differ.
+        refused: Those of them that cannot change.
         is_in_use: False where the dataset was dropped, so that nothing can change.
-        effect: what it would do at once; None where nothing differs, something cannot change, or nobody asked.
+        effect: What it would do at once; None where nothing differs, something cannot change, or nobody asked.
     """
 
     uri: str
@@ -178,12 +178,12 @@ class SpecDiff(_Value):
         """Make the description the stored one, if what is stored is still what the diff was made on.
 
         Args:
-            reason: why, for the history.
-            run_id: who did it, likewise.
+            reason: Why, for the history.
+            run_id: Who did it, likewise.
 
         Raises:
-            SpecError: a field cannot change; the message says why, and the way out.
-            CommitConflict: somebody else has changed the description since.
+            SpecError: A field cannot change; the message says why, and the way out.
+            CommitConflict: Somebody else has changed the description since.
         """
         if self._apply is None:
             raise SpecError(f"this diff of {self.uri} is bound to no open dataset", hint="Dataset.diff(spec) makes one")
@@ -193,8 +193,8 @@ class SpecDiff(_Value):
         """Refuse what cannot change.
 
         Raises:
-            SpecError: naming each such field with the reason.
-            PolicyRefused: the dataset was dropped.
+            SpecError: Naming each such field with the reason.
+            PolicyRefused: The dataset was dropped.
         """
         if not self.is_in_use:
             raise PolicyRefused(
@@ -226,10 +226,10 @@ class SpecChange:
     """What applying a description did.
 
     Attributes:
-        uri: the dataset.
+        uri: The dataset.
         changed: False where it was the stored one already.
-        changes: the fields that changed.
-        version: the table's version that has its properties; None where they stayed, or there are none.
+        changes: The fields that changed.
+        version: The table's version that has its properties; None where they stayed, or there are none.
     """
 
     uri: str
@@ -257,15 +257,15 @@ def diff_spec(
     """How a description differs from the stored one, and what it would do; nothing is written.
 
     Args:
-        handle: the dataset.
-        described: a whole description, or some fields of one.
-        as_of: the instant that the policies are asked about.
-        materialized: what the assets of `retention.after` have seen; see `plan_expiry`.
-        with_effect: whether to plan both, for which the store is listed; the fields alone cost one request.
+        handle: The dataset.
+        described: A whole description, or some fields of one.
+        as_of: The instant that the policies are asked about.
+        materialized: What the assets of `retention.after` have seen; see `plan_expiry`.
+        with_effect: Whether to plan both, for which the store is listed; the fields alone cost one request.
 
     Raises:
-        SpecError: the description is of another dataset, or contradicts itself.
-        UnsupportedByTable: nobody described the table to us, so nothing is stored.
+        SpecError: The description is of another dataset, or contradicts itself.
+        UnsupportedByTable: Nobody described the table to us, so nothing is stored.
     """
     _check_place(handle, described)
     document = _document(handle).read()
@@ -389,17 +389,17 @@ def apply_diff(
     """Make a diff's description the stored one.
 
     Args:
-        handle: the dataset that the diff is of.
-        diff: what to change.
-        reason: why, for the history.
-        run_id: who did it, likewise.
+        handle: The dataset that the diff is of.
+        diff: What to change.
+        reason: Why, for the history.
+        run_id: Who did it, likewise.
 
     Returns:
         What changed, and the dataset under its new description.
 
     Raises:
-        SpecError: a field cannot change, or the diff is of another dataset.
-        CommitConflict: somebody else has changed the description since the diff was made.
+        SpecError: A field cannot change, or the diff is of another dataset.
+        CommitConflict: Somebody else has changed the description since the diff was made.
     """
     if diff.uri != handle.spec.uri:
         raise SpecError(f"this diff is of {diff.uri}, not of {handle.spec.uri}")

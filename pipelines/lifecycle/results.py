@@ -24,15 +24,15 @@ class ApplyResult(_Value):
 
     Attributes:
         operation: `tiering` or `expiry`.
-        done: partitions that were changed as planned, or would be.
-        skipped: partitions that were so already.
-        failed: partitions that were not changed, or not wholly, each with its error.
-        codes: of the failed, the errors' codes (`stale_plan`, `policy_refused`, ...).
-        files: how many files were changed.
-        bytes: their size.
-        pending: of the files, how many the server has yet to move; it does so by itself.
+        done: Partitions that were changed as planned, or would be.
+        skipped: Partitions that were so already.
+        failed: Partitions that were not changed, or not wholly, each with its error.
+        codes: Of the failed, the errors' codes (`stale_plan`, `policy_refused`, ...).
+        files: How many files were changed.
+        bytes: Their size.
+        pending: Of the files, how many the server has yet to move; it does so by itself.
         dry_run: True where the checks alone were made.
-        notes: what the store refused after the change, each with what follows from it.
+        notes: What the store refused after the change, each with what follows from it.
     """
 
     operation: Literal["tiering", "expiry"]
@@ -90,7 +90,7 @@ class ApplyResult(_Value):
         """Turn failures into an error.
 
         Raises:
-            PartialFailure: something failed; it lists each.
+            PartialFailure: Something failed; it lists each.
         """
         if self.failed:
             hint = "what was done stays done; mend what each failure names, then run it again"
@@ -111,16 +111,16 @@ class UndoResult(_Value):
     """What an undo did.
 
     Attributes:
-        key: the partition.
+        key: The partition.
         changed: False where it had come back already, and for a dry run.
-        operation: what was undone: an expiry, or the replacement by an ingest; None where nothing was ever taken out.
-        files: how many came back, or are back.
-        rows: theirs; None where it is not known.
-        bytes: theirs.
-        kept_until: the next expiry leaves it alone before this instant.
+        operation: What was undone: an expiry, or the replacement by an ingest; None where nothing was ever taken out.
+        files: How many came back, or are back.
+        rows: Theirs; None where it is not known.
+        bytes: Theirs.
+        kept_until: The next expiry leaves it alone before this instant.
         dry_run: True where it would come back, and nothing was changed.
-        undo_until: then, until when it can.
-        notes: what the store refused after the commit, each with what follows from it.
+        undo_until: Then, until when it can.
+        notes: What the store refused after the commit, each with what follows from it.
     """
 
     key: str

@@ -47,8 +47,8 @@ def plan_tiering(handle: Handle, as_of: datetime) -> TieringPlan:
     """Say which partitions should move, at what price, and which should but will not.
 
     Args:
-        handle: the dataset.
-        as_of: the instant that ages count to.
+        handle: The dataset.
+        as_of: The instant that ages count to.
     """
     deciding = decider(handle, as_of)
     snapshot = handle.table.snapshot()
@@ -93,16 +93,16 @@ def apply_tiering(
     failure stops nothing else.
 
     Args:
-        handle: the dataset that the plan is for.
-        plan: what to do.
-        progress: who listens.
-        keys: only these partitions.
-        dry_run: only make the checks.
-        run_id: who did it, for the history.
+        handle: The dataset that the plan is for.
+        plan: What to do.
+        progress: Who listens.
+        keys: Only these partitions.
+        dry_run: Only make the checks.
+        run_id: Who did it, for the history.
 
     Raises:
-        SpecError: the plan is for another dataset.
-        UnknownPartition: keys that the plan has no step for.
+        SpecError: The plan is for another dataset.
+        UnknownPartition: Keys that the plan has no step for.
     """
     plan.check_is_for(handle.spec.uri)
     steps = plan.selected(keys)

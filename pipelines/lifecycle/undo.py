@@ -54,14 +54,14 @@ class Undoable:
     """A partition that can still come back.
 
     Attributes:
-        key: the partition, as `ls` printed it.
-        operation: what took its files out: `expire` or `replace`.
-        removed_at: when, by the server's clock.
-        undo_until: when its grace ends, by the same clock.
-        reason: why it left.
-        files: how many wait for the end of the grace.
-        bytes: their size.
-        run_key: of the ingest that replaced it.
+        key: The partition, as `ls` printed it.
+        operation: What took its files out: `expire` or `replace`.
+        removed_at: When, by the server's clock.
+        undo_until: When its grace ends, by the same clock.
+        reason: Why it left.
+        files: How many wait for the end of the grace.
+        bytes: Their size.
+        run_key: Of the ingest that replaced it.
     """
 
     key: str
@@ -78,8 +78,8 @@ def undoable(handle: Handle, operations: Sequence[str] = ("expire", "replace")) 
     """What can still be undone, and until when, in key order: of each partition the newest removal.
 
     Args:
-        handle: the dataset.
-        operations: only removals by these.
+        handle: The dataset.
+        operations: Only removals by these.
     """
     now = handle.clock.now()
     live = {str(file.key) for file in handle.table.snapshot().files}
@@ -120,9 +120,9 @@ def undo_expiry(handle: Handle, key: PartitionKey | str, *, run_id: str | None =
     """Bring an expired partition back with all its rows; see `undo`.
 
     Raises:
-        UnknownPartition: nothing of this key was ever expired.
-        PolicyRefused: as for `undo`.
-        CommitConflict: other writers kept changing the partition.
+        UnknownPartition: Nothing of this key was ever expired.
+        PolicyRefused: As for `undo`.
+        CommitConflict: Other writers kept changing the partition.
     """
     return _undo(handle, _name(key), ("expire",), run_id)
 
@@ -133,16 +133,16 @@ def undo(handle: Handle, key: PartitionKey | str, *, dry_run: bool = False, run_
     For a second time it changes nothing. The next expiry leaves what came back from one alone for another grace.
 
     Args:
-        handle: the dataset.
-        key: the partition.
-        dry_run: only make the checks, and say what would come back.
-        run_id: who did it, for the history.
+        handle: The dataset.
+        key: The partition.
+        dry_run: Only make the checks, and say what would come back.
+        run_id: Who did it, for the history.
 
     Raises:
-        UnknownPartition: nothing of this key was ever taken out.
-        PolicyRefused: its grace is over, undo was given up, its files are gone or hold rows that were erased, other
+        UnknownPartition: Nothing of this key was ever taken out.
+        PolicyRefused: Its grace is over, undo was given up, its files are gone or hold rows that were erased, other
             data has taken its place, the table has other columns by now, or it was emptied after it had come back.
-        CommitConflict: other writers kept changing the partition.
+        CommitConflict: Other writers kept changing the partition.
     """
     return _undo(handle, _name(key), ("expire", "replace"), run_id, dry_run=dry_run)
 
@@ -153,15 +153,15 @@ def undo_run(
     """Bring back all that an ingest replaced; partitions that it filled first stay.
 
     Args:
-        handle: the dataset.
-        run_key: of the ingest.
-        dry_run: only make the checks, and say what would come back.
-        run_id: who did it, for the history.
+        handle: The dataset.
+        run_key: Of the ingest.
+        dry_run: Only make the checks, and say what would come back.
+        run_id: Who did it, for the history.
 
     Raises:
-        UnknownPartition: no ingest of that run key replaced anything.
-        PolicyRefused: as for `undo`; then nothing is changed.
-        CommitConflict: other writers kept changing the partitions.
+        UnknownPartition: No ingest of that run key replaced anything.
+        PolicyRefused: As for `undo`; then nothing is changed.
+        CommitConflict: Other writers kept changing the partitions.
     """
     handle.check_in_use()
     for attempt in attempts(handle.spec.uri, on=CommitConflict):
@@ -202,15 +202,15 @@ def undo_removal(
     """Bring back all that one removal took out, as it was; the next expiry goes by the policy alone.
 
     Args:
-        handle: the dataset.
-        stored: the removal.
-        key: only this partition of it.
-        dry_run: only make the checks.
-        run_id: who did it, for the history.
+        handle: The dataset.
+        stored: The removal.
+        key: Only this partition of it.
+        dry_run: Only make the checks.
+        run_id: Who did it, for the history.
 
     Raises:
-        PolicyRefused: as for `undo`; then nothing is changed.
-        CommitConflict: other writers kept changing the partitions.
+        PolicyRefused: As for `undo`; then nothing is changed.
+        CommitConflict: Other writers kept changing the partitions.
     """
     for attempt in attempts(handle.spec.uri, on=CommitConflict):
         with attempt:
@@ -316,15 +316,15 @@ def bring_back(
     """Commit the files of removed partitions again, in place of what replaced them, and write it down.
 
     Args:
-        handle: the dataset.
-        snapshot: the look that the checks were made on.
-        record: what took them out.
-        partitions: of it.
-        run_id: for the history.
+        handle: The dataset.
+        snapshot: The look that the checks were made on.
+        record: What took them out.
+        partitions: Of it.
+        run_id: For the history.
 
     Raises:
-        CommitConflict: another writer changed these partitions after `snapshot`.
-        PolicyRefused: a vacuum was faster.
+        CommitConflict: Another writer changed these partitions after `snapshot`.
+        PolicyRefused: A vacuum was faster.
     """
     at = handle.clock.now()
     written = [
@@ -429,7 +429,7 @@ def _is_back(
     comes back. What others wrote may be the same rows again.
 
     Raises:
-        PolicyRefused: it is other data, or it came back before and has left since.
+        PolicyRefused: It is other data, or it came back before and has left since.
     """
     live = _live(snapshot, gone.key)
     identity = partial(_identity, handle)

@@ -42,12 +42,12 @@ class CompactedPartition:
     """One partition before and after.
 
     Attributes:
-        key: the partition.
-        files_before: small files that were, or would be, put together.
-        bytes_before: their size.
-        files_after: files in their place; for a dry run about how many.
-        bytes_after: their size; None for a dry run.
-        storage_class: where they are.
+        key: The partition.
+        files_before: Small files that were, or would be, put together.
+        bytes_before: Their size.
+        files_after: Files in their place; for a dry run about how many.
+        bytes_after: Their size; None for a dry run.
+        storage_class: Where they are.
     """
 
     key: PartitionKey
@@ -63,8 +63,8 @@ class CompactResult:
     """What a compaction did, or would do.
 
     Attributes:
-        partitions: the ones that were worth it.
-        skipped: partitions that could not be compacted, each with why.
+        partitions: The ones that were worth it.
+        skipped: Partitions that could not be compacted, each with why.
         dry_run: True where nothing was written.
     """
 
@@ -122,21 +122,21 @@ def compact(
     """Put small files together.
 
     Args:
-        handle: the dataset.
-        keys: only these partitions.
-        sort_by: sort rows by these columns within each new file; then all files are rewritten, not only small ones. A
+        handle: The dataset.
+        keys: Only these partitions.
+        sort_by: Sort rows by these columns within each new file; then all files are rewritten, not only small ones. A
             file whose rows exceed the memory bound is sorted by row groups.
-        compression_level: of the dataset's codec (zstd: up to 22); then all files are rewritten too.
-        dry_run: only say what would be done.
-        limits: bounds on memory and concurrency, of each process.
-        workers: a cluster that reads and writes in this process's stead; the commits are made here.
-        progress: who listens.
+        compression_level: Of the dataset's codec (zstd: up to 22); then all files are rewritten too.
+        dry_run: Only say what would be done.
+        limits: Bounds on memory and concurrency, of each process.
+        workers: A cluster that reads and writes in this process's stead; the commits are made here.
+        progress: Who listens.
 
     Raises:
-        UnsupportedByTable: a plain table: its partitions are one object each.
-        UnknownPartition: keys that the table does not have.
-        SchemaMismatch: a column to sort by that the table does not have.
-        CommitConflict: others kept rewriting the same files; what was compacted before stays so.
+        UnsupportedByTable: A plain table: its partitions are one object each.
+        UnknownPartition: Keys that the table does not have.
+        SchemaMismatch: A column to sort by that the table does not have.
+        CommitConflict: Others kept rewriting the same files; what was compacted before stays so.
     """
     handle.table.check_operation("compact")
     changes: dict[str, object] = {"sort_by": tuple(sort_by)} if sort_by else {}
@@ -205,9 +205,9 @@ def groups_of(
     """Which files of one partition become one file each, by size: oldest first, up to the target.
 
     Args:
-        files: of the partition.
-        target_bytes: size of a file.
-        everything: take files of the right size and single files too.
+        files: Of the partition.
+        target_bytes: Size of a file.
+        everything: Take files of the right size and single files too.
     """
     ordered = sorted(files, key=lambda file: (file.modified, file.path))
     groups: list[list[LiveFile]] = []

@@ -56,9 +56,9 @@ class ErasedPartition:
     """What left one partition.
 
     Attributes:
-        key: the partition.
-        rows: how many matched.
-        files: files that held them.
+        key: The partition.
+        rows: How many matched.
+        files: Files that held them.
     """
 
     key: PartitionKey
@@ -71,15 +71,15 @@ class EraseReport:
     """What was erased, or would be, and where matching rows still are.
 
     Attributes:
-        partitions: what left the table.
-        held: partitions with matching rows that a hold keeps, each with why and how many rows.
-        archived: partitions that may hold matching rows, but cannot be read: they need a restore, or a file is missing.
-        remnants: old files with matching rows that can still be read, or of which it cannot be told.
-        deleted: remnants that were deleted at once, because that was asked for.
-        rejects: files of rejected rows that hold matching rows, or of which it cannot be told.
-        remaining: matching rows in the files that the table names, held ones included, as they were counted at the end;
+        partitions: What left the table.
+        held: Partitions with matching rows that a hold keeps, each with why and how many rows.
+        archived: Partitions that may hold matching rows, but cannot be read: they need a restore, or a file is missing.
+        remnants: Old files with matching rows that can still be read, or of which it cannot be told.
+        deleted: Remnants that were deleted at once, because that was asked for.
+        rejects: Files of rejected rows that hold matching rows, or of which it cannot be told.
+        remaining: Matching rows in the files that the table names, held ones included, as they were counted at the end;
             those of partitions in `archived` are not in it.
-        keeps_old_files: whether files that held erased rows stay readable where they are not deleted at once.
+        keeps_old_files: Whether files that held erased rows stay readable where they are not deleted at once.
         dry_run: True where nothing was written.
     """
 
@@ -112,7 +112,7 @@ class EraseReport:
         """Of a dry run: whether the erasure would be complete at once.
 
         Args:
-            deletes_old_files: whether it would delete the old files that hold such rows.
+            deletes_old_files: Whether it would delete the old files that hold such rows.
         """
         if deletes_old_files:
             leaves_files = any(not (remnant.rows and remnant.is_ours) for remnant in self.remnants)
@@ -164,22 +164,22 @@ def erase(
     Rows for which the predicate is null stay.
 
     Args:
-        handle: the dataset.
-        where: which rows: a pyarrow expression or filters.
-        dry_run: only count them.
-        unsafe_delete_old_files: delete the old files that hold such rows at once, those of expired partitions too:
+        handle: The dataset.
+        where: Which rows: a pyarrow expression or filters.
+        dry_run: Only count them.
+        unsafe_delete_old_files: Delete the old files that hold such rows at once, those of expired partitions too:
             readers that are at it fail, older versions of the table cannot be read any more, and an expiry whose files
             are among them cannot be undone.
-        limits: bounds on memory and concurrency, of each process.
-        workers: a cluster that reads and writes in this process's stead; the commit is made here.
-        run_id: for the history.
+        limits: Bounds on memory and concurrency, of each process.
+        workers: A cluster that reads and writes in this process's stead; the commit is made here.
+        run_id: For the history.
 
     Raises:
-        SpecError: filters that match every row.
-        SchemaMismatch: an unknown column, or a value that does not fit its type.
-        CommitConflict: others kept changing the same files.
-        UnsupportedByTable: workers, and a plain table, whose objects are swapped one by one.
-        PolicyRefused: the dataset was dropped.
+        SpecError: Filters that match every row.
+        SchemaMismatch: An unknown column, or a value that does not fit its type.
+        CommitConflict: Others kept changing the same files.
+        UnsupportedByTable: Workers, and a plain table, whose objects are swapped one by one.
+        PolicyRefused: The dataset was dropped.
     """
     handle.check_in_use()
     handle.table.check_operation("erase", by_workers=workers is not None)
@@ -472,7 +472,7 @@ def _typed(rejected: pa.Table, schema: pa.Schema, asked: Collection[str]) -> pa.
     """The columns that a predicate asks for in the table's types: rejected rows may be text, and lack columns.
 
     Raises:
-        pyarrow.ArrowInvalid: a value that is none of the type: nobody can tell whether that row matches.
+        pyarrow.ArrowInvalid: A value that is none of the type: nobody can tell whether that row matches.
     """
     wanted = [field for field in schema if field.name in asked]
     columns = [

@@ -37,9 +37,9 @@ class Group:
     """Files of one partition that become one, or few.
 
     Attributes:
-        key: the partition.
-        sources: its files.
-        storage_class: where the new ones belong.
+        key: The partition.
+        sources: Its files.
+        storage_class: Where the new ones belong.
     """
 
     key: PartitionKey

@@ -36,8 +36,8 @@ def verify_and_repair(handle: Handle, as_of: datetime) -> VerifyReport:
     """Verify, mend what is safe to mend, and verify again.
 
     Args:
-        handle: the dataset.
-        as_of: which age the policy sees.
+        handle: The dataset.
+        as_of: Which age the policy sees.
 
     Returns:
         What is wrong still, and in `repaired` what no longer is.

@@ -52,11 +52,11 @@ class Rewrite:
     """Files to be swapped.
 
     Attributes:
-        key: their partition.
-        sources: live files that go.
-        staged: files that come; none where no row is left.
-        dropped: rows that are not in them any more.
-        fence: of the table before the first of them was written.
+        key: Their partition.
+        sources: Live files that go.
+        staged: Files that come; none where no row is left.
+        dropped: Rows that are not in them any more.
+        fence: Of the table before the first of them was written.
     """
 
     key: PartitionKey
@@ -99,10 +99,10 @@ class Rewriter:
         """Write the rows of some files of one partition to new files.
 
         Args:
-            key: the partition.
-            sources: its files.
-            storage_class: where the new files belong.
-            without: rows that match are left out; rows for which it is null stay.
+            key: The partition.
+            sources: Its files.
+            storage_class: Where the new files belong.
+            without: Rows that match are left out; rows for which it is null stay.
         """
         token = new_rewrite_token()
         fs, is_there = self._filesystem(storage_class)
@@ -134,14 +134,14 @@ class Rewriter:
         """Replace one object of a plain table by itself without some rows; one without a row left is deleted.
 
         Args:
-            file: the object.
-            storage_class: where it belongs.
-            without: rows that match are left out.
-            base: the snapshot that `file` is of.
-            details: for the commit.
+            file: The object.
+            storage_class: Where it belongs.
+            without: Rows that match are left out.
+            base: The snapshot that `file` is of.
+            details: For the commit.
 
         Raises:
-            CommitConflict: the object is another one by now.
+            CommitConflict: The object is another one by now.
         """
         table = self._handle.table
         before = table.identified([file])
@@ -176,7 +176,7 @@ class Rewriter:
         """The columns of new files: the table's, and what only the old files have, which is nobody's to drop.
 
         Raises:
-            SchemaMismatch: a column that the table does not have, in types that do not meet.
+            SchemaMismatch: A column that the table does not have, in types that do not meet.
         """
         kept = {field.name: field.type for field in self._kept}
         others: dict[str, pa.DataType] = {}
@@ -285,17 +285,17 @@ def commit_rewrites(
     """Swap files in one commit: those whose sources are all live still.
 
     Args:
-        handle: the dataset.
+        handle: The dataset.
         operation: `compact` or `erase`.
-        rewrites: what to swap.
-        details: for the commit's metadata.
-        snapshot_of: reads the table; for tests.
+        rewrites: What to swap.
+        details: For the commit's metadata.
+        snapshot_of: Reads the table; for tests.
 
     Returns:
         The commit, None where nothing was left to swap; and the rewrites that came too late.
 
     Raises:
-        CommitConflict: others kept winning.
+        CommitConflict: Others kept winning.
     """
     import uuid
 

@@ -25,15 +25,15 @@ class StoredObject:
     """One key.
 
     Attributes:
-        path: below the root.
-        size: bytes, all versions.
-        modified: when the newest of them was written.
-        etag: of what a reader sees; None where it is hidden by a delete marker.
-        storage_class: likewise.
-        versions: all ids, markers included, the newest first; empty where the bucket keeps none.
-        sizes: of each.
-        shown: the version that a reader sees; None where there is none, or the bucket keeps none.
-        is_nested: whether it lies in another table below the root: that one's business.
+        path: Below the root.
+        size: Bytes, all versions.
+        modified: When the newest of them was written.
+        etag: Of what a reader sees; None where it is hidden by a delete marker.
+        storage_class: Likewise.
+        versions: All ids, markers included, the newest first; empty where the bucket keeps none.
+        sizes: Of each.
+        shown: The version that a reader sees; None where there is none, or the bucket keeps none.
+        is_nested: Whether it lies in another table below the root: that one's business.
     """
 
     path: str
@@ -56,11 +56,11 @@ def stored_objects(handle: Handle, *, must_know_versions: bool = True) -> list[S
     """Data objects below the root: not the log, not "directory" objects, of `_lake/` what waits for a commit.
 
     Args:
-        handle: the dataset.
+        handle: The dataset.
         must_know_versions: False for who only looks: where he may not see versions, what readers see is enough.
 
     Raises:
-        AccessDenied: without the right to list versions.
+        AccessDenied: Without the right to list versions.
     """
     root = handle.table.root
     if _has_versions(handle, must_know=must_know_versions):

@@ -41,17 +41,17 @@ class Remnant:
     """An object, or an older version of one, that is not part of the table any more, or never was.
 
     Attributes:
-        path: below the root.
-        key: the partition that its path names; all null where it names none.
-        size: bytes.
-        rows: how many of the rows in question it holds; None where it cannot be told.
-        why: what it is, in words.
-        until: from when `vacuum` deletes it; None where it does not.
-        version_id: of the older version; None for the object as it is.
-        versions: what deleting it deletes; none where the bucket keeps none.
-        etag: then, of the object.
-        removal: the journal's record that took it out, where one did.
-        was_live: whether a commit named it: what was never committed may be yet, by an ingest that is at work.
+        path: Below the root.
+        key: The partition that its path names; all null where it names none.
+        size: Bytes.
+        rows: How many of the rows in question it holds; None where it cannot be told.
+        why: What it is, in words.
+        until: From when `vacuum` deletes it; None where it does not.
+        version_id: Of the older version; None for the object as it is.
+        versions: What deleting it deletes; none where the bucket keeps none.
+        etag: Then, of the object.
+        removal: The journal's record that took it out, where one did.
+        was_live: Whether a commit named it: what was never committed may be yet, by an ingest that is at work.
         is_ours: False for what another table that lies there may name: it is never deleted.
     """
 
@@ -73,9 +73,9 @@ def matching_remnants(handle: Handle, matching: pc.Expression, snapshot: Snapsho
     """The remnants that hold matching rows, or may.
 
     Args:
-        handle: the dataset.
-        matching: which rows.
-        snapshot: the table as it is.
+        handle: The dataset.
+        matching: Which rows.
+        snapshot: The table as it is.
     """
     schema = snapshot.schema if snapshot.schema is not None else pa.schema([])
     columns = snapshot.files[0].key.columns if snapshot.files else handle.table.partition_columns
@@ -98,10 +98,10 @@ def delete_remnants(
     """Delete remnants for good, now; readers of older versions and `undo` lose them.
 
     Args:
-        handle: the dataset.
-        remnants: which.
-        reason: for the history.
-        run_id: likewise.
+        handle: The dataset.
+        remnants: Which.
+        reason: For the history.
+        run_id: Likewise.
 
     Returns:
         Those that were deleted: not what is held, or in use again.

@@ -36,10 +36,10 @@ class VacuumResult:
     """What a vacuum deleted.
 
     Attributes:
-        expired: files that commits had taken out and whose grace has ended, below the root.
-        orphans: files that no commit ever named.
-        bytes: size of both, as listed.
-        kept: files that wait for their grace or their age.
+        expired: Files that commits had taken out and whose grace has ended, below the root.
+        orphans: Files that no commit ever named.
+        bytes: Size of both, as listed.
+        kept: Files that wait for their grace or their age.
         dry_run: True where nothing was deleted.
         ends_dataset: True where the dataset was dropped, its grace is over, and nothing of it is left.
     """
@@ -62,11 +62,11 @@ class _Gone:
     """A file that the journal knows to have left.
 
     Attributes:
-        key: its partition.
-        until: until when it stays.
-        removal: the record that says so; None where it was undone since.
-        versions: which versions of its object are meant; none where it is the object itself.
-        is_certain: whether the record was completed, so that `until` counts from the commit.
+        key: Its partition.
+        until: Until when it stays.
+        removal: The record that says so; None where it was undone since.
+        versions: Which versions of its object are meant; none where it is the object itself.
+        is_certain: Whether the record was completed, so that `until` counts from the commit.
     """
 
     key: PartitionKey
@@ -83,9 +83,9 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
     stay. Old events of the journal are folded (`metastore.fold`).
 
     Args:
-        handle: the dataset.
-        dry_run: only say what would go.
-        run_id: for the history.
+        handle: The dataset.
+        dry_run: Only say what would go.
+        run_id: For the history.
     """
     now = handle.clock.now()
     dropped = _dropped(handle)

@@ -27,11 +27,11 @@ class Problem:
     """Something that `verify` found.
 
     Attributes:
-        kind: what is wrong: a file that is `missing`, has another `size`, `class` or `encryption`; or what no act of
+        kind: What is wrong: a file that is `missing`, has another `size`, `class` or `encryption`; or what no act of
             ours makes: `erased` rows that are back, rows that are `doubled` as they are in an old file and in the one
             written from it, a `held` partition whose files are gone, an object `hidden` by a delete marker not of ours.
-        path: below the table's root.
-        detail: found and expected.
+        path: Below the table's root.
+        detail: Found and expected.
     """
 
     kind: Literal["missing", "size", "class", "encryption", "erased", "doubled", "held", "hidden"]
@@ -44,11 +44,11 @@ class VerifyReport:
     """Whether all that is committed is there and as the policy says.
 
     Attributes:
-        files: committed files that were checked.
-        bytes: their size.
-        problems: what is wrong.
-        orphans: files that no commit names, counted, no error while they are young.
-        repaired: what was wrong and has been mended.
+        files: Committed files that were checked.
+        bytes: Their size.
+        problems: What is wrong.
+        orphans: Files that no commit names, counted, no error while they are young.
+        repaired: What was wrong and has been mended.
     """
 
     files: int
@@ -79,8 +79,8 @@ def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
     held partitions must have their files, and no plain object may be hidden but by us: others can do all of that.
 
     Args:
-        handle: the dataset.
-        as_of: which age the policy sees; the server's now by default.
+        handle: The dataset.
+        as_of: Which age the policy sees; the server's now by default.
     """
     described, instant = handle.as_stored(), as_of or handle.clock.now()
     snapshot = handle.table.snapshot()

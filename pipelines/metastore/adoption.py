@@ -61,15 +61,15 @@ class AdoptReport:
     """What was adopted, or would be.
 
     Attributes:
-        uri: the dataset.
-        spec: its description.
-        partitions: how many.
-        files: data files that are the table's.
-        rows: in them; None where an existing log does not say.
-        bytes: their size; none of them was rewritten.
+        uri: The dataset.
+        spec: Its description.
+        partitions: How many.
+        files: Data files that are the table's.
+        rows: In them; None where an existing log does not say.
+        bytes: Their size; none of them was rewritten.
         writes_log: True where a Delta log was written, or would be; False for a table that had one.
-        odd: objects that are left alone: not in the table, never deleted by `vacuum`.
-        notes: what one should know of the files.
+        odd: Objects that are left alone: not in the table, never deleted by `vacuum`.
+        notes: What one should know of the files.
         changed: False for a dry run, and where everything was adopted before.
         dry_run: True where something would be written, and nothing was.
     """
@@ -117,18 +117,18 @@ def adopt(
 
     Args:
         uri: `lake://bucket/prefix`.
-        spec: tiers, retention and more; the files tell what it leaves out.
-        dry_run: only say what would be adopted. False does it.
-        fs: the connector.
-        clock: whose time counts.
-        options: arguments of `LakeFileSystem`.
+        spec: Tiers, retention and more; the files tell what it leaves out.
+        dry_run: Only say what would be adopted. False does it.
+        fs: The connector.
+        clock: Whose time counts.
+        options: Arguments of `LakeFileSystem`.
 
     Raises:
-        TableNotFound: no Delta log and no Parquet file is there.
-        SchemaMismatch: the files' schemas do not merge.
-        UnsupportedByTable: another table lies below.
-        SpecError: the spec contradicts what is there.
-        TableExists: the dataset is described already, and otherwise; or it lies inside another one.
+        TableNotFound: No Delta log and no Parquet file is there.
+        SchemaMismatch: The files' schemas do not merge.
+        UnsupportedByTable: Another table lies below.
+        SpecError: The spec contradicts what is there.
+        TableExists: The dataset is described already, and otherwise; or it lies inside another one.
     """
     refuse_after_fork()
     said = fields_of(spec) if spec is not None else {}
@@ -258,7 +258,7 @@ def _check_adopted(table: LakeDeltaTable) -> None:
     """Refuse a log that others made: nobody knows which of the files it should name.
 
     Raises:
-        CommitConflict: its first entry is no adoption.
+        CommitConflict: Its first entry is no adoption.
     """
     if table.history()[-1].operation != "adopt":
         message = f"lake://{table.root} became a Delta table that others made, and is described as plain Parquet"

@@ -50,13 +50,13 @@ class Doomed:
     """An object to be deleted, as it was seen.
 
     Attributes:
-        path: below the root.
-        size: bytes, all versions.
-        key: the partition whose rows it holds; None where nothing tells it.
-        versions: the ids to be deleted, the oldest last; empty where the bucket keeps none.
-        etag: then, of the object.
-        removal: id of the journal's record that took it out of the table; None for what no record names.
-        is_expired: whether a commit ever named it.
+        path: Below the root.
+        size: Bytes, all versions.
+        key: The partition whose rows it holds; None where nothing tells it.
+        versions: The ids to be deleted, the oldest last; empty where the bucket keeps none.
+        etag: Then, of the object.
+        removal: Id of the journal's record that took it out of the table; None for what no record names.
+        is_expired: Whether a commit ever named it.
     """
 
     path: str
@@ -90,18 +90,18 @@ def delete_for_good(
     """Delete what was seen, unless it is in use again.
 
     Args:
-        handle: the dataset.
-        doomed: what was seen, and may go by what was known then.
-        now: by which ages were counted, of the server's clock.
-        reason: for the history.
-        run_id: likewise.
+        handle: The dataset.
+        doomed: What was seen, and may go by what was known then.
+        now: By which ages were counted, of the server's clock.
+        reason: For the history.
+        run_id: Likewise.
 
     Returns:
         What was deleted.
 
     Raises:
-        DeletionFailed: the store refused some of it; all else is deleted.
-        AccessDenied: likewise.
+        DeletionFailed: The store refused some of it; all else is deleted.
+        AccessDenied: Likewise.
     """
     if not doomed:
         return ()
@@ -149,11 +149,11 @@ def delete_dataset(handle: Handle) -> None:
     Its data files are gone by then. Nested tables, and whatever else lies below the root, stay.
 
     Args:
-        handle: the dataset; its description says that it is ending.
+        handle: The dataset; its description says that it is ending.
 
     Raises:
-        CommitConflict: somebody wrote to it meanwhile.
-        DeletionFailed: the store refused some of it.
+        CommitConflict: Somebody wrote to it meanwhile.
+        DeletionFailed: The store refused some of it.
     """
     root = handle.table.root
     own = _own_objects(handle)
@@ -189,12 +189,12 @@ def delete_folded(handle: Handle, objects: Iterable[Sequence[SeenObject]]) -> No
     """Delete objects of the journal whose events are folded by now, or forgotten.
 
     Args:
-        handle: the dataset.
-        objects: each as it was listed, with the version that readers see last: no older one is ever back.
+        handle: The dataset.
+        objects: Each as it was listed, with the version that readers see last: no older one is ever back.
 
     Raises:
-        DeletionFailed: the store refused some of it.
-        AccessDenied: likewise.
+        DeletionFailed: The store refused some of it.
+        AccessDenied: Likewise.
     """
     listed = [one for one in objects if one]
     older = [version for versions in listed for version in versions[:-1]]
@@ -207,8 +207,8 @@ def discard(handle: Handle, paths: Iterable[str]) -> None:
     """Delete objects that this process wrote under names of its own, and that nobody needs any more.
 
     Args:
-        handle: the dataset.
-        paths: below the root.
+        handle: The dataset.
+        paths: Below the root.
     """
     take_back(handle.fs, [f"{handle.table.root}/{path}" for path in paths])
 
@@ -217,7 +217,7 @@ def take_back(fs: LakeFileSystem, names: Sequence[str]) -> None:
     """Delete objects that this process wrote, and that nobody else has an interest in, with all of their versions.
 
     Args:
-        fs: may write there.
+        fs: May write there.
         names: `bucket/key`, all in one bucket.
     """
     if not names:

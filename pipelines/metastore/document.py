@@ -37,11 +37,11 @@ class Dropped(BaseModel):
     """That a dataset was dropped, and until when it can be taken back.
 
     Attributes:
-        at: when, by the server's clock.
-        record: id of the journal's record; what took its partitions out came after it.
-        grace: how long it can be taken back.
+        at: When, by the server's clock.
+        record: Id of the journal's record; what took its partitions out came after it.
+        grace: How long it can be taken back.
         undoable: False where the user gave that up.
-        is_ending: whether a vacuum has begun to delete the log, the journal and the description.
+        is_ending: Whether a vacuum has begun to delete the log, the journal and the description.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -69,12 +69,12 @@ class DatasetDocument(BaseModel):
     """The stored description.
 
     Attributes:
-        spec: the dataset's spec.
-        holds: by partition key.
-        retains: partition key to the instant until which it is kept.
-        adopted_at: when others' files became this dataset, by the server's clock; None where we made it. In an adopted
+        spec: The dataset's spec.
+        holds: By partition key.
+        retains: Partition key to the instant until which it is kept.
+        adopted_at: When others' files became this dataset, by the server's clock; None where we made it. In an adopted
             one, `vacuum` takes only files that are named as ours for orphans: the others are somebody's.
-        dropped: that the whole dataset was dropped; None where it is in use.
+        dropped: That the whole dataset was dropped; None where it is in use.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -90,7 +90,7 @@ class DatasetDocument(BaseModel):
         """Refuse to write to a dataset that was dropped.
 
         Raises:
-            PolicyRefused: naming the way back.
+            PolicyRefused: Naming the way back.
         """
         if self.dropped is not None:
             raise PolicyRefused(f"{uri} was dropped on {self.dropped.at:%Y-%m-%d}", hint=self.dropped.way_out(uri))
@@ -108,7 +108,7 @@ class DocumentStore:
         """The document, or None where nobody described this prefix.
 
         Raises:
-            SpecError: it cannot be read.
+            SpecError: It cannot be read.
         """
         found = self._fetch()
         return found[0] if found else None
@@ -128,8 +128,8 @@ class DocumentStore:
         """The document as it stands.
 
         Raises:
-            TableNotFound: there is none.
-            SpecError: it cannot be read.
+            TableNotFound: There is none.
+            SpecError: It cannot be read.
         """
         document = self.find()
         if document is None:
@@ -141,7 +141,7 @@ class DocumentStore:
         """Write the first version.
 
         Raises:
-            PreconditionFailed: there is one already.
+            PreconditionFailed: There is one already.
         """
         self._fs.put_if(self.path, document.model_dump_json(indent=1).encode(), if_none_match=True)
 
@@ -149,8 +149,8 @@ class DocumentStore:
         """Apply a pure change by compare-and-swap, again on a newer version when somebody was faster.
 
         Raises:
-            TableNotFound: there is no document.
-            CommitConflict: others kept winning.
+            TableNotFound: There is no document.
+            CommitConflict: Others kept winning.
         """
         for attempt in attempts(self.path, done="nothing was changed"):
             with attempt:

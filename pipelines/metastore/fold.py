@@ -53,19 +53,19 @@ def fold(
     """Fold the events of the months that are over, and forget the oldest where there are more than `KEPT` objects.
 
     Args:
-        handle: the dataset.
-        now: by the server's clock.
-        is_stored: whether the store has a file, by its path below the root and the version that is meant.
-        live: paths that the table names, each of which names one object for good.
+        handle: The dataset.
+        now: By the server's clock.
+        is_stored: Whether the store has a file, by its path below the root and the version that is meant.
+        live: Paths that the table names, each of which names one object for good.
 
     Returns:
         How many events have no object of their own any more.
 
     Raises:
-        SpecError: a record that cannot be read.
-        PolicyRefused: a record that names files outside the dataset.
-        DeletionFailed: the store refused to delete some of the objects; their events count once all the same.
-        AccessDenied: likewise.
+        SpecError: A record that cannot be read.
+        PolicyRefused: A record that names files outside the dataset.
+        DeletionFailed: The store refused to delete some of the objects; their events count once all the same.
+        AccessDenied: Likewise.
     """
     own, objects = handle.journal.objects()
     until = f"{now - SETTLED:%Y%m}"

@@ -54,10 +54,10 @@ class FoldedEvents:
     """One object of folded events.
 
     Attributes:
-        month: of its events.
-        number: tells it from the month's others.
-        events: by the record's id, each as a line of JSON.
-        etag: of the object as it was read; None where there is none yet.
+        month: Of its events.
+        number: Tells it from the month's others.
+        events: By the record's id, each as a line of JSON.
+        etag: Of the object as it was read; None where there is none yet.
     """
 
     month: str
@@ -70,12 +70,12 @@ class FoldedEvents:
         """Read such an object.
 
         Args:
-            path: where it is.
-            data: its bytes.
-            etag: theirs.
+            path: Where it is.
+            data: Its bytes.
+            etag: Theirs.
 
         Raises:
-            SpecError: it is none.
+            SpecError: It is none.
         """
         place = place_of(path)
         try:
@@ -95,7 +95,7 @@ class FoldedEvents:
         """The events of some kinds.
 
         Raises:
-            SpecError: one that cannot be read.
+            SpecError: One that cannot be read.
         """
         name = folded_name(self.month, self.number)
         for line in self.events.values():
@@ -114,9 +114,9 @@ def packed(parts: Iterable[FoldedEvents], month: str, records: Iterable[Record])
     """Events of a month put to those that are folded already.
 
     Args:
-        parts: the month's objects.
-        month: which.
-        records: its events. One that is folded already takes the place of what is there.
+        parts: The month's objects.
+        month: Which.
+        records: Its events. One that is folded already takes the place of what is there.
 
     Returns:
         The objects that are new or other than before, in the order in which they are to be written.

@@ -21,12 +21,12 @@ class Handle:
     """An open dataset: the parts that plans, movers and maintenance need.
 
     Attributes:
-        fs: a filesystem without live view that may write below the table's root.
-        spec: the description.
-        table: the live files and how they change.
-        document: the stored description with holds; None for a table that nobody described.
-        journal: what our plans did.
-        clock: the server's clock.
+        fs: A filesystem without live view that may write below the table's root.
+        spec: The description.
+        table: The live files and how they change.
+        document: The stored description with holds; None for a table that nobody described.
+        journal: What our plans did.
+        clock: The server's clock.
     """
 
     fs: LakeFileSystem
@@ -49,7 +49,7 @@ class Handle:
         """Refuse to write to a dataset that was dropped.
 
         Raises:
-            PolicyRefused: naming the way back.
+            PolicyRefused: Naming the way back.
         """
         if self.document is not None:
             self.document.read().check_in_use(self.spec.uri)

@@ -24,17 +24,17 @@ class HistoryEntry:
     """One event.
 
     Attributes:
-        at: when, by the log or the server.
+        at: When, by the log or the server.
         operation: `ingest`, `append`, `expire`, `undo`, `tier`, `vacuum`, ..., or another writer's own word.
-        version: the table's version after it; None for what is no commit.
-        partitions: how many partitions it concerned.
-        keys: which, where that was written down.
-        rows: rows written.
-        bytes: bytes written, moved, taken out or deleted.
-        reason: why.
-        run: the run that did it.
-        by: who did it: user and host, where that was written down.
-        undo_until: until when it can be undone; None where it cannot, or no more.
+        version: The table's version after it; None for what is no commit.
+        partitions: How many partitions it concerned.
+        keys: Which, where that was written down.
+        rows: Rows written.
+        bytes: Bytes written, moved, taken out or deleted.
+        reason: Why.
+        run: The run that did it.
+        by: Who did it: user and host, where that was written down.
+        undo_until: Until when it can be undone; None where it cannot, or no more.
     """
 
     at: datetime
@@ -54,8 +54,8 @@ def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
     """Commits and events, newest first.
 
     Args:
-        handle: the dataset.
-        limit: at most this many.
+        handle: The dataset.
+        limit: At most this many.
     """
     commits = handle.table.history(limit)
     versions = {str(commit.details["removal"]): commit.version for commit in commits if "removal" in commit.details}

@@ -37,8 +37,8 @@ def inferred_partitioning(columns: tuple[str, ...], keys: Iterable[PartitionKey]
     carry the key.
 
     Args:
-        columns: the Hive columns, in order.
-        keys: of all partitions.
+        columns: The Hive columns, in order.
+        keys: Of all partitions.
     """
     values: dict[str, set[str]] = {name: set() for name in columns}
     for key in keys:
@@ -68,8 +68,8 @@ def doubt_of_width(partition: PartitionSpec, keys: Iterable[PartitionKey]) -> st
     months for days would end them weeks early.
 
     Args:
-        partition: as `inferred_partitioning` told it.
-        keys: likewise.
+        partition: As `inferred_partitioning` told it.
+        keys: Likewise.
     """
     if partition.time is None:
         return None

@@ -66,8 +66,8 @@ class _Listed:
     """One look at the folder.
 
     Attributes:
-        own: paths of records that have an object of their own, newest first.
-        folded: by month the paths of folded ones.
+        own: Paths of records that have an object of their own, newest first.
+        folded: By month the paths of folded ones.
     """
 
     own: list[str]
@@ -88,7 +88,7 @@ class Journal:
         """A name for a record, after all that are there: also where the server's clock was put back.
 
         Args:
-            at: the server's time. It counts whole seconds: turns order the records of one.
+            at: The server's time. It counts whole seconds: turns order the records of one.
         """
         stamp, turn = f"{at.astimezone(UTC):{_TIME}}", 0
         newest = next(iter(self._listed().own), None)
@@ -124,12 +124,12 @@ class Journal:
         """Records of one kind, newest first, read as they are asked for.
 
         Args:
-            model: which kind.
-            since: only those with a greater id.
+            model: Which kind.
+            since: Only those with a greater id.
 
         Raises:
-            SpecError: a record that cannot be read.
-            PolicyRefused: a record that names files outside the dataset.
+            SpecError: A record that cannot be read.
+            PolicyRefused: A record that names files outside the dataset.
         """
         for record in self._stored({model.kind}, since):
             if isinstance(record, model):
@@ -139,12 +139,12 @@ class Journal:
         """The newest removal of a partition.
 
         Args:
-            key: as `ls` prints it.
-            operations: only removals by these.
+            key: As `ls` prints it.
+            operations: Only removals by these.
 
         Raises:
-            SpecError: a record that cannot be read.
-            PolicyRefused: a record that names files outside the dataset.
+            SpecError: A record that cannot be read.
+            PolicyRefused: A record that names files outside the dataset.
         """
         return next(
             (
@@ -159,10 +159,10 @@ class Journal:
         """Which partitions came back from which removals: pairs of the removal's id and the key.
 
         Args:
-            since: id of the oldest removal that matters.
+            since: Id of the oldest removal that matters.
 
         Raises:
-            SpecError: a record that cannot be read.
+            SpecError: A record that cannot be read.
         """
         return frozenset(
             (record.removal, record.key) for record in self.records(UndoRecord, since) if record.state == "done"
@@ -172,10 +172,10 @@ class Journal:
         """What a vacuum has begun to delete: pairs of the removal's id and the key. It can't be undone any more.
 
         Args:
-            since: id of the oldest removal that matters.
+            since: Id of the oldest removal that matters.
 
         Raises:
-            SpecError: a record that cannot be read.
+            SpecError: A record that cannot be read.
         """
         return frozenset(
             (removal, key)
@@ -188,14 +188,14 @@ class Journal:
         """Files that hold rows which were erased since a record: nobody may make them live again.
 
         Args:
-            since: id of that record.
+            since: Id of that record.
 
         Returns:
             Paths below the root, those of single versions with `?` and the id; None while an erasure is at work, or
             where one stopped on its way.
 
         Raises:
-            SpecError: a record that cannot be read.
+            SpecError: A record that cannot be read.
         """
         records = list(self.records(EraseRecord, since))
         if any(record.state == "begun" for record in records):
@@ -210,11 +210,11 @@ class Journal:
         """The journal, newest first.
 
         Args:
-            since: only records with a greater id; all by default.
+            since: Only records with a greater id; all by default.
 
         Raises:
-            SpecError: a record that cannot be read.
-            PolicyRefused: a record that names files outside the dataset.
+            SpecError: A record that cannot be read.
+            PolicyRefused: A record that names files outside the dataset.
         """
         return [record.entry() for record in self._stored(KINDS, since)]
 
@@ -266,9 +266,9 @@ class Journal:
         """Records that have an object of their own, each with its path.
 
         Raises:
-            FileNotFoundError: one of them was folded since it was listed.
-            SpecError: one that cannot be read.
-            PolicyRefused: one that names files outside the dataset.
+            FileNotFoundError: One of them was folded since it was listed.
+            SpecError: One that cannot be read.
+            PolicyRefused: One that names files outside the dataset.
         """
         for start in range(0, len(paths), _BATCH):
             batch = paths[start : start + _BATCH]
@@ -308,7 +308,7 @@ class Journal:
         """Write folded events, if their object is what was read; returns its path.
 
         Raises:
-            PreconditionFailed: somebody else folds.
+            PreconditionFailed: Somebody else folds.
         """
         path = f"{self._folder}/{folded_name(part.month, part.number)}"
         if part.etag is None:

@@ -133,8 +133,8 @@ def check_honoured(fs: LakeFileSystem, spec: DatasetSpec) -> None:
     """Refuse a write policy that the server does not have.
 
     Raises:
-        SpecError: an encryption that nobody has.
-        UnsupportedByServer: a storage class or an encryption that this server lacks.
+        SpecError: An encryption that nobody has.
+        UnsupportedByServer: A storage class or an encryption that this server lacks.
     """
     fs.profile.check_class(spec.write.storage_class)
     try:
@@ -148,8 +148,8 @@ def _is_unfinished(fs: LakeFileSystem, document: DatasetDocument, spec: DatasetS
     """Whether a dataset that is described lacks its log still, as its creation was interrupted.
 
     Raises:
-        TableExists: it has another spec.
-        LogMissing: it has no log, and more than the description is there.
+        TableExists: It has another spec.
+        LogMissing: It has no log, and more than the description is there.
     """
     from tierlake.pipelines.tables.creation import check_begun
 
@@ -184,7 +184,7 @@ def _check_alone(fs: LakeFileSystem, spec: DatasetSpec, description: str) -> Non
     """Look again once others see us: of two that are made at once, one inside the other, one sees the other at least.
 
     Raises:
-        TableExists: there is one above or below; our description is taken back.
+        TableExists: There is one above or below; our description is taken back.
     """
     above = enclosing_root(fs, spec.root)
     found = [path.removeprefix(f"{spec.root}/") for path in fs.first_keys(f"{spec.root}/")]
@@ -271,13 +271,13 @@ def spec_of_undescribed(
     """The spec of a table that has none: what the caller says, the rest as the files tell.
 
     Args:
-        told: its `uri` and `format`.
-        columns: its Hive columns, in order.
-        keys: of its partitions.
-        said: a spec's fields.
+        told: Its `uri` and `format`.
+        columns: Its Hive columns, in order.
+        keys: Of its partitions.
+        said: A spec's fields.
 
     Raises:
-        SpecError: the two contradict each other; or tiers or a retention go by windows whose width the keys leave open.
+        SpecError: The two contradict each other; or tiers or a retention go by windows whose width the keys leave open.
     """
     uri, found = told["uri"], told["format"]
     given = {name: value for name, value in said.items() if name != "uri"}
@@ -342,8 +342,8 @@ def first_document(fs: LakeFileSystem, store: DocumentStore, document: DatasetDo
     """Write the first object of a dataset; it shows whether the server honours the encryption.
 
     Raises:
-        PreconditionFailed: there is one already.
-        EncryptionIgnored: the server stored it without the encryption that was asked for.
+        PreconditionFailed: There is one already.
+        EncryptionIgnored: The server stored it without the encryption that was asked for.
     """
     try:
         store.create(document)
@@ -356,8 +356,8 @@ def table_filesystem(fs: LakeFileSystem | None, spec: DatasetSpec, options: Mapp
     """The filesystem that may write below a dataset's root, under its write policy.
 
     Raises:
-        UnknownOption: an option that `LakeFileSystem` does not have.
-        SpecError: options beside a filesystem, which would not look at them.
+        UnknownOption: An option that `LakeFileSystem` does not have.
+        SpecError: Options beside a filesystem, which would not look at them.
     """
     refuse_unknown(options, caller="Dataset")
     if fs is not None and options:
@@ -399,7 +399,7 @@ def _check_agree(stored: DatasetSpec, *descriptions: Described | None) -> None:
     """Refuse a description by which another policy would count than the one that is stored.
 
     Raises:
-        SpecDiffers: naming the fields and both ways out.
+        SpecDiffers: Naming the fields and both ways out.
     """
     for one in descriptions:
         if one is not None:
@@ -410,8 +410,8 @@ def description_of(described: Described) -> DatasetSpec | Mapping[str, object]:
     """What a caller says of a dataset: all of it, or some fields.
 
     Raises:
-        TableNotFound: no such file.
-        SpecError: the file is no spec.
+        TableNotFound: No such file.
+        SpecError: The file is no spec.
     """
     return described if isinstance(described, DatasetSpec | Mapping) else spec_in_file(Path(described))
 
@@ -420,8 +420,8 @@ def spec_in_file(path: Path) -> DatasetSpec:
     """The spec in a YAML file.
 
     Raises:
-        TableNotFound: no such file.
-        SpecError: the file is no spec.
+        TableNotFound: No such file.
+        SpecError: The file is no spec.
     """
     if not path.is_file():
         raise TableNotFound(f"no file {path}", hint="DATASET is a URI (lake://bucket/prefix) or a YAML file")
@@ -449,8 +449,8 @@ def fields_of(described: Described) -> dict[str, object]:
     """The fields that a description sets itself.
 
     Raises:
-        TableNotFound: no such file.
-        SpecError: the file is no spec.
+        TableNotFound: No such file.
+        SpecError: The file is no spec.
     """
     if isinstance(described, Mapping):
         return dict(described)

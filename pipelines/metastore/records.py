@@ -45,22 +45,22 @@ class JournalEntry:
     """One line of a dataset's history.
 
     Attributes:
-        id: the record's id.
-        at: by the server's clock.
+        id: The record's id.
+        at: By the server's clock.
         operation: `expire`, `replace`, `undo`, `erase`, `tier`, `vacuum`, `hold`, `release`, `retain`,
             `adopt`, `apply`, `drop` or `undrop`.
-        keys: the partitions concerned.
-        reason: why.
-        bytes: size of the files concerned.
-        files: how many.
-        run_id: the run that did it.
-        by: who did it.
-        version: the commit that it tells of, where its record knows it.
-        run_key: of the ingest that it tells of.
-        undone: id of the removal that it undid.
+        keys: The partitions concerned.
+        reason: Why.
+        bytes: Size of the files concerned.
+        files: How many.
+        run_id: The run that did it.
+        by: Who did it.
+        version: The commit that it tells of, where its record knows it.
+        run_key: Of the ingest that it tells of.
+        undone: Id of the removal that it undid.
         committed: False for what was begun and is not known to have been done.
-        is_open: whether a removal was begun and nobody has said yet how it came out.
-        undo_until: until when it can be undone; None where it cannot.
+        is_open: Whether a removal was begun and nobody has said yet how it came out.
+        undo_until: Until when it can be undone; None where it cannot.
     """
 
     id: str
@@ -88,13 +88,13 @@ class FileRecord(_Value):
     """A data file as it was live: enough to make it live again.
 
     Attributes:
-        path: store key below the table's root.
-        size: bytes.
-        rows: row count where the table knew it.
-        modified: when it was written.
+        path: Store key below the table's root.
+        size: Bytes.
+        rows: Row count where the table knew it.
+        modified: When it was written.
         stats: Delta statistics as JSON text.
-        etag: of the object; plain tables know it.
-        version_id: likewise, where the bucket keeps versions.
+        etag: Of the object; plain tables know it.
+        version_id: Likewise, where the bucket keeps versions.
     """
 
     path: str
@@ -144,9 +144,9 @@ class FileTotals(_Value):
     """What some files amount to.
 
     Attributes:
-        files: how many.
-        bytes: their size.
-        rows: theirs; None where a file's count is not known.
+        files: How many.
+        bytes: Their size.
+        rows: Theirs; None where a file's count is not known.
     """
 
     files: int
@@ -158,11 +158,11 @@ class RemovedPartition(_Value):
     """A partition's files that left, and why.
 
     Attributes:
-        key: the partition.
-        reason: why.
-        files: what left.
-        came: what an ingest put in their place.
-        folded: what `files` amounted to, where the journal has forgotten their names: the store has none of them, and
+        key: The partition.
+        reason: Why.
+        files: What left.
+        came: What an ingest put in their place.
+        folded: What `files` amounted to, where the journal has forgotten their names: the store has none of them, and
             nothing can bring them back.
     """
 
@@ -205,10 +205,10 @@ class Record(_Value):
     """What all records have.
 
     Attributes:
-        id: names the record; ids sort by time.
-        at: when it was written, by the server's clock.
-        by: who did it: user and host.
-        run_id: the run that did it.
+        id: Names the record; ids sort by time.
+        at: When it was written, by the server's clock.
+        by: Who did it: user and host.
+        run_id: The run that did it.
     """
 
     id: str
@@ -235,18 +235,18 @@ class RemovalRecord(Record):
     """Files that one commit took out of the table, by partition.
 
     Attributes:
-        operation: what took them out; expiries and replacements can be undone. The commit carries the record's id as
+        operation: What took them out; expiries and replacements can be undone. The commit carries the record's id as
             the detail `removal`.
-        base: the table's version that it was planned on.
-        committed_at: when the commit was made, by the server's clock; None where it was not, or where the process died
+        base: The table's version that it was planned on.
+        committed_at: When the commit was made, by the server's clock; None where it was not, or where the process died
             right after it.
-        version: the table's version after it, where tables have any.
-        as_of: the instant that the policy was asked about.
-        run_key: of the ingest.
-        grace: how long undo stays possible.
+        version: The table's version after it, where tables have any.
+        as_of: The instant that the policy was asked about.
+        run_key: Of the ingest.
+        grace: How long undo stays possible.
         undoable: False where the user gave undo up.
-        columns: of the table at that time, each with its type in words.
-        partitions: what left.
+        columns: Of the table at that time, each with its type in words.
+        partitions: What left.
     """
 
     operation: Literal["expire", "replace", "undo", "compact", "erase"]
@@ -318,11 +318,11 @@ class UndoRecord(Record):
 
     Attributes:
         state: `begun` before anything is changed, `done` afterwards; `refused` where a vacuum was faster.
-        key: the partition.
-        removal: id of what was undone.
-        files: how many came back.
-        bytes: their size.
-        version: the table's version that brought it back; None where tables have none.
+        key: The partition.
+        removal: Id of what was undone.
+        files: How many came back.
+        bytes: Their size.
+        version: The table's version that brought it back; None where tables have none.
     """
 
     state: Literal["begun", "done", "refused"] = "done"
@@ -357,11 +357,11 @@ class EraseRecord(Record):
 
     Attributes:
         state: `begun` before anything is looked at, `done` at the end; `refused` where it failed and said so.
-        keys: the partitions that held any.
-        rows: how many.
-        version: the table's version after it, where tables have any.
-        spoiled: files, below the root, that hold some of them still and are no part of the table any more.
-        folded_files: how many more there were, whose names the journal has forgotten as the store has none of them.
+        keys: The partitions that held any.
+        rows: How many.
+        version: The table's version after it, where tables have any.
+        spoiled: Files, below the root, that hold some of them still and are no part of the table any more.
+        folded_files: How many more there were, whose names the journal has forgotten as the store has none of them.
     """
 
     state: Literal["begun", "done", "refused"] = "done"
@@ -405,10 +405,10 @@ class TieringRecord(Record):
     """Files that an applied tiering plan moved.
 
     Attributes:
-        as_of: the instant that the policy was asked about.
-        keys: the partitions, each with the storage class that its files were given.
-        files: how many were moved.
-        bytes: their size.
+        as_of: The instant that the policy was asked about.
+        keys: The partitions, each with the storage class that its files were given.
+        files: How many were moved.
+        bytes: Their size.
     """
 
     as_of: datetime
@@ -439,11 +439,11 @@ class VacuumRecord(Record):
 
     Attributes:
         state: `begun` before the first deletion, `done` after the last.
-        keys: partitions whose files they were, where known.
-        reason: why they could go.
-        files: how many objects.
-        bytes: their size, all versions.
-        ended: removals whose grace is over, with the partitions: from this record on nobody may undo them.
+        keys: Partitions whose files they were, where known.
+        reason: Why they could go.
+        files: How many objects.
+        bytes: Their size, all versions.
+        ended: Removals whose grace is over, with the partitions: from this record on nobody may undo them.
     """
 
     state: Literal["begun", "done"] = "done"
@@ -475,10 +475,10 @@ class KeepingRecord(Record):
     """A hold, its release, or a longer retention.
 
     Attributes:
-        operation: which of them.
-        key: the partition.
-        reason: why.
-        until: of a retention.
+        operation: Which of them.
+        key: The partition.
+        reason: Why.
+        until: Of a retention.
     """
 
     operation: Literal["hold", "release", "retain"]
@@ -507,10 +507,10 @@ class PolicyRecord(Record):
 
     Attributes:
         state: `begun` before anything is changed, `done` afterwards; `refused` where somebody else was faster.
-        operation: which of them.
-        reason: why.
-        changes: the fields that changed, each with its value before and after.
-        version: the table's version that has its properties, where they changed.
+        operation: Which of them.
+        reason: Why.
+        changes: The fields that changed, each with its value before and after.
+        version: The table's version that has its properties, where they changed.
     """
 
     state: Literal["begun", "done", "refused"] = "done"

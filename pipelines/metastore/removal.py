@@ -28,9 +28,9 @@ def removed_partitions(
     """What a commit takes out, by partition.
 
     Args:
-        files: what leaves.
-        reasons: why, for each key or for all.
-        came: what takes its place.
+        files: What leaves.
+        reasons: Why, for each key or for all.
+        came: What takes its place.
     """
     gone: dict[PartitionKey, list[FileRecord]] = {}
     new: dict[PartitionKey, list[FileRecord]] = {}
@@ -65,19 +65,19 @@ def begun(  # noqa: PLR0913 - what a record has
     """Write down what a commit is about to take out.
 
     Args:
-        handle: the dataset.
-        operation: what takes it out.
-        partitions: what leaves.
-        snapshot: the look that the commit rests on.
-        record_id: of an earlier attempt, whose record this one takes the place of.
-        as_of: the instant that the policy was asked about.
-        run_key: of an ingest.
-        run_id: who did it, for the history.
+        handle: The dataset.
+        operation: What takes it out.
+        partitions: What leaves.
+        snapshot: The look that the commit rests on.
+        record_id: Of an earlier attempt, whose record this one takes the place of.
+        as_of: The instant that the policy was asked about.
+        run_key: Of an ingest.
+        run_id: Who did it, for the history.
         undoable: False where the user gave undo up.
-        must_be_in_use: refuse a dataset that was dropped.
+        must_be_in_use: Refuse a dataset that was dropped.
 
     Raises:
-        PolicyRefused: it was dropped.
+        PolicyRefused: It was dropped.
     """
     at = handle.clock.now()
     new_id = record_id or handle.journal.new_id(at)
@@ -108,9 +108,9 @@ def completed(handle: Handle, record: RemovalRecord, commit: Commit) -> RemovalR
     The store may refuse that: the record without it is settled by what the table says (`settled`).
 
     Args:
-        handle: the dataset.
-        record: as it was written before the commit.
-        commit: what the table says.
+        handle: The dataset.
+        record: As it was written before the commit.
+        commit: What the table says.
     """
     done = record.model_copy(update={"committed_at": record.at, "version": commit.version})
     with after_commit(f"the journal could not be told of it, and goes by the table (removal-{record.id})"):
@@ -159,8 +159,8 @@ def outcome(handle: Handle, stored: RemovalRecord) -> RemovalRecord | None:
     """A removal whose writer died, with the time from which its grace counts; None where nothing tells of one.
 
     Args:
-        handle: the dataset.
-        stored: the removal as the journal has it.
+        handle: The dataset.
+        stored: The removal as the journal has it.
     """
     record = settled(handle, stored)
     if record is None or record.committed_at is not None:

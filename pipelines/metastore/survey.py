@@ -38,8 +38,8 @@ class OddObject:
     """An object that does not become part of the table, and why.
 
     Attributes:
-        path: below the root.
-        problem: in words.
+        path: Below the root.
+        problem: In words.
     """
 
     path: str
@@ -51,11 +51,11 @@ class Survey:
     """What was found.
 
     Attributes:
-        files: data files, with rows and statistics.
-        columns: the Hive columns, in order.
-        schema: of the files together, without the Hive columns; all nullable, in the types that Delta keeps.
-        odd: objects that are left alone.
-        notes: what one should know of the files, such as columns that some lack.
+        files: Data files, with rows and statistics.
+        columns: The Hive columns, in order.
+        schema: Of the files together, without the Hive columns; all nullable, in the types that Delta keeps.
+        odd: Objects that are left alone.
+        notes: What one should know of the files, such as columns that some lack.
     """
 
     files: tuple[LiveFile, ...]
@@ -69,10 +69,10 @@ def survey(fs: LakeFileSystem, root: str) -> Survey:
     """Look at every object below a root: one listing, and the footers.
 
     Raises:
-        TableNotFound: no Parquet file is there.
-        UnsupportedByTable: a table of its own lies below.
-        SchemaMismatch: the files' schemas do not merge, naming two that clash.
-        ArchivedError: files whose footers cannot be read before they are restored.
+        TableNotFound: No Parquet file is there.
+        UnsupportedByTable: A table of its own lies below.
+        SchemaMismatch: The files' schemas do not merge, naming two that clash.
+        ArchivedError: Files whose footers cannot be read before they are restored.
     """
     infos = listed_below(fs, root)
     refuse_nested(root, infos)
@@ -138,10 +138,10 @@ def refuse_nested(root: str, paths: Iterable[str]) -> None:
 
     Args:
         root: `bucket/prefix`.
-        paths: of all objects below it.
+        paths: Of all objects below it.
 
     Raises:
-        UnsupportedByTable: naming one of the tables.
+        UnsupportedByTable: Naming one of the tables.
     """
     if nested := sorted(nested_roots(paths)):
         inner = f"lake://{root}/{nested[0]}"
@@ -197,7 +197,7 @@ class _Merging:
         """Take one file's.
 
         Raises:
-            SchemaMismatch: a column has a type that does not merge with another file's.
+            SchemaMismatch: A column has a type that does not merge with another file's.
         """
         self._files += 1
         for field in schema:

@@ -25,8 +25,8 @@ class NextStep:
     """What the policy does next.
 
     Attributes:
-        what: the tier that the partition goes to, or `expire`.
-        after: the age at which it does.
+        what: The tier that the partition goes to, or `expire`.
+        after: The age at which it does.
     """
 
     what: Tier | Literal["expire"]

@@ -14,8 +14,8 @@ def clash(names: Iterable[str], *, like: Iterable[str] = ()) -> tuple[str, str] 
     """The first name that is another one again, or differs from it by case alone, with that other one.
 
     Args:
-        names: the names.
-        like: names that may come again, though not in another case.
+        names: The names.
+        like: Names that may come again, though not in another case.
 
     Returns:
         The other name, then the name; None where all can be told apart.

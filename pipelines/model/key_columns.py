@@ -38,10 +38,10 @@ class CodedColumn:
     """The key values of a column of rows.
 
     Attributes:
-        column: whose values they are: the one to name where one is bad.
-        codes: for each row the position of its value in `texts`.
-        texts: distinct values in text order; the empty one is null.
-        reasons: for each of them why no key can have it, or None.
+        column: Whose values they are: the one to name where one is bad.
+        codes: For each row the position of its value in `texts`.
+        texts: Distinct values in text order; the empty one is null.
+        reasons: For each of them why no key can have it, or None.
     """
 
     column: str

@@ -101,11 +101,11 @@ def typed(text: str, kind: pa.DataType) -> pa.Scalar[Any]:
     Other writers' spellings of the same value are read too: `007` as an integer, `2013-07-04 00:00:00` as a date.
 
     Args:
-        text: the value; the empty string is null.
-        kind: a type that columns of partitions may have: text, integers, floats, booleans, dates, timestamps, decimals.
+        text: The value; the empty string is null.
+        kind: A type that columns of partitions may have: text, integers, floats, booleans, dates, timestamps, decimals.
 
     Raises:
-        SpecError: text that spells no value of the type, or another type.
+        SpecError: Text that spells no value of the type, or another type.
     """
     import pyarrow as pa
 
@@ -161,11 +161,11 @@ def typed_expression(key: PartitionKey, schema: pa.Schema) -> pc.Expression:
     """The rows of a partition, as a filter over the table's columns.
 
     Args:
-        key: the partition.
-        schema: of the table; its columns' types are those that the values are compared in.
+        key: The partition.
+        schema: Of the table; its columns' types are those that the values are compared in.
 
     Raises:
-        SpecError: a value that its column's type does not have.
+        SpecError: A value that its column's type does not have.
     """
     import pyarrow.compute as pc
 
@@ -180,8 +180,8 @@ def canonical(key: PartitionKey, schema: pa.Schema | None) -> PartitionKey:
     """A key as the table itself spells it: other writers' folders, and people, write `day=2024-1-5 00:00` too.
 
     Args:
-        key: in anybody's spelling.
-        schema: of the table; None, and a column that it lacks, leave the text as it is.
+        key: In anybody's spelling.
+        schema: Of the table; None, and a column that it lacks, leave the text as it is.
     """
     if schema is None:
         return key
@@ -231,7 +231,7 @@ class PartitionKey:
         """Read what `str` writes.
 
         Raises:
-            SpecError: a segment without `=`.
+            SpecError: A segment without `=`.
         """
         if text == "":
             return cls(())

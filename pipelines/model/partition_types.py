@@ -34,7 +34,7 @@ def check_key_types(spec: PartitionSpec, schema: pa.Schema) -> None:
     """Refuse columns that rows carry as keys and whose type no key can spell; columns may be missing.
 
     Raises:
-        SchemaMismatch: naming the first of them.
+        SchemaMismatch: Naming the first of them.
     """
     for name in spec.carried:
         if name in schema.names:
@@ -45,7 +45,7 @@ def check_partitioned(spec: PartitionSpec, schema: pa.Schema) -> None:
     """Refuse columns of a table, or of its description, that cannot partition it; some may be missing.
 
     Raises:
-        SchemaMismatch: a type that keys cannot spell, or a time column that is none.
+        SchemaMismatch: A type that keys cannot spell, or a time column that is none.
     """
     check_key_types(spec, schema)
     name = spec.time.column if spec.time else None

@@ -38,13 +38,13 @@ class SchemaPlan:
     """A source's way into a table.
 
     Attributes:
-        table: the table's schema after the ingest, partition columns included and first.
-        rows: the columns that rows are fitted to: all but the keys that are computed.
-        files: the columns of the files: all but those that the path tells.
-        added: columns that are new in the table, nested ones by their path (`v.z`).
-        lacking: columns of the table that the data lack: null in their rows.
-        untyped: columns of nothing but nulls, which settle no type yet.
-        required: columns that may not be null.
+        table: The table's schema after the ingest, partition columns included and first.
+        rows: The columns that rows are fitted to: all but the keys that are computed.
+        files: The columns of the files: all but those that the path tells.
+        added: Columns that are new in the table, nested ones by their path (`v.z`).
+        lacking: Columns of the table that the data lack: null in their rows.
+        untyped: Columns of nothing but nulls, which settle no type yet.
+        required: Columns that may not be null.
     """
 
     table: pa.Schema
@@ -67,14 +67,14 @@ def plan_schema(
     """Plan how rows of one schema become rows of a table.
 
     Args:
-        source: the rows' schema, without provenance columns.
-        table: the table's schema, or the declared one; None where the first rows settle it.
-        keys: the partition columns, in order.
-        carried: those of them that the rows carry themselves.
-        evolution: whether new columns are taken.
+        source: The rows' schema, without provenance columns.
+        table: The table's schema, or the declared one; None where the first rows settle it.
+        keys: The partition columns, in order.
+        carried: Those of them that the rows carry themselves.
+        evolution: Whether new columns are taken.
 
     Raises:
-        SchemaMismatch: a name that comes twice, a type that cannot be stored, a column that is new under `freeze`, that
+        SchemaMismatch: A name that comes twice, a type that cannot be stored, a column that is new under `freeze`, that
             is missing and may not be null, or whose type does not meet the table's.
     """
     check_names(source.names, like=[*(() if table is None else table.names), *keys])
@@ -129,7 +129,7 @@ def evolved_schema(current: pa.Schema, requested: pa.Schema) -> pa.Schema:
     """The table's schema with the new columns of a plan that was made on an older one.
 
     Raises:
-        SchemaMismatch: another writer gave a column a type that does not meet the plan's.
+        SchemaMismatch: Another writer gave a column a type that does not meet the plan's.
     """
     problems = _Differences()
     fields = {field.name: field for field in current}

@@ -87,7 +87,7 @@ def parsed_duration(value: timedelta | str, name: str) -> timedelta:
     """A duration that a caller writes.
 
     Raises:
-        SpecError: it is none.
+        SpecError: It is none.
     """
     try:
         parsed = _parsed(value)
@@ -123,11 +123,11 @@ class TimePartition(_Value):
     """Partition by windows of a time column.
 
     Attributes:
-        column: the event time, a timestamp or date; text is read as ISO 8601. None: there is none, and the rows carry
+        column: The event time, a timestamp or date; text is read as ISO 8601. None: there is none, and the rows carry
             the key column itself, as in tables that others made.
-        every: the width of a window.
+        every: The width of a window.
         timezone: IANA name of the zone in which days and months begin; naive times are taken to be in it.
-        key: the Hive column that holds the window, as in `date=2013-07-04`.
+        key: The Hive column that holds the window, as in `date=2013-07-04`.
     """
 
     column: str | None = None
@@ -194,14 +194,14 @@ class WriteSpec(_Value):
 
     Attributes:
         encryption: `sse-s3`, `sse-kms`, `sse-kms:KEY`, or `none` (only when said so).
-        storage_class: the class of new files.
+        storage_class: The class of new files.
         compression: Parquet codec.
-        compression_level: of the codec, for those that have levels (zstd: 1 to 22); its own default where absent.
-        target_file_size: roll to a new file above this many bytes (Delta tables).
-        row_group_rows: rows of a row group at the most; a row group is the least that is read of a file.
-        sort_by: columns to sort rows by within each file, which the footer then says.
-        page_index: write the Parquet page index, by which readers skip pages within a row group.
-        bloom_filters: columns that get a Bloom filter in each row group, for lookups of single values (keys, ids).
+        compression_level: Of the codec, for those that have levels (zstd: 1 to 22); its own default where absent.
+        target_file_size: Roll to a new file above this many bytes (Delta tables).
+        row_group_rows: Rows of a row group at the most; a row group is the least that is read of a file.
+        sort_by: Columns to sort rows by within each file, which the footer then says.
+        page_index: Write the Parquet page index, by which readers skip pages within a row group.
+        bloom_filters: Columns that get a Bloom filter in each row group, for lookups of single values (keys, ids).
     """
 
     encryption: str = "sse-s3"
@@ -226,9 +226,9 @@ class RetentionSpec(_Value):
     """When partitions leave.
 
     Attributes:
-        expire_after: age at which a partition leaves the table; None keeps all.
-        grace: how long undo stays possible before files are deleted.
-        after: names of downstream assets that must have seen a partition before it may go.
+        expire_after: Age at which a partition leaves the table; None keeps all.
+        grace: How long undo stays possible before files are deleted.
+        after: Names of downstream assets that must have seen a partition before it may go.
     """
 
     expire_after: Duration | None = None
@@ -264,7 +264,7 @@ class DatasetSpec(_Value):
         """Validate the fields.
 
         Raises:
-            SpecError: naming every field that is wrong.
+            SpecError: Naming every field that is wrong.
         """
         try:
             super().__init__(**data)
@@ -351,7 +351,7 @@ class DatasetSpec(_Value):
         """Read a spec from YAML text or a YAML file.
 
         Raises:
-            SpecError: not YAML, not a mapping, or not a valid spec.
+            SpecError: Not YAML, not a mapping, or not a valid spec.
         """
         name = f"{text}: " if isinstance(text, Path) else ""
         try:

@@ -30,9 +30,9 @@ class FieldChange(BaseModel):
     """One field in which two descriptions differ.
 
     Attributes:
-        field: its name as YAML nests it: `retention.expire_after`.
-        before: its value in YAML's words; None where the field is not there, as an undeclared column.
-        after: likewise, in the other description.
+        field: Its name as YAML nests it: `retention.expire_after`.
+        before: Its value in YAML's words; None where the field is not there, as an undeclared column.
+        after: Likewise, in the other description.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,11 +49,11 @@ def completed(stored: DatasetSpec, described: DatasetSpec | Mapping[str, object]
     """The whole of what a caller says, for the place where the dataset lies.
 
     Args:
-        stored: the description that is stored with the dataset.
-        described: a whole description, or some fields of one.
+        stored: The description that is stored with the dataset.
+        described: A whole description, or some fields of one.
 
     Raises:
-        SpecError: the fields contradict the others.
+        SpecError: The fields contradict the others.
     """
     if isinstance(described, Mapping):
         fields = _merged(stored.model_dump(), {name: value for name, value in described.items() if name != "uri"})
@@ -71,12 +71,12 @@ def check_agrees(stored: DatasetSpec, described: DatasetSpec | Mapping[str, obje
     """Refuse to go on under a description that is not the one which counts.
 
     Args:
-        stored: the description that is stored with the dataset.
-        described: what the caller says.
-        name: of the file that says it.
+        stored: The description that is stored with the dataset.
+        described: What the caller says.
+        name: Of the file that says it.
 
     Raises:
-        SpecDiffers: naming the fields.
+        SpecDiffers: Naming the fields.
     """
     changes = differences(stored, completed(stored, described))
     if not changes:

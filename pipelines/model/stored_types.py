@@ -69,12 +69,12 @@ def declared_schema(columns: Mapping[str, str]) -> pa.Schema:
     """The Arrow schema of a spec's `columns`.
 
     Args:
-        columns: name to type: Arrow's names (`int64`, `string`, `timestamp[us, tz=UTC]`, `decimal128(10, 2)`, `date32`)
+        columns: Name to type: Arrow's names (`int64`, `string`, `timestamp[us, tz=UTC]`, `decimal128(10, 2)`, `date32`)
             or Delta's (`long`, `double`, `date`, `timestamp`, `decimal(10, 2)`); nested ones as `list<int64>`,
             `struct<x: int64, y: string>` and `map<string, int64>`.
 
     Raises:
-        SpecError: a type that is none of these, or that tables do not keep.
+        SpecError: A type that is none of these, or that tables do not keep.
     """
     schema = pa.schema([pa.field(name, _declared_type(name, text.strip())) for name, text in columns.items()])
     try:
@@ -196,7 +196,7 @@ def check_storable(schema: pa.Schema) -> None:
     """Refuse types that no table format of ours keeps, and names that readers cannot find again.
 
     Raises:
-        SchemaMismatch: naming the column, and the field inside it.
+        SchemaMismatch: Naming the column, and the field inside it.
     """
     for field in schema:
         if why := _TAKEN.get(field.name):
@@ -267,12 +267,12 @@ def check_names(names: Sequence[str], *, like: Sequence[str] = (), of: str = "")
     """Refuse names that a table cannot tell apart.
 
     Args:
-        names: of the data's columns, or of a struct's fields.
-        like: names that the table has: the same name in another case is refused too.
-        of: the struct that has these fields.
+        names: Of the data's columns, or of a struct's fields.
+        like: Names that the table has: the same name in another case is refused too.
+        of: The struct that has these fields.
 
     Raises:
-        SchemaMismatch: a name that comes twice, that differs from another by case alone, or that is empty.
+        SchemaMismatch: A name that comes twice, that differs from another by case alone, or that is empty.
     """
     what, where = ("field", f" of the column {of}") if of else ("column", "")
     if not all(name.strip() for name in names):

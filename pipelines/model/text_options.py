@@ -32,12 +32,12 @@ class TextOptions(BaseModel):
     """How the text files of a source are written. What is None is told by each file's beginning.
 
     Attributes:
-        delimiter: between the fields of CSV.
-        quote: around fields that hold a delimiter or a line end; doubled within them.
-        decimal: the decimal mark of numbers. With a comma, a number that has a point is refused.
-        encoding: any of Python's. None is UTF-8, with or without a byte order mark, and refuses anything else.
-        nulls: words that stand for null where they are not quoted. An empty unquoted field always does.
-        header: whether the first line names the columns; or their names, where it does not. False names them c0, c1 and
+        delimiter: Between the fields of CSV.
+        quote: Around fields that hold a delimiter or a line end; doubled within them.
+        decimal: The decimal mark of numbers. With a comma, a number that has a point is refused.
+        encoding: Any of Python's. None is UTF-8, with or without a byte order mark, and refuses anything else.
+        nulls: Words that stand for null where they are not quoted. An empty unquoted field always does.
+        header: Whether the first line names the columns; or their names, where it does not. False names them c0, c1 and
             so on.
     """
 

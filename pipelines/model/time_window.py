@@ -95,9 +95,9 @@ def key_of(wall: int, every: Every, offset: int | None = None) -> str:
     """How a key spells a window.
 
     Args:
-        wall: the window's start on the wall clock, in microseconds since 1970-01-01T00:00.
-        every: its width.
-        offset: wall time minus UTC in microseconds, for an hour that comes again.
+        wall: The window's start on the wall clock, in microseconds since 1970-01-01T00:00.
+        every: Its width.
+        offset: Wall time minus UTC in microseconds, for an hour that comes again.
     """
     text = (_EPOCH + timedelta(microseconds=wall)).isoformat()[: _LENGTHS[every]]
     if offset is None:
@@ -121,7 +121,7 @@ def window_of(value: str, every: Every, timezone: str) -> Window | None:
     Args:
         value: `2013-07-04T05`, `2013-07-04`, `2013-07` or `2013`, by `every`; `2013-11-03T01-0500` for an hour that
             comes again.
-        every: the width of the windows.
+        every: The width of the windows.
         timezone: IANA name; a day that a clock change shortens or lengthens has 23 or 25 hours.
     """
     parsed = _parsed(value, every)
@@ -184,8 +184,8 @@ def key_at(instant: datetime, every: Every, timezone: str) -> str:
     """The key of the window that an instant lies in.
 
     Args:
-        instant: aware.
-        every: the width of the windows.
+        instant: Aware.
+        every: The width of the windows.
         timezone: IANA name.
     """
     time = (instant - _EPOCH.replace(tzinfo=UTC)) // _MICROSECOND
@@ -213,7 +213,7 @@ def as_instant(value: datetime | date | str, timezone: str) -> datetime:
     A date means the start of that day in `timezone`.
 
     Raises:
-        SpecError: text that is neither.
+        SpecError: Text that is neither.
     """
     if isinstance(value, str):
         try:

@@ -45,9 +45,9 @@ class Segment(NamedTuple):
     """A span of time in which a zone keeps its offset.
 
     Attributes:
-        start: its first instant.
-        offset: wall time minus UTC.
-        shown: the clock had shown all wall times before this one when the segment began; wall times of the segment
+        start: Its first instant.
+        offset: Wall time minus UTC.
+        shown: The clock had shown all wall times before this one when the segment began; wall times of the segment
             below it come for the second time.
     """
 
@@ -77,7 +77,7 @@ class Clock:
         """Read the zone.
 
         Raises:
-            zoneinfo.ZoneInfoNotFoundError: there is no such zone.
+            zoneinfo.ZoneInfoNotFoundError: There is no such zone.
         """
         self._zone = ZoneInfo(zone)
         self._years: dict[int, list[Segment]] = {}

@@ -29,7 +29,7 @@ def get_mover(name: str) -> Mover:
     """The mover of this name.
 
     Raises:
-        SpecError: there is none.
+        SpecError: There is none.
     """
     ours: dict[str, Mover] = {"copy": CopyMover(), "tag": TagMover()}
     if name in ours:

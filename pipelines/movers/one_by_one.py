@@ -34,7 +34,7 @@ class FileMover(Protocol):
         """Move one file, unless it is on its way already.
 
         Raises:
-            PreconditionFailed: the object is another one by now.
+            PreconditionFailed: The object is another one by now.
         """
 
 

@@ -24,11 +24,11 @@ class Move:
     """One file's move.
 
     Attributes:
-        tier: where it goes.
-        storage_class: the class that stands for the tier on this server.
-        from_class: where it is.
-        etag: of the object that is meant.
-        exclusive: whether others may replace the object at any moment: plain tables' are.
+        tier: Where it goes.
+        storage_class: The class that stands for the tier on this server.
+        from_class: Where it is.
+        etag: Of the object that is meant.
+        exclusive: Whether others may replace the object at any moment: plain tables' are.
     """
 
     tier: Tier
@@ -43,8 +43,8 @@ class Moved:
     """What a move did.
 
     Attributes:
-        outcome: whether anything had to be done.
-        written: the object that it wrote anew, as listings show it; None where it wrote none, or cannot tell. Plain
+        outcome: Whether anything had to be done.
+        written: The object that it wrote anew, as listings show it; None where it wrote none, or cannot tell. Plain
             tables know by it that no row has changed.
     """
 
@@ -69,10 +69,10 @@ class Mover(Protocol):
         """Why this tier cannot be reached here, in words; None where it can.
 
         Args:
-            fs: the connector.
-            root: the table's `bucket/prefix`.
-            tier: where files should go.
-            storage_class: the class that stands for it on this server.
+            fs: The connector.
+            root: The table's `bucket/prefix`.
+            tier: Where files should go.
+            storage_class: The class that stands for it on this server.
         """
 
     def move_many(self, fs: LakeFileSystem, moves: Mapping[str, Move]) -> Iterator[tuple[str, Moved | Failure]]:
@@ -81,8 +81,8 @@ class Mover(Protocol):
         Metadata, content type, tags and encryption stay.
 
         Args:
-            fs: may write below the table's root.
-            moves: from where to where, by `bucket/key`.
+            fs: May write below the table's root.
+            moves: From where to where, by `bucket/key`.
 
         Yields:
             Each path, as it is done, with what was done (`unchanged` where nothing had to be), or with the error in its

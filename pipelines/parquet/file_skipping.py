@@ -47,9 +47,9 @@ class FileFacts:
     """What is known of a file, or of a part of one, without reading its rows.
 
     Attributes:
-        key: what tells its partition from others.
-        known: the partition's values: equalities and null tests, true of every row.
-        stats: statistics as the Delta log spells them (JSON text); None where there are none.
+        key: What tells its partition from others.
+        known: The partition's values: equalities and null tests, true of every row.
+        stats: Statistics as the Delta log spells them (JSON text); None where there are none.
     """
 
     key: Hashable
@@ -63,10 +63,10 @@ def may_match(
     """For each file, whether some row of it may match; False is a proof that none does.
 
     Args:
-        matching: the filter; it fits the schema.
-        schema: of the rows.
-        keys: the partition columns.
-        files: what is known of each.
+        matching: The filter; it fits the schema.
+        schema: Of the rows.
+        keys: The partition columns.
+        files: What is known of each.
     """
     names = columns_in(matching, schema)
     alike = _alike(files, None if names is None else names & set(keys))
@@ -109,8 +109,8 @@ def columns_in(matching: pc.Expression, schema: pa.Schema) -> frozenset[str] | N
     """The columns that an expression needs; None where that cannot be told (references by position).
 
     Args:
-        matching: the expression; it fits the schema.
-        schema: of the rows.
+        matching: The expression; it fits the schema.
+        schema: Of the rows.
     """
     text = str(matching)
     if "FieldPath" in text:

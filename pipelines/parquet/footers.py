@@ -32,9 +32,9 @@ def read_footers(
     """The footers of many objects, in their order: one range of each tail, several at a time.
 
     Args:
-        fs: the connector.
+        fs: The connector.
         root: `bucket/prefix`.
-        sizes: path below the root to bytes.
+        sizes: Path below the root to bytes.
 
     Yields:
         Each path with its footer, or with why there is none to be had: what to make of that is the caller's.

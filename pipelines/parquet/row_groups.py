@@ -26,9 +26,9 @@ def batches_of(
     """Read a file; columns that it lacks are null, and those that its path tells are there.
 
     Args:
-        fragment: the file.
-        schema: of the dataset.
-        columns: what to compute of the rows.
+        fragment: The file.
+        schema: Of the dataset.
+        columns: What to compute of the rows.
     """
     footer = fragment.metadata
     encoded_bytes = sum(footer.row_group(number).total_byte_size for number in range(footer.num_row_groups))

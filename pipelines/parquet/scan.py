@@ -46,10 +46,10 @@ def naming_failures(what: str, matching: pc.Expression | None = None) -> Iterato
 
     Args:
         what: `bucket/key`, of a table or a file.
-        matching: the filter.
+        matching: The filter.
 
     Raises:
-        SchemaMismatch: in the place of Arrow's error.
+        SchemaMismatch: In the place of Arrow's error.
     """
     try:
         yield
@@ -76,8 +76,8 @@ class ScannedFile:
 
     Attributes:
         path: `bucket/key`.
-        size: bytes.
-        facts: what is known of its rows.
+        size: Bytes.
+        facts: What is known of its rows.
     """
 
     path: str
@@ -105,11 +105,11 @@ class LiveDataset(pads.FileSystemDataset):
         """Put files together.
 
         Args:
-            files: in the order in which rows are read.
-            schema: of the rows; columns that a file lacks are null.
-            filesystem: where the files are.
-            keys: the partition columns.
-            where: rows that do not match are not there.
+            files: In the order in which rows are read.
+            schema: Of the rows; columns that a file lacks are null.
+            filesystem: Where the files are.
+            keys: The partition columns.
+            where: Rows that do not match are not there.
         """
         form = parquet_format()
         fragments = [
@@ -135,7 +135,7 @@ class LiveDataset(pads.FileSystemDataset):
         """The files that may hold rows which match.
 
         Args:
-            filter: which rows.
+            filter: Which rows.
         """
         matching = _both(self._where, filter)
         if matching is None:
@@ -156,7 +156,7 @@ class LiveDataset(pads.FileSystemDataset):
         """The files that may hold rows which match, as fragments.
 
         Args:
-            filter: which rows.
+            filter: Which rows.
         """
         return (self._fragments[file.path] for file in self.files_of(filter))
 
@@ -177,9 +177,9 @@ class LiveDataset(pads.FileSystemDataset):
         """A scan of the rows that match; see `pyarrow.dataset.Dataset.scanner`.
 
         Args:
-            columns: names, or what to compute by name; all columns by default.
-            filter: which rows.
-            options: pyarrow's others.
+            columns: Names, or what to compute by name; all columns by default.
+            filter: Which rows.
+            options: Pyarrow's others.
         """
         matching = _both(self._where, filter)
         if matching is None:

@@ -82,11 +82,11 @@ def footer_stats(
     where a type has no order that all readers share.
 
     Args:
-        footer: the file's.
+        footer: The file's.
         has_float_bounds: False leaves out those of floating point columns, for readers to whom NaN is larger than all
             numbers: a footer does not tell whether there is one. Our writer keeps no statistics where it saw one.
-        groups: only these row groups; all by default.
-        columns: only these top-level columns; the first 32 by default.
+        groups: Only these row groups; all by default.
+        columns: Only these top-level columns; the first 32 by default.
     """
     lows: dict[str, object] = {}
     highs: dict[str, object] = {}

@@ -48,15 +48,15 @@ class Rates(_Value):
     """What one storage class costs.
 
     Attributes:
-        storage: per GiB-month.
-        put: per 1,000 writes and copies into the class.
-        get: per 1,000 reads.
-        transition: per 1,000 lifecycle transitions into the class.
-        retrieval_gb: per GiB read, by whatever: a copy out of the class reads it.
-        min_days: an object that leaves earlier is charged for the rest of these days.
-        min_bytes: a smaller object is charged as if it had this size.
-        overhead_class: bytes an object that are charged in this class on top.
-        overhead_std: bytes an object that are charged as STANDARD on top.
+        storage: Per GiB-month.
+        put: Per 1,000 writes and copies into the class.
+        get: Per 1,000 reads.
+        transition: Per 1,000 lifecycle transitions into the class.
+        retrieval_gb: Per GiB read, by whatever: a copy out of the class reads it.
+        min_days: An object that leaves earlier is charged for the rest of these days.
+        min_bytes: A smaller object is charged as if it had this size.
+        overhead_class: Bytes an object that are charged in this class on top.
+        overhead_std: Bytes an object that are charged as STANDARD on top.
     """
 
     storage: Figure
@@ -74,11 +74,11 @@ class PriceList(_Value):
     """One server's prices at one date.
 
     Attributes:
-        dated: the day on which the figures were true.
-        region: where they hold.
-        note: what a reader of the figures should know; plans print it.
-        classes: rates by storage class.
-        tiers: rates by tier, for servers whose classes have names of their own.
+        dated: The day on which the figures were true.
+        region: Where they hold.
+        note: What a reader of the figures should know; plans print it.
+        classes: Rates by storage class.
+        tiers: Rates by tier, for servers whose classes have names of their own.
     """
 
     dated: str
@@ -98,8 +98,8 @@ class PriceList(_Value):
         """What a class costs, or failing that, the tier that it stands for; None where nobody knows.
 
         Args:
-            storage_class: as listings report it.
-            tier: what the server's profile calls it.
+            storage_class: As listings report it.
+            tier: What the server's profile calls it.
         """
         return self.classes.get(storage_class) or self.tiers.get(tier or "")
 
@@ -113,7 +113,7 @@ class PriceList(_Value):
         """Read a JSON file of this folder's shape.
 
         Raises:
-            SpecError: it is not there, or no price list.
+            SpecError: It is not there, or no price list.
         """
         try:
             return cls.model_validate_json(path.read_bytes())
@@ -138,7 +138,7 @@ def price_list(name: str, *, path: str | Path | None = None) -> PriceList:
     """The prices to plan with: the file given, else the one that `TIERLAKE_PRICES` names, else the list `name`.
 
     Raises:
-        SpecError: no such list, or one that cannot be read.
+        SpecError: No such list, or one that cannot be read.
     """
     replaced = path or os.environ.get(ENVIRONMENT)
     return PriceList.from_file(Path(replaced)) if replaced else _named(name)

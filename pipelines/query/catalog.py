@@ -37,17 +37,17 @@ class PartitionInfo:
     """One partition.
 
     Attributes:
-        key: what every call takes.
-        rows: row count; None where the table does not know it.
-        files: how many.
-        bytes: size of them.
-        storage_class: as the store reports it; several are joined by `+`; `MISSING` where an object is not there.
-        tier: what the server's profile calls that class; None for several, and for one that is no tier.
-        age: since the end of its window; None without one.
-        window: the event time it covers; None for null keys and without a time partition.
-        monthly_cost: storage in dollars a month; None where there is no price for its class.
-        held: why it may not expire; None where nothing keeps it.
-        changed: when its rows last changed, as far as its files tell: compaction and tiering leave it.
+        key: What every call takes.
+        rows: Row count; None where the table does not know it.
+        files: How many.
+        bytes: Size of them.
+        storage_class: As the store reports it; several are joined by `+`; `MISSING` where an object is not there.
+        tier: What the server's profile calls that class; None for several, and for one that is no tier.
+        age: Since the end of its window; None without one.
+        window: The event time it covers; None for null keys and without a time partition.
+        monthly_cost: Storage in dollars a month; None where there is no price for its class.
+        held: Why it may not expire; None where nothing keeps it.
+        changed: When its rows last changed, as far as its files tell: compaction and tiering leave it.
     """
 
     key: PartitionKey
@@ -81,8 +81,8 @@ class Catalog(Sequence[PartitionInfo]):
         """Keep the partitions as they were.
 
         Args:
-            partitions: in key order.
-            as_of: the instant that ages count to.
+            partitions: In key order.
+            as_of: The instant that ages count to.
         """
         self._partitions = tuple(partitions)
         self.as_of = as_of
@@ -136,7 +136,7 @@ class Catalog(Sequence[PartitionInfo]):
         """The catalog as a table for people.
 
         Args:
-            limit: show this many partitions; None shows all.
+            limit: Show this many partitions; None shows all.
         """
         total = self.total
         return formatting.table_text(
@@ -180,9 +180,9 @@ def read_catalog(handle: Handle, as_of: datetime, keys: Iterable[PartitionKey] |
     """Look at a dataset.
 
     Args:
-        handle: the dataset.
-        as_of: the instant that ages count to, and by which a partition is still retained.
-        keys: only these partitions, where they are there; None means all.
+        handle: The dataset.
+        as_of: The instant that ages count to, and by which a partition is still retained.
+        keys: Only these partitions, where they are there; None means all.
     """
     document = handle.document.read() if handle.document else None
     prices = price_list(handle.fs.profile.price_list)

@@ -35,10 +35,10 @@ class Contents:
     """A table at one version.
 
     Attributes:
-        version: the table's; 0 for plain Parquet.
-        schema: its columns; None where no row has settled them, or archived files alone tell.
-        rows: rows by partition, in key order; None where the table does not know.
-        bytes: size of all files.
+        version: The table's; 0 for plain Parquet.
+        schema: Its columns; None where no row has settled them, or archived files alone tell.
+        rows: Rows by partition, in key order; None where the table does not know.
+        bytes: Size of all files.
     """
 
     version: int
@@ -67,11 +67,11 @@ def why_gone(handle: Handle, keys: Iterable[PartitionKey]) -> dict[PartitionKey,
     """What took each of some absent partitions out, in words; without those that nothing did.
 
     Args:
-        handle: the dataset.
-        keys: partitions that the table does not have.
+        handle: The dataset.
+        keys: Partitions that the table does not have.
 
     Raises:
-        SpecError: a record of the journal that cannot be read.
+        SpecError: A record of the journal that cannot be read.
     """
     return {
         key: f"{_WORDS[record.operation]} on {formatting.day(record.committed_at or record.at)}"
@@ -83,11 +83,11 @@ def had_rows(handle: Handle, keys: Iterable[PartitionKey]) -> frozenset[Partitio
     """Which of some absent partitions had rows once, as far as the journal and the table's own tombstones remember.
 
     Args:
-        handle: the dataset.
-        keys: partitions that the table does not have.
+        handle: The dataset.
+        keys: Partitions that the table does not have.
 
     Raises:
-        SpecError: a record of the journal that cannot be read.
+        SpecError: A record of the journal that cannot be read.
     """
     absent = set(keys)
     known = _removals(handle, absent).keys()

@@ -36,14 +36,14 @@ def to_dask(
     The live files of this moment are what it reads, also when it is computed later.
 
     Args:
-        handle: the dataset.
-        columns: names to read; all by default.
-        where: which rows; partitions and files that cannot hold any are not read.
-        version: an older version of a Delta table, or the instant at which it was the newest.
+        handle: The dataset.
+        columns: Names to read; all by default.
+        where: Which rows; partitions and files that cannot hold any are not read.
+        version: An older version of a Delta table, or the instant at which it was the newest.
 
     Raises:
-        SchemaMismatch: an unknown column, or a filter that does not fit its type.
-        ArchivedError: partitions that have to be restored first.
+        SchemaMismatch: An unknown column, or a filter that does not fit its type.
+        ArchivedError: Partitions that have to be restored first.
     """
     import dask
     import dask.dataframe as dd

@@ -58,12 +58,12 @@ def expression_of(where: Where, schema: pa.Schema) -> pc.Expression:
     """Filters as an expression that fits a schema.
 
     Args:
-        where: an expression (taken as it is) or filters.
-        schema: of the rows.
+        where: An expression (taken as it is) or filters.
+        schema: Of the rows.
 
     Raises:
-        SpecError: it is no filter: its shape, or an operator.
-        SchemaMismatch: an unknown column, or a value that its column cannot be compared with.
+        SpecError: It is no filter: its shape, or an operator.
+        SchemaMismatch: An unknown column, or a value that its column cannot be compared with.
     """
     if isinstance(where, pc.Expression):
         expression = where

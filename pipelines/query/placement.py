@@ -34,10 +34,10 @@ class PlacedFile:
     """A live file and what the store says of it.
 
     Attributes:
-        live: as the table has it.
-        etag: of the stored object, without quotes; empty where it is missing.
-        storage_class: as the listing reports it; `MISSING` where the object is not there.
-        since: when the object came to its class, as far as the store tells; a move rewrites it.
+        live: As the table has it.
+        etag: Of the stored object, without quotes; empty where it is missing.
+        storage_class: As the listing reports it; `MISSING` where the object is not there.
+        since: When the object came to its class, as far as the store tells; a move rewrites it.
     """
 
     live: LiveFile
@@ -76,9 +76,9 @@ def placed(
     """Look where the files of a snapshot lie; one LIST, or a few small ones for single partitions.
 
     Args:
-        handle: the dataset.
-        snapshot: which files count.
-        keys: only these partitions; None means all.
+        handle: The dataset.
+        snapshot: Which files count.
+        keys: Only these partitions; None means all.
         is_new: The snapshot was made just now: the listing that a plain table made it from is good, too.
     """
     wanted = None if keys is None else set(keys)

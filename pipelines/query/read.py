@@ -53,12 +53,12 @@ def snapshot_at(handle: Handle, version: Version = None) -> Snapshot:
     """The live files, now or at an older version.
 
     Args:
-        handle: the dataset.
-        version: which.
+        handle: The dataset.
+        version: Which.
 
     Raises:
-        TableNotFound: no such version, or an instant before the oldest that the log remembers.
-        UnsupportedByTable: time travel on a plain table.
+        TableNotFound: No such version, or an instant before the oldest that the log remembers.
+        UnsupportedByTable: Time travel on a plain table.
     """
     if version is None or isinstance(version, int):
         return handle.table.snapshot(version)
@@ -70,13 +70,13 @@ def scan(handle: Handle, version: Version = None, keys: Iterable[PartitionKey] |
     """The whole table or some partitions, lazily; see `LiveDataset` for what its filters mean to other libraries.
 
     Args:
-        handle: the dataset.
-        version: an older version of a Delta table, or the instant at which it was the newest.
-        keys: only these partitions, as far as the table has them.
+        handle: The dataset.
+        version: An older version of a Delta table, or the instant at which it was the newest.
+        keys: Only these partitions, as far as the table has them.
 
     Raises:
-        TableNotFound: no such version.
-        ArchivedError: with `keys`, partitions that have to be restored first.
+        TableNotFound: No such version.
+        ArchivedError: With `keys`, partitions that have to be restored first.
     """
     snapshot = snapshot_at(handle, version)
     dataset = _of_partitions(handle, snapshot, keys)
@@ -96,17 +96,17 @@ def read(
     """Rows in memory.
 
     Args:
-        handle: the dataset.
-        columns: names to read; all by default.
-        where: which rows; partitions and files that cannot hold any are not read.
-        version: an older version of a Delta table, or the instant at which it was the newest.
-        wait: for archived partitions: ask for them and wait so long, as `12h` or a timedelta.
-        keys: only these partitions, as far as the table has them: their files are chosen by key, so that thousands of
+        handle: The dataset.
+        columns: Names to read; all by default.
+        where: Which rows; partitions and files that cannot hold any are not read.
+        version: An older version of a Delta table, or the instant at which it was the newest.
+        wait: For archived partitions: ask for them and wait so long, as `12h` or a timedelta.
+        keys: Only these partitions, as far as the table has them: their files are chosen by key, so that thousands of
             keys cost what one does.
 
     Raises:
-        SchemaMismatch: an unknown column, or a filter that does not fit its type.
-        ArchivedError: partitions that have to be restored first.
+        SchemaMismatch: An unknown column, or a filter that does not fit its type.
+        ArchivedError: Partitions that have to be restored first.
         SpecError: `wait` is no duration, or `where` no filter.
     """
     patience = parsed_duration(wait, "wait") if wait is not None else None
@@ -167,8 +167,8 @@ def by_partition(rows: pa.Table, columns: Sequence[str]) -> dict[PartitionKey, p
     """Rows that were read, by their partition; those of one keep their order.
 
     Args:
-        rows: with the partition columns.
-        columns: these, in the table's order.
+        rows: With the partition columns.
+        columns: These, in the table's order.
     """
     codes, keys = np.zeros(rows.num_rows, np.int64), [PartitionKey(())]
     for name in columns:
@@ -197,11 +197,11 @@ def pandas_frame(rows: pa.Table, *, is_part: bool = False) -> pd.DataFrame:
     """Rows as pandas has them, integers exactly: those that a float cannot hold come as nullable integers.
 
     Args:
-        rows: with columns in any types.
-        is_part: of more rows, elsewhere, whose integers a float may not hold.
+        rows: With columns in any types.
+        is_part: Of more rows, elsewhere, whose integers a float may not hold.
 
     Raises:
-        SchemaMismatch: values that pandas cannot hold, such as nested dates beyond the year 9999.
+        SchemaMismatch: Values that pandas cannot hold, such as nested dates beyond the year 9999.
     """
     import pandas as pd
 
@@ -245,7 +245,7 @@ def polars_frame(rows: pa.Table) -> pl.DataFrame:
     """Rows as polars has them.
 
     Raises:
-        SchemaMismatch: decimals of more digits than polars has.
+        SchemaMismatch: Decimals of more digits than polars has.
     """
     import polars as pl
 
@@ -270,7 +270,7 @@ def checked_columns(handle: Handle, dataset: LiveDataset, columns: Sequence[str]
     """The columns to read.
 
     Raises:
-        SchemaMismatch: one that the table does not have.
+        SchemaMismatch: One that the table does not have.
     """
     names: list[str] = dataset.schema.names
     unknown = [name for name in columns or () if name not in names]
@@ -284,8 +284,8 @@ def checked_filter(handle: Handle, dataset: LiveDataset, where: Where | None) ->
     """The filter as an expression that fits the table.
 
     Raises:
-        SchemaMismatch: an unknown column, or a value that its column cannot be compared with.
-        SpecError: it is no filter.
+        SchemaMismatch: An unknown column, or a value that its column cannot be compared with.
+        SpecError: It is no filter.
     """
     if where is None:
         return None

@@ -51,14 +51,14 @@ class RestoreResult:
     """What was asked for.
 
     Attributes:
-        key: the partition.
-        days: how long the readable copies stay.
-        speed: of the restore.
-        files: live files of the partition.
-        archived: files that were archived, and were asked for now; with a dry run, that would be.
-        in_progress: files that are on their way.
-        readable: files that can be read.
-        bytes: size of the archived ones.
+        key: The partition.
+        days: How long the readable copies stay.
+        speed: Of the restore.
+        files: Live files of the partition.
+        archived: Files that were archived, and were asked for now; with a dry run, that would be.
+        in_progress: Files that are on their way.
+        readable: Files that can be read.
+        bytes: Size of the archived ones.
         dry_run: True where nothing was asked for.
     """
 
@@ -104,16 +104,16 @@ def restore(
     """Ask for the archived files of a partition; asking again changes nothing.
 
     Args:
-        handle: the dataset.
-        key: the partition.
-        days: how long the readable copies stay.
+        handle: The dataset.
+        key: The partition.
+        days: How long the readable copies stay.
         speed: `bulk` (cheapest, hours), `standard` or `expedited` (minutes, not from DEEP_ARCHIVE).
-        dry_run: only look.
+        dry_run: Only look.
 
     Raises:
-        UnknownPartition: the table does not have it.
+        UnknownPartition: The table does not have it.
         InvalidSetting: `days` or `speed` is none.
-        UnsupportedByServer: the server has no restore; nothing is archived there.
+        UnsupportedByServer: The server has no restore; nothing is archived there.
     """
     snapshot = handle.table.snapshot()
     part = placed(handle, snapshot, [key]).get(key)
@@ -148,11 +148,11 @@ def waiting_for(handle: Handle, keys: Iterable[PartitionKey] | None = None) -> d
     """The partitions that cannot be read now; one look at the table, and a HEAD for each archived file.
 
     Args:
-        handle: the dataset.
-        keys: only these, as far as the table has them; None means all.
+        handle: The dataset.
+        keys: Only these, as far as the table has them; None means all.
 
     Raises:
-        UnknownPartition: a key that the table cannot have: other columns, or another spelling.
+        UnknownPartition: A key that the table cannot have: other columns, or another spelling.
     """
     if not handle.fs.profile.archived_classes:
         return {}
@@ -175,9 +175,9 @@ def archived_among(
     """Which of these files need a restore before they can be read, by partition.
 
     Args:
-        handle: the dataset.
-        snapshot: that the files are of.
-        paths: of the files, below the root.
+        handle: The dataset.
+        snapshot: That the files are of.
+        paths: Of the files, below the root.
     """
     if not handle.fs.profile.archived_classes:
         return {}
@@ -212,14 +212,14 @@ def wait_until_readable(
     """Ask for archived files, once, and wait until they can be read.
 
     Args:
-        handle: the dataset.
-        files: the files.
-        patience: how long.
-        sleep: waits; tests inject their own.
-        clock: seconds that pass; likewise.
+        handle: The dataset.
+        files: The files.
+        patience: How long.
+        sleep: Waits; tests inject their own.
+        clock: Seconds that pass; likewise.
 
     Raises:
-        ArchivedError: they are not there in time; they stay asked for.
+        ArchivedError: They are not there in time; they stay asked for.
     """
     ends, pause = clock() + patience.total_seconds(), _FIRST_WAIT_SECONDS
     _requested(handle, statuses(handle, files), patience.days + 1, "bulk")

@@ -48,7 +48,7 @@ def after_commit(consequence: str) -> Iterator[None]:
     """Around one thing to be done after a commit.
 
     Args:
-        consequence: what is so where it fails, and what to do about it, as the rest of "done, but ...".
+        consequence: What is so where it fails, and what to do about it, as the rest of "done, but ...".
     """
     try:
         yield

@@ -33,9 +33,9 @@ class ServerClock:
     """The store's own clock (`Date` header), shifted by an injected offset.
 
     Attributes:
-        fs: the connector.
-        bucket: which bucket to ask.
-        offset: added to the server's time; tests and rehearsals look into the future with it.
+        fs: The connector.
+        bucket: Which bucket to ask.
+        offset: Added to the server's time; tests and rehearsals look into the future with it.
     """
 
     fs: LakeFileSystem
@@ -55,8 +55,8 @@ def end_of(second: datetime, told: datetime | None = None) -> datetime:
     """A server's time of a change, never earlier than it was: servers leave the fractions of seconds out.
 
     Args:
-        second: what the server says.
-        told: the same by the clock of whoever made the change: it counts where it is in that second, else the second's
+        second: What the server says.
+        told: The same by the clock of whoever made the change: it counts where it is in that second, else the second's
             last microsecond does.
     """
     if second.microsecond:

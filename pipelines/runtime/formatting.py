@@ -77,11 +77,11 @@ def table_text(
     """A table as plain text.
 
     Args:
-        columns: headings; one that starts with `>` is a column of numbers, set to the right.
-        rows: cells.
-        title: a line above it.
-        footer: a last row, for totals.
-        limit: show this many rows and say how many more there are; None shows all.
+        columns: Headings; one that starts with `>` is a column of numbers, set to the right.
+        rows: Cells.
+        title: A line above it.
+        footer: A last row, for totals.
+        limit: Show this many rows and say how many more there are; None shows all.
     """
     from rich.cells import cell_len
 

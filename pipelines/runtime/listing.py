@@ -18,9 +18,9 @@ def listed(fs: LakeFileSystem, root: str, paths: Collection[str] | None = None) 
     """What the store has below a root, by `bucket/key`: the folders of these files, or everything.
 
     Args:
-        fs: the connector.
+        fs: The connector.
         root: `bucket/prefix`.
-        paths: files below the root that must be in the answer if they exist; None means all.
+        paths: Files below the root that must be in the answer if they exist; None means all.
     """
     if paths is not None and not paths:
         return {}
@@ -35,11 +35,11 @@ def contents(fs: LakeFileSystem, paths: Collection[str]) -> dict[str, bytes]:
     """The bytes of small objects, many at once; those that are gone by now are left out.
 
     Args:
-        fs: the connector.
+        fs: The connector.
         paths: `bucket/key`.
 
     Raises:
-        LakeError: the store could not be asked for one of them: what it holds is not known.
+        LakeError: The store could not be asked for one of them: what it holds is not known.
     """
     names = list(paths)
     # `cat` would take `*` and `[` in a name for patterns

@@ -21,12 +21,12 @@ class Step:
     """Where some work is.
 
     Attributes:
-        operation: what is being done, for people: `tiering`, `expiry`.
-        done: items finished, failures included.
-        total: items there are; 0 where nobody knows beforehand.
-        bytes_done: bytes of the finished items.
-        bytes_total: bytes of all.
-        item: what was finished last; None at the start.
+        operation: What is being done, for people: `tiering`, `expiry`.
+        done: Items finished, failures included.
+        total: Items there are; 0 where nobody knows beforehand.
+        bytes_done: Bytes of the finished items.
+        bytes_total: Bytes of all.
+        item: What was finished last; None at the start.
     """
 
     operation: str
@@ -49,10 +49,10 @@ def reporting(
     """Tell a listener where some work is.
 
     Args:
-        operation: what is being done.
-        total: items there are.
-        bytes_total: bytes of all.
-        progress: who listens.
+        operation: What is being done.
+        total: Items there are.
+        bytes_total: Bytes of all.
+        progress: Who listens.
 
     Yields:
         A function to call with each finished item and its bytes.
@@ -74,8 +74,8 @@ def counting(operation: str, *, progress: Progress) -> Iterator[Callable[[int], 
     """Tell a listener how far some work of unknown length is.
 
     Args:
-        operation: what is being done.
-        progress: who listens.
+        operation: What is being done.
+        progress: Who listens.
 
     Yields:
         A function to call with the number of items done so far.

@@ -22,7 +22,7 @@ def schema_of(file: SourceFile) -> pa.Schema:
     """The schema of a file.
 
     Raises:
-        SourceError: it cannot be read, is too wide, or expands too much.
+        SourceError: It cannot be read, is too wide, or expands too much.
     """
     with file.opened() as handle:
         return _open(file, handle)[0]
@@ -32,7 +32,7 @@ def read_batches(file: SourceFile, row_groups: Sequence[int] | None = None) -> I
     """The rows of a file, or of some row groups of a Parquet file.
 
     Raises:
-        SourceError: it cannot be read.
+        SourceError: It cannot be read.
     """
     with file.opened() as handle:
         _, reader = _open(file, handle)

@@ -50,11 +50,11 @@ class Head:
     """How the rows of a file of CSV are written, as its beginning tells.
 
     Attributes:
-        path: the file, for people.
-        names: of the columns.
-        dialect: the marks.
-        size: bytes before the first row.
-        line: number of the first row's line.
+        path: The file, for people.
+        names: Of the columns.
+        dialect: The marks.
+        size: Bytes before the first row.
+        line: Number of the first row's line.
     """
 
     path: str
@@ -68,7 +68,7 @@ def head_of(file: SourceFile) -> Head | None:
     """Read a file's beginning; None where it is empty.
 
     Raises:
-        SourceError: it cannot be read, is too wide, or does not name its columns well.
+        SourceError: It cannot be read, is too wide, or does not name its columns well.
     """
     with _clean(file) as text:
         return _head(file, text)
@@ -139,13 +139,13 @@ def read_rows(
     """The rows of a file as text.
 
     Args:
-        file: the file.
-        head: its beginning.
-        schema: the types that the columns will be fitted to: those of numbers have their decimal mark made a point.
-        block_bytes: how much is tokenised at a time; a row must not be longer.
+        file: The file.
+        head: Its beginning.
+        schema: The types that the columns will be fitted to: those of numbers have their decimal mark made a point.
+        block_bytes: How much is tokenised at a time; a row must not be longer.
 
     Raises:
-        SourceError: it cannot be read.
+        SourceError: It cannot be read.
     """
     with _clean(file) as text:
         text.head(head.size)

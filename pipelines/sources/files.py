@@ -67,13 +67,13 @@ class SourceFile:
     """One file of a source.
 
     Attributes:
-        file: where it is stored; opened when it is read.
+        file: Where it is stored; opened when it is read.
         kind: `csv`, `tsv`, `json`, `parquet` or `ipc`.
-        limits: what it may be.
-        text: how it is written, where it is text.
-        compression: the ending that tells it: `gz`, `bz2`, `xz`, `zst`, `zip`; or none.
-        member: of a zip archive.
-        lines: a part of it; None means all.
+        limits: What it may be.
+        text: How it is written, where it is text.
+        compression: The ending that tells it: `gz`, `bz2`, `xz`, `zst`, `zip`; or none.
+        member: Of a zip archive.
+        lines: A part of it; None means all.
     """
 
     file: OpenFile
@@ -106,7 +106,7 @@ class SourceFile:
         """The file, expanded where it is compressed; for Parquet and IPC it can be sought in.
 
         Raises:
-            SourceError: it cannot be read; also for what is read within.
+            SourceError: It cannot be read; also for what is read within.
         """
         try:
             with ExitStack() as stack:
@@ -148,13 +148,13 @@ def find_files(
     """The files that paths, URLs and patterns stand for, in order; of zip archives the members.
 
     Args:
-        paths: of any fsspec filesystem.
-        storage_options: passed to the filesystems of URLs.
-        limits: what each file may be.
-        text: how text files are written.
+        paths: Of any fsspec filesystem.
+        storage_options: Passed to the filesystems of URLs.
+        limits: What each file may be.
+        text: How text files are written.
 
     Raises:
-        SourceError: nothing matches, or the name of a file does not tell its format.
+        SourceError: Nothing matches, or the name of a file does not tell its format.
     """
     files: list[SourceFile] = []
     for path in paths:

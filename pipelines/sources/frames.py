@@ -34,11 +34,11 @@ def open_frame(source: Any, known: pa.Schema | None) -> RowStream:
     """Open what is no path.
 
     Args:
-        source: see the module's docstring.
-        known: types to read a pandas column of mixed values in.
+        source: See the module's docstring.
+        known: Types to read a pandas column of mixed values in.
 
     Raises:
-        SourceError: a kind that is not known, or columns that cannot be told apart or converted.
+        SourceError: A kind that is not known, or columns that cannot be told apart or converted.
     """
     if isinstance(source, pads.Dataset):
         return _stream(source.schema, source.to_batches(), "pyarrow dataset")
@@ -111,7 +111,7 @@ def check_columns_of(name: str, schema: pa.Schema) -> None:
     """Refuse a source without columns, or whose columns cannot be told apart.
 
     Raises:
-        SourceError: it is one.
+        SourceError: It is one.
     """
     if not len(schema):
         raise SourceError(f"the {name} has no columns")

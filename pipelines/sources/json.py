@@ -55,7 +55,7 @@ def json_schema(files: Sequence[SourceFile], known: pa.Schema | None) -> pa.Sche
     """The columns of all rows, and those that the table knows; each file is read once.
 
     Raises:
-        SourceError: a file cannot be read, or a column has values of several types.
+        SourceError: A file cannot be read, or a column has values of several types.
     """
     whole = Kind()
     times: dict[str, TextTypes] = {}
@@ -101,12 +101,12 @@ def read_json(file: SourceFile, schema: pa.Schema, known: pa.Schema | None = Non
     """The rows of a file.
 
     Args:
-        file: the file.
-        schema: of the source, as `json_schema` tells it.
-        known: by the table: where it has decimals, numbers are handed over as they are written.
+        file: The file.
+        schema: Of the source, as `json_schema` tells it.
+        known: By the table: where it has decimals, numbers are handed over as they are written.
 
     Raises:
-        SourceError: it cannot be read.
+        SourceError: It cannot be read.
     """
     exact = known is not None and any(holds_decimals(field.type) for field in known)
     for block in _blocks(file, exact=exact):

@@ -97,11 +97,11 @@ class Kind:
         Where the table knows a time, a decimal or the like, it is text, that the table's own rules read.
 
         Args:
-            path: the column, and within it the field.
-            known: by the table.
+            path: The column, and within it the field.
+            known: By the table.
 
         Raises:
-            SourceError: values of several types, and the table knows none; the message names a line of each.
+            SourceError: Values of several types, and the table knows none; the message names a line of each.
         """
         if known is not None:
             return self._known_type(path, known)

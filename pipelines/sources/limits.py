@@ -24,10 +24,10 @@ class SourceLimits:
     """Bounds on a file of a source.
 
     Attributes:
-        max_columns: columns of a file.
-        max_expansion: how many times its size a compressed file, or a column of a Parquet row group, may become; what
+        max_columns: Columns of a file.
+        max_expansion: How many times its size a compressed file, or a column of a Parquet row group, may become; what
             stays below 64 MiB is never refused. gzip reaches 1032, and only with bytes that are all the same.
-        newlines_in_values: whether a quoted value of CSV may hold a line end. Where none does, False lets workers share
+        newlines_in_values: Whether a quoted value of CSV may hold a line end. Where none does, False lets workers share
             a large file out among them.
     """
 
@@ -40,7 +40,7 @@ def check_columns(path: str, count: int, limits: SourceLimits) -> None:
     """Refuse a file that is too wide.
 
     Raises:
-        SourceError: it is.
+        SourceError: It is.
     """
     if count > limits.max_columns:
         message = f"{path} has {count:,} columns or more; a source may have {limits.max_columns:,}"
@@ -51,7 +51,7 @@ def check_parquet(path: str, footer: pq.FileMetaData, limits: SourceLimits) -> N
     """Refuse a file whose pages expand without measure, before one of them is read.
 
     Raises:
-        SourceError: it does, or it is too wide.
+        SourceError: It does, or it is too wide.
     """
     check_columns(path, footer.num_columns, limits)
     for number in range(footer.num_row_groups):
@@ -73,10 +73,10 @@ class BoundedBytes:
     """An expanded file that stops when it expands too much.
 
     Args:
-        path: for messages.
-        file: expanded; closed with this.
-        stored: how many bytes of the stored file have been read, or its whole size; None where it is not compressed.
-        limits: what is allowed.
+        path: For messages.
+        file: Expanded; closed with this.
+        stored: How many bytes of the stored file have been read, or its whole size; None where it is not compressed.
+        limits: What is allowed.
     """
 
     def __init__(self, path: str, file: Any, stored: Callable[[], int] | None, limits: SourceLimits) -> None:
@@ -90,7 +90,7 @@ class BoundedBytes:
         """The next bytes; none at the end.
 
         Raises:
-            SourceError: there are too many for the size of the file.
+            SourceError: There are too many for the size of the file.
         """
         given: bytes = self._file.read(size)
         self._given += len(given)
@@ -107,7 +107,7 @@ def check_names(path: str, names: Sequence[str], hint: str) -> None:
     """Refuse columns that could not be told apart.
 
     Raises:
-        SourceError: two have the same name but for case, one has none, or one of those of rejected rows.
+        SourceError: Two have the same name but for case, one has none, or one of those of rejected rows.
     """
     for number, name in enumerate(names, 1):
         if not name.strip():

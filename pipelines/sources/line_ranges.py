@@ -22,9 +22,9 @@ class Lines:
     """Whole lines of a text file.
 
     Attributes:
-        start: the byte at which the first of them begins.
-        end: the byte after the last.
-        header: goes before the part: the line that names the columns.
+        start: The byte at which the first of them begins.
+        end: The byte after the last.
+        header: Goes before the part: the line that names the columns.
     """
 
     start: int
@@ -36,8 +36,8 @@ class LinesOf:
     """A part of an open file, to be read once from its beginning.
 
     Args:
-        file: can be read and sought in.
-        lines: the part.
+        file: Can be read and sought in.
+        lines: The part.
     """
 
     def __init__(self, file: Any, lines: Lines) -> None:
@@ -72,10 +72,10 @@ def cut_lines(file: Any, size: int, part_bytes: int, *, has_header: bool) -> Seq
     """Parts of an open file of about a wanted size.
 
     Args:
-        file: at its beginning.
-        size: of the file, in bytes.
-        part_bytes: of a part, in bytes.
-        has_header: whether the first line that is not blank names the columns.
+        file: At its beginning.
+        size: Of the file, in bytes.
+        part_bytes: Of a part, in bytes.
+        has_header: Whether the first line that is not blank names the columns.
 
     Returns:
         The parts, in order; none where the file cannot be cut: no seeking, or a header without end.

@@ -41,12 +41,12 @@ class Layout:
     """What is known of all files of a source together.
 
     Attributes:
-        schema: of the rows.
-        path: the first file with columns, for messages.
-        known: the types that the table knows.
-        is_text: whether the rows are handed over as text.
-        notes: what was guessed.
-        spoilers: columns that are text because of a few values, with these.
+        schema: Of the rows.
+        path: The first file with columns, for messages.
+        known: The types that the table knows.
+        is_text: Whether the rows are handed over as text.
+        notes: What was guessed.
+        spoilers: Columns that are text because of a few values, with these.
     """
 
     schema: pa.Schema
@@ -67,14 +67,14 @@ def open_source(
     """Open whatever the user handed over.
 
     Args:
-        source: see the module's docstring.
-        known: types of columns, where the table or its description knows them. The others are told by all values.
-        storage_options: for paths, passed to their fsspec filesystem.
-        limits: what each file may be.
-        text: how text files are written; what it leaves out is told by their beginning.
+        source: See the module's docstring.
+        known: Types of columns, where the table or its description knows them. The others are told by all values.
+        storage_options: For paths, passed to their fsspec filesystem.
+        limits: What each file may be.
+        text: How text files are written; what it leaves out is told by their beginning.
 
     Raises:
-        SourceError: a kind that is not known, nothing that matches, or a file that cannot be read.
+        SourceError: A kind that is not known, nothing that matches, or a file that cannot be read.
     """
     paths = paths_of(source)
     if not paths:
@@ -90,7 +90,7 @@ def layout_of(files: Sequence[SourceFile], known: pa.Schema | None) -> Layout:
     CSV whose columns are not all known is read once for this, and so is JSON; of Parquet and IPC, the first footer.
 
     Raises:
-        SourceError: a file cannot be read, or has other columns than the first.
+        SourceError: A file cannot be read, or has other columns than the first.
     """
     groups = [
         [file for file in files if file.is_delimited],
@@ -167,13 +167,13 @@ def read_files(
     """The rows of files, one file after the other; none is open before its turn or after it.
 
     Args:
-        files: at least one.
-        layout: of the source that they belong to.
-        name: for messages and history.
-        row_groups: of a single Parquet file; None means all.
+        files: At least one.
+        layout: Of the source that they belong to.
+        name: For messages and history.
+        row_groups: Of a single Parquet file; None means all.
 
     Raises:
-        SourceError: a file that cannot be read, while its rows are asked for.
+        SourceError: A file that cannot be read, while its rows are asked for.
     """
 
     def stream() -> Iterator[SourceBatch]:

@@ -55,14 +55,14 @@ def column_of_objects(
     """The objects as a column of the type that they have, or that the table knows.
 
     Args:
-        name: of the column.
-        items: its objects.
-        known: its type in the table.
-        wrong: gets the number of each row, from 1, whose object does not fit.
-        convert: has Arrow make an array of them all.
+        name: Of the column.
+        items: Its objects.
+        known: Its type in the table.
+        wrong: Gets the number of each row, from 1, whose object does not fit.
+        convert: Has Arrow make an array of them all.
 
     Raises:
-        SourceError: they have no type together, and the table knows none.
+        SourceError: They have no type together, and the table knows none.
     """
     kind = _Kind()
     kind.add(items, range(1, len(items) + 1))

@@ -43,8 +43,8 @@ class Piece:
     """What one worker reads.
 
     Attributes:
-        files: whole files, or one of which only some row groups are meant.
-        row_groups: those; None means all.
+        files: Whole files, or one of which only some row groups are meant.
+        row_groups: Those; None means all.
     """
 
     files: tuple[SourceFile, ...]
@@ -56,11 +56,11 @@ class Pieces:
     """A source in pieces.
 
     Attributes:
-        schema: of the rows.
-        name: where they come from, for messages and history.
-        layout: what is known of all files together; None for frames.
-        files: pieces of files.
-        frames: pieces that the cluster computes itself: a Dask frame's partitions.
+        schema: Of the rows.
+        name: Where they come from, for messages and history.
+        layout: What is known of all files together; None for frames.
+        files: Pieces of files.
+        frames: Pieces that the cluster computes itself: a Dask frame's partitions.
     """
 
     schema: pa.Schema
@@ -94,15 +94,15 @@ def split(
     """Cut a source into pieces.
 
     Args:
-        source: paths, URLs or patterns, or a Dask DataFrame.
-        known: types to read text columns in, where the table knows them.
-        storage_options: for paths.
-        threads: of all workers together.
-        limits: what each file may be.
-        text: how text files are written.
+        source: Paths, URLs or patterns, or a Dask DataFrame.
+        known: Types to read text columns in, where the table knows them.
+        storage_options: For paths.
+        threads: Of all workers together.
+        limits: What each file may be.
+        text: How text files are written.
 
     Raises:
-        SourceError: a source that only this process has, or one that cannot be read.
+        SourceError: A source that only this process has, or one that cannot be read.
     """
     paths = paths_of(source)
     if paths:
@@ -142,12 +142,12 @@ def check_part(stream: RowStream, expected: pa.Schema, stored: pa.Schema) -> Non
     """Refuse a part of a frame that is not what the frame's description says.
 
     Args:
-        stream: the part.
-        expected: the schema of the description.
-        stored: the types that the columns are stored in.
+        stream: The part.
+        expected: The schema of the description.
+        stored: The types that the columns are stored in.
 
     Raises:
-        SourceError: it has other columns, or a column of a type that does not meet the stored one.
+        SourceError: It has other columns, or a column of a type that does not meet the stored one.
     """
     names = stream.schema.names
     missing, extra = set(expected.names) - set(names), set(names) - set(expected.names)
@@ -220,8 +220,8 @@ def together(sized: Iterable[tuple[T, int]], target_bytes: int) -> list[list[T]]
     """Bundles of neighbours, as long as they stay within the wanted size; what is larger stands alone.
 
     Args:
-        sized: items, each with its size.
-        target_bytes: of a bundle, in the same unit.
+        sized: Items, each with its size.
+        target_bytes: Of a bundle, in the same unit.
     """
     bundles: list[list[T]] = []
     room = 0

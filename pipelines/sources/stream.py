@@ -42,8 +42,8 @@ class SourceBatch:
     """Some rows of a source.
 
     Attributes:
-        rows: the columns of the stream's schema, then those of `ORIGIN`.
-        bad: what is no row: a short line, broken JSON. It has the columns named by
+        rows: The columns of the stream's schema, then those of `ORIGIN`.
+        bad: What is no row: a short line, broken JSON. It has the columns named by
             `tierlake.pipelines.sources.row_origin`, and of the source's columns those that
             could be read, as text. None where every row is one.
     """
@@ -57,13 +57,13 @@ class RowStream:
     """Rows to be ingested, readable once.
 
     Attributes:
-        schema: of the rows, without the columns of `ORIGIN`; for CSV the types that its text is to be fitted to.
-        batches: the rows.
-        name: where they come from, for messages and history.
-        is_text: whether every column of `rows` is text, null only where the source says so.
-        texts: of a typed source, the columns that are text which stands for values of other types.
-        notes: what was guessed about the source, a sentence each.
-        spoilers: columns that are text because of a few values, with these and their lines.
+        schema: Of the rows, without the columns of `ORIGIN`; for CSV the types that its text is to be fitted to.
+        batches: The rows.
+        name: Where they come from, for messages and history.
+        is_text: Whether every column of `rows` is text, null only where the source says so.
+        texts: Of a typed source, the columns that are text which stands for values of other types.
+        notes: What was guessed about the source, a sentence each.
+        spoilers: Columns that are text because of a few values, with these and their lines.
     """
 
     schema: pa.Schema
@@ -122,11 +122,11 @@ class BadRow:
     """What is no row.
 
     Attributes:
-        line: where it stands.
-        column: of the cell that does not fit; None for a whole line.
-        value: the cell's text, or the line's.
-        reason: why it is no row.
-        cells: the row's own columns, as text.
+        line: Where it stands.
+        column: Of the cell that does not fit; None for a whole line.
+        value: The cell's text, or the line's.
+        reason: Why it is no row.
+        cells: The row's own columns, as text.
     """
 
     line: int

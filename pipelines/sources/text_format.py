@@ -41,10 +41,10 @@ class Dialect:
     """How one file of CSV is written.
 
     Attributes:
-        delimiter: between fields.
-        quote: around fields.
-        decimal: the decimal mark.
-        notes: what was guessed and is not the usual, a sentence each.
+        delimiter: Between fields.
+        quote: Around fields.
+        decimal: The decimal mark.
+        notes: What was guessed and is not the usual, a sentence each.
     """
 
     delimiter: str
@@ -61,9 +61,9 @@ def sniffed(head: str, default: str, options: TextOptions) -> Dialect:
     and none has a point.
 
     Args:
-        head: whole lines from the file's beginning.
-        default: the delimiter of files with this name.
-        options: what is known.
+        head: Whole lines from the file's beginning.
+        default: The delimiter of files with this name.
+        options: What is known.
     """
     quotes = [options.quote] if options.quote else ['"'] if '"' in head else ['"', "'"]
     marks = [options.delimiter] if options.delimiter else sorted(_DELIMITERS, key=lambda mark: mark != default)

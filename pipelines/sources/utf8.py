@@ -47,16 +47,16 @@ class CleanText:
     """A text file that is read once, forwards, as UTF-8.
 
     Args:
-        path: for messages.
-        read: gives at most so many bytes of the file, expanded; none at its end.
-        encoding: of the file; None is UTF-8.
-        delimiter: what usually stands between the fields of such a file; none for JSON.
+        path: For messages.
+        read: Gives at most so many bytes of the file, expanded; none at its end.
+        encoding: Of the file; None is UTF-8.
+        delimiter: What usually stands between the fields of such a file; none for JSON.
 
     Attributes:
-        has_quotes: whether `read` met a quote.
-        has_blanks: whether `read` marked a blank line.
-        is_at_end: whether `read` met the end.
-        failure: why `read` stopped before the end.
+        has_quotes: Whether `read` met a quote.
+        has_blanks: Whether `read` marked a blank line.
+        is_at_end: Whether `read` met the end.
+        failure: Why `read` stopped before the end.
     """
 
     closed = False
@@ -100,7 +100,7 @@ class CleanText:
         """The next bytes, as they are; none at the end.
 
         Raises:
-            SourceError: they are no text in the file's encoding.
+            SourceError: They are no text in the file's encoding.
         """
         if self._head:
             text, self._head = self._head, b""

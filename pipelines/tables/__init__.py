@@ -18,10 +18,10 @@ def table_of_format(fs: LakeFileSystem, root: str, table_format: str, columns: t
     """A table whose format is known; no request is made.
 
     Args:
-        fs: may write below the root.
+        fs: May write below the root.
         root: `bucket/prefix`.
         table_format: `delta` or `parquet`.
-        columns: its Hive columns, in order.
+        columns: Its Hive columns, in order.
     """
     from tierlake.pipelines.tables.delta import LakeDeltaTable
     from tierlake.pipelines.tables.plain import PlainParquetTable

@@ -37,10 +37,10 @@ class KnownChange(BaseModel):
     """An object whose time is not that of its rows.
 
     Attributes:
-        etag: of the object, without quotes.
-        modified: the object's time, as listings show it.
-        changed: when its rows changed.
-        first: which object had these rows first, with the neighbours that it has now: its ETag; empty: this one.
+        etag: Of the object, without quotes.
+        modified: The object's time, as listings show it.
+        changed: When its rows changed.
+        first: Which object had these rows first, with the neighbours that it has now: its ETag; empty: this one.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -92,7 +92,7 @@ class ChangeTimes:
         """What is known of listed objects.
 
         Args:
-            infos: the listing of the root, by `bucket/key`: where it does not show the file, there is none to read.
+            infos: The listing of the root, by `bucket/key`: where it does not show the file, there is none to read.
                 None: nobody has looked.
         """
         return KnownTimes(self._fetch()[0].objects if infos is None or self.path in infos else {})
@@ -118,7 +118,7 @@ class ChangeTimes:
 
         Args:
             objects: ETag and time of each object, by its path below the root.
-            changed: when the rows did.
+            changed: When the rows did.
         """
         noted = {
             path: KnownChange(etag=etag, modified=modified, changed=changed, first=f"{etag} {changed.isoformat()}")
@@ -130,7 +130,7 @@ class ChangeTimes:
         """Add entries, and drop those of objects that are gone or written anew whenever the file has doubled.
 
         Raises:
-            CommitConflict: others kept changing the file.
+            CommitConflict: Others kept changing the file.
         """
         for attempt in attempts(f"lake://{self.path}", done="nothing was noted"):
             with attempt:

@@ -24,11 +24,11 @@ def first_schema(spec: DatasetSpec, first: pa.Schema | None) -> pa.Schema | None
     """The columns that a table is made with; None where it needs none.
 
     Args:
-        spec: its description.
-        first: of the rows that it will have first, where somebody knows.
+        spec: Its description.
+        first: Of the rows that it will have first, where somebody knows.
 
     Raises:
-        SpecError: it needs some, and nobody says which.
+        SpecError: It needs some, and nobody says which.
     """
     if spec.format == "parquet":
         return None
@@ -49,11 +49,11 @@ def create_table(
     """Write what a table begins with, where it is not there: the first entry of a log; a plain one has nothing.
 
     Args:
-        fs: may write below the root.
-        spec: its description.
-        schema: what `first_schema` says.
-        properties: of the table, where the format has any.
-        is_new: nobody else can have made it.
+        fs: May write below the root.
+        spec: Its description.
+        schema: What `first_schema` says.
+        properties: Of the table, where the format has any.
+        is_new: Nobody else can have made it.
     """
     if schema is not None and (is_new or not has_log(fs, spec.root)):
         LakeDeltaTable.create(fs, spec.root, schema, spec.partition.columns, properties)
@@ -64,8 +64,8 @@ def check_begun(fs: LakeFileSystem, root: str, table_format: str) -> None:
     """Look whether a table that is described has what it begins with.
 
     Raises:
-        LogMissing: it has files, but no log.
-        TableNotFound: it has neither: its creation was interrupted.
+        LogMissing: It has files, but no log.
+        TableNotFound: It has neither: its creation was interrupted.
     """
     if table_format == "delta":
         check_log(fs, root)

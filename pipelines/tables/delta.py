@@ -105,10 +105,10 @@ class LakeDeltaTable:
         deltalake makes the entry in a local folder: in the store it would open the table three times besides.
 
         Args:
-            fs: may write below the root.
+            fs: May write below the root.
             root: `bucket/prefix`, without a log.
-            schema: with the partition columns.
-            partition_columns: the Hive columns, in order.
+            schema: With the partition columns.
+            partition_columns: The Hive columns, in order.
             configuration: Delta table properties.
         """
         refuse_after_fork()
@@ -142,16 +142,16 @@ class LakeDeltaTable:
         """Write version 0 of a table that names files which are there already.
 
         Args:
-            fs: may write below the root.
+            fs: May write below the root.
             root: `bucket/prefix`.
-            schema: with the partition columns.
-            partition_columns: the Hive columns, in order.
-            files: what is live.
+            schema: With the partition columns.
+            partition_columns: The Hive columns, in order.
+            files: What is live.
             configuration: Delta table properties.
-            run_tokens: runs that count as committed.
+            run_tokens: Runs that count as committed.
 
         Raises:
-            CommitConflict: somebody else made it a table meanwhile.
+            CommitConflict: Somebody else made it a table meanwhile.
         """
         refuse_after_fork()
         rust_is_in_use()
@@ -248,7 +248,7 @@ class LakeDeltaTable:
         """The version, and path to size of the live files: what a listing needs, without statistics.
 
         Raises:
-            UnsupportedByTable: deletion vectors or column mapping, which a listing cannot tell, or folders that readers
+            UnsupportedByTable: Deletion vectors or column mapping, which a listing cannot tell, or folders that readers
                 of listings skip.
         """
         table = self._open()
@@ -264,8 +264,8 @@ class LakeDeltaTable:
         """The rows of a snapshot, lazily; see `LiveDataset`.
 
         Raises:
-            UnsupportedByTable: deletion vectors or column mapping, which a Parquet reader would read wrongly.
-            SchemaMismatch: a partition value that is none of its column's type.
+            UnsupportedByTable: Deletion vectors or column mapping, which a Parquet reader would read wrongly.
+            SchemaMismatch: A partition value that is none of its column's type.
         """
         look = snapshot.opened
         table = look.table if isinstance(look, DeltaLook) else self._open(snapshot.version)

@@ -41,11 +41,11 @@ class LoggedChange:
     """One commit.
 
     Attributes:
-        version: the table's version after it.
-        at: when it was made, by the server's clock.
-        changed: partitions with other rows after it; None where it does not tell which.
-        rewritten: partitions whose files it replaced by others with the same rows.
-        adopts: it made a table of files that were there: their rows came when they were written.
+        version: The table's version after it.
+        at: When it was made, by the server's clock.
+        changed: Partitions with other rows after it; None where it does not tell which.
+        rewritten: Partitions whose files it replaced by others with the same rows.
+        adopts: It made a table of files that were there: their rows came when they were written.
     """
 
     version: int
@@ -60,9 +60,9 @@ class LogTail:
     """The newest commits of a log, without a gap between them.
 
     Attributes:
-        objects: of all commits that the log has: path and time by version.
-        newest: the table's version.
-        oldest: the version whose later commits are all there.
+        objects: Of all commits that the log has: path and time by version.
+        newest: The table's version.
+        oldest: The version whose later commits are all there.
     """
 
     objects: Mapping[int, tuple[str, datetime]]
@@ -74,9 +74,9 @@ class LogTail:
         """Look at a log; one LIST.
 
         Args:
-            fs: the connector.
+            fs: The connector.
             root: `bucket/prefix`.
-            version: of the table, as it was looked at before.
+            version: Of the table, as it was looked at before.
         """
         objects = _commits(fs, root)
         newest = oldest = max([version, *objects])
@@ -94,10 +94,10 @@ class LogTail:
         """The commits after a version, oldest first.
 
         Args:
-            fs: the connector.
-            columns: the Hive columns, in order.
-            schema: of the table, by which partition values are spelled.
-            after: the version.
+            fs: The connector.
+            columns: The Hive columns, in order.
+            schema: Of the table, by which partition values are spelled.
+            after: The version.
         """
         return _read(fs, {one: self.objects[one] for one in range(after + 1, self.newest + 1)}, columns, schema)
 
@@ -108,11 +108,11 @@ def changes_after(
     """The commits after an instant that the log remembers, oldest first.
 
     Args:
-        fs: the connector.
+        fs: The connector.
         root: `bucket/prefix`.
-        columns: the Hive columns, in order.
-        schema: of the table, by which partition values are spelled.
-        since: commits of this instant, and older ones, are left out.
+        columns: The Hive columns, in order.
+        schema: Of the table, by which partition values are spelled.
+        since: Commits of this instant, and older ones, are left out.
 
     Returns:
         The commits, and whether these are all: False where the log has forgotten some.
@@ -164,11 +164,11 @@ def latest_changes(
     """When partitions last changed, by the commits after an instant and the files' own times.
 
     Args:
-        commits: as `changes_after` returns them.
-        is_complete: likewise.
-        now: the table's present state.
-        keys: partitions that are asked about.
-        snapshot_of: reads the table at a version.
+        commits: As `changes_after` returns them.
+        is_complete: Likewise.
+        now: The table's present state.
+        keys: Partitions that are asked about.
+        snapshot_of: Reads the table at a version.
     """
     found: dict[PartitionKey, datetime] = {}
     for commit in commits:

@@ -60,10 +60,10 @@ def add_actions(change: Change, at: datetime | None = None, beside: Sequence[Liv
     """The files that become live.
 
     Args:
-        change: files in, files out.
-        at: the present by the server's clock, from which the new files' rows count as changed; None leaves the files
+        change: Files in, files out.
+        at: The present by the server's clock, from which the new files' rows count as changed; None leaves the files
             the times that they have.
-        beside: live files that stay, and whose time says from now on that rows of their partition went.
+        beside: Live files that stay, and whose time says from now on that rows of their partition went.
     """
     files = [(staged.file, _changes_data(change)) for staged in change.adds] + [(file, False) for file in beside]
     return [
@@ -100,17 +100,17 @@ def write_entry(
     """Write one entry of the log, with the paths that leave as the log spells them.
 
     Args:
-        fs: may write below the root.
+        fs: May write below the root.
         root: `bucket/prefix`.
-        number: the table's next version.
-        change: files in, files out.
+        number: The table's next version.
+        change: Files in, files out.
         metadata: JSON values for `commitInfo`.
-        transactions: the run keys that it counts.
-        at: see `add_actions`.
-        beside: likewise.
+        transactions: The run keys that it counts.
+        at: See `add_actions`.
+        beside: Likewise.
 
     Raises:
-        AlreadyExists: another writer made that version.
+        AlreadyExists: Another writer made that version.
     """
     now = _now()
     entry = _heading("WRITE", {"mode": "Append"}, metadata, transactions, now)
@@ -143,14 +143,14 @@ def write_fence(
     """Write an entry that changes no file, as Spark does before a vacuum; what was planned before it conflicts.
 
     Args:
-        fs: may write below the root.
+        fs: May write below the root.
         root: `bucket/prefix`.
-        number: the table's next version.
+        number: The table's next version.
         metadata: JSON values for `commitInfo`.
-        transaction: counts the fences.
+        transaction: Counts the fences.
 
     Raises:
-        AlreadyExists: another writer made that version.
+        AlreadyExists: Another writer made that version.
     """
     _put(fs, root, number, _heading("VACUUM START", {}, metadata, [transaction], _now()))
 
@@ -159,13 +159,13 @@ def write_nothing(fs: LakeFileSystem, root: str, number: int, metadata: Mapping[
     """Write an entry that changes nothing at all.
 
     Args:
-        fs: may write below the root.
+        fs: May write below the root.
         root: `bucket/prefix`.
-        number: the table's next version.
+        number: The table's next version.
         metadata: JSON values for `commitInfo`.
 
     Raises:
-        AlreadyExists: another writer made that version.
+        AlreadyExists: Another writer made that version.
     """
     _put(fs, root, number, _heading("WRITE", {"mode": "Append"}, metadata, [], _now()))
 
@@ -225,7 +225,7 @@ def commit_of_entry(entry: Mapping[str, Any]) -> Commit:
     """What a `commitInfo` says, ours or anybody's.
 
     Args:
-        entry: with the version that it made.
+        entry: With the version that it made.
     """
     return Commit(
         version=entry["version"],

@@ -22,7 +22,7 @@ def check_writable(table: DeltaTable, change: Change) -> None:
     """Refuse to commit a change to a table whose features or properties we would not honour.
 
     Raises:
-        UnsupportedByTable: naming them.
+        UnsupportedByTable: Naming them.
     """
     check_features(table, WRITER_FEATURES, "written")
     properties = table.metadata().configuration
@@ -45,12 +45,12 @@ def check_features(table: DeltaTable, allowed: frozenset[str], what: str) -> Non
     """Refuse a table that needs more than these features.
 
     Args:
-        table: the table.
-        allowed: names of features.
-        what: is to be done with it: `written`, or how it is read.
+        table: The table.
+        allowed: Names of features.
+        what: Is to be done with it: `written`, or how it is read.
 
     Raises:
-        UnsupportedByTable: naming the others.
+        UnsupportedByTable: Naming the others.
     """
     protocol = table.protocol()
     features = {*(protocol.reader_features or ()), *(protocol.writer_features or () if what == "written" else ())}

@@ -57,12 +57,12 @@ def live_files(table: DeltaTable, root: str) -> tuple[LiveFile, ...]:
     """What the table names.
 
     Args:
-        table: at the version in question.
+        table: At the version in question.
         root: `bucket/prefix`.
 
     Raises:
-        SchemaMismatch: statistics or partition values in the log that are none of their columns' types.
-        PolicyRefused: a path that leaves the root.
+        SchemaMismatch: Statistics or partition values in the log that are none of their columns' types.
+        PolicyRefused: A path that leaves the root.
     """
     columns = tuple(table.metadata().partition_columns)
     try:

@@ -37,9 +37,9 @@ class LogEntry:
     """One commit's object.
 
     Attributes:
-        version: the table's version after it.
+        version: The table's version after it.
         path: `bucket/key`.
-        at: when it was written, by the store's clock.
+        at: When it was written, by the store's clock.
     """
 
     version: int
@@ -64,9 +64,9 @@ def recent(fs: LakeFileSystem, root: str, since: datetime) -> RecentLog:
     The store's clock may have been put back: a commit counts as young as the youngest before it.
 
     Args:
-        fs: reads the log.
+        fs: Reads the log.
         root: `bucket/prefix`.
-        since: by the store's clock.
+        since: By the store's clock.
     """
     named: dict[str, datetime] = {}
     log = entries(fs, root)
@@ -113,9 +113,9 @@ def removed_files(fs: LakeFileSystem, root: str, columns: Sequence[str]) -> list
     A file that was added again later is left out.
 
     Args:
-        fs: reads the log.
+        fs: Reads the log.
         root: `bucket/prefix`.
-        columns: the partition columns.
+        columns: The partition columns.
     """
     log = f"{root}/_delta_log"
     start, checkpoint = _last_checkpoint(fs, log)

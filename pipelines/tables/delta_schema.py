@@ -77,7 +77,7 @@ def mend_log(fs: LakeFileSystem, root: str, table: DeltaTable, error: DeltaError
     """Give deltalake an entry to write after, where a lifecycle rule took even the newest, with its checkpoint.
 
     Raises:
-        DeltaError: the error, where it says something else.
+        DeltaError: The error, where it says something else.
     """
     if not lacks_entry(error):
         raise error

@@ -58,12 +58,12 @@ def transactions(
     """What a commit counts.
 
     Args:
-        fs: reads below the root.
+        fs: Reads below the root.
         root: `bucket/prefix`.
-        table: before the commit.
-        change: files in, files out.
-        run_key: of the commit.
-        count: of the run so far; see `run_count`.
+        table: Before the commit.
+        change: Files in, files out.
+        run_key: Of the commit.
+        count: Of the run so far; see `run_count`.
     """
     return [Transaction(_app_id(run_token(run_key)), (count or 0) + 1), *_of_partitions(fs, root, table, change)]
 

@@ -203,8 +203,8 @@ class DeltaWriter:
         """Refuse files that a vacuum may have taken since they were written, or looked at.
 
         Raises:
-            CommitConflict: look again.
-            StagedTooLong: they are so old that a vacuum took them for orphans.
+            CommitConflict: Look again.
+            StagedTooLong: They are so old that a vacuum took them for orphans.
         """
         if not change.adds:
             return
@@ -241,8 +241,8 @@ class DeltaWriter:
         """The commit whose reply was an error, where the log has it all the same.
 
         Raises:
-            CommitUnknown: the log cannot be read either.
-            LakeError: the commit was not made, and why.
+            CommitUnknown: The log cannot be read either.
+            LakeError: The commit was not made, and why.
         """
         failure = as_lake_error(error, self._root)
         try:

@@ -45,10 +45,10 @@ def in_words_of_ours(root: str) -> Iterator[None]:
     """Around what asks deltalake or Arrow.
 
     Args:
-        root: of the table, `bucket/prefix`.
+        root: Of the table, `bucket/prefix`.
 
     Raises:
-        LakeError: in the place of what they raised.
+        LakeError: In the place of what they raised.
     """
     try:
         yield
@@ -62,8 +62,8 @@ def as_lake_error(error: Exception, root: str) -> LakeError:
     """The error of ours for what deltalake or Arrow raised.
 
     Args:
-        error: theirs, or one of ours already.
-        root: of the table, `bucket/prefix`.
+        error: Theirs, or one of ours already.
+        root: Of the table, `bucket/prefix`.
     """
     if isinstance(error, LakeError):
         return error

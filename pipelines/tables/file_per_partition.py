@@ -49,7 +49,7 @@ class NamedFilesTable(PlainParquetTable):
         """Where the other writer would put it.
 
         Raises:
-            UnsupportedByTable: a value that cannot be a file's name.
+            UnsupportedByTable: A value that cannot be a file's name.
         """
         values = [value for _, value in sorted(key.items)]
         if any(not value or "/" in value or value.startswith(("_", ".")) for value in values):
@@ -62,9 +62,9 @@ def are_named_by(paths: Iterable[str], columns: tuple[str, ...], time: TimeParti
     """Whether files have one path segment a column, and a window of time where that column stands.
 
     Args:
-        paths: below the root.
-        columns: of the partitions, in any order.
-        time: the one that holds the windows.
+        paths: Below the root.
+        columns: Of the partitions, in any order.
+        time: The one that holds the windows.
     """
     keys = [_key(path, columns).as_dict() for path in paths]
     return bool(keys) and all(window_of(key[time.key], time.every, time.timezone) for key in keys)

@@ -32,10 +32,10 @@ class FileNames:
     """What errors say of a table's files.
 
     Attributes:
-        fs: reads them.
-        root: of the table, `bucket/prefix`.
+        fs: Reads them.
+        root: Of the table, `bucket/prefix`.
         keys: `bucket/key` of a file to its partition.
-        version: of the log that names them; None where the listing does.
+        version: Of the log that names them; None where the listing does.
     """
 
     fs: LakeFileSystem
@@ -48,7 +48,7 @@ class FileNames:
 
         Args:
             path: `bucket/key`.
-            error: what the client below raised.
+            error: What the client below raised.
         """
         reason: OSError = error
         if not isinstance(error, LakeError):
@@ -178,7 +178,7 @@ def arrow_filesystem(fs: LakeFileSystem, names: FileNames | None = None) -> PyFi
     """The connector, as Arrow takes a filesystem.
 
     Args:
-        fs: reads the files.
-        names: what errors say of them.
+        fs: Reads the files.
+        names: What errors say of them.
     """
     return PyFileSystem(_Files(fs, names))

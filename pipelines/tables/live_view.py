@@ -25,8 +25,8 @@ class DeltaLive:
 
     Attributes:
         root: `bucket/prefix`.
-        version: the log's version at that look.
-        sizes: path below the root to bytes.
+        version: The log's version at that look.
+        sizes: Path below the root to bytes.
     """
 
     root: str
@@ -56,9 +56,9 @@ class DeltaProvider:
         """Read the log.
 
         Raises:
-            FileNotFoundError: there is a folder of that name, but no table.
-            UnsupportedByTable: its files do not tell its rows (deletion vectors, column mapping).
-            LogMissing: the description says that there was a log.
+            FileNotFoundError: There is a folder of that name, but no table.
+            UnsupportedByTable: Its files do not tell its rows (deletion vectors, column mapping).
+            LogMissing: The description says that there was a log.
         """
         # deltalake and pyarrow load when the first table is met, not with the filesystem
         from tierlake.pipelines.tables.delta import LakeDeltaTable

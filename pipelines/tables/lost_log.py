@@ -25,8 +25,8 @@ def check_log(fs: LakeFileSystem, root: str) -> None:
     """Look whether a table that is described as Delta has its log; one LIST.
 
     Raises:
-        LogMissing: it has files, but no log.
-        TableNotFound: it has neither: its creation was interrupted.
+        LogMissing: It has files, but no log.
+        TableNotFound: It has neither: its creation was interrupted.
     """
     if not has_log(fs, root) and (error := lost_log(fs, root)):
         raise error
@@ -36,7 +36,7 @@ def lost_log(fs: LakeFileSystem, root: str) -> LogMissing | TableNotFound | None
     """What to say of a root without a log; None where no description says that there should be one.
 
     Args:
-        fs: the connector.
+        fs: The connector.
         root: `bucket/prefix`.
     """
     if not _is_described_as_delta(fs, root):

@@ -29,7 +29,7 @@ def nested_roots(paths: Iterable[str]) -> frozenset[str]:
     """The folders that are tables of their own, the outermost of each.
 
     Args:
-        paths: of objects, below the root.
+        paths: Of objects, below the root.
     """
     roots: set[str] = set()
     for path in paths:
@@ -59,8 +59,8 @@ def outside_nested(objects: Mapping[str, T], keep: Collection[str] = ()) -> dict
     """The objects of a listing that lie in no nested table.
 
     Args:
-        objects: by their path below the root; of a whole listing, as a table's own log tells that it is there.
-        keep: paths that stay wherever they lie: the table above names them.
+        objects: By their path below the root; of a whole listing, as a table's own log tells that it is there.
+        keep: Paths that stay wherever they lie: the table above names them.
     """
     roots = nested_roots(objects)
     return {path: one for path, one in objects.items() if not is_nested(path, roots) or path in keep}
@@ -70,7 +70,7 @@ def first_objects(fs: LakeFileSystem, root: str) -> list[str]:
     """The first objects below a root, `bucket/key`, without those that stand for folders; none where it is empty.
 
     Args:
-        fs: the connector.
+        fs: The connector.
         root: `bucket/prefix`.
     """
     keys = fs.first_keys(f"{root}/", limit=_PAGE)
@@ -82,7 +82,7 @@ def enclosing_root(fs: LakeFileSystem, root: str) -> str | None:
     """The nearest table that a prefix lies in, `bucket/prefix`; None where there is none, or none that may be seen.
 
     Args:
-        fs: the connector.
+        fs: The connector.
         root: `bucket/prefix`.
     """
     parts = root.split("/")

@@ -35,7 +35,7 @@ class Looks(Generic[LookT]):
         """What a look sees.
 
         Args:
-            look: makes a new one.
+            look: Makes a new one.
         """
         kept: list[LookT] | None = getattr(self._local, "kept", None)
         if kept is None:

@@ -29,11 +29,11 @@ def data_path(root: str, logged: str) -> str:
     """A path of the log as the store spells it, below the root.
 
     Args:
-        root: the table's, `bucket/prefix`.
-        logged: as the log spells it: URL-encoded once more than the key in the store.
+        root: The table's, `bucket/prefix`.
+        logged: As the log spells it: URL-encoded once more than the key in the store.
 
     Raises:
-        PolicyRefused: an absolute path, another bucket, `..`, or the table's own log.
+        PolicyRefused: An absolute path, another bucket, `..`, or the table's own log.
     """
     path = unquote(logged)
     segments = path.split("/")

@@ -94,7 +94,7 @@ class PlainParquetTable:
         """What the listing shows; see `Table.snapshot`.
 
         Raises:
-            UnsupportedByTable: it was adopted meanwhile, and goes by a log now.
+            UnsupportedByTable: It was adopted meanwhile, and goes by a log now.
         """
         if version is not None:
             raise self._without_versions()
@@ -330,9 +330,9 @@ class PlainParquetTable:
         """Publish partition by partition, then write the run record; see `Table.commit`.
 
         Raises:
-            UnsupportedByTable: a replace of a partition that others wrote as several objects.
-            CommitConflict: an undo of a partition that has live files again.
-            UnsupportedByTable: it was adopted meanwhile.
+            UnsupportedByTable: A replace of a partition that others wrote as several objects.
+            CommitConflict: An undo of a partition that has live files again.
+            UnsupportedByTable: It was adopted meanwhile.
         """
         self._check_has_no_log(self._fs.first_keys(f"{self.root}/{LOG}"))
         written: list[LiveFile] = []

@@ -129,10 +129,10 @@ class PlainObjects:
         Whoever came between the look and the PUT is replaced too: to replace means to replace what is there then.
 
         Args:
-            staged: on disk, or waiting to be copied.
-            path: where it goes, below the root.
-            before: what was there at the last look.
-            mark: metadata of the object.
+            staged: On disk, or waiting to be copied.
+            path: Where it goes, below the root.
+            before: What was there at the last look.
+            mark: Metadata of the object.
 
         Returns:
             The object as it is now, and what it replaced.
@@ -216,8 +216,8 @@ class PlainObjects:
         Where nothing makes sure of that for a deletion, an object without rows takes its place: a PUT has a condition.
 
         Args:
-            columns: of the files.
-            file: the object.
+            columns: Of the files.
+            file: The object.
         """
         try:
             self.remove(file)

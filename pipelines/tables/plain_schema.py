@@ -43,9 +43,9 @@ class PlainSchema:
         """What the table has; see `Snapshot.schema_or_error`.
 
         Args:
-            files: what is live.
-            classes: path to storage class.
-            columns: of the partitions.
+            files: What is live.
+            classes: Path to storage class.
+            columns: Of the partitions.
         """
         kept = self._kept()
         if kept is not None:
@@ -63,8 +63,8 @@ class PlainSchema:
         """Write down the columns that an ingest adds, before a file has them: no reader misses one then.
 
         Raises:
-            SchemaMismatch: another writer gave a column a type that does not meet ours.
-            CommitConflict: others kept changing it.
+            SchemaMismatch: Another writer gave a column a type that does not meet ours.
+            CommitConflict: Others kept changing it.
         """
         if requested is None:
             return

@@ -80,8 +80,8 @@ class Table(Protocol):
         """The live files, now or at an older version.
 
         Raises:
-            TableNotFound: nothing there, or no such version.
-            UnsupportedByTable: time travel on a plain table.
+            TableNotFound: Nothing there, or no such version.
+            UnsupportedByTable: Time travel on a plain table.
         """
 
     def look(self) -> Snapshot:
@@ -91,8 +91,8 @@ class Table(Protocol):
         """The version that was the newest at an instant, by the log's times.
 
         Raises:
-            TableNotFound: before the oldest version that the log remembers.
-            UnsupportedByTable: a plain table has no versions.
+            TableNotFound: Before the oldest version that the log remembers.
+            UnsupportedByTable: A plain table has no versions.
         """
 
     def changes(
@@ -103,23 +103,23 @@ class Table(Protocol):
         Compaction, tiering, restores and undo of nothing change no row.
 
         Args:
-            snapshot: the table's present state.
-            keys: its partitions that are asked about.
-            since: one that has not changed after this instant may be left out.
+            snapshot: The table's present state.
+            keys: Its partitions that are asked about.
+            since: One that has not changed after this instant may be left out.
         """
 
     def state(self, version: int | None = None) -> str:
         """Names the table's present state, for `changes_since`.
 
         Args:
-            version: or the state after this version, where the table has versions.
+            version: Or the state after this version, where the table has versions.
         """
 
     def changes_since(self, states: Collection[str]) -> RowChanges:
         """Which partitions' rows have changed since earlier states; one look for all of them.
 
         Args:
-            states: what `state` returned then.
+            states: What `state` returned then.
         """
 
     def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
@@ -129,8 +129,8 @@ class Table(Protocol):
         """The partition of a file that the table does not name, by its path; None where that does not tell.
 
         Args:
-            path: below the root, also of what workers wrote.
-            columns: of the partitions.
+            path: Below the root, also of what workers wrote.
+            columns: Of the partitions.
         """
 
     def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:
@@ -140,16 +140,16 @@ class Table(Protocol):
         """From how many bytes on a partition's rows go on in a new file; infinity where all must be in one.
 
         Args:
-            target: what the dataset asks for.
+            target: What the dataset asks for.
         """
 
     def stage(self, fs: LakeFileSystem, staged: StagedFile, token: str) -> StagedFile:
         """Upload a file that waits on disk; where it would be live by that, it stays there until `commit`.
 
         Args:
-            fs: writes below the root, under the write policy of the file.
-            staged: with `local`.
-            token: of the run.
+            fs: Writes below the root, under the write policy of the file.
+            staged: With `local`.
+            token: Of the run.
 
         Returns:
             The file, without `local` where it is in the store.
@@ -162,14 +162,14 @@ class Table(Protocol):
         """Partitions whose files must become one before they can be committed, in key order.
 
         Args:
-            staged: what workers wrote.
+            staged: What workers wrote.
         """
 
     def to_publish(self, staged: Sequence[StagedFile]) -> tuple[StagedFile, ...]:
         """Files that workers wrote, as a commit takes them.
 
         Args:
-            staged: written to `for_workers()`, a file a partition where `to_join` says so.
+            staged: Written to `for_workers()`, a file a partition where `to_join` says so.
         """
 
     def has_own_name(self, path: str) -> bool:
@@ -179,7 +179,7 @@ class Table(Protocol):
         """Whether the object under a path may be replaced by another: then its ETag or version tells which is meant.
 
         Args:
-            path: below the root.
+            path: Below the root.
         """
 
     def identity(self, file: SeenFile) -> tuple[str, str]:
@@ -189,65 +189,65 @@ class Table(Protocol):
         """Whether a partition has the files that it had, or what an interrupted commit has left of them.
 
         Args:
-            live: its files.
-            seen: its files as they were seen before.
+            live: Its files.
+            seen: Its files as they were seen before.
         """
 
     def lost(self, files: Sequence[LiveFile]) -> tuple[str, ...]:
         """The paths of files that cannot be committed, as the store does not have them any more.
 
         Args:
-            files: that were written, or were live. What `commit` looks for itself is not among the answers.
+            files: That were written, or were live. What `commit` looks for itself is not among the answers.
         """
 
     def keeps(self, files: Iterable[LiveFile]) -> bool:
         """Whether the store keeps what these files hold when a commit takes them out.
 
         Args:
-            files: identified.
+            files: Identified.
         """
 
     def keeps_replaced(self) -> bool:
         """Whether the store keeps the rows of files that are written anew, until a vacuum.
 
         Raises:
-            AccessDenied: where it depends on the bucket, and nobody may ask it.
+            AccessDenied: Where it depends on the bucket, and nobody may ask it.
         """
 
     def check_operation(self, operation: Operation, *, by_workers: bool = False) -> None:
         """Refuse what this format does not have.
 
         Args:
-            operation: of a change.
-            by_workers: whether others than this process are to write its files.
+            operation: Of a change.
+            by_workers: Whether others than this process are to write its files.
 
         Raises:
-            UnsupportedByTable: saying what to do instead.
+            UnsupportedByTable: Saying what to do instead.
         """
 
     def check_takes(self, change: Change) -> None:
         """Refuse what `commit` would of an ingest, whoever else writes; its files need not be there.
 
         Raises:
-            UnsupportedByTable: the table cannot be written like this.
+            UnsupportedByTable: The table cannot be written like this.
         """
 
     def check_can_remove(self, *, undo: bool) -> None:
         """Refuse to take anything out where an ingest that comes at the same time could go with it.
 
         Args:
-            undo: whether what leaves has to be able to come back.
+            undo: Whether what leaves has to be able to come back.
 
         Raises:
-            PolicyRefused: it could not.
-            UnsupportedByTable: a plain table whose store has neither versions nor conditions.
+            PolicyRefused: It could not.
+            UnsupportedByTable: A plain table whose store has neither versions nor conditions.
         """
 
     def commit(self, change: Change) -> Commit:
         """Make the change visible.
 
         Raises:
-            CommitConflict: another writer changed the same partitions since `change.base`; `is_partial` where some of
+            CommitConflict: Another writer changed the same partitions since `change.base`; `is_partial` where some of
                 the change is made.
         """
 
@@ -263,10 +263,10 @@ class Table(Protocol):
         """Records of runs that nothing needs: no run key, no undo, no history.
 
         Args:
-            snapshot: what is live.
-            stored: paths of all files that the store has for the table, those that wait for a vacuum included.
-            now: of the server's clock.
-            history: how far the table's history goes back.
+            snapshot: What is live.
+            stored: Paths of all files that the store has for the table, those that wait for a vacuum included.
+            now: Of the server's clock.
+            history: How far the table's history goes back.
 
         Returns:
             Their names, `bucket/key`.
@@ -281,7 +281,7 @@ class Table(Protocol):
         A commit that was prepared before looks again: an undo at the journal, everything else at the age of its files.
 
         Args:
-            now: by which ages are counted, of the server's clock.
+            now: By which ages are counted, of the server's clock.
         """
 
     def recent(self, since: datetime) -> RecentLog:
@@ -294,9 +294,9 @@ class Table(Protocol):
         """What became of a removal.
 
         Args:
-            removal: its id, which its commit carries.
-            base: the version that it rests on.
-            run_key: of the ingest that replaced something.
+            removal: Its id, which its commit carries.
+            base: The version that it rests on.
+            run_key: Of the ingest that replaced something.
         """
 
     def named_after(self, version: int) -> frozenset[str] | None:
@@ -306,21 +306,21 @@ class Table(Protocol):
         """Live files with what tells each object from one that replaces it under the same path.
 
         Args:
-            files: as a snapshot has them.
+            files: As a snapshot has them.
             must_know: False takes what the objects themselves say where nobody may ask whether the bucket keeps
                 versions, which is an operator's right.
 
         Raises:
-            AccessDenied: without that right.
-            CommitConflict: one of them was replaced or deleted since it was listed.
+            AccessDenied: Without that right.
+            CommitConflict: One of them was replaced or deleted since it was listed.
         """
 
     def below(self, file: LiveFile, is_own: Callable[[LiveFile], bool]) -> tuple[LiveFile | None, tuple[LiveFile, ...]]:
         """What was in an object's place before some writings of it.
 
         Args:
-            file: identified.
-            is_own: whether a version is one of those.
+            file: Identified.
+            is_own: Whether a version is one of those.
 
         Returns:
             The newest version that is none of them, None where there was nothing; and those above it.
@@ -333,7 +333,7 @@ class Table(Protocol):
         """Set properties of the table where they are other.
 
         Args:
-            properties: name to value.
+            properties: Name to value.
             details: JSON values for the commit's metadata.
 
         Returns:
@@ -347,8 +347,8 @@ class Table(Protocol):
         """Add the columns of a schema that the table lacks, as nullable ones.
 
         Raises:
-            SchemaMismatch: a column that it has in a type which does not meet the declared one.
-            CommitConflict: others kept changing the table.
+            SchemaMismatch: A column that it has in a type which does not meet the declared one.
+            CommitConflict: Others kept changing the table.
         """
 
     def dataset(self, snapshot: Snapshot) -> LiveDataset:

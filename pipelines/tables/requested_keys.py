@@ -29,13 +29,13 @@ def check_possible(
     """Refuse keys that no partition of the table can have.
 
     Args:
-        spec: of the dataset.
-        schema: the table's, with its partition columns; None where it has none yet.
-        keys: as callers wrote them.
-        live: keys of the table, which are right however another writer spelled them.
+        spec: Of the dataset.
+        schema: The table's, with its partition columns; None where it has none yet.
+        keys: As callers wrote them.
+        live: Keys of the table, which are right however another writer spelled them.
 
     Raises:
-        UnknownPartition: one has other columns, or a value that is spelled otherwise or not at all in its column.
+        UnknownPartition: One has other columns, or a value that is spelled otherwise or not at all in its column.
     """
     for error in faults(spec, schema, keys, live).values():
         raise error
@@ -53,10 +53,10 @@ def unknown(spec: DatasetSpec, snapshot: Snapshot, key: PartitionKey, more: str 
     """The error for a key that the table does not have: how it is written, or that there is none.
 
     Args:
-        spec: of the dataset.
-        snapshot: the table as it is.
-        key: as the caller wrote it.
-        more: what else was looked for, as `, and none was expired`.
+        spec: Of the dataset.
+        snapshot: The table as it is.
+        key: As the caller wrote it.
+        more: What else was looked for, as `, and none was expired`.
     """
     fault = _fault(spec, snapshot.schema, key)
     if fault is not None:

@@ -25,13 +25,13 @@ def live_dataset(filesystem: FileSystem, root: str, snapshot: Snapshot, columns:
     """The rows of a snapshot, lazily, with the partition columns in the types of its schema.
 
     Args:
-        filesystem: opens `bucket/key`.
-        root: of the table, `bucket/prefix`.
-        snapshot: the live files.
-        columns: the partition columns.
+        filesystem: Opens `bucket/key`.
+        root: Of the table, `bucket/prefix`.
+        snapshot: The live files.
+        columns: The partition columns.
 
     Raises:
-        SpecError: a partition value that is none of its column's type.
+        SpecError: A partition value that is none of its column's type.
     """
     # Arrow reads no null struct whose fields may not be null
     schema = pa.schema([]) if snapshot.schema is None else nullable_schema(snapshot.schema)

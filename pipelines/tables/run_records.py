@@ -75,8 +75,8 @@ class RunRecords:
         """Records that nobody needs, `bucket/key`: older than an instant, and others have replaced all of the run.
 
         Args:
-            before: how far the history goes back, by the server's clock.
-            snapshot: what is live.
+            before: How far the history goes back, by the server's clock.
+            snapshot: What is live.
         """
         oldest = {str(key): min(file.modified for file in files) for key, files in snapshot.by_partition().items()}
         old = [path for path, info in self._listed().items() if info["LastModified"] < before]

@@ -62,10 +62,10 @@ def remember_sources(fs: LakeFileSystem, root: str, token: str, sources: Iterabl
     """Write down whose rows the files of a rewrite hold.
 
     Args:
-        fs: may write below the root.
+        fs: May write below the root.
         root: `bucket/prefix`.
-        token: of the rewrite.
-        sources: paths of the files that it replaces.
+        token: Of the rewrite.
+        sources: Paths of the files that it replaces.
     """
     record = {"runs": sorted(runs_of(fs, root, sources))}
     if record["runs"]:
@@ -88,10 +88,10 @@ def holders_of(fs: LakeFileSystem, root: str, token: str, groups: Mapping[KeyT, 
     """Which groups of files hold rows of a run.
 
     Args:
-        fs: reads below the root.
+        fs: Reads below the root.
         root: `bucket/prefix`.
-        token: of the run.
-        groups: paths of files.
+        token: Of the run.
+        groups: Paths of files.
     """
     tokens = {key: _tokens_of(paths) for key, paths in groups.items()}
     sources = _sources(fs, root, frozenset().union(*tokens.values()))
@@ -104,10 +104,10 @@ def outdated_rewrites(fs: LakeFileSystem, root: str, stored: Collection[str], be
     """Records of rewrites whose files are all gone, `bucket/key`.
 
     Args:
-        fs: reads below the root.
+        fs: Reads below the root.
         root: `bucket/prefix`.
-        stored: paths of all files that the store has for the table.
-        before: what was written later may be of a rewrite that is at work.
+        stored: Paths of all files that the store has for the table.
+        before: What was written later may be of a rewrite that is at work.
     """
     tokens = set(map(_token_of, stored))
     return [

@@ -46,17 +46,17 @@ class LiveFile:
     """A file that a commit names.
 
     Attributes:
-        path: store key below the table's root, as the store spells it.
-        size: bytes.
-        key: its partition.
-        rows: row count where the table knows it without opening the file.
-        modified: when its rows came, by the server's clock, or by its writer's in a Delta log that others wrote: what
+        path: Store key below the table's root, as the store spells it.
+        size: Bytes.
+        key: Its partition.
+        rows: Row count where the table knows it without opening the file.
+        modified: When its rows came, by the server's clock, or by its writer's in a Delta log that others wrote: what
             was written anew with the same rows (compacted, moved to another tier) keeps its time.
         stats: Delta statistics as JSON text (`numRecords`, `minValues`, ...), for the log.
-        logged: the path as the log spells it, where that is not how deltalake would.
-        etag: of the object, without quotes, where the table knows it: in plain ones, whose objects are replaced.
-        version_id: likewise, where somebody looked it up.
-        run: likewise, token of the run that wrote it.
+        logged: The path as the log spells it, where that is not how deltalake would.
+        etag: Of the object, without quotes, where the table knows it: in plain ones, whose objects are replaced.
+        version_id: Likewise, where somebody looked it up.
+        run: Likewise, token of the run that wrote it.
     """
 
     path: str
@@ -76,9 +76,9 @@ class RemovedFile:
     """A file that a commit took out of the table.
 
     Attributes:
-        path: below the root.
-        removed_at: when, by its writer's clock.
-        key: its partition; None where nothing tells it.
+        path: Below the root.
+        removed_at: When, by its writer's clock.
+        key: Its partition; None where nothing tells it.
     """
 
     path: str
@@ -91,7 +91,7 @@ class RecentLog:
     """What commits named since an instant, by the store's own clock.
 
     Attributes:
-        named: paths to the time of the newest of those commits that names it.
+        named: Paths to the time of the newest of those commits that names it.
         reaches_back: False where the log forgot commits that may be younger than the instant.
     """
 
@@ -104,11 +104,11 @@ class SameRows:
     """An object that was copied onto itself: its rows are the same, what listings show of it is not.
 
     Attributes:
-        path: below the table's root.
-        etag_before: of the object that was copied, without quotes.
-        modified_before: the time of just that object.
-        etag: of the copy.
-        modified: its time.
+        path: Below the table's root.
+        etag_before: Of the object that was copied, without quotes.
+        modified_before: The time of just that object.
+        etag: Of the copy.
+        modified: Its time.
     """
 
     path: str
@@ -123,11 +123,11 @@ class StagedFile:
     """A file written but not committed.
 
     Attributes:
-        file: what the commit will name.
-        local: the spool file with its bytes, for formats where writing to the store is the commit.
-        if_match: for those formats, the ETag that the object which it replaces must have.
-        storage_class: likewise, where it goes; None where the dataset writes.
-        waiting: likewise, in place of `local`: where below the root the object waits to be copied.
+        file: What the commit will name.
+        local: The spool file with its bytes, for formats where writing to the store is the commit.
+        if_match: For those formats, the ETag that the object which it replaces must have.
+        storage_class: Likewise, where it goes; None where the dataset writes.
+        waiting: Likewise, in place of `local`: where below the root the object waits to be copied.
     """
 
     file: LiveFile
@@ -142,13 +142,13 @@ class Snapshot:
     """The table at one version.
 
     Attributes:
-        version: orders commits within one table; plain tables have none and count 0.
-        files: what is live.
-        schema_or_error: the schema; None where no row has settled it; or why nobody can know it now.
+        version: Orders commits within one table; plain tables have none and count 0.
+        files: What is live.
+        schema_or_error: The schema; None where no row has settled it; or why nobody can know it now.
         fence_count: `fence`, or a function that looks it up.
-        has_log: whether a log names the files; else the listing shows them.
-        opened: the table as it was opened for this look, for the table's own use; a copy in another process has none.
-        stored: what the store's listing has by `bucket/key`, where the snapshot was made from one.
+        has_log: Whether a log names the files; else the listing shows them.
+        opened: The table as it was opened for this look, for the table's own use; a copy in another process has none.
+        stored: What the store's listing has by `bucket/key`, where the snapshot was made from one.
     """
 
     version: int
@@ -178,7 +178,7 @@ class Snapshot:
         """The columns, partition columns included; None where no row has settled them.
 
         Raises:
-            ArchivedError: every file that could tell them is archived.
+            ArchivedError: Every file that could tell them is archived.
         """
         if isinstance(self.schema_or_error, LakeError):
             raise self.schema_or_error
@@ -202,14 +202,14 @@ class Change:
     """One commit to be: files in, files out, and what history should say of it.
 
     Attributes:
-        operation: what kind of change it is.
-        base: the snapshot it was planned on.
-        adds: files that become live.
-        removes: files that stop being live; all must be live in `base`.
-        covers: partitions that it says all of, those without a file included: others' files there are a conflict.
-        schema: the table's schema after the change, partition columns included; None leaves it.
-        run_key: an identity: a second commit with it is recognised and not made.
-        fence: of the snapshot that was there before the first of `adds` was written, or was found to be there still;
+        operation: What kind of change it is.
+        base: The snapshot it was planned on.
+        adds: Files that become live.
+        removes: Files that stop being live; all must be live in `base`.
+        covers: Partitions that it says all of, those without a file included: others' files there are a conflict.
+        schema: The table's schema after the change, partition columns included; None leaves it.
+        run_key: An identity: a second commit with it is recognised and not made.
+        fence: Of the snapshot that was there before the first of `adds` was written, or was found to be there still;
             None where nobody looked.
         details: JSON values for the commit's metadata (rows, bytes, reason, run id).
     """
@@ -236,13 +236,13 @@ class Commit:
     """One entry of a table's history.
 
     Attributes:
-        version: the table's version after it; None where it has no versions.
-        at: the log's time.
+        version: The table's version after it; None where it has no versions.
+        at: The log's time.
         operation: `ingest`, `expire`, ... for ours; the writer's own word for others'.
-        run_key: identity of the run, where there is one.
-        details: what was written with it.
-        written: the files that it made live, of a plain table just committed to: where they went, and their ETags.
-        taken: likewise, what it replaced, where that may be other than what was looked at.
+        run_key: Identity of the run, where there is one.
+        details: What was written with it.
+        written: The files that it made live, of a plain table just committed to: where they went, and their ETags.
+        taken: Likewise, what it replaced, where that may be other than what was looked at.
     """
 
     version: int | None
@@ -259,8 +259,8 @@ class Fate:
     """What became of a removal whose process may have died at it.
 
     Attributes:
-        is_made: whether anything left the table.
-        commit: which one took it out; None where none was made, or objects went one by one.
+        is_made: Whether anything left the table.
+        commit: Which one took it out; None where none was made, or objects went one by one.
     """
 
     is_made: bool

@@ -24,10 +24,10 @@ def uploaded(
     """Bring a file from local disk to where it belongs.
 
     Args:
-        fs: writes below the root, under the write policy of the file.
+        fs: Writes below the root, under the write policy of the file.
         root: `bucket/prefix`.
-        staged: with `local`.
-        metadata: of the object.
+        staged: With `local`.
+        metadata: Of the object.
 
     Returns:
         The file, without `local`.

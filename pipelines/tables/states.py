@@ -33,15 +33,15 @@ class RowChanges(Protocol):
         """Whether the rows of a partition have changed since a state; None where the table cannot tell.
 
         Args:
-            key: the partition. Of one that a plain table does not have now nothing can be told.
-            state: one of those that were asked about.
+            key: The partition. Of one that a plain table does not have now nothing can be told.
+            state: One of those that were asked about.
         """
 
     def after(self, state: str) -> Mapping[PartitionKey, str] | None:
         """The partitions that have changed since a state, each with the state after the last commit that changed it.
 
         Args:
-            state: one of those that were asked about.
+            state: One of those that were asked about.
 
         Returns:
             None where the table cannot tell. A plain table does not tell which partitions have left it.
@@ -64,11 +64,11 @@ class LoggedChanges:
     """Changes by the log of a Delta table.
 
     Attributes:
-        identity: the table's id.
-        newest: its version.
-        oldest: all commits after this version are known.
-        last: the version after the last known commit that changed a partition's rows.
-        unclear: the version after the last commit that does not tell which partitions it changed; -1: there is none.
+        identity: The table's id.
+        newest: Its version.
+        oldest: All commits after this version are known.
+        last: The version after the last known commit that changed a partition's rows.
+        unclear: The version after the last commit that does not tell which partitions it changed; -1: there is none.
     """
 
     identity: str
@@ -100,8 +100,8 @@ class ListedRows:
     """An object of a plain table, as far as its rows go.
 
     Attributes:
-        second: when they changed, in whole seconds of the server's clock since 1970.
-        digest: tells it from others that were in its place.
+        second: When they changed, in whole seconds of the server's clock since 1970.
+        digest: Tells it from others that were in its place.
     """
 
     second: int
@@ -112,9 +112,9 @@ class ListedRows:
         """What a listing shows.
 
         Args:
-            path: below the table's root.
-            first: which object had these rows first.
-            second: when they changed.
+            path: Below the table's root.
+            first: Which object had these rows first.
+            second: When they changed.
         """
         named = hashlib.blake2b(f"{path}\n{first}".encode(), digest_size=_DIGEST_BYTES)
         return cls(second, named.hexdigest())
@@ -124,8 +124,8 @@ def plain_state(second: int, rows: Iterable[ListedRows]) -> str:
     """Names what a plain table had.
 
     Args:
-        second: the server's time, before it was listed.
-        rows: what was listed.
+        second: The server's time, before it was listed.
+        rows: What was listed.
     """
     recent = sorted(one.digest for one in rows if one.second >= second - _SLACK_SECONDS)
     return f"{_PLAIN}@{second}:{','.join(recent)}"
@@ -136,7 +136,7 @@ class ListedChanges:
     """Changes by the listing of a plain table.
 
     Attributes:
-        rows: its objects by partition.
+        rows: Its objects by partition.
     """
 
     rows: Mapping[PartitionKey, Sequence[ListedRows]]

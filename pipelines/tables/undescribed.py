@@ -24,7 +24,7 @@ def open_logged(fs: LakeFileSystem, root: str) -> Table | None:
     """A prefix with a log; None where there is none.
 
     Args:
-        fs: may write below the root.
+        fs: May write below the root.
         root: `bucket/prefix`.
     """
     table = LakeDeltaTable(fs, root)
@@ -35,7 +35,7 @@ def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...]
     """A prefix that holds Parquet, its partition columns told by the paths where nobody declared them.
 
     Raises:
-        TableNotFound: no Parquet file below the prefix.
+        TableNotFound: No Parquet file below the prefix.
     """
     if partition_columns is not None:
         return PlainParquetTable(fs, root, partition_columns)

@@ -30,8 +30,8 @@ class Fitted:
     """A column in the stored type.
 
     Attributes:
-        values: null where a cell did not fit.
-        reasons: why, as half a sentence that the column's name begins ("is not a number"), null where the cell fits;
+        values: Null where a cell did not fit.
+        reasons: Why, as half a sentence that the column's name begins ("is not a number"), null where the cell fits;
             None where every cell does.
     """
 
@@ -51,15 +51,15 @@ def fit(column: pa.ChunkedArray, kind: pa.DataType, *, zone: str | None = None, 
     """Store each value of a column exactly as it came, or say for its cell why that cannot be.
 
     Args:
-        column: any number of chunks, of a type that `meets` the stored one.
-        kind: the stored type.
+        column: Any number of chunks, of a type that `meets` the stored one.
+        kind: The stored type.
         zone: IANA name of the dataset's time zone: texts without an offset, in a column of instants, are times on
             its clock. The first of two where clocks are put back.
-        from_text: the column is text that stands for values of any type (CSV). Else only dates, times and decimals
+        from_text: The column is text that stands for values of any type (CSV). Else only dates, times and decimals
             are read from text.
 
     Raises:
-        ValueError: the types do not meet.
+        ValueError: The types do not meet.
     """
     if not (meets(column.type, kind) or (from_text and meets(column.type, pa.string()))):
         raise ValueError(f"{column.type} does not meet {kind}")

@@ -28,9 +28,9 @@ def fit_json(cells: pa.Array, kind: pa.DataType, leaf: Callable[[pa.Array, pa.Da
     """JSON texts in a nested type.
 
     Args:
-        cells: of type string or large_string.
-        kind: a list, a map (from an object, or from a list of objects with `key` and `value`) or a struct.
-        leaf: converts an array of texts to a flat type.
+        cells: Of type string or large_string.
+        kind: A list, a map (from an object, or from a list of objects with `key` and `value`) or a struct.
+        leaf: Converts an array of texts to a flat type.
     """
     return piecewise(cells, kind, Way(_no_fast_path, partial(_parsed, kind=kind, leaf=leaf)))
 

@@ -114,7 +114,7 @@ def exact_decimal(value: Decimal, kind: pa.DataType) -> Decimal:
     """The same number, written so that Arrow takes it as a decimal of type `kind`.
 
     Raises:
-        Unfit: it has too many digits, or is not finite.
+        Unfit: It has too many digits, or is not finite.
     """
     sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):
@@ -141,7 +141,7 @@ def decimals_of(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     """Plain decimal texts, without exponent, as decimals.
 
     Raises:
-        ArrowInvalid: a text is something else or does not fit, or needs more digits than Arrow reads rightly.
+        ArrowInvalid: A text is something else or does not fit, or needs more digits than Arrow reads rightly.
     """
     longest = pc.max(pc.binary_length(texts)).as_py() or 0
     if longest > _PRECISION or has_bytes(texts, b"e", b"E"):

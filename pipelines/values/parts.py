@@ -35,9 +35,9 @@ class Way:
     """How cells of one type become cells of another.
 
     Attributes:
-        fast: converts an array exactly, or raises `ArrowInvalid` where it is not sure of every cell.
-        cell: converts one value that is not null, or raises `Unfit`.
-        shape: of texts that `fast` nearly always takes, a regular expression of Arrow's; None where there is none.
+        fast: Converts an array exactly, or raises `ArrowInvalid` where it is not sure of every cell.
+        cell: Converts one value that is not null, or raises `Unfit`.
+        shape: Of texts that `fast` nearly always takes, a regular expression of Arrow's; None where there is none.
     """
 
     fast: Callable[[pa.Array], pa.Array]
@@ -61,9 +61,9 @@ def piecewise(cells: pa.Array, kind: pa.DataType, way: Way) -> Part:
     """Convert as many cells together as possible, and the others one by one.
 
     Args:
-        cells: any array.
-        kind: the stored type.
-        way: how.
+        cells: Any array.
+        kind: The stored type.
+        way: How.
     """
     values = way.certain(cells)
     if values is not None:
@@ -147,8 +147,8 @@ def checked(values: pa.Array, *checks: tuple[pa.Array, str]) -> Part:
     """The values that pass all checks; the reason of the others is that of the first check that fails.
 
     Args:
-        values: converted, right wherever all checks are true.
-        checks: for each cell whether it passes (null for a null cell), and the reason where it does not.
+        values: Converted, right wherever all checks are true.
+        checks: For each cell whether it passes (null for a null cell), and the reason where it does not.
     """
     reasons = None
     for passes, reason in reversed(checks):

@@ -54,8 +54,8 @@ class Spoiler:
     """A text that is not of the type that most of its column has.
 
     Attributes:
-        text: as it stands there.
-        line: its position, counted as `TextTypes.add` was given it.
+        text: As it stands there.
+        line: Its position, counted as `TextTypes.add` was given it.
     """
 
     text: str
@@ -67,8 +67,8 @@ class Spoilers:
     """Why a column is text although nearly all of it is not.
 
     Attributes:
-        kind: the type that nine tenths of its first cells have.
-        texts: the first few that have another.
+        kind: The type that nine tenths of its first cells have.
+        texts: The first few that have another.
     """
 
     kind: pa.DataType
@@ -94,8 +94,8 @@ class TextTypes:
         """Take in more of the column.
 
         Args:
-            column: texts, of any of Arrow's types for them; nulls say nothing.
-            first_line: the position of the first; None goes on counting where the last column ended, from 0.
+            column: Texts, of any of Arrow's types for them; nulls say nothing.
+            first_line: The position of the first; None goes on counting where the last column ended, from 0.
         """
         line = self._rows if first_line is None else first_line
         for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:

@@ -55,8 +55,8 @@ def fit_text(cells: pa.Array, kind: pa.DataType, zone: str | None) -> Part:
     """Texts in the stored type `kind`, flat ones only.
 
     Args:
-        cells: of type string or large_string.
-        kind: bool, an integer, float32, float64, a decimal, date32 or timestamp[us], with or without UTC.
+        cells: Of type string or large_string.
+        kind: Bool, an integer, float32, float64, a decimal, date32 or timestamp[us], with or without UTC.
         zone: IANA name of the clock that instants without an offset were read from; None where there is none.
     """
     if pat.is_timestamp(kind) and kind.tz is not None:

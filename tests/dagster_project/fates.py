@@ -45,10 +45,10 @@ class Fate:
     """What happens to the next run, where.
 
     Attributes:
-        kind: what.
-        at: at which point; they count from 0.
-        since: the point after whose first all are counted; empty counts from the run's beginning.
-        meanwhile: what happens there, where it is not to the run.
+        kind: What.
+        at: At which point; they count from 0.
+        since: The point after whose first all are counted; empty counts from the run's beginning.
+        meanwhile: What happens there, where it is not to the run.
     """
 
     kind: Kind

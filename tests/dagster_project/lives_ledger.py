@@ -34,17 +34,17 @@ class Ledger:
     """One life's books.
 
     Attributes:
-        today: by which policies judge.
-        turn: counts acts.
-        rows: each place's rows as they were last seen.
-        empty: places of which a finished run said that the source has no rows.
-        lost: by place, the rows that its expiries took, newest last.
-        read: by place, what the downstream's last materialization read of it.
-        read_at: in which turn.
-        touched: by place, the last turn in which somebody may have changed it.
-        held: places that a person holds.
-        undone: places that came back after an expiry, and are kept until the grace is over.
-        expiries: how often each place has expired.
+        today: By which policies judge.
+        turn: Counts acts.
+        rows: Each place's rows as they were last seen.
+        empty: Places of which a finished run said that the source has no rows.
+        lost: By place, the rows that its expiries took, newest last.
+        read: By place, what the downstream's last materialization read of it.
+        read_at: In which turn.
+        touched: By place, the last turn in which somebody may have changed it.
+        held: Places that a person holds.
+        undone: Places that came back after an expiry, and are kept until the grace is over.
+        expiries: How often each place has expired.
     """
 
     today: date

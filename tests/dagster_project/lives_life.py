@@ -101,7 +101,7 @@ class Life:
         """The table has changed as it may have, and nowhere else.
 
         Args:
-            allowed: by place, the rows that it may have now, besides those that it had.
+            allowed: By place, the rows that it may have now, besides those that it had.
             by: `expiry` or `undo`, where one may have happened.
         """
         ledger = self.ledger

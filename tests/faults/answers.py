@@ -27,10 +27,10 @@ class Refusal:
     """An S3 error in the server's stead: it never sees the request.
 
     Attributes:
-        status: of the answer.
-        code: the server's own.
-        request_id: under which the server would have logged it; None where it says none.
-        is_head: the answer to a HEAD has no body.
+        status: Of the answer.
+        code: The server's own.
+        request_id: Under which the server would have logged it; None where it says none.
+        is_head: The answer to a HEAD has no body.
     """
 
     status: str = "503 Slow Down"
@@ -52,7 +52,7 @@ class Cut:
     """The head and half of the body; of an answer without a body, half of the head.
 
     Attributes:
-        reset: the connection is reset, and does not just end.
+        reset: The connection is reset, and does not just end.
     """
 
     reset: bool = False
@@ -77,7 +77,7 @@ class LostReply:
     """The server has done it, and the client never hears of it.
 
     Attributes:
-        reset: the connection is reset, and does not just end.
+        reset: The connection is reset, and does not just end.
     """
 
     reset: bool = False
@@ -112,9 +112,9 @@ class Times:
     """A hook that gives an answer to the first few requests of each group, and counts them.
 
     Attributes:
-        answer: what they get.
-        group: of a request, by method and target; None: it is left alone.
-        times: how many of each group.
+        answer: What they get.
+        group: Of a request, by method and target; None: it is left alone.
+        times: How many of each group.
     """
 
     answer: Answer

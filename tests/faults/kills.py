@@ -41,9 +41,9 @@ class Operation:
     """Something that writes.
 
     Attributes:
-        prepare: brings a dataset with four days into the state before.
-        run: the work that is killed, and that is run again afterwards.
-        offset: of the clock under which it runs.
+        prepare: Brings a dataset with four days into the state before.
+        run: The work that is killed, and that is run again afterwards.
+        offset: Of the clock under which it runs.
     """
 
     prepare: Callable[[Dataset], object]
@@ -220,10 +220,10 @@ def run_killed(place: Place, name: str, number: int | None, when: When) -> list[
     """Run an operation and kill it at a request.
 
     Args:
-        place: a dataset in the state before.
-        name: of the operation.
-        number: of the kill point, from 0; with None, or where it never comes, the operation ends.
-        when: before the request is passed on, or after the server has answered.
+        place: A dataset in the state before.
+        name: Of the operation.
+        number: Of the kill point, from 0; with None, or where it never comes, the operation ends.
+        when: Before the request is passed on, or after the server has answered.
 
     Returns:
         The requests that came.

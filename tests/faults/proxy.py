@@ -25,9 +25,9 @@ class Request:
     """One request, whole.
 
     Attributes:
-        number: counts from 0 in the order in which requests were complete.
+        number: Counts from 0 in the order in which requests were complete.
         method: GET, PUT, ...
-        target: path and query.
+        target: Path and query.
     """
 
     number: int
@@ -49,9 +49,9 @@ class Proxy:
     """Listens on a free loopback port; use as a context manager.
 
     Attributes:
-        upstream: the server's URL.
-        before: called before a request is passed on; what it returns is the answer.
-        after: called when the server has answered, before the client hears of it.
+        upstream: The server's URL.
+        before: Called before a request is passed on; what it returns is the answer.
+        after: Called when the server has answered, before the client hears of it.
     """
 
     upstream: str

@@ -36,13 +36,13 @@ class Oracle:
     """The rows of each day, what was taken out of it, and what the policy and people say of it.
 
     Attributes:
-        rows: that readers see.
-        removals: by day, the newest last.
-        erased: that may not come back.
-        holds: by day, with a number that no other hold has.
-        kept: days that are retained for longer than any plan's `as_of`.
-        expires: whether the days are past the retention.
-        dropped: what the dataset had when it was dropped; None where it is in use.
+        rows: That readers see.
+        removals: By day, the newest last.
+        erased: That may not come back.
+        holds: By day, with a number that no other hold has.
+        kept: Days that are retained for longer than any plan's `as_of`.
+        expires: Whether the days are past the retention.
+        dropped: What the dataset had when it was dropped; None where it is in use.
     """
 
     rows: State = field(default_factory=lambda: dict.fromkeys(DAYS, NONE))

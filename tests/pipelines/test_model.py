@@ -83,9 +83,9 @@ class Run:
 class Model:
     """What is true of the table.
 
-    ``rows`` by day; ``paths`` of its files (looked up: what a plan saw is stale when they differ); ``runs`` that wrote
-    them; ``done`` are the run keys that are remembered; ``erased`` those of whose rows some were erased;
-    ``kept`` are days that an undo keeps for another grace.
+    `rows` by day; `paths` of its files (looked up: what a plan saw is stale when they differ); `runs` that wrote
+    them; `done` are the run keys that are remembered; `erased` those of whose rows some were erased;
+    `kept` are days that an undo keeps for another grace.
     """
 
     rows: dict[str, Counter[Row]] = field(default_factory=lambda: {day: Counter() for day in DAYS})

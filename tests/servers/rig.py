@@ -26,7 +26,7 @@ _LOCKABLE = "t-locks-"
 class Rig:
     """A running server.
 
-    ``admin`` is a plain boto3 client: what it sees and does has not been through the code under test.
+    `admin` is a plain boto3 client: what it sees and does has not been through the code under test.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Rig:
 
     @property
     def storage_options(self) -> dict[str, Any]:
-        """What a user passes to fsspec, pandas or ``Dataset.open``."""
+        """What a user passes to fsspec, pandas or `Dataset.open`."""
         key, secret = self.user or (self.key, self.secret)
         tls = {"client_kwargs": {"verify": str(self.certificate)}} if self.certificate else {}
         return {"endpoint_url": self.endpoint_url, "key": key, "secret": secret, "profile": self.profile, **tls}

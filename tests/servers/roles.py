@@ -20,7 +20,7 @@ def with_role(server: Rig, role: str, folder: Path, bucket: str | None = None, p
 
     Args:
         server: A real server.
-        role: ``reader``, ``writer`` or ``operator``.
+        role: `reader`, `writer` or `operator`.
         folder: Where a file may lie for a moment.
         bucket: The rights end there; None means the buckets of all tests.
         prefix: Only objects below it.
