@@ -290,9 +290,9 @@ class LibraryError(LakeError):
             **context: What else is known.
         """
         text = " ".join(redact(str(error)).split())
-        told = f"{library}: {type(error).__name__}" + (f": {text}" if text else "")
+        message = f"{library}: {type(error).__name__}" + (f": {text}" if text else "")
         hint = "The cause below has the library's own trace; `tierlake verify` tells whether the table is whole"
-        return cls(told, hint=hint, **context)
+        return cls(message, hint=hint, **context)
 
 
 class DeletionFailed(LakeError, OSError):

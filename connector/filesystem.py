@@ -342,15 +342,15 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
     ) -> list[str]:
         """The paths that a path, a pattern or a list of these stands for; see `connector.objects.expansion`."""
         expand = functools.partial(super()._expand_path, recursive=recursive, maxdepth=maxdepth)
-        found: set[str] = set()
+        paths: set[str] = set()
         for one in [path] if isinstance(path, str) else path:
             name = self._strip_protocol(one)
             is_literal = assume_literal or await expansion.is_name(self.store, name)
             with contextlib.suppress(FileNotFoundError):
-                found.update(await expand([name], assume_literal=is_literal))
-        if not found:
+                paths.update(await expand([name], assume_literal=is_literal))
+        if not paths:
             raise ObjectNotFound(f"There is nothing at {path}")
-        return sorted(found)
+        return sorted(paths)
 
     async def _copy(
         self,

@@ -104,14 +104,14 @@ class Listing:
         if relative in self._sizes:
             return [file_info(f"{self.root}/{relative}", self._sizes[relative])] if not prefix else []
         start = f"{relative}/{prefix}" if relative else prefix
-        found = [relative] if withdirs and relative in self._folders and not prefix else []
+        matches = [relative] if withdirs and relative in self._folders and not prefix else []
         below = [child for child in self._folders.get(relative, ()) if child.startswith(start)]
         depth = 1
         while below:
-            found += below if withdirs else [child for child in below if child in self._sizes]
+            matches += below if withdirs else [child for child in below if child in self._sizes]
             if depth == maxdepth:
                 break
             below = [child for folder in below for child in self._folders.get(folder, ())]
             depth += 1
-        entries = (self.info(f"{self.root}/{one}" if one else self.root) for one in found)
+        entries = (self.info(f"{self.root}/{one}" if one else self.root) for one in matches)
         return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry["name"])

@@ -36,14 +36,14 @@ def folders_marked(entries: Iterable[dict[str, Any]], *, withdirs: bool) -> list
         entries: What s3fs found.
         withdirs: With folders; without, these are none of the answer.
     """
-    found = []
+    listed = []
     for entry in entries:
         if entry["type"] == "file" and entry["name"].endswith("/") and not entry["size"]:
             if withdirs:
-                found.append({**entry, "type": "directory"})
+                listed.append({**entry, "type": "directory"})
         else:
-            found.append(entry)
-    return found
+            listed.append(entry)
+    return listed
 
 
 def folders_of(entries: Iterable[dict[str, Any]], root: str) -> dict[str, list[dict[str, Any]]]:
@@ -171,10 +171,10 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
                 entries: Iterable[dict[str, Any]] = stored.values()
             else:
                 entries = await self._all_below(path, prefix, withdirs=bool(withdirs), **kwargs)
-            found = folders_marked(entries, withdirs=bool(withdirs))
+            matches = folders_marked(entries, withdirs=bool(withdirs))
         else:
-            found = listing.find(path, maxdepth=maxdepth, withdirs=bool(withdirs), prefix=prefix)
-        return {entry["name"]: entry for entry in found} if detail else [entry["name"] for entry in found]
+            matches = listing.find(path, maxdepth=maxdepth, withdirs=bool(withdirs), prefix=prefix)
+        return {entry["name"]: entry for entry in matches} if detail else [entry["name"] for entry in matches]
 
     async def _all_below(self, path: str, prefix: str, *, withdirs: bool, **kwargs: Any) -> list[dict[str, Any]]:
         """Every object below a path: one listing, which takes the place of what the cache holds of it.
@@ -187,21 +187,21 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         if not bucket:
             raise ValueError("Cannot traverse all of S3")
         before = self.dircache.changes
-        found: list[dict[str, Any]] = await super()._lsdir(path, delimiter="", prefix=prefix, **kwargs)
-        folders = await asyncio.to_thread(folders_of, found, path)
+        objects: list[dict[str, Any]] = await super()._lsdir(path, delimiter="", prefix=prefix, **kwargs)
+        folders = await asyncio.to_thread(folders_of, objects, path)
         is_newest = self.dircache.changes == before
         self._forget_below(path, folders)
         if is_newest and not prefix:
             for folder, entries in folders.items():
                 self.dircache[folder] = entries
-        if not found and not prefix and key:  # nothing is below: it is an object, or not there
+        if not objects and not prefix and key:  # nothing is below: it is an object, or not there
             which = {"Bucket": bucket, "Key": key, **({"VersionId": version} if version else {})}
             try:
                 return [tables.stored_info(path, await self._call_s3("head_object", **which))]
             except FileNotFoundError:
                 return []
         dirs = [folder_info(folder) for folder in folders] if withdirs else []
-        return sorted([*found, *dirs], key=lambda entry: str(entry["name"])) if dirs else found
+        return sorted([*objects, *dirs], key=lambda entry: str(entry["name"])) if dirs else objects
 
     def _forget_below(self, path: str, folders: Iterable[str]) -> None:
         """A newer listing is there: older ones of the same folders go, and those above that do not show it."""
@@ -240,10 +240,10 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         beside = self.dircache.entries(self._parent(path), name)
         if beside is None:
             return None
-        found = [entry for entry in beside if entry["name"] == path or entry["type"] == "directory"]
-        if not found:
+        matches = [entry for entry in beside if entry["name"] == path or entry["type"] == "directory"]
+        if not matches:
             raise FileNotFoundError(path)
-        return found
+        return matches
 
     async def _stored_below(self, path: str) -> list[dict[str, Any]]:
         """Every object in the store whose key is below a path, whatever a table says; no cache is asked."""

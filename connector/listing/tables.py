@@ -203,10 +203,10 @@ class Views:
         candidates = self._candidates(path)
         if not leaf and path not in self._providers:
             candidates = [root for root in candidates if root != path]
-        found = await self._table_of(candidates, NOT_A_TABLE_SECONDS) or await self._described(path, candidates)
-        if found is None:
+        match = await self._table_of(candidates, NOT_A_TABLE_SECONDS) or await self._described(path, candidates)
+        if match is None:
             return None
-        root, provider = found
+        root, provider = match
         first = path[len(root) :].strip("/").partition("/")[0]
         if first in provider.hidden:
             return None
@@ -257,21 +257,21 @@ class Views:
             UnsupportedByServer: An object there would hide what is below its key.
         """
         await load_view_providers()
-        asked = list(paths)
+        targets = list(paths)
         own = self._store.table_root
-        for folder, path in {path.rpartition("/")[0]: path for path in asked}.items():
+        for folder, path in {path.rpartition("/")[0]: path for path in targets}.items():
             if own is not None and f"{folder}/".startswith(f"{own}/"):
                 continue
             candidates = self._candidates(folder)
-            found = await self._table_of(candidates, self._freshness)
-            if found is not None and not await self._has_marker(*found):
-                self._forget(found[0])
-            elif found is not None:
-                raise _refusal(found[0], path)
+            match = await self._table_of(candidates, self._freshness)
+            if match is not None and not await self._has_marker(*match):
+                self._forget(match[0])
+            elif match is not None:
+                raise _refusal(match[0], path)
             for root, provider in [(root, one) for root in candidates for one in view_providers()]:
                 if (root, provider.marker) in self._denied and await self._has_proof(root, provider, path):
                     raise _refusal(root, path)
-        for path in asked if creating else ():
+        for path in targets if creating else ():
             if own is None or not path.startswith(f"{own}/"):
                 await self._probes.ask(("root", path), functools.partial(self._refuse_root, path))
 

@@ -34,8 +34,8 @@ async def encryption_faults(store: Store, paths: Iterable[str]) -> dict[str, str
         bucket, key = object_path(store, path)
         return path, encryption_fault(await head(store, path), store.policy.for_key(bucket, key).encryption)
 
-    found = await in_order(fault, paths, at_once=_CONCURRENCY)
-    return {path: detail for path, detail in found if detail is not None}
+    faults = await in_order(fault, paths, at_once=_CONCURRENCY)
+    return {path: detail for path, detail in faults if detail is not None}
 
 
 def encryption_fault(head: Mapping[str, Any], wanted: Encryption) -> str | None:
@@ -45,20 +45,20 @@ def encryption_fault(head: Mapping[str, Any], wanted: Encryption) -> str | None:
         head: The response of `head_object`.
         wanted: The encryption that the write policy says.
     """
-    found = encryption_of(head)
-    return None if _satisfies(found, wanted) else f"{_named(found)} instead of {encryption_text(wanted)}"
+    actual = encryption_of(head)
+    return None if _satisfies(actual, wanted) else f"{_named(actual)} instead of {encryption_text(wanted)}"
 
 
 def _named(encryption: Encryption | None) -> str:
     return "sse-c" if encryption is None else encryption_text(encryption)
 
 
-def _satisfies(found: Encryption | None, wanted: Encryption) -> bool:
-    if isinstance(wanted, SseC) or found is None:
-        return isinstance(wanted, SseC) and found is None
-    if isinstance(found, SseKms) and isinstance(wanted, SseKms):
+def _satisfies(actual: Encryption | None, expected: Encryption) -> bool:
+    if isinstance(expected, SseC) or actual is None:
+        return isinstance(expected, SseC) and actual is None
+    if isinstance(actual, SseKms) and isinstance(expected, SseKms):
         # a server reports the full ARN of a key that was asked for by its alias or id
-        same_key = not wanted.key_id or (found.key_id or "").endswith(wanted.key_id.removeprefix("alias/"))
-        return found.mode == wanted.mode and same_key
+        same_key = not expected.key_id or (actual.key_id or "").endswith(expected.key_id.removeprefix("alias/"))
+        return actual.mode == expected.mode and same_key
     # a bucket default may encrypt what was allowed to stay in clear
-    return wanted.mode in {found.mode, "none"}
+    return expected.mode in {actual.mode, "none"}

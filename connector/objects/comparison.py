@@ -37,8 +37,8 @@ def facts(head: dict[str, Any]) -> dict[str, Any]:
 
 def differences(source: Source, head: dict[str, Any], storage_class: str) -> list[str]:
     """In what an object is not the source in another class."""
-    expected, found = facts(dict(source.head)) | {"StorageClass": storage_class}, facts(head)
-    return [name for name, value in expected.items() if found[name] != value]
+    expected, actual = facts(dict(source.head)) | {"StorageClass": storage_class}, facts(head)
+    return [name for name, value in expected.items() if actual[name] != value]
 
 
 def refuse_differences(source: Source, names: list[str]) -> None:

@@ -97,7 +97,7 @@ async def delete_seen(store: Store, objects: Iterable[SeenObject]) -> list[SeenO
         try:
             await delete_keys(store, bucket, [which for _, which in pairs])
         except DeletionFailed as error:
-            others = {name for name, said in error.failures.items() if said.startswith("PreconditionFailed:")}
+            others = {name for name, failure in error.failures.items() if failure.startswith("PreconditionFailed:")}
             if others != set(error.failures):
                 raise
             changed += [seen for seen, which in pairs if which["Key"] in others]
@@ -151,8 +151,8 @@ async def delete_keys(
         failures.update(failed)
         request_id = response["ResponseMetadata"].get("RequestId") if failed else request_id
     if failures:
-        first, said = next(iter(failures.items()))
-        message = f"{len(failures)} of {len(objects)} objects were not deleted, the first is {first!r}: {said}"
+        first, failure = next(iter(failures.items()))
+        message = f"{len(failures)} of {len(objects)} objects were not deleted, the first is {first!r}: {failure}"
         context: dict[str, Any] = {"bucket": bucket, "request_id": request_id}
         if len(failures) == len(objects) and all(text.startswith("AccessDenied:") for text in failures.values()):
             raise AccessDenied(message, server_code="AccessDenied", **context)

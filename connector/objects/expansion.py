@@ -89,10 +89,10 @@ async def upload_pairs(
     names = [path for path in paths if has_magic(path) and local.lexists(path)]
     if not names or isinstance(target, list):
         return source, target
-    found = set(local.expand_path(names, recursive=recursive, maxdepth=maxdepth, assume_literal=True))
+    matches = set(local.expand_path(names, recursive=recursive, maxdepth=maxdepth, assume_literal=True))
     others = [path for path in paths if path not in names]
-    found.update(local.expand_path(others, recursive=recursive, maxdepth=maxdepth) if others else ())
-    sources = sorted(found)
+    matches.update(local.expand_path(others, recursive=recursive, maxdepth=maxdepth) if others else ())
+    sources = sorted(matches)
     if is_one and not (recursive and maxdepth is None):
         sources = [path for path in sources if not local.isdir(path)]
     into = (
@@ -111,17 +111,17 @@ async def objects_of(store: Store, name: str, *, recursive: bool, maxdepth: int 
         maxdepth: How many levels to descend; None is all.
     """
     bucket, key, _ = store.split_path(name)
-    found: dict[str, str] = {}
+    etags: dict[str, str] = {}
     if key:
         with suppress(ObjectNotFound):
-            found[name] = (await store.send("head_object", Bucket=bucket, Key=key))["ETag"]
+            etags[name] = (await store.send("head_object", Bucket=bucket, Key=key))["ETag"]
     if recursive:
         depth = len(name.rstrip("/")) + 1
         below = {entry["name"]: entry["ETag"] for entry in await store.namespace.stored_below(name)}
-        found |= {
+        etags |= {
             one: e for one, e in below.items() if maxdepth is None or one.rstrip("/").count("/", depth) < maxdepth
         }
-    return found
+    return etags
 
 
 async def _is_name_like_a_pattern(store: Store, path: Paths) -> bool:
@@ -132,7 +132,7 @@ async def _is_name_like_a_pattern(store: Store, path: Paths) -> bool:
 
 async def _expanded(store: Store, name: str, *, recursive: bool, maxdepth: int | None) -> list[str]:
     """A name with all that is below it; a folder of itself is copied only with all that is in it."""
-    found: list[str] = await store.namespace.expand([name], recursive=recursive, maxdepth=maxdepth)
+    expanded: list[str] = await store.namespace.expand([name], recursive=recursive, maxdepth=maxdepth)
     if recursive and maxdepth is None:
-        return found
-    return [path for path in found if not (trailing_sep(path) or await store.namespace.isdir(path))]
+        return expanded
+    return [path for path in expanded if not (trailing_sep(path) or await store.namespace.isdir(path))]

@@ -277,11 +277,11 @@ async def object_versions(store: Store, prefix: str) -> list[ObjectVersion]:
         BucketNotFound: There is no such bucket.
     """
     bucket, key_prefix, _ = store.split_path(prefix)
-    found = []
+    versions = []
     async for page in _version_pages(store, bucket, key_prefix):
         for name in ("Versions", "DeleteMarkers"):
-            found += [_version(bucket, item, marker=name == "DeleteMarkers") for item in page.get(name, ())]
-    return sorted(found, key=lambda version: (version.key, not version.is_latest, -version.modified.timestamp()))
+            versions += [_version(bucket, item, marker=name == "DeleteMarkers") for item in page.get(name, ())]
+    return sorted(versions, key=lambda version: (version.key, not version.is_latest, -version.modified.timestamp()))
 
 
 def _version(bucket: str, item: dict[str, Any], *, marker: bool) -> ObjectVersion:

@@ -54,8 +54,8 @@ async def move(
         TableWriteRefused: One of them is in a table; nothing was copied.
         DeletionFailed: All is copied, and some sources are still there, as those that were replaced meanwhile.
     """
-    found, places = await _found(store, source, target, recursive, maxdepth)
-    pairs = {path: place for path in found if (place := places[path]) != path}
+    etags, places = await _etags_and_places(store, source, target, recursive, maxdepth)
+    pairs = {path: place for path in etags if (place := places[path]) != path}
     if not pairs:
         return
     _check(pairs)
@@ -64,14 +64,14 @@ async def move(
     profile = await store.profile()
 
     async def copy(path: str) -> None:
-        unchanged: dict[str, Any] = {"CopySourceIfMatch": found[path]} if profile.copy_source_if_match else {}
+        unchanged: dict[str, Any] = {"CopySourceIfMatch": etags[path]} if profile.copy_source_if_match else {}
         await copy_file(store, path, pairs[path], **unchanged, **options)
 
     await in_order(copy, pairs, at_once=batch_size if batch_size and batch_size > 0 else _AT_ONCE)
     doomed: dict[str, list[dict[str, str]]] = {}
     for path in pairs:
         bucket, key, _ = store.split_path(path)
-        doomed.setdefault(bucket, []).append({"Key": key, **({"ETag": found[path]} if profile.delete_if_match else {})})
+        doomed.setdefault(bucket, []).append({"Key": key, **({"ETag": etags[path]} if profile.delete_if_match else {})})
     for bucket, objects in doomed.items():
         await delete_keys(store, bucket, objects)
     for path in pairs:
@@ -91,7 +91,7 @@ def _check(pairs: Mapping[str, str]) -> None:
         )
 
 
-async def _found(
+async def _etags_and_places(
     store: Store,
     source: Paths,
     target: Paths,
@@ -99,25 +99,25 @@ async def _found(
     maxdepth: int | None,
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Every object to move with its ETag, and its place."""
-    asked = [source] if isinstance(source, str) else list(source)
+    sources = [source] if isinstance(source, str) else list(source)
     if isinstance(target, list):
-        starts = names = [store.namespace.strip(path) for path in asked]
+        starts = names = [store.namespace.strip(path) for path in sources]
         places = [store.namespace.strip(path) for path in target]
     else:
-        starts = await store.namespace.expand(asked)
-        names = await store.namespace.expand(asked, recursive=recursive, maxdepth=maxdepth) if recursive else starts
+        starts = await store.namespace.expand(sources)
+        names = await store.namespace.expand(sources, recursive=recursive, maxdepth=maxdepth) if recursive else starts
         places = await _laid_out(store, source, names, target)
-    found: dict[str, str] = {}
+    etags: dict[str, str] = {}
     for name in starts:
-        there = await objects_of(store, name, recursive=recursive, maxdepth=maxdepth)
-        if not there and (recursive or not await store.namespace.isdir(name)):
+        objects = await objects_of(store, name, recursive=recursive, maxdepth=maxdepth)
+        if not objects and (recursive or not await store.namespace.isdir(name)):
             raise ObjectNotFound(f"There is nothing to move at {name}")
-        if not there and (len(starts) == 1 or isinstance(target, list)):
+        if not objects and (len(starts) == 1 or isinstance(target, list)):
             raise InvalidSetting(f"{name} is a folder", hint="recursive=True moves it with all that is in it")
-        found |= there
+        etags |= objects
     to = dict(zip(names, places, strict=True))
     # A listing has the folder "d", and an object "d/" may stand for it.
-    return found, {one: to[one] if one in to else f"{to[one.rstrip('/')]}/" for one in found}
+    return etags, {one: to[one] if one in to else f"{to[one.rstrip('/')]}/" for one in etags}
 
 
 async def _laid_out(store: Store, source: Paths, names: list[str], target: str) -> list[str]:

@@ -83,28 +83,28 @@ async def abort_uploads(store: Store, uploads: Iterable[IncompleteUpload]) -> No
         with suppress(ObjectNotFound):
             await store.send("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload.upload_id)
 
-    asked = list(uploads)
-    answers = await outcomes(abort, asked, at_once=_AT_ONCE)
+    incomplete = list(uploads)
+    answers = await outcomes(abort, incomplete, at_once=_AT_ONCE)
     errors = {
         f"{upload.path}?uploadId={upload.upload_id}": answer
-        for upload, answer in zip(asked, answers, strict=True)
+        for upload, answer in zip(incomplete, answers, strict=True)
         if answer is not None
     }
     denied = [error for error in errors.values() if isinstance(error, AccessDenied)]
-    if asked and len(denied) == len(asked):
+    if incomplete and len(denied) == len(incomplete):
         raise denied[0]
     if errors:
         failures = {name: str(error) for name, error in errors.items()}
-        raise DeletionFailed(f"{len(errors):,} of {len(asked):,} uploads were not aborted", failures)
+        raise DeletionFailed(f"{len(errors):,} of {len(incomplete):,} uploads were not aborted", failures)
 
 
 async def _uploads(store: Store, bucket: str, prefix: str) -> AsyncIterator[IncompleteUpload]:
     profile = await store.profile()
     # A server that finds nothing by prefix is asked for the whole bucket.
-    asked = {"Prefix": prefix} if prefix and profile.uploads_by_prefix else {}
+    options = {"Prefix": prefix} if prefix and profile.uploads_by_prefix else {}
     markers: dict[str, str] = {}
     while True:
-        page = await store.send("list_multipart_uploads", Bucket=bucket, **asked, **markers)
+        page = await store.send("list_multipart_uploads", Bucket=bucket, **options, **markers)
         for upload in page.get("Uploads", ()):
             if upload["Key"].startswith(prefix):
                 yield IncompleteUpload(f"{bucket}/{upload['Key']}", upload["UploadId"], upload["Initiated"])

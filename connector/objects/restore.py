@@ -54,12 +54,12 @@ async def restore_status(store: Store, path: str) -> RestoreStatus:
     response = await head(store, path)
     profile = await store.profile()
     storage_class = response.get("StorageClass") or "STANDARD"
-    said = _RESTORE.search(response.get("Restore") or "")
+    match = _RESTORE.search(response.get("Restore") or "")
     state: RestoreState = "archived" if storage_class in profile.archived_classes else "not archived"
     expires = None
-    if said is not None:
-        state = "in progress" if said[1] == "true" else "restored"
-        expires = parsedate_to_datetime(said[2]) if said[2] else None
+    if match is not None:
+        state = "in progress" if match[1] == "true" else "restored"
+        expires = parsedate_to_datetime(match[2]) if match[2] else None
     return RestoreStatus(f"{bucket}/{key}", storage_class, state, expires)
 
 
@@ -89,9 +89,9 @@ async def restore(store: Store, path: str, *, days: int, speed: str) -> RestoreS
     if before.state != "archived":
         return before
     bucket, key = object_path(store, path)
-    asked = {"Days": days, "GlacierJobParameters": {"Tier": _SPEEDS[speed]}}
+    request = {"Days": days, "GlacierJobParameters": {"Tier": _SPEEDS[speed]}}
     try:
-        await store.send("restore_object", Bucket=bucket, Key=key, RestoreRequest=asked)
+        await store.send("restore_object", Bucket=bucket, Key=key, RestoreRequest=request)
     except (RequestRefused, Throttled) as error:
         if error.server_code != "RestoreAlreadyInProgress":
             raise

@@ -165,18 +165,18 @@ async def reencrypt(store: Store, path: str, *, if_match: str | None = None) -> 
     """
     source = await look_at(store, path)
     profile = await store.profile()
-    wanted = _held(store, source)
+    expected = _held(store, source)
     storage_class, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
     tags, left = await tags_of(store, source)
-    if encryption_fault(source.head, wanted) is None:
+    if encryption_fault(source.head, expected) is None:
         return TransitionResult(name, storage_class, storage_class, changed=False, size=size, deleted_version=left)
     _check_etag(source, if_match)
-    kept = kept_parameters(source.head, profile, wanted)
+    kept = kept_parameters(source.head, profile, expected)
     others = {name: value for name, value in kept.items() if name not in ENCRYPTION_PARAMETERS}
-    copied = await _self_copy(store, source, profile, others | wanted.headers(), tags)
+    copied = await _self_copy(store, source, profile, others | expected.headers(), tags)
     head = await store.send("head_object", Bucket=source.bucket, Key=source.key)
-    if (fault := encryption_fault(head, wanted)) is not None:
+    if (fault := encryption_fault(head, expected)) is not None:
         raise EncryptionIgnored(f"After the copy it is {fault}", bucket=source.bucket, key=source.key)
     deleted = await delete_source_version(store, source, head, tags)
     store.invalidate(name)
@@ -226,25 +226,25 @@ async def tag_tier(
     before, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
     tags, deleted = await tags_of(store, source)
-    wanted = {**tags, TIER_TAG: tier}
-    if before == target and tags == wanted:
+    expected = {**tags, TIER_TAG: tier}
+    if before == target and tags == expected:
         return TransitionResult(name, before, before, changed=False, size=size, deleted_version=deleted)
     written = None
     head = dict(source.head)
-    is_tagged = tags == wanted
+    is_tagged = tags == expected
     if before == target or not (at_once or target == STANDARD):
-        tag_set = [{"Key": key, "Value": value} for key, value in wanted.items()]
+        tag_set = [{"Key": key, "Value": value} for key, value in expected.items()]
         if not is_tagged:
             which = {"Bucket": source.bucket, "Key": source.key}
             await store.send("put_object_tagging", **which, Tagging={"TagSet": tag_set})
     else:
         kept = kept_parameters(source.head, profile, _held(store, source))
         kept["StorageClass"] = target if target in profile.storage_classes else STANDARD
-        copied = await _self_copy(store, source, profile, kept, wanted)
+        copied = await _self_copy(store, source, profile, kept, expected)
         head = await store.send("head_object", Bucket=source.bucket, Key=source.key)
         refuse_differences(source, [name for name in differences(source, head, target) if name in _ENCRYPTION])
         written = _written(copied, head)
-        deleted = await delete_source_version(store, source, head, wanted)
+        deleted = await delete_source_version(store, source, head, expected)
     head = await _await_class(store, source, head, target, wait_seconds)
     store.invalidate(name)
     after = class_of(head)
@@ -309,14 +309,14 @@ async def _self_copy(
         if keeps_versions:
             await give_way(store, source.bucket, source.key, before, version_of(completed))
         return _etag_in(completed)
-    said = {**kept, "MetadataDirective": profile.self_copy_directive}
+    options = {**kept, "MetadataDirective": profile.self_copy_directive}
     if profile.self_copy_directive == "COPY":
         for name in kept_content(source.head):
-            said.pop(name, None)
+            options.pop(name, None)
     response = await store.send_in_place(
         "copy_object",
         **target,
-        **said,
+        **options,
         **source.condition(profile),
         **source.keys(),
         CopySource=source.reference,
