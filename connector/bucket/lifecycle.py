@@ -165,10 +165,10 @@ async def _refusals(site: Site, spec: BucketSpec, expected: Mapping[str, Rule | 
 async def _known_tiers(site: Site, spec: BucketSpec) -> set[str] | None:
     """The remote tiers that there are, or will be; None where only an administrator may know."""
     try:
-        there = await asyncio.to_thread(known_tiers, site.store)
+        present = await asyncio.to_thread(known_tiers, site.store)
     except AccessDenied:
         return None
-    return there.keys() | {tier.name for tier in spec.remote_tiers}
+    return present.keys() | {tier.name for tier in spec.remote_tiers}
 
 
 def _timed_rule(name: str, days: int) -> Rule:

@@ -58,12 +58,12 @@ _Expected = dict[str, "Statement | None"]
 async def denied_encryption(site: Site, spec: BucketSpec) -> Part:
     """That nobody asks for less than the bucket's encryption, or for another key."""
     encryption = spec.default_encryption
-    is_wanted = None if spec.policy is None else spec.policy.deny_wrong_encryption
-    if is_wanted is None or (is_wanted and encryption is None):
+    is_denied = None if spec.policy is None else spec.policy.deny_wrong_encryption
+    if is_denied is None or (is_denied and encryption is None):
         return Part()
     expected: _Expected = dict.fromkeys(ABOUT_ENCRYPTION)
     refused: dict[str, str] = {}
-    if is_wanted:
+    if is_denied:
         expected |= deny_wrong(site.bucket, encryption, site.profile.encryptions)
         if encryption.mode not in site.profile.encryptions:
             other = site.profile.encryption_alternatives.get(encryption.mode, "sse-s3")
@@ -71,20 +71,20 @@ async def denied_encryption(site: Site, spec: BucketSpec) -> Part:
         elif expected[WRONG_KEY] and not encryption.key_id.startswith("arn:"):
             refused = {WRONG_KEY: _NO_ARN}
     notes = {}
-    mine = site.store.policy.for_key(site.bucket, "object").encryption.mode
+    own_mode = site.store.policy.for_key(site.bucket, "object").encryption.mode
     algorithms = expected[WRONG_ENCRYPTION]
-    if algorithms is not None and refuses(algorithms, mine):
-        notes[WRONG_ENCRYPTION] = f"our own writes ask for {mine} and would be denied: set TIERLAKE_ENCRYPTION"
+    if algorithms is not None and refuses(algorithms, own_mode):
+        notes[WRONG_ENCRYPTION] = f"our own writes ask for {own_mode} and would be denied: set TIERLAKE_ENCRYPTION"
     return await _part(site, expected, refused, notes)
 
 
 async def denied_transport(site: Site, spec: BucketSpec) -> Part:
     """That nobody comes over plain HTTP."""
-    is_wanted = None if spec.policy is None else spec.policy.deny_insecure_transport
-    if is_wanted is None:
+    is_denied = None if spec.policy is None else spec.policy.deny_insecure_transport
+    if is_denied is None:
         return Part()
-    expected: _Expected = {INSECURE: deny_insecure(site.bucket) if is_wanted else None, CANARY: None}
-    refused = {INSECURE: _HTTP} if is_wanted and urlsplit(site.endpoint).scheme == "http" else {}
+    expected: _Expected = {INSECURE: deny_insecure(site.bucket) if is_denied else None, CANARY: None}
+    refused = {INSECURE: _HTTP} if is_denied and urlsplit(site.endpoint).scheme == "http" else {}
     return await _part(site, expected, refused, {})
 
 

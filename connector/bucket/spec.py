@@ -284,8 +284,8 @@ class BucketSpec(_Value):
 
 def _completed(tier: dict[str, Any]) -> dict[str, Any]:
     name = str(tier.get("name", "")).upper().replace("-", "_")
-    found = {part: os.environ.get(f"TIERLAKE_TIER_{name}_{part.upper()}", "") for part in ("key", "secret")}
-    return {**found, **tier}
+    credentials = {part: os.environ.get(f"TIERLAKE_TIER_{name}_{part.upper()}", "") for part in ("key", "secret")}
+    return {**credentials, **tier}
 
 
 def _invalid(model: type[BaseModel], error: ValidationError) -> InvalidSetting:

@@ -85,9 +85,9 @@ def deny_wrong(bucket: str, encryption: Encryption, modes: tuple[str, ...]) -> d
     """
     as_good = list(_ALGORITHMS)[list(_ALGORITHMS).index(encryption.mode) :]
     allowed = [_ALGORITHMS[mode] for mode in as_good if mode in modes]
-    conditions = {WRONG_ENCRYPTION: _said_but_not(_ALGORITHM, *allowed)}
+    conditions = {WRONG_ENCRYPTION: _present_but_not(_ALGORITHM, *allowed)}
     if isinstance(encryption, SseKms) and encryption.key_id:
-        conditions[WRONG_KEY] = _said_but_not(_KEY, encryption.key_id)
+        conditions[WRONG_KEY] = _present_but_not(_KEY, encryption.key_id)
         conditions[CUSTOMER_KEY] = {"Null": {_CUSTOMER: "false"}}
     return {sid: _deny(sid, "s3:PutObject", ["/*"], bucket, condition) for sid, condition in conditions.items()}
 
@@ -98,7 +98,7 @@ def refuses(statement: Statement, mode: str) -> bool:
     return bool(spared) and mode in _ALGORITHMS and _ALGORITHMS[mode] not in spared
 
 
-def _said_but_not(key: str, *values: str) -> dict[str, Any]:
+def _present_but_not(key: str, *values: str) -> dict[str, Any]:
     return {"Null": {key: "false"}, "StringNotEquals": {key: list(values)}}
 
 

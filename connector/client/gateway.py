@@ -296,11 +296,11 @@ class Gateway:
     def _with_location(self, request: dict[str, Any]) -> dict[str, Any]:
         """AWS wants the region of a new bucket said, except for us-east-1, where it must not be."""
         located = dict(request)
-        said = located.get("CreateBucketConfiguration", {}).get("LocationConstraint")
-        region = said or self._connection.region
-        if said == "us-east-1":
+        requested = located.get("CreateBucketConfiguration", {}).get("LocationConstraint")
+        region = requested or self._connection.region
+        if requested == "us-east-1":
             del located["CreateBucketConfiguration"]
-        elif self._endpoint is None and said is None and region not in {None, "us-east-1", "aws-global"}:
+        elif self._endpoint is None and requested is None and region not in {None, "us-east-1", "aws-global"}:
             located["CreateBucketConfiguration"] = {"LocationConstraint": region}
         return located
 
@@ -369,18 +369,18 @@ class Gateway:
             batch = {"Objects": [{"Key": key} for key in folders[start : start + DELETE_BATCH]], "Quiet": True}
             await self._request("delete_objects", {"Bucket": request["Bucket"], "Delete": batch})
 
-    async def _check_honoured(self, operation: str, request: dict[str, Any], response: Any, asked: str) -> None:
+    async def _check_honoured(self, operation: str, request: dict[str, Any], response: Any, requested: str) -> None:
         """A server that ignores the header stores in clear: look once for each way and bucket."""
-        way = (request["Bucket"], operation, asked)
+        way = (request["Bucket"], operation, requested)
         if way in self._trusted or request["Key"].endswith("/"):  # an empty folder has no bytes
             return
-        got = response.get("ServerSideEncryption")
-        if got is None:
+        reported = response.get("ServerSideEncryption")
+        if reported is None:
             head = await self.send("head_object", Bucket=request["Bucket"], Key=request["Key"])
-            got = head.get("ServerSideEncryption")
-        if got != asked:
+            reported = head.get("ServerSideEncryption")
+        if reported != requested:
             raise EncryptionIgnored(
-                f"The server was asked for the encryption {asked} and reports {got or 'none'}",
+                f"The server was asked for the encryption {requested} and reports {reported or 'none'}",
                 hint="The object is there, not encrypted as asked: delete it, and choose another mode",
                 bucket=request["Bucket"],
                 key=request["Key"],

@@ -99,12 +99,12 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
     def below(self, path: str) -> list[str]:
         """The folders at a path and below whose listings are remembered, without a look at any other."""
         with self._lock:
-            found, waiting = [], [path]
+            listed, waiting = [], [path]
             while waiting:
                 folder = waiting.pop()
-                found += [folder] if folder in self._cache else []
+                listed += [folder] if folder in self._cache else []
                 waiting += self._inside.get(folder, ())
-            return found
+            return listed
 
     def _take(self, key: str, default: Any = None) -> Any:
         with self._lock:

@@ -69,9 +69,9 @@ async def _own_upload(
 ) -> dict[str, Any] | None:
     parts = request["MultipartUpload"]["Parts"]
     head: dict[str, Any] = await send("head_object", **target)
-    found = head["ETag"].strip('"')
+    etag = head["ETag"].strip('"')
     obscure = "SSECustomerAlgorithm" in head or head.get("ServerSideEncryption") in _OBSCURE_ETAGS
-    if found != _etag_of(parts) and not (obscure and found.endswith(f"-{len(parts)}")):
+    if etag != _etag_of(parts) and not (obscure and etag.endswith(f"-{len(parts)}")):
         return None
     try:
         await send("list_parts", Bucket=request["Bucket"], Key=request["Key"], UploadId=request["UploadId"], MaxParts=1)

@@ -19,7 +19,7 @@ class SingleFlight(Generic[AnswerT]):
     """
 
     def __init__(self) -> None:
-        self._asked: dict[Hashable, asyncio.Future[AnswerT]] = {}
+        self._running: dict[Hashable, asyncio.Future[AnswerT]] = {}
 
     async def ask(self, question: Hashable, answer: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
         """The answer to a question, which is asked only if nobody waits for it already.
@@ -28,13 +28,13 @@ class SingleFlight(Generic[AnswerT]):
             question: What is asked; equal questions share an answer.
             answer: Asks it.
         """
-        asked = self._asked.get(question)
-        if asked is None:
-            asked = self._asked[question] = asyncio.ensure_future(answer())
-            asked.add_done_callback(functools.partial(self._answered, question))
-        return await asyncio.shield(asked)
+        running = self._running.get(question)
+        if running is None:
+            running = self._running[question] = asyncio.ensure_future(answer())
+            running.add_done_callback(functools.partial(self._answered, question))
+        return await asyncio.shield(running)
 
     def _answered(self, question: Hashable, answer: asyncio.Future[AnswerT]) -> None:
-        self._asked.pop(question, None)
+        self._running.pop(question, None)
         if not answer.cancelled():
             answer.exception()  # a failure is seen, also where nobody waits for it any more

@@ -69,19 +69,19 @@ def free_ports(count: int, *, also_plus: int = 0) -> list[int]:
         That many different ports.
     """
     with contextlib.ExitStack() as stack:
-        found: list[int] = []
-        while len(found) < count:
+        ports: list[int] = []
+        while len(ports) < count:
             held = stack.enter_context(socket.socket())
             held.bind((LOOPBACK, 0))
             port = held.getsockname()[1]
             if not also_plus:
-                found.append(port)
+                ports.append(port)
             elif port + also_plus <= HIGHEST_PORT:
                 twin = stack.enter_context(socket.socket())
                 with contextlib.suppress(OSError):
                     twin.bind((LOOPBACK, port + also_plus))
-                    found.append(port)
-        return found
+                    ports.append(port)
+        return ports
 
 
 def check_port_is_free(port: int) -> None:

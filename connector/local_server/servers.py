@@ -122,11 +122,11 @@ class EmbeddedServer(LocalServer):
             ServerError: It could not.
         """
         s3 = f"{LOOPBACK}:{self._ports['s3.port.grpc']}"
-        said = self.shell(
+        output = self.shell(
             f"s3.lifecycle.run-shard -shards {_SHARDS} -s3 {s3} -runtime {LIFECYCLE_SECONDS}s -refresh 1s"
         )
-        if "complete" not in said:
-            raise ServerError(f"SeaweedFS's lifecycle pass failed: {said[-500:]}")
+        if "complete" not in output:
+            raise ServerError(f"SeaweedFS's lifecycle pass failed: {output[-500:]}")
 
     def shell(self, command: str) -> str:
         """Runs a command of `weed shell`, SeaweedFS's own administration, and returns all that it says.
@@ -147,10 +147,10 @@ class EmbeddedServer(LocalServer):
             timeout=LIFECYCLE_SECONDS + 60,
             check=False,
         )
-        said = (done.stdout + done.stderr).strip()
+        output = (done.stdout + done.stderr).strip()
         if done.returncode:
-            raise ServerError(f"weed shell failed: {said[-500:]}")
-        return said
+            raise ServerError(f"weed shell failed: {output[-500:]}")
+        return output
 
 
 class MinioServer(LocalServer):
@@ -213,9 +213,9 @@ def minio_binary() -> Path:
         ServerMissing: In neither.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tierlake" / "bin"
-    found = shutil.which("minio", path=str(cache)) or shutil.which("minio")
-    if found is None:
+    binary = shutil.which("minio", path=str(cache)) or shutil.which("minio")
+    if binary is None:
         raise ServerMissing(
             f"MinIO is neither in {cache} nor on PATH", hint="`make minio` in a checkout of tierlake gets it"
         )
-    return Path(found)
+    return Path(binary)

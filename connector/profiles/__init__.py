@@ -41,13 +41,13 @@ def get_profile(name: str) -> Profile:
     Raises:
         InvalidSetting: There is none; the nearest name is in the hint.
     """
-    found: Profile | None = _profiles().get(name.lower())
-    if found is None:
+    profile: Profile | None = _profiles().get(name.lower())
+    if profile is None:
         raise InvalidSetting(
             f"There is no server profile {name!r}; there are {', '.join(profile_names())}",
             hint=did_you_mean(name, profile_names(), likeness=0.4),
         )
-    return found
+    return profile
 
 
 def profile_for_server_header(header: str | None) -> Profile:

@@ -70,7 +70,7 @@ async def cat_file(
         if last is not None and last <= first:
             return b""  # as a range of a request it would mean the whole object
         return await ranged(path, version_id=version_id, start=first, end=last, **options)
-    _, pieces = await _asked(store, path, version_id, ranges, **options)
+    _, pieces = await _size_and_pieces(store, path, version_id, ranges, **options)
     parts = [piece async for piece in pieces]
     return parts[0] if len(parts) == 1 else await asyncio.to_thread(b"".join, parts)
 
@@ -117,7 +117,9 @@ async def get_file(
     local = Path(lpath)
     if await asyncio.to_thread(local.is_dir):
         return
-    size, pieces = await _asked(store, rpath, version_id, ranges, chunksize=chunksize, max_concurrency=max_concurrency)
+    size, pieces = await _size_and_pieces(
+        store, rpath, version_id, ranges, chunksize=chunksize, max_concurrency=max_concurrency
+    )
     callback.set_size(size)
     with await asyncio.to_thread(local.open, "wb") as file:
         async for piece in pieces:
@@ -125,7 +127,7 @@ async def get_file(
             callback.relative_update(len(piece))
 
 
-async def _asked(
+async def _size_and_pieces(
     store: Store,
     path: str,
     version_id: str | None,
