@@ -36,10 +36,10 @@ def profile_names() -> tuple[str, ...]:
 
 
 def get_profile(name: str) -> Profile:
-    """The profile of that name.
+    """The profile of a name.
 
     Raises:
-        InvalidSetting: There is none; the nearest name is in the hint.
+        InvalidSetting: There is no such profile; the nearest name is in the hint.
     """
     profile: Profile | None = _profiles().get(name.lower())
     if profile is None:
@@ -51,7 +51,7 @@ def get_profile(name: str) -> Profile:
 
 
 def profile_for_server_header(header: str | None) -> Profile:
-    """The profile of the server that calls itself so; `generic` where none does."""
+    """The profile for a `Server` header; `generic` if none fits."""
     for profile in _profiles().values():
         if header and header.lower().startswith(tuple(h.lower() for h in profile.server_headers)):
             return profile
