@@ -206,7 +206,7 @@ def _invalid(error: ValidationError, given: Mapping[str, Any]) -> InvalidSetting
 
 
 def _spelled(location: Sequence[str | int], given: Mapping[str, Any]) -> str:
-    """A field's name as its user knows it: pydantic names the endpoint by its first variable even if another was set."""
+    """A field's name as users know it: pydantic names the endpoint by its first variable even if another was set."""
     name = ".".join(map(str, location))
     if name != _ENDPOINT_VARIABLES[0]:
         return name

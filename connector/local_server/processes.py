@@ -29,8 +29,8 @@ POLL_SECONDS = 0.05
 LOG_TAIL_LINES = 15
 
 # Reads one line from its parent. A line says that the server was stopped. End of file says that the parent has ended,
-# even by kill -9: then the watchdog ends the server too. The server may have ended before, and its number may be another
-# process's by now: the start time in /proc tells.
+# even by kill -9: then the watchdog ends the server too. If the server ended before, its number may by now be another
+# process's: the start time in /proc tells.
 WATCHDOG = """
 born() { cut -d " " -f 22 "/proc/$1/stat" 2>/dev/null; }
 started=$(born "$1")

@@ -1,7 +1,7 @@
-"""Moving objects and folders: what is in the way is looked at first, and nothing goes before all of it is copied.
+"""Moves of objects and folders: obstacles are checked first, and nothing is deleted before everything is copied.
 
-fsspec copies until something fails and then deletes what it was told to move, copied or not: folders were left in both
-places, objects below `maxdepth` deleted without a copy, and an object that was moved onto itself was gone.
+fsspec copies until something fails and then deletes all sources, copied or not: it left folders in both places, deleted
+objects below `maxdepth` without a copy, and lost an object that was moved onto itself.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ async def move(
     batch_size: int | None = None,
     **options: Any,
 ) -> None:
-    """Move objects: copy them, then delete just what was copied.
+    """Move objects: copy them, then delete exactly what was copied.
 
     Args:
         store: The store.
         source: A path, a pattern, or a list of these.
-        target: Where to; or a list of paths, for a list of as many.
-        recursive: Folders with all that is in them.
-        maxdepth: How many levels to descend; None is all. What is deeper stays.
-        batch_size: How many are copied at once; None leaves it to fsspec.
-        **options: As of a copy.
+        target: The destination, or a list with one for each source.
+        recursive: Move folders with all that is in them.
+        maxdepth: How many levels to descend; None is all. Deeper objects stay.
+        batch_size: How many objects are copied at once; None takes the default.
+        **options: Options of the copies.
 
     Raises:
         ObjectNotFound: There is nothing to move.
-        InvalidSetting: It is a folder and not `recursive`, or objects would end up on each other; nothing was copied.
-        TableWriteRefused: One of them is in a table; nothing was copied.
-        DeletionFailed: All is copied, and some sources are still there, as those that were replaced meanwhile.
+        InvalidSetting: A folder without `recursive`, or objects would overwrite each other; nothing was copied.
+        TableWriteRefused: An object is in a table; nothing was copied.
+        DeletionFailed: All is copied, but some sources were not deleted, such as those replaced meanwhile.
     """
     etags, places = await _etags_and_places(store, source, target, recursive, maxdepth)
     pairs = {path: place for path in etags if (place := places[path]) != path}
@@ -79,7 +79,7 @@ async def move(
 
 
 def _check(pairs: Mapping[str, str]) -> None:
-    """Refuse a move after which fewer objects would be left."""
+    """Refuse a move that would leave fewer objects."""
     (most, times), *_ = Counter(pairs.values()).most_common(1)
     if times > 1:
         raise InvalidSetting(f"{times} objects would be moved to {most}, and one is left", hint="Move them one by one")
@@ -98,7 +98,7 @@ async def _etags_and_places(
     recursive: bool,  # noqa: FBT001 -- as of `move`
     maxdepth: int | None,
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Every object to move with its ETag, and its place."""
+    """The ETag of every object to move, and its destination, by path."""
     sources = [source] if isinstance(source, str) else list(source)
     if isinstance(target, list):
         starts = names = [store.namespace.strip(path) for path in sources]
@@ -121,7 +121,7 @@ async def _etags_and_places(
 
 
 async def _laid_out(store: Store, source: Paths, names: list[str], target: str) -> list[str]:
-    """Where a copy would put them."""
+    """The destinations that a copy would choose."""
     place = store.namespace.strip(target)
     if not isinstance(source, str):
         return list(other_paths(names, place, flatten=True))

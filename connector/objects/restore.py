@@ -1,4 +1,4 @@
-"""Archived classes: asking for an object back, and whether it is there."""
+"""Archived classes: restoring an object, and the state of the restore."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class RestoreStatus:
 
     Args:
         path: `bucket/key`.
-        storage_class: The class that it reports.
-        state: `not archived` needs no restore, `archived` needs one, `in progress` was asked for,
+        storage_class: The class that the object reports.
+        state: `not archived` needs no restore, `archived` needs one, `in progress` is requested,
             `restored` can be read until `expires`.
-        expires: When the restored copy goes away again.
+        expires: The time at which the restored copy is deleted.
     """
 
     path: str
@@ -64,7 +64,7 @@ async def restore_status(store: Store, path: str) -> RestoreStatus:
 
 
 async def restore(store: Store, path: str, *, days: int, speed: str) -> RestoreStatus:
-    """Ask for a readable copy of an archived object; asking again changes nothing.
+    """Request a readable copy of an archived object; a second request changes nothing.
 
     Args:
         store: The store.
@@ -77,7 +77,7 @@ async def restore(store: Store, path: str, *, days: int, speed: str) -> RestoreS
 
     Raises:
         UnsupportedByServer: The server has no archived classes.
-        InvalidSetting: `days` or `speed` is none.
+        InvalidSetting: `days` or `speed` is invalid.
         ObjectNotFound: There is no such object.
     """
     if days < 1 or speed not in _SPEEDS:
