@@ -141,7 +141,7 @@ async def _size_and_pieces(
     version = version_id or store.split_path(path)[2]
     target = {"Bucket": bucket, "Key": key, **({"VersionId": version} if version else {})}
     at_once, range_bytes = max_concurrency or ranges.at_once, chunksize or ranges.size_bytes
-    response = await _begun(store, target, range_bytes if at_once > 1 else None)
+    response = await _first_response(store, target, range_bytes if at_once > 1 else None)
     size, etag = _size(response), response["ETag"]
     if size <= response["ContentLength"]:
         return size, _expiring(f"{bucket}/{key}", etag, _streamed(response["Body"]))
@@ -175,7 +175,7 @@ async def _size_and_pieces(
     return size, _expiring(f"{bucket}/{key}", etag, batches())
 
 
-async def _begun(store: Store, target: dict[str, str], range_bytes: int | None) -> dict[str, Any]:
+async def _first_response(store: Store, target: dict[str, str], range_bytes: int | None) -> dict[str, Any]:
     """The response to the first request: for the first range, or for the whole object if it is empty."""
     which = {"Range": f"bytes=0-{range_bytes - 1}"} if range_bytes is not None else {}
     try:

@@ -68,7 +68,7 @@ async def put_file_if(
     part_bytes = max(PART_BYTES, -(-size // PARTS_MAX))
     try:
         with await asyncio.to_thread(file.open, "rb") as opened:
-            parts = await _sent(store, {**target, "UploadId": upload["UploadId"]}, opened, part_bytes)
+            parts = await _uploaded_parts(store, {**target, "UploadId": upload["UploadId"]}, opened, part_bytes)
         response = await store.call(
             "complete_multipart_upload",
             **target,
@@ -87,7 +87,9 @@ async def put_file_if(
     return unquoted(response["ETag"])
 
 
-async def _sent(store: Store, upload: Mapping[str, Any], file: BinaryIO, part_bytes: int) -> list[dict[str, Any]]:
+async def _uploaded_parts(
+    store: Store, upload: Mapping[str, Any], file: BinaryIO, part_bytes: int
+) -> list[dict[str, Any]]:
     """Upload a file in parts, a few at a time; return them in the form that completes the upload."""
     parts: list[dict[str, Any]] = []
     while True:
