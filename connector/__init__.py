@@ -1,7 +1,7 @@
 """An object store as a filesystem: `lake://` over S3, MinIO and other S3 servers.
 
-Knows nothing of datasets or Dagster. What needs s3fs is imported when it is first asked for, so that settings, specs
-and definitions load without it.
+This package knows nothing of datasets or Dagster. Modules that need s3fs are imported on first use, so that settings,
+specs and definitions load without it.
 """
 
 from importlib import import_module

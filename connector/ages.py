@@ -26,7 +26,7 @@ def parse_age(age: str | timedelta) -> timedelta:
     """Read an age such as `1d` or `12h`.
 
     Raises:
-        InvalidSetting: It is none, or too long to be counted.
+        InvalidSetting: The text is not an age, or the age is too long for a `timedelta`.
     """
     if isinstance(age, timedelta):
         return age
@@ -40,7 +40,7 @@ def parse_age(age: str | timedelta) -> timedelta:
 
 
 def format_age(age: timedelta) -> str:
-    """An age as `parse_age` reads it, in the largest unit up to days that is exact: `7d`, `36h`, `90s`."""
+    """An age in the form that `parse_age` reads, in the largest exact unit up to days: `7d`, `36h`, `90s`."""
     for unit in ("d", "h", "m"):
         if not age % _UNITS[unit]:
             return f"{age // _UNITS[unit]}{unit}"
@@ -48,7 +48,7 @@ def format_age(age: timedelta) -> str:
 
 
 def rounded_age(age: timedelta) -> str:
-    """An age in a sentence or a table: in days, or in hours while it is short."""
+    """An age for a sentence or a table: in days, or in hours if it is shorter than two days."""
     if abs(age.days) < _DAYS_FROM:
         return f"{age / _UNITS['h']:.0f} h"
     return f"{age.days:,} d"

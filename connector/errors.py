@@ -22,7 +22,7 @@
 Every error has a stable `code` for programs, a `message` for people, and where known a `hint` (what to
 do), the server's `request_id` and `server_code`, the `bucket` and the `key`. Each class also derives
 from the builtin that users of fsspec expect. Texts never hold a secret: `tierlake.connector.redact.redact` has
-been applied to what servers and libraries said.
+been applied to the texts of servers and libraries.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class ObjectNotFound(LakeError, FileNotFoundError):
 
 
 class TableDamaged(ObjectNotFound):
-    """A file that a table names is not in the store: something else than the table's own tools deleted it."""
+    """A file of a table is missing in the store: it was not deleted by the table's own tools."""
 
     code = "table_damaged"
 
@@ -182,13 +182,13 @@ class InvalidName(LakeError, ValueError):
 
 
 class InvalidSetting(LakeError, ValueError):
-    """A setting, a policy or an argument whose value makes no sense; no request was made."""
+    """A setting, a policy or an argument with an invalid value; no request was made."""
 
     code = "invalid_setting"
 
 
 class InsecureEndpoint(LakeError, ValueError):
-    """Plain HTTP to a host that is not loopback, and nobody allowed it."""
+    """Plain HTTP to a host that is not loopback, without permission by a setting."""
 
     code = "insecure_endpoint"
 
@@ -211,7 +211,7 @@ class UnsupportedByServer(LakeError, OSError, NotImplementedError):
 
     Args:
         server: The profile's name, such as `minio`.
-        operation: What was asked for.
+        operation: The requested operation.
         alternative: What to use instead.
     """
 
@@ -230,17 +230,17 @@ class UnsupportedByServer(LakeError, OSError, NotImplementedError):
 
 
 class EncryptionIgnored(LakeError, OSError, NotImplementedError):
-    """The server stored an object without the encryption that was asked for."""
+    """The server stored an object without the requested encryption."""
 
     code = "encryption_ignored"
     errno_default = errno.ENOSYS
 
 
 class PreconditionFailed(LakeError, OSError):
-    """The object is not, or no longer, what the condition of the request says.
+    """The object does not, or no longer, fulfil the condition of the request.
 
     Attributes:
-        after_lost_reply: The reply to an earlier try was lost: it may be what that one made of it.
+        after_lost_reply: The reply to an earlier try was lost, and that try may have written the object.
     """
 
     code = "precondition_failed"
@@ -249,57 +249,57 @@ class PreconditionFailed(LakeError, OSError):
 
 
 class AlreadyExists(PreconditionFailed, FileExistsError):
-    """The object or the bucket exists, and the request said that it must not."""
+    """The object or the bucket exists, against the condition of the request."""
 
     code = "already_exists"
     errno_default = errno.EEXIST
 
 
 class Throttled(LakeError, OSError):
-    """The server asks to slow down, and went on asking through all retries."""
+    """The server asks to slow down, and did so in every try."""
 
     code = "throttled"
     errno_default = errno.EBUSY
 
 
 class EndpointUnreachable(LakeError, ConnectionError):
-    """No connection to the endpoint, or it broke through all retries."""
+    """The endpoint cannot be connected, or the connection broke in every try."""
 
     code = "endpoint_unreachable"
     errno_default = errno.ECONNREFUSED
 
 
 class ServerError(LakeError, OSError):
-    """The server failed, or answered what nobody expects."""
+    """The server failed, or sent an unexpected response."""
 
     code = "server_error"
 
 
 class LibraryError(LakeError):
-    """A library below us failed for a reason of its own, which is this error's cause."""
+    """A library below us failed; its own error is the cause of this one."""
 
     code = "library_error"
 
     @classmethod
     def of(cls, error: BaseException, library: str, **context: Any) -> Self:
-        """The error for what a library raised.
+        """The error for an error of a library.
 
         Args:
-            error: What it raised.
-            library: Its name.
-            **context: What else is known.
+            error: The library's error.
+            library: The library's name.
+            **context: Further fields of the error.
         """
         text = " ".join(redact(str(error)).split())
-        told = f"{library}: {type(error).__name__}" + (f": {text}" if text else "")
+        message = f"{library}: {type(error).__name__}" + (f": {text}" if text else "")
         hint = "The cause below has the library's own trace; `tierlake verify` tells whether the table is whole"
-        return cls(told, hint=hint, **context)
+        return cls(message, hint=hint, **context)
 
 
 class DeletionFailed(LakeError, OSError):
     """Some of the objects of a bulk delete are still there.
 
     Args:
-        failures: What the server said, by key (with `?versionId=` where a version was to be deleted).
+        failures: The server's errors by key (with `?versionId=` if a version was to be deleted).
     """
 
     code = "deletion_failed"
@@ -310,10 +310,10 @@ class DeletionFailed(LakeError, OSError):
 
 
 class AppliedInPart(LakeError, OSError):
-    """Some of what a plan says was done, some was not; apply it again when the cause is gone.
+    """A plan was applied in part; apply it again when the cause is gone.
 
     Args:
-        failures: What was not done, and why.
+        failures: The changes that were not applied, each with its reason.
     """
 
     code = "applied_in_part"

@@ -58,45 +58,45 @@ def _remade(
     options: dict[str, Any],
     table: tuple[str, str | None, str | None],
 ) -> LakeFileSystem:
-    """A table's filesystem, of a pickle."""
+    """Make a table's filesystem from a pickle."""
     root, encryption, storage_class = table
     return kind(*arguments, **options).for_table(root, encryption=encryption, storage_class=storage_class)
 
 
 class _EnvironmentToken:
-    """A class attribute that fsspec's instance cache sees: another environment, another instance."""
+    """A class attribute for fsspec's instance cache: another environment gives another instance."""
 
     def __get__(self, instance: object, owner: type) -> str:
         return environment_token(os.environ)
 
 
 class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
-    """S3, MinIO or any S3 server, with a write policy on every path and tables that show commits only.
+    """S3, MinIO or any S3 server, with a write policy for every path and tables that show committed files only.
 
     Args:
-        anon: No credentials at all.
+        anon: Use no credentials.
         endpoint_url: The endpoint; None is AWS.
         key: Access key id; None leaves credentials to the AWS chain.
         secret: Secret access key.
         token: Session token.
-        **options: `LakeOptions`, and every further argument of `s3fs.S3FileSystem`. What is
-            left out comes from `settings` or, without it, from the environment (`TIERLAKE_*`).
+        **options: `LakeOptions`, and every further argument of `s3fs.S3FileSystem`. Missing
+            ones are taken from `settings` or, without it, from the environment (`TIERLAKE_*`).
             `table_root`: the only table below whose root this instance may write. `raw`: never answer
             from a table, always from the store. `aws_profile`: a profile of the AWS configuration files.
 
     Attributes:
-        store: What mechanisms take in this filesystem's place.
-        views: The tables that this filesystem has met.
+        store: The store, which mechanisms take instead of the filesystem.
+        views: The tables that this filesystem knows.
         raw: Never answer from a table.
-        table_of: For a table's filesystem, the arguments of the one that it was made by, and the table.
+        table_of: For a table's filesystem, the arguments of its parent, and those of the table.
 
     Raises:
-        InvalidSetting: An argument's value makes no sense.
+        InvalidSetting: An argument's value is invalid.
         InsecureEndpoint: Plain HTTP to a host that is not loopback.
         UnknownOption: There is no such argument.
     """
 
-    protocol = ("lake", "s3", "s3a")  # the first is its name; in place of s3fs it answers to its names too
+    protocol = ("lake", "s3", "s3a")  # the first is its own name; the others replace s3fs's
     _extra_tokenize_attributes = ("default_block_size", "environment")
     environment = _EnvironmentToken()
     table_of: tuple[tuple[Any, ...], dict[str, Any], tuple[str, str | None, str | None]] | None = None
@@ -115,7 +115,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         **options: Unpack[LakeOptions],
     ) -> None:
         guard_logs()
-        profile_names()  # reads the entry points of all distributions, once: not in the thread of the requests
+        profile_names()  # reads the entry points of all distributions once, and not in the thread of the requests
         rest: dict[str, Any] = dict(options)
         self.raw: bool = bool(rest.pop("raw", False))
         root = rest.pop("table_root", None)
@@ -158,12 +158,12 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
 
     @property
     def settings(self) -> LakeSettings:
-        """Where the store is, who we are, and what every object gets."""
+        """The settings: endpoint, credentials and write policy."""
         return self.store.settings
 
     @property
     def policy(self) -> WritePolicy:
-        """What every object gets."""
+        """The write policy."""
         return self.store.policy
 
     @property
@@ -178,13 +178,13 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
 
     @property
     def profile(self) -> Profile:
-        """The server's profile; asks the server once where nothing else tells."""
+        """The server's profile; makes one request if nothing else tells it."""
         return self.store.profile_sync()
 
     # -- identity ----------------------------------------------------------------------------------
 
     def split_path(self, path: str) -> tuple[str, str, str | None]:
-        """Bucket, key and version of a path; a version is one only where the filesystem is aware of versions."""
+        """Bucket, key and version of a path; a version is recognised only if the filesystem is aware of versions."""
         name, mark, version = path.partition("?versionId=")
         bucket, key, _ = super().split_path(name)
         if not mark or not key:
@@ -199,7 +199,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         """The constructor's arguments as plain values.
 
         Args:
-            include_password: With secrets; the settings of the environment are never in it.
+            include_password: Include secrets; settings of the environment are never included.
         """
         document: dict[str, Any] = {
             "cls": f"{type(self).__module__}:{type(self).__name__}",
@@ -221,11 +221,11 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
     def for_table(
         self, root: str, *, encryption: str | None = None, storage_class: str | None = None
     ) -> LakeFileSystem:
-        """The filesystem that may write below a table's root, and sees the store as it is.
+        """A filesystem that may write below a table's root, and lists the store as it is.
 
         Args:
             root: The table's root, with or without protocol.
-            encryption: What the table's files get, where that is not this filesystem's own default.
+            encryption: The encryption of the table's files; by default this filesystem's own.
             storage_class: The class of the table's data files, likewise; its log stays in the hot class.
 
         Returns:
@@ -241,13 +241,13 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         inherited: Any = {n: v for n, v in options.items() if n not in SETTINGS_OPTIONS}
         whole = {"anon": self.anon, "settings": self.settings, "aws_profile": self.store.aws_profile}
         made = type(self)(**{**inherited, **whole, **own, "skip_instance_cache": True})
-        # Equal settings of the environment are not pickled along: a worker has its own.
+        # Settings from the environment are not pickled: a worker has its own environment.
         made.storage_args, made.storage_options = self.storage_args, {**options, **own}
         made.table_of = (self.storage_args, options, table)
         return made
 
     def __reduce__(self) -> Any:
-        """A table's filesystem is made from its parent's on a worker too, where it shares connections again."""
+        """Pickle a table's filesystem as its parent and the table, so that both share connections on a worker too."""
         return super().__reduce__() if self.table_of is None else (_remade, (type(self), *self.table_of))
 
     async def _profile(self) -> Profile:
@@ -256,7 +256,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
     # -- requests ------------------------------------------------------------------------------------
 
     async def set_session(self, refresh: bool = False, **_kwargs: Any) -> Any:  # noqa: FBT001, FBT002 -- s3fs's order
-        """The client, made when it is first needed; `refresh` makes another one, with new credentials."""
+        """The client, made on first use; `refresh` makes a new one, with new credentials."""
         return await self.store.connection.client(refresh=refresh)
 
     connect = sync_wrapper(set_session)
@@ -266,7 +266,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         return await self.store.client(bucket)
 
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
-        # s3fs passes its session's arguments along with a HEAD
+        # s3fs adds its session's arguments to a HEAD
         defaults = (some for some in akwarglist if some is not self.kwargs)
         plain = (some.to_kwargs() if isinstance(some, SSEParams) else some for some in defaults)
         return await self.store.call(method, *plain, **kwargs)
@@ -282,7 +282,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         compression: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Open a file; what is written is visible when it is closed, and not at all where its `with` block fails."""
+        """Open a file; a written object is visible after `close`, and never if its `with` block fails."""
         owned = compression if "b" in mode and "r" not in mode else None
         file = super().open(path, mode, block_size, cache_options, None if owned else compression, **kwargs)
         return compressed(file, path, mode, owned) if owned else file
@@ -342,15 +342,15 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
     ) -> list[str]:
         """The paths that a path, a pattern or a list of these stands for; see `connector.objects.expansion`."""
         expand = functools.partial(super()._expand_path, recursive=recursive, maxdepth=maxdepth)
-        found: set[str] = set()
+        paths: set[str] = set()
         for one in [path] if isinstance(path, str) else path:
             name = self._strip_protocol(one)
             is_literal = assume_literal or await expansion.is_name(self.store, name)
             with contextlib.suppress(FileNotFoundError):
-                found.update(await expand([name], assume_literal=is_literal))
-        if not found:
+                paths.update(await expand([name], assume_literal=is_literal))
+        if not paths:
             raise ObjectNotFound(f"There is nothing at {path}")
-        return sorted(found)
+        return sorted(paths)
 
     async def _copy(
         self,
@@ -402,7 +402,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """Move objects, or with `recursive` folders; see `tierlake.connector.objects.move.move`."""
+        """Move objects, or folders with `recursive`; see `tierlake.connector.objects.move.move`."""
         await move.move(
             self.store,
             path1,
@@ -431,7 +431,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
     # -- tables --------------------------------------------------------------------------------------
 
     def invalidate_view(self, root: str) -> None:
-        """A commit was made to the table at `root`: look again before the next answer, in this process."""
+        """Take note of a commit to the table at `root`: this process looks again before its next answer."""
         path = self._strip_protocol(root).strip("/")
         self.views.invalidate(path)
         self.invalidate_cache(path)

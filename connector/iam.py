@@ -1,17 +1,17 @@
-"""What each role must be allowed, and nothing more: policy documents as values.
+"""Policy documents as values: each role gets the permissions that it needs, and no others.
 
 - `reader` reads datasets and objects.
-- `writer` also creates and replaces objects, and never deletes one. That is enough for whatever a Delta table's log
-  takes: ingest and compact, but also expire and undo, which are commits; bytes go with `vacuum` alone.
+- `writer` also creates and replaces objects, and never deletes one. That is enough for all commits to a Delta
+  table: ingest and compact, but also expire and undo; only `vacuum` deletes bytes.
 - `operator` also deletes: it vacuums, tiers, restores, erases, and expires plain tables. Without a prefix it sets
   buckets up as well (versioning, default encryption, lifecycle). It cannot change a bucket's policy, with which it
-  could give itself everything. Nor can it look at policies, CORS, ownership and the block of public access:
-  `bucket plan` and `bucket apply` are an administrator's, unless the spec leaves these out.
+  could give itself all rights. Nor can it read policies, CORS, ownership and the block of public access:
+  `bucket plan` and `bucket apply` need an administrator, unless the spec leaves these out.
 
-A prefix confines listing as well as objects: neighbours can be neither seen nor touched. What is set for a whole bucket
-reaches them, so it is left out, and so are lists of uploads, which no policy confines. Above the prefix two names can
-be looked for in each folder, a table's log and its description, as the connector must know whether a path lies inside
-a table.
+A prefix confines listing as well as objects: neighbours can be neither seen nor changed. Settings of a whole bucket
+affect neighbours, so they are left out, and so are lists of uploads, which no policy can confine. In each folder above
+the prefix two names may be listed, a table's log and its description, as the connector must know whether a path lies
+inside a table.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tierlake.connector.names import check_bucket, check_key
 Role = Literal["reader", "writer", "operator"]
 ROLES: tuple[str, ...] = get_args(Role)
 
-# Action to what of ours makes the request; names from
+# Action to the use of its requests; names from
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 _LISTING: dict[str, tuple[str, ...]] = {
     "reader": (
@@ -36,9 +36,9 @@ _LISTING: dict[str, tuple[str, ...]] = {
         "s3:ListBucketVersions",  # which older versions are there to delete?
     ),
 }
-"""Each request is for the keys that begin with a prefix, which a policy can confine (`s3:prefix`).
+"""Each request is for keys with a prefix, which a policy can confine (`s3:prefix`).
 
-A GET of a missing key below it is answered by 404, as the key counts for `s3:prefix` then
+A GET of a missing key below it gets 404, as the key then counts as `s3:prefix`
 (https://github.com/ceph/ceph/pull/68577 on what AWS does). HeadBucket names no key: it is denied.
 """
 _BUCKET: dict[str, tuple[str, ...]] = {
@@ -61,7 +61,7 @@ _WHOLE_BUCKET: dict[str, tuple[str, ...]] = {
         "s3:PutLifecycleConfiguration",
     ),
 }
-"""Never with a prefix, which confines none of it: a lifecycle rule of one could delete the objects of all."""
+"""Never allowed with a prefix, which cannot confine them: one user's lifecycle rule could delete others' objects."""
 _OBJECTS: dict[str, tuple[str, ...]] = {
     "reader": (
         "s3:GetObject",  # GET and HEAD
@@ -78,10 +78,10 @@ _OBJECTS: dict[str, tuple[str, ...]] = {
         "s3:DeleteObjectVersion",  # vacuum and transitions in versioned buckets
         "s3:GetObjectTagging",  # transitions keep tags
         "s3:GetObjectVersionTagging",
-        "s3:PutObjectVersionTagging",  # a copy says what it was made from until that is deleted
+        "s3:PutObjectVersionTagging",  # a copy is tagged with its source until that is deleted
         "s3:RestoreObject",
-        "s3:GetObjectLegalHold",  # HEAD says it only to who may see it; transitions keep it
-        "s3:GetObjectRetention",  # and refuse what it keeps
+        "s3:GetObjectLegalHold",  # HEAD shows it only with this right; transitions keep it
+        "s3:GetObjectRetention",  # and refuse objects under one
         "s3:PutObjectLegalHold",  # a partition is held or released
     ),
 }
@@ -98,15 +98,15 @@ def policy_document(role: str, bucket: str, prefix: str = "", *, kms_key: str | 
     Args:
         role: `reader`, `writer` or `operator`; each includes the one before it.
         bucket: The bucket.
-        prefix: Only objects below it, for listing too; nothing that is set for a whole bucket.
-        kms_key: The ARN of the key, where objects are encrypted with SSE-KMS.
+        prefix: Confine the role to objects below it, for listing too, without settings of the whole bucket.
+        kms_key: The ARN of the key, if objects are encrypted with SSE-KMS.
 
     Returns:
-        An IAM policy, as AWS and MinIO take it.
+        An IAM policy, in the form that AWS and MinIO accept.
 
     Raises:
         InvalidSetting: There is no such role.
-        InvalidName: The bucket or the prefix is none, or could stand for others.
+        InvalidName: The bucket or the prefix is invalid, or could match others.
     """
     if role not in ROLES:
         raise InvalidSetting(f"There is no role {role!r}; there are {', '.join(ROLES)}")
@@ -142,7 +142,7 @@ def _actions(table: dict[str, tuple[str, ...]], roles: tuple[str, ...]) -> list[
 
 
 def _tables_above(below: str) -> list[str]:
-    """Where the log or the description of a table would be that the prefix lies in."""
+    """The paths of the log and the description of a table in which the prefix may lie."""
     parts = below.split("/")
     folders = ["".join(f"{part}/" for part in parts[:depth]) for depth in range(len(parts))]
     marks = {mark for provider in view_providers() for mark in (provider.marker, provider.description) if mark}

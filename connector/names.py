@@ -1,4 +1,4 @@
-"""Which bucket names and keys are used at all: checked before any request."""
+"""Valid bucket names and keys: checked before any request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def check_key(key: str, *, bucket: str | None = None) -> None:
-    """Refuse a key that is empty, too long, or could be read as another one.
+    """Refuse a key that is empty, too long, or could be taken for another one.
 
     Args:
         key: The object key.
@@ -45,7 +45,7 @@ def check_key(key: str, *, bucket: str | None = None) -> None:
 
 
 def hive_folders(key: str) -> tuple[str, str]:
-    """The prefix above a key's Hive folders (`date=2013-07-04/origin=JFK`), and those; ('', '') without any."""
+    """The prefix above a key's Hive folders (`date=2013-07-04/origin=JFK`), and the folders; ('', '') without any."""
     folders = key.split("/")[:-1]
     first = next((number for number, name in enumerate(folders) if "=" in name[1:]), None)
     if first is None:
@@ -55,9 +55,9 @@ def hive_folders(key: str) -> tuple[str, str]:
 
 
 def check_bucket(name: str) -> None:
-    """Refuse what can be no bucket's name, not even an old one's (or an access point's ARN).
+    """Refuse names that no bucket can have, not even an old one (an access point's ARN is accepted too).
 
-    Before March 2018 us-east-1 took names of up to 255 letters, digits, dots, hyphens and underscores
+    Before March 2018 us-east-1 accepted names of up to 255 letters, digits, dots, hyphens and underscores
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html), and other servers still do.
 
     Args:
@@ -68,7 +68,7 @@ def check_bucket(name: str) -> None:
     """
     if name.startswith("arn:"):
         return
-    if "@" in name:  # what stands before it may be a password
+    if "@" in name:  # the text before it may be a password
         raise InvalidName("What stands for the bucket is no bucket name: it holds a user name or password")
     if not _OLD_BUCKET.fullmatch(name):
         raise InvalidName(f"{name!r} is no bucket name")
@@ -79,7 +79,7 @@ def check_bucket(name: str) -> None:
 
 
 def check_new_bucket(name: str) -> None:
-    """Refuse a name that is not by S3's present rules, for a bucket that we make.
+    """Refuse a name for a new bucket that breaks S3's present rules.
 
     Args:
         name: The bucket's name.

@@ -1,4 +1,4 @@
-"""The nearest of some names: what somebody who mistyped one may have meant."""
+"""The nearest of some names, which the author of a mistyped one may have meant."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["did_you_mean", "nearest"]
 
 
 def nearest(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
-    """The name most like another one; upper and lower case count as alike.
+    """The known name that is most similar to a name, regardless of case.
 
     Args:
-        name: What was written.
-        known: The names there are.
-        likeness: What the answer must have in common with it, from 0 to 1: where there are few names, less will do.
+        name: The name to compare.
+        known: The known names.
+        likeness: The least similarity, from 0 to 1; among few names a lower one will do.
 
     Returns:
-        The name as it is spelled among those known; None where none is like it.
+        The known name in its own spelling; None if none is similar enough.
     """
     spelled = {other.lower(): other for other in known}
     near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=likeness)
@@ -28,11 +28,11 @@ def nearest(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str | 
 
 
 def did_you_mean(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
-    """The hint of an error that refuses a name; None where no known one is like it.
+    """The hint of an error that refuses a name; None if no known name is similar enough.
 
     Args:
-        name: What was written.
-        known: The names there are.
+        name: The refused name.
+        known: The known names.
         likeness: As for `nearest`.
     """
     near = nearest(name, known, likeness=likeness)

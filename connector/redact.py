@@ -49,7 +49,7 @@ def redact(text: str) -> str:
     """Replace what looks like a secret or a signature.
 
     Args:
-        text: Anything that a server or a library said.
+        text: Any text of a server or a library.
 
     Returns:
         The text with `***` in place of each secret value.

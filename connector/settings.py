@@ -1,4 +1,4 @@
-"""Settings: an explicit argument wins over `TIERLAKE_*` in the environment, that over the default.
+"""Settings: an explicit argument wins over `TIERLAKE_*` in the environment, which wins over the default.
 
 One frozen value renders itself for s3fs (`LakeSettings.s3fs_kwargs`) and boto3
 (`LakeSettings.boto3_kwargs`). Where no key is set, credentials come from the standard AWS chain (environment,
@@ -50,10 +50,10 @@ def _rules(value: Any) -> tuple[WriteRule, ...]:
 
 
 class LakeSettings(BaseSettings):
-    """Where the store is, who we are, and what every object gets.
+    """Endpoint, credentials and write policy of a store.
 
     Args:
-        profile: The server's profile; None tells it by the endpoint.
+        profile: The server's profile; None detects it by the endpoint.
         endpoint_url: The S3 endpoint; None is AWS. `AWS_ENDPOINT_URL_S3` and `AWS_ENDPOINT_URL` are
             honoured too.
         key: Access key id; None leaves credentials to the AWS chain.
@@ -64,7 +64,7 @@ class LakeSettings(BaseSettings):
         storage_class: Default storage class.
         rules: Write rules, before the defaults.
         allow_http: Allow plain HTTP to hosts that are not loopback.
-        view_freshness: Seconds for which a listing, or a look into a table's log, is good; 0 looks each time.
+        view_freshness: Seconds for which a listing, or a look into a table's log, is valid; 0 looks each time.
         connect_timeout: Seconds to wait for a connection.
         read_timeout: Seconds to wait for the next bytes of a response. A copy on the server may take long
             to answer (MinIO's waits half a minute behind a reader that stalls).
@@ -97,7 +97,7 @@ class LakeSettings(BaseSettings):
 
     @classmethod
     def of(cls, base: LakeSettings | None = None, **explicit: Any) -> LakeSettings:
-        """Settings from what a caller said, and the environment or other settings for the rest.
+        """Settings from explicit values, with the rest from the environment or other settings.
 
         Args:
             base: Take the rest from these settings and not from the environment.
@@ -132,7 +132,7 @@ class LakeSettings(BaseSettings):
 
     @field_serializer("encryption", "rules")
     def _without_keys(self, value: Any) -> Any:
-        """As text, which names no customer's key; pydantic would take the values apart and show it."""
+        """The encryption as text, without a customer's key; pydantic would dump the value's fields, with the key."""
         if isinstance(value, tuple):
             return [
                 {**vars(rule), "encryption": rule.encryption and encryption_text(rule.encryption)} for rule in value
@@ -145,7 +145,7 @@ class LakeSettings(BaseSettings):
 
     @property
     def policy(self) -> WritePolicy:
-        """The write policy that these settings say."""
+        """The write policy of these settings."""
         return WritePolicy.of(self.rules, self.encryption, self.storage_class)
 
     def secret_of(self, name: str) -> str | None:
@@ -191,7 +191,7 @@ class LakeSettings(BaseSettings):
 
 
 def _fingerprint(value: SecretStr) -> str:
-    """Tells secrets apart within this process (fsspec's instance cache uses the repr), and tells nothing."""
+    """A digest that tells secrets apart within this process; fsspec's instance cache sees it in the repr."""
     digest = hmac.new(_FINGERPRINT_KEY, value.get_secret_value().encode(), hashlib.sha256)
     return f"***{digest.hexdigest()[:8]}"
 
@@ -206,7 +206,7 @@ def _invalid(error: ValidationError, given: Mapping[str, Any]) -> InvalidSetting
 
 
 def _spelled(location: Sequence[str | int], given: Mapping[str, Any]) -> str:
-    """A field as its user knows it: pydantic names the endpoint by the first of its variables, whichever it was."""
+    """A field's name as users know it: pydantic names the endpoint by its first variable even if another was set."""
     name = ".".join(map(str, location))
     if name != _ENDPOINT_VARIABLES[0]:
         return name
@@ -216,7 +216,7 @@ def _spelled(location: Sequence[str | int], given: Mapping[str, Any]) -> str:
 
 
 def environment_token(environ: Mapping[str, str] = os.environ) -> str:
-    """A digest of all that the environment says to us, for fsspec's instance cache."""
+    """A digest of all our variables in the environment, for fsspec's instance cache."""
     relevant = sorted(item for item in environ.items() if item[0].startswith(ENVIRONMENT_PREFIXES))
     return hashlib.sha256(repr(relevant).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -240,11 +240,11 @@ def is_loopback(endpoint_url: str) -> bool:
 
 
 def check_endpoint(endpoint_url: str, *, allow_http: bool) -> None:
-    """Refuse an endpoint that is no URL, or sends data in clear over a network.
+    """Refuse an endpoint that is not a URL, or that sends data in clear over a network.
 
     Args:
         endpoint_url: The endpoint.
-        allow_http: Plain HTTP to any host is wanted.
+        allow_http: Allow plain HTTP to any host.
 
     Raises:
         InvalidSetting: It is no `http://` or `https://` URL, or holds a secret.

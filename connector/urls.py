@@ -1,7 +1,7 @@
 """URLs that hold secrets: a user name and password before the host, or a signed query.
 
-A URL is written down wherever it is used: in errors, logs, stored definitions, a run's configuration. So a secret in
-one is refused where it is typed, without repeating it.
+A URL is written to many places: errors, logs, stored definitions, a run's configuration. So a secret in a URL is
+refused on input, and the error does not repeat it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _NAMED: Final = re.compile(r"[?&#][^/=&\s]+=")
 
 
 def secret_in_url(url: str) -> str | None:
-    """What is no part of an endpoint's address, in words; None where there is nothing of that.
+    """The part of an endpoint that does not belong to its address, in words; None if there is none.
 
     Args:
-        url: The endpoint, or whatever somebody took for one.
+        url: The endpoint, or any text in its place.
     """
     if "@" in url:
         return "a user name or password"
@@ -38,12 +38,12 @@ def secret_in_url(url: str) -> str | None:
 
 
 def secret_in_place(uri: str) -> str | None:
-    """What is no part of `lake://bucket/prefix`, in words; None where there is nothing of that.
+    """The part of a URI that does not belong to `lake://bucket/prefix`, in words; None if there is none.
 
     A prefix may hold an `@` or a question mark; a bucket's name may not.
 
     Args:
-        uri: Of a dataset or a warehouse, or whatever somebody took for one.
+        uri: The URI of a dataset or a warehouse, or any text in its place.
     """
     host = uri.partition("://")[2].partition("/")[0] if "://" in uri else uri
     if "@" in host or (":" in host and not host.startswith("arn:")):
@@ -56,10 +56,10 @@ def check_endpoint_url(url: str, name: str = "endpoint_url") -> None:
 
     Args:
         url: The endpoint.
-        name: What it was given as.
+        name: The name of the argument, for the message.
 
     Raises:
-        InvalidSetting: Naming what it is, and never the secret.
+        InvalidSetting: The address holds a secret; the message names its kind only.
     """
     _refuse(secret_in_url(url), name, "http://HOST:PORT or https://HOST")
 
@@ -69,16 +69,16 @@ def check_place(uri: str, name: str) -> None:
 
     Args:
         uri: The URI.
-        name: What it was given as.
+        name: The name of the argument, for the message.
 
     Raises:
-        InvalidSetting: Naming what it is, and never the secret.
+        InvalidSetting: The address holds a secret; the message names its kind only.
     """
     _refuse(secret_in_place(uri), name, "lake://BUCKET/PREFIX")
 
 
 def without_secrets(text: str) -> str:
-    """A URL, or a text with URLs in it, without user names, passwords and queries, for what is written down."""
+    """A URL, or a text with URLs, without user names, passwords and queries; safe to write down."""
     return _QUERY.sub(rf"\g<address>?{HIDDEN}", _USER.sub("", text))
 
 

@@ -1,4 +1,4 @@
-"""Buckets as they should be, described by a spec: plan, look, apply. Doing it again changes nothing."""
+"""Buckets described by a spec: plan, review, apply. A second apply changes nothing."""
 
 from tierlake.connector.bucket.ensure import BucketChange, LifecycleChange, ensure_bucket, ensure_tier_rules
 from tierlake.connector.bucket.items import Item

@@ -1,4 +1,4 @@
-"""Who may be let in at all: ownership and the block of public access."""
+"""Who can get access to a bucket: object ownership and the block of public access."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictP
 
 
 async def ownership(site: Site, spec: BucketSpec) -> Part:
-    """That the bucket's owner owns every object, and ACLs are off."""
+    """The part that gives every object to the bucket's owner and turns ACLs off."""
     if spec.ownership_enforced is None:
         return Part()
     aspect, expected = "object ownership", ENFORCED
@@ -36,7 +36,7 @@ async def ownership(site: Site, spec: BucketSpec) -> Part:
 
 
 async def public_access(site: Site, spec: BucketSpec) -> Part:
-    """That no ACL and no policy opens the bucket to everybody."""
+    """The part that keeps ACLs and policies from opening the bucket to everybody."""
     if spec.block_public_access is None:
         return Part()
     aspect, expected = "public access", "blocked"

@@ -1,4 +1,4 @@
-"""What pages of other origins may do: CORS rules of ours among those of others."""
+"""CORS rules: ours are kept as the spec says, among those of others."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["cors"]
 
 RULE_PREFIX = "tierlake-"
-"""The ids of our rules begin so."""
+"""Prefix of the ids of our rules."""
 
 
 async def cors(site: Site, spec: BucketSpec) -> Part:
-    """CORS rules; ours that are not in the spec go, others' stay."""
+    """The part of the CORS rules: ours that are not in the spec are removed, those of others stay."""
     if spec.cors is None:
         return Part()
     expected: dict[str, dict[str, Any] | None] = {rule["ID"]: rule for rule in map(_rule, spec.cors)}
@@ -66,7 +66,7 @@ def _aspect(name: str) -> str:
 
 
 def _plain(rule: dict[str, Any]) -> object:
-    """Servers fill in an age of 0, and the order within a rule means nothing."""
+    """A rule for comparison: without the age of 0 that servers fill in, and with each list sorted."""
     return {field: sorted(value) if isinstance(value, list) else value for field, value in rule.items() if value}
 
 

@@ -1,4 +1,4 @@
-"""Single aspects of a bucket, for programs that set one up in a line; the same parts as a plan's."""
+"""Single aspects of a bucket, set by one call; made of the same parts as a plan."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class LifecycleChange:
     Args:
         bucket: The bucket's name.
         added: Ids of rules that are new or different now.
-        kept: Ids of rules that were there and move nothing of ours.
+        kept: Ids of the bucket's other rules, which were left as they are.
     """
 
     bucket: str
@@ -68,19 +68,19 @@ def ensure_bucket(
     versioning: bool | None = None,
     encryption: str | Encryption | None = "sse-s3",
 ) -> BucketChange:
-    """Create a bucket if it is missing, and set what differs; for all else see `plan_bucket`.
+    """Create a bucket if it is missing, and set what differs; `plan_bucket` covers all other aspects.
 
     Args:
         fs: The filesystem.
         name: The bucket's name.
-        versioning: Keep versions, or suspend that; None leaves it.
-        encryption: Default encryption for whoever writes without saying one; None leaves it.
+        versioning: Keep versions, or suspend versioning; None leaves it.
+        encryption: Default encryption of writes that name none; None leaves it.
 
     Returns:
         What was done. What the server lacks is named in `lacking`.
 
     Raises:
-        InvalidName: It is no bucket name.
+        InvalidName: The name is not a valid bucket name.
         AlreadyExists: Somebody else owns a bucket of that name.
         InvalidSetting: The encryption cannot be a bucket's default.
     """
@@ -115,7 +115,7 @@ async def _ensure_bucket(store: Store, spec: BucketSpec) -> BucketChange:
 
 
 def ensure_tier_rules(fs: LakeFileSystem, bucket: str, tiers: Iterable[str]) -> LifecycleChange:
-    """Install the rules that move tagged objects; those of other tiers stay.
+    """Install the lifecycle rules that move tagged objects; rules of other tiers stay.
 
     Args:
         fs: The filesystem.

@@ -1,4 +1,4 @@
-"""What a plan consists of: items, one aspect each, and the part of a bucket that is written at once."""
+"""What a plan consists of: an item for each aspect, and a part for each request that writes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Item:
     """One aspect of a bucket.
 
     Args:
-        aspect: What it is about.
-        current: How it is; empty where it is not there.
-        wanted: How it should be; empty where it should not be there.
+        aspect: The aspect's name, such as `versioning`.
+        current: The present value; empty if there is none.
+        wanted: The value that the spec demands; empty if the aspect has to go.
         action: What applying the plan does; `lacking` where the server cannot.
-        note: What the server offers instead, or what else to know.
+        note: What the server offers instead, or another remark.
     """
 
     aspect: str
@@ -53,7 +53,7 @@ class Part:
 
     Args:
         items: The items; none where the spec leaves the part as it is.
-        write: Makes it so.
+        write: Makes the request.
     """
 
     items: tuple[Item, ...] = ()
@@ -68,7 +68,7 @@ class Site:
         store: The server, with an administrator's credentials.
         profile: The server's profile.
         bucket: The bucket's name.
-        exists: The bucket is there.
+        exists: The bucket exists.
         endpoint: The endpoint, AWS's too.
     """
 
@@ -79,7 +79,7 @@ class Site:
     endpoint: str
 
     async def read(self, operation: str) -> dict[str, Any]:
-        """What the bucket has of something; nothing where it has none, or does not exist yet."""
+        """The response to a request for one of the bucket's settings; empty if the setting or the bucket is missing."""
         if not self.exists:
             return {}
         try:
@@ -93,13 +93,13 @@ class Site:
         await self.store.send(operation, Bucket=self.bucket, **params)
 
     def lacking(self, aspect: str, wanted: str, name: str, current: str = "") -> Item:
-        """The item of what this server cannot do.
+        """The item of an aspect that this server does not support.
 
         Args:
-            aspect: What it is about.
-            wanted: How it should be.
-            name: The profile's field that says so.
-            current: How it is, where that can be told.
+            aspect: The aspect's name.
+            wanted: The value that the spec demands.
+            name: The profile's field for that ability.
+            current: The present value, where it can be read.
         """
         return Item(aspect, current, wanted, "lacking", f"instead: {self.profile.alternative(name)}")
 
@@ -115,8 +115,8 @@ class Merged(Generic[T]):
     """A list in which some entries are ours.
 
     Args:
-        entries: The list as it should be.
-        actions: What happens to each of ours that was asked about.
+        entries: The list to write.
+        actions: The action for each of our entries, by name.
     """
 
     entries: list[T]
@@ -130,13 +130,13 @@ def merged(
     name: Callable[[T], str],
     plain: Callable[[T], object],
 ) -> Merged[T]:
-    """Put entries that are ours into a list, and leave the others where they are.
+    """Put our entries into a list, and leave the entries of others where they are.
 
     Args:
         present: The list as it is.
-        wanted: Our entries by name; None where there should be none. Names that are not in it are not touched.
+        wanted: Our entries by name; None removes an entry. Entries of other names are left alone.
         name: An entry's name; empty where it has none.
-        plain: An entry as it is compared, without what servers fill in.
+        plain: An entry in the form in which two are compared, without what servers fill in.
     """
     actions: dict[str, Action] = {}
     entries: list[T] = []
@@ -146,7 +146,7 @@ def merged(
             entries.append(entry)
             continue
         target = wanted[ours]
-        if ours in actions or target is None:  # a second one of the same name goes
+        if ours in actions or target is None:  # a second entry of the same name is removed
             actions[ours] = "change" if target is not None else "remove"
             continue
         same = plain(entry) == plain(target)

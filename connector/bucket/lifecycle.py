@@ -1,6 +1,6 @@
-"""Lifecycle rules of ours among those of others: abort uploads, expire old versions, move what is tagged.
+"""Our lifecycle rules among those of others: abort uploads, expire old versions, move tagged objects.
 
-Days count from an upload's beginning, from when a version was replaced, and from an object's creation.
+Days count from the start of an upload, from the replacement of a version, and from the creation of an object.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["RULE_PREFIX", "lifecycle", "lifecycle_rules", "rule_id", "rules_part", "tier_rule", "tier_rules"]
 
 RULE_PREFIX = "tierlake-tier-"
-"""The ids of the rules that move objects begin so."""
+"""Prefix of the ids of our rules that move objects."""
 ABORT = "tierlake-abort-uploads"
 NONCURRENT = "tierlake-expire-noncurrent"
 _MINIMUM_DAYS = {"STANDARD_IA": 30, "ONEZONE_IA": 30}
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-transition-general-considerations.html"""
 _SMALLEST = "TransitionDefaultMinimumObjectSize"
-"""A setting of the whole configuration; a PUT that does not repeat it takes it back:
+"""A setting of the whole configuration; a PUT that does not repeat it resets it:
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketLifecycleConfiguration.html"""
 _SMALLEST_DEFAULT = "all_storage_classes_128K"
 
@@ -41,9 +41,9 @@ Rule = dict[str, Any]
 
 
 def tier_rule(tier: str, storage_class: str) -> Rule:
-    """The rule that moves what is tagged with a tier, as soon as the server looks and the class allows.
+    """The rule that moves objects with a tier's tag, at the server's next pass and as early as the class allows.
 
-    Only the tag selects: a table's log is never tagged, and so never moved.
+    The tag is the only filter: a table's log is never tagged, so it is never moved.
 
     Args:
         tier: The tier's name, the tag's value.
@@ -58,7 +58,7 @@ def tier_rule(tier: str, storage_class: str) -> Rule:
 
 
 def tier_rules(profile: Profile, tiers: Iterable[str]) -> dict[str, Rule]:
-    """The rules that move to tiers of a profile, by id; `hot` needs none.
+    """The rules that move objects to a profile's tiers, by id; `hot` needs none.
 
     Raises:
         InvalidSetting: The profile has no such tier; the nearest name is in the hint.
@@ -87,7 +87,7 @@ async def lifecycle_rules(store: Store, bucket: str) -> list[Rule]:
 
 
 async def lifecycle(site: Site, spec: BucketSpec) -> Part:
-    """What the server does by itself."""
+    """The part of the lifecycle rules."""
     requested = spec.lifecycle
     if requested is None:
         return Part()
@@ -109,13 +109,13 @@ def rules_part(
     expected: Mapping[str, Rule | None],
     refused: Mapping[str, str] = MappingProxyType({}),
 ) -> Part:
-    """The part that puts rules of ours into a bucket's lifecycle.
+    """The part that puts our rules into a bucket's lifecycle.
 
     Args:
         site: The bucket.
         configuration: Its lifecycle as it is.
-        expected: Our rules by id; None where there should be none.
-        refused: Those that the server does not take, and what it offers instead.
+        expected: Our rules by id; None removes a rule.
+        refused: The rules that the server does not accept, with what it offers instead.
     """
     present: list[Rule] = configuration.get("Rules", [])
     doable = {name: rule for name, rule in expected.items() if name not in refused}
@@ -140,12 +140,12 @@ def rules_part(
 async def _write(site: Site, rules: list[Rule], smallest: dict[str, str]) -> None:
     if rules:
         await site.send("put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": rules}, **smallest)
-    else:  # no server takes a lifecycle without rules
+    else:  # no server accepts a lifecycle without rules
         await site.send("delete_bucket_lifecycle")
 
 
 async def _refusals(site: Site, spec: BucketSpec, expected: Mapping[str, Rule | None]) -> dict[str, str]:
-    """The rules that this server does not take, and what it offers instead."""
+    """The rules that this server does not accept, with what it offers instead."""
     profile = site.profile
     rules = {name: rule for name, rule in expected.items() if rule is not None}
     fields = {ABORT: "abort_uploads_rule", NONCURRENT: "versions"}
@@ -163,12 +163,12 @@ async def _refusals(site: Site, spec: BucketSpec, expected: Mapping[str, Rule | 
 
 
 async def _known_tiers(site: Site, spec: BucketSpec) -> set[str] | None:
-    """The remote tiers that there are, or will be; None where only an administrator may know."""
+    """The remote tiers that exist or that the spec adds; None if only an administrator may list them."""
     try:
-        there = await asyncio.to_thread(known_tiers, site.store)
+        present = await asyncio.to_thread(known_tiers, site.store)
     except AccessDenied:
         return None
-    return there.keys() | {tier.name for tier in spec.remote_tiers}
+    return present.keys() | {tier.name for tier in spec.remote_tiers}
 
 
 def _timed_rule(name: str, days: int) -> Rule:
@@ -190,7 +190,7 @@ def _aspect(name: str) -> str:
 
 
 def _plain(rule: Rule) -> object:
-    """Servers fill in a number of days that is 0, and say in two ways that a rule is for everything."""
+    """A rule for comparison: servers fill in 0 days, and spell a filter for all objects in two ways."""
     plain = {field: value for field, value in rule.items() if value and field != "ID"}
     plain["Filter"] = {field: value for field, value in (rule.get("Filter") or {}).items() if value}
     if "Transitions" in plain:
@@ -199,7 +199,7 @@ def _plain(rule: Rule) -> object:
 
 
 def _text(rule: Rule | None) -> str:
-    """A rule of ours in words, and what else somebody has made of it."""
+    """One of our rules in words, with changes that somebody else made to it."""
     if rule is None:
         return ""
     parts = []

@@ -1,7 +1,7 @@
 """MinIO's remote tiers: other servers to which lifecycle rules move objects, set up by its admin API.
 
-The Python client has no call for tiers, so the request is made here: `PUT /minio/admin/v3/tier`, signed
-as an S3 request, its body encrypted with the secret key (`minio.crypto`, from the extra `minio`).
+The Python client has no call for tiers, so this module makes the request: `PUT /minio/admin/v3/tier`, signed
+like an S3 request, with a body encrypted with the secret key (`minio.crypto`, from the extra `minio`).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def ensure_remote_tier(fs: LakeFileSystem, tier: RemoteTier) -> bool:
         tier: The tier.
 
     Returns:
-        True where it was added, False where it was there.
+        True if the tier was added, False if it existed.
 
     Raises:
         InvalidSetting: A tier of that name goes elsewhere, or the server cannot use the other one.
@@ -110,7 +110,7 @@ def _ensure(store: Store, tier: RemoteTier) -> bool:
 
 
 async def remote_tier_part(site: Site, spec: BucketSpec) -> Part:
-    """The remote tiers of the spec."""
+    """The part of the spec's remote tiers."""
     if not spec.remote_tiers:
         return Part()
     places = {tier.name: f"{tier.endpoint_url.rstrip('/')}/{tier.bucket}/{tier.prefix}" for tier in spec.remote_tiers}

@@ -1,4 +1,4 @@
-"""A bucket's plan: what differs from its spec, item by item, and how it is made so.
+"""A bucket's plan: how it differs from its spec, item by item, and how to apply the spec.
 
 ::
 
@@ -6,7 +6,7 @@
     print(plan)              # what would be done, and what this server lacks
     plan.apply()             # twice is a no-op
 
-Reading a bucket needs an administrator's rights: nothing is changed where an aspect could not be read.
+Reading a bucket needs an administrator's rights. If an aspect cannot be read, nothing is changed.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _ASPECTS = {
     "the policy": denied_encryption,
     "the policy on transport": denied_transport,
 }
-"""In a safe order: closed first; encrypting before it is demanded; tiers before the rules that name them; and the
-policy, by which one can lock oneself out, at the end."""
+"""A safe order: first the bucket is closed; encryption is set before it is demanded; tiers come before the rules that
+name them; the policy, which can lock its author out, comes last."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,14 @@ class BucketResult:
 
 @dataclass(frozen=True)
 class BucketPlan:
-    """The difference of a spec to the live bucket.
+    """The difference between a spec and the live bucket.
 
     Args:
         bucket: The bucket's name.
         server: The server's profile.
-        items: What the spec says something about, each with what it is and what it should be.
+        items: The aspects in the spec, each with its present and its expected value.
         spec: The spec.
-        fs: The filesystem that it was made with.
+        fs: The filesystem with which the plan was made.
     """
 
     bucket: str
@@ -95,33 +95,33 @@ class BucketPlan:
 
     @property
     def todo(self) -> tuple[Item, ...]:
-        """What applying it changes."""
+        """The items that `apply` changes."""
         return tuple(item for item in self.items if item.is_todo)
 
     @property
     def lacking(self) -> tuple[Item, ...]:
-        """What this server cannot do; each says what it offers instead."""
+        """The items that this server does not support; each names what it offers instead."""
         return tuple(item for item in self.items if item.action == "lacking")
 
     def apply(self) -> BucketResult:
-        """Make the bucket as the spec says.
+        """Apply the spec to the bucket.
 
-        The bucket is read anew first; what has been done since is skipped.
+        The bucket is read again first; changes made in the meantime are skipped.
 
         Returns:
             What was changed; nothing the second time.
 
         Raises:
-            AccessDenied: The credentials do not allow it; where reading is refused, nothing was changed.
-            PreconditionFailed: Something else would have to be changed than the plan says; nothing was.
-            AppliedInPart: Some requests succeeded and another one failed; `failures` has what is still to do.
+            AccessDenied: The credentials do not allow it; if reading was refused, nothing was changed.
+            PreconditionFailed: The bucket now needs other changes than the plan lists; nothing was changed.
+            AppliedInPart: Some requests succeeded and one failed; `failures` lists the changes that remain.
             LakeError: The first request failed.
         """
         result: BucketResult = sync(self.fs.loop, _apply, self)
         return result
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values; no secrets."""
+        """The plan as plain values, without secrets."""
         return {
             "bucket": self.bucket,
             "server": self.server,
@@ -131,7 +131,7 @@ class BucketPlan:
         }
 
     def to_json(self) -> str:
-        """As JSON; no secrets."""
+        """The plan as JSON, without secrets."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
 
     def __str__(self) -> str:
@@ -152,7 +152,7 @@ class BucketPlan:
 
 
 def plan_bucket(fs: LakeFileSystem, spec: BucketSpec) -> BucketPlan:
-    """Compare a bucket with its spec; changes nothing.
+    """Compare a bucket with its spec, and change nothing.
 
     Args:
         fs: A filesystem on the server, with an administrator's credentials.
@@ -163,7 +163,7 @@ def plan_bucket(fs: LakeFileSystem, spec: BucketSpec) -> BucketPlan:
 
     Raises:
         AccessDenied: An aspect may not be read; each is named.
-        InvalidSetting: The spec asks for what nobody has: an unknown tier, a remote tier that goes elsewhere.
+        InvalidSetting: The spec names an unknown tier, or a remote tier that exists with another target.
     """
     plan: BucketPlan = sync(fs.loop, _plan, fs, spec)
     return plan
@@ -176,7 +176,7 @@ async def _plan(fs: LakeFileSystem, spec: BucketSpec) -> BucketPlan:
 
 
 async def site_of(store: Store, bucket: str) -> Site:
-    """A bucket on the server, looked at."""
+    """Look at a bucket on the server."""
     profile = await store.profile()
     client = await store.client()
     exists = await metadata.bucket_exists(store, bucket)
@@ -184,14 +184,14 @@ async def site_of(store: Store, bucket: str) -> Site:
 
 
 async def _parts(site: Site, spec: BucketSpec) -> list[Part]:
-    """All that the spec says something about, read before anything is changed."""
+    """All parts in the spec, read before anything is changed."""
     parts, denied = [], {}
     for aspect, look in _ASPECTS.items():
         try:
             parts.append(await look(site, spec))
         except AccessDenied as error:
             denied[aspect] = error
-        except UnsupportedByServer as error:  # and its profile does not know
+        except UnsupportedByServer as error:  # which its profile does not mention
             parts.append(Part((Item(aspect, "", "as in the spec", "lacking", str(error)),)))
     if denied:
         first = next(iter(denied.values()))
@@ -233,12 +233,12 @@ async def _apply(plan: BucketPlan) -> BucketResult:
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of parts.
+    """The outcome of applying parts.
 
     Args:
         done: What was changed.
-        failures: What was not, by aspect. After what the server turned out not to support the next part is tried; any
-            other error is the last.
+        failures: The errors by aspect. If the server does not support a part, the next one is still tried; any other
+            error is the last.
     """
 
     done: tuple[Item, ...]
@@ -246,7 +246,7 @@ class Applied:
 
 
 async def apply_parts(parts: list[Part]) -> Applied:
-    """Write the parts that differ, in their order."""
+    """Write the parts that differ, in order."""
     done: list[Item] = []
     failures: dict[str, LakeError] = {}
     for part in parts:

@@ -1,4 +1,4 @@
-"""What a bucket's policy denies to everybody: statements of ours among those of others."""
+"""What a bucket's policy denies to everybody: our statements among those of others."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ _Expected = dict[str, "Statement | None"]
 
 
 async def denied_encryption(site: Site, spec: BucketSpec) -> Part:
-    """That nobody asks for less than the bucket's encryption, or for another key."""
+    """The part that denies writes with weaker encryption than the bucket's, or with another key."""
     encryption = spec.default_encryption
-    is_wanted = None if spec.policy is None else spec.policy.deny_wrong_encryption
-    if is_wanted is None or (is_wanted and encryption is None):
+    is_denied = None if spec.policy is None else spec.policy.deny_wrong_encryption
+    if is_denied is None or (is_denied and encryption is None):
         return Part()
     expected: _Expected = dict.fromkeys(ABOUT_ENCRYPTION)
     refused: dict[str, str] = {}
-    if is_wanted:
+    if is_denied:
         expected |= deny_wrong(site.bucket, encryption, site.profile.encryptions)
         if encryption.mode not in site.profile.encryptions:
             other = site.profile.encryption_alternatives.get(encryption.mode, "sse-s3")
@@ -71,38 +71,38 @@ async def denied_encryption(site: Site, spec: BucketSpec) -> Part:
         elif expected[WRONG_KEY] and not encryption.key_id.startswith("arn:"):
             refused = {WRONG_KEY: _NO_ARN}
     notes = {}
-    mine = site.store.policy.for_key(site.bucket, "object").encryption.mode
+    own_mode = site.store.policy.for_key(site.bucket, "object").encryption.mode
     algorithms = expected[WRONG_ENCRYPTION]
-    if algorithms is not None and refuses(algorithms, mine):
-        notes[WRONG_ENCRYPTION] = f"our own writes ask for {mine} and would be denied: set TIERLAKE_ENCRYPTION"
+    if algorithms is not None and refuses(algorithms, own_mode):
+        notes[WRONG_ENCRYPTION] = f"our own writes ask for {own_mode} and would be denied: set TIERLAKE_ENCRYPTION"
     return await _part(site, expected, refused, notes)
 
 
 async def denied_transport(site: Site, spec: BucketSpec) -> Part:
-    """That nobody comes over plain HTTP."""
-    is_wanted = None if spec.policy is None else spec.policy.deny_insecure_transport
-    if is_wanted is None:
+    """The part that denies requests over plain HTTP."""
+    is_denied = None if spec.policy is None else spec.policy.deny_insecure_transport
+    if is_denied is None:
         return Part()
-    expected: _Expected = {INSECURE: deny_insecure(site.bucket) if is_wanted else None, CANARY: None}
-    refused = {INSECURE: _HTTP} if is_wanted and urlsplit(site.endpoint).scheme == "http" else {}
+    expected: _Expected = {INSECURE: deny_insecure(site.bucket) if is_denied else None, CANARY: None}
+    refused = {INSECURE: _HTTP} if is_denied and urlsplit(site.endpoint).scheme == "http" else {}
     return await _part(site, expected, refused, {})
 
 
 async def read_policy(site: Site) -> dict[str, Any]:
-    """The bucket's policy; an empty one where it has none."""
+    """The bucket's policy; empty if it has none."""
     response = await site.read("get_bucket_policy")
     document: dict[str, Any] = json.loads(response["Policy"]) if response else {}
     return document
 
 
-async def _part(site: Site, expected: _Expected, refused: dict[str, str], notes: dict[str, str]) -> Part:
-    """The part that puts statements into the policy; what is there already is never refused."""
+async def _part(site: Site, expected: _Expected, refusals: dict[str, str], notes: dict[str, str]) -> Part:
+    """The part that puts statements into the policy; a statement that is in it already is never refused."""
     if not site.profile.bucket_policy:
         lacking = [site.lacking(ASPECTS[sid], "denied", "bucket_policy") for sid, ours in expected.items() if ours]
         return Part(tuple(lacking))
     present = statements_in(await read_policy(site))
     whole = _merged(present, expected)
-    refused = {sid: note for sid, note in refused.items() if whole.actions[sid] != "none"}
+    refused = {sid: note for sid, note in refusals.items() if whole.actions[sid] != "none"}
     doable = {sid: ours for sid, ours in expected.items() if sid not in refused}
     now = {sid_of(statement): text(statement) for statement in reversed(present)}
     anonymous = _ANONYMOUS if site.profile.policy_binds == "anonymous" else ""
@@ -125,11 +125,11 @@ def _merged(present: list[Statement], expected: Mapping[str, Statement | None]) 
 
 
 async def _write(site: Site, expected: _Expected) -> None:
-    """Put the statements into the policy as it is by now."""
+    """Put the statements into the policy as it is now."""
     document = await read_policy(site)
     present = statements_in(document)
     result = _merged(present, expected)
-    # A proxy that ends TLS before the server is none of AWS's, and denials that bind nobody cannot lock us out.
+    # AWS has no proxy that ends TLS before the server, and denials that do not bind users cannot lock us out.
     may_lock_out = site.profile.policy_binds == "everybody" and not is_aws(site.endpoint)
     if may_lock_out and result.actions.get(INSECURE) in {"create", "change"}:
         await _try_on_one_key(site, document)
@@ -145,10 +145,10 @@ async def _put(site: Site, document: dict[str, Any], entries: list[Statement]) -
 
 
 async def _try_on_one_key(site: Site, document: dict[str, Any]) -> None:
-    """Deny plain HTTP for one key that does not exist, and look: who locks himself out is out for good.
+    """Deny plain HTTP for one key that does not exist, and try it: a lock-out could not be undone.
 
     Raises:
-        UnsupportedByServer: The server takes our https for HTTP. The policy is as it was.
+        UnsupportedByServer: The server takes our HTTPS requests for HTTP. The policy is as it was.
     """
     key = f"tierlake-canary-{uuid.uuid4().hex}"
     present = statements_in(document)

@@ -1,4 +1,4 @@
-"""A remote tier as a value: another server, and what is needed to reach it."""
+"""A remote tier as a value: another server, with its address and credentials."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RemoteTier:
 
     Args:
         name: The tier's name, in upper case, which becomes the objects' storage class.
-        endpoint_url: The other server, as the first one reaches it.
+        endpoint_url: The endpoint at which the first server reaches the other one.
         key: Access key id there.
         secret: Secret access key there.
         bucket: The bucket there; it must exist.

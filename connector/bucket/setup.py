@@ -1,4 +1,4 @@
-"""The bucket itself: that it exists, keeps versions, and encrypts what says nothing."""
+"""The bucket itself: its existence, its versioning and its default encryption."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENCRYPTION = "default encryption"
 
 
 async def existence(site: Site, _spec: BucketSpec) -> Part:
-    """That there is a bucket."""
+    """The part that creates the bucket."""
     if not site.exists:
         check_new_bucket(site.bucket)
     return Part((compared("bucket", "there" if site.exists else "", "there"),), partial(_create, site))
@@ -38,7 +38,7 @@ async def _create(site: Site) -> None:
 
 
 async def versioning(site: Site, spec: BucketSpec) -> Part:
-    """That versions are kept, or no longer."""
+    """The part that enables or suspends versioning."""
     if spec.versioning is None:
         return Part()
     expected = "enabled" if spec.versioning else "suspended"
@@ -55,7 +55,7 @@ async def versioning(site: Site, spec: BucketSpec) -> Part:
 
 
 async def default_encryption(site: Site, spec: BucketSpec) -> Part:
-    """How a write that says nothing is encrypted."""
+    """The part that sets the encryption of writes that name none."""
     expected: Encryption | None = spec.default_encryption
     if expected is None:
         return Part()
@@ -97,7 +97,7 @@ async def _current(site: Site) -> dict[str, Any]:
 
 
 def _text(rule: dict[str, Any]) -> str:
-    """A rule in words; servers fill in fields that nobody set."""
+    """A rule in words; servers fill in fields that were not set."""
     default = rule.get("ApplyServerSideEncryptionByDefault", {})
     algorithm, key = default.get("SSEAlgorithm"), default.get("KMSMasterKeyID")
     modes = {"AES256": "sse-s3", "aws:kms": "sse-kms", "aws:kms:dsse": "dsse-kms"}

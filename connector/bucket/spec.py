@@ -12,8 +12,8 @@
     remote_tiers:                            # MinIO: where its tiers are
       - {name: COLD, endpoint_url: "https://cold.example", bucket: cold}
 
-`null` leaves an aspect as it is. Of what a server keeps in lists (rules, statements) only ours are ever touched,
-which are known by their names; `false`, and an empty list, take them away again.
+`null` leaves an aspect as it is. In lists that a server keeps (rules, statements) only our own entries are changed,
+which have names of their own. `false` and an empty list remove them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _DAY = timedelta(days=1)
 _FAULTS = " is not valid: "
 _UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 _ID_MAX = 200
-"""AWS takes 255 characters, and ours begin with a prefix:
+"""AWS allows 255 characters, including our prefix:
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_CORSRule.html"""
 
 
@@ -85,7 +85,7 @@ class _Value(BaseModel):
         """Validate the fields.
 
         Raises:
-            InvalidSetting: Naming every field that is wrong, and the nearest name of one that is unknown.
+            InvalidSetting: A field is wrong or unknown; the message names each, and the hint the nearest name.
         """
         try:
             super().__init__(**data)
@@ -102,7 +102,7 @@ class CorsRule(_Value):
         methods: HTTP methods.
         headers: Request headers, `*` for all.
         expose: Response headers that scripts may read.
-        max_age: How long a browser remembers the answer.
+        max_age: How long a browser caches the answer.
     """
 
     id: str = Field(min_length=1, max_length=_ID_MAX)
@@ -145,10 +145,10 @@ class PolicySpec(_Value):
     """What the bucket's policy denies to everybody.
 
     Args:
-        deny_insecure_transport: Requests over plain HTTP. Only over an https endpoint: over HTTP it would lock
+        deny_insecure_transport: Requests over plain HTTP. This needs an https endpoint: over HTTP it would lock
             everybody out, on some servers the administrator too.
-        deny_wrong_encryption: Writes that ask for less than the spec's `encryption`, or for another key than the
-            one it names. A write that says nothing is not denied: the bucket's default encrypts it.
+        deny_wrong_encryption: Writes that request weaker encryption than the spec's `encryption`, or another key.
+            A write that requests none is not denied: the bucket's default encrypts it.
     """
 
     deny_insecure_transport: bool | None = True
@@ -159,9 +159,9 @@ class LifecycleSpec(_Value):
     """What the server does by itself.
 
     Args:
-        abort_uploads_after: Incomplete multipart uploads are aborted so long after they began.
-        expire_noncurrent_after: Versions are deleted so long after another one took their place.
-        tiers: Objects tagged `tier=<name>` move to that tier, for each of these tiers of the server's profile.
+        abort_uploads_after: Age at which incomplete multipart uploads are aborted.
+        expire_noncurrent_after: Age at which versions are deleted, counted from their replacement.
+        tiers: Tiers of the server's profile. Objects tagged `tier=<name>` move to the tier of that name.
     """
 
     abort_uploads_after: Days = timedelta(days=7)
@@ -174,15 +174,15 @@ class BucketSpec(_Value):
 
     Args:
         bucket: The bucket's name.
-        versioning: Keep versions, or suspend that.
-        encryption: The default for writes that say none: `sse-s3`, `sse-kms`, `sse-kms:KEY`, `dsse-kms:KEY`.
+        versioning: Keep versions, or suspend versioning.
+        encryption: The default for writes that name none: `sse-s3`, `sse-kms`, `sse-kms:KEY`, `dsse-kms:KEY`.
         bucket_key: With SSE-KMS: an S3 bucket key, which saves requests to KMS.
         ownership_enforced: The bucket's owner owns every object, and ACLs are off.
         block_public_access: No ACL and no policy can open the bucket to everybody.
         policy: What is denied to everybody.
         cors: What pages of other origins may do.
         lifecycle: What the server does by itself.
-        remote_tiers: MinIO's tiers: other servers. Key and secret may come from the environment, as
+        remote_tiers: MinIO's tiers, which are other servers. Key and secret may come from the environment, as
             `TIERLAKE_TIER_<NAME>_KEY` and `TIERLAKE_TIER_<NAME>_SECRET`; neither is ever shown or dumped.
 
     Raises:
@@ -212,7 +212,7 @@ class BucketSpec(_Value):
     def _can_be_a_default(cls, value: object) -> object:
         if value is None:
             return None
-        encryption = parse_encryption(value)  # type: ignore[arg-type] # what is no text is refused by it
+        encryption = parse_encryption(value)  # type: ignore[arg-type] # refuses values that are no text
         if isinstance(encryption, SseC):
             raise InvalidSetting("A bucket's default cannot be a key that only the caller has (SSE-C)")
         if isinstance(encryption, Unencrypted):
@@ -237,7 +237,7 @@ class BucketSpec(_Value):
     @field_validator("remote_tiers", mode="before")
     @classmethod
     def _with_credentials(cls, value: object) -> object:
-        """Credentials that the spec does not hold come from the environment."""
+        """Take credentials that the spec does not hold from the environment."""
         if not isinstance(value, list | tuple):
             return value
         return tuple(_completed(tier) if isinstance(tier, dict) else tier for tier in value)
@@ -249,7 +249,7 @@ class BucketSpec(_Value):
 
     @property
     def default_encryption(self) -> Any:
-        """The encryption as a value; None where it is left as it is."""
+        """The encryption as a value; None if the spec leaves it as it is."""
         if self.encryption is None:
             return None
         encryption = parse_encryption(self.encryption)
@@ -262,13 +262,13 @@ class BucketSpec(_Value):
         """Read a spec from YAML text or a YAML file.
 
         Raises:
-            InvalidSetting: It is not YAML, no mapping, or no valid spec.
+            InvalidSetting: The text is not YAML, not a mapping, or not a valid spec.
         """
         source = text.read_text(encoding="utf-8") if isinstance(text, Path) else text
         try:
             data = yaml.safe_load(source)
         except yaml.YAMLError as error:
-            # Its message may quote a line that holds a secret: only the place is told.
+            # YAML's message may quote a line that holds a secret: ours names the place only.
             mark = getattr(error, "problem_mark", None)
             place = f", line {mark.line + 1}" if mark else ""
             raise InvalidSetting(f"The bucket's spec is not YAML{place}") from None
@@ -284,23 +284,23 @@ class BucketSpec(_Value):
 
 def _completed(tier: dict[str, Any]) -> dict[str, Any]:
     name = str(tier.get("name", "")).upper().replace("-", "_")
-    found = {part: os.environ.get(f"TIERLAKE_TIER_{name}_{part.upper()}", "") for part in ("key", "secret")}
-    return {**found, **tier}
+    credentials = {part: os.environ.get(f"TIERLAKE_TIER_{name}_{part.upper()}", "") for part in ("key", "secret")}
+    return {**credentials, **tier}
 
 
 def _invalid(model: type[BaseModel], error: ValidationError) -> InvalidSetting:
-    """Every fault with its place; never a value, which might be a secret."""
+    """The error that names every fault with its place. It shows no value, which might be a secret."""
     faults: list[str] = []
     hint = None
     for fault in error.errors(include_url=False, include_input=False):
         place = ".".join(str(part) for part in fault["loc"]) or "spec"
         raised = fault.get("ctx", {}).get("error")
         if isinstance(raised, InvalidSetting):
-            inner = raised.message.partition(_FAULTS)[2]  # a part of the spec has told its faults already
+            inner = raised.message.partition(_FAULTS)[2]  # the faults of a part of the spec are listed in its message
             faults += [f"{place}.{part}" for part in inner.split("; ")] if inner else [f"{place}: {raised.message}"]
             hint = hint or raised.hint
         elif fault["type"] in _UNKNOWN:
-            # The one part that is no model of pydantic's.
+            # The only part that is not a pydantic model.
             known = list(model.model_fields if len(fault["loc"]) == 1 else RemoteTier.__dataclass_fields__)
             faults.append(f"{place}: there is no such field")
             hint = hint or did_you_mean(str(fault["loc"][-1]), known, likeness=0.5) or f"There are {', '.join(known)}"

@@ -1,10 +1,10 @@
 """Our statements in a bucket's policy, as pure functions.
 
-A write that asks for less than the bucket's encryption is denied, and one that says nothing is not: the bucket's
-default encrypts it. Denying what says nothing would end multipart uploads: their parts and their completion are
-PutObject too, and name no encryption (seen: SeaweedFS refuses the completion, MinIO the parts).
-`StringNotEqualsIfExists`, by which one condition would say it, is refused by SeaweedFS and MinIO (seen); `Null`
-together with `StringNotEquals` is not.
+A write that requests weaker encryption than the bucket's is denied. A write that requests none is not: the bucket's
+default encrypts it. Denying it would break multipart uploads: their parts and their completion are PutObject too, and
+name no encryption (seen: SeaweedFS refuses the completion, MinIO the parts).
+SeaweedFS and MinIO refuse `StringNotEqualsIfExists` (seen), which would need one condition only. They accept `Null`
+together with `StringNotEquals`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 SID_PREFIX = "Tierlake"
-"""The Sids of our statements begin so: letters and digits alone, as AWS wants them
+"""Prefix of our statements' Sids: letters and digits only, as AWS demands
 (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_sid.html)."""
 INSECURE = f"{SID_PREFIX}DenyInsecureTransport"
 WRONG_ENCRYPTION = f"{SID_PREFIX}DenyWrongEncryption"
@@ -52,31 +52,31 @@ ASPECTS = {
     CUSTOMER_KEY: "deny customers' keys",
     CANARY: "trial of a denial",
 }
-"""What plans call them."""
+"""The names of our statements in plans."""
 
 # Condition keys: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 _ALGORITHM = "s3:x-amz-server-side-encryption"
 _KEY = "s3:x-amz-server-side-encryption-aws-kms-key-id"
 _CUSTOMER = "s3:x-amz-server-side-encryption-customer-algorithm"
 _ALGORITHMS = {"sse-s3": "AES256", "sse-kms": "aws:kms", "dsse-kms": "aws:kms:dsse"}
-"""From the least to the most."""
+"""From the weakest mode to the strongest."""
 _PLAIN_HTTP = {"Bool": {"aws:SecureTransport": "false"}}
 
 Statement = dict[str, Any]
 
 
 def deny_insecure(bucket: str) -> Statement:
-    """Denies everything over plain HTTP."""
+    """The statement that denies everything over plain HTTP."""
     return _deny(INSECURE, "s3:*", ["", "/*"], bucket, _PLAIN_HTTP)
 
 
 def canary(bucket: str, key: str) -> Statement:
-    """Denies reading one key over plain HTTP."""
+    """The statement that denies reading one key over plain HTTP."""
     return _deny(CANARY, "s3:GetObject", [f"/{key}"], bucket, _PLAIN_HTTP)
 
 
 def deny_wrong(bucket: str, encryption: Encryption, modes: tuple[str, ...]) -> dict[str, Statement]:
-    """Deny writes that ask for less than the bucket's encryption, or for another key than it names, by Sid.
+    """The statements that deny writes with weaker encryption than the bucket's or with another key, by Sid.
 
     Args:
         bucket: The bucket's name.
@@ -85,20 +85,20 @@ def deny_wrong(bucket: str, encryption: Encryption, modes: tuple[str, ...]) -> d
     """
     as_good = list(_ALGORITHMS)[list(_ALGORITHMS).index(encryption.mode) :]
     allowed = [_ALGORITHMS[mode] for mode in as_good if mode in modes]
-    conditions = {WRONG_ENCRYPTION: _said_but_not(_ALGORITHM, *allowed)}
+    conditions = {WRONG_ENCRYPTION: _present_but_not(_ALGORITHM, *allowed)}
     if isinstance(encryption, SseKms) and encryption.key_id:
-        conditions[WRONG_KEY] = _said_but_not(_KEY, encryption.key_id)
+        conditions[WRONG_KEY] = _present_but_not(_KEY, encryption.key_id)
         conditions[CUSTOMER_KEY] = {"Null": {_CUSTOMER: "false"}}
     return {sid: _deny(sid, "s3:PutObject", ["/*"], bucket, condition) for sid, condition in conditions.items()}
 
 
 def refuses(statement: Statement, mode: str) -> bool:
-    """Whether one of our statements denies writes that ask for an encryption mode."""
+    """Whether one of our statements denies writes that request an encryption mode."""
     spared = _flat(statement["Condition"].get("StringNotEquals", {}).get(_ALGORITHM))
     return bool(spared) and mode in _ALGORITHMS and _ALGORITHMS[mode] not in spared
 
 
-def _said_but_not(key: str, *values: str) -> dict[str, Any]:
+def _present_but_not(key: str, *values: str) -> dict[str, Any]:
     return {"Null": {key: "false"}, "StringNotEquals": {key: list(values)}}
 
 
@@ -114,7 +114,7 @@ def _deny(sid: str, action: str, places: list[str], bucket: str, condition: dict
 
 
 def statements_in(document: dict[str, Any]) -> list[Statement]:
-    """A policy's statements; one alone may stand without its list."""
+    """A policy's statements; a single one may stand without a list."""
     statements = document.get("Statement", [])
     return [statements] if isinstance(statements, dict) else list(statements)
 
@@ -134,7 +134,7 @@ def sid_of(statement: Statement) -> str:
 
 
 def text(statement: Statement | None) -> str:
-    """A statement of ours in a few words: what it lets through, where that can differ."""
+    """One of our statements in a few words: what it allows, where that can differ."""
     if statement is None:
         return ""
     spared = _flat(list(statement.get("Condition", {}).get("StringNotEquals", {}).values()))
@@ -142,7 +142,7 @@ def text(statement: Statement | None) -> str:
 
 
 def plain(statement: Statement) -> object:
-    """A statement as it is compared: MinIO makes lists of values, `{"AWS": ["*"]}` of `*`, and booleans of text."""
+    """A statement for comparison: MinIO makes lists of values, `{"AWS": ["*"]}` of `*`, and booleans of text."""
     conditions = {
         (operator, key): _flat(values)
         for operator, keys in statement.get("Condition", {}).items()

@@ -1,4 +1,4 @@
-"""The filesystem's constructor arguments: which there are, and the settings among them."""
+"""The filesystem's constructor arguments: their names, and the settings among them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OWN_OPTIONS = frozenset(LakeSettings.model_fields)
 SETTINGS_OPTIONS = OWN_OPTIONS | {"anon", "aws_profile", "password", "settings", "username"}
-"""Arguments that are in a filesystem's settings, or beside them say who we are."""
+"""Arguments that belong to a filesystem's settings, or name the caller's identity beside them."""
 S3FS_OPTIONS = frozenset(
     {
         "asynchronous",
@@ -53,7 +53,7 @@ _FIRST = frozenset({"anon", "endpoint_url", "key", "secret", "token", "username"
 
 
 class LakeOptions(TypedDict, total=False):
-    """Options of the filesystem beyond s3fs's first five; s3fs's own are taken as well."""
+    """Options of the filesystem beyond s3fs's first five; it also accepts s3fs's own."""
 
     profile: str | None
     region: str | None
@@ -73,12 +73,12 @@ class LakeOptions(TypedDict, total=False):
 
 
 def take_aws_profile(options: dict[str, Any]) -> str | None:
-    """Take the profile of the AWS configuration files out of options, by whichever name it is given.
+    """Take the AWS configuration profile out of the options, under either of its names.
 
-    `profile` is a server's; s3fs's users also pass an AWS configuration profile by that name.
+    `profile` names a server's profile; users of s3fs pass an AWS configuration profile under the same name.
 
     Raises:
-        InvalidSetting: There is neither a server profile nor an AWS configuration profile of that name.
+        InvalidSetting: Neither a server profile nor an AWS configuration profile has that name.
     """
     aws_profile: str | None = options.pop("aws_profile", None)
     name = options.get("profile")
@@ -98,7 +98,7 @@ def take_settings(
     secret: str | None,
     token: str | None,
 ) -> LakeSettings:
-    """Take the settings out of options; what is left is for s3fs.
+    """Take the settings out of the options; the remaining ones are for s3fs.
 
     Args:
         options: The filesystem's arguments beyond s3fs's first five.
@@ -110,7 +110,7 @@ def take_settings(
 
     Raises:
         UnknownOption: There is no such argument.
-        InvalidSetting: An argument's value makes no sense.
+        InvalidSetting: An argument's value is invalid.
         InsecureEndpoint: Plain HTTP to a host that is not loopback.
         KeyError: Key and user name, or secret and password, are both given.
     """
@@ -137,10 +137,10 @@ def take_settings(
 
 
 def check_arguments(given: Mapping[str, Any], credentials: Mapping[str, Any]) -> None:
-    """Refuse arguments that nobody would look at.
+    """Refuse arguments that would have no effect.
 
     Args:
-        given: What is left for s3fs.
+        given: The arguments for s3fs.
         credentials: Key, secret and token.
 
     Raises:
@@ -154,12 +154,12 @@ def check_arguments(given: Mapping[str, Any], credentials: Mapping[str, Any]) ->
 
 
 def refuse_unknown(names: Iterable[str], known: Collection[str] | None = None, caller: str = "LakeFileSystem") -> None:
-    """Refuse names that are no arguments of the filesystem.
+    """Refuse names that are not arguments of the filesystem.
 
     Args:
-        names: Of arguments.
-        known: Those that may be among them; all of the filesystem's where it is left out.
-        caller: Whose arguments they are, for the message.
+        names: Names of arguments.
+        known: The valid names; by default all of the filesystem's.
+        caller: The function whose arguments they are, for the message.
 
     Raises:
         UnknownOption: There is no such argument; the nearest one is in the hint.

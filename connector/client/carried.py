@@ -1,7 +1,7 @@
-"""What an object has, as the parameters of a request that writes it anew.
+"""An object's properties, as parameters of a request that rewrites the object.
 
-A self-copy drops encryption, and with `REPLACE` metadata and content headers as well: whoever copies an
-object onto itself sends all of it again.
+A self-copy drops the encryption, and with `REPLACE` also metadata and content headers, so the request has to send
+all of them again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CONTENT_HEADERS = (
 
 
 def kept_content(head: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata and content headers.
+    """The parameters for metadata and content headers.
 
     Args:
         head: The response of `head_object`.
@@ -41,11 +41,11 @@ def kept_content(head: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def kept_encryption(head: Mapping[str, Any], held: Encryption) -> dict[str, Any]:
-    """The encryption.
+    """The parameters for the encryption.
 
     Args:
         head: The response of `head_object`.
-        held: What the write policy says for the key: an SSE-C key is known to nobody else.
+        held: The write policy's encryption for the key; only the policy knows an SSE-C key.
 
     Raises:
         InvalidSetting: The object has a customer's key, and the policy has none.
@@ -59,12 +59,12 @@ def kept_encryption(head: Mapping[str, Any], held: Encryption) -> dict[str, Any]
 
 
 def kept_parameters(head: Mapping[str, Any], profile: Profile, held: Encryption) -> dict[str, Any]:
-    """Everything but the tags: metadata, content headers, encryption, storage class, legal hold.
+    """The parameters for all but the tags: metadata, content headers, encryption, storage class, legal hold.
 
     Args:
         head: The response of `head_object`.
         profile: The server's profile; a class that cannot be written (a remote tier) is left out.
-        held: The encryption that the write policy says for the key.
+        held: The write policy's encryption for the key.
 
     Raises:
         InvalidSetting: The object has a customer's key, and the policy has none.

@@ -1,7 +1,7 @@
-"""Bounded parallel work on the event loop: so many requests at once, and an outcome for each item.
+"""Bounded parallel work on the event loop: a limited number of requests at a time, and an outcome for each item.
 
-fsspec's `_run_coros_in_chunks`, which its own verbs use, makes every coroutine before the first begins, cancels what
-is under way when another fails (was that object written?), and returns nothing before the end.
+fsspec's own verbs use `_run_coros_in_chunks`. It makes every coroutine before the first one starts. When one fails, it
+cancels those in progress, and leaves open whether their objects were written. It returns nothing before the end.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Failure: TypeAlias = LakeError | OSError
-"""An error in the place of a result."""
+"""An error in place of a result."""
 
 
 async def in_order(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, at_once: int) -> list[R]:
-    """Do something for every item; the results come in the order of the items.
+    """Run a function for every item; the results come in the order of the items.
 
-    After a failure no further item begins. What is under way ends first: a request that is cut off leaves open whether
-    it was done.
+    After a failure no further item starts. Work in progress is finished first: a request that is cut off leaves open
+    whether it took effect.
 
     Args:
         work: An async function of one item.
@@ -47,7 +47,7 @@ async def in_order(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, at_
             number, item = each
             try:
                 results[number] = await work(item)
-            except Exception as error:  # noqa: BLE001 -- raised below, when nothing is under way any more
+            except Exception as error:  # noqa: BLE001 -- raised below, once no work is in progress
                 failures[number] = error
 
     await asyncio.gather(*(worker() for _ in range(at_once)))
@@ -57,7 +57,7 @@ async def in_order(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, at_
 
 
 async def outcomes(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, at_once: int) -> list[R | Failure]:
-    """Do something for every item, whatever becomes of the others.
+    """Run a function for every item, even if others fail.
 
     Args:
         work: An async function of one item.
@@ -78,7 +78,7 @@ async def outcomes(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, at_
 
 
 def blocking(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, R]) -> R:
-    """Wait for work on a loop of another thread; an interrupt here ends the work there.
+    """Wait for work on another thread's loop; an interrupt of this thread cancels the work.
 
     Args:
         loop: Runs in another thread.
@@ -100,10 +100,10 @@ def blocking(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, R]
 def as_completed(
     loop: asyncio.AbstractEventLoop, work: Callable[[T], Awaitable[R]], items: Iterable[T], *, at_once: int
 ) -> Iterator[tuple[T, R | Failure]]:
-    """Do something for every item on a loop of another thread; each outcome comes here as soon as it is known.
+    """Run a function for every item on another thread's loop; yield each outcome as soon as it is known.
 
-    Where the iterator ends early, by an error or an interrupt of whoever uses it, no further item begins, and what is
-    under way ends first.
+    If the caller ends the iterator early, by an error or an interrupt, no further item starts, and work in progress
+    is finished first.
 
     Args:
         loop: Runs in another thread.

@@ -1,7 +1,7 @@
-"""One client of the store, its session and its pool of connections, for every filesystem with the same way there.
+"""One client, session and connection pool for all filesystems that reach the store in the same way.
 
 s3fs makes a client for each filesystem. Here filesystems with equal endpoint, credentials and configuration share one
-for as long as any of them lives: a filesystem for each of a thousand tables costs no further connection.
+while any of them lives, so filesystems for a thousand tables need no further connections.
 
 s3fs's own parts that are named in this module: `S3FileSystem.set_session`, `get_s3` and the attributes `_s3`,
 `_s3creator`, `session`, `_session_is_owned` and `cache_regions`.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 POOL_CONNECTIONS = 32
-"""As many as the most parallel of our own work has requests at once; botocore's 10 are for one thread."""
+"""The largest number of requests that our own work makes in parallel; botocore's 10 are meant for one thread."""
 _CLIENT_OPTIONS = (
     "anon",
     "cache_regions",
@@ -49,8 +49,8 @@ _lock = threading.Lock()
 
 
 def _forget_after_fork() -> None:
-    """A child process has neither the event loop nor the sockets of its parent; another thread may have the lock."""
-    global _lock  # noqa: PLW0603 -- a lock cannot be made free by whoever does not hold it
+    """Drop the parent's connections and lock in a child process, which has neither its loop nor its sockets."""
+    global _lock  # noqa: PLW0603 -- another thread of the parent may hold the old one
     _lock = threading.Lock()
     _connections.clear()
 
@@ -60,7 +60,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Connection:
-    """A client that is made when it is first needed, and closed when the last filesystem that uses it is gone.
+    """A client that is made on first use, and closed with the last filesystem that uses it.
 
     Args:
         options: Arguments of `s3fs.S3FileSystem`.
@@ -76,13 +76,13 @@ class Connection:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Connection:
-        """The connection for these options, shared by all of this process that use the same event loop.
+        """The connection for these options, shared by all filesystems of this process on the same event loop.
 
         Args:
-            options: Arguments of `s3fs.S3FileSystem`; those that do not concern the client are left out.
+            options: Arguments of `s3fs.S3FileSystem`; those that do not concern the client are ignored.
         """
         own = {name: options[name] for name in _CLIENT_OPTIONS if options.get(name) is not None}
-        if options.get("asynchronous"):  # its event loop is the caller's, and not known yet
+        if options.get("asynchronous"):  # its event loop is the caller's, which is not known yet
             return cls({**own, "asynchronous": True})
         identity = tokenize(environment_token(), id(own.get("session")), id(own["loop"]), **own)
         with _lock:
@@ -95,8 +95,8 @@ class Connection:
         """The aiobotocore client.
 
         Args:
-            bucket: The client of this bucket's region, where regions are looked up.
-            refresh: Make another one, with new credentials.
+            bucket: A bucket; if regions are looked up, the client is that of its region.
+            refresh: Make a new client, with new credentials.
         """
         if self._s3fs.session is None:
             self._s3fs.session, self._s3fs._session_is_owned = new_session(**self._s3fs.kwargs), True  # noqa: SLF001
@@ -105,14 +105,14 @@ class Connection:
 
     @property
     def region(self) -> str | None:
-        """The region of the client, once there is one."""
+        """The client's region; None before the client is made."""
         client = self._s3fs._s3  # noqa: SLF001 -- see above
         region: str | None = client.meta.region_name if client is not None else None
         return region
 
 
 class ConnectionAttribute:
-    """An attribute in which s3fs keeps its client: it is the connection's, whichever filesystem made the client."""
+    """An attribute in which s3fs keeps its client, redirected to the shared connection."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -121,4 +121,4 @@ class ConnectionAttribute:
         return self if fs is None else getattr(fs.store.connection._s3fs, self._name, None)  # noqa: SLF001 -- see above
 
     def __set__(self, fs: Any, value: Any) -> None:
-        """s3fs's constructor sets what a filesystem of its own would need."""
+        """Ignore the value: s3fs's constructor sets what an unshared filesystem would need."""

@@ -1,4 +1,4 @@
-"""Credentials that are valid now: those of the settings, or what the AWS chain has (environment, files, roles, SSO)."""
+"""Credentials that are valid now: those of the settings, or of the AWS chain (environment, files, roles, SSO)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def settled(store: Store) -> LakeSettings:
     """The settings, completed by the credentials that are valid now.
 
     Raises:
-        BadCredentials: There are none, or they cannot be renewed.
+        BadCredentials: There are no credentials, or they cannot be renewed.
     """
     settings = store.settings
     if settings.key or store.anon:
@@ -31,7 +31,7 @@ def settled(store: Store) -> LakeSettings:
     try:
         chain = _chain(store.aws_profile, environment_token())
         if not isinstance(chain, RefreshableCredentials):
-            _chain.cache_clear()  # a file may have others next time
+            _chain.cache_clear()  # the file may hold other credentials next time
         frozen = chain.get_frozen_credentials() if chain is not None else None
     except BotoCoreError as error:
         raise BadCredentials(f"The AWS chain gave no credentials: {redact(str(error))}") from error
@@ -47,7 +47,7 @@ def settled(store: Store) -> LakeSettings:
 
 
 def are_renewed(store: Store) -> bool:
-    """Whether the credentials expire and the AWS chain renews them: a copy of them is good for a while only."""
+    """Whether the credentials expire and the AWS chain renews them: a copy of them is valid for a while only."""
     if store.settings.key or store.anon:
         return False
     return isinstance(_chain(store.aws_profile, environment_token()), RefreshableCredentials)
@@ -55,5 +55,5 @@ def are_renewed(store: Store) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _chain(aws_profile: str | None, _environment: str) -> Any:
-    """Credentials that renew themselves are kept: looking them up again may take a request, or run a program."""
+    """The AWS chain's credentials, which renew themselves; cached, as a look-up may make a request or run a program."""
     return botocore.session.Session(profile=aws_profile).get_credentials()

@@ -1,7 +1,7 @@
-"""Customers' keys (SSE-C): every request on an object that has one must bring it, and no other request may.
+"""Customers' keys (SSE-C): every request for an object that has a key must send it, and no other request may.
 
-The write policy holds the keys. None is sent in clear to a server that takes none there, and none goes with a request
-that the server fails on.
+The write policy holds the keys. A key is not sent over plain HTTP to a server that refuses it there, nor in a request
+on which the server fails.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CustomerKeys:
 
     Args:
         policy: The write policy, which holds them.
-        profile: The name of the server's profile; None where the server is known by its endpoint.
+        profile: The name of the server's profile; None if the endpoint tells the server.
         endpoint: The endpoint; None is AWS.
     """
 
@@ -41,17 +41,17 @@ class CustomerKeys:
         self._endpoint = endpoint
 
     def added_to(self, operation: str, request: dict[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-        """A request with the customer's keys that it needs; what the caller says stays.
+        """A request with the customer's keys that it needs; the caller's parameters stay.
 
         Args:
-            operation: The request.
-            request: Its parameters.
-            chosen: The encryption with which the upload was begun that it belongs to.
+            operation: Botocore's method name.
+            request: The request's parameters.
+            chosen: The encryption with which the request's upload was created.
 
         Raises:
-            UnsupportedByServer: The server takes no key in this way.
+            UnsupportedByServer: The server accepts no key in this way.
         """
-        # MinIO (seen) looks at the object that a condition is about with the key alone
+        # MinIO (seen) needs the key to look at the object of a condition
         is_conditional_end = operation == "complete_multipart_upload" and not _CONDITIONS.isdisjoint(request)
         if operation not in _KEYED and not is_conditional_end:
             return request
@@ -70,11 +70,11 @@ class CustomerKeys:
         return {n: v for n, v in completed.items() if v is not None or not n.startswith("CopySourceSSE")}
 
     def check(self, operation: str, request: Mapping[str, Any]) -> None:
-        """Refuse keys that are none, and a request that this server refuses or makes an unreadable object of.
+        """Refuse invalid keys, and requests that this server refuses or turns into an unreadable object.
 
         Raises:
             InvalidSetting: A key has the wrong length, or no algorithm.
-            UnsupportedByServer: With what to use instead.
+            UnsupportedByServer: The server cannot do it; the hint says what to use instead.
         """
         bucket, key = request["Bucket"], request["Key"]
         keys = {name: value for name, value in request.items() if name.endswith("SSECustomerKey") and value is not None}
@@ -100,7 +100,7 @@ class CustomerKeys:
             )
 
     def _in_clear(self) -> bool:
-        """Whether a key would be sent for all to read, and to a server that takes none in this way."""
+        """Whether a key would be sent over plain HTTP to a server that accepts none there."""
         profile = self._profile()
         plain = bool(self._endpoint) and urlsplit(self._endpoint).scheme == "http"
         return plain and profile is not None and not profile.sse_c_over_http

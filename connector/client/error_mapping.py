@@ -1,4 +1,4 @@
-"""From botocore's errors to ours: a table of codes, and what the request was about."""
+"""From botocore's errors to ours: a table of codes, and the target of the request."""
 
 from __future__ import annotations
 
@@ -83,15 +83,15 @@ _HINTS: dict[type[LakeError], str] = {
     Throttled: "The server is busy: try again later, or make fewer requests at a time",
     ServerError: "Try again; where it stays so, the server's log tells why",
 }
-"""What to do about a failure whose code says nothing more."""
+"""The hint for a failure whose code says nothing more."""
 
 
 def hint_for(kind: type[LakeError], operation: str) -> str | None:
-    """The way out of a failure, by its class.
+    """The hint for a failure, by its class.
 
     Args:
         kind: The class.
-        operation: What was asked for.
+        operation: Botocore's name of the failed operation.
     """
     hint = _HINTS.get(kind)
     return hint.format(operation=operation) if hint else None
@@ -99,7 +99,7 @@ def hint_for(kind: type[LakeError], operation: str) -> str | None:
 
 @dataclass(frozen=True)
 class Target:
-    """What a request was about."""
+    """The target of a request."""
 
     operation: str
     endpoint: str
@@ -113,11 +113,11 @@ def raise_translated(error: Exception, target: Target) -> NoReturn:
     """Raise the error that a caller can act on.
 
     Args:
-        error: What botocore raised.
-        target: What the request was about.
+        error: Botocore's error.
+        target: The target of the request.
     """
     if isinstance(error, boto.ParamValidationError):
-        # Its text and its cause may hold the values of parameters, and so keys.
+        # Its text and its cause may hold parameters' values, such as keys.
         raise RequestRefused(
             f"{target.operation}: {redact(str(error))}", bucket=target.bucket, key=target.key
         ) from None
@@ -125,7 +125,7 @@ def raise_translated(error: Exception, target: Target) -> NoReturn:
 
 
 def translated(error: Exception, target: Target) -> Exception:
-    """The error that a caller can act on; an error that is not botocore's stays itself."""
+    """The error that a caller can act on; an error that is not botocore's is returned as it is."""
     if isinstance(error, boto.ClientError):
         return _of_response(error, target)
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
@@ -189,13 +189,13 @@ def _of_response(error: boto.ClientError, target: Target) -> LakeError:
 
 
 def archived(bucket: str, key: str, storage_class: str | None, context: dict[str, Any]) -> ObjectArchived:
-    """The error of reading an archived object: its partition, its class, and the ways out.
+    """The error for a read of an archived object: its partition, its class, and the ways to restore it.
 
     Args:
         bucket: The bucket.
         key: The object.
-        storage_class: As the server says it; None where it does not.
-        context: What else the error keeps.
+        storage_class: The class that the server reports; None if it reports none.
+        context: Further fields of the error.
     """
     where = f"is archived in {storage_class or 'a class of archives'} and cannot be read before it is restored"
     root, partition = hive_folders(key)

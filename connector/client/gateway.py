@@ -1,7 +1,7 @@
 """The one place through which every request goes.
 
-`Gateway.call` checks before any byte leaves: are names and options valid, may this be written here, what does the
-write policy add, does the server have that. After the response: was the encryption honoured, and which error is it.
+Before a request `Gateway.call` checks its names and options and whether the object may be written, adds what the write
+policy says, and checks that the server supports it. After the response it checks the encryption and translates errors.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tierlake.connector")
 
 CREATES = frozenset({"put_object", "create_multipart_upload", "copy_object"})
-"""Operations that say what an object will be."""
+"""Operations that determine an object's properties."""
 _DELETES = frozenset({"delete_object", "delete_objects"})
 WRITES = CREATES | _DELETES
 _ENDS_OF_WRITES = frozenset({"put_object", "copy_object", "complete_multipart_upload"})
@@ -57,7 +57,7 @@ _READS = frozenset({"get_object", "head_object"})
 DELETE_BATCH = 1000
 """S3's limit for one bulk delete."""
 _UPLOADS_MAX, _ABANDONED_SECONDS = 10_000, 86_400.0
-"""So many uploads are known at once, each until none of its parts was sent for so long."""
+"""Bounds of the known uploads: their number, and how long one is kept after its last part."""
 _BUCKETS_MAX = 1000
 
 
@@ -68,10 +68,10 @@ class Gateway:
         settings: The endpoint, the server's profile and the retry budget.
         policy: The write policy.
         connection: The client, shared with other stores.
-        options: Options of every request that takes them.
+        options: Options for every request that accepts them.
 
     Attributes:
-        guard: Knows the tables; what it refuses is not written.
+        guard: Knows the tables, and refuses writes that would break one.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Gateway:
         self._options = options
         self._keys = CustomerKeys(policy, settings.profile, self._endpoint)
         self._transport = Transport(settings, connection)
-        # with customers' keys: those of an upload that nobody goes on with go
+        # with customers' keys, so those of an abandoned upload are dropped
         self._uploads = Recent[str, dict[str, Any]](_UPLOADS_MAX, seconds=_ABANDONED_SECONDS)
         self._seen_buckets = RecentSet[str](_BUCKETS_MAX)
         self._bucket_probes = SingleFlight[None]()
@@ -113,7 +113,7 @@ class Gateway:
         in_place = operation == "copy_object" and is_self_copy(request)
         if "Key" in request:
             self._keys.check(operation, request)
-        if operation in CREATES and not in_place:  # what makes no sense is refused before anything is asked
+        if operation in CREATES and not in_place:  # invalid parameters are refused before any request
             request = await self.under_policy(operation, request)
         if operation in WRITES and not in_place:
             await self.guard.refuse_writes(self._written_paths(request), creating=operation in CREATES)
@@ -126,23 +126,23 @@ class Gateway:
         return await self._keyed(operation, request)
 
     async def send(self, operation: str, **params: Any) -> Any:
-        """Make a request as it is: no policy, no guard. For the connector's own modules.
+        """Make a request as it is, without policy and guard. For the connector's own modules.
 
-        They use it where the object's bytes stay the same, and for what concerns no object.
+        They use it for requests that keep the object's bytes, and for those that concern no object.
         """
         await self._check_names(operation, params)
         return await self._keyed(operation, params)
 
     async def send_in_place(self, operation: str, **params: Any) -> Any:
-        """Make a request as `send` does, after which the object is still there and the caller looks at it.
+        """Make a request as `send` does, after which the object still exists and the caller checks it.
 
-        So nothing is looked at here: neither the encryption that the server gave it, nor whether its folder is empty.
+        So this method checks neither the object's encryption, nor whether its folder is empty.
         """
         await self._check_names(operation, params)
         return await self._keyed(operation, params, in_place=True)
 
     async def _keyed(self, operation: str, request: dict[str, Any], *, in_place: bool = False) -> Any:
-        """With the customer's key that the policy has; an object that was written without it is read without it."""
+        """Make a request with the policy's customer key; an object that was written without one is read without it."""
         keyed = self._keys.added_to(operation, request, self._chosen(request))
         encryption = {**self._chosen(request), **keyed}.get("ServerSideEncryption")
         try:
@@ -162,11 +162,11 @@ class Gateway:
 
     @property
     def known_profile(self) -> Profile | None:
-        """The server's profile, where it is known without a request."""
+        """The server's profile; None if it is not known without a request."""
         return known_profile(self._settings.profile, self._endpoint)
 
     async def profile(self) -> Profile:
-        """The server's profile; at most one request for an endpoint that has not answered yet."""
+        """The server's profile; makes at most one request, for an endpoint that has not answered yet."""
         client = await self._connection.client()
         known = self.known_profile
         if known is None:
@@ -180,11 +180,11 @@ class Gateway:
         return known or get_profile("generic")
 
     def forget_bucket(self, bucket: str) -> None:
-        """A bucket was deleted: look again before the next write."""
+        """Forget a deleted bucket: look again before the next write."""
         self._seen_buckets.discard(bucket)
 
     async def keeps_versions(self, bucket: str) -> bool:
-        """Whether a bucket keeps versions, or did when first asked; False where we may not ask."""
+        """Whether a bucket kept versions at the first look; False if we may not look."""
 
         async def look() -> None:
             with suppress(AccessDenied):
@@ -233,7 +233,7 @@ class Gateway:
         return [f"{bucket}/{request['Key']}"]
 
     async def _check_bucket_exists(self, bucket: str) -> None:
-        """Some servers create a bucket by writing into it: a mistyped name must not do that."""
+        """Refuse a write to a missing bucket: some servers would create a bucket of a mistyped name."""
         known = self.known_profile
         if bucket in self._seen_buckets or (known is not None and not known.put_creates_bucket):
             return
@@ -249,11 +249,11 @@ class Gateway:
         self._seen_buckets.add(bucket)
 
     async def under_policy(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        """What a request that creates an object is after the write policy, validated for this server.
+        """A request that creates an object, completed by the write policy and validated for this server.
 
         Args:
             operation: One of `CREATES`.
-            request: What the caller says; it wins over the policy.
+            request: The caller's parameters; they win over the policy.
 
         Raises:
             UnsupportedByServer: The server lacks the class or the encryption.
@@ -266,7 +266,7 @@ class Gateway:
         )
 
     async def _kept(self, request: dict[str, Any]) -> dict[str, Any]:
-        """A self-copy by a caller (`setxattr`): what is not said anew stays as it is."""
+        """A caller's self-copy (`setxattr`), completed by the object's present properties."""
         head = await self.send("head_object", Bucket=request["Bucket"], Key=request["Key"])
         profile = await self.profile()
         kept = kept_parameters(head, profile, self._policy.for_key(request["Bucket"], request["Key"]).encryption)
@@ -294,13 +294,13 @@ class Gateway:
         return request
 
     def _with_location(self, request: dict[str, Any]) -> dict[str, Any]:
-        """AWS wants the region of a new bucket said, except for us-east-1, where it must not be."""
+        """A request with the new bucket's region: AWS demands it, except for us-east-1, where it refuses it."""
         located = dict(request)
-        said = located.get("CreateBucketConfiguration", {}).get("LocationConstraint")
-        region = said or self._connection.region
-        if said == "us-east-1":
+        requested = located.get("CreateBucketConfiguration", {}).get("LocationConstraint")
+        region = requested or self._connection.region
+        if requested == "us-east-1":
             del located["CreateBucketConfiguration"]
-        elif self._endpoint is None and said is None and region not in {None, "us-east-1", "aws-global"}:
+        elif self._endpoint is None and requested is None and region not in {None, "us-east-1", "aws-global"}:
             located["CreateBucketConfiguration"] = {"LocationConstraint": region}
         return located
 
@@ -335,7 +335,7 @@ class Gateway:
         return await self._transport.request(operation, request, own)
 
     def _chosen(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The encryption with which the upload was begun that a request concerns."""
+        """The encryption with which a request's upload was created."""
         chosen: dict[str, Any] = self._uploads.get(request.get("UploadId", ""), {})
         return chosen
 
@@ -357,9 +357,9 @@ class Gateway:
             self._uploads.pop(request["UploadId"], None)
 
     async def _sweep(self, request: dict[str, Any]) -> None:
-        """Some servers go on listing a folder whose last object was deleted: delete it too.
+        """Delete empty folders, which some servers go on listing after their last object is deleted.
 
-        What is not empty stays (seen), so that the folders above can be named without looking.
+        A folder that is not empty stays (seen), so all folders above can be named without a look at them.
         """
         known = self.known_profile
         if known is None or not known.empty_prefixes_stay:
@@ -369,18 +369,18 @@ class Gateway:
             batch = {"Objects": [{"Key": key} for key in folders[start : start + DELETE_BATCH]], "Quiet": True}
             await self._request("delete_objects", {"Bucket": request["Bucket"], "Delete": batch})
 
-    async def _check_honoured(self, operation: str, request: dict[str, Any], response: Any, asked: str) -> None:
-        """A server that ignores the header stores in clear: look once for each way and bucket."""
-        way = (request["Bucket"], operation, asked)
+    async def _check_honoured(self, operation: str, request: dict[str, Any], response: Any, requested: str) -> None:
+        """Refuse a server that ignores the header and stores in clear; checked once for each bucket and operation."""
+        way = (request["Bucket"], operation, requested)
         if way in self._trusted or request["Key"].endswith("/"):  # an empty folder has no bytes
             return
-        got = response.get("ServerSideEncryption")
-        if got is None:
+        reported = response.get("ServerSideEncryption")
+        if reported is None:
             head = await self.send("head_object", Bucket=request["Bucket"], Key=request["Key"])
-            got = head.get("ServerSideEncryption")
-        if got != asked:
+            reported = head.get("ServerSideEncryption")
+        if reported != requested:
             raise EncryptionIgnored(
-                f"The server was asked for the encryption {asked} and reports {got or 'none'}",
+                f"The server was asked for the encryption {requested} and reports {reported or 'none'}",
                 hint="The object is there, not encrypted as asked: delete it, and choose another mode",
                 bucket=request["Bucket"],
                 key=request["Key"],

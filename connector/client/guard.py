@@ -1,4 +1,4 @@
-"""What the gateway has to know of tables, and whom it tells of what was written; where there are none, nothing."""
+"""What the gateway has to know of tables, and the hook that it calls after a write."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ class Guard(Protocol):
         """Raise where a write or delete of these objects would break a table."""
 
     def naming(self, path: str) -> str | None:
-        """The root of a table of whose files this is one, as far as that is known without a request."""
+        """The root of the table to which this file belongs; None if that is not known without a request."""
 
     def written(self, path: str) -> None:
-        """An object was written: what was known of the folders above it may no longer hold."""
+        """Take note of a written object: what is known of the folders above it may be outdated."""
 
 
 class Unguarded:
-    """No tables."""
+    """The guard of a store without tables."""
 
     async def refuse_writes(self, paths: Iterable[str], *, creating: bool = False) -> None:
         """Refuse nothing."""
 
     def naming(self, path: str) -> str | None:  # noqa: ARG002 -- as in `Guard`
-        """No table names it."""
+        """None: there is no table."""
         return None
 
     def written(self, path: str) -> None:
-        """Nothing is known of folders."""
+        """Do nothing: no folder is known."""

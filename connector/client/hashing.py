@@ -1,8 +1,8 @@
-"""Digests of large bodies, computed in a thread: botocore computes them where the event loop runs.
+"""Digests of large bodies, computed in a thread: botocore computes them on the event loop.
 
-A request over plain HTTP carries a checksum of its body in a header, and the SHA-256 of it in its signature. For 64 MiB
-they take 50 ms, in which no other request of the process gets on. Over TLS there is neither: the checksum follows the
-body, piece by piece.
+A request over plain HTTP carries a checksum of its body in a header, and the body's SHA-256 in its signature. For
+64 MiB they take 50 ms, which would delay all other requests of the process. Over TLS there is neither: the checksum
+follows the body, piece by piece.
 
 Others' own parts that are named in this module: botocore's `AUTH_TYPE_MAPS`, `S3SigV4Auth.payload`,
 `set_operation_specific_signer` and `apply_request_checksum`, and `context["checksum"]` of a request.
@@ -32,10 +32,10 @@ _DIGEST: Final = "tierlake_body_sha256"
 
 
 class _Signature(S3SigV4Auth):  # type: ignore[misc]  # botocore ships no types
-    """Signature version 4, with the digest of the body that is known already."""
+    """Signature version 4, with a digest of the body that was computed before."""
 
     def payload(self, request: Any) -> str:
-        """The body's part of what is signed."""
+        """The body's part of the signed text."""
         digest: str = request.context.get(_DIGEST) or super().payload(request)
         return digest
 
@@ -44,10 +44,10 @@ AUTH_TYPE_MAPS[_SIGNATURE] = _Signature
 
 
 def hash_in_threads(session: AioSession) -> None:
-    """Have the clients of a session compute the digests of large bodies in threads.
+    """Make the clients of a session compute the digests of large bodies in threads.
 
     Args:
-        session: No client has been made of it yet.
+        session: A session that has made no client yet.
     """
     for operation in _WITH_BODIES:
         session.register(f"before-call.s3.{operation}", _checksum)

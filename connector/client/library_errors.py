@@ -1,8 +1,8 @@
-"""Errors of the libraries below us that got through: known by whose code called the library, and told as ours.
+"""Errors of the libraries below us, translated to ours if our code called the library.
 
-A library's own class says whose error it is; `OSError`, which deltalake and Arrow raise too, does not. So what counts
-is the trace: the last code that is no library's made the call. Where that is ours, the error is ours to tell; where it
-is a user's, who called the same library, it is his.
+A library's own class tells whose error it is, but `OSError`, which deltalake and Arrow raise too, does not. So the
+trace decides: the last frame outside of libraries made the call. If it is ours, we translate the error. If it is a
+user's, who called the same library, the error is left alone.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _INSTALLED: Final = tuple(
     {str(Path(sysconfig.get_path(name))) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 )
 _PASSED_ON: Final = (AssertionError, AttributeError, NameError, NotImplementedError, RecursionError, TypeError)
-"""Of these the code is the cause, ours or a library's: nothing that a person could do about the store."""
+"""Errors caused by a bug in our code or a library's: the user cannot mend them in the store."""
 
 
 def of_a_library(error: Exception, *, callers: Collection[str]) -> LakeError | None:
-    """The error of ours for one that a library raised when we called it.
+    """Our error for one that a library raised when we called it.
 
     Args:
-        error: What arrived.
+        error: The error.
         callers: The packages that count as ours.
 
     Returns:
-        None where it is somebody else's: raised by our own code on purpose, or by a user's.
+        None if the error is not to be translated: our own code raised it on purpose, or a user's code did.
     """
     if isinstance(error, LakeError):
         return error
@@ -53,7 +53,7 @@ def of_a_library(error: Exception, *, callers: Collection[str]) -> LakeError | N
     if caller not in callers:
         return None
     is_by_library = frames[-1][0] not in callers
-    # what has no frame of its own, as Rust's functions, raises in ours; a class of its own tells it from what we raise
+    # Rust's functions have no frame and seem to raise in ours: their own classes tell them from what we raise
     if not is_by_library and module == "builtins" and type(error) is not OSError:
         return None
     library = frames[-1][0] if is_by_library else module
@@ -74,7 +74,7 @@ def _frames(error: BaseException) -> Iterator[tuple[str, CodeType]]:
 
 
 def _is_installed(name: str, code: CodeType, callers: Collection[str]) -> bool:
-    """Whether code is a library's, or Python's own: it lies there, or was compiled and has no file."""
-    if name in callers or name == "__main__":  # ours is installed too
+    """Whether code is a library's or Python's own: its file is among theirs, or it was compiled and has none."""
+    if name in callers or name == "__main__":  # our own packages are installed too
         return False
     return code.co_filename.startswith((*_INSTALLED, "<frozen")) or code.co_filename.endswith((".pxi", ".pyx"))

@@ -1,7 +1,7 @@
 """Listing caches that are never stale for long, and never after a write of this process.
 
-s3fs keeps a listing until the same instance writes there, and fsspec keeps instances: what another process or
-another instance wrote would stay unseen, and an old size or ETag breaks the next read.
+s3fs keeps a listing until the same instance writes there, and fsspec keeps instances. So writes of other processes and
+instances would stay unseen, and an old size or ETag breaks the next read.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _HANDOVER_SECONDS = 0.05
-"""s3fs asks whether a listing is there and then takes it: in between it must not expire."""
+"""s3fs checks for a listing and then takes it: it must not expire in between."""
 _caches: weakref.WeakValueDictionary[int, ListingCache] = weakref.WeakValueDictionary()
-"""By identity: mappings are equal when their entries are."""
+"""Keyed by identity: mappings with equal entries are equal."""
 FOLDERS_MAX = 100_000
-"""So many folders' listings are remembered, where they do not expire."""
+"""The maximum number of folders whose listings are kept, if listings do not expire."""
 
 
 class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
-    """fsspec's cache, whose entries do not vanish between a question and its answer, for many threads at once.
+    """fsspec's cache, safe for many threads, whose entries do not vanish between a check and the access.
 
     Attributes:
-        changes: Counts what was forgotten: a listing that was asked for before may lack what was written since.
-        endpoint: Whose listings they are; None is AWS.
+        changes: The number of invalidations; a listing requested before one may lack later writes.
+        endpoint: The endpoint of the listings; None is AWS.
     """
 
     changes = 0
@@ -51,7 +51,7 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
         return self._cache[item]
 
     def pop(self, key: str, default: Any = None) -> Any:
-        """Take an entry out; fsspec's looks first, and fails where another thread has taken it out meanwhile."""
+        """Remove an entry; fsspec's method checks first, and fails if another thread removes the entry in between."""
         self.changes += 1
         return self._take(key, default)
 
@@ -64,13 +64,13 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
         with self._lock:
             super().__setitem__(key, value)
             self._named.pop(key, None)
-            self._times.pop(key, None)  # the oldest stand first
+            self._times.pop(key, None)  # keeps the oldest first
             self._times[key] = time.time()
             child, folder = key, key.rpartition("/")[0]
             while folder and child not in self._inside.setdefault(folder, set()):
                 self._inside[folder].add(child)
                 child, folder = folder, folder.rpartition("/")[0]
-            for oldest in list(itertools.islice(self._times, 2)):  # two for each that comes: no step takes long
+            for oldest in list(itertools.islice(self._times, 2)):  # two for each new one, so no step takes long
                 if len(self._times) > FOLDERS_MAX or self._age(oldest) > self._limit() + _HANDOVER_SECONDS:
                     self._take(oldest)
 
@@ -84,7 +84,7 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
             self._named.clear()
 
     def entries(self, folder: str, name: str) -> list[dict[str, Any]] | None:
-        """The entries of a path in a folder's listing, without a look at the others; None where none is remembered."""
+        """A path's entries in a folder's listing, without a look at the others; None if no listing is cached."""
         with self._lock:
             try:
                 listing = self[folder]
@@ -97,14 +97,14 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
             return self._named[folder].get(name, [])
 
     def below(self, path: str) -> list[str]:
-        """The folders at a path and below whose listings are remembered, without a look at any other."""
+        """The folders at a path and below it whose listings are cached, without a look at any other."""
         with self._lock:
-            found, waiting = [], [path]
+            listed, waiting = [], [path]
             while waiting:
                 folder = waiting.pop()
-                found += [folder] if folder in self._cache else []
+                listed += [folder] if folder in self._cache else []
                 waiting += self._inside.get(folder, ())
-            return found
+            return listed
 
     def _take(self, key: str, default: Any = None) -> Any:
         with self._lock:
@@ -120,7 +120,7 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
             return value
 
     def forget(self, path: str) -> None:
-        """Take out the listings of a path and of all folders above it.
+        """Remove the listings of a path and of all folders above it.
 
         Args:
             path: `bucket/key` without protocol.
@@ -137,13 +137,13 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
 
 
 def share_writes(cache: ListingCache, endpoint: str | None) -> None:
-    """From now on this cache forgets what any filesystem of this process writes to that endpoint."""
+    """Make this cache forget what any filesystem of this process writes to its endpoint."""
     cache.endpoint = endpoint
     _caches[id(cache)] = cache
 
 
 def forget_everywhere(endpoint: str | None, paths: Iterable[str]) -> None:
-    """Objects were written or deleted: no filesystem on that endpoint may answer from an older listing.
+    """Forget written or deleted objects in every filesystem of the endpoint.
 
     Args:
         endpoint: The endpoint; None is AWS.

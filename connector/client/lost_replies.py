@@ -1,8 +1,8 @@
 """Whose write is it? After a reply was lost, the repeated request fails its own condition.
 
-A condition that failed without any doubt before it is somebody else's doing, and nothing is asked. After a lost reply:
+If no reply was lost before, a failed condition is another writer's doing, and no request is made. After a lost reply:
 
-- A single PUT is ours where the object's bytes are those sent. ETags would be cheaper, but are no digest of the bytes
+- A single PUT is ours if the object's bytes are those sent. ETags would be cheaper, but are no digest of the bytes
   under SSE-KMS and SSE-C, and a token in the metadata would stay there for ever.
 - The end of a multipart upload is ours where the upload is gone, which a refused one is not, and the object is made of
   the parts sent: its ETag is the digest of their ETags (seen on MinIO, SeaweedFS and moto in all their modes), or,
@@ -27,13 +27,13 @@ _OBSCURE_ETAGS = frozenset({"aws:kms", "aws:kms:dsse"})
 async def own_write(
     send: Callable[..., Awaitable[Any]], operation: str, request: Mapping[str, Any], chosen: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """The answer to a write that was done before its condition failed; None where it was not ours.
+    """The response to a write that took effect before its condition failed; None if the write was not ours.
 
     Args:
         send: Makes a request.
-        operation: The request that failed, after a reply had been lost.
+        operation: The request that failed after a lost reply.
         request: Its parameters.
-        chosen: The encryption with which its multipart upload was begun.
+        chosen: The encryption with which its multipart upload was created.
     """
     keys = {name: value for name, value in {**chosen, **request}.items() if name.startswith("SSECustomer")}
     target = {"Bucket": request.get("Bucket"), "Key": request.get("Key"), **keys}
@@ -48,7 +48,7 @@ async def own_write(
 
 
 async def holds(send: Callable[..., Awaitable[Any]], target: Mapping[str, Any], data: bytes) -> dict[str, Any] | None:
-    """What the server says of an object that has just these bytes; None where it has others.
+    """The response to a GET of an object with exactly these bytes; None if it has others.
 
     Args:
         send: Makes a request.
@@ -69,9 +69,9 @@ async def _own_upload(
 ) -> dict[str, Any] | None:
     parts = request["MultipartUpload"]["Parts"]
     head: dict[str, Any] = await send("head_object", **target)
-    found = head["ETag"].strip('"')
+    etag = head["ETag"].strip('"')
     obscure = "SSECustomerAlgorithm" in head or head.get("ServerSideEncryption") in _OBSCURE_ETAGS
-    if found != _etag_of(parts) and not (obscure and found.endswith(f"-{len(parts)}")):
+    if etag != _etag_of(parts) and not (obscure and etag.endswith(f"-{len(parts)}")):
         return None
     try:
         await send("list_parts", Bucket=request["Bucket"], Key=request["Key"], UploadId=request["UploadId"], MaxParts=1)

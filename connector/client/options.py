@@ -1,8 +1,8 @@
-"""Which options there are: a misspelt one must not vanish.
+"""The options that exist: a misspelt one must not vanish.
 
 s3fs drops every keyword that the operation at hand does not take. That is right for defaults that concern
-other operations, and wrong for a misspelt `ServerSideEncrytion`. Here a name that no S3 operation has at
-all is an error, with the nearest right name.
+other operations, and wrong for a misspelt `ServerSideEncrytion`. Here a name that no
+S3 operation has is an error, which names the nearest right one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _LOWER_CASE_ALIASES = {"acl": "ACL"}
-"""s3fs takes these spellings too, and acts on them itself."""
+"""s3fs accepts these spellings too, and acts on them itself."""
 
 
 def _model_name(operation: str) -> str:
@@ -58,10 +58,10 @@ def fitting(service: Any, operation: str, options: Mapping[str, Any]) -> dict[st
 
 
 def check_known(service: Any, names: Iterable[str]) -> None:
-    """Raise for names that no S3 operation has.
+    """Refuse names that no S3 operation has.
 
     Raises:
-        UnknownOption: With the nearest right name as the hint.
+        UnknownOption: A name is unknown; the hint has the nearest right one.
     """
     known = _all_parameters(service)
     for name in sorted(names):

@@ -1,4 +1,4 @@
-"""What a process remembers for a while: mappings that are bounded in their entries and in the time that nobody asks."""
+"""Bounded memory of a process: mappings that drop entries when they grow too large or are unused for too long."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ValueT = TypeVar("ValueT")
 
 
 class Recent(MutableMapping[KeyT, ValueT], Generic[KeyT, ValueT]):
-    """The entries that were set or asked for last.
+    """A mapping of the entries that were set or read last.
 
     Args:
-        most: How many; the newest stays however large it is.
-        seconds: An entry goes when nobody has set it or asked for it for so long; None keeps it.
-        size: What an entry counts; 1 by default.
+        most: The largest total size; the newest entry stays, however large it is.
+        seconds: An entry is dropped when it was neither set nor read for so long; None keeps it.
+        size: The size of an entry; 1 by default.
         clock: Monotonic seconds.
     """
 
@@ -73,23 +73,23 @@ class Recent(MutableMapping[KeyT, ValueT], Generic[KeyT, ValueT]):
             return len(self._entries)
 
     def items(self) -> ItemsView[KeyT, ValueT]:
-        """What is remembered now, the newest last; to look at it is no use of it."""
+        """The present entries, the newest last; this does not count as a read of them."""
         with self._lock:
             self._drop()
             return {key: value for key, (_, _, value) in self._entries.items()}.items()
 
     def values(self) -> ValuesView[ValueT]:
-        """Likewise without the keys."""
+        """The present values, likewise."""
         return dict(self.items()).values()
 
     def clear(self) -> None:
-        """Forget all."""
+        """Drop all entries."""
         with self._lock:
             self._entries.clear()
             self._total = 0
 
     def dropped(self, key: KeyT, value: ValueT) -> None:
-        """An entry goes because there are too many, or nobody has asked for it."""
+        """A hook: an entry was dropped because there are too many, or it was not used."""
 
     def _drop(self) -> None:
         oldest = self._clock() - self._seconds if self._seconds is not None else float("-inf")
@@ -103,7 +103,7 @@ class Recent(MutableMapping[KeyT, ValueT], Generic[KeyT, ValueT]):
 
 
 class RecentSet(Recent[KeyT, None]):
-    """Likewise for keys alone."""
+    """The keys that were set or read last."""
 
     def add(self, key: KeyT) -> None:
         """Remember a key."""

@@ -1,7 +1,7 @@
-"""The body of an answer, which goes on where its connection broke.
+"""The body of a response, which continues where its connection broke.
 
-s3fs and its callers read bodies after the request has been answered, when nobody tries again any more. Here the rest is
-asked for from the position reached, under the condition that the object is still the same, within the retry budget.
+s3fs and its callers read bodies after the response, outside of any retry. Here the rest is requested from the position
+reached, under the condition that the object is still the same, within the retry budget.
 
 aiobotocore's own parts that are named in this module: `AioStreamingBody.raw_stream`, `_raw_stream` and
 `_amount_read`.
@@ -23,13 +23,13 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/")
 
 
 class Body(AioStreamingBody):  # type: ignore[misc]  # aiobotocore ships no types
-    """A body that is whole, or raises.
+    """A body that is complete, or raises.
 
     Args:
-        response: The answer to `get_object` that the body belongs to.
+        response: The response to `get_object` that has the body.
         request: The request's parameters.
         get: The client's `get_object`.
-        patiently: Tries something until it succeeds or the retry budget is spent, and then raises an error of ours.
+        patiently: Retries a function until it succeeds; raises our error when the retry budget is spent.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class Body(AioStreamingBody):  # type: ignore[misc]  # aiobotocore ships no type
         return data
 
     async def _rest(self) -> bytes:
-        """What is left, piece by piece: the checksum of a large body takes longer than a loop may stand still."""
+        """The rest, piece by piece: the checksum of a whole large body would block the loop for too long."""
         pieces: list[bytes] = []
         while piece := await self.read(_PIECE_BYTES):
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else await asyncio.to_thread(b"".join, pieces)
 
     async def readinto(self, b: bytearray) -> int:
-        """Fill a buffer; the number of bytes read, 0 at the end."""
+        """Fill a buffer; return the number of bytes read, 0 at the end."""
         data = await self.read(len(b))
         b[: len(data)] = data
         return len(data)
@@ -92,6 +92,6 @@ class Body(AioStreamingBody):  # type: ignore[misc]  # aiobotocore ships no type
 
 
 def _extent(response: Mapping[str, Any]) -> tuple[int, int]:
-    """The first byte of the object in a body, and the one behind the last."""
+    """The positions in the object of a body's first byte and of the byte after its last."""
     span = _CONTENT_RANGE.match(response.get("ContentRange") or "")
     return (int(span[1]), int(span[2]) + 1) if span else (0, response["ContentLength"])

@@ -1,4 +1,4 @@
-"""Trying again: exponential backoff with full jitter, within a budget, and only where it can help."""
+"""Retries: exponential backoff with full jitter, within a budget, and only where it can help."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class RetryBudget:
     """How long to go on trying.
 
     Args:
-        attempts: At most so many tries, the first included.
+        attempts: The maximum number of tries, the first included.
         seconds: No try starts later than this after the first.
-        connect_attempts: The same bound where nothing listens at all: that should be known soon.
-        silent_attempts: The same bound where connecting ends in a time-out.
+        connect_attempts: The maximum number of tries if nothing listens, which should be reported soon.
+        silent_attempts: The maximum number of tries if connecting times out.
         first_wait: Upper bound of the first wait, in seconds; each further one doubles it.
         longest_wait: Upper bound of any wait, in seconds.
     """
@@ -57,7 +57,7 @@ class RetryBudget:
     longest_wait: float = 5.0
 
     def allowed(self, error: Exception) -> int:
-        """How many tries this error is worth."""
+        """The maximum number of tries after this error."""
         if isinstance(error, boto.ConnectTimeoutError):
             return min(self.attempts, self.silent_attempts)
         return min(self.attempts, self.connect_attempts) if _never_connected(error) else self.attempts
@@ -82,7 +82,7 @@ def retryable(error: Exception) -> bool:
 
 
 def in_doubt(error: Exception) -> bool:
-    """Whether the server may have done what it was asked, and only the reply is missing."""
+    """Whether the request may have taken effect, and only its reply is missing."""
     if isinstance(error, boto.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status in _DOUBTED_STATUS
@@ -90,13 +90,13 @@ def in_doubt(error: Exception) -> bool:
 
 
 def _never_connected(error: Exception) -> bool:
-    if isinstance(error, boto.EndpointConnectionError):  # of a connection that was reset, too
+    if isinstance(error, boto.EndpointConnectionError):  # also raised for a connection that was reset
         return not _broke(error)
     return isinstance(error, _NO_CONNECTION)
 
 
 def _broke(error: Exception) -> bool:
-    """Whether there was a connection, which ended before the answer."""
+    """Whether a connection existed and ended before the response."""
     cause = error.kwargs.get("error") if isinstance(error, boto.EndpointConnectionError) else None
     return isinstance(error, boto.ConnectionClosedError) or (
         isinstance(cause, ClientConnectionError) and not isinstance(cause, ClientConnectorError)
@@ -106,17 +106,18 @@ def _broke(error: Exception) -> bool:
 async def retrying(attempt: Callable[[], Awaitable[T]], budget: RetryBudget) -> T:
     """Run a request until it succeeds, fails for good, or the budget is spent.
 
-    A connection that was kept and has ended meanwhile says nothing of the server: the first that breaks does not count.
+    The first broken connection does not count: it may have been kept open and have ended in between, which says nothing
+    about the server.
 
     Args:
         attempt: Makes the request once.
         budget: How long to go on.
 
     Returns:
-        What the request returned.
+        The request's response.
 
     Raises:
-        Exception: What the last try raised.
+        Exception: The error of the last try.
     """
     started = time.monotonic()
     tries, kept = 0, True

@@ -1,6 +1,6 @@
-"""What Rust's object stores (deltalake, polars) say of a failed request, as our errors.
+"""Errors of Rust's object stores (deltalake, polars) for a failed request, translated to ours.
 
-Their text is for a terminal: colours, arrows, the server's XML. It holds the server's code and status all the same.
+Their text is meant for a terminal: colours, arrows, the server's XML. It holds the server's code and status.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _IN_WORDS: tuple[tuple[str, type[LakeError], str], ...] = (
     ("valid authentication credentials", AccessDenied, "AccessDenied"),
     ("Object at location", ObjectNotFound, "NoSuchKey"),
 )
-"""Failures of which the library keeps neither code nor status, by what it says of them."""
+"""Failures for which the library keeps neither code nor status, by words of its text."""
 
 
 @contextmanager
 def in_our_words(bucket: str) -> Iterator[None]:
-    """Raises our errors in the place of those of Rust's object stores.
+    """Raise our errors in place of those of Rust's object stores.
 
     Args:
-        bucket: That the requests are about.
+        bucket: The bucket of the requests.
 
     Raises:
         LakeError: A request failed.
@@ -59,7 +59,7 @@ def in_our_words(bucket: str) -> Iterator[None]:
 
 
 def plain_text(text: str) -> str:
-    """The text in one line: without colours, arrows and the server's XML."""
+    """The text in one line, without colours, arrows and the server's XML."""
     return " ".join(_BODY.sub("", _COLOURS.sub("", redact(text))).replace("↳", "").split())
 
 
@@ -67,8 +67,8 @@ def from_rust(error: Exception, bucket: str) -> LakeError:
     """The error that a caller can act on.
 
     Args:
-        error: What the library raised.
-        bucket: That its request was about.
+        error: The library's error.
+        bucket: The bucket of the request.
     """
     text = _COLOURS.sub("", str(error))
     method, url = _METHOD.search(text), _PATH.search(text)

@@ -1,4 +1,4 @@
-"""One request for all who ask the same at the same time."""
+"""One request for all callers that ask the same question at the same time."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ AnswerT = TypeVar("AnswerT")
 
 
 class SingleFlight(Generic[AnswerT]):
-    """Questions that are on their way, by what they ask.
+    """The running requests, by question.
 
-    Nothing is remembered once an answer is there. A caller that is cancelled takes no answer from the others.
+    Answers are not kept. The cancellation of one caller leaves the others their answer.
     """
 
     def __init__(self) -> None:
-        self._asked: dict[Hashable, asyncio.Future[AnswerT]] = {}
+        self._running: dict[Hashable, asyncio.Future[AnswerT]] = {}
 
     async def ask(self, question: Hashable, answer: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
-        """The answer to a question, which is asked only if nobody waits for it already.
+        """The answer to a question; a request is made only if none is running for it.
 
         Args:
-            question: What is asked; equal questions share an answer.
-            answer: Asks it.
+            question: The question; equal questions share an answer.
+            answer: Makes the request.
         """
-        asked = self._asked.get(question)
-        if asked is None:
-            asked = self._asked[question] = asyncio.ensure_future(answer())
-            asked.add_done_callback(functools.partial(self._answered, question))
-        return await asyncio.shield(asked)
+        running = self._running.get(question)
+        if running is None:
+            running = self._running[question] = asyncio.ensure_future(answer())
+            running.add_done_callback(functools.partial(self._answered, question))
+        return await asyncio.shield(running)
 
     def _answered(self, question: Hashable, answer: asyncio.Future[AnswerT]) -> None:
-        self._asked.pop(question, None)
+        self._running.pop(question, None)
         if not answer.cancelled():
-            answer.exception()  # a failure is seen, also where nobody waits for it any more
+            answer.exception()  # retrieves a failure for which no caller waits any more

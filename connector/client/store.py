@@ -1,7 +1,7 @@
-"""The store as mechanisms take it: where it is, what every object gets, and the way to make requests.
+"""The store as mechanisms take it: its settings, the policy for objects, and the way to make requests.
 
 A mechanism, such as a copy, takes a `Store` and never the filesystem whose verb it is. What only a filesystem
-knows comes in as functions: how it reads paths and what it lists (`Namespace`), and what it refuses to write
+knows is passed as functions: how it reads paths and what it lists (`Namespace`), and which writes it refuses
 because of a table (`tierlake.connector.client.guard.Guard`).
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Namespace:
-    """How a filesystem reads paths, and what it says is there; tables answer for what is inside them.
+    """How a filesystem reads paths and what it lists; inside a table the table answers.
 
     Args:
         strip: A path as `bucket/key`, without its protocol.
@@ -49,22 +49,22 @@ class Namespace:
 
 @dataclass(eq=False, repr=False)
 class Store:
-    """One way to a store: a connection, a policy for what is written, and perhaps one table that may be written.
+    """One way to a store: a connection, a policy for writes, and optionally one table that may be written.
 
     Args:
         settings: Endpoint, credentials, policy and bounds.
         connection: The client, shared with every store that reaches the same endpoint in the same way.
         namespace: Paths and listings of the filesystem.
         cache: The filesystem's listings.
-        loop: The event loop of the blocking face; None where there is none.
-        options: The user's parameters for every request that takes them.
-        payer: Who pays, as a parameter of every request.
-        table_root: The only table below whose root this store may write; None is none.
-        anon: No credentials at all.
+        loop: The event loop of the blocking face; None if there is no such face.
+        options: The user's parameters for every request that accepts them.
+        payer: The requester-pays parameter of every request.
+        table_root: The root of the only table that this store may write; None if it may write none.
+        anon: Use no credentials.
         aws_profile: A profile of the AWS configuration files.
 
     Attributes:
-        policy: What every object gets.
+        policy: The write policy.
         gateway: Makes the requests.
     """
 
@@ -102,7 +102,7 @@ class Store:
         return await self.gateway.send(operation, **params)
 
     async def send_in_place(self, operation: str, **params: Any) -> Any:
-        """Make a request after which the object is still there; see `Gateway.send_in_place`."""
+        """Make a request after which the object still exists; see `Gateway.send_in_place`."""
         return await self.gateway.send_in_place(operation, **params)
 
     async def profile(self) -> Profile:
@@ -110,13 +110,13 @@ class Store:
         return await self.gateway.profile()
 
     def profile_sync(self) -> Profile:
-        """The server's profile, for blocking code: asks the server once where nothing else tells."""
+        """The server's profile, for blocking code; makes one request if nothing else tells it."""
         known = self.gateway.known_profile
         profile: Profile = known if known is not None else sync(self.loop, self.profile)
         return profile
 
     async def under_policy(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        """What a request is after the write policy; see `Gateway.under_policy`."""
+        """A request completed by the write policy; see `Gateway.under_policy`."""
         return await self.gateway.under_policy(operation, request)
 
     async def keeps_versions(self, bucket: str) -> bool:
@@ -124,20 +124,20 @@ class Store:
         return await self.gateway.keeps_versions(bucket)
 
     async def client(self, bucket: str | None = None) -> Any:
-        """The aiobotocore client, for what is no request (signing); of a bucket's region where one is named."""
+        """The aiobotocore client, for signing; that of a bucket's region if a bucket is named."""
         return await self.connection.client(bucket)
 
     # -- tables --------------------------------------------------------------------------------------
 
     async def refuse_writes(self, paths: Iterable[str], *, creating: bool = False) -> None:
-        """Refuse what would break a table, before anything is begun.
+        """Refuse writes that would break a table, before anything is done.
 
         Args:
             paths: `bucket/key` of each object that would be written or deleted.
-            creating: They are written: an object in the place of a table's root is refused too.
+            creating: The objects are written; then an object in place of a table's root is refused too.
 
         Raises:
-            TableWriteRefused: One of them is inside a table, and this store is not that table's.
+            TableWriteRefused: An object is inside a table that this store may not write.
         """
         await self.gateway.guard.refuse_writes(paths, creating=creating)
 

@@ -1,4 +1,4 @@
-"""From a request to its response, or to an error of ours: retries, lost replies, bodies that break off."""
+"""From a request to its response or our error: retries, lost replies, bodies that break off."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class Transport:
         Args:
             operation: Botocore's method name, such as `put_object`.
             request: Its parameters.
-            own_write: After a reply was lost: the answer to the write, where it had been done.
+            own_write: Called after a lost reply; returns the response to the write if it had taken effect.
 
         Returns:
-            Botocore's response; the body of a `get_object` goes on where its connection breaks.
+            Botocore's response; the body of a `get_object` continues after its connection breaks.
 
         Raises:
             LakeError: What went wrong.
@@ -110,7 +110,7 @@ class Transport:
             raise_translated(error, target)
 
     async def _diagnose(self, client: Any, error: Exception, target: Target) -> None:
-        """A HEAD has no body to say why it failed: ask with a GET whether the credentials are known."""
+        """Find out whether a failed HEAD, which has no body, was refused for its credentials; makes a GET."""
         if not isinstance(error, boto.ClientError):
             return
         if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in _DIAGNOSED_STATUS:

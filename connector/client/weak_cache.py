@@ -1,4 +1,4 @@
-"""Values that are made once for each key, and live as long as somebody uses them; the latest ones a while longer."""
+"""Values that are made once for each key and live while they are in use; the latest ones live longer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ValueT = TypeVar("ValueT")
 
 
 class WeakCache(Generic[KeyT, ValueT]):
-    """A bounded cache in which a value that is in use is never made a second time.
+    """A bounded cache that never makes a value again while it is in use.
 
     Args:
         make: Makes the value for a key.
-        recent: So many values are kept although nobody uses them.
+        recent: The number of unused values that are kept.
     """
 
     def __init__(self, make: Callable[[KeyT], ValueT], recent: int) -> None:
@@ -30,7 +30,7 @@ class WeakCache(Generic[KeyT, ValueT]):
         self._lock = threading.Lock()
 
     def get(self, key: KeyT) -> ValueT:
-        """The value for a key, made where there is none."""
+        """The value for a key, made if there is none."""
         with self._lock:
             value = self._living.get(key)
             if value is None:

@@ -1,4 +1,4 @@
-"""Probes of what belongs to a bucket as a whole; they need one that is ours. See `connector.doctor.probes`."""
+"""Probes of settings of a whole bucket; they need a bucket of our own. See `connector.doctor.probes`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def lifecycle(action: dict[str, Any]) -> Callable[[Place], Awaitable[str]]:
-    """Whether a lifecycle rule is taken; its filter fits nothing, and it goes away again."""
+    """Whether a lifecycle rule is accepted; its filter matches nothing, and it is removed again."""
 
     async def probe(place: Place) -> str:
         rule = {"ID": "probe", "Status": "Enabled", "Filter": {"Prefix": "no-such-prefix/"}, **action}
@@ -54,7 +54,7 @@ async def cors(place: Place) -> str:
 
 
 async def policy(place: Place) -> str:
-    """Whom the bucket's policy denies something: everybody, or requests without credentials alone."""
+    """To whom the bucket's policy applies: everybody, or only requests without credentials."""
     statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject"}
     statement["Resource"] = f"arn:aws:s3:::{place.bucket}/{await place.put(Key='denied')}"
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
@@ -80,7 +80,7 @@ async def default_encryption(place: Place) -> str:
 
 
 async def put_creates_bucket(place: Place) -> str:
-    """Whether a PUT into a bucket that does not exist makes it."""
+    """Whether a PUT into a missing bucket creates it."""
     name = f"tierlake-doctor-{uuid.uuid4().hex[:12]}"
     answer = await place.takes("put_object", Bucket=name, Key="x", Body=FIRST)
     if answer == YES:

@@ -21,7 +21,7 @@ LARGEST_SKEW_SECONDS = 300
 
 
 async def presign(place: Place) -> str:
-    """Whether a presigned URL is served without credentials, and another key is not."""
+    """Whether a presigned URL is served without credentials, and one for another key is refused."""
     key = await place.put()
     url = await place.presigned(key)
     session = URLLib3Session(timeout=10)
@@ -53,7 +53,7 @@ async def clock(place: Place) -> str:
 
 
 async def tls(place: Place) -> str:
-    """Whether requests are encrypted on their way."""
+    """Whether requests travel over TLS."""
     return YES if urlsplit(place.endpoint).scheme == "https" else NO
 
 

@@ -26,12 +26,12 @@ GENERAL_CLASSES = (
     "DEEP_ARCHIVE",
     "GLACIER_IR",
 )
-"""Classes of general-purpose buckets: the other ones belong to buckets of another kind."""
+"""Classes of general-purpose buckets; the other classes belong to other kinds of buckets."""
 _REPLACE: dict[str, Any] = {"MetadataDirective": "REPLACE", "Metadata": {"a": "b"}}
 
 
 async def classes(place: Place) -> str:
-    """Classes that a PUT may ask for."""
+    """Classes that a PUT may name."""
     taken = [
         name for name in GENERAL_CLASSES if await place.takes("put_object", Key=place.key(), StorageClass=name) == YES
     ]
@@ -39,7 +39,7 @@ async def classes(place: Place) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Classes as one answer."""
+    """Classes as the text of an answer."""
     listed = tuple(names)
     return "all" if listed == GENERAL_CLASSES else ", ".join(listed)
 
@@ -59,7 +59,7 @@ async def self_copy(place: Place) -> str:
 
 
 async def self_copy_encryption(place: Place) -> str:
-    """Whether a self-copy that says nothing keeps SSE-S3."""
+    """Whether a self-copy that names no encryption keeps SSE-S3."""
     key = await place.put(ServerSideEncryption="AES256")
     await place.ask(
         "copy_object", Key=key, CopySource=place.source(key), MetadataDirective="REPLACE", Metadata={"a": "b"}
@@ -68,14 +68,14 @@ async def self_copy_encryption(place: Place) -> str:
 
 
 async def copy_encryption(place: Place) -> str:
-    """Whether a copy to another key that says nothing keeps SSE-S3."""
+    """Whether a copy to another key that names no encryption keeps SSE-S3."""
     key, copy = await place.put(ServerSideEncryption="AES256"), place.key()
     await place.ask("copy_object", Key=copy, CopySource=place.source(key))
     return await _encrypted(place, copy)
 
 
 async def copy_class(place: Place) -> str:
-    """Whether a copy to another key that says nothing keeps the class."""
+    """Whether a copy to another key that names no class keeps the source's."""
     other, copy = await _other_class(place), place.key()
     key = await place.put(StorageClass=other)
     await place.ask("copy_object", Key=copy, CopySource=place.source(key))
@@ -104,7 +104,7 @@ async def self_copy_etag(place: Place) -> str:
 
 
 def encryption(value: Encryption) -> Callable[[Place], Awaitable[str]]:
-    """Whether an object is stored as encrypted as it was asked to be."""
+    """Whether an object is stored with the requested encryption."""
 
     async def probe(place: Place) -> str:
         params = {**value.headers()}

@@ -38,7 +38,7 @@ async def if_match_missing(place: Place) -> str:
 
 
 async def upload(place: Place, key: str, **condition: str) -> dict[str, Any]:
-    """Write an object in one part; the answer, and under `again` the parameters of its end."""
+    """Upload an object in one part; return the response, with the parameters of its completion under `again`."""
     started = await place.ask("create_multipart_upload", Key=key)
     part = {"Key": key, "UploadId": started["UploadId"]}
     etag = (await place.ask("upload_part", **part, PartNumber=1, Body=FIRST))["ETag"]
@@ -48,7 +48,7 @@ async def upload(place: Place, key: str, **condition: str) -> dict[str, Any]:
 
 
 def completion(**condition: str) -> Callable[[Place], Awaitable[str]]:
-    """Whether the end of an upload honours a condition that does not hold."""
+    """Whether the completion of an upload honours a condition that does not hold."""
 
     async def probe(place: Place) -> str:
         key = await place.put()
@@ -62,13 +62,13 @@ def completion(**condition: str) -> Callable[[Place], Awaitable[str]]:
 
 
 async def complete_again(place: Place) -> str:
-    """Whether a finished upload may be finished again."""
+    """Whether a completed upload may be completed again."""
     done = await upload(place, place.key())
     return await place.takes("complete_multipart_upload", **done["again"])
 
 
 async def uploads_by_prefix(place: Place) -> str:
-    """Whether incomplete uploads are found by prefix."""
+    """Whether incomplete uploads are listed by prefix."""
     key = place.key()
     started = await place.ask("create_multipart_upload", Key=key)
     listed = await place.ask("list_multipart_uploads", Prefix=key.rpartition("/")[0] + "/")
@@ -77,7 +77,7 @@ async def uploads_by_prefix(place: Place) -> str:
 
 
 async def restore(place: Place) -> str:
-    """Whether archived objects can be asked back."""
+    """Whether archived objects can be restored."""
     request = {"Days": 1, "GlacierJobParameters": {"Tier": "Bulk"}}
     return await place.has("restore_object", Key=await place.put(), RestoreRequest=request)
 

@@ -1,4 +1,4 @@
-"""Where `connector.doctor.probes` try things: a bucket or a prefix, asked without policy, guards or retries."""
+"""The place of `connector.doctor.probes`: a bucket or a prefix, with requests without policy, guards or retries."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ YES, NO = "yes", "no"
 
 
 class Place:
-    """Where probes may do what they want.
+    """A place in which probes may write and delete.
 
     Args:
         client: An aiobotocore client for the server.
         bucket: A bucket.
-        prefix: Keys begin with it; empty where the bucket is ours.
+        prefix: Prefix of all keys; empty if the bucket is our own.
     """
 
     def __init__(self, client: Any, bucket: str, prefix: str = "") -> None:
@@ -29,7 +29,7 @@ class Place:
         self._client = client
 
     def key(self, name: str = "x") -> str:
-        """A key that nobody has used."""
+        """A new key."""
         return f"{self.prefix}{uuid.uuid4().hex[:8]}/{name}"
 
     async def ask(self, operation: str, **params: Any) -> dict[str, Any]:
@@ -38,13 +38,13 @@ class Place:
         return answer
 
     async def put(self, **params: Any) -> str:
-        """Write an object; its key."""
+        """Write an object and return its key."""
         key = params.pop("Key", None) or self.key()
         await self.ask("put_object", **{"Body": FIRST, **params, "Key": key})
         return str(key)
 
     async def takes(self, operation: str, **params: Any) -> str:
-        """`yes` where a request succeeds."""
+        """`yes` if a request succeeds."""
         try:
             await self.ask(operation, **params)
         except boto.ClientError as error:
@@ -52,7 +52,7 @@ class Place:
         return YES
 
     async def has(self, operation: str, **params: Any) -> str:
-        """`yes` where the server knows the request, whatever it thinks of it."""
+        """`yes` if the server knows the request, even if it refuses it."""
         try:
             await self.ask(operation, **params)
         except boto.ClientError as error:
@@ -61,7 +61,7 @@ class Place:
         return YES
 
     async def refuses(self, operation: str, **params: Any) -> str:
-        """`yes` where a request fails on its precondition, `no: ignored` where it succeeds."""
+        """`yes` if a request fails on its precondition, `no: ignored` if it succeeds."""
         try:
             await self.ask(operation, **params)
         except boto.ClientError as error:

@@ -1,7 +1,7 @@
-"""What a server does, found out by trying: one function a fact, over a place of its own.
+"""What a server really does: one probe a fact, tried in a place of its own.
 
-A probe answers in a word or two, most with `yes` or `no`. Beside it stands what the profile says, so that
-`connector.doctor.report` can compare. Requests go to the client as they are: no policy, no guards, no retries.
+A probe answers in a word or two, most with `yes` or `no`. Its row has the profile's answer too, which
+`connector.doctor.report` compares. Requests go to the client as they are, without policy, guards and retries.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Probe:
 
     Args:
         what: The fact, as the row's heading.
-        says: What the profile says of it: answers that agree; none where it says nothing.
-        does: What the server does.
-        needs: `prefix` where a prefix in any bucket will do, `bucket` where the bucket must be ours,
-            `versions` where it must be ours and versioned.
+        says: The answers that agree with the profile; none if it says nothing.
+        does: Tries what the server does.
+        needs: `prefix` if a prefix in any bucket will do, `bucket` if the bucket must be our own,
+            `versions` if it must be our own and versioned.
     """
 
     what: str
@@ -40,12 +40,12 @@ class Probe:
 
 
 def flag(name: str) -> Callable[[Profile], tuple[str, ...]]:
-    """What a field that is true or false says."""
+    """The answer of a boolean field."""
     return lambda profile: (YES if getattr(profile, name) else NO,)
 
 
 def constant(*answers: str) -> Callable[[Profile], tuple[str, ...]]:
-    """What holds on every server, or what nobody says."""
+    """The same answer for every profile, or none."""
     return lambda _profile: answers
 
 

@@ -1,4 +1,4 @@
-"""What is true of a live server, and where its profile says something else.
+"""A live server compared with its profile.
 
 ::
 
@@ -38,9 +38,9 @@ class Row:
 
     Args:
         what: The fact.
-        profile: What the profile says; empty where it says nothing.
-        server: What the server does; `NOT_TRIED` where the probe needs a bucket of its own.
-        agree: Whether the two agree; None where one of them says nothing.
+        profile: The profile's answer; empty if it has none.
+        server: The server's answer; `NOT_TRIED` if the probe needs a bucket of its own.
+        agree: Whether the two agree; None if one of them is missing.
     """
 
     what: str
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found out.
+    """The result of all probes.
 
     Args:
         endpoint: The endpoint.
@@ -70,7 +70,7 @@ class Report:
 
     @property
     def agrees(self) -> bool:
-        """Whether there are none of them."""
+        """Whether the server does all that the profile says."""
         return not self.disagreements
 
     def __str__(self) -> str:
@@ -91,15 +91,15 @@ class Report:
 
 
 def diagnose(fs: LakeFileSystem, bucket: str | None = None) -> Report:
-    """Try what a server does, in a place that is removed afterwards.
+    """Probe a server, in a place that is removed afterwards.
 
     Args:
         fs: A filesystem on the server.
-        bucket: A bucket below a temporary prefix of which to try; what needs a bucket of its own is then not tried.
+        bucket: A bucket in which to use a temporary prefix; probes that need a bucket of their own are then skipped.
             None makes two buckets, and removes them.
 
     Returns:
-        The facts.
+        The report.
 
     Raises:
         LakeError: The server cannot be reached, or the place cannot be made.
@@ -151,7 +151,7 @@ async def _row(probe: Probe, profile: Profile, place: Place | None) -> Row:
 
 
 async def _remove(store: Store, place: Place) -> None:
-    """Uploads, versions and markers, and the bucket where it is ours."""
+    """Remove uploads, versions and markers, and the bucket if it is our own."""
     for upload in (await place.ask("list_multipart_uploads")).get("Uploads", ()):
         if upload["Key"].startswith(place.prefix):
             await place.ask("abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])

@@ -8,9 +8,9 @@
     duckdb.execute(fs.duckdb_secret())              # or duckdb.register_filesystem(fs), and lake:// paths
     SparkConf().setAll(fs.spark_conf().items())
 
-A library is imported when its options or client are first needed. What holds secrets has a repr without them. Each of
-these clients has the default encryption of the write policy, as far as it can ask for one; glob rules, table views and
-the guard of a table's files are the filesystem's own, and none of theirs.
+A library is imported when its options or client are first needed. Values that hold secrets have a repr without them.
+These clients use the default encryption of the write policy, as far as they can request one. Only the filesystem has
+glob rules, table views and the guard of a table's files.
 """
 
 from tierlake.connector.interop.options import Options, Statement

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def arrow_filesystem(store: Store) -> Any:
-    """Arrow's own S3 client, in C++: for reading what is not encrypted with a customer's key.
+    """Arrow's own S3 client, in C++: for reading objects that are not encrypted with a customer's key.
 
-    It cannot ask for an encryption: what it writes gets the bucket's default. To write by the policy, give this
+    It cannot request an encryption: its writes get the bucket's default. To write by the policy, pass this
     filesystem itself to pyarrow.
 
     Returns:

@@ -1,4 +1,4 @@
-"""boto3, whose requests are changed by the write policy before they are signed."""
+"""boto3, with the write policy applied to its requests before they are signed."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def boto3_client(store: Store) -> Any:
 
 
 class _Policed:
-    """Adds what the write policy says to a boto3 request that creates an object."""
+    """Adds the write policy's parameters to a boto3 request that creates an object."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def __call__(self, params: dict[str, Any], model: Any, **_event: Any) -> dict[str, Any]:
         if not {"Bucket", "Key"} <= params.keys():
-            return params  # boto3 names what is missing
+            return params  # boto3 reports missing parameters
         policy = self._store.policy.for_key(params["Bucket"], params["Key"])
         request = applied(_CREATES[model.name], params, policy)
         if not self._store.profile_sync().kms_bucket_key:

@@ -19,9 +19,9 @@ def dask_options(store: Store, arguments: Mapping[str, Any]) -> Options:
 
     Args:
         store: The store.
-        arguments: Of the filesystem's constructor; they win over the settings.
+        arguments: Arguments of the filesystem's constructor; they win over the settings.
     """
-    # Arguments are rendered as settings are: with equal options a worker has one instance.
+    # Arguments are rendered like settings, so that a worker with equal options has one instance.
     settings = plain_options({"settings": settled(store)}, include_secrets=True)
     explicit = plain_options(arguments, include_secrets=True)
     local = {"asynchronous", "loop", "skip_instance_cache", "settings"}

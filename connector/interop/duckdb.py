@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 def duckdb_secret(store: Store, name: str = "tierlake", *, scope: str | None = None) -> Statement:
     """A `CREATE SECRET` for DuckDB's extension `httpfs`, for `s3://` paths.
 
-    DuckDB asks for SSE-KMS with a key, and for no other encryption: what it writes gets the bucket's default else.
+    DuckDB can request SSE-KMS with a key, and no other encryption: otherwise its writes get the bucket's default.
 
     Args:
         store: The store.
         name: The secret's name; one of that name is replaced.
-        scope: Paths that the secret is for, such as `s3://warehouse`; None is all.
+        scope: The paths for which the secret is used, such as `s3://warehouse`; None is all.
 
     Returns:
         The statement.

@@ -1,4 +1,4 @@
-"""The Rust crate object_store, whose options deltalake, polars and obstore take."""
+"""The Rust crate object_store, whose options deltalake, polars and obstore use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def delta_options(store: Store) -> Options:
-    """Storage options for `deltalake`, whose every request then ends within bounds.
+    """Storage options for `deltalake`, which bound the time of every request.
 
     Raises:
         BadCredentials: There are no credentials.
@@ -28,7 +28,7 @@ def object_store_options(store: Store, encryption: Encryption) -> Options:
 
     Args:
         store: The store.
-        encryption: What new objects get.
+        encryption: The encryption of new objects.
 
     Raises:
         BadCredentials: There are no credentials.

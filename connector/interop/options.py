@@ -1,4 +1,4 @@
-"""What the clients of other libraries have in common: options without shown secrets, the region, the encryption."""
+"""The common parts of other libraries' clients: options with hidden secrets, the region, the encryption."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Options(dict[str, Any]):
 
 
 class Statement(str):
-    """An SQL statement that holds a secret: the text is whole, the repr is not."""
+    """An SQL statement that holds a secret: its text is complete, its repr is not."""
 
     __slots__ = ()
 
@@ -34,7 +34,7 @@ class Statement(str):
 
 
 def region(store: Store) -> str:
-    """The region that clients must name."""
+    """The region that clients have to name."""
     region: str | None = store.settings.region
     if region is None and (store.endpoint is None or is_aws(store.endpoint)):
         region = botocore.session.Session(profile=store.aws_profile).get_config_variable("region")
@@ -42,7 +42,7 @@ def region(store: Store) -> str:
 
 
 def default_encryption(store: Store) -> Encryption:
-    """The write policy's encryption where no rule matches, or of the log of the table that this store writes."""
+    """The write policy's default encryption, or that of the log of the table that this store writes."""
     bucket, _, prefix = (store.table_root or "").partition("/")
     return (
         store.policy.for_key(bucket, f"{prefix}/_delta_log/").encryption

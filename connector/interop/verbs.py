@@ -46,7 +46,7 @@ class InteropVerbs:
 
     @property
     def credentials_are_renewed(self) -> bool:
-        """Whether `delta_options` and the like are good for a while only: the credentials in them end."""
+        """Whether the credentials in `delta_options` and the like expire, so that these are valid for a while only."""
         return are_renewed(self.store)
 
     def duckdb_secret(self, name: str = "tierlake", *, scope: str | None = None) -> str:

@@ -1,1 +1,1 @@
-"""What a folder holds: listings of the store, and tables that answer in their place."""
+"""Listings of folders: those of the store, and those of tables in their place."""

@@ -1,4 +1,4 @@
-"""The committed files of one table, by folder: pure values, and entries of a listing as s3fs has them."""
+"""The committed files of one table, by folder: pure values, and listing entries in s3fs's form."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 def file_info(name: str, size: int) -> dict[str, Any]:
-    """A listing entry of a live file.
+    """A listing entry of a committed file.
 
-    It has no ETag: a table's files never change their bytes, and a transition may change the ETag under
-    a reader. `info(path, refresh=True)` asks the store for the rest.
+    It has no ETag: a table's files never change their bytes, but a transition may change the ETag during
+    a read. `info(path, refresh=True)` asks the store for the rest.
     """
     return {"Key": name, "name": name, "Size": size, "size": size, "type": "file"}
 
 
 def folder_info(name: str) -> dict[str, Any]:
-    """A listing entry of a folder, as s3fs has it."""
+    """A listing entry of a folder, in s3fs's form."""
     return {
         "Key": name,
         "name": name,
@@ -48,7 +48,7 @@ class Listing:
             self._add(path)
 
     def _add(self, path: str) -> None:
-        """Put a path into its folder, and the folder into its own, up to one that is known."""
+        """Put a path into its folder, and each folder into its parent, up to a known one."""
         child, folder = path, path.rpartition("/")[0]
         while folder not in self._folders:
             self._folders[folder] = {child}
@@ -57,11 +57,11 @@ class Listing:
 
     @property
     def count(self) -> int:
-        """How many files are committed."""
+        """The number of committed files."""
         return len(self._sizes)
 
     def has(self, path: str) -> bool:
-        """Whether a path, wherever it is, is a committed file."""
+        """Whether a full path is a committed file."""
         return path.startswith(f"{self.root}/") and self.is_file(path)
 
     def relative(self, path: str) -> str:
@@ -77,7 +77,7 @@ class Listing:
         return self.relative(path) in self._folders
 
     def info(self, path: str) -> dict[str, Any] | None:
-        """The entry of a file or folder; None for what is not committed."""
+        """The entry of a file or folder; None if it is not committed."""
         relative = self.relative(path)
         name = f"{self.root}/{relative}" if relative else self.root
         if relative in self._sizes:
@@ -92,26 +92,26 @@ class Listing:
         return [entry for child in below if (entry := self.info(f"{self.root}/{child}")) is not None]
 
     def find(self, path: str, *, maxdepth: int | None, withdirs: bool, prefix: str) -> list[dict[str, Any]]:
-        """All entries below a path, sorted by name; the path itself where it is a file.
+        """All entries below a path, sorted by name; the path itself if it is a file.
 
         Args:
             path: Where to begin.
             maxdepth: How many levels to descend; None is all.
-            withdirs: With folders, and with the path itself where it is one.
-            prefix: Only what begins with it directly below the path.
+            withdirs: Include folders, and the path itself if it is one.
+            prefix: Only entries directly below the path whose names begin with it, and what is below them.
         """
         relative = self.relative(path)
         if relative in self._sizes:
             return [file_info(f"{self.root}/{relative}", self._sizes[relative])] if not prefix else []
         start = f"{relative}/{prefix}" if relative else prefix
-        found = [relative] if withdirs and relative in self._folders and not prefix else []
+        matches = [relative] if withdirs and relative in self._folders and not prefix else []
         below = [child for child in self._folders.get(relative, ()) if child.startswith(start)]
         depth = 1
         while below:
-            found += below if withdirs else [child for child in below if child in self._sizes]
+            matches += below if withdirs else [child for child in below if child in self._sizes]
             if depth == maxdepth:
                 break
             below = [child for folder in below for child in self._folders.get(folder, ())]
             depth += 1
-        entries = (self.info(f"{self.root}/{one}" if one else self.root) for one in found)
+        entries = (self.info(f"{self.root}/{one}" if one else self.root) for one in matches)
         return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry["name"])

@@ -1,4 +1,4 @@
-"""Listings inside a table come from what is committed; everywhere else they are s3fs's.
+"""Listings inside a table show its committed files; everywhere else they are s3fs's.
 
 s3fs's own parts that are named in this module: `S3FileSystem._lsdir` and its parameter `delimiter`, and the methods
 of fsspec's that s3fs overrides and that are overridden here.
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
 
 
 def folders_marked(entries: Iterable[dict[str, Any]], *, withdirs: bool) -> list[dict[str, Any]]:
-    """Empty objects that stand for a folder (`date=2013-01-01/`), as folders.
+    """Entries in which empty objects that stand for a folder (`date=2013-01-01/`) are folders.
 
-    pyarrow's own S3 writer leaves them, and its readers fail on them where they are listed as files.
+    pyarrow's own S3 writer leaves such objects, and its readers fail if they are listed as files.
 
     Args:
-        entries: What s3fs found.
-        withdirs: With folders; without, these are none of the answer.
+        entries: The entries that s3fs lists.
+        withdirs: Include these folders; otherwise they are left out.
     """
-    found = []
+    listed = []
     for entry in entries:
         if entry["type"] == "file" and entry["name"].endswith("/") and not entry["size"]:
             if withdirs:
-                found.append({**entry, "type": "directory"})
+                listed.append({**entry, "type": "directory"})
         else:
-            found.append(entry)
-    return found
+            listed.append(entry)
+    return listed
 
 
 def folders_of(entries: Iterable[dict[str, Any]], root: str) -> dict[str, list[dict[str, Any]]]:
-    """The listing of each folder from all objects below a root, as a listing of that folder has it.
+    """The listing of each folder, made of all objects below a root.
 
-    A key may name an object and a folder at once: then there are two entries. That of a bucket is left to `ls`.
+    A key may name an object and a folder at once: then it has two entries. The listing of a bucket is left to `ls`.
 
     Args:
         entries: The objects; each gets its `Key`, as in a listing of its own folder.
@@ -72,16 +72,16 @@ _FOLDERS_MAX = 1000
 
 
 def _is_spelled_as_file(name: str) -> bool:
-    """Whether to look for an object of that name first, and for a table only where a folder is there.
+    """Whether to look for an object of that name first, and for a table only if the name is a folder's.
 
-    Either order finds a table. Most names with an ending are files', and hardly any table's root has one.
+    Both orders find a table. Most names with an ending are names of files, and hardly any table's root has one.
     """
     last = name.rpartition("/")[2]
     return "/" in name and ("." in last or last.startswith("_"))
 
 
 class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
-    """The methods of a filesystem that say what is there."""
+    """The listing methods of a filesystem."""
 
     views: tables.Views
     store: Store
@@ -108,7 +108,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         try:
             stored: dict[str, Any] = await super()._info(path, bucket, key, refresh=refresh, version_id=version_id)
         except FileNotFoundError as error:
-            if is_remembered:  # what a listing lacks may have been written since, by anybody
+            if is_remembered:  # an object that a cached listing lacks may be newer than the listing
                 return await self._info(path, bucket, key, refresh=True, version_id=version_id)
             raise metadata.not_found(self.store, path, error) from error
         if stored["type"] == "directory" and not version_id:
@@ -118,7 +118,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         return stored
 
     def _is_known_folder(self, name: str) -> bool:
-        """Whether it was a folder a moment ago and no write is known since: readers ask several times in a row."""
+        """Whether a name was a folder a moment ago, with no known write since: readers ask several times in a row."""
         at, changes = self._folders.get(name, (0.0, -1))
         limit = self.dircache.listings_expiry_time
         return changes == self.dircache.changes and (limit is None or time.monotonic() - at < limit)
@@ -146,9 +146,9 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         before = self.dircache.changes
         try:
             stored: list[dict[str, Any]] = await super()._lsdir(path, *args, prefix=prefix, **kwargs)
-        except KeyError:  # another thread has written, after s3fs saw that it is remembered
+        except KeyError:  # another thread wrote after s3fs had checked the cache
             stored = await super()._lsdir(path, *args, prefix=prefix, **{**kwargs, "refresh": True})
-        if self.dircache.changes != before:  # it may be older than what was written meanwhile
+        if self.dircache.changes != before:  # the listing may be older than writes made meanwhile
             self.dircache.pop(path)
         return stored
 
@@ -171,40 +171,40 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
                 entries: Iterable[dict[str, Any]] = stored.values()
             else:
                 entries = await self._all_below(path, prefix, withdirs=bool(withdirs), **kwargs)
-            found = folders_marked(entries, withdirs=bool(withdirs))
+            matches = folders_marked(entries, withdirs=bool(withdirs))
         else:
-            found = listing.find(path, maxdepth=maxdepth, withdirs=bool(withdirs), prefix=prefix)
-        return {entry["name"]: entry for entry in found} if detail else [entry["name"] for entry in found]
+            matches = listing.find(path, maxdepth=maxdepth, withdirs=bool(withdirs), prefix=prefix)
+        return {entry["name"]: entry for entry in matches} if detail else [entry["name"] for entry in matches]
 
     async def _all_below(self, path: str, prefix: str, *, withdirs: bool, **kwargs: Any) -> list[dict[str, Any]]:
-        """Every object below a path: one listing, which takes the place of what the cache holds of it.
+        """Every object below a path: one listing, which replaces what the cache holds of it.
 
-        s3fs's `_find` (2026.9) compares each folder with all of its siblings to fill the cache: at 10,000 partitions
-        that takes longer than the listing, at ten times as many a hundred times that. And it keeps older listings,
-        in which what it found is missing.
+        s3fs's `_find` (2026.9) compares each folder with all of its siblings to fill the cache. At 10,000 partitions
+        that takes longer than the listing, and ten times the partitions take a hundred times as long. It also keeps
+        older listings, which lack new objects.
         """
         bucket, key, version = self.split_path(path)
         if not bucket:
             raise ValueError("Cannot traverse all of S3")
         before = self.dircache.changes
-        found: list[dict[str, Any]] = await super()._lsdir(path, delimiter="", prefix=prefix, **kwargs)
-        folders = await asyncio.to_thread(folders_of, found, path)
+        objects: list[dict[str, Any]] = await super()._lsdir(path, delimiter="", prefix=prefix, **kwargs)
+        folders = await asyncio.to_thread(folders_of, objects, path)
         is_newest = self.dircache.changes == before
         self._forget_below(path, folders)
         if is_newest and not prefix:
             for folder, entries in folders.items():
                 self.dircache[folder] = entries
-        if not found and not prefix and key:  # nothing is below: it is an object, or not there
+        if not objects and not prefix and key:  # nothing is below: the path is an object or is missing
             which = {"Bucket": bucket, "Key": key, **({"VersionId": version} if version else {})}
             try:
                 return [tables.stored_info(path, await self._call_s3("head_object", **which))]
             except FileNotFoundError:
                 return []
         dirs = [folder_info(folder) for folder in folders] if withdirs else []
-        return sorted([*found, *dirs], key=lambda entry: str(entry["name"])) if dirs else found
+        return sorted([*objects, *dirs], key=lambda entry: str(entry["name"])) if dirs else objects
 
     def _forget_below(self, path: str, folders: Iterable[str]) -> None:
-        """A newer listing is there: older ones of the same folders go, and those above that do not show it."""
+        """After a newer listing, drop the cached ones of its folders, and those above that do not show them."""
         for folder in {*folders, *self.dircache.below(path.rstrip("/"))}:
             self.dircache.pop(folder)
         child, parent = path.rstrip("/"), self._parent(path)
@@ -215,23 +215,23 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
             child, parent = parent, self._parent(parent)
 
     async def _list_fresh(self, path: str, *, withdirs: bool = False) -> dict[str, dict[str, Any]]:
-        """Everything that the store has below a path now, whatever a cache or a table says; later calls may use it.
+        """List what the store has below a path now, without cache and tables, and cache the result.
 
         Args:
             path: The folder.
-            withdirs: With folders.
+            withdirs: Include folders.
 
         Returns:
-            What is known of each object, by `bucket/key`.
+            The entries by `bucket/key`.
         """
         entries = await self._all_below(self._strip_protocol(path), "", withdirs=withdirs, refresh=True)
         return {entry["name"]: entry for entry in folders_marked(entries, withdirs=withdirs)}
 
     def _ls_from_cache(self, path: str) -> list[dict[str, Any]] | None:
-        """As fsspec's, which compares a path with all of its siblings.
+        """As fsspec's method, but without its comparison of a path with all of its siblings.
 
         Raises:
-            FileNotFoundError: Its folder was listed, and does not have it.
+            FileNotFoundError: The listing of the path's folder does not have it.
         """
         name = path.rstrip("/")
         with contextlib.suppress(KeyError):
@@ -240,13 +240,13 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         beside = self.dircache.entries(self._parent(path), name)
         if beside is None:
             return None
-        found = [entry for entry in beside if entry["name"] == path or entry["type"] == "directory"]
-        if not found:
+        matches = [entry for entry in beside if entry["name"] == path or entry["type"] == "directory"]
+        if not matches:
             raise FileNotFoundError(path)
-        return found
+        return matches
 
     async def _stored_below(self, path: str) -> list[dict[str, Any]]:
-        """Every object in the store whose key is below a path, whatever a table says; no cache is asked."""
+        """Every object in the store whose key is below a path, without cache and tables."""
         stored: list[dict[str, Any]] = await super()._lsdir(self._strip_protocol(path), delimiter="")
         return stored
 
@@ -265,7 +265,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
 
     async def _is_stored_folder(self, path: str) -> bool:
         inside = self.dircache.get(path)
-        if inside is not None:  # an object is in its own listing
+        if inside is not None:  # a listing of an object is the object itself
             return any(entry["name"] != path for entry in inside)
         types = {entry["type"] for entry in self.dircache.entries(self._parent(path), path) or ()}
         if types:  # a key may name an object and a folder at once
@@ -293,7 +293,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         return value
 
     def modified(self, path: str, version_id: str | None = None, refresh: bool = False) -> datetime:
-        """When an object was written, by the server's clock."""
+        """The time at which an object was written, by the server's clock."""
         info = self.info(path, version_id=version_id, refresh=refresh)
         missing = info["type"] == "file" and "LastModified" not in info
         when: datetime = super().modified(path, version_id=version_id, refresh=refresh or missing)

@@ -1,7 +1,7 @@
-"""The tables of a store: which one a path is in, what it lists there, and which raw writes would break it.
+"""The tables of a store: the table of a path, its listing, and the raw writes that would break it.
 
 `Views` finds the table that a path is in and keeps its committed files as a
-`tierlake.connector.listing.committed.Listing` for a moment; a filesystem asks it first and the store second.
+`tierlake.connector.listing.committed.Listing` for a moment. A filesystem asks it first and the store second.
 It also refuses raw writes below a table's root.
 """
 
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 
 NOT_A_TABLE_SECONDS = 30.0
 _FOLDERS_MAX = 1000
-"""So many folders' names are remembered at once, each for a moment."""
+"""The maximum number of folders whose names are cached, each for a moment."""
 _ROOTS_MAX = 10_000
-"""So many paths are known at once to be a table's root, or none."""
+"""The maximum number of paths that are known to be a table's root, or not to be one."""
 _LISTED_MAX, _LISTING_FILES = 2_000_000, 1000
-"""The listings that are remembered have so many files together; each counts for some more."""
+"""The maximum number of files in all cached listings, and the number added for each listing."""
 _IDLE_SECONDS = 600.0
-"""What nobody has asked for is remembered for so long; longer where listings are fresh for longer."""
+"""Unused entries are kept for so long; longer if listings are fresh for longer."""
 
 
 class _Commits(Recent[tuple[str | None, str], float]):
-    """The moments of commits. Of what it has forgotten it knows that it was no later than the latest of these."""
+    """The times of commits. Dropped commits count as made at the latest of their times."""
 
     def __init__(self, most: int) -> None:
         super().__init__(most)
@@ -58,16 +58,16 @@ class _Commits(Recent[tuple[str | None, str], float]):
         self._forgotten = max(self._forgotten, value)
 
     def latest(self, endpoint: str | None, root: str) -> float:
-        """No commit to a table was made later than this."""
+        """A time that no commit to the table is later than."""
         return self.get((endpoint, root), self._forgotten)
 
 
 _SIDECARS = frozenset({"_metadata", "_common_metadata"})
-"""What readers of Parquet folders look for; a table with a log has neither."""
+"""Names that readers of Parquet folders look for; a table with a log has neither."""
 
 
 _committed = _Commits(_ROOTS_MAX)
-"""Endpoint and root to the moment of this process's last commit, for all filesystems in it."""
+"""The time of this process's last commit, by endpoint and root, for all filesystems in it."""
 
 
 async def info(store: Store, listing: Listing, path: str, *, refresh: bool) -> dict[str, Any]:
@@ -80,11 +80,10 @@ async def info(store: Store, listing: Listing, path: str, *, refresh: bool) -> d
         refresh: Ask the store even about a committed file, for its ETag, class and date.
 
     Returns:
-        The entry. A file that is no longer, or not yet, committed can still be opened: for it the store
-        answers.
+        The entry. The store answers for a file that is no longer, or not yet, committed, so that it can be opened.
 
     Raises:
-        ObjectNotFound: There is nothing, or a folder without a committed file.
+        ObjectNotFound: The path has no object, or is a folder without a committed file.
     """
     entry = listing.info(path)
     if entry is not None and (entry["type"] == "directory" or not refresh):
@@ -100,7 +99,7 @@ async def info(store: Store, listing: Listing, path: str, *, refresh: bool) -> d
 
 
 def stored_info(path: str, head: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry of an object as the store has it.
+    """The listing entry of an object in the store.
 
     Args:
         path: `bucket/key`.
@@ -124,7 +123,7 @@ class _Loaded:
     at: float
 
     def size(self) -> int:
-        """What it counts of `_LISTED_MAX`."""
+        """Its share of `_LISTED_MAX`."""
         return self.listing.count + _LISTING_FILES
 
 
@@ -142,8 +141,8 @@ class Views:
     """The tables that one filesystem has met.
 
     Args:
-        store: The store; its settings say for how many seconds a look into a log is good.
-        filesystem: Gives the filesystem of the table at a root, with which its provider opens it.
+        store: The store; its settings say for how many seconds a look into a log is valid.
+        filesystem: Returns the filesystem of the table at a root, with which its provider opens it.
         raw: Never answer from a table.
         clock: Monotonic seconds.
     """
@@ -170,7 +169,7 @@ class Views:
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._probes = SingleFlight[bool]()
         self._texts = SingleFlight[bytes | None]()
-        # never too many to keep: who is denied must ask for proof for as long as it is known that there is no table
+        # without a bound: denied callers must ask for proof while it is known that there is no table
         self._denied = RecentSet[tuple[str, str]](sys.maxsize, seconds=2 * idle, clock=self._now)
         self._looks = SingleFlight[frozenset[str] | None]()
         self._subfolders: dict[str, tuple[float, frozenset[str] | None]] = {}
@@ -185,14 +184,14 @@ class Views:
 
         Args:
             path: `bucket/key` without protocol.
-            leaf: Whether the path itself could be the root of a table that nobody has met yet.
+            leaf: Whether the path itself may be the root of a table that is not known yet.
 
         Returns:
-            The table's listing; None where the store itself answers: outside of tables, in their logs,
+            The table's listing; None if the store itself answers: outside of tables, in their logs,
             and always for a filesystem made with `raw=True`.
 
         Raises:
-            InvalidName: The path can be no key.
+            InvalidName: The path is not a valid key.
         """
         if self._raw or not path or "?versionId=" in path:
             return None
@@ -203,10 +202,10 @@ class Views:
         candidates = self._candidates(path)
         if not leaf and path not in self._providers:
             candidates = [root for root in candidates if root != path]
-        found = await self._table_of(candidates, NOT_A_TABLE_SECONDS) or await self._described(path, candidates)
-        if found is None:
+        match = await self._table_of(candidates, NOT_A_TABLE_SECONDS) or await self._described(path, candidates)
+        if match is None:
             return None
-        root, provider = found
+        root, provider = match
         first = path[len(root) :].strip("/").partition("/")[0]
         if first in provider.hidden:
             return None
@@ -235,7 +234,7 @@ class Views:
             return listing
 
     def _is_current(self, provider: ViewProvider, listing: Listing) -> bool:
-        """Whether a table is what it was, where its provider can say so for less than it costs to read it."""
+        """Whether a table is unchanged; False if its provider cannot tell that cheaply."""
         look = getattr(provider, "is_current", None)
         return look is not None and bool(look(self._filesystem(listing.root), listing.root, listing.version))
 
@@ -245,38 +244,38 @@ class Views:
     # -- writing -----------------------------------------------------------------------------------
 
     async def refuse_writes(self, paths: Iterable[str], *, creating: bool = False) -> None:
-        """Refuse what a raw write or delete would do to a table.
+        """Refuse raw writes and deletes that would break a table.
 
         Args:
             paths: `bucket/key` of each object that a request would write or delete.
-            creating: They are written: an object in the place of a table's root is refused too.
+            creating: The objects are written; then an object in place of a table's root is refused too.
 
         Raises:
-            TableWriteRefused: One of them is in the place of a table's root or below it, and this filesystem is not
-                the one made for that table; or nobody lets us see whether it is.
-            UnsupportedByServer: An object there would hide what is below its key.
+            TableWriteRefused: An object is in place of a table's root or below it, and this filesystem is not the
+                one made for that table; or we are not allowed to see whether it is.
+            UnsupportedByServer: The object would hide keys below its own.
         """
         await load_view_providers()
-        asked = list(paths)
+        targets = list(paths)
         own = self._store.table_root
-        for folder, path in {path.rpartition("/")[0]: path for path in asked}.items():
+        for folder, path in {path.rpartition("/")[0]: path for path in targets}.items():
             if own is not None and f"{folder}/".startswith(f"{own}/"):
                 continue
             candidates = self._candidates(folder)
-            found = await self._table_of(candidates, self._freshness)
-            if found is not None and not await self._has_marker(*found):
-                self._forget(found[0])
-            elif found is not None:
-                raise _refusal(found[0], path)
+            match = await self._table_of(candidates, self._freshness)
+            if match is not None and not await self._has_marker(*match):
+                self._forget(match[0])
+            elif match is not None:
+                raise _refusal(match[0], path)
             for root, provider in [(root, one) for root in candidates for one in view_providers()]:
                 if (root, provider.marker) in self._denied and await self._has_proof(root, provider, path):
                     raise _refusal(root, path)
-        for path in asked if creating else ():
+        for path in targets if creating else ():
             if own is None or not path.startswith(f"{own}/"):
                 await self._probes.ask(("root", path), functools.partial(self._refuse_root, path))
 
     async def _refuse_root(self, path: str) -> bool:
-        """Refuse an object in the place of a table's root; False where there is none."""
+        """Refuse an object in place of a table's root; return False if there is no table."""
         if path.endswith("/") or path not in self._candidates(path):
             return False
         bucket, _, key = path.partition("/")
@@ -305,10 +304,10 @@ class Views:
         return False
 
     async def _is_folder(self, path: str) -> bool:
-        """Whether keys lie below a path: one look at the folder that it is in is good for all of its names.
+        """Whether keys lie below a path: one listing of its parent answers for all names there.
 
         Raises:
-            AccessDenied: Nothing may be listed there.
+            AccessDenied: Listing is denied there.
         """
         folder, _, name = path.rpartition("/")
         at, names = self._subfolders.get(folder, (None, None))
@@ -326,7 +325,7 @@ class Views:
         return bool(page.get("Contents"))
 
     async def _folders_in(self, folder: str) -> frozenset[str] | None:
-        """The names of the folders in a folder; None where one look does not show them all."""
+        """The names of the folders in a folder; None if one page does not show them all, or listing is denied."""
         bucket, _, prefix = folder.partition("/")
         below = f"{prefix}/" if prefix else ""
         try:
@@ -346,10 +345,10 @@ class Views:
         return bool(page.get("Contents"))
 
     async def _has_proof(self, root: str, provider: ViewProvider, path: str) -> bool:
-        """Whether a table is at a root below which nothing may be listed: one of the keys is there that each has.
+        """Whether a table is at a root below which listing is denied: one of the keys exists that every table has.
 
         Raises:
-            TableWriteRefused: They may not be read either.
+            TableWriteRefused: Reading them is denied too.
         """
         bucket, _, prefix = root.partition("/")
         for name in (*provider.proofs, *([provider.description] if provider.description and root == path else [])):
@@ -371,11 +370,11 @@ class Views:
         return False
 
     def naming(self, path: str) -> str | None:
-        """The root of a table whose last listing has a file of this path; no request is made."""
+        """The root of the table whose last listing has this file; makes no request."""
         return next((root for root, known in self._loaded.items() if known.listing.has(path)), None)
 
     def written(self, path: str) -> None:
-        """An object was written: what was no table may be one now."""
+        """Take note of a written object: a root without a table may have one now."""
         for provider in loaded_view_providers():
             root, marker, _ = path.partition(f"/{provider.marker}")
             if marker:
@@ -384,18 +383,18 @@ class Views:
                 self._no_description.pop(path.removesuffix(f"/{provider.description}"), None)
 
         folder = path.rpartition("/")[0]
-        while "/" in folder:  # it may be new in the one that it is in
+        while "/" in folder:  # the folder may be new in its parent
             folder = folder.rpartition("/")[0]
             self._subfolders.pop(folder, None)
 
     def invalidate(self, root: str) -> None:
-        """A commit was made: every filesystem of this process looks again."""
+        """Take note of a commit: every filesystem of this process looks at the table again."""
         _committed[(self._store.endpoint, root)] = self._clock()
 
     # -- discovery ---------------------------------------------------------------------------------
 
     def _candidates(self, path: str) -> list[str]:
-        """Where a table's root could be: the path and its ancestors, up to a segment with `=`."""
+        """Possible roots of a path's table: the path and its ancestors, up to a segment with `=`."""
         hidden = self._hidden()
         candidates: list[str] = []
         parts = path.strip("/").split("/")
@@ -426,12 +425,12 @@ class Views:
         return None
 
     async def _described(self, path: str, candidates: list[str]) -> tuple[str, ViewProvider] | None:
-        """A root that only a table's description tells of; opening it says what became of the table.
+        """The root and provider of a table that is known by its description only; opening it reports what is wrong.
 
-        A plain dataset is described too, and is no table here: the store answers.
+        A plain dataset has a description too, but is not a table here: the store answers for it.
         """
         if self._hidden().intersection(path.split("/")):
-            return None  # whoever mends a table looks at its log
+            return None  # a repair of a table looks at its log
         now = self._clock()
         unknown = [
             root
@@ -465,7 +464,7 @@ class Views:
                 page = await self._store.send("list_objects_v2", Bucket=bucket, Prefix=marker, MaxKeys=1)
             except BucketNotFound:
                 return False
-            except AccessDenied:  # a reader goes on with what it may see, a writer asks for proof
+            except AccessDenied:  # a reader continues with what it may see, a writer asks for proof
                 self._denied.add((root, provider.marker))
                 return False
             self._denied.discard((root, provider.marker))
@@ -474,7 +473,7 @@ class Views:
         return await self._probes.ask((bucket, marker), look)
 
     async def _text_of(self, path: str) -> bytes | None:
-        """An object's bytes; None where it is not there, or may not be read."""
+        """An object's bytes; None if it is missing or may not be read."""
         bucket, _, key = path.partition("/")
 
         async def look() -> bytes | None:

@@ -1,8 +1,8 @@
-"""Live views: how a layer above tells `lake://` which files of a table are committed.
+"""Live views: a layer above tells `lake://` which files of a table are committed.
 
-The connector knows nothing of table formats. It knows that a *provider* recognises a table by a prefix
-below its root (`marker`) and can open it; from then on listings inside the table are answered by the
-provider's `LiveTable` and not by the object store.
+The connector knows nothing of table formats. A *provider* recognises a table by a prefix below its root
+(`marker`) and opens it. From then on the provider's `LiveTable` answers listings inside the table, and not
+the object store.
 
 A provider is registered by entry point, in the distribution that ships it::
 
@@ -18,8 +18,9 @@ Loading a provider must be cheap (it happens when the first path is looked at): 
 inside `ViewProvider.open`.
 
 A provider may also have a method `is_current(fs, root, version)`: whether the table is in the state that
-`LiveTable.version` named. Who walks a large table for longer than a listing is fresh then pays for a
-look, and not for reading the table again. Called in a worker thread; False where it cannot tell.
+`LiveTable.version` names. A walk over a large table that takes longer than a listing is fresh then costs a
+look instead of another read of the table. The method runs in a worker thread, and returns False if it cannot
+tell.
 """
 
 from __future__ import annotations
@@ -48,11 +49,11 @@ class LiveTable(Protocol):
 
     @property
     def version(self) -> object:
-        """Whatever tells two states of the table apart; compared for equality only."""
+        """A value that differs between states of the table; compared for equality only."""
         ...
 
     def files(self) -> Mapping[str, int]:
-        """The committed files: path below the root, as the key is spelt in the store, to size in bytes."""
+        """The committed files: size in bytes by path below the root, spelt as in the key."""
         ...
 
 
@@ -67,15 +68,15 @@ class ViewProvider(Protocol):
 
     @property
     def description(self) -> str:
-        """An object below the root that is kept beside a table, such as `_lake/dataset.json`; empty where none is.
+        """An object below the root that describes a table, such as `_lake/dataset.json`; empty if there is none.
 
-        Where it is without the marker, and `describes` a table, reads ask `open`, which knows whether the
-        table has lost its marker.
+        If it exists without the marker, and `describes` says that it is a table's, reads call `open`, which
+        knows whether the table has lost its marker.
         """
         ...
 
     def describes(self, description: bytes) -> bool:
-        """Whether a description is one of a table of this format; no request is made.
+        """Whether a description is that of a table of this format; makes no request.
 
         Args:
             description: The bytes of the object `description`.
@@ -84,7 +85,7 @@ class ViewProvider(Protocol):
 
     @property
     def proofs(self) -> Collection[str]:
-        """Objects below the root of which each table has one: asked for where listing is denied."""
+        """Objects below the root, one of which every table has: looked up if listing is denied."""
         ...
 
     @property
@@ -108,8 +109,8 @@ class ViewProvider(Protocol):
             The table as it is now.
 
         Raises:
-            FileNotFoundError: The marker is there, but no table is (any more); the path is then not a table. Any
-                other error ends the read that asked.
+            FileNotFoundError: The marker exists without a table, so the path is not a table. Any other error is
+                raised to the reader.
         """
         ...
 
@@ -120,25 +121,25 @@ _state = {"loaded": False}
 
 
 def register_view(name: str, provider: ViewProvider) -> None:
-    """Add a provider, or replace the one of that name."""
+    """Add a provider, or replace that of the same name."""
     with _lock:
         _registered[name] = provider
 
 
 def unregister_view(name: str) -> None:
-    """Forget a provider that `register_view` added."""
+    """Remove a provider that `register_view` added."""
     with _lock:
         _registered.pop(name, None)
 
 
 async def load_view_providers() -> None:
-    """Load the providers in a thread, once: their modules take longer to import than an event loop may stand still."""
+    """Load the providers once, in a thread: importing their modules would block the event loop for too long."""
     if not _state["loaded"]:
         await asyncio.to_thread(view_providers)
 
 
 def loaded_view_providers() -> tuple[ViewProvider, ...]:
-    """The providers, as far as anybody has needed them."""
+    """The providers that are loaded already."""
     return tuple(_registered.values())
 
 

@@ -1,7 +1,7 @@
-"""A server on this machine whose folder holds all of it: objects, credentials, keys and log.
+"""A server on this machine that keeps all its data in one folder: objects, credentials, keys and log.
 
-What is the same for each of them: one server a folder, credentials that stay with it, a start that ends when S3
-answers, a stop that leaves nothing behind. `tierlake.connector.local_server.servers` has the servers themselves.
+This module has the common behaviour: one server a folder, credentials that are kept in it, a start that waits until
+S3 answers, a stop that leaves nothing behind. `tierlake.connector.local_server.servers` has the servers themselves.
 """
 
 from __future__ import annotations
@@ -42,31 +42,31 @@ SECRETS_FILE = "credentials.json"
 
 
 class FolderInUse(ServerStartFailed):
-    """Another server runs on this folder."""
+    """Another server uses this folder."""
 
     code = "folder_in_use"
 
 
 class Launch(NamedTuple):
-    """How to start a server once."""
+    """The command for one start of a server."""
 
     command: list[str]
     environ: dict[str, str]
     port: int
-    litter: tuple[Path, ...] = ()  # files outside its folder that it may leave behind
+    litter: tuple[Path, ...] = ()  # files outside of its folder that the server may leave behind
 
 
 class LocalServer(ABC):
     """A real S3 server in a child process; a context manager.
 
     Args:
-        data: The folder for all that it keeps; made if missing. One server at a time may run on it.
+        data: The folder for all its data; made if missing. Only one server at a time may use it.
         port: The port for S3; a free one if not given.
         key: The access key; the folder's, or a generated one, if not given.
         secret: The secret key; likewise.
     """
 
-    #: The name of its profile.
+    #: The name of the server's profile.
     name: ClassVar[str]
 
     def __init__(
@@ -94,7 +94,7 @@ class LocalServer(ABC):
         """Where S3 answers.
 
         Raises:
-            RuntimeError: It is not running.
+            RuntimeError: The server is not running.
         """
         if self._endpoint_url is None:
             raise RuntimeError(f"{self!r} is not running: use it in a with statement, or call start()")
@@ -102,31 +102,31 @@ class LocalServer(ABC):
 
     @property
     def key(self) -> str:
-        """The access key; known once it has been started."""
+        """The access key; known after the first start."""
         return self._secrets["key"]
 
     @property
     def secret(self) -> str:
-        """The secret key; known once it has been started."""
+        """The secret key; known after the first start."""
         return self._secrets["secret"]
 
     @property
     def pid(self) -> int | None:
-        """Its process id; None where it is not running."""
+        """The process id; None if the server is not running."""
         return self._child.pid if self._child is not None else None
 
     def environ(self) -> dict[str, str]:
-        """What a child process needs to find this server, for tierlake and for any AWS client."""
+        """Environment variables with which tierlake and any AWS client find this server."""
         return client_environ(self.name, self.endpoint_url, self.key, self.secret)
 
     def start(self) -> Self:
-        """Starts it and waits until S3 answers to its credentials.
+        """Start the server and wait until S3 accepts its credentials.
 
         Raises:
             ServerMissing: The program is not installed.
-            FolderInUse: Another server runs on the folder.
-            PortInUse: The port that was asked for is taken.
-            ServerStartFailed: It did not come up; the message ends with its log.
+            FolderInUse: Another server uses the folder.
+            PortInUse: The requested port is taken.
+            ServerStartFailed: The server did not start; the message ends with its log.
         """
         if self._endpoint_url is not None:
             raise RuntimeError(f"{self!r} is running already")
@@ -143,7 +143,7 @@ class LocalServer(ABC):
         return self
 
     def stop(self) -> None:
-        """Stops it and waits until it has ended. Stopping twice is fine."""
+        """Stop the server and wait until it has ended. A second stop does nothing."""
         self._endpoint_url = self._child = None
         self._running.close()
 
@@ -157,27 +157,27 @@ class LocalServer(ABC):
 
     @abstractmethod
     def binary(self) -> Path:
-        """Its program.
+        """The path of the server's program.
 
         Raises:
-            ServerMissing: It is not installed.
+            ServerMissing: The program is not installed.
         """
 
     @abstractmethod
     def launch(self, binary: Path) -> Launch:
-        """How to start it on ports that are free now."""
+        """The command for a start on ports that are free now."""
 
     def generated(self) -> dict[str, str]:
-        """What is made up for a new folder, and then kept with it."""
+        """Secrets that are generated for a new folder and kept in it."""
         return {"key": f"tierlake-{secrets.token_hex(4)}", "secret": secrets.token_urlsafe(30)}
 
     def base_environ(self) -> dict[str, str]:
-        """An environment with nothing of the user's: no credentials, no configuration, no home folder."""
+        """An environment without the user's credentials, configuration and home folder."""
         return {"PATH": os.defpath, "HOME": str(self.data)}
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:
-        """Holds the folder: a lock file's descriptor, which the server inherits."""
+        """Lock the folder; return the lock file's descriptor, which the server inherits."""
         lock = os.open(self.data / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             try:
@@ -191,7 +191,7 @@ class LocalServer(ABC):
             os.close(lock)
 
     def _settle_secrets(self) -> None:
-        """Reads the folder's credentials, or makes some; what the caller gave wins, and is kept."""
+        """Read the folder's credentials, or generate them; the caller's own win, and are kept."""
         path = self.data / SECRETS_FILE
         kept = json.loads(path.read_text()) if path.exists() else {}
         self._secrets = {**self.generated(), **kept, **self._given}
@@ -203,7 +203,7 @@ class LocalServer(ABC):
             draft.replace(path)
 
     def _spawn(self, binary: Path, lock: int, undo: contextlib.ExitStack) -> tuple[Child, int]:
-        """Starts the child, on other ports again if it lost one; returns it and the port of S3."""
+        """Start the child, again on other ports if one was taken; return it and S3's port."""
         attempt = 1
         while True:
             launch = self.launch(binary)
@@ -220,7 +220,7 @@ class LocalServer(ABC):
                 return child, launch.port
 
     def _answers(self, port: int) -> bool:
-        """Whether S3 answers there, to our credentials: a stranger on the port would not know them."""
+        """Whether S3 accepts our credentials on the port: another program there would not."""
         request = AWSRequest("GET", f"http://{LOOPBACK}:{port}/")
         S3SigV4Auth(Credentials(self.key, self.secret), "s3", REGION).add_auth(request)
         connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_TIMEOUT_SECONDS)
@@ -234,7 +234,7 @@ class LocalServer(ABC):
 
 
 def client_environ(profile: str, endpoint_url: str, key: str, secret: str) -> dict[str, str]:
-    """The variables by which a process finds a server on this machine, and looks nowhere else.
+    """Environment variables with which a process uses a server on this machine and no other.
 
     Args:
         profile: The server's profile.

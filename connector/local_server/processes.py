@@ -1,6 +1,6 @@
-"""A server as a child process: free ports, a start that is waited for, a stop that leaves nothing behind.
+"""A server as a child process: free ports, a start that waits, a stop that leaves nothing behind.
 
-It knows nothing of S3: `connector.local_server.servers` says what to run and how to ask whether it answers.
+This module knows nothing of S3: `connector.local_server.servers` has the commands and the check whether S3 answers.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ STOP_DEADLINE_SECONDS = 10.0
 POLL_SECONDS = 0.05
 LOG_TAIL_LINES = 15
 
-# Reads one line from its parent. A line: all is well, the server was stopped. End of file: the parent is gone, however
-# it went (kill -9 too), so the server goes as well; unless it went before and its number is somebody else's by now,
-# which /proc tells by the time of the start.
+# Reads one line from its parent. A line says that the server was stopped. End of file says that the parent has ended,
+# even by kill -9: then the watchdog ends the server too. If the server ended before, its number may by now be another
+# process's: the start time in /proc tells.
 WATCHDOG = """
 born() { cut -d " " -f 22 "/proc/$1/stat" 2>/dev/null; }
 started=$(born "$1")
@@ -39,56 +39,56 @@ read -r _ || [ "$(born "$1")" != "$started" ] || kill -TERM "$1"
 
 
 class ServerStartFailed(LakeError, RuntimeError):
-    """A server was started and did not come up; the message ends with what it logged last."""
+    """A server did not start; the message ends with the end of its log."""
 
     code = "server_start_failed"
 
 
 class ServerEnded(ServerStartFailed):
-    """It ended by itself while it was waited for: often another process took one of its ports."""
+    """The server ended by itself during its start: often another process took one of its ports."""
 
     code = "server_ended"
 
 
 class PortInUse(ServerStartFailed):
-    """The port that was asked for is taken."""
+    """The requested port is taken."""
 
     code = "port_in_use"
 
 
 def free_ports(count: int, *, also_plus: int = 0) -> list[int]:
-    """Finds ports of the loopback interface that nobody listens on.
+    """Find ports of the loopback interface on which nobody listens.
 
-    Nothing reserves them: another process may take one before the server does, which is why starts are tried again.
+    They are not reserved: another process may take one before the server does, so starts are tried again.
 
     Args:
-        count: How many ports.
+        count: The number of ports.
         also_plus: Only ports `p` for which `p + also_plus` is free too.
 
     Returns:
-        That many different ports.
+        The ports, all different.
     """
     with contextlib.ExitStack() as stack:
-        found: list[int] = []
-        while len(found) < count:
+        ports: list[int] = []
+        while len(ports) < count:
             held = stack.enter_context(socket.socket())
             held.bind((LOOPBACK, 0))
             port = held.getsockname()[1]
             if not also_plus:
-                found.append(port)
+                ports.append(port)
             elif port + also_plus <= HIGHEST_PORT:
                 twin = stack.enter_context(socket.socket())
                 with contextlib.suppress(OSError):
                     twin.bind((LOOPBACK, port + also_plus))
-                    found.append(port)
-        return found
+                    ports.append(port)
+        return ports
 
 
 def check_port_is_free(port: int) -> None:
-    """Raises if somebody listens on a port of the loopback interface.
+    """Refuse a port of the loopback interface that is taken.
 
     Raises:
-        PortInUse: Somebody does.
+        PortInUse: Another process listens on it.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -101,16 +101,16 @@ def check_port_is_free(port: int) -> None:
 
 
 class Child:
-    """A running child process with a log, in a session of its own: a Ctrl-C in the terminal is its parent's business.
+    """A running child process with a log, in a session of its own: a Ctrl-C in the terminal reaches its parent only.
 
     A watchdog, one more small process, ends the child when the parent dies without stopping it.
 
     Args:
-        command: What to run.
-        environ: Its whole environment.
+        command: The command.
+        environ: The child's whole environment.
         folder: Its working directory.
-        log: The file that its output is appended to.
-        keep_open: A file descriptor that the child inherits, such as a lock's: it is held as long as the child lives.
+        log: The file to which its output is appended.
+        keep_open: A file descriptor that the child inherits, such as a lock's: it stays open while the child lives.
     """
 
     def __init__(
@@ -139,25 +139,25 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """The child's process id."""
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the process has not ended yet."""
         return self._process.poll() is None
 
     def wait_until(self, ready: Callable[[], bool], *, name: str, seconds: float = START_DEADLINE_SECONDS) -> None:
-        """Waits until the child answers; stops it if it does not.
+        """Wait until the child answers; stop it if it does not.
 
         Args:
-            ready: Asks it once.
-            name: What to call it in an error.
+            ready: Checks once whether it answers.
+            name: The child's name in errors.
             seconds: How long to wait.
 
         Raises:
-            ServerEnded: It ended by itself; the message has the end of its log.
-            ServerStartFailed: It did not answer in time; likewise.
+            ServerEnded: The child ended by itself; the message has the end of its log.
+            ServerStartFailed: The child did not answer in time; likewise.
         """
         deadline = time.monotonic() + seconds
         while not ready():
@@ -172,26 +172,26 @@ class Child:
             time.sleep(POLL_SECONDS)
 
     def log_tail(self) -> str:
-        """The last lines of what it has logged since its start."""
+        """The last lines that the child has logged since its start."""
         with self._log.open("rb") as log:
             log.seek(self._log_start)
             lines = log.read().decode(errors="replace").splitlines()
         return "\n".join(lines[-LOG_TAIL_LINES:])
 
     def stop(self) -> None:
-        """Asks it to end, makes it end if it does not, and waits. Stopping twice is fine."""
+        """Ask the child to end, kill it if it does not, and wait. A second stop does nothing."""
         self._signal(signal.SIGTERM)
         try:
             self._process.wait(STOP_DEADLINE_SECONDS)
         except subprocess.TimeoutExpired:
             self._signal(signal.SIGKILL)
             self._process.wait()
-        with contextlib.suppress(BrokenPipeError, ValueError):  # ValueError: told already
+        with contextlib.suppress(BrokenPipeError, ValueError):  # ValueError: the pipe is closed already
             self._watchdog.communicate(b"stopped\n")
 
     def _signal(self, number: signal.Signals) -> None:
-        # The whole session: a server may have children of its own. Only while the leader has not been waited for,
-        # or the number could be somebody else's.
+        # The whole session: a server may have children of its own. Only before the wait for its leader: after it the
+        # number could be another process's.
         if self.running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)

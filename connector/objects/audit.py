@@ -1,4 +1,4 @@
-"""Looking back at what is stored: does every object have the encryption that the write policy asks for?"""
+"""An audit of stored objects: does every object have the encryption of the write policy?"""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _CONCURRENCY = 32
 
 
 async def encryption_faults(store: Store, paths: Iterable[str]) -> dict[str, str]:
-    """Objects whose encryption is not what this filesystem's write policy says.
+    """Objects whose encryption differs from the write policy.
 
     Args:
-        store: The store; one HEAD an object.
+        store: The store; it gets one HEAD for each object.
         paths: The objects.
 
     Returns:
-        Path to what is wrong, such as `none instead of sse-s3`; empty when all is well.
+        The fault by path, such as `none instead of sse-s3`; empty if there is none.
 
     Raises:
         ObjectNotFound: One of them does not exist.
@@ -34,31 +34,31 @@ async def encryption_faults(store: Store, paths: Iterable[str]) -> dict[str, str
         bucket, key = object_path(store, path)
         return path, encryption_fault(await head(store, path), store.policy.for_key(bucket, key).encryption)
 
-    found = await in_order(fault, paths, at_once=_CONCURRENCY)
-    return {path: detail for path, detail in found if detail is not None}
+    faults = await in_order(fault, paths, at_once=_CONCURRENCY)
+    return {path: detail for path, detail in faults if detail is not None}
 
 
 def encryption_fault(head: Mapping[str, Any], wanted: Encryption) -> str | None:
-    """What is wrong with an object's encryption, such as `none instead of sse-s3`; None where nothing is.
+    """The fault of an object's encryption, such as `none instead of sse-s3`; None if there is none.
 
     Args:
         head: The response of `head_object`.
-        wanted: The encryption that the write policy says.
+        wanted: The encryption of the write policy.
     """
-    found = encryption_of(head)
-    return None if _satisfies(found, wanted) else f"{_named(found)} instead of {encryption_text(wanted)}"
+    actual = encryption_of(head)
+    return None if _satisfies(actual, wanted) else f"{_named(actual)} instead of {encryption_text(wanted)}"
 
 
 def _named(encryption: Encryption | None) -> str:
     return "sse-c" if encryption is None else encryption_text(encryption)
 
 
-def _satisfies(found: Encryption | None, wanted: Encryption) -> bool:
-    if isinstance(wanted, SseC) or found is None:
-        return isinstance(wanted, SseC) and found is None
-    if isinstance(found, SseKms) and isinstance(wanted, SseKms):
-        # a server reports the full ARN of a key that was asked for by its alias or id
-        same_key = not wanted.key_id or (found.key_id or "").endswith(wanted.key_id.removeprefix("alias/"))
-        return found.mode == wanted.mode and same_key
-    # a bucket default may encrypt what was allowed to stay in clear
-    return wanted.mode in {found.mode, "none"}
+def _satisfies(actual: Encryption | None, expected: Encryption) -> bool:
+    if isinstance(expected, SseC) or actual is None:
+        return isinstance(expected, SseC) and actual is None
+    if isinstance(actual, SseKms) and isinstance(expected, SseKms):
+        # a server reports the full ARN of a key that was requested by its alias or id
+        same_key = not expected.key_id or (actual.key_id or "").endswith(expected.key_id.removeprefix("alias/"))
+        return actual.mode == expected.mode and same_key
+    # a bucket's default may encrypt an object that the policy leaves in clear
+    return expected.mode in {actual.mode, "none"}

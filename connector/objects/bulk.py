@@ -1,7 +1,7 @@
 """Verbs over many objects in one call: bounded parallel requests on the event loop, an outcome for each object.
 
-Where one failure makes the rest pointless, a verb raises it. Where each object stands for itself, the error is in the
-place of its result.
+If one failure makes the rest pointless, a verb raises it. If objects are independent, an error takes the place of the
+object's result.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class TierTag:
     Args:
         path: The object.
         tier: The tier's name.
-        at_once: Write the object anew with the tag. Otherwise an object that has the tag already is left alone.
+        at_once: Write the object anew with the tag. Otherwise an object that already has the tag is left alone.
         if_match: The ETag that it must have.
     """
 
@@ -65,7 +65,7 @@ class _Verbs(Protocol):
 
     @property
     def loop(self) -> AbstractEventLoop:
-        """Runs them, in a thread of its own."""
+        """The event loop that runs them, in a thread of its own."""
 
     async def _first_keys(self, prefix: str, *, limit: int = ...) -> list[str]: ...
     async def _head_object(self, path: str) -> dict[str, Any]: ...
@@ -85,11 +85,11 @@ class BulkVerbs:
     """The verbs over many objects, for blocking code; async code has `tierlake.connector.client.concurrency`."""
 
     def first_keys_many(self: _Verbs, prefixes: Iterable[str], *, limit: int = 1000) -> list[list[str] | Failure]:
-        """The first keys below each of many prefixes; see `tierlake.connector.objects.metadata.first_keys`.
+        """The first keys with each of many prefixes; see `tierlake.connector.objects.metadata.first_keys`.
 
         Args:
             prefixes: `bucket/prefix` each.
-            limit: How many of each at the most.
+            limit: The maximum number of keys for each prefix.
 
         Returns:
             In the order of the prefixes: the keys, or the error in their place.
@@ -149,14 +149,14 @@ class BulkVerbs:
 
         Raises:
             UnsupportedByServer: The server has no archived classes.
-            InvalidSetting: `days` or `speed` is none.
+            InvalidSetting: `days` or `speed` is invalid.
             ObjectNotFound: One of them does not exist; others may have been requested.
         """
         work = partial(self._restore, days=days, speed=speed)
         return blocking(self.loop, in_order(work, paths, at_once=_AT_ONCE))
 
     def reencrypt_many(self: _Verbs, etags: Mapping[str, str]) -> Iterator[tuple[str, TransitionResult | Failure]]:
-        """Give objects the encryption that the write policy says; see `transition.reencrypt`.
+        """Give objects the encryption of the write policy; see `transition.reencrypt`.
 
         Args:
             etags: The objects, each with the ETag that it must have.

@@ -1,4 +1,4 @@
-"""Whether an object is what it was copied from: compared by what a HEAD says of both."""
+"""Whether an object equals its copy's source, compared by a HEAD of both."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def class_of(head: dict[str, Any]) -> str:
-    """The storage class that a HEAD reports; servers leave STANDARD out."""
+    """The storage class that a HEAD reports; servers omit STANDARD."""
     return str(head.get("StorageClass") or STANDARD)
 
 
 def facts(head: dict[str, Any]) -> dict[str, Any]:
-    """What has to be the same in both.
+    """The properties that have to be equal in both.
 
     Args:
         head: The response of `head_object`.
@@ -36,16 +36,16 @@ def facts(head: dict[str, Any]) -> dict[str, Any]:
 
 
 def differences(source: Source, head: dict[str, Any], storage_class: str) -> list[str]:
-    """In what an object is not the source in another class."""
-    expected, found = facts(dict(source.head)) | {"StorageClass": storage_class}, facts(head)
-    return [name for name, value in expected.items() if found[name] != value]
+    """The properties in which an object differs from its source, apart from the new class."""
+    expected, actual = facts(dict(source.head)) | {"StorageClass": storage_class}, facts(head)
+    return [name for name, value in expected.items() if actual[name] != value]
 
 
 def refuse_differences(source: Source, names: list[str]) -> None:
-    """Refuse to go on where a copy differs from its source.
+    """Refuse a copy that differs from its source.
 
     Raises:
-        ServerError: In something; nothing was deleted.
+        ServerError: The copy differs; nothing was deleted.
     """
     if names:
         raise ServerError(

@@ -1,7 +1,7 @@
-"""The version that an object was copied from onto itself: marked on the copy until it is deleted.
+"""The source version of a self-copy, recorded in a tag of the copy until the version is deleted.
 
-On a bucket that keeps versions a self-copy leaves its source behind. Whoever interrupts us between the copy and the
-deletion leaves both; the mark tells the next transition which version is that source.
+On a bucket that keeps versions a self-copy leaves its source behind. An interruption between the copy and the deletion
+leaves both; the tag tells the next transition which version is the source.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ _TAGS_MAX = 10
 
 
 async def tags_of(store: Store, source: Source) -> tuple[dict[str, str], str | None]:
-    """An object's tags, without our own; and the version that an interrupted copy left, which is deleted now.
+    """An object's tags without our own, and the source version of an interrupted copy, which this call deletes.
 
     Raises:
-        ServerError: The copy is not what it was made from.
+        ServerError: The copy differs from its source.
     """
     if not source.head.get("TagCount", 1):
         return {}, None
     try:
         tags = await get_tags(store, source.bucket, source.key)
-    except ObjectArchived:  # of some servers; it is not copied either before it is restored
+    except ObjectArchived:  # raised by some servers; such an object is not copied before it is restored
         return {}, None
     mark = tags.pop(COPIED_FROM, None)
     if mark is None:
         return tags, None
     version, _, etag = mark.partition(" ")
     deleted = None
-    with suppress(ObjectNotFound):  # deleted already, or the tags came along to another key
+    with suppress(ObjectNotFound):  # deleted already, or the tags were copied to another key
         old = Source(source.bucket, source.key, await head(store, f"{source.bucket}/{source.key}", version))
         if unquoted(old.head["ETag"]) == etag and version != version_of(source.head):
             kept = ("ContentLength", "ContentType", "Metadata")
@@ -59,26 +59,26 @@ async def tags_of(store: Store, source: Source) -> tuple[dict[str, str], str | N
 
 
 async def unmark(store: Store, source: Source, version: str, tags: dict[str, str]) -> None:
-    """Give a copy whose source is deleted the tags that it had, and no other object that came meanwhile."""
+    """Remove our tag from a copy whose source is deleted, but not from another object that replaced the copy."""
     tag_set = [{"Key": key, "Value": value} for key, value in tags.items()]
     which = {"Bucket": source.bucket, "Key": source.key, "VersionId": version}
     try:
         await store.send("put_object_tagging", **which, Tagging={"TagSet": tag_set})
-    except LakeError as error:  # the move is done; the tag says so for ever, or is gone with its version
+    except LakeError as error:  # the move is done; the tag stays, or is gone with its version
         logger.warning("The tag %s stays at %s/%s: %s", COPIED_FROM, source.bucket, source.key, error)
 
 
 def version_of(head: Mapping[str, Any]) -> str:
     """The version of a response."""
-    # What was written before the bucket kept versions is the version "null", which some servers do not say.
+    # An object older than versioning is the version "null", which some servers omit.
     return str(head.get("VersionId") or "null")
 
 
 async def marked(store: Store, source: Source, tags: dict[str, str]) -> dict[str, str]:
-    """Tags for the copy: with the version that it is made from, where the bucket keeps that.
+    """The tags of the copy, with its source version if the bucket keeps versions.
 
-    Whoever interrupts us between the copy and the deletion leaves two versions, and nothing else tells the source of a
-    copy from an older object of the same bytes.
+    An interruption between the copy and the deletion leaves two versions, and nothing else tells the source of a copy
+    from an older object with the same bytes.
     """
     if len(tags) >= _TAGS_MAX or not (source.head.get("VersionId") or await store.keeps_versions(source.bucket)):
         return tags
@@ -86,7 +86,7 @@ async def marked(store: Store, source: Source, tags: dict[str, str]) -> dict[str
 
 
 async def delete_source_version(store: Store, source: Source, head: dict[str, Any], tags: dict[str, str]) -> str | None:
-    """The version copied from is stored twice now; an unversioned bucket has none."""
+    """Delete the source version, whose bytes are now stored twice; an unversioned bucket has none."""
     new, old = head.get("VersionId"), version_of(source.head)
     if not new or old == new:
         return None
@@ -97,7 +97,7 @@ async def delete_source_version(store: Store, source: Source, head: dict[str, An
 
 
 async def _delete_version(store: Store, source: Source, version: str) -> str:
-    if is_held(source.head):  # the copy has the hold by now
+    if is_held(source.head):  # the copy has the hold now
         await set_legal_hold(store, [(f"{source.bucket}/{source.key}", version)], held=False)
     await delete_keys(store, source.bucket, [{"Key": source.key, "VersionId": version}], guarded=False)
     return version

@@ -1,7 +1,7 @@
-"""Copies between keys: the destination gets its own class and encryption, and keeps what the source says.
+"""Copies between keys: the destination gets its own class and encryption, and keeps the source's other properties.
 
-A request `CopyObject` copies at most 5 GB; larger objects, and those whose parts are to be kept, are
-copied part by part, each under the condition that the source is still the same.
+One `CopyObject` copies at most 5 GB. Larger objects, and those whose part sizes are to be kept, are copied
+part by part, each part under the condition that the source is still the same.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CONCURRENT_PARTS = 10
 
 @dataclass(frozen=True)
 class Source:
-    """What is copied, as it was when looked at."""
+    """The source of a copy, with its HEAD."""
 
     bucket: str
     key: str
@@ -49,13 +49,13 @@ class Source:
         return {"Bucket": self.bucket, "Key": self.key, **version}
 
     def keys(self) -> dict[str, None]:
-        """Keeps the policy's customer key (SSE-C) from a source that was written without one."""
+        """Parameters that keep the policy's customer key (SSE-C) from a source that was written without one."""
         if self.head.get("SSECustomerAlgorithm"):
             return {}
         return {"CopySourceSSECustomerAlgorithm": None, "CopySourceSSECustomerKey": None}
 
     def condition(self, profile: Profile) -> dict[str, str]:
-        """The precondition that the source has not changed, where the server honours it."""
+        """The precondition that the source has not changed, if the server honours it."""
         return {"CopySourceIfMatch": self.head["ETag"]} if profile.copy_source_if_match else {}
 
 
@@ -65,7 +65,7 @@ async def look_at(store: Store, path: str, version_id: str | None = None) -> Sou
     Args:
         store: The store.
         path: The object.
-        version_id: Which version of it; None leaves it to the path, and is the latest else.
+        version_id: The version; None takes the path's, or the latest.
 
     Raises:
         ObjectNotFound: There is no such object.
@@ -91,8 +91,8 @@ async def copy_file(
         path1: The source.
         path2: The destination.
         preserve_etag: Copy with the source's part sizes, so that the ETag stays.
-        version_id: Which version of the source; see `look_at`.
-        **options: Parameters that win over the policy and the source's.
+        version_id: The version of the source; see `look_at`.
+        **options: Parameters that win over the policy's and the source's.
 
     Returns:
         The response of `copy_object` or `complete_multipart_upload`.
@@ -108,7 +108,7 @@ async def copy_file(
     source = await look_at(store, path1, version_id)
     profile = await store.profile()
     size = source.head["ContentLength"]
-    if not size and key.endswith("/"):  # it stands for a folder, which some servers do not copy
+    if not size and key.endswith("/"):  # it stands for a folder; some servers do not copy it
         return await store.call("put_object", kept_content(source.head), options, Bucket=bucket, Key=key, Body=b"")
     part_bytes = options.pop("block", None)
     many_parts = "-" in str(source.head.get("ETag", ""))
@@ -146,10 +146,10 @@ def part_ranges(size: int, part_bytes: int | None = None) -> list[tuple[int, int
 
     Args:
         size: The object's size in bytes.
-        part_bytes: The parts' size; None chooses one that needs at most 10,000 parts.
+        part_bytes: The size of a part; None chooses one for at most 10,000 parts.
 
     Raises:
-        ValueError: The parts' size is not from 5 MiB to 5 GiB.
+        ValueError: The size of a part is not between 5 MiB and 5 GiB.
     """
     chosen = part_bytes or max(PART_BYTES, -(-size // PARTS_MAX))
     if not PART_BYTES_MIN <= chosen <= COPY_BYTES_MAX:
@@ -181,15 +181,15 @@ async def copy_in_parts(
     ranges: list[tuple[int, int]],
     condition: Mapping[str, str] | None = None,
 ) -> Any:
-    """Copy with a multipart upload; nothing of it is left when it fails.
+    """Copy with a multipart upload, which is aborted if it fails.
 
     Args:
         store: The store.
-        source: What is copied.
-        create: Begins the upload and says what the object will be.
+        source: The source.
+        create: Creates the upload, with the destination's properties.
         target: Bucket and key of the destination.
         ranges: First and last byte of each part.
-        condition: What the destination must be at the end of the upload.
+        condition: The condition on the destination at the end of the upload.
 
     Returns:
         The response of `complete_multipart_upload`.

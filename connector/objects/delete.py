@@ -1,4 +1,4 @@
-"""Deleting: each key that is still there is reported, and what must not go by mistake goes only as it was seen."""
+"""Deletion: each key that is not deleted is reported; `delete_seen` deletes objects only in the state that was seen."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SeenObject:
-    """An object, or one version of it, as a listing showed it.
+    """An object or a version of it, as a listing showed it.
 
     Args:
-        path: `bucket/key`, meant as it is written: nothing in it is a pattern or a version.
-        version_id: The version; None for the object of a bucket that keeps none.
+        path: `bucket/key`, taken literally: no part of it is a pattern or a version.
+        version_id: The version; None in a bucket that keeps none.
         etag: Its ETag without quotes; None leaves it open.
     """
 
@@ -34,8 +34,8 @@ class SeenObject:
 async def remove(store: Store, path: str | list[str], *, maxdepth: int | None = None) -> list[str]:
     """Delete everything below paths.
 
-    s3fs also deletes the names of folders, which are no objects: on a versioned bucket each leaves a delete
-    marker. Here only objects are deleted, those that stand for an empty folder included.
+    s3fs also deletes the names of folders, which are not objects: on a versioned bucket each leaves a delete
+    marker. This function deletes objects only, including those that stand for an empty folder.
 
     Args:
         store: The store.
@@ -66,16 +66,16 @@ async def remove(store: Store, path: str | list[str], *, maxdepth: int | None = 
 
 
 async def delete_seen(store: Store, objects: Iterable[SeenObject]) -> list[SeenObject]:
-    """Delete objects and versions for good, each only as it was seen.
+    """Delete objects and versions for good, each only in the state that was seen.
 
-    A version id names just that version. Without one the ETag is the condition where the server honours it.
+    A version id names one version. Without it the ETag is the condition, if the server honours it.
 
     Args:
         store: The store.
-        objects: What was seen.
+        objects: The objects.
 
     Returns:
-        Those that are another object by now, and were left alone.
+        Those that were replaced since, and were left alone.
 
     Raises:
         AccessDenied: We may delete none of them.
@@ -97,7 +97,7 @@ async def delete_seen(store: Store, objects: Iterable[SeenObject]) -> list[SeenO
         try:
             await delete_keys(store, bucket, [which for _, which in pairs])
         except DeletionFailed as error:
-            others = {name for name, said in error.failures.items() if said.startswith("PreconditionFailed:")}
+            others = {name for name, failure in error.failures.items() if failure.startswith("PreconditionFailed:")}
             if others != set(error.failures):
                 raise
             changed += [seen for seen, which in pairs if which["Key"] in others]
@@ -126,13 +126,13 @@ async def delete_versions(store: Store, path: str, version_ids: Iterable[str]) -
 async def delete_keys(
     store: Store, bucket: str, objects: Sequence[dict[str, str]], *, guarded: bool = True
 ) -> list[str]:
-    """Bulk delete, with what the server says about each key.
+    """Bulk delete, with the server's answer for each key.
 
     Args:
         store: The store.
         bucket: The bucket.
-        objects: `Key` and perhaps `VersionId` of each.
-        guarded: Refuse what is inside a table; False only where the object stays, as another version.
+        objects: `Key` and optionally `VersionId` and `ETag` of each.
+        guarded: Refuse objects inside a table; False only if the object stays as another version.
 
     Returns:
         The keys deleted.
@@ -151,8 +151,8 @@ async def delete_keys(
         failures.update(failed)
         request_id = response["ResponseMetadata"].get("RequestId") if failed else request_id
     if failures:
-        first, said = next(iter(failures.items()))
-        message = f"{len(failures)} of {len(objects)} objects were not deleted, the first is {first!r}: {said}"
+        first, failure = next(iter(failures.items()))
+        message = f"{len(failures)} of {len(objects)} objects were not deleted, the first is {first!r}: {failure}"
         context: dict[str, Any] = {"bucket": bucket, "request_id": request_id}
         if len(failures) == len(objects) and all(text.startswith("AccessDenied:") for text in failures.values()):
             raise AccessDenied(message, server_code="AccessDenied", **context)

@@ -1,6 +1,6 @@
-"""Which objects a path means: the one of that name where there is one, else all that it matches as a pattern.
+"""The objects that a path means: the one of that name if it exists, or else all that match it as a pattern.
 
-`*`, `?` and `[` may be in keys, and fsspec takes each path that holds one for a pattern: `rm("a[1].txt")` would
+Keys may hold `*`, `?` and `[`, but fsspec takes each path with one of them for a pattern: `rm("a[1].txt")` would
 delete `a1.txt`. Only `glob` takes its argument for a pattern in any case.
 """
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from tierlake.connector.client.store import Store
 
 Paths: TypeAlias = Any
-"""What fsspec's verbs take: a path, a pattern, or a list of these."""
+"""An argument of fsspec's verbs: a path, a pattern, or a list of these."""
 
 
 async def is_name(store: Store, path: str) -> bool:
-    """Whether a path is no pattern, or the name of an object or a folder; the store is asked, no cache.
+    """Whether a path is a name: it has no pattern, or an object or a folder of that name exists in the store.
 
     Args:
         store: The store.
@@ -42,17 +42,17 @@ async def is_name(store: Store, path: str) -> bool:
 async def copy_pairs(
     store: Store, source: Paths, target: Paths, *, recursive: bool, maxdepth: int | None
 ) -> tuple[Paths, Paths]:
-    """Source and destination of a copy, object by object where the source's name looks like a pattern.
+    """Source and destination of a copy, object by object if the source's name looks like a pattern.
 
     Args:
         store: The store.
-        source: What is copied.
-        target: Where to.
-        recursive: With all below.
+        source: The source.
+        target: The destination.
+        recursive: Include everything below it.
         maxdepth: How many levels to descend; None is all.
 
     Returns:
-        Two lists, or the arguments as they are where fsspec expands them as we do.
+        Two lists, or the arguments as they are if fsspec expands them correctly.
     """
     if not await _is_name_like_a_pattern(store, source):
         return source, target
@@ -64,10 +64,10 @@ async def copy_pairs(
 async def download_pairs(
     store: Store, source: Paths, target: Paths, *, recursive: bool, maxdepth: int | None
 ) -> tuple[Paths, Paths]:
-    """As `copy_pairs`, to local files.
+    """Like `copy_pairs`, to local files.
 
     Raises:
-        ValueError: A key would lead out of the destination.
+        ValueError: A key leads out of the destination.
     """
     if not await _is_name_like_a_pattern(store, source):
         return source, target
@@ -82,17 +82,17 @@ async def download_pairs(
 async def upload_pairs(
     store: Store, source: Paths, target: Paths, *, recursive: bool, maxdepth: int | None
 ) -> tuple[Paths, Paths]:
-    """As `copy_pairs`, from local files: their names may look like patterns too."""
+    """Like `copy_pairs`, from local files, whose names may look like patterns too."""
     local = LocalFileSystem()
     is_one = isinstance(source, str | os.PathLike)
     paths = [local._strip_protocol(path) for path in ([source] if is_one else source)]  # noqa: SLF001
     names = [path for path in paths if has_magic(path) and local.lexists(path)]
     if not names or isinstance(target, list):
         return source, target
-    found = set(local.expand_path(names, recursive=recursive, maxdepth=maxdepth, assume_literal=True))
+    matches = set(local.expand_path(names, recursive=recursive, maxdepth=maxdepth, assume_literal=True))
     others = [path for path in paths if path not in names]
-    found.update(local.expand_path(others, recursive=recursive, maxdepth=maxdepth) if others else ())
-    sources = sorted(found)
+    matches.update(local.expand_path(others, recursive=recursive, maxdepth=maxdepth) if others else ())
+    sources = sorted(matches)
     if is_one and not (recursive and maxdepth is None):
         sources = [path for path in sources if not local.isdir(path)]
     into = (
@@ -102,26 +102,26 @@ async def upload_pairs(
 
 
 async def objects_of(store: Store, name: str, *, recursive: bool, maxdepth: int | None = None) -> dict[str, str]:
-    """Every object that a name stands for, with its ETag: its own, and those below it; the store is asked.
+    """The ETags of the object of a name and of those below it, by path, from the store.
 
     Args:
         store: The store.
         name: `bucket/key` or a bucket.
-        recursive: With all below, objects that stand for folders included.
+        recursive: Include everything below it, with objects that stand for folders.
         maxdepth: How many levels to descend; None is all.
     """
     bucket, key, _ = store.split_path(name)
-    found: dict[str, str] = {}
+    etags: dict[str, str] = {}
     if key:
         with suppress(ObjectNotFound):
-            found[name] = (await store.send("head_object", Bucket=bucket, Key=key))["ETag"]
+            etags[name] = (await store.send("head_object", Bucket=bucket, Key=key))["ETag"]
     if recursive:
         depth = len(name.rstrip("/")) + 1
         below = {entry["name"]: entry["ETag"] for entry in await store.namespace.stored_below(name)}
-        found |= {
+        etags |= {
             one: e for one, e in below.items() if maxdepth is None or one.rstrip("/").count("/", depth) < maxdepth
         }
-    return found
+    return etags
 
 
 async def _is_name_like_a_pattern(store: Store, path: Paths) -> bool:
@@ -131,8 +131,8 @@ async def _is_name_like_a_pattern(store: Store, path: Paths) -> bool:
 
 
 async def _expanded(store: Store, name: str, *, recursive: bool, maxdepth: int | None) -> list[str]:
-    """A name with all that is below it; a folder of itself is copied only with all that is in it."""
-    found: list[str] = await store.namespace.expand([name], recursive=recursive, maxdepth=maxdepth)
+    """A name and all paths below it; without the folders if not all of their contents are copied."""
+    expanded: list[str] = await store.namespace.expand([name], recursive=recursive, maxdepth=maxdepth)
     if recursive and maxdepth is None:
-        return found
-    return [path for path in found if not (trailing_sep(path) or await store.namespace.isdir(path))]
+        return expanded
+    return [path for path in expanded if not (trailing_sep(path) or await store.namespace.isdir(path))]

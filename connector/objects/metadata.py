@@ -32,9 +32,9 @@ class ObjectVersion:
     Args:
         path: `bucket/key`.
         key: The key.
-        version_id: The version's id; `null` where the bucket was not versioned.
-        is_latest: It is what a GET without version sees.
-        is_delete_marker: It says that the key is deleted.
+        version_id: The version's id; `null` if the bucket was not versioned.
+        is_latest: A GET without a version sees this version.
+        is_delete_marker: The version marks the key as deleted.
         size: Bytes; 0 for a marker.
         etag: The ETag without quotes; empty for a marker.
         modified: When it was written, by the server's clock.
@@ -65,7 +65,7 @@ def object_path(store: Store, path: str) -> tuple[str, str]:
 
 
 def not_found(store: Store, path: str, error: FileNotFoundError) -> FileNotFoundError:
-    """s3fs's own FileNotFoundError as one of ours; ours stay themselves."""
+    """Our error for s3fs's own FileNotFoundError; an error of ours is returned as it is."""
     if isinstance(error, LakeError):
         return error
     bucket, key, _ = store.split_path(path)
@@ -97,7 +97,7 @@ async def head(store: Store, path: str, version_id: str | None = None) -> dict[s
     try:
         response: dict[str, Any] = await store.send("head_object", Bucket=bucket, Key=key, **which)
     except ObjectNotFound:
-        with suppress(AccessDenied):  # a bucket that may not be looked at is there
+        with suppress(AccessDenied):  # a bucket that we may not look at exists
             await store.send("head_bucket", Bucket=bucket)
         raise
     return response
@@ -108,14 +108,14 @@ async def server_time(store: Store, path: str) -> datetime:
 
     Args:
         store: The store.
-        path: A bucket to ask about, or a prefix in it.
+        path: A bucket, or a prefix in it, for the request.
 
     Returns:
         An aware time, to the second.
 
     Raises:
         BucketNotFound: There is no such bucket.
-        AccessDenied: We may ask neither about the bucket nor list below the prefix, nor below the filesystem's table.
+        AccessDenied: We may neither look at the bucket nor list below the prefix or the filesystem's table.
         ServerError: The response has no Date header.
     """
     bucket, prefix, _ = store.split_path(path)
@@ -126,7 +126,7 @@ async def server_time(store: Store, path: str) -> datetime:
     except AccessDenied:
         if not below:
             raise
-        # who may list below a prefix alone may not ask about the bucket
+        # with rights below a prefix only we may not look at the bucket
         listing = {"Prefix": f"{below.rstrip('/')}/", "MaxKeys": 1}
         response = await store.send("list_objects_v2", Bucket=bucket, **listing)
     date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
@@ -136,7 +136,7 @@ async def server_time(store: Store, path: str) -> datetime:
 
 
 async def read_with_etag(store: Store, path: str) -> tuple[bytes, str]:
-    """An object's bytes and the ETag that belongs to just those.
+    """An object's bytes and the ETag of exactly these bytes.
 
     Args:
         store: The store.
@@ -155,7 +155,7 @@ async def read_with_etag(store: Store, path: str) -> tuple[bytes, str]:
 
 
 def condition_of(if_match: str | None, *, if_none_match: bool) -> dict[str, str]:
-    """The condition of a write, as requests say it.
+    """The condition of a write, as a request's parameter.
 
     Raises:
         ValueError: Not exactly one of the two is given.
@@ -174,10 +174,10 @@ async def put_if(
     if_none_match: bool = False,
     metadata: Mapping[str, str] | None = None,
 ) -> str:
-    """Write an object only if it is what the caller thinks.
+    """Write an object only if it is in the expected state.
 
-    A failed condition is looked at again: an object that has these bytes already is what the caller wants, be it that
-    another process had the same to write, or this one before it was killed.
+    After a failed condition the object's bytes are compared. If they are those to write, the call succeeds: another
+    process wrote the same, or this one did before it was killed.
 
     Args:
         store: The store.
@@ -185,13 +185,13 @@ async def put_if(
         data: Its new bytes.
         if_match: The ETag that it must have now.
         if_none_match: It must not exist.
-        metadata: The user's own, to be kept with the object.
+        metadata: User metadata of the object.
 
     Returns:
         The new ETag, without quotes.
 
     Raises:
-        PreconditionFailed: It is something else; `tierlake.connector.errors.AlreadyExists` where it must not
+        PreconditionFailed: It is in another state; `tierlake.connector.errors.AlreadyExists` if it must not
             exist.
         ValueError: Not exactly one of the two conditions is given.
     """
@@ -220,12 +220,12 @@ async def _holds(store: Store, bucket: str, key: str, data: bytes) -> dict[str, 
 
 
 async def first_keys(store: Store, prefix: str, *, limit: int = 1000) -> list[str]:
-    """The first keys that begin with a prefix, in the order of their names: one LIST, never answered from a cache.
+    """The first keys that begin with a prefix, in order of their names: one LIST, without a cache.
 
     Args:
         store: The store.
         prefix: `bucket/prefix`; every key that begins with it counts, so end a folder with a slash.
-        limit: How many at the most, up to 1000.
+        limit: The maximum number of keys, up to 1000.
 
     Returns:
         Paths as `bucket/key`.
@@ -240,13 +240,13 @@ async def first_keys(store: Store, prefix: str, *, limit: int = 1000) -> list[st
 
 
 async def is_versioned(store: Store, bucket: str) -> bool:
-    """Whether a bucket keeps versions now (not: suspended)."""
+    """Whether a bucket keeps versions now; False if versioning is suspended."""
     response = await store.send("get_bucket_versioning", Bucket=store.split_path(bucket)[0])
     return bool(response.get("Status") == "Enabled")
 
 
 async def has_versions(store: Store, bucket: str) -> bool:
-    """Whether older versions may be in a bucket: it keeps them, or did until that was suspended."""
+    """Whether a bucket may hold older versions: versioning is enabled, or suspended."""
     response = await store.send("get_bucket_versioning", Bucket=store.split_path(bucket)[0])
     return response.get("Status") in {"Enabled", "Suspended"}
 
@@ -277,11 +277,11 @@ async def object_versions(store: Store, prefix: str) -> list[ObjectVersion]:
         BucketNotFound: There is no such bucket.
     """
     bucket, key_prefix, _ = store.split_path(prefix)
-    found = []
+    versions = []
     async for page in _version_pages(store, bucket, key_prefix):
         for name in ("Versions", "DeleteMarkers"):
-            found += [_version(bucket, item, marker=name == "DeleteMarkers") for item in page.get(name, ())]
-    return sorted(found, key=lambda version: (version.key, not version.is_latest, -version.modified.timestamp()))
+            versions += [_version(bucket, item, marker=name == "DeleteMarkers") for item in page.get(name, ())]
+    return sorted(versions, key=lambda version: (version.key, not version.is_latest, -version.modified.timestamp()))
 
 
 def _version(bucket: str, item: dict[str, Any], *, marker: bool) -> ObjectVersion:
@@ -299,7 +299,7 @@ def _version(bucket: str, item: dict[str, Any], *, marker: bool) -> ObjectVersio
 
 
 async def bucket_exists(store: Store, bucket: str) -> bool:
-    """Whether a bucket exists, even one that we may not look into.
+    """Whether a bucket exists, even if we may not look into it.
 
     Raises:
         LakeError: The endpoint is down, or the credentials are wrong.

@@ -1,7 +1,7 @@
-"""Moving objects and folders: what is in the way is looked at first, and nothing goes before all of it is copied.
+"""Moves of objects and folders: obstacles are checked first, and nothing is deleted before everything is copied.
 
-fsspec copies until something fails and then deletes what it was told to move, copied or not: folders were left in both
-places, objects below `maxdepth` deleted without a copy, and an object that was moved onto itself was gone.
+fsspec copies until something fails and then deletes all sources, copied or not: it left folders in both places, deleted
+objects below `maxdepth` without a copy, and lost an object that was moved onto itself.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ async def move(
     batch_size: int | None = None,
     **options: Any,
 ) -> None:
-    """Move objects: copy them, then delete just what was copied.
+    """Move objects: copy them, then delete exactly what was copied.
 
     Args:
         store: The store.
         source: A path, a pattern, or a list of these.
-        target: Where to; or a list of paths, for a list of as many.
-        recursive: Folders with all that is in them.
-        maxdepth: How many levels to descend; None is all. What is deeper stays.
-        batch_size: How many are copied at once; None leaves it to fsspec.
-        **options: As of a copy.
+        target: The destination, or a list with one for each source.
+        recursive: Move folders with all that is in them.
+        maxdepth: How many levels to descend; None is all. Deeper objects stay.
+        batch_size: How many objects are copied at once; None takes the default.
+        **options: Options of the copies.
 
     Raises:
         ObjectNotFound: There is nothing to move.
-        InvalidSetting: It is a folder and not `recursive`, or objects would end up on each other; nothing was copied.
-        TableWriteRefused: One of them is in a table; nothing was copied.
-        DeletionFailed: All is copied, and some sources are still there, as those that were replaced meanwhile.
+        InvalidSetting: A folder without `recursive`, or objects would overwrite each other; nothing was copied.
+        TableWriteRefused: An object is in a table; nothing was copied.
+        DeletionFailed: All is copied, but some sources were not deleted, such as those replaced meanwhile.
     """
-    found, places = await _found(store, source, target, recursive, maxdepth)
-    pairs = {path: place for path in found if (place := places[path]) != path}
+    etags, places = await _etags_and_places(store, source, target, recursive, maxdepth)
+    pairs = {path: place for path in etags if (place := places[path]) != path}
     if not pairs:
         return
     _check(pairs)
@@ -64,14 +64,14 @@ async def move(
     profile = await store.profile()
 
     async def copy(path: str) -> None:
-        unchanged: dict[str, Any] = {"CopySourceIfMatch": found[path]} if profile.copy_source_if_match else {}
+        unchanged: dict[str, Any] = {"CopySourceIfMatch": etags[path]} if profile.copy_source_if_match else {}
         await copy_file(store, path, pairs[path], **unchanged, **options)
 
     await in_order(copy, pairs, at_once=batch_size if batch_size and batch_size > 0 else _AT_ONCE)
     doomed: dict[str, list[dict[str, str]]] = {}
     for path in pairs:
         bucket, key, _ = store.split_path(path)
-        doomed.setdefault(bucket, []).append({"Key": key, **({"ETag": found[path]} if profile.delete_if_match else {})})
+        doomed.setdefault(bucket, []).append({"Key": key, **({"ETag": etags[path]} if profile.delete_if_match else {})})
     for bucket, objects in doomed.items():
         await delete_keys(store, bucket, objects)
     for path in pairs:
@@ -79,7 +79,7 @@ async def move(
 
 
 def _check(pairs: Mapping[str, str]) -> None:
-    """Refuse a move after which fewer objects would be left."""
+    """Refuse a move that would leave fewer objects."""
     (most, times), *_ = Counter(pairs.values()).most_common(1)
     if times > 1:
         raise InvalidSetting(f"{times} objects would be moved to {most}, and one is left", hint="Move them one by one")
@@ -91,37 +91,37 @@ def _check(pairs: Mapping[str, str]) -> None:
         )
 
 
-async def _found(
+async def _etags_and_places(
     store: Store,
     source: Paths,
     target: Paths,
     recursive: bool,  # noqa: FBT001 -- as of `move`
     maxdepth: int | None,
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Every object to move with its ETag, and its place."""
-    asked = [source] if isinstance(source, str) else list(source)
+    """The ETag of every object to move, and its destination, by path."""
+    sources = [source] if isinstance(source, str) else list(source)
     if isinstance(target, list):
-        starts = names = [store.namespace.strip(path) for path in asked]
+        starts = names = [store.namespace.strip(path) for path in sources]
         places = [store.namespace.strip(path) for path in target]
     else:
-        starts = await store.namespace.expand(asked)
-        names = await store.namespace.expand(asked, recursive=recursive, maxdepth=maxdepth) if recursive else starts
+        starts = await store.namespace.expand(sources)
+        names = await store.namespace.expand(sources, recursive=recursive, maxdepth=maxdepth) if recursive else starts
         places = await _laid_out(store, source, names, target)
-    found: dict[str, str] = {}
+    etags: dict[str, str] = {}
     for name in starts:
-        there = await objects_of(store, name, recursive=recursive, maxdepth=maxdepth)
-        if not there and (recursive or not await store.namespace.isdir(name)):
+        objects = await objects_of(store, name, recursive=recursive, maxdepth=maxdepth)
+        if not objects and (recursive or not await store.namespace.isdir(name)):
             raise ObjectNotFound(f"There is nothing to move at {name}")
-        if not there and (len(starts) == 1 or isinstance(target, list)):
+        if not objects and (len(starts) == 1 or isinstance(target, list)):
             raise InvalidSetting(f"{name} is a folder", hint="recursive=True moves it with all that is in it")
-        found |= there
+        etags |= objects
     to = dict(zip(names, places, strict=True))
     # A listing has the folder "d", and an object "d/" may stand for it.
-    return found, {one: to[one] if one in to else f"{to[one.rstrip('/')]}/" for one in found}
+    return etags, {one: to[one] if one in to else f"{to[one.rstrip('/')]}/" for one in etags}
 
 
 async def _laid_out(store: Store, source: Paths, names: list[str], target: str) -> list[str]:
-    """Where a copy would put them."""
+    """The destinations that a copy would choose."""
     place = store.namespace.strip(target)
     if not isinstance(source, str):
         return list(other_paths(names, place, flatten=True))

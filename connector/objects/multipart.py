@@ -1,4 +1,4 @@
-"""Incomplete multipart uploads: what a killed writer leaves, unseen and paid for."""
+"""Incomplete multipart uploads, which a killed writer leaves: invisible, but billed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 32
 _CLOCK_RESOLUTION = timedelta(seconds=1)
-"""The Date header has whole seconds, and an upload's beginning may have fractions."""
+"""The Date header has whole seconds; the start of an upload may have fractions."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class IncompleteUpload:
     """An upload that was begun and neither completed nor aborted.
 
     Args:
-        path: `bucket/key` of what it would have become.
+        path: `bucket/key` of its object.
         upload_id: The upload's id.
-        initiated: When it was begun, by the server's clock.
+        initiated: The time of its creation, by the server's clock.
     """
 
     path: str
@@ -46,7 +46,7 @@ async def abort_incomplete_uploads(
     Args:
         store: The store.
         path: A bucket, or a prefix in it.
-        older_than: Only those begun before this age, by the server's clock: a live upload may be slow.
+        older_than: The least age of these uploads, by the server's clock: a live upload may be slow.
         dry_run: Abort nothing.
 
     Returns:
@@ -54,8 +54,8 @@ async def abort_incomplete_uploads(
 
     Raises:
         BucketNotFound: There is no such bucket.
-        InvalidSetting: The age is none.
-        DeletionFailed: Some could not be aborted, each with the reason.
+        InvalidSetting: The age is invalid.
+        DeletionFailed: Some could not be aborted; `failures` has the reasons.
     """
     age = parse_age(older_than)
     bucket, prefix, _ = store.split_path(path)
@@ -67,7 +67,7 @@ async def abort_incomplete_uploads(
 
 
 async def abort_uploads(store: Store, uploads: Iterable[IncompleteUpload]) -> None:
-    """Abort these uploads; those that are gone already are fine.
+    """Abort uploads; those that no longer exist are skipped.
 
     Args:
         store: The store.
@@ -75,7 +75,7 @@ async def abort_uploads(store: Store, uploads: Iterable[IncompleteUpload]) -> No
 
     Raises:
         AccessDenied: We may abort none of them.
-        DeletionFailed: Some are still there, each with the reason.
+        DeletionFailed: Some could not be aborted; `failures` has the reasons.
     """
 
     async def abort(upload: IncompleteUpload) -> None:
@@ -83,28 +83,28 @@ async def abort_uploads(store: Store, uploads: Iterable[IncompleteUpload]) -> No
         with suppress(ObjectNotFound):
             await store.send("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload.upload_id)
 
-    asked = list(uploads)
-    answers = await outcomes(abort, asked, at_once=_AT_ONCE)
+    incomplete = list(uploads)
+    answers = await outcomes(abort, incomplete, at_once=_AT_ONCE)
     errors = {
         f"{upload.path}?uploadId={upload.upload_id}": answer
-        for upload, answer in zip(asked, answers, strict=True)
+        for upload, answer in zip(incomplete, answers, strict=True)
         if answer is not None
     }
     denied = [error for error in errors.values() if isinstance(error, AccessDenied)]
-    if asked and len(denied) == len(asked):
+    if incomplete and len(denied) == len(incomplete):
         raise denied[0]
     if errors:
         failures = {name: str(error) for name, error in errors.items()}
-        raise DeletionFailed(f"{len(errors):,} of {len(asked):,} uploads were not aborted", failures)
+        raise DeletionFailed(f"{len(errors):,} of {len(incomplete):,} uploads were not aborted", failures)
 
 
 async def _uploads(store: Store, bucket: str, prefix: str) -> AsyncIterator[IncompleteUpload]:
     profile = await store.profile()
-    # A server that finds nothing by prefix is asked for the whole bucket.
-    asked = {"Prefix": prefix} if prefix and profile.uploads_by_prefix else {}
+    # If a server does not list uploads by prefix, the whole bucket is listed.
+    options = {"Prefix": prefix} if prefix and profile.uploads_by_prefix else {}
     markers: dict[str, str] = {}
     while True:
-        page = await store.send("list_multipart_uploads", Bucket=bucket, **asked, **markers)
+        page = await store.send("list_multipart_uploads", Bucket=bucket, **options, **markers)
         for upload in page.get("Uploads", ()):
             if upload["Key"].startswith(prefix):
                 yield IncompleteUpload(f"{bucket}/{upload['Key']}", upload["UploadId"], upload["Initiated"])

@@ -1,8 +1,8 @@
-"""Object Lock: legal holds, which keep a version from being deleted by anybody, whatever tool they use.
+"""Object Lock: legal holds, which protect a version from deletion by any user and any tool.
 
 A bucket has Object Lock from its creation on or not at all (S3 User Guide, "Locking objects with Object Lock"). Seen on
-MinIO and SeaweedFS: a self-copy drops the hold, or keeps it, as the server likes, and the version copied from keeps
-it; a version under a hold is deleted by nobody, while a delete without version still adds its marker.
+MinIO and SeaweedFS: one server drops the hold in a self-copy and the other keeps it, and the source version keeps it.
+Nobody can delete a version under a hold, but a delete without a version still adds its marker.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ async def has_object_lock(store: Store, bucket: str) -> bool:
 
 
 async def set_legal_hold(store: Store, versions: Iterable[tuple[str, str]], *, held: bool) -> None:
-    """Put legal holds on versions, or lift them (S3 `PutObjectLegalHold`); again changes nothing.
+    """Put legal holds on versions, or lift them (S3 `PutObjectLegalHold`); a second call changes nothing.
 
     Args:
         store: The store.
@@ -62,10 +62,10 @@ async def set_legal_hold(store: Store, versions: Iterable[tuple[str, str]], *, h
 
 
 def check_replaceable(head: Mapping[str, Any], bucket: str, key: str) -> None:
-    """Refuse to write an object anew whose version has to stay.
+    """Refuse to rewrite an object whose version has to stay.
 
     Raises:
-        RequestRefused: It is under a retention that has not ended.
+        RequestRefused: The object is under a retention that has not ended.
     """
     until = head.get("ObjectLockRetainUntilDate")
     if until is None or until <= parsedate_to_datetime(head["ResponseMetadata"]["HTTPHeaders"]["date"]):

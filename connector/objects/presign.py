@@ -1,4 +1,4 @@
-"""URLs that let somebody without credentials do one thing for a while."""
+"""URLs that permit one request without credentials for a while."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _FORM_FIELDS = {
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
     "ServerSideEncryption": "x-amz-server-side-encryption",
     "StorageClass": "x-amz-storage-class",
-    "Tagging": "x-amz-tagging",  # but AWS and MinIO want it in XML
+    "Tagging": "x-amz-tagging",  # AWS and MinIO demand XML here
 }
 """https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html"""
 
 
 class PresignConditions(TypedDict, total=False):
-    """What a presigned POST may hold.
+    """Conditions on the upload of a presigned POST.
 
     Keys:
         size: Smallest and largest size in bytes.
-        content_type: The content type, or its beginning with `*` at the end (`image/*`).
+        content_type: The content type, or a prefix of it with `*` at the end (`image/*`).
     """
 
     size: tuple[int, int]
@@ -57,7 +57,7 @@ class PresignedPost(TypedDict):
 
 
 def presigned_method(client_method: str) -> str:
-    """s3fs's name of what to presign (`get_object`) as an HTTP method."""
+    """The HTTP method for s3fs's name of an operation (`get_object`)."""
     return next((method for method, operation in _OPERATIONS.items() if operation == client_method), client_method)
 
 
@@ -65,7 +65,7 @@ def lifetime_seconds(expires: float | timedelta) -> int:
     """A URL's lifetime in whole seconds.
 
     Raises:
-        InvalidSetting: It is not between one second and seven days.
+        InvalidSetting: The lifetime is not between one second and seven days.
     """
     seconds = int(expires.total_seconds() if isinstance(expires, timedelta) else expires)
     if not 1 <= seconds <= LONGEST.total_seconds():
@@ -79,7 +79,7 @@ def lifetime_seconds(expires: float | timedelta) -> int:
 async def presign(store: Store, path: str, *, expires: float | timedelta, method: str, **options: Any) -> str:
     """Sign a URL for one GET, HEAD or PUT.
 
-    A PUT is signed with what the write policy says: whoever uses the URL has to send those headers.
+    A PUT is signed with the write policy's headers: the user of the URL has to send them.
 
     Args:
         store: The store.
@@ -92,7 +92,7 @@ async def presign(store: Store, path: str, *, expires: float | timedelta, method
         The URL.
 
     Raises:
-        InvalidSetting: The lifetime or the method is none.
+        InvalidSetting: The lifetime or the method is invalid.
     """
     seconds = lifetime_seconds(expires)
     operation = _OPERATIONS.get(method.upper())
@@ -125,14 +125,14 @@ async def presign_post(
         store: The store.
         path: The object.
         expires: The form's lifetime in seconds, at most seven days.
-        **conditions: What the upload may be.
+        **conditions: Conditions on the upload.
 
     Returns:
-        The URL and the fields to send with the file: all that the write policy says is among them and signed.
+        The URL and the fields to send with the file; they include the write policy's, and are signed.
 
     Raises:
-        InvalidSetting: The lifetime is none; or the policy says what no form can carry, such as a customer's key
-            (SSE-C), which whoever has the form would have.
+        InvalidSetting: The lifetime is invalid; or the policy has a value that no form may carry, such as a
+            customer's key (SSE-C), which the form would reveal.
     """
     seconds = lifetime_seconds(expires)
     bucket, key = object_path(store, path)
@@ -185,7 +185,7 @@ def _form_fields(request: Mapping[str, Any], profile: Profile) -> dict[str, str]
 
 
 def _tagging_document(tagging: str) -> str:
-    """Tags as a form has them: XML, where a header has them like a query."""
+    """Tags in the form of a POST's field: XML, while a header has them like a query."""
     pairs = parse_qsl(tagging, keep_blank_values=True)
     tags = "".join(f"<Tag><Key>{escape(key)}</Key><Value>{escape(value)}</Value></Tag>" for key, value in pairs)
     return f"<Tagging><TagSet>{tags}</TagSet></Tagging>"

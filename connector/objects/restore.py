@@ -1,4 +1,4 @@
-"""Archived classes: asking for an object back, and whether it is there."""
+"""Archived classes: restoring an object, and the state of the restore."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class RestoreStatus:
 
     Args:
         path: `bucket/key`.
-        storage_class: The class that it reports.
-        state: `not archived` needs no restore, `archived` needs one, `in progress` was asked for,
+        storage_class: The class that the object reports.
+        state: `not archived` needs no restore, `archived` needs one, `in progress` is requested,
             `restored` can be read until `expires`.
-        expires: When the restored copy goes away again.
+        expires: The time at which the restored copy is deleted.
     """
 
     path: str
@@ -54,17 +54,17 @@ async def restore_status(store: Store, path: str) -> RestoreStatus:
     response = await head(store, path)
     profile = await store.profile()
     storage_class = response.get("StorageClass") or "STANDARD"
-    said = _RESTORE.search(response.get("Restore") or "")
+    match = _RESTORE.search(response.get("Restore") or "")
     state: RestoreState = "archived" if storage_class in profile.archived_classes else "not archived"
     expires = None
-    if said is not None:
-        state = "in progress" if said[1] == "true" else "restored"
-        expires = parsedate_to_datetime(said[2]) if said[2] else None
+    if match is not None:
+        state = "in progress" if match[1] == "true" else "restored"
+        expires = parsedate_to_datetime(match[2]) if match[2] else None
     return RestoreStatus(f"{bucket}/{key}", storage_class, state, expires)
 
 
 async def restore(store: Store, path: str, *, days: int, speed: str) -> RestoreStatus:
-    """Ask for a readable copy of an archived object; asking again changes nothing.
+    """Request a readable copy of an archived object; a second request changes nothing.
 
     Args:
         store: The store.
@@ -77,7 +77,7 @@ async def restore(store: Store, path: str, *, days: int, speed: str) -> RestoreS
 
     Raises:
         UnsupportedByServer: The server has no archived classes.
-        InvalidSetting: `days` or `speed` is none.
+        InvalidSetting: `days` or `speed` is invalid.
         ObjectNotFound: There is no such object.
     """
     if days < 1 or speed not in _SPEEDS:
@@ -89,9 +89,9 @@ async def restore(store: Store, path: str, *, days: int, speed: str) -> RestoreS
     if before.state != "archived":
         return before
     bucket, key = object_path(store, path)
-    asked = {"Days": days, "GlacierJobParameters": {"Tier": _SPEEDS[speed]}}
+    request = {"Days": days, "GlacierJobParameters": {"Tier": _SPEEDS[speed]}}
     try:
-        await store.send("restore_object", Bucket=bucket, Key=key, RestoreRequest=asked)
+        await store.send("restore_object", Bucket=bucket, Key=key, RestoreRequest=request)
     except (RequestRefused, Throttled) as error:
         if error.server_code != "RestoreAlreadyInProgress":
             raise

@@ -1,6 +1,6 @@
-"""Changing an object's storage class in place: the key, the bytes and everything said about them stay.
+"""Changes of an object's storage class in place: the key, the bytes and the metadata stay.
 
-There are two ways, and a server's profile names its own. A *self-copy* writes the object anew with another
+There are two ways, and a server's profile names its own. A *self-copy* rewrites the object with another
 class (`transition`). A *tag* is set, and a lifecycle rule of the bucket moves the object to a remote
 tier (`tag_tier`).
 """
@@ -47,7 +47,7 @@ _POLL_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 
 @dataclass(frozen=True)
 class Written:
-    """The object that a copy onto itself left, as listings show it.
+    """The object that a self-copy wrote, as listings show it.
 
     Args:
         etag: Its ETag, without quotes.
@@ -66,14 +66,14 @@ class TransitionResult:
         path: `bucket/key`.
         from_class: The storage class before.
         to_class: The storage class that the object reports now.
-        changed: False where it was in that class already.
+        changed: False if the object was in that class already.
         size: Bytes.
-        deleted_version: The version that held the bytes before and was deleted; None where the bucket
-            keeps no versions.
-        pending: The object is tagged, and the server has not moved it yet.
-        tagged: The tag that says so was set by this call.
-        written: The object as the copy left it; None where nothing was copied, and where the server does not
-            say that the object it has now is that copy.
+        deleted_version: The previous version of the bytes, which was deleted; None if the bucket keeps no
+            versions.
+        pending: The object is tagged, but the server has not moved it yet.
+        tagged: This call set the tag.
+        written: The object that the copy wrote; None if nothing was copied, or if the server does not confirm
+            that its present object is that copy.
     """
 
     path: str
@@ -92,29 +92,29 @@ async def transition(
 ) -> TransitionResult:
     """Move an object to another storage class by copying it onto itself.
 
-    Metadata, content headers, tags and encryption stay. The copy is made under the condition that the
-    object is still the one that was looked at, and verified afterwards. On a versioned bucket the version
-    copied from is deleted once the new one is verified. A legal hold goes with the object.
+    Metadata, content headers, tags and encryption stay. The copy has the condition that the object was not
+    replaced since the look at it, and is verified afterwards. On a versioned bucket the source version is
+    deleted once the copy is verified. A legal hold is kept.
 
     Args:
         store: The store.
         path: The object.
         storage_class: The class to move it to.
         if_match: The ETag that it must have.
-        exclusive: Others may replace the object at any moment, and what they write must never be overwritten. On a
-            bucket without versions, where a copy of this server could do that, small objects go through this process
-            and back under a condition, others are copied in parts, and the end of that has it.
+        exclusive: Others may replace the object at any moment, and their writes must never be overwritten. If a copy
+            could do that on this server, and the bucket keeps no versions, small objects are read and written back
+            under a condition, and larger ones are copied in parts, with the condition on the last request.
 
     Returns:
-        What was done; `changed` is False where it was in that class already.
+        What was done; `changed` is False if the object was in that class already.
 
     Raises:
-        UnsupportedByServer: The server has no such class; or it is exclusive, and no condition of the server makes a
-            copy of that size so.
+        UnsupportedByServer: The server has no such class; or the copy has to be exclusive, and the server has no
+            condition for a copy of that size.
         PreconditionFailed: The object is, or became meanwhile, another one.
         ObjectNotFound: There is no such object.
         RequestRefused: A retention of Object Lock keeps the version that would be copied.
-        ServerError: The object does not report what it was given.
+        ServerError: The copy differs from its source.
     """
     profile = await store.profile()
     profile.check_class(storage_class, key=path)
@@ -132,7 +132,7 @@ async def transition(
     except PreconditionFailed as error:
         if not error.after_lost_reply:
             raise
-        refused = error  # a copy that was made may have another ETag
+        refused = error  # if the copy was made, it may have another ETag
     head = await store.send("head_object", Bucket=source.bucket, Key=source.key)
     if refused and differences(source, head, storage_class):
         raise refused
@@ -145,10 +145,10 @@ async def transition(
 
 
 async def reencrypt(store: Store, path: str, *, if_match: str | None = None) -> TransitionResult:
-    """Give an object the encryption that the write policy says, by copying it onto itself.
+    """Give an object the encryption of the write policy, by a self-copy.
 
-    Metadata, content headers, tags and the storage class stay. On a versioned bucket the version copied from is deleted
-    once the new one is verified.
+    Metadata, content headers, tags and the storage class stay. On a versioned bucket the source version is deleted once
+    the copy is verified.
 
     Args:
         store: The store.
@@ -156,7 +156,7 @@ async def reencrypt(store: Store, path: str, *, if_match: str | None = None) -> 
         if_match: The ETag that it must have.
 
     Returns:
-        What was done; `changed` is False where it had not to be.
+        What was done; `changed` is False if the encryption was right already.
 
     Raises:
         PreconditionFailed: The object is, or became meanwhile, another one.
@@ -165,18 +165,18 @@ async def reencrypt(store: Store, path: str, *, if_match: str | None = None) -> 
     """
     source = await look_at(store, path)
     profile = await store.profile()
-    wanted = _held(store, source)
+    expected = _held(store, source)
     storage_class, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
     tags, left = await tags_of(store, source)
-    if encryption_fault(source.head, wanted) is None:
+    if encryption_fault(source.head, expected) is None:
         return TransitionResult(name, storage_class, storage_class, changed=False, size=size, deleted_version=left)
     _check_etag(source, if_match)
-    kept = kept_parameters(source.head, profile, wanted)
+    kept = kept_parameters(source.head, profile, expected)
     others = {name: value for name, value in kept.items() if name not in ENCRYPTION_PARAMETERS}
-    copied = await _self_copy(store, source, profile, others | wanted.headers(), tags)
+    copied = await _self_copy(store, source, profile, others | expected.headers(), tags)
     head = await store.send("head_object", Bucket=source.bucket, Key=source.key)
-    if (fault := encryption_fault(head, wanted)) is not None:
+    if (fault := encryption_fault(head, expected)) is not None:
         raise EncryptionIgnored(f"After the copy it is {fault}", bucket=source.bucket, key=source.key)
     deleted = await delete_source_version(store, source, head, tags)
     store.invalidate(name)
@@ -206,14 +206,14 @@ async def tag_tier(
         store: The store.
         path: The object.
         tier: A tier's name, such as `cold`; `hot` brings the object back.
-        at_once: Write the object anew with the tag, and the server moves it at once. The copy waits behind
-            a reader that stalls, for half a minute. Otherwise only the tag is set, and the server moves
-            the object when its scanner comes by (about a minute). Bringing back is always a copy.
-        wait_seconds: Wait so long for the object to report the new class.
+        at_once: Rewrite the object with the tag, and the server moves it at once. The copy waits up to half a
+            minute for a stalled reader. Otherwise only the tag is set, and the server moves the object at
+            its next scan (about a minute). Bringing an object back always takes a copy.
+        wait_seconds: The longest wait for the object to report the new class.
         if_match: The ETag that it must have.
 
     Returns:
-        What was done; `pending` where the server has not moved the object yet.
+        What was done; `pending` if the server has not moved the object yet.
 
     Raises:
         PreconditionFailed: The object is, or became meanwhile, another one.
@@ -226,25 +226,25 @@ async def tag_tier(
     before, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
     tags, deleted = await tags_of(store, source)
-    wanted = {**tags, TIER_TAG: tier}
-    if before == target and tags == wanted:
+    expected = {**tags, TIER_TAG: tier}
+    if before == target and tags == expected:
         return TransitionResult(name, before, before, changed=False, size=size, deleted_version=deleted)
     written = None
     head = dict(source.head)
-    is_tagged = tags == wanted
+    is_tagged = tags == expected
     if before == target or not (at_once or target == STANDARD):
-        tag_set = [{"Key": key, "Value": value} for key, value in wanted.items()]
+        tag_set = [{"Key": key, "Value": value} for key, value in expected.items()]
         if not is_tagged:
             which = {"Bucket": source.bucket, "Key": source.key}
             await store.send("put_object_tagging", **which, Tagging={"TagSet": tag_set})
     else:
         kept = kept_parameters(source.head, profile, _held(store, source))
         kept["StorageClass"] = target if target in profile.storage_classes else STANDARD
-        copied = await _self_copy(store, source, profile, kept, wanted)
+        copied = await _self_copy(store, source, profile, kept, expected)
         head = await store.send("head_object", Bucket=source.bucket, Key=source.key)
         refuse_differences(source, [name for name in differences(source, head, target) if name in _ENCRYPTION])
         written = _written(copied, head)
-        deleted = await delete_source_version(store, source, head, wanted)
+        deleted = await delete_source_version(store, source, head, expected)
     head = await _await_class(store, source, head, target, wait_seconds)
     store.invalidate(name)
     after = class_of(head)
@@ -279,10 +279,10 @@ async def _self_copy(
     *,
     exclusive: bool = False,
 ) -> str | None:
-    """Returns the copy's ETag, without quotes, as far as the response has one.
+    """Copy an object onto itself; return the copy's ETag without quotes, if the response has one.
 
     Raises:
-        PreconditionFailed: The object was replaced since it was looked at; what replaced it stays.
+        PreconditionFailed: The object was replaced since the look at it; the replacement stays.
     """
     target = {"Bucket": source.bucket, "Key": source.key}
     keeps_versions = await store.keeps_versions(source.bucket)
@@ -309,14 +309,14 @@ async def _self_copy(
         if keeps_versions:
             await give_way(store, source.bucket, source.key, before, version_of(completed))
         return _etag_in(completed)
-    said = {**kept, "MetadataDirective": profile.self_copy_directive}
+    options = {**kept, "MetadataDirective": profile.self_copy_directive}
     if profile.self_copy_directive == "COPY":
         for name in kept_content(source.head):
-            said.pop(name, None)
+            options.pop(name, None)
     response = await store.send_in_place(
         "copy_object",
         **target,
-        **said,
+        **options,
         **source.condition(profile),
         **source.keys(),
         CopySource=source.reference,
@@ -324,7 +324,7 @@ async def _self_copy(
         TaggingDirective="REPLACE",
         **(condition if profile.copy_if_match else {}),
     )
-    if keeps_versions:  # a server may look at its conditions before it waits for others, and write after them
+    if keeps_versions:  # a server may check conditions before it waits for other writes, and write after those
         await give_way(store, source.bucket, source.key, before, version_of(response))
     return _etag_in(response.get("CopyObjectResult"))
 
@@ -332,7 +332,7 @@ async def _self_copy(
 async def _write_back(
     store: Store, source: Source, profile: Profile, kept: dict[str, Any], tags: dict[str, str]
 ) -> str:
-    """What a self-copy does, by a GET and a PUT on the condition that nobody has replaced the object."""
+    """A self-copy by a GET and a PUT, on the condition that nobody has replaced the object."""
     target, condition = {"Bucket": source.bucket, "Key": source.key}, {"IfMatch": source.head["ETag"]}
     response = await store.send("get_object", **target, **(condition if profile.get_if_match else {}))
     async with response["Body"] as body:
@@ -355,7 +355,7 @@ def _etag_in(response: dict[str, Any] | None) -> str | None:
 
 
 def _written(copied: str | None, head: dict[str, Any]) -> Written | None:
-    """The copy as the server has it, if it is the object there: another writer's has another ETag, or equal bytes."""
+    """The copy, if it is the server's present object: another writer's has another ETag, or equal bytes."""
     etag, modified = unquoted(str(head.get("ETag") or "")), head.get("LastModified")
     return Written(etag, modified) if copied and etag == copied and modified is not None else None
 

@@ -1,4 +1,4 @@
-"""Verbs on objects that fsspec does not have, as methods, each with its blocking face: one line into a module each."""
+"""Verbs on objects that fsspec lacks, as methods, each with its blocking face: one line into a module each."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ObjectVerbs:
     loop: Any
 
     async def _head_object(self, path: str, version_id: str | None = None) -> dict[str, Any]:
-        """HEAD of an object as botocore answers it; see `tierlake.connector.objects.metadata.head`."""
+        """Botocore's response to a HEAD of an object; see `tierlake.connector.objects.metadata.head`."""
         return await object_metadata.head(self.store, path, version_id)
 
     async def _server_time(self, path: str) -> datetime:
@@ -116,7 +116,7 @@ class ObjectVerbs:
         return await object_lock.has_object_lock(self.store, bucket)
 
     async def _set_legal_hold(self, versions: Iterable[tuple[str, str]], *, held: bool) -> None:
-        """Keep versions from being deleted, or no more; see `connector.objects.object_lock.set_legal_hold`."""
+        """Protect versions from deletion, or lift that; see `connector.objects.object_lock.set_legal_hold`."""
         await object_lock.set_legal_hold(self.store, versions, held=held)
 
     async def _transition(
@@ -144,7 +144,7 @@ class ObjectVerbs:
         )
 
     async def _restore(self, path: str, *, days: int = 1, speed: str = "bulk") -> RestoreStatus:
-        """Ask for an archived object back; see `tierlake.connector.objects.restore.restore`."""
+        """Request an archived object; see `tierlake.connector.objects.restore.restore`."""
         return await restore.restore(self.store, path, days=days, speed=speed)
 
     async def _restore_status(self, path: str) -> RestoreStatus:

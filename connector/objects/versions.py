@@ -1,8 +1,8 @@
-"""Taking an object from view and bringing it back, each only if nobody came in between.
+"""Hiding an object and bringing it back, each only if nobody replaced it in between.
 
-No server that was tried puts a condition on a delete marker or a copy and keeps writers out at once (MinIO takes the
-condition and ignores it). So on a bucket that keeps versions what lies below the new version is looked at again:
-another that slipped in between gets its place back.
+No server that was tried honours a condition on a delete marker or a copy and excludes other writers meanwhile (MinIO
+accepts the condition and ignores it). So on a bucket that keeps versions the version below the new one is checked
+afterwards: another that was written in between becomes the newest again.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """What `hide` took from view.
+    """What `hide` did.
 
     Args:
-        version_id: The version that was hidden; None where the bucket keeps none: it is gone.
+        version_id: The hidden version; None if the bucket keeps no versions, and the object is deleted.
         marker_id: The delete marker above it; likewise.
     """
 
@@ -36,7 +36,7 @@ class Hidden:
 
 
 async def hide(store: Store, path: str, *, etag: str, version_id: str | None = None) -> Hidden:
-    """Delete an object if it is still the one that was seen: behind a delete marker where the bucket keeps versions.
+    """Delete an object in the state that was seen; with a delete marker if the bucket keeps versions.
 
     Args:
         store: The store.
@@ -48,8 +48,8 @@ async def hide(store: Store, path: str, *, etag: str, version_id: str | None = N
         Which version was hidden.
 
     Raises:
-        PreconditionFailed: It is another object by now.
-        ObjectNotFound: There is none.
+        PreconditionFailed: The object was replaced.
+        ObjectNotFound: There is no such object.
         UnsupportedByServer: The bucket keeps no versions, and the server honours no condition on a DELETE.
     """
     bucket, _, key = path.partition("/")
@@ -83,12 +83,12 @@ async def _hide(store: Store, bucket: str, key: str, etag: str, version_id: str 
 
 
 async def unhide(store: Store, path: str, *, version_id: str) -> None:
-    """Bring back a version that delete markers hide, by deleting those; again changes nothing.
+    """Bring back a version that delete markers hide, by deleting these; a second call changes nothing.
 
     Args:
         store: The store.
         path: `bucket/key`, meant as it is written.
-        version_id: The version that must be seen then.
+        version_id: The version that must be the newest afterwards.
 
     Raises:
         ObjectNotFound: There is no such version any more.
@@ -100,7 +100,7 @@ async def unhide(store: Store, path: str, *, version_id: str) -> None:
         if all(version.version_id != version_id for version in versions):
             raise ObjectNotFound("No such version", bucket=bucket, key=key)
         top = _latest(versions)
-        while top is not None and top.is_delete_marker:  # there may be several: SeaweedFS writes one for every delete
+        while top is not None and top.is_delete_marker:  # there may be several: SeaweedFS writes one for each delete
             await delete_keys(store, bucket, [{"Key": key, "VersionId": top.version_id}])
             top = _latest(await versions_of(store, bucket, key))
         if top is None or top.version_id != version_id:
@@ -110,7 +110,7 @@ async def unhide(store: Store, path: str, *, version_id: str) -> None:
 
 
 async def bring_back(store: Store, path: str, *, version_id: str, etag: str) -> str:
-    """Make an older version the newest by a copy, if the newest is still the one that was seen.
+    """Make an older version the newest by a copy, if the present newest is the one that was seen.
 
     Args:
         store: The store.
@@ -122,7 +122,7 @@ async def bring_back(store: Store, path: str, *, version_id: str, etag: str) -> 
         The id of the copy.
 
     Raises:
-        PreconditionFailed: It is another object by now.
+        PreconditionFailed: The object was replaced.
         ObjectNotFound: There is no such version, or no object.
     """
     bucket, _, key = path.partition("/")
@@ -142,17 +142,17 @@ async def bring_back(store: Store, path: str, *, version_id: str, etag: str) -> 
 
 
 async def give_way(store: Store, bucket: str, key: str, before: Sequence[ObjectVersion], mine: str) -> None:
-    """Delete what was put on top of an object, where another one had come between the look and that.
+    """Delete our version of an object if another one was written between the look at it and ours.
 
     Args:
         store: The store.
         bucket: The bucket.
         key: The key.
         before: The key's versions at the look.
-        mine: The version or delete marker that was put on top.
+        mine: Our version or delete marker.
 
     Raises:
-        PreconditionFailed: Another one had come.
+        PreconditionFailed: Another version was written in between.
     """
     after = await versions_of(store, bucket, key)
     is_on_top = any(version.is_latest and version.version_id == mine for version in after)

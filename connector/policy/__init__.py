@@ -1,1 +1,1 @@
-"""What every object gets: encryption, rules, and the request parameters that carry them."""
+"""The write policy: encryption, rules, and the request parameters that carry them."""

@@ -83,7 +83,7 @@ class SseKms:
 
 @dataclass(frozen=True)
 class SseC:
-    """A key of 32 bytes that the caller keeps; every read needs it again.
+    """A key of 32 bytes that the caller keeps and that every read needs.
 
     The repr shows a fingerprint, never the key.
     """
@@ -97,7 +97,7 @@ class SseC:
 
     @property
     def fingerprint(self) -> str:
-        """Tells keys apart without telling them (also in fsspec's instance cache, which uses the repr)."""
+        """A digest that differs between keys and does not reveal them; fsspec's instance cache sees it in the repr."""
         return hashlib.sha256(b"tierlake sse-c" + self.key).hexdigest()[:16]
 
     def __repr__(self) -> str:
@@ -114,7 +114,7 @@ class SseC:
 
 @dataclass(frozen=True)
 class Unencrypted:
-    """No encryption asked for: only when somebody says so (the bucket's default may still apply)."""
+    """No requested encryption, only by explicit choice; the bucket's default may still apply."""
 
     mode: ClassVar[str] = "none"
 
@@ -129,7 +129,7 @@ _NAMES = ("sse-s3", "sse-kms", "dsse-kms", "none")
 
 
 def parse_encryption(value: str | Encryption) -> Encryption:
-    """Read an encryption from text.
+    """Parse an encryption.
 
     Args:
         value: `sse-s3`, `sse-kms`, `sse-kms:KEY`, `dsse-kms`, `dsse-kms:KEY`, `sse-c:BASE64`,
@@ -185,7 +185,7 @@ def encryption_of(head: Mapping[str, Any]) -> Encryption | None:
         head: The response of `head_object` or `get_object`.
 
     Returns:
-        The value; None for SSE-C, whose key no server tells; `Unencrypted` where nothing is said.
+        The value; None for SSE-C, whose key no server reveals; `Unencrypted` if the response names none.
     """
     if head.get("SSECustomerAlgorithm"):
         return None

@@ -1,4 +1,4 @@
-"""What a request says and asks for: pure functions over its parameters."""
+"""Pure functions over the parameters of a request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MODES = {
 
 
 def copy_source(params: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Bucket and key of a copy's source, however it is given."""
+    """Bucket and key of a copy's source, in any of its forms."""
     source = params.get("CopySource")
     if source is None:
         return None
@@ -49,7 +49,7 @@ def empty_candidates(keys: Iterable[str]) -> list[str]:
 
 
 def mode_of(request: Mapping[str, Any]) -> str:
-    """The encryption mode that a write asks for.
+    """The encryption mode that a write requests.
 
     Raises:
         InvalidSetting: Its parameters contradict each other.
@@ -75,21 +75,21 @@ def mode_of(request: Mapping[str, Any]) -> str:
 
 
 def applied(operation: str, asked: Mapping[str, Any], policy: ObjectPolicy) -> dict[str, Any]:
-    """A write with what the policy says; what the caller says stays.
+    """The parameters of a write, completed by the policy; the caller's stay.
 
     Args:
         operation: `put_object`, `create_multipart_upload` or `copy_object`.
         asked: The request's parameters.
-        policy: What the policy says for the key.
+        policy: The policy for the key.
     """
     added: dict[str, Any] = {}
     request = dict(asked)
-    if "SSECustomerKey" not in request:  # an append repeats what the HEAD said, which is never the key
+    if "SSECustomerKey" not in request:  # an append repeats the HEAD's headers, which never include the key
         request.pop("SSECustomerAlgorithm", None)
     if not ENCRYPTION_PARAMETERS & request.keys():
         added.update(policy.encryption.headers())
     if operation == "copy_object" or policy.storage_class != STANDARD:
-        # A copy says STANDARD too: some servers take the source's class over.
+        # A copy names STANDARD too: some servers keep the source's class.
         added["StorageClass"] = policy.storage_class
     tagging = policy.tagging()
     if tagging and "Tagging" not in request and "TaggingDirective" not in request:

@@ -1,6 +1,6 @@
 """The write policy: what every object gets, by an ordered list of rules.
 
-The first rule whose glob matches `bucket/key` decides; what it leaves open comes from the policy's
+The first rule whose glob matches `bucket/key` decides; its empty fields come from the policy's
 defaults::
 
     WritePolicy(
@@ -81,7 +81,7 @@ def matches(glob: str, bucket: str, key: str) -> bool:
 
 @dataclass(frozen=True)
 class WriteRule:
-    """What the objects that match a glob get; None leaves it to the policy's default.
+    """The properties of objects that match a glob; None takes the policy's default.
 
     Args:
         match: Glob on `bucket/key`.
@@ -108,7 +108,7 @@ class WriteRule:
 
     @classmethod
     def from_value(cls, value: WriteRule | Mapping[str, Any]) -> WriteRule:
-        """Take a rule, or a mapping with a rule's fields (as in YAML or JSON).
+        """A rule, from itself or from a mapping with its fields (as in YAML or JSON).
 
         Raises:
             InvalidSetting: The mapping has a field that rules do not have.
@@ -126,7 +126,7 @@ class WriteRule:
 
 @dataclass(frozen=True)
 class ObjectPolicy:
-    """What one object gets: a rule with no question left open."""
+    """The policy for one object: a rule with all fields set."""
 
     encryption: Encryption
     storage_class: str
@@ -140,7 +140,7 @@ class ObjectPolicy:
 
 @dataclass(frozen=True)
 class WritePolicy:
-    """An ordered list of rules, and what applies where none matches.
+    """An ordered list of rules, with defaults for objects that none matches.
 
     Args:
         rules: Rules, the first match wins.
@@ -159,7 +159,7 @@ class WritePolicy:
         encryption: str | Encryption | None = None,
         storage_class: str | None = None,
     ) -> WritePolicy:
-        """Build a policy from what users type.
+        """Build a policy from users' values.
 
         Args:
             rules: Rules, or mappings with a rule's fields.
@@ -173,7 +173,7 @@ class WritePolicy:
         )
 
     def for_key(self, bucket: str, key: str) -> ObjectPolicy:
-        """What an object gets; a table's log is always STANDARD."""
+        """The policy for one object; a table's log is always STANDARD."""
         rule = next((rule for rule in self.rules if matches(rule.match, bucket, key)), WriteRule())
         in_log = any(folder in LOG_FOLDERS for folder in key.split("/")[:-1])
         return ObjectPolicy(

@@ -36,22 +36,22 @@ def profile_names() -> tuple[str, ...]:
 
 
 def get_profile(name: str) -> Profile:
-    """The profile of that name.
+    """The profile of a name.
 
     Raises:
-        InvalidSetting: There is none; the nearest name is in the hint.
+        InvalidSetting: There is no such profile; the nearest name is in the hint.
     """
-    found: Profile | None = _profiles().get(name.lower())
-    if found is None:
+    profile: Profile | None = _profiles().get(name.lower())
+    if profile is None:
         raise InvalidSetting(
             f"There is no server profile {name!r}; there are {', '.join(profile_names())}",
             hint=did_you_mean(name, profile_names(), likeness=0.4),
         )
-    return found
+    return profile
 
 
 def profile_for_server_header(header: str | None) -> Profile:
-    """The profile of the server that calls itself so; `generic` where none does."""
+    """The profile for a `Server` header; `generic` if none fits."""
     for profile in _profiles().values():
         if header and header.lower().startswith(tuple(h.lower() for h in profile.server_headers)):
             return profile

@@ -1,7 +1,7 @@
-"""Ceph's object gateway (RGW), by its documentation; nobody has tried it here: `tierlake doctor` does.
+"""Ceph's object gateway (RGW), by its documentation; not tried here: `tierlake doctor` tries a server.
 
-What the documentation leaves open is taken as missing: a precondition that is ignored would be worse than one that
-is not sent.
+Abilities that the documentation leaves open count as missing: a precondition that is ignored would be worse than one
+that is not sent.
 """
 
 from tierlake.connector.profiles.profile import Profile

@@ -1,4 +1,4 @@
-"""Which server an endpoint is: told by the `Server` header of any response, remembered by endpoint."""
+"""The server behind an endpoint, known by the `Server` header of any response, and cached by endpoint."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ _headers: dict[str, str] = {}
 
 
 def observe(endpoint_url: str, response: Mapping[str, Any]) -> None:
-    """Learn from a response, successful or not, which server is behind an endpoint."""
+    """Note the server behind an endpoint from a response, successful or not."""
     if endpoint_url in _headers:
         return
     header = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("server")
     if header:
         if len(_headers) >= ENDPOINTS_MAX:
-            _headers.pop(next(iter(_headers), ""), None)  # it tells again with its next response
+            _headers.pop(next(iter(_headers), ""), None)  # it is noted again with its next response
         _headers[endpoint_url] = header
 
 
 def known_profile(name: str | None, endpoint_url: str | None) -> Profile | None:
-    """The profile, where it can be told without a request.
+    """The profile, if it is known without a request.
 
     Args:
         name: The profile that the settings name.
         endpoint_url: The endpoint; None is AWS.
 
     Returns:
-        The profile; None where the endpoint has not answered anything yet.
+        The profile; None if the endpoint has not answered yet.
     """
     if name:
         return get_profile(name)

@@ -1,4 +1,4 @@
-"""A server that nobody has described: what most of them can do, and nothing that could do harm."""
+"""An unknown server: what most servers can do, without anything that could do harm."""
 
 from tierlake.connector.profiles.profile import Profile
 

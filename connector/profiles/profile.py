@@ -53,7 +53,7 @@ _ALTERNATIVES: Mapping[str, str] = MappingProxyType(
         "abort_uploads_rule": "`tierlake uploads abort`",
     }
 )
-"""Where a profile names nothing better."""
+"""Used if a profile names nothing better."""
 
 
 @dataclass(frozen=True)
@@ -178,14 +178,14 @@ class Profile:
     alternatives: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def check_class(self, storage_class: str, *, key: str | None = None) -> None:
-        """Refuse a storage class that a write to this server cannot ask for.
+        """Refuse a storage class that a write to this server cannot request.
 
         Args:
             storage_class: The class's name.
             key: Only for the error.
 
         Raises:
-            UnsupportedByServer: With the nearest class that the server has.
+            UnsupportedByServer: The server lacks the class; the hint has its nearest one.
         """
         if storage_class in self.storage_classes:
             return
@@ -206,7 +206,7 @@ class Profile:
             key: Only for the error.
 
         Raises:
-            UnsupportedByServer: With the mode to use instead.
+            UnsupportedByServer: The server lacks the mode; the hint has the one to use instead.
         """
         if mode in self.encryptions:
             return
@@ -214,7 +214,7 @@ class Profile:
         raise UnsupportedByServer(self.name, f"the encryption {mode!r}", alternative, key=key)
 
     def alternative(self, name: str) -> str:
-        """What this server offers in place of what a field says it lacks."""
+        """What this server offers instead of an ability that a field says it lacks."""
         return self.alternatives.get(name) or _ALTERNATIVES.get(name, "")
 
     def _classes(self) -> str:

@@ -1,4 +1,4 @@
-"""Cloudflare R2, by its documentation; nobody has tried it here: `tierlake doctor` does.
+"""Cloudflare R2, by its documentation; not tried here: `tierlake doctor` tries a server.
 
 Its `Server` header is that of all of Cloudflare, so the profile must be named. The region is `auto`, for which
 us-east-1 is taken too. The source, where no other is named: https://developers.cloudflare.com/r2/api/s3/api/

@@ -13,33 +13,33 @@ if TYPE_CHECKING:
 
 
 class CompressedFile(io.BufferedIOBase):
-    """A compressor together with the file that it writes: what ends the one ends the other.
+    """A compressor and the file that it writes, closed together.
 
-    fsspec gives out the compressor alone, and the file below ends when Python gets round to it.
+    fsspec returns the compressor alone, and leaves the file below to Python's garbage collection.
 
     Args:
-        compressor: What takes the bytes.
-        file: Where it puts them.
+        compressor: The compressor.
+        file: The file that it writes.
     """
 
     def __init__(self, compressor: Any, file: LakeFile) -> None:
         self._compressor, self._file = compressor, file
 
     def writable(self) -> bool:
-        """It is for writing only."""
+        """True: the file is for writing only."""
         return True
 
     def write(self, data: Any) -> int:
-        """Take bytes."""
+        """Write bytes."""
         return int(self._compressor.write(data))
 
     def flush(self) -> None:
-        """Hand on what can be handed on."""
+        """Pass on the bytes that can be passed on."""
         if not self.closed and not self._file.closed:
             self._compressor.flush()
 
     def tell(self) -> int:
-        """How many bytes it has taken."""
+        """The number of bytes written to it."""
         return int(self._compressor.tell())
 
     def close(self) -> None:
@@ -64,12 +64,12 @@ class CompressedFile(io.BufferedIOBase):
 
 
 def compressed(file: LakeFile, path: str, mode: str, compression: str) -> LakeFile | CompressedFile:
-    """A file that compresses what it is given.
+    """A file that compresses what is written to it.
 
     Args:
         file: The open file.
-        path: Its path; `infer` looks at its end.
-        mode: What it was opened for.
+        path: The file's path, whose suffix decides for `infer`.
+        mode: The mode in which it was opened.
         compression: A name that fsspec knows, or `infer`.
 
     Raises:

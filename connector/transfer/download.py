@@ -1,7 +1,7 @@
 """Whole objects into memory and into files: all bytes of one generation, or an error.
 
-Large objects come in ranges at once. The answer to the first range has the object's size and its ETag, which is the
-condition of the other ranges: without one, an object replaced meanwhile would be a mixture, or cut to its old length.
+Large objects are read in parallel ranges. The response to the first range has the object's size and its ETag, which is
+the condition of the other ranges: without it, an object replaced meanwhile would be mixed up, or cut to its old length.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _BEYOND_THE_END = frozenset({"InvalidRange", "RequestedRangeNotSatisfiable", "41
 
 @dataclass(frozen=True)
 class Ranges:
-    """How large objects come, where a caller says nothing else.
+    """How large objects are read, by default.
 
     Args:
-        size_bytes: Objects larger than this come in ranges of this many bytes.
-        at_once: So many of them at once.
+        size_bytes: Larger objects are read in ranges of this size.
+        at_once: The number of parallel ranges.
     """
 
     size_bytes: int
@@ -54,23 +54,23 @@ async def cat_file(
     Args:
         store: The store.
         path: The object.
-        ranged: s3fs's own way, for some of the bytes: one request.
-        ranges: How large objects come.
+        ranged: s3fs's own read of some bytes, by one request.
+        ranges: How large objects are read.
         version_id: A version; None is the latest.
         start: The first byte; negative counts from the end.
-        end: The byte behind the last, likewise.
+        end: The byte after the last, likewise.
         **options: `chunksize` and `max_concurrency`, as s3fs has them.
 
     Raises:
         FileExpired: The object was replaced while it was read.
-        RequestRefused: The range begins behind the end, as in s3fs.
+        RequestRefused: The range begins after the end, as in s3fs.
     """
     if start is not None or end is not None:
         first, last = await _limits(store, path, version_id, start or 0, end)
         if last is not None and last <= first:
-            return b""  # as a range of a request it would mean the whole object
+            return b""  # as a request's range it would mean the whole object
         return await ranged(path, version_id=version_id, start=first, end=last, **options)
-    _, pieces = await _asked(store, path, version_id, ranges, **options)
+    _, pieces = await _size_and_pieces(store, path, version_id, ranges, **options)
     parts = [piece async for piece in pieces]
     return parts[0] if len(parts) == 1 else await asyncio.to_thread(b"".join, parts)
 
@@ -78,13 +78,13 @@ async def cat_file(
 async def _limits(
     store: Store, path: str, version_id: str | None, start: int, end: int | None
 ) -> tuple[int, int | None]:
-    """A range whose ends count from the beginning, but for the last so many bytes: those have no second end."""
+    """A range counted from the start of the object; a negative start without an end, the last bytes, stays as it is."""
     if end is None or (start >= 0 and end > start):
         return start, end
     size = (await store.namespace.info(path, version_id=version_id))["size"]
     first = start if start >= 0 else max(size + start, 0)
     last = end if end >= 0 else max(size + end, 0)
-    return first, last if start >= 0 else min(last, size)  # the last of no bytes at all are none
+    return first, last if start >= 0 else min(last, size)  # an empty object has no last bytes
 
 
 async def get_file(
@@ -99,17 +99,17 @@ async def get_file(
     max_concurrency: int | None = None,
     **_: Any,
 ) -> None:
-    """An object into a local file.
+    """Download an object to a local file.
 
     Args:
         store: The store.
         rpath: The object.
         lpath: The file; a folder is left alone.
-        callback: Fsspec's, told of each piece.
-        ranges: How large objects come.
+        callback: Fsspec's callback for progress.
+        ranges: How large objects are read.
         version_id: A version; None is the latest.
-        chunksize: Objects larger than this come in ranges of this many bytes.
-        max_concurrency: So many of them at once.
+        chunksize: Larger objects are read in ranges of this size.
+        max_concurrency: The number of parallel ranges.
 
     Raises:
         FileExpired: The object was replaced while it was read; the file holds a part of it.
@@ -117,7 +117,9 @@ async def get_file(
     local = Path(lpath)
     if await asyncio.to_thread(local.is_dir):
         return
-    size, pieces = await _asked(store, rpath, version_id, ranges, chunksize=chunksize, max_concurrency=max_concurrency)
+    size, pieces = await _size_and_pieces(
+        store, rpath, version_id, ranges, chunksize=chunksize, max_concurrency=max_concurrency
+    )
     callback.set_size(size)
     with await asyncio.to_thread(local.open, "wb") as file:
         async for piece in pieces:
@@ -125,7 +127,7 @@ async def get_file(
             callback.relative_update(len(piece))
 
 
-async def _asked(
+async def _size_and_pieces(
     store: Store,
     path: str,
     version_id: str | None,
@@ -134,12 +136,12 @@ async def _asked(
     chunksize: int | None = None,
     max_concurrency: int | None = None,
 ) -> tuple[int, AsyncIterator[bytes]]:
-    """An object's size, and its bytes in their order."""
+    """An object's size, and its bytes in order."""
     bucket, key = object_path(store, path)
     version = version_id or store.split_path(path)[2]
     target = {"Bucket": bucket, "Key": key, **({"VersionId": version} if version else {})}
     at_once, range_bytes = max_concurrency or ranges.at_once, chunksize or ranges.size_bytes
-    response = await _begun(store, target, range_bytes if at_once > 1 else None)
+    response = await _first_response(store, target, range_bytes if at_once > 1 else None)
     size, etag = _size(response), response["ETag"]
     if size <= response["ContentLength"]:
         return size, _expiring(f"{bucket}/{key}", etag, _streamed(response["Body"]))
@@ -173,8 +175,8 @@ async def _asked(
     return size, _expiring(f"{bucket}/{key}", etag, batches())
 
 
-async def _begun(store: Store, target: dict[str, str], range_bytes: int | None) -> dict[str, Any]:
-    """The answer to the first request: for the first range, or for the whole object where it has no bytes."""
+async def _first_response(store: Store, target: dict[str, str], range_bytes: int | None) -> dict[str, Any]:
+    """The response to the first request: for the first range, or for the whole object if it is empty."""
     which = {"Range": f"bytes=0-{range_bytes - 1}"} if range_bytes is not None else {}
     try:
         answer: dict[str, Any] = await store.call("get_object", **target, **which)
@@ -186,7 +188,7 @@ async def _begun(store: Store, target: dict[str, str], range_bytes: int | None) 
 
 
 def _size(response: Mapping[str, Any]) -> int:
-    """The whole object's size, whichever range of it an answer has."""
+    """The whole object's size, from a response to any range."""
     _, _, total = str(response.get("ContentRange") or "").rpartition("/")
     return int(total) if total.isdigit() else int(response["ContentLength"])
 

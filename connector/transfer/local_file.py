@@ -1,4 +1,4 @@
-"""A local file as an object, read in threads: s3fs reads it on the event loop, up to 100 MB at once.
+"""Uploads of local files, read in threads: s3fs reads them on the event loop, up to 100 MB at a time.
 
 Others' own parts that are named in this module: s3fs's `calculate_chunksize`.
 """
@@ -34,21 +34,21 @@ async def put_file(
     must_not_exist: bool = False,
     **options: Any,
 ) -> None:
-    """Write a local file to an object, in one request or in parts; none of these is left after a failure.
+    """Upload a local file in one request or in parts; after a failure no part is left.
 
     Args:
         call: Makes a request under the write policy.
         local: The file; a folder is left alone.
         target: Bucket and key.
-        callback: Fsspec's; it gets the size, and the bytes of each part.
-        chunksize: Files of at least two of these go in parts of this many bytes; None chooses the size.
-        max_concurrency: How many parts are under way, and in memory, at the most.
+        callback: Fsspec's callback; it gets the size, and the bytes of each part.
+        chunksize: Files of at least twice this size are sent in parts of it; None chooses the size.
+        max_concurrency: The maximum number of parts in progress, and in memory.
         must_not_exist: The object must not exist.
-        **options: Parameters of the request that says what the object will be.
+        **options: Parameters of the request that creates the object.
 
     Raises:
         OSError: The file cannot be read, or became shorter meanwhile.
-        AlreadyExists: There is such an object, which must not be.
+        AlreadyExists: The object exists, against `must_not_exist`.
     """
     if await asyncio.to_thread(local.is_dir):
         return
@@ -90,13 +90,13 @@ async def sent_parts(
         call: Makes a request under the write policy.
         upload: Bucket, key and id of the upload.
         local: The file.
-        size: Its bytes.
-        part_bytes: The parts' size.
-        at_once: How many parts are under way, and in memory, at the most.
+        size: The file's size in bytes.
+        part_bytes: The size of a part.
+        at_once: The maximum number of parts in progress, and in memory.
         sent: Called with the bytes of each part.
 
     Returns:
-        The parts, as the end of the upload names them.
+        The parts, in the form that completes the upload.
 
     Raises:
         OSError: The file became shorter meanwhile.

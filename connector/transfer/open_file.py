@@ -1,4 +1,4 @@
-"""Open files: s3fs's, with what it loses put right.
+"""Open files: s3fs's, without its defects.
 
 Others' own parts that are named in this module: of `S3File` the methods `_abort_mpu`, `_call_s3`,
 `_fetch_range` and `_upload_chunk` and the attributes `buffer`, `mpu` and `parts`; of fsspec's filesystems
@@ -33,8 +33,8 @@ _FILE_OPTIONS = ("autocommit", "cache_options", "size")
 class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
     """A file on the lake.
 
-    Other than s3fs's: mode `x` raises FileExistsError at once where the file exists, an empty file keeps
-    the options it was opened with and mode `x`'s condition, and any failed precondition of a read is a
+    It differs from s3fs's in three ways. Mode `x` raises FileExistsError at once if the file exists. An empty
+    file keeps the options of `open` and mode `x`'s condition. Any failed precondition of a read is a
     `s3fs.utils.FileExpired`.
     """
 
@@ -50,13 +50,13 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             super().__init__(fs, path, mode, **kwargs)
             self._check_mode()
         except BaseException:
-            self.closed = True  # or its end would put an empty object where the old one is
+            self.closed = True  # or `close` would replace the old object by an empty one
             raise
 
     def _check_mode(self) -> None:
         written_class = self.s3_additional_kwargs.get("StorageClass")
         if "a" in self.mode and written_class not in self._store.profile_sync().storage_classes:
-            # s3fs repeats what the HEAD said; a remote tier is no class to write.
+            # s3fs repeats the HEAD's class; a remote tier is not a class for a write.
             self.s3_additional_kwargs.pop("StorageClass", None)
         if "x" in self.mode:
             try:
@@ -72,7 +72,7 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             raise FileExpired(filename=self.details["name"], e_tag=self.details.get("ETag")) from error
 
     def close(self) -> None:
-        """Write what is left and make the file visible; where a failure ends its `with` block, forget it."""
+        """Write the rest and make the file visible; discard it if a failure ends its `with` block."""
         if not self.closed and self.mode != "rb" and closed_by_a_failure():
             self.discard()
         super().close()
@@ -84,13 +84,13 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         self.close()
 
     def __del__(self) -> None:
-        """The end of a file that nobody closed: as written, but for one that Arrow gave up."""
+        """Close a file that nobody closed, or discard one that Arrow abandoned."""
         if not self.closed and self.mode != "rb" and self._is_arrows:
             self.discard()
         super().__del__()
 
     def discard(self) -> None:
-        """Forget what was written: the object is what it was before."""
+        """Discard the written bytes: the object stays as it was."""
         self.closed = True
         self.buffer = None
         files = self.fs.transaction.files
@@ -98,21 +98,21 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             files.remove(self)
         try:
             self._abort_mpu()
-        except LakeError as error:  # there is an error already, or there will be one: it says more
+        except LakeError as error:  # another error, already raised or to come, says more
             logger.warning("Parts of %s are left, `tierlake uploads abort` removes them: %s", self.path, error)
 
     def _upload_chunk(self, final: bool = False) -> bool:  # noqa: FBT001, FBT002 -- s3fs's order
         try:
             return bool(super()._upload_chunk(final))
         except BaseException:
-            self.discard()  # without this part the rest is another file
+            self.discard()  # without this part the file would be wrong
             raise
 
     def commit(self) -> None:
-        """Make the file visible; one that is refused leaves no parts behind.
+        """Make the file visible; if it is refused, no parts are left.
 
         Raises:
-            ValueError: It was discarded.
+            ValueError: The file was discarded.
         """
         if self.buffer is None:
             raise ValueError(f"{self.path}: what was written has been discarded, or is visible already")
@@ -131,7 +131,7 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         self.fs.invalidate_cache(self.path)
 
     def _call_s3(self, method: str, *options: Any, **params: Any) -> Any:
-        if "CopySource" in params:  # s3fs gives a path, in which a key may look like a version
+        if "CopySource" in params:  # s3fs passes a path, in which a key may look like a version
             params["CopySource"] = {"Bucket": self.bucket, "Key": self.key}
         return super()._call_s3(method, *options, **params)
 
@@ -147,7 +147,7 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         return answer
 
     def _put(self, body: bytes, condition: dict[str, str]) -> dict[str, Any]:
-        self._abort_mpu()  # of a file without bytes: an upload has at least one part
+        self._abort_mpu()  # an empty file's: an upload has at least one part
         options = {"ACL": self.acl, **condition} if self.acl else condition
         answer: dict[str, Any] = self._call_s3("put_object", Bucket=self.bucket, Key=self.key, Body=body, **options)
         return answer
@@ -166,17 +166,17 @@ def open_file(fs: S3FileSystem, store: Store, path: str, mode: str, options: dic
         store: Its store.
         path: The object.
         mode: `rb`, `wb`, `ab` or `xb`.
-        options: s3fs's options of `open`; what is none of them goes with the requests.
+        options: s3fs's options of `open`. Other options are passed to the requests.
 
     Raises:
-        ValueError: A version is asked for, and the filesystem is not aware of versions.
+        ValueError: A version is requested, but the filesystem is not aware of versions.
     """
     rest = dict(options)
     version_id = rest.pop("version_id", None)
     if version_id and not fs.version_aware:
         raise ValueError("version_id cannot be specified if the filesystem is not version aware")
     extra = fs.s3_additional_kwargs
-    spelt_otherwise = rest.pop("blocksize", None)  # as the files themselves call it
+    spelt_otherwise = rest.pop("blocksize", None)  # the files' own name for it
     payer, fill = rest.pop("requester_pays", None), rest.pop("fill_cache", None)
     arguments = {
         "block_size": rest.pop("block_size", None) or spelt_otherwise or fs.default_block_size,

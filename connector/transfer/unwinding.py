@@ -1,9 +1,8 @@
-"""Whether a file ends because its writer failed.
+"""Whether a file is closed because its writer failed.
 
-`LakeFile.__exit__` is told. But most writers put something between their `with` and the file: a text wrapper,
-pandas' handles, Arrow's streams, `fsspec.open`. None of these passes the error on: they call `close()`, as at a
-good end, and Arrow's dataset writer drops the files that it did not finish. What the interpreter knows of the caller
-tells them apart.
+`LakeFile.__exit__` gets the error. But most writers put another object between their `with` and the file: a text
+wrapper, pandas' handles, Arrow's streams, `fsspec.open`. None of these passes the error on: they call `close()` as
+after a success, and Arrow's dataset writer drops unfinished files. The interpreter's frames tell the cases apart.
 """
 
 from __future__ import annotations
@@ -16,26 +15,26 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _CALLS_EXIT = dis.opmap["WITH_EXCEPT_START"]
-"""At this instruction a frame calls `__exit__` with an error; the interpreter's name for it since 3.9."""
+"""The instruction at which a frame calls `__exit__` with an error; its name since Python 3.9."""
 _BETWEEN = frozenset({"bz2", "codecs", "connector", "contextlib", "fsspec", "gzip", "lzma", "pandas", "pyarrow"})
 """Packages (ours without its `tierlake.`) whose `__exit__` only closes what it wraps.
 
-Others' may have something to write when work has failed.
+Other packages may write something after a failure.
 """
 
 
 def is_failure(error: type[BaseException] | None) -> bool:
-    """Whether an error says that a `with` block did not come to its end.
+    """Whether an error means that a `with` block failed.
 
-    A generator that is closed is told so by `GeneratorExit`: for one that writes what it is sent, this is the end.
+    `GeneratorExit` does not: it closes a generator, and is the normal end of one that writes what it is sent.
     """
     return error is not None and not issubclass(error, GeneratorExit)
 
 
 def closed_by_a_failure() -> bool:
-    """Whether the `close()` that asks is called by the end of a `with` block that failed.
+    """Whether the calling `close()` is called by the end of a failed `with` block.
 
-    A `close()` that is written out is none of these, in an `except` or `finally` too: it means what it says.
+    An explicit `close()` is not, even in an `except` or `finally`: it completes the file.
     """
     error = sys.exception()
     if error is None or not is_failure(type(error)):
@@ -51,7 +50,7 @@ def closed_by_a_failure() -> bool:
 
 
 def opened_by_arrow() -> bool:
-    """Whether the open file is asked for by Arrow, which closes each file that it has finished."""
+    """Whether Arrow opens the file; it closes each file that it has finished."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- likewise
     while frame is not None and _package(frame) in _BETWEEN:
         if frame.f_globals.get("__name__") == "pyarrow.fs":

@@ -1,4 +1,4 @@
-"""A local file as an object, if the object is what the caller thinks: in one request, or in parts whose end says so."""
+"""Conditional uploads of local files: in one request, or in parts with the condition on the last request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tierlake.connector.client.store import Store
 
 SINGLE_PUT_BYTES = 64 << 20
-"""What is larger goes in parts: a request's body is in memory."""
+"""Larger files are sent in parts: a request's body is in memory."""
 PART_BYTES = 8 << 20
 PARTS_MAX = 9000
 PARTS_AT_ONCE = 2
@@ -31,7 +31,7 @@ async def put_file_if(
     if_none_match: bool = False,
     metadata: Mapping[str, str] | None = None,
 ) -> str:
-    """Write a local file only if the object is what the caller thinks.
+    """Upload a local file only if the object is in the expected state.
 
     Args:
         store: The store.
@@ -39,15 +39,15 @@ async def put_file_if(
         path: The object.
         if_match: The ETag that it must have now.
         if_none_match: It must not exist.
-        metadata: The user's own, to be kept with the object.
+        metadata: User metadata of the object.
 
     Returns:
         The new ETag, without quotes.
 
     Raises:
-        PreconditionFailed: It is something else; `tierlake.connector.errors.AlreadyExists` where it must not
+        PreconditionFailed: It is in another state; `tierlake.connector.errors.AlreadyExists` if it must not
             exist. No part is left.
-        UnsupportedByServer: The file is too large for one request, and the end of an upload takes no condition.
+        UnsupportedByServer: The file is too large for one request, and completing an upload takes no condition.
         ValueError: Not exactly one of the two conditions is given.
     """
     condition = condition_of(if_match, if_none_match=if_none_match)
@@ -68,7 +68,7 @@ async def put_file_if(
     part_bytes = max(PART_BYTES, -(-size // PARTS_MAX))
     try:
         with await asyncio.to_thread(file.open, "rb") as opened:
-            parts = await _sent(store, {**target, "UploadId": upload["UploadId"]}, opened, part_bytes)
+            parts = await _uploaded_parts(store, {**target, "UploadId": upload["UploadId"]}, opened, part_bytes)
         response = await store.call(
             "complete_multipart_upload",
             **target,
@@ -87,8 +87,10 @@ async def put_file_if(
     return unquoted(response["ETag"])
 
 
-async def _sent(store: Store, upload: Mapping[str, Any], file: BinaryIO, part_bytes: int) -> list[dict[str, Any]]:
-    """The parts of a file, a few at a time, as the end of the upload names them."""
+async def _uploaded_parts(
+    store: Store, upload: Mapping[str, Any], file: BinaryIO, part_bytes: int
+) -> list[dict[str, Any]]:
+    """Upload a file in parts, a few at a time; return them in the form that completes the upload."""
     parts: list[dict[str, Any]] = []
     while True:
         bodies = [await asyncio.to_thread(file.read, part_bytes) for _ in range(PARTS_AT_ONCE)]

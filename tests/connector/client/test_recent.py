@@ -112,7 +112,7 @@ def test_a_question_is_forgotten_with_its_answer() -> None:
         gate.set()
         for _ in range(5):
             await asyncio.sleep(0)
-        assert not flight._asked
+        assert not flight._running
         gc.collect()
 
     asyncio.run(ask())
