@@ -174,15 +174,15 @@ def delete_dataset(handle: Handle) -> None:
 
 def _own_objects(handle: Handle) -> list[SeenObject]:
     root = handle.table.root
-    found: list[SeenObject] = []
+    objects: list[SeenObject] = []
     for folder in (f"{root}/_delta_log", f"{root}/_lake"):
         if handle.fs.has_versions(root.partition("/")[0]):
-            found += [SeenObject(one.path, one.version_id) for one in handle.fs.object_versions(f"{folder}/")]
+            objects += [SeenObject(one.path, one.version_id) for one in handle.fs.object_versions(f"{folder}/")]
             continue
         for path, info in handle.fs.list_fresh(folder).items():
             if info["type"] == "file":
-                found.append(SeenObject(path, etag=unquoted(info.get("ETag")) or None))
-    return found
+                objects.append(SeenObject(path, etag=unquoted(info.get("ETag")) or None))
+    return objects
 
 
 def delete_folded(handle: Handle, objects: Iterable[Sequence[SeenObject]]) -> None:

@@ -110,8 +110,8 @@ class DocumentStore:
         Raises:
             SpecError: It cannot be read.
         """
-        found = self._fetch()
-        return found[0] if found else None
+        stored = self._fetch()
+        return stored[0] if stored else None
 
     def _fetch(self) -> tuple[DatasetDocument, str] | None:
         try:
@@ -154,11 +154,11 @@ class DocumentStore:
         """
         for attempt in attempts(self.path, done="nothing was changed"):
             with attempt:
-                found = self._fetch()
-                if found is None:
+                stored = self._fetch()
+                if stored is None:
                     message = f"no dataset description at lake://{self.path}"
                     raise TableNotFound(message)
-                document, etag = found
+                document, etag = stored
                 changed = change(document)
                 if changed == document:
                     return document

@@ -59,19 +59,21 @@ def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
     """
     commits = handle.table.history(limit)
     versions = {str(commit.details["removal"]): commit.version for commit in commits if "removal" in commit.details}
-    journal = _with_undo(handle, [event for event in _told(handle.journal.entries()) if _is_made(event, versions)])
+    journal = _with_undo(
+        handle, [event for event in _with_reasons(handle.journal.entries()) if _is_made(event, versions)]
+    )
     replaced = [event for event in journal if event.operation == "replace"]
     events = [
         _of_event(event, versions.get(event.id, event.version)) for event in journal if event.operation != "replace"
     ]
     # the journal tells more of an expiry and an undo than their commits do, unless its writer died in between
-    told = {event.version for event in events if event.version is not None}
+    journaled = {event.version for event in events if event.version is not None}
     by_version = {versions.get(event.id, event.version): event for event in replaced}
     by_run = {event.run_key: event for event in replaced}
     entries = [
         _of_commit(commit, by_run.get(commit.run_key) if commit.version is None else by_version.get(commit.version))
         for commit in commits
-        if commit.version not in told and commit.operation != FENCE  # the journal tells of a vacuum
+        if commit.version not in journaled and commit.operation != FENCE  # the journal tells of a vacuum
     ]
     if not handle.table.is_atomic:  # a table without a log forgets an ingest that was undone
         known = {commit.run_key for commit in commits}
@@ -84,7 +86,7 @@ def _is_made(event: JournalEntry, versions: Mapping[str, int | None]) -> bool:
     return event.committed or (event.operation in {"expire", "replace"} and event.id in versions)
 
 
-def _told(events: list[JournalEntry]) -> list[JournalEntry]:
+def _with_reasons(events: list[JournalEntry]) -> list[JournalEntry]:
     """The events; an undo says what it undid, not the name of a record."""
     known = {event.id: event for event in events}
     return [replace(event, reason=_undone(known[event.undone])) if event.undone in known else event for event in events]

@@ -152,8 +152,8 @@ def refuse_nested(root: str, paths: Iterable[str]) -> None:
 
 def listed_below(fs: LakeFileSystem, root: str) -> dict[str, Mapping[str, Any]]:
     """Everything below the root by its path, "directory" objects too; not what is ours."""
-    found = fs.list_fresh(root, withdirs=True)
-    below = {name.removeprefix(f"{root}/"): info for name, info in found.items() if name != root}
+    infos = fs.list_fresh(root, withdirs=True)
+    below = {name.removeprefix(f"{root}/"): info for name, info in infos.items() if name != root}
     return {
         path: info
         for path, info in sorted(below.items())
