@@ -279,19 +279,19 @@ def _check(
 def _partitions(handle: Handle, due: Sequence[tuple[Expiration, tuple[LiveFile, ...]]]) -> tuple[RemovedPartition, ...]:
     """What the journal must remember, with the files that an interrupted expiry has taken already."""
     keys = {step.key for step, _ in due}
-    taken = {} if handle.table.is_atomic else _taken_already(handle, keys)
+    interrupted = {} if handle.table.is_atomic else _files_of_interrupted(handle, keys)
     reasons = {step.key: step.reason for step, _ in due}
     leaving = removed_partitions((file for _, files in due for file in files), reasons)
     return tuple(
         part.model_copy(
-            update={"files": tuple((taken.get(part.key, {}) | {file.path: file for file in part.files}).values())}
+            update={"files": tuple((interrupted.get(part.key, {}) | {file.path: file for file in part.files}).values())}
         )
         for part in leaving
     )
 
 
-def _taken_already(handle: Handle, keys: set[str]) -> dict[str, dict[str, FileRecord]]:
-    found: dict[str, dict[str, FileRecord]] = {}
+def _files_of_interrupted(handle: Handle, keys: set[str]) -> dict[str, dict[str, FileRecord]]:
+    files: dict[str, dict[str, FileRecord]] = {}
     settled: set[str] = set()
     for record in handle.journal.records(RemovalRecord):
         for gone in record.partitions:
@@ -300,11 +300,11 @@ def _taken_already(handle: Handle, keys: set[str]) -> dict[str, dict[str, FileRe
             if record.committed_at is not None or record.operation != "expire":
                 settled.add(gone.key)
             else:
-                older = found.setdefault(gone.key, {})
-                found[gone.key] = {file.path: file for file in gone.files} | older
+                older = files.setdefault(gone.key, {})
+                files[gone.key] = {file.path: file for file in gone.files} | older
         if settled == keys:
             break
-    return found
+    return files
 
 
 def _change(

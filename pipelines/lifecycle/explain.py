@@ -73,13 +73,13 @@ def explain(handle: Handle, key: PartitionKey | str, as_of: datetime) -> Explana
     Raises:
         UnknownPartition: The table does not have it, and nothing of this key was expired.
     """
-    wanted = PartitionKey.parse(key) if isinstance(key, str) else key
+    requested = PartitionKey.parse(key) if isinstance(key, str) else key
     snapshot = handle.table.snapshot()
-    part = placed(handle, snapshot, [wanted], is_new=True).get(wanted)
+    part = placed(handle, snapshot, [requested], is_new=True).get(requested)
     if part is None:
-        return _explain_expired(handle, snapshot, wanted)
+        return _explain_expired(handle, snapshot, requested)
     deciding = decider(handle, as_of)
-    window = window_of_key(handle.spec, wanted)
+    window = window_of_key(handle.spec, requested)
     explained = _explain_ageless(deciding, part) if window is None else _explain_live(deciding, part, window)
     waiting = unreadable(handle, part.files)
     if not waiting:

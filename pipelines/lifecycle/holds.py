@@ -61,7 +61,7 @@ def hold(
         PolicyRefused: A vacuum has begun to delete the files of the expired partition.
         UnsupportedByTable: Nobody described the table to us, so there is nowhere to keep holds.
     """
-    name, store = _known(handle, key), _document(handle)
+    name, store = _checked_name(handle, key), _document(handle)
     text = reason.strip()
     if not text:
         raise SpecError("a hold needs a reason", hint="say why: it is what others will read")
@@ -150,7 +150,7 @@ def retain(
         PolicyRefused: The partition is kept longer already.
         UnsupportedByTable: Nobody described the table to us, so there is nowhere to keep it.
     """
-    name, store = _known(handle, key), _document(handle)
+    name, store = _checked_name(handle, key), _document(handle)
     if until.tzinfo is None:
         raise SpecError(f"{until} has no timezone", hint="write 2014-01-01T00:00:00+00:00")
 
@@ -236,11 +236,11 @@ def _versions(handle: Handle, key: PartitionKey) -> list[ObjectVersion]:
     """Versions of the partition's files, without delete markers: in our folder, and wherever else others put them."""
     root = handle.table.root
     own = f"{key.prefix}/" if key.items else ""
-    found = {version: version.path.removeprefix(f"{root}/") for version in handle.fs.object_versions(f"{root}/{own}")}
-    nested = nested_roots(found.values())
+    paths = {version: version.path.removeprefix(f"{root}/") for version in handle.fs.object_versions(f"{root}/{own}")}
+    nested = nested_roots(paths.values())
     here = [
         version
-        for version, path in found.items()
+        for version, path in paths.items()
         if not version.is_delete_marker and not path.startswith("_") and not is_nested(path, nested)
     ]
     snapshot = handle.table.snapshot()
@@ -298,14 +298,14 @@ def _name(key: PartitionKey | str) -> str:
     return str(PartitionKey.parse(key) if isinstance(key, str) else key)
 
 
-def _known(handle: Handle, key: PartitionKey | str) -> str:
+def _checked_name(handle: Handle, key: PartitionKey | str) -> str:
     name = _name(key)
     if _is_live(handle, name) or can_be_undone(handle, name):
         return name
-    wanted = PartitionKey.parse(name)
-    raise unknown(handle.spec, handle.table.snapshot(), wanted, ", and none that could be brought back")
+    requested = PartitionKey.parse(name)
+    raise unknown(handle.spec, handle.table.snapshot(), requested, ", and none that could be brought back")
 
 
 def _is_live(handle: Handle, name: str) -> bool:
-    wanted = PartitionKey.parse(name)
-    return any(file.key == wanted for file in handle.table.snapshot().files)
+    requested = PartitionKey.parse(name)
+    return any(file.key == requested for file in handle.table.snapshot().files)

@@ -105,8 +105,8 @@ def expiry_outlook(
     due: dict[PartitionKey, timedelta] = {}
     reasons: dict[PartitionKey, str] = {}
     coming: list[tuple[datetime, PartitionKey]] = []
-    asked = [*live, *(key for key in empty if key not in live)]
-    for key in asked if after is not None else ():
+    candidates = [*live, *(key for key in empty if key not in live)]
+    for key in candidates if after is not None else ():
         window = window_of_key(spec, key)
         if window is None or after is None:
             continue
@@ -122,7 +122,7 @@ def expiry_outlook(
     if spec.retention.after:
         reasons |= _waiting(handle, snapshot, due, materialized)
     due = {key: age for key, age in due.items() if key not in reasons}
-    refused = tuple(Refusal(key=str(key), reason=reasons[key]) for key in asked if key in reasons)
+    refused = tuple(Refusal(key=str(key), reason=reasons[key]) for key in candidates if key in reasons)
     next_at, next_key = min(coming, default=(None, None))
     return ExpiryOutlook(as_of, snapshot, live, due, refused, next_key, next_at)
 
@@ -137,15 +137,15 @@ def _waiting(
         return dict.fromkeys(keys, reason)
     readings = {name: materialized[name](keys) for name in names if name in materialized} if keys else {}
     judge = _Judge(
-        handle, snapshot, [(key, one) for found in readings.values() for key in keys for one in found.get(key, ())]
+        handle, snapshot, [(key, one) for by_key in readings.values() for key in keys for one in by_key.get(key, ())]
     )
     files = snapshot.by_partition()
     waiting: dict[PartitionKey, str] = {}
     for key in keys:
         reasons = [
             _unseen(name, behind, judge.day_of_change(key, files.get(key, ())))
-            for name, found in readings.items()
-            if (behind := [one for one in found.get(key, ()) if not judge.has_seen(key, one)])
+            for name, by_key in readings.items()
+            if (behind := [one for one in by_key.get(key, ()) if not judge.has_seen(key, one)])
         ]
         reasons += [f"waits for {name}, which is not computed from it here" for name in names if name not in readings]
         if reasons:
@@ -159,10 +159,10 @@ class _Judge:
     def __init__(self, handle: Handle, snapshot: Snapshot, pairs: Collection[tuple[PartitionKey, Reading]]) -> None:
         states = {one.state for _, one in pairs if one.state}
         self._states: RowChanges | None = handle.table.changes_since(states) if states else None
-        untold = [(key, one) for key, one in pairs if not one.is_of_nothing and self._by_state(key, one) is None]
-        first = [at for _, one in untold if (at := next(_instants(one), None)) is not None]
-        asked = {key for key, _ in untold}
-        self._changes = handle.table.changes(snapshot, asked, min(first)) if first else {}
+        undecided = [(key, one) for key, one in pairs if not one.is_of_nothing and self._by_state(key, one) is None]
+        first = [at for _, one in undecided if (at := next(_instants(one), None)) is not None]
+        keys = {key for key, _ in undecided}
+        self._changes = handle.table.changes(snapshot, keys, min(first)) if first else {}
 
     def has_seen(self, key: PartitionKey, reading: Reading) -> bool:
         by_state = self._by_state(key, reading)

@@ -128,13 +128,13 @@ class Plan(PlanValue, Generic[StepT]):
         """
         if keys is None:
             return self.steps
-        wanted = {str(PartitionKey.parse(key) if isinstance(key, str) else key) for key in keys}
-        missing = sorted(wanted - {step.key for step in self.steps})
+        requested = {str(PartitionKey.parse(key) if isinstance(key, str) else key) for key in keys}
+        missing = sorted(requested - {step.key for step in self.steps})
         if missing:
             reasons = {refusal.key: refusal.reason for refusal in self.refused}
-            told = ", ".join(f"{key} ({reasons[key]})" if key in reasons else key for key in missing)
-            raise UnknownPartition(f"the plan has no step for {told}")
-        return tuple(step for step in self.steps if step.key in wanted)
+            names = ", ".join(f"{key} ({reasons[key]})" if key in reasons else key for key in missing)
+            raise UnknownPartition(f"the plan has no step for {names}")
+        return tuple(step for step in self.steps if step.key in requested)
 
     def _applied(self, **options: object) -> ApplyResult:
         if self._apply is None:

@@ -182,11 +182,11 @@ def _pending(
             f"{step.key} does not belong in tier {step.tier} as of {formatting.day(as_of)}",
             hint="the policy or the plan was changed; plan again",
         )
-    found = {file.live.path: file for file in now.files}
-    if found.keys() != {file.path for file in step.files}:
+    current = {file.live.path: file for file in now.files}
+    if current.keys() != {file.path for file in step.files}:
         raise StalePlan(f"{step.key} has other files than when the plan was made", hint="plan again")
     planned = {file.path: file.etag for file in step.files}
-    moving = [found[path] for path in planned if found[path].storage_class != step.storage_class]
+    moving = [current[path] for path in planned if current[path].storage_class != step.storage_class]
     if any(file.etag != planned[file.live.path] for file in moving):
         raise StalePlan(f"{step.key} was written anew since the plan was made", hint="plan again")
     return moving

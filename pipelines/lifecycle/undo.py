@@ -83,7 +83,7 @@ def undoable(handle: Handle, operations: Sequence[str] = ("expire", "replace")) 
     """
     now = handle.clock.now()
     live = {str(file.key) for file in handle.table.snapshot().files}
-    found: dict[str, tuple[str, Undoable] | None] = {}
+    latest: dict[str, tuple[str, Undoable] | None] = {}
     for stored in handle.journal.records(RemovalRecord):
         if stored.operation not in operations:
             continue
@@ -93,8 +93,8 @@ def undoable(handle: Handle, operations: Sequence[str] = ("expire", "replace")) 
         for gone in record.partitions:
             is_back = record.operation == "expire" and gone.key in live
             is_over = is_back or not record.can_be_undone or record.undo_until <= now
-            found.setdefault(gone.key, None if is_over else (record.id, _described(record, gone)))
-    waiting = [one for _, one in sorted(found.items()) if one is not None]
+            latest.setdefault(gone.key, None if is_over else (record.id, _described(record, gone)))
+    waiting = [one for _, one in sorted(latest.items()) if one is not None]
     oldest = min((removal for removal, _ in waiting), default="")
     over = handle.journal.undone(oldest) | handle.journal.ended(oldest) if waiting else frozenset()
     return tuple(one for removal, one in waiting if (removal, one.key) not in over)
@@ -166,12 +166,13 @@ def undo_run(
     handle.check_in_use()
     for attempt in attempts(handle.spec.uri, on=CommitConflict):
         with attempt:
-            found = _removals_of(handle, run_key)
-            if not found:
+            removals = _removals_of(handle, run_key)
+            if not removals:
                 message = f"no ingest with the run key {run_key!r} replaced anything in {handle.spec.uri}"
                 raise UnknownPartition(message, hint="`tierlake history` shows the run keys and what can be undone")
             results = [
-                _bring_back_checked(handle, record, partitions, run_id, dry_run=dry_run) for record, partitions in found
+                _bring_back_checked(handle, record, partitions, run_id, dry_run=dry_run)
+                for record, partitions in removals
             ]
             return tuple(itertools.chain.from_iterable(results))
     raise AssertionError  # the last attempt raises
@@ -179,21 +180,21 @@ def undo_run(
 
 def _removals_of(handle: Handle, run_key: str) -> list[tuple[RemovalRecord, Sequence[RemovedPartition]]]:
     """The newest removal of an ingest; of a plain table also what earlier attempts emptied, each object by itself."""
-    found: list[tuple[RemovalRecord, Sequence[RemovedPartition]]] = []
+    removals: list[tuple[RemovalRecord, Sequence[RemovedPartition]]] = []
     known: set[str] = set()
     for stored in handle.journal.records(RemovalRecord):
-        if stored.run_key != run_key or (found and stored.committed_at is not None):
+        if stored.run_key != run_key or (removals and stored.committed_at is not None):
             continue
         record = settled(handle, stored)
         if record is None:
             continue
-        partitions = [gone for gone in record.partitions if gone.key not in known and not (found and gone.came)]
+        partitions = [gone for gone in record.partitions if gone.key not in known and not (removals and gone.came)]
         if partitions:
-            found.append((record, partitions))
+            removals.append((record, partitions))
             known |= {gone.key for gone in partitions}
         if handle.table.is_atomic:
             break
-    return found
+    return removals
 
 
 def undo_removal(
@@ -232,10 +233,10 @@ def _undo(
     handle.check_in_use()
     for attempt in attempts(f"{name} of {handle.spec.uri}", on=CommitConflict):
         with attempt:
-            found = _last_removal(handle, name, operations)
-            if found is None:
+            last = _last_removal(handle, name, operations)
+            if last is None:
                 return _nothing_to_do(handle.table.snapshot(), name).model_copy(update={"operation": None})
-            record, gone = found
+            record, gone = last
             return _bring_back_checked(handle, record, (gone,), run_id, dry_run=dry_run)[0]
     raise AssertionError  # the last attempt raises
 

@@ -144,9 +144,9 @@ def compact(
         changes["compression_level"] = compression_level
     write = handle.spec.write.model_copy(update=changes)
     snapshot = handle.table.snapshot()
-    wanted = _wanted(handle, snapshot, keys)
+    requested = _requested(handle, snapshot, keys)
     _check_columns(snapshot, write)
-    plan, skipped = _planned(handle, snapshot, wanted, write, everything=bool(changes))
+    plan, skipped = _planned(handle, snapshot, requested, write, everything=bool(changes))
     if dry_run:
         return CompactResult(tuple(_foreseen(job) for job in plan), skipped, dry_run=True)
     done: dict[PartitionKey, CompactedPartition] = {}
@@ -160,14 +160,14 @@ def compact(
     return CompactResult(tuple(done[key] for key in sorted(done)), skipped)
 
 
-def _wanted(handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionKey] | None) -> set[PartitionKey]:
+def _requested(handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionKey] | None) -> set[PartitionKey]:
     live = set(snapshot.by_partition())
     if keys is None:
         return live
-    wanted = set(keys)
-    if absent := sorted(wanted - live):
+    requested = set(keys)
+    if absent := sorted(requested - live):
         raise unknown(handle.spec, snapshot, absent[0])
-    return wanted
+    return requested
 
 
 def _check_columns(snapshot: Snapshot, write: WriteSpec) -> None:

@@ -325,7 +325,7 @@ class _Erasing:
 
     def look(self, snapshot: Snapshot) -> None:
         """Count what would go."""
-        for file, rows, _ in self._found(self._crew_of(snapshot), snapshot, known=frozenset()):
+        for file, rows, _ in self._affected(self._crew_of(snapshot), snapshot, known=frozenset()):
             self._add(file.key, rows, 1)
 
     def work(self, first: Snapshot) -> None:
@@ -337,15 +337,15 @@ class _Erasing:
                 if all(_identity(file) in known for file in snapshot.files):
                     return
                 crew = self._crew_of(snapshot)
-                found = self._found(crew, snapshot, known)
-                if not found:
+                affected = self._affected(crew, snapshot, known)
+                if not affected:
                     return
                 known = frozenset(map(_identity, snapshot.files))
                 if not self._handle.table.is_atomic:
-                    known -= self._swap_objects(crew.rewriter, snapshot, found)
+                    known -= self._swap_objects(crew.rewriter, snapshot, affected)
                     snapshot = self._handle.table.snapshot()
                 else:
-                    done, late = self._commit(crew, found)
+                    done, late = self._commit(crew, affected)
                     known -= {_identity(file) for rewrite in late for file in rewrite.sources}
                     written = {new.file.path for rewrite in done for new in rewrite.staged}
                     snapshot = self._handle.table.snapshot()
@@ -369,8 +369,8 @@ class _Erasing:
         ]
         parts = placed(self._handle, snapshot, {file.key for file in files}) if files else {}
         classes = {file.live.path: file.storage_class for part in parts.values() for file in part.files}
-        asked = {file.path for file in files}
-        in_question = [file for part in parts.values() for file in part.files if file.live.path in asked]
+        paths = {file.path for file in files}
+        in_question = [file for part in parts.values() for file in part.files if file.live.path in paths]
         archived = {file.live.path for file in unreadable(self._handle, in_question)}
         readable: list[LiveFile] = []
         for file in files:
@@ -398,24 +398,24 @@ class _Erasing:
                     self._note_missing(file)
             return counted
 
-    def _found(self, crew: Crew, snapshot: Snapshot, known: frozenset[_Identity]) -> list[tuple[LiveFile, int, str]]:
+    def _affected(self, crew: Crew, snapshot: Snapshot, known: frozenset[_Identity]) -> list[tuple[LiveFile, int, str]]:
         """Live files with matches that can be rewritten: each with their number and the class that it keeps."""
         holds = _holds(self._handle)
         readable, classes = self._readable(crew, snapshot, known)
-        found = []
+        affected = []
         for file, rows in self._counted(crew, readable):
             self.matches += rows
             if rows and str(file.key) in holds:
                 self.held[str(file.key)] = f"held: {holds[str(file.key)]}"
             elif rows:
-                found.append((file, rows, classes[file.path]))
-        return found
+                affected.append((file, rows, classes[file.path]))
+        return affected
 
     def _commit(
-        self, crew: Crew, found: Sequence[tuple[LiveFile, int, str]]
+        self, crew: Crew, affected: Sequence[tuple[LiveFile, int, str]]
     ) -> tuple[list[Rewrite], tuple[Rewrite, ...]]:
         """All files in one commit: what was swapped, and what others had changed meanwhile."""
-        groups = [Group(file.key, (file,), storage_class) for file, _, storage_class in found]
+        groups = [Group(file.key, (file,), storage_class) for file, _, storage_class in affected]
         written = crew.rewrite(groups, without=self._matching)
         holds = _holds(self._handle)  # to write takes time: somebody may have put one meanwhile
         rewrites = [rewrite for rewrite in written if str(rewrite.key) not in holds]
@@ -428,11 +428,11 @@ class _Erasing:
         return done, late
 
     def _swap_objects(
-        self, rewriter: Rewriter, snapshot: Snapshot, found: Sequence[tuple[LiveFile, int, str]]
+        self, rewriter: Rewriter, snapshot: Snapshot, affected: Sequence[tuple[LiveFile, int, str]]
     ) -> set[_Identity]:
         """A plain table: each object by itself, if it is still the one that was read; the others come back."""
         late: set[_Identity] = set()
-        for file, rows, storage_class in found:
+        for file, rows, storage_class in affected:
             try:
                 rewriter.swap(file, storage_class, self._matching, snapshot, self._details)
             except CommitConflict:
@@ -450,13 +450,13 @@ def _rejects(handle: Handle, matching: pc.Expression, schema: pa.Schema) -> tupl
     """Files of rejected rows that hold a match; those that cannot be asked are named too."""
     from tierlake.pipelines.ingest.rejects import read_rejects, reject_paths
 
-    asked = columns_in(matching, schema)
+    columns = columns_in(matching, schema)
     keys = frozenset(handle.table.partition_columns)
     named = []
     for path in reject_paths(handle.fs, handle.table.root):
         try:
             rejected = read_rejects(handle.fs, path)
-            typed = _typed(rejected, schema, schema.names if asked is None else asked)
+            typed = _typed(rejected, schema, schema.names if columns is None else columns)
             # a key that the row would have got: where the answer hangs on it, nobody can tell
             lacks_key = not keys.isdisjoint(set(typed.column_names) - set(rejected.column_names))
             scanner = pads.Scanner.from_batches(typed.to_batches(), schema=typed.schema, columns={"is": matching})
@@ -468,17 +468,17 @@ def _rejects(handle: Handle, matching: pc.Expression, schema: pa.Schema) -> tupl
     return tuple(named)
 
 
-def _typed(rejected: pa.Table, schema: pa.Schema, asked: Collection[str]) -> pa.Table:
+def _typed(rejected: pa.Table, schema: pa.Schema, names: Collection[str]) -> pa.Table:
     """The columns that a predicate asks for in the table's types: rejected rows may be text, and lack columns.
 
     Raises:
         pyarrow.ArrowInvalid: A value that is none of the type: nobody can tell whether that row matches.
     """
-    wanted = [field for field in schema if field.name in asked]
+    fields = [field for field in schema if field.name in names]
     columns = [
         rejected.column(field.name).cast(field.type)
         if field.name in rejected.column_names
         else pa.chunked_array([pa.nulls(rejected.num_rows, field.type)])
-        for field in wanted
+        for field in fields
     ]
-    return pa.table(columns, schema=pa.schema(wanted))
+    return pa.table(columns, schema=pa.schema(fields))

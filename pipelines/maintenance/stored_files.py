@@ -67,10 +67,10 @@ def stored_objects(handle: Handle, *, must_know_versions: bool = True) -> list[S
         by_path: dict[str, list[ObjectVersion]] = {}
         for version in handle.fs.object_versions(f"{root}/"):
             by_path.setdefault(version.path.removeprefix(f"{root}/"), []).append(version)
-        found = [_of_versions(path, versions) for path, versions in by_path.items()]
+        objects = [_of_versions(path, versions) for path, versions in by_path.items()]
     else:
         infos = handle.fs.list_fresh(root)
-        found = [
+        objects = [
             StoredObject(
                 path=name.removeprefix(f"{root}/"),
                 size=int(info["size"]),
@@ -81,8 +81,8 @@ def stored_objects(handle: Handle, *, must_know_versions: bool = True) -> list[S
             for name, info in infos.items()
             if info["type"] == "file"
         ]
-    nested = nested_roots(one.path for one in found)
-    data = (replace(one, is_nested=is_nested(one.path, nested)) for one in found if _is_data(one.path))
+    nested = nested_roots(one.path for one in objects)
+    data = (replace(one, is_nested=is_nested(one.path, nested)) for one in objects if _is_data(one.path))
     return sorted(data, key=lambda one: one.path)
 
 

@@ -80,13 +80,13 @@ def matching_remnants(handle: Handle, matching: pc.Expression, snapshot: Snapsho
     schema = snapshot.schema if snapshot.schema is not None else pa.schema([])
     columns = snapshot.files[0].key.columns if snapshot.files else handle.table.partition_columns
     candidates = list(_candidates(handle, {file.path: file.etag for file in snapshot.files}, columns))
-    asked = columns_in(matching, schema)
-    needs_key = asked is None or bool(asked & set(columns))
+    needed = columns_in(matching, schema)
+    needs_key = needed is None or bool(needed & set(columns))
 
     def counted(remnant: Remnant) -> Remnant:
-        is_told = handle.table.path_key(remnant.path, columns) is not None
+        has_key = handle.table.path_key(remnant.path, columns) is not None
         # without its key nobody can tell which rows match
-        return replace(remnant, rows=_count(handle, remnant, matching, schema) if is_told or not needs_key else None)
+        return replace(remnant, rows=_count(handle, remnant, matching, schema) if has_key or not needs_key else None)
 
     counts = in_threads(counted, candidates, at_once=_CONCURRENCY, name="unreferenced")
     return tuple(remnant for remnant in counts if remnant.rows != 0)
@@ -130,8 +130,8 @@ def _candidates(handle: Handle, live: Mapping[str, str | None], columns: tuple[s
     for one in stored_objects(handle):
         if one.is_nested and one.path not in removed and one.path not in records:
             continue
-        told = handle.table.path_key(one.path, columns)
-        key = PartitionKey.of((name, None) for name in columns) if told is None else told
+        own_key = handle.table.path_key(one.path, columns)
+        key = PartitionKey.of((name, None) for name in columns) if own_key is None else own_key
         for version_id in one.versions or (None,):
             size = one.size if version_id is None else one.sizes[version_id]
             is_older = version_id is not None and version_id != one.shown
@@ -139,8 +139,8 @@ def _candidates(handle: Handle, live: Mapping[str, str | None], columns: tuple[s
                 continue
             named = [
                 (record, gone)
-                for record, gone, meant in records.get(one.path, ())
-                if meant is None or meant == version_id
+                for record, gone, version in records.get(one.path, ())
+                if version is None or version == version_id
             ]
             until: datetime | None = None
             was_live = True

@@ -241,8 +241,8 @@ def _unnamed_files(
             key: PartitionKey | None = known[0].key
         else:
             until = _second(one.modified) + (timedelta(0) if is_expired else ORPHAN_AGE)
-            told = removed[one.path].key if one.path in removed else None
-            key = told if told is not None else handle.table.path_key(one.path, columns)
+            recorded = removed[one.path].key if one.path in removed else None
+            key = recorded if recorded is not None else handle.table.path_key(one.path, columns)
         if one.path in recent.named:
             until = max(until, _second(recent.named[one.path]) + grace)
         elif is_expired and not recent.reaches_back and not any(record.is_certain for record in known):

@@ -180,15 +180,15 @@ def _is_there(one: StoredObject | None, version_id: str | None) -> bool:
     return one is not None and (version_id is None or version_id in one.versions or not one.versions)
 
 
-def _class_problems(handle: Handle, file: LiveFile, found: str, as_of: datetime) -> list[Problem]:
+def _class_problems(handle: Handle, file: LiveFile, storage_class: str, as_of: datetime) -> list[Problem]:
     classes = handle.fs.profile.tier_classes
     tiers = ["hot", *(step.tier for step in handle.spec.tiers)]
     window = window_of_key(handle.spec, file.key)
     reached = tiers.index(tier_at(handle.spec, window.age(as_of))) if window else 0
     allowed = {handle.spec.write.storage_class, *(classes[tier] for tier in tiers[: reached + 1] if tier in classes)}
-    if found in allowed:
+    if storage_class in allowed:
         return []
-    return [Problem("class", file.path, f"{found}, but the policy says {' or '.join(sorted(allowed))}")]
+    return [Problem("class", file.path, f"{storage_class}, but the policy says {' or '.join(sorted(allowed))}")]
 
 
 def _encryption_problems(handle: Handle, files: Sequence[LiveFile]) -> list[Problem]:
