@@ -157,8 +157,10 @@ class Partitioner:
             is_fault[list(faults)] = True
             is_bad = is_fault[codes]
             at_bad, order = np.flatnonzero(is_bad), np.flatnonzero(~is_bad)
-            found = [faults[int(codes[at])] for at in at_bad.tolist()]
-            bad = _rejected(batch.take(pa.array(at_bad)), [column for column, _ in found], [why for _, why in found])
+            rejections = [faults[int(codes[at])] for at in at_bad.tolist()]
+            bad = _rejected(
+                batch.take(pa.array(at_bad)), [column for column, _ in rejections], [why for _, why in rejections]
+            )
             codes = codes[order]
         counts = np.bincount(codes, minlength=combined.count).tolist()
         runs = tuple((key, count) for key, count in zip(keys, counts, strict=True) if count)
@@ -241,15 +243,15 @@ def _check_claimed(batch: pa.Table, windows: CodedColumn, time: TimePartition) -
     claimed = coded_values(time.key, batch.column(time.key))
     pairs = windows.codes * max(1, len(claimed.texts)) + claimed.codes
     distinct, first_rows = np.unique(pairs, return_index=True)
-    for pair, row in sorted(zip(distinct.tolist(), first_rows.tolist(), strict=True), key=lambda found: found[1]):
+    for pair, row in sorted(zip(distinct.tolist(), first_rows.tolist(), strict=True), key=lambda entry: entry[1]):
         at, own = divmod(pair, len(claimed.texts))
         expected, text = windows.texts[at], claimed.texts[own]
         if windows.reasons[at] is None and text != expected:
             if key_named_by(text, time.every, time.timezone) == expected:
                 continue  # the same window in the spelling of a date
-            told = f"{time.key}={text}" if text else f"no {time.key}"
+            claim = f"{time.key}={text}" if text else f"no {time.key}"
             when = _text(batch.column(windows.column)[row])
-            message = f"a row says {told}, and its {windows.column} {when} falls into {time.key}={expected}"
+            message = f"a row says {claim}, and its {windows.column} {when} falls into {time.key}={expected}"
             hint = f"drop the column {time.key}, which {windows.column} tells; or name another in partition.time.key"
             raise SchemaMismatch(message, hint=hint)
 

@@ -207,7 +207,7 @@ def _united(tables: Sequence[pa.Table]) -> tuple[pa.Table, set[str]]:
             kinds.setdefault(field.name, set()).add(field.type)
         if TEXT_MARK in (field.metadata or {}):
             texts.add(field.name)
-    texts.update(name for name, found in kinds.items() if len(found) > 1)
+    texts.update(name for name, types in kinds.items() if len(types) > 1)
     names = dict.fromkeys(name for table in tables for name in table.column_names if name not in ALL)
     order = [*names, *(name for name in ALL if any(name in table.column_names for table in tables))]
     plain = []

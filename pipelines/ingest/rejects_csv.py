@@ -46,8 +46,8 @@ def as_csv(rows: pa.Table, options: TextOptions, schema: pa.Schema | None) -> by
     columns = {name: texts_of(rows.column(name)).to_pylist() for name in names if name in rows.column_names}
     fractional = {name for name in columns if _is_fractional(name, rows, schema)}
     lines = []
-    told = zip(rows.column(REJECT_COLUMN).to_pylist(), rows.column(REJECT_VALUE).to_pylist(), strict=True)
-    for place, (column, value) in enumerate(told):
+    reasons = zip(rows.column(REJECT_COLUMN).to_pylist(), rows.column(REJECT_VALUE).to_pylist(), strict=True)
+    for place, (column, value) in enumerate(reasons):
         if column is None and value is not None:
             lines.append(marks.no_row(value, len(names), is_line=is_text(rows)))
             continue

@@ -134,11 +134,11 @@ def _source(rows: pa.Table, name: str, fix: Callable[[Any], Any] | None) -> obje
 
 def _without_reject_columns(mended: Any) -> Any:
     """A frame without the columns that tell of the rejection; an Arrow table keeps them, as they tell the lines."""
-    told = [name for name in ALL if name in getattr(mended, "columns", ())]
-    if isinstance(mended, pa.Table) or not told:
+    reject_columns = [name for name in ALL if name in getattr(mended, "columns", ())]
+    if isinstance(mended, pa.Table) or not reject_columns:
         return mended
     is_pandas = type(mended).__module__.partition(".")[0] == "pandas"
-    return mended.drop(columns=told) if is_pandas else mended.drop(told)
+    return mended.drop(columns=reject_columns) if is_pandas else mended.drop(reject_columns)
 
 
 def _stream(rows: pa.Table, name: str, texts: frozenset[str], *, is_text: bool, is_mended: bool) -> RowStream:

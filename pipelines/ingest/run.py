@@ -410,14 +410,14 @@ def _unique_columns(unique_by: Sequence[str], plan: SchemaPlan, partitioner: Par
     known = {*plan.table.names, *plan.untyped}
     unknown = [name for name in unique_by if name not in known]
     lacking = [name for name in unique_by if name in plan.lacking]
-    told = [name for name in unique_by if name not in partitioner.columns]
-    kept = tuple(name for name in told if name in plan.files.names)
+    candidates = [name for name in unique_by if name not in partitioner.columns]
+    kept = tuple(name for name in candidates if name in plan.files.names)
     if not unique_by or (kept and not unknown and not lacking):
         return kept
     if unknown or lacking:
         why = f"no column {unknown[0]}" if unknown else f"the source lacks {lacking[0]}"
     else:
-        why = f"{', '.join(told)} is null in every row" if told else "they are all partition columns"
+        why = f"{', '.join(candidates)} is null in every row" if candidates else "they are all partition columns"
     hint = f"there are: {', '.join(name for name in plan.files.names if name not in plan.lacking)}"
     raise SchemaMismatch(f"rows cannot be told apart by {', '.join(unique_by)}: {why}", hint=hint)
 
@@ -562,8 +562,8 @@ def _before_run(
     def is_own(file: LiveFile) -> bool:
         return file.run == token and (file.path, file.etag) not in known
 
-    found = [handle.table.below(file, is_own) for file in files]
-    return tuple(left for left, _ in found if left is not None), tuple(file for _, own in found for file in own)
+    pairs = [handle.table.below(file, is_own) for file in files]
+    return tuple(left for left, _ in pairs if left is not None), tuple(file for _, own in pairs for file in own)
 
 
 def _check_holds(handle: Handle, removes: Sequence[LiveFile]) -> None:

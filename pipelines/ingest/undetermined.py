@@ -37,15 +37,15 @@ def note_untyped(fs: LakeFileSystem, root: str, columns: pa.Schema) -> None:
     Raises:
         CommitConflict: Others kept writing it.
     """
-    wanted = set(_untyped(columns))
-    if not wanted:
+    untyped = set(_untyped(columns))
+    if not untyped:
         return
     for attempt in attempts(f"lake://{_path(root)}", done="nothing was changed"):
         with attempt:
             kept, etag = _noted(fs, root)
-            if wanted <= kept:
+            if untyped <= kept:
                 return
-            data = json.dumps(sorted(kept | wanted), ensure_ascii=False).encode()
+            data = json.dumps(sorted(kept | untyped), ensure_ascii=False).encode()
             try:
                 fs.put_if(_path(root), data, **({"if_match": etag} if etag else {"if_none_match": True}))
             except PreconditionFailed:
@@ -76,7 +76,7 @@ def check_untyped(fs: LakeFileSystem, root: str, snapshot: Snapshot, schema: pa.
     sizes = {file.path: file.size for file in snapshot.files}
     for path, footer in read_footers(fs, root, sizes):
         if isinstance(footer, ObjectArchived):
-            raise _cannot_tell(root, path, wrong[0], schema) from footer
+            raise _archived(root, path, wrong[0], schema) from footer
         held = set() if isinstance(footer, Exception) else set(_untyped(footer.schema.to_arrow_schema()))
         for parts, shape in wrong:
             if (parts, shape) in held:
@@ -88,7 +88,7 @@ def check_untyped(fs: LakeFileSystem, root: str, snapshot: Snapshot, schema: pa.
                 raise SchemaMismatch(message, hint=hint)
 
 
-def _cannot_tell(root: str, path: str, node: Node, schema: pa.Schema) -> ArchivedError:
+def _archived(root: str, path: str, node: Node, schema: pa.Schema) -> ArchivedError:
     name, folder = ".".join(node[0]), path.rpartition("/")[0]
     message = (
         f"lake://{root}: column {name} is {_at(node[0], schema)}, and rows that came before it had a type may hold a "

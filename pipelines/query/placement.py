@@ -81,10 +81,10 @@ def placed(
         keys: Only these partitions; None means all.
         is_new: The snapshot was made just now: the listing that a plain table made it from is good, too.
     """
-    wanted = None if keys is None else set(keys)
-    partitions = {key: files for key, files in snapshot.by_partition().items() if wanted is None or key in wanted}
+    requested = None if keys is None else set(keys)
+    partitions = {key: files for key, files in snapshot.by_partition().items() if requested is None or key in requested}
     root = handle.table.root
-    paths = None if wanted is None else [file.path for files in partitions.values() for file in files]
+    paths = None if requested is None else [file.path for files in partitions.values() for file in files]
     known = snapshot.stored if is_new else None
     stored = known if known is not None else listed(handle.fs, root, paths)
     return {

@@ -133,8 +133,8 @@ def _of_partitions(handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionK
     if keys is None:
         return dataset
     schema = snapshot.known_schema
-    wanted = {canonical(key, schema) for key in keys}
-    spelled = {key: canonical(key, schema) in wanted for key in {file.key for file in snapshot.files}}
+    requested = {canonical(key, schema) for key in keys}
+    spelled = {key: canonical(key, schema) in requested for key in {file.key for file in snapshot.files}}
     root = handle.table.root
     return dataset.only([f"{root}/{file.path}" for file in snapshot.files if spelled[file.key]])
 
@@ -178,8 +178,8 @@ def by_partition(rows: pa.Table, columns: Sequence[str]) -> dict[PartitionKey, p
         texts = [spelled(value) for value in encoded.dictionary.to_pylist()]
         pairs = codes * max(1, len(texts)) + encoded.indices.to_numpy()
         distinct, codes = np.unique(pairs, return_inverse=True)
-        found = (divmod(pair, len(texts)) for pair in distinct.tolist())
-        keys = [PartitionKey((*keys[before].items, (name, texts[own]))) for before, own in found]
+        split = (divmod(pair, len(texts)) for pair in distinct.tolist())
+        keys = [PartitionKey((*keys[before].items, (name, texts[own]))) for before, own in split]
     order = np.argsort(codes, kind="stable")
     starts = np.searchsorted(codes[order], np.arange(len(keys) + 1)).tolist()
     taken = rows.take(pa.array(order))

@@ -78,8 +78,8 @@ class RestoreResult:
             return f"{self.key} can be read: nothing to restore"
         did = "would ask for" if self.dry_run else "asked for"
         files = f"{formatting.files(self.archived)} ({formatting.size(self.bytes)})"
-        asked = f"{did} {files}, {self.speed}, for {self.days} days"
-        return f"{self.key}: {asked}; {self.in_progress} in progress, {self.readable} readable"
+        request = f"{did} {files}, {self.speed}, for {self.days} days"
+        return f"{self.key}: {request}; {self.in_progress} in progress, {self.readable} readable"
 
 
 def statuses(handle: Handle, files: Sequence[PlacedFile]) -> list[RestoreStatus]:
@@ -121,7 +121,7 @@ def restore(
         raise unknown(handle.spec, snapshot, key)
     archived = _archived(handle, part.files)
     before = statuses(handle, archived)
-    asked = [file for file, status in zip(archived, before, strict=True) if status.state == "archived"]
+    requested = [file for file, status in zip(archived, before, strict=True) if status.state == "archived"]
     after = before if dry_run else _requested(handle, before, days, speed)
     ready = len(part.files) - len(archived) + sum(status.readable for status in after)
     return RestoreResult(
@@ -129,10 +129,10 @@ def restore(
         days=days,
         speed=speed,
         files=len(part.files),
-        archived=len(asked),
+        archived=len(requested),
         in_progress=sum(status.state == "in progress" for status in after),
         readable=ready,
-        bytes=sum(file.live.size for file in asked),
+        bytes=sum(file.live.size for file in requested),
         dry_run=dry_run,
     )
 
@@ -156,17 +156,17 @@ def waiting_for(handle: Handle, keys: Iterable[PartitionKey] | None = None) -> d
     """
     if not handle.fs.profile.archived_classes:
         return {}
-    snapshot, wanted = handle.table.snapshot(), None if keys is None else list(keys)
-    check_possible(handle.spec, snapshot.schema, wanted or (), snapshot.by_partition())
-    parts = placed(handle, snapshot, wanted)
+    snapshot, requested = handle.table.snapshot(), None if keys is None else list(keys)
+    check_possible(handle.spec, snapshot.schema, requested or (), snapshot.by_partition())
+    parts = placed(handle, snapshot, requested)
     files = [(key, file) for key, part in sorted(parts.items()) for file in _archived(handle, part.files)]
-    found: dict[PartitionKey, Waiting] = {}
+    states: dict[PartitionKey, Waiting] = {}
     for (key, _), status in zip(files, statuses(handle, [file for _, file in files]), strict=True):
         if status.state == "archived":
-            found[key] = "archived"
+            states[key] = "archived"
         elif status.state == "in progress":
-            found.setdefault(key, "in progress")
-    return found
+            states.setdefault(key, "in progress")
+    return states
 
 
 def archived_among(
@@ -181,11 +181,11 @@ def archived_among(
     """
     if not handle.fs.profile.archived_classes:
         return {}
-    wanted = set(paths)
-    keys = {file.key for file in snapshot.files if file.path in wanted}
+    requested = set(paths)
+    keys = {file.key for file in snapshot.files if file.path in requested}
     parts = placed(handle, snapshot, keys)
-    asked = {key: [file for file in part.files if file.live.path in wanted] for key, part in sorted(parts.items())}
-    return {key: waiting for key, files in asked.items() if (waiting := unreadable(handle, files))}
+    by_key = {key: [file for file in part.files if file.live.path in requested] for key, part in sorted(parts.items())}
+    return {key: waiting for key, files in by_key.items() if (waiting := unreadable(handle, files))}
 
 
 def refusal(handle: Handle, waiting: Mapping[PartitionKey, Sequence[PlacedFile]]) -> ArchivedError:

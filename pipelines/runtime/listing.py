@@ -25,10 +25,10 @@ def listed(fs: LakeFileSystem, root: str, paths: Collection[str] | None = None) 
     if paths is not None and not paths:
         return {}
     folders = {f"{root}/{path}".rpartition("/")[0] for path in paths or ()}
-    found: dict[str, Mapping[str, Any]] = {}
+    infos: dict[str, Mapping[str, Any]] = {}
     for folder in folders if paths is not None and len(folders) <= _FEW_FOLDERS else (root,):
-        found |= fs.list_fresh(folder)
-    return found
+        infos |= fs.list_fresh(folder)
+    return infos
 
 
 def contents(fs: LakeFileSystem, paths: Collection[str]) -> dict[str, bytes]:

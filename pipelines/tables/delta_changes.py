@@ -170,13 +170,13 @@ def latest_changes(
         keys: Partitions that are asked about.
         snapshot_of: Reads the table at a version.
     """
-    found: dict[PartitionKey, datetime] = {}
+    latest: dict[PartitionKey, datetime] = {}
     for commit in commits:
-        found |= dict.fromkeys(keys if commit.changed is None else commit.changed & set(keys), commit.at)
-    left = [key for key in keys if key not in found]
+        latest |= dict.fromkeys(keys if commit.changed is None else commit.changed & set(keys), commit.at)
+    left = [key for key in keys if key not in latest]
     if is_complete or not left:
-        return found
-    return found | _by_their_files(commits, now, left, snapshot_of)
+        return latest
+    return latest | _by_their_files(commits, now, left, snapshot_of)
 
 
 def _by_their_files(

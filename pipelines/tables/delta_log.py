@@ -50,12 +50,12 @@ class LogEntry:
 def entries(fs: LakeFileSystem, root: str) -> list[LogEntry]:
     """The commits that the log still has, newest first; one LIST."""
     log = f"{root}/_delta_log"
-    found = []
+    commits = []
     for path, info in fs.list_fresh(log).items():  # deltalake writes behind fsspec's back
         match = _ENTRY.fullmatch(path.removeprefix(f"{log}/"))
         if match is not None:
-            found.append(LogEntry(int(match[1]), path, info["LastModified"]))
-    return sorted(found, key=lambda entry: entry.version, reverse=True)
+            commits.append(LogEntry(int(match[1]), path, info["LastModified"]))
+    return sorted(commits, key=lambda entry: entry.version, reverse=True)
 
 
 def recent(fs: LakeFileSystem, root: str, since: datetime) -> RecentLog:
@@ -78,8 +78,8 @@ def recent(fs: LakeFileSystem, root: str, since: datetime) -> RecentLog:
         at = max(at, entry.at)
         for action in actions:
             for name in ("add", "remove"):
-                if (found := action.get(name)) is not None:
-                    named[data_path(root, str(found["path"]))] = at
+                if (file := action.get(name)) is not None:
+                    named[data_path(root, str(file["path"]))] = at
     return RecentLog(named, reaches_back=bool(log) and (log[-1].version == 0 or log[-1].at < since))
 
 
@@ -90,11 +90,11 @@ def named_after(fs: LakeFileSystem, root: str, version: int) -> frozenset[str] |
     if log and log[-1].version > version + 1:
         return None
     return frozenset(
-        data_path(root, str(found["path"]))
+        data_path(root, str(file["path"]))
         for _, actions in _read(fs, later)
         for action in actions
         for name in ("add", "remove")
-        if (found := action.get(name)) is not None
+        if (file := action.get(name)) is not None
     )
 
 

@@ -73,5 +73,5 @@ def are_named_by(paths: Iterable[str], columns: tuple[str, ...], time: TimeParti
 def _key(path: str, columns: tuple[str, ...]) -> PartitionKey:
     values = path.rpartition(".")[0].split("/")
     names = sorted(columns)
-    found = dict(zip(names, values, strict=True)) if len(values) == len(names) else {}
-    return PartitionKey.of((name, found.get(name)) for name in columns)
+    by_name = dict(zip(names, values, strict=True)) if len(values) == len(names) else {}
+    return PartitionKey.of((name, by_name.get(name)) for name in columns)

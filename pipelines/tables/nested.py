@@ -74,8 +74,8 @@ def first_objects(fs: LakeFileSystem, root: str) -> list[str]:
         root: `bucket/prefix`.
     """
     keys = fs.first_keys(f"{root}/", limit=_PAGE)
-    found = [path for path in keys if not path.endswith("/")]
-    return found or (keys if len(keys) == _PAGE else [])  # a page of folders says nothing of what comes after it
+    objects = [path for path in keys if not path.endswith("/")]
+    return objects or (keys if len(keys) == _PAGE else [])  # a page of folders says nothing of what comes after it
 
 
 def enclosing_root(fs: LakeFileSystem, root: str) -> str | None:

@@ -135,12 +135,12 @@ class PlainParquetTable:
         return self._kept.at(partial(self._look_now, is_adopting=is_adopting))
 
     def _look_now(self, *, is_adopting: bool) -> _Look:
-        found = self._fs.list_fresh(self.root)
+        listing = self._fs.list_fresh(self.root)
         if not is_adopting:
-            self._check_has_no_log(found)
-        infos = outside_nested({name.removeprefix(f"{self.root}/"): info for name, info in found.items()})
+            self._check_has_no_log(listing)
+        infos = outside_nested({name.removeprefix(f"{self.root}/"): info for name, info in listing.items()})
         data = {path: info for path, info in sorted(infos.items()) if is_data(path, info)}
-        return data, self._times.read(found), found
+        return data, self._times.read(listing), listing
 
     def _check_has_no_log(self, paths: Iterable[str]) -> None:
         """A log would name none of the objects that are written here, and go on to name those that they replace."""

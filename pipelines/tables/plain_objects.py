@@ -92,10 +92,10 @@ class PlainObjects:
             return file, ()
         own = [file]
         for version in self._older(file):
-            found = None if version.is_delete_marker else self.find(file.path, file.key, version.version_id)
-            if found is None or not is_own(found):
-                return found, tuple(own)
-            own.append(found)
+            earlier = None if version.is_delete_marker else self.find(file.path, file.key, version.version_id)
+            if earlier is None or not is_own(earlier):
+                return earlier, tuple(own)
+            own.append(earlier)
         return None, tuple(own)
 
     def _older(self, file: LiveFile) -> Sequence[ObjectVersion]:

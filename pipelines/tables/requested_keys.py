@@ -45,8 +45,8 @@ def faults(
     spec: DatasetSpec, schema: pa.Schema | None, keys: Iterable[PartitionKey], live: Collection[PartitionKey]
 ) -> dict[PartitionKey, UnknownPartition]:
     """Of keys that no partition of the table can have, what is wrong with each; see `check_possible`."""
-    found = {key: _fault(spec, schema, key) for key in keys if key not in live}
-    return {key: error for key, error in found.items() if error is not None}
+    errors = {key: _fault(spec, schema, key) for key in keys if key not in live}
+    return {key: error for key, error in errors.items() if error is not None}
 
 
 def unknown(spec: DatasetSpec, snapshot: Snapshot, key: PartitionKey, more: str = "") -> UnknownPartition:
@@ -75,17 +75,17 @@ def _fault(spec: DatasetSpec, schema: pa.Schema | None, key: PartitionKey) -> Un
     right: list[tuple[str, str]] = []
     for name, value in key.items:
         time = spec.partition.time if spec.partition.time and spec.partition.time.key == name else None
-        told = _window_key(value, time) if time else _value(name, value, schema)
-        if told is None:
+        spelling = _window_key(value, time) if time else _value(name, value, schema)
+        if spelling is None:
             what = f"the key of one {time.every}" if time else f"a value of that column, which is {_kind(name, schema)}"
             example = f"write {name}={_EXAMPLES[time.every]}" if time else "`tierlake ls` prints the keys"
             shown = f"{name}={value}" if value else f"{name}= (null)"
             return UnknownPartition(f"{spec.uri} has no partition {key}: {shown} is not {what}", hint=example)
-        right.append((name, told))
+        right.append((name, spelling))
     if tuple(right) == key.items:
         return None
-    wanted = PartitionKey(tuple(right))
-    return UnknownPartition(f"{spec.uri} spells the partition {key} as {wanted}", hint=f"write {wanted}")
+    expected = PartitionKey(tuple(right))
+    return UnknownPartition(f"{spec.uri} spells the partition {key} as {expected}", hint=f"write {expected}")
 
 
 _EXAMPLES = {"hour": "2013-07-04T05", "day": "2013-07-04", "month": "2013-07", "year": "2013"}
@@ -122,8 +122,8 @@ def _value(name: str, value: str, schema: pa.Schema | None) -> str | None:
 def _alike(snapshot: Snapshot, key: PartitionKey) -> PartitionKey | None:
     """A key of the table that another writer spelled, and that means the same."""
     schema = snapshot.schema
-    wanted = [_value(name, value, schema) for name, value in key.items]
+    values = [_value(name, value, schema) for name, value in key.items]
     for live in snapshot.by_partition():
-        if live.columns == key.columns and [_value(name, value, schema) for name, value in live.items] == wanted:
+        if live.columns == key.columns and [_value(name, value, schema) for name, value in live.items] == values:
             return live
     return None

@@ -74,7 +74,7 @@ def remember_sources(fs: LakeFileSystem, root: str, token: str, sources: Iterabl
 
 def may_hold_rows_of(token: str, paths: Iterable[str]) -> bool:
     """Whether any of some files can hold a run's rows, by their names alone."""
-    return any(found == token or _is_rewrite(found or "") for found in map(_token_of, paths))
+    return any(writer == token or _is_rewrite(writer or "") for writer in map(_token_of, paths))
 
 
 def runs_of(fs: LakeFileSystem, root: str, paths: Iterable[str]) -> frozenset[str]:

@@ -40,12 +40,12 @@ def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...]
     if partition_columns is not None:
         return PlainParquetTable(fs, root, partition_columns)
     listed = {name.removeprefix(f"{root}/"): info for name, info in fs.list_fresh(root).items()}
-    found = outside_nested(listed)
-    paths = [path for path, info in found.items() if is_data(path, info)]
+    own = outside_nested(listed)
+    paths = [path for path, info in own.items() if is_data(path, info)]
     if paths:
         return PlainParquetTable(fs, root, hive_columns(paths))
     message = f"no table at lake://{root}: neither a Delta log nor a Parquet file below it"
-    raise TableNotFound(message, hint=_what_is_there(root, listed, found))
+    raise TableNotFound(message, hint=_what_is_there(root, listed, own))
 
 
 def _what_is_there(root: str, listed: Collection[str], own: Collection[str]) -> str:
