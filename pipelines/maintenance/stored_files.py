@@ -1,4 +1,4 @@
-"""What the store holds below a table's root that could be data: one listing, with the versions where there are any."""
+"""The objects below a table's root that could be data: one listing, with the versions where there are any."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class StoredObject:
         path: Below the root.
         size: Bytes, all versions.
         modified: When the newest of them was written.
-        etag: Of what a reader sees; None where it is hidden by a delete marker.
+        etag: The ETag that a reader sees; None where a delete marker hides the object.
         storage_class: Likewise.
         versions: All ids, markers included, the newest first; empty where the bucket keeps none.
-        sizes: Of each.
+        sizes: The bytes of each version.
         shown: The version that a reader sees; None where there is none, or the bucket keeps none.
-        is_nested: Whether it lies in another table below the root: that one's business.
+        is_nested: Whether it belongs to another table below the root.
     """
 
     path: str
@@ -53,14 +53,15 @@ class StoredObject:
 
 
 def stored_objects(handle: Handle, *, must_know_versions: bool = True) -> list[StoredObject]:
-    """Data objects below the root: not the log, not "directory" objects, of `_lake/` what waits for a commit.
+    """Data objects below the root, without the log and "directory" objects; in `_lake/`, files that wait for a commit.
 
     Args:
         handle: The dataset.
-        must_know_versions: False for who only looks: where he may not see versions, what readers see is enough.
+        must_know_versions: False where the caller only reads: without the right to list versions, the current objects
+            are enough.
 
     Raises:
-        AccessDenied: Without the right to list versions.
+        AccessDenied: The caller may not list versions.
     """
     root = handle.table.root
     if _has_versions(handle, must_know=must_know_versions):

@@ -69,7 +69,7 @@ class AdoptReport:
         bytes: Their size; none of them was rewritten.
         writes_log: True where a Delta log was written, or would be; False for a table that had one.
         odd: Objects that are left alone: not in the table, never deleted by `vacuum`.
-        notes: What one should know of the files.
+        notes: Remarks about the files.
         changed: False for a dry run, and where everything was adopted before.
         dry_run: True where something would be written, and nothing was.
     """
@@ -118,7 +118,7 @@ def adopt(
     Args:
         uri: `lake://bucket/prefix`.
         spec: Tiers, retention and more; the files tell what it leaves out.
-        dry_run: Only say what would be adopted. False does it.
+        dry_run: Only report what would be adopted.
         fs: The connector.
         clock: Whose time counts.
         options: Arguments of `LakeFileSystem`.
@@ -128,7 +128,7 @@ def adopt(
         SchemaMismatch: The files' schemas do not merge.
         UnsupportedByTable: Another table lies below.
         SpecError: The spec contradicts what is there.
-        TableExists: The dataset is described already, and otherwise; or it lies inside another one.
+        TableExists: The dataset has another description already, or it lies inside another one.
     """
     refuse_after_fork()
     fields = fields_of(spec) if spec is not None else {}
@@ -153,7 +153,7 @@ def _check_outside(uri: str, fs: LakeFileSystem | None, options: Mapping[str, An
 
 
 def _opened(uri: str, fs: LakeFileSystem | None, clock: Clock | None, options: Mapping[str, Any]) -> Handle:
-    """The dataset; one whose log is gone as the files that are there, under its own description."""
+    """The dataset. One whose log is gone opens as a plain table of its files, under its own description."""
     try:
         return open_dataset(uri, None, fs, clock, options)
     except LogMissing:
@@ -175,7 +175,7 @@ def _adopt_table(
     *,
     dry_run: bool,
 ) -> AdoptReport:
-    """A Delta table gets our description, nothing else."""
+    """Give a Delta table our description, and nothing else."""
     snapshot = opened.table.snapshot()
     is_new = opened.document is None
     if not is_new:
@@ -213,7 +213,7 @@ def _adopt_prefix(
     *,
     dry_run: bool,
 ) -> AdoptReport:
-    """A prefix gets a log that names its files, then our description."""
+    """Give a prefix a log that names its files, then our description."""
     from tierlake.pipelines.tables.delta import LakeDeltaTable
     from tierlake.pipelines.tables.lost_log import has_log
 
@@ -276,14 +276,14 @@ def _check_adopted(table: LakeDeltaTable) -> None:
 
 
 def _schema(contents: Survey, opened: Handle) -> pa.Schema:
-    """Of the files, and the partition columns in the types that the table's own schema gives them."""
+    """The columns of the files, and the partition columns in the types of the table's own schema."""
     known = opened.table.look().schema if opened.document is not None else None
     types = {field.name: field.type for field in (*(known or ()), *declared_schema(opened.spec.columns))}
     return pa.schema([*(pa.field(name, types.get(name, pa.string())) for name in contents.columns), *contents.schema])
 
 
 def _run_tokens(opened: Handle) -> tuple[str, ...]:
-    """Runs whose records a plain dataset of ours keeps: the table must know them still."""
+    """Runs recorded by a plain dataset of ours: the adopted table must still know them."""
     records = opened.fs.list_fresh(f"{opened.table.root}/_lake/runs")
     return tuple(path.rpartition("/")[2].removesuffix(".json") for path in records)
 
@@ -300,7 +300,7 @@ def _describe(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
 
 
 def _check_described(stored: DatasetSpec, fields: Mapping[str, object]) -> None:
-    """A second adoption says the same, or nothing."""
+    """Refuse a second adoption whose spec differs from the stored one."""
     changes = differences(stored, completed(stored, {name: one for name, one in fields.items() if name != "format"}))
     if changes:
         raise TableExists(

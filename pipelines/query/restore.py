@@ -1,6 +1,6 @@
-"""Partitions in archived classes: which of their files cannot be read now, asking for them back, waiting for them.
+"""Partitions in archived classes: finding files that cannot be read, requesting their restore, waiting for it.
 
-Only the profile knows which classes are archived; where a server has none, nothing here costs a request.
+The profile alone knows the archived classes; where a server has none, nothing here makes a request.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 
 Speed = Literal["bulk", "standard", "expedited"]
 Waiting = Literal["archived", "in progress"]
-"""Why a partition cannot be read: files that nobody has asked for, or files that are on their way."""
+"""Why a partition cannot be read: some files are not requested, or their restore is in progress."""
 
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 300.0
 _NAMED = 5
@@ -48,18 +48,18 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """What was asked for.
+    """The restore that was requested.
 
     Attributes:
         key: The partition.
         days: How long the readable copies stay.
-        speed: Of the restore.
+        speed: The speed of the restore.
         files: Live files of the partition.
-        archived: Files that were archived, and were asked for now; with a dry run, that would be.
-        in_progress: Files that are on their way.
+        archived: Archived files that were requested now, or would be.
+        in_progress: Files whose restore is in progress.
         readable: Files that can be read.
         bytes: Size of the archived ones.
-        dry_run: True where nothing was asked for.
+        dry_run: True where nothing was requested.
     """
 
     key: PartitionKey
@@ -83,13 +83,13 @@ class RestoreResult:
 
 
 def statuses(handle: Handle, files: Sequence[PlacedFile]) -> list[RestoreStatus]:
-    """What HEAD says of each of these files."""
+    """The restore status of each of these files, by HEAD."""
     paths = [f"{handle.table.root}/{file.live.path}" for file in files]
     return handle.fs.restore_status_many(paths)
 
 
 def unreadable(handle: Handle, files: Iterable[PlacedFile]) -> tuple[PlacedFile, ...]:
-    """Those of some files that need a restore before they can be read."""
+    """Those of the files that need a restore before they can be read."""
     archived = _archived(handle, files)
     return tuple(file for file, status in zip(archived, statuses(handle, archived), strict=True) if not status.readable)
 
@@ -101,18 +101,18 @@ def _archived(handle: Handle, files: Iterable[PlacedFile]) -> list[PlacedFile]:
 def restore(
     handle: Handle, key: PartitionKey, *, days: int = 1, speed: Speed = "bulk", dry_run: bool = False
 ) -> RestoreResult:
-    """Ask for the archived files of a partition; asking again changes nothing.
+    """Request the archived files of a partition; a second request changes nothing.
 
     Args:
         handle: The dataset.
         key: The partition.
         days: How long the readable copies stay.
         speed: `bulk` (cheapest, hours), `standard` or `expedited` (minutes, not from DEEP_ARCHIVE).
-        dry_run: Only look.
+        dry_run: Only report what would be requested.
 
     Raises:
         UnknownPartition: The table does not have it.
-        InvalidSetting: `days` or `speed` is none.
+        InvalidSetting: `days` or `speed` is invalid.
         UnsupportedByServer: The server has no restore; nothing is archived there.
     """
     snapshot = handle.table.snapshot()
@@ -138,14 +138,14 @@ def restore(
 
 
 def _requested(handle: Handle, before: Sequence[RestoreStatus], days: int, speed: Speed) -> list[RestoreStatus]:
-    """Request what is archived; the status of all afterwards, in their order."""
+    """Request the archived files; return the status of all files afterwards, in their order."""
     archived = [status.path for status in before if status.state == "archived"]
     after = {status.path: status for status in handle.fs.restore_many(archived, days=days, speed=speed)}
     return [after.get(status.path, status) for status in before]
 
 
 def waiting_for(handle: Handle, keys: Iterable[PartitionKey] | None = None) -> dict[PartitionKey, Waiting]:
-    """The partitions that cannot be read now; one look at the table, and a HEAD for each archived file.
+    """The partitions that cannot be read now, by one read of the table and a HEAD for each archived file.
 
     Args:
         handle: The dataset.
@@ -176,8 +176,8 @@ def archived_among(
 
     Args:
         handle: The dataset.
-        snapshot: That the files are of.
-        paths: Of the files, below the root.
+        snapshot: The snapshot of the files.
+        paths: The files, below the root.
     """
     if not handle.fs.profile.archived_classes:
         return {}
@@ -189,7 +189,7 @@ def archived_among(
 
 
 def refusal(handle: Handle, waiting: Mapping[PartitionKey, Sequence[PlacedFile]]) -> ArchivedError:
-    """The error that names archived partitions and the call that asks for them."""
+    """The error that names archived partitions and the call that requests them."""
     names = [str(key) for key in waiting]
     classes = sorted({file.storage_class for files in waiting.values() for file in files})
     shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
@@ -209,17 +209,17 @@ def wait_until_readable(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Ask for archived files, once, and wait until they can be read.
+    """Request archived files once, and wait until they can be read.
 
     Args:
         handle: The dataset.
         files: The files.
-        patience: How long.
-        sleep: Waits; tests inject their own.
-        clock: Seconds that pass; likewise.
+        patience: How long to wait.
+        sleep: Waits for some seconds; tests inject their own.
+        clock: Elapsed seconds; tests inject their own.
 
     Raises:
-        ArchivedError: They are not there in time; they stay asked for.
+        ArchivedError: They are not readable in time; the request stays.
     """
     ends, pause = clock() + patience.total_seconds(), _FIRST_WAIT_SECONDS
     _requested(handle, statuses(handle, files), patience.days + 1, "bulk")
