@@ -3,8 +3,8 @@
 Lists of conditions mean what they mean in pandas: `[("a", "==", 1), ("b", "<", 2)]` holds where all conditions do, a
 list of such lists where one of them does. Values are compared exactly, by their column's type. Text against a number, a
 date or a time counts as the value that it spells. A value that the type does not have (1.5 among integers) falls
-between its neighbours. Rows whose value is null match `==` None, `in` with None in the list, and, as in pandas, `not
-in` without it; no other condition. As in Arrow, NaN equals nothing, but `in` matches it.
+between its neighbours. Rows whose value is null match `==` None, `in` with None in the list, and, as in pandas,
+`not in` without it; no other condition. As in Arrow, NaN equals nothing, but `in` matches it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A prefix of Parquet that nobody described: whether it is a table, and what to do where it is none."""
+"""A prefix of Parquet without a description: whether it is a table, and a hint where it is not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def open_logged(fs: LakeFileSystem, root: str) -> Table | None:
 
 
 def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...] | None) -> PlainParquetTable:
-    """A prefix that holds Parquet, its partition columns told by the paths where nobody declared them.
+    """A prefix that holds Parquet; its partition columns come from the paths unless they are declared.
 
     Raises:
         TableNotFound: No Parquet file below the prefix.
@@ -49,7 +49,7 @@ def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...]
 
 
 def _what_is_there(root: str, listed: Collection[str], own: Collection[str]) -> str:
-    """What to do where a prefix has no Parquet of its own."""
+    """A hint for a prefix without Parquet of its own."""
     if nested := sorted(nested_roots(listed)):
         return f"{len(nested)} tables lie below it: open lake://{root}/{nested[0]}"
     if others := [path for path in own if not is_hidden(path)]:
