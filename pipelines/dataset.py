@@ -624,8 +624,8 @@ class Dataset:
         from tierlake.pipelines.metastore.opening import description_of
 
         described, instant = description_of(spec), self._instant(as_of)
-        found = diff_spec(self._handle, described, instant, materialized, with_effect=with_effect)
-        return found.bind(self._apply_diff)
+        diff = diff_spec(self._handle, described, instant, materialized, with_effect=with_effect)
+        return diff.bind(self._apply_diff)
 
     def apply_spec(self, spec: Described, *, reason: str = "", run_id: str | None = None) -> SpecChange:
         """Make a description the stored one: `diff` and `apply` in one; the same again changes nothing.

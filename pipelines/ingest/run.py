@@ -583,9 +583,9 @@ def _check_holds(handle: Handle, removes: Sequence[LiveFile]) -> None:
 
 def _replaced(handle: Handle, removes: Sequence[LiveFile], rows_in: Mapping[PartitionKey, int]) -> tuple[Replaced, ...]:
     """The rows that leave each partition; where the table does not know them, by the files' footers."""
-    untold = {file.path: file.size for file in removes if file.rows is None}
-    counted: dict[str, int | None] = dict.fromkeys(untold)
-    for path, footer in read_footers(handle.fs, handle.table.root, untold) if untold else ():
+    uncounted = {file.path: file.size for file in removes if file.rows is None}
+    counted: dict[str, int | None] = dict.fromkeys(uncounted)
+    for path, footer in read_footers(handle.fs, handle.table.root, uncounted) if uncounted else ():
         counted[path] = None if isinstance(footer, Exception) else footer.num_rows
     rows_out: dict[PartitionKey, int | None] = {}
     for file in removes:
