@@ -69,7 +69,7 @@ __all__ = ["Dataset"]
 
 
 class Dataset:
-    """One dataset, ours or anybody's; `create` or `open` make one."""
+    """One dataset, written by us or by anybody; `create` and `open` return one."""
 
     def __init__(self, handle: Handle) -> None:
         """Wrap an open handle; users call `create` or `open`."""
@@ -104,7 +104,7 @@ class Dataset:
             TableExists: A dataset with another spec, or any object, is there (`adopt` takes Parquet where it lies), or
                 the prefix lies inside another table.
             LogMissing: The dataset is there, without its log.
-            EncryptionIgnored: The server stored a file without the encryption that was asked for.
+            EncryptionIgnored: The server stored a file without the requested encryption.
             UnsupportedByServer: The storage class or the encryption does not exist on this server.
         """
         return cls(create_dataset(spec, fs, clock, storage_options, schema))
@@ -143,8 +143,9 @@ class Dataset:
             spec: Tiers, retention and more of a table that has no description of ours: a spec, a YAML file, or a
                 mapping with some of a spec's fields. It is not written to the table; `adopt` does that.
 
-                What is said of a dataset with a description has to agree with it: a file or spec in all fields (what
-                it leaves out means the default, but for format and partitioning), a mapping in those that it has.
+                Where the dataset has a description, `spec` must agree with it: a mapping in the fields that it has, a
+                file or spec in all fields. A field left out of those means its default, except for format and
+                partitioning.
             fs: The connector; made from `storage_options` and the environment by default.
             clock: Whose time counts for grace periods; the server's by default.
             storage_options: Arguments of `LakeFileSystem`.
@@ -153,7 +154,7 @@ class Dataset:
             TableNotFound: Nothing there.
             LogMissing: A Delta dataset whose log is gone.
             UnsupportedByTable: A folder of another table.
-            SpecDiffers: What is said differs from the stored description; `diff` and `apply_spec` change that.
+            SpecDiffers: `spec` differs from the stored description; `diff` and `apply_spec` change the stored one.
             SpecError: The spec contradicts what is there.
         """
         return cls(open_dataset(dataset, spec, fs, clock, storage_options))
@@ -169,12 +170,12 @@ class Dataset:
         clock: Clock | None = None,
         **storage_options: Any,
     ) -> AdoptReport:
-        """Make what others wrote a dataset of ours where it lies, or say what that would take; no data is rewritten.
+        """Turn files that others wrote into a dataset in place, or report what that would do; no data is rewritten.
 
         Args:
             uri: A Hive prefix of Parquet, which becomes a Delta table, or a Delta table, which gets our description.
             spec: Tiers, retention and more: a spec, a YAML file, or some of a spec's fields.
-            dry_run: Only look; False does it.
+            dry_run: Only look; False adopts the files.
             fs: The connector; made from `storage_options` and the environment by default.
             clock: Whose time counts; the server's by default.
             storage_options: Arguments of `LakeFileSystem`.
@@ -219,7 +220,7 @@ class Dataset:
         """The table's columns, partition columns included.
 
         Raises:
-            ArchivedError: All files of a table that nobody described are archived, and they alone tell.
+            ArchivedError: The table has no description, and all files that could show its columns are archived.
         """
         import pyarrow as pa
 
@@ -227,7 +228,7 @@ class Dataset:
 
     @property
     def fs(self) -> LakeFileSystem:
-        """The filesystem that may write below this table; whoever goes around the table with it answers for that."""
+        """The filesystem that may write below this table. Writes that bypass the table are at the caller's risk."""
         return self._handle.fs
 
     # -- rows in and out ----------------------------------------------------------------------------------------------
@@ -303,7 +304,7 @@ class Dataset:
         return rehearse(self._handle, source, storage_options, mode=mode, run_key=run_key, text=options)
 
     def rejects(self) -> tuple[RejectFile, ...]:
-        """Rows that could not be taken and wait to be mended: files with counts and reasons, newest first."""
+        """Files of rejected rows that wait to be corrected, with counts and reasons, newest first."""
         from tierlake.pipelines.ingest.rejects import list_rejects
 
         return list_rejects(self._handle.fs, self._handle.table.root)
@@ -329,7 +330,7 @@ class Dataset:
         mode: IngestMode = "append",
         text: TextOptions | None = None,
     ) -> IngestResult:
-        """Mend the rows of a reject file and ingest them; see `pipelines.ingest.rejects_retry.ingest_rejects`."""
+        """Correct the rows of a reject file and ingest them; see `pipelines.ingest.rejects_retry.ingest_rejects`."""
         from tierlake.pipelines.ingest.rejects_retry import ingest_rejects
 
         return ingest_rejects(self._handle, path, fix, mode=mode, text=text)
@@ -407,7 +408,7 @@ class Dataset:
     def to_reader(
         self, columns: Sequence[str] | None = None, *, keys: Iterable[str | PartitionKey] | None = None
     ) -> pa.RecordBatchReader:
-        """Rows as a stream of record batches, read as they are asked for; see `read` for the arguments."""
+        """Rows as a stream of record batches, read on demand; see `read` for the arguments."""
         from tierlake.pipelines.query.read import reader
 
         return reader(self._handle, columns, _parsed(keys))
@@ -445,9 +446,9 @@ class Dataset:
         return read_catalog(self._handle, self._instant(as_of), _parsed(keys))
 
     def key_faults(self, keys: Iterable[PartitionKey]) -> dict[PartitionKey, UnknownPartition]:
-        """Of keys that no partition can have, what is wrong with each.
+        """The error for each key that no partition can have.
 
-        They have other columns, a value that is none of their column's, or are spelled otherwise.
+        Such a key has other columns, a value that does not fit its column, or another spelling.
         """
         from tierlake.pipelines.tables.requested_keys import faults
 
@@ -455,19 +456,19 @@ class Dataset:
         return faults(self.spec, snapshot.known_schema, keys, snapshot.by_partition())
 
     def had_rows(self, keys: Iterable[str | PartitionKey]) -> frozenset[PartitionKey]:
-        """Which of these partitions had rows once, and lost them, as far as the journal and the table remember."""
+        """Which of these partitions had rows once and lost them, as far as the journal and the table remember."""
         from tierlake.pipelines.query.contents import had_rows
 
         return had_rows(self._handle, _parsed(keys) or ())
 
     def contents(self) -> Contents:
-        """What is in the table now, as the table itself tells: where it has a log, the store is not listed."""
+        """What is in the table now, by its own metadata: where it has a log, the store is not listed."""
         from tierlake.pipelines.query.contents import read_contents
 
         return read_contents(self._handle)
 
     def why_gone(self, keys: Iterable[str | PartitionKey]) -> dict[PartitionKey, str]:
-        """What took partitions out that the table does not have, in words; without those that it never had.
+        """What removed each absent partition, in words. Partitions that never existed are left out.
 
         Args:
             keys: Partitions.
@@ -481,20 +482,20 @@ class Dataset:
         return self._handle.clock.now()
 
     def one_look(self) -> AbstractContextManager[None]:
-        """Inside, what this thread reads of the table is of one moment, and its log is opened once.
+        """Within this context, all reads of this thread see the table at one moment, and its log is opened once.
 
-        What is written, and what is read for that, looks afresh.
+        Writes, and the reads that they need, look afresh.
         """
         return self._handle.table.one_look()
 
     def state(self, version: int | None = None) -> str:
         """Names the table's present state, for `changed_since` and `changed_after`.
 
-        Of a Delta table its id and version, one read of the log. Of a plain one the server's second, with a digest of
-        each object whose rows came just then: one listing.
+        For a Delta table it is the id and version, by one read of the log. For a plain table it is the server's second,
+        with a digest of each object whose rows changed in that second, by one listing.
 
         Args:
-            version: Or the state after this version of a Delta table, as a commit's result names it.
+            version: Name the state after this version of a Delta table instead; a commit's result has the version.
         """
         return self._handle.table.state(version)
 
@@ -505,7 +506,7 @@ class Dataset:
             changes.is_changed(key, then)    # True, False, or None where the table cannot tell
             changes.after(before)            # the same as changed_after(before)
 
-        Of a Delta table the commits after the oldest of them are read once, as far as the log remembers; a plain one
+        For a Delta table, the commits after the oldest state are read once, as far as the log remembers. A plain table
         is listed once.
 
         Args:
@@ -520,9 +521,9 @@ class Dataset:
             state: What `state` returned then.
 
         Returns:
-            Each with the state after the last commit that changed it, those that have left a Delta table among them; a
-            plain table does not tell what has left it. None where the table cannot tell: a log that has forgotten the
-            state, or another table.
+            Each with the state after the last commit that changed it. Partitions that left a Delta table are included;
+            a plain table does not show them. None where the table cannot tell: its log has forgotten the state, or the
+            state is of another table.
         """
         return self.changed_since([state]).after(state)
 
@@ -548,7 +549,7 @@ class Dataset:
         Args:
             as_of: The instant that ages count to; now by default.
             materialized: What the assets of `retention.after` have read of partitions; see `lifecycle.outlook.Reading`.
-            empty: Partitions that somebody keeps books of though the table has no rows of them; they come due as well.
+            empty: Partitions without rows in the table that a caller tracks all the same; they come due as well.
         """
         from tierlake.pipelines.lifecycle.outlook import expiry_outlook
 
@@ -571,7 +572,7 @@ class Dataset:
         return self._handle.journal.newest()
 
     def acts_after(self, act: str) -> list[JournalEntry]:
-        """What the journal tells of since a record, newest first: a few requests, whatever the history's length.
+        """The journal's events since a record, newest first: a few requests, whatever the history's length.
 
         Args:
             act: What `newest_act` returned then; empty: the whole journal.
@@ -579,7 +580,7 @@ class Dataset:
         return self._handle.journal.entries(act)
 
     def settle(self) -> tuple[str, ...]:
-        """Write down how removals came out whose writer died before it could; see `removal.settle`.
+        """Record the outcome of removals whose writer died before it could; see `removal.settle`.
 
         Returns:
             The partitions concerned.
@@ -592,7 +593,7 @@ class Dataset:
         """Whether all that is committed is there and as the policy says.
 
         Args:
-            as_of: Which age the policy sees; now by default.
+            as_of: The instant that ages count to; now by default.
             repair: Mend a wrong storage class or a lost encryption by self-copies; nothing is ever deleted.
         """
         from tierlake.pipelines.maintenance.repair import verify_and_repair
@@ -615,16 +616,16 @@ class Dataset:
         Args:
             spec: A whole description (a spec, a YAML file), in which a field left out means its default; or a mapping
                 with the fields that should change.
-            as_of: The instant that the policies are asked about; now by default.
+            as_of: The instant at which the policies are evaluated; now by default.
             materialized: What the assets of `retention.after` have read of partitions; see `lifecycle.outlook.Reading`.
-            with_effect: False leaves out what it would do, for which the store is listed.
+            with_effect: False leaves out the effect, which takes a listing of the store.
         """
         from tierlake.pipelines.lifecycle.redescribe import diff_spec
         from tierlake.pipelines.metastore.opening import description_of
 
         described, instant = description_of(spec), self._instant(as_of)
-        found = diff_spec(self._handle, described, instant, materialized, with_effect=with_effect)
-        return found.bind(self._apply_diff)
+        diff = diff_spec(self._handle, described, instant, materialized, with_effect=with_effect)
+        return diff.bind(self._apply_diff)
 
     def apply_spec(self, spec: Described, *, reason: str = "", run_id: str | None = None) -> SpecChange:
         """Make a description the stored one: `diff` and `apply` in one; the same again changes nothing.
@@ -632,7 +633,7 @@ class Dataset:
         Args:
             spec: As for `diff`.
             reason: Why, for the history.
-            run_id: Who did it, likewise.
+            run_id: The run that did it, for the history.
 
         Raises:
             SpecError: A field cannot change (URI, partitioning, format, a column's type); nothing is changed then.

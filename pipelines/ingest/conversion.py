@@ -41,10 +41,10 @@ class Intake:
     """How the rows of one source become rows of the table.
 
     Attributes:
-        plan: The source's way into the table.
-        zone: Of text times without an offset; None where the dataset has none.
-        texts: Columns of text that was never typed: all of those of CSV.
-        is_text: Whether all of the source is such text.
+        plan: How the source's columns become the table's.
+        zone: The zone of text times without an offset; None where the dataset has none.
+        texts: Columns of untyped text, such as all columns of CSV.
+        is_text: Whether the whole source is untyped text.
     """
 
     plan: SchemaPlan
@@ -85,7 +85,7 @@ class Intake:
         return Taken(assigned, pa.concat_tables(bad) if bad else None)
 
     def _as_it_came(self, rows: pa.Table, bad: pa.Table) -> pa.Table:
-        """Rows that have no partition, with the cells that the source had."""
+        """Rows without a partition, with the cells of the source."""
         places, columns = bad.column(REJECT_LINE).to_pylist(), bad.column(REJECT_COLUMN).to_pylist()
         return self._rejected(rows, places, columns, bad.column(REASON_COLUMN).to_pylist())
 
@@ -141,6 +141,6 @@ def _text(cell: Any) -> str | None:
         return None
     try:
         value = cell.as_py()
-    except (OverflowError, ValueError):  # a time that Python's calendar does not have
+    except (OverflowError, ValueError):  # a time outside Python's calendar
         return str(cell.cast(pa.string()).as_py())
     return value if isinstance(value, str) else str(value)

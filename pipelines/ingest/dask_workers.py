@@ -1,7 +1,7 @@
-"""Work on a Dask cluster: small tasks go out, values come back, and nothing that a worker does is a commit.
+"""Work on a Dask cluster: small tasks go out, values come back, and workers never commit.
 
-A worker that dies costs time: Dask gives its tasks to others, and files that it had written are orphans, which `vacuum`
-deletes. Workers must be spawned, not forked (Dask's own default).
+A worker that dies only costs time: Dask gives its tasks to others, and the files that it wrote are orphans, which
+`vacuum` deletes. Workers must be spawned, not forked (Dask's own default).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Place:
     """What a worker needs to reach a dataset.
 
     Attributes:
-        options: Of the filesystem that may write below the root; they mean the same in another environment.
+        options: Options of the filesystem that may write below the root, independent of the environment.
         spec: The description.
-        format: Of the table.
+        format: The table's format.
     """
 
     options: Options
@@ -45,7 +45,7 @@ class Place:
 
     @classmethod
     def of(cls, handle: Handle) -> Place:
-        """Where a dataset is."""
+        """The address of an open dataset."""
         return cls(Options(handle.fs.dask_options()), handle.spec, handle.table.format)
 
     def open(self) -> Handle:
@@ -69,7 +69,7 @@ class Workers:
 
     @classmethod
     def of(cls, engine: Engine, client: Any) -> Workers | None:
-        """The cluster that a caller means; None: this process does the work.
+        """The requested cluster; None where this process does the work.
 
         Args:
             engine: `local` or `dask`.
@@ -92,7 +92,7 @@ class Workers:
 
     @property
     def threads(self) -> int:
-        """Of all workers; 1 where none has come yet."""
+        """The threads of all workers; 1 where there is no worker yet."""
         counts: dict[str, int] = self.client.nthreads()
         return max(1, sum(counts.values()))
 
@@ -104,17 +104,17 @@ class Workers:
             tasks: Its arguments.
 
         Yields:
-            Each task with its result, as they come; the first failure is raised and ends the others.
+            Each task with its result, as it completes; the first failure is raised and cancels the others.
         """
         yield from self._gathered([self.client.submit(work, task, pure=False) for task in tasks], tasks)
 
     def run_in_order(self, work: Callable[[T], R], tasks: Sequence[T]) -> list[R]:
-        """Likewise, all results in the order of the tasks."""
+        """Do each task on some worker; all results in the order of the tasks."""
         done = {id(task): result for task, result in self.run(work, tasks)}
         return [done[id(task)] for task in tasks]
 
     def run_delayed(self, work: Callable[[T, Any], R], pairs: Sequence[tuple[T, Any]]) -> Iterator[tuple[T, R]]:
-        """Likewise, for tasks with a part that the cluster computes itself (`dask.delayed`)."""
+        """The same as `run`, for tasks with a part that the cluster computes (`dask.delayed`)."""
         from dask.delayed import delayed
 
         graph = [delayed(work, pure=False)(task, part) for task, part in pairs]

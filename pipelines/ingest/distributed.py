@@ -1,7 +1,7 @@
-"""An ingest shared out to workers: each reads pieces of the source and writes files; the commit is made elsewhere.
+"""A distributed ingest: each worker reads pieces of the source and writes files; the caller commits them.
 
-Where a partition must be one object (plain tables) or has its duplicates left out, workers then write its files anew
-as one, in the order of the source. Files of plain tables wait where no reader looks, and the commit copies them.
+Where a partition must be one object (plain tables) or must lose its duplicates, a worker then rewrites its files as
+one, in the order of the source. Files of plain tables wait where readers do not look, and the commit copies them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Share:
 
 @dataclass(frozen=True, slots=True)
 class _Merge:
-    """Partitions that a worker writes anew: each with its files, in the order of the source."""
+    """Partitions that a worker rewrites, each with its files in the order of the source."""
 
     place: Place
     staging: Staging
@@ -61,16 +61,16 @@ def stage_on_workers(
     on_rows: Callable[[int], None] | None = None,
     check: Callable[[int, Mapping[str, int], str | None], None] | None = None,
 ) -> Staged:
-    """Write a source's rows to files, each worker its pieces.
+    """Write a source's rows to files; each worker writes its own pieces.
 
     Args:
         workers: The cluster.
         handle: The dataset.
-        staging: How; its bound on memory is each worker process's.
+        staging: How the files are written; the bound on memory counts for each worker process.
         pieces: The source.
-        known: Types to read text columns in.
+        known: Types of text columns.
         on_rows: Called with the number of rows written so far.
-        check: Called with the rows read, the reasons of the bad ones and the file that keeps them; raises to end it.
+        check: Called with the rows read, the reasons of the bad ones and their reject file; raises to abort.
     """
     place, alone = Place.of(handle), replace(pieces, files=(), frames=())
     shares = [
@@ -108,7 +108,7 @@ def _joined(
     staged: Staged,
     split: Sequence[tuple[PartitionKey, tuple[StagedFile, ...]]],
 ) -> Staged:
-    """One worker's files in each of these partitions, which several wrote to."""
+    """Replace the files of partitions that several workers wrote to: one worker rewrites each partition."""
     if not split:
         return staged
     size = -(-len(split) // (_TASKS_A_THREAD * workers.threads))

@@ -1,4 +1,4 @@
-"""Of rows with equal keys, the last one."""
+"""Keeping only the last of rows with equal keys."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["last_of_each", "last_rows", "unique_batches"]
 
 
 def last_rows(keys: pa.Table) -> pa.Array:
-    """For each row whether it is the last with its key; nulls are equal to one another, and so are 0.0 and -0.0.
+    """Whether each row is the last with its key. Nulls are equal to one another, and so are 0.0 and -0.0.
 
     Raises:
-        SchemaMismatch: A column of a type that cannot be compared, such as a list.
+        SchemaMismatch: A key column has a type that cannot be compared, such as a list.
     """
     columns = [*map(_comparable, keys.columns), pa.array(range(keys.num_rows), pa.int64())]
     *names, row = map(str, range(len(columns)))  # a column may have any name
@@ -41,12 +41,12 @@ def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def last_of_each(rows: pa.Table, unique_by: Sequence[str]) -> pa.Table:
-    """The rows without those that a later row has the key of, in their order."""
+    """The rows in their order, without those whose key occurs again later."""
     return rows.filter(last_rows(rows.select(list(unique_by))))
 
 
 def unique_batches(spooled: Path, unique_by: Sequence[str]) -> Generator[pa.RecordBatch]:
-    """The same for the rows of a spool, in memory for its key columns and one batch.
+    """The same for the rows of a spool; holds its key columns and one batch in memory.
 
     Args:
         spooled: The file.

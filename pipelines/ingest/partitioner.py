@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["REASON_COLUMN", "Assigned", "Partitioner"]
 
 _FILE_NAME_BYTES: Final = 100
-"""Of a path, kept for the file's name, and for the folder where a plain table's files wait for their commit."""
+"""Bytes of a path reserved for the file's name, and for the folder where a plain table's files wait for a commit."""
 
 _ESCAPED_BYTES: Final = 12
-"""Of one character of a value at the most: four bytes, each as `%F0`."""
+"""The most bytes of one character of a value in a path: four bytes, each as `%F0`."""
 
 _TOO_LONG: Final = f"the partition's path is too long ({LONGEST_PATH} bytes, with the table's and the file's name)"
 
@@ -68,17 +68,17 @@ class Partitioner:
 
         Args:
             spec: The partitioning.
-            root: `bucket/prefix` of the table, whose length counts for what the store allows.
+            root: `bucket/prefix` of the table, which counts towards the longest key of the store.
         """
         self._spec = spec
         prefix = root.partition("/")[2]
         self._path_bytes = LONGEST_PATH - len(prefix.encode()) - _FILE_NAME_BYTES
 
     def check(self, schema: pa.Schema) -> None:
-        """Refuse data that cannot be partitioned at all.
+        """Refuse data that cannot be partitioned.
 
         Raises:
-            SchemaMismatch: A partition source column is missing or of a type that keys cannot spell.
+            SchemaMismatch: A source column of the partitioning is missing, or keys cannot spell its type.
         """
         event_time = self._event_time
         needed = [*([event_time] if event_time else []), *self._spec.carried]
@@ -105,11 +105,11 @@ class Partitioner:
 
     @property
     def computed(self) -> str | None:
-        """The Hive column that the event time tells; None where rows carry all of them."""
+        """The Hive column computed from the event time; None where rows carry all Hive columns."""
         return self._spec.time.key if self._spec.time and self._event_time else None
 
     def stored_columns(self, schema: pa.Schema) -> pa.Schema:
-        """The columns that go into the files: all but those that the path tells; `ROW_COLUMN` where none is left."""
+        """The columns of the files: all but those in the path; `ROW_COLUMN` where none is left."""
         dropped = {*self._spec.carried, *PROVENANCE}
         kept = [field for field in schema if field.name not in dropped]
         return pa.schema(kept or [pa.field(ROW_COLUMN, pa.bool_())])
@@ -118,16 +118,16 @@ class Partitioner:
         """Sort one batch by partition.
 
         Args:
-            batch: Rows that passed `check`, in the table's types, with or without the provenance columns. A computed
-                key may be among the columns, as in rows that were read from a table: it has to say the same.
+            batch: Rows that passed `check`, in the table's types, with or without the provenance columns. They may have
+                the computed key as a column, as rows read from a table do; then its values must agree.
 
         Raises:
-            SchemaMismatch: A row whose computed key says another window than its event time.
+            SchemaMismatch: A row's key column names another window than its event time.
         """
         time, event_time = self._spec.time, self._event_time
         coded: dict[str, CodedColumn] = {}
         if time is not None and event_time is not None:
-            # a time that is null in every row so far has no type yet
+            # a time column with only nulls so far has no type yet
             known = event_time in batch.column_names
             column = batch.column(event_time) if known else pa.chunked_array([pa.nulls(batch.num_rows)])
             coded[time.key] = coded_windows(event_time, column, time)
@@ -157,8 +157,10 @@ class Partitioner:
             is_fault[list(faults)] = True
             is_bad = is_fault[codes]
             at_bad, order = np.flatnonzero(is_bad), np.flatnonzero(~is_bad)
-            found = [faults[int(codes[at])] for at in at_bad.tolist()]
-            bad = _rejected(batch.take(pa.array(at_bad)), [column for column, _ in found], [why for _, why in found])
+            rejections = [faults[int(codes[at])] for at in at_bad.tolist()]
+            bad = _rejected(
+                batch.take(pa.array(at_bad)), [column for column, _ in rejections], [why for _, why in rejections]
+            )
             codes = codes[order]
         counts = np.bincount(codes, minlength=combined.count).tolist()
         runs = tuple((key, count) for key, count in zip(keys, counts, strict=True) if count)
@@ -182,7 +184,7 @@ class _Combined:
 
     @classmethod
     def of(cls, columns: Sequence[CodedColumn], batch: pa.Table) -> _Combined:
-        """Combine columns two at a time: what is combined has no more values than rows, so that nothing overflows."""
+        """Combine columns two at a time: a combination has no more values than rows, so that codes never overflow."""
         if not columns:
             return cls((), np.zeros(batch.num_rows, np.int64), (), 1)
         codes, members = columns[0].codes, [np.arange(len(columns[0].texts))]
@@ -203,11 +205,11 @@ class _Combined:
         return zip(*values, strict=True)
 
     def longest_values(self) -> int:
-        """Bytes that the values of no combination's path exceed together."""
+        """An upper bound of the bytes that all values of a combination take in a path."""
         return sum(_ESCAPED_BYTES * max(map(len, column.texts), default=0) for column in self.columns)
 
     def faults(self) -> dict[int, tuple[str | None, str]]:
-        """The combinations that no key can have: the first column whose value is bad, and why."""
+        """The combinations that cannot be a key, each with the first bad column and the reason."""
         faults: dict[int, tuple[str | None, str]] = {}
         for column, member in zip(self.columns, self.members, strict=True):
             reasons = {code: reason for code, reason in enumerate(column.reasons) if reason}
@@ -217,7 +219,7 @@ class _Combined:
 
 
 def _dense(codes: Codes, count: int) -> tuple[Codes, Codes]:
-    """The same order in numbers from 0 on, and the number that each stands for; codes are below `count`."""
+    """Codes as dense numbers from 0 in the same order, and the code of each number; codes are below `count`."""
     if count <= _COUNTED:
         is_there = np.zeros(count, np.bool_)
         is_there[codes] = True
@@ -236,26 +238,26 @@ def _check_claimed(batch: pa.Table, windows: CodedColumn, time: TimePartition) -
     """Refuse rows whose key column names another window than their event time falls into.
 
     Raises:
-        SchemaMismatch: Naming the first of them.
+        SchemaMismatch: It names the first of them.
     """
     claimed = coded_values(time.key, batch.column(time.key))
     pairs = windows.codes * max(1, len(claimed.texts)) + claimed.codes
     distinct, first_rows = np.unique(pairs, return_index=True)
-    for pair, row in sorted(zip(distinct.tolist(), first_rows.tolist(), strict=True), key=lambda found: found[1]):
+    for pair, row in sorted(zip(distinct.tolist(), first_rows.tolist(), strict=True), key=lambda entry: entry[1]):
         at, own = divmod(pair, len(claimed.texts))
         expected, text = windows.texts[at], claimed.texts[own]
         if windows.reasons[at] is None and text != expected:
             if key_named_by(text, time.every, time.timezone) == expected:
                 continue  # the same window in the spelling of a date
-            told = f"{time.key}={text}" if text else f"no {time.key}"
+            claim = f"{time.key}={text}" if text else f"no {time.key}"
             when = _text(batch.column(windows.column)[row])
-            message = f"a row says {told}, and its {windows.column} {when} falls into {time.key}={expected}"
+            message = f"a row says {claim}, and its {windows.column} {when} falls into {time.key}={expected}"
             hint = f"drop the column {time.key}, which {windows.column} tells; or name another in partition.time.key"
             raise SchemaMismatch(message, hint=hint)
 
 
 def _rejected(rows: pa.Table, columns: Sequence[str | None], reasons: Sequence[str]) -> pa.Table:
-    """Rows as they came, each with the column that is bad, its text and the reason."""
+    """Unchanged rows, each with its bad column, the text of that cell and the reason."""
     texts: list[str | None] = [None] * len(columns)
     for name in {column for column in columns if column in rows.column_names}:
         cells = rows.column(name)

@@ -1,7 +1,8 @@
-"""Rows that could not be taken, kept with the reason, and the limit that turns them into a failure.
+"""Rejected rows, kept with the reason, and the limit beyond which they fail the ingest.
 
-They wait in `_lake/rejects/` until somebody mends and ingests them again (`ingest_rejects`), which removes the file, or
-deletes it. A file is named by what it holds: the same source ingested again does not list its rejects twice.
+They wait in `_lake/rejects/` until somebody deletes the file, or corrects the rows and ingests them again
+(`ingest_rejects`), which removes the file. A file is named by its content, so that a second ingest of a source does not
+list its rejects twice.
 """
 
 from __future__ import annotations
@@ -55,9 +56,9 @@ class RejectFile:
     Attributes:
         path: `bucket/key` of the Parquet file: the rows as they came, with the columns of `sources.row_origin`.
         rows: How many.
-        reasons: How many for each reason.
-        at: When it was written.
-        source: Where the rows came from.
+        reasons: The number of rows for each reason.
+        at: When the file was written.
+        source: The source of the rows.
     """
 
     path: str
@@ -90,7 +91,7 @@ def read_rejects(fs: LakeFileSystem, path: str) -> pa.Table:
 
 
 def list_rejects(fs: LakeFileSystem, root: str) -> tuple[RejectFile, ...]:
-    """What was rejected and not ingested since, newest first.
+    """The files of rejected rows that were not ingested since, newest first.
 
     Raises:
         SourceError: A file that cannot be read.
@@ -113,13 +114,13 @@ def counted_reasons(rows: pa.Table) -> dict[str, int]:
 
 
 def identity_of(rows: pa.Table) -> str:
-    """Tells one writing of a reject file from the next, also where both hold the same rows."""
+    """Distinguishes one writing of a reject file from the next, even with the same rows."""
     identity: bytes = (rows.schema.metadata or {}).get(_IDENTITY, b"")
     return identity.decode()
 
 
 def is_text(rows: pa.Table) -> bool:
-    """Whether the rows of a reject file are text that was never typed, as CSV has it."""
+    """Whether the rows of a reject file are untyped text, as those of CSV."""
     return (rows.schema.metadata or {}).get(_IS_TEXT) == b"1"
 
 
@@ -144,8 +145,8 @@ class Rejects:
         Args:
             fs: May write below the root.
             root: `bucket/prefix` of the table.
-            source: Where the rows come from, for people.
-            is_text: Whether they are text that was never typed.
+            source: The source of the rows, as text.
+            is_text: Whether the rows are untyped text.
         """
         self._source = source
         self._is_text = is_text
@@ -158,7 +159,7 @@ class Rejects:
 
     @property
     def count(self) -> int:
-        """Rows that were rejected."""
+        """The number of rejected rows."""
         return self.reasons.total()
 
     @property
@@ -169,7 +170,7 @@ class Rejects:
         return self._paths[0] if len(self._paths) == 1 else f"{self._folder}/*.parquet"
 
     def add(self, rows: pa.Table) -> None:
-        """Keep these rows; many of them become files at once, so that memory stays bounded."""
+        """Keep these rows. Many rows are written to files at once, so that memory stays bounded."""
         if not rows.num_rows:
             return
         self.reasons.update(counted_reasons(rows))
@@ -179,7 +180,7 @@ class Rejects:
             self.write()
 
     def write(self) -> None:
-        """Put the rows where people find them; nothing where there are none."""
+        """Write the remaining rows to a file, if there are any."""
         if not self._rows:
             return
         rows, texts = _united(self._rows)
@@ -199,7 +200,7 @@ class Rejects:
 
 
 def _united(tables: Sequence[pa.Table]) -> tuple[pa.Table, set[str]]:
-    """Rows of several tables, and the columns in which text stands for what has another type in one of them."""
+    """The rows of several tables, and the columns where text stands for values of another type in one of them."""
     kinds: dict[str, set[pa.DataType]] = {}
     texts: set[str] = set()
     for field in (field for table in tables for field in table.schema):
@@ -207,7 +208,7 @@ def _united(tables: Sequence[pa.Table]) -> tuple[pa.Table, set[str]]:
             kinds.setdefault(field.name, set()).add(field.type)
         if TEXT_MARK in (field.metadata or {}):
             texts.add(field.name)
-    texts.update(name for name, found in kinds.items() if len(found) > 1)
+    texts.update(name for name, types in kinds.items() if len(types) > 1)
     names = dict.fromkeys(name for table in tables for name in table.column_names if name not in ALL)
     order = [*names, *(name for name in ALL if any(name in table.column_names for table in tables))]
     plain = []
@@ -219,7 +220,7 @@ def _united(tables: Sequence[pa.Table]) -> tuple[pa.Table, set[str]]:
 
 
 def _digest(rows: pa.Table) -> str:
-    """What a file of rejected rows is named by."""
+    """The digest by which a file of rejected rows is named."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema.remove_metadata()) as stream:
         stream.write_table(rows.combine_chunks().replace_schema_metadata(None))
@@ -232,11 +233,11 @@ def check_tolerable(spec: RejectSpec, rows: int, reasons: Mapping[str, int], pat
     Args:
         spec: The limit.
         rows: Rows read, good and bad.
-        reasons: How many bad ones for each reason.
-        path: What keeps them.
+        reasons: The number of bad rows for each reason.
+        path: The file that keeps them.
 
     Raises:
-        RejectedTooMany: Naming the reasons and the file that keeps the rows.
+        RejectedTooMany: It names the reasons and the file that keeps the rows.
     """
     count = sum(reasons.values())
     if count > spec.max_ratio * rows:

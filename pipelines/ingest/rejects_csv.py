@@ -1,4 +1,4 @@
-"""Rejected rows as CSV to be mended, written as the dataset reads it."""
+"""Rejected rows as CSV to be corrected, in the format that the dataset reads."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ __all__ = ["as_csv"]
 
 
 def as_csv(rows: pa.Table, options: TextOptions, schema: pa.Schema | None) -> bytes:
-    """The rows of a reject file, without the columns that tell of the rejection.
+    """The rows of a reject file, without the reject columns.
 
-    Lists, maps and structs are JSON. What was no row is its line, which still is no row until it is mended.
+    Lists, maps and structs are JSON. A line that was no row stays as it is, and is no row until it is corrected.
 
     Args:
-        rows: Of a reject file.
+        rows: The rows of a reject file.
         options: How the dataset's text files are written.
-        schema: Of the table's data, whose fractional numbers have its decimal mark; None where it has none yet.
+        schema: The schema of the table's data, whose fractional numbers get the decimal mark; None without rows yet.
 
     Raises:
-        SourceError: A letter that the encoding does not have, or rows that the names in `header` do not fit.
+        SourceError: The encoding lacks a character, or the names in `header` do not fit the rows.
     """
     own = own_columns(rows) or (schema.names if schema is not None else ["row"])
     names = list(options.header) if isinstance(options.header, tuple) else own
@@ -46,8 +46,8 @@ def as_csv(rows: pa.Table, options: TextOptions, schema: pa.Schema | None) -> by
     columns = {name: texts_of(rows.column(name)).to_pylist() for name in names if name in rows.column_names}
     fractional = {name for name in columns if _is_fractional(name, rows, schema)}
     lines = []
-    told = zip(rows.column(REJECT_COLUMN).to_pylist(), rows.column(REJECT_VALUE).to_pylist(), strict=True)
-    for place, (column, value) in enumerate(told):
+    reasons = zip(rows.column(REJECT_COLUMN).to_pylist(), rows.column(REJECT_VALUE).to_pylist(), strict=True)
+    for place, (column, value) in enumerate(reasons):
         if column is None and value is not None:
             lines.append(marks.no_row(value, len(names), is_line=is_text(rows)))
             continue
@@ -87,7 +87,7 @@ class _Marks:
         return text if text is None or self._decimal == "." else text.replace(".", self._decimal)
 
     def no_row(self, line: str, width: int, *, is_line: bool) -> str:
-        """A line that was no row, such that it is none."""
+        """A line that was no row, written so that it still is none."""
         if is_line:
             reader = csv.reader(io.StringIO(line, newline=""), delimiter=self._delimiter, quotechar=self._quote)
             fields = [len(row) for row in reader]

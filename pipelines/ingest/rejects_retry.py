@@ -1,7 +1,7 @@
-"""Rejected rows, mended and ingested again.
+"""Rejected rows, corrected and ingested again.
 
-Rows are appended to their partitions, as one run whose key is the reject file's identity: when it dies between the
-commit and the removal of the file, the second try only removes the file. Rows that are still bad are in a new reject
+Rows are appended to their partitions, as one run whose key is the reject file's identity. After a crash between the
+commit and the removal of the file, the second attempt only removes the file. Rows that are still bad go to a new reject
 file.
 """
 
@@ -52,21 +52,21 @@ def ingest_rejects(
     mode: IngestMode = "append",
     text: TextOptions | None = None,
 ) -> IngestResult:
-    """Ingest the rows of a reject file, mended; the file is removed once they are committed.
+    """Correct and ingest the rows of a reject file; the file is removed once they are committed.
 
     Args:
         handle: The dataset.
         path: The file, as `Dataset.rejects` lists it.
-        fix: Takes the rejected rows as an Arrow table, with `_reject_reason`, and returns rows that can be taken: an
-            Arrow table or anything that `ingest` takes. Rows that it leaves out are gone with the file. None takes the
-            rows as they are, for a spec that has changed.
+        fix: Takes the rejected rows as an Arrow table, with `_reject_reason`, and returns corrected rows in any form
+            that `ingest` takes. Rows that it leaves out are lost with the file. None ingests the rows unchanged, for a
+            spec that has changed.
         mode: `append`, or `replace` for a file that holds whole partitions.
         text: How text files that `fix` returns are written; the spec's `text` where it is left out.
 
     Raises:
         SourceError: There is no such file, or it is no reject file of this dataset.
         RejectedTooMany: Too many rows are still bad; the file stays.
-        UnsupportedByTable: Append to a plain table: mend the source instead, and ingest all of it again.
+        UnsupportedByTable: Plain tables cannot append: correct the source instead, and ingest all of it again.
     """
     name = _checked_path(handle, path)
     rows = read_rejects(handle.fs, name)
@@ -74,12 +74,12 @@ def ingest_rejects(
     details = {"rejects": _token(name)}
     result = ingest(handle, source, mode=mode, run_key=_run_key(name, rows), details=details, text=text)
     try:
-        # another identity: all rows are bad still, and were written anew
+        # another identity: all rows are still bad, and were written to a new file
         if identity_of(read_rejects(handle.fs, name)) == identity_of(rows):
             handle.fs.rm_file(name)
     except (FileNotFoundError, ObjectNotFound, SourceError):
-        return result  # somebody else finished it
-    except AccessDenied as error:  # the rows are committed: another try finds them so, and adds none
+        return result  # another process finished it
+    except AccessDenied as error:  # the rows are committed: another attempt adds none
         logger.warning("the rows of %s are committed, and the file stays, as it may not be deleted: %s", name, error)
     return result
 
@@ -103,7 +103,7 @@ def _token(name: str) -> str:
 
 
 def _run_key(name: str, rows: pa.Table) -> str:
-    """One for each writing of a file: the same rows may be rejected, mended, and rejected again."""
+    """A run key for each writing of a file: the same rows may be rejected, corrected, and rejected again."""
     return f"rejects:{identity_of(rows) or _token(name)}"
 
 
@@ -133,16 +133,16 @@ def _source(rows: pa.Table, name: str, fix: Callable[[Any], Any] | None) -> obje
 
 
 def _without_reject_columns(mended: Any) -> Any:
-    """A frame without the columns that tell of the rejection; an Arrow table keeps them, as they tell the lines."""
-    told = [name for name in ALL if name in getattr(mended, "columns", ())]
-    if isinstance(mended, pa.Table) or not told:
+    """A frame without the reject columns; an Arrow table keeps them, as they name the lines."""
+    reject_columns = [name for name in ALL if name in getattr(mended, "columns", ())]
+    if isinstance(mended, pa.Table) or not reject_columns:
         return mended
     is_pandas = type(mended).__module__.partition(".")[0] == "pandas"
-    return mended.drop(columns=told) if is_pandas else mended.drop(told)
+    return mended.drop(columns=reject_columns) if is_pandas else mended.drop(reject_columns)
 
 
 def _stream(rows: pa.Table, name: str, texts: frozenset[str], *, is_text: bool, is_mended: bool) -> RowStream:
-    """Rejected rows as a source: text is typed as CSV's is, and what was no row at all is none still."""
+    """Rejected rows as a source: text is typed as in CSV, and lines that were no rows stay so."""
     bad = None
     if set(rows.column_names).issuperset(ALL):
         still_bad = _still_bad(rows, texts, is_text=is_text, is_mended=is_mended)
@@ -160,10 +160,10 @@ def _stream(rows: pa.Table, name: str, texts: frozenset[str], *, is_text: bool, 
 
 
 def _still_bad(rows: pa.Table, texts: frozenset[str], *, is_text: bool, is_mended: bool) -> pa.ChunkedArray:
-    """Lines that are no rows, and rows as they came whose bad cell only looks as if it would fit.
+    """Lines that are no rows, and unchanged rows whose bad cell only looks as if it would fit.
 
-    The text of a cell of a typed source may spell a value of the column's type, and a point among decimal commas a
-    number: both stay what they were.
+    The text of a typed source's cell may spell a value of the column's type, and a point among decimal commas may spell
+    a number: both stay rejected.
     """
     column, value = rows.column(REJECT_COLUMN), rows.column(REJECT_VALUE)
     still_bad = pc.and_(column.is_null(), value.is_valid())
@@ -184,7 +184,7 @@ def _typed(field: pa.Field[Any], rows: pa.Table) -> pa.Field[Any]:
 
 
 def _as_from(batch: SourceBatch, rows: pa.Table) -> SourceBatch:
-    """A batch of rows, each from where it came from first."""
+    """A batch of rows, each with its first origin."""
     places = pc.subtract(batch.rows.column(REJECT_LINE), 1)
     taken = batch.rows
     for name in ORIGIN.names:

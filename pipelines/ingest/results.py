@@ -1,4 +1,4 @@
-"""What an ingest did, and what a rehearsed one would do: in numbers, and for people."""
+"""Results of an ingest and of a rehearsed one, in numbers and as text."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Replaced:
 
     Attributes:
         key: The partition.
-        rows_out: Rows that left; None where nobody can tell: files that are archived, or not Parquet.
-        rows_in: Rows that came in their place.
+        rows_out: Rows that left; None where that is unknown, as files are archived or not Parquet.
+        rows_in: Rows in their place.
     """
 
     key: PartitionKey
@@ -42,9 +42,9 @@ class Written:
     """What an ingest wrote to one partition; zeros for one that it emptied.
 
     Attributes:
-        rows: That came in.
-        files: That hold them.
-        bytes: Size of these.
+        rows: How many rows were written.
+        files: How many files hold them.
+        bytes: Size of the files.
         storage_class: Where they were written; None where there are none.
     """
 
@@ -61,7 +61,7 @@ class IngestResult:
     Attributes:
         rows: Rows committed.
         rejected: Rows kept in `_lake/rejects/`.
-        rejects_path: Where, or None.
+        rejects_path: Their file; None where there are none.
         partitions: Keys that were written or emptied.
         files: Files committed.
         bytes: Their size.
@@ -69,12 +69,12 @@ class IngestResult:
         run_key: The run's identity.
         committed: False where this run key had been committed before; then the counts are 0.
         duplicates: Rows left out because a later row of the source had their key.
-        replaced: The partitions that had rows before, each with what left and what came.
+        replaced: The partitions that had rows before, each with the rows that left and those that came.
         added_columns: Columns that are new in the table, nested ones by their path (`v.z`).
         lacking_columns: Columns of the table that the source lacks: null in its rows.
-        untyped_columns: Columns of nothing but nulls, which stay out of the table until a value tells their type.
-        notes: What the store refused after the commit, each with what follows from it.
-        written: What each of `partitions` got.
+        untyped_columns: Columns of nothing but nulls, left out of the table until a value settles their type.
+        notes: What the store refused after the commit, with the consequences.
+        written: What was written to each of `partitions`.
     """
 
     rows: int
@@ -131,7 +131,7 @@ class Rehearsal:
     Attributes:
         partitions: Rows by partition, as `ls` prints its key.
         rejected: Rows that it would reject.
-        replaced: The partitions that have rows, each with what would leave and what would come.
+        replaced: The partitions that have rows, each with the rows that would leave and those that would come.
         added_columns: Columns that would be new.
         lacking_columns: Columns that the source lacks.
         untyped_columns: Columns of nothing but nulls.

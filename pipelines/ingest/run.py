@@ -69,7 +69,7 @@ IngestMode = Literal["replace", "append"]
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A source that was opened and found to fit."""
+    """An open source that fits the table."""
 
     snapshot: Snapshot
     stream: RowStream
@@ -97,7 +97,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
 ) -> IngestResult:
     """Write a source's rows and commit them.
 
-    Every value is stored as it came, or its row is rejected with file, line, column, value and reason.
+    Every value is stored unchanged, or its row is rejected with file, line, column, value and reason.
 
     Args:
         handle: The dataset.
@@ -111,9 +111,9 @@ def ingest(  # noqa: PLR0913 - the user's own options
         storage_options: For a source path, passed to its filesystem.
         on_rows: Called with the number of rows of each batch read.
         unique_by: Of the source's rows in one partition that are equal in these columns, keep the last.
-        workers: A cluster that reads and writes in this process's stead; the commit is made here.
+        workers: A cluster that reads and writes instead of this process; the commit is made here.
         text: How text files are written; the spec's `text` where it is left out.
-        clock: Seconds that pass, for the age of files that wait for their commit.
+        clock: Elapsed seconds, for the age of files that wait for their commit.
 
     Raises:
         SchemaMismatch: The data does not fit the table.
@@ -121,7 +121,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         RejectedTooMany: More bad rows than the spec allows; they are kept, nothing is committed.
         UnsupportedByTable: Append to a plain table.
         UnknownPartition: `keys` names one that the table cannot have: other columns, or another spelling.
-        CommitConflict: Others kept changing the same partitions, or a vacuum took files that had waited for a day.
+        CommitConflict: Others kept changing the same partitions, or a vacuum deleted files that had waited for a day.
     """
     _check_mode(handle, mode)
     handle.check_in_use()
@@ -185,7 +185,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
 
 
 def first_look(spec: DatasetSpec, source: object) -> tuple[RowStream, pa.Schema]:
-    """Open the first source of a dataset that is still to be made.
+    """Open the first source of a dataset that does not exist yet.
 
     Args:
         spec: Its description.
@@ -218,9 +218,9 @@ def rehearse(
         handle: The dataset.
         source: See `tierlake.pipelines.sources`.
         storage_options: For a source path, passed to its filesystem.
-        mode: Of the ingest.
-        run_key: Likewise.
-        text: Likewise.
+        mode: As for `ingest`.
+        run_key: As for `ingest`.
+        text: As for `ingest`.
 
     Raises:
         SchemaMismatch: The data does not fit the table.
@@ -318,7 +318,7 @@ def _prepared(
 
 
 def _planned(spec: DatasetSpec, stream: RowStream, current: pa.Schema | None) -> SchemaPlan:
-    """How the rows of a stream come into a table with this schema."""
+    """How the rows of a stream fit a table with this schema."""
     partition = spec.partition
     schema = _with_event_time(stream, spec, current)
     partitioner = Partitioner(partition)
@@ -335,7 +335,7 @@ def _planned(spec: DatasetSpec, stream: RowStream, current: pa.Schema | None) ->
 
 
 def data_schema(handle: Handle) -> pa.Schema | None:
-    """What sources of a dataset have: its columns without a time key that is computed; None before the first rows."""
+    """The columns of a dataset's sources: its own without a computed time key; None before the first rows."""
     current = _settled(handle, handle.table.snapshot())
     return None if current is None else _data_columns(current, handle)
 
@@ -360,9 +360,9 @@ def _as_known(schema: pa.Schema, known: pa.Schema, texts: frozenset[str]) -> pa.
 
 
 def _with_event_time(stream: RowStream, spec: DatasetSpec, current: pa.Schema | None) -> pa.Schema:
-    """The source's schema, with an event time that is text as the time that it spells.
+    """The source's schema, where an event time of text has a time type.
 
-    Its type is told by most of its values where few spoil it, and is an instant else: those that are none are rejected.
+    The type is that of most values, where few differ, and an instant otherwise; values that do not fit are rejected.
     """
     time_partition = spec.partition.time
     column = time_partition.column if time_partition else None
@@ -398,7 +398,7 @@ def _check_written(handle: Handle, columns: pa.Schema) -> None:
 
 
 def _look_again(handle: Handle, staged: Sequence[StagedFile], age: timedelta) -> None:
-    """Files that waited for half the age at which a vacuum takes orphans may be gone: see before they are named."""
+    """Check that files still exist which have waited for half the age at which a vacuum deletes orphans."""
     gone = handle.table.lost([one.file for one in staged]) if age >= ORPHAN_AGE / 2 else ()
     if gone:
         message = f"lake://{handle.table.root}: {len(gone)} of the files written were deleted before their commit"
@@ -406,24 +406,24 @@ def _look_again(handle: Handle, staged: Sequence[StagedFile], age: timedelta) ->
 
 
 def _unique_columns(unique_by: Sequence[str], plan: SchemaPlan, partitioner: Partitioner) -> tuple[str, ...]:
-    """Without partition columns, which are equal in a partition anyway, and columns that are null in every row."""
+    """The unique columns, without partition columns (equal within a partition) and columns of nothing but nulls."""
     known = {*plan.table.names, *plan.untyped}
     unknown = [name for name in unique_by if name not in known]
     lacking = [name for name in unique_by if name in plan.lacking]
-    told = [name for name in unique_by if name not in partitioner.columns]
-    kept = tuple(name for name in told if name in plan.files.names)
+    candidates = [name for name in unique_by if name not in partitioner.columns]
+    kept = tuple(name for name in candidates if name in plan.files.names)
     if not unique_by or (kept and not unknown and not lacking):
         return kept
     if unknown or lacking:
         why = f"no column {unknown[0]}" if unknown else f"the source lacks {lacking[0]}"
     else:
-        why = f"{', '.join(told)} is null in every row" if told else "they are all partition columns"
+        why = f"{', '.join(candidates)} is null in every row" if candidates else "they are all partition columns"
     hint = f"there are: {', '.join(name for name in plan.files.names if name not in plan.lacking)}"
     raise SchemaMismatch(f"rows cannot be told apart by {', '.join(unique_by)}: {why}", hint=hint)
 
 
 def _data_columns(schema: pa.Schema, handle: Handle) -> pa.Schema:
-    """Without a time key that is computed, which no source has."""
+    """The schema without a computed time key, which no source has."""
     partition = handle.spec.partition
     computed = set(partition.columns) - set(partition.carried)
     return pa.schema([field for field in schema if field.name not in computed])
@@ -460,7 +460,7 @@ def _commit(
     record: RemovalRecord | None = None
     for attempt in attempts(f"lake://{handle.table.root}", on=CommitConflict):
         with attempt:
-            if attempt.number:  # to replace means to replace what is there at the commit: look again
+            if attempt.number:  # a replace takes what is there at the commit: look again
                 snapshot = handle.table.snapshot()
             live = snapshot.by_partition()
             removes = () if mode == "append" else tuple(file for key in sorted(covered) for file in live.get(key, ()))
@@ -469,7 +469,7 @@ def _commit(
             if removes:
                 _check_holds(handle, removes)
             replaced = _replaced(handle, removes, rows_in)
-            # after the look that the commit rests on: a drop's own commit conflicts with it
+            # after the snapshot that the commit is based on: a drop's own commit conflicts with it
             if not left:
                 handle.check_in_use()
             else:
@@ -519,11 +519,11 @@ def _complete(
     taken: Sequence[LiveFile],
     came: Sequence[LiveFile],
 ) -> None:
-    """Write down what was replaced in the end."""
+    """Record what was actually replaced."""
     left, own = _before_run(handle, taken, change.run_key or "")
     if left:
         gone = removed_partitions(left, "replaced by an ingest", came)
-        if record is None:  # it came after the last look
+        if record is None:  # it came after the last snapshot
             run_id = str(change.details["run_id"]) if "run_id" in change.details else None
             record = begun(
                 handle,
@@ -535,7 +535,7 @@ def _complete(
                 undoable=handle.table.keeps(left),
             )
         completed(handle, record.model_copy(update={"partitions": gone}), commit)
-    if own:  # no undo may bring it back, and a vacuum takes it
+    if own:  # no undo may bring it back, and a vacuum deletes it
         why = "an interrupted attempt of the same run"
         completed(handle, begun(handle, "undo", removed_partitions(own, why), change.base), commit)
 
@@ -543,15 +543,15 @@ def _complete(
 def _before_run(
     handle: Handle, files: Sequence[LiveFile], run_key: str
 ) -> tuple[tuple[LiveFile, ...], tuple[LiveFile, ...]]:
-    """What a run replaces, and what of that an interrupted attempt of the same run has put there before.
+    """The files that a run replaces, and the files that an interrupted attempt of the same run left there.
 
-    The objects of a plain table go one by one: a second attempt finds those of the first, which nobody acknowledged.
-    An undo brings back what was there before both.
+    The objects of a plain table are replaced one by one, so a second attempt meets unacknowledged ones of the first.
+    An undo brings back the files from before both.
     """
     token = run_token(run_key)
     if all(file.run != token for file in files):
         return tuple(files), ()
-    # what another act took out was acknowledged: by that act, which saw it
+    # a file that another act removed was acknowledged by that act, which saw it
     known = {
         (file.path, file.etag)
         for record in handle.journal.records(RemovalRecord)
@@ -562,12 +562,12 @@ def _before_run(
     def is_own(file: LiveFile) -> bool:
         return file.run == token and (file.path, file.etag) not in known
 
-    found = [handle.table.below(file, is_own) for file in files]
-    return tuple(left for left, _ in found if left is not None), tuple(file for _, own in found for file in own)
+    pairs = [handle.table.below(file, is_own) for file in files]
+    return tuple(left for left, _ in pairs if left is not None), tuple(file for _, own in pairs for file in own)
 
 
 def _check_holds(handle: Handle, removes: Sequence[LiveFile]) -> None:
-    """Where nothing keeps what is overwritten, a hold keeps it from being overwritten.
+    """Refuse to overwrite held partitions where the store does not keep overwritten files.
 
     Raises:
         PolicyRefused: A partition to be replaced is held.
@@ -582,10 +582,10 @@ def _check_holds(handle: Handle, removes: Sequence[LiveFile]) -> None:
 
 
 def _replaced(handle: Handle, removes: Sequence[LiveFile], rows_in: Mapping[PartitionKey, int]) -> tuple[Replaced, ...]:
-    """What leaves each partition; where the table does not know, the files' footers tell."""
-    untold = {file.path: file.size for file in removes if file.rows is None}
-    counted: dict[str, int | None] = dict.fromkeys(untold)
-    for path, footer in read_footers(handle.fs, handle.table.root, untold) if untold else ():
+    """The rows that leave each partition; where the table does not know them, by the files' footers."""
+    uncounted = {file.path: file.size for file in removes if file.rows is None}
+    counted: dict[str, int | None] = dict.fromkeys(uncounted)
+    for path, footer in read_footers(handle.fs, handle.table.root, uncounted) if uncounted else ():
         counted[path] = None if isinstance(footer, Exception) else footer.num_rows
     rows_out: dict[PartitionKey, int | None] = {}
     for file in removes:

@@ -1,4 +1,4 @@
-"""A description to start from, told by a sample of the rows, with the reason for each guess."""
+"""A first description, inferred from a sample of the rows, with the reason for each guess."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 __all__ = ["Description", "describe_sample", "spec_from_sample"]
 
 _SAMPLED_ROWS = 1 << 17
-"""Enough to tell times by; types are told by all rows of text."""
+"""Enough rows to recognise times; types are inferred from all rows of text."""
 
 _VALUE_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A spec that was guessed, and why.
+    """A guessed spec, with reasons.
 
     Attributes:
         spec: The guess.
         reasons: For each column of the sample, a sentence.
         times: The columns that hold times, the chosen one first.
-        notes: What was guessed of the file itself, and which rows of it would be rejected.
+        notes: Guesses about the file itself, and the rows that would be rejected.
         is_timely: Whether the chosen column has a time in every row.
-        nearly_times: Columns that would hold times but for a few rows.
+        nearly_times: Columns that hold times except in a few rows.
     """
 
     spec: DatasetSpec
@@ -106,10 +106,10 @@ def spec_from_sample(source: object, uri: str) -> DatasetSpec:
 def describe_sample(source: object, uri: str, text: TextOptions | None = None) -> Description:
     """Describe the dataset that rows like these would make, with the reasons.
 
-    The time partition is by the first column that holds a time in every row, else by the one that lacks the fewest: by
-    month where all of them begin one, else by day, in the column's own timezone. Types are those found; a column
-    without a value, or of a type that has no short name, is left to the first ingest. Rows of a file that the dataset
-    would reject are told.
+    The time partition goes by the first column that holds a time in every row, otherwise by the one with the fewest
+    gaps. Windows are months where all times begin one, otherwise days, in the column's own timezone. Types are those of
+    the rows; a column without a value, or of a type without a short name, is left to the first ingest. The notes name
+    rows of a file that the dataset would reject.
 
     Args:
         source: What `Dataset.ingest` takes.
@@ -118,7 +118,7 @@ def describe_sample(source: object, uri: str, text: TextOptions | None = None) -
 
     Raises:
         SourceError: The source cannot be read, or has no column.
-        SchemaMismatch: A column's type is one that tables do not keep.
+        SchemaMismatch: A column has a type that tables cannot hold.
         SpecError: The URI names no bucket and prefix.
     """
     stream = open_source(source, None, text=text)
@@ -140,7 +140,7 @@ def describe_sample(source: object, uri: str, text: TextOptions | None = None) -
 
 
 def _rejected(spec: DatasetSpec, source: object) -> Iterator[str]:
-    """What of a file the dataset would reject."""
+    """The rows of a file that the dataset would reject, as notes."""
     rows, reasons = rejected_rows(spec, source)
     if reasons:
         why = ", ".join(f"{count:,} x {_one_line(reason)}" for reason, count in sorted(reasons.items()))
@@ -217,7 +217,7 @@ def _width(times: pa.ChunkedArray) -> Every:
 
 
 def _key(taken: list[str], every: Every) -> str:
-    """The Hive column: it must be none of the data's."""
+    """A name for the Hive column that no data column has."""
     key: str = "date" if every == "day" else every
     while key.lower() in {name.lower() for name in taken}:
         key = f"partition_{key}"

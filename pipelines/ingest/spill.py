@@ -1,6 +1,6 @@
-"""Rows that wait until there are enough of them: on local disk, or for a moment in memory.
+"""Rows that wait until there are enough of them, on local disk or briefly in memory.
 
-On disk they are in files of Arrow streams, one behind the other, open only while they are used.
+On disk they are in files of consecutive Arrow streams, which are open only while they are used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 def append_rows(path: Path, rows: pa.Table) -> None:
-    """Write rows behind those that are there."""
+    """Append rows to a spool."""
     with path.open("ab") as file, pa.ipc.new_stream(file, rows.schema, options=_OPTIONS) as stream:
         stream.write_table(rows.combine_chunks(), max_chunksize=_BATCH_ROWS)
 
@@ -33,12 +33,12 @@ def spooled_batches(path: Path) -> Generator[pa.RecordBatch]:
 
 
 def gathered(batches: Iterable[pa.RecordBatch], *, rows: int, size: int) -> Iterator[pa.Table]:
-    """Batches put together, up to a number of rows and of bytes; one that is larger stays as it is.
+    """Combine batches up to a number of rows and of bytes; a larger batch stays as it is.
 
     Args:
-        batches: Of one schema.
-        rows: The most of a table.
-        size: Likewise in bytes.
+        batches: Batches of one schema.
+        rows: The most rows of a table.
+        size: The most bytes of a table.
     """
     waiting: list[pa.RecordBatch] = []
     waiting_rows = waiting_bytes = 0

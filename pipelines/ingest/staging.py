@@ -35,12 +35,12 @@ class Staging:
 
     Attributes:
         intake: How rows are fitted to the table.
-        columns: Of the files.
-        token: Of the run; goes into file names.
-        source: Where the rows come from, for people.
+        columns: The columns of the files.
+        token: The run's token, for file names.
+        source: The source of the rows, as text.
         keys: The only partitions that rows may belong to; None means any.
-        without: Partitions whose rows are there already, and are left out.
-        unique_by: Of the rows of a partition that are equal in these columns, only the last is kept.
+        without: Partitions whose rows are in the table already, and are left out.
+        unique_by: Only the last of a partition's rows that are equal in these columns is kept.
         limits: Bounds on memory and concurrency.
     """
 
@@ -54,22 +54,22 @@ class Staging:
     limits: WriterLimits = field(default_factory=WriterLimits)
 
     def shared_by(self, threads: int) -> Staging:
-        """For one of some threads that share the memory of a process."""
+        """The staging for one of several threads that share the memory of a process."""
         memory = max(1, self.limits.memory_bytes // max(1, threads))
         return replace(self, limits=replace(self.limits, memory_bytes=memory))
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """What was written.
+    """The files that were written.
 
     Attributes:
-        files: To be named by a commit.
-        rows: In them.
+        files: Files to be named by a commit.
+        rows: The number of rows in them.
         duplicates: Rows left out because a later one had their key.
-        rejected: How many bad rows for each reason.
+        rejected: The number of bad rows for each reason.
         rejects_path: The file that keeps them; None where there are none.
-        leftovers: Files below the root that are of no use after the commit.
+        leftovers: Files below the root that are not needed after the commit.
     """
 
     files: tuple[StagedFile, ...] = ()
@@ -86,12 +86,12 @@ class Staged:
 
     @property
     def bad_rows(self) -> int:
-        """All rejected rows."""
+        """The number of rejected rows."""
         return sum(self.rejected.values())
 
     @classmethod
     def together(cls, parts: Sequence[Staged], rejects_pattern: str) -> Staged:
-        """What several workers wrote; a pattern stands for their files of rejects where there are several."""
+        """The files of several workers together; a pattern stands for several files of rejects."""
         paths = sorted({part.rejects_path for part in parts if part.rejects_path})
         return cls(
             files=tuple(file for part in parts for file in part.files),
@@ -115,17 +115,17 @@ def stage(
 
     Args:
         handle: The dataset.
-        staging: How.
+        staging: How the files are written.
         batches: The rows.
-        writer: Writes the files; whoever opened it closes it, after the commit where writing is the commit.
+        writer: Writes the files. The caller closes it; where writing is the commit, after the commit.
         on_rows: Called with the number of rows read so far.
-        check: Called with the rows read, the reasons of the bad ones and the file that keeps them, before the last
-            files are written; raises to end it there.
+        check: Called with the rows read, the reasons of the bad ones and their reject file, before the last files are
+            written; raises to abort.
     """
     rejects = Rejects(handle.fs, handle.table.root, staging.source, is_text=staging.intake.is_text)
     rows = 0
     with ExitStack() as reading:
-        if isinstance(batches, Generator):  # it may have a file open, whoever holds on to it
+        if isinstance(batches, Generator):  # it may have a file open
             reading.enter_context(closing(batches))
         for parts, bad in sorted_out(batches, Partitioner(handle.spec.partition, handle.table.root), staging):
             for table in bad:
@@ -149,14 +149,14 @@ def sorted_out(
 
     Args:
         batches: The rows.
-        partitioner: Of the dataset.
-        staging: How; its `keys` and `without` leave rows out.
+        partitioner: The dataset's partitioner.
+        staging: Its `keys` and `without` leave rows out.
 
     Yields:
         The good rows of some batches by partition, and tables of bad ones.
 
     Raises:
-        SchemaMismatch: A row outside the partitions that the source covers.
+        SchemaMismatch: A row lies outside the partitions that the source covers.
     """
     for rows, unread in _gathered(batches):
         taken = staging.intake.take(rows, partitioner) if rows is not None else None
@@ -170,7 +170,7 @@ def sorted_out(
 
 
 def _gathered(batches: Iterable[SourceBatch]) -> Iterator[tuple[pa.Table | None, list[pa.Table]]]:
-    """Small batches together: each is cut into as many pieces as it has partitions."""
+    """Combine small batches, since each is split into as many pieces as it has partitions."""
     waiting: list[pa.RecordBatch] = []
     bad: list[pa.Table] = []
     rows = size = 0

@@ -1,7 +1,7 @@
-"""Columns that files hold before a value tells their type: empty lists, structs of nulls.
+"""Columns that files hold before a value settles their type: empty lists, structs of nulls.
 
-Which shape they have is noted beside the table, before a file has it. A type that such a column gets later must have
-that shape, or no reader could read the files.
+Their shape is recorded beside the table before a file has it. A type that such a column gets later must have that
+shape, or the files could not be read.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ Node = tuple[tuple[str, ...], str]
 
 
 def note_untyped(fs: LakeFileSystem, root: str, columns: pa.Schema) -> None:
-    """Write down the shapes of columns without a type that files are about to hold.
+    """Record the shapes of untyped columns that files are about to hold.
 
     Raises:
         CommitConflict: Others kept writing it.
     """
-    wanted = set(_untyped(columns))
-    if not wanted:
+    untyped = set(_untyped(columns))
+    if not untyped:
         return
     for attempt in attempts(f"lake://{_path(root)}", done="nothing was changed"):
         with attempt:
             kept, etag = _noted(fs, root)
-            if wanted <= kept:
+            if untyped <= kept:
                 return
-            data = json.dumps(sorted(kept | wanted), ensure_ascii=False).encode()
+            data = json.dumps(sorted(kept | untyped), ensure_ascii=False).encode()
             try:
                 fs.put_if(_path(root), data, **({"if_match": etag} if etag else {"if_none_match": True}))
             except PreconditionFailed:
@@ -58,14 +58,14 @@ def check_untyped(fs: LakeFileSystem, root: str, snapshot: Snapshot, schema: pa.
     """Refuse a new column whose type has another shape than files hold it in.
 
     Args:
-        fs: Of the table.
-        root: Likewise.
+        fs: The table's filesystem.
+        root: The table's `bucket/prefix`.
         snapshot: Its live files.
-        schema: Of the table with the new columns.
+        schema: The table's schema with the new columns.
         added: The new columns; nothing is read where there are none.
 
     Raises:
-        SchemaMismatch: Naming the column, the type and a file.
+        SchemaMismatch: It names the column, the type and a file.
     """
     if not any(True for _ in added):
         return
@@ -76,7 +76,7 @@ def check_untyped(fs: LakeFileSystem, root: str, snapshot: Snapshot, schema: pa.
     sizes = {file.path: file.size for file in snapshot.files}
     for path, footer in read_footers(fs, root, sizes):
         if isinstance(footer, ObjectArchived):
-            raise _cannot_tell(root, path, wrong[0], schema) from footer
+            raise _archived(root, path, wrong[0], schema) from footer
         held = set() if isinstance(footer, Exception) else set(_untyped(footer.schema.to_arrow_schema()))
         for parts, shape in wrong:
             if (parts, shape) in held:
@@ -88,7 +88,7 @@ def check_untyped(fs: LakeFileSystem, root: str, snapshot: Snapshot, schema: pa.
                 raise SchemaMismatch(message, hint=hint)
 
 
-def _cannot_tell(root: str, path: str, node: Node, schema: pa.Schema) -> ArchivedError:
+def _archived(root: str, path: str, node: Node, schema: pa.Schema) -> ArchivedError:
     name, folder = ".".join(node[0]), path.rpartition("/")[0]
     message = (
         f"lake://{root}: column {name} is {_at(node[0], schema)}, and rows that came before it had a type may hold a "
@@ -115,7 +115,7 @@ def _untyped(schema: pa.Schema) -> Iterator[Node]:
 
 
 def _nodes(path: tuple[str, ...], kind: pa.DataType) -> Iterator[Node]:
-    """The parts without a type that have a shape all the same."""
+    """The untyped parts of a schema that have a shape."""
     shape = _shape(kind)
     if shape is None:
         return

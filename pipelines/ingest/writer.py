@@ -1,8 +1,8 @@
 """Rows into Parquet files, one partition at a time, in bounded memory.
 
-Rows wait in memory by partition. Where they exceed the budget, all move to spools on local disk. What has been spooled
-is encoded a row group at a time, at the end or when it is enough for a file. Files go to the store at once where a
-commit has to name them before anybody sees them, and with the commit where writing is the commit (plain Parquet).
+Rows wait in memory by partition. Where they exceed the budget, all move to spools on local disk. A spool is encoded a
+row group at a time, at the end or when it is large enough for a file. Files are uploaded at once where only a commit
+makes them visible, and with the commit where writing is the commit (plain Parquet).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PartitionedWriter", "WriterLimits"]
 
-_SPOOLED_FILES = 2  # a spool's bytes are worth less than a file's: Parquet is smaller
+_SPOOLED_FILES = 2  # Parquet is smaller than a spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class WriterLimits:
     Attributes:
         memory_bytes: Rows held in memory, as Arrow counts them, before partitions are spooled to disk.
         uploads: Files encoded and uploaded at the same time.
-        source: What each file of a source may be.
+        source: Limits of each file of a source.
     """
 
     memory_bytes: int = 256 << 20
@@ -73,12 +73,12 @@ class PartitionedWriter:
 
         Args:
             fs: May write below the root.
-            table: Names the files and says when they may be uploaded.
-            spec: Encoding of the files.
+            table: Names the files and decides when they may be uploaded.
+            spec: The encoding of the files.
             schema: Columns of the files.
-            token: Goes into file names, so that a file tells the run that wrote it.
+            token: The run's token, for file names.
             limits: Bounds on memory and concurrency.
-            unique_by: Of the rows of a partition that are equal in these columns, only the last is written.
+            unique_by: Only the last of a partition's rows that are equal in these columns is written.
         """
         self._unique_by = tuple(unique_by)
         self.duplicates = 0
@@ -103,7 +103,7 @@ class PartitionedWriter:
         self._paths = itertools.count()
 
     def __enter__(self) -> Self:
-        """Nothing is opened before the first rows come."""
+        """Open nothing before the first rows."""
         return self
 
     def __exit__(
@@ -126,7 +126,7 @@ class PartitionedWriter:
             self._spool_all()
 
     def finish(self) -> tuple[StagedFile, ...]:
-        """Write what is left and wait for all files.
+        """Write the remaining rows and wait for all files.
 
         Returns:
             The files, to be named by a commit.
@@ -159,7 +159,7 @@ class PartitionedWriter:
         return Path(self._folder.name) / str(next(self._paths))
 
     def _spool_all(self) -> None:
-        """All of them: rows of many partitions share the memory of the batch that they came in."""
+        """Move the rows of all partitions to spools: they share the memory of their batches."""
         for key in list(self._waiting):
             self._spool(key)
         pa.default_memory_pool().release_unused()
@@ -174,7 +174,7 @@ class PartitionedWriter:
             self._close(key)
 
     def _close(self, key: PartitionKey) -> None:
-        """Have a spool encoded; where many wait for that already, wait too, or the disk fills up."""
+        """Queue a spool for encoding; wait where many are queued already, or the disk fills up."""
         self._encoding.wait_for_room()
         self._encoding.submit(self._encode_spool, key, self._spools.pop(key), self._with_nan[key])
 
@@ -227,7 +227,7 @@ class _LocalFile:
         self._row_group_rows = spec.row_group_rows
         self._footers: list[pq.FileMetaData] = []
         ordering = [(name, "ascending") for name in spec.sort_by]
-        # a filter is sized by the values of a row group: as many as rows, were all different
+        # a filter is sized for as many distinct values as a row group has rows
         distinct = max(1, min(first_rows, spec.row_group_rows))
         with ExitStack() as opened:
             self._sink = opened.enter_context(pa.OSFile(str(path), "wb"))
@@ -237,7 +237,7 @@ class _LocalFile:
                 compression=spec.compression,
                 compression_level=spec.compression_level,
                 write_page_index=spec.page_index,
-                # readers leave row groups out by bounds that say nothing of NaN
+                # readers skip row groups by bounds, which ignore NaN
                 write_statistics=(_leaves_without(schema, with_nan) or False) if with_nan else True,
                 sorting_columns=pq.SortingColumn.from_ordering(schema, ordering) if ordering else None,
                 bloom_filter_options={name: {"ndv": distinct} for name in spec.bloom_filters} or None,
@@ -253,14 +253,14 @@ class _LocalFile:
         self._opened.close()
 
     def _abandon(self) -> None:
-        """End what was not ended, as something failed: the writer would try it later, when its file is closed."""
+        """End an unfinished file after a failure: otherwise the writer would try that later, with its file closed."""
         with suppress(pa.ArrowException, OSError):
             self._writer.close()
         self._writer.is_open = False
 
     @property
     def size(self) -> int:
-        """Bytes so far."""
+        """The number of bytes so far."""
         return int(self._sink.tell())
 
     def write(self, rows: pa.Table) -> None:

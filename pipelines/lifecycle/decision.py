@@ -1,7 +1,7 @@
 """What to do with one partition: move it to its tier, leave it with a reason, or nothing.
 
 A partition's tier goes by its age (`lifecycle.py`), the tier's storage class by the server's profile, the price by the
-profile's list (`cost.py`). Plans and explanations ask here, so that they never disagree.
+profile's list (`cost.py`). Plans and explanations both decide here, so that they never disagree.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["Decider", "decider", "planned_files", "price_note"]
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """Decides for one partition at a time; asks the server once for each tier.
+    """Decides for one partition at a time; asks the server once per tier.
 
     Attributes:
         handle: The dataset.
@@ -63,7 +63,7 @@ class Decider:
 
     @property
     def profile(self) -> Profile:
-        """The server's."""
+        """The server's profile."""
         return self.handle.fs.profile
 
     def decide(self, part: PlacedPartition) -> TierMove | Refusal | None:
@@ -112,7 +112,7 @@ class Decider:
         return self._obstacles[tier]
 
     def _unmovable(self, part: PlacedPartition, age: timedelta) -> str | None:
-        """Why this partition should not go anywhere."""
+        """Why this partition should not move."""
         missing = sum(file.storage_class == MISSING for file in part.files)
         if missing:
             return f"{missing} of its {len(part.files)} files are not in the store; `tierlake verify` says which"
@@ -180,7 +180,7 @@ class Decider:
         return self._versions[0]
 
     def monthly_in(self, part: PlacedPartition, tier: Tier) -> float | None:
-        """What a partition's storage would cost a month in a tier; None where nobody knows."""
+        """What a partition's storage would cost a month in a tier; None where there is no price."""
         target = class_of_tier(self.spec, self.profile, tier)
         rates = self.prices.rates(target, tier) if target else None
         if rates is None:
@@ -192,7 +192,7 @@ class Decider:
         return f"{formatting.age(age)} old; {tier}" + (f" begins at {formatting.age(begins)}" if begins else "")
 
     def _too_dear(self, cost: MoveCost, moving: Sequence[PlacedFile], target: str, until: datetime | None) -> str:
-        """A refusal's figures."""
+        """The figures of a refusal."""
         before, after = formatting.money(cost.monthly_before), formatting.money(cost.monthly_after)
         if cost.monthly_after >= cost.monthly_before:
             reason = f"moving to {target} would not save: storage goes from {before} to {after} a month"
@@ -211,7 +211,7 @@ class Decider:
 
 
 def decider(handle: Handle, as_of: datetime) -> Decider:
-    """Someone who decides about this dataset's partitions; reads the holds once."""
+    """A decider for this dataset's partitions; reads the holds once."""
     profile = handle.fs.profile
     return Decider(
         handle=handle,
@@ -231,5 +231,5 @@ def planned_files(part: PlacedPartition) -> tuple[PlannedFile, ...]:
 
 
 def price_note(prices: PriceList) -> str:
-    """What a reader of a plan's figures should know of the list they come from."""
+    """A remark on the price list behind a plan's figures."""
     return f"{prices.region}, {prices.dated}" + (f"; {prices.note}" if prices.note else "")

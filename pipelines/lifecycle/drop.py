@@ -53,7 +53,7 @@ class DropResult:
         bytes: Their size.
         undo_until: Until when `undrop` brings them back; None where undo was given up.
         dry_run: True where nothing was changed.
-        was_dropped: Whether it was dropped before: of rows that came in since, it takes those away too.
+        was_dropped: Whether it was dropped before; then rows that were written since are removed too.
     """
 
     uri: str
@@ -67,7 +67,7 @@ class DropResult:
 
     @property
     def is_done_already(self) -> bool:
-        """Whether there is nothing to take away."""
+        """Whether there was nothing to remove."""
         return self.was_dropped and not self.files
 
     def __str__(self) -> str:
@@ -113,18 +113,18 @@ class UndropResult:
 def drop(
     handle: Handle, *, reason: str = "", undo: bool = True, dry_run: bool = False, run_id: str | None = None
 ) -> DropResult:
-    """Take a dataset away, until its grace ends with the possibility to take it back.
+    """Drop a dataset; it can be taken back until its grace ends.
 
     Args:
         handle: The dataset.
         reason: Why, for the history.
         undo: False gives undo up; plain tables in unversioned buckets can only be dropped so.
-        dry_run: Only make the checks, and say what would go.
+        dry_run: Only make the checks, and report what would go.
         run_id: Who did it, for the history.
 
     Raises:
-        PolicyRefused: A partition is held or retained, or undo is asked for and impossible here.
-        UnsupportedByTable: Nobody described the table to us: what others made is theirs to delete.
+        PolicyRefused: A partition is held or retained, or undo is requested and impossible here.
+        UnsupportedByTable: The table has no description: it belongs to its writers, who may delete it.
         CommitConflict: Others kept writing.
     """
     store = _document(handle)
@@ -162,15 +162,15 @@ def _until(dropped: Dropped) -> datetime | None:
 
 
 def undrop(handle: Handle, *, reason: str = "", dry_run: bool = False, run_id: str | None = None) -> UndropResult:
-    """Take a dropped dataset back, with all partitions that it had; for a second time it changes nothing.
+    """Take a dropped dataset back, with all partitions that it had; a second call changes nothing.
 
-    Where others, who know nothing of the drop, have written rows meanwhile, these stay; what they wrote to a partition
-    that it had keeps that one from coming back, and is told.
+    Rows that others wrote meanwhile, unaware of the drop, stay. Where they wrote to a partition that was dropped, that
+    partition does not come back, and the result names it.
 
     Args:
         handle: The dataset.
         reason: Why, for the history.
-        dry_run: Only make the checks, and say what would come back.
+        dry_run: Only make the checks, and report what would come back.
         run_id: Who did it, for the history.
 
     Raises:
@@ -197,10 +197,10 @@ def undrop(handle: Handle, *, reason: str = "", dry_run: bool = False, run_id: s
 
 
 def _brought_back(handle: Handle, dropped: Dropped, *, dry_run: bool, run_id: str | None) -> tuple[int, dict[str, str]]:
-    """Undo what the drop took out; how many partitions that was, and those that cannot come back, with the reason.
+    """Undo the drop's removal; return how many partitions came back, and those that cannot, with the reason.
 
     Raises:
-        PolicyRefused: None can, and there is nothing else in the table that could be in use again.
+        PolicyRefused: No partition can come back, and the table has no other rows.
     """
     results: list[UndoResult] = []
     refused: dict[str, PolicyRefused] = {}
@@ -214,7 +214,7 @@ def _brought_back(handle: Handle, dropped: Dropped, *, dry_run: bool, run_id: st
             if len(removal.partitions) == 1:
                 refused.setdefault(removal.partitions[0].key, error)
                 continue
-            for gone in removal.partitions:  # one that others wrote to keeps none of the others away
+            for gone in removal.partitions:  # a partition that others wrote to does not keep the rest from coming back
                 try:
                     results += undoing(removal, key=gone.key)
                 except PolicyRefused as each:
@@ -240,7 +240,7 @@ def _begun(handle: Handle, operation: str, at: datetime, reason: str, run_id: st
 
 
 def _check_free(handle: Handle, document: DatasetDocument, now: datetime) -> None:
-    """Refuse while anything is held, or retained for longer than this."""
+    """Refuse while any partition is held, or retained beyond this instant."""
     live = {str(file.key) for file in handle.table.snapshot().files} if document.retains else set()
     kept = [f"{key} (held: {one.reason})" for key, one in sorted(document.holds.items())]
     kept += [
@@ -279,7 +279,7 @@ def _check_not_ending(handle: Handle, dropped: Dropped) -> None:
 
 
 def _take_out(handle: Handle, reason: str, *, undo: bool, run_id: str | None) -> Snapshot:
-    """Commit the removal of all that is live; returns what was."""
+    """Commit the removal of all that was live, and return it."""
     taken: Snapshot | None = None
     pending: RemovalRecord | None = None
     why = f"{_WHY}: {reason.strip()}" if reason.strip() else _WHY

@@ -1,12 +1,12 @@
-"""Expiry: say which partitions are past their retention, and take them out of the table.
+"""Expiry: plan which partitions are past their retention, and take them out of the table.
 
 Applying works in this order, so that a crash anywhere leaves the table whole and a second try completes it:
 
-    1. holds, retentions and the spec are read again: what is kept by now stays
+    1. holds, retentions and the spec are read again: what they keep by now stays
     2. the journal gets a record with all files (undo needs it)
     3. one commit takes all partitions out; readers no longer see them
     4. the record is marked as committed: the grace begins
-    5. holds are read once more: what was held meanwhile comes back
+    5. holds are read once more: partitions held meanwhile come back
 
 The files stay until the grace ends and `vacuum` runs.
 """
@@ -57,13 +57,12 @@ __all__ = ["apply_expiry", "expired_keys", "plan_expiry", "undo_expiry"]
 
 
 def plan_expiry(handle: Handle, as_of: datetime, materialized: Materialized | None = None) -> ExpiryPlan:
-    """Say which partitions leave the table, and which would but are kept.
+    """Plan which partitions leave the table, and which are due but kept.
 
     Args:
         handle: The dataset.
         as_of: The instant that ages count to.
-        materialized: What the assets of `retention.after` have seen. Without it nothing is known of them, and what
-            should wait for them waits.
+        materialized: What the assets of `retention.after` have read. Without it, partitions that depend on them wait.
     """
     spec, profile = handle.spec, handle.fs.profile
     outlook = expiry_outlook(handle, as_of, materialized)
@@ -116,12 +115,12 @@ def apply_expiry(
     dry_run: bool = False,
     run_id: str | None = None,
 ) -> ApplyResult:
-    """Take the plan's partitions out of the table, those that are still as the plan saw them and still due.
+    """Take the plan's partitions out of the table, as far as they are unchanged since the plan and still due.
 
     Args:
         handle: The dataset that the plan is for.
         plan: What to do.
-        progress: Who listens.
+        progress: Listens to each step.
         undo: False gives undo up.
         keys: Only these partitions.
         dry_run: Only make the checks.
@@ -131,8 +130,8 @@ def apply_expiry(
         SpecError: The plan is for another dataset.
         UnknownPartition: Keys that the plan has no step for.
         PolicyRefused: The bucket is not versioned, so that a plain table's partitions could not come back.
-        UnsupportedByTable: Nor does the server delete an object only if it is the one that was seen: an ingest that
-            comes at the same time could be lost.
+        UnsupportedByTable: The server has neither versions nor conditional deletes, so a concurrent ingest could be
+            lost.
     """
     plan.check_is_for(handle.spec.uri)
     steps = plan.selected(keys)
@@ -238,7 +237,7 @@ def _still_due(
     document = handle.document.read() if handle.document else None
     spec = document.spec if document else handle.spec
     live = snapshot.by_partition()
-    tally.skipped.clear()  # what an earlier look said may have changed by now
+    tally.skipped.clear()  # an earlier decision may have changed by now
     tally.failures.clear()
     due: list[tuple[Expiration, tuple[LiveFile, ...]]] = []
     for step in steps:
@@ -277,21 +276,21 @@ def _check(
 
 
 def _partitions(handle: Handle, due: Sequence[tuple[Expiration, tuple[LiveFile, ...]]]) -> tuple[RemovedPartition, ...]:
-    """What the journal must remember, with the files that an interrupted expiry has taken already."""
+    """The partitions for the journal, with the files that an interrupted expiry has removed already."""
     keys = {step.key for step, _ in due}
-    taken = {} if handle.table.is_atomic else _taken_already(handle, keys)
+    interrupted = {} if handle.table.is_atomic else _files_of_interrupted(handle, keys)
     reasons = {step.key: step.reason for step, _ in due}
     leaving = removed_partitions((file for _, files in due for file in files), reasons)
     return tuple(
         part.model_copy(
-            update={"files": tuple((taken.get(part.key, {}) | {file.path: file for file in part.files}).values())}
+            update={"files": tuple((interrupted.get(part.key, {}) | {file.path: file for file in part.files}).values())}
         )
         for part in leaving
     )
 
 
-def _taken_already(handle: Handle, keys: set[str]) -> dict[str, dict[str, FileRecord]]:
-    found: dict[str, dict[str, FileRecord]] = {}
+def _files_of_interrupted(handle: Handle, keys: set[str]) -> dict[str, dict[str, FileRecord]]:
+    files: dict[str, dict[str, FileRecord]] = {}
     settled: set[str] = set()
     for record in handle.journal.records(RemovalRecord):
         for gone in record.partitions:
@@ -300,11 +299,11 @@ def _taken_already(handle: Handle, keys: set[str]) -> dict[str, dict[str, FileRe
             if record.committed_at is not None or record.operation != "expire":
                 settled.add(gone.key)
             else:
-                older = found.setdefault(gone.key, {})
-                found[gone.key] = {file.path: file for file in gone.files} | older
+                older = files.setdefault(gone.key, {})
+                files[gone.key] = {file.path: file for file in gone.files} | older
         if settled == keys:
             break
-    return found
+    return files
 
 
 def _change(
@@ -325,7 +324,7 @@ def _change(
 
 
 def _confirm(handle: Handle, record: RemovalRecord, commit: Commit, tally: _Tally) -> None:
-    """The grace begins; what somebody held while we were at it comes back."""
+    """Confirm the removal, so that the grace begins; bring back partitions that were held meanwhile."""
     done = completed(handle, record, commit)
     tally.done |= {gone.key: gone for gone in done.partitions}
     document = None
@@ -345,7 +344,7 @@ def _confirm(handle: Handle, record: RemovalRecord, commit: Commit, tally: _Tall
 
 
 def _brought_back(handle: Handle, record: RemovalRecord, document: DatasetDocument) -> list[RemovedPartition]:
-    """The held partitions, back in the table; where somebody has ingested new rows already, the hold is on those."""
+    """Bring back held partitions. Where new rows were ingested already, the hold is on those."""
     for attempt in attempts(handle.spec.uri, on=CommitConflict):
         with attempt:
             snapshot = handle.table.snapshot()
@@ -358,10 +357,10 @@ def _brought_back(handle: Handle, record: RemovalRecord, document: DatasetDocume
 
 
 def _sort_out(handle: Handle, record: RemovalRecord, error: LakeError, tally: _Tally) -> None:
-    """After a commit that failed half-way: look which partitions are gone, and report the others.
+    """After a commit that failed halfway, find the partitions that are gone, and report the others.
 
     Raises:
-        LakeError: Nobody can look; what was said at the commit is said again.
+        LakeError: The table cannot be read; this is the error of the commit.
     """
     try:
         snapshot = handle.table.snapshot()
@@ -376,7 +375,7 @@ def _sort_out(handle: Handle, record: RemovalRecord, error: LakeError, tally: _T
     if not gone:
         return
     if left:
-        # a record of their own, not committed: the next try finds in it what was taken already
+        # a record of their own, not committed: the next attempt reads in it which files are removed already
         with after_commit("what is left of it is not on record by itself; the next expiry looks at the table"):
             again = record.model_copy(update={"id": handle.journal.new_id(record.at), "partitions": tuple(left)})
             handle.journal.write(again)

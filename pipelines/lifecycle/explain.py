@@ -1,4 +1,4 @@
-"""Why a partition is where it is, what happens to it next, when, at what cost, and what stands in the way."""
+"""Why a partition is where it is, what happens to it next, when, at what cost, and what blocks it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Explanation:
         monthly_cost: Storage in dollars a month; None where there is no price.
         next: What the policy does next: a tier, or `expire`; None when nothing comes.
         next_at: When; None when nothing comes, and in the past when it is overdue.
-        blocked_by: What stands in the way of the next step.
+        blocked_by: What blocks the next step.
         undo_until: For an expired partition, when its grace ends.
         archived_files: Files that need a restore before they can be read.
     """
@@ -63,23 +63,23 @@ class Explanation:
 
 
 def explain(handle: Handle, key: PartitionKey | str, as_of: datetime) -> Explanation:
-    """Explain one partition; for one that expired, until when it can come back.
+    """Explain one partition; for an expired one, until when it can come back.
 
     Args:
         handle: The dataset.
         key: The partition.
-        as_of: The instant that the policy is asked about.
+        as_of: The instant at which the policy is evaluated.
 
     Raises:
         UnknownPartition: The table does not have it, and nothing of this key was expired.
     """
-    wanted = PartitionKey.parse(key) if isinstance(key, str) else key
+    requested = PartitionKey.parse(key) if isinstance(key, str) else key
     snapshot = handle.table.snapshot()
-    part = placed(handle, snapshot, [wanted], is_new=True).get(wanted)
+    part = placed(handle, snapshot, [requested], is_new=True).get(requested)
     if part is None:
-        return _explain_expired(handle, snapshot, wanted)
+        return _explain_expired(handle, snapshot, requested)
     deciding = decider(handle, as_of)
-    window = window_of_key(handle.spec, wanted)
+    window = window_of_key(handle.spec, requested)
     explained = _explain_ageless(deciding, part) if window is None else _explain_live(deciding, part, window)
     waiting = unreadable(handle, part.files)
     if not waiting:
@@ -125,7 +125,7 @@ def _explain_live(deciding: Decider, part: PlacedPartition, window: Window) -> E
 
 
 def _what_comes(deciding: Decider, part: PlacedPartition, step: NextStep | None, window: Window) -> str:
-    """For a partition that is where it belongs."""
+    """Explain a partition that is where it belongs."""
     if step is None:
         return "It is where it belongs, and nothing comes after that."
     day = formatting.day(step.at(window))

@@ -59,9 +59,9 @@ def hold(
         UnknownPartition: The table has no such partition, and none that could still be undone.
         SpecError: No reason is given.
         PolicyRefused: A vacuum has begun to delete the files of the expired partition.
-        UnsupportedByTable: Nobody described the table to us, so there is nowhere to keep holds.
+        UnsupportedByTable: The table has no description, so there is nowhere to keep holds.
     """
-    name, store = _known(handle, key), _document(handle)
+    name, store = _checked_name(handle, key), _document(handle)
     text = reason.strip()
     if not text:
         raise SpecError("a hold needs a reason", hint="say why: it is what others will read")
@@ -78,7 +78,7 @@ def hold(
         return _would_change(store, change)
     is_other = _update(store, change)
     if not _is_live(handle, name) and not can_be_undone(handle, name):
-        # a vacuum looks at the holds after it has written down what ends, and we the other way round
+        # a vacuum records what ends before it reads the holds; we write the hold before we read those records
         _update(store, _without(name))
         message = f"the grace of {name} ended while it was to be held: its files are being deleted"
         raise PolicyRefused(message, hint="ingest it again from its source, then hold it")
@@ -91,21 +91,21 @@ def hold(
 def release(
     handle: Handle, key: PartitionKey | str, reason: str = "", *, dry_run: bool = False, run_id: str | None = None
 ) -> bool:
-    """End a hold; the policy counts again.
+    """End a hold; the policy applies again.
 
     Args:
         handle: The dataset.
         key: The partition.
         reason: Why, for the history.
         dry_run: Only make the checks.
-        run_id: Who did it, likewise.
+        run_id: Who did it, for the history.
 
     Returns:
         Whether there was one.
 
     Raises:
         UnknownPartition: A key that the table cannot have: other columns, or another spelling.
-        UnsupportedByTable: Nobody described the table to us, so there are no holds.
+        UnsupportedByTable: The table has no description, so there are no holds.
     """
     name, store = _name(key), _document(handle)
     if name not in store.read().holds:
@@ -130,16 +130,16 @@ def retain(
     dry_run: bool = False,
     run_id: str | None = None,
 ) -> bool:
-    """Keep a partition longer than the policy says; one that has expired, once it is back.
+    """Keep a partition longer than the policy says. For an expired one this counts once it is back.
 
     Args:
         handle: The dataset.
         key: The partition.
         until: Plans as of this instant or later may expire it.
-        shorten: Take the place of a retention that lasts longer, too.
+        shorten: Replace a longer retention too.
         reason: Why, for the history.
         dry_run: Only make the checks.
-        run_id: Who did it, likewise.
+        run_id: Who did it, for the history.
 
     Returns:
         Whether anything changed, or would.
@@ -148,9 +148,9 @@ def retain(
         UnknownPartition: The table has no such partition, and none that could still be undone.
         SpecError: `until` has no timezone.
         PolicyRefused: The partition is kept longer already.
-        UnsupportedByTable: Nobody described the table to us, so there is nowhere to keep it.
+        UnsupportedByTable: The table has no description, so there is nowhere to keep it.
     """
-    name, store = _known(handle, key), _document(handle)
+    name, store = _checked_name(handle, key), _document(handle)
     if until.tzinfo is None:
         raise SpecError(f"{until} has no timezone", hint="write 2014-01-01T00:00:00+00:00")
 
@@ -202,7 +202,7 @@ def _remember(
 
 
 def _lock(handle: Handle, key: PartitionKey) -> None:
-    """Legal holds for the files that are live, or would be again after an undo."""
+    """Set legal holds on the files that are live, or would be again after an undo."""
     if not _has_object_lock(handle):
         return
     paths = {file.path for file in handle.table.snapshot().files if file.key == key}
@@ -217,7 +217,7 @@ def _lock(handle: Handle, key: PartitionKey) -> None:
 
 
 def _unlock(handle: Handle, key: PartitionKey) -> None:
-    """No legal hold on whatever the partition has, files that were replaced meanwhile included."""
+    """Remove the legal holds of all the partition's files, including those replaced meanwhile."""
     if _has_object_lock(handle):
         handle.fs.set_legal_hold([(version.path, version.version_id) for version in _versions(handle, key)], held=False)
 
@@ -225,7 +225,7 @@ def _unlock(handle: Handle, key: PartitionKey) -> None:
 def _has_object_lock(handle: Handle) -> bool:
     try:
         return handle.fs.has_object_lock(handle.table.root.partition("/")[0])
-    except AccessDenied as error:  # our own hold counts all the same
+    except AccessDenied as error:  # our own hold still counts
         logger.warning(
             "no legal hold in %s, as whether it has Object Lock may not be seen: %s", handle.table.root, error
         )
@@ -233,14 +233,14 @@ def _has_object_lock(handle: Handle) -> bool:
 
 
 def _versions(handle: Handle, key: PartitionKey) -> list[ObjectVersion]:
-    """Versions of the partition's files, without delete markers: in our folder, and wherever else others put them."""
+    """Versions of the partition's files, without delete markers: in our folder, and in others' folders."""
     root = handle.table.root
     own = f"{key.prefix}/" if key.items else ""
-    found = {version: version.path.removeprefix(f"{root}/") for version in handle.fs.object_versions(f"{root}/{own}")}
-    nested = nested_roots(found.values())
+    paths = {version: version.path.removeprefix(f"{root}/") for version in handle.fs.object_versions(f"{root}/{own}")}
+    nested = nested_roots(paths.values())
     here = [
         version
-        for version, path in found.items()
+        for version, path in paths.items()
         if not version.is_delete_marker and not path.startswith("_") and not is_nested(path, nested)
     ]
     snapshot = handle.table.snapshot()
@@ -298,14 +298,14 @@ def _name(key: PartitionKey | str) -> str:
     return str(PartitionKey.parse(key) if isinstance(key, str) else key)
 
 
-def _known(handle: Handle, key: PartitionKey | str) -> str:
+def _checked_name(handle: Handle, key: PartitionKey | str) -> str:
     name = _name(key)
     if _is_live(handle, name) or can_be_undone(handle, name):
         return name
-    wanted = PartitionKey.parse(name)
-    raise unknown(handle.spec, handle.table.snapshot(), wanted, ", and none that could be brought back")
+    requested = PartitionKey.parse(name)
+    raise unknown(handle.spec, handle.table.snapshot(), requested, ", and none that could be brought back")
 
 
 def _is_live(handle: Handle, name: str) -> bool:
-    wanted = PartitionKey.parse(name)
-    return any(file.key == wanted for file in handle.table.snapshot().files)
+    requested = PartitionKey.parse(name)
+    return any(file.key == requested for file in handle.table.snapshot().files)

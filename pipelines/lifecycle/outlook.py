@@ -1,7 +1,7 @@
-"""What retention asks for, now and next: by the table's log and the description alone.
+"""Which partitions are past their retention, now and next, by the table's log and the description alone.
 
-Where the files lie and what they cost is no part of the question, so the store is not listed: at 10,000 partitions a
-listing takes longer than all the rest.
+Storage classes and costs are not needed here, so the store is not listed: at 10,000 partitions a listing takes longer
+than all the rest.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ __all__ = ["ExpiryOutlook", "Materialized", "Reading", "expiry_outlook"]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a partition of a downstream asset was made of: the dataset as it was at a state, or before an instant.
+    """What a partition of a downstream asset was computed from: the dataset at a state, or before an instant.
 
-    It has seen what changed up to the state. Where there is none, or the table cannot tell by it any more, it has seen
-    what had changed by one of the instants. Where there are none, it has seen nothing.
+    It has seen changes up to the state. Where there is no state, or the table has forgotten it, it has seen changes up
+    to one of the instants. Without an instant, it has seen nothing.
 
     Attributes:
-        by: The downstream's partition; empty for all of an asset without partitions.
-        state: `Dataset.state()` as it was before the rows were read; empty: nobody wrote it down.
+        by: The downstream asset's partition; empty for an asset without partitions.
+        state: `Dataset.state()` before the rows were read; empty where it was not recorded.
         at: An instant, by the store's clock, at which nothing had been read yet.
-        later: Later ones, or None; each is asked for where the earlier ones do not tell enough.
-        remedy: What to do where it has not seen the last change; by default to materialize it again.
+        later: Functions that return a later instant or None; called while the earlier ones are not enough.
+        remedy: What to do where it has not seen the last change; by default, materialize it again.
     """
 
     by: str = ""
@@ -55,20 +55,20 @@ class Reading:
 
 
 Materialized: TypeAlias = Mapping[str, Callable[[Collection[PartitionKey]], Mapping[PartitionKey, Sequence[Reading]]]]
-"""What downstream assets have read: by asset, a function from partitions of the dataset to the readings of all that
-depends on each; a partition that is left out, or without readings, is not waited for."""
+"""What downstream assets have read. For each asset, a function takes partitions of the dataset and returns, by
+partition, the readings that depend on it. Partitions without readings do not wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpiryOutlook:
-    """What is past its retention, and what will be.
+    """Partitions past their retention, and the next to come due.
 
     Attributes:
         as_of: The instant that ages count to.
         snapshot: The table that was looked at.
         live: Its partitions and their files, in key order.
         due: Partitions that expire now, each with its age.
-        refused: Those that would and are kept, each with the reason.
+        refused: Partitions that are due and kept, each with the reason.
         next_key: The partition that comes due next; None where none will.
         next_at: When.
     """
@@ -93,9 +93,8 @@ def expiry_outlook(
     Args:
         handle: The dataset.
         as_of: The instant that ages count to.
-        materialized: What the assets of `retention.after` have read. Without it nothing is known of them, and what
-            should wait for them waits.
-        empty: Partitions that are somebody's though the table has no rows of them; they come due like the others.
+        materialized: What the assets of `retention.after` have read. Without it, partitions that depend on them wait.
+        empty: Partitions without rows in the table that a caller tracks all the same; they come due like the others.
     """
     spec = handle.spec
     document = handle.document.read() if handle.document else None
@@ -105,8 +104,8 @@ def expiry_outlook(
     due: dict[PartitionKey, timedelta] = {}
     reasons: dict[PartitionKey, str] = {}
     coming: list[tuple[datetime, PartitionKey]] = []
-    asked = [*live, *(key for key in empty if key not in live)]
-    for key in asked if after is not None else ():
+    candidates = [*live, *(key for key in empty if key not in live)]
+    for key in candidates if after is not None else ():
         window = window_of_key(spec, key)
         if window is None or after is None:
             continue
@@ -122,7 +121,7 @@ def expiry_outlook(
     if spec.retention.after:
         reasons |= _waiting(handle, snapshot, due, materialized)
     due = {key: age for key, age in due.items() if key not in reasons}
-    refused = tuple(Refusal(key=str(key), reason=reasons[key]) for key in asked if key in reasons)
+    refused = tuple(Refusal(key=str(key), reason=reasons[key]) for key in candidates if key in reasons)
     next_at, next_key = min(coming, default=(None, None))
     return ExpiryOutlook(as_of, snapshot, live, due, refused, next_key, next_at)
 
@@ -130,22 +129,22 @@ def expiry_outlook(
 def _waiting(
     handle: Handle, snapshot: Snapshot, keys: Collection[PartitionKey], materialized: Materialized | None
 ) -> dict[PartitionKey, str]:
-    """Which partitions some downstream asset has not seen since their rows last changed, each with why, in words."""
+    """Partitions whose last change some downstream asset has not seen, each with the reason in words."""
     names = handle.spec.retention.after
     if materialized is None:
         reason = f"waits for {', '.join(names)}: only Dagster knows whether they have seen it"
         return dict.fromkeys(keys, reason)
     readings = {name: materialized[name](keys) for name in names if name in materialized} if keys else {}
     judge = _Judge(
-        handle, snapshot, [(key, one) for found in readings.values() for key in keys for one in found.get(key, ())]
+        handle, snapshot, [(key, one) for by_key in readings.values() for key in keys for one in by_key.get(key, ())]
     )
     files = snapshot.by_partition()
     waiting: dict[PartitionKey, str] = {}
     for key in keys:
         reasons = [
             _unseen(name, behind, judge.day_of_change(key, files.get(key, ())))
-            for name, found in readings.items()
-            if (behind := [one for one in found.get(key, ()) if not judge.has_seen(key, one)])
+            for name, by_key in readings.items()
+            if (behind := [one for one in by_key.get(key, ()) if not judge.has_seen(key, one)])
         ]
         reasons += [f"waits for {name}, which is not computed from it here" for name in names if name not in readings]
         if reasons:
@@ -159,10 +158,10 @@ class _Judge:
     def __init__(self, handle: Handle, snapshot: Snapshot, pairs: Collection[tuple[PartitionKey, Reading]]) -> None:
         states = {one.state for _, one in pairs if one.state}
         self._states: RowChanges | None = handle.table.changes_since(states) if states else None
-        untold = [(key, one) for key, one in pairs if not one.is_of_nothing and self._by_state(key, one) is None]
-        first = [at for _, one in untold if (at := next(_instants(one), None)) is not None]
-        asked = {key for key, _ in untold}
-        self._changes = handle.table.changes(snapshot, asked, min(first)) if first else {}
+        undecided = [(key, one) for key, one in pairs if not one.is_of_nothing and self._by_state(key, one) is None]
+        first = [at for _, one in undecided if (at := next(_instants(one), None)) is not None]
+        keys = {key for key, _ in undecided}
+        self._changes = handle.table.changes(snapshot, keys, min(first)) if first else {}
 
     def has_seen(self, key: PartitionKey, reading: Reading) -> bool:
         by_state = self._by_state(key, reading)
@@ -183,7 +182,7 @@ class _Judge:
 
 
 def _instants(reading: Reading) -> Iterator[datetime]:
-    """The instants that a reading names, the earliest first; the later ones are asked for as they are needed."""
+    """The instants that a reading names, the earliest first; the later ones are computed on demand."""
     if reading.at is not None:
         yield reading.at
     for later in reading.later:

@@ -5,9 +5,9 @@
     plan.apply(progress=True, keys=["date=2013-07-04"])
     Path("plan.json").write_text(plan.to_json())          # later: flights.apply(load_plan(text))
 
-A plan names the files it saw. A partition that has other files by the time it is applied is left alone and reported as
-stale, the others go on; so a plan may be old, saved elsewhere or applied twice without doing harm. How plans are made
-and carried out is in `tiering.py` and `expiry.py`.
+A plan names the files it saw. A partition whose files have changed by the time it is applied is left alone and
+reported as stale, and the others go on. So a plan may be old, saved elsewhere or applied twice without harm. How plans
+are made and carried out is in `tiering.py` and `expiry.py`.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ Applier = Callable[..., ApplyResult]
 
 
 class Plan(PlanValue, Generic[StepT]):
-    """What all plans have.
+    """Fields of all plans.
 
     Attributes:
         uri: The dataset.
-        version: Of its table when the plan was made.
-        as_of: The instant that the policy was asked about.
+        version: The table's version when the plan was made.
+        as_of: The instant at which the policy was evaluated.
         steps: What will be done, in key order.
-        refused: What will not be, though the policy asks for it.
-        untouched: How many partitions are as the policy wants them.
-        note: What a reader of the figures should know.
-        ageless: Which partitions no policy reaches, as their values name no window, in words; None: there are none.
+        refused: What will not be done, though the policy requires it.
+        untouched: How many partitions already agree with the policy.
+        note: A remark on the figures.
+        ageless: Partitions without a window, which no policy reaches, in words; None where there are none.
     """
 
     kind: str
@@ -79,7 +79,7 @@ class Plan(PlanValue, Generic[StepT]):
     _apply: Applier | None = PrivateAttr(default=None)
 
     def __eq__(self, other: object) -> bool:
-        """Plans are equal by what they say, bound or not."""
+        """Plans are equal by their content, bound or not."""
         return isinstance(other, Plan) and self.__dict__ == other.__dict__
 
     def __hash__(self) -> int:
@@ -112,7 +112,7 @@ class Plan(PlanValue, Generic[StepT]):
             raise _not_a_plan(error) from error
 
     def check_is_for(self, uri: str) -> None:
-        """Refuse to act on somebody else's data.
+        """Refuse to act on another dataset.
 
         Raises:
             SpecError: The plan was made for another dataset.
@@ -124,17 +124,17 @@ class Plan(PlanValue, Generic[StepT]):
         """The steps for these partitions; None means all.
 
         Raises:
-            UnknownPartition: Keys that the plan does not have a step for.
+            UnknownPartition: Keys without a step in the plan.
         """
         if keys is None:
             return self.steps
-        wanted = {str(PartitionKey.parse(key) if isinstance(key, str) else key) for key in keys}
-        missing = sorted(wanted - {step.key for step in self.steps})
+        requested = {str(PartitionKey.parse(key) if isinstance(key, str) else key) for key in keys}
+        missing = sorted(requested - {step.key for step in self.steps})
         if missing:
             reasons = {refusal.key: refusal.reason for refusal in self.refused}
-            told = ", ".join(f"{key} ({reasons[key]})" if key in reasons else key for key in missing)
-            raise UnknownPartition(f"the plan has no step for {told}")
-        return tuple(step for step in self.steps if step.key in wanted)
+            names = ", ".join(f"{key} ({reasons[key]})" if key in reasons else key for key in missing)
+            raise UnknownPartition(f"the plan has no step for {names}")
+        return tuple(step for step in self.steps if step.key in requested)
 
     def _applied(self, **options: object) -> ApplyResult:
         if self._apply is None:
@@ -169,7 +169,7 @@ class TieringPlan(Plan[TierMove]):
 
     @property
     def saved_monthly(self) -> float:
-        """Dollars a month that storage will cost less, as far as there are prices."""
+        """Dollars a month saved in storage, as far as there are prices."""
         return sum((step.monthly_before or 0.0) - (step.monthly_after or 0.0) for step in self.steps)
 
     @property
@@ -179,7 +179,7 @@ class TieringPlan(Plan[TierMove]):
 
     @property
     def saved(self) -> float:
-        """Dollars of storage saved, each partition until its next step, as far as there are prices."""
+        """Dollars of storage saved until each partition's next step, as far as there are prices."""
         return sum(step.saved or 0.0 for step in self.steps)
 
     def apply(
@@ -190,7 +190,7 @@ class TieringPlan(Plan[TierMove]):
         dry_run: bool = False,
         run_id: str | None = None,
     ) -> ApplyResult:
-        """Move the files. Doing it again moves what is left, and nothing when nothing is.
+        """Move the files. A second call moves only what is left.
 
         Args:
             progress: True shows a bar; a function is called with each `Step`.
@@ -228,7 +228,7 @@ class ExpiryPlan(Plan[Expiration]):
 
     @property
     def saved_monthly(self) -> float:
-        """Dollars a month that storage will cost less once the grace is over, as far as there are prices."""
+        """Dollars a month saved in storage once the grace is over, as far as there are prices."""
         return sum(step.monthly or 0.0 for step in self.steps)
 
     def apply(
@@ -254,7 +254,7 @@ class ExpiryPlan(Plan[Expiration]):
         Raises:
             SpecError: The plan was loaded and is not bound to a dataset.
             UnknownPartition: Keys that the plan has no step for.
-            PolicyRefused: Undo is asked for and impossible here.
+            PolicyRefused: Undo is requested and impossible here.
         """
         return self._applied(progress=progress, undo=undo, keys=keys, dry_run=dry_run, run_id=run_id)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["expirations_text", "moves_text", "refusals_text"]
 
 _ROWS_SHOWN: Final = 20
-"""Of each table; what is left out is counted."""
+"""The most rows of each table; the others are counted."""
 
 
 def moves_text(moves: Sequence[TierMove]) -> str:
@@ -58,7 +58,7 @@ def expirations_text(expirations: Sequence[Expiration]) -> str:
 
 
 def refusals_text(refusals: Sequence[Refusal]) -> str:
-    """What is left alone; partitions with the same reason share a line."""
+    """The refused partitions; those with the same reason share a line."""
     keys: dict[str, list[str]] = {}
     for refusal in refusals:
         keys.setdefault(refusal.reason, []).append(refusal.key)

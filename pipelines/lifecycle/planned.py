@@ -13,7 +13,7 @@ __all__ = ["Expiration", "PlannedFile", "PlannedStep", "Refusal", "TierMove"]
 
 
 class PlanValue(BaseModel):
-    """A part of a plan. Plans of a later version, with fields that are unknown here, load all the same."""
+    """A part of a plan. Unknown fields, from a later version, are ignored on load."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -69,9 +69,9 @@ class TierMove(PlannedStep):
         tier: Where it belongs.
         storage_class: The class that stands for the tier on this server.
         monthly_before: Its storage in dollars a month where it is; None where there is no price.
-        monthly_after: The same where it goes.
+        monthly_after: The same in the new tier.
         one_off: What the move costs.
-        saved: What it saves in storage until `until`.
+        saved: Dollars that it saves in storage until `until`.
         until: When the policy moves it again or expires it; None counts 12 months.
     """
 
@@ -84,7 +84,7 @@ class TierMove(PlannedStep):
     until: datetime | None
 
     def to_move(self) -> tuple[PlannedFile, ...]:
-        """The files that are not there yet."""
+        """The files that are not in that class yet."""
         return tuple(file for file in self.files if file.storage_class != self.storage_class)
 
 
@@ -99,7 +99,7 @@ class Expiration(PlannedStep):
 
 
 class Refusal(PlanValue):
-    """A partition that the policy asks for and that is left alone, and why."""
+    """A partition that the policy applies to and that is left alone, with the reason."""
 
     key: str
     reason: str

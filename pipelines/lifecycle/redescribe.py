@@ -1,14 +1,14 @@
-"""Changing a dataset's description: say what another one would do, and make it the stored one.
+"""Changing a dataset's description: show the effect of a new one, and make it the stored one.
 
     diff = flights.diff("flights.yaml")
     print(diff)        # field by field; which partitions become due, which moves and costs change
     diff.apply()
 
-A change is made by compare-and-swap against the description that the diff was made on, and is in the history with who
-made it. In this order, so that a crash anywhere leaves a description that all of the table agrees with:
+A change is a compare-and-swap against the description that the diff was made on, and the history names its author. In
+this order, so that after a crash anywhere the table still agrees with its description:
 
     1. the journal gets a record
-    2. the table gets what the new description asks for: a longer memory, new columns
+    2. the table gets what the new description needs: a longer log retention, new columns
     3. the description is swapped
     4. the record is completed
 """
@@ -70,12 +70,12 @@ class RefusedField(_Value):
 
 
 class ChangedMove(_Value):
-    """A partition whose next move is another one.
+    """A partition whose next move changes.
 
     Attributes:
         key: The partition.
-        before: The storage class that it would move to by what is stored; None where it stays.
-        after: Likewise by the new description.
+        before: The storage class to which the stored description moves it; None where it stays.
+        after: The same by the new description.
     """
 
     key: str
@@ -84,19 +84,19 @@ class ChangedMove(_Value):
 
 
 class Effect(_Value):
-    """What a new description would do at once, beside what the stored one does.
+    """What a new description would do at once, compared with the stored one.
 
     Attributes:
-        due: Partitions that the next expiry takes out, and would not by what is stored.
+        due: Partitions that the next expiry removes by the new description only.
         due_bytes: Their size.
-        no_longer_due: Partitions that it takes out by what is stored, and will not.
-        kept: Partitions that come due and are kept all the same, with the reason.
+        no_longer_due: Partitions that it removes by the stored description only.
+        kept: Partitions that come due and are kept, with the reason.
         moves: Partitions whose next move of tiers changes.
         monthly: Storage in dollars a month as it is; None where there is no price.
-        monthly_before: The same once the stored description's plans are carried out.
-        monthly_after: The same for the new one.
-        one_off_before: What the moves by the stored description cost.
-        one_off_after: What those by the new one do.
+        monthly_before: The same after the stored description's plans.
+        monthly_after: The same after the new description's plans.
+        one_off_before: What the moves cost by the stored description.
+        one_off_after: What the moves cost by the new one.
     """
 
     due: tuple[str, ...] = ()
@@ -143,13 +143,13 @@ class SpecDiff(_Value):
 
     Attributes:
         uri: The dataset.
-        as_of: The instant that the policies were asked about.
+        as_of: The instant at which the policies were evaluated.
         before: The stored description.
         after: The new one.
         changes: The fields that differ.
         refused: Those of them that cannot change.
         is_in_use: False where the dataset was dropped, so that nothing can change.
-        effect: What it would do at once; None where nothing differs, something cannot change, or nobody asked.
+        effect: What it would do at once; None where nothing differs, a field cannot change, or it was not requested.
     """
 
     uri: str
@@ -175,11 +175,11 @@ class SpecDiff(_Value):
         return bound
 
     def apply(self, *, reason: str = "", run_id: str | None = None) -> SpecChange:
-        """Make the description the stored one, if what is stored is still what the diff was made on.
+        """Store the new description, if the stored one is unchanged since the diff was made.
 
         Args:
             reason: Why, for the history.
-            run_id: Who did it, likewise.
+            run_id: Who did it, for the history.
 
         Raises:
             SpecError: A field cannot change; the message says why, and the way out.
@@ -193,7 +193,7 @@ class SpecDiff(_Value):
         """Refuse what cannot change.
 
         Raises:
-            SpecError: Naming each such field with the reason.
+            SpecError: It names each such field with the reason.
             PolicyRefused: The dataset was dropped.
         """
         if not self.is_in_use:
@@ -259,13 +259,13 @@ def diff_spec(
     Args:
         handle: The dataset.
         described: A whole description, or some fields of one.
-        as_of: The instant that the policies are asked about.
-        materialized: What the assets of `retention.after` have seen; see `plan_expiry`.
-        with_effect: Whether to plan both, for which the store is listed; the fields alone cost one request.
+        as_of: The instant at which the policies are evaluated.
+        materialized: What the assets of `retention.after` have read; see `plan_expiry`.
+        with_effect: Whether to compute the effect, which lists the store; the fields alone cost one request.
 
     Raises:
         SpecError: The description is of another dataset, or contradicts itself.
-        UnsupportedByTable: Nobody described the table to us, so nothing is stored.
+        UnsupportedByTable: The table has no stored description.
     """
     _check_place(handle, described)
     document = _document(handle).read()
@@ -311,7 +311,7 @@ def _document(handle: Handle) -> DocumentStore:
 
 
 def _stored(handle: Handle, document: DatasetDocument) -> DatasetSpec:
-    # where it lies counts, as for `open`
+    # the URI by which it was opened counts, as for `open`
     return document.spec.model_copy(update={"uri": handle.spec.uri})
 
 
@@ -334,7 +334,7 @@ def _refused(changes: tuple[FieldChange, ...], after: DatasetSpec, snapshot: Sna
 
 
 def _is_settled(spec: DatasetSpec, snapshot: Snapshot) -> bool:
-    """Whether the table has columns of its own: those of a new one may be its keys alone, whose types wait for rows."""
+    """Whether the table has data columns. A new one may have its keys alone, whose types the first rows settle."""
     names = snapshot.schema.names if snapshot.schema is not None else []
     return bool(snapshot.files) or any(name not in spec.partition.columns for name in names)
 
@@ -368,7 +368,7 @@ def _monthly_after(monthly: float | None, expiry: ExpiryPlan, tiering: TieringPl
 
 
 def _changed_moves(before: TieringPlan, after: TieringPlan, leaving: set[str]) -> Iterator[ChangedMove]:
-    """Of partitions that do not leave instead."""
+    """Moves of partitions that do not expire instead."""
     was = {step.key: step.storage_class for step in before.steps}
     will = {step.key: step.storage_class for step in after.steps}
     for key in sorted((was.keys() | will.keys()) - leaving):
@@ -392,7 +392,7 @@ def apply_diff(
         handle: The dataset that the diff is of.
         diff: What to change.
         reason: Why, for the history.
-        run_id: Who did it, likewise.
+        run_id: Who did it, for the history.
 
     Returns:
         What changed, and the dataset under its new description.
@@ -461,7 +461,7 @@ def _changed(handle: Handle, diff: SpecDiff, document: DatasetDocument) -> Datas
 
 
 def _declare(handle: Handle, diff: SpecDiff) -> None:
-    """Add newly declared columns to a table that has columns already; they are null in what is there."""
+    """Add newly declared columns to a table that has columns already; they are null in existing rows."""
     snapshot = handle.table.snapshot()
     if snapshot.schema is None or not _is_settled(diff.after, snapshot):
         return
@@ -472,7 +472,7 @@ def _declare(handle: Handle, diff: SpecDiff) -> None:
 
 
 def _grown_properties(handle: Handle, diff: SpecDiff) -> dict[str, str]:
-    """The table's properties that forget too early for the new grace."""
+    """The table's retention properties that are too short for the new grace."""
     current = handle.table.properties()
     needed = table_properties(diff.after)
     return {
@@ -483,7 +483,7 @@ def _grown_properties(handle: Handle, diff: SpecDiff) -> dict[str, str]:
 
 
 def _shrunk_properties(handle: Handle, diff: SpecDiff) -> dict[str, str]:
-    """The table's properties that mirrored the old description; another's own stay."""
+    """The table's properties to change for a shorter grace; values that others set stay."""
     if diff.after.retention.grace >= diff.before.retention.grace:
         return {}
     current, mirrored = handle.table.properties(), table_properties(diff.before)
@@ -492,6 +492,6 @@ def _shrunk_properties(handle: Handle, diff: SpecDiff) -> dict[str, str]:
 
 
 def _span_of(interval: str | None) -> timedelta:
-    """A Delta interval; nothing, where there is none or it cannot be told."""
+    """A Delta interval; a zero timedelta where there is none or it cannot be parsed."""
     match = _INTERVAL.fullmatch(interval.strip().lower()) if interval else None
     return timedelta(**{f"{match['unit']}s": int(match["number"])}) if match else timedelta(0)

@@ -25,14 +25,14 @@ class ApplyResult(_Value):
     Attributes:
         operation: `tiering` or `expiry`.
         done: Partitions that were changed as planned, or would be.
-        skipped: Partitions that were so already.
-        failed: Partitions that were not changed, or not wholly, each with its error.
-        codes: Of the failed, the errors' codes (`stale_plan`, `policy_refused`, ...).
+        skipped: Partitions that needed no change.
+        failed: Partitions that were not, or only partly, changed, each with its error.
+        codes: The error codes of the failed ones (`stale_plan`, `policy_refused`, ...).
         files: How many files were changed.
         bytes: Their size.
-        pending: Of the files, how many the server has yet to move; it does so by itself.
+        pending: How many of the files the server has yet to move by itself.
         dry_run: True where the checks alone were made.
-        notes: What the store refused after the change, each with what follows from it.
+        notes: What the store refused after the change, with the consequences.
     """
 
     operation: Literal["tiering", "expiry"]
@@ -61,7 +61,7 @@ class ApplyResult(_Value):
         pending: int = 0,
         dry_run: bool = False,
     ) -> Self:
-        """From what happened to each partition."""
+        """The result, from the outcome of each partition."""
         return cls(
             operation=operation,
             done=tuple(sorted(done)),
@@ -78,7 +78,7 @@ class ApplyResult(_Value):
         )
 
     def with_notes(self, notes: Iterable[str]) -> Self:
-        """The same, and what the store refused afterwards."""
+        """The same result, with what the store refused afterwards."""
         return self.model_copy(update={"notes": tuple(notes)})
 
     @property
@@ -113,14 +113,14 @@ class UndoResult(_Value):
     Attributes:
         key: The partition.
         changed: False where it had come back already, and for a dry run.
-        operation: What was undone: an expiry, or the replacement by an ingest; None where nothing was ever taken out.
+        operation: What was undone: an expiry, or a replacement by an ingest; None where nothing had been removed.
         files: How many came back, or are back.
-        rows: Theirs; None where it is not known.
-        bytes: Theirs.
+        rows: Their rows; None where it is not known.
+        bytes: Their size.
         kept_until: The next expiry leaves it alone before this instant.
         dry_run: True where it would come back, and nothing was changed.
-        undo_until: Then, until when it can.
-        notes: What the store refused after the commit, each with what follows from it.
+        undo_until: For a dry run, until when it can come back.
+        notes: What the store refused after the commit, with the consequences.
     """
 
     key: str

@@ -1,7 +1,7 @@
-"""Tiering: say which partitions should move to another tier and what that saves, and move them.
+"""Tiering: plan which partitions move to another tier and what that saves, and move them.
 
-What the policy asks for and is not done is in the plan with its reason: the server has no such tier, the move costs
-more than it saves, the class could not be read any more.
+Moves that the policy requires and that are not made are in the plan with the reason: the server has no such tier, the
+move costs more than it saves, or the class could not be read any more.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 __all__ = ["apply_tiering", "plan_tiering"]
 
 _NOTED_AT_ONCE = 500
-"""Moves between two notes of what stayed the same: a process that dies loses no more of them."""
+"""Moves between two records of unchanged rows: a process that dies loses at most these."""
 
 
 def plan_tiering(handle: Handle, as_of: datetime) -> TieringPlan:
-    """Say which partitions should move, at what price, and which should but will not.
+    """Plan which partitions move, at what price, and which should but will not.
 
     Args:
         handle: The dataset.
@@ -87,15 +87,15 @@ def apply_tiering(
     dry_run: bool = False,
     run_id: str | None = None,
 ) -> ApplyResult:
-    """Move what the plan says and the store does not have there yet.
+    """Move the plan's files that are not in their class yet.
 
-    Each file's move stands for itself: after a crash, or for a second time, applying goes on where it stopped. One
-    failure stops nothing else.
+    Each file moves independently: after a crash, a second call goes on where the first stopped. One failure does not
+    stop the others.
 
     Args:
         handle: The dataset that the plan is for.
         plan: What to do.
-        progress: Who listens.
+        progress: Listens to each step.
         keys: Only these partitions.
         dry_run: Only make the checks.
         run_id: Who did it, for the history.
@@ -151,7 +151,7 @@ def apply_tiering(
 def _work(
     handle: Handle, plan: TieringPlan, steps: Sequence[TierMove], tally: _Tally
 ) -> list[tuple[TierMove, list[PlacedFile]]]:
-    """The files still to be moved; partitions that are not what the plan saw become failures."""
+    """The files still to be moved; partitions that changed since the plan become failures."""
     keys = {step.key: PartitionKey.parse(step.key) for step in steps}
     spec = handle.stored_spec()
     now = placed(handle, handle.table.snapshot(), keys.values(), is_new=True) if steps else {}
@@ -182,11 +182,11 @@ def _pending(
             f"{step.key} does not belong in tier {step.tier} as of {formatting.day(as_of)}",
             hint="the policy or the plan was changed; plan again",
         )
-    found = {file.live.path: file for file in now.files}
-    if found.keys() != {file.path for file in step.files}:
+    current = {file.live.path: file for file in now.files}
+    if current.keys() != {file.path for file in step.files}:
         raise StalePlan(f"{step.key} has other files than when the plan was made", hint="plan again")
     planned = {file.path: file.etag for file in step.files}
-    moving = [found[path] for path in planned if found[path].storage_class != step.storage_class]
+    moving = [current[path] for path in planned if current[path].storage_class != step.storage_class]
     if any(file.etag != planned[file.live.path] for file in moving):
         raise StalePlan(f"{step.key} was written anew since the plan was made", hint="plan again")
     return moving
@@ -195,7 +195,7 @@ def _pending(
 def _moved(
     handle: Handle, files: Sequence[tuple[TierMove, PlacedFile]]
 ) -> Generator[tuple[TierMove, PlacedFile, Moved | Failure]]:
-    """Move files; each with what was done, as it is done."""
+    """Move files; yield each with its outcome as it is known."""
     by_path = {f"{handle.table.root}/{file.live.path}": (step, file) for step, file in files}
     moves = {
         path: Move(
@@ -229,7 +229,7 @@ def _count(tally: _Tally, step: TierMove, file: PlacedFile, moved: Moved | Failu
 
 
 def _note_same_rows(handle: Handle, tally: _Tally) -> None:
-    """The objects have new times, and their rows have not."""
+    """Record that the moved objects have new times and unchanged rows."""
     with after_commit("the rows of some objects that were written anew count as changed by that"):
         handle.table.note_same_rows(tuple(tally.same_rows))
     tally.same_rows.clear()

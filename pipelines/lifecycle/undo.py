@@ -1,8 +1,8 @@
 """Undo of expiries and replacements: the journal knows the files, the table takes them back, until the grace ends.
 
-Undo and vacuum cannot both win: a vacuum writes down what ends and puts a fence into the log before it deletes
-anything; an undo commits on a look at both, or looks again. What came back from an expiry is kept for another grace,
-else the next tick of a schedule would expire it again before anybody could hold it. The grace counts by the server's
+Undo and vacuum cannot both win. A vacuum records what ends and puts a fence into the log before it deletes anything; an
+undo commits on a snapshot that includes both, or starts again. What came back from an expiry is kept for another grace:
+otherwise the next tick of a schedule would expire it before anybody could hold it. The grace counts by the server's
 clock.
 """
 
@@ -61,7 +61,7 @@ class Undoable:
         reason: Why it left.
         files: How many wait for the end of the grace.
         bytes: Their size.
-        run_key: Of the ingest that replaced it.
+        run_key: The run key of the ingest that replaced it.
     """
 
     key: str
@@ -75,7 +75,7 @@ class Undoable:
 
 
 def undoable(handle: Handle, operations: Sequence[str] = ("expire", "replace")) -> tuple[Undoable, ...]:
-    """What can still be undone, and until when, in key order: of each partition the newest removal.
+    """The newest removal of each partition that can still be undone, and until when, in key order.
 
     Args:
         handle: The dataset.
@@ -83,7 +83,7 @@ def undoable(handle: Handle, operations: Sequence[str] = ("expire", "replace")) 
     """
     now = handle.clock.now()
     live = {str(file.key) for file in handle.table.snapshot().files}
-    found: dict[str, tuple[str, Undoable] | None] = {}
+    latest: dict[str, tuple[str, Undoable] | None] = {}
     for stored in handle.journal.records(RemovalRecord):
         if stored.operation not in operations:
             continue
@@ -93,8 +93,8 @@ def undoable(handle: Handle, operations: Sequence[str] = ("expire", "replace")) 
         for gone in record.partitions:
             is_back = record.operation == "expire" and gone.key in live
             is_over = is_back or not record.can_be_undone or record.undo_until <= now
-            found.setdefault(gone.key, None if is_over else (record.id, _described(record, gone)))
-    waiting = [one for _, one in sorted(found.items()) if one is not None]
+            latest.setdefault(gone.key, None if is_over else (record.id, _described(record, gone)))
+    waiting = [one for _, one in sorted(latest.items()) if one is not None]
     oldest = min((removal for removal, _ in waiting), default="")
     over = handle.journal.undone(oldest) | handle.journal.ended(oldest) if waiting else frozenset()
     return tuple(one for removal, one in waiting if (removal, one.key) not in over)
@@ -106,7 +106,7 @@ def expired_keys(handle: Handle) -> tuple[Undoable, ...]:
 
 
 def can_be_undone(handle: Handle, key: str) -> bool:
-    """Whether an expiry of this partition is still within its grace; the journal alone is asked."""
+    """Whether an expiry of this partition is still within its grace, by the journal alone."""
     record = handle.journal.latest_removal(key, ("expire",))
     return (
         record is not None
@@ -130,12 +130,12 @@ def undo_expiry(handle: Handle, key: PartitionKey | str, *, run_id: str | None =
 def undo(handle: Handle, key: PartitionKey | str, *, dry_run: bool = False, run_id: str | None = None) -> UndoResult:
     """Bring back what the newest expiry or replacement took out of a partition.
 
-    For a second time it changes nothing. The next expiry leaves what came back from one alone for another grace.
+    A second call changes nothing. The next expiry leaves a partition that came back from one alone for another grace.
 
     Args:
         handle: The dataset.
         key: The partition.
-        dry_run: Only make the checks, and say what would come back.
+        dry_run: Only make the checks, and report what would come back.
         run_id: Who did it, for the history.
 
     Raises:
@@ -154,8 +154,8 @@ def undo_run(
 
     Args:
         handle: The dataset.
-        run_key: Of the ingest.
-        dry_run: Only make the checks, and say what would come back.
+        run_key: The run key of the ingest.
+        dry_run: Only make the checks, and report what would come back.
         run_id: Who did it, for the history.
 
     Raises:
@@ -166,12 +166,13 @@ def undo_run(
     handle.check_in_use()
     for attempt in attempts(handle.spec.uri, on=CommitConflict):
         with attempt:
-            found = _removals_of(handle, run_key)
-            if not found:
+            removals = _removals_of(handle, run_key)
+            if not removals:
                 message = f"no ingest with the run key {run_key!r} replaced anything in {handle.spec.uri}"
                 raise UnknownPartition(message, hint="`tierlake history` shows the run keys and what can be undone")
             results = [
-                _bring_back_checked(handle, record, partitions, run_id, dry_run=dry_run) for record, partitions in found
+                _bring_back_checked(handle, record, partitions, run_id, dry_run=dry_run)
+                for record, partitions in removals
             ]
             return tuple(itertools.chain.from_iterable(results))
     raise AssertionError  # the last attempt raises
@@ -179,21 +180,21 @@ def undo_run(
 
 def _removals_of(handle: Handle, run_key: str) -> list[tuple[RemovalRecord, Sequence[RemovedPartition]]]:
     """The newest removal of an ingest; of a plain table also what earlier attempts emptied, each object by itself."""
-    found: list[tuple[RemovalRecord, Sequence[RemovedPartition]]] = []
+    removals: list[tuple[RemovalRecord, Sequence[RemovedPartition]]] = []
     known: set[str] = set()
     for stored in handle.journal.records(RemovalRecord):
-        if stored.run_key != run_key or (found and stored.committed_at is not None):
+        if stored.run_key != run_key or (removals and stored.committed_at is not None):
             continue
         record = settled(handle, stored)
         if record is None:
             continue
-        partitions = [gone for gone in record.partitions if gone.key not in known and not (found and gone.came)]
+        partitions = [gone for gone in record.partitions if gone.key not in known and not (removals and gone.came)]
         if partitions:
-            found.append((record, partitions))
+            removals.append((record, partitions))
             known |= {gone.key for gone in partitions}
         if handle.table.is_atomic:
             break
-    return found
+    return removals
 
 
 def undo_removal(
@@ -232,10 +233,10 @@ def _undo(
     handle.check_in_use()
     for attempt in attempts(f"{name} of {handle.spec.uri}", on=CommitConflict):
         with attempt:
-            found = _last_removal(handle, name, operations)
-            if found is None:
+            last = _last_removal(handle, name, operations)
+            if last is None:
                 return _nothing_to_do(handle.table.snapshot(), name).model_copy(update={"operation": None})
-            record, gone = found
+            record, gone = last
             return _bring_back_checked(handle, record, (gone,), run_id, dry_run=dry_run)[0]
     raise AssertionError  # the last attempt raises
 
@@ -263,13 +264,13 @@ def _bring_back_checked(
     is_kept: bool = True,
     dry_run: bool = False,
 ) -> tuple[UndoResult, ...]:
-    """Make the checks on one look at the table, and commit on just that look."""
+    """Make the checks on one snapshot, and commit on the same one."""
     snapshot = handle.table.snapshot()
     undone = handle.journal.undone(record.id)
     pending = [
         gone
         for gone in partitions
-        # what is folded has no files that could be live
+        # a folded partition has no files that could be live
         if not _is_back(handle, snapshot, record, gone, undone, may_have_more=not is_kept and gone.folded is None)
     ]
     kept: dict[str, datetime | None] = {}
@@ -317,9 +318,9 @@ def bring_back(
 
     Args:
         handle: The dataset.
-        snapshot: The look that the checks were made on.
-        record: What took them out.
-        partitions: Of it.
+        snapshot: The snapshot that the checks were made on.
+        record: The removal that took them out.
+        partitions: The removal's partitions to bring back.
         run_id: For the history.
 
     Raises:
@@ -346,11 +347,11 @@ def bring_back(
         # after our own records are there: a vacuum reads them once its own is
         _check_not_ended(handle, record, partitions)
         commit = _commit_back(handle, snapshot, record, partitions, run_id)
-    except CommitUnknown:  # it may be back: its record stays as it is, and no vacuum takes it meanwhile
+    except CommitUnknown:  # the partition may be back: its record stays open, and no vacuum takes the files meanwhile
         raise
     except BaseException:
         for one in written:
-            with suppress(LakeError):  # the first failure is the one to tell of; a vacuum ends what nobody goes on with
+            with suppress(LakeError):  # report the first failure; a vacuum ends an undo that nobody continues
                 handle.journal.swap(one, one.model_copy(update={"state": "refused"}))
         raise
     is_late: list[str] = []
@@ -371,7 +372,7 @@ def _commit_back(
 ) -> Commit:
     keys = {gone.key for gone in partitions}
     leaving = tuple(file for file in snapshot.files if str(file.key) in keys) if record.operation == "replace" else ()
-    # the commit names them too: whoever dies before the journal's confirmation leaves the log alone to tell
+    # the commit names them too: a process that dies before confirming in the journal leaves only the log
     details: dict[str, object] = {"undo_of": record.id, "keys": "\n".join(sorted(keys))}
     if run_id is not None:
         details["run_id"] = run_id
@@ -423,13 +424,13 @@ def _is_back(
     *,
     may_have_more: bool = False,
 ) -> bool:
-    """Whether just what was taken out is live; what took its place has to be what we know of.
+    """Whether exactly the removed files are live; files in their place must be those that we know of.
 
-    `may_have_more`: an ingest of ours that had passed its checks may have come after a drop: its rows stay, beside what
-    comes back. What others wrote may be the same rows again.
+    With `may_have_more`, an ingest of ours that had passed its checks may have committed after a drop. Its rows stay,
+    beside those that come back. Rows that others wrote may be the same rows again.
 
     Raises:
-        PolicyRefused: It is other data, or it came back before and has left since.
+        PolicyRefused: The partition has other data, or it came back before and has left since.
     """
     live = _live(snapshot, gone.key)
     identity = partial(_identity, handle)
@@ -480,7 +481,7 @@ def _identity(handle: Handle, files: Sequence[LiveFile]) -> frozenset[tuple[str,
 
 
 def _descends(handle: Handle, record: RemovalRecord, live: Sequence[LiveFile], came: Sequence[LiveFile]) -> bool:
-    """Whether live files hold just the rows that the ingest brought, put together anew by a compaction."""
+    """Whether live files hold exactly the rows of the ingest, rewritten by a compaction."""
     if record.run_key is None or not live:
         return False
     rows = [file.rows for file in live]
@@ -490,7 +491,7 @@ def _descends(handle: Handle, record: RemovalRecord, live: Sequence[LiveFile], c
 
 
 def _is_unconfirmed(handle: Handle, record: RemovalRecord, live: Sequence[LiveFile], gone: RemovedPartition) -> bool:
-    """Whether the objects of a plain table are those of the ingest, whose process died before it could name them."""
+    """Whether the objects of a plain table are those of the ingest, whose process died before it recorded them."""
     if record.run_key is None or record.committed_at is not None:
         return False
     token = run_token(record.run_key)
@@ -572,7 +573,7 @@ def _check_erased(handle: Handle, record: RemovalRecord, partitions: Sequence[Re
 
 
 def _check_others(handle: Handle, record: RemovalRecord, partitions: Sequence[RemovedPartition]) -> None:
-    """Refuse where another writer brought these files back and took them out again: that was his to decide."""
+    """Refuse where another writer brought these files back and removed them again: that decision stands."""
     if record.version is None:
         return
     touched = handle.table.named_after(record.version)
@@ -604,7 +605,7 @@ def _check_files(handle: Handle, partitions: Sequence[RemovedPartition]) -> None
 
 
 def _keep(handle: Handle, name: str) -> datetime | None:
-    """Put the next expiry off by one grace, so that a person can look; a longer retention stays."""
+    """Postpone the next expiry by one grace, so that a person can look; a longer retention stays."""
     if handle.document is None or handle.spec.retention.expire_after is None:
         return None
     until = handle.clock.now() + handle.spec.retention.grace

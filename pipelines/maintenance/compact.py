@@ -1,4 +1,4 @@
-"""Compaction: many small files of a partition become few of the target size, in one commit that no reader notices.
+"""Compaction: many small files of a partition become a few of the target size, in one commit that readers do not see.
 
 The rows stay the same (`dataChange=false`), files that others append meanwhile stay beside the new ones, and a
 partition stays in its storage class. The old files are deleted by `vacuum` after the grace.
@@ -43,9 +43,9 @@ class CompactedPartition:
 
     Attributes:
         key: The partition.
-        files_before: Small files that were, or would be, put together.
+        files_before: Small files that were, or would be, merged.
         bytes_before: Their size.
-        files_after: Files in their place; for a dry run about how many.
+        files_after: Files in their place; an estimate for a dry run.
         bytes_after: Their size; None for a dry run.
         storage_class: Where they are.
     """
@@ -63,8 +63,8 @@ class CompactResult:
     """What a compaction did, or would do.
 
     Attributes:
-        partitions: The ones that were worth it.
-        skipped: Partitions that could not be compacted, each with why.
+        partitions: Those that were compacted.
+        skipped: Partitions that could not be compacted, each with the reason.
         dry_run: True where nothing was written.
     """
 
@@ -119,24 +119,24 @@ def compact(
     workers: Workers | None = None,
     progress: Progress = False,
 ) -> CompactResult:
-    """Put small files together.
+    """Merge small files.
 
     Args:
         handle: The dataset.
         keys: Only these partitions.
         sort_by: Sort rows by these columns within each new file; then all files are rewritten, not only small ones. A
             file whose rows exceed the memory bound is sorted by row groups.
-        compression_level: Of the dataset's codec (zstd: up to 22); then all files are rewritten too.
-        dry_run: Only say what would be done.
+        compression_level: The level of the dataset's codec (zstd: up to 22); then all files are rewritten too.
+        dry_run: Only report what would be done.
         limits: Bounds on memory and concurrency, of each process.
-        workers: A cluster that reads and writes in this process's stead; the commits are made here.
-        progress: Who listens.
+        workers: A cluster that reads and writes instead of this process; the commits are made here.
+        progress: Listens to each step.
 
     Raises:
         UnsupportedByTable: A plain table: its partitions are one object each.
-        UnknownPartition: Keys that the table does not have.
-        SchemaMismatch: A column to sort by that the table does not have.
-        CommitConflict: Others kept rewriting the same files; what was compacted before stays so.
+        UnknownPartition: The table does not have one of the keys.
+        SchemaMismatch: The table does not have a column to sort by.
+        CommitConflict: Others kept rewriting the same files; partitions compacted before that stay compacted.
     """
     handle.table.check_operation("compact")
     changes: dict[str, object] = {"sort_by": tuple(sort_by)} if sort_by else {}
@@ -144,9 +144,9 @@ def compact(
         changes["compression_level"] = compression_level
     write = handle.spec.write.model_copy(update=changes)
     snapshot = handle.table.snapshot()
-    wanted = _wanted(handle, snapshot, keys)
+    requested = _requested(handle, snapshot, keys)
     _check_columns(snapshot, write)
-    plan, skipped = _planned(handle, snapshot, wanted, write, everything=bool(changes))
+    plan, skipped = _planned(handle, snapshot, requested, write, everything=bool(changes))
     if dry_run:
         return CompactResult(tuple(_foreseen(job) for job in plan), skipped, dry_run=True)
     done: dict[PartitionKey, CompactedPartition] = {}
@@ -160,14 +160,14 @@ def compact(
     return CompactResult(tuple(done[key] for key in sorted(done)), skipped)
 
 
-def _wanted(handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionKey] | None) -> set[PartitionKey]:
+def _requested(handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionKey] | None) -> set[PartitionKey]:
     live = set(snapshot.by_partition())
     if keys is None:
         return live
-    wanted = set(keys)
-    if absent := sorted(wanted - live):
+    requested = set(keys)
+    if absent := sorted(requested - live):
         raise unknown(handle.spec, snapshot, absent[0])
-    return wanted
+    return requested
 
 
 def _check_columns(snapshot: Snapshot, write: WriteSpec) -> None:
@@ -205,9 +205,9 @@ def groups_of(
     """Which files of one partition become one file each, by size: oldest first, up to the target.
 
     Args:
-        files: Of the partition.
+        files: The partition's files.
         target_bytes: Size of a file.
-        everything: Take files of the right size and single files too.
+        everything: Include files of the right size and single files too.
     """
     ordered = sorted(files, key=lambda file: (file.modified, file.path))
     groups: list[list[LiveFile]] = []

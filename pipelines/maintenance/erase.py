@@ -1,10 +1,10 @@
 """Erasure: the rows that match a predicate leave every partition that holds them (requests to be forgotten).
 
-Files that are not proven to hold no match (`skipping`) are read; those that hold one are written anew, in their storage
-class, without the rows. A Delta table changes in one commit; a plain table object by object, and a run that died is
-finished by running it again. At the end the matches in what the table names then are counted, rewritten files included.
-What this cannot reach is in the report: held partitions, archived classes that need a restore first, and old files that
-stay readable until their grace ends and `vacuum` deletes them.
+Files that statistics cannot rule out (`file_skipping`) are read. Those that hold a match are rewritten without the
+rows, in their storage class. A Delta table changes in one commit, a plain table object by object; a run that died is
+finished by running it again. At the end, matches in all live files are counted, rewritten ones included. The report
+names what is out of reach: held partitions, archived classes that need a restore first, and old files that stay
+readable until their grace ends and `vacuum` deletes them.
 
 The predicate's values are written nowhere: not in the log, not in the journal. Older entries of a Delta log keep the
 smallest and largest value of the old files' columns until log clean-up.
@@ -53,7 +53,7 @@ _Identity: TypeAlias = tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class ErasedPartition:
-    """What left one partition.
+    """The rows that left one partition.
 
     Attributes:
         key: The partition.
@@ -68,17 +68,17 @@ class ErasedPartition:
 
 @dataclass(frozen=True, slots=True)
 class EraseReport:
-    """What was erased, or would be, and where matching rows still are.
+    """The rows that were erased, or would be, and where matching rows still are.
 
     Attributes:
-        partitions: What left the table.
-        held: Partitions with matching rows that a hold keeps, each with why and how many rows.
+        partitions: The rows that left, by partition.
+        held: Partitions with matching rows that a hold keeps, each with the reason and the number of rows.
         archived: Partitions that may hold matching rows, but cannot be read: they need a restore, or a file is missing.
-        remnants: Old files with matching rows that can still be read, or of which it cannot be told.
-        deleted: Remnants that were deleted at once, because that was asked for.
-        rejects: Files of rejected rows that hold matching rows, or of which it cannot be told.
-        remaining: Matching rows in the files that the table names, held ones included, as they were counted at the end;
-            those of partitions in `archived` are not in it.
+        remnants: Old files that can still be read, and hold matching rows or may hold some.
+        deleted: Remnants that were deleted at once, on request.
+        rejects: Files of rejected rows that hold matching rows, or may hold some.
+        remaining: Matching rows in live files, counted at the end: those of held partitions are included, those of
+            `archived` partitions are not.
         keeps_old_files: Whether files that held erased rows stay readable where they are not deleted at once.
         dry_run: True where nothing was written.
     """
@@ -100,19 +100,19 @@ class EraseReport:
 
     @property
     def files(self) -> int:
-        """Files that were written anew or left, or would be."""
+        """Files that were rewritten or removed, or would be."""
         return sum(part.files for part in self.partitions)
 
     @property
     def is_complete(self) -> bool:
-        """No matching row can be read any more, anywhere below the root; the table's own were counted."""
+        """Whether no matching row can be read any more anywhere below the root; live files were counted."""
         return not (self.remaining or self.held or self.archived or self.remnants or self.rejects)
 
     def foresees_completion(self, *, deletes_old_files: bool) -> bool:
-        """Of a dry run: whether the erasure would be complete at once.
+        """For a dry run, whether the erasure would be complete at once.
 
         Args:
-            deletes_old_files: Whether it would delete the old files that hold such rows.
+            deletes_old_files: Whether the erasure would delete the old files that hold such rows.
         """
         if deletes_old_files:
             leaves_files = any(not (remnant.rows and remnant.is_ours) for remnant in self.remnants)
@@ -168,17 +168,17 @@ def erase(
         where: Which rows: a pyarrow expression or filters.
         dry_run: Only count them.
         unsafe_delete_old_files: Delete the old files that hold such rows at once, those of expired partitions too:
-            readers that are at it fail, older versions of the table cannot be read any more, and an expiry whose files
+            their current readers fail, older versions of the table cannot be read any more, and expiries whose files
             are among them cannot be undone.
         limits: Bounds on memory and concurrency, of each process.
-        workers: A cluster that reads and writes in this process's stead; the commit is made here.
+        workers: A cluster that reads and writes instead of this process; the commit is made here.
         run_id: For the history.
 
     Raises:
         SpecError: Filters that match every row.
         SchemaMismatch: An unknown column, or a value that does not fit its type.
         CommitConflict: Others kept changing the same files.
-        UnsupportedByTable: Workers, and a plain table, whose objects are swapped one by one.
+        UnsupportedByTable: Workers are given for a plain table, whose objects are swapped one by one.
         PolicyRefused: The dataset was dropped.
     """
     handle.check_in_use()
@@ -186,14 +186,14 @@ def erase(
     snapshot = handle.table.snapshot()
     schema = snapshot.schema if snapshot.schema is not None else pa.schema([])
     matching = _predicate(where, schema, handle)
-    # who may not see what a bucket keeps could not tell whether the rows are gone: refused before any is
+    # without the right to see versions nobody could tell whether the rows are gone: refuse before erasing any
     keeps_old_files = handle.fs.has_versions(handle.spec.bucket) or handle.table.keeps_replaced()
     details = {"reason": "rows erased on request"} | ({"run_id": run_id} if run_id else {})
     erasing = _Erasing(handle, matching, partial(_crew, handle, limits, workers), details)
     record = None if dry_run else _begun(handle, run_id)
     try:
         left, remaining, remnants = _worked(handle, erasing, matching, snapshot, record)
-        handle.check_in_use()  # else all files of what was dropped meanwhile would be spoiled, and none could come back
+        handle.check_in_use()  # after a drop meanwhile, all files would be spoiled, and none could come back
     except LakeError:
         if record is not None:
             _stopped(handle, record, erasing)
@@ -221,7 +221,7 @@ def erase(
 
 
 def _begun(handle: Handle, run_id: str | None) -> EraseRecord:
-    """From here on nothing that was taken out before may come back, until it is known which files hold matches."""
+    """Record the start: earlier removals cannot be undone until it is known which files hold matches."""
     at = handle.clock.now()
     return handle.journal.write(EraseRecord(id=handle.journal.new_id(at), at=at, run_id=run_id, state="begun"))
 
@@ -229,7 +229,7 @@ def _begun(handle: Handle, run_id: str | None) -> EraseRecord:
 def _worked(
     handle: Handle, erasing: _Erasing, matching: pc.Expression, snapshot: Snapshot, record: EraseRecord | None
 ) -> tuple[Snapshot, int, tuple[Remnant, ...]]:
-    """Erase, or only look where there is no record; what is left then, and the old files that hold matches."""
+    """Erase, or only count where there is no record; return what is left, and the old files that hold matches."""
     if record is None:
         erasing.look(snapshot)
         return snapshot, erasing.matches, matching_remnants(handle, matching, snapshot)
@@ -237,7 +237,7 @@ def _worked(
     left = handle.table.snapshot()
     remaining, remnants = erasing.rows_left(left), matching_remnants(handle, matching, left)
     if list(handle.journal.records(UndoRecord, record.id)):
-        # what an undo brought back meanwhile is no remnant any more
+        # a file that an undo brought back meanwhile is no remnant any more
         erasing.work(handle.table.snapshot())
         left = handle.table.snapshot()
         remaining, remnants = erasing.rows_left(left), matching_remnants(handle, matching, left)
@@ -245,7 +245,7 @@ def _worked(
 
 
 def _stopped(handle: Handle, record: EraseRecord, erasing: _Erasing) -> None:
-    """Nobody was told that the rows are gone: what left before may come back, and be erased by the next try."""
+    """Record the failure: earlier removals can be undone again, and the next run erases their rows."""
     keys = tuple(map(str, sorted(erasing.erased)))
     rows = sum(rows for rows, _ in erasing.erased.values())
     handle.journal.write(record.model_copy(update={"state": "refused", "keys": keys, "rows": rows}))
@@ -258,7 +258,7 @@ def _remember(
     partitions: Sequence[ErasedPartition],
     remnants: Sequence[Remnant],
 ) -> None:
-    """Write down which old files no undo may bring back."""
+    """Record which old files no undo may bring back."""
     spoiled = {
         one.path if one.version_id is None else f"{one.path}?{one.version_id}" for one in remnants if one.was_live
     }
@@ -284,7 +284,7 @@ def _predicate(where: Where, schema: pa.Schema, handle: Handle) -> pc.Expression
 
 
 def _is_always_true(matching: pc.Expression, schema: pa.Schema) -> bool:
-    """Whether no row of any file can fail to match: `not in` an empty list, alone or as one of several ways."""
+    """Whether every row matches: `not in` an empty list, alone or as one of several alternatives."""
     anything = FileFacts(None, pads.scalar(value=True), None)
     return may_match(matching, schema, (), [anything]) != may_match(~matching, schema, (), [anything]) == [False]
 
@@ -296,7 +296,7 @@ def _holds(handle: Handle) -> Mapping[str, str]:
 
 
 def _identity(file: LiveFile) -> _Identity:
-    """Tells a file from another that took its path (plain tables replace objects)."""
+    """Distinguishes a file from another that took its path (plain tables replace objects)."""
     return file.path, file.size, int(file.modified.timestamp() * 1000)  # the log keeps milliseconds
 
 
@@ -305,7 +305,7 @@ def _crew(handle: Handle, limits: WriterLimits | None, workers: Workers | None, 
 
 
 class _Erasing:
-    """One erasure: what was found and done so far."""
+    """One erasure: its counts and results so far."""
 
     def __init__(
         self,
@@ -324,12 +324,12 @@ class _Erasing:
         self.matches = 0
 
     def look(self, snapshot: Snapshot) -> None:
-        """Count what would go."""
-        for file, rows, _ in self._found(self._crew_of(snapshot), snapshot, known=frozenset()):
+        """Count the rows that would go."""
+        for file, rows, _ in self._affected(self._crew_of(snapshot), snapshot, known=frozenset()):
             self._add(file.key, rows, 1)
 
     def work(self, first: Snapshot) -> None:
-        """Erase until no live file holds a match: files that others add meanwhile are looked at too."""
+        """Erase until no live file holds a match, including files that others add meanwhile."""
         snapshot, known = first, frozenset[_Identity]()
         what = f"lake://{self._handle.table.root}"
         for attempt in attempts(what, done="rows that match are left", budget=REWRITES):
@@ -337,15 +337,15 @@ class _Erasing:
                 if all(_identity(file) in known for file in snapshot.files):
                     return
                 crew = self._crew_of(snapshot)
-                found = self._found(crew, snapshot, known)
-                if not found:
+                affected = self._affected(crew, snapshot, known)
+                if not affected:
                     return
                 known = frozenset(map(_identity, snapshot.files))
                 if not self._handle.table.is_atomic:
-                    known -= self._swap_objects(crew.rewriter, snapshot, found)
+                    known -= self._swap_objects(crew.rewriter, snapshot, affected)
                     snapshot = self._handle.table.snapshot()
                 else:
-                    done, late = self._commit(crew, found)
+                    done, late = self._commit(crew, affected)
                     known -= {_identity(file) for rewrite in late for file in rewrite.sources}
                     written = {new.file.path for rewrite in done for new in rewrite.staged}
                     snapshot = self._handle.table.snapshot()
@@ -369,8 +369,8 @@ class _Erasing:
         ]
         parts = placed(self._handle, snapshot, {file.key for file in files}) if files else {}
         classes = {file.live.path: file.storage_class for part in parts.values() for file in part.files}
-        asked = {file.path for file in files}
-        in_question = [file for part in parts.values() for file in part.files if file.live.path in asked]
+        paths = {file.path for file in files}
+        in_question = [file for part in parts.values() for file in part.files if file.live.path in paths]
         archived = {file.live.path for file in unreadable(self._handle, in_question)}
         readable: list[LiveFile] = []
         for file in files:
@@ -386,7 +386,7 @@ class _Erasing:
         self.archived[str(file.key)] = "a committed file is not in the store: `tierlake verify`"
 
     def _counted(self, crew: Crew, files: Sequence[LiveFile]) -> list[tuple[LiveFile, int]]:
-        """How many rows of each file match; files that are gone meanwhile are noted."""
+        """How many rows of each file match; files that have gone meanwhile are noted."""
         try:
             return list(zip(files, crew.count(files, self._matching), strict=True))
         except FileNotFoundError:
@@ -398,26 +398,26 @@ class _Erasing:
                     self._note_missing(file)
             return counted
 
-    def _found(self, crew: Crew, snapshot: Snapshot, known: frozenset[_Identity]) -> list[tuple[LiveFile, int, str]]:
-        """Live files with matches that can be rewritten: each with their number and the class that it keeps."""
+    def _affected(self, crew: Crew, snapshot: Snapshot, known: frozenset[_Identity]) -> list[tuple[LiveFile, int, str]]:
+        """Live files with matches that can be rewritten, each with the number of matches and its storage class."""
         holds = _holds(self._handle)
         readable, classes = self._readable(crew, snapshot, known)
-        found = []
+        affected = []
         for file, rows in self._counted(crew, readable):
             self.matches += rows
             if rows and str(file.key) in holds:
                 self.held[str(file.key)] = f"held: {holds[str(file.key)]}"
             elif rows:
-                found.append((file, rows, classes[file.path]))
-        return found
+                affected.append((file, rows, classes[file.path]))
+        return affected
 
     def _commit(
-        self, crew: Crew, found: Sequence[tuple[LiveFile, int, str]]
+        self, crew: Crew, affected: Sequence[tuple[LiveFile, int, str]]
     ) -> tuple[list[Rewrite], tuple[Rewrite, ...]]:
-        """All files in one commit: what was swapped, and what others had changed meanwhile."""
-        groups = [Group(file.key, (file,), storage_class) for file, _, storage_class in found]
+        """Rewrite all files in one commit; return those swapped, and those that others had changed meanwhile."""
+        groups = [Group(file.key, (file,), storage_class) for file, _, storage_class in affected]
         written = crew.rewrite(groups, without=self._matching)
-        holds = _holds(self._handle)  # to write takes time: somebody may have put one meanwhile
+        holds = _holds(self._handle)  # writing takes time: somebody may have placed a hold meanwhile
         rewrites = [rewrite for rewrite in written if str(rewrite.key) not in holds]
         self.held |= {key: f"held: {holds[key]}" for rewrite in written if (key := str(rewrite.key)) in holds}
         _, late = commit_rewrites(self._handle, "erase", rewrites, self._details)
@@ -428,11 +428,11 @@ class _Erasing:
         return done, late
 
     def _swap_objects(
-        self, rewriter: Rewriter, snapshot: Snapshot, found: Sequence[tuple[LiveFile, int, str]]
+        self, rewriter: Rewriter, snapshot: Snapshot, affected: Sequence[tuple[LiveFile, int, str]]
     ) -> set[_Identity]:
-        """A plain table: each object by itself, if it is still the one that was read; the others come back."""
+        """Rewrite objects of a plain table one by one, if unchanged since they were read; return the others."""
         late: set[_Identity] = set()
-        for file, rows, storage_class in found:
+        for file, rows, storage_class in affected:
             try:
                 rewriter.swap(file, storage_class, self._matching, snapshot, self._details)
             except CommitConflict:
@@ -447,17 +447,17 @@ class _Erasing:
 
 
 def _rejects(handle: Handle, matching: pc.Expression, schema: pa.Schema) -> tuple[str, ...]:
-    """Files of rejected rows that hold a match; those that cannot be asked are named too."""
+    """Files of rejected rows that hold a match, or that cannot be read."""
     from tierlake.pipelines.ingest.rejects import read_rejects, reject_paths
 
-    asked = columns_in(matching, schema)
+    columns = columns_in(matching, schema)
     keys = frozenset(handle.table.partition_columns)
     named = []
     for path in reject_paths(handle.fs, handle.table.root):
         try:
             rejected = read_rejects(handle.fs, path)
-            typed = _typed(rejected, schema, schema.names if asked is None else asked)
-            # a key that the row would have got: where the answer hangs on it, nobody can tell
+            typed = _typed(rejected, schema, schema.names if columns is None else columns)
+            # the row has no key yet: where the predicate needs it, the match is unknown
             lacks_key = not keys.isdisjoint(set(typed.column_names) - set(rejected.column_names))
             scanner = pads.Scanner.from_batches(typed.to_batches(), schema=typed.schema, columns={"is": matching})
             has_match = bool(pc.any(pc.fill_null(scanner.to_table()["is"], lacks_key)).as_py())
@@ -468,17 +468,17 @@ def _rejects(handle: Handle, matching: pc.Expression, schema: pa.Schema) -> tupl
     return tuple(named)
 
 
-def _typed(rejected: pa.Table, schema: pa.Schema, asked: Collection[str]) -> pa.Table:
-    """The columns that a predicate asks for in the table's types: rejected rows may be text, and lack columns.
+def _typed(rejected: pa.Table, schema: pa.Schema, names: Collection[str]) -> pa.Table:
+    """The columns of a predicate in the table's types: rejected rows may be text, and lack columns.
 
     Raises:
-        pyarrow.ArrowInvalid: A value that is none of the type: nobody can tell whether that row matches.
+        pyarrow.ArrowInvalid: A value does not fit the type, so that the match of its row is unknown.
     """
-    wanted = [field for field in schema if field.name in asked]
+    fields = [field for field in schema if field.name in names]
     columns = [
         rejected.column(field.name).cast(field.type)
         if field.name in rejected.column_names
         else pa.chunked_array([pa.nulls(rejected.num_rows, field.type)])
-        for field in wanted
+        for field in fields
     ]
-    return pa.table(columns, schema=pa.schema(wanted))
+    return pa.table(columns, schema=pa.schema(fields))

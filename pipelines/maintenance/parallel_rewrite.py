@@ -1,4 +1,4 @@
-"""Many files to count in and to write anew: by threads of this process, or by workers elsewhere; the commit is here."""
+"""Counting in many files and rewriting them, by threads or by remote workers; the commit is made by the caller."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Group:
 
 
 class Crew:
-    """Whoever reads and writes the files of one snapshot."""
+    """The threads or workers that read and write the files of one snapshot."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Crew:
         tasks = []
         for start in range(0, len(groups), size):
             part = tuple(groups[start : start + size])
-            # of the snapshot only what the worker looks at: a large table's would be a large message
+            # only the part of the snapshot that the worker needs: a large table would be a large message
             files = tuple(file for group in part for file in group.sources)
             tasks.append(_Task(place, replace(self._snapshot, files=files), self._write, self._limits, part, matching))
         return tasks

@@ -1,7 +1,7 @@
-"""Mending what `verify` found, where that is safe: a wrong storage class, a lost encryption.
+"""Repairing problems of `verify` where that is safe: a wrong storage class, a lost encryption.
 
-Both are self-copies: the key, the bytes and everything said about them stay. Nothing is ever deleted, and what is
-missing or has another size is left for people to look at.
+Both are self-copies: the key, the bytes and the metadata stay. Nothing is ever deleted. Files that are missing or have
+another size are left for people to look at.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ __all__ = ["verify_and_repair"]
 
 
 def verify_and_repair(handle: Handle, as_of: datetime) -> VerifyReport:
-    """Verify, mend what is safe to mend, and verify again.
+    """Verify, repair what is safe to repair, and verify again.
 
     Args:
         handle: The dataset.
-        as_of: Which age the policy sees.
+        as_of: The instant that ages count to.
 
     Returns:
-        What is wrong still, and in `repaired` what no longer is.
+        The remaining problems, and in `repaired` those that were solved.
     """
     described = handle.as_stored()
     before = verify(handle, as_of)
@@ -65,7 +65,7 @@ def verify_and_repair(handle: Handle, as_of: datetime) -> VerifyReport:
 
 
 class _Mending:
-    """Mends problems, and knows the reason for each that it could not mend."""
+    """Repairs problems, and keeps the reason for each that it could not repair."""
 
     def __init__(self, handle: Handle, as_of: datetime) -> None:
         self._handle = handle
@@ -75,14 +75,14 @@ class _Mending:
         self.refusals: list[tuple[Problem, str]] = []
 
     def encrypt(self, problems: Sequence[Problem]) -> None:
-        """Give files the encryption that the spec says."""
+        """Give files the encryption of the spec."""
         heads = self._heads(problems)
         etags = {path: unquoted(head["ETag"]) for path, (_, head) in heads.items()}
         for path, outcome in self._handle.fs.reencrypt_many(etags):
             self._count(*heads[path], outcome)
 
     def move(self, problems: Sequence[Problem]) -> None:
-        """Move files to the class of the tier where the policy sees them."""
+        """Move files to the class of their tier."""
         handle, heads = self._handle, self._heads(problems)
         moves: dict[str, Move] = {}
         for path, (problem, head) in heads.items():
@@ -98,7 +98,7 @@ class _Mending:
             self._count(*heads[path], outcome)
 
     def _heads(self, problems: Sequence[Problem]) -> dict[str, tuple[Problem, Mapping[str, Any]]]:
-        """The files as they are now, by `bucket/key`; files that left the table meanwhile are nobody's problem."""
+        """The files as they are now, by `bucket/key`; files that left the table meanwhile are left out."""
         known = [problem for problem in problems if problem.path in self._keys]
         paths = [f"{self._handle.table.root}/{problem.path}" for problem in known]
         heads: dict[str, tuple[Problem, Mapping[str, Any]]] = {}
@@ -133,7 +133,7 @@ class _Mending:
 
 
 def _same_rows(path: str, before: Mapping[str, Any], written: Written | None) -> list[SameRows]:
-    """The object has a new time, and its rows have not."""
+    """Record that the object has a new time and unchanged rows."""
     if written is None:
         return []
     return [SameRows(path, unquoted(before["ETag"]), before["LastModified"], written.etag, written.modified)]

@@ -1,4 +1,4 @@
-"""Live files written anew: rows stream through, the storage class stays, one commit swaps old for new.
+"""Rewriting live files: rows stream through, the storage class stays, one commit swaps old for new.
 
 Compaction and erasure share this. Nothing is visible before the commit; a crash leaves files that no commit names.
 """
@@ -53,10 +53,10 @@ class Rewrite:
 
     Attributes:
         key: Their partition.
-        sources: Live files that go.
-        staged: Files that come; none where no row is left.
-        dropped: Rows that are not in them any more.
-        fence: Of the table before the first of them was written.
+        sources: Live files to be replaced.
+        staged: New files; none where no row is left.
+        dropped: Rows that the new files leave out.
+        fence: The table's fence before the first new file was written.
     """
 
     key: PartitionKey
@@ -77,12 +77,12 @@ class Rewriter:
         self._dataset = handle.table.dataset(snapshot)
         self._fence = snapshot.fence
         keys = snapshot.files[0].key.columns if snapshot.files else ()
-        # the columns of the files: all but those that the path tells
+        # the columns of the files: all but those in the path
         self._kept = pa.schema([field for field in self._dataset.schema if field.name not in keys])
         self._possible: tuple[pc.Expression, frozenset[str]] | None = None
 
     def may_hold(self, path: str, matching: pc.Expression) -> bool:
-        """Whether the partition and the statistics of a live file leave room for a match."""
+        """Whether a live file may hold a match, by its partition and statistics."""
         if self._possible is None or self._possible[0] is not matching:
             self._possible = (matching, frozenset(file.path for file in self._dataset.files_of(matching)))
         return f"{self._handle.table.root}/{path}" in self._possible[1]
@@ -131,17 +131,17 @@ class Rewriter:
         base: Snapshot,
         details: Mapping[str, object],
     ) -> None:
-        """Replace one object of a plain table by itself without some rows; one without a row left is deleted.
+        """Rewrite one object of a plain table without some rows; one without rows left is deleted.
 
         Args:
             file: The object.
             storage_class: Where it belongs.
             without: Rows that match are left out.
-            base: The snapshot that `file` is of.
-            details: For the commit.
+            base: The snapshot that `file` comes from.
+            details: JSON values for the commit's metadata.
 
         Raises:
-            CommitConflict: The object is another one by now.
+            CommitConflict: The object was replaced meanwhile.
         """
         table = self._handle.table
         before = table.identified([file])
@@ -173,10 +173,10 @@ class Rewriter:
         return [self._dataset.fragment(f"{self._handle.table.root}/{source.path}") for source in sources]
 
     def _columns_of(self, fragments: Sequence[pads.ParquetFileFragment]) -> pa.Schema:
-        """The columns of new files: the table's, and what only the old files have, which is nobody's to drop.
+        """The columns of new files: the table's, and those that only the old files have, which must not be lost.
 
         Raises:
-            SchemaMismatch: A column that the table does not have, in types that do not meet.
+            SchemaMismatch: Files have a column, unknown to the table, in types that do not merge.
         """
         kept = {field.name: field.type for field in self._kept}
         others: dict[str, pa.DataType] = {}
@@ -185,7 +185,7 @@ class Rewriter:
             for field in fragment.physical_schema:
                 if field.name in kept:
                     known = kept[field.name]
-                    # a file by itself can keep what the table's type has no room for
+                    # a single file can keep values that the table's type cannot hold
                     is_own = len(fragments) == 1 and (pat.is_timestamp(field.type) or wider(known, field.type) != known)
                     kept[field.name] = field.type if is_own else _with_fields_of(known, field.type)
                 elif field.name not in keys:
@@ -222,7 +222,7 @@ class Rewriter:
         return handle.fs, storage_class == handle.spec.write.storage_class
 
     def _move(self, paths: Sequence[str], storage_class: str) -> None:
-        """To a class that no PUT takes (MinIO's remote tiers)."""
+        """Move a file to a class that PUT does not accept (MinIO's remote tiers)."""
         handle = self._handle
         tier = tier_of_class(handle.spec, handle.fs.profile, storage_class)
         if tier is None:
@@ -261,7 +261,7 @@ def _without_matches(rows: pa.Table) -> pa.Table:
 
 
 def class_to_keep(handle: Handle, part: PlacedPartition, as_of: datetime) -> str:
-    """Where a partition's rewritten files belong: where its files are, or where the policy says if they are spread."""
+    """The storage class of a partition's rewritten files: that of its files, or the policy's if they have several."""
     classes = tuple(name for name in part.classes if name != MISSING)
     if len(classes) == 1:
         return classes[0]
@@ -271,7 +271,7 @@ def class_to_keep(handle: Handle, part: PlacedPartition, as_of: datetime) -> str
 
 
 def archived_classes(handle: Handle, part: PlacedPartition) -> str | None:
-    """The classes of a partition that need a restore before they can be read, in words; None where none does."""
+    """The classes of a partition that need a restore before reading, in words; None where there are none."""
     return ", ".join(sorted({file.storage_class for file in unreadable(handle, part.files)})) or None
 
 
@@ -282,13 +282,13 @@ def commit_rewrites(
     details: Mapping[str, object],
     snapshot_of: Callable[[], Snapshot] | None = None,
 ) -> tuple[Commit | None, tuple[Rewrite, ...]]:
-    """Swap files in one commit: those whose sources are all live still.
+    """Swap files in one commit, where all sources are still live.
 
     Args:
         handle: The dataset.
         operation: `compact` or `erase`.
-        rewrites: What to swap.
-        details: For the commit's metadata.
+        rewrites: The files to swap.
+        details: JSON values for the commit's metadata.
         snapshot_of: Reads the table; for tests.
 
     Returns:
@@ -346,7 +346,7 @@ def commit_rewrites(
 
 
 def _timed(rewrite: Rewrite, operation: Literal["compact", "erase"]) -> tuple[StagedFile, ...]:
-    """Files that come: a compaction changes no row, so its files are as old as the newest of their sources."""
+    """The new files. A compaction changes no row, so its files keep the time of the newest of their sources."""
     if operation != "compact":
         return rewrite.staged
     newest = max(file.modified for file in rewrite.sources)

@@ -1,4 +1,4 @@
-"""What the store holds below a table's root that could be data: one listing, with the versions where there are any."""
+"""The objects below a table's root that could be data: one listing, with the versions where there are any."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class StoredObject:
         path: Below the root.
         size: Bytes, all versions.
         modified: When the newest of them was written.
-        etag: Of what a reader sees; None where it is hidden by a delete marker.
+        etag: The ETag that a reader sees; None where a delete marker hides the object.
         storage_class: Likewise.
         versions: All ids, markers included, the newest first; empty where the bucket keeps none.
-        sizes: Of each.
+        sizes: The bytes of each version.
         shown: The version that a reader sees; None where there is none, or the bucket keeps none.
-        is_nested: Whether it lies in another table below the root: that one's business.
+        is_nested: Whether it belongs to another table below the root.
     """
 
     path: str
@@ -53,24 +53,25 @@ class StoredObject:
 
 
 def stored_objects(handle: Handle, *, must_know_versions: bool = True) -> list[StoredObject]:
-    """Data objects below the root: not the log, not "directory" objects, of `_lake/` what waits for a commit.
+    """Data objects below the root, without the log and "directory" objects; in `_lake/`, files that wait for a commit.
 
     Args:
         handle: The dataset.
-        must_know_versions: False for who only looks: where he may not see versions, what readers see is enough.
+        must_know_versions: False where the caller only reads: without the right to list versions, the current objects
+            are enough.
 
     Raises:
-        AccessDenied: Without the right to list versions.
+        AccessDenied: The caller may not list versions.
     """
     root = handle.table.root
     if _has_versions(handle, must_know=must_know_versions):
         by_path: dict[str, list[ObjectVersion]] = {}
         for version in handle.fs.object_versions(f"{root}/"):
             by_path.setdefault(version.path.removeprefix(f"{root}/"), []).append(version)
-        found = [_of_versions(path, versions) for path, versions in by_path.items()]
+        objects = [_of_versions(path, versions) for path, versions in by_path.items()]
     else:
         infos = handle.fs.list_fresh(root)
-        found = [
+        objects = [
             StoredObject(
                 path=name.removeprefix(f"{root}/"),
                 size=int(info["size"]),
@@ -81,8 +82,8 @@ def stored_objects(handle: Handle, *, must_know_versions: bool = True) -> list[S
             for name, info in infos.items()
             if info["type"] == "file"
         ]
-    nested = nested_roots(one.path for one in found)
-    data = (replace(one, is_nested=is_nested(one.path, nested)) for one in found if _is_data(one.path))
+    nested = nested_roots(one.path for one in objects)
+    data = (replace(one, is_nested=is_nested(one.path, nested)) for one in objects if _is_data(one.path))
     return sorted(data, key=lambda one: one.path)
 
 

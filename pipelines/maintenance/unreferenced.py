@@ -1,7 +1,7 @@
-"""What the store still holds beside the table: old files, orphans, older versions, and which of them have some rows.
+"""Objects in the store that are no live files: old files, orphans, older versions, and which of them hold some rows.
 
 A commit takes rows out of the table at once, but the files that held them stay until their grace ends and `vacuum`
-runs. Whoever must know where rows still are looks here.
+runs. This module finds where rows still are.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ _CONCURRENCY = 8
 
 @dataclass(frozen=True, slots=True)
 class Remnant:
-    """An object, or an older version of one, that is not part of the table any more, or never was.
+    """An object, or an older version of one, that has left the table or was never in it.
 
     Attributes:
         path: Below the root.
-        key: The partition that its path names; all null where it names none.
+        key: The partition in its path; all null where there is none.
         size: Bytes.
-        rows: How many of the rows in question it holds; None where it cannot be told.
+        rows: How many matching rows it holds; None where that is unknown.
         why: What it is, in words.
-        until: From when `vacuum` deletes it; None where it does not.
-        version_id: Of the older version; None for the object as it is.
-        versions: What deleting it deletes; none where the bucket keeps none.
-        etag: Then, of the object.
+        until: The instant from which `vacuum` deletes it; None where it does not.
+        version_id: The id of an older version; None for the current object.
+        versions: The ids to delete with it; none where the bucket keeps none.
+        etag: The object's ETag, where there are no versions.
         removal: The journal's record that took it out, where one did.
-        was_live: Whether a commit named it: what was never committed may be yet, by an ingest that is at work.
-        is_ours: False for what another table that lies there may name: it is never deleted.
+        was_live: Whether a commit named it. Another file may still be committed, by a running ingest.
+        is_ours: False for a file that may belong to a nested table: it is never deleted.
     """
 
     path: str
@@ -70,23 +70,23 @@ class Remnant:
 
 
 def matching_remnants(handle: Handle, matching: pc.Expression, snapshot: Snapshot) -> tuple[Remnant, ...]:
-    """The remnants that hold matching rows, or may.
+    """The remnants that hold matching rows, or may hold some.
 
     Args:
         handle: The dataset.
-        matching: Which rows.
-        snapshot: The table as it is.
+        matching: The predicate of the rows.
+        snapshot: The table's present state.
     """
     schema = snapshot.schema if snapshot.schema is not None else pa.schema([])
     columns = snapshot.files[0].key.columns if snapshot.files else handle.table.partition_columns
     candidates = list(_candidates(handle, {file.path: file.etag for file in snapshot.files}, columns))
-    asked = columns_in(matching, schema)
-    needs_key = asked is None or bool(asked & set(columns))
+    needed = columns_in(matching, schema)
+    needs_key = needed is None or bool(needed & set(columns))
 
     def counted(remnant: Remnant) -> Remnant:
-        is_told = handle.table.path_key(remnant.path, columns) is not None
-        # without its key nobody can tell which rows match
-        return replace(remnant, rows=_count(handle, remnant, matching, schema) if is_told or not needs_key else None)
+        has_key = handle.table.path_key(remnant.path, columns) is not None
+        # without the key, the matches are unknown
+        return replace(remnant, rows=_count(handle, remnant, matching, schema) if has_key or not needs_key else None)
 
     counts = in_threads(counted, candidates, at_once=_CONCURRENCY, name="unreferenced")
     return tuple(remnant for remnant in counts if remnant.rows != 0)
@@ -99,12 +99,12 @@ def delete_remnants(
 
     Args:
         handle: The dataset.
-        remnants: Which.
+        remnants: The remnants to delete.
         reason: For the history.
         run_id: Likewise.
 
     Returns:
-        Those that were deleted: not what is held, or in use again.
+        The deleted ones: held remnants, and those in use again, stay.
     """
     doomed = {
         Doomed(
@@ -123,15 +123,15 @@ def delete_remnants(
 
 
 def _candidates(handle: Handle, live: Mapping[str, str | None], columns: tuple[str, ...]) -> Iterator[Remnant]:
-    """Objects and versions beside the table's own."""
+    """Objects and versions that are not live."""
     grace = handle.spec.retention.grace
     removed = {file.path: file.removed_at + grace for file in handle.table.removed_files()}
     records = _records(handle)
     for one in stored_objects(handle):
         if one.is_nested and one.path not in removed and one.path not in records:
             continue
-        told = handle.table.path_key(one.path, columns)
-        key = PartitionKey.of((name, None) for name in columns) if told is None else told
+        own_key = handle.table.path_key(one.path, columns)
+        key = PartitionKey.of((name, None) for name in columns) if own_key is None else own_key
         for version_id in one.versions or (None,):
             size = one.size if version_id is None else one.sizes[version_id]
             is_older = version_id is not None and version_id != one.shown
@@ -139,8 +139,8 @@ def _candidates(handle: Handle, live: Mapping[str, str | None], columns: tuple[s
                 continue
             named = [
                 (record, gone)
-                for record, gone, meant in records.get(one.path, ())
-                if meant is None or meant == version_id
+                for record, gone, version in records.get(one.path, ())
+                if version is None or version == version_id
             ]
             until: datetime | None = None
             was_live = True
@@ -171,7 +171,7 @@ def _candidates(handle: Handle, live: Mapping[str, str | None], columns: tuple[s
 
 
 def _records(handle: Handle) -> dict[str, list[tuple[RemovalRecord, RemovedPartition, str | None]]]:
-    """By path the removals that are not undone, with the version that each means."""
+    """The removals that are not undone, by path, each with the version of the file."""
     records: dict[str, list[tuple[RemovalRecord, RemovedPartition, str | None]]] = {}
     undone = handle.journal.undone()
     for record in handle.journal.records(RemovalRecord):
@@ -182,7 +182,7 @@ def _records(handle: Handle) -> dict[str, list[tuple[RemovalRecord, RemovedParti
 
 
 def _with_it(handle: Handle, one: StoredObject, version_id: str | None) -> tuple[str, ...]:
-    """What goes with a version: of a file that no commit names the delete markers too."""
+    """The versions to delete with one; for a file that no commit names, the delete markers too."""
     if version_id is None:
         return ()
     is_hidden = not handle.table.is_replaced_in_place(one.path) and not one.is_shown
@@ -194,11 +194,11 @@ def _count(handle: Handle, remnant: Remnant, matching: pc.Expression, schema: pa
     try:
         with _open_version(handle.fs, path, remnant.version_id) if remnant.version_id else handle.fs.open(path) as file:
             fragment = parquet_format().make_fragment(file, partition_expression=typed_expression(remnant.key, schema))
-            # a column that is computed of every row: a filter would go by statistics, which say nothing of NaN
+            # computed for every row: a filter would use statistics, which ignore NaN
             batches = fragment.to_batches(schema=schema, columns={"matches": matching})
             return int(sum(batch.column(0).true_count for batch in batches))
     except (pa.ArrowException, OSError, ValueError, KeyError):
-        return None  # not Parquet, other types, gone, or archived: said as such
+        return None  # not Parquet, other types, gone, or archived: the count is unknown
 
 
 def _open_version(fs: LakeFileSystem, path: str, version_id: str) -> Any:

@@ -1,4 +1,4 @@
-"""Vacuum: delete what no commit names: after the grace what was taken out, after a day what was never committed.
+"""Vacuum: delete files that no commit names: removed files after the grace, never committed ones after a day.
 
 Ages go by the store's clock alone: the time of the commit's own object, of the object itself, of the journal's record.
 What others deleted by hand, nested tables and others' objects stay.
@@ -37,9 +37,9 @@ class VacuumResult:
 
     Attributes:
         expired: Files that commits had taken out and whose grace has ended, below the root.
-        orphans: Files that no commit ever named.
+        orphans: Files that were never committed.
         bytes: Size of both, as listed.
-        kept: Files that wait for their grace or their age.
+        kept: Files whose grace or age is not over yet.
         dry_run: True where nothing was deleted.
         ends_dataset: True where the dataset was dropped, its grace is over, and nothing of it is left.
     """
@@ -59,13 +59,13 @@ class VacuumResult:
 
 @dataclass(frozen=True, slots=True)
 class _Gone:
-    """A file that the journal knows to have left.
+    """A file that left the table, by the journal.
 
     Attributes:
         key: Its partition.
         until: Until when it stays.
-        removal: The record that says so; None where it was undone since.
-        versions: Which versions of its object are meant; none where it is the object itself.
+        removal: Id of the removal's record; None where it was undone since.
+        versions: The versions of its object that left; none where it is the object itself.
         is_certain: Whether the record was completed, so that `until` counts from the commit.
     """
 
@@ -77,19 +77,19 @@ class _Gone:
 
 
 def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) -> VacuumResult:
-    """Delete what no commit names: after the grace what was expired or replaced, after 24 hours orphans.
+    """Delete files that no commit names: expired or replaced ones after the grace, orphans after 24 hours.
 
-    Ages go by the server's clock. On a versioned bucket all versions and delete markers go. Files of a held partition
-    stay. Old events of the journal are folded (`metastore.fold`).
+    Ages count by the server's clock. On a versioned bucket all versions and delete markers are deleted. Files of a held
+    partition stay. Old events of the journal are folded (`metastore.fold`).
 
     Args:
         handle: The dataset.
-        dry_run: Only say what would go.
+        dry_run: Only report what would go.
         run_id: For the history.
     """
     now = handle.clock.now()
     dropped = _dropped(handle)
-    if dropped is not None and dropped.is_ending:  # a vacuum stopped on the way: the log may be gone in part
+    if dropped is not None and dropped.is_ending:  # an earlier vacuum stopped halfway: part of the log may be gone
         if not dry_run:
             delete_dataset(handle)
         return VacuumResult((), (), 0, 0, dry_run, ends_dataset=True)
@@ -134,7 +134,7 @@ def _fold_journal(handle: Handle, snapshot: Snapshot, stored: Sequence[StoredObj
         one = by_path.get(path)
         if one is None or not handle.table.is_replaced_in_place(path):
             return one is not None
-        return version_id in one.versions  # a name alone says nothing: it is that of what came afterwards too
+        return version_id in one.versions  # the name alone is not enough: a later object may have it too
 
     live = frozenset(file.path for file in snapshot.files if not handle.table.is_replaced_in_place(file.path))
     fold(handle, now=now, is_stored=is_stored, live=live)
@@ -147,7 +147,7 @@ def _unneeded(
     gone: Mapping[str, list[_Gone]],
     now: datetime,
 ) -> Iterator[tuple[Doomed, datetime]]:
-    """What nobody reads any more, each with the instant until which it stays."""
+    """Files that are no longer read, each with the instant until which it stays."""
     in_place: list[StoredObject] = []
     others: list[StoredObject] = []
     for one in stored:
@@ -158,7 +158,7 @@ def _unneeded(
 
 
 def _forget_runs(handle: Handle, stored: Sequence[StoredObject], snapshot: Snapshot, now: datetime) -> None:
-    """Delete the records of runs that nothing needs."""
+    """Delete the records of runs that are no longer needed."""
     paths = {one.path for one in stored}
     with after_commit("records of runs that nothing needs are left; the next vacuum takes them"):
         take_back(handle.fs, handle.table.outdated_runs(snapshot, paths, now=now, history=history_kept(handle.spec)))
@@ -169,7 +169,7 @@ def _dropped(handle: Handle) -> Dropped | None:
 
 
 def _ended(handle: Handle) -> bool:
-    """Delete a dropped dataset itself, unless it was taken back, held or written to meanwhile; whether it was done."""
+    """Delete a dropped dataset, unless it was undropped, held or written to meanwhile; return whether it went."""
     store = handle.document
     if store is None or not _mark(store, is_ending=True):
         return False
@@ -181,7 +181,7 @@ def _ended(handle: Handle) -> bool:
 
 
 def _mark(store: DocumentStore, *, is_ending: bool) -> bool:
-    """Say that the dataset is ending, or not: from then on nobody takes it back."""
+    """Mark the dataset as ending, or not; an ending one can no longer be taken back."""
 
     def change(document: DatasetDocument) -> DatasetDocument:
         if document.dropped is None or document.holds:
@@ -193,9 +193,9 @@ def _mark(store: DocumentStore, *, is_ending: bool) -> bool:
 
 
 def _known_to_have_left(handle: Handle) -> dict[str, list[_Gone]]:
-    """By path what the journal knows; a removal that was undone says nothing any more.
+    """The files that left, by path; a removal that was undone does not count.
 
-    Only on a plain table, what an ingest had replaced came back as a copy: the version itself is not needed any more.
+    Plain tables are an exception: a replaced object came back as a copy, so the version itself is no longer needed.
     """
     gone: dict[str, list[_Gone]] = {}
     undone = {(undo.removal, undo.key): undo for undo in handle.journal.records(UndoRecord) if undo.state == "done"}
@@ -220,7 +220,7 @@ def _known_to_have_left(handle: Handle) -> dict[str, list[_Gone]]:
 def _unnamed_files(
     handle: Handle, stored: Sequence[StoredObject], snapshot: Snapshot, gone: Mapping[str, list[_Gone]], now: datetime
 ) -> Iterator[tuple[Doomed, datetime]]:
-    """Of these objects those that the table does not name, each with the instant until which it stays."""
+    """Those of the objects that the table does not name, each with the instant until which it stays."""
     live = {file.path for file in snapshot.files}
     columns = handle.table.partition_columns
     removed = {file.path: file for file in handle.table.removed_files()}
@@ -228,25 +228,25 @@ def _unnamed_files(
     is_adopted = document is None or document.adopted_at is not None
     grace = (handle.spec if document is None else document.spec).retention.grace
     unnamed = [one for one in stored if one.path not in live and not one.is_nested]
-    # the journal knows all that we took out; the log is read for what others did, with the same files too
+    # the journal has all of our removals; the log has those by others, also of the same files
     is_kept = all(any(record.is_certain and now < record.until for record in gone.get(one.path, ())) for one in unnamed)
     recent = RecentLog({}, reaches_back=True) if is_kept else handle.table.recent(now - grace)
     for one in unnamed:
         known = gone.get(one.path, [])
         is_expired = bool(known) or one.path in removed
         if not is_expired and is_adopted and not handle.table.has_own_name(one.path):
-            continue  # somebody's, not an orphan of ours
+            continue  # another owner's file, no orphan of ours
         if known:
             until = max(record.until for record in known)
             key: PartitionKey | None = known[0].key
         else:
             until = _second(one.modified) + (timedelta(0) if is_expired else ORPHAN_AGE)
-            told = removed[one.path].key if one.path in removed else None
-            key = told if told is not None else handle.table.path_key(one.path, columns)
+            recorded = removed[one.path].key if one.path in removed else None
+            key = recorded if recorded is not None else handle.table.path_key(one.path, columns)
         if one.path in recent.named:
             until = max(until, _second(recent.named[one.path]) + grace)
         elif is_expired and not recent.reaches_back and not any(record.is_certain for record in known):
-            until = max(until, now + grace)  # the log forgot when: nobody can say that the grace is over
+            until = max(until, now + grace)  # the log forgot the time: the end of the grace is unknown
         removal = max((record.removal for record in known if record.removal is not None), default=None)
         yield Doomed(one.path, one.size, key, one.versions, one.etag, removal, is_expired), until
 
@@ -254,7 +254,7 @@ def _unnamed_files(
 def _hidden_versions(
     stored: Iterable[StoredObject], gone: Mapping[str, list[_Gone]]
 ) -> Iterator[tuple[Doomed, datetime]]:
-    """Versions that our acts took from view, of objects that are replaced in place."""
+    """Versions that our acts hid, of objects that are replaced in place."""
     for one in stored:
         if one.is_nested:
             continue
@@ -265,7 +265,7 @@ def _hidden_versions(
             yield Doomed(one.path, 0, known[0].key, one.versions, None, known[0].removal, is_expired=True), until
             continue
         for version in one.versions:
-            # several may mean it, such as that of an act that died before it did anything: the last of them counts
+            # several records may name it, such as that of an act that died before it began: the last one counts
             naming = [record for record in known if version in record.versions and version != one.shown]
             if naming:
                 removal = max((record.removal for record in naming if record.removal is not None), default=None)
@@ -274,5 +274,5 @@ def _hidden_versions(
 
 
 def _second(instant: datetime) -> datetime:
-    """Down to the whole second, which is all that the server's clock tells."""
+    """Round down to whole seconds, the precision of the server's clock."""
     return instant.replace(microsecond=0)

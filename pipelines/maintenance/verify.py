@@ -1,4 +1,4 @@
-"""Verify: say what is wrong with what is committed, if anything is."""
+"""Verify: report what is wrong with the committed files."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["Problem", "VerifyReport", "verify"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that `verify` found.
+    """One problem of a committed file.
 
     Attributes:
         kind: What is wrong: a file that is `missing`, has another `size`, `class` or `encryption`; or what no act of
             ours makes: `erased` rows that are back, rows that are `doubled` as they are in an old file and in the one
             written from it, a `held` partition whose files are gone, an object `hidden` by a delete marker not of ours.
         path: Below the table's root.
-        detail: Found and expected.
+        detail: The actual and the expected value.
     """
 
     kind: Literal["missing", "size", "class", "encryption", "erased", "doubled", "held", "hidden"]
@@ -41,14 +41,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """Whether all that is committed is there and as the policy says.
+    """Whether all committed files are there and agree with the policy.
 
     Attributes:
         files: Committed files that were checked.
         bytes: Their size.
         problems: What is wrong.
-        orphans: Files that no commit names, counted, no error while they are young.
-        repaired: What was wrong and has been mended.
+        orphans: The number of files that no commit names; no error while they are young.
+        repaired: Problems that were repaired.
     """
 
     files: int
@@ -63,7 +63,7 @@ class VerifyReport:
         return not self.problems
 
     def __str__(self) -> str:
-        """One line a finding."""
+        """One line per problem."""
         lines = [f"{problem.path}: {problem.kind}: {problem.detail}: mended" for problem in self.repaired]
         lines += [f"{problem.path}: {problem.kind}: {problem.detail}" for problem in self.problems]
         state = "clean" if self.ok else f"{len(self.problems)} problem{'s' * (len(self.problems) > 1)}"
@@ -72,15 +72,15 @@ class VerifyReport:
 
 
 def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
-    """Compare the commits with the store, and with what the journal knows.
+    """Compare the commits with the store and the journal.
 
     Every committed file must be there with its size, encrypted, and in a class that its age allows: its tier's, or a
-    hotter one that the next tiering will change. Orphans are counted. What was erased or written anew must not be back,
-    held partitions must have their files, and no plain object may be hidden but by us: others can do all of that.
+    hotter one that the next tiering will change. Orphans are counted. Files that were erased or rewritten must not be
+    live again, held partitions must have their files, and only we may hide a plain object.
 
     Args:
         handle: The dataset.
-        as_of: Which age the policy sees; the server's now by default.
+        as_of: The instant that ages count to; the server's now by default.
     """
     described, instant = handle.as_stored(), as_of or handle.clock.now()
     snapshot = handle.table.snapshot()
@@ -149,7 +149,7 @@ def _doubled(
     live = {(file.path, file.etag) for file in snapshot.files}
     for removal, gone in removals:
         is_back = [file for file in gone.files if (file.path, file.etag) in live]
-        # a plain object that was written again with the same bytes is one object
+        # a plain object that was rewritten with the same bytes is one object
         paths = {file.path for file in is_back}
         came = [file for file in gone.came if (file.path, file.etag) in live and file.path not in paths]
         if is_back and came and (removal.id, gone.key) not in undone:
@@ -166,7 +166,7 @@ def _held(
     )
     if not holds:
         return
-    # others take files out too, and those stay as ours do
+    # others remove files too, and those stay as ours do
     others = {str(file.key) for file in handle.table.removed_files() if file.path in stored}
     for key, hold in holds.items():
         gone = next((part for removal in removals if (part := removal.partition(key)) is not None), None)
@@ -180,15 +180,15 @@ def _is_there(one: StoredObject | None, version_id: str | None) -> bool:
     return one is not None and (version_id is None or version_id in one.versions or not one.versions)
 
 
-def _class_problems(handle: Handle, file: LiveFile, found: str, as_of: datetime) -> list[Problem]:
+def _class_problems(handle: Handle, file: LiveFile, storage_class: str, as_of: datetime) -> list[Problem]:
     classes = handle.fs.profile.tier_classes
     tiers = ["hot", *(step.tier for step in handle.spec.tiers)]
     window = window_of_key(handle.spec, file.key)
     reached = tiers.index(tier_at(handle.spec, window.age(as_of))) if window else 0
     allowed = {handle.spec.write.storage_class, *(classes[tier] for tier in tiers[: reached + 1] if tier in classes)}
-    if found in allowed:
+    if storage_class in allowed:
         return []
-    return [Problem("class", file.path, f"{found}, but the policy says {' or '.join(sorted(allowed))}")]
+    return [Problem("class", file.path, f"{storage_class}, but the policy says {' or '.join(sorted(allowed))}")]
 
 
 def _encryption_problems(handle: Handle, files: Sequence[LiveFile]) -> list[Problem]:

@@ -1,1 +1,1 @@
-"""What is kept beside a table, and how datasets are opened, adopted and deleted."""
+"""Metadata kept beside a table, and how datasets are opened, adopted and deleted."""

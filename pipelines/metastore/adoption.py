@@ -69,7 +69,7 @@ class AdoptReport:
         bytes: Their size; none of them was rewritten.
         writes_log: True where a Delta log was written, or would be; False for a table that had one.
         odd: Objects that are left alone: not in the table, never deleted by `vacuum`.
-        notes: What one should know of the files.
+        notes: Remarks about the files.
         changed: False for a dry run, and where everything was adopted before.
         dry_run: True where something would be written, and nothing was.
     """
@@ -118,7 +118,7 @@ def adopt(
     Args:
         uri: `lake://bucket/prefix`.
         spec: Tiers, retention and more; the files tell what it leaves out.
-        dry_run: Only say what would be adopted. False does it.
+        dry_run: Only report what would be adopted.
         fs: The connector.
         clock: Whose time counts.
         options: Arguments of `LakeFileSystem`.
@@ -128,58 +128,63 @@ def adopt(
         SchemaMismatch: The files' schemas do not merge.
         UnsupportedByTable: Another table lies below.
         SpecError: The spec contradicts what is there.
-        TableExists: The dataset is described already, and otherwise; or it lies inside another one.
+        TableExists: The dataset has another description already, or it lies inside another one.
     """
     refuse_after_fork()
-    said = fields_of(spec) if spec is not None else {}
-    if "format" in said and said["format"] != "delta":
+    fields = fields_of(spec) if spec is not None else {}
+    if "format" in fields and fields["format"] != "delta":
         raise SpecError("an adopted dataset is a Delta table", hint="Dataset.open works on plain Parquet as it is")
     _check_outside(uri, fs, options or {})
     opened = _opened(uri, fs, clock, options or {})
     opened.check_in_use()
     if opened.table.format == "delta":
-        return _adopt_table(opened, said, fs, options or {}, dry_run=dry_run)
-    return _adopt_prefix(opened, said, fs, options or {}, dry_run=dry_run)
+        return _adopt_table(opened, fields, fs, options or {}, dry_run=dry_run)
+    return _adopt_prefix(opened, fields, fs, options or {}, dry_run=dry_run)
 
 
 def _check_outside(uri: str, fs: LakeFileSystem | None, options: Mapping[str, Any]) -> None:
     """Refuse a prefix inside another table, unless it was adopted before."""
-    asked = DatasetSpec(uri=uri)
-    inside = table_filesystem(fs, asked, options)
-    document = DocumentStore(inside, asked.root).find()
+    location = DatasetSpec(uri=uri)
+    inside = table_filesystem(fs, location, options)
+    document = DocumentStore(inside, location.root).find()
     is_new = document is None or document.spec.format != "delta"
-    if is_new and (above := enclosing_root(inside, asked.root)) is not None:
-        raise TableExists(f"{asked.uri} lies inside another table, lake://{above}", hint=BESIDE)
+    if is_new and (above := enclosing_root(inside, location.root)) is not None:
+        raise TableExists(f"{location.uri} lies inside another table, lake://{above}", hint=BESIDE)
 
 
 def _opened(uri: str, fs: LakeFileSystem | None, clock: Clock | None, options: Mapping[str, Any]) -> Handle:
-    """The dataset; one whose log is gone as the files that are there, under its own description."""
+    """The dataset. One whose log is gone opens as a plain table of its files, under its own description."""
     try:
         return open_dataset(uri, None, fs, clock, options)
     except LogMissing:
         from tierlake.pipelines.tables.undescribed import open_plain
 
-        asked = DatasetSpec(uri=uri)
-        inside = table_filesystem(fs, asked, options)
-        store = DocumentStore(inside, asked.root)
-        spec = store.read().spec.model_copy(update={"uri": asked.uri})
+        location = DatasetSpec(uri=uri)
+        inside = table_filesystem(fs, location, options)
+        store = DocumentStore(inside, location.root)
+        spec = store.read().spec.model_copy(update={"uri": location.uri})
         plain = open_plain(inside, spec.root, spec.partition.columns)
         return Handle(inside, spec, plain, store, Journal(inside, spec.root), clock or ServerClock(inside, spec.bucket))
 
 
 def _adopt_table(
-    opened: Handle, said: Mapping[str, object], fs: LakeFileSystem | None, options: Mapping[str, Any], *, dry_run: bool
+    opened: Handle,
+    fields: Mapping[str, object],
+    fs: LakeFileSystem | None,
+    options: Mapping[str, Any],
+    *,
+    dry_run: bool,
 ) -> AdoptReport:
-    """A Delta table gets our description, nothing else."""
+    """Give a Delta table our description, and nothing else."""
     snapshot = opened.table.snapshot()
     is_new = opened.document is None
     if not is_new:
-        _check_described(opened.spec, said)
+        _check_described(opened.spec, fields)
         spec = opened.spec
     else:
         refuse_nested(opened.table.root, listed_below(opened.fs, opened.table.root))
-        told = {"uri": opened.spec.uri, "format": "delta"}
-        spec = spec_of_undescribed(told, opened.table.partition_columns, snapshot.by_partition(), said)
+        base = {"uri": opened.spec.uri, "format": "delta"}
+        spec = spec_of_undescribed(base, opened.table.partition_columns, snapshot.by_partition(), fields)
         if not dry_run:
             _describe(spec, fs, options)
             at = opened.clock.now()
@@ -201,19 +206,24 @@ def _adopt_table(
 
 
 def _adopt_prefix(
-    opened: Handle, said: Mapping[str, object], fs: LakeFileSystem | None, options: Mapping[str, Any], *, dry_run: bool
+    opened: Handle,
+    fields: Mapping[str, object],
+    fs: LakeFileSystem | None,
+    options: Mapping[str, Any],
+    *,
+    dry_run: bool,
 ) -> AdoptReport:
-    """A prefix gets a log that names its files, then our description."""
+    """Give a prefix a log that names its files, then our description."""
     from tierlake.pipelines.tables.delta import LakeDeltaTable
     from tierlake.pipelines.tables.lost_log import has_log
 
     opened.table.check_operation("adopt")
-    found = survey(opened.fs, opened.table.root)
+    contents = survey(opened.fs, opened.table.root)
     if opened.document is None:
-        told = {"uri": opened.spec.uri, "format": "delta"}
-        spec = spec_of_undescribed(told, found.columns, {file.key for file in found.files}, said)
+        base = {"uri": opened.spec.uri, "format": "delta"}
+        spec = spec_of_undescribed(base, contents.columns, {file.key for file in contents.files}, fields)
     else:
-        _check_described(opened.spec, said)
+        _check_described(opened.spec, fields)
         spec = opened.spec.model_copy(update={"format": "delta"})
     if not dry_run:
         inside = table_filesystem(fs, spec, options)
@@ -223,9 +233,9 @@ def _adopt_prefix(
             LakeDeltaTable.adopt(
                 inside,
                 spec.root,
-                _schema(found, opened),
-                found.columns,
-                found.files,
+                _schema(contents, opened),
+                contents.columns,
+                contents.files,
                 table_properties(spec),
                 _run_tokens(opened),
             )
@@ -242,13 +252,13 @@ def _adopt_prefix(
     return AdoptReport(
         uri=spec.uri,
         spec=spec,
-        partitions=len({file.key for file in found.files}),
-        files=len(found.files),
-        rows=sum(file.rows or 0 for file in found.files),
-        bytes=sum(file.size for file in found.files),
+        partitions=len({file.key for file in contents.files}),
+        files=len(contents.files),
+        rows=sum(file.rows or 0 for file in contents.files),
+        bytes=sum(file.size for file in contents.files),
         writes_log=True,
-        odd=found.odd,
-        notes=found.notes + ((_LOST,) if opened.document is not None and opened.spec.format == "delta" else ()),
+        odd=contents.odd,
+        notes=contents.notes + ((_LOST,) if opened.document is not None and opened.spec.format == "delta" else ()),
         changed=not dry_run,
         dry_run=dry_run,
     )
@@ -265,15 +275,15 @@ def _check_adopted(table: LakeDeltaTable) -> None:
         raise CommitConflict(message, hint="move its _delta_log away if it is not meant, then adopt it again")
 
 
-def _schema(found: Survey, opened: Handle) -> pa.Schema:
-    """Of the files, and the partition columns in the types that the table's own schema gives them."""
+def _schema(contents: Survey, opened: Handle) -> pa.Schema:
+    """The columns of the files, and the partition columns in the types of the table's own schema."""
     known = opened.table.look().schema if opened.document is not None else None
     types = {field.name: field.type for field in (*(known or ()), *declared_schema(opened.spec.columns))}
-    return pa.schema([*(pa.field(name, types.get(name, pa.string())) for name in found.columns), *found.schema])
+    return pa.schema([*(pa.field(name, types.get(name, pa.string())) for name in contents.columns), *contents.schema])
 
 
 def _run_tokens(opened: Handle) -> tuple[str, ...]:
-    """Runs whose records a plain dataset of ours keeps: the table must know them still."""
+    """Runs recorded by a plain dataset of ours: the adopted table must still know them."""
     records = opened.fs.list_fresh(f"{opened.table.root}/_lake/runs")
     return tuple(path.rpartition("/")[2].removesuffix(".json") for path in records)
 
@@ -289,9 +299,9 @@ def _describe(spec: DatasetSpec, fs: LakeFileSystem | None, options: Mapping[str
             raise TableExists(f"{spec.uri} was described by somebody else meanwhile", hint="look at it first") from None
 
 
-def _check_described(stored: DatasetSpec, said: Mapping[str, object]) -> None:
-    """A second adoption says the same, or nothing."""
-    changes = differences(stored, completed(stored, {name: one for name, one in said.items() if name != "format"}))
+def _check_described(stored: DatasetSpec, fields: Mapping[str, object]) -> None:
+    """Refuse a second adoption whose spec differs from the stored one."""
+    changes = differences(stored, completed(stored, {name: one for name, one in fields.items() if name != "format"}))
     if changes:
         raise TableExists(
             f"{stored.uri} is described already, and otherwise: {', '.join(map(str, changes))}",

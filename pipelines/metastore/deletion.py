@@ -1,11 +1,11 @@
 """The one place where bytes are deleted for good.
 
-It takes what was seen (path, version, ETag) and deletes that and nothing else: no pattern is expanded, no key is listed
-anew for more. In this order, so that neither an undo, a hold nor a late commit loses to it without a word:
+It takes the objects that a caller saw (path, version, ETag) and deletes those alone: no pattern is expanded, and no key
+is listed again for more. In this order, so that an undo, a hold or a late commit never loses to it silently:
 
-    1. the journal gets a record of what ends: from here on nobody may undo it
-    2. the table gets a fence: a commit that rests on older looks has to look again
-    3. before each batch the table, the holds and the journal are asked once more, and what they name stays
+    1. the journal gets a record of what ends: from here on it cannot be undone
+    2. the table gets a fence: a commit based on an older snapshot has to read the table again
+    3. before each batch the table, the holds and the journal are read once more, and what they name stays
     4. the record is completed
 """
 
@@ -40,9 +40,9 @@ __all__ = ["Doomed", "Held", "delete_dataset", "delete_folded", "delete_for_good
 _BATCH = 1000
 _CONCURRENCY = 8
 _UNVERSIONED = "null"
-"""The id of what was written while a bucket kept no versions."""
+"""The version id of an object written while its bucket kept no versions."""
 _ABANDONED = timedelta(hours=1)
-"""An undo that has not come further for so long is taken for dead."""
+"""An undo without progress for this long is considered dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class Doomed:
     Attributes:
         path: Below the root.
         size: Bytes, all versions.
-        key: The partition whose rows it holds; None where nothing tells it.
+        key: The partition whose rows it holds; None where it is unknown.
         versions: The ids to be deleted, the oldest last; empty where the bucket keeps none.
-        etag: Then, of the object.
+        etag: The object's ETag, where there are no versions.
         removal: Id of the journal's record that took it out of the table; None for what no record names.
         is_expired: Whether a commit ever named it.
     """
@@ -78,7 +78,7 @@ class Held:
         self._keys = {canonical(PartitionKey.parse(key), schema) for key in holds}
 
     def keeps(self, key: PartitionKey | None) -> bool:
-        """Whether a partition is held; what cannot be told may be, as long as anything is."""
+        """Whether a partition is held. An unknown partition counts as held while any hold exists."""
         if key is None:
             return bool(self._keys)
         return canonical(key, self._schema) in self._keys
@@ -87,12 +87,12 @@ class Held:
 def delete_for_good(
     handle: Handle, doomed: Sequence[Doomed], *, now: datetime, reason: str, run_id: str | None = None
 ) -> tuple[Doomed, ...]:
-    """Delete what was seen, unless it is in use again.
+    """Delete the given objects, except those in use again.
 
     Args:
         handle: The dataset.
-        doomed: What was seen, and may go by what was known then.
-        now: By which ages were counted, of the server's clock.
+        doomed: The objects that may go, as they were seen.
+        now: The server's time to which ages were counted.
         reason: For the history.
         run_id: Likewise.
 
@@ -133,7 +133,7 @@ def delete_for_good(
             done, refused = _delete(handle, free)
             deleted += done
             failed = failed or refused
-        if failed is not None:  # what the store keeps, by a lock of somebody's, keeps no other file
+        if failed is not None:  # a file that the store keeps under a lock does not stop the others
             raise failed
         is_done = True
     finally:
@@ -162,7 +162,7 @@ def delete_dataset(handle: Handle) -> None:
     others = sorted((one for one in own if one.path != document), key=lambda one: one.path)
     for start in range(0, len(others), _BATCH):
         handle.fs.delete_seen(others[start : start + _BATCH])
-    # of the description the newest version goes last: no older one is ever back
+    # the newest version of the description goes last: no older one ever reappears
     for one in reversed([one for one in own if one.path == document]):
         handle.fs.delete_seen([one])
     handle.fs.invalidate_view(root)
@@ -174,23 +174,23 @@ def delete_dataset(handle: Handle) -> None:
 
 def _own_objects(handle: Handle) -> list[SeenObject]:
     root = handle.table.root
-    found: list[SeenObject] = []
+    objects: list[SeenObject] = []
     for folder in (f"{root}/_delta_log", f"{root}/_lake"):
         if handle.fs.has_versions(root.partition("/")[0]):
-            found += [SeenObject(one.path, one.version_id) for one in handle.fs.object_versions(f"{folder}/")]
+            objects += [SeenObject(one.path, one.version_id) for one in handle.fs.object_versions(f"{folder}/")]
             continue
         for path, info in handle.fs.list_fresh(folder).items():
             if info["type"] == "file":
-                found.append(SeenObject(path, etag=unquoted(info.get("ETag")) or None))
-    return found
+                objects.append(SeenObject(path, etag=unquoted(info.get("ETag")) or None))
+    return objects
 
 
 def delete_folded(handle: Handle, objects: Iterable[Sequence[SeenObject]]) -> None:
-    """Delete objects of the journal whose events are folded by now, or forgotten.
+    """Delete objects of the journal whose events were folded or forgotten.
 
     Args:
         handle: The dataset.
-        objects: Each as it was listed, with the version that readers see last: no older one is ever back.
+        objects: As they were listed, the version that readers see last, so that no older one reappears.
 
     Raises:
         DeletionFailed: The store refused some of it.
@@ -204,7 +204,7 @@ def delete_folded(handle: Handle, objects: Iterable[Sequence[SeenObject]]) -> No
 
 
 def discard(handle: Handle, paths: Iterable[str]) -> None:
-    """Delete objects that this process wrote under names of its own, and that nobody needs any more.
+    """Delete objects that this process wrote under unique names and that are no longer needed.
 
     Args:
         handle: The dataset.
@@ -214,10 +214,10 @@ def discard(handle: Handle, paths: Iterable[str]) -> None:
 
 
 def take_back(fs: LakeFileSystem, names: Sequence[str]) -> None:
-    """Delete objects that this process wrote, and that nobody else has an interest in, with all of their versions.
+    """Delete objects that this process wrote and nobody else uses, with all of their versions.
 
     Args:
-        fs: May write there.
+        fs: A filesystem that may write there.
         names: `bucket/key`, all in one bucket.
     """
     if not names:
@@ -253,11 +253,11 @@ def _still_free(handle: Handle, batch: Sequence[Doomed], record: VacuumRecord) -
 
 
 def _coming_back(handle: Handle, oldest: str, record: VacuumRecord) -> set[tuple[str, str]]:
-    """Removals that are undone, or are being: by whoever began before our record was there."""
+    """Removals that are undone, or are being undone since before our record was written."""
     coming: set[tuple[str, str]] = set()
     for undo in handle.journal.records(UndoRecord, oldest):
         is_dead = undo.state == "begun" and record.at - undo.at > _ABANDONED
-        # whoever wakes up finds that he was too late, and says so
+        # an undo that resumes finds the record, and reports that it came too late
         is_refused = is_dead and handle.journal.swap(undo, undo.model_copy(update={"state": "refused"}))
         if undo.state != "refused" and not is_refused:
             coming.add((undo.removal, undo.key))
@@ -265,7 +265,7 @@ def _coming_back(handle: Handle, oldest: str, record: VacuumRecord) -> set[tuple
 
 
 def _delete(handle: Handle, free: Sequence[Doomed]) -> tuple[list[Doomed], LakeError | None]:
-    """Delete a batch; what went, and what the store said where it kept some of it."""
+    """Delete a batch; return what was deleted, and the store's errors for the rest."""
     by_path: dict[str, list[Doomed]] = {}
     others: list[Doomed] = []
     for one in free:

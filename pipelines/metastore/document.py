@@ -34,11 +34,11 @@ class Hold(BaseModel):
 
 
 class Dropped(BaseModel):
-    """That a dataset was dropped, and until when it can be taken back.
+    """When a dataset was dropped, and until when it can be taken back.
 
     Attributes:
         at: When, by the server's clock.
-        record: Id of the journal's record; what took its partitions out came after it.
+        record: Id of the journal's record; the removal of its partitions comes after it.
         grace: How long it can be taken back.
         undoable: False where the user gave that up.
         is_ending: Whether a vacuum has begun to delete the log, the journal and the description.
@@ -54,11 +54,11 @@ class Dropped(BaseModel):
 
     @property
     def until(self) -> datetime:
-        """From when on a vacuum may delete what is left of it."""
+        """The instant from which a vacuum may delete the rest of it."""
         return self.at + (self.grace if self.undoable else timedelta(0))
 
     def way_out(self, uri: str) -> str:
-        """What whoever meets it can do."""
+        """What a caller that meets a dropped dataset can do."""
         anew = "`tierlake vacuum` deletes what is left, and it can be created anew"
         if self.is_ending or not self.undoable:
             return anew
@@ -72,9 +72,9 @@ class DatasetDocument(BaseModel):
         spec: The dataset's spec.
         holds: By partition key.
         retains: Partition key to the instant until which it is kept.
-        adopted_at: When others' files became this dataset, by the server's clock; None where we made it. In an adopted
-            one, `vacuum` takes only files that are named as ours for orphans: the others are somebody's.
-        dropped: That the whole dataset was dropped; None where it is in use.
+        adopted_at: When others' files became this dataset, by the server's clock; None where we created it. In an
+            adopted one, only files named by our scheme can be orphans for `vacuum`: the others have another owner.
+        dropped: Set where the whole dataset was dropped; None where it is in use.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -110,8 +110,8 @@ class DocumentStore:
         Raises:
             SpecError: It cannot be read.
         """
-        found = self._fetch()
-        return found[0] if found else None
+        stored = self._fetch()
+        return stored[0] if stored else None
 
     def _fetch(self) -> tuple[DatasetDocument, str] | None:
         try:
@@ -154,11 +154,11 @@ class DocumentStore:
         """
         for attempt in attempts(self.path, done="nothing was changed"):
             with attempt:
-                found = self._fetch()
-                if found is None:
+                stored = self._fetch()
+                if stored is None:
                     message = f"no dataset description at lake://{self.path}"
                     raise TableNotFound(message)
-                document, etag = found
+                document, etag = stored
                 changed = change(document)
                 if changed == document:
                     return document

@@ -1,10 +1,10 @@
 """Old events of the journal put into one object a month, so that it does not grow with every act.
 
-Once a month is over, a vacuum folds those of its events that nobody needs apart: the grace of what they took out is
-over, and the store has none of the files that they name. What stays is who did what, when and why, to which partitions
-and how much: the history, and the reason why an undo is refused. The names of the files go.
+Once a month is over, a vacuum folds those of its events that need no object of their own: the grace of their removals
+is over, and the store has none of the files that they name. The history stays: who did what, when and why, to which
+partitions and how much, and why an undo is refused. The names of the files go.
 
-    1. the month's object is written, if it is what was read: of two folds at once one gives up
+    1. the month's object is written, if it is unchanged since it was read: of two folds at once, one gives up
     2. the events' own objects are deleted, by path and version or ETag as they were listed before they were read
 
 A fold that stops between the two leaves events in both places. They count once, and the next fold deletes them.
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 __all__ = ["KEPT", "SETTLED", "WORTHWHILE", "fold"]
 
 SETTLED: Final = timedelta(days=7)
-"""For so long after its month an event stays as it is: whoever wrote it has come to an end by then."""
+"""An event is not folded for this long after its month, so that its writer has ended by then."""
 WORTHWHILE: Final = 16
 """Fewer events are not worth the requests."""
 KEPT: Final = 120
-"""So many objects of folded events are kept: ten years of a dataset with up to a thousand acts a month."""
+"""The most objects of folded events: ten years of a dataset with up to a thousand acts a month."""
 
 _OVERWRITTEN = "null"
 """The version that a write replaces where versioning is suspended: it may be the new one."""
@@ -55,11 +55,11 @@ def fold(
     Args:
         handle: The dataset.
         now: By the server's clock.
-        is_stored: Whether the store has a file, by its path below the root and the version that is meant.
-        live: Paths that the table names, each of which names one object for good.
+        is_stored: Whether the store has a file, by its path below the root and its version.
+        live: Paths that the table names and whose objects are never replaced.
 
     Returns:
-        How many events have no object of their own any more.
+        How many events lost their own object.
 
     Raises:
         SpecError: A record that cannot be read.
@@ -93,7 +93,7 @@ def _foldable(
     is_stored: Callable[[str, str | None], bool],
     live: Collection[str],
 ) -> Iterator[tuple[str, Record | None]]:
-    """The events that nobody needs apart by path, the oldest first: as they are folded; None for what never was."""
+    """The events to fold by path, oldest first, in their folded form; None for an event that was never committed."""
     stays = {
         record.id
         for record in old.values()
@@ -114,7 +114,7 @@ def _foldable(
 
 
 def _is_needed(record: RemovalRecord, is_stored: Callable[[str, str | None], bool], live: Collection[str]) -> bool:
-    """Whether somebody looks up files of it: what was never committed took none that are live."""
+    """Whether the names of its files are still needed. A removal that was never committed took no live file."""
     named = (file for file in record.named_files() if record.committed_at is not None or file[0] not in live)
     return any(is_stored(*file) for file in named)
 
@@ -133,7 +133,7 @@ def _fold_month(
 
 
 def _forget(handle: Handle, objects: Mapping[str, Sequence[SeenObject]]) -> None:
-    """Delete the oldest folded events, and of the others what newer versions had replaced when they were listed."""
+    """Delete the oldest folded events, and the versions of the others that were replaced when they were listed."""
     folded = sorted((path for path in objects if place_of(path) is not None), key=lambda path: path.rpartition("/")[2])
     over = folded[: max(0, len(folded) - KEPT)]
     replaced = [[one for one in objects[path][:-1] if one.version_id != _OVERWRITTEN] for path in folded[len(over) :]]

@@ -1,9 +1,9 @@
-"""Events of the journal that share an object: those of one month, once nobody needs them apart.
+"""Events of the journal that share an object: those of one month, once they need no object of their own.
 
     folded-<month>01T000000Z-<number>.json      an event a line
 
-The name has a date, as that of a single event has: a version of tierlake that knows of no folded events refuses it, and
-does not take the history for shorter than it is.
+The name has a date, like that of a single event. A version of tierlake that does not know folded events therefore
+refuses it, instead of showing a shorter history.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["EVENTS_MAX", "FoldedEvents", "folded_name", "month_of", "packed", "place_of"]
 
 EVENTS_MAX: Final = 1000
-"""So many events share an object,"""
+"""The most events in one object."""
 BYTES_MAX: Final = 1 << 20
-"""of so many bytes; a larger event has an object of its own."""
+"""The most bytes of one object; a larger event has an object of its own."""
 
 _NAME = re.compile(r"folded-(?P<month>\d{6})01T000000Z-(?P<number>\d{6})\.json")
 
@@ -54,10 +54,10 @@ class FoldedEvents:
     """One object of folded events.
 
     Attributes:
-        month: Of its events.
-        number: Tells it from the month's others.
+        month: The month of its events.
+        number: Distinguishes it from the month's other objects.
         events: By the record's id, each as a line of JSON.
-        etag: Of the object as it was read; None where there is none yet.
+        etag: The ETag of the object as it was read; None where there is none yet.
     """
 
     month: str
@@ -72,10 +72,10 @@ class FoldedEvents:
         Args:
             path: Where it is.
             data: Its bytes.
-            etag: Theirs.
+            etag: The ETag of those bytes.
 
         Raises:
-            SpecError: It is none.
+            SpecError: It is no such object.
         """
         place = place_of(path)
         try:
@@ -111,15 +111,15 @@ class FoldedEvents:
 
 
 def packed(parts: Iterable[FoldedEvents], month: str, records: Iterable[Record]) -> list[FoldedEvents]:
-    """Events of a month put to those that are folded already.
+    """Add a month's events to those that are folded already.
 
     Args:
         parts: The month's objects.
-        month: Which.
-        records: Its events. One that is folded already takes the place of what is there.
+        month: The month.
+        records: Its events. An event that is folded already is replaced.
 
     Returns:
-        The objects that are new or other than before, in the order in which they are to be written.
+        The objects that are new or changed, in the order in which they are to be written.
     """
     contents = {part.number: dict(part.events) for part in parts}
     etags = {part.number: part.etag for part in parts}

@@ -24,8 +24,8 @@ class Handle:
         fs: A filesystem without live view that may write below the table's root.
         spec: The description.
         table: The live files and how they change.
-        document: The stored description with holds; None for a table that nobody described.
-        journal: What our plans did.
+        document: The stored description with holds; None for a table without a description.
+        journal: The record of our acts.
         clock: The server's clock.
     """
 
@@ -37,12 +37,12 @@ class Handle:
     clock: Clock
 
     def stored_spec(self) -> DatasetSpec:
-        """The description as it is stored by now: a session may sleep while another changes it."""
+        """The description as it is stored now: another session may have changed it."""
         return self.document.read().spec if self.document is not None else self.spec
 
     def as_stored(self) -> Self:
-        """The same, under the description as it is stored by now."""
-        # where it lies counts, as for `open`
+        """The same dataset, under the description as it is stored now."""
+        # the URI by which it was opened counts, as for `open`
         return replace(self, spec=self.stored_spec().model_copy(update={"uri": self.spec.uri}))
 
     def check_in_use(self) -> None:

@@ -34,7 +34,7 @@ class HistoryEntry:
         reason: Why.
         run: The run that did it.
         by: Who did it: user and host, where that was written down.
-        undo_until: Until when it can be undone; None where it cannot, or no more.
+        undo_until: Until when it can be undone; None where it cannot.
     """
 
     at: datetime
@@ -59,19 +59,21 @@ def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
     """
     commits = handle.table.history(limit)
     versions = {str(commit.details["removal"]): commit.version for commit in commits if "removal" in commit.details}
-    journal = _with_undo(handle, [event for event in _told(handle.journal.entries()) if _is_made(event, versions)])
+    journal = _with_undo(
+        handle, [event for event in _with_reasons(handle.journal.entries()) if _is_made(event, versions)]
+    )
     replaced = [event for event in journal if event.operation == "replace"]
     events = [
         _of_event(event, versions.get(event.id, event.version)) for event in journal if event.operation != "replace"
     ]
-    # the journal tells more of an expiry and an undo than their commits do, unless its writer died in between
-    told = {event.version for event in events if event.version is not None}
+    # for an expiry or undo the journal has more detail than the commit, unless the writer died in between
+    journaled = {event.version for event in events if event.version is not None}
     by_version = {versions.get(event.id, event.version): event for event in replaced}
     by_run = {event.run_key: event for event in replaced}
     entries = [
         _of_commit(commit, by_run.get(commit.run_key) if commit.version is None else by_version.get(commit.version))
         for commit in commits
-        if commit.version not in told and commit.operation != FENCE  # the journal tells of a vacuum
+        if commit.version not in journaled and commit.operation != FENCE  # the journal has the vacuum
     ]
     if not handle.table.is_atomic:  # a table without a log forgets an ingest that was undone
         known = {commit.run_key for commit in commits}
@@ -80,12 +82,12 @@ def history(handle: Handle, limit: int | None = None) -> list[HistoryEntry]:
 
 
 def _is_made(event: JournalEntry, versions: Mapping[str, int | None]) -> bool:
-    """Whether it was done: its record says so, or the log has its commit, and its writer died before it could."""
+    """Whether it was done: its record says so, or the log has its commit."""
     return event.committed or (event.operation in {"expire", "replace"} and event.id in versions)
 
 
-def _told(events: list[JournalEntry]) -> list[JournalEntry]:
-    """The events; an undo says what it undid, not the name of a record."""
+def _with_reasons(events: list[JournalEntry]) -> list[JournalEntry]:
+    """The events, where the reason of an undo is what it undid instead of the id of a record."""
     known = {event.id: event for event in events}
     return [replace(event, reason=_undone(known[event.undone])) if event.undone in known else event for event in events]
 
@@ -97,7 +99,7 @@ def _undone(removal: JournalEntry) -> str:
 
 
 def _with_undo(handle: Handle, events: list[JournalEntry]) -> list[JournalEntry]:
-    """The events, with `undo_until` only where something of them can be undone still."""
+    """The events, with `undo_until` only where some part can still be undone."""
     if all(event.undo_until is None for event in events):
         return events
     now = handle.clock.now()

@@ -1,4 +1,4 @@
-"""What the keys of a table that nobody described tell of its partitioning."""
+"""The partitioning of a table without a description, inferred from its keys."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _YEARS: Final = range(1900, 2200)
 """Some value must be of these: other numbers are no years, and placeholders such as 9999-12-31 tell nothing."""
 
 _FEW: Final = 3
-"""Values that are no accident: so many Mondays are weeks."""
+"""So many values are no accident: so many Mondays are weeks."""
 
 _SAYS_YEAR = re.compile(r"(^|_)(y|yr|year)($|_)", re.IGNORECASE)
-"""Four digits may be anybody's number: only a column that is named so holds years."""
+"""Four digits may be any number: only a column with one of these names holds years."""
 
 
 def inferred_partitioning(columns: tuple[str, ...], keys: Iterable[PartitionKey]) -> PartitionSpec:
-    """How a table is partitioned, told by its keys.
+    """How a table is partitioned, inferred from its keys.
 
     A column whose values all name windows of one width (nulls aside) is the time partition, the finest
     where there are several. Days begin in UTC until a spec says otherwise, and there is no event time column: the rows
@@ -62,14 +62,14 @@ def _are_windows(name: str, values: Collection[str], every: Every) -> bool:
 
 
 def doubt_of_width(partition: PartitionSpec, keys: Iterable[PartitionKey]) -> str | None:
-    """Why the windows of a partitioning that keys told may be wider than it says, in words; None: nothing says so.
+    """Why the windows of an inferred partitioning may be wider than inferred, in words; None: they are not.
 
     Dates that are all first days of months may be those of days with gaps, or those of months. Policies that took
     months for days would end them weeks early.
 
     Args:
-        partition: As `inferred_partitioning` told it.
-        keys: Likewise.
+        partition: The result of `inferred_partitioning`.
+        keys: The keys that it was inferred from.
     """
     if partition.time is None:
         return None
@@ -81,7 +81,7 @@ def doubt_of_width(partition: PartitionSpec, keys: Iterable[PartitionKey]) -> st
 
 
 def _wider(every: Every, starts: Sequence[datetime]) -> str | None:
-    """What all windows have in common that would be chance, were they not wider."""
+    """What all windows have in common, which would be chance unless they are wider."""
     if every == "day":
         if all(start.day == 1 for start in starts):
             return "first days of months, so they may be months"

@@ -1,4 +1,4 @@
-"""`_lake/journal/`: what our acts did to a dataset, one small JSON object an event.
+"""`_lake/journal/`: what our acts did to a dataset, as one small JSON object per event.
 
     removal-<id>.json   written before the commit that takes partitions out; undo reads it
     undo-<id>.json      a partition came back
@@ -10,11 +10,11 @@
     folded-<month>-….json   old events of a month in one object (`metastore.fold`)
 
 Ids begin with the server's time and never go back, though its clock may: names sort in the order of events, and a
-question is answered by one LIST and the few GETs it needs. A removal is written twice: before its commit (a crash in
-between harms nothing, the partitions are still live) and again with `committed_at`, from where the grace counts.
+look-up takes one LIST and a few GETs. A removal is written twice: before its commit (a crash in
+between harms nothing, the partitions are still live) and again with `committed_at`, from which the grace counts.
 
 While old events are folded, one may be in its own object and in its month's: it counts once, as its own object has it.
-A reader that misses an object which it has listed looks again: the fold was written before that was deleted.
+A reader that misses an object from its listing lists again: the fold is written before the object is deleted.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _AFTER_ALL = "9"  # all ids are smaller
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """One look at the folder.
+    """One listing of the folder.
 
     Attributes:
         own: Paths of records that have an object of their own, newest first.
@@ -85,10 +85,10 @@ class Journal:
     # -- writing ----------------------------------------------------------------------------------
 
     def new_id(self, at: datetime) -> str:
-        """A name for a record, after all that are there: also where the server's clock was put back.
+        """A name for a record that sorts after all others, even where the server's clock was put back.
 
         Args:
-            at: The server's time. It counts whole seconds: turns order the records of one.
+            at: The server's time, in whole seconds; a counter orders the records of one second.
         """
         stamp, turn = f"{at.astimezone(UTC):{_TIME}}", 0
         newest = next(iter(self._listed().own), None)
@@ -98,20 +98,20 @@ class Journal:
         return f"{stamp}-{turn:06d}-{uuid.uuid4().hex[:8]}"
 
     def write(self, record: RecordT) -> RecordT:
-        """Write a record, or write it again with what is known by now; returns it signed."""
+        """Write a record, or write it again with newer values; returns it signed."""
         signed = record if record.by is not None else record.model_copy(update={"by": user_and_host()})
         self._fs.pipe_file(self._path(signed), _text(signed))
         return signed
 
     def swap(self, before: Record, after: Record) -> bool:
-        """Write a record again, if it is what `write` returned still; whether that was so."""
+        """Write a record again, if it is still as `write` returned it; returns whether it was."""
         path = self._path(before)
         try:
             data, etag = self._fs.read_with_etag(path)
             if _parsed(data, path, type(before)) != before:
                 return False
             self._fs.put_if(path, _text(after), if_match=etag)
-        except (PreconditionFailed, ObjectNotFound):  # without an object of its own it is folded: nobody swaps that
+        except (PreconditionFailed, ObjectNotFound):  # without an object of its own it is folded, and never swapped
             return False
         return True
 
@@ -121,7 +121,7 @@ class Journal:
     # -- reading ----------------------------------------------------------------------------------
 
     def records(self, model: type[RecordT], since: str = "") -> Iterator[RecordT]:
-        """Records of one kind, newest first, read as they are asked for.
+        """Records of one kind, newest first, read on demand.
 
         Args:
             model: Which kind.
@@ -169,7 +169,7 @@ class Journal:
         )
 
     def ended(self, since: str = "") -> frozenset[tuple[str, str]]:
-        """What a vacuum has begun to delete: pairs of the removal's id and the key. It can't be undone any more.
+        """What a vacuum has begun to delete: pairs of the removal's id and the key. They can no longer be undone.
 
         Args:
             since: Id of the oldest removal that matters.
@@ -185,14 +185,14 @@ class Journal:
         )
 
     def spoiled(self, since: str = "") -> frozenset[str] | None:
-        """Files that hold rows which were erased since a record: nobody may make them live again.
+        """Files that hold rows erased since a record: they must not become live again.
 
         Args:
             since: Id of that record.
 
         Returns:
-            Paths below the root, those of single versions with `?` and the id; None while an erasure is at work, or
-            where one stopped on its way.
+            Paths below the root, those of single versions with `?` and the id; None while an erasure is running, or
+            after one stopped halfway.
 
         Raises:
             SpecError: A record that cannot be read.
@@ -238,7 +238,7 @@ class Journal:
         by_month = {
             month: list(paths) for month, paths in itertools.groupby(own, lambda one: month_of(_record_id(one)))
         }
-        # the newest of all is never folded: where it is known already, all are
+        # the newest of all is never folded: where it is read already, all are
         is_new = bool(listed.own) and _record_id(listed.own[0]) > since
         folded = {
             month: paths
@@ -282,10 +282,10 @@ class Journal:
     # -- folding ----------------------------------------------------------------------------------
 
     def objects(self) -> tuple[list[str], dict[str, list[SeenObject]]]:
-        """What the journal has in the store, by one listing: the objects of single records, the oldest first, and all.
+        """The journal's objects in the store, by one listing: those of single records, oldest first, and all of them.
 
         Returns:
-            Paths, and by path what is to be deleted where the object goes: its versions, the one that readers see last.
+            The paths of single records; and by path the versions of each object, the one that readers see last.
         """
         seen: dict[str, list[SeenObject]] = {}
         if self._fs.has_versions(self._folder.partition("/")[0]):
@@ -305,7 +305,7 @@ class Journal:
         return FoldedEvents.parse(path, *self._fs.read_with_etag(path))
 
     def write_folded(self, part: FoldedEvents) -> str:
-        """Write folded events, if their object is what was read; returns its path.
+        """Write folded events, if their object is unchanged since it was read; returns its path.
 
         Raises:
             PreconditionFailed: Somebody else folds.

@@ -1,4 +1,4 @@
-"""Making and opening datasets: ours by what is stored with them, anybody's by what their files tell."""
+"""Creating and opening datasets: ours by their stored description, others' by what is inferred from their files."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ BESIDE: Final = "one table lies beside the other, never inside it: choose anothe
 _NAMED = 3
 
 Described: TypeAlias = DatasetSpec | Mapping[str, object] | Path | str
-"""What a caller says of a dataset: a spec, a YAML file, or some of a spec's fields; the table tells the others."""
+"""A caller's description of a dataset: a spec, a YAML file, or some of a spec's fields."""
 
 
 _HOUR = timedelta(hours=1)
 _LOG_KEPT = timedelta(days=30)
-"""How long Delta keeps its log where nobody says otherwise."""
+"""How long Delta keeps its log by default."""
 _LOG_BEYOND_GRACE = timedelta(days=7)
-"""For the vacuum that comes some days after the end of a grace."""
+"""Time for the vacuum that runs some days after the end of a grace."""
 
 
 def create_dataset(
@@ -83,7 +83,7 @@ def create_dataset(
     """Make a new dataset; see `Dataset.create`."""
     from tierlake.pipelines.tables.creation import create_table, first_schema
 
-    check_new(spec, fs, options, first)  # also that nobody's objects are there: a log would hide them
+    check_new(spec, fs, options, first)  # also checks that no other objects are there: a log would hide them
     inside = table_filesystem(fs, spec, options)
     now = clock or ServerClock(inside, spec.bucket)
     schema = first_schema(spec, first)
@@ -133,7 +133,7 @@ def check_honoured(fs: LakeFileSystem, spec: DatasetSpec) -> None:
     """Refuse a write policy that the server does not have.
 
     Raises:
-        SpecError: An encryption that nobody has.
+        SpecError: An unknown encryption.
         UnsupportedByServer: A storage class or an encryption that this server lacks.
     """
     fs.profile.check_class(spec.write.storage_class)
@@ -145,7 +145,7 @@ def check_honoured(fs: LakeFileSystem, spec: DatasetSpec) -> None:
 
 
 def _is_unfinished(fs: LakeFileSystem, document: DatasetDocument, spec: DatasetSpec) -> bool:
-    """Whether a dataset that is described lacks its log still, as its creation was interrupted.
+    """Whether a described dataset still lacks its log, since its creation was interrupted.
 
     Raises:
         TableExists: It has another spec.
@@ -165,37 +165,37 @@ def _check_free(fs: LakeFileSystem, spec: DatasetSpec, below: Sequence[str], sch
     """Refuse a prefix with objects, but for the log that an interrupted `create` of the same spec left."""
     from tierlake.pipelines.tables.creation import is_just_created
 
-    found = [path.removeprefix(f"{spec.root}/") for path in below]
-    if not found:
+    paths = [path.removeprefix(f"{spec.root}/") for path in below]
+    if not paths:
         return
     adopts = f"`tierlake adopt {spec.uri}` makes a dataset of the Parquet files or of the Delta table that is there"
-    if any(path.startswith(LOG) for path in found):
-        if all(path.startswith(LOG) for path in found) and is_just_created(fs, spec, schema):
+    if any(path.startswith(LOG) for path in paths):
+        if all(path.startswith(LOG) for path in paths) and is_just_created(fs, spec, schema):
             return
         message = f"{spec.uri} is a Delta table already"
         raise TableExists(message, hint=f"Dataset.open({spec.uri!r}) works with it as it is; {adopts}")
-    if nested := sorted(nested_roots(found)):
+    if nested := sorted(nested_roots(paths)):
         raise TableExists(f"another table lies below {spec.uri}: {spec.uri}/{nested[0]}", hint=BESIDE)
-    named = ", ".join(found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
+    named = ", ".join(paths[:_NAMED]) + (", ..." if len(paths) > _NAMED else "")
     raise TableExists(f"{spec.uri} is not empty: {named}", hint=f"{adopts}; or choose an empty prefix")
 
 
 def _check_alone(fs: LakeFileSystem, spec: DatasetSpec, description: str) -> None:
-    """Look again once others see us: of two that are made at once, one inside the other, one sees the other at least.
+    """Look again once our description is visible: of two nested datasets created at once, at least one sees the other.
 
     Raises:
         TableExists: There is one above or below; our description is taken back.
     """
     above = enclosing_root(fs, spec.root)
-    found = [path.removeprefix(f"{spec.root}/") for path in fs.first_keys(f"{spec.root}/")]
-    nested = nested_roots(found)
+    paths = [path.removeprefix(f"{spec.root}/") for path in fs.first_keys(f"{spec.root}/")]
+    nested = nested_roots(paths)
     if above is None and not nested:
         return
     hint = BESIDE
     try:
-        if all(is_nested(path, nested) or f"{spec.root}/{path}" == description for path in found):
+        if all(is_nested(path, nested) or f"{spec.root}/{path}" == description for path in paths):
             take_back(fs, [description])
-    except (AccessDenied, DeletionFailed):  # a writer's rights end here
+    except (AccessDenied, DeletionFailed):  # a writer may not be allowed to delete
         hint += f"; its description is left, for somebody who may delete lake://{description}"
     where = f"inside another table, lake://{above}" if above else f"above another table, {spec.uri}/{min(nested)}"
     raise TableExists(f"{spec.uri} lies {where}, which was made at the same time", hint=hint)
@@ -226,24 +226,24 @@ def open_dataset(
     from tierlake.pipelines.tables.creation import check_begun
 
     refuse_after_fork()
-    uri, said = _asked_for(dataset, described)
-    asked = DatasetSpec(uri=uri)
-    inside = table_filesystem(fs, asked, options)
-    now = clock or ServerClock(inside, asked.bucket)
+    uri, fields = _uri_and_fields(dataset, described)
+    location = DatasetSpec(uri=uri)
+    inside = table_filesystem(fs, location, options)
+    now = clock or ServerClock(inside, location.bucket)
     now.now()
-    store = DocumentStore(inside, asked.root)
+    store = DocumentStore(inside, location.root)
     document = store.find()
     if document is not None:
         is_ending = document.dropped is not None and document.dropped.is_ending  # by a vacuum that may have stopped
         if not is_ending:
-            check_begun(inside, asked.root, document.spec.format)
-        # where it lies counts, not where it says it was made: it may have been copied, or be somebody's trap
-        spec = document.spec.model_copy(update={"uri": asked.uri})
+            check_begun(inside, location.root, document.spec.format)
+        # the URI by which it was opened counts, not the stored one: it may be a copy, or a trap
+        spec = document.spec.model_copy(update={"uri": location.uri})
         _check_agree(spec, dataset if _is_description(dataset) else None, described)
         table = table_of_format(inside, spec.root, spec.format, spec.partition.columns)
     else:
         try:
-            table = _found_table(inside, asked.root, said)
+            table = _undescribed_table(inside, location.root, fields)
         except UnsupportedByTable:  # a log that came after the first look
             if store.find() is None:
                 raise
@@ -252,13 +252,13 @@ def open_dataset(
             return open_dataset(dataset, described, fs, clock, options)
         snapshot = table.snapshot()
         columns = snapshot.files[0].key.columns if snapshot.files else table.partition_columns
-        told = {"uri": uri, "format": table.format}
-        spec = spec_of_undescribed(told, columns, snapshot.by_partition(), said)
+        base = {"uri": uri, "format": table.format}
+        spec = spec_of_undescribed(base, columns, snapshot.by_partition(), fields)
         _check_zone(spec, snapshot.known_schema)
-    if spec.write != asked.write:
+    if spec.write != location.write:
         inside = table_filesystem(fs, spec, options)
         if document is None:
-            table = _found_table(inside, spec.root, said)
+            table = _undescribed_table(inside, spec.root, fields)
         else:
             table = table_of_format(inside, spec.root, spec.format, spec.partition.columns)
         store = DocumentStore(inside, spec.root)
@@ -268,39 +268,39 @@ def open_dataset(
 def spec_of_undescribed(
     told: Mapping[str, str], columns: tuple[str, ...], keys: Iterable[PartitionKey], said: Mapping[str, object]
 ) -> DatasetSpec:
-    """The spec of a table that has none: what the caller says, the rest as the files tell.
+    """The spec of a table without one: the caller's fields, and the rest inferred from the files.
 
     Args:
-        told: Its `uri` and `format`.
+        told: The table's `uri` and `format`.
         columns: Its Hive columns, in order.
-        keys: Of its partitions.
-        said: A spec's fields.
+        keys: The keys of its partitions.
+        said: The caller's fields of a spec.
 
     Raises:
-        SpecError: The two contradict each other; or tiers or a retention go by windows whose width the keys leave open.
+        SpecError: The two contradict each other, or the keys leave open a width of windows that policies need.
     """
-    uri, found = told["uri"], told["format"]
-    given = {name: value for name, value in said.items() if name != "uri"}
+    uri, actual = told["uri"], told["format"]
+    fields = {name: value for name, value in said.items() if name != "uri"}
     keys = list(keys)
     try:
-        known = _fitting(given["partition"], columns, uri) if "partition" in given else None
-        given["partition"] = known or inferred_partitioning(columns, keys)
+        known = _fitting(fields["partition"], columns, uri) if "partition" in fields else None
+        fields["partition"] = known or inferred_partitioning(columns, keys)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         message = f"{uri} is partitioned by {', '.join(columns)}: {fault}"
         raise SpecError(message, hint="read it with the engine that wrote it, or with `deltalake`") from error
-    spec = DatasetSpec(**{**told, **given})
+    spec = DatasetSpec(**{**told, **fields})
     if "partition" not in said and (spec.tiers or spec.retention.expire_after is not None):
         _check_width(spec, keys)
-    if spec.format != found:
-        message = f"{uri} is {'a Delta table' if found == 'delta' else 'plain Parquet'}, not {spec.format}"
+    if spec.format != actual:
+        message = f"{uri} is {'a Delta table' if actual == 'delta' else 'plain Parquet'}, not {spec.format}"
         hint = "leave `format` out" + ("; `tierlake adopt` makes it a Delta table" if spec.format == "delta" else "")
         raise SpecError(message, hint=hint)
     return spec
 
 
 def _check_width(spec: DatasetSpec, keys: Iterable[PartitionKey]) -> None:
-    """Refuse to guess how wide windows are by whose ends partitions will go."""
+    """Refuse to guess the width of windows where partitions will be moved or removed by it."""
     doubt, time = doubt_of_width(spec.partition, keys), spec.partition.time
     if doubt is not None and time is not None:
         raise SpecError(
@@ -310,7 +310,7 @@ def _check_width(spec: DatasetSpec, keys: Iterable[PartitionKey]) -> None:
 
 
 def _check_zone(spec: DatasetSpec, schema: pa.Schema | None) -> None:
-    """Refuse windows of another zone than that in which the log spells instants: they would end hours early or late."""
+    """Refuse windows in another zone than UTC, in which the log spells instants: they would end hours early or late."""
     time = spec.partition.time
     if time is None or schema is None or time.key not in schema.names or time.timezone == "UTC":
         return
@@ -320,22 +320,22 @@ def _check_zone(spec: DatasetSpec, schema: pa.Schema | None) -> None:
         raise SpecError(message, hint="say timezone: UTC")
 
 
-def _partitioning(said: object, uri: str) -> PartitionSpec:
-    return said if isinstance(said, PartitionSpec) else DatasetSpec(uri=uri, partition=said).partition
+def _partitioning(partition: object, uri: str) -> PartitionSpec:
+    return partition if isinstance(partition, PartitionSpec) else DatasetSpec(uri=uri, partition=partition).partition
 
 
-def _fitting(said: object, columns: tuple[str, ...], uri: str) -> PartitionSpec:
-    """The partitioning that a caller says, with the table's other columns and in the table's order."""
-    wanted = _partitioning(said, uri)
-    strange = [name for name in wanted.columns if name not in columns]
+def _fitting(partition: object, columns: tuple[str, ...], uri: str) -> PartitionSpec:
+    """The caller's partitioning, with the table's other columns and in the table's order."""
+    requested = _partitioning(partition, uri)
+    strange = [name for name in requested.columns if name not in columns]
     if strange:
         table, hint = f"is partitioned by {', '.join(columns)}", "partition.time.key names the column"
         if not columns:
             table = "is not partitioned"
             hint = f"its files lie neither below {strange[0]}=... nor are they all named by it, as {strange[0]}.parquet"
         raise SpecError(f"{uri} {table}: there is no {', '.join(strange)}", hint=hint)
-    comes_first = wanted.time is not None and columns[:1] == (wanted.time.key,)
-    return PartitionSpec(time=wanted.time, by=columns[1:] if comes_first else columns)
+    comes_first = requested.time is not None and columns[:1] == (requested.time.key,)
+    return PartitionSpec(time=requested.time, by=columns[1:] if comes_first else columns)
 
 
 def first_document(fs: LakeFileSystem, store: DocumentStore, document: DatasetDocument) -> None:
@@ -343,7 +343,7 @@ def first_document(fs: LakeFileSystem, store: DocumentStore, document: DatasetDo
 
     Raises:
         PreconditionFailed: There is one already.
-        EncryptionIgnored: The server stored it without the encryption that was asked for.
+        EncryptionIgnored: The server stored it without the requested encryption.
     """
     try:
         store.create(document)
@@ -357,7 +357,7 @@ def table_filesystem(fs: LakeFileSystem | None, spec: DatasetSpec, options: Mapp
 
     Raises:
         UnknownOption: An option that `LakeFileSystem` does not have.
-        SpecError: Options beside a filesystem, which would not look at them.
+        SpecError: Options together with a filesystem, which would ignore them.
     """
     refuse_unknown(options, caller="Dataset")
     if fs is not None and options:
@@ -368,14 +368,14 @@ def table_filesystem(fs: LakeFileSystem | None, spec: DatasetSpec, options: Mapp
 
 
 def history_kept(spec: DatasetSpec) -> timedelta:
-    """How far the history of a table goes back: beyond the grace, as undo asks it what others did since."""
+    """How far the history of a table goes back: beyond the grace, as undo reads there what others did since."""
     return max(_LOG_KEPT, spec.retention.grace + _LOG_BEYOND_GRACE)
 
 
 def table_properties(spec: DatasetSpec) -> dict[str, str]:
     """Delta properties that match the spec: other engines' vacuum then keeps our grace too.
 
-    The log outlives the grace, and is never kept for less than Delta's own 30 days: undo asks it what others did since.
+    The log outlives the grace, and is never kept for less than Delta's own 30 days: undo reads it.
     """
     grace, log = spec.retention.grace, history_kept(spec)
     return {
@@ -384,22 +384,22 @@ def table_properties(spec: DatasetSpec) -> dict[str, str]:
     }
 
 
-def _asked_for(dataset: str | Path | DatasetSpec, described: Described | None) -> tuple[str, Mapping[str, object]]:
-    """The URI, and the fields that the caller says."""
-    said = fields_of(dataset) if _is_description(dataset) else {"uri": DatasetSpec(uri=str(dataset)).uri}
+def _uri_and_fields(dataset: str | Path | DatasetSpec, described: Described | None) -> tuple[str, Mapping[str, object]]:
+    """The URI, and the fields that the caller sets."""
+    fields = fields_of(dataset) if _is_description(dataset) else {"uri": DatasetSpec(uri=str(dataset)).uri}
     more = fields_of(described) if described is not None else {}
-    both = {**said, **more}
-    if "uri" in more and DatasetSpec(uri=str(more["uri"])).uri != said["uri"]:
-        message = f"the spec is of {more['uri']}, not of {said['uri']}"
+    both = {**fields, **more}
+    if "uri" in more and DatasetSpec(uri=str(more["uri"])).uri != fields["uri"]:
+        message = f"the spec is of {more['uri']}, not of {fields['uri']}"
         raise SpecError(message, hint="leave `uri` out of it, or open that one")
-    return str(said["uri"]), both
+    return str(fields["uri"]), both
 
 
 def _check_agree(stored: DatasetSpec, *descriptions: Described | None) -> None:
-    """Refuse a description by which another policy would count than the one that is stored.
+    """Refuse a description with another policy than the stored one.
 
     Raises:
-        SpecDiffers: Naming the fields and both ways out.
+        SpecDiffers: It names the fields and both ways out.
     """
     for one in descriptions:
         if one is not None:
@@ -407,7 +407,7 @@ def _check_agree(stored: DatasetSpec, *descriptions: Described | None) -> None:
 
 
 def description_of(described: Described) -> DatasetSpec | Mapping[str, object]:
-    """What a caller says of a dataset: all of it, or some fields.
+    """The caller's description of a dataset: a whole spec, or some fields.
 
     Raises:
         TableNotFound: No such file.
@@ -459,7 +459,7 @@ def fields_of(described: Described) -> dict[str, object]:
     return fields_of(spec_in_file(Path(described)))
 
 
-def _found_table(fs: LakeFileSystem, root: str, said: Mapping[str, object]) -> Table:
+def _undescribed_table(fs: LakeFileSystem, root: str, fields: Mapping[str, object]) -> Table:
     from tierlake.pipelines.tables.undescribed import open_logged, open_plain
 
     if (logged := open_logged(fs, root)) is not None:
@@ -468,18 +468,18 @@ def _found_table(fs: LakeFileSystem, root: str, said: Mapping[str, object]) -> T
         message = f"lake://{root} lies inside a table, lake://{above}, which alone tells what of it is live"
         raise UnsupportedByTable(message, hint=f"Dataset.open('lake://{above}').read(where=...)")
     plain = open_plain(fs, root, None)
-    return plain if plain.partition_columns else _named_files(fs, plain, said) or plain
+    return plain if plain.partition_columns else _named_files(fs, plain, fields) or plain
 
 
-def _named_files(fs: LakeFileSystem, plain: Table, said: Mapping[str, object]) -> Table | None:
-    """The table as one whose files are named by their partition: where a caller says how, or every name is a window."""
+def _named_files(fs: LakeFileSystem, plain: Table, fields: Mapping[str, object]) -> Table | None:
+    """The table as one whose files are named by partition, if the caller says how or every name is a window."""
     from tierlake.pipelines.tables.file_per_partition import UNTOLD, NamedFilesTable, are_named_by
 
     table = NamedFilesTable(fs, plain.root, (UNTOLD,))
     paths = [file.path for file in plain.snapshot().files]
-    if "partition" not in said:
+    if "partition" not in fields:
         return table if inferred_partitioning(table.partition_columns, map(table.key_of, paths)).time else None
-    wanted = _partitioning(said["partition"], f"lake://{plain.root}")
-    if wanted.time is None or not are_named_by(paths, wanted.columns, wanted.time):
+    requested = _partitioning(fields["partition"], f"lake://{plain.root}")
+    if requested.time is None or not are_named_by(paths, requested.columns, requested.time):
         return None
-    return NamedFilesTable(fs, plain.root, wanted.columns)
+    return NamedFilesTable(fs, plain.root, requested.columns)

@@ -1,4 +1,4 @@
-"""What the journal keeps: one record an event, as stored, and as a line of history.
+"""What the journal keeps: one record per event, as stored, and as a line of history.
 
 Records are read back from a bucket that others may write to: a path that leaves the dataset, or points into its log, is
 refused before anybody acts on it. Fields that a newer version wrote are ignored.
@@ -55,11 +55,11 @@ class JournalEntry:
         files: How many.
         run_id: The run that did it.
         by: Who did it.
-        version: The commit that it tells of, where its record knows it.
-        run_key: Of the ingest that it tells of.
+        version: Its commit, where the record has it.
+        run_key: The run key of its ingest.
         undone: Id of the removal that it undid.
-        committed: False for what was begun and is not known to have been done.
-        is_open: Whether a removal was begun and nobody has said yet how it came out.
+        committed: False for an act that was begun and may not have been done.
+        is_open: Whether a removal was begun and has no recorded outcome yet.
         undo_until: Until when it can be undone; None where it cannot.
     """
 
@@ -141,12 +141,12 @@ class FileRecord(_Value):
 
 
 class FileTotals(_Value):
-    """What some files amount to.
+    """Totals of some files.
 
     Attributes:
         files: How many.
         bytes: Their size.
-        rows: Theirs; None where a file's count is not known.
+        rows: Their rows; None where a file's count is not known.
     """
 
     files: int
@@ -161,8 +161,8 @@ class RemovedPartition(_Value):
         key: The partition.
         reason: Why.
         files: What left.
-        came: What an ingest put in their place.
-        folded: What `files` amounted to, where the journal has forgotten their names: the store has none of them, and
+        came: The files that an ingest put in their place.
+        folded: The totals of `files`, where the journal has forgotten their names: the store has none of them, and
             nothing can bring them back.
     """
 
@@ -202,7 +202,7 @@ class RemovedPartition(_Value):
 
 
 class Record(_Value):
-    """What all records have.
+    """Fields of all records.
 
     Attributes:
         id: Names the record; ids sort by time.
@@ -223,11 +223,11 @@ class Record(_Value):
         raise NotImplementedError
 
     def named_files(self) -> Iterator[tuple[str, str | None]]:
-        """The files that somebody looks up here for as long as the store has them: paths, each with a version."""
+        """The files whose names are needed for as long as the store has them: paths, each with a version."""
         return iter(())
 
     def folded(self) -> Self:
-        """The record without the names of these files, for when the store has none of them any more."""
+        """The record without the names of these files, once the store has none of them."""
         return self
 
 
@@ -241,11 +241,11 @@ class RemovalRecord(Record):
         committed_at: When the commit was made, by the server's clock; None where it was not, or where the process died
             right after it.
         version: The table's version after it, where tables have any.
-        as_of: The instant that the policy was asked about.
-        run_key: Of the ingest.
+        as_of: The instant at which the policy was evaluated.
+        run_key: The run key of the ingest.
         grace: How long undo stays possible.
         undoable: False where the user gave undo up.
-        columns: Of the table at that time, each with its type in words.
+        columns: The table's columns at that time, each with its type in words.
         partitions: What left.
     """
 
@@ -264,7 +264,7 @@ class RemovalRecord(Record):
 
     @property
     def can_be_undone(self) -> bool:
-        """Whether its kind can be, and nobody gave it up."""
+        """Whether its kind can be undone, and the user did not give undo up."""
         return self.undoable and self.operation in _UNDOABLE
 
     @property
@@ -360,8 +360,8 @@ class EraseRecord(Record):
         keys: The partitions that held any.
         rows: How many.
         version: The table's version after it, where tables have any.
-        spoiled: Files, below the root, that hold some of them still and are no part of the table any more.
-        folded_files: How many more there were, whose names the journal has forgotten as the store has none of them.
+        spoiled: Files below the root that still hold some of them and have left the table.
+        folded_files: How many more there were; the store has none of them, and the journal forgot their names.
     """
 
     state: Literal["begun", "done", "refused"] = "done"
@@ -389,7 +389,7 @@ class EraseRecord(Record):
         )
 
     def named_files(self) -> Iterator[tuple[str, str | None]]:
-        """What is spoiled, meant with a version or without."""
+        """The spoiled files, each with its version where it has one."""
         for path in self.spoiled:
             yield path, None
             name, mark, version = path.rpartition("?")
@@ -478,7 +478,7 @@ class KeepingRecord(Record):
         operation: Which of them.
         key: The partition.
         reason: Why.
-        until: Of a retention.
+        until: The end of a retention.
     """
 
     operation: Literal["hold", "release", "retain"]
@@ -503,14 +503,14 @@ class KeepingRecord(Record):
 
 
 class PolicyRecord(Record):
-    """A change of the dataset's description, its first for a table of others, or that it was dropped or taken back.
+    """A change of the dataset's description, its first one on adoption, its drop, or the undo of a drop.
 
     Attributes:
         state: `begun` before anything is changed, `done` afterwards; `refused` where somebody else was faster.
         operation: Which of them.
         reason: Why.
         changes: The fields that changed, each with its value before and after.
-        version: The table's version that has its properties, where they changed.
+        version: The table's version with the new properties, where they changed.
     """
 
     state: Literal["begun", "done", "refused"] = "done"
@@ -550,4 +550,4 @@ KINDS: Final[Mapping[str, type[Record]]] = {
         PolicyRecord,
     )
 }
-"""What a record of each kind is read as."""
+"""The model of each kind of record."""

@@ -1,7 +1,7 @@
-"""Taking files out of a table on the record: written before the commit, completed after it.
+"""Taking files out of a table, with a record that is written before the commit and completed after it.
 
-What left can be brought back until its grace ends (expiries and replacements), and `vacuum` knows of every file when it
-left, by the store's clock, whatever the table's own log forgets.
+Expiries and replacements can be undone until their grace ends. `vacuum` knows when every file left, by the store's
+clock, even where the table's own log has forgotten it.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ def begun(  # noqa: PLR0913 - what a record has
         operation: What takes it out.
         partitions: What leaves.
         snapshot: The look that the commit rests on.
-        record_id: Of an earlier attempt, whose record this one takes the place of.
+        record_id: Id of an earlier attempt's record, which this one replaces.
         as_of: The instant that the policy was asked about.
-        run_key: Of an ingest.
+        run_key: The run key of an ingest.
         run_id: Who did it, for the history.
         undoable: False where the user gave undo up.
         must_be_in_use: Refuse a dataset that was dropped.
@@ -116,16 +116,16 @@ def completed(handle: Handle, record: RemovalRecord, commit: Commit) -> RemovalR
     with after_commit(f"the journal could not be told of it, and goes by the table (removal-{record.id})"):
         made = handle.table.made_at(commit.version) if commit.version is not None else None
         at = handle.clock.of_store(made) if made is not None else handle.clock.now()
-        # time that goes on also where a clock does not
+        # elapsed time, which goes on even where the clock does not
         handle.journal.write(done := done.model_copy(update={"committed_at": max(at, record.at)}))
     return done
 
 
 def settled(handle: Handle, record: RemovalRecord) -> RemovalRecord | None:
-    """A removal as it came out, also where its writer died before he could say so; None where it was never made.
+    """A removal with its outcome, also where its writer died before recording it; None where it was never made.
 
-    Objects of a plain table go one by one: an expiry that stopped on the way counts as far as it came, an ingest once
-    its run is on record.
+    Objects of a plain table go one by one: an expiry that stopped halfway counts as far as it got, an ingest once its
+    run is recorded.
     """
     if record.committed_at is not None:
         return record
@@ -138,10 +138,10 @@ def settled(handle: Handle, record: RemovalRecord) -> RemovalRecord | None:
 
 
 def settle(handle: Handle) -> tuple[str, ...]:
-    """Write down how removals came out whose writer died between the commit and its confirmation.
+    """Record the outcome of removals whose writer died between the commit and its confirmation.
 
-    The table's log says it, as long as it remembers the commit: afterwards nobody could tell, and neither undo nor the
-    history would know of it. A plain table has no log: of an expiry there, what is gone by now was taken.
+    The table's log shows it for as long as it remembers the commit; afterwards neither undo nor the history would know
+    of it. A plain table has no log: objects of an expiry that are gone by now count as taken by it.
 
     Returns:
         The partitions of the removals that were confirmed.
@@ -149,14 +149,14 @@ def settle(handle: Handle) -> tuple[str, ...]:
     confirmed: list[str] = []
     for stored in handle.journal.records(RemovalRecord):
         record = outcome(handle, stored) if stored.committed_at is None else None
-        # whoever wrote it may be alive and confirm it at the same moment: then that stays
+        # its writer may be alive and confirm it at the same moment: then that confirmation stays
         if record is not None and handle.journal.swap(stored, record):
             confirmed += [gone.key for gone in record.partitions]
     return tuple(confirmed)
 
 
 def outcome(handle: Handle, stored: RemovalRecord) -> RemovalRecord | None:
-    """A removal whose writer died, with the time from which its grace counts; None where nothing tells of one.
+    """A removal whose writer died, with the time from which its grace counts; None where no such time is known.
 
     Args:
         handle: The dataset.

@@ -1,4 +1,4 @@
-"""What lies below a prefix that others wrote: files that can be a table's, their common schema, and odd objects.
+"""What lies below a prefix that others wrote: files that can belong to a table, their common schema, and odd objects.
 
 Looks at the listing and at the footers, and changes nothing.
 """
@@ -48,14 +48,14 @@ class OddObject:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found.
+    """The result of a survey.
 
     Attributes:
         files: Data files, with rows and statistics.
         columns: The Hive columns, in order.
-        schema: Of the files together, without the Hive columns; all nullable, in the types that Delta keeps.
+        schema: The files' common schema without the Hive columns; all nullable, in the types that Delta keeps.
         odd: Objects that are left alone.
-        notes: What one should know of the files, such as columns that some lack.
+        notes: Remarks about the files, such as columns that some lack.
     """
 
     files: tuple[LiveFile, ...]
@@ -151,9 +151,9 @@ def refuse_nested(root: str, paths: Iterable[str]) -> None:
 
 
 def listed_below(fs: LakeFileSystem, root: str) -> dict[str, Mapping[str, Any]]:
-    """Everything below the root by its path, "directory" objects too; not what is ours."""
-    found = fs.list_fresh(root, withdirs=True)
-    below = {name.removeprefix(f"{root}/"): info for name, info in found.items() if name != root}
+    """All objects below the root by path, "directory" objects too, except our own metadata."""
+    infos = fs.list_fresh(root, withdirs=True)
+    below = {name.removeprefix(f"{root}/"): info for name, info in infos.items() if name != root}
     return {
         path: info
         for path, info in sorted(below.items())
@@ -183,7 +183,7 @@ def _first_problem(odd: Mapping[str, str]) -> str | None:
 
 
 class _Merging:
-    """The schemas of many files, taken together."""
+    """The merged schema of many files."""
 
     def __init__(self, columns: tuple[str, ...]) -> None:
         self._columns = columns
@@ -194,7 +194,7 @@ class _Merging:
         self._files = 0
 
     def add(self, path: str, schema: pa.Schema) -> None:
-        """Take one file's.
+        """Merge one file's schema.
 
         Raises:
             SchemaMismatch: A column has a type that does not merge with another file's.
@@ -225,7 +225,7 @@ class _Merging:
         return pa.schema([pa.field(name, kind) for name, kind in self._types.items()])
 
     def notes(self) -> tuple[str, ...]:
-        """Columns that some files lack or have narrower."""
+        """Remarks on columns that some files lack or have in a narrower type."""
         lacking = [
             f"{self._files - seen} of {self._files} files lack the column {name}: null there"
             for name, seen in self._seen.items()

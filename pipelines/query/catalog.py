@@ -37,10 +37,10 @@ class PartitionInfo:
     """One partition.
 
     Attributes:
-        key: What every call takes.
+        key: The key, as every call takes it.
         rows: Row count; None where the table does not know it.
         files: How many.
-        bytes: Size of them.
+        bytes: Their size.
         storage_class: As the store reports it; several are joined by `+`; `MISSING` where an object is not there.
         tier: What the server's profile calls that class; None for several, and for one that is no tier.
         age: Since the end of its window; None without one.
@@ -65,7 +65,7 @@ class PartitionInfo:
 
 @dataclass(frozen=True, slots=True)
 class CatalogTotal:
-    """All partitions together; a sum is None where a part is not known."""
+    """Totals of all partitions; a sum is None where a part is not known."""
 
     partitions: int
     rows: int | None
@@ -78,7 +78,7 @@ class Catalog(Sequence[PartitionInfo]):
     """Partitions in key order; prints as a table."""
 
     def __init__(self, partitions: Iterable[PartitionInfo], *, as_of: datetime) -> None:
-        """Keep the partitions as they were.
+        """Keep these partitions.
 
         Args:
             partitions: In key order.
@@ -181,7 +181,7 @@ def read_catalog(handle: Handle, as_of: datetime, keys: Iterable[PartitionKey] |
 
     Args:
         handle: The dataset.
-        as_of: The instant that ages count to, and by which a partition is still retained.
+        as_of: The instant that ages count to, and at which retentions are evaluated.
         keys: Only these partitions, where they are there; None means all.
     """
     document = handle.document.read() if handle.document else None

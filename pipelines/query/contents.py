@@ -1,6 +1,6 @@
-"""What a table has, by its own word: which partitions, with how many rows; and what became of those it has no more.
+"""The partitions and row counts of a table, by its own metadata, and what removed partitions that it has lost.
 
-Nothing here lists the store of a table with a log: what costs a LIST is in the catalog.
+Nothing here lists the store of a table with a log: the catalog does.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Contents:
 
     Attributes:
         version: The table's; 0 for plain Parquet.
-        schema: Its columns; None where no row has settled them, or archived files alone tell.
+        schema: Its columns; None where no row has settled them, or where only archived files could show them.
         rows: Rows by partition, in key order; None where the table does not know.
         bytes: Size of all files.
     """
@@ -54,7 +54,7 @@ class Contents:
 
 
 def read_contents(handle: Handle) -> Contents:
-    """Ask the table."""
+    """Read the table's metadata."""
     snapshot = handle.table.snapshot()
     rows: dict[PartitionKey, int | None] = {}
     for key, files in snapshot.by_partition().items():
@@ -64,7 +64,7 @@ def read_contents(handle: Handle) -> Contents:
 
 
 def why_gone(handle: Handle, keys: Iterable[PartitionKey]) -> dict[PartitionKey, str]:
-    """What took each of some absent partitions out, in words; without those that nothing did.
+    """What removed each of some absent partitions, in words. Partitions without a removal are left out.
 
     Args:
         handle: The dataset.
@@ -80,7 +80,7 @@ def why_gone(handle: Handle, keys: Iterable[PartitionKey]) -> dict[PartitionKey,
 
 
 def had_rows(handle: Handle, keys: Iterable[PartitionKey]) -> frozenset[PartitionKey]:
-    """Which of some absent partitions had rows once, as far as the journal and the table's own tombstones remember.
+    """Which of some absent partitions had rows once, as far as the journal and the table's tombstones remember.
 
     Args:
         handle: The dataset.
@@ -97,7 +97,7 @@ def had_rows(handle: Handle, keys: Iterable[PartitionKey]) -> frozenset[Partitio
 
 
 def _removals(handle: Handle, keys: Iterable[PartitionKey]) -> dict[PartitionKey, RemovalRecord]:
-    """The newest removal of each partition that was made."""
+    """The newest committed removal of each partition."""
     left = {str(key): key for key in keys}
     newest: dict[PartitionKey, RemovalRecord] = {}
     for stored in handle.journal.records(RemovalRecord) if left else ():

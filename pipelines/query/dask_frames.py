@@ -1,4 +1,4 @@
-"""A dataset as a `dask.dataframe`: one partition of the frame for a few live files, read where it is computed."""
+"""A dataset as a `dask.dataframe`: each partition of the frame is a few live files, read where it is computed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def to_dask(
 ) -> Any:
     """The rows as a lazy `dask.dataframe.DataFrame`, partition columns included.
 
-    The live files of this moment are what it reads, also when it is computed later.
+    It reads the live files of this moment, even when it is computed later.
 
     Args:
         handle: The dataset.
@@ -61,14 +61,14 @@ def to_dask(
     read = _Reading(options, root, snapshot.log_version, dataset.schema, keys, names, matching)
     meta = dataset.schema.empty_table().select(names).to_pandas()
     from_map: Any = dd.from_map  # it has no types
-    # Dask takes every column of objects for text, and so would spell dates, decimals, bytes and lists
+    # Dask takes every column of objects for text, and would turn dates, decimals, bytes and lists into text
     with dask.config.set({"dataframe.convert-string": False}):
         return from_map(read, pieces or [()], meta=meta, enforce_metadata=False, label="tierlake")
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """Reads some files on a worker; what it needs for that is small."""
+    """Reads some files on a worker; small to send."""
 
     options: Options
     root: str

@@ -1,10 +1,10 @@
 """Filters as people write them, as one pyarrow expression that fits the table's columns.
 
-A list of conditions is what pandas means by it: `[("a", "==", 1), ("b", "<", 2)]` holds where all do, a list of such
-lists where one of them does. Values are compared exactly, by their column's type: text against a number, a date or a
-time counts as what it spells, and a value that the type does not have (1.5 among integers) falls between two that it
-has. Rows whose value is null match `==` None, `in` with None in the list, and, as in pandas, `not in` without it; no
-other condition. NaN equals nothing, and `in` finds it, as Arrow means both.
+Lists of conditions mean what they mean in pandas: `[("a", "==", 1), ("b", "<", 2)]` holds where all conditions do, a
+list of such lists where one of them does. Values are compared exactly, by their column's type. Text against a number, a
+date or a time counts as the value that it spells. A value that the type does not have (1.5 among integers) falls
+between its neighbours. Rows whose value is null match `==` None, `in` with None in the list, and, as in pandas,
+`not in` without it; no other condition. As in Arrow, NaN equals nothing, but `in` matches it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _AMONG = ("in", "not in")
 _SHAPE = "write [('carrier', '==', 'AA')], or an expression of pyarrow.compute"
 _CONDITION = 3
 _MOST_CONDITIONS = 5000
-"""Arrow goes down a chain of `and` or `or` by recursion, and above some 8,000 the process ends (seen with 26.0)."""
+"""Arrow walks a chain of `and` or `or` by recursion; beyond some 8,000 the process crashes (seen with 26.0)."""
 _NAMED = 30
 
 
@@ -58,11 +58,11 @@ def expression_of(where: Where, schema: pa.Schema) -> pc.Expression:
     """Filters as an expression that fits a schema.
 
     Args:
-        where: An expression (taken as it is) or filters.
-        schema: Of the rows.
+        where: An expression (unchanged) or filters.
+        schema: The schema of the rows.
 
     Raises:
-        SpecError: It is no filter: its shape, or an operator.
+        SpecError: The shape or an operator is not that of a filter.
         SchemaMismatch: An unknown column, or a value that its column cannot be compared with.
     """
     if isinstance(where, pc.Expression):
@@ -71,7 +71,7 @@ def expression_of(where: Where, schema: pa.Schema) -> pc.Expression:
         lists = [[_condition(one, schema) for one in all_of] for all_of in _lists(where)]
         expression = _joined(operator.or_, [_joined(operator.and_, all_of) for all_of in lists])
     try:
-        # some of what does not fit shows only where a row is compared
+        # some mismatches show only when a row is compared
         pa.table([pa.nulls(1, field.type) for field in schema], schema=schema).filter(expression)
     except (pa.ArrowException, TypeError, ValueError, KeyError) as error:
         reason = str(error).partition("\n")[0].partition(" in ")[0]
@@ -105,7 +105,7 @@ def _lists(where: object) -> list[list[Any]]:
 
 
 def _joined(join: Callable[[Any, Any], Any], parts: Sequence[pc.Expression]) -> pc.Expression:
-    """All parts by `and` or `or`; as a tree, as Arrow goes down a chain of thousands until the stack ends."""
+    """All parts joined by `and` or `or`, as a tree: Arrow overflows the stack on a chain of thousands."""
     if len(parts) == 1:
         return parts[0]
     half = len(parts) // 2
@@ -133,11 +133,11 @@ def _is_nothing(value: object) -> bool:
 
 
 def _plain(value: object) -> Any:
-    """Without the wrappers of numpy and Arrow."""
+    """A value without the wrappers of numpy and Arrow."""
     if isinstance(value, pa.Scalar):
         try:
             return _plain(value.as_py())
-        except (OverflowError, ValueError):  # a time that Python has not
+        except (OverflowError, ValueError):  # a time outside Python's range
             return value
     if isinstance(value, UUID):
         return value.bytes
@@ -149,9 +149,9 @@ def _plain(value: object) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a value stands among those of a type: it is `below` and `above`, or between these neighbours.
+    """The place of a value among those of a type: equal to `below` and `above`, or between them.
 
-    None: there is no neighbour on that side.
+    None means that there is no neighbour on that side.
     """
 
     below: pa.Scalar | None
@@ -164,7 +164,7 @@ def _exactly(scalar: pa.Scalar) -> _Place:
 
 
 def _compared_type(kind: pa.DataType) -> pa.DataType:
-    """The type itself, or one with the same values that Arrow compares."""
+    """The type itself, or one with the same values that Arrow can compare."""
     if isinstance(kind, pa.BaseExtensionType):
         return kind.storage_type
     if pat.is_float16(kind):
@@ -183,7 +183,7 @@ class _Column:
 
     @classmethod
     def of(cls, field: pa.Field, operator_: str) -> Self:
-        """A column in a type whose values Arrow compares."""
+        """A column in a type whose values Arrow can compare."""
         kind, column = field.type, pc.field(field.name)
         if pat.is_dictionary(kind):
             kind = kind.value_type
@@ -214,7 +214,7 @@ class _Column:
             case "!=":
                 return everything
             case ">" | ">=":
-                # whatever is above the value is above the neighbour below it
+                # a number above the value is above its lower neighbour too
                 return nothing if place.above is None else everything if place.below is None else column > place.below
             case _:
                 return nothing if place.below is None else everything if place.above is None else column < place.above
@@ -229,7 +229,7 @@ class _Column:
         plain = [_plain(value) for value in values]
         places = [self._place(value) for value in plain if not _is_nothing(value)]
         present = [place.below for place in places if place.is_exact and place.below is not None]
-        if pat.is_floating(self.kind):  # a zero has two signs, which `is_in` tells apart
+        if pat.is_floating(self.kind):  # zero has two signs, which `is_in` distinguishes
             present += [pa.scalar(-scalar.as_py(), self.kind) for scalar in present if scalar.as_py() == 0]
         options = pa.array(present, self.kind) if present else None
         has_null = any(_is_nothing(value) for value in plain)
@@ -288,7 +288,7 @@ class _Column:
         return _exactly(pa.scalar(value.encode() if isinstance(value, str) else value, self.kind))
 
     def integer(self, value: Any) -> _Place:
-        """Any number, among integers."""
+        """The place of any number among integers."""
         number = self._number(value)
         if not number.is_finite() or number.adjusted() > _MOST_DIGITS:
             return self._endless(number)
@@ -296,7 +296,7 @@ class _Column:
         return self._between(below, above)
 
     def decimal(self, value: Any) -> _Place:
-        """Any number, among decimals."""
+        """The place of any number among decimals."""
         number = self._number(value)
         if not number.is_finite() or number.adjusted() > _MOST_DIGITS:
             return self._endless(number)
@@ -310,7 +310,7 @@ class _Column:
         )
 
     def floating(self, value: Any) -> _Place:
-        """Any number, among floating point numbers; decimals and text count as the nearest one."""
+        """The place of any number among floats; decimals and text count as the nearest float."""
         if isinstance(value, bool):
             raise self._mismatch(value, "that is not a number", _examples(self.kind))
         if isinstance(value, str | Decimal):
@@ -327,13 +327,13 @@ class _Column:
         return _Place(towards[0], nearest) if got > value else _Place(nearest, towards[1])
 
     def day(self, value: Any) -> _Place:
-        """A date, or a time among dates."""
+        """The place of a date, or of a time, among dates."""
         days = self._wall(value) / _DAY_US
         unit = 1 if pat.is_date32(self.kind) else _DAY_MS
         return self._between(math.floor(days) * unit, math.ceil(days) * unit)
 
     def time(self, value: Any) -> _Place:
-        """A time: with an offset where the column has a zone, without one where it has none."""
+        """The place of a time, which has an offset exactly where the column has a zone."""
         if self.kind.tz is None:
             exact = self._wall(value)
         else:
@@ -346,7 +346,7 @@ class _Column:
         return self._between(math.floor(ticks), math.ceil(ticks))
 
     def _between(self, below: int, above: int) -> _Place:
-        """The place of what lies between two numbers, which count days or ticks; equal ones are the value itself."""
+        """The place between two numbers of days or ticks; equal numbers are the value itself."""
         low, high = _limits(self.kind)
         return _Place(
             pa.scalar(min(below, high), self.kind) if below >= low else None,
@@ -362,7 +362,7 @@ class _Column:
         return _microseconds(at) + finer
 
     def _time(self, value: Any) -> tuple[datetime, Fraction]:
-        """A time, and what it has beyond its microseconds, in microseconds."""
+        """A time, and its remainder beyond whole microseconds, in microseconds."""
         if isinstance(value, str):
             text = value.strip()
             digits = _BEYOND_MICROSECONDS.search(text)
@@ -373,7 +373,7 @@ class _Column:
             rest = int((value - whole).astype("timedelta64[ns]").astype(np.int64))
             return self._time(whole.item())[0] + timedelta(microseconds=rest // 1000), Fraction(rest % 1000, 1000)
         if isinstance(value, datetime):
-            # pandas' own class has other ends of time, and other times between
+            # pandas' own class has another range and precision
             at = value.to_pydatetime(warn=False) if hasattr(value, "to_pydatetime") else value
             return at, Fraction(int(getattr(value, "nanosecond", 0)), 1000)
         if isinstance(value, date):
@@ -385,7 +385,7 @@ class _Column:
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
             raise self._mismatch(value, "that is not a number", _examples(self.kind))
         try:
-            # a float counts as what it prints as
+            # a float counts as the decimal that it prints
             return Decimal(repr(value) if isinstance(value, float) else value)
         except InvalidOperation as error:
             raise self._mismatch(value, "that is not a number", _examples(self.kind)) from error
@@ -402,11 +402,11 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - of wall clocks
 _DAY_MS, _DAY_US = 86_400_000, 86_400_000_000
 _TICKS_A_MICROSECOND = {"s": Fraction(1, 10**6), "ms": Fraction(1, 1000), "us": Fraction(1), "ns": Fraction(1000)}
 _MOST_DIGITS = 100
-"""More than numbers of any type have; powers of ten far beyond would fill the memory."""
+"""More digits than any type has; far larger powers of ten would fill the memory."""
 
 
 def _microseconds(at: datetime) -> Fraction:
-    """Since 1970, of a wall clock's time or of an instant; beyond the calendar's ends where an offset leads there."""
+    """Time since 1970, of a wall clock or an instant; beyond the calendar's range where an offset leads there."""
     passed = at.replace(tzinfo=None) - _EPOCH - (at.utcoffset() or timedelta())
     return Fraction(passed // timedelta(microseconds=1))
 

@@ -1,7 +1,7 @@
 """Where live files lie: a snapshot of the table joined with one listing of the store.
 
-The table says which files count, the listing says in which storage class each is and under which ETag. Whatever else
-lies below the root (the log, `_lake/`, orphans) is left out here, so that nothing above can touch it.
+The table says which files are live; the listing has their storage classes and ETags. All other objects below the root
+(the log, `_lake/`, orphans) are left out here, so that no caller can touch them.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 __all__ = ["MISSING", "PlacedFile", "PlacedPartition", "class_of_tier", "placed", "tier_of_class"]
 
 MISSING = "MISSING"
-"""Stands for the storage class of a live file that the store does not have."""
+"""The storage class shown for a live file that the store does not have."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedFile:
-    """A live file and what the store says of it.
+    """A live file and its object in the store.
 
     Attributes:
         live: As the table has it.
-        etag: Of the stored object, without quotes; empty where it is missing.
+        etag: The object's ETag, without quotes; empty where it is missing.
         storage_class: As the listing reports it; `MISSING` where the object is not there.
-        since: When the object came to its class, as far as the store tells; a move rewrites it.
+        since: The object's time, which is when it came to its class, since a move rewrites it.
     """
 
     live: LiveFile
@@ -73,18 +73,18 @@ class PlacedPartition:
 def placed(
     handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionKey] | None = None, *, is_new: bool = False
 ) -> dict[PartitionKey, PlacedPartition]:
-    """Look where the files of a snapshot lie; one LIST, or a few small ones for single partitions.
+    """Locate the files of a snapshot, by one LIST, or a few small ones for single partitions.
 
     Args:
         handle: The dataset.
-        snapshot: Which files count.
+        snapshot: The live files.
         keys: Only these partitions; None means all.
-        is_new: The snapshot was made just now: the listing that a plain table made it from is good, too.
+        is_new: The snapshot was made just now, so that the listing behind that of a plain table can be reused.
     """
-    wanted = None if keys is None else set(keys)
-    partitions = {key: files for key, files in snapshot.by_partition().items() if wanted is None or key in wanted}
+    requested = None if keys is None else set(keys)
+    partitions = {key: files for key, files in snapshot.by_partition().items() if requested is None or key in requested}
     root = handle.table.root
-    paths = None if wanted is None else [file.path for files in partitions.values() for file in files]
+    paths = None if requested is None else [file.path for files in partitions.values() for file in files]
     known = snapshot.stored if is_new else None
     stored = known if known is not None else listed(handle.fs, root, paths)
     return {
@@ -105,10 +105,10 @@ def _placed(file: LiveFile, info: Mapping[str, Any] | None) -> PlacedFile:
 
 
 def class_of_tier(spec: DatasetSpec, profile: Profile, tier: Tier) -> str | None:
-    """The storage class that stands for a tier on this server; hot is where the spec writes. None: it has none."""
+    """The storage class of a tier on this server; hot is the class of new files. None where the server has none."""
     return spec.write.storage_class if tier == "hot" else profile.tier_classes.get(tier)
 
 
 def tier_of_class(spec: DatasetSpec, profile: Profile, storage_class: str) -> Tier | None:
-    """What a storage class stands for on this server: the hottest tier of that class, or None."""
+    """The hottest tier of a storage class on this server, or None."""
     return next((tier for tier in TIER_ORDER if class_of_tier(spec, profile, tier) == storage_class), None)

@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 Version: TypeAlias = int | datetime | date | str | None
-"""A version's number; or an instant, or the beginning of a day: the version that was the newest then. None: now."""
+"""A version by number, or the newest one at an instant or at the beginning of a day; None means the present."""
 
 
 def snapshot_at(handle: Handle, version: Version = None) -> Snapshot:
@@ -54,11 +54,11 @@ def snapshot_at(handle: Handle, version: Version = None) -> Snapshot:
 
     Args:
         handle: The dataset.
-        version: Which.
+        version: The version; None means the present.
 
     Raises:
         TableNotFound: No such version, or an instant before the oldest that the log remembers.
-        UnsupportedByTable: Time travel on a plain table.
+        UnsupportedByTable: A plain table has no older versions.
     """
     if version is None or isinstance(version, int):
         return handle.table.snapshot(version)
@@ -67,7 +67,7 @@ def snapshot_at(handle: Handle, version: Version = None) -> Snapshot:
 
 
 def scan(handle: Handle, version: Version = None, keys: Iterable[PartitionKey] | None = None) -> LiveDataset:
-    """The whole table or some partitions, lazily; see `LiveDataset` for what its filters mean to other libraries.
+    """The whole table or some partitions, lazily; `LiveDataset` documents its filters for other libraries.
 
     Args:
         handle: The dataset.
@@ -100,9 +100,9 @@ def read(
         columns: Names to read; all by default.
         where: Which rows; partitions and files that cannot hold any are not read.
         version: An older version of a Delta table, or the instant at which it was the newest.
-        wait: For archived partitions: ask for them and wait so long, as `12h` or a timedelta.
-        keys: Only these partitions, as far as the table has them: their files are chosen by key, so that thousands of
-            keys cost what one does.
+        wait: Request archived partitions and wait up to this long, as `12h` or a timedelta.
+        keys: Only these partitions, as far as the table has them. Files are selected by key, so that thousands of keys
+            cost as much as one.
 
     Raises:
         SchemaMismatch: An unknown column, or a filter that does not fit its type.
@@ -117,7 +117,7 @@ def read(
     try:
         return _rows(handle, dataset, names, matching)
     except OSError:
-        # no request is spent on classes before a read has failed
+        # storage classes are looked up only after a read has failed
         waiting = archived_among(handle, snapshot, paths_in(handle, dataset, matching))
         if not waiting:
             raise
@@ -128,13 +128,13 @@ def read(
 
 
 def _of_partitions(handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionKey] | None) -> LiveDataset:
-    """The rows of some partitions, whose keys others may spell otherwise; all where `keys` is None."""
+    """The rows of some partitions, in any spelling of their keys; all rows where `keys` is None."""
     dataset = handle.table.dataset(snapshot)
     if keys is None:
         return dataset
     schema = snapshot.known_schema
-    wanted = {canonical(key, schema) for key in keys}
-    spelled = {key: canonical(key, schema) in wanted for key in {file.key for file in snapshot.files}}
+    requested = {canonical(key, schema) for key in keys}
+    spelled = {key: canonical(key, schema) in requested for key in {file.key for file in snapshot.files}}
     root = handle.table.root
     return dataset.only([f"{root}/{file.path}" for file in snapshot.files if spelled[file.key]])
 
@@ -147,7 +147,7 @@ def _rows(handle: Handle, dataset: LiveDataset, names: list[str], matching: pc.E
 def reader(
     handle: Handle, columns: Sequence[str] | None = None, keys: Iterable[PartitionKey] | None = None
 ) -> pa.RecordBatchReader:
-    """Rows as a stream, read as they are asked for; the arguments and errors of `scan` and `read`."""
+    """Rows as a stream, read on demand; the arguments and errors of `scan` and `read`."""
     dataset = scan(handle, None, keys)
     return dataset.scanner(columns=checked_columns(handle, dataset, columns)).to_reader()
 
@@ -164,11 +164,11 @@ def lazy_frame(
 
 
 def by_partition(rows: pa.Table, columns: Sequence[str]) -> dict[PartitionKey, pa.Table]:
-    """Rows that were read, by their partition; those of one keep their order.
+    """Split rows by partition; each partition keeps their order.
 
     Args:
-        rows: With the partition columns.
-        columns: These, in the table's order.
+        rows: Rows with the partition columns.
+        columns: The partition columns, in the table's order.
     """
     codes, keys = np.zeros(rows.num_rows, np.int64), [PartitionKey(())]
     for name in columns:
@@ -178,8 +178,8 @@ def by_partition(rows: pa.Table, columns: Sequence[str]) -> dict[PartitionKey, p
         texts = [spelled(value) for value in encoded.dictionary.to_pylist()]
         pairs = codes * max(1, len(texts)) + encoded.indices.to_numpy()
         distinct, codes = np.unique(pairs, return_inverse=True)
-        found = (divmod(pair, len(texts)) for pair in distinct.tolist())
-        keys = [PartitionKey((*keys[before].items, (name, texts[own]))) for before, own in found]
+        split = (divmod(pair, len(texts)) for pair in distinct.tolist())
+        keys = [PartitionKey((*keys[before].items, (name, texts[own]))) for before, own in split]
     order = np.argsort(codes, kind="stable")
     starts = np.searchsorted(codes[order], np.arange(len(keys) + 1)).tolist()
     taken = rows.take(pa.array(order))
@@ -190,15 +190,15 @@ def by_partition(rows: pa.Table, columns: Sequence[str]) -> dict[PartitionKey, p
 # -- frames ------------------------------------------------------------------------------------------------------------
 
 _EXACT_IN_FLOATS = 1 << 53
-"""Up to this, either sign, float64 has every integer: pandas takes it for integers beside nulls."""
+"""float64 holds every integer up to this size of either sign; pandas uses it for integers beside nulls."""
 
 
 def pandas_frame(rows: pa.Table, *, is_part: bool = False) -> pd.DataFrame:
-    """Rows as pandas has them, integers exactly: those that a float cannot hold come as nullable integers.
+    """Rows as a pandas frame with exact integers: those that a float cannot hold become nullable integers.
 
     Args:
-        rows: With columns in any types.
-        is_part: Of more rows, elsewhere, whose integers a float may not hold.
+        rows: Rows of any types.
+        is_part: Whether they are part of more rows, whose integers a float may not hold.
 
     Raises:
         SchemaMismatch: Values that pandas cannot hold, such as nested dates beyond the year 9999.
@@ -222,7 +222,7 @@ def _converted(rows: pa.Table) -> pd.DataFrame:
         frame = rows.to_pandas()
     except (ValueError, OverflowError):
         try:
-            frame = rows.to_pandas(date_as_object=False)  # numpy has dates that Python has not
+            frame = rows.to_pandas(date_as_object=False)  # numpy has dates outside Python's range
         except (ValueError, OverflowError) as error:
             message = f"there are values that pandas cannot hold: {error}"
             raise SchemaMismatch(message, hint="leave their column out with `columns`, or use `read`") from error
@@ -242,10 +242,10 @@ def _loses_integers(values: pa.Array | pa.ChunkedArray) -> bool:
 
 
 def polars_frame(rows: pa.Table) -> pl.DataFrame:
-    """Rows as polars has them.
+    """Rows as a polars frame.
 
     Raises:
-        SchemaMismatch: Decimals of more digits than polars has.
+        SchemaMismatch: Decimals have more digits than polars can hold.
     """
     import polars as pl
 
@@ -257,11 +257,11 @@ def polars_frame(rows: pa.Table) -> pl.DataFrame:
     return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
 
 
-# -- what is asked for -------------------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------------------------
 
 
 def paths_in(handle: Handle, dataset: LiveDataset, matching: pc.Expression | None) -> list[str]:
-    """The files, below the root, that may hold rows which match."""
+    """The files, below the root, that may hold matching rows."""
     prefix = f"{handle.table.root}/"
     return [file.path.removeprefix(prefix) for file in dataset.files_of(matching)]
 
@@ -270,7 +270,7 @@ def checked_columns(handle: Handle, dataset: LiveDataset, columns: Sequence[str]
     """The columns to read.
 
     Raises:
-        SchemaMismatch: One that the table does not have.
+        SchemaMismatch: The table does not have one of them.
     """
     names: list[str] = dataset.schema.names
     unknown = [name for name in columns or () if name not in names]

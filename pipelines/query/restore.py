@@ -1,6 +1,6 @@
-"""Partitions in archived classes: which of their files cannot be read now, asking for them back, waiting for them.
+"""Partitions in archived classes: finding files that cannot be read, requesting their restore, waiting for it.
 
-Only the profile knows which classes are archived; where a server has none, nothing here costs a request.
+The profile alone knows the archived classes; where a server has none, nothing here makes a request.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 
 Speed = Literal["bulk", "standard", "expedited"]
 Waiting = Literal["archived", "in progress"]
-"""Why a partition cannot be read: files that nobody has asked for, or files that are on their way."""
+"""Why a partition cannot be read: some files are not requested, or their restore is in progress."""
 
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 300.0
 _NAMED = 5
@@ -48,18 +48,18 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """What was asked for.
+    """The restore that was requested.
 
     Attributes:
         key: The partition.
         days: How long the readable copies stay.
-        speed: Of the restore.
+        speed: The speed of the restore.
         files: Live files of the partition.
-        archived: Files that were archived, and were asked for now; with a dry run, that would be.
-        in_progress: Files that are on their way.
+        archived: Archived files that were requested now, or would be.
+        in_progress: Files whose restore is in progress.
         readable: Files that can be read.
         bytes: Size of the archived ones.
-        dry_run: True where nothing was asked for.
+        dry_run: True where nothing was requested.
     """
 
     key: PartitionKey
@@ -78,18 +78,18 @@ class RestoreResult:
             return f"{self.key} can be read: nothing to restore"
         did = "would ask for" if self.dry_run else "asked for"
         files = f"{formatting.files(self.archived)} ({formatting.size(self.bytes)})"
-        asked = f"{did} {files}, {self.speed}, for {self.days} days"
-        return f"{self.key}: {asked}; {self.in_progress} in progress, {self.readable} readable"
+        request = f"{did} {files}, {self.speed}, for {self.days} days"
+        return f"{self.key}: {request}; {self.in_progress} in progress, {self.readable} readable"
 
 
 def statuses(handle: Handle, files: Sequence[PlacedFile]) -> list[RestoreStatus]:
-    """What HEAD says of each of these files."""
+    """The restore status of each of these files, by HEAD."""
     paths = [f"{handle.table.root}/{file.live.path}" for file in files]
     return handle.fs.restore_status_many(paths)
 
 
 def unreadable(handle: Handle, files: Iterable[PlacedFile]) -> tuple[PlacedFile, ...]:
-    """Those of some files that need a restore before they can be read."""
+    """Those of the files that need a restore before they can be read."""
     archived = _archived(handle, files)
     return tuple(file for file, status in zip(archived, statuses(handle, archived), strict=True) if not status.readable)
 
@@ -101,18 +101,18 @@ def _archived(handle: Handle, files: Iterable[PlacedFile]) -> list[PlacedFile]:
 def restore(
     handle: Handle, key: PartitionKey, *, days: int = 1, speed: Speed = "bulk", dry_run: bool = False
 ) -> RestoreResult:
-    """Ask for the archived files of a partition; asking again changes nothing.
+    """Request the archived files of a partition; a second request changes nothing.
 
     Args:
         handle: The dataset.
         key: The partition.
         days: How long the readable copies stay.
         speed: `bulk` (cheapest, hours), `standard` or `expedited` (minutes, not from DEEP_ARCHIVE).
-        dry_run: Only look.
+        dry_run: Only report what would be requested.
 
     Raises:
         UnknownPartition: The table does not have it.
-        InvalidSetting: `days` or `speed` is none.
+        InvalidSetting: `days` or `speed` is invalid.
         UnsupportedByServer: The server has no restore; nothing is archived there.
     """
     snapshot = handle.table.snapshot()
@@ -121,7 +121,7 @@ def restore(
         raise unknown(handle.spec, snapshot, key)
     archived = _archived(handle, part.files)
     before = statuses(handle, archived)
-    asked = [file for file, status in zip(archived, before, strict=True) if status.state == "archived"]
+    requested = [file for file, status in zip(archived, before, strict=True) if status.state == "archived"]
     after = before if dry_run else _requested(handle, before, days, speed)
     ready = len(part.files) - len(archived) + sum(status.readable for status in after)
     return RestoreResult(
@@ -129,23 +129,23 @@ def restore(
         days=days,
         speed=speed,
         files=len(part.files),
-        archived=len(asked),
+        archived=len(requested),
         in_progress=sum(status.state == "in progress" for status in after),
         readable=ready,
-        bytes=sum(file.live.size for file in asked),
+        bytes=sum(file.live.size for file in requested),
         dry_run=dry_run,
     )
 
 
 def _requested(handle: Handle, before: Sequence[RestoreStatus], days: int, speed: Speed) -> list[RestoreStatus]:
-    """Request what is archived; the status of all afterwards, in their order."""
+    """Request the archived files; return the status of all files afterwards, in their order."""
     archived = [status.path for status in before if status.state == "archived"]
     after = {status.path: status for status in handle.fs.restore_many(archived, days=days, speed=speed)}
     return [after.get(status.path, status) for status in before]
 
 
 def waiting_for(handle: Handle, keys: Iterable[PartitionKey] | None = None) -> dict[PartitionKey, Waiting]:
-    """The partitions that cannot be read now; one look at the table, and a HEAD for each archived file.
+    """The partitions that cannot be read now, by one read of the table and a HEAD for each archived file.
 
     Args:
         handle: The dataset.
@@ -156,17 +156,17 @@ def waiting_for(handle: Handle, keys: Iterable[PartitionKey] | None = None) -> d
     """
     if not handle.fs.profile.archived_classes:
         return {}
-    snapshot, wanted = handle.table.snapshot(), None if keys is None else list(keys)
-    check_possible(handle.spec, snapshot.schema, wanted or (), snapshot.by_partition())
-    parts = placed(handle, snapshot, wanted)
+    snapshot, requested = handle.table.snapshot(), None if keys is None else list(keys)
+    check_possible(handle.spec, snapshot.schema, requested or (), snapshot.by_partition())
+    parts = placed(handle, snapshot, requested)
     files = [(key, file) for key, part in sorted(parts.items()) for file in _archived(handle, part.files)]
-    found: dict[PartitionKey, Waiting] = {}
+    states: dict[PartitionKey, Waiting] = {}
     for (key, _), status in zip(files, statuses(handle, [file for _, file in files]), strict=True):
         if status.state == "archived":
-            found[key] = "archived"
+            states[key] = "archived"
         elif status.state == "in progress":
-            found.setdefault(key, "in progress")
-    return found
+            states.setdefault(key, "in progress")
+    return states
 
 
 def archived_among(
@@ -176,20 +176,20 @@ def archived_among(
 
     Args:
         handle: The dataset.
-        snapshot: That the files are of.
-        paths: Of the files, below the root.
+        snapshot: The snapshot of the files.
+        paths: The files, below the root.
     """
     if not handle.fs.profile.archived_classes:
         return {}
-    wanted = set(paths)
-    keys = {file.key for file in snapshot.files if file.path in wanted}
+    requested = set(paths)
+    keys = {file.key for file in snapshot.files if file.path in requested}
     parts = placed(handle, snapshot, keys)
-    asked = {key: [file for file in part.files if file.live.path in wanted] for key, part in sorted(parts.items())}
-    return {key: waiting for key, files in asked.items() if (waiting := unreadable(handle, files))}
+    by_key = {key: [file for file in part.files if file.live.path in requested] for key, part in sorted(parts.items())}
+    return {key: waiting for key, files in by_key.items() if (waiting := unreadable(handle, files))}
 
 
 def refusal(handle: Handle, waiting: Mapping[PartitionKey, Sequence[PlacedFile]]) -> ArchivedError:
-    """The error that names archived partitions and the call that asks for them."""
+    """The error that names archived partitions and the call that requests them."""
     names = [str(key) for key in waiting]
     classes = sorted({file.storage_class for files in waiting.values() for file in files})
     shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
@@ -209,17 +209,17 @@ def wait_until_readable(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Ask for archived files, once, and wait until they can be read.
+    """Request archived files once, and wait until they can be read.
 
     Args:
         handle: The dataset.
         files: The files.
-        patience: How long.
-        sleep: Waits; tests inject their own.
-        clock: Seconds that pass; likewise.
+        patience: How long to wait.
+        sleep: Waits for some seconds; tests inject their own.
+        clock: Elapsed seconds; tests inject their own.
 
     Raises:
-        ArchivedError: They are not there in time; they stay asked for.
+        ArchivedError: They are not readable in time; the request stays.
     """
     ends, pause = clock() + patience.total_seconds(), _FIRST_WAIT_SECONDS
     _requested(handle, statuses(handle, files), patience.days + 1, "bulk")

@@ -1,1 +1,1 @@
-"""What all work needs: the clock, conflicts, the fork guard, progress, formatting."""
+"""Shared by all work: the clock, conflicts, the fork guard, progress, formatting."""

@@ -1,4 +1,4 @@
-"""What comes after a commit, or a move: it may fail, and the commit is made all the same.
+"""Work after a commit or a move, whose failure does not undo the commit.
 
     with noting() as notes:
         commit = handle.table.commit(change)
@@ -6,8 +6,8 @@
             handle.journal.write(record)
     return Result(..., notes=tuple(notes))
 
-An act whose commit is made does not fail by what the store refuses afterwards: nobody would believe the rows that are
-there. It says what is lacking, in its result and in the log.
+An act whose commit is made does not fail when the store refuses later work: an error would suggest that the rows are
+not there. The result and the log name what is missing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _notes: ContextVar[list[str] | None] = ContextVar("tierlake_notes", default=None
 
 @contextmanager
 def noting() -> Iterator[list[str]]:
-    """Collect what could not be done after the commits within."""
+    """Collect failures of work after the commits within."""
     outer = _notes.get()
     notes: list[str] = []
     token = _notes.set(notes)
@@ -45,10 +45,10 @@ def noting() -> Iterator[list[str]]:
 
 @contextmanager
 def after_commit(consequence: str) -> Iterator[None]:
-    """Around one thing to be done after a commit.
+    """Run one piece of work after a commit, and note its failure.
 
     Args:
-        consequence: What is so where it fails, and what to do about it, as the rest of "done, but ...".
+        consequence: The consequence of a failure, and what to do about it, as the rest of "done, but ...".
     """
     try:
         yield

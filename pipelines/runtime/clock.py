@@ -25,7 +25,7 @@ class Clock(Protocol):
         """The present instant, aware."""
 
     def of_store(self, instant: datetime) -> datetime:
-        """When something was that the store dated, by this clock."""
+        """A time of the store, by this clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ def end_of(second: datetime, told: datetime | None = None) -> datetime:
     """A server's time of a change, never earlier than it was: servers leave the fractions of seconds out.
 
     Args:
-        second: What the server says.
-        told: The same by the clock of whoever made the change: it counts where it is in that second, else the second's
-            last microsecond does.
+        second: The server's time.
+        told: The writer's time of the change. It counts where it is in that second; otherwise the second's last
+            microsecond does.
     """
     if second.microsecond:
         return second
@@ -67,6 +67,6 @@ def end_of(second: datetime, told: datetime | None = None) -> datetime:
 
 
 def time_of_change(fs: LakeFileSystem, bucket: str) -> datetime:
-    """The present by the server's clock, as the time of a change that is being made; one request."""
+    """The present by the server's clock, as the time of a change in progress; one request."""
     second = fs.server_time(bucket)
     return end_of(second, datetime.now(UTC))

@@ -6,10 +6,10 @@
             return commit
     raise AssertionError
 
-An attempt that ends without a `return` lost, and so did one that raised what `on` names; the next comes after a
-jittered wait. The budget is in seconds from the first loss: what an act has to do before it can conflict, such as
-writing files, does not count. Loops inside an attempt spend its budget too, and what they gave up is not tried again:
-an act as a whole ends within its budget and one attempt, however deep its loops are.
+An attempt loses if it ends without a `return` or raises an error of `on`; the next one comes after a jittered wait. The
+budget is in seconds from the first loss: work before a conflict is possible, such as writing files, does not count.
+Loops inside an attempt spend the same budget, and where they give up, the outer loop does not try again. So an act ends
+within its budget and one attempt, however deep its loops are.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class ConflictBudget:
         seconds: No attempt begins later than this after the first one that lost.
         first_wait: Upper bound of the first wait, in seconds; each further one doubles it.
         longest_wait: Upper bound of any wait, in seconds.
-        clock: Tells seconds that pass.
+        clock: Returns elapsed seconds.
         sleep: Waits for some seconds.
-        jitter: A number between two.
+        jitter: Returns a number between two others.
     """
 
     seconds: float = 120.0
@@ -56,14 +56,14 @@ class ConflictBudget:
 
 
 BUDGET = ConflictBudget()
-"""What a commit has."""
+"""The budget of a commit."""
 REWRITES = ConflictBudget(seconds=1800.0)
-"""What compaction and erasure have, whose attempts write files anew; each of their commits has `BUDGET` within it."""
+"""The budget of compaction and erasure, whose attempts rewrite files; each of their commits has `BUDGET` in it."""
 
 
 @dataclass(slots=True)
 class _Contention:
-    """The losses of one loop, and of those inside it; `outer` is the loop that it is inside of."""
+    """The losses of one loop and of its inner loops; `outer` is the enclosing loop."""
 
     budget: ConflictBudget
     outer: _Contention | None = None
@@ -105,7 +105,7 @@ class Attempt:
 
     Attributes:
         number: From 0.
-        lost: What it raised, where that is worth another attempt.
+        lost: The error that it raised, where another attempt may help.
     """
 
     number: int
@@ -115,14 +115,14 @@ class Attempt:
     _token: Token[_Contention | None] | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
-        """Loops within share the budget."""
+        """Let inner loops share the budget."""
         self._token = _contention.set(self._contention)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        """Keep what lost; let everything else out."""
+        """Keep a conflict; let every other error out."""
         if self._token is not None:
             _contention.reset(self._token)
         if not isinstance(error, self._on) or isinstance(error, StagedTooLong):
@@ -138,19 +138,19 @@ def attempts(
     done: str = "nothing was committed",
     budget: ConflictBudget | None = None,
 ) -> Iterator[Attempt]:
-    """Attempts at something that others may do first, with waits between them.
+    """Attempts at a change that others may make first, with waits between them.
 
     Args:
-        what: What others are changing, as an error names it.
-        on: Conflicts after which another attempt can help, as it looks at the table anew.
-        done: What is so when the budget is spent.
+        what: The object that others are changing, for the error.
+        on: Conflicts after which another attempt can help, since it reads the table again.
+        done: The state when the budget is spent, for the error.
         budget: How long to go on; `BUDGET` by default.
 
     Yields:
-        Attempts, until the caller is content.
+        Attempts, until the caller stops.
 
     Raises:
-        CommitConflict: The budget is spent; it says for how long it was tried.
+        CommitConflict: The budget is spent; it names the time spent.
     """
     contention = _Contention(budget or BUDGET, _contention.get())
     number = 0

@@ -22,7 +22,7 @@ def refuse_after_fork() -> None:
     """Raise in a child that was forked from a process which used the Rust libraries.
 
     Raises:
-        ForkedProcess: Naming spawn as the way out.
+        ForkedProcess: It names spawn as the way out.
     """
     if _forked_after_use:
         message = (

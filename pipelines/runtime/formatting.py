@@ -28,7 +28,7 @@ def size(bytes_: int) -> str:
 
 
 def count(number: int | None) -> str:
-    """A count with thousands set apart; `-` where it is not known."""
+    """A count with separated thousands; `-` where it is not known."""
     return "-" if number is None else f"{number:,}"
 
 
@@ -38,7 +38,7 @@ def age(span: timedelta | None) -> str:
 
 
 def money(dollars: float | None) -> str:
-    """US dollars; sums below one keep two digits that say something; `-` where there is no price."""
+    """US dollars; sums below one keep two significant digits; `-` where there is no price."""
     if dollars is None:
         return "-"
     sign, value = ("-" if dollars < 0 else ""), abs(dollars)
@@ -77,7 +77,7 @@ def table_text(
     """A table as plain text.
 
     Args:
-        columns: Headings; one that starts with `>` is a column of numbers, set to the right.
+        columns: Headings; one that starts with `>` is a column of numbers, aligned right.
         rows: Cells.
         title: A line above it.
         footer: A last row, for totals.
@@ -108,5 +108,5 @@ def table_text(
 
 
 def _line(cell: str) -> str:
-    """Text from people, such as a hold's reason, without what would break a line or talk to the terminal."""
+    """Text from people, such as a hold's reason, without line breaks and terminal control characters."""
     return cell if cell.isprintable() else "".join(char if char.isprintable() else " " for char in cell)

@@ -1,4 +1,4 @@
-"""Who does something, for the history: user and host."""
+"""The author of an act, for the history: user and host."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def user_and_host() -> str:
     """`ann@build-7`."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # a user without a name, as in containers
         user = str(os.getuid())
     return f"{user}@{platform.node() or 'unknown'}"

@@ -1,4 +1,4 @@
-"""What the store has below a root, afresh."""
+"""Fresh listings of the store below a root."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 __all__ = ["contents", "listed"]
 
-_FEW_FOLDERS = 4  # listing so many is cheaper than listing the table
+_FEW_FOLDERS = 4  # listing this many is cheaper than listing the table
 
 
 def listed(fs: LakeFileSystem, root: str, paths: Collection[str] | None = None) -> dict[str, Mapping[str, Any]]:
-    """What the store has below a root, by `bucket/key`: the folders of these files, or everything.
+    """The objects below a root, by `bucket/key`: those in the folders of some files, or all.
 
     Args:
         fs: The connector.
@@ -25,10 +25,10 @@ def listed(fs: LakeFileSystem, root: str, paths: Collection[str] | None = None) 
     if paths is not None and not paths:
         return {}
     folders = {f"{root}/{path}".rpartition("/")[0] for path in paths or ()}
-    found: dict[str, Mapping[str, Any]] = {}
+    infos: dict[str, Mapping[str, Any]] = {}
     for folder in folders if paths is not None and len(folders) <= _FEW_FOLDERS else (root,):
-        found |= fs.list_fresh(folder)
-    return found
+        infos |= fs.list_fresh(folder)
+    return infos
 
 
 def contents(fs: LakeFileSystem, paths: Collection[str]) -> dict[str, bytes]:
@@ -39,7 +39,7 @@ def contents(fs: LakeFileSystem, paths: Collection[str]) -> dict[str, bytes]:
         paths: `bucket/key`.
 
     Raises:
-        LakeError: The store could not be asked for one of them: what it holds is not known.
+        LakeError: One of them could not be read, so that its content is unknown.
     """
     names = list(paths)
     # `cat` would take `*` and `[` in a name for patterns

@@ -1,4 +1,4 @@
-"""Bounded parallel work in threads: for what computes in libraries that release Python's lock, as Parquet's do.
+"""Bounded parallel work in threads, for computations that release Python's lock, such as Parquet's.
 
 Requests alone need no threads: the connector's verbs over many objects (`head_many`, `transition_many`) run them on its
 event loop. An act of several requests, with decisions between them, may run here.
@@ -23,14 +23,14 @@ R = TypeVar("R")
 
 
 def in_threads(work: Callable[[T], R], items: Iterable[T], *, at_once: int, name: str) -> list[R]:
-    """Do something for every item; the results come in the order of the items.
+    """Do some work for every item; the results come in the order of the items.
 
-    After a failure no further item begins; what is under way ends first.
+    After a failure no further item begins; running items end first.
 
     Args:
         work: A function of one item.
         items: The items.
-        at_once: How many are under way at the most.
+        at_once: The most items that run at once.
         name: The threads' name.
 
     Raises:
@@ -40,7 +40,7 @@ def in_threads(work: Callable[[T], R], items: Iterable[T], *, at_once: int, name
 
 
 def all_in_threads(work: Callable[[T], R], items: Iterable[T], *, at_once: int, name: str) -> list[R]:
-    """Like `in_threads`, but a failure keeps no item from being done."""
+    """Like `in_threads`, but a failure stops no other item."""
     return _in_threads(work, items, at_once, name, goes_on=True)
 
 
@@ -61,20 +61,20 @@ def _in_threads(work: Callable[[T], R], items: Iterable[T], at_once: int, name: 
         started = [pool.submit(copy_context().run, one, item) for item in items]
         try:
             wait(started)
-        finally:  # an interrupt: what has not begun does not begin
+        finally:  # an interrupt: no further item begins
             pool.shutdown(wait=False, cancel_futures=True)
-    # items begin in their order: none that was left out is before the earliest failure
+    # items begin in order: every item left out comes after the earliest failure
     return [future.result() for future in started]
 
 
 class ThreadQueue(Generic[R]):
-    """Work that threads do in the background, as it is handed over; use as a context manager.
+    """Work submitted to background threads; use as a context manager.
 
-    At the end what has not begun is left out, and what is under way ends.
+    At the end, work that has not begun is left out, and running work ends.
     """
 
     def __init__(self, at_once: int, name: str) -> None:
-        """Do so many things at once at the most, in threads of this name."""
+        """Limit the work that runs at once, in threads of this name."""
         self._at_once = at_once
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix=name)
         self._submitted: list[Future[R]] = []
@@ -82,15 +82,15 @@ class ThreadQueue(Generic[R]):
         self._ended = threading.Condition()
 
     def __enter__(self) -> Self:
-        """No thread begins before the first work comes."""
+        """Start no thread before the first work."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave out what has not begun, and wait for the rest."""
+        """Leave out work that has not begun, and wait for the rest."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Hand over work."""
+        """Submit work."""
         with self._ended:
             self._unfinished += 1
         future = self._pool.submit(copy_context().run, partial(work, *args, **kwargs))
@@ -103,12 +103,12 @@ class ThreadQueue(Generic[R]):
             self._ended.notify_all()
 
     def wait_for_room(self) -> None:
-        """Wait while as much as is done at once waits to begin."""
+        """Wait while the queue is as long as the number of threads."""
         with self._ended:
             self._ended.wait_for(lambda: self._unfinished <= self._at_once)
 
     def results(self) -> list[R]:
-        """Wait for all of it; the results come in the order in which the work was handed over.
+        """Wait for all of it; the results come in the order of submission.
 
         Raises:
             Exception: The failure of the earliest work that failed.

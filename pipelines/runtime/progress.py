@@ -1,4 +1,4 @@
-"""How long-running work says where it is: one event, any listener, a bar where somebody watches.
+"""Progress of long-running work: one kind of event, any listener, a bar on a terminal.
 
 plan.apply(progress=True)                                   # a bar on stderr
 plan.apply(progress=lambda step: print(step.done, step.total))
@@ -18,15 +18,15 @@ __all__ = ["Listener", "Progress", "Step", "counting", "reporting"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Where some work is.
+    """The progress of some work.
 
     Attributes:
-        operation: What is being done, for people: `tiering`, `expiry`.
+        operation: The operation, as text: `tiering`, `expiry`.
         done: Items finished, failures included.
-        total: Items there are; 0 where nobody knows beforehand.
+        total: All items; 0 where unknown.
         bytes_done: Bytes of the finished items.
         bytes_total: Bytes of all.
-        item: What was finished last; None at the start.
+        item: The item finished last; None at the start.
     """
 
     operation: str
@@ -46,13 +46,13 @@ Progress: TypeAlias = bool | Listener
 def reporting(
     operation: str, *, total: int, bytes_total: int, progress: Progress
 ) -> Iterator[Callable[[str, int], None]]:
-    """Tell a listener where some work is.
+    """Report the progress of some work to a listener.
 
     Args:
-        operation: What is being done.
-        total: Items there are.
+        operation: The operation.
+        total: All items.
         bytes_total: Bytes of all.
-        progress: Who listens.
+        progress: The listener.
 
     Yields:
         A function to call with each finished item and its bytes.
@@ -71,11 +71,11 @@ def reporting(
 
 @contextmanager
 def counting(operation: str, *, progress: Progress) -> Iterator[Callable[[int], None]]:
-    """Tell a listener how far some work of unknown length is.
+    """Report the progress of work of unknown length to a listener.
 
     Args:
-        operation: What is being done.
-        progress: Who listens.
+        operation: The operation.
+        progress: The listener.
 
     Yields:
         A function to call with the number of items done so far.

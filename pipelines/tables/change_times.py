@@ -1,12 +1,12 @@
-"""`_lake/changes.json`: when rows changed, where the listing of a plain table does not tell.
+"""`_lake/changes.json`: when rows changed, where the listing of a plain table does not show it.
 
-The time of an object is the time of its rows but for two cases. A copy onto itself, to another storage class or another
+The time of an object is the time of its rows, except in two cases. A copy onto itself, to another storage class or
 encryption, changes the object's time and no row. An object that comes back from behind a delete marker, and one whose
 neighbour in the partition was deleted, keep their time though rows changed.
 
-One small file says so for all objects of a table: each by path, ETag and time, as the listing shows them. An object
-that is another by then, whoever wrote it, is not meant: its own time counts. So whatever interrupts us between a copy
-and this file makes rows look younger than they are, never older.
+One small file records this for all objects of a table, each by path, ETag and time, as the listing shows them. An entry
+does not apply to a later object under the same path: its own time counts. So an interruption between a copy and this
+file makes rows look younger than they are, never older.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["ChangeTimes", "KnownChange", "KnownTimes"]
 
 _UNCHECKED = 100
-"""So many entries may be outdated; beyond, the file is at most twice as large as the table has objects."""
+"""Up to this many entries may be outdated; a larger file has at most twice as many entries as the table objects."""
 
 
 class KnownChange(BaseModel):
@@ -51,7 +51,7 @@ class KnownChange(BaseModel):
     first: str = ""
 
     def is_of(self, etag: str, modified: datetime) -> bool:
-        """Whether this is what a listing shows; servers tell whole seconds in one place, fractions in another."""
+        """Whether a listing shows this object; servers show whole seconds in one place, fractions in another."""
         return etag == self.etag and _second(modified) == _second(self.modified)
 
 
@@ -61,14 +61,14 @@ class _Content(BaseModel):
     layout: int = 1
     objects: dict[str, KnownChange] = Field(default_factory=dict)
     checked: int = 0
-    """How many entries there were when it was last looked whether their objects are there still."""
+    """How many entries there were at the last clean-up."""
 
 
 class KnownTimes:
-    """What is known of a table's objects, beside what a listing shows."""
+    """The recorded times of a table's objects, in addition to a listing."""
 
     def __init__(self, known: Mapping[str, KnownChange]) -> None:
-        """Go by these entries, by path below the root."""
+        """Use these entries, by path below the root."""
         self._known = known
 
     def changed(self, path: str, info: Mapping[str, Any]) -> datetime:
@@ -76,12 +76,12 @@ class KnownTimes:
         return _changed(self._known, path, _etag(info), info["LastModified"])
 
     def first_object(self, path: str, info: Mapping[str, Any]) -> str:
-        """Which object had the rows of a listed one first: its ETag, or what stands for it."""
+        """The first object that had the rows of a listed one: its ETag, or a replacement for it."""
         return _first(self._known, path, _etag(info), info["LastModified"])
 
 
 class ChangeTimes:
-    """That file of one table."""
+    """The file `_lake/changes.json` of one table."""
 
     def __init__(self, fs: LakeFileSystem, root: str) -> None:
         """Work below `root` (`bucket/prefix`)."""
@@ -89,16 +89,16 @@ class ChangeTimes:
         self.path = f"{root}/_lake/changes.json"
 
     def read(self, infos: Mapping[str, Any] | None = None) -> KnownTimes:
-        """What is known of listed objects.
+        """The recorded times of listed objects.
 
         Args:
-            infos: The listing of the root, by `bucket/key`: where it does not show the file, there is none to read.
-                None: nobody has looked.
+            infos: The listing of the root, by `bucket/key`. Where it does not show the file, there is none to read.
+                None means that there is no listing.
         """
         return KnownTimes(self._fetch()[0].objects if infos is None or self.path in infos else {})
 
     def note_same_rows(self, rewritten: Iterable[SameRows]) -> None:
-        """Write down that objects were written anew with the rows that they had."""
+        """Record that objects were rewritten with the same rows."""
 
         def noted(known: Mapping[str, KnownChange]) -> dict[str, KnownChange]:
             return {
@@ -114,11 +114,11 @@ class ChangeTimes:
         self._update(noted)
 
     def note_changes(self, objects: Mapping[str, tuple[str, datetime]], changed: datetime) -> None:
-        """Write down that rows changed where the objects do not show it.
+        """Record that rows changed where the objects do not show it.
 
         Args:
             objects: ETag and time of each object, by its path below the root.
-            changed: When the rows did.
+            changed: When the rows changed.
         """
         noted = {
             path: KnownChange(etag=etag, modified=modified, changed=changed, first=f"{etag} {changed.isoformat()}")
@@ -127,7 +127,7 @@ class ChangeTimes:
         self._update(lambda _: noted)
 
     def _update(self, noted: Callable[[Mapping[str, KnownChange]], Mapping[str, KnownChange]]) -> None:
-        """Add entries, and drop those of objects that are gone or written anew whenever the file has doubled.
+        """Add entries; whenever the file has doubled, drop those of objects that are gone or rewritten.
 
         Raises:
             CommitConflict: Others kept changing the file.
@@ -153,7 +153,7 @@ class ChangeTimes:
         raise AssertionError  # the last attempt raises
 
     def _standing(self, known: Mapping[str, KnownChange]) -> dict[str, KnownChange]:
-        """The entries whose objects are there, and not written anew since; one listing."""
+        """The entries whose objects exist and were not rewritten since; one listing."""
         root = self.path.removesuffix("/_lake/changes.json")
         infos = self._fs.list_fresh(root)
         return {
@@ -170,7 +170,7 @@ class ChangeTimes:
         try:
             return _Content.model_validate_json(data), etag
         except ValidationError:
-            # nothing is known then, and the objects' own times count, which are never too early
+            # without entries the objects' own times count, which are never too early
             return _Content(), etag
 
 

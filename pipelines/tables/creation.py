@@ -1,4 +1,4 @@
-"""New tables: what each format has to have before its first rows."""
+"""New tables: what each format needs before its first rows."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def first_schema(spec: DatasetSpec, first: pa.Schema | None) -> pa.Schema | None
 
     Args:
         spec: Its description.
-        first: Of the rows that it will have first, where somebody knows.
+        first: The schema of the first rows, where it is known.
 
     Raises:
-        SpecError: It needs some, and nobody says which.
+        SpecError: It needs some, and none are declared.
     """
     if spec.format == "parquet":
         return None
@@ -46,14 +46,14 @@ def first_schema(spec: DatasetSpec, first: pa.Schema | None) -> pa.Schema | None
 def create_table(
     fs: LakeFileSystem, spec: DatasetSpec, schema: pa.Schema | None, properties: Mapping[str, str], *, is_new: bool
 ) -> None:
-    """Write what a table begins with, where it is not there: the first entry of a log; a plain one has nothing.
+    """Write the first entry of a log, where it is missing; a plain table needs nothing.
 
     Args:
         fs: May write below the root.
         spec: Its description.
-        schema: What `first_schema` says.
-        properties: Of the table, where the format has any.
-        is_new: Nobody else can have made it.
+        schema: The result of `first_schema`.
+        properties: The table's properties, where the format has any.
+        is_new: Nobody else can have created it.
     """
     if schema is not None and (is_new or not has_log(fs, spec.root)):
         LakeDeltaTable.create(fs, spec.root, schema, spec.partition.columns, properties)
@@ -61,7 +61,7 @@ def create_table(
 
 
 def check_begun(fs: LakeFileSystem, root: str, table_format: str) -> None:
-    """Look whether a table that is described has what it begins with.
+    """Check that a described table has its first entry.
 
     Raises:
         LogMissing: It has files, but no log.
@@ -72,6 +72,6 @@ def check_begun(fs: LakeFileSystem, root: str, table_format: str) -> None:
 
 
 def is_just_created(fs: LakeFileSystem, spec: DatasetSpec, schema: pa.Schema | None) -> bool:
-    """Whether the log that is there is what `create_table` writes, and nothing after it."""
+    """Whether the log is exactly what `create_table` writes."""
     table = LakeDeltaTable(fs, spec.root)
     return schema is not None and table.exists() and table.is_just_created(schema, spec.partition.columns)

@@ -78,7 +78,7 @@ _BEYOND_DELTA_RS = ("Unsupported", "empty schema")
 
 @edge
 class LakeDeltaTable:
-    """One Delta table, ours or anybody's."""
+    """One Delta table, ours or others'."""
 
     format = "delta"
     is_atomic = True
@@ -100,9 +100,9 @@ class LakeDeltaTable:
         partition_columns: tuple[str, ...],
         configuration: Mapping[str, str],
     ) -> LakeDeltaTable:
-        """Write version 0 of a new table; a table with that version is left as it is.
+        """Write version 0 of a new table; an existing table is left as it is.
 
-        deltalake makes the entry in a local folder: in the store it would open the table three times besides.
+        deltalake writes the entry to a local folder: in the store it would also open the table three times.
 
         Args:
             fs: May write below the root.
@@ -139,19 +139,19 @@ class LakeDeltaTable:
         configuration: Mapping[str, str],
         run_tokens: Sequence[str] = (),
     ) -> LakeDeltaTable:
-        """Write version 0 of a table that names files which are there already.
+        """Write version 0 of a table, naming files that exist already.
 
         Args:
             fs: May write below the root.
             root: `bucket/prefix`.
             schema: With the partition columns.
             partition_columns: The Hive columns, in order.
-            files: What is live.
+            files: The live files.
             configuration: Delta table properties.
             run_tokens: Runs that count as committed.
 
         Raises:
-            CommitConflict: Somebody else made it a table meanwhile.
+            CommitConflict: Another process made it a table meanwhile.
         """
         refuse_after_fork()
         rust_is_in_use()
@@ -197,7 +197,7 @@ class LakeDeltaTable:
             if version is not None and "version" in str(error).lower():
                 message = f"lake://{self.root} has no version {version}"
                 raise TableNotFound(message, hint="`tierlake history` lists the versions") from error
-            if "Json error" in (reason := str(error).partition("\n")[0]):  # statistics that are none of their types
+            if "Json error" in (reason := str(error).partition("\n")[0]):  # statistics that do not fit their types
                 raise does_not_fit(self.root, reason) from error
             if any(word in reason for word in _BEYOND_DELTA_RS):
                 message = f"lake://{self.root} has a log that this version cannot read: {reason}"
@@ -223,7 +223,7 @@ class LakeDeltaTable:
         return True
 
     def is_just_created(self, schema: pa.Schema, partition_columns: tuple[str, ...]) -> bool:
-        """Whether the log is what `create` writes for this schema, and nothing after it."""
+        """Whether the log is exactly what `create` writes for this schema."""
         table = self._open()
         if table.version() != 0 or tuple(table.metadata().partition_columns) != partition_columns:
             return False
@@ -245,7 +245,7 @@ class LakeDeltaTable:
         return self.snapshot()
 
     def live_sizes(self) -> tuple[int, dict[str, int]]:
-        """The version, and path to size of the live files: what a listing needs, without statistics.
+        """The version, and the size of each live file by path: what a listing needs, without statistics.
 
         Raises:
             UnsupportedByTable: Deletion vectors or column mapping, which a listing cannot tell, or folders that readers
@@ -265,7 +265,7 @@ class LakeDeltaTable:
 
         Raises:
             UnsupportedByTable: Deletion vectors or column mapping, which a Parquet reader would read wrongly.
-            SchemaMismatch: A partition value that is none of its column's type.
+            SchemaMismatch: A partition value does not fit its column's type.
         """
         look = snapshot.opened
         table = look.table if isinstance(look, DeltaLook) else self._open(snapshot.version)
@@ -275,7 +275,7 @@ class LakeDeltaTable:
     def _filesystem(self, snapshot: Snapshot) -> pafs.FileSystem:
         keys = {f"{self.root}/{file.path}": file.key for file in snapshot.files}
         names = FileNames(self._fs, self.root, keys, snapshot.version)
-        if self._fs.credentials_are_renewed:  # deltalake keeps those it was given, and a scan may outlive them
+        if self._fs.credentials_are_renewed:  # deltalake keeps its options, and a scan may outlive them
             return arrow_filesystem(self._fs, names)
         sizes = {file.path: file.size for file in snapshot.files}
         return pafs.PyFileSystem(RustFiles(names, self._fs.delta_options(), sizes))
@@ -306,12 +306,12 @@ class LakeDeltaTable:
         return LoggedChanges(identity, log.newest, oldest, last, max(unclear, default=-1))
 
     def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
-        """The log knows: it is not written when an object is; see `Table.note_same_rows`."""
+        """Nothing to record: the log has the times; see `Table.note_same_rows`."""
 
     def version_at(self, instant: datetime) -> int:
         """The version that was the newest at an instant; see `Table.version_at`.
 
-        Commits carry their time; delta-rs's own search goes by the store's times, which some servers keep in seconds.
+        This uses the times in the commits; delta-rs searches by the store's times, which some servers keep in seconds.
         """
         oldest: datetime | None = None
         for entry in self._open().history():
@@ -333,7 +333,7 @@ class LakeDeltaTable:
         return delta_log.removed_files(self._fs, self.root, self.partition_columns)
 
     def recent(self, since: datetime) -> RecentLog:
-        """What commits named since an instant; see `Table.recent`."""
+        """Files that commits named since an instant; see `Table.recent`."""
         return delta_log.recent(self._fs, self.root, since)
 
     def made_at(self, version: int) -> datetime | None:
@@ -382,11 +382,11 @@ class LakeDeltaTable:
         return f"{key.prefix}/{name}" if key.items else name
 
     def file_size(self, target: int) -> float:
-        """As large as the dataset asks for; see `Table.file_size`."""
+        """The dataset's target size; see `Table.file_size`."""
         return target
 
     def stage(self, fs: LakeFileSystem, staged: StagedFile, token: str) -> StagedFile:  # noqa: ARG002 - the protocol's
-        """Nobody sees it before a commit names it; see `Table.stage`."""
+        """Upload it: it is invisible until a commit names it; see `Table.stage`."""
         return uploaded(fs, self.root, staged)
 
     def for_workers(self) -> Self:
@@ -394,7 +394,7 @@ class LakeDeltaTable:
         return self
 
     def to_join(self, staged: Iterable[StagedFile]) -> tuple[tuple[PartitionKey, tuple[StagedFile, ...]], ...]:  # noqa: ARG002 - the protocol's
-        """None: a partition may have several files; see `Table.to_join`."""
+        """None, as a partition may have several files; see `Table.to_join`."""
         return ()
 
     def to_publish(self, staged: Sequence[StagedFile]) -> tuple[StagedFile, ...]:
@@ -414,7 +414,7 @@ class LakeDeltaTable:
         return file.path, ""
 
     def is_as_seen(self, live: Iterable[SeenFile], seen: Iterable[SeenFile]) -> bool:
-        """Just those files: a commit takes all or none; see `Table.is_as_seen`."""
+        """Exactly those files, as a commit removes all or none; see `Table.is_as_seen`."""
         return {(file.path, file.size) for file in live} == {(file.path, file.size) for file in seen}
 
     def lost(self, files: Sequence[LiveFile]) -> tuple[str, ...]:
@@ -439,15 +439,15 @@ class LakeDeltaTable:
         now: datetime,
         history: timedelta,  # noqa: ARG002 - the protocol's
     ) -> list[str]:
-        """Of rewrites whose files are gone; run keys and history are the log's; see `Table.outdated_runs`."""
+        """Records of rewrites whose files are gone; run keys and history are in the log; see `Table.outdated_runs`."""
         return outdated_rewrites(self._fs, self.root, stored, now - ORPHAN_AGE)
 
     def is_committed(self, run_key: str) -> bool:
-        """Whether this run key was committed and not forgotten since by an expiry."""
+        """Whether this run key was committed and no expiry has forgotten it since."""
         return has_run(self._open(), run_key)
 
     def left_of(self, run_key: str, snapshot: Snapshot) -> frozenset[PartitionKey]:
-        """Where a forgotten run's rows are live still; see `Table.left_of`."""
+        """Partitions where a forgotten run's rows are still live; see `Table.left_of`."""
         token = run_token(run_key)
         if not may_hold_rows_of(token, (file.path for file in snapshot.files)):
             return frozenset()
@@ -464,26 +464,26 @@ class LakeDeltaTable:
         """A commit that came between is a conflict, and files stay until a vacuum; see `Table.check_can_remove`."""
 
     def check_operation(self, operation: Operation, *, by_workers: bool = False) -> None:
-        """There is nothing that it does not have; see `Table.check_operation`."""
+        """Every operation is supported; see `Table.check_operation`."""
 
     def commit(self, change: Change) -> Commit:
         """Write one log entry; see `Table.commit`."""
         return self._writer.commit(change)
 
     def fence(self, now: datetime) -> None:
-        """An entry that changes nothing, and counts; see `Table.fence`."""
+        """Commit an entry without changes that raises the fence; see `Table.fence`."""
         self._writer.fence(now)
 
     def properties(self) -> Mapping[str, str]:
-        """Of the table's metadata."""
+        """The properties in the table's metadata."""
         return dict(self._open().metadata().configuration)
 
     def set_properties(self, properties: Mapping[str, str], details: Mapping[str, object]) -> int | None:
-        """One commit that changes no file; see `Table.set_properties`."""
+        """Commit properties without changing files; see `Table.set_properties`."""
         return self._writer.set_properties(properties, details)
 
     def declare(self, schema: pa.Schema) -> None:
-        """Columns in the log's metadata; see `Table.declare`."""
+        """Add columns to the log's metadata; see `Table.declare`."""
         self._writer.declare(schema)
 
 

@@ -1,12 +1,11 @@
-"""When the rows of a Delta table's partitions changed, as its log tells.
+"""When the rows of a Delta table's partitions changed, by its log.
 
-A commit changes rows where it adds or removes a file and says so (`dataChange`); compaction says that it does not,
-whoever compacts. Its time is that of its object in the store, by the server's clock, and not the time that its writer
-put into it.
+A commit changes rows where it adds or removes a file with `dataChange`; a compaction, by any writer, sets it to false.
+A commit's time is that of its object in the store, by the server's clock, and not the time that its writer put into it.
 
-The log forgets commits (30 days, by default). What it has forgotten is known by the files' own times alone
-(`modificationTime`): ours are the server's, and compaction hands on the newest of its sources'. Others write the time
-of the object (Spark) or their own clock's (delta-rs).
+The log forgets commits (after 30 days, by default). Before that, only the files' own times (`modificationTime`) are
+left. Ours are the server's, and a compaction keeps the newest of its sources. Others write the time of the object
+(Spark) or of their own clock (delta-rs).
 """
 
 from __future__ import annotations
@@ -43,9 +42,9 @@ class LoggedChange:
     Attributes:
         version: The table's version after it.
         at: When it was made, by the server's clock.
-        changed: Partitions with other rows after it; None where it does not tell which.
+        changed: Partitions whose rows it changed; None where that is unknown.
         rewritten: Partitions whose files it replaced by others with the same rows.
-        adopts: It made a table of files that were there: their rows came when they were written.
+        adopts: Whether it made a table of existing files, whose rows date from the writing of the files.
     """
 
     version: int
@@ -57,12 +56,12 @@ class LoggedChange:
 
 @dataclass(frozen=True, slots=True)
 class LogTail:
-    """The newest commits of a log, without a gap between them.
+    """The newest commits of a log without gaps.
 
     Attributes:
-        objects: Of all commits that the log has: path and time by version.
+        objects: Path and time of all commits in the log, by version.
         newest: The table's version.
-        oldest: The version whose later commits are all there.
+        oldest: The version after which all commits are there.
     """
 
     objects: Mapping[int, tuple[str, datetime]]
@@ -71,12 +70,12 @@ class LogTail:
 
     @classmethod
     def look(cls, fs: LakeFileSystem, root: str, version: int) -> LogTail:
-        """Look at a log; one LIST.
+        """Read a log's listing; one LIST.
 
         Args:
             fs: The connector.
             root: `bucket/prefix`.
-            version: Of the table, as it was looked at before.
+            version: The table's version, read before.
         """
         objects = _commits(fs, root)
         newest = oldest = max([version, *objects])
@@ -85,7 +84,7 @@ class LogTail:
         return cls(objects, newest, oldest)
 
     def oldest_of(self, versions: Iterable[int]) -> int:
-        """The oldest of the versions whose later commits are all there; the newest where that is none."""
+        """The oldest version after which all commits are there; the newest version where there is none."""
         return min((one for one in versions if self.oldest <= one <= self.newest), default=self.newest)
 
     def read(
@@ -96,7 +95,7 @@ class LogTail:
         Args:
             fs: The connector.
             columns: The Hive columns, in order.
-            schema: Of the table, by which partition values are spelled.
+            schema: The table's schema, which decides the spelling of partition values.
             after: The version.
         """
         return _read(fs, {one: self.objects[one] for one in range(after + 1, self.newest + 1)}, columns, schema)
@@ -111,11 +110,11 @@ def changes_after(
         fs: The connector.
         root: `bucket/prefix`.
         columns: The Hive columns, in order.
-        schema: Of the table, by which partition values are spelled.
-        since: Commits of this instant, and older ones, are left out.
+        schema: The table's schema, which decides the spelling of partition values.
+        since: Commits of this instant and older ones are left out.
 
     Returns:
-        The commits, and whether these are all: False where the log has forgotten some.
+        The commits, and whether they are complete: False where the log has forgotten some.
     """
     objects = _commits(fs, root)
     chosen = {version: one for version, one in sorted(objects.items()) if one[1] + _SECOND > since}
@@ -125,7 +124,7 @@ def changes_after(
 
 
 def _commits(fs: LakeFileSystem, root: str) -> dict[int, tuple[str, datetime]]:
-    """Path and time of the commits that a log has, by version; none: a checkpoint stands for all."""
+    """Path and time of the commits in a log, by version; empty where a checkpoint replaces all."""
     return {
         int(name[-_DIGITS - 5 : -5]): (path, info["LastModified"])
         for path, info in fs.list_fresh(f"{root}/_delta_log").items()
@@ -148,7 +147,7 @@ def _read(
             path, at = objects[version]
             if path in texts:
                 commits.append(_logged(texts[path], version, at, columns, schema))
-            else:  # a clean-up took it just now: it may have changed any partition
+            else:  # a clean-up deleted it just now: it may have changed any partition
                 commits.append(LoggedChange(version, end_of(at), None, frozenset()))
     return commits
 
@@ -165,24 +164,24 @@ def latest_changes(
 
     Args:
         commits: As `changes_after` returns them.
-        is_complete: Likewise.
+        is_complete: As `changes_after` returns it.
         now: The table's present state.
-        keys: Partitions that are asked about.
+        keys: The partitions in question.
         snapshot_of: Reads the table at a version.
     """
-    found: dict[PartitionKey, datetime] = {}
+    latest: dict[PartitionKey, datetime] = {}
     for commit in commits:
-        found |= dict.fromkeys(keys if commit.changed is None else commit.changed & set(keys), commit.at)
-    left = [key for key in keys if key not in found]
+        latest |= dict.fromkeys(keys if commit.changed is None else commit.changed & set(keys), commit.at)
+    left = [key for key in keys if key not in latest]
     if is_complete or not left:
-        return found
-    return found | _by_their_files(commits, now, left, snapshot_of)
+        return latest
+    return latest | _by_their_files(commits, now, left, snapshot_of)
 
 
 def _by_their_files(
     commits: list[LoggedChange], now: Snapshot, keys: Collection[PartitionKey], snapshot_of: Callable[[int], Snapshot]
 ) -> dict[PartitionKey, datetime]:
-    """For partitions that no remembered commit changed: by the times of their files before others compacted them."""
+    """Times of partitions that no remembered commit changed: those of their files before others compacted them."""
     rewritten = [commit.version for commit in commits if commit.rewritten & set(keys)]
     before = now
     if rewritten and rewritten[0] > 0:
@@ -196,7 +195,7 @@ def _by_their_files(
         for key in keys
         if key in older or key in current
     }
-    # whatever a writer's clock said: it is not newer than what the log remembers
+    # whatever the writer's clock was, it is not newer than the remembered commits
     latest = min((commit.at for commit in commits), default=None)
     return {key: at if latest is None else min(at, latest) for key, at in times.items()}
 
@@ -237,7 +236,7 @@ def _key(
 
 
 def _spelled(name: str, text: str | None, schema: pa.Schema | None) -> str:
-    """A value as live files' keys have it, however its writer spelled it."""
+    """A value as in the keys of live files, in any writer's spelling."""
     if not text or schema is None or name not in schema.names:
         return text or ""
     try:

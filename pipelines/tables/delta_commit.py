@@ -1,9 +1,8 @@
-"""What a commit to a Delta table says: deltalake's actions, or the log entry itself.
+"""The content of a commit to a Delta table: deltalake's actions, or the log entry itself.
 
-A file leaves a table by its path as the log spells it, and deltalake 1.6 spells every path its own way: a letter that
-Spark leaves as it is (`k=ü`) becomes `k=%C3%BC`, which is another file to every reader. The rows would stay, and those
-written anew from them would be there twice. Where that would happen the entry is written here. Format: the Delta
-protocol's "Actions".
+A file is removed by its path as the log spells it, and deltalake 1.6 always uses its own spelling: a letter that Spark
+leaves as it is (`k=ü`) becomes `k=%C3%BC`, which is another file to every reader. The rows would stay, and rewritten
+ones would be there twice. In such cases the entry is written here. Format: the Delta protocol's "Actions".
 """
 
 from __future__ import annotations
@@ -47,12 +46,12 @@ _KEPT = "!$&'()+,-./:;=@_~"
 
 
 def spelled_by_deltalake(path: str) -> str:
-    """A path below the root as deltalake writes it to the log: URL-encoded but for what a test has listed."""
+    """A path below the root as deltalake writes it to the log: URL-encoded, except for characters that a test lists."""
     return quote(path, safe=_KEPT)
 
 
 def is_spelled_otherwise(change: Change) -> bool:
-    """Whether a file that leaves is spelled in the log as deltalake would not spell it."""
+    """Whether the log spells a removed file otherwise than deltalake would."""
     return any(file.logged is not None for file in change.removes)
 
 
@@ -61,9 +60,9 @@ def add_actions(change: Change, at: datetime | None = None, beside: Sequence[Liv
 
     Args:
         change: Files in, files out.
-        at: The present by the server's clock, from which the new files' rows count as changed; None leaves the files
-            the times that they have.
-        beside: Live files that stay, and whose time says from now on that rows of their partition went.
+        at: The present by the server's clock, at which the new files' rows count as changed; None keeps the files'
+            times.
+        beside: Live files that stay, and whose time is set since rows of their partition were removed.
     """
     files = [(staged.file, _changes_data(change)) for staged in change.adds] + [(file, False) for file in beside]
     return [
@@ -97,7 +96,7 @@ def write_entry(
     at: datetime | None = None,
     beside: Sequence[LiveFile] = (),
 ) -> None:
-    """Write one entry of the log, with the paths that leave as the log spells them.
+    """Write one entry of the log, with removed paths as the log spells them.
 
     Args:
         fs: May write below the root.
@@ -107,7 +106,7 @@ def write_entry(
         metadata: JSON values for `commitInfo`.
         transactions: The run keys that it counts.
         at: See `add_actions`.
-        beside: Likewise.
+        beside: See `add_actions`.
 
     Raises:
         AlreadyExists: Another writer made that version.
@@ -140,7 +139,7 @@ def write_entry(
 def write_fence(
     fs: LakeFileSystem, root: str, number: int, metadata: Mapping[str, Any], transaction: Transaction
 ) -> None:
-    """Write an entry that changes no file, as Spark does before a vacuum; what was planned before it conflicts.
+    """Write an entry that changes no file, as Spark does before a vacuum; changes planned before it conflict.
 
     Args:
         fs: May write below the root.
@@ -190,7 +189,7 @@ def _put(fs: LakeFileSystem, root: str, number: int, entry: Sequence[Mapping[str
 
 
 def changes_rows(change: Change) -> bool:
-    """Whether other rows are live after it; adopted files are those that were there."""
+    """Whether the change affects rows; adopting existing files does not."""
     return change.operation not in {"adopt", "compact"}
 
 
@@ -199,7 +198,7 @@ def _changes_data(change: Change) -> bool:
 
 
 def _milliseconds(at: datetime) -> int:
-    """The log's times, rounded up: a change is never told to be older than it is."""
+    """A time in the log's unit, rounded up: a change never looks older than it is."""
     return -(-(at - _EPOCH) // _MILLISECOND)
 
 
@@ -222,10 +221,10 @@ def commit_metadata(change: Change, run_key: str) -> dict[str, Any]:
 
 
 def commit_of_entry(entry: Mapping[str, Any]) -> Commit:
-    """What a `commitInfo` says, ours or anybody's.
+    """The commit of a `commitInfo`, ours or others'.
 
     Args:
-        entry: With the version that it made.
+        entry: The `commitInfo`, with its version.
     """
     return Commit(
         version=entry["version"],

@@ -1,4 +1,4 @@
-"""Which Delta tables we honour: others would be written without complaint, and read wrongly."""
+"""The Delta features that we support: tables with others would be written without an error, and read wrongly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_writable(table: DeltaTable, change: Change) -> None:
     """Refuse to commit a change to a table whose features or properties we would not honour.
 
     Raises:
-        UnsupportedByTable: Naming them.
+        UnsupportedByTable: It names them.
     """
     check_features(table, WRITER_FEATURES, "written")
     properties = table.metadata().configuration
@@ -47,10 +47,10 @@ def check_features(table: DeltaTable, allowed: frozenset[str], what: str) -> Non
     Args:
         table: The table.
         allowed: Names of features.
-        what: Is to be done with it: `written`, or how it is read.
+        what: The purpose for the error: `written`, or how it is read.
 
     Raises:
-        UnsupportedByTable: Naming the others.
+        UnsupportedByTable: It names the other features.
     """
     protocol = table.protocol()
     features = {*(protocol.reader_features or ()), *(protocol.writer_features or () if what == "written" else ())}

@@ -31,7 +31,7 @@ __all__ = ["RustFiles", "does_not_fit", "live_files", "snapshot_of"]
 
 
 class RustFiles(DeltaStorageHandler):
-    """Objects of a table for Arrow, read by deltalake's own client, which outruns files in Python several times."""
+    """Objects of a table for Arrow, read by deltalake's own client, which is several times faster than Python files."""
 
     def __init__(self, names: FileNames, options: dict[str, str], sizes: dict[str, int]) -> None:
         """Read the files of `names` with deltalake's `options`; `sizes` is path below the root to bytes."""
@@ -54,15 +54,15 @@ _FIRST_DAY, _LAST_DAY = (date.min - _EPOCH).days, (date.max - _EPOCH).days
 
 
 def live_files(table: DeltaTable, root: str) -> tuple[LiveFile, ...]:
-    """What the table names.
+    """The live files that the table names.
 
     Args:
-        table: At the version in question.
+        table: The table at a version.
         root: `bucket/prefix`.
 
     Raises:
-        SchemaMismatch: Statistics or partition values in the log that are none of their columns' types.
-        PolicyRefused: A path that leaves the root.
+        SchemaMismatch: Statistics or partition values in the log do not fit their columns' types.
+        PolicyRefused: A path leaves the root.
     """
     columns = tuple(table.metadata().partition_columns)
     try:
@@ -82,19 +82,19 @@ def live_files(table: DeltaTable, root: str) -> tuple[LiveFile, ...]:
 def snapshot_of(table: DeltaTable, root: str) -> Snapshot:
     """The table as deltalake has opened it."""
     schema = pa.schema(table.schema().to_arrow())
-    # the fence takes a replay of the log, and who only reads never asks for it
+    # the fence takes a replay of the log, and readers never need it
     fence = cache(partial(fence_of, table))
     return Snapshot(table.version(), live_files(table, root), schema, fence, opened=DeltaLook(table))
 
 
 def does_not_fit(root: str, reason: str) -> SchemaMismatch:
-    """The error for a commit whose statistics or partition values are none of their columns' types."""
+    """The error for a commit whose statistics or partition values do not fit their columns' types."""
     hint = "the writer of that commit has to mend it; the Parquet files themselves can be read with pyarrow"
     return SchemaMismatch(f"the log of lake://{root} does not fit the table's schema: {reason}", hint=hint)
 
 
 def _flat(stats: pa.StructArray) -> pa.StructArray:
-    """Without nested columns, and without dates outside the years 1 to 9999, which Python has no values for."""
+    """Statistics without nested columns, and without dates outside the years 1 to 9999, Python's range."""
     if not pat.is_struct(stats.type):
         return stats
     fields = [(index, field) for index, field in enumerate(stats.type) if not pat.is_nested(field.type)]

@@ -1,7 +1,7 @@
-"""What deltalake does not tell of a log: which files were taken out, what commits named, and when they were made.
+"""Facts of a log that deltalake does not show: removed files, the files that commits named, and commit times.
 
 `vacuum` and `undo` need it (deltalake's own vacuum takes no clock). A commit's time is that of its object in the store:
-what stands inside was written by a client, whose clock may be anything. Format: the Delta protocol's "Actions" and
+the time inside is from a client's clock, which may be wrong. Format: the Delta protocol's "Actions" and
 "Checkpoints".
 """
 
@@ -50,16 +50,16 @@ class LogEntry:
 def entries(fs: LakeFileSystem, root: str) -> list[LogEntry]:
     """The commits that the log still has, newest first; one LIST."""
     log = f"{root}/_delta_log"
-    found = []
-    for path, info in fs.list_fresh(log).items():  # deltalake writes behind fsspec's back
+    commits = []
+    for path, info in fs.list_fresh(log).items():  # deltalake writes without fsspec
         match = _ENTRY.fullmatch(path.removeprefix(f"{log}/"))
         if match is not None:
-            found.append(LogEntry(int(match[1]), path, info["LastModified"]))
-    return sorted(found, key=lambda entry: entry.version, reverse=True)
+            commits.append(LogEntry(int(match[1]), path, info["LastModified"]))
+    return sorted(commits, key=lambda entry: entry.version, reverse=True)
 
 
 def recent(fs: LakeFileSystem, root: str, since: datetime) -> RecentLog:
-    """What commits named since an instant.
+    """The files that commits named since an instant.
 
     The store's clock may have been put back: a commit counts as young as the youngest before it.
 
@@ -72,14 +72,14 @@ def recent(fs: LakeFileSystem, root: str, since: datetime) -> RecentLog:
     log = entries(fs, root)
     at = since
     young = [entry for entry in log if entry.at >= since]
-    # all up to the oldest young one: those between were made after it, whatever their time says
+    # all up to the oldest young one: commits in between were made after it, whatever their time
     after = [entry for entry in log if young and entry.version >= young[-1].version]
     for entry, actions in _read(fs, sorted(after, key=lambda one: one.version)):
         at = max(at, entry.at)
         for action in actions:
             for name in ("add", "remove"):
-                if (found := action.get(name)) is not None:
-                    named[data_path(root, str(found["path"]))] = at
+                if (file := action.get(name)) is not None:
+                    named[data_path(root, str(file["path"]))] = at
     return RecentLog(named, reaches_back=bool(log) and (log[-1].version == 0 or log[-1].at < since))
 
 
@@ -90,11 +90,11 @@ def named_after(fs: LakeFileSystem, root: str, version: int) -> frozenset[str] |
     if log and log[-1].version > version + 1:
         return None
     return frozenset(
-        data_path(root, str(found["path"]))
+        data_path(root, str(file["path"]))
         for _, actions in _read(fs, later)
         for action in actions
         for name in ("add", "remove")
-        if (found := action.get(name)) is not None
+        if (file := action.get(name)) is not None
     )
 
 
@@ -149,7 +149,7 @@ def _key(values: Any, columns: Sequence[str]) -> PartitionKey | None:
 def _read(fs: LakeFileSystem, log: Sequence[LogEntry]) -> Iterator[tuple[LogEntry, list[dict[str, Any]]]]:
     for start in range(0, len(log), _BATCH):
         batch = log[start : start + _BATCH]
-        texts = contents(fs, [entry.path for entry in batch])  # without those that a clean-up takes just now
+        texts = contents(fs, [entry.path for entry in batch])  # without those that a clean-up is deleting
         for entry in batch:
             if entry.path in texts:
                 yield entry, [json.loads(line) for line in texts[entry.path].splitlines() if line.strip()]

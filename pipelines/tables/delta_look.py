@@ -1,4 +1,4 @@
-"""A Delta table as it was opened for a snapshot, so that what follows from the snapshot need not open it again."""
+"""A Delta table as it was opened for a snapshot, so that later work on the snapshot does not open it again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["DeltaLook", "is_of_base"]
 
 _LOOK_SECONDS = 60.0
-"""A commit rests on the look of its base for so long: a log that is made anew meanwhile would not be noticed."""
+"""How long a commit may reuse its base's open table: a log that was replaced meanwhile would go unnoticed."""
 
 
 class DeltaLook:
@@ -27,7 +27,7 @@ class DeltaLook:
         self._claim = threading.Lock()
 
     def claimed(self) -> DeltaTable | None:
-        """The table, for one commit that follows soon; None for every other."""
+        """The table, for one commit soon after; None for every other."""
         is_recent = time.monotonic() - self._at < _LOOK_SECONDS
         return self.table if is_recent and self._claim.acquire(blocking=False) else None
 

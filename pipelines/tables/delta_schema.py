@@ -24,7 +24,7 @@ __all__ = ["evolved", "first_schema", "lacks_entry", "mend_log", "settles_keys"]
 
 
 def settles_keys(table: DeltaTable, requested: pa.Schema | None) -> bool:
-    """Whether the first rows give the partition columns their types: nobody had declared any column."""
+    """Whether the first rows settle the types of the partition columns: no column was declared."""
     metadata = table.metadata()
     current = pa.schema(table.schema().to_arrow())
     if requested is None or set(current.names) - set(metadata.partition_columns):
@@ -44,7 +44,7 @@ def first_schema(table: DeltaTable, requested: pa.Schema | None) -> pa.Schema | 
                 allow_protocol_versions_increase=True,
                 commit_properties=CommitProperties(max_commit_retries=0),
             )
-        return None  # the next look at the log has it
+        return None  # the next read of the log has it
     return requested
 
 
@@ -74,10 +74,10 @@ def evolved(fs: LakeFileSystem, root: str, table: DeltaTable, requested: pa.Sche
 
 
 def mend_log(fs: LakeFileSystem, root: str, table: DeltaTable, error: DeltaError) -> None:
-    """Give deltalake an entry to write after, where a lifecycle rule took even the newest, with its checkpoint.
+    """Give deltalake an entry to write after, where a lifecycle rule deleted even the newest one.
 
     Raises:
-        DeltaError: The error, where it says something else.
+        DeltaError: The error, where it has another cause.
     """
     if not lacks_entry(error):
         raise error
@@ -87,5 +87,5 @@ def mend_log(fs: LakeFileSystem, root: str, table: DeltaTable, error: DeltaError
 
 
 def lacks_entry(error: Exception) -> bool:
-    """Whether deltalake found no entry to write after: a lifecycle rule took even the newest, with its checkpoint."""
+    """Whether deltalake found no entry to write after: a lifecycle rule deleted even the newest one."""
     return isinstance(error, DeltaError) and "Invalid table version" in str(error)

@@ -1,7 +1,7 @@
-"""What a Delta log counts for us: a transaction for each run key, and one for the fences of vacuums.
+"""Our transactions in a Delta log: one for each run key, and one for the fences of vacuums.
 
 A run key's transaction counts up: odd means committed, even means forgotten by an expiry. `app_transactions` of the
-Delta protocol; deltalake does not refuse one that is there already, so whoever commits asks first.
+Delta protocol; deltalake does not refuse an existing one, so a commit checks first.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ def adopted(tokens: Iterable[str]) -> list[Transaction]:
 def transactions(
     fs: LakeFileSystem, root: str, table: DeltaTable, change: Change, run_key: str, count: int | None
 ) -> list[Transaction]:
-    """What a commit counts.
+    """The transactions of a commit.
 
     Args:
         fs: Reads below the root.
         root: `bucket/prefix`.
-        table: Before the commit.
+        table: The table before the commit.
         change: Files in, files out.
         run_key: Of the commit.
         count: Of the run so far; see `run_count`.
@@ -69,12 +69,12 @@ def transactions(
 
 
 def fence_of(table: DeltaTable) -> int:
-    """Up to which second of the store's clock vacuums have begun."""
+    """The second of the store's clock at which the latest vacuum began."""
     return table.transaction_version(_FENCE) or 0
 
 
 def next_fence(table: DeltaTable, second: int) -> Transaction:
-    """The fence of a vacuum: time that goes on also where a clock does not."""
+    """The fence of a vacuum: a time that always increases, even where the clock does not."""
     return Transaction(_FENCE, max(fence_of(table) + 1, second))
 
 

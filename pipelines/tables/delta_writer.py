@@ -1,4 +1,4 @@
-"""Commits to a Delta log: one conditional PUT each; where somebody was faster, a look at what the newer commits did."""
+"""Commits to a Delta log: one conditional PUT each; after a lost race, a check of the newer commits."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ __all__ = ["DeltaWriter"]
 
 _CHECKPOINT_INTERVAL = 100  # deltalake's own
 _NAMED_COMMITS = 3
-"""How many of the newest commits a conflict names."""
+"""The most commits that a conflict names."""
 
 
 class DeltaWriter:
@@ -72,7 +72,7 @@ class DeltaWriter:
         """Write one log entry; see `Table.commit`.
 
         delta-rs would rebase a stale change by itself and so double rows, leave a late append behind, or name files
-        that a vacuum took meanwhile. So all is retried here, after a look at what the newer commits did.
+        that a vacuum deleted meanwhile. So retries are made here, after a check of the newer commits.
         """
         run_key = change.run_key or uuid.uuid4().hex
         is_blind = not change.removes and change.operation in {"append", "create"}
@@ -122,12 +122,12 @@ class DeltaWriter:
                             ),
                         )
                 except (CommitFailedError, AlreadyExists):
-                    continue  # somebody was faster, or the reply was lost: the next look at the log tells
+                    continue  # another writer was faster, or the reply was lost: the next read of the log shows it
                 except (DeltaError, OSError, LakeError) as error:
                     if isinstance(error, DeltaError) and lacks_entry(error):
                         mend_log(self._fs, self._root, table, error)
                         continue
-                    # what broke may have been the reply, or what deltalake does after its commit: it may be there
+                    # the reply, or deltalake's work after its commit, may have failed: the commit may be there
                     return self._arrived(change, run_key, error)
                 self._fs.invalidate_view(self._root)
                 # without delta-rs's own retries the commit is the next version, or none
@@ -137,7 +137,7 @@ class DeltaWriter:
     def _looks(self, change: Change) -> Iterator[DeltaTable]:
         """The table as the base of a change was read from it, then afresh for each further attempt.
 
-        Whoever was faster has made the version that the first attempt would make.
+        A faster writer has made the version that the first attempt would make.
         """
         look = change.base.opened
         columns = change.base.known_schema
@@ -151,7 +151,7 @@ class DeltaWriter:
             yield self._open()
 
     def fence(self, now: datetime) -> None:
-        """An entry that changes nothing, and counts; see `Table.fence`."""
+        """Commit an entry without changes that raises the fence; see `Table.fence`."""
         seconds = math.ceil(now.timestamp())
         for attempt in attempts(f"lake://{self._root}", done="nothing was deleted"):
             with attempt:
@@ -168,7 +168,7 @@ class DeltaWriter:
         raise AssertionError  # the last attempt raises
 
     def set_properties(self, properties: Mapping[str, str], details: Mapping[str, object]) -> int | None:
-        """One commit that changes no file; see `Table.set_properties`."""
+        """Commit properties without changing files; see `Table.set_properties`."""
         metadata = {
             "lake.operation": "apply",
             "lake.by": user_and_host(),
@@ -192,7 +192,7 @@ class DeltaWriter:
         raise AssertionError  # the last attempt raises
 
     def declare(self, schema: pa.Schema) -> None:
-        """Columns in the log's metadata; see `Table.declare`."""
+        """Add columns to the log's metadata; see `Table.declare`."""
         for attempt in attempts(f"lake://{self._root}", done="no column was added"):
             with attempt:
                 if evolved(self._fs, self._root, self._open(), schema) is not None:
@@ -200,11 +200,11 @@ class DeltaWriter:
         raise AssertionError  # the last attempt raises
 
     def _check_fence(self, change: Change, table: DeltaTable) -> None:
-        """Refuse files that a vacuum may have taken since they were written, or looked at.
+        """Refuse files that a vacuum may have deleted since they were written or seen.
 
         Raises:
             CommitConflict: Look again.
-            StagedTooLong: They are so old that a vacuum took them for orphans.
+            StagedTooLong: They are so old that a vacuum treats them as orphans.
         """
         if not change.adds:
             return
@@ -223,7 +223,7 @@ class DeltaWriter:
                 raise StagedTooLong(message, hint="nothing was committed: run it again, which writes it anew")
 
     def _beside(self, change: Change, table: DeltaTable) -> tuple[LiveFile, ...]:
-        """A file of each partition that only loses files: its time tells of that when the log has forgotten it."""
+        """A live file of each partition that only loses files: its time shows the loss after the log forgets it."""
         losing = {file.key for file in change.removes} - {staged.file.key for staged in change.adds}
         if change.operation != "erase" or not losing:
             return ()
@@ -232,13 +232,13 @@ class DeltaWriter:
         return tuple({file.key: file for file in left if file.key in losing}.values())
 
     def _checkpoint_where_due(self, before: DeltaTable) -> None:
-        """After a commit that deltalake, which would see to it, did not make; by its rule."""
+        """Write a checkpoint by deltalake's rule, after a commit that deltalake did not make."""
         if _is_checkpoint_due(before):
             with suppress(DeltaError, OSError, LakeError):  # the commit is made; the next one due makes up for it
                 self._open().create_checkpoint()
 
     def _arrived(self, change: Change, run_key: str, error: Exception) -> Commit:
-        """The commit whose reply was an error, where the log has it all the same.
+        """The commit whose reply was an error, where the log has it.
 
         Raises:
             CommitUnknown: The log cannot be read either.
@@ -256,7 +256,7 @@ class DeltaWriter:
         return self._find(after, run_key)
 
     def _find(self, table: DeltaTable, run_key: str) -> Commit:
-        with suppress(DeltaError, OSError):  # the commit is made: what it says besides is no reason to fail
+        with suppress(DeltaError, OSError):  # the commit is made: its other content is no reason to fail
             for entry in table.history(50):
                 if entry.get("lake.run_key") == run_key:
                     return commit_of_entry(entry)

@@ -1,4 +1,4 @@
-"""The edge of a table: whatever a library raised inside, out of it comes an error of ours."""
+"""The edge of a table: errors of libraries inside leave it as errors of ours."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ TableT = TypeVar("TableT")
 
 
 def edge(kind: type[TableT]) -> type[TableT]:
-    """A class whose public methods and properties let no error of a library out.
+    """A class whose public methods and properties turn errors of libraries into ours.
 
-    One place for all of them: a method that is added tomorrow needs not remember it.
+    It wraps all of them, so that a new method need not remember to.
     """
     for name, member in list(vars(kind).items()):
         if name.startswith("_"):
@@ -42,13 +42,13 @@ def edge(kind: type[TableT]) -> type[TableT]:
 
 @contextmanager
 def in_words_of_ours(root: str) -> Iterator[None]:
-    """Around what asks deltalake or Arrow.
+    """Run calls of deltalake or Arrow within.
 
     Args:
-        root: Of the table, `bucket/prefix`.
+        root: The table's `bucket/prefix`.
 
     Raises:
-        LakeError: In the place of what they raised.
+        LakeError: In the place of their errors.
     """
     try:
         yield
@@ -59,11 +59,11 @@ def in_words_of_ours(root: str) -> Iterator[None]:
 
 
 def as_lake_error(error: Exception, root: str) -> LakeError:
-    """The error of ours for what deltalake or Arrow raised.
+    """Our error for one of deltalake or Arrow.
 
     Args:
-        error: Theirs, or one of ours already.
-        root: Of the table, `bucket/prefix`.
+        error: Their error, or one of ours already.
+        root: The table's `bucket/prefix`.
     """
     if isinstance(error, LakeError):
         return error

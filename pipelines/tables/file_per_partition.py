@@ -1,10 +1,10 @@
-"""Plain Parquet with one file a partition, named by it: what Dagster's own file IO managers leave.
+"""Plain Parquet with one file per partition, named by it, as Dagster's own file IO managers write it.
 
     trips/2013-01-01.parquet          date=2013-01-01
     visits/Oslo/2013-01-01.parquet    city=Oslo, date=2013-01-01: dimensions in the order of their names
 
-The layout is that of `dagster.UPathIOManager`, on which those of dagster-aws are built. Its writers replace an object
-where it lies, and the listing is the truth here: so both can go on.
+The layout is that of `dagster.UPathIOManager`, on which those of dagster-aws are built. Its writers replace objects in
+place, and this table goes by the listing, so both can be used together.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 __all__ = ["UNTOLD", "NamedFilesTable", "are_named_by"]
 
 UNTOLD: Final = "partition"
-"""The column's name where nobody says one: the files do not tell it."""
+"""The default name of the column, which the files do not contain."""
 
 
 class NamedFilesTable(PlainParquetTable):
-    """One prefix of files that are named by their partition."""
+    """One prefix of files named by their partition."""
 
     def key_of(self, path: str) -> PartitionKey:
-        """The values in a file's path; all null where it has not one segment a column."""
+        """The values in a file's path; all null unless it has one segment per column."""
         return _key(path, self.partition_columns)
 
     def check_operation(self, operation: Operation, *, by_workers: bool = False) -> None:
-        """Like plain ones; nor does a log go with its writers; see `Table.check_operation`."""
+        """As for plain tables; a log is refused too, as the other writers ignore it; see `Table.check_operation`."""
         if operation == "adopt":
             raise UnsupportedByTable(
                 f"lake://{self.root} has one file a partition, named by it: who writes it replaces files where they "
@@ -46,10 +46,10 @@ class NamedFilesTable(PlainParquetTable):
         super().check_operation(operation, by_workers=by_workers)
 
     def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:  # noqa: ARG002 - the protocol's
-        """Where the other writer would put it.
+        """The path that the other writer would use.
 
         Raises:
-            UnsupportedByTable: A value that cannot be a file's name.
+            UnsupportedByTable: A value cannot be a file's name.
         """
         values = [value for _, value in sorted(key.items)]
         if any(not value or "/" in value or value.startswith(("_", ".")) for value in values):
@@ -59,11 +59,11 @@ class NamedFilesTable(PlainParquetTable):
 
 
 def are_named_by(paths: Iterable[str], columns: tuple[str, ...], time: TimePartition) -> bool:
-    """Whether files have one path segment a column, and a window of time where that column stands.
+    """Whether files have one path segment per column, and a window of time in that of the time column.
 
     Args:
         paths: Below the root.
-        columns: Of the partitions, in any order.
+        columns: The partition columns, in any order.
         time: The one that holds the windows.
     """
     keys = [_key(path, columns).as_dict() for path in paths]
@@ -73,5 +73,5 @@ def are_named_by(paths: Iterable[str], columns: tuple[str, ...], time: TimeParti
 def _key(path: str, columns: tuple[str, ...]) -> PartitionKey:
     values = path.rpartition(".")[0].split("/")
     names = sorted(columns)
-    found = dict(zip(names, values, strict=True)) if len(values) == len(names) else {}
-    return PartitionKey.of((name, found.get(name)) for name in columns)
+    by_name = dict(zip(names, values, strict=True)) if len(values) == len(names) else {}
+    return PartitionKey.of((name, by_name.get(name)) for name in columns)

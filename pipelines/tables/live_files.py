@@ -1,8 +1,7 @@
-"""The files of a table as Arrow opens them: a failure names the file, what is wrong with it, and the way out.
+"""The files of a table as Arrow opens them: a failure names the file, its problem, and the way out.
 
-The clients below report one in their own ways, deltalake's with colours and the server's XML. Whatever they say, the
-connector is asked for a byte of the file: its errors tell an archived file from one that is not there, and from a dead
-server.
+The clients below report failures in their own ways, deltalake's with colours and the server's XML. After any of them,
+the connector reads a byte of the file: its errors distinguish an archived file, a missing one and a dead server.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ __all__ = ["FileNames", "NamedFile", "arrow_filesystem", "way_out"]
 
 @dataclass(frozen=True, slots=True)
 class FileNames:
-    """What errors say of a table's files.
+    """The names of a table's files in errors.
 
     Attributes:
         fs: Reads them.
         root: Of the table, `bucket/prefix`.
-        keys: `bucket/key` of a file to its partition.
-        version: Of the log that names them; None where the listing does.
+        keys: The partition of each file, by `bucket/key`.
+        version: The version of the log that names them; None where the listing does.
     """
 
     fs: LakeFileSystem
@@ -48,7 +47,7 @@ class FileNames:
 
         Args:
             path: `bucket/key`.
-            error: What the client below raised.
+            error: The error of the client below.
         """
         reason: OSError = error
         if not isinstance(error, LakeError):
@@ -88,7 +87,7 @@ class FileNames:
 
 
 def way_out(uri: str, key: str) -> str:
-    """How to get at an archived partition."""
+    """How to read an archived partition."""
     return (
         f"ask for them with Dataset.restore({key!r}, days=1) or `tierlake restore {uri} {key}`, or wait for them with "
         "read(..., wait='12h')"
@@ -96,13 +95,13 @@ def way_out(uri: str, key: str) -> str:
 
 
 class NamedFile:
-    """A file for reading at any place, as Arrow takes one from Python.
+    """A file for random reads, as Arrow takes one from Python.
 
-    Arrow drops its files and closes none: the last reference closes this one.
+    Arrow drops its files without closing them: the last reference closes this one.
     """
 
     def __init__(self, file: Any, failure: Callable[[OSError], OSError] | None = None) -> None:
-        """Read `file`; what `failure` makes of an error is raised."""
+        """Read `file`; errors are raised as `failure` converts them."""
         self._file = file
         self._failure = failure
 
@@ -113,7 +112,7 @@ class NamedFile:
         return data
 
     def seek(self, position: int, whence: int = 0) -> int:
-        """Go to a place."""
+        """Move to a position."""
         with self._naming():
             place: int = self._file.seek(position, whence)
         return place
@@ -128,35 +127,35 @@ class NamedFile:
             raise self._failure(error) from error
 
     def tell(self) -> int:
-        """The place."""
+        """The position."""
         place: int = self._file.tell()
         return place
 
     def close(self) -> None:
-        """Nothing more is read."""
+        """Close the file."""
         if hasattr(self._file, "close"):
             self._file.close()
 
     def __del__(self) -> None:
-        """Let go of what it has read ahead."""
+        """Release the bytes that were read ahead."""
         if not self.closed:
             self.close()
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more is read."""
+        """Whether the file is closed."""
         return bool(self._file.closed)
 
 
 class _Files(FSSpecHandler):
-    """Opens what a commit names without asking a listing, which may be older than the commit."""
+    """Opens the files of a commit without a listing, which may be older than the commit."""
 
     def __init__(self, fs: LakeFileSystem, names: FileNames | None) -> None:
         super().__init__(fs)
         self._names = names
 
     def open_input_file(self, path: str) -> pa.PythonFile:
-        """A file, for reading at any place."""
+        """A file for random reads."""
         try:
             file = self._opened(path)
         except OSError as error:
@@ -179,6 +178,6 @@ def arrow_filesystem(fs: LakeFileSystem, names: FileNames | None = None) -> PyFi
 
     Args:
         fs: Reads the files.
-        names: What errors say of them.
+        names: The names of the files in errors.
     """
     return PyFileSystem(_Files(fs, names))

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 __all__ = ["DeltaLive", "DeltaProvider", "provider"]
 
 
-_LISTED = 1000  # the most that one LIST shows
+_LISTED = 1000  # the most keys of one LIST
 
 
 @dataclass(frozen=True, slots=True)
 class DeltaLive:
-    """One look at a table.
+    """The live files of a table at one version.
 
     Attributes:
         root: `bucket/prefix`.
-        version: The log's version at that look.
-        sizes: Path below the root to bytes.
+        version: The log's version.
+        sizes: Bytes by path below the root.
     """
 
     root: str
@@ -34,7 +34,7 @@ class DeltaLive:
     sizes: Mapping[str, int]
 
     def files(self) -> Mapping[str, int]:
-        """Path below the root to size, of what is committed."""
+        """The sizes of committed files, by path below the root."""
         return self.sizes
 
 
@@ -47,7 +47,7 @@ class DeltaProvider:
     hidden = frozenset({"_delta_log", "_lake"})
 
     def describes(self, description: bytes) -> bool:
-        """Whether it is the description of a Delta table: a plain one lacks no log."""
+        """Whether it is the description of a Delta table: a plain one needs no log."""
         from tierlake.pipelines.tables.lost_log import is_of_delta
 
         return is_of_delta(description)
@@ -56,9 +56,9 @@ class DeltaProvider:
         """Read the log.
 
         Raises:
-            FileNotFoundError: There is a folder of that name, but no table.
-            UnsupportedByTable: Its files do not tell its rows (deletion vectors, column mapping).
-            LogMissing: The description says that there was a log.
+            FileNotFoundError: The folder of the log exists, but no table.
+            UnsupportedByTable: Its files alone do not determine its rows (deletion vectors, column mapping).
+            LogMissing: By the description there was a log.
         """
         # deltalake and pyarrow load when the first table is met, not with the filesystem
         from tierlake.pipelines.tables.delta import LakeDeltaTable

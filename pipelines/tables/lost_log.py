@@ -1,7 +1,7 @@
-"""A Delta table whose log is gone: its files are there, and nothing tells any more which of them are live.
+"""A Delta table whose log is gone: its files are there, but which of them are live is unknown.
 
-The description that is kept beside the table says that there was a log. Without it a reader would take every file for
-live, replaced and expired ones too, and a new log would hide them all.
+The description beside the table shows that there was a log. Without this check a reader would take every file for live,
+replaced and expired ones too, and a new log would hide them all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BEGINS: Final = re.compile(r"/(0{20}\.json|\d{20}\.checkpoint\..*parquet)$")
 
 
 def check_log(fs: LakeFileSystem, root: str) -> None:
-    """Look whether a table that is described as Delta has its log; one LIST.
+    """Check that a table described as Delta has its log; one LIST.
 
     Raises:
         LogMissing: It has files, but no log.
@@ -33,7 +33,7 @@ def check_log(fs: LakeFileSystem, root: str) -> None:
 
 
 def lost_log(fs: LakeFileSystem, root: str) -> LogMissing | TableNotFound | None:
-    """What to say of a root without a log; None where no description says that there should be one.
+    """The error for a root without a log; None where no description requires one.
 
     Args:
         fs: The connector.
@@ -43,7 +43,7 @@ def lost_log(fs: LakeFileSystem, root: str) -> LogMissing | TableNotFound | None
         return None
     own = f"{root}/{DESCRIPTION}"
     is_alone = {own}.issuperset(first_objects(fs, root))
-    if has_log(fs, root):  # looked at last: another process was making it just now
+    if has_log(fs, root):  # read last: another process may be creating it just now
         return None
     if is_alone:
         message = f"lake://{root} is described, but has no Delta log yet: its creation was interrupted"
@@ -57,7 +57,7 @@ def lost_log(fs: LakeFileSystem, root: str) -> LogMissing | TableNotFound | None
 
 
 def has_log(fs: LakeFileSystem, root: str) -> bool:
-    """Whether there is something that a log can be read from: its first commit, or a checkpoint."""
+    """Whether there is a readable start of a log: its first commit, or a checkpoint."""
     return any(map(has_begun, fs.first_keys(f"{root}/{LOG}")))
 
 

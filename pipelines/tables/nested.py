@@ -1,7 +1,7 @@
-"""Tables inside tables: whose the files below a root are.
+"""Tables inside tables: which table the files below a root belong to.
 
-A folder with a Delta log or a description of its own is another dataset, whoever made it: what lies below it is not the
-table's above, which neither reads nor deletes it.
+A folder with a Delta log or a description of its own is another dataset, whoever made it. The outer table neither reads
+nor deletes the files below it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ LOG: Final = "_delta_log/"
 DESCRIPTION: Final = "_lake/dataset.json"
 _OWN: Final = (LOG, "_lake/")
 _PAGE: Final = 1000
-"""Keys in one answer at the most."""
+"""The most keys in one answer."""
 
 T = TypeVar("T")
 
 
 def nested_roots(paths: Iterable[str]) -> frozenset[str]:
-    """The folders that are tables of their own, the outermost of each.
+    """The folders that are tables of their own, only the outermost ones.
 
     Args:
-        paths: Of objects, below the root.
+        paths: The paths of objects, below the root.
     """
     roots: set[str] = set()
     for path in paths:
@@ -59,27 +59,27 @@ def outside_nested(objects: Mapping[str, T], keep: Collection[str] = ()) -> dict
     """The objects of a listing that lie in no nested table.
 
     Args:
-        objects: By their path below the root; of a whole listing, as a table's own log tells that it is there.
-        keep: Paths that stay wherever they lie: the table above names them.
+        objects: All objects of a listing by path below the root: a nested table is recognised by its log.
+        keep: Paths that stay wherever they lie, since the outer table names them.
     """
     roots = nested_roots(objects)
     return {path: one for path, one in objects.items() if not is_nested(path, roots) or path in keep}
 
 
 def first_objects(fs: LakeFileSystem, root: str) -> list[str]:
-    """The first objects below a root, `bucket/key`, without those that stand for folders; none where it is empty.
+    """The first objects below a root, `bucket/key`, without folder markers; none where it is empty.
 
     Args:
         fs: The connector.
         root: `bucket/prefix`.
     """
     keys = fs.first_keys(f"{root}/", limit=_PAGE)
-    found = [path for path in keys if not path.endswith("/")]
-    return found or (keys if len(keys) == _PAGE else [])  # a page of folders says nothing of what comes after it
+    objects = [path for path in keys if not path.endswith("/")]
+    return objects or (keys if len(keys) == _PAGE else [])  # after a full page of folder markers there may be objects
 
 
 def enclosing_root(fs: LakeFileSystem, root: str) -> str | None:
-    """The nearest table that a prefix lies in, `bucket/prefix`; None where there is none, or none that may be seen.
+    """The nearest table around a prefix, `bucket/prefix`; None where there is none, or none that may be seen.
 
     Args:
         fs: The connector.
@@ -94,7 +94,7 @@ def enclosing_root(fs: LakeFileSystem, root: str) -> str | None:
 
 
 def _is_there(mark: str, first: list[str] | Failure) -> bool:
-    if isinstance(first, PermissionError):  # who may list below a prefix of their own alone cannot know
+    if isinstance(first, PermissionError):  # a user who may list only below the prefix cannot know
         return False
     if isinstance(first, Exception):
         raise first

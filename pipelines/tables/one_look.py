@@ -1,4 +1,4 @@
-"""One look at a table for several questions: what it answers is of one moment, and the store is asked once."""
+"""One read of a table for several questions: all answers are of one moment, and the store is read once."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ LookT = TypeVar("LookT")
 
 
 class Looks(Generic[LookT]):
-    """A table's looks; each is a new one, but inside `once`."""
+    """A table's reads; each is a new one, except inside `once`."""
 
     def __init__(self) -> None:
-        """Nothing is kept yet."""
+        """Begin without a kept read."""
         self._local = threading.local()
 
     @contextmanager
     def once(self) -> Iterator[None]:
-        """In this thread, the first look is good for all that follow."""
+        """Within this context and thread, the first read is reused by all later ones."""
         outer: list[LookT] | None = getattr(self._local, "kept", None)
         self._local.kept = [] if outer is None else outer
         try:
@@ -32,10 +32,10 @@ class Looks(Generic[LookT]):
             self._local.kept = outer
 
     def at(self, look: Callable[[], LookT]) -> LookT:
-        """What a look sees.
+        """The result of a read.
 
         Args:
-            look: Makes a new one.
+            look: Makes a new read.
         """
         kept: list[LookT] | None = getattr(self._local, "kept", None)
         if kept is None:

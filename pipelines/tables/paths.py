@@ -1,7 +1,7 @@
 """Which paths a table's log may name: files below its root, outside its own folders, and nothing else.
 
 A log is read from a bucket that others may write to. A path that leaves the root would make us read, copy or delete
-what is not the table's, so it is refused before anybody acts on it.
+foreign objects, so it is refused before any use.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["WAITING", "data_path", "is_data", "is_hidden"]
 
 WAITING = "_lake/waiting/"
-"""Below a plain table's root: what workers wrote waits here for its commit, and what a run that died left, `vacuum`
-deletes."""
+"""The folder below a plain table's root where files of workers wait for their commit. `vacuum` deletes those of a run
+that died."""
 
 _FOLDERS = frozenset({"_lake", "_delta_log"})
 _CONTROL = re.compile(r"[\x00-\x1f]")

@@ -1,4 +1,4 @@
-"""Plain tables: a Hive-partitioned prefix, and the listing is the truth.
+"""Plain tables: a Hive-partitioned prefix, whose live files are those of the listing.
 
 Partitions that we write are one object under a stable key, replaced by one PUT, so a reader sees the old rows or the
 new ones. There is no commit over several partitions: an ingest is complete when its run record is there, and a run
@@ -64,7 +64,7 @@ _OBJECT_NAME = "data.parquet"
 
 @edge
 class PlainParquetTable:
-    """One prefix of Hive-partitioned Parquet, ours or anybody's."""
+    """One prefix of Hive-partitioned Parquet, ours or others'."""
 
     format = "parquet"
     is_atomic = False
@@ -87,21 +87,21 @@ class PlainParquetTable:
         return PartitionKey.of_path(path, self.partition_columns)
 
     def path_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:  # noqa: ARG002 - the protocol's
-        """The path is what tells it; see `Table.path_key`."""
+        """The key in the path; see `Table.path_key`."""
         return self.key_of(path.removeprefix(WAITING))
 
     def snapshot(self, version: int | None = None) -> Snapshot:
-        """What the listing shows; see `Table.snapshot`.
+        """The objects of the listing; see `Table.snapshot`.
 
         Raises:
-            UnsupportedByTable: It was adopted meanwhile, and goes by a log now.
+            UnsupportedByTable: It was adopted meanwhile, and has a log now.
         """
         if version is not None:
             raise self._without_versions()
         return self._shown(*self._looked())
 
     def look(self) -> Snapshot:
-        """What the listing shows, for whoever makes a Delta table of it; others must not go by it then."""
+        """The objects of the listing, for adoption alone: with a log, others must not use the listing."""
         return self._shown(*self._looked(is_adopting=True))
 
     def _shown(
@@ -123,7 +123,7 @@ class PlainParquetTable:
         return Snapshot(0, files, schema, has_log=False, stored=stored)
 
     def _listed(self, *, is_adopting: bool = False) -> tuple[dict[str, dict[str, Any]], KnownTimes]:
-        """The table's objects by path below the root, and what is known of their times; one listing."""
+        """The table's objects by path below the root, and their recorded times; one listing."""
         return self._looked(is_adopting=is_adopting)[:2]
 
     def one_look(self) -> AbstractContextManager[None]:
@@ -131,19 +131,19 @@ class PlainParquetTable:
         return self._kept.once()
 
     def _looked(self, *, is_adopting: bool = False) -> _Look:
-        """The same, and all that was listed by `bucket/key`."""
+        """The same, and the whole listing by `bucket/key`."""
         return self._kept.at(partial(self._look_now, is_adopting=is_adopting))
 
     def _look_now(self, *, is_adopting: bool) -> _Look:
-        found = self._fs.list_fresh(self.root)
+        listing = self._fs.list_fresh(self.root)
         if not is_adopting:
-            self._check_has_no_log(found)
-        infos = outside_nested({name.removeprefix(f"{self.root}/"): info for name, info in found.items()})
+            self._check_has_no_log(listing)
+        infos = outside_nested({name.removeprefix(f"{self.root}/"): info for name, info in listing.items()})
         data = {path: info for path, info in sorted(infos.items()) if is_data(path, info)}
-        return data, self._times.read(found), found
+        return data, self._times.read(listing), listing
 
     def _check_has_no_log(self, paths: Iterable[str]) -> None:
-        """A log would name none of the objects that are written here, and go on to name those that they replace."""
+        """Refuse a root with a log: it would not name the objects written here, but those that they replace."""
         if any(path.startswith(f"{self.root}/{LOG}") and has_begun(path) for path in paths):
             message = f"lake://{self.root} has become a Delta table since it was opened as plain Parquet"
             hint = f"open it again; `tierlake adopt lake://{self.root}` completes an adoption that was interrupted"
@@ -155,17 +155,17 @@ class PlainParquetTable:
         keys: Collection[PartitionKey],
         since: datetime,  # noqa: ARG002 - the protocol's
     ) -> Mapping[PartitionKey, datetime]:
-        """By the objects' times, and what we know of them; see `Table.changes`."""
+        """By the objects' times and the recorded ones; see `Table.changes`."""
         by_partition = snapshot.by_partition()
         return {key: max(file.modified for file in by_partition[key]) for key in keys if key in by_partition}
 
     def state(self, version: int | None = None) -> str:  # noqa: ARG002 - there are no versions
-        """The second at which it is looked at, and what is new then; see `Table.state`."""
-        second = int(self._fs.server_time(self.root).timestamp())  # before the listing: what comes meanwhile is later
+        """The present second, and the objects that are new in it; see `Table.state`."""
+        second = int(self._fs.server_time(self.root).timestamp())  # before the listing: later objects are newer
         return plain_state(second, (rows for group in self._rows().values() for rows in group))
 
     def changes_since(self, states: Collection[str]) -> ListedChanges:  # noqa: ARG002 - the protocol's
-        """By the objects' times, and what we know of them; see `Table.changes_since`."""
+        """By the objects' times and the recorded ones; see `Table.changes_since`."""
         return ListedChanges(self._rows())
 
     def _rows(self) -> dict[PartitionKey, list[ListedRows]]:
@@ -177,7 +177,7 @@ class PlainParquetTable:
         return rows
 
     def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
-        """Write down when their rows had changed; see `Table.note_same_rows`."""
+        """Record when their rows had changed; see `Table.note_same_rows`."""
         if rewritten:
             self._times.note_same_rows(rewritten)
 
@@ -206,11 +206,11 @@ class PlainParquetTable:
         now: datetime,
         history: timedelta,
     ) -> list[str]:
-        """Of ingests beyond the history that others have replaced; see `Table.outdated_runs`."""
+        """Records of replaced ingests, older than the history; see `Table.outdated_runs`."""
         return self._runs.outdated(now - history, snapshot)
 
     def removed_files(self) -> Sequence[RemovedFile]:
-        """Objects behind a delete marker; none on an unversioned bucket, where gone is gone."""
+        """Objects behind a delete marker; none on an unversioned bucket, which keeps no deleted objects."""
         if not self._fs.is_versioned(self.root.partition("/")[0]):
             return []
         below = {
@@ -230,19 +230,19 @@ class PlainParquetTable:
         return f"{key.prefix}/{_OBJECT_NAME}" if key.items else _OBJECT_NAME
 
     def file_size(self, target: int) -> float:  # noqa: ARG002 - the protocol's
-        """A partition is one object; see `Table.file_size`."""
+        """Unlimited, as a partition is one object; see `Table.file_size`."""
         return math.inf
 
     def stage(self, fs: LakeFileSystem, staged: StagedFile, token: str) -> StagedFile:  # noqa: ARG002 - the protocol's
-        """It waits on disk: an upload would be live; see `Table.stage`."""
+        """Leave it on disk, since an upload would be live; see `Table.stage`."""
         return staged
 
     def for_workers(self) -> Table:
-        """One in which files wait hidden; see `Table.for_workers`."""
+        """A table where files wait hidden; see `Table.for_workers`."""
         return WaitingRoom(self._fs, self.root, self.partition_columns)
 
     def to_join(self, staged: Iterable[StagedFile]) -> tuple[tuple[PartitionKey, tuple[StagedFile, ...]], ...]:
-        """Those with several files; see `Table.to_join`."""
+        """The partitions with several files; see `Table.to_join`."""
         return several(staged)
 
     def to_publish(self, staged: Sequence[StagedFile]) -> tuple[StagedFile, ...]:
@@ -257,11 +257,11 @@ class PlainParquetTable:
         )
 
     def has_own_name(self, path: str) -> bool:
-        """Only what workers wrote, and nobody has copied yet; see `Table.has_own_name`."""
+        """Only files of workers that are not copied yet; see `Table.has_own_name`."""
         return path.startswith(WAITING) and has_our_name(path)
 
     def is_replaced_in_place(self, path: str) -> bool:
-        """All but what waits for its commit; see `Table.is_replaced_in_place`."""
+        """All but files that wait for their commit; see `Table.is_replaced_in_place`."""
         return not path.startswith(WAITING)
 
     def identity(self, file: SeenFile) -> tuple[str, str]:
@@ -269,7 +269,7 @@ class PlainParquetTable:
         return file.path, file.etag or ""
 
     def is_as_seen(self, live: Iterable[SeenFile], seen: Iterable[SeenFile]) -> bool:
-        """Those objects, or what is left of them; see `Table.is_as_seen`."""
+        """Those objects, or the rest of them; see `Table.is_as_seen`."""
         return {(*self.identity(file), file.size) for file in live} <= {
             (*self.identity(file), file.size) for file in seen
         }
@@ -287,7 +287,7 @@ class PlainParquetTable:
         return bool(self._fs.has_versions(self.root.partition("/")[0]))
 
     def check_operation(self, operation: Operation, *, by_workers: bool = False) -> None:
-        """What needs several files a partition, or several objects at once; see `Table.check_operation`."""
+        """Refuse operations that need several files per partition, or several objects at once."""
         adopts = "`tierlake adopt` makes it a Delta table"
         uri = f"lake://{self.root}"
         if operation == "append":
@@ -305,7 +305,7 @@ class PlainParquetTable:
         return self._runs.has(run_key)
 
     def left_of(self, run_key: str, snapshot: Snapshot) -> frozenset[PartitionKey]:  # noqa: ARG002 - the protocol's
-        """Nothing is appended here, so nobody has to know; see `Table.left_of`."""
+        """None: this matters for appends alone; see `Table.left_of`."""
         return frozenset()
 
     def check_takes(self, change: Change) -> None:
@@ -315,7 +315,7 @@ class PlainParquetTable:
             self.path_for(key, "", 0, "")
 
     def check_can_remove(self, *, undo: bool) -> None:
-        """Refuse where the store has neither versions nor conditions; see `Table.check_can_remove`."""
+        """Refuse a store with neither versions nor conditions; see `Table.check_can_remove`."""
         profile = self._fs.profile
         bucket = self.root.partition("/")[0]
         if undo and not self._fs.is_versioned(bucket):
@@ -357,10 +357,10 @@ class PlainParquetTable:
         return Commit(None, at, change.operation, run_key, dict(change.details), tuple(written), tuple(taken))
 
     def fence(self, now: datetime) -> None:
-        """No log, and no commit that could rest on it; see `Table.fence`."""
+        """Do nothing: there is no log; see `Table.fence`."""
 
     def recent(self, since: datetime) -> RecentLog:  # noqa: ARG002 - the protocol's
-        """The journal alone knows what left; see `Table.recent`."""
+        """Nothing: only the journal has removed files; see `Table.recent`."""
         return RecentLog({}, reaches_back=True)
 
     def made_at(self, version: int) -> datetime | None:  # noqa: ARG002 - the protocol's
@@ -368,7 +368,7 @@ class PlainParquetTable:
         return None
 
     def fate_of(self, removal: str, base: int, run_key: str | None) -> Fate:  # noqa: ARG002 - the protocol's
-        """An ingest's is on record, an expiry's goes as far as objects are gone; see `Table.fate_of`."""
+        """By the run record of an ingest, or the missing objects of an expiry; see `Table.fate_of`."""
         return Fate(is_made=run_key is None or self.is_committed(run_key))
 
     def named_after(self, version: int) -> frozenset[str] | None:  # noqa: ARG002 - the protocol's
@@ -384,15 +384,15 @@ class PlainParquetTable:
         return self._objects.below(file, is_own)
 
     def properties(self) -> Mapping[str, str]:
-        """A plain table has none."""
+        """None: a plain table has no properties."""
         return {}
 
     def set_properties(self, properties: Mapping[str, str], details: Mapping[str, object]) -> int | None:  # noqa: ARG002 - the protocol's
-        """Nowhere to keep any."""
+        """Do nothing: a plain table has no properties."""
         return None
 
     def declare(self, schema: pa.Schema) -> None:
-        """Columns in the schema beside the files; see `Table.declare`."""
+        """Add columns to the schema beside the files; see `Table.declare`."""
         self._schema.keep(schema)
 
     def _check_single_objects(self, change: Change) -> None:
@@ -404,7 +404,7 @@ class PlainParquetTable:
     # -- each operation -----------------------------------------------------------------------------------------------
 
     def _ingest(self, change: Change) -> tuple[list[LiveFile], list[LiveFile]]:
-        """Publish partition by partition; the objects as they are now, and what they replaced."""
+        """Publish partition by partition; return the new objects, and those that they replaced."""
         self._check_single_objects(change)
         self._schema.keep(change.schema)
         before = {file.key: file for file in change.removes}
@@ -437,7 +437,7 @@ class PlainParquetTable:
     def _undo(self, change: Change) -> None:
         replaced = {file.path: file for file in change.removes}
         coming = self._objects.hidden([one.file.path for one in change.adds if one.file.path not in replaced])
-        self._note_changes(coming)  # for a process that dies before it can say more
+        self._note_changes(coming)  # in case the process dies before it can record more
         each(partial(self._objects.bring_back, replaced), change.adds)
         self._note_changes(coming)
         if replaced:
@@ -455,7 +455,7 @@ class PlainParquetTable:
             self._times.note_changes(objects, time_of_change(self._fs, self.root.partition("/")[0]))
 
     def _note_neighbours(self, change: Change) -> None:
-        """Where an object left a partition that has others, their times do not tell that rows went."""
+        """Record the time where an object left a partition with others, whose own times do not show it."""
         gone, path = {file.key for file in change.removes}, f"{self.root}/"
         if not gone:
             return
@@ -472,7 +472,7 @@ class WaitingRoom(PlainParquetTable):
     """A plain table as workers write to it: hidden from readers, until a copy publishes each file."""
 
     def stage(self, fs: LakeFileSystem, staged: StagedFile, token: str) -> StagedFile:
-        """Nobody sees it where it waits; the copy that publishes it keeps the run's token."""
+        """Upload it, hidden from readers; the copy that publishes it keeps the run's token."""
         return uploaded(fs, self.root, staged, {RUN_METADATA: token})
 
     def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:

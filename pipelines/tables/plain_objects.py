@@ -1,7 +1,7 @@
 """The objects of a plain table, each replaced, emptied and brought back by itself.
 
-Partitions that we write are one object under a stable key. Whoever changes one says which object he means, by its ETag
-or version, so that nobody loses what another put there meanwhile.
+Partitions that we write are one object under a stable key. A change names the object by its ETag or version, so that
+no other writer's object is lost.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _CONCURRENCY = 8
 
 
 class PlainObjects:
-    """Those of one table."""
+    """The objects of one table."""
 
     def __init__(self, fs: LakeFileSystem, root: str) -> None:
         """Work below `root` (`bucket/prefix`)."""
@@ -50,7 +50,7 @@ class PlainObjects:
     # -- looking ------------------------------------------------------------------------------------------------------
 
     def find(self, path: str, key: PartitionKey, version_id: str | None = None) -> LiveFile | None:
-        """An object as it is now, or a version of it, with what identifies it; None where there is none."""
+        """An object as it is now, or a version of it, with its identity; None where there is none."""
         try:
             head = self._fs.head_object(f"{self._root}/{path}", version_id)
         except ObjectNotFound:
@@ -92,14 +92,14 @@ class PlainObjects:
             return file, ()
         own = [file]
         for version in self._older(file):
-            found = None if version.is_delete_marker else self.find(file.path, file.key, version.version_id)
-            if found is None or not is_own(found):
-                return found, tuple(own)
-            own.append(found)
+            earlier = None if version.is_delete_marker else self.find(file.path, file.key, version.version_id)
+            if earlier is None or not is_own(earlier):
+                return earlier, tuple(own)
+            own.append(earlier)
         return None, tuple(own)
 
     def _older(self, file: LiveFile) -> Sequence[ObjectVersion]:
-        """The versions below one of an object, the newest first; none for who may not see any."""
+        """The versions older than one of an object, newest first; none without the right to see versions."""
         if file.version_id is None:
             return []
         name = f"{self._root}/{file.path}"
@@ -111,7 +111,7 @@ class PlainObjects:
         return versions[ids.index(file.version_id) + 1 :] if file.version_id in ids else []
 
     def hidden(self, paths: Sequence[str]) -> dict[str, tuple[str, datetime]]:
-        """ETag and time of the objects behind delete markers: they come back with them, though rows have changed."""
+        """ETag and time of the objects behind delete markers: both stay when one comes back, though rows change."""
         stored = self._fs.object_versions_many(f"{self._root}/{path}" for path in paths)
         newest = {
             path: next((v for v in versions if v.path == f"{self._root}/{path}" and not v.is_delete_marker), None)
@@ -124,18 +124,18 @@ class PlainObjects:
     def publish(
         self, staged: StagedFile, path: str, before: LiveFile | None, mark: Mapping[str, str]
     ) -> tuple[LiveFile, LiveFile | None]:
-        """Put an object where its partition's is.
+        """Put an object under its partition's key.
 
-        Whoever came between the look and the PUT is replaced too: to replace means to replace what is there then.
+        An object that was put there after the snapshot is replaced too: a replace takes what is there at the time.
 
         Args:
             staged: On disk, or waiting to be copied.
-            path: Where it goes, below the root.
-            before: What was there at the last look.
+            path: The key, below the root.
+            before: The object there in the snapshot.
             mark: Metadata of the object.
 
         Returns:
-            The object as it is now, and what it replaced.
+            The new object, and the one that it replaced.
         """
         name = f"{self._root}/{path}"
         if staged.waiting is not None:
@@ -158,7 +158,7 @@ class PlainObjects:
     def _publish_anyway(
         self, staged: StagedFile, path: str, mark: Mapping[str, str]
     ) -> tuple[LiveFile, LiveFile | None]:
-        """What is copied into place, or is too large for the server's conditions; what it replaced is looked for."""
+        """Put an object by a copy, or one too large for the server's conditions; look up the one that it replaced."""
         name, key = f"{self._root}/{path}", staged.file.key
         before = self.find(path, key)
         if staged.waiting is not None:
@@ -169,13 +169,13 @@ class PlainObjects:
         if new is None:
             raise self._replaced(name)
         older = self._older(new)
-        if older:  # whoever came between the look and the PUT is there too
+        if older:  # an object put there after the snapshot is among them
             below = older[0]
             before = None if below.is_delete_marker else self.find(path, key, below.version_id)
         return replace(staged.file, path=path, etag=new.etag), before
 
     def empty(self, columns: pa.Schema, file: LiveFile) -> LiveFile | None:
-        """Take from view what a partition without rows has; what that was."""
+        """Hide the object of a partition without rows; return that object."""
         there: LiveFile | None = file
         for attempt in attempts(f"lake://{self._root}/{file.path}", done="it is as others left it"):
             with attempt:
@@ -190,7 +190,7 @@ class PlainObjects:
         raise AssertionError  # the last attempt raises
 
     def swap(self, staged: StagedFile) -> None:
-        """Replace an object that must still be the one that was read."""
+        """Replace an object, if it is still the one that was read."""
         path = f"{self._root}/{staged.file.path}"
         fs = self._fs.for_table(self._root, storage_class=staged.storage_class)
         if staged.local is None or staged.if_match is None:  # pragma: no cover - the caller has both
@@ -201,7 +201,7 @@ class PlainObjects:
             raise self._replaced(path) from error
 
     def remove(self, file: LiveFile) -> None:
-        """Take an object from view that must still be the one that was seen."""
+        """Hide an object, if it is still the one that was seen."""
         name = f"{self._root}/{file.path}"
         try:
             self._fs.hide(name, etag=file.etag or "", version_id=file.version_id)
@@ -211,12 +211,12 @@ class PlainObjects:
             raise self.unsafe(f"lake://{name}", str(error.alternative)) from error
 
     def remove_rows(self, columns: pa.Schema, file: LiveFile) -> None:
-        """Take an object from view that must still be the one that was seen, or its rows.
+        """Hide an object or its rows, if it is still the one that was seen.
 
-        Where nothing makes sure of that for a deletion, an object without rows takes its place: a PUT has a condition.
+        Where a deletion cannot be conditional, an object without rows replaces it: a PUT can.
 
         Args:
-            columns: Of the files.
+            columns: The columns of the files.
             file: The object.
         """
         try:
@@ -249,7 +249,7 @@ class PlainObjects:
             raise CommitConflict(message, hint="it was ingested anew; undo would double its rows") from error
 
     def unsafe(self, what: str, alternative: str) -> UnsupportedByTable:
-        """The error for a deletion that could take an ingest with it which comes at the same time."""
+        """The error for a deletion that could remove a concurrent ingest."""
         server = self._fs.profile.name
         message = f"{what} could be replaced by an ingest while it is deleted, and {server} has no condition"
         return UnsupportedByTable(f"{message} that would notice", hint=f"use {alternative}")
@@ -259,5 +259,5 @@ class PlainObjects:
 
 
 def each(act: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> list[ResultT]:
-    """Do something to each item, all of them, and then raise the first error."""
+    """Do the work for every item, and then raise the first error."""
     return all_in_threads(act, items, at_once=_CONCURRENCY, name="plain")

@@ -1,4 +1,4 @@
-"""The schema of a plain table: kept beside the files once somebody settled it, of the newest file before."""
+"""The schema of a plain table: stored beside the files once it is settled, and that of the newest file before."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["PlainSchema"]
 
 _MOST_FILES = 5
-"""How many of the newest files are asked, where others left some that are not Parquet."""
+"""How many of the newest files are read, where others left some that are not Parquet."""
 
 
 class PlainSchema:
-    """That of one table."""
+    """The schema of one table."""
 
     def __init__(self, fs: LakeFileSystem, root: str) -> None:
         """Work below `root` (`bucket/prefix`)."""
@@ -40,12 +40,12 @@ class PlainSchema:
     def read(
         self, files: Sequence[LiveFile], classes: Mapping[str, str], columns: Sequence[str]
     ) -> pa.Schema | ArchivedError | None:
-        """What the table has; see `Snapshot.schema_or_error`.
+        """The table's schema; see `Snapshot.schema_or_error`.
 
         Args:
-            files: What is live.
-            classes: Path to storage class.
-            columns: Of the partitions.
+            files: The live files.
+            classes: Storage classes by path.
+            columns: The partition columns.
         """
         kept = self._kept()
         if kept is not None:
@@ -60,10 +60,10 @@ class PlainSchema:
         return pa.schema([*keys, *(field for field in stored if field.name not in hidden)])
 
     def keep(self, requested: pa.Schema | None) -> None:
-        """Write down the columns that an ingest adds, before a file has them: no reader misses one then.
+        """Record the columns that an ingest adds before a file has them, so that no reader misses one.
 
         Raises:
-            SchemaMismatch: Another writer gave a column a type that does not meet ours.
+            SchemaMismatch: Another writer gave a column a type that does not merge with ours.
             CommitConflict: Others kept changing it.
         """
         if requested is None:
@@ -97,7 +97,7 @@ class PlainSchema:
             raise SourceError(f"lake://{self._path} is no schema: {error}") from error
 
     def _newest(self, files: Sequence[LiveFile], classes: Mapping[str, str]) -> pa.Schema | ArchivedError:
-        """Of the newest file that can be read; of the next where others left one that is not Parquet."""
+        """The schema of the newest readable file, or of the next where one is not Parquet."""
         filesystem = arrow_filesystem(self._fs)
         broken = ""
         archived: list[LiveFile] = []

@@ -71,10 +71,10 @@ class Table(Protocol):
 
     @property
     def is_atomic(self) -> bool:
-        """Whether a commit is one step; else a partition changes by itself, and who dies at it leaves a part undone."""
+        """Whether a commit is one step; otherwise each partition changes by itself, and a crash can leave a part."""
 
     def one_look(self) -> AbstractContextManager[None]:
-        """Inside, `state`, `snapshot` and `changes_since` are of one moment, in this thread; commits look afresh."""
+        """Within it, this thread's `state`, `snapshot` and `changes_since` are of one moment; commits read afresh."""
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """The live files, now or at an older version.
@@ -85,7 +85,7 @@ class Table(Protocol):
         """
 
     def look(self) -> Snapshot:
-        """What the store shows, whatever a log beside it says: for whoever makes a table with a log of it."""
+        """The objects in the store, regardless of a log, for the adoption of a plain table."""
 
     def version_at(self, instant: datetime) -> int:
         """The version that was the newest at an instant, by the log's times.
@@ -98,21 +98,21 @@ class Table(Protocol):
     def changes(
         self, snapshot: Snapshot, keys: Collection[PartitionKey], since: datetime
     ) -> Mapping[PartitionKey, datetime]:
-        """When the rows of partitions last changed, by the server's clock: never earlier than they did.
+        """When the rows of partitions last changed, by the server's clock, and never too early.
 
         Compaction, tiering, restores and undo of nothing change no row.
 
         Args:
             snapshot: The table's present state.
-            keys: Its partitions that are asked about.
-            since: One that has not changed after this instant may be left out.
+            keys: The partitions in question.
+            since: Partitions without a change after this instant may be left out.
         """
 
     def state(self, version: int | None = None) -> str:
         """Names the table's present state, for `changes_since`.
 
         Args:
-            version: Or the state after this version, where the table has versions.
+            version: Name the state after this version instead, where the table has versions.
         """
 
     def changes_since(self, states: Collection[str]) -> RowChanges:
@@ -123,123 +123,123 @@ class Table(Protocol):
         """
 
     def note_same_rows(self, rewritten: Sequence[SameRows]) -> None:
-        """Remember that objects were written anew with the rows that they had, where the table would not know."""
+        """Record that objects were rewritten with the same rows, where the table would not know."""
 
     def path_key(self, path: str, columns: tuple[str, ...]) -> PartitionKey | None:
-        """The partition of a file that the table does not name, by its path; None where that does not tell.
+        """The partition of a file that the table does not name, by its path; None where the path does not show it.
 
         Args:
-            path: Below the root, also of what workers wrote.
-            columns: Of the partitions.
+            path: Below the root; may be that of a worker's file.
+            columns: The partition columns.
         """
 
     def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:
         """Where a new file of this partition goes, below the root."""
 
     def file_size(self, target: int) -> float:
-        """From how many bytes on a partition's rows go on in a new file; infinity where all must be in one.
+        """The size at which a partition's rows continue in a new file; infinity where all must be in one.
 
         Args:
-            target: What the dataset asks for.
+            target: The dataset's target size.
         """
 
     def stage(self, fs: LakeFileSystem, staged: StagedFile, token: str) -> StagedFile:
-        """Upload a file that waits on disk; where it would be live by that, it stays there until `commit`.
+        """Upload a file that waits on disk; where the upload would make it live, it stays on disk until `commit`.
 
         Args:
             fs: Writes below the root, under the write policy of the file.
-            staged: With `local`.
-            token: Of the run.
+            staged: A file with `local`.
+            token: The run's token.
 
         Returns:
             The file, without `local` where it is in the store.
         """
 
     def for_workers(self) -> Table:
-        """The table as workers see it who write its files: nothing that they upload is live."""
+        """The table for workers that write its files: none of their uploads is live."""
 
     def to_join(self, staged: Iterable[StagedFile]) -> tuple[tuple[PartitionKey, tuple[StagedFile, ...]], ...]:
         """Partitions whose files must become one before they can be committed, in key order.
 
         Args:
-            staged: What workers wrote.
+            staged: The files of workers.
         """
 
     def to_publish(self, staged: Sequence[StagedFile]) -> tuple[StagedFile, ...]:
         """Files that workers wrote, as a commit takes them.
 
         Args:
-            staged: Written to `for_workers()`, a file a partition where `to_join` says so.
+            staged: Written to `for_workers()`; one file per partition in `to_join`.
         """
 
     def has_own_name(self, path: str) -> bool:
         """Whether a path is named as this version names the files that it writes, and nobody else does."""
 
     def is_replaced_in_place(self, path: str) -> bool:
-        """Whether the object under a path may be replaced by another: then its ETag or version tells which is meant.
+        """Whether the object under a path may be replaced; then an ETag or version identifies it.
 
         Args:
             path: Below the root.
         """
 
     def identity(self, file: SeenFile) -> tuple[str, str]:
-        """What tells a file from others that were, or will be, under its path."""
+        """The identity of a file among others that were, or will be, under its path."""
 
     def is_as_seen(self, live: Iterable[SeenFile], seen: Iterable[SeenFile]) -> bool:
-        """Whether a partition has the files that it had, or what an interrupted commit has left of them.
+        """Whether a partition has the same files as before, or those that an interrupted commit left.
 
         Args:
             live: Its files.
-            seen: Its files as they were seen before.
+            seen: Its earlier files.
         """
 
     def lost(self, files: Sequence[LiveFile]) -> tuple[str, ...]:
-        """The paths of files that cannot be committed, as the store does not have them any more.
+        """The paths of files that cannot be committed, since the store has lost them.
 
         Args:
-            files: That were written, or were live. What `commit` looks for itself is not among the answers.
+            files: Files that were written, or were live. Those that `commit` checks itself are left out.
         """
 
     def keeps(self, files: Iterable[LiveFile]) -> bool:
-        """Whether the store keeps what these files hold when a commit takes them out.
+        """Whether the store keeps the content of these files when a commit removes them.
 
         Args:
-            files: Identified.
+            files: Files with their identity.
         """
 
     def keeps_replaced(self) -> bool:
-        """Whether the store keeps the rows of files that are written anew, until a vacuum.
+        """Whether the store keeps the rows of rewritten files until a vacuum.
 
         Raises:
-            AccessDenied: Where it depends on the bucket, and nobody may ask it.
+            AccessDenied: It depends on the bucket's versioning, which the caller may not read.
         """
 
     def check_operation(self, operation: Operation, *, by_workers: bool = False) -> None:
-        """Refuse what this format does not have.
+        """Refuse an operation that this format does not support.
 
         Args:
-            operation: Of a change.
-            by_workers: Whether others than this process are to write its files.
+            operation: The operation of a change.
+            by_workers: Whether workers are to write its files.
 
         Raises:
-            UnsupportedByTable: Saying what to do instead.
+            UnsupportedByTable: It names the alternative.
         """
 
     def check_takes(self, change: Change) -> None:
-        """Refuse what `commit` would of an ingest, whoever else writes; its files need not be there.
+        """Refuse an ingest that `commit` would refuse regardless of other writers; its files need not exist.
 
         Raises:
             UnsupportedByTable: The table cannot be written like this.
         """
 
     def check_can_remove(self, *, undo: bool) -> None:
-        """Refuse to take anything out where an ingest that comes at the same time could go with it.
+        """Refuse a removal that could also remove a concurrent ingest.
 
         Args:
-            undo: Whether what leaves has to be able to come back.
+            undo: Whether the removal must be possible to undo.
 
         Raises:
-            PolicyRefused: It could not.
+            PolicyRefused: It could not be undone.
             UnsupportedByTable: A plain table whose store has neither versions nor conditions.
         """
 
@@ -255,17 +255,17 @@ class Table(Protocol):
         """Whether a commit with this run key was made and its partitions have not expired since."""
 
     def left_of(self, run_key: str, snapshot: Snapshot) -> frozenset[PartitionKey]:
-        """Where rows of a run are live still that was forgotten because another partition of it expired."""
+        """Partitions with live rows of a run that was forgotten when another of its partitions expired."""
 
     def outdated_runs(
         self, snapshot: Snapshot, stored: Collection[str], *, now: datetime, history: timedelta
     ) -> list[str]:
-        """Records of runs that nothing needs: no run key, no undo, no history.
+        """Records of runs that no run key, undo or history needs.
 
         Args:
-            snapshot: What is live.
+            snapshot: The live files.
             stored: Paths of all files that the store has for the table, those that wait for a vacuum included.
-            now: Of the server's clock.
+            now: The server's time.
             history: How far the table's history goes back.
 
         Returns:
@@ -273,81 +273,81 @@ class Table(Protocol):
         """
 
     def removed_files(self) -> Sequence[RemovedFile]:
-        """Files that commits took out and the store may still hold."""
+        """Files that commits removed and the store may still have."""
 
     def fence(self, now: datetime) -> None:
-        """Keep out whoever rests on files that are about to be deleted.
+        """Make commits conflict that need files about to be deleted.
 
-        A commit that was prepared before looks again: an undo at the journal, everything else at the age of its files.
+        A commit prepared before checks again: an undo reads the journal, all others check the age of their files.
 
         Args:
-            now: By which ages are counted, of the server's clock.
+            now: The server's time to which ages count.
         """
 
     def recent(self, since: datetime) -> RecentLog:
-        """What commits named since an instant; plain tables have no log, and so nothing to forget."""
+        """Files that commits named since an instant; none for plain tables, which have no log."""
 
     def made_at(self, version: int) -> datetime | None:
         """When a commit was made, by the store's own clock; None where its entry is gone, or there are none."""
 
     def fate_of(self, removal: str, base: int, run_key: str | None) -> Fate:
-        """What became of a removal.
+        """The outcome of a removal.
 
         Args:
             removal: Its id, which its commit carries.
-            base: The version that it rests on.
-            run_key: Of the ingest that replaced something.
+            base: The version that it is based on.
+            run_key: The run key of a replacing ingest.
         """
 
     def named_after(self, version: int) -> frozenset[str] | None:
         """The paths that commits after a version named; None where the log has forgotten some of those."""
 
     def identified(self, files: Sequence[LiveFile], *, must_know: bool = True) -> tuple[LiveFile, ...]:
-        """Live files with what tells each object from one that replaces it under the same path.
+        """Live files with the identity of each object among its replacements under the same path.
 
         Args:
             files: As a snapshot has them.
-            must_know: False takes what the objects themselves say where nobody may ask whether the bucket keeps
+            must_know: False uses the objects' own metadata where the caller may not ask whether the bucket keeps
                 versions, which is an operator's right.
 
         Raises:
-            AccessDenied: Without that right.
+            AccessDenied: The caller lacks that right.
             CommitConflict: One of them was replaced or deleted since it was listed.
         """
 
     def below(self, file: LiveFile, is_own: Callable[[LiveFile], bool]) -> tuple[LiveFile | None, tuple[LiveFile, ...]]:
-        """What was in an object's place before some writings of it.
+        """The version of an object before a run's own writes.
 
         Args:
-            file: Identified.
-            is_own: Whether a version is one of those.
+            file: The object, with its identity.
+            is_own: Whether a version is one of the run's own.
 
         Returns:
-            The newest version that is none of them, None where there was nothing; and those above it.
+            The newest version that is not the run's own, None where there is none; and the newer ones.
         """
 
     def history(self, limit: int | None = None) -> list[Commit]:
         """Commits, newest first."""
 
     def set_properties(self, properties: Mapping[str, str], details: Mapping[str, object]) -> int | None:
-        """Set properties of the table where they are other.
+        """Set properties of the table where they differ.
 
         Args:
-            properties: Name to value.
+            properties: Values by name.
             details: JSON values for the commit's metadata.
 
         Returns:
-            The table's version after it; None where nothing was to change, or the format has no properties.
+            The new version of the table; None where nothing changed, or the format has no properties.
         """
 
     def properties(self) -> Mapping[str, str]:
-        """The table's properties; none where the format has no such."""
+        """The table's properties; none where the format has no properties."""
 
     def declare(self, schema: pa.Schema) -> None:
         """Add the columns of a schema that the table lacks, as nullable ones.
 
         Raises:
-            SchemaMismatch: A column that it has in a type which does not meet the declared one.
+            SchemaMismatch: The type of an existing column does not merge with the declared one.
             CommitConflict: Others kept changing the table.
         """
 

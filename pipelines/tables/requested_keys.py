@@ -1,7 +1,7 @@
-"""Keys as callers write them: which of them a table could have, and what to write instead of the others.
+"""Keys from callers: which of them a table could have, and the right spelling of the others.
 
-A key that no partition can have is a slip of the pen. Taken for a partition that happens to be absent, it would make
-"nothing to do" of what somebody asked for.
+A key that no partition can have is a typing error. If it counted as an absent partition, a request would silently do
+nothing.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def check_possible(
     """Refuse keys that no partition of the table can have.
 
     Args:
-        spec: Of the dataset.
-        schema: The table's, with its partition columns; None where it has none yet.
-        keys: As callers wrote them.
-        live: Keys of the table, which are right however another writer spelled them.
+        spec: The dataset's spec.
+        schema: The table's schema, with its partition columns; None where it has none yet.
+        keys: The caller's keys.
+        live: Keys of the table, which are right in any writer's spelling.
 
     Raises:
-        UnknownPartition: One has other columns, or a value that is spelled otherwise or not at all in its column.
+        UnknownPartition: One has other columns, a value in another spelling, or one that does not fit its column.
     """
     for error in faults(spec, schema, keys, live).values():
         raise error
@@ -44,19 +44,19 @@ def check_possible(
 def faults(
     spec: DatasetSpec, schema: pa.Schema | None, keys: Iterable[PartitionKey], live: Collection[PartitionKey]
 ) -> dict[PartitionKey, UnknownPartition]:
-    """Of keys that no partition of the table can have, what is wrong with each; see `check_possible`."""
-    found = {key: _fault(spec, schema, key) for key in keys if key not in live}
-    return {key: error for key, error in found.items() if error is not None}
+    """The error for each key that no partition of the table can have; see `check_possible`."""
+    errors = {key: _fault(spec, schema, key) for key in keys if key not in live}
+    return {key: error for key, error in errors.items() if error is not None}
 
 
 def unknown(spec: DatasetSpec, snapshot: Snapshot, key: PartitionKey, more: str = "") -> UnknownPartition:
-    """The error for a key that the table does not have: how it is written, or that there is none.
+    """The error for a key that the table does not have: its right spelling, or that there is none.
 
     Args:
-        spec: Of the dataset.
-        snapshot: The table as it is.
-        key: As the caller wrote it.
-        more: What else was looked for, as `, and none was expired`.
+        spec: The dataset's spec.
+        snapshot: The table's present state.
+        key: The caller's key.
+        more: Other places that were searched, as `, and none was expired`.
     """
     fault = _fault(spec, snapshot.schema, key)
     if fault is not None:
@@ -75,17 +75,17 @@ def _fault(spec: DatasetSpec, schema: pa.Schema | None, key: PartitionKey) -> Un
     right: list[tuple[str, str]] = []
     for name, value in key.items:
         time = spec.partition.time if spec.partition.time and spec.partition.time.key == name else None
-        told = _window_key(value, time) if time else _value(name, value, schema)
-        if told is None:
+        spelling = _window_key(value, time) if time else _value(name, value, schema)
+        if spelling is None:
             what = f"the key of one {time.every}" if time else f"a value of that column, which is {_kind(name, schema)}"
             example = f"write {name}={_EXAMPLES[time.every]}" if time else "`tierlake ls` prints the keys"
             shown = f"{name}={value}" if value else f"{name}= (null)"
             return UnknownPartition(f"{spec.uri} has no partition {key}: {shown} is not {what}", hint=example)
-        right.append((name, told))
+        right.append((name, spelling))
     if tuple(right) == key.items:
         return None
-    wanted = PartitionKey(tuple(right))
-    return UnknownPartition(f"{spec.uri} spells the partition {key} as {wanted}", hint=f"write {wanted}")
+    expected = PartitionKey(tuple(right))
+    return UnknownPartition(f"{spec.uri} spells the partition {key} as {expected}", hint=f"write {expected}")
 
 
 _EXAMPLES = {"hour": "2013-07-04T05", "day": "2013-07-04", "month": "2013-07", "year": "2013"}
@@ -109,7 +109,7 @@ def _kind(name: str, schema: pa.Schema | None) -> pa.DataType | None:
 
 
 def _value(name: str, value: str, schema: pa.Schema | None) -> str | None:
-    """The value as keys spell it; None for text that is none of its column's type."""
+    """The value as keys spell it; None for text that does not fit its column's type."""
     kind = _kind(name, schema)
     if kind is None or value == "":
         return value
@@ -120,10 +120,10 @@ def _value(name: str, value: str, schema: pa.Schema | None) -> str | None:
 
 
 def _alike(snapshot: Snapshot, key: PartitionKey) -> PartitionKey | None:
-    """A key of the table that another writer spelled, and that means the same."""
+    """A key of the table with the same values in another writer's spelling."""
     schema = snapshot.schema
-    wanted = [_value(name, value, schema) for name, value in key.items]
+    values = [_value(name, value, schema) for name, value in key.items]
     for live in snapshot.by_partition():
-        if live.columns == key.columns and [_value(name, value, schema) for name, value in live.items] == wanted:
+        if live.columns == key.columns and [_value(name, value, schema) for name, value in live.items] == values:
             return live
     return None

@@ -26,14 +26,14 @@ def live_dataset(filesystem: FileSystem, root: str, snapshot: Snapshot, columns:
 
     Args:
         filesystem: Opens `bucket/key`.
-        root: Of the table, `bucket/prefix`.
+        root: The table's `bucket/prefix`.
         snapshot: The live files.
         columns: The partition columns.
 
     Raises:
-        SpecError: A partition value that is none of its column's type.
+        SpecError: A partition value does not fit its column's type.
     """
-    # Arrow reads no null struct whose fields may not be null
+    # Arrow cannot read a null struct whose fields are not nullable
     schema = pa.schema([]) if snapshot.schema is None else nullable_schema(snapshot.schema)
     known = {key: typed_expression(key, schema) for key in {file.key for file in snapshot.files}}
     files = [

@@ -1,8 +1,8 @@
-"""`_lake/runs/`: which ingests a plain table has had, one small object a run.
+"""`_lake/runs/`: the ingests of a plain table, one small object per run.
 
-The record is the commit of a run: a second ingest with its run key finds it and does nothing, until one of its
-partitions expires. The history shows it. When others have replaced all that a run brought, and its age is beyond what
-the history goes back, nobody needs it any more.
+The record is the commit of a run: a second ingest with its run key meets it and does nothing, until one of its
+partitions expires. The history shows it. A record is outdated when others have replaced all rows of the run, and it is
+older than the history.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SLACK = timedelta(seconds=2)
 
 
 class RunRecords:
-    """Those of one table."""
+    """The run records of one table."""
 
     def __init__(self, fs: LakeFileSystem, root: str) -> None:
         """Work below `root` (`bucket/prefix`)."""
@@ -42,7 +42,7 @@ class RunRecords:
         return bool(self._fs.exists(self._path(run_key)))
 
     def write(self, run_key: str, change: Change, at: datetime) -> None:
-        """Commit a run: all that it changes is done."""
+        """Commit a run, after all of its changes."""
         record = {
             "run_key": run_key,
             "operation": change.operation,
@@ -53,7 +53,7 @@ class RunRecords:
         self._fs.pipe_file(self._path(run_key), json.dumps(record).encode())
 
     def newest(self, limit: int | None) -> list[Commit]:
-        """The newest runs, newest first; only about so many are read."""
+        """The newest runs, newest first; reads about as many as the limit."""
         times = sorted(((info["LastModified"], path) for path, info in self._listed().items()), reverse=True)
         if limit is not None and len(times) > limit:
             oldest = times[limit - 1][0] - _SLACK if limit > 0 else times[0][0] + _SLACK
@@ -65,18 +65,18 @@ class RunRecords:
         ]
 
     def forget(self, keys: Collection[PartitionKey]) -> None:
-        """Forget the runs that any of some partitions has had: the same run keys can fill it again."""
+        """Forget the runs that wrote any of some partitions, so that the same run keys can fill it again."""
         names = {str(key) for key in keys}
         for path, record in self._read(list(self._listed())).items():
             if names.intersection(record["partitions"]):
                 self._fs.rm_file(path)
 
     def outdated(self, before: datetime, snapshot: Snapshot) -> list[str]:
-        """Records that nobody needs, `bucket/key`: older than an instant, and others have replaced all of the run.
+        """Outdated records, `bucket/key`: older than an instant, and others have replaced all of the run.
 
         Args:
-            before: How far the history goes back, by the server's clock.
-            snapshot: What is live.
+            before: The start of the history, by the server's clock.
+            snapshot: The live files.
         """
         oldest = {str(key): min(file.modified for file in files) for key, files in snapshot.by_partition().items()}
         old = [path for path, info in self._listed().items() if info["LastModified"] < before]

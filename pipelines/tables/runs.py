@@ -1,4 +1,4 @@
-"""Which runs wrote a file: its name says so, and for rewritten files a record says whose rows they hold.
+"""Which runs wrote a file: its name has the run's token, and for rewritten files a record names the runs.
 
 An ingest's files carry the token of its run key. When a partition expires, the table forgets the runs that wrote it, so
 that the same run key can fill it again. A file that compaction or erasure wrote holds rows of several runs: its token
@@ -35,7 +35,7 @@ __all__ = [
 KeyT = TypeVar("KeyT")
 
 RUN_METADATA = "tierlake-run"
-"""Of a plain table's objects, whose names cannot say it: metadata with the token of the run that wrote it."""
+"""Metadata of a plain table's objects with the token of the run that wrote them, since their names are fixed."""
 
 _TOKEN_LENGTH = 16
 _NAME_PARTS = 4  # part-<token>-<unique>-<number>.…
@@ -44,7 +44,7 @@ _OURS = re.compile(r"part-(?:r[0-9a-f]{15}|[0-9a-f]{16})-[0-9a-f]{12}-\d{5}\.")
 
 
 def has_our_name(path: str) -> bool:
-    """Whether a file of a Delta table is named as we name ours."""
+    """Whether a file of a Delta table is named by our scheme."""
     return _OURS.match(path.rpartition("/")[2]) is not None
 
 
@@ -54,17 +54,17 @@ def run_token(run_key: str) -> str:
 
 
 def new_rewrite_token() -> str:
-    """A token for files that hold others' rows; no run has one like it."""
+    """A token for files with rows of other runs; no run has such a token."""
     return _REWRITE + uuid.uuid4().hex[: _TOKEN_LENGTH - 1]
 
 
 def remember_sources(fs: LakeFileSystem, root: str, token: str, sources: Iterable[str]) -> None:
-    """Write down whose rows the files of a rewrite hold.
+    """Record the runs whose rows the files of a rewrite hold.
 
     Args:
         fs: May write below the root.
         root: `bucket/prefix`.
-        token: Of the rewrite.
+        token: The rewrite's token.
         sources: Paths of the files that it replaces.
     """
     record = {"runs": sorted(runs_of(fs, root, sources))}
@@ -73,12 +73,12 @@ def remember_sources(fs: LakeFileSystem, root: str, token: str, sources: Iterabl
 
 
 def may_hold_rows_of(token: str, paths: Iterable[str]) -> bool:
-    """Whether any of some files can hold a run's rows, by their names alone."""
-    return any(found == token or _is_rewrite(found or "") for found in map(_token_of, paths))
+    """Whether any of the files can hold a run's rows, by their names alone."""
+    return any(writer == token or _is_rewrite(writer or "") for writer in map(_token_of, paths))
 
 
 def runs_of(fs: LakeFileSystem, root: str, paths: Iterable[str]) -> frozenset[str]:
-    """The tokens of the runs whose rows some files hold; files that others wrote have none."""
+    """The tokens of the runs whose rows the files hold; files of other writers have none."""
     tokens = _tokens_of(paths)
     own = frozenset(token for token in tokens if not _is_rewrite(token))
     return own.union(*_sources(fs, root, tokens).values())
@@ -90,7 +90,7 @@ def holders_of(fs: LakeFileSystem, root: str, token: str, groups: Mapping[KeyT, 
     Args:
         fs: Reads below the root.
         root: `bucket/prefix`.
-        token: Of the run.
+        token: The run's token.
         groups: Paths of files.
     """
     tokens = {key: _tokens_of(paths) for key, paths in groups.items()}
@@ -107,7 +107,7 @@ def outdated_rewrites(fs: LakeFileSystem, root: str, stored: Collection[str], be
         fs: Reads below the root.
         root: `bucket/prefix`.
         stored: Paths of all files that the store has for the table.
-        before: What was written later may be of a rewrite that is at work.
+        before: A later record may belong to a running rewrite.
     """
     tokens = set(map(_token_of, stored))
     return [
@@ -124,7 +124,7 @@ def _is_rewrite(token: str) -> bool:
 
 
 def _sources(fs: LakeFileSystem, root: str, tokens: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Whose rows the files of rewrites hold, by the rewrite's token; all records are read at once."""
+    """The runs whose rows the files of rewrites hold, by the rewrite's token; all records are read at once."""
     paths = {_record_path(root, token): token for token in tokens if _is_rewrite(token)}
     texts = contents(fs, sorted(paths))
     return {paths[path]: frozenset(map(str, json.loads(text)["runs"])) for path, text in texts.items()}

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 FENCE: Final = "vacuum"
-"""The operation of a commit that changes nothing; what the vacuum did is in the journal."""
+"""The operation of a commit that changes nothing; the vacuum itself is in the journal."""
 ORPHAN_AGE = timedelta(hours=24)
 """A file that no commit names may belong to a run that has not committed yet; it is kept this long."""
 
@@ -50,13 +50,13 @@ class LiveFile:
         size: Bytes.
         key: Its partition.
         rows: Row count where the table knows it without opening the file.
-        modified: When its rows came, by the server's clock, or by its writer's in a Delta log that others wrote: what
-            was written anew with the same rows (compacted, moved to another tier) keeps its time.
+        modified: When its rows came, by the server's clock, or by the writer's for others' commits in a Delta log. A
+            file that was rewritten with the same rows (compacted, moved to another tier) keeps its time.
         stats: Delta statistics as JSON text (`numRecords`, `minValues`, ...), for the log.
-        logged: The path as the log spells it, where that is not how deltalake would.
-        etag: Of the object, without quotes, where the table knows it: in plain ones, whose objects are replaced.
-        version_id: Likewise, where somebody looked it up.
-        run: Likewise, token of the run that wrote it.
+        logged: The path as the log spells it, where deltalake would spell it otherwise.
+        etag: The object's ETag, without quotes; known in plain tables, whose objects are replaced.
+        version_id: The object's version, where it was looked up.
+        run: The token of the run that wrote the object, where it is known.
     """
 
     path: str
@@ -73,12 +73,12 @@ class LiveFile:
 
 @dataclass(frozen=True, slots=True)
 class RemovedFile:
-    """A file that a commit took out of the table.
+    """A file that a commit removed from the table.
 
     Attributes:
         path: Below the root.
         removed_at: When, by its writer's clock.
-        key: Its partition; None where nothing tells it.
+        key: Its partition; None where it is unknown.
     """
 
     path: str
@@ -88,10 +88,10 @@ class RemovedFile:
 
 @dataclass(frozen=True, slots=True)
 class RecentLog:
-    """What commits named since an instant, by the store's own clock.
+    """Files that commits named since an instant, by the store's own clock.
 
     Attributes:
-        named: Paths to the time of the newest of those commits that names it.
+        named: By path, the time of the newest of those commits that names it.
         reaches_back: False where the log forgot commits that may be younger than the instant.
     """
 
@@ -101,14 +101,14 @@ class RecentLog:
 
 @dataclass(frozen=True, slots=True)
 class SameRows:
-    """An object that was copied onto itself: its rows are the same, what listings show of it is not.
+    """An object that was copied onto itself: its rows are the same, its ETag and time in listings are not.
 
     Attributes:
         path: Below the table's root.
-        etag_before: Of the object that was copied, without quotes.
-        modified_before: The time of just that object.
-        etag: Of the copy.
-        modified: Its time.
+        etag_before: The ETag of the source object, without quotes.
+        modified_before: The time of the source object.
+        etag: The ETag of the copy.
+        modified: The time of the copy.
     """
 
     path: str
@@ -125,9 +125,9 @@ class StagedFile:
     Attributes:
         file: What the commit will name.
         local: The spool file with its bytes, for formats where writing to the store is the commit.
-        if_match: For those formats, the ETag that the object which it replaces must have.
-        storage_class: Likewise, where it goes; None where the dataset writes.
-        waiting: Likewise, in place of `local`: where below the root the object waits to be copied.
+        if_match: For those formats, the ETag that the replaced object must have.
+        storage_class: For those formats, its storage class; None for the dataset's own.
+        waiting: For those formats, instead of `local`: the path below the root where the object waits to be copied.
     """
 
     file: LiveFile
@@ -143,12 +143,12 @@ class Snapshot:
 
     Attributes:
         version: Orders commits within one table; plain tables have none and count 0.
-        files: What is live.
-        schema_or_error: The schema; None where no row has settled it; or why nobody can know it now.
+        files: The live files.
+        schema_or_error: The schema; None where no row has settled it; or the error why it is unknown now.
         fence_count: `fence`, or a function that looks it up.
         has_log: Whether a log names the files; else the listing shows them.
-        opened: The table as it was opened for this look, for the table's own use; a copy in another process has none.
-        stored: What the store's listing has by `bucket/key`, where the snapshot was made from one.
+        opened: The open table of this snapshot, for the table's own use; a copy in another process has none.
+        stored: The store's listing by `bucket/key`, where the snapshot was made from one.
     """
 
     version: int
@@ -160,12 +160,12 @@ class Snapshot:
     stored: Mapping[str, Mapping[str, Any]] | None = field(default=None, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[type[Snapshot], tuple[object, ...]]:
-        """Without what cannot be sent to another process."""
+        """The state without the parts that cannot be sent to another process."""
         return Snapshot, (self.version, self.files, self.schema_or_error, self.fence, self.has_log)
 
     @property
     def fence(self) -> int:
-        """What `Table.fence` counted up to by then; 0 where nobody ever deleted files."""
+        """The count of `Table.fence` at that version; 0 where no files were ever deleted."""
         return self.fence_count() if callable(self.fence_count) else self.fence_count
 
     @property
@@ -178,7 +178,7 @@ class Snapshot:
         """The columns, partition columns included; None where no row has settled them.
 
         Raises:
-            ArchivedError: Every file that could tell them is archived.
+            ArchivedError: Every file that could show them is archived.
         """
         if isinstance(self.schema_or_error, LakeError):
             raise self.schema_or_error
@@ -186,7 +186,7 @@ class Snapshot:
 
     @property
     def known_schema(self) -> pa.Schema | None:
-        """The columns as far as anybody can tell them now."""
+        """The columns; None where they are unsettled or unknown now."""
         return None if isinstance(self.schema_or_error, LakeError) else self.schema_or_error
 
     def by_partition(self) -> dict[PartitionKey, tuple[LiveFile, ...]]:
@@ -199,18 +199,18 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Change:
-    """One commit to be: files in, files out, and what history should say of it.
+    """A planned commit: files in, files out, and its details for the history.
 
     Attributes:
-        operation: What kind of change it is.
-        base: The snapshot it was planned on.
+        operation: The kind of change.
+        base: The snapshot that it was planned on.
         adds: Files that become live.
         removes: Files that stop being live; all must be live in `base`.
-        covers: Partitions that it says all of, those without a file included: others' files there are a conflict.
+        covers: Partitions that it determines completely, even without a file: others' files there are a conflict.
         schema: The table's schema after the change, partition columns included; None leaves it.
         run_key: An identity: a second commit with it is recognised and not made.
-        fence: Of the snapshot that was there before the first of `adds` was written, or was found to be there still;
-            None where nobody looked.
+        fence: The fence of the snapshot before the first of `adds` was written, or at the last check that they exist;
+            None without a check.
         details: JSON values for the commit's metadata (rows, bytes, reason, run id).
     """
 
@@ -226,7 +226,7 @@ class Change:
 
     @cached_property
     def touched(self) -> frozenset[PartitionKey]:
-        """The partitions that it changes, or would had they files."""
+        """The partitions that it changes, or would change if they had files."""
         added, removed = {staged.file.key for staged in self.adds}, {file.key for file in self.removes}
         return self.covers | added | removed
 
@@ -240,9 +240,9 @@ class Commit:
         at: The log's time.
         operation: `ingest`, `expire`, ... for ours; the writer's own word for others'.
         run_key: Identity of the run, where there is one.
-        details: What was written with it.
-        written: The files that it made live, of a plain table just committed to: where they went, and their ETags.
-        taken: Likewise, what it replaced, where that may be other than what was looked at.
+        details: Its metadata.
+        written: For a plain table just committed to, the new live files with their paths and ETags.
+        taken: For such a table, the replaced files, where they may differ from the snapshot.
     """
 
     version: int | None
@@ -256,11 +256,11 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What became of a removal whose process may have died at it.
+    """The outcome of a removal whose process may have died.
 
     Attributes:
         is_made: Whether anything left the table.
-        commit: Which one took it out; None where none was made, or objects went one by one.
+        commit: The commit that removed it; None where none was made, or objects went one by one.
     """
 
     is_made: bool
@@ -268,7 +268,7 @@ class Fate:
 
 
 class SeenFile(Protocol):
-    """A file as somebody saw it."""
+    """A file as it was seen."""
 
     @property
     def path(self) -> str:
@@ -280,4 +280,4 @@ class SeenFile(Protocol):
 
     @property
     def etag(self) -> str | None:
-        """Of the object then, where the table or the store said it."""
+        """The object's ETag then, where the table or the store had it."""

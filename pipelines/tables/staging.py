@@ -21,13 +21,13 @@ _PART_BYTES, _PARTS_AT_ONCE, _MOST_PARTS = 8 << 20, 2, 9000  # of an upload: the
 def uploaded(
     fs: LakeFileSystem, root: str, staged: StagedFile, metadata: Mapping[str, str] | None = None
 ) -> StagedFile:
-    """Bring a file from local disk to where it belongs.
+    """Upload a file from local disk to its path.
 
     Args:
         fs: Writes below the root, under the write policy of the file.
         root: `bucket/prefix`.
-        staged: With `local`.
-        metadata: Of the object.
+        staged: A file with `local`.
+        metadata: The object's metadata.
 
     Returns:
         The file, without `local`.

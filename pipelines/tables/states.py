@@ -1,8 +1,8 @@
 """Which partitions' rows have changed since states of a table.
 
-A Delta table's state is its id and version, and its log says what later commits changed. A plain table has no versions:
-its state is the second, by the server's clock, at which it was looked at. That alone is ambiguous for objects of that
-very second, so these are named too, by a digest of path and ETag each.
+A Delta table's state is its id and version, and its log shows the changes of later commits. A plain table has no
+versions: its state is the second of the server's clock at which it was listed. That is ambiguous for objects of that
+same second, so the state also has a digest of the path and ETag of each.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ _DIGEST_BYTES: Final = 5
 
 
 class RowChanges(Protocol):
-    """What has changed since some states of one table."""
+    """The changes since some states of one table."""
 
     def is_changed(self, key: PartitionKey, state: str) -> bool | None:
         """Whether the rows of a partition have changed since a state; None where the table cannot tell.
 
         Args:
-            key: The partition. Of one that a plain table does not have now nothing can be told.
-            state: One of those that were asked about.
+            key: The partition. It is unknown for partitions that a plain table does not have now.
+            state: One of the requested states.
         """
 
     def after(self, state: str) -> Mapping[PartitionKey, str] | None:
         """The partitions that have changed since a state, each with the state after the last commit that changed it.
 
         Args:
-            state: One of those that were asked about.
+            state: One of the requested states.
 
         Returns:
-            None where the table cannot tell. A plain table does not tell which partitions have left it.
+            None where the table cannot tell. A plain table does not show which partitions have left it.
         """
 
 
@@ -68,7 +68,7 @@ class LoggedChanges:
         newest: Its version.
         oldest: All commits after this version are known.
         last: The version after the last known commit that changed a partition's rows.
-        unclear: The version after the last commit that does not tell which partitions it changed; -1: there is none.
+        unclear: The version after the last commit whose changed partitions are unknown; -1 where there is none.
     """
 
     identity: str
@@ -101,7 +101,7 @@ class ListedRows:
 
     Attributes:
         second: When they changed, in whole seconds of the server's clock since 1970.
-        digest: Tells it from others that were in its place.
+        digest: Distinguishes it from others under the same path.
     """
 
     second: int
@@ -109,11 +109,11 @@ class ListedRows:
 
     @classmethod
     def of(cls, path: str, first: str, second: int) -> ListedRows:
-        """What a listing shows.
+        """An object of a listing.
 
         Args:
             path: Below the table's root.
-            first: Which object had these rows first.
+            first: The first object with these rows.
             second: When they changed.
         """
         named = hashlib.blake2b(f"{path}\n{first}".encode(), digest_size=_DIGEST_BYTES)
@@ -121,11 +121,11 @@ class ListedRows:
 
 
 def plain_state(second: int, rows: Iterable[ListedRows]) -> str:
-    """Names what a plain table had.
+    """Names the state of a plain table.
 
     Args:
-        second: The server's time, before it was listed.
-        rows: What was listed.
+        second: The server's time before the listing.
+        rows: The listed objects.
     """
     recent = sorted(one.digest for one in rows if one.second >= second - _SLACK_SECONDS)
     return f"{_PLAIN}@{second}:{','.join(recent)}"
@@ -162,7 +162,7 @@ class ListedChanges:
 
 @lru_cache(maxsize=1024)
 def _parsed(state: str) -> tuple[int, frozenset[str]] | None:
-    """The second of a plain table's state, and the digests of what was new then."""
+    """The second of a plain table's state, and the digests of the objects that were new then."""
     name, _, rest = state.partition("@")
     second, _, digests = rest.partition(":")
     if name != _PLAIN or not second.isdecimal():

@@ -1,4 +1,4 @@
-"""A prefix of Parquet that nobody described: whether it is a table, and what to do where it is none."""
+"""A prefix of Parquet without a description: whether it is a table, and a hint where it is not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def open_logged(fs: LakeFileSystem, root: str) -> Table | None:
 
 
 def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...] | None) -> PlainParquetTable:
-    """A prefix that holds Parquet, its partition columns told by the paths where nobody declared them.
+    """A prefix that holds Parquet; its partition columns come from the paths unless they are declared.
 
     Raises:
         TableNotFound: No Parquet file below the prefix.
@@ -40,16 +40,16 @@ def open_plain(fs: LakeFileSystem, root: str, partition_columns: tuple[str, ...]
     if partition_columns is not None:
         return PlainParquetTable(fs, root, partition_columns)
     listed = {name.removeprefix(f"{root}/"): info for name, info in fs.list_fresh(root).items()}
-    found = outside_nested(listed)
-    paths = [path for path, info in found.items() if is_data(path, info)]
+    own = outside_nested(listed)
+    paths = [path for path, info in own.items() if is_data(path, info)]
     if paths:
         return PlainParquetTable(fs, root, hive_columns(paths))
     message = f"no table at lake://{root}: neither a Delta log nor a Parquet file below it"
-    raise TableNotFound(message, hint=_what_is_there(root, listed, found))
+    raise TableNotFound(message, hint=_what_is_there(root, listed, own))
 
 
 def _what_is_there(root: str, listed: Collection[str], own: Collection[str]) -> str:
-    """What to do where a prefix has no Parquet of its own."""
+    """A hint for a prefix without Parquet of its own."""
     if nested := sorted(nested_roots(listed)):
         return f"{len(nested)} tables lie below it: open lake://{root}/{nested[0]}"
     if others := [path for path in own if not is_hidden(path)]:

@@ -189,14 +189,14 @@ def _reads_into(seen: list[int]) -> Callable[[Any], None]:
 def test_a_dataset_that_is_made_while_it_is_opened_is_its_makers(lake: LakeResource, monkeypatch: Any) -> None:
     """Between the look for a description and that for a log: it was taken for a table that nobody described."""
     spec = BY_BOTH.model_copy(update={"uri": lake.uri("visits")})
-    real = opening._found_table
+    real = opening._undescribed_table
 
     def between(*given: Any) -> Any:
-        monkeypatch.setattr(opening, "_found_table", real)
+        monkeypatch.setattr(opening, "_undescribed_table", real)
         Dataset.create(spec, fs=lake.filesystem())
         return real(*given)
 
-    monkeypatch.setattr(opening, "_found_table", between)
+    monkeypatch.setattr(opening, "_undescribed_table", between)
     opened = lake.dataset("visits")
     assert (opened.is_described, opened.spec.partition) == (True, spec.partition)
     assert opened.ingest(visits(1, ["c"])).rows == 1
