@@ -81,7 +81,8 @@ def copies(method, target):
 
 
 def gets(method, target):
-    return "get" if method == "GET" and "list-type" not in target else None
+    is_of_the_object = "list-type" not in target and "/_lake/" not in target
+    return "get" if method == "GET" and is_of_the_object else None
 
 
 @pytest.fixture
