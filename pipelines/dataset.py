@@ -317,8 +317,8 @@ class Dataset:
 
     def rejects_as_csv(self, path: str) -> bytes:
         """The rows of a reject file as CSV to be mended; see `tierlake.pipelines.ingest.rejects_csv.as_csv`."""
+        from tierlake.pipelines.ingest.preparation import data_schema
         from tierlake.pipelines.ingest.rejects_csv import as_csv
-        from tierlake.pipelines.ingest.run import data_schema
 
         return as_csv(self.rejected_rows(path), self.spec.text, data_schema(self._handle))
 

@@ -192,7 +192,7 @@ def _new_dataset(
     context: dg.OutputContext, defined: DatasetSpec | None, obj: object
 ) -> tuple[DatasetSpec, object, pa.Schema | None]:
     """The description of a new dataset, its first source, and its schema where the description has none."""
-    from tierlake.pipelines.ingest.run import first_look
+    from tierlake.pipelines.ingest.preparation import first_look
     from tierlake.pipelines.sources import open_source
 
     spec, source = defined, obj

@@ -16,18 +16,16 @@ this order, so that after a crash anywhere the table still agrees with its descr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from tierlake.connector.errors import UnsupportedByServer
 from tierlake.pipelines.errors import CommitConflict, PolicyRefused, SchemaMismatch, SpecError, UnsupportedByTable
 from tierlake.pipelines.lifecycle.expiry import plan_expiry
-from tierlake.pipelines.lifecycle.plan import Refusal
+from tierlake.pipelines.lifecycle.spec_change import ChangedMove, Effect, RefusedField, SpecChange, SpecDiff
 from tierlake.pipelines.lifecycle.tiering import plan_tiering
 from tierlake.pipelines.metastore.opening import check_honoured, described_anew, table_properties
 from tierlake.pipelines.metastore.records import PolicyRecord
@@ -36,7 +34,6 @@ from tierlake.pipelines.model.spec import DatasetSpec
 from tierlake.pipelines.model.spec_diff import FieldChange, completed, differences
 from tierlake.pipelines.model.stored_types import check_names, declared_schema, storable_schema
 from tierlake.pipelines.query.catalog import read_catalog
-from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.after_commit import after_commit
 
 if TYPE_CHECKING:
@@ -56,191 +53,6 @@ _NEVER_CHANGES = {
     "partition": "the files lie in folders that it names, and readers and downstream assets go by their keys",
 }
 _INTERVAL = re.compile(r"interval (?P<number>\d+) (?P<unit>second|minute|hour|day|week)s?")
-
-
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class RefusedField(_Value):
-    """A field that cannot change, and why."""
-
-    field: str
-    reason: str
-
-
-class ChangedMove(_Value):
-    """A partition whose next move changes.
-
-    Attributes:
-        key: The partition.
-        before: The storage class to which the stored description moves it; None where it stays.
-        after: The same by the new description.
-    """
-
-    key: str
-    before: str | None
-    after: str | None
-
-
-class Effect(_Value):
-    """What a new description would do at once, compared with the stored one.
-
-    Attributes:
-        due: Partitions that the next expiry removes by the new description only.
-        due_bytes: Their size.
-        no_longer_due: Partitions that it removes by the stored description only.
-        kept: Partitions that come due and are kept, with the reason.
-        moves: Partitions whose next move of tiers changes.
-        monthly: Storage in dollars a month as it is; None where there is no price.
-        monthly_before: The same after the stored description's plans.
-        monthly_after: The same after the new description's plans.
-        one_off_before: What the moves cost by the stored description.
-        one_off_after: What the moves cost by the new one.
-    """
-
-    due: tuple[str, ...] = ()
-    due_bytes: int = 0
-    no_longer_due: tuple[str, ...] = ()
-    kept: tuple[Refusal, ...] = ()
-    moves: tuple[ChangedMove, ...] = ()
-    monthly: float | None = None
-    monthly_before: float | None = None
-    monthly_after: float | None = None
-    one_off_before: float = 0.0
-    one_off_after: float = 0.0
-
-    def lines(self) -> Iterator[str]:
-        """For people."""
-        if self.due:
-            yield f"become due: {_span(self.due)}, {formatting.size(self.due_bytes)}: the next expiry takes them out"
-        if self.no_longer_due:
-            yield f"no longer due: {_span(self.no_longer_due)}"
-        reasons: dict[str, list[str]] = {}
-        for one in self.kept:
-            reasons.setdefault(one.reason, []).append(one.key)
-        for reason, keys in reasons.items():
-            yield f"come due and stay: {_span(keys)}: {reason}"
-        moves: dict[tuple[str | None, str | None], list[str]] = {}
-        for move in self.moves:
-            moves.setdefault((move.before, move.after), []).append(move.key)
-        for (before, after), keys in moves.items():
-            if after is None:
-                yield f"no longer move to {before}: {_span(keys)}"
-            else:
-                yield f"move to {after}{f', not to {before}' if before else ''}: {_span(keys)}"
-        if not (self.due or self.no_longer_due or self.kept or self.moves):
-            yield "no partition comes due or moves by it now"
-        money = [formatting.money(each) for each in (self.monthly, self.monthly_before, self.monthly_after)]
-        yield f"storage a month: {money[0]} now, {money[1]} after the plans as stored, {money[2]} after the new ones"
-        if self.one_off_before or self.one_off_after:
-            once = formatting.money(self.one_off_before), formatting.money(self.one_off_after)
-            yield f"moves once: {once[0]} as stored, {once[1]} then"
-
-
-class SpecDiff(_Value):
-    """How a description differs from the stored one, and what it would do; nothing was written.
-
-    Attributes:
-        uri: The dataset.
-        as_of: The instant at which the policies were evaluated.
-        before: The stored description.
-        after: The new one.
-        changes: The fields that differ.
-        refused: Those of them that cannot change.
-        is_in_use: False where the dataset was dropped, so that nothing can change.
-        effect: What it would do at once; None where nothing differs, a field cannot change, or it was not requested.
-    """
-
-    uri: str
-    as_of: datetime
-    before: DatasetSpec
-    after: DatasetSpec
-    changes: tuple[FieldChange, ...] = ()
-    refused: tuple[RefusedField, ...] = ()
-    is_in_use: bool = True
-    effect: Effect | None = None
-
-    _apply: Callable[..., SpecChange] | None = PrivateAttr(default=None)
-
-    @property
-    def differs(self) -> bool:
-        """Whether there is any difference."""
-        return bool(self.changes)
-
-    def bind(self, apply: Callable[..., SpecChange]) -> Self:
-        """The diff, able to apply itself."""
-        bound = self.model_copy()
-        bound._apply = apply  # noqa: SLF001 - a copy of ourselves
-        return bound
-
-    def apply(self, *, reason: str = "", run_id: str | None = None) -> SpecChange:
-        """Store the new description, if the stored one is unchanged since the diff was made.
-
-        Args:
-            reason: Why, for the history.
-            run_id: Who did it, for the history.
-
-        Raises:
-            SpecError: A field cannot change; the message says why, and the way out.
-            CommitConflict: Somebody else has changed the description since.
-        """
-        if self._apply is None:
-            raise SpecError(f"this diff of {self.uri} is bound to no open dataset", hint="Dataset.diff(spec) makes one")
-        return self._apply(self, reason=reason, run_id=run_id)
-
-    def check(self) -> None:
-        """Refuse what cannot change.
-
-        Raises:
-            SpecError: It names each such field with the reason.
-            PolicyRefused: The dataset was dropped.
-        """
-        if not self.is_in_use:
-            raise PolicyRefused(
-                f"{self.uri} was dropped", hint=f"`tierlake undrop {self.uri}` takes it back, if it can be"
-            )
-        if self.refused:
-            raise SpecError(
-                f"{self.uri} cannot change so: " + "; ".join(f"{one.field}: {one.reason}" for one in self.refused),
-                hint="create a dataset of its own under another URI with the new description, and ingest this one's "
-                "rows into it; nothing was changed",
-            )
-
-    def __str__(self) -> str:
-        dropped = "" if self.is_in_use else f"\n\n{self.uri} was dropped: `tierlake undrop` takes it back"
-        if not self.changes:
-            return f"{self.uri} is as described{dropped}"
-        rows = ((one.field, one.before or "-", one.after or "-") for one in self.changes)
-        count = len(self.changes)
-        head = f"{self.uri} differs from the description in {count} field{'s' * (count > 1)}"
-        parts = [formatting.table_text(["field", "stored", "described"], rows, title=head)]
-        parts += [f"{one.field} cannot change: {one.reason}" for one in self.refused]
-        if self.effect is not None:
-            parts.append("\n".join([f"as of {formatting.day(self.as_of)}", *self.effect.lines()]))
-        return "\n\n".join(parts) + dropped
-
-
-@dataclass(frozen=True, slots=True)
-class SpecChange:
-    """What applying a description did.
-
-    Attributes:
-        uri: The dataset.
-        changed: False where it was the stored one already.
-        changes: The fields that changed.
-        version: The table's version that has its properties; None where they stayed, or there are none.
-    """
-
-    uri: str
-    changed: bool
-    changes: tuple[FieldChange, ...] = ()
-    version: int | None = None
-
-    def __str__(self) -> str:
-        if not self.changed:
-            return f"{self.uri} is as described: nothing changed"
-        return f"{self.uri} changed: " + "; ".join(map(str, self.changes))
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------
@@ -374,10 +186,6 @@ def _changed_moves(before: TieringPlan, after: TieringPlan, leaving: set[str]) -
     for key in sorted((was.keys() | will.keys()) - leaving):
         if was.get(key) != will.get(key):
             yield ChangedMove(key=key, before=was.get(key), after=will.get(key))
-
-
-def _span(keys: list[str] | tuple[str, ...]) -> str:
-    return keys[0] if len(keys) == 1 else f"{keys[0]} ... {keys[-1]} ({len(keys):,} partitions)"
 
 
 # -- applying ---------------------------------------------------------------------------------------------------------

@@ -17,6 +17,15 @@ from typing import TYPE_CHECKING
 from tierlake.connector.errors import LakeError
 from tierlake.pipelines.errors import CommitConflict, CommitUnknown, PolicyRefused, UnknownPartition
 from tierlake.pipelines.lifecycle.results import UndoResult
+from tierlake.pipelines.lifecycle.undo_checks import (
+    check_columns,
+    check_erased,
+    check_files,
+    check_grace,
+    check_not_ended,
+    check_others,
+    too_late,
+)
 from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord
 from tierlake.pipelines.metastore.removal import begun, completed, removed_partitions, settled
 from tierlake.pipelines.model.partition_key import PartitionKey
@@ -276,11 +285,11 @@ def _bring_back_checked(
     kept: dict[str, datetime | None] = {}
     notes: list[str] = []
     if pending:
-        _check_grace(handle, record, pending)
-        _check_columns(record, snapshot)
-        _check_erased(handle, record, pending)
-        _check_others(handle, record, pending)
-        _check_files(handle, pending)
+        check_grace(handle, record, pending)
+        check_columns(record, snapshot)
+        check_erased(handle, record, pending)
+        check_others(handle, record, pending)
+        check_files(handle, pending)
         if is_kept and record.operation == "expire" and not dry_run:
             kept = {gone.key: _keep(handle, gone.key) for gone in pending}
         if not dry_run:
@@ -345,7 +354,7 @@ def bring_back(
     ]
     try:
         # after our own records are there: a vacuum reads them once its own is
-        _check_not_ended(handle, record, partitions)
+        check_not_ended(handle, record, partitions)
         commit = _commit_back(handle, snapshot, record, partitions, run_id)
     except CommitUnknown:  # the partition may be back: its record stays open, and no vacuum takes the files meanwhile
         raise
@@ -360,7 +369,7 @@ def bring_back(
             if not handle.journal.swap(one, one.model_copy(update={"state": "done", "version": commit.version})):
                 is_late.append(one.key)
     if is_late and commit.version is None:  # without a log no fence of the vacuum refused the commit
-        raise _too_late(is_late[0])
+        raise too_late(is_late[0])
 
 
 def _commit_back(
@@ -510,98 +519,6 @@ def _nothing_to_do(snapshot: Snapshot, name: str) -> UndoResult:
         rows=None if None in counts else sum(count for count in counts if count is not None),
         bytes=sum(file.size for file in live),
     )
-
-
-def _check_grace(handle: Handle, record: RemovalRecord, partitions: Sequence[RemovedPartition]) -> None:
-    name = partitions[0].key
-    if not record.undoable and record.operation == "replace":
-        raise PolicyRefused(
-            f"{name} was replaced in a bucket that keeps no versions: what was there before is gone",
-            hint="ingest it again from its source; versions, or `format: delta`, would keep it",
-        )
-    if not record.undoable:
-        raise PolicyRefused(f"{name} was expired without undo (undo=False)", hint="ingest it again from its source")
-    if handle.clock.now() >= record.undo_until or any(gone.folded is not None for gone in partitions):
-        left = "expired" if record.operation == "expire" else "replaced"
-        raise PolicyRefused(
-            f"the grace of {name} ended on {formatting.day(record.undo_until)}: it was {left} on "
-            f"{formatting.day(record.committed_at or record.at)} "
-            f"and could be undone for {formatting.age(record.grace)}",
-            hint="ingest it again from its source",
-        )
-    _check_not_ended(handle, record, partitions)
-
-
-def _check_not_ended(handle: Handle, record: RemovalRecord, partitions: Sequence[RemovedPartition]) -> None:
-    ended = handle.journal.ended(record.id)
-    over = [gone.key for gone in partitions if (record.id, gone.key) in ended]
-    if over:
-        raise _too_late(over[0])
-
-
-def _too_late(name: str) -> PolicyRefused:
-    return PolicyRefused(
-        f"the old files of {name} are being deleted for good, or were: its grace is over, or an erasure took them",
-        hint="ingest it again from its source",
-    )
-
-
-def _check_columns(record: RemovalRecord, snapshot: Snapshot) -> None:
-    """Old files under another schema would be read wrongly, or not at all."""
-    now = {field.name: str(field.type) for field in snapshot.known_schema or ()}
-    other = [f"{name} was {kind}" for name, kind in record.columns.items() if now.get(name) != kind]
-    if other and now:
-        raise PolicyRefused(
-            f"the table has other columns by now ({', '.join(other)}): what was taken out no longer fits",
-            hint="read an older version, or ingest the partition again from its source",
-        )
-
-
-def _check_erased(handle: Handle, record: RemovalRecord, partitions: Sequence[RemovedPartition]) -> None:
-    spoiled = handle.journal.spoiled(record.id)
-    if spoiled is None:
-        raise PolicyRefused(
-            f"an erasure is at work, or stopped on its way: the old files of {partitions[0].key} may hold rows of it",
-            hint="wait for it; where it stopped, ingest the partition again from its source",
-        )
-    for gone in partitions:
-        if any(file.path in spoiled or f"{file.path}?{file.version_id}" in spoiled for file in gone.files):
-            raise PolicyRefused(
-                f"the old files of {gone.key} hold rows that were erased since: they must not come back",
-                hint="ingest it again from its source, without those rows",
-            )
-
-
-def _check_others(handle: Handle, record: RemovalRecord, partitions: Sequence[RemovedPartition]) -> None:
-    """Refuse where another writer brought these files back and removed them again: that decision stands."""
-    if record.version is None:
-        return
-    touched = handle.table.named_after(record.version)
-    if touched is None:
-        raise PolicyRefused(
-            f"the log of {handle.spec.uri} has forgotten commits since {partitions[0].key} left: nobody can say "
-            "whether its rows were deleted by another writer meanwhile",
-            hint="ingest it again from its source",
-        )
-    for gone in partitions:
-        if any(file.path in touched for file in gone.files):
-            raise PolicyRefused(
-                f"another writer brought {gone.key} back since, and took its rows out again: they must not come back",
-                hint="`tierlake history` says who; nothing was changed",
-            )
-
-
-def _check_files(handle: Handle, partitions: Sequence[RemovedPartition]) -> None:
-    """Refuse to commit files that the store does not have."""
-    lost = frozenset(handle.table.lost([file for gone in partitions for file in gone.live_files()]))
-    for gone in partitions if lost else ():
-        missing = [file.path for file in gone.files if file.path in lost]
-        if missing:
-            raise PolicyRefused(
-                f"{len(missing)} of the {len(gone.files)} files of {gone.key} are not in the store any more: "
-                f"{missing[0]}",
-                hint="vacuum deletes files after the grace; ingest the partition again from its source",
-            )
 
 
 def _keep(handle: Handle, name: str) -> datetime | None:

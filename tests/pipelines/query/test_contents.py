@@ -9,8 +9,8 @@ import pytest
 
 from tierlake.pipelines import Dataset, DatasetSpec
 from tierlake.pipelines.errors import SchemaMismatch, SourceError, SpecError
+from tierlake.pipelines.ingest.preparation import first_look
 from tierlake.pipelines.ingest.results import Written
-from tierlake.pipelines.ingest.run import first_look
 from tierlake.pipelines.model.partition_key import PartitionKey
 
 pytestmark = [pytest.mark.each_value, pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)]
