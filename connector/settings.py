@@ -12,6 +12,7 @@ import hmac
 import ipaddress
 import os
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_PREFIXES = ("TIERLAKE_", "AWS_")
 DEFAULT_REGION = "us-east-1"
+_AWS_FILES = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
 _ENDPOINT_VARIABLES = ("TIERLAKE_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _FINGERPRINT_KEY = secrets.token_bytes(16)
 _CREDENTIALS = ("key", "secret", "token")
@@ -221,6 +223,20 @@ def environment_token(environ: Mapping[str, str] = os.environ) -> str:
     return hashlib.sha256(repr(relevant).encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def aws_files_token(environ: Mapping[str, str] = os.environ) -> tuple[tuple[Any, ...], ...]:
+    """What tells the AWS configuration files from what they were: others rewrite them, with new credentials."""
+    token: list[tuple[Any, ...]] = []
+    for variable, usual in _AWS_FILES.items():
+        path = environ.get(variable) or usual
+        try:
+            found = Path(path).expanduser().stat()
+        except (OSError, RuntimeError):  # no such file, or no home
+            token.append((path,))
+        else:
+            token.append((path, found.st_mtime_ns, found.st_size, found.st_ino))
+    return tuple(token)
+
+
 def is_aws(endpoint_url: str) -> bool:
     """Whether an endpoint belongs to AWS."""
     host = urlsplit(endpoint_url).hostname or ""
@@ -264,6 +280,7 @@ def check_endpoint(endpoint_url: str, *, allow_http: bool) -> None:
 __all__ = [
     "LakeSettings",
     "WriteRule",
+    "aws_files_token",
     "check_endpoint",
     "environment_token",
     "is_aws",

@@ -18,7 +18,7 @@ from fsspec.utils import tokenize
 from s3fs import S3FileSystem
 
 from tierlake.connector.client.sessions import HttpSession, new_session
-from tierlake.connector.settings import environment_token
+from tierlake.connector.settings import aws_files_token, environment_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +84,7 @@ class Connection:
         own = {name: options[name] for name in _CLIENT_OPTIONS if options.get(name) is not None}
         if options.get("asynchronous"):  # its event loop is the caller's, which is not known yet
             return cls({**own, "asynchronous": True})
-        identity = tokenize(environment_token(), id(own.get("session")), id(own["loop"]), **own)
+        identity = tokenize(environment_token(), aws_files_token(), id(own.get("session")), id(own["loop"]), **own)
         with _lock:
             shared = _connections.get(identity)
             if shared is None:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from tierlake.connector.errors import BadCredentials
 from tierlake.connector.redact import redact
-from tierlake.connector.settings import environment_token
+from tierlake.connector.settings import aws_files_token, environment_token
 
 if TYPE_CHECKING:
     from tierlake.connector.client.store import Store
@@ -29,7 +29,7 @@ def settled(store: Store) -> LakeSettings:
     if settings.key or store.anon:
         return settings
     try:
-        chain = _chain(store.aws_profile, environment_token())
+        chain = _chain(store.aws_profile, environment_token(), aws_files_token())
         if not isinstance(chain, RefreshableCredentials):
             _chain.cache_clear()  # the file may hold other credentials next time
         frozen = chain.get_frozen_credentials() if chain is not None else None
@@ -50,10 +50,10 @@ def are_renewed(store: Store) -> bool:
     """Whether the credentials expire and the AWS chain renews them: a copy of them is valid for a while only."""
     if store.settings.key or store.anon:
         return False
-    return isinstance(_chain(store.aws_profile, environment_token()), RefreshableCredentials)
+    return isinstance(_chain(store.aws_profile, environment_token(), aws_files_token()), RefreshableCredentials)
 
 
 @functools.lru_cache(maxsize=8)
-def _chain(aws_profile: str | None, _environment: str) -> Any:
+def _chain(aws_profile: str | None, _environment: str, _files: tuple[tuple[Any, ...], ...]) -> Any:
     """The AWS chain's credentials, which renew themselves; cached, as a look-up may make a request or run a program."""
     return botocore.session.Session(profile=aws_profile).get_credentials()

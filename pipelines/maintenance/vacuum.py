@@ -95,11 +95,10 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
         return VacuumResult((), (), 0, 0, dry_run, ends_dataset=True)
     snapshot = handle.table.snapshot()
     gone = _known_to_have_left(handle)
-    stored = stored_objects(handle)
     doomed: list[Doomed] = []
     kept = 0
     held = Held(handle, snapshot.known_schema)
-    stored = list(stored_objects(handle))
+    stored = stored_objects(handle)
     for one, until in _unneeded(handle, stored, snapshot, gone, now):
         if held.keeps(one.key) or now < until:
             kept += 1

@@ -344,10 +344,6 @@ def _kind(path: str) -> str | None:
     return match["kind"] if match is not None and match["kind"] in KINDS else None
 
 
-def _month(path: str) -> str:
-    return month_of(_record_id(path))
-
-
 def _record_id(path: str) -> str:
     return path.rpartition("/")[2].partition("-")[2].removesuffix(".json")
 

@@ -321,6 +321,19 @@ def test_the_requests_of_an_expiry_after_a_checkpoint(bucket, new_fs, ledger) ->
     assert ledger.page(bucket) == [line.strip() for line in EXPIRY.strip().splitlines()]
 
 
+@pytest.mark.parametrize("versioned", [False, True])
+@pytest.mark.parametrize("table_format", ["delta", "parquet"])
+def test_a_vacuum_lists_the_table_once(make_bucket, new_fs, ledger, table_format, versioned) -> None:
+    bucket, fs = make_bucket(versioned=versioned), new_fs()
+    dataset = Dataset.create(daily_spec(bucket, format=table_format), fs=fs)
+    dataset.ingest(rows(DAYS))
+    looks = 1 + (table_format == "parquet")  # of a plain table a listing is the snapshot too
+    ledger.turn_page()
+    dataset.vacuum(dry_run=True)
+    listed = [entry for entry in ledger.entries() if entry.kind(bucket, ROOT) in {"LIST .", "LIST versions ."}]
+    assert len(listed) == looks
+
+
 @pytest.mark.parametrize("page", [*DELTA.values(), *PLAIN.values(), VERSIONS, EXPIRY])
 def test_what_is_asked_twice_has_a_reason(page) -> None:
     twice = {re.sub(r"^\d+ |, .*$", "", line.strip()) for line in page.splitlines() if "times each" in line}

@@ -110,6 +110,28 @@ def test_another_environment_is_another_client(monkeypatch):
     assert one.store.connection is not two.store.connection
 
 
+def test_rewritten_credentials_are_those_of_whoever_comes_then(monkeypatch, tmp_path):
+    """Who is there already stays what he is, as an open connection does."""
+    file = tmp_path / "credentials"
+
+    def written(key: str) -> None:
+        file.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = s\n")
+
+    for name in ("TIERLAKE_KEY", "TIERLAKE_SECRET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    where = {"endpoint_url": HERE["endpoint_url"], "profile": HERE["profile"], "skip_instance_cache": True}
+    written("BEFORE")
+    before, beside = LakeFileSystem(**where), LakeFileSystem(**where)
+    assert before.store.connection is beside.store.connection
+    assert not before.credentials_are_renewed
+    written("AFTERWARDS")
+    after = LakeFileSystem(**where)
+    assert after.store.connection is not before.store.connection
+    assert before.for_table("b/t").store.connection is after.store.connection
+    assert after.delta_options()["aws_access_key_id"] == "AFTERWARDS"
+
+
 def test_the_client_goes_with_the_last_who_uses_it():
     fs = LakeFileSystem(**{**HERE, "key": "alone"}, skip_instance_cache=True)
     table, connection = fs.for_table("bucket/t"), weakref.ref(fs.store.connection)
