@@ -103,6 +103,12 @@ class Connection:
         client = await self._s3fs.set_session(refresh=refresh)
         return client if bucket is None else await self._s3fs.get_s3(bucket)
 
+    def retire(self) -> None:
+        """Whoever comes from now on has another one: the store refuses these credentials, and there may be new ones."""
+        with _lock:
+            for identity in [identity for identity, shared in _connections.items() if shared is self]:
+                del _connections[identity]
+
     @property
     def region(self) -> str | None:
         """The client's region; None before the client is made."""

@@ -76,6 +76,9 @@ class Transport:
         patiently = functools.partial(self._patiently, client, operation, request)
         try:
             response = await patiently(attempt)
+        except BadCredentials:
+            self._connection.retire()
+            raise
         except (PreconditionFailed, ObjectNotFound) as error:
             own = await own_write() if doubts else None
             if own is None:

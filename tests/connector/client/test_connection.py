@@ -17,6 +17,7 @@ from aiobotocore.session import AioSession
 from tierlake.connector import LakeFileSystem
 from tierlake.connector.client.arguments import S3FS_OPTIONS
 from tierlake.connector.client.connection import _CLIENT_OPTIONS
+from tierlake.connector.errors import BadCredentials
 
 HERE = {"endpoint_url": "http://127.0.0.1:9", "key": "pool", "secret": "s", "profile": "seaweedfs"}
 
@@ -130,6 +131,16 @@ def test_rewritten_credentials_are_those_of_whoever_comes_then(monkeypatch, tmp_
     assert after.store.connection is not before.store.connection
     assert before.for_table("b/t").store.connection is after.store.connection
     assert after.delta_options()["aws_access_key_id"] == "AFTERWARDS"
+
+
+def test_refused_credentials_are_looked_up_anew_by_whoever_comes_then(server):
+    """They may come from a program, of which nobody can tell whether it has others by now."""
+    refused = {**server.storage_options, "secret": "refused", "skip_instance_cache": True}
+    before = LakeFileSystem(**refused)
+    assert LakeFileSystem(**refused).store.connection is before.store.connection
+    with pytest.raises(BadCredentials):
+        before.ls("")
+    assert LakeFileSystem(**refused).store.connection is not before.store.connection
 
 
 def test_the_client_goes_with_the_last_who_uses_it():
