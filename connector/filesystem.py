@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 from fsspec.asyn import sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import stringify_path
+from s3fs import S3FileSystem
 from s3fs.utils import SSEParams
 
 from tierlake.connector.client.arguments import SETTINGS_OPTIONS, LakeOptions, take_aws_profile, take_settings
-from tierlake.connector.client.connection import Connection, ConnectionAttribute
+from tierlake.connector.client.connection import Connection, ConnectionAttribute, is_shared
 from tierlake.connector.client.listing_cache import ListingCache
 from tierlake.connector.client.plain_values import plain_options
 from tierlake.connector.client.store import Namespace, Store
@@ -254,6 +255,12 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         return await self.store.profile()
 
     # -- requests ------------------------------------------------------------------------------------
+
+    @staticmethod
+    def close_session(loop: Any, s3: Any) -> None:
+        """Close a client that no other filesystem uses; a shared one is closed with the last filesystem that has it."""
+        if not is_shared(s3):
+            S3FileSystem.close_session(loop, s3)
 
     async def set_session(self, refresh: bool = False, **_kwargs: Any) -> Any:  # noqa: FBT001, FBT002 -- s3fs's order
         """The client, made on first use; `refresh` makes a new one, with new credentials."""

@@ -20,6 +20,8 @@ __all__ = ["Failure", "as_completed", "blocking", "in_order", "outcomes"]
 T = TypeVar("T")
 R = TypeVar("R")
 
+_NO_LOOP = "The filesystem has no running event loop: a blocking verb needs one made without asynchronous=True"
+
 Failure: TypeAlias = LakeError | OSError
 """An error in place of a result."""
 
@@ -86,10 +88,14 @@ def blocking(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, R]
 
     Raises:
         NotImplementedError: This is the loop's own thread.
+        RuntimeError: No thread runs the loop: the filesystem is an asynchronous one.
     """
     if _is_own_thread(loop):
         work.close()
         raise NotImplementedError("A blocking verb was called in the thread of its event loop")
+    if not _is_running(loop):
+        work.close()
+        raise RuntimeError(_NO_LOOP)
     running = asyncio.run_coroutine_threadsafe(work, loop)
     try:
         return running.result()
@@ -119,6 +125,8 @@ def as_completed(
     """
     if _is_own_thread(loop):
         raise NotImplementedError("A blocking verb was called in the thread of its event loop")
+    if not _is_running(loop):
+        raise RuntimeError(_NO_LOOP)
     chosen = list(items)
     ended: queue.SimpleQueue[tuple[T, R | BaseException]] = queue.SimpleQueue()
     is_over = False
@@ -143,6 +151,10 @@ def as_completed(
     finally:
         is_over = True
         running.result()
+
+
+def _is_running(loop: asyncio.AbstractEventLoop | None) -> bool:
+    return loop is not None and loop.is_running()
 
 
 def _is_own_thread(loop: asyncio.AbstractEventLoop) -> bool:

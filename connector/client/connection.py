@@ -45,6 +45,8 @@ _CLIENT_OPTIONS = (
 """Arguments of `s3fs.S3FileSystem` on which its client depends."""
 
 _connections: weakref.WeakValueDictionary[str, Connection] = weakref.WeakValueDictionary()
+_shared: weakref.WeakSet[Connection] = weakref.WeakSet()
+"""Also those that nobody can find any more, as long as somebody uses them."""
 _lock = threading.Lock()
 
 
@@ -89,6 +91,7 @@ class Connection:
             shared = _connections.get(identity)
             if shared is None:
                 shared = _connections[identity] = cls(own)
+                _shared.add(shared)
         return shared
 
     async def client(self, bucket: str | None = None, *, refresh: bool = False) -> Any:
@@ -115,6 +118,11 @@ class Connection:
         client = self._s3fs._s3  # noqa: SLF001 -- see above
         region: str | None = client.meta.region_name if client is not None else None
         return region
+
+
+def is_shared(client: Any) -> bool:
+    """Whether other filesystems may use a client too."""
+    return client is not None and any(one._s3fs._s3 is client for one in list(_shared))  # noqa: SLF001 -- see above
 
 
 class ConnectionAttribute:

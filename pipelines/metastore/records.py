@@ -7,18 +7,17 @@ refused before anybody acts on it. Fields that a newer version wrote are ignored
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 from pydantic import Field
 
 from tierlake.pipelines.metastore.file_records import FileRecord, FileTotals, RecordValue, RemovedPartition
+from tierlake.pipelines.model.spec import Duration
+from tierlake.pipelines.model.spec_diff import FieldChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import datetime
-
-    from tierlake.pipelines.model.spec import Duration
-    from tierlake.pipelines.model.spec_diff import FieldChange
 
 __all__ = [
     "KINDS",

@@ -124,11 +124,10 @@ class DeltaWriter:
                 except (CommitFailedError, AlreadyExists):
                     continue  # another writer was faster, or the reply was lost: the next read of the log shows it
                 except (DeltaError, OSError, LakeError) as error:
-                    if isinstance(error, DeltaError) and lacks_entry(error):
-                        mend_log(self._fs, self._root, table, error)
+                    made = self._in_spite_of(error, change, table, run_key)
+                    if made is None:
                         continue
-                    # the reply, or deltalake's work after its commit, may have failed: the commit may be there
-                    return self._arrived(change, run_key, error)
+                    return made
                 self._fs.invalidate_view(self._root)
                 # without delta-rs's own retries the commit is the next version, or none
                 return Commit(table.version() + 1, datetime.now(UTC), change.operation, run_key, dict(change.details))
@@ -140,12 +139,9 @@ class DeltaWriter:
         A faster writer has made the version that the first attempt would make.
         """
         look = change.base.opened
-        columns = change.base.known_schema
-        is_same_schema = columns is not None and (
-            change.schema is None or evolved_schema(columns, change.schema).equals(columns)
-        )
-        is_good = is_same_schema and bool(change.base.files) and not self._fs.credentials_are_renewed
-        if is_good and isinstance(look, DeltaLook) and (table := look.claimed()) is not None:
+        # without files the first rows settle the columns, and an entry of our own is written wherever the log ends
+        is_good = bool(change.base.files) and not is_spelled_otherwise(change) and not self._fs.credentials_are_renewed
+        if is_good and isinstance(look, DeltaLook) and _keeps_schema(change) and (table := look.claimed()) is not None:
             yield table
         while True:
             yield self._open()
@@ -237,6 +233,27 @@ class DeltaWriter:
             with suppress(DeltaError, OSError, LakeError):  # the commit is made; the next one due makes up for it
                 self._open().create_checkpoint()
 
+    def _in_spite_of(self, error: Exception, change: Change, table: DeltaTable, run_key: str) -> Commit | None:
+        """The commit, where it is there: the reply, or deltalake's work after its commit, may have failed.
+
+        Returns:
+            None where a fresh look at the log may help.
+
+        Raises:
+            LakeError: The error in our words.
+        """
+        if isinstance(error, DeltaError) and lacks_entry(error):
+            mend_log(self._fs, self._root, table, error)
+            return None
+        try:
+            return self._arrived(change, run_key, error)
+        except CommitUnknown:
+            raise
+        except LakeError:
+            if isinstance(error, DeltaError) and is_of_base(change, table):
+                return None  # somebody made the log anew since its base was read
+            raise
+
     def _arrived(self, change: Change, run_key: str, error: Exception) -> Commit:
         """The commit whose reply was an error, where the log has it.
 
@@ -277,6 +294,14 @@ class DeltaWriter:
                     f"lake://{self._root}: partition {key} was changed by {who or 'another writer'} since it was read"
                 )
                 raise CommitConflict(message, hint="look at `tierlake history`, then plan or ingest again")
+
+
+def _keeps_schema(change: Change) -> bool:
+    """Whether a change leaves the columns of its base as they are."""
+    columns = change.base.known_schema
+    if columns is None or change.schema is None:
+        return columns is not None
+    return bool(evolved_schema(columns, change.schema).equals(columns))
 
 
 def _is_checkpoint_due(before: DeltaTable) -> bool:

@@ -263,7 +263,7 @@ def project(tmp_path: Path, dagster_home: Path, monkeypatch: pytest.MonkeyPatch)
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root / "src"), str(ROOT / "src")]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root / "src"), str(ROOT / "src"), str(ROOT)]))
     return root
 
 

@@ -208,3 +208,25 @@ def test_each_argument_concerns_the_client_or_is_known_not_to():
         "version_aware",
     }
     assert S3FS_OPTIONS - set(_CLIENT_OPTIONS) == others
+
+
+def test_closing_the_session_of_one_leaves_the_others(make_fs, bucket):
+    fs, other = make_fs(connect_timeout=7.5), make_fs(connect_timeout=7.5, version_aware=True)
+    fs.pipe_file(f"{bucket}/x", b"1")
+    client = fs._s3
+    assert other._s3 is client
+    other.close_session(other.loop, other._s3)
+    assert (
+        not client._endpoint.http_session._session.closed
+        if hasattr(client._endpoint.http_session, "_session")
+        else True
+    )
+    assert (fs.cat_file(f"{bucket}/x"), fs._s3) == (b"1", client)
+
+
+def test_a_blocking_verb_needs_a_loop_that_runs():
+    fs = LakeFileSystem(asynchronous=True, skip_instance_cache=True, **HERE)
+    with pytest.raises(RuntimeError, match="asynchronous=True"):
+        fs.head_many(["bucket/x"])
+    with pytest.raises(RuntimeError, match="asynchronous=True"):
+        list(fs.transition_many([]))

@@ -19,6 +19,7 @@ from tierlake.pipelines.ingest.writer import WriterLimits
 from tierlake.pipelines.maintenance.compact import compact, groups_of
 from tierlake.pipelines.maintenance.rewrite import Rewriter, commit_rewrites
 from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.runtime import conflicts
 from tierlake.pipelines.runtime.clock import ServerClock
 from tierlake.pipelines.tables.protocol import LiveFile
 
@@ -109,7 +110,7 @@ def test_appends_that_come_meanwhile_survive(many):
 
 
 @pytest.mark.slow
-def test_files_that_others_replaced_meanwhile_are_not_brought_back(many):
+def test_files_that_others_replaced_meanwhile_are_not_brought_back(many, monkeypatch):
     handle = many._handle
     snapshot = handle.table.snapshot()
     key = PartitionKey.parse(KEYS[0])
@@ -120,6 +121,8 @@ def test_files_that_others_replaced_meanwhile_are_not_brought_back(many):
     assert many.read(where=[("date", "==", "2013-01-01")]).num_rows == 3
 
     # a stale snapshot is found out at the commit itself
+    for budget in ("BUDGET", "REWRITES"):
+        monkeypatch.setattr(conflicts, budget, conflicts.ConflictBudget(seconds=0.0))
     with pytest.raises(CommitConflict, match="2013-01-01"):
         commit_rewrites(handle, "compact", [rewrite], {}, snapshot_of=lambda: snapshot)
     assert many.read(where=[("date", "==", "2013-01-01")]).num_rows == 3

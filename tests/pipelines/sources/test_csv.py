@@ -243,13 +243,13 @@ def test_a_header_alone_is_an_empty_source():
 
 ABANDON = """
 import sys
-from tierlake.pipelines.sources import delimited, files
+from tierlake.pipelines.sources import csv, files
 from tierlake.pipelines.model.text_options import TextOptions
 
-delimited._COLUMN_BYTES = 0
+csv._COLUMN_BYTES = 0
 (file,) = files.find_files([sys.argv[1]], {}, None, TextOptions())
 for _ in range(200):
-    rows = delimited.read_rows(file, delimited.head_of(file), None, 4096)
+    rows = csv.read_rows(file, csv.head_of(file), None, 4096)
     next(rows)
     rows.close()
 """
