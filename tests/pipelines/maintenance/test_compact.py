@@ -122,7 +122,7 @@ def test_files_that_others_replaced_meanwhile_are_not_brought_back(many, monkeyp
 
     # a stale snapshot is found out at the commit itself
     for budget in ("BUDGET", "REWRITES"):
-        monkeypatch.setattr(conflicts, budget, conflicts.ConflictBudget(seconds=0.0))
+        monkeypatch.setattr(conflicts, budget, conflicts.ConflictBudget(seconds=0.5))
     with pytest.raises(CommitConflict, match="2013-01-01"):
         commit_rewrites(handle, "compact", [rewrite], {}, snapshot_of=lambda: snapshot)
     assert many.read(where=[("date", "==", "2013-01-01")]).num_rows == 3
