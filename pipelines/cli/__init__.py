@@ -1,12 +1,13 @@
 """The `tierlake` command line: one verb family a file.
 
-    build.py    create, ingest
-    look.py     ls, show, explain, history
-    policy.py   plan, apply, tier, expire
-    keep.py     undo, hold, release, retain
-    care.py     verify, vacuum
-    access.py   presign
-    serve.py    server
+    ingest.py       init, create, ingest           adopt.py        adopt
+    inspect.py      ls, show, explain, history     rejects.py      rejects
+    lifecycle.py    plan, diff, apply, tier, expire
+    partition.py    undo, hold, release, retain, restore
+    maintenance.py  verify, vacuum, drop, undrop   rewrite.py      compact, erase
+    presign.py      presign                        bucket.py       bucket
+    uploads.py      uploads                        iam_policy.py   iam-policy
+    doctor.py       doctor                         server.py       server
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 done in part (each failure listed), 4 refused by a policy.
 

@@ -1,7 +1,7 @@
 """What to do with one partition: move it to its tier, leave it with a reason, or nothing.
 
 A partition's tier goes by its age (`lifecycle.py`), the tier's storage class by the server's profile, the price by the
-profile's list (`cost.py`). Plans and explanations both decide here, so that they never disagree.
+profile's list (`costs.model`). Plans and explanations both decide here, so that they never disagree.
 """
 
 from __future__ import annotations

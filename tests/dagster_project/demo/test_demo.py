@@ -118,7 +118,7 @@ def test_what_is_kept_can_be_opened_again(kind, place, start):
     look = (
         "import sys, pandas as pd\n"
         "from pathlib import Path\n"
-        "from tierlake.dagster_project import headless, stage\n"
+        "from tierlake.dagster_project.demo import headless, stage\n"
         "folder = Path(sys.argv[2])\n"
         "with stage.staged(sys.argv[1], folder), headless.dagster_home(folder / stage.DAGSTER_HOME) as instance:\n"
         "    rows = len(pd.read_parquet('lake://warehouse/flights', columns=['flight']))\n"
