@@ -6,6 +6,8 @@ the connector reads a byte of the file: its errors distinguish an archived file,
 
 from __future__ import annotations
 
+import atexit
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -94,6 +96,42 @@ def way_out(uri: str, key: str) -> str:
     )
 
 
+class _Closings:
+    """Files that Arrow's threads are closing.
+
+    A thread of Arrow that waits for Python while the interpreter ends aborts the process: the end waits for these.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()  # its lock is reentrant: a file may be dropped while it is held
+        self._count = 0
+        self._is_over = False
+
+    def begin(self) -> bool:
+        """Whether a file may be closed still."""
+        with self._changed:
+            if not self._is_over:
+                self._count += 1
+            return not self._is_over
+
+    def end(self) -> None:
+        """The file is closed."""
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def finish(self) -> None:
+        """Wait for those that have begun; no other begins."""
+        with self._changed:
+            self._is_over = True
+            self._changed.wait_for(lambda: self._count == 0, timeout=_LONGEST_CLOSING_SECONDS)
+
+
+_LONGEST_CLOSING_SECONDS = 10.0
+_closings = _Closings()
+atexit.register(_closings.finish)
+
+
 class NamedFile:
     """A file for random reads, as Arrow takes one from Python.
 
@@ -138,8 +176,12 @@ class NamedFile:
 
     def __del__(self) -> None:
         """Release the bytes that were read ahead."""
-        if not self.closed:
+        if self.closed or not _closings.begin():
+            return
+        try:
             self.close()
+        finally:
+            _closings.end()
 
     @property
     def closed(self) -> bool:
