@@ -409,7 +409,7 @@ def test_by_aws_prices_a_move_must_pay_before_the_next_step(aws: tuple[LakeFileS
     from tierlake.pipelines.lifecycle.tiering import plan_tiering
 
     (refusal,) = plan_tiering(soon, datetime.fromisoformat("2013-05-20T00:00:00+00:00")).refused
-    assert "moving to STANDARD_IA costs $0.000010 and saves" in refusal.reason
+    assert "moving to STANDARD_IA costs $0.000012 and saves" in refusal.reason
     assert "until 2013-05-31" in refusal.reason
 
 
