@@ -21,8 +21,8 @@ WAIT_SECONDS = 120
 def cold(minio_tiers):
     """The hot server knows the other one as its tier COLD."""
     target = LakeFileSystem(**minio_tiers.cold.storage_options, skip_instance_cache=True)
-    ensure_bucket(target, "cold-tier")
-    tier = RemoteTier("COLD", minio_tiers.cold.endpoint_url, minio_tiers.cold.key, minio_tiers.cold.secret, "cold-tier")
+    ensure_bucket(target, "tier-cold")
+    tier = RemoteTier("COLD", minio_tiers.cold.endpoint_url, minio_tiers.cold.key, minio_tiers.cold.secret, "tier-cold")
     ensure_remote_tier(LakeFileSystem(**minio_tiers.hot.storage_options, skip_instance_cache=True), tier)
     return tier
 
@@ -60,7 +60,7 @@ def facts(minio, bucket, key):
 def test_the_tier_is_known_without_secrets(fs, cold, minio_tiers):
     assert remote_tiers(fs)["COLD"] == {
         "endpoint": minio_tiers.cold.endpoint_url,
-        "bucket": "cold-tier",
+        "bucket": "tier-cold",
         "prefix": "",
         "region": "",
     }
@@ -75,9 +75,9 @@ def test_a_tier_never_changes_its_place(fs, cold):
 
 def test_a_tier_that_cannot_be_used(fs, cold):
     with pytest.raises(InvalidSetting) as caught:
-        ensure_remote_tier(fs, RemoteTier("WARM", cold.endpoint_url, cold.key, "wrong-secret", cold.bucket))
+        ensure_remote_tier(fs, RemoteTier("UNUSABLE", cold.endpoint_url, cold.key, "wrong-secret", cold.bucket))
     assert "wrong-secret" not in str(caught.value)
-    assert "WARM" not in remote_tiers(fs)
+    assert "UNUSABLE" not in remote_tiers(fs)
 
 
 def test_names_are_upper_case():
@@ -112,7 +112,7 @@ def test_there_and_back(fs, minio, minio_tiers, bucket, at_once):
     path, data = f"{bucket}/date=2013-01-01/x.parquet", b"bytes" * 100_000
     fs.pipe_file(path, data, **DESCRIBED, Tagging="team=air")
     before = facts(minio, bucket, "date=2013-01-01/x.parquet")
-    remote = len(minio_tiers.cold.keys("cold-tier"))
+    remote = len(minio_tiers.cold.keys("tier-cold"))
 
     result = fs.tag_tier(path, "cold", at_once=at_once, wait_seconds=WAIT_SECONDS)
     assert (result.from_class, result.to_class, result.changed, result.pending) == ("STANDARD", "COLD", True, False)
@@ -121,7 +121,7 @@ def test_there_and_back(fs, minio, minio_tiers, bucket, at_once):
     fs.invalidate_cache()
     assert [entry["StorageClass"] for entry in fs.ls(f"{bucket}/date=2013-01-01", detail=True)] == ["COLD"]
     assert fs.cat_file(path) == data
-    assert len(minio_tiers.cold.keys("cold-tier")) > remote
+    assert len(minio_tiers.cold.keys("tier-cold")) > remote
     assert not fs.tag_tier(path, "cold", at_once=at_once).changed
 
     back = fs.tag_tier(path, "hot", wait_seconds=WAIT_SECONDS)
