@@ -25,11 +25,12 @@ from tierlake.connector.client.arguments import SETTINGS_OPTIONS, LakeOptions, t
 from tierlake.connector.client.connection import Connection, ConnectionAttribute, is_shared
 from tierlake.connector.client.listing_cache import ListingCache
 from tierlake.connector.client.plain_values import plain_options
+from tierlake.connector.client.recent import Recent
 from tierlake.connector.client.store import Namespace, Store
 from tierlake.connector.client.weak_cache import WeakCache
 from tierlake.connector.errors import ObjectNotFound
 from tierlake.connector.interop.verbs import InteropVerbs
-from tierlake.connector.listing.directories import TableListings
+from tierlake.connector.listing.directories import FOLDERS_MAX, TableListings
 from tierlake.connector.listing.tables import Views
 from tierlake.connector.objects import copy, delete, expansion, move
 from tierlake.connector.objects import presign as presigning
@@ -133,7 +134,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
             listings_expiry_time=rest["listings_expiry_time"],
             max_paths=rest.get("max_paths"),
         )
-        self._folders = {}
+        self._folders = Recent(FOLDERS_MAX)
         self.store = Store(
             settings,
             Connection.of({"anon": anon, **rendered, **rest, "loop": self.loop}),

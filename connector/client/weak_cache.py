@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from tierlake.connector.client.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -24,9 +25,8 @@ class WeakCache(Generic[KeyT, ValueT]):
 
     def __init__(self, make: Callable[[KeyT], ValueT], recent: int) -> None:
         self._make = make
-        self._most = recent
         self._living: weakref.WeakValueDictionary[KeyT, ValueT] = weakref.WeakValueDictionary()
-        self._recent: OrderedDict[KeyT, ValueT] = OrderedDict()
+        self._recent = Recent[KeyT, ValueT](recent)
         self._lock = threading.Lock()
 
     def get(self, key: KeyT) -> ValueT:
@@ -36,7 +36,4 @@ class WeakCache(Generic[KeyT, ValueT]):
             if value is None:
                 value = self._living[key] = self._make(key)
             self._recent[key] = value
-            self._recent.move_to_end(key)
-            if len(self._recent) > self._most:
-                self._recent.popitem(last=False)
             return value

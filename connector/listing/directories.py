@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tierlake.connector.client.listing_cache import ListingCache
+    from tierlake.connector.client.recent import Recent
     from tierlake.connector.client.store import Store
 
 
@@ -68,7 +69,7 @@ def folders_of(entries: Iterable[dict[str, Any]], root: str) -> dict[str, list[d
     return {folder: [below[which] for which in sorted(below)] for folder, below in folders.items()}
 
 
-_FOLDERS_MAX = 1000
+FOLDERS_MAX = 1000
 
 
 def _is_spelled_as_file(name: str) -> bool:
@@ -86,7 +87,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
     views: tables.Views
     store: Store
     dircache: ListingCache
-    _folders: dict[str, tuple[float, int]]
+    _folders: Recent[str, tuple[float, int]]
 
     async def _info(
         self,
@@ -124,8 +125,6 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         return changes == self.dircache.changes and (limit is None or time.monotonic() - at < limit)
 
     def _note_folder(self, name: str, changes: int) -> None:
-        if len(self._folders) >= _FOLDERS_MAX:
-            self._folders.clear()
         if self.dircache.use_listings_cache and "/" in name:
             self._folders[name] = (time.monotonic(), changes)
 

@@ -172,7 +172,7 @@ class Views:
         # without a bound: denied callers must ask for proof while it is known that there is no table
         self._denied = RecentSet[tuple[str, str]](sys.maxsize, seconds=2 * idle, clock=self._now)
         self._looks = SingleFlight[frozenset[str] | None]()
-        self._subfolders: dict[str, tuple[float, frozenset[str] | None]] = {}
+        self._subfolders = Recent[str, tuple[float, frozenset[str] | None]](_FOLDERS_MAX)
 
     def _now(self) -> float:
         return self._clock()
@@ -315,8 +315,6 @@ class Views:
         if at is None or at <= latest:
             now = self._clock()
             names = await self._looks.ask(folder, functools.partial(self._folders_in, folder))
-            if len(self._subfolders) >= _FOLDERS_MAX:
-                self._subfolders.clear()
             self._subfolders[folder] = (now, names)
         if names is not None:
             return name in names

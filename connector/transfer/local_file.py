@@ -82,7 +82,7 @@ async def sent_parts(
     part_bytes: int,
     *,
     at_once: int,
-    sent: Callable[[int], object],
+    sent: Callable[[int], object] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """Upload a local file in parts.
 

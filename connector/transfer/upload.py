@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING
 
 from tierlake.connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
 from tierlake.connector.objects.metadata import condition_of, head, object_path, put_if, unquoted
+from tierlake.connector.transfer.local_file import sent_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,8 +68,8 @@ async def put_file_if(
     upload = await store.call("create_multipart_upload", **target, **kept)
     part_bytes = max(PART_BYTES, -(-size // PARTS_MAX))
     try:
-        with await asyncio.to_thread(file.open, "rb") as opened:
-            parts = await _uploaded_parts(store, {**target, "UploadId": upload["UploadId"]}, opened, part_bytes)
+        known = {**target, "UploadId": upload["UploadId"]}
+        parts = await sent_parts(store.call, known, file, size, part_bytes, at_once=PARTS_AT_ONCE)
         response = await store.call(
             "complete_multipart_upload",
             **target,
@@ -85,25 +86,6 @@ async def put_file_if(
     finally:
         store.invalidate(f"{bucket}/{key}")
     return unquoted(response["ETag"])
-
-
-async def _uploaded_parts(
-    store: Store, upload: Mapping[str, Any], file: BinaryIO, part_bytes: int
-) -> list[dict[str, Any]]:
-    """Upload a file in parts, a few at a time; return them in the form that completes the upload."""
-    parts: list[dict[str, Any]] = []
-    while True:
-        bodies = [await asyncio.to_thread(file.read, part_bytes) for _ in range(PARTS_AT_ONCE)]
-        numbered = [(number, body) for number, body in enumerate(bodies, start=len(parts) + 1) if body]
-        if not numbered:
-            return parts
-        responses = await asyncio.gather(
-            *(store.call("upload_part", **upload, PartNumber=number, Body=body) for number, body in numbered)
-        )
-        parts += [
-            {"PartNumber": number, "ETag": response["ETag"]}
-            for (number, _), response in zip(numbered, responses, strict=True)
-        ]
 
 
 async def _exists(store: Store, path: str) -> bool:
