@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.lifecycle.plan import Expiration, ExpiryPlan
     from tierlake.pipelines.lifecycle.results import ApplyResult, UndoResult
     from tierlake.pipelines.model.partition_key import PartitionKey
-    from tierlake.pipelines.tables.protocol import LiveFile
+    from tierlake.pipelines.tables.snapshot import LiveFile
 
 __all__ = ["Due", "Expired", "Retention"]
 

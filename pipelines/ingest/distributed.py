@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.sources.splits import Pieces
-    from tierlake.pipelines.tables.protocol import StagedFile
+    from tierlake.pipelines.tables.snapshot import StagedFile
 
 __all__ = ["stage_on_workers"]
 

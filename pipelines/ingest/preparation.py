@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.model.spec import DatasetSpec
     from tierlake.pipelines.model.text_options import TextOptions
     from tierlake.pipelines.sources import Pieces
-    from tierlake.pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.tables.snapshot import Snapshot
 
 
 __all__ = ["Prepared", "data_schema", "file_columns", "first_look", "planned", "prepared", "unique_columns"]

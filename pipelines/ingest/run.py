@@ -43,9 +43,9 @@ from tierlake.pipelines.parquet.footers import read_footers
 from tierlake.pipelines.runtime.after_commit import after_commit, noting
 from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.sources import open_source
-from tierlake.pipelines.tables.protocol import ORPHAN_AGE, Change
 from tierlake.pipelines.tables.requested_keys import check_possible
 from tierlake.pipelines.tables.runs import run_token
+from tierlake.pipelines.tables.snapshot import ORPHAN_AGE, Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.model.spec import DatasetSpec
     from tierlake.pipelines.model.text_options import TextOptions
-    from tierlake.pipelines.tables.protocol import Commit, LiveFile, Snapshot, StagedFile
+    from tierlake.pipelines.tables.snapshot import Commit, LiveFile, Snapshot, StagedFile
 
 __all__ = ["IngestMode", "ingest", "rehearse", "rejected_rows"]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.sources import SourceBatch
-    from tierlake.pipelines.tables.protocol import StagedFile
+    from tierlake.pipelines.tables.snapshot import StagedFile
 
 __all__ = ["Staged", "Staging", "open_writer", "sorted_out", "stage"]
 

@@ -25,7 +25,7 @@ from tierlake.pipelines.model.stored_types import nullable_schema
 from tierlake.pipelines.parquet.statistics import footer_stats, holds_floats, leaves_with_nan
 from tierlake.pipelines.runtime.parallel import ThreadQueue
 from tierlake.pipelines.sources.limits import SourceLimits
-from tierlake.pipelines.tables.protocol import LiveFile, StagedFile
+from tierlake.pipelines.tables.snapshot import LiveFile, StagedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

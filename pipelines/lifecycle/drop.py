@@ -24,7 +24,7 @@ from tierlake.pipelines.metastore.records import PolicyRecord, RemovalRecord
 from tierlake.pipelines.metastore.removal import begun, completed, removed_partitions
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.conflicts import attempts
-from tierlake.pipelines.tables.protocol import Change
+from tierlake.pipelines.tables.snapshot import Change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.lifecycle.results import UndoResult
     from tierlake.pipelines.metastore.document import DatasetDocument, DocumentStore
     from tierlake.pipelines.metastore.handle import Handle
-    from tierlake.pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.tables.snapshot import Snapshot
 
 __all__ = ["DropResult", "UndropResult", "drop", "undrop"]
 

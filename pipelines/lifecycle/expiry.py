@@ -36,7 +36,7 @@ from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.after_commit import after_commit, noting
 from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.runtime.progress import reporting
-from tierlake.pipelines.tables.protocol import Change, Commit
+from tierlake.pipelines.tables.snapshot import Change, Commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.records import FileRecord, RemovedPartition
     from tierlake.pipelines.model.spec import DatasetSpec
     from tierlake.pipelines.runtime.progress import Progress
-    from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
+    from tierlake.pipelines.tables.snapshot import LiveFile, Snapshot
 
 __all__ = ["apply_expiry", "expired_keys", "plan_expiry", "undo_expiry"]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.model.spec import Tier
     from tierlake.pipelines.model.time_window import Window
     from tierlake.pipelines.query.placement import PlacedPartition
-    from tierlake.pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.tables.snapshot import Snapshot
 
 __all__ = ["Explanation", "explain"]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from tierlake.pipelines.metastore.handle import Handle
-    from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
+    from tierlake.pipelines.tables.snapshot import LiveFile, Snapshot
     from tierlake.pipelines.tables.states import RowChanges
 
 __all__ = ["ExpiryOutlook", "Materialized", "Reading", "expiry_outlook"]

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.lifecycle.plan import ExpiryPlan, TieringPlan
     from tierlake.pipelines.metastore.document import DatasetDocument, DocumentStore
     from tierlake.pipelines.metastore.handle import Handle
-    from tierlake.pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.tables.snapshot import Snapshot
 
 __all__ = ["Effect", "RefusedField", "SpecChange", "SpecDiff", "apply_diff", "diff_spec"]
 

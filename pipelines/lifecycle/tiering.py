@@ -24,7 +24,7 @@ from tierlake.pipelines.query.placement import class_of_tier, placed
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.after_commit import after_commit, noting
 from tierlake.pipelines.runtime.progress import reporting
-from tierlake.pipelines.tables.protocol import SameRows
+from tierlake.pipelines.tables.snapshot import SameRows
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence

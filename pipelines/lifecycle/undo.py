@@ -32,9 +32,9 @@ from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.after_commit import after_commit, noting
 from tierlake.pipelines.runtime.conflicts import attempts
-from tierlake.pipelines.tables.protocol import Change, StagedFile
 from tierlake.pipelines.tables.requested_keys import unknown
 from tierlake.pipelines.tables.runs import run_token, runs_of
+from tierlake.pipelines.tables.snapshot import Change, StagedFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.document import DatasetDocument
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.metastore.records import RemovedPartition
-    from tierlake.pipelines.tables.protocol import Commit, LiveFile, Snapshot
+    from tierlake.pipelines.tables.snapshot import Commit, LiveFile, Snapshot
 
 __all__ = [
     "Undoable",

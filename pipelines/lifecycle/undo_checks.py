@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.metastore.records import RemovalRecord, RemovedPartition
-    from tierlake.pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.tables.snapshot import Snapshot
 
 
 __all__ = ["check_columns", "check_erased", "check_files", "check_grace", "check_not_ended", "check_others", "too_late"]

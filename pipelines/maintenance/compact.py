@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.model.spec import WriteSpec
     from tierlake.pipelines.runtime.progress import Progress
-    from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
+    from tierlake.pipelines.tables.snapshot import LiveFile, Snapshot
 
 __all__ = ["CompactResult", "CompactedPartition", "compact", "groups_of"]
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.query.filters import Where
-    from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
+    from tierlake.pipelines.tables.snapshot import LiveFile, Snapshot
 
 __all__ = ["EraseReport", "ErasedPartition", "erase"]
 

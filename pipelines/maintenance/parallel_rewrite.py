@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.model.spec import WriteSpec
-    from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
+    from tierlake.pipelines.tables.snapshot import LiveFile, Snapshot
 
     T = TypeVar("T")
     R = TypeVar("R")

@@ -16,7 +16,7 @@ from tierlake.pipelines.maintenance.verify import verify
 from tierlake.pipelines.model.age import tier_at, window_of_key
 from tierlake.pipelines.movers import Move, get_mover
 from tierlake.pipelines.query.placement import class_of_tier
-from tierlake.pipelines.tables.protocol import SameRows
+from tierlake.pipelines.tables.snapshot import SameRows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -24,8 +24,8 @@ from tierlake.pipelines.parquet.scan import naming_failures
 from tierlake.pipelines.query.placement import MISSING, class_of_tier, tier_of_class
 from tierlake.pipelines.query.restore import unreadable
 from tierlake.pipelines.runtime.conflicts import attempts
-from tierlake.pipelines.tables.protocol import Change
 from tierlake.pipelines.tables.runs import new_rewrite_token, remember_sources
+from tierlake.pipelines.tables.snapshot import Change
 from tierlake.pipelines.values import wider
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.model.spec import WriteSpec
     from tierlake.pipelines.query.placement import PlacedPartition
-    from tierlake.pipelines.tables.protocol import Commit, LiveFile, Snapshot, StagedFile
+    from tierlake.pipelines.tables.snapshot import Commit, LiveFile, Snapshot, StagedFile
 
 __all__ = ["Rewrite", "Rewriter", "archived_classes", "class_to_keep", "commit_rewrites"]
 

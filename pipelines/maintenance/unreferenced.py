@@ -18,7 +18,7 @@ from tierlake.pipelines.model.partition_key import PartitionKey, typed_expressio
 from tierlake.pipelines.parquet.file_skipping import columns_in
 from tierlake.pipelines.parquet.scan import parquet_format
 from tierlake.pipelines.runtime.parallel import in_threads
-from tierlake.pipelines.tables.protocol import ORPHAN_AGE
+from tierlake.pipelines.tables.snapshot import ORPHAN_AGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.metastore.records import RemovedPartition
-    from tierlake.pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.tables.snapshot import Snapshot
 
 __all__ = ["Remnant", "delete_remnants", "matching_remnants"]
 

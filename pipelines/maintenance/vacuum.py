@@ -16,7 +16,7 @@ from tierlake.pipelines.metastore.fold import fold
 from tierlake.pipelines.metastore.opening import history_kept
 from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord
 from tierlake.pipelines.runtime.after_commit import after_commit
-from tierlake.pipelines.tables.protocol import ORPHAN_AGE, RecentLog
+from tierlake.pipelines.tables.snapshot import ORPHAN_AGE, RecentLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.document import DatasetDocument, DocumentStore, Dropped
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.partition_key import PartitionKey
-    from tierlake.pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.tables.snapshot import Snapshot
 
 __all__ = ["VacuumResult", "vacuum"]
 

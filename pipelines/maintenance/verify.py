@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.maintenance.stored_files import StoredObject
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.metastore.records import RemovedPartition
-    from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
+    from tierlake.pipelines.tables.snapshot import LiveFile, Snapshot
 
 __all__ = ["Problem", "VerifyReport", "verify"]
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from tierlake.pipelines.model.partition_key import PartitionKey
-from tierlake.pipelines.tables.protocol import LiveFile
+from tierlake.pipelines.tables.snapshot import LiveFile
 
 __all__ = ["FileRecord", "FileTotals", "RecordValue", "RemovedPartition"]
 

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tierlake.pipelines.tables.protocol import FENCE
+from tierlake.pipelines.tables.snapshot import FENCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.metastore.records import JournalEntry
-    from tierlake.pipelines.tables.protocol import Commit
+    from tierlake.pipelines.tables.snapshot import Commit
 
 __all__ = ["HistoryEntry", "history"]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.partition_key import PartitionKey
-    from tierlake.pipelines.tables.protocol import Commit, LiveFile, Snapshot
+    from tierlake.pipelines.tables.snapshot import Commit, LiveFile, Snapshot
 
 __all__ = ["begun", "completed", "outcome", "removed_partitions", "settle", "settled"]
 

@@ -20,7 +20,7 @@ from tierlake.pipelines.parquet.statistics import footer_stats
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.tables.change_times import ChangeTimes
 from tierlake.pipelines.tables.nested import nested_roots
-from tierlake.pipelines.tables.protocol import LiveFile
+from tierlake.pipelines.tables.snapshot import LiveFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.parquet.scan import LiveDataset
     from tierlake.pipelines.query.filters import Where
-    from tierlake.pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.tables.snapshot import Snapshot
 
 __all__ = [
     "Version",

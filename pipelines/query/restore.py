@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.query.placement import PlacedFile
-    from tierlake.pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.tables.snapshot import Snapshot
 
 __all__ = [
     "RestoreResult",

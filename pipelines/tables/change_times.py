@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from tierlake.connector.filesystem import LakeFileSystem
-    from tierlake.pipelines.tables.protocol import SameRows
+    from tierlake.pipelines.tables.snapshot import SameRows
 
 __all__ = ["ChangeTimes", "KnownChange", "KnownTimes"]
 

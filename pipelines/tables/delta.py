@@ -47,7 +47,9 @@ from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
 from tierlake.pipelines.tables.lost_log import lost_log
 from tierlake.pipelines.tables.one_look import Looks
 from tierlake.pipelines.tables.paths import data_path
-from tierlake.pipelines.tables.protocol import (
+from tierlake.pipelines.tables.rows import live_dataset
+from tierlake.pipelines.tables.runs import has_our_name, holders_of, may_hold_rows_of, outdated_rewrites, run_token
+from tierlake.pipelines.tables.snapshot import (
     ORPHAN_AGE,
     Change,
     Commit,
@@ -57,8 +59,6 @@ from tierlake.pipelines.tables.protocol import (
     Snapshot,
     StagedFile,
 )
-from tierlake.pipelines.tables.rows import live_dataset
-from tierlake.pipelines.tables.runs import has_our_name, holders_of, may_hold_rows_of, outdated_rewrites, run_token
 from tierlake.pipelines.tables.staging import uploaded
 from tierlake.pipelines.tables.states import LoggedChanges, delta_state, delta_version
 
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.parquet.scan import LiveDataset
-    from tierlake.pipelines.tables.protocol import LiveFile, Operation, SameRows, SeenFile
+    from tierlake.pipelines.tables.snapshot import LiveFile, Operation, SameRows, SeenFile
 
 __all__ = ["LakeDeltaTable"]
 

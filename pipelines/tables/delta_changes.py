@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tierlake.connector.filesystem import LakeFileSystem
-    from tierlake.pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.tables.snapshot import Snapshot
 
 __all__ = ["LogTail", "LoggedChange", "changes_after", "latest_changes"]
 

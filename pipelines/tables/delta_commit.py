@@ -16,7 +16,7 @@ from urllib.parse import quote
 from deltalake.transaction import AddAction, RemoveAction
 
 from tierlake.pipelines.runtime.identity import user_and_host
-from tierlake.pipelines.tables.protocol import Commit
+from tierlake.pipelines.tables.snapshot import Commit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.model.partition_key import PartitionKey
-    from tierlake.pipelines.tables.protocol import Change, LiveFile
+    from tierlake.pipelines.tables.snapshot import Change, LiveFile
 
 __all__ = [
     "add_actions",

@@ -9,7 +9,7 @@ from tierlake.pipelines.errors import UnsupportedByTable
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-    from tierlake.pipelines.tables.protocol import Change
+    from tierlake.pipelines.tables.snapshot import Change
 
 __all__ = ["READER_FEATURES", "WRITER_FEATURES", "check_features", "check_writable"]
 

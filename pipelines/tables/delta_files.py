@@ -20,7 +20,7 @@ from tierlake.pipelines.tables.delta_look import DeltaLook
 from tierlake.pipelines.tables.delta_transactions import fence_of
 from tierlake.pipelines.tables.live_files import NamedFile
 from tierlake.pipelines.tables.paths import data_path
-from tierlake.pipelines.tables.protocol import LiveFile, Snapshot
+from tierlake.pipelines.tables.snapshot import LiveFile, Snapshot
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable

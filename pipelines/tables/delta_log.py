@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.runtime.listing import contents
 from tierlake.pipelines.tables.paths import data_path
-from tierlake.pipelines.tables.protocol import RecentLog, RemovedFile
+from tierlake.pipelines.tables.snapshot import RecentLog, RemovedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from tierlake.connector.filesystem import LakeFileSystem
-    from tierlake.pipelines.tables.protocol import Change
+    from tierlake.pipelines.tables.snapshot import Change
 
 __all__ = ["adopted", "fence_of", "has_run", "is_committed", "is_counted", "next_fence", "run_count", "transactions"]
 

@@ -41,7 +41,7 @@ from tierlake.pipelines.tables.delta_transactions import (
     transactions,
 )
 from tierlake.pipelines.tables.error_edge import as_lake_error
-from tierlake.pipelines.tables.protocol import FENCE, ORPHAN_AGE, Commit
+from tierlake.pipelines.tables.snapshot import FENCE, ORPHAN_AGE, Commit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
     from tierlake.connector.filesystem import LakeFileSystem
-    from tierlake.pipelines.tables.protocol import Change, LiveFile
+    from tierlake.pipelines.tables.snapshot import Change, LiveFile
 
 __all__ = ["DeltaWriter"]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tierlake.pipelines.model.spec import TimePartition
-    from tierlake.pipelines.tables.protocol import Operation
+    from tierlake.pipelines.tables.snapshot import Operation
 
 __all__ = ["UNTOLD", "NamedFilesTable", "are_named_by"]
 

@@ -29,7 +29,10 @@ from tierlake.pipelines.tables.one_look import Looks
 from tierlake.pipelines.tables.paths import WAITING, is_data, is_hidden
 from tierlake.pipelines.tables.plain_objects import PlainObjects, each
 from tierlake.pipelines.tables.plain_schema import PlainSchema
-from tierlake.pipelines.tables.protocol import (
+from tierlake.pipelines.tables.rows import live_dataset
+from tierlake.pipelines.tables.run_records import RunRecords
+from tierlake.pipelines.tables.runs import RUN_METADATA, has_our_name, run_token
+from tierlake.pipelines.tables.snapshot import (
     Change,
     Commit,
     Fate,
@@ -39,9 +42,6 @@ from tierlake.pipelines.tables.protocol import (
     Snapshot,
     StagedFile,
 )
-from tierlake.pipelines.tables.rows import live_dataset
-from tierlake.pipelines.tables.run_records import RunRecords
-from tierlake.pipelines.tables.runs import RUN_METADATA, has_our_name, run_token
 from tierlake.pipelines.tables.staging import several, uploaded
 from tierlake.pipelines.tables.states import ListedChanges, ListedRows, plain_state
 
@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.parquet.scan import LiveDataset
     from tierlake.pipelines.tables.change_times import KnownTimes
-    from tierlake.pipelines.tables.protocol import Operation, SameRows, SeenFile, Table
+    from tierlake.pipelines.tables.protocol import Table
+    from tierlake.pipelines.tables.snapshot import Operation, SameRows, SeenFile
 
     _Look: TypeAlias = tuple[dict[str, dict[str, Any]], KnownTimes, dict[str, dict[str, Any]]]
 

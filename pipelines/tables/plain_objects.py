@@ -17,8 +17,8 @@ from tierlake.connector.errors import AccessDenied, ObjectNotFound, Precondition
 from tierlake.pipelines.errors import CommitConflict, PolicyRefused, UnsupportedByTable
 from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.runtime.parallel import all_in_threads
-from tierlake.pipelines.tables.protocol import LiveFile
 from tierlake.pipelines.tables.runs import RUN_METADATA
+from tierlake.pipelines.tables.snapshot import LiveFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.connector.objects.metadata import ObjectVersion
     from tierlake.pipelines.model.partition_key import PartitionKey
-    from tierlake.pipelines.tables.protocol import StagedFile
+    from tierlake.pipelines.tables.snapshot import StagedFile
 
 __all__ = ["PlainObjects", "each"]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tierlake.connector.filesystem import LakeFileSystem
-    from tierlake.pipelines.tables.protocol import LiveFile
+    from tierlake.pipelines.tables.snapshot import LiveFile
 
 __all__ = ["PlainSchema"]
 

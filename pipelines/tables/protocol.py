@@ -8,22 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from tierlake.pipelines.tables.snapshot import (
-    FENCE,
-    ORPHAN_AGE,
-    Change,
-    Commit,
-    Fate,
-    LiveFile,
-    Operation,
-    RecentLog,
-    RemovedFile,
-    SameRows,
-    SeenFile,
-    Snapshot,
-    StagedFile,
-)
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
@@ -34,24 +18,22 @@ if TYPE_CHECKING:
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.parquet.scan import LiveDataset
+    from tierlake.pipelines.tables.snapshot import (
+        Change,
+        Commit,
+        Fate,
+        LiveFile,
+        Operation,
+        RecentLog,
+        RemovedFile,
+        SameRows,
+        SeenFile,
+        Snapshot,
+        StagedFile,
+    )
     from tierlake.pipelines.tables.states import RowChanges
 
-__all__ = [
-    "FENCE",
-    "ORPHAN_AGE",
-    "Change",
-    "Commit",
-    "Fate",
-    "LiveFile",
-    "Operation",
-    "RecentLog",
-    "RemovedFile",
-    "SameRows",
-    "SeenFile",
-    "Snapshot",
-    "StagedFile",
-    "Table",
-]
+__all__ = ["Table"]
 
 
 class Table(Protocol):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tierlake.pipelines.model.spec import DatasetSpec, TimePartition
-    from tierlake.pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.tables.snapshot import Snapshot
 
 __all__ = ["check_possible", "faults", "unknown"]
 

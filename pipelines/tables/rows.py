@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pyarrow.fs import FileSystem
 
-    from tierlake.pipelines.tables.protocol import Snapshot
+    from tierlake.pipelines.tables.snapshot import Snapshot
 
 __all__ = ["live_dataset"]
 

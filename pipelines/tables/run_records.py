@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from tierlake.pipelines.runtime.identity import user_and_host
 from tierlake.pipelines.runtime.listing import contents
-from tierlake.pipelines.tables.protocol import Commit
 from tierlake.pipelines.tables.runs import run_token
+from tierlake.pipelines.tables.snapshot import Commit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.model.partition_key import PartitionKey
-    from tierlake.pipelines.tables.protocol import Change, Snapshot
+    from tierlake.pipelines.tables.snapshot import Change, Snapshot
 
 __all__ = ["RunRecords"]
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.model.partition_key import PartitionKey
-    from tierlake.pipelines.tables.protocol import StagedFile
+    from tierlake.pipelines.tables.snapshot import StagedFile
 
 __all__ = ["several", "uploaded"]
 

@@ -15,7 +15,8 @@ from tierlake.connector.filesystem import LakeFileSystem
 from tierlake.pipelines.dataset import Dataset
 from tierlake.pipelines.model.spec import DatasetSpec
 from tierlake.pipelines.runtime.clock import ServerClock
-from tierlake.pipelines.tables.protocol import Change, Commit, Table
+from tierlake.pipelines.tables.protocol import Table
+from tierlake.pipelines.tables.snapshot import Change, Commit
 
 DAYS = ("2013-01-01", "2013-02-01", "2013-03-01", "2013-04-01")
 AS_OF = "2013-04-11"

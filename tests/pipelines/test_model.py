@@ -33,8 +33,8 @@ from tierlake.pipelines.lifecycle.plan import ExpiryPlan, TieringPlan
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.model.schema import plan_schema
 from tierlake.pipelines.sources import open_source
-from tierlake.pipelines.tables.protocol import Change, Snapshot
 from tierlake.pipelines.tables.runs import run_token
+from tierlake.pipelines.tables.snapshot import Change, Snapshot
 
 DAYS = ("2013-01-01", "2013-01-02")
 CITIES = ("JFK", "LGA")

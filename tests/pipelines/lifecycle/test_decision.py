@@ -17,7 +17,7 @@ from tierlake.pipelines.model.spec import DatasetSpec
 from tierlake.pipelines.movers import get_mover
 from tierlake.pipelines.prices import price_list
 from tierlake.pipelines.query.placement import PlacedFile, PlacedPartition, class_of_tier
-from tierlake.pipelines.tables.protocol import LiveFile
+from tierlake.pipelines.tables.snapshot import LiveFile
 
 AS_OF = datetime(2014, 1, 1, tzinfo=UTC)
 AWS = get_profile("aws")

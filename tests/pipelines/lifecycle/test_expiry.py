@@ -34,7 +34,7 @@ from tierlake.pipelines.lifecycle.plan import ExpiryPlan, load_plan
 from tierlake.pipelines.metastore.records import RemovalRecord
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.runtime import conflicts
-from tierlake.pipelines.tables.protocol import Change, Commit
+from tierlake.pipelines.tables.snapshot import Change, Commit
 
 GONE = "date=2013-01-01"
 KEPT = dict.fromkeys(DAYS[1:], 20)

@@ -21,7 +21,7 @@ from tierlake.pipelines.maintenance.rewrite import Rewriter, commit_rewrites
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.runtime import conflicts
 from tierlake.pipelines.runtime.clock import ServerClock
-from tierlake.pipelines.tables.protocol import LiveFile
+from tierlake.pipelines.tables.snapshot import LiveFile
 
 KEYS = [f"date=2013-01-0{day}" for day in (1, 2, 3, 4)]
 

@@ -20,7 +20,7 @@ from tierlake.pipelines.maintenance.compact import compact
 from tierlake.pipelines.maintenance.erase import erase
 from tierlake.pipelines.metastore.records import RemovalRecord, VacuumRecord
 from tierlake.pipelines.runtime.clock import ServerClock
-from tierlake.pipelines.tables.protocol import Change
+from tierlake.pipelines.tables.snapshot import Change
 
 GONE = f"date={DAYS[0]}"
 

@@ -8,7 +8,7 @@ from tierlake.connector.filesystem import LakeFileSystem
 from tierlake.connector.objects.delete import SeenObject
 from tierlake.pipelines.dataset import Dataset
 from tierlake.pipelines.ingest.run import ingest
-from tierlake.pipelines.tables.protocol import Change, StagedFile
+from tierlake.pipelines.tables.snapshot import Change, StagedFile
 
 GONE = f"date={DAYS[0]}"
 

@@ -17,7 +17,7 @@ from tierlake.pipelines.dataset import Dataset
 from tierlake.pipelines.lifecycle.outlook import Reading
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.runtime import clock as clocks
-from tierlake.pipelines.tables.protocol import SameRows
+from tierlake.pipelines.tables.snapshot import SameRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

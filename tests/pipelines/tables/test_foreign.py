@@ -26,7 +26,7 @@ from tierlake.pipelines.metastore.inference import doubt_of_width, inferred_part
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.model.spec import PartitionSpec, TimePartition
 from tierlake.pipelines.tables.delta_commit import spelled_by_deltalake
-from tierlake.pipelines.tables.protocol import Change
+from tierlake.pipelines.tables.snapshot import Change
 
 POLICY = {"tiers": [{"after": "30d", "tier": "warm"}], "retention": {"expire_after": "90d"}}
 KEYS = [f"day={day}" for day in DAYS]

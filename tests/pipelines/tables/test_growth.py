@@ -22,8 +22,8 @@ from tierlake.pipelines.runtime.conflicts import ConflictBudget
 from tierlake.pipelines.tables import delta_writer
 from tierlake.pipelines.tables.change_times import ChangeTimes
 from tierlake.pipelines.tables.plain import PlainParquetTable
-from tierlake.pipelines.tables.protocol import Change, LiveFile, Snapshot, StagedFile
 from tierlake.pipelines.tables.runs import run_token
+from tierlake.pipelines.tables.snapshot import Change, LiveFile, Snapshot, StagedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from tierlake.connector.errors import TableWriteRefused
 from tierlake.pipelines import Dataset
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.tables.live_view import provider
-from tierlake.pipelines.tables.protocol import Change, LiveFile, StagedFile
+from tierlake.pipelines.tables.snapshot import Change, LiveFile, StagedFile
 
 DAY = "date=2013-01-02"
 
