@@ -7,6 +7,7 @@ the connector reads a byte of the file: its errors distinguish an archived file,
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,40 +97,37 @@ def way_out(uri: str, key: str) -> str:
     )
 
 
-class _Closings:
-    """Files that Arrow's threads are closing.
+class _OpenFiles:
+    """The number of files that Arrow has and its threads will drop.
 
-    A thread of Arrow that waits for Python while the interpreter ends aborts the process: the end waits for these.
+    A thread of Arrow that waits for Python while the interpreter ends aborts the process: the end waits for them.
     """
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: a forked child has none of Arrow's threads, and another thread may have held the lock."""
         self._changed = threading.Condition()  # its lock is reentrant: a file may be dropped while it is held
         self._count = 0
-        self._is_over = False
 
-    def begin(self) -> bool:
-        """Whether a file may be closed still."""
+    def add(self, number: int) -> None:
+        """Count files; below zero those that were dropped."""
         with self._changed:
-            if not self._is_over:
-                self._count += 1
-            return not self._is_over
-
-    def end(self) -> None:
-        """The file is closed."""
-        with self._changed:
-            self._count -= 1
+            self._count += number
             self._changed.notify_all()
 
-    def finish(self) -> None:
-        """Wait for those that have begun; no other begins."""
+    def wait(self) -> None:
+        """Wait as long as files are being dropped; those of a reader that somebody still holds are not."""
         with self._changed:
-            self._is_over = True
-            self._changed.wait_for(lambda: self._count == 0, timeout=_LONGEST_CLOSING_SECONDS)
+            while self._count > 0 and self._changed.wait(_LONGEST_DROP_SECONDS):
+                pass
 
 
-_LONGEST_CLOSING_SECONDS = 10.0
-_closings = _Closings()
-atexit.register(_closings.finish)
+_LONGEST_DROP_SECONDS = 1.0
+_open_files = _OpenFiles()
+atexit.register(_open_files.wait)
+os.register_at_fork(after_in_child=_open_files.forget)
 
 
 class NamedFile:
@@ -142,6 +140,7 @@ class NamedFile:
         """Read `file`; errors are raised as `failure` converts them."""
         self._file = file
         self._failure = failure
+        _open_files.add(1)
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes."""
@@ -176,12 +175,11 @@ class NamedFile:
 
     def __del__(self) -> None:
         """Release the bytes that were read ahead."""
-        if self.closed or not _closings.begin():
-            return
         try:
-            self.close()
+            if not self.closed:
+                self.close()
         finally:
-            _closings.end()
+            _open_files.add(-1)
 
     @property
     def closed(self) -> bool:
