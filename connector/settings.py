@@ -13,7 +13,7 @@ import ipaddress
 import os
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -72,6 +72,8 @@ class LakeSettings(BaseSettings):
             to answer (MinIO's waits half a minute behind a reader that stalls).
         max_retries: How often a failed request is tried again.
         retry_seconds: No retry starts later than this after the first try.
+        engine: What moves objects' bytes: `native` is obstore (Rust), with aiobotocore for what it cannot do; `s3fs`
+            is aiobotocore alone.
     """
 
     model_config = SettingsConfigDict(
@@ -96,6 +98,7 @@ class LakeSettings(BaseSettings):
     read_timeout: float = Field(60.0, gt=0)
     max_retries: int = Field(4, ge=0)
     retry_seconds: float = Field(30.0, ge=0)
+    engine: Literal["native", "s3fs"] = "native"
 
     @classmethod
     def of(cls, base: LakeSettings | None = None, **explicit: Any) -> LakeSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import botocore.session
 from pydantic import SecretStr
@@ -66,6 +66,7 @@ class LakeOptions(TypedDict, total=False):
     read_timeout: float | None
     max_retries: int | None
     retry_seconds: float | None
+    engine: Literal["native", "s3fs"] | None
     table_root: str | None
     raw: bool
     settings: LakeSettings | None

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from fsspec.utils import tokenize
 from s3fs import S3FileSystem
 
+from tierlake.connector.client.native import Native
+from tierlake.connector.client.native_stores import NativeStores
 from tierlake.connector.client.sessions import HttpSession, new_session
 from tierlake.connector.settings import aws_files_token, environment_token
 
@@ -74,7 +76,10 @@ class Connection:
         config.setdefault("http_session_cls", HttpSession)
         config.setdefault("retries", {"total_max_attempts": 1, "mode": "standard"})
         config.setdefault("max_pool_connections", POOL_CONNECTIONS)
-        self._s3fs = S3FileSystem(**{**options, "config_kwargs": config}, skip_instance_cache=True)
+        self._options = {**options, "config_kwargs": config}
+        self._s3fs = S3FileSystem(**self._options, skip_instance_cache=True)
+        self._native: Native | None = None
+        self._native_session: Any = None
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Connection:
@@ -106,8 +111,23 @@ class Connection:
         client = await self._s3fs.set_session(refresh=refresh)
         return client if bucket is None else await self._s3fs.get_s3(bucket)
 
+    def native(self, client: Any) -> Native:
+        """The other engine beside the client, obstore: the same endpoint, the session's credentials.
+
+        Args:
+            client: The client, or one of a bucket's region.
+        """
+        session = self._s3fs.session
+        if self._native is None or self._native_session is not session:
+            config = client.meta.config
+            stores = NativeStores(self._options, session)
+            self._native = Native(stores, client.meta.endpoint_url, config.connect_timeout + config.read_timeout)
+            self._native_session = session
+        return self._native
+
     def retire(self) -> None:
         """Whoever comes from now on has another one: the store refuses these credentials, and there may be new ones."""
+        self._native = None
         with _lock:
             for identity in [identity for identity, shared in _connections.items() if shared is self]:
                 del _connections[identity]

@@ -28,7 +28,7 @@ class Body(AioStreamingBody):  # type: ignore[misc]  # aiobotocore ships no type
     Args:
         response: The response to `get_object` that has the body.
         request: The request's parameters.
-        get: The client's `get_object`.
+        get: Makes a `get_object` once.
         patiently: Retries a function until it succeeds; raises our error when the retry budget is spent.
     """
 
@@ -37,17 +37,14 @@ class Body(AioStreamingBody):  # type: ignore[misc]  # aiobotocore ships no type
         response: Mapping[str, Any],
         request: Mapping[str, Any],
         *,
-        get: Callable[..., Awaitable[Any]],
+        get: Callable[[dict[str, Any]], Awaitable[Any]],
         patiently: Callable[[Callable[[], Awaitable[bytes]]], Awaitable[bytes]],
     ) -> None:
         self._inner: AioStreamingBody | None = response["Body"]
         super().__init__(response["Body"].raw_stream, None)
-        self._request = {name: value for name, value in request.items() if name not in {"Range", "PartNumber"}}
-        self._request |= {name: response[name] for name in ("VersionId",) if response.get(name) not in {None, "null"}}
-        if response.get("ETag"):
-            self._request["IfMatch"] = response["ETag"]
+        self._request = rest_of(request, response)
         self._get, self._patiently = get, patiently
-        self._first, self._end = _extent(response)
+        self._first, self._end = extent(response)
 
     async def read(self, amt: int | None = None) -> bytes:
         """At most `amt` bytes, or the rest; empty at the end."""
@@ -77,6 +74,10 @@ class Body(AioStreamingBody):  # type: ignore[misc]  # aiobotocore ships no type
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else await asyncio.to_thread(b"".join, pieces)
 
+    async def buffer(self) -> bytes:
+        """The rest of the body."""
+        return await self.read()
+
     async def readinto(self, b: bytearray) -> int:
         """Fill a buffer; return the number of bytes read, 0 at the end."""
         data = await self.read(len(b))
@@ -85,13 +86,23 @@ class Body(AioStreamingBody):  # type: ignore[misc]  # aiobotocore ships no type
 
     async def _reopened(self) -> AioStreamingBody:
         rest = f"bytes={self._first + self.tell()}-{self._end - 1}"
-        response = await self._get(**{**self._request, "Range": rest})
+        response = await self._get({**self._request, "Range": rest})
         inner: AioStreamingBody = response["Body"]
         self._inner, self._raw_stream = inner, inner.raw_stream
         return inner
 
 
-def _extent(response: Mapping[str, Any]) -> tuple[int, int]:
+def rest_of(request: Mapping[str, Any], response: Mapping[str, Any]) -> dict[str, Any]:
+    """The request for the rest of a response's body, without its range: that of the same object, or none."""
+    rest = {name: value for name, value in request.items() if name not in {"Range", "PartNumber"}}
+    if response.get("VersionId") not in {None, "null"}:
+        rest["VersionId"] = response["VersionId"]
+    if response.get("ETag"):
+        rest["IfMatch"] = response["ETag"]
+    return rest
+
+
+def extent(response: Mapping[str, Any]) -> tuple[int, int]:
     """The positions in the object of a body's first byte and of the byte after its last."""
     span = _CONTENT_RANGE.match(response.get("ContentRange") or "")
     return (int(span[1]), int(span[2]) + 1) if span else (0, response["ContentLength"])

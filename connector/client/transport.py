@@ -6,10 +6,13 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
+from aiobotocore.response import AioStreamingBody
 from aiohttp import ClientPayloadError
 from botocore import exceptions as boto
 
 from tierlake.connector.client.error_mapping import Target, raise_translated, translated
+from tierlake.connector.client.native import NATIVE_OPERATIONS, NotUnderstoodError
+from tierlake.connector.client.native_body import NativeBody
 from tierlake.connector.client.resumable_body import Body
 from tierlake.connector.client.retry import RetryBudget, in_doubt, retrying
 from tierlake.connector.errors import BadCredentials, BucketNotFound, ObjectNotFound, PreconditionFailed
@@ -41,6 +44,7 @@ class Transport:
     def __init__(self, settings: LakeSettings, connection: Connection) -> None:
         self.budget = RetryBudget(attempts=settings.max_retries + 1, seconds=settings.retry_seconds)
         self._profile_name = settings.profile
+        self._engine = settings.engine
         self._connection = connection
 
     async def request(
@@ -54,24 +58,22 @@ class Transport:
             own_write: Called after a lost reply; returns the response to the write if it had taken effect.
 
         Returns:
-            Botocore's response; the body of a `get_object` continues after its connection breaks.
+            A response in botocore's shape; the body of a `get_object` continues after its connection breaks.
 
         Raises:
             LakeError: What went wrong.
         """
         client = await self._connection.client(request.get("Bucket"))
-        method = getattr(client, operation)
+        store = self._native_store(client, operation, request)
         logger.debug("%s %s", operation, "/".join(request[name] for name in ("Bucket", "Key") if request.get(name)))
         doubts: list[Exception] = []
 
         async def attempt() -> Any:
             try:
-                response = await method(**request)
+                return await self._once(client, store, operation, request)
             except Exception as error:
                 doubts.extend([error] if in_doubt(error) else [])
                 raise
-            observe(client.meta.endpoint_url, response)
-            return response
 
         patiently = functools.partial(self._patiently, client, operation, request)
         try:
@@ -87,8 +89,40 @@ class Transport:
                 raise
             response = own
         if operation == "get_object":
-            response["Body"] = Body(response, request, get=method, patiently=patiently)
+            response["Body"] = self._body(client, store, request, response, patiently)
         return response
+
+    async def _once(self, client: Any, store: Any | None, operation: str, request: dict[str, Any]) -> Any:
+        """Make a request once, by obstore where it has a store for it; each request of this process passes here."""
+        if store is not None:
+            try:
+                return await self._connection.native(client).request(store, operation, request)
+            except NotUnderstoodError as reason:
+                logger.debug("%s by aiobotocore: %s", operation, reason)
+        response = await getattr(client, operation)(**request)
+        observe(client.meta.endpoint_url, response)
+        return response
+
+    def _native_store(self, client: Any, operation: str, request: dict[str, Any]) -> Any | None:
+        """The obstore store for a request; None for one that aiobotocore makes.
+
+        The first request to an endpoint is such a one: only aiobotocore shows the header that names the server.
+        """
+        if operation not in NATIVE_OPERATIONS or self._engine != "native":
+            return None
+        if known_profile(self._profile_name, client.meta.endpoint_url) is None:
+            return None
+        return self._connection.native(client).store_for(operation, request, client)
+
+    def _body(
+        self, client: Any, store: Any | None, request: dict[str, Any], response: dict[str, Any], patiently: Any
+    ) -> Any:
+        """The body of a response, which continues after its connection breaks."""
+        if isinstance(response["Body"], AioStreamingBody):
+            get = functools.partial(self._once, client, None, "get_object")
+            return Body(response, request, get=get, patiently=patiently)
+        get = functools.partial(self._once, client, store, "get_object")
+        return NativeBody(response, request, get=get, patiently=patiently, endpoint=client.meta.endpoint_url)
 
     async def _patiently(
         self, client: Any, operation: str, request: Mapping[str, Any], attempt: Callable[[], Awaitable[Any]]

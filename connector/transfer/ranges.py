@@ -83,7 +83,7 @@ async def fetch(
     except PreconditionFailed as error:
         raise FileExpired(filename=f"{target['Bucket']}/{target['Key']}", e_tag=etag) from error
     async with response["Body"] as body:
-        data: Buffer = await body.read()
+        data: Buffer = await body.buffer()
     span = _CONTENT_RANGE.match(response.get("ContentRange") or "")
     return Piece(
         data=data,

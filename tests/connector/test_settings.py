@@ -37,6 +37,7 @@ EFFECTS = {
     "key": ("another", lambda fs: credentials(fs).access_key, "another"),
     "secret": ("another", lambda fs: credentials(fs).secret_key, "another"),
     "token": ("another", lambda fs: credentials(fs).token, "another"),
+    "engine": ("s3fs", lambda fs: fs.settings.engine, "s3fs"),  # its effect: client/test_native.py
     "allow_http": (True, lambda fs: fs.settings.allow_http, True),  # its effect: test_instances.py
 }
 
@@ -104,6 +105,7 @@ def test_explicit_credentials_are_not_completed_with_others(monkeypatch):
     "wrong",
     [
         {"view_freshness": -1},
+        {"engine": "rust"},
         {"connect_timeout": 0},
         {"max_retries": "many"},
         {"encryption": "sse-s4"},

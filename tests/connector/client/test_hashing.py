@@ -1,4 +1,7 @@
-"""What takes longer than a millisecond is done in no thread that has requests to serve."""
+"""What takes longer than a millisecond is done in no thread that has requests to serve.
+
+These are the requests that aiobotocore makes: all of them with `engine="s3fs"`.
+"""
 
 import hashlib
 import threading
@@ -9,6 +12,11 @@ import pytest
 from fsspec.asyn import get_loop
 
 BIG = bytes(range(256)) * (9 << 12)  # 9 MiB
+
+
+@pytest.fixture
+def fs(make_fs):
+    return make_fs(engine="s3fs")
 
 
 @pytest.fixture

@@ -365,7 +365,7 @@ def test_no_customers_key_is_sent_in_clear(minio):
     """Objects without one are read all the same."""
     bucket = minio.make_bucket()
     minio.admin.put_object(Bucket=bucket, Key="x", Body=b"bytes")
-    fs = LakeFileSystem(**minio.storage_options, encryption=CUSTOMER_KEY, skip_instance_cache=True)
+    fs = LakeFileSystem(**minio.storage_options, encryption=CUSTOMER_KEY, engine="s3fs", skip_instance_cache=True)
     sent = []
     fs.connect().meta.events.register("before-send.s3", lambda request, **_: sent.append(str(request.headers)))
     assert fs.cat_file(f"{bucket}/x") == b"bytes"
