@@ -4,7 +4,7 @@
 others, odd keys (object_store normalises paths), and odd values are left to aiobotocore.
 
 The response to a read has what reads need: `Body`, `ContentLength`, `ContentRange`, `ETag`, `LastModified`,
-`VersionId`, user metadata and content headers. obstore shows neither the storage class, nor the encryption, nor other headers.
+`VersionId`, user metadata and content headers. obstore shows neither the storage class nor the encryption.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 from botocore.exceptions import ClientError, HTTPClientError, ReadTimeoutError, SSLError
 
 from tierlake.connector.client.native_errors import botocore_error
+from tierlake.connector.client.native_lifetime import UnusableError, is_usable, result_of
 from tierlake.connector.client.native_stores import Kind
 from tierlake.connector.client.recent import RecentSet
 from tierlake.connector.settings import is_aws
@@ -159,7 +160,7 @@ class Native:
             request: Its parameters.
             client: The aiobotocore client of the bucket.
         """
-        if not self._stores.are_possible or not is_understood(operation, request):
+        if not self._stores.are_possible or not is_usable() or not is_understood(operation, request):
             return None
         if request["Bucket"] in self._elsewhere:
             return None
@@ -190,6 +191,8 @@ class Native:
                 seconds = self._read_timeout + len(memoryview(request.get("Body", b""))) / _SLOWEST_BYTES_PER_SECOND
                 async with asyncio.timeout(seconds):
                     response = await _written(store, request)
+        except UnusableError as error:
+            raise NotUnderstoodError(str(error)) from error
         except TimeoutError:
             raise ReadTimeoutError(endpoint_url=self._endpoint) from None
         except Exception as error:
@@ -237,7 +240,7 @@ class Native:
 async def _read(store: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     from obstore import get_async
 
-    result = await get_async(store, request["Key"], options=_get_options(request))
+    result = await result_of(get_async, store, request["Key"], options=_get_options(request))
     meta, (first, end) = result.meta, result.range
     response: dict[str, Any] = {
         "Body": result,
@@ -283,7 +286,8 @@ async def _written(store: Any, request: Mapping[str, Any]) -> dict[str, Any]:
 
     attributes = {_HEADERS[name]: request[name] for name in _HEADERS.keys() & request.keys()}
     mode: Any = "create" if "IfNoneMatch" in request else "overwrite"
-    result = await put_async(
+    result = await result_of(
+        put_async,
         store,
         request["Key"],
         request.get("Body", b""),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
+from aiobotocore.response import AioStreamingBody
 from aiohttp import ClientPayloadError
 
 from tierlake.connector.client.native_errors import botocore_error
+from tierlake.connector.client.native_lifetime import UnusableError, result_of
 from tierlake.connector.client.resumable_body import extent, rest_of
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 _WHOLE_BYTES_MAX = 64 << 20
 """Larger bodies are read as a stream, so that a broken connection does not cost what was read before."""
 _CHUNK_BYTES_MIN = 1 << 18
+_SHORT = "The body is shorter than its length says"
 
 
 class NativeBody:
@@ -95,9 +98,12 @@ class NativeBody:
 
     async def _whole(self) -> Buffer:
         result = await self._opened()
-        data: Buffer = await self._of_obstore(result.bytes_async())
+        if isinstance(result, AioStreamingBody):
+            data: Buffer = await result.read()
+        else:
+            data = await self._of_obstore(result.bytes_async)
         if len(memoryview(data)) != self._end - self._first:
-            raise ClientPayloadError("The body is shorter than its length says")
+            raise ClientPayloadError(_SHORT)
         self._position = self._end
         return data
 
@@ -107,22 +113,33 @@ class NativeBody:
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else await asyncio.to_thread(b"".join, pieces)
 
-    async def _next_chunk(self) -> bytes:
+    async def _next_chunk(self) -> Buffer:
         if self._stream is None:
-            self._stream = (await self._opened()).stream(min_chunk_size=_CHUNK_BYTES_MIN)
+            result = await self._opened()
+            is_stream = isinstance(result, AioStreamingBody)
+            self._stream = result if is_stream else result.stream(min_chunk_size=_CHUNK_BYTES_MIN)
         try:
-            chunk: bytes = await self._of_obstore(self._stream.__anext__())
+            if isinstance(self._stream, AioStreamingBody):
+                chunk: Buffer = await self._stream.read(_CHUNK_BYTES_MIN)
+            else:
+                chunk = await self._of_obstore(self._stream.__anext__)
         except StopAsyncIteration:
             self.close()
-            raise ClientPayloadError("The body is shorter than its length says") from None
+            raise ClientPayloadError(_SHORT) from None
+        if not chunk:
+            self.close()
+            raise ClientPayloadError(_SHORT)
         return chunk
 
-    async def _of_obstore(self, reading: Awaitable[Any]) -> Any:
+    async def _of_obstore(self, reading: Callable[[], Any]) -> Any:
         """What obstore reads; after a failure the body is to be opened again."""
         try:
-            return await reading
+            return await result_of(reading)
         except StopAsyncIteration:
             raise
+        except UnusableError:
+            self.close()
+            raise ClientPayloadError from None  # what opens it again is aiobotocore
         except BaseException as error:
             self.close()
             failure = botocore_error(error, "get_object", self._endpoint) if isinstance(error, Exception) else None

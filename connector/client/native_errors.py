@@ -32,8 +32,8 @@ def botocore_error(error: BaseException, operation: str, endpoint: str) -> Any:
         endpoint: The endpoint's URL.
 
     Returns:
-        The error, or None if the text has neither a response nor a failure of the connection: obstore does not understand the
-        response, or cannot make the request.
+        The error, or None if the text has neither a response nor a failure of the connection: obstore does not
+        understand the response, or cannot make the request.
     """
     text = str(error)
     response = _RESPONSE.search(text)

@@ -7,7 +7,9 @@ Others' own parts that are named in this module: of `S3File` the methods `_abort
 
 from __future__ import annotations
 
+import atexit
 import logging
+import weakref
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tierlake.connector")
 
 _FILE_OPTIONS = ("autocommit", "cache_options", "size")
+_written: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+@atexit.register
+def _discard_unclosed() -> None:
+    """Discard what is still open for writing when the process ends: no executor takes work then, so closing fails."""
+    for file in [file for file in _written if not file.closed]:
+        logger.warning("%s is not written: it was not closed before the process ended", file.path)
+        file.discard()
 
 
 class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
@@ -52,6 +63,8 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         except BaseException:
             self.closed = True  # or `close` would replace the old object by an empty one
             raise
+        if mode != "rb":
+            _written.add(self)
 
     def _check_mode(self) -> None:
         written_class = self.s3_additional_kwargs.get("StorageClass")
