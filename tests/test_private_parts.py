@@ -135,15 +135,15 @@ PARTS = [
     *parts(
         "s3fs",
         "s3fs.core:S3File",
-        "connector.transfer.open_file",
+        "connector.transfer.writing_file",
         _abort_mpu="self",
         _call_s3="self method *kwarglist **kwargs",
-        _fetch_range="self start end",
         _upload_chunk="self final",
         buffer=None,
         mpu=None,
         parts=None,
     ),
+    *parts("s3fs", "s3fs.core:S3File", "connector.transfer.reading_file", _fetch_range="self start end"),
     *parts(
         "deltalake", "deltalake.fs._base_handler:BaseDeltaStorageHandler", "pipelines.tables.delta_files", _handler=None
     ),
