@@ -72,6 +72,8 @@ class LakeSettings(BaseSettings):
             to answer (MinIO's waits half a minute behind a reader that stalls).
         max_retries: How often a failed request is tried again.
         retry_seconds: No retry starts later than this after the first try.
+        read_memory_bytes: The memory for what is fetched before it is read, shared by all open files of the
+            process. If it is spent, files fetch only what is read.
     """
 
     model_config = SettingsConfigDict(
@@ -96,6 +98,7 @@ class LakeSettings(BaseSettings):
     read_timeout: float = Field(60.0, gt=0)
     max_retries: int = Field(4, ge=0)
     retry_seconds: float = Field(30.0, ge=0)
+    read_memory_bytes: int = Field(256 * 2**20, ge=0)
 
     @classmethod
     def of(cls, base: LakeSettings | None = None, **explicit: Any) -> LakeSettings:

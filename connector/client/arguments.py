@@ -66,6 +66,7 @@ class LakeOptions(TypedDict, total=False):
     read_timeout: float | None
     max_retries: int | None
     retry_seconds: float | None
+    read_memory_bytes: int | None
     table_root: str | None
     raw: bool
     settings: LakeSettings | None
