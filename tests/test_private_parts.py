@@ -76,6 +76,25 @@ PARTS = [
         _raw_stream=None,
     ),
     # -- listings
+    *parts(
+        "aiobotocore",
+        "aiobotocore.parsers:AioRestXMLParser",
+        "connector.client.listing_parser",
+        _parse_xml_string_to_dom="self xml_string",
+        _timestamp_parser=None,
+    ),
+    *parts(
+        "aiobotocore",
+        "aiobotocore.parsers:AioResponseParserFactory",
+        "connector.client.listing_parser",
+        _defaults=None,
+    ),
+    *parts(
+        "aiobotocore",
+        "botocore.handlers",
+        "connector.client.listing_parser",
+        _handle_200_error="operation_model response_dict **kwargs",
+    ),
     *parts("fsspec", "fsspec.dircache:DirCache", "connector.client.listing_cache", _cache=None, _times=None),
     *parts(
         "fsspec",
