@@ -41,7 +41,8 @@ from tierlake.connector.redact import guard_logs
 from tierlake.connector.settings import environment_token
 from tierlake.connector.transfer import download, local_file, upload
 from tierlake.connector.transfer.compressed_file import compressed
-from tierlake.connector.transfer.open_file import LakeFile, open_file
+from tierlake.connector.transfer.contents import Contents
+from tierlake.connector.transfer.open_file import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from tierlake.connector.policy.rules import WritePolicy
     from tierlake.connector.profiles import Profile
     from tierlake.connector.settings import LakeSettings
+    from tierlake.connector.transfer.reading_file import ReadingFile
+    from tierlake.connector.transfer.writing_file import WritingFile
 
 _OPEN_ARGUMENTS = ("anon", "endpoint_url", "key")
 _RECENT_TABLES = 64
@@ -89,6 +92,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
     Attributes:
         store: The store, which mechanisms take instead of the filesystem.
         views: The tables that this filesystem knows.
+        contents: What is known of objects before they are opened.
         raw: Never answer from a table.
         table_of: For a table's filesystem, the arguments of its parent, and those of the table.
 
@@ -154,6 +158,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
             anon=anon,
             aws_profile=aws_profile,
         )
+        self.contents = Contents()
         self.views = Views(self.store, self.for_table, raw=self.raw)
         self.store.gateway.guard = self.views
         self._tables = WeakCache(self._table_filesystem, _RECENT_TABLES)
@@ -295,7 +300,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         file = super().open(path, mode, block_size, cache_options, None if owned else compression, **kwargs)
         return compressed(file, path, mode, owned) if owned else file
 
-    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> LakeFile:
+    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> ReadingFile | WritingFile:
         return open_file(self, self.store, path, mode, kwargs)
 
     async def _cat_file(self, path: str, version_id: str | None = None, **options: Any) -> bytes:

@@ -74,6 +74,8 @@ class LakeSettings(BaseSettings):
         retry_seconds: No retry starts later than this after the first try.
         engine: What moves objects' bytes: `native` is obstore (Rust), with aiobotocore for what it cannot do; `s3fs`
             is aiobotocore alone.
+        read_memory_bytes: The memory for what is fetched before it is read, shared by all open files of the
+            process. If it is spent, files fetch only what is read.
     """
 
     model_config = SettingsConfigDict(
@@ -99,6 +101,7 @@ class LakeSettings(BaseSettings):
     max_retries: int = Field(4, ge=0)
     retry_seconds: float = Field(30.0, ge=0)
     engine: Literal["native", "s3fs"] = "native"
+    read_memory_bytes: int = Field(256 * 2**20, ge=0)
 
     @classmethod
     def of(cls, base: LakeSettings | None = None, **explicit: Any) -> LakeSettings:

@@ -76,6 +76,25 @@ PARTS = [
         _raw_stream=None,
     ),
     # -- listings
+    *parts(
+        "aiobotocore",
+        "aiobotocore.parsers:AioRestXMLParser",
+        "connector.client.listing_parser",
+        _parse_xml_string_to_dom="self xml_string",
+        _timestamp_parser=None,
+    ),
+    *parts(
+        "aiobotocore",
+        "aiobotocore.parsers:AioResponseParserFactory",
+        "connector.client.listing_parser",
+        _defaults=None,
+    ),
+    *parts(
+        "aiobotocore",
+        "botocore.handlers",
+        "connector.client.listing_parser",
+        _handle_200_error="operation_model response_dict **kwargs",
+    ),
     *parts("fsspec", "fsspec.dircache:DirCache", "connector.client.listing_cache", _cache=None, _times=None),
     *parts(
         "fsspec",
@@ -135,15 +154,15 @@ PARTS = [
     *parts(
         "s3fs",
         "s3fs.core:S3File",
-        "connector.transfer.open_file",
+        "connector.transfer.writing_file",
         _abort_mpu="self",
         _call_s3="self method *kwarglist **kwargs",
-        _fetch_range="self start end",
         _upload_chunk="self final",
         buffer=None,
         mpu=None,
         parts=None,
     ),
+    *parts("s3fs", "s3fs.core:S3File", "connector.transfer.reading_file", _fetch_range="self start end"),
     *parts(
         "deltalake", "deltalake.fs._base_handler:BaseDeltaStorageHandler", "pipelines.tables.delta_files", _handler=None
     ),

@@ -67,6 +67,7 @@ class LakeOptions(TypedDict, total=False):
     max_retries: int | None
     retry_seconds: float | None
     engine: Literal["native", "s3fs"] | None
+    read_memory_bytes: int | None
     table_root: str | None
     raw: bool
     settings: LakeSettings | None

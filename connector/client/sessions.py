@@ -15,12 +15,13 @@ from aiobotocore.session import AioSession
 from botocore.loaders import Loader, create_loader
 
 from tierlake.connector.client.hashing import hash_in_threads
+from tierlake.connector.client.listing_parser import parse_listings_fast
 
 _LOADER: Loader = create_loader()
 
 
 def new_session(**options: Any) -> AioSession:
-    """A session whose large bodies are hashed in threads.
+    """A session whose large bodies are hashed in threads, and whose listings are parsed fast.
 
     The session has the shared loader, unless the user's configuration names data files of its own.
 
@@ -31,6 +32,7 @@ def new_session(**options: Any) -> AioSession:
     if session.get_config_variable("data_path") is None:
         session.register_component("data_loader", _LOADER)
     hash_in_threads(session)
+    parse_listings_fast(session)
     return session
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
-from tierlake.connector.listing import tables
+from tierlake.connector.listing import pages, tables
 from tierlake.connector.listing.committed import folder_info
 from tierlake.connector.objects import metadata
 
@@ -56,17 +56,23 @@ def folders_of(entries: Iterable[dict[str, Any]], root: str) -> dict[str, list[d
         entries: The objects; each gets its `Key`, as in a listing of its own folder.
         root: `bucket/prefix` without a slash at its end.
     """
-    folders: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+    folders: dict[str, list[dict[str, Any]]] = {}
+    with_folders, last, beside = set(), "", list[dict[str, Any]]()
     for entry in entries:
-        entry["Key"] = entry["name"]
-        child, folder = entry, entry["name"].rpartition("/")[0]
-        while "/" in folder:
-            is_known = folder in folders
-            folders.setdefault(folder, {})[child["name"], "" if child is entry else "/"] = child
-            if is_known or len(folder) <= len(root):
-                break
-            child, folder = folder_info(folder), folder.rpartition("/")[0]
-    return {folder: [below[which] for which in sorted(below)] for folder, below in folders.items()}
+        entry["Key"] = name = entry["name"]
+        folder = name[: name.rfind("/")]
+        if folder != last:
+            last, is_known = folder, folder in folders
+            beside = folders.setdefault(folder, []) if "/" in folder else []
+            while not is_known and len(folder) > len(root) and "/" in (parent := folder.rpartition("/")[0]):
+                is_known = parent in folders
+                folders.setdefault(parent, []).append(folder_info(folder))
+                with_folders.add(parent)
+                folder = parent
+        beside.append(entry)
+    for folder in with_folders:
+        folders[folder].sort(key=lambda entry: (entry["name"], entry["type"] == "directory"))
+    return folders
 
 
 FOLDERS_MAX = 1000
@@ -136,19 +142,51 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
                 return await self._ls(path, detail=detail, refresh=True, versions=versions)
             raise metadata.not_found(self.store, path, error) from error
 
-    async def _lsdir(self, path: str, *args: Any, prefix: str = "", **kwargs: Any) -> list[dict[str, Any]]:
+    async def _lsdir(
+        self,
+        path: str,
+        refresh: bool = False,
+        max_items: int | None = None,
+        delimiter: str = "/",
+        prefix: str = "",
+        versions: bool = False,
+    ) -> list[dict[str, Any]]:
         path = self._strip_protocol(path)
-        versions = kwargs.get("versions", False)
         listing = None if versions else await self.views.listing_for(path)
         if listing is not None:
             return listing.children(path, prefix)
+        return await self._stored(
+            path, refresh=refresh, max_items=max_items, delimiter=delimiter, prefix=prefix, versions=versions
+        )
+
+    async def _stored(
+        self,
+        path: str,
+        *,
+        refresh: bool = False,
+        max_items: int | None = None,
+        delimiter: str = "/",
+        prefix: str = "",
+        versions: bool = False,
+    ) -> list[dict[str, Any]]:
+        """What the store lists in a folder, as s3fs's `_lsdir`, which handles each entry several times."""
+        is_cached = bool(delimiter) and not versions
+        if is_cached and not refresh:
+            with contextlib.suppress(KeyError):
+                cached: list[dict[str, Any]] = self.dircache[path]
+                return cached
         before = self.dircache.changes
-        try:
-            stored: list[dict[str, Any]] = await super()._lsdir(path, *args, prefix=prefix, **kwargs)
-        except KeyError:  # another thread wrote after s3fs had checked the cache
-            stored = await super()._lsdir(path, *args, prefix=prefix, **{**kwargs, "refresh": True})
+        if versions or self.version_aware or max_items is not None:
+            options = {"max_items": max_items, "delimiter": delimiter, "prefix": prefix, "versions": versions}
+            stored: list[dict[str, Any]] = await super()._lsdir(path, refresh=True, **options)
+        else:
+            bucket, key, _ = self.split_path(path)
+            start = f"{key.lstrip('/')}/{prefix}" if key else prefix
+            stored = await pages.Listing(self._call_s3, bucket, start, delimiter, dict(self.req_kw)).entries()
         if self.dircache.changes != before:  # the listing may be older than writes made meanwhile
             self.dircache.pop(path)
+        elif is_cached and stored and not prefix:
+            self.dircache[path] = stored
         return stored
 
     async def _find(
@@ -186,7 +224,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         if not bucket:
             raise ValueError("Cannot traverse all of S3")
         before = self.dircache.changes
-        objects: list[dict[str, Any]] = await super()._lsdir(path, delimiter="", prefix=prefix, **kwargs)
+        objects: list[dict[str, Any]] = await self._stored(path, delimiter="", prefix=prefix, **kwargs)
         folders = await asyncio.to_thread(folders_of, objects, path)
         is_newest = self.dircache.changes == before
         self._forget_below(path, folders)
@@ -246,8 +284,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
 
     async def _stored_below(self, path: str) -> list[dict[str, Any]]:
         """Every object in the store whose key is below a path, without cache and tables."""
-        stored: list[dict[str, Any]] = await super()._lsdir(self._strip_protocol(path), delimiter="")
-        return stored
+        return await self._stored(self._strip_protocol(path), delimiter="")
 
     async def _isdir(self, path: str) -> bool:
         path = self._strip_protocol(path).rstrip("/")
@@ -270,7 +307,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         if types:  # a key may name an object and a folder at once
             return "directory" in types
         try:
-            return bool(await super()._lsdir(path))
+            return bool(await self._stored(path))
         except FileNotFoundError:
             return False
 

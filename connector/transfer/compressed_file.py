@@ -9,7 +9,7 @@ from fsspec.compression import compr
 from fsspec.core import get_compression
 
 if TYPE_CHECKING:
-    from tierlake.connector.transfer.open_file import LakeFile
+    from tierlake.connector.transfer.writing_file import WritingFile
 
 
 class CompressedFile(io.BufferedIOBase):
@@ -22,7 +22,7 @@ class CompressedFile(io.BufferedIOBase):
         file: The file that it writes.
     """
 
-    def __init__(self, compressor: Any, file: LakeFile) -> None:
+    def __init__(self, compressor: Any, file: WritingFile) -> None:
         self._compressor, self._file = compressor, file
 
     def writable(self) -> bool:
@@ -63,7 +63,7 @@ class CompressedFile(io.BufferedIOBase):
             super().close()
 
 
-def compressed(file: LakeFile, path: str, mode: str, compression: str) -> LakeFile | CompressedFile:
+def compressed(file: WritingFile, path: str, mode: str, compression: str) -> WritingFile | CompressedFile:
     """A file that compresses what is written to it.
 
     Args:

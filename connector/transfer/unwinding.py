@@ -1,6 +1,6 @@
 """Whether a file is closed because its writer failed.
 
-`LakeFile.__exit__` gets the error. But most writers put another object between their `with` and the file: a text
+`WritingFile.__exit__` gets the error. But most writers put another object between their `with` and the file: a text
 wrapper, pandas' handles, Arrow's streams, `fsspec.open`. None of these passes the error on: they call `close()` as
 after a success, and Arrow's dataset writer drops unfinished files. The interpreter's frames tell the cases apart.
 """

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.faults.proxy import Proxy
 from tierlake.connector.client.listing_cache import ListingCache, forget_everywhere
 from tierlake.connector.listing.committed import file_info
-from tierlake.connector.listing.directories import folders_of
+from tierlake.connector.listing.directories import TableListings, folders_of
 
 WRITES = {
     "pipe": lambda fs, path: fs.pipe_file(path, b"longer"),
@@ -276,10 +276,10 @@ def test_visiting_each_folder_of_the_store_is_linear(make_offline, visit, monkey
         objects = [file_info(f"{name}/x.parquet", 1) for name in names] + [file_info(f"{n}.parquet", 1) for n in names]
         by_folder = folders_of(objects, "b")
 
-        async def listed(self, path, *args, **kwargs):  # of s3fs: what the server would say
+        async def listed(self, path, **kwargs):  # what the server would say
             return by_folder.get(path.rstrip("/"), [])
 
-        monkeypatch.setattr(s3fs.S3FileSystem, "_lsdir", listed)
+        monkeypatch.setattr(TableListings, "_stored", listed)
 
         def remember():
             fs.dircache.clear()

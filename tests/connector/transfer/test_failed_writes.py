@@ -20,7 +20,7 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 from tests.faults.answers import Refusal
 from tests.faults.proxy import Proxy
 from tierlake.connector.errors import AccessDenied, LakeError
-from tierlake.connector.transfer.open_file import LakeFile
+from tierlake.connector.transfer.writing_file import WritingFile
 
 MIB = 2**20
 PART = 5 * MIB
@@ -381,13 +381,13 @@ def test_what_is_dropped_by_arrow_is_not_whole(fs, server, bucket, monkeypatch):
 
     server.admin.put_object(Bucket=bucket, Key="d/part-0.parquet", Body=OLD)
 
-    begun, plain = [], LakeFile.write
+    begun, plain = [], WritingFile.write
 
     def watched(file, data):
         begun.append(file.path)
         return plain(file, data)
 
-    monkeypatch.setattr(LakeFile, "write", watched)
+    monkeypatch.setattr(WritingFile, "write", watched)
 
     def batches():
         while not begun:
