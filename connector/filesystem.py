@@ -43,6 +43,7 @@ from tierlake.connector.transfer import download, local_file, upload
 from tierlake.connector.transfer.compressed_file import compressed
 from tierlake.connector.transfer.contents import Contents
 from tierlake.connector.transfer.open_file import open_file
+from tierlake.connector.transfer.sender import ObjectSender
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -464,6 +465,10 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         )
 
     put_file_if = synced(_put_file_if)
+
+    def sender(self, *, at_once: int, max_bytes: int) -> ObjectSender:
+        """Send small objects in the background; see `tierlake.connector.transfer.sender.ObjectSender`."""
+        return ObjectSender(self.store, self.loop, at_once=at_once, max_bytes=max_bytes)
 
     # -- signed URLs, as fsspec calls them ------------------------------------------------------------
 

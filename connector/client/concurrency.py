@@ -14,8 +14,9 @@ from tierlake.connector.errors import LakeError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+    from concurrent.futures import Future  # noqa: TID251 -- the type of what the loop gives
 
-__all__ = ["Failure", "as_completed", "blocking", "in_order", "outcomes"]
+__all__ = ["Failure", "as_completed", "begun", "blocking", "in_order", "outcomes"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -90,17 +91,31 @@ def blocking(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, R]
         NotImplementedError: This is the loop's own thread.
         RuntimeError: No thread runs the loop: the filesystem is an asynchronous one.
     """
+    running = begun(loop, work)
+    try:
+        return running.result()
+    finally:
+        running.cancel()
+
+
+def begun(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, R]) -> Future[R]:
+    """Begin work on another thread's loop.
+
+    Args:
+        loop: Runs in another thread.
+        work: What to do.
+
+    Raises:
+        NotImplementedError: This is the loop's own thread.
+        RuntimeError: No thread runs the loop: the filesystem is an asynchronous one.
+    """
     if _is_own_thread(loop):
         work.close()
         raise NotImplementedError("A blocking verb was called in the thread of its event loop")
     if not _is_running(loop):
         work.close()
         raise RuntimeError(_NO_LOOP)
-    running = asyncio.run_coroutine_threadsafe(work, loop)
-    try:
-        return running.result()
-    finally:
-        running.cancel()
+    return asyncio.run_coroutine_threadsafe(work, loop)
 
 
 def as_completed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.model.key_columns import CodedColumn, Codes
     from tierlake.pipelines.model.spec import PartitionSpec, TimePartition
 
-__all__ = ["REASON_COLUMN", "Assigned", "Partitioner"]
+__all__ = ["REASON_COLUMN", "Assigned", "Partitioner", "Run"]
 
 _FILE_NAME_BYTES: Final = 100
 """Bytes of a path reserved for the file's name, and for the folder where a plain table's files wait for a commit."""
@@ -35,6 +35,20 @@ _TOO_LONG: Final = f"the partition's path is too long ({LONGEST_PATH} bytes, wit
 
 _COUNTED: Final = 1 << 20
 """Up to this many combinations are counted in an array; more are looked up."""
+
+
+class Run(NamedTuple):
+    """Where the rows of a partition are, in rows that are sorted by partition.
+
+    Attributes:
+        key: The partition.
+        start: The number of the first of them.
+        rows: How many they are.
+    """
+
+    key: PartitionKey
+    start: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +66,17 @@ class Assigned:
     keys: tuple[tuple[PartitionKey, int], ...]
     bad: pa.Table
 
-    def parts(self) -> Iterator[tuple[PartitionKey, pa.Table]]:
-        """The good rows of each partition."""
+    def runs(self) -> Iterator[Run]:
+        """Where the good rows of each partition are."""
         start = 0
         for key, rows in self.keys:
-            yield key, self.good.slice(start, rows)
+            yield Run(key, start, rows)
             start += rows
+
+    def parts(self) -> Iterator[tuple[PartitionKey, pa.Table]]:
+        """The good rows of each partition."""
+        for run in self.runs():
+            yield run.key, self.good.slice(run.start, run.rows)
 
 
 class Partitioner:

@@ -205,10 +205,10 @@ def rehearse(
     rows: Counter[PartitionKey] = Counter()
     reasons: Counter[str] = Counter()
     partitioner = Partitioner(handle.spec.partition, handle.table.root)
-    for parts, bad in sorted_out(ready.stream.batches, partitioner, staging):
-        for key, part in parts:
-            rows[key] += part.num_rows
-        for table in bad:
+    for part in sorted_out(ready.stream.batches, partitioner, staging):
+        for run in part.runs:
+            rows[run.key] += run.rows
+        for table in part.bad:
             reasons.update(counted_reasons(table))
     check_tolerable(handle.spec.rejects, rows.total() + reasons.total(), reasons, None)
     live = {} if mode == "append" else ready.snapshot.by_partition()
@@ -238,9 +238,9 @@ def rejected_rows(spec: DatasetSpec, source: object) -> tuple[int, Counter[str]]
     zone = spec.partition.time.timezone if spec.partition.time else None
     staging = Staging(Intake(plan, zone, texts, stream.is_text), plan.files, token="", source=stream.name)
     rows, reasons = 0, Counter[str]()
-    for parts, bad in sorted_out(stream.batches, Partitioner(spec.partition, spec.root), staging):
-        rows += sum(part.num_rows for _, part in parts)
-        for table in bad:
+    for part in sorted_out(stream.batches, Partitioner(spec.partition, spec.root), staging):
+        rows += sum(run.rows for run in part.runs)
+        for table in part.bad:
             reasons.update(counted_reasons(table))
     return rows + reasons.total(), reasons
 

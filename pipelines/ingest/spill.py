@@ -5,18 +5,44 @@ On disk they are in files of consecutive Arrow streams, which are open only whil
 
 from __future__ import annotations
 
+import itertools
+import tempfile
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
-    from pathlib import Path
 
-__all__ = ["append_rows", "gathered", "spooled_batches"]
+__all__ = ["SpoolFolder", "append_rows", "gathered", "spooled_batches"]
 
 _BATCH_ROWS = 1 << 15
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+class SpoolFolder:
+    """A temporary folder, which is made when the first file needs it."""
+
+    def __init__(self) -> None:
+        """Make nothing yet."""
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+
+    def new_path(self) -> Path:
+        """The path of a file that is not there yet."""
+        with self._lock:
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="tierlake-")
+            return Path(self._folder.name) / str(next(self._numbers))
+
+    def close(self) -> None:
+        """Remove it, with what is in it."""
+        with self._lock:
+            if self._folder is not None:
+                self._folder.cleanup()
 
 
 def append_rows(path: Path, rows: pa.Table) -> None:

@@ -14,19 +14,22 @@ from tierlake.pipelines.errors import SchemaMismatch
 from tierlake.pipelines.ingest.partitioner import Partitioner
 from tierlake.pipelines.ingest.rejects import Rejects
 from tierlake.pipelines.ingest.writer import PartitionedWriter, WriterLimits
+from tierlake.pipelines.runtime.parallel import ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tierlake.pipelines.ingest.conversion import Intake
+    from tierlake.pipelines.ingest.partitioner import Run
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.sources import SourceBatch
     from tierlake.pipelines.tables.snapshot import StagedFile
 
-__all__ = ["Staged", "Staging", "open_writer", "sorted_out", "stage"]
+__all__ = ["SortedOut", "Staged", "Staging", "open_writer", "sorted_out", "stage"]
 
 _ROWS, _BYTES = 1 << 17, 16 << 20
+_SORTED_AT_ONCE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +130,14 @@ def stage(
     with ExitStack() as reading:
         if isinstance(batches, Generator):  # it may have a file open
             reading.enter_context(closing(batches))
-        for parts, bad in sorted_out(batches, Partitioner(handle.spec.partition, handle.table.root), staging):
-            for table in bad:
+        partitioner = Partitioner(handle.spec.partition, handle.table.root)
+        sorting = reading.enter_context(closing(sorted_out(batches, partitioner, staging)))
+        for part in sorting:
+            for table in part.bad:
                 rejects.add(table)
-            for partition, part in parts:
-                writer.add(partition, part)
-                rows += part.num_rows
+            if part.runs:
+                writer.add_runs(part.rows, part.runs)
+                rows += sum(run.rows for run in part.runs)
             if on_rows:
                 on_rows(rows + rejects.count)
     rejects.write()
@@ -142,10 +147,23 @@ def stage(
     return Staged(files, rows - writer.duplicates, writer.duplicates, dict(rejects.reasons), rejects.path)
 
 
-def sorted_out(
-    batches: Iterable[SourceBatch], partitioner: Partitioner, staging: Staging
-) -> Iterator[tuple[list[tuple[PartitionKey, pa.Table]], list[pa.Table]]]:
-    """Rows by partition, and those that have none.
+@dataclass(frozen=True, slots=True)
+class SortedOut:
+    """Some rows of a source, sorted out.
+
+    Attributes:
+        rows: Rows sorted by partition.
+        runs: Where those are that will be written.
+        bad: Rows without a partition.
+    """
+
+    rows: pa.Table
+    runs: tuple[Run, ...]
+    bad: tuple[pa.Table, ...]
+
+
+def sorted_out(batches: Iterable[SourceBatch], partitioner: Partitioner, staging: Staging) -> Generator[SortedOut]:
+    """Rows by partition, and those that have none; sorted while the next ones are read.
 
     Args:
         batches: The rows.
@@ -153,23 +171,29 @@ def sorted_out(
         staging: Its `keys` and `without` leave rows out.
 
     Yields:
-        The good rows of some batches by partition, and tables of bad ones.
+        Rows of some batches.
 
     Raises:
         SchemaMismatch: A row lies outside the partitions that the source covers.
     """
-    for rows, unread in _gathered(batches):
-        taken = staging.intake.take(rows, partitioner) if rows is not None else None
-        bad = [*unread, *([taken.bad] if taken and taken.bad is not None else [])]
-        parts = [(key, part) for key, part in taken.assigned.parts() if key not in staging.without] if taken else []
-        outside = [key for key, _ in parts if staging.keys is not None and key not in staging.keys]
+
+    def sort(gathered: tuple[pa.Table | None, list[pa.Table]]) -> SortedOut:
+        rows, unread = gathered
+        if rows is None:
+            return SortedOut(pa.table({}), (), tuple(unread))
+        taken = staging.intake.take(rows, partitioner)
+        runs = tuple(run for run in taken.assigned.runs() if run.key not in staging.without)
+        outside = [run.key for run in runs if staging.keys is not None and run.key not in staging.keys]
         if outside:
             message = f"the source has rows of {outside[0]}, outside the partitions that it was said to cover"
             raise SchemaMismatch(message, hint="pass those keys too, or leave `keys` out")
-        yield parts, bad
+        return SortedOut(taken.assigned.good, runs, (*unread, *([taken.bad] if taken.bad is not None else ())))
+
+    with closing(_gathered(batches)) as reading:
+        yield from ahead(sort, reading, at_once=_SORTED_AT_ONCE, name="tierlake-sort")
 
 
-def _gathered(batches: Iterable[SourceBatch]) -> Iterator[tuple[pa.Table | None, list[pa.Table]]]:
+def _gathered(batches: Iterable[SourceBatch]) -> Generator[tuple[pa.Table | None, list[pa.Table]]]:
     """Combine small batches, since each is split into as many pieces as it has partitions."""
     waiting: list[pa.RecordBatch] = []
     bad: list[pa.Table] = []

@@ -1,35 +1,41 @@
 """Rows into Parquet files, one partition at a time, in bounded memory.
 
-Rows wait in memory by partition. Where they exceed the budget, all move to spools on local disk. A spool is encoded a
-row group at a time, at the end or when it is large enough for a file. Files are uploaded at once where only a commit
-makes them visible, and with the commit where writing is the commit (plain Parquet).
+Rows wait in memory by partition. Where they exceed the budget, all move to spools on local disk. A partition that is
+small enough is encoded in memory, on all processors, and sent in the background, many at once. A larger one is encoded
+a row group at a time into a file on local disk, at the end or when its spool is large enough for a file. Files are
+uploaded at once where only a commit makes them visible, and with the commit where writing is the commit (plain
+Parquet).
 """
 
 from __future__ import annotations
 
 import itertools
-import tempfile
+import threading
 from collections import defaultdict
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tierlake.pipelines.ingest.duplicates import last_of_each, unique_batches
-from tierlake.pipelines.ingest.spill import append_rows, gathered, spooled_batches
+from tierlake.pipelines.ingest.parquet_file import FileEncoder, LocalFile
+from tierlake.pipelines.ingest.partitioner import Run
+from tierlake.pipelines.ingest.spill import SpoolFolder, append_rows, gathered, spooled_batches
 from tierlake.pipelines.model.stored_types import nullable_schema
 from tierlake.pipelines.parquet.statistics import footer_stats, holds_floats, leaves_with_nan
-from tierlake.pipelines.runtime.parallel import ThreadQueue
+from tierlake.pipelines.runtime.parallel import ThreadQueue, in_threads, processors
 from tierlake.pipelines.sources.limits import SourceLimits
 from tierlake.pipelines.tables.snapshot import LiveFile, StagedFile
+from tierlake.pipelines.tables.staging import uploaded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from pathlib import Path
     from types import TracebackType
+
+    import pyarrow.parquet as pq
 
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.model.partition_key import PartitionKey
@@ -39,6 +45,10 @@ if TYPE_CHECKING:
 __all__ = ["PartitionedWriter", "WriterLimits"]
 
 _SPOOLED_FILES = 2  # Parquet is smaller than a spool
+_SMALL_BYTES: Final = 8 << 20
+"""A partition of at most so many bytes, as Arrow counts them, is encoded in memory and sent in one request."""
+_SENT_SHARE: Final = 8
+"""One part in so many of the memory is for encoded files that are being sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +56,58 @@ class WriterLimits:
     """Bounds of a writer.
 
     Attributes:
-        memory_bytes: Rows held in memory, as Arrow counts them, before partitions are spooled to disk.
-        uploads: Files encoded and uploaded at the same time.
+        memory_bytes: Rows held in memory, as Arrow counts them, before partitions are spooled to disk, together with
+            small files that are being sent. A batch that is larger is spooled at once.
+        uploads: Large files encoded and uploaded at the same time.
+        requests: Small files sent at the same time.
         source: Limits of each file of a source.
     """
 
     memory_bytes: int = 256 << 20
     uploads: int = 8
+    requests: int = 32
     source: SourceLimits = field(default_factory=SourceLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """A partition's rows on their way into files.
+
+    Attributes:
+        key: The partition.
+        spooled: The spool with the first of them.
+        waiting: The others, in memory.
+        rows: The number of all.
+        held_bytes: The size of those in memory.
+        with_nan: Leaf columns with a NaN, by number.
+    """
+
+    key: PartitionKey
+    spooled: Path | None
+    waiting: pa.Table | None
+    rows: int
+    held_bytes: int
+    with_nan: frozenset[int]
+
+
+class _Sent(NamedTuple):
+    """A file, and how to wait for the request that sends it, if one does."""
+
+    file: StagedFile
+    wait: Callable[[], None] | None = None
+
+    def staged(self) -> StagedFile:
+        """The file, once it is where it belongs."""
+        if self.wait is not None:
+            self.wait()
+        return self.file
+
+
+class _Written(NamedTuple):
+    """The files of a partition, and the rows among which their rows were chosen."""
+
+    rows: int
+    files: list[_Sent]
 
 
 class PartitionedWriter:
@@ -82,25 +136,32 @@ class PartitionedWriter:
         """
         self._unique_by = tuple(unique_by)
         self.duplicates = 0
-        self._spooled_rows = 0
-        self._rows_of_spools: list[int] = []
         self._fs = fs
         self._table = table
         self._spec = spec
         self._schema = nullable_schema(schema)
+        self._encoder = FileEncoder(self._schema, spec)
         self._is_cast = not self._schema.equals(schema)
         self._has_floats = any(holds_floats(field.type) for field in schema)
         self._token = token
+        self._metadata = table.upload_metadata(token)
         self._limits = limits or WriterLimits()
         self._waiting: dict[PartitionKey, list[pa.Table]] = defaultdict(list)
         self._waiting_bytes: dict[PartitionKey, int] = defaultdict(int)
-        self._total_bytes = 0
+        self._held_bytes = 0
+        self._lock = threading.Lock()
         self._spools: dict[PartitionKey, Path] = {}
+        self._spooled_bytes: dict[PartitionKey, int] = defaultdict(int)
+        self._spooled_rows: dict[PartitionKey, int] = defaultdict(int)
         self._with_nan: dict[PartitionKey, frozenset[int]] = defaultdict(frozenset)
         self._numbers: dict[PartitionKey, Iterator[int]] = defaultdict(itertools.count)
-        self._folder = tempfile.TemporaryDirectory(prefix="tierlake-")
-        self._encoding = ThreadQueue[list[StagedFile]](self._limits.uploads, "tierlake-upload")
-        self._paths = itertools.count()
+        self._folder = SpoolFolder()
+        uploads = self._limits.uploads
+        self._large = ThreadQueue[_Written](uploads, "tierlake-upload")
+        self._small = ThreadQueue[_Written](min(uploads, processors()), "tierlake-encode")
+        self._sender = fs.sender(
+            at_once=self._limits.requests, max_bytes=max(1, self._limits.memory_bytes // _SENT_SHARE)
+        )
 
     def __enter__(self) -> Self:
         """Open nothing before the first rows."""
@@ -109,20 +170,42 @@ class PartitionedWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop uploads that have not begun and remove the spool folder."""
-        self._encoding.__exit__(kind, error, trace)
-        self._folder.cleanup()
+        """Leave out what has not begun, wait for the rest and remove the spool folder."""
+        self._small.__exit__(kind, error, trace)
+        self._large.__exit__(kind, error, trace)
+        self._sender.__exit__(kind, error, trace)
+        self._folder.close()
+
+    @property
+    def held_bytes(self) -> int:
+        """The size of the rows in memory, and of the encoded files that are being sent."""
+        return self._held_bytes + self._sender.held_bytes
 
     def add(self, key: PartitionKey, table: pa.Table) -> None:
         """Take rows of one partition, already in the writer's schema."""
+        self.add_runs(table, [Run(key, 0, table.num_rows)])
+
+    def add_runs(self, table: pa.Table, runs: Sequence[Run]) -> None:
+        """Take rows that are sorted by partition, already in the writer's schema.
+
+        Args:
+            table: The rows.
+            runs: Where those of each partition are.
+        """
         rows = table.cast(self._schema) if self._is_cast else table
         size = rows.nbytes
-        if self._has_floats:
-            self._with_nan[key] |= leaves_with_nan(rows)
-        self._waiting[key].append(rows)
-        self._waiting_bytes[key] += size
-        self._total_bytes += size
-        if self._total_bytes > self._limits.memory_bytes:
+        if self._held_bytes + size > self._rows_bytes:
+            self._spool_all()
+        has_nan = self._has_floats and bool(leaves_with_nan(rows))
+        for run in runs:
+            part = rows.slice(run.start, run.rows)
+            if has_nan:
+                self._with_nan[run.key] |= leaves_with_nan(part)
+            share = size * run.rows // max(1, rows.num_rows)
+            self._waiting[run.key].append(part)
+            self._waiting_bytes[run.key] += share
+            self._hold(share)
+        if self._held_bytes > self._rows_bytes:
             self._spool_all()
 
     def finish(self) -> tuple[StagedFile, ...]:
@@ -131,153 +214,152 @@ class PartitionedWriter:
         Returns:
             The files, to be named by a commit.
         """
-        for key in sorted(self._waiting):
-            if key in self._spools:
-                self._spool(key)
-            else:
-                rows = self._take(key)
-                kept = last_of_each(rows, self._unique_by) if self._unique_by else rows
-                self.duplicates += rows.num_rows - kept.num_rows
-                self._encoding.submit(self._encode, key, [self._sorted(kept)], self._with_nan[key])
-        for key in sorted(self._spools):
+        for key in sorted({*self._waiting, *self._spools}):
             self._close(key)
-        staged = [file for files in self._encoding.results() for file in files]
-        self.duplicates += self._spooled_rows - sum(self._rows_of_spools)
-        return tuple(staged)
+        written = [*self._small.results(), *self._large.results()]
+        staged = tuple(sent.staged() for one in written for sent in one.files)
+        self.duplicates += sum(one.rows for one in written) - sum(one.file.rows or 0 for one in staged)
+        return staged
 
-    # -- the steps ----------------------------------------------------------------------------------------------------
+    # -- rows that wait -----------------------------------------------------------------------------------------------
 
-    def _take(self, key: PartitionKey) -> pa.Table:
-        rows = pa.concat_tables(self._waiting.pop(key))
-        self._total_bytes -= self._waiting_bytes.pop(key)
-        return rows
+    @property
+    def _rows_bytes(self) -> int:
+        memory = self._limits.memory_bytes
+        return max(1, memory - memory // _SENT_SHARE)
+
+    def _hold(self, size: int) -> None:
+        with self._lock:
+            self._held_bytes += size
+
+    def _take(self, key: PartitionKey) -> tuple[pa.Table | None, int]:
+        """The rows of a partition in memory, and their size."""
+        waiting = self._waiting.pop(key, None)
+        return pa.concat_tables(waiting) if waiting else None, self._waiting_bytes.pop(key, 0)
+
+    def _spool_all(self) -> None:
+        """Move the rows of all partitions to spools: they share the memory of their batches."""
+        moves: list[tuple[Path, pa.Table]] = []
+        moved_bytes = 0
+        for key in list(self._waiting):
+            rows, size = self._take(key)
+            if rows is None:
+                continue
+            path = self._spools.setdefault(key, self._spools.get(key) or self._folder.new_path())
+            moves.append((path, rows))
+            moved_bytes += size
+            self._spooled_bytes[key] += size
+            self._spooled_rows[key] += rows.num_rows
+        in_threads(lambda move: append_rows(*move), moves, at_once=processors(), name="tierlake-spool")
+        moves.clear()
+        self._hold(-moved_bytes)
+        pa.default_memory_pool().release_unused()
+        if self._unique_by:
+            return
+        enough = _SPOOLED_FILES * self._table.file_size(self._spec.target_file_size)
+        for key in [key for key, path in self._spools.items() if path.stat().st_size >= enough]:
+            self._close(key)
+
+    # -- rows into files ----------------------------------------------------------------------------------------------
+
+    @property
+    def _group_bytes(self) -> int:
+        """The most bytes of a row group that is made of spooled rows."""
+        return max(1, self._limits.memory_bytes // (2 * self._limits.uploads))
+
+    def _close(self, key: PartitionKey) -> None:
+        """Queue a partition's rows for encoding; wait where many large ones are queued, or the disk fills up."""
+        rows, size = self._take(key)
+        total_bytes = self._spooled_bytes.pop(key, 0) + size
+        closed = _Closed(
+            key=key,
+            spooled=self._spools.pop(key, None),
+            waiting=rows,
+            rows=self._spooled_rows.pop(key, 0) + (rows.num_rows if rows is not None else 0),
+            held_bytes=size,
+            with_nan=self._with_nan[key],
+        )
+        if total_bytes <= min(_SMALL_BYTES, self._group_bytes, self._table.file_size(self._spec.target_file_size)):
+            self._small.submit(self._encode_small, closed)
+        else:
+            self._large.wait_for_room()
+            self._large.submit(self._encode_large, closed)
+
+    def _encode_small(self, closed: _Closed) -> _Written:
+        """Write one file, in memory."""
+        tables = [] if closed.waiting is None else [closed.waiting]
+        if closed.spooled is not None:
+            with closing(spooled_batches(closed.spooled)) as batches:
+                tables.insert(0, pa.Table.from_batches(batches, self._schema))
+            closed.spooled.unlink()
+        rows = self._sorted(self._unique(pa.concat_tables(tables)))
+        content, footer = self._encoder.encoded(rows, closed.with_nan)
+        file = self._file(closed.key, content.size, footer)
+        if self._metadata is None:
+            local = self._folder.new_path()
+            local.write_bytes(content)
+            sent = _Sent(StagedFile(file, str(local)))
+        else:
+            path = f"{self._table.root}/{file.path}"
+            sent = _Sent(StagedFile(file), self._sender.send(path, content.to_pybytes(), self._metadata))
+        self._hold(-closed.held_bytes)
+        return _Written(closed.rows, [sent])
+
+    def _encode_large(self, closed: _Closed) -> _Written:
+        """Write Parquet files on local disk, a new one whenever one is large enough, and upload each."""
+        if closed.spooled is None:
+            rows = closed.waiting if closed.waiting is not None else self._schema.empty_table()
+            staged = self._encode(closed, [self._sorted(self._unique(rows))])
+        else:
+            with closing(self._batches(closed, closed.spooled)) as batches:
+                row_groups = gathered(batches, rows=self._spec.row_group_rows, size=self._group_bytes)
+                staged = self._encode(closed, map(self._sorted, row_groups))
+            closed.spooled.unlink()
+        self._hold(-closed.held_bytes)
+        return _Written(closed.rows, [_Sent(one) for one in staged])
+
+    def _batches(self, closed: _Closed, spooled: Path) -> Generator[pa.RecordBatch]:
+        """The rows of a spool, then those in memory; only the last of equal ones where that is wanted."""
+        if self._unique_by:
+            if closed.waiting is not None:
+                append_rows(spooled, closed.waiting)
+            yield from unique_batches(spooled, self._unique_by)
+            return
+        yield from spooled_batches(spooled)
+        if closed.waiting is not None:
+            yield from closed.waiting.to_batches()
+
+    def _unique(self, rows: pa.Table) -> pa.Table:
+        return last_of_each(rows, self._unique_by) if self._unique_by else rows
 
     def _sorted(self, rows: pa.Table) -> pa.Table:
         return rows.sort_by([(name, "ascending") for name in self._spec.sort_by]) if self._spec.sort_by else rows
 
-    def _new_path(self) -> Path:
-        return Path(self._folder.name) / str(next(self._paths))
-
-    def _spool_all(self) -> None:
-        """Move the rows of all partitions to spools: they share the memory of their batches."""
-        for key in list(self._waiting):
-            self._spool(key)
-        pa.default_memory_pool().release_unused()
-
-    def _spool(self, key: PartitionKey) -> None:
-        rows = self._take(key)
-        path = self._spools.setdefault(key, self._new_path())
-        append_rows(path, rows)
-        self._spooled_rows += rows.num_rows
-        is_enough = path.stat().st_size >= _SPOOLED_FILES * self._table.file_size(self._spec.target_file_size)
-        if is_enough and not self._unique_by:
-            self._close(key)
-
-    def _close(self, key: PartitionKey) -> None:
-        """Queue a spool for encoding; wait where many are queued already, or the disk fills up."""
-        self._encoding.wait_for_room()
-        self._encoding.submit(self._encode_spool, key, self._spools.pop(key), self._with_nan[key])
-
-    def _encode_spool(self, key: PartitionKey, spooled: Path, with_nan: frozenset[int]) -> list[StagedFile]:
-        batches = unique_batches(spooled, self._unique_by) if self._unique_by else spooled_batches(spooled)
-        with closing(batches):
-            share = max(1, self._limits.memory_bytes // (2 * self._limits.uploads))
-            row_groups = gathered(batches, rows=self._spec.row_group_rows, size=share)
-            staged = self._encode(key, map(self._sorted, row_groups), with_nan)
-        spooled.unlink()
-        self._rows_of_spools.append(sum(file.file.rows or 0 for file in staged))
-        return staged
-
-    def _encode(self, key: PartitionKey, row_groups: Iterable[pa.Table], with_nan: frozenset[int]) -> list[StagedFile]:
-        """Write Parquet files, a new one whenever one is large enough, and upload each."""
+    def _encode(self, closed: _Closed, row_groups: Iterable[pa.Table]) -> list[StagedFile]:
         staged: list[StagedFile] = []
         waiting = iter(row_groups)
         for first in waiting:
-            path = self._new_path()
-            with _LocalFile(path, self._schema, self._spec, first.num_rows, with_nan) as file:
+            local = self._folder.new_path()
+            with LocalFile(local, self._encoder, first.num_rows, closed.with_nan) as file:
                 for rows in itertools.chain([first], waiting):
                     file.write(rows)
                     if file.size >= self._table.file_size(self._spec.target_file_size):
                         break
                 footer = file.end()
-            staged.append(self._stage(key, path, footer))
+            one = StagedFile(self._file(closed.key, local.stat().st_size, footer), str(local))
+            if self._metadata is not None:
+                one = uploaded(self._fs, self._table.root, one, self._metadata)
+                local.unlink()
+            staged.append(one)
         return staged
 
-    def _stage(self, key: PartitionKey, local: Path, footer: pq.FileMetaData) -> StagedFile:
-        file = LiveFile(
-            path=self._table.path_for(key, self._token, next(self._numbers[key]), f"{self._spec.compression}.parquet"),
-            size=local.stat().st_size,
+    def _file(self, key: PartitionKey, size: int, footer: pq.FileMetaData) -> LiveFile:
+        number = next(self._numbers[key])
+        return LiveFile(
+            path=self._table.path_for(key, self._token, number, f"{self._spec.compression}.parquet"),
+            size=size,
             key=key,
             rows=footer.num_rows,
             modified=datetime.now(UTC),
             stats=footer_stats(footer),
         )
-        staged = self._table.stage(self._fs, StagedFile(file, str(local)), self._token)
-        if staged.local is None:
-            local.unlink()
-        return staged
-
-
-class _LocalFile:
-    """A Parquet file that is being written on local disk; a context manager, which leaves no file open."""
-
-    def __init__(
-        self, path: Path, schema: pa.Schema, spec: WriteSpec, first_rows: int, with_nan: frozenset[int]
-    ) -> None:
-        self._row_group_rows = spec.row_group_rows
-        self._footers: list[pq.FileMetaData] = []
-        ordering = [(name, "ascending") for name in spec.sort_by]
-        # a filter is sized for as many distinct values as a row group has rows
-        distinct = max(1, min(first_rows, spec.row_group_rows))
-        with ExitStack() as opened:
-            self._sink = opened.enter_context(pa.OSFile(str(path), "wb"))
-            self._writer = pq.ParquetWriter(
-                self._sink,
-                schema,
-                compression=spec.compression,
-                compression_level=spec.compression_level,
-                write_page_index=spec.page_index,
-                # readers skip row groups by bounds, which ignore NaN
-                write_statistics=(_leaves_without(schema, with_nan) or False) if with_nan else True,
-                sorting_columns=pq.SortingColumn.from_ordering(schema, ordering) if ordering else None,
-                bloom_filter_options={name: {"ndv": distinct} for name in spec.bloom_filters} or None,
-                metadata_collector=self._footers,
-            )
-            opened.callback(self._abandon)
-            self._opened = opened.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
-
-    def _abandon(self) -> None:
-        """End an unfinished file after a failure: otherwise the writer would try that later, with its file closed."""
-        with suppress(pa.ArrowException, OSError):
-            self._writer.close()
-        self._writer.is_open = False
-
-    @property
-    def size(self) -> int:
-        """The number of bytes so far."""
-        return int(self._sink.tell())
-
-    def write(self, rows: pa.Table) -> None:
-        """Add rows, in one row group or more."""
-        self._writer.write_table(rows, row_group_size=self._row_group_rows)
-
-    def end(self) -> pq.FileMetaData:
-        """Write the footer, and return it."""
-        self._writer.close()
-        return self._footers[0]
-
-
-def _leaves_without(schema: pa.Schema, numbers: frozenset[int]) -> list[str]:
-    """The other leaf columns, as Parquet names them."""
-    sink = pa.BufferOutputStream()
-    pq.write_metadata(schema, sink)
-    leaves = pq.read_metadata(pa.BufferReader(sink.getvalue())).schema
-    paths = [leaves.column(number).path for number in range(len(leaves))]
-    left_out = {paths[number] for number in numbers}
-    return [path for path in paths if path not in left_out]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -91,49 +91,64 @@ def footer_stats(
     lows: dict[str, object] = {}
     highs: dict[str, object] = {}
     nulls: dict[str, int] = {}
-    chosen = range(footer.num_row_groups) if groups is None else list(groups)
-    for index in _flat_columns(footer, columns):
-        column = footer.schema.column(index)
-        chunks = [footer.row_group(group).column(index).statistics for group in chosen]
-        if not chunks or any(chunk is None for chunk in chunks):
+    chosen = [footer.row_group(group) for group in (range(footer.num_row_groups) if groups is None else groups)]
+    for index, name, physical_type in _flat_columns(footer, columns):
+        chunks = [statistics for group in chosen if (statistics := group.column(index).statistics) is not None]
+        if not chunks or len(chunks) < len(chosen):
             continue
-        name = column.path
-        if all(chunk.has_null_count for chunk in chunks):
-            nulls[name] = sum(chunk.null_count for chunk in chunks)
-        if not has_float_bounds and column.physical_type in {"FLOAT", "DOUBLE"}:
+        counts = [chunk.null_count for chunk in chunks if chunk.has_null_count]
+        if len(counts) == len(chunks):
+            nulls[name] = sum(counts)
+        if not has_float_bounds and physical_type in {"FLOAT", "DOUBLE"}:
             continue
-        low, high = _bounds([chunk for chunk in chunks if chunk.num_values])
+        low, high = _bounds(chunks)
         if low is not None:
             lows[name] = low
         if high is not None:
             highs[name] = high
-    rows = sum(footer.row_group(group).num_rows for group in chosen)
+    rows = sum(group.num_rows for group in chosen)
     return stats_json(rows=rows, lows=lows, highs=highs, nulls=nulls)
 
 
-def _flat_columns(footer: pq.FileMetaData, names: Collection[str] | None) -> list[int]:
-    """The leaves that are top-level columns; a dot may be part of a name."""
-    flat = []
+def _flat_columns(footer: pq.FileMetaData, names: Collection[str] | None) -> list[tuple[int, str, str]]:
+    """Number, name and physical type of the leaves that are top-level columns; a dot may be part of a name."""
+    flat: list[tuple[int, str, str]] = []
+    schema = footer.schema
     for index in range(footer.num_columns):
-        column = footer.schema.column(index)
-        if column.path == column.name and column.max_repetition_level == 0:
-            flat.append(index)
-    if names is None:
-        return flat[:_MAX_COLUMNS]
-    return [index for index in flat if footer.schema.column(index).path in names]
+        column = schema.column(index)
+        name = column.path
+        if name == column.name and column.max_repetition_level == 0 and (names is None or name in names):
+            flat.append((index, name, column.physical_type))
+            if names is None and len(flat) == _MAX_COLUMNS:
+                break
+    return flat
 
 
 def _bounds(chunks: Sequence[pq.Statistics]) -> tuple[object | None, object | None]:
-    if not chunks or not all(chunk.has_min_max for chunk in chunks):
+    lows, highs = [], []
+    for chunk in chunks:
+        if not chunk.num_values:
+            continue
+        if not chunk.has_min_max:
+            return None, None
+        try:
+            low, high = chunk.min, chunk.max
+        except (ArithmeticError, TypeError, ValueError, pa.ArrowException):
+            return None, None
+        if low != low or high != high:  # noqa: PLR0124 - NaN orders nothing
+            return None, None
+        lows.append(low)
+        highs.append(high)
+    if not lows:
         return None, None
     try:
-        lows, highs = [chunk.min for chunk in chunks], [chunk.max for chunk in chunks]
-        low, high = min(lows), max(highs)
-    except (ArithmeticError, TypeError, ValueError, pa.ArrowException):
+        return _lower(min(lows)), _upper(max(highs))
+    except TypeError:
         return None, None
-    if any(value != value for value in (*lows, *highs)):  # noqa: PLR0124 - NaN orders nothing
-        return None, None
-    return _lower(low), _upper(high)
+
+
+# delta-rs reads an escaped pair of surrogates as another character from U+20000 on (seen with deltalake 1.6.6)
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def stats_json(
@@ -141,8 +156,7 @@ def stats_json(
 ) -> str:
     """Statistics as the log spells them."""
     stats = {"numRecords": rows, "minValues": dict(lows), "maxValues": dict(highs), "nullCount": dict(nulls)}
-    # delta-rs reads an escaped pair of surrogates as another character from U+20000 on (seen with deltalake 1.6.6)
-    return json.dumps(stats, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(stats)
 
 
 def log_stats(

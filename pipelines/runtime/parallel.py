@@ -6,20 +6,57 @@ event loop. An act of several requests, with decisions between them, may run her
 
 from __future__ import annotations
 
+import os
 import threading
+from collections import deque
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["ThreadQueue", "all_in_threads", "in_threads"]
+__all__ = ["ThreadQueue", "ahead", "all_in_threads", "in_threads", "processors"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ahead(work: Callable[[T], R], items: Iterable[T], *, at_once: int, name: str) -> Iterator[R]:
+    """Do some work for every item in threads, while the caller takes the next item and uses the last result.
+
+    The items are taken in the caller's own thread, which may be the only one that can, as with a cursor of SQLite.
+
+    Args:
+        work: A function of one item.
+        items: The items; as many are taken ahead as may run, and one more.
+        at_once: The most items that run at once.
+        name: The threads' name.
+
+    Yields:
+        The results, in the order of the items.
+
+    Raises:
+        Exception: The failure of the earliest item that failed.
+    """
+    with ThreadPoolExecutor(at_once, thread_name_prefix=name) as pool:
+        started: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                started.append(pool.submit(copy_context().run, work, item))
+                while len(started) > at_once:
+                    yield started.popleft().result()
+            while started:
+                yield started.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def in_threads(work: Callable[[T], R], items: Iterable[T], *, at_once: int, name: str) -> list[R]:

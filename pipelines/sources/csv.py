@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -43,6 +44,7 @@ BLOCK_BYTES = 2 << 20  # its reader takes 50 times that (seen with pyarrow 26)
 _COLUMN_BYTES = 1 << 14  # a wide file has few rows in a block, and whatever is done to it is done column by column
 _HEAD_BYTES = 1 << 16
 _LINE_END = r"\r\n|\r|\n"
+_LF, _CR = b"\n\r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +334,7 @@ class _Rows:
         if not self._text.has_quotes:
             return None
         total = None
-        for column in batch.columns:
+        for column in filter(_may_hold_line_ends, batch.columns):
             if pc.any(pc.match_substring_regex(column, "[\r\n]")).as_py():
                 counts = pc.fill_null(pc.count_substring_regex(column, _LINE_END), 0).cast(pa.int64())
                 total = counts if total is None else pc.add(total, counts)
@@ -359,6 +361,15 @@ class _Rows:
             for place, row in zip(sorted(pointed), cells, strict=True)
         ]
         return rows.filter(keep), lines.filter(keep), bad_rows(self._path, bad)
+
+
+def _may_hold_line_ends(column: pa.Array) -> bool:
+    """Whether a line end is among the bytes of a column of text: much faster to see than which rows have one."""
+    _, _, values = column.buffers()
+    if values is None:
+        return False
+    letters = np.frombuffer(values, np.uint8)
+    return bool((letters == _LF).any() or (letters == _CR).any())
 
 
 def _numbers(head: Head, schema: pa.Schema | None) -> list[str]:

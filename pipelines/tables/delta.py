@@ -59,7 +59,6 @@ from tierlake.pipelines.tables.snapshot import (
     Snapshot,
     StagedFile,
 )
-from tierlake.pipelines.tables.staging import uploaded
 from tierlake.pipelines.tables.states import LoggedChanges, delta_state, delta_version
 
 if TYPE_CHECKING:
@@ -385,9 +384,9 @@ class LakeDeltaTable:
         """The dataset's target size; see `Table.file_size`."""
         return target
 
-    def stage(self, fs: LakeFileSystem, staged: StagedFile, token: str) -> StagedFile:  # noqa: ARG002 - the protocol's
-        """Upload it: it is invisible until a commit names it; see `Table.stage`."""
-        return uploaded(fs, self.root, staged)
+    def upload_metadata(self, token: str) -> Mapping[str, str] | None:  # noqa: ARG002 - the protocol's
+        """None is needed: files are invisible until a commit names them; see `Table.upload_metadata`."""
+        return {}
 
     def for_workers(self) -> Self:
         """Itself; see `Table.for_workers`."""

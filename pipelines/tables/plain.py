@@ -42,7 +42,7 @@ from tierlake.pipelines.tables.snapshot import (
     Snapshot,
     StagedFile,
 )
-from tierlake.pipelines.tables.staging import several, uploaded
+from tierlake.pipelines.tables.staging import several
 from tierlake.pipelines.tables.states import ListedChanges, ListedRows, plain_state
 
 if TYPE_CHECKING:
@@ -234,9 +234,9 @@ class PlainParquetTable:
         """Unlimited, as a partition is one object; see `Table.file_size`."""
         return math.inf
 
-    def stage(self, fs: LakeFileSystem, staged: StagedFile, token: str) -> StagedFile:  # noqa: ARG002 - the protocol's
-        """Leave it on disk, since an upload would be live; see `Table.stage`."""
-        return staged
+    def upload_metadata(self, token: str) -> Mapping[str, str] | None:  # noqa: ARG002 - the protocol's
+        """Files stay on disk, since an upload would be live; see `Table.upload_metadata`."""
+        return None
 
     def for_workers(self) -> Table:
         """A table where files wait hidden; see `Table.for_workers`."""
@@ -472,9 +472,9 @@ class PlainParquetTable:
 class WaitingRoom(PlainParquetTable):
     """A plain table as workers write to it: hidden from readers, until a copy publishes each file."""
 
-    def stage(self, fs: LakeFileSystem, staged: StagedFile, token: str) -> StagedFile:
-        """Upload it, hidden from readers; the copy that publishes it keeps the run's token."""
-        return uploaded(fs, self.root, staged, {RUN_METADATA: token})
+    def upload_metadata(self, token: str) -> Mapping[str, str] | None:
+        """The run's token, which the copy that publishes an object keeps; until then it is hidden from readers."""
+        return {RUN_METADATA: token}
 
     def path_for(self, key: PartitionKey, token: str, number: int, suffix: str) -> str:
         """A new name for every attempt."""

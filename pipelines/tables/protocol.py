@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.parquet.scan import LiveDataset
     from tierlake.pipelines.tables.snapshot import (
@@ -125,16 +124,14 @@ class Table(Protocol):
             target: The dataset's target size.
         """
 
-    def stage(self, fs: LakeFileSystem, staged: StagedFile, token: str) -> StagedFile:
-        """Upload a file that waits on disk; where the upload would make it live, it stays on disk until `commit`.
+    def upload_metadata(self, token: str) -> Mapping[str, str] | None:
+        """Metadata of the objects that a run's new files become at once.
 
         Args:
-            fs: Writes below the root, under the write policy of the file.
-            staged: A file with `local`.
             token: The run's token.
 
         Returns:
-            The file, without `local` where it is in the store.
+            None where an upload would make a file live: it stays on disk until `commit`.
         """
 
     def for_workers(self) -> Table:

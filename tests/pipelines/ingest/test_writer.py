@@ -17,6 +17,7 @@ import pytest
 from tierlake.connector import LakeFileSystem
 from tierlake.pipelines.ingest import staging, writer
 from tierlake.pipelines.ingest.duplicates import unique_batches
+from tierlake.pipelines.ingest.parquet_file import FileEncoder, LocalFile
 from tierlake.pipelines.ingest.spill import append_rows, gathered, spooled_batches
 from tierlake.pipelines.ingest.writer import PartitionedWriter, WriterLimits
 from tierlake.pipelines.model.partition_key import PartitionKey
@@ -156,28 +157,31 @@ def test_a_reader_of_a_spool_that_stops_early(tmp_path: Path) -> None:
     assert not open_below(tmp_path)
 
 
+@pytest.mark.parametrize("is_small", [True, False])
 @pytest.mark.parametrize("spooled", [True, False])
-def test_rows_that_cannot_be_encoded(monkeypatch: pytest.MonkeyPatch, spooled: bool) -> None:
+def test_rows_that_cannot_be_encoded(monkeypatch: pytest.MonkeyPatch, spooled: bool, is_small: bool) -> None:
     limits = TIGHT if spooled else WriterLimits(uploads=2)
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writer._LocalFile, "write", broken)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", broken)
+    monkeypatch.setattr(writer, "_SMALL_BYTES", 1 << 20 if is_small else 0)
     with plain_writer(limits) as writing:
-        folder = Path(writing._folder.name)
+        folder = writing._folder.new_path().parent
         for number in range(4):
             writing.add(key(number), rows(number))
         with pytest.raises(OSError, match="No space left") as caught:
             writing.finish()
-        writing._encoding.__exit__()
+        writing.__exit__(None, None, None)
         assert not open_below(folder), "while the error is held, and its frames with it"
         assert caught.value is not None
 
 
 def test_a_file_that_cannot_be_begun(tmp_path: Path) -> None:
+    encoder = FileEncoder(SCHEMA, WriteSpec().model_copy(update={"compression": "zip"}))
     with pytest.raises(Exception, match=r"[Cc]odec|[Cc]ompression"):
-        writer._LocalFile(tmp_path / "x", SCHEMA, WriteSpec().model_copy(update={"compression": "zip"}), 1, frozenset())
+        LocalFile(tmp_path / "x", encoder, 1, frozenset())
     assert not open_below(tmp_path)
 
 
