@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
     from concurrent.futures import Future  # noqa: TID251 -- the type of what the loop gives
 
-__all__ = ["Failure", "as_completed", "begun", "blocking", "in_order", "outcomes"]
+__all__ = ["Failure", "as_completed", "begun", "blocking", "in_order", "outcomes", "running_loop"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -109,12 +109,11 @@ def begun(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, R]) -
         NotImplementedError: This is the loop's own thread.
         RuntimeError: No thread runs the loop: the filesystem is an asynchronous one.
     """
-    if _is_own_thread(loop):
+    try:
+        running_loop(loop)
+    except (NotImplementedError, RuntimeError):
         work.close()
-        raise NotImplementedError("A blocking verb was called in the thread of its event loop")
-    if not _is_running(loop):
-        work.close()
-        raise RuntimeError(_NO_LOOP)
+        raise
     return asyncio.run_coroutine_threadsafe(work, loop)
 
 
@@ -138,10 +137,7 @@ def as_completed(
     Raises:
         NotImplementedError: This is the loop's own thread.
     """
-    if _is_own_thread(loop):
-        raise NotImplementedError("A blocking verb was called in the thread of its event loop")
-    if not _is_running(loop):
-        raise RuntimeError(_NO_LOOP)
+    running_loop(loop)
     chosen = list(items)
     ended: queue.SimpleQueue[tuple[T, R | BaseException]] = queue.SimpleQueue()
     is_over = False
@@ -168,8 +164,21 @@ def as_completed(
         running.result()
 
 
-def _is_running(loop: asyncio.AbstractEventLoop | None) -> bool:
-    return loop is not None and loop.is_running()
+def running_loop(loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:
+    """The loop, if it runs in another thread: only then can this one wait for its work.
+
+    Args:
+        loop: A filesystem's loop.
+
+    Raises:
+        NotImplementedError: This is the loop's own thread.
+        RuntimeError: No thread runs it: the filesystem is an asynchronous one.
+    """
+    if loop is not None and _is_own_thread(loop):
+        raise NotImplementedError("A blocking verb was called in the thread of its event loop")
+    if loop is None or not loop.is_running():
+        raise RuntimeError(_NO_LOOP)
+    return loop
 
 
 def _is_own_thread(loop: asyncio.AbstractEventLoop) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import textwrap
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 
     from pyarrow.fs import FileSystem
 
-__all__ = ["LiveDataset", "ScannedFile", "naming_failures", "parquet_format"]
+    from tierlake.connector.filesystem import LakeFileSystem
+
+__all__ = [
+    "SPECIAL_COLUMNS",
+    "FileSource",
+    "LiveDataset",
+    "ScannedFile",
+    "naming_failures",
+    "needed_columns",
+    "parquet_format",
+]
 
 _MATCHES = "\0matches"
 _SEVERAL_GROUPS_BYTES = 16 << 20
@@ -36,7 +46,7 @@ _SEVERAL_GROUPS_BYTES = 16 << 20
 _FOOTERS_AT_ONCE = 8
 _SHOWN_CHARACTERS = 400
 """Of a filter, in an error."""
-_SPECIAL = frozenset({"__fragment_index", "__batch_index", "__last_in_fragment", "__filename"})
+SPECIAL_COLUMNS = frozenset({"__fragment_index", "__batch_index", "__last_in_fragment", "__filename"})
 """Columns that Arrow's scanner adds for who names them."""
 
 
@@ -85,6 +95,17 @@ class ScannedFile:
     facts: FileFacts
 
 
+class FileSource(Protocol):
+    """Where the files of a table are, and what they are called in errors."""
+
+    @property
+    def fs(self) -> LakeFileSystem:
+        """Reads them."""
+
+    def failure(self, path: str, error: OSError) -> OSError:
+        """The error to raise where reading `bucket/key` failed."""
+
+
 class LiveDataset(pads.FileSystemDataset):
     """A `pyarrow.dataset.Dataset` whose filters read no file that cannot match, and lose no row.
 
@@ -101,6 +122,7 @@ class LiveDataset(pads.FileSystemDataset):
         filesystem: FileSystem,
         keys: Collection[str] = (),
         where: pc.Expression | None = None,
+        source: FileSource | None = None,
     ) -> None:
         """Put files together.
 
@@ -110,6 +132,7 @@ class LiveDataset(pads.FileSystemDataset):
             filesystem: Where the files are.
             keys: The partition columns.
             where: Rows that do not match are not there.
+            source: Where the files are, for `planned_table`; None in another process.
         """
         form = parquet_format()
         fragments = [
@@ -124,6 +147,7 @@ class LiveDataset(pads.FileSystemDataset):
         self._fragments = {file.path: fragment for file, fragment in zip(files, fragments, strict=True)}
         self._keys = tuple(keys)
         self._where = where
+        self.source = source
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As a value: workers make their own fragments."""
@@ -131,13 +155,21 @@ class LiveDataset(pads.FileSystemDataset):
 
     # -- what is read --------------------------------------------------------------------------------------------------
 
+    def condition(self, filter: pc.Expression | None = None) -> pc.Expression | None:  # noqa: A002 - pyarrow's word
+        """Which rows match, those that are not there left out; None means all.
+
+        Args:
+            filter: Which rows.
+        """
+        return _both(self._where, filter)
+
     def files_of(self, filter: pc.Expression | None = None) -> tuple[ScannedFile, ...]:  # noqa: A002 - pyarrow's word
         """The files that may hold rows which match.
 
         Args:
             filter: Which rows.
         """
-        matching = _both(self._where, filter)
+        matching = self.condition(filter)
         if matching is None:
             return self._files
         may = may_match(matching, self.schema, self._keys, [file.facts for file in self._files])
@@ -146,7 +178,7 @@ class LiveDataset(pads.FileSystemDataset):
     def only(self, paths: Collection[str]) -> LiveDataset:
         """The rows of some of the files, by their paths."""
         files = [self._by_path[path] for path in paths]
-        return LiveDataset(files, self.schema, self.filesystem, self._keys, self._where)
+        return LiveDataset(files, self.schema, self.filesystem, self._keys, self._where, self.source)
 
     def fragment(self, path: str) -> pads.ParquetFileFragment:
         """One file, by its path."""
@@ -162,11 +194,13 @@ class LiveDataset(pads.FileSystemDataset):
 
     def filter(self, expression: pc.Expression) -> LiveDataset:
         """The rows that match, lazily."""
-        return LiveDataset(self._files, self.schema, self.filesystem, self._keys, _both(self._where, expression))
+        return LiveDataset(
+            self._files, self.schema, self.filesystem, self._keys, _both(self._where, expression), self.source
+        )
 
     def replace_schema(self, schema: pa.Schema) -> LiveDataset:
         """The rows in another schema."""
-        return LiveDataset(self._files, schema, self.filesystem, self._keys, self._where)
+        return LiveDataset(self._files, schema, self.filesystem, self._keys, self._where, self.source)
 
     def scanner(
         self,
@@ -181,7 +215,7 @@ class LiveDataset(pads.FileSystemDataset):
             filter: Which rows.
             options: Pyarrow's others.
         """
-        matching = _both(self._where, filter)
+        matching = self.condition(filter)
         if matching is None:
             return super().scanner(columns=columns, **options)
         empty = pads.FileSystemDataset([], self.schema, self.format, self.filesystem)
@@ -257,8 +291,8 @@ class _MatchingScanner(pads.Scanner):
         self._schema, self._projected, self._matching = plain.schema, projected, matching
         self._computed = dict(columns) if isinstance(columns, dict) else None
         self._names = list(plain.schema.names if columns is None else columns)
-        special = [name for name in self._names if name in _SPECIAL and self._computed is None]
-        needed = _needed(
+        special = [name for name in self._names if name in SPECIAL_COLUMNS and self._computed is None]
+        needed = needed_columns(
             plain.schema, [matching, *(self._computed or {}).values()], self._names if self._computed is None else ()
         )
         self._has_mask = not special
@@ -334,8 +368,14 @@ def _is_ordered_alike(one: pa.DataType, other: pa.DataType) -> bool:
     return one == other or any(is_of(one) and is_of(other) for is_of in _ORDERED)
 
 
-def _needed(schema: pa.Schema, expressions: Sequence[pc.Expression], names: Collection[str]) -> list[str]:
-    """The columns to read, in their order, so that references by position hold where there are any."""
+def needed_columns(schema: pa.Schema, expressions: Sequence[pc.Expression], names: Collection[str]) -> list[str]:
+    """The columns to read, in their order, so that references by position hold where there are any.
+
+    Args:
+        schema: Of the rows.
+        expressions: What is computed of them.
+        names: The columns that are needed anyway.
+    """
     needed = {name for name in names if name in schema.names}
     for expression in expressions:
         used = columns_in(expression, schema)

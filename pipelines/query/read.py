@@ -14,6 +14,7 @@ from tierlake.pipelines.errors import SchemaMismatch
 from tierlake.pipelines.model.partition_key import PartitionKey, canonical, spelled
 from tierlake.pipelines.model.spec import parsed_duration
 from tierlake.pipelines.model.time_window import as_instant
+from tierlake.pipelines.parquet.planned import planned_table
 from tierlake.pipelines.parquet.scan import naming_failures
 from tierlake.pipelines.query.filters import expression_of
 from tierlake.pipelines.query.restore import archived_among, refusal, wait_until_readable
@@ -141,7 +142,7 @@ def _of_partitions(handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionK
 
 def _rows(handle: Handle, dataset: LiveDataset, names: list[str], matching: pc.Expression | None) -> pa.Table:
     with naming_failures(handle.table.root, matching):
-        return dataset.to_table(columns=names, filter=matching)
+        return planned_table(dataset, names, matching)
 
 
 def reader(

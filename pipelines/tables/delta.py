@@ -269,11 +269,13 @@ class LakeDeltaTable:
         look = snapshot.opened
         table = look.table if isinstance(look, DeltaLook) else self._open(snapshot.version)
         check_features(table, READER_FEATURES, "read as Parquet files")
-        return live_dataset(self._filesystem(snapshot), self.root, snapshot, tuple(table.metadata().partition_columns))
-
-    def _filesystem(self, snapshot: Snapshot) -> pafs.FileSystem:
         keys = {f"{self.root}/{file.path}": file.key for file in snapshot.files}
         names = FileNames(self._fs, self.root, keys, snapshot.version)
+        return live_dataset(
+            self._filesystem(names, snapshot), names, snapshot, tuple(table.metadata().partition_columns)
+        )
+
+    def _filesystem(self, names: FileNames, snapshot: Snapshot) -> pafs.FileSystem:
         if self._fs.credentials_are_renewed:  # deltalake keeps its options, and a scan may outlive them
             return arrow_filesystem(self._fs, names)
         sizes = {file.path: file.size for file in snapshot.files}

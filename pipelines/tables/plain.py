@@ -193,7 +193,7 @@ class PlainParquetTable:
     def dataset(self, snapshot: Snapshot) -> LiveDataset:
         """The rows of a snapshot, lazily; partition columns are strings, '' is null; see `LiveDataset`."""
         names = FileNames(self._fs, self.root, {f"{self.root}/{file.path}": file.key for file in snapshot.files})
-        return live_dataset(arrow_filesystem(self._fs, names), self.root, snapshot, self.partition_columns)
+        return live_dataset(arrow_filesystem(self._fs, names), names, snapshot, self.partition_columns)
 
     def history(self, limit: int | None = None) -> list[Commit]:
         """Ingests by their run records, newest first; expiries are in the journal."""

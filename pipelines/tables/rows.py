@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 
     from pyarrow.fs import FileSystem
 
+    from tierlake.pipelines.tables.live_files import FileNames
     from tierlake.pipelines.tables.snapshot import Snapshot
 
 __all__ = ["live_dataset"]
 
 
-def live_dataset(filesystem: FileSystem, root: str, snapshot: Snapshot, columns: Collection[str]) -> LiveDataset:
+def live_dataset(
+    filesystem: FileSystem, source: FileNames, snapshot: Snapshot, columns: Collection[str]
+) -> LiveDataset:
     """The rows of a snapshot, lazily, with the partition columns in the types of its schema.
 
     Args:
         filesystem: Opens `bucket/key`.
-        root: The table's `bucket/prefix`.
+        source: The files' names in errors.
         snapshot: The live files.
         columns: The partition columns.
 
@@ -37,7 +40,7 @@ def live_dataset(filesystem: FileSystem, root: str, snapshot: Snapshot, columns:
     schema = pa.schema([]) if snapshot.schema is None else nullable_schema(snapshot.schema)
     known = {key: typed_expression(key, schema) for key in {file.key for file in snapshot.files}}
     files = [
-        ScannedFile(f"{root}/{file.path}", file.size, FileFacts(file.key, known[file.key], file.stats))
+        ScannedFile(f"{source.root}/{file.path}", file.size, FileFacts(file.key, known[file.key], file.stats))
         for file in snapshot.files
     ]
-    return LiveDataset(files, schema, filesystem, columns)
+    return LiveDataset(files, schema, filesystem, columns, source=source)

@@ -62,7 +62,7 @@ DELTA = {
     "Dataset.read": """
         3 GET _delta_log/*.json, 2 times each
         1 GET _delta_log/_last_checkpoint
-        2 GET date=*/*.parquet range
+        1 GET date=*/*.parquet
         1 LIST _delta_log/ after a version
     """,
     "ingest": """
@@ -180,7 +180,7 @@ PLAIN = {
     """,
     "Dataset.read": """
         1 GET _lake/schema.json
-        1 GET date=*/*.parquet range
+        1 GET date=*/*.parquet
         1 LIST .
     """,
     "ingest": """
