@@ -27,6 +27,7 @@ from tierlake.connector.client.listing_cache import ListingCache
 from tierlake.connector.client.plain_values import plain_options
 from tierlake.connector.client.recent import Recent
 from tierlake.connector.client.store import Namespace, Store
+from tierlake.connector.client.transport import whole_responses
 from tierlake.connector.client.weak_cache import WeakCache
 from tierlake.connector.errors import ObjectNotFound
 from tierlake.connector.interop.verbs import InteropVerbs
@@ -285,7 +286,11 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         plain = (some.to_kwargs() if isinstance(some, SSEParams) else some for some in defaults)
         return await self.store.call(method, *plain, **kwargs)
 
-    call_s3 = sync_wrapper(_call_s3)
+    async def _call_s3_whole(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
+        whole_responses.set(method == "get_object")  # of this task alone
+        return await self._call_s3(method, *akwarglist, **kwargs)
+
+    call_s3 = sync_wrapper(_call_s3_whole)
 
     def open(
         self,

@@ -126,7 +126,7 @@ class NativeBody:
         except StopAsyncIteration:
             self.close()
             raise ClientPayloadError(_SHORT) from None
-        if not chunk:
+        if memoryview(chunk).nbytes == 0:
             self.close()
             raise ClientPayloadError(_SHORT)
         return chunk

@@ -1,7 +1,7 @@
 """When obstore may be used: neither in the forked child of a process that had it, nor once the interpreter ends.
 
-Rust's threads do not survive a fork. A thread of theirs that comes back with a result while the interpreter is torn down
-kills the process (seen: signals 6 and 11). So the end of the process waits until nothing is under way, and aiobotocore
+Rust's threads do not survive a fork. A thread of theirs that returns a result while the interpreter is torn down kills
+the process (seen: signals 6 and 11). So the end of the process waits until nothing is under way, and aiobotocore
 makes what requests there are then.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from aiobotocore.response import AioStreamingBody
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tierlake.connector")
 
+whole_responses: ContextVar[bool] = ContextVar("whole_responses", default=False)
+"""Whether a caller looks at more of a response than reads need: only aiobotocore has its headers."""
 _HEADS = frozenset({"head_object", "head_bucket"})
 _DIAGNOSED_STATUS = frozenset({400, 403})
 
@@ -108,7 +111,7 @@ class Transport:
 
         The first request to an endpoint is such a one: only aiobotocore shows the header that names the server.
         """
-        if operation not in NATIVE_OPERATIONS or self._engine != "native":
+        if operation not in NATIVE_OPERATIONS or self._engine != "native" or whole_responses.get():
             return None
         if known_profile(self._profile_name, client.meta.endpoint_url) is None:
             return None

@@ -7,22 +7,30 @@ the condition of the other ranges: without it, an object replaced meanwhile woul
 from __future__ import annotations
 
 import asyncio
+import io
+import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s3fs.utils import FileExpired
 
+from tierlake.connector.client.concurrency import in_order
 from tierlake.connector.errors import PreconditionFailed, RequestRefused
 from tierlake.connector.objects.metadata import object_path
+from tierlake.connector.transfer.ranges import BEYOND_THE_END
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+    from typing_extensions import Buffer
 
     from tierlake.connector.client.store import Store
 
-_PIECE_BYTES = 2**18
-_BEYOND_THE_END = frozenset({"InvalidRange", "RequestedRangeNotSatisfiable", "416"})
+_PIECE_BYTES = 1 << 20
+_RANGE_BYTES_MAX = 8 << 20
+"""The size of a range, where the caller names none: so many of them are in memory as are read at once."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class Ranges:
     """How large objects are read, by default.
 
     Args:
-        size_bytes: Larger objects are read in ranges of this size.
+        size_bytes: Larger objects are read in ranges of this size, or of 8 MiB if that is less.
         at_once: The number of parallel ranges.
     """
 
@@ -70,9 +78,22 @@ async def cat_file(
         if last is not None and last <= first:
             return b""  # as a request's range it would mean the whole object
         return await ranged(path, version_id=version_id, start=first, end=last, **options)
-    _, pieces = await _size_and_pieces(store, path, version_id, ranges, **options)
-    parts = [piece async for piece in pieces]
-    return parts[0] if len(parts) == 1 else await asyncio.to_thread(b"".join, parts)
+    read = await _Reading.of(store, path, version_id, ranges, **options)
+    if read.is_one_response:
+        with read.unchanged():
+            async with read.response["Body"] as body:
+                whole: bytes = await body.read()
+        return whole
+    buffer = io.BytesIO()
+    buffer.seek(read.size - 1)
+    buffer.write(b"\0")  # its whole size at once
+    with buffer.getbuffer() as memory:
+
+        async def keep(start: int, data: Buffer) -> None:
+            memory[start : start + memoryview(data).nbytes] = data
+
+        await read.each_range(keep)
+    return buffer.getvalue()  # the memory itself: nobody else has it
 
 
 async def _limits(
@@ -117,62 +138,117 @@ async def get_file(
     local = Path(lpath)
     if await asyncio.to_thread(local.is_dir):
         return
-    size, pieces = await _size_and_pieces(
-        store, rpath, version_id, ranges, chunksize=chunksize, max_concurrency=max_concurrency
-    )
-    callback.set_size(size)
-    with await asyncio.to_thread(local.open, "wb") as file:
-        async for piece in pieces:
-            await asyncio.to_thread(file.write, piece)
-            callback.relative_update(len(piece))
+    read = await _Reading.of(store, rpath, version_id, ranges, chunksize=chunksize, max_concurrency=max_concurrency)
+    callback.set_size(read.size)
+    with await asyncio.to_thread(local.open, "wb", buffering=0) as file:
+
+        async def keep(start: int, data: Buffer) -> None:
+            await asyncio.to_thread(_write_all, file.fileno(), data, start)
+            callback.relative_update(memoryview(data).nbytes)
+
+        await read.each_range(keep)
 
 
-async def _size_and_pieces(
-    store: Store,
-    path: str,
-    version_id: str | None,
-    ranges: Ranges,
-    *,
-    chunksize: int | None = None,
-    max_concurrency: int | None = None,
-) -> tuple[int, AsyncIterator[bytes]]:
-    """An object's size, and its bytes in order."""
-    bucket, key = object_path(store, path)
-    version = version_id or store.split_path(path)[2]
-    target = {"Bucket": bucket, "Key": key, **({"VersionId": version} if version else {})}
-    at_once, range_bytes = max_concurrency or ranges.at_once, chunksize or ranges.size_bytes
-    response = await _first_response(store, target, range_bytes if at_once > 1 else None)
-    size, etag = _size(response), response["ETag"]
-    if size <= response["ContentLength"]:
-        return size, _expiring(f"{bucket}/{key}", etag, _streamed(response["Body"]))
+def _write_all(file: int, data: Buffer, start: int) -> None:
+    rest = memoryview(data).cast("B")
+    while rest:
+        count = os.pwrite(file, rest, start)
+        rest, start = rest[count:], start + count
 
-    async def first_range() -> bytes:
+
+@dataclass(frozen=True)
+class _Reading:
+    """A whole object that is being read.
+
+    Args:
+        store: The store.
+        target: Bucket, key and version.
+        response: The response to the request for the first range.
+        range_bytes: The size of a range.
+        at_once: The number of ranges in progress, and in memory.
+    """
+
+    store: Store
+    target: Mapping[str, str]
+    response: dict[str, Any]
+    range_bytes: int
+    at_once: int
+
+    @classmethod
+    async def of(
+        cls,
+        store: Store,
+        path: str,
+        version_id: str | None,
+        ranges: Ranges,
+        *,
+        chunksize: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> _Reading:
+        """Begin to read an object."""
+        bucket, key = object_path(store, path)
+        version = version_id or store.split_path(path)[2]
+        target = {"Bucket": bucket, "Key": key, **({"VersionId": version} if version else {})}
+        at_once = max_concurrency or ranges.at_once
+        range_bytes = chunksize or min(ranges.size_bytes, _RANGE_BYTES_MAX)
+        response = await _first_response(store, target, range_bytes if at_once > 1 else None)
+        return cls(store, target, response, range_bytes, at_once)
+
+    @property
+    def size(self) -> int:
+        """The object's size, from the response."""
+        _, _, total = str(self.response.get("ContentRange") or "").rpartition("/")
+        return int(total) if total.isdigit() else int(self.response["ContentLength"])
+
+    @property
+    def is_one_response(self) -> bool:
+        """Whether the first response has all bytes."""
+        return self.size <= int(self.response["ContentLength"])
+
+    async def each_range(self, keep: Callable[[int, Buffer], Awaitable[None]]) -> None:
+        """Read everything.
+
+        Args:
+            keep: Takes bytes and the position of the first one; called in any order, for each byte once.
+
+        Raises:
+            FileExpired: The object was replaced meanwhile.
+        """
+        with self.unchanged():
+            if self.is_one_response:
+                await self._streamed(keep)
+                return
+
+            async def one(start: int) -> None:
+                await keep(start, await self._range(start))
+
+            await in_order(one, range(0, self.size, self.range_bytes), at_once=self.at_once)
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Raise FileExpired in place of a failed condition."""
+        try:
+            yield
+        except PreconditionFailed as error:
+            path = f"{self.target['Bucket']}/{self.target['Key']}"
+            raise FileExpired(filename=path, e_tag=self.response["ETag"]) from error
+
+    async def _range(self, start: int) -> Buffer:
+        response = self.response
+        if start:
+            which = f"bytes={start}-{min(start + self.range_bytes, self.size) - 1}"
+            etag = self.response["ETag"]
+            response = await self.store.call("get_object", **self.target, IfMatch=etag, Range=which)
         async with response["Body"] as body:
-            data: bytes = await body.read()
+            data: Buffer = await body.buffer()
         return data
 
-    async def ranged(first: int) -> bytes:
-        which = f"bytes={first}-{min(first + range_bytes, size) - 1}"
-        part = await store.call("get_object", **target, IfMatch=etag, Range=which)
-        async with part["Body"] as body:
-            data: bytes = await body.read()
-        return data
-
-    async def batches() -> AsyncIterator[bytes]:
-        starts = range(0, size, range_bytes)
-        for number in range(0, len(starts), at_once):
-            try:
-                async with asyncio.TaskGroup() as group:
-                    tasks = [
-                        group.create_task(ranged(first) if first else first_range())
-                        for first in starts[number : number + at_once]
-                    ]
-            except BaseExceptionGroup as error:
-                raise error.exceptions[0] from error
-            for task in tasks:
-                yield task.result()
-
-    return size, _expiring(f"{bucket}/{key}", etag, batches())
+    async def _streamed(self, keep: Callable[[int, Buffer], Awaitable[None]]) -> None:
+        position = 0
+        async with self.response["Body"] as body:
+            while piece := await body.read(_PIECE_BYTES):
+                await keep(position, piece)
+                position += len(piece)
 
 
 async def _first_response(store: Store, target: dict[str, str], range_bytes: int | None) -> dict[str, Any]:
@@ -181,27 +257,7 @@ async def _first_response(store: Store, target: dict[str, str], range_bytes: int
     try:
         answer: dict[str, Any] = await store.call("get_object", **target, **which)
     except RequestRefused as error:
-        if error.server_code not in _BEYOND_THE_END:
+        if error.server_code not in BEYOND_THE_END:
             raise
         answer = await store.call("get_object", **target)
     return answer
-
-
-def _size(response: Mapping[str, Any]) -> int:
-    """The whole object's size, from a response to any range."""
-    _, _, total = str(response.get("ContentRange") or "").rpartition("/")
-    return int(total) if total.isdigit() else int(response["ContentLength"])
-
-
-async def _streamed(body: Any) -> AsyncIterator[bytes]:
-    async with body:
-        while piece := await body.read(_PIECE_BYTES):
-            yield piece
-
-
-async def _expiring(path: str, etag: str, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    try:
-        async for piece in pieces:
-            yield piece
-    except PreconditionFailed as error:
-        raise FileExpired(filename=path, e_tag=etag) from error
