@@ -3,7 +3,7 @@
     python benchmarks/bench_memory.py [--megabytes 10000] [--only ours]
 
 Each contender is a process of its own on the embedded server; the peak is what Linux counts for it (VmHWM). Rows are
-spread over 365 days all through the file; ours has its default budget (256 MiB of rows that wait).
+spread over 365 days all through the file; ours has its default budget (192 MiB of rows that wait).
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class WriterLimits:
         source: Limits of each file of a source.
     """
 
-    memory_bytes: int = 256 << 20
+    memory_bytes: int = 192 << 20
     uploads: int = 8
     requests: int = 32
     source: SourceLimits = field(default_factory=SourceLimits)

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
 __all__ = ["ThreadQueue", "ahead", "all_in_threads", "in_threads", "processors"]
 
@@ -29,7 +29,7 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ahead(work: Callable[[T], R], items: Iterable[T], *, at_once: int, name: str) -> Iterator[R]:
+def ahead(work: Callable[[T], R], items: Iterable[T], *, at_once: int, name: str) -> Generator[R]:
     """Do some work for every item in threads, while the caller takes the next item and uses the last result.
 
     The items are taken in the caller's own thread, which may be the only one that can, as with a cursor of SQLite.

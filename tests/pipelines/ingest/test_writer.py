@@ -1,11 +1,14 @@
-"""The writer's work is linear in batches and partitions, and what fails leaves no file open. No server is asked."""
+"""The writer's work is linear in batches and partitions, its memory bounded, and what fails leaves no file open."""
 
 from __future__ import annotations
 
 import sys
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,11 +21,13 @@ from tierlake.connector import LakeFileSystem
 from tierlake.pipelines.ingest import staging, writer
 from tierlake.pipelines.ingest.duplicates import unique_batches
 from tierlake.pipelines.ingest.parquet_file import FileEncoder, LocalFile
+from tierlake.pipelines.ingest.partitioner import Run
 from tierlake.pipelines.ingest.spill import append_rows, gathered, spooled_batches
 from tierlake.pipelines.ingest.writer import PartitionedWriter, WriterLimits
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.model.spec import DatasetSpec, WriteSpec
 from tierlake.pipelines.sources import SourceBatch
+from tierlake.pipelines.tables.delta import LakeDeltaTable
 from tierlake.pipelines.tables.plain import PlainParquetTable
 
 SCHEMA = pa.schema([("v", pa.int64())])
@@ -45,19 +50,20 @@ def plain_writer(limits: WriterLimits = TIGHT, **options: Any) -> PartitionedWri
 
 
 def steps_of(work: Callable[[], object]) -> int:
-    """Calls of functions, ours and the libraries'."""
-    count = 0
+    """Calls of functions, ours and the libraries', in this thread and in those that it starts."""
+    counts: Counter[int] = Counter()
 
     def note(_frame: object, event: str, _argument: object) -> None:
-        nonlocal count
-        count += event in {"call", "c_call"}
+        counts[threading.get_ident()] += event in {"call", "c_call"}
 
+    threading.setprofile(note)
     sys.setprofile(note)
     try:
         work()
     finally:
         sys.setprofile(None)
-    return count
+        threading.setprofile(None)
+    return counts.total()
 
 
 def open_below(folder: Path) -> list[str]:
@@ -210,3 +216,102 @@ def test_the_source_is_closed_where_its_rows_cannot_be_taken(tmp_path: Path) -> 
     with writing, pytest.raises(ValueError, match="cannot be taken"):
         staging.stage(handle, taken, batches, writing)
     assert not open_below(tmp_path)
+
+
+# -- memory and steps -------------------------------------------------------------------------------------------------
+
+
+def test_steps_are_linear_in_batches_and_partitions() -> None:
+    """In all threads: the sorting, encoding and spooling ones as well."""
+
+    def written(batches: int, partitions: int) -> int:
+        table = rows(*range(partitions))
+        runs = [Run(key(number), number, 1) for number in range(partitions)]
+
+        def work() -> None:
+            with plain_writer(WriterLimits(memory_bytes=1 << 14)) as writing:
+                for _ in range(batches):
+                    writing.add_runs(table, runs)
+                assert len(writing.finish()) == partitions
+
+        return steps_of(work)
+
+    written(2, 2)
+    assert written(40, 20) <= 2.5 * written(20, 20)
+    assert written(20, 40) <= 2.5 * written(20, 20)
+
+
+@pytest.mark.parametrize("kib", [64, 256])
+def test_rows_and_files_in_memory_stay_within_the_limit(
+    fs: LakeFileSystem, bucket: str, monkeypatch: pytest.MonkeyPatch, kib: int
+) -> None:
+    """Twice the rows hold no more; the rows are those that came, in order."""
+    table = LakeDeltaTable(fs, f"{bucket}/held")
+    limits = WriterLimits(memory_bytes=kib << 10, uploads=2, requests=4)
+    held: list[int] = []
+    noting = partial(_note_held, held)
+    batch = pa.table({"v": pa.array(range(1000), pa.int64())})
+    runs = [Run(key(number), number * 50, 50) for number in range(20)]
+    spec = WriteSpec(compression="none")
+    for batches in (100, 200):
+        with PartitionedWriter(fs, table, spec, SCHEMA, f"token{batches}", limits) as writing:
+            monkeypatch.setattr(fs.store.gateway, "call", noting(writing, fs.store.gateway.call))
+            for _ in range(batches):
+                writing.add_runs(batch, runs)
+                held.append(writing.held_bytes)
+            staged = writing.finish()
+            monkeypatch.undo()
+            assert writing.held_bytes == 0
+        assert sum(one.file.rows or 0 for one in staged) == batches * 1000
+        first = next(one for one in staged if one.file.key == key(3))
+        content = pa.BufferReader(fs.cat_file(f"{bucket}/held/{first.file.path}"))
+        assert pq.read_table(content).column("v").to_pylist() == [*range(150, 200)] * batches
+    assert max(held) <= limits.memory_bytes
+
+
+def _note_held(held: list[int], writing: PartitionedWriter, call: Any) -> Any:
+    async def noted(operation: str, *options: Any, **parameters: Any) -> Any:
+        held.append(writing.held_bytes)
+        return await call(operation, *options, **parameters)
+
+    return noted
+
+
+def test_a_small_partition_is_one_request_and_no_file_on_disk(fs: LakeFileSystem, bucket: str) -> None:
+    table = LakeDeltaTable(fs, f"{bucket}/small")
+    with PartitionedWriter(fs, table, WriteSpec(), SCHEMA, "token") as writing:
+        writing.add(key(1), rows(1, 2, 3))
+        writing.add(key(1), rows(4))
+        (staged,) = writing.finish()
+        assert writing._folder._folder is None
+    assert (staged.local, staged.file.rows) == (None, 4)
+    assert fs.size(f"{bucket}/small/{staged.file.path}") == staged.file.size
+    assert fs.encryption_faults([f"{bucket}/small/{staged.file.path}"]) == {}
+
+
+def test_small_and_large_partitions_are_the_same_files(
+    fs: LakeFileSystem, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encoded in memory or on disk, from rows in memory or from a spool: the same bytes."""
+    numbers = pa.table({"v": pa.array([5.0, float("nan"), None, 1.0] * 100), "s": ["b", "a", None, "c"] * 100})
+    spec = WriteSpec(sort_by=("s",), row_group_rows=150, bloom_filters=("s",))
+    contents = set()
+    for name, limits, small in (
+        ("memory", WriterLimits(), 1 << 20),
+        ("disk", WriterLimits(), 0),
+        ("spooled", WriterLimits(memory_bytes=1 << 13, uploads=1), 1 << 20),
+    ):
+        monkeypatch.setattr(writer, "_SMALL_BYTES", small)
+        table = LakeDeltaTable(fs, f"{bucket}/{name}")
+        with PartitionedWriter(fs, table, spec, numbers.schema, "token", limits) as writing:
+            for start in range(0, 400, 40):
+                writing.add(key(1), numbers.slice(start, 40))
+            (staged,) = writing.finish()
+        contents.add((fs.cat_file(f"{bucket}/{name}/{staged.file.path}"), staged.file.stats))
+    assert len(contents) == 1
+    ((content, stats),) = contents
+    footer = pq.read_metadata(pa.BufferReader(content))
+    assert footer.num_row_groups == 3
+    assert footer.row_group(0).column(0).statistics is None
+    assert stats is not None
+    assert '"v"' not in stats

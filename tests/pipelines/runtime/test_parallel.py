@@ -1,11 +1,12 @@
 """Bounded parallel work in threads."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
-from tierlake.pipelines.runtime.parallel import ThreadQueue, all_in_threads, in_threads
+from tierlake.pipelines.runtime.parallel import ThreadQueue, ahead, all_in_threads, in_threads
 
 AT_ONCE = 3
 ITEMS = list(range(40))
@@ -104,3 +105,57 @@ def test_a_queue_that_is_left_by_an_error_leaves_out_what_has_not_begun() -> Non
     with pytest.raises(ValueError, match="stop"):
         fail()
     assert work.begun == []
+
+
+def test_work_ahead_comes_in_order_and_takes_no_more_than_it_may() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(20):
+            assert threading.current_thread() is threading.main_thread(), "a cursor may belong to its thread"
+            taken.append(number)
+            yield number
+
+    given = []
+    for result in ahead(lambda number: (number, threading.current_thread().name), items(), at_once=2, name="ahead"):
+        given.append(result)
+        assert len(taken) <= len(given) + 2
+    assert [number for number, _ in given] == list(range(20))
+    assert all(name.startswith("ahead") for _, name in given)
+
+
+def test_a_failure_ahead_comes_where_it_belongs_and_ends_the_reading() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    def work(number: int) -> int:
+        if number == 3:
+            raise ValueError("the third")
+        return number
+
+    given: list[int] = []
+    with (
+        pytest.raises(ValueError, match="the third"),
+        closing(ahead(work, items(), at_once=2, name="ahead")) as results,
+    ):
+        given.extend(results)
+    assert given == [0, 1, 2]
+    assert len(taken) <= 6
+
+
+def test_work_ahead_that_nobody_wants_any_more_ends_before_the_generator_does() -> None:
+    running = threading.Event()
+
+    def work(number: int) -> int:
+        running.set()
+        return number
+
+    results = ahead(work, range(100), at_once=1, name="left-ahead")
+    assert next(results) == 0
+    results.close()
+    assert running.is_set()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("left-ahead")]
