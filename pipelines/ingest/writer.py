@@ -25,6 +25,7 @@ from tierlake.pipelines.model.stored_types import nullable_schema
 from tierlake.pipelines.parquet.statistics import footer_stats, holds_floats, leaves_with_nan
 from tierlake.pipelines.runtime.parallel import ThreadQueue
 from tierlake.pipelines.sources.limits import SourceLimits
+from tierlake.pipelines.tables.footers import footer_bytes
 from tierlake.pipelines.tables.snapshot import LiveFile, StagedFile
 
 if TYPE_CHECKING:
@@ -212,7 +213,8 @@ class PartitionedWriter:
             modified=datetime.now(UTC),
             stats=footer_stats(footer),
         )
-        staged = self._table.stage(self._fs, StagedFile(file, str(local)), self._token)
+        one = StagedFile(file, str(local), footer=footer_bytes(footer, file.size))
+        staged = self._table.stage(self._fs, one, self._token)
         if staged.local is None:
             local.unlink()
         return staged
