@@ -18,6 +18,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from s3fs.utils import FileExpired
+
 from tierlake.connector.client.concurrency import running_loop
 from tierlake.connector.transfer.ranges import fetch
 
@@ -54,10 +56,12 @@ class Group:
     Attributes:
         spans: The spans.
         size: Their bytes, as far as they are known beforehand.
+        etag: The ETag that the objects must have, if another request of the same read told it.
     """
 
     spans: tuple[Span, ...]
     size: int
+    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +96,24 @@ class Pieces:
     """The groups of one read, as they become complete; use as a context manager, which ends all requests."""
 
     def __init__(
-        self, store: Store, groups: Sequence[Group], *, memory_bytes: int, at_once: int = REQUESTS_AT_ONCE
+        self,
+        store: Store,
+        groups: Sequence[Group],
+        *,
+        memory_bytes: int,
+        at_once: int = REQUESTS_AT_ONCE,
+        one_generation: bool = True,
     ) -> None:
-        """Prepare to fetch `groups` through `store`, with at most `at_once` requests and `memory_bytes`."""
+        """Prepare to fetch.
+
+        Args:
+            store: The store.
+            groups: What to fetch, in this order.
+            memory_bytes: The bound for bytes that are not released.
+            at_once: The most requests at once.
+            one_generation: The read fails with `FileExpired` where an object's ETag changes. False is for objects whose
+                bytes never change, though they may be copied onto themselves.
+        """
         self._store = store
         self._groups = groups
         self._memory_bytes = memory_bytes
@@ -103,6 +122,7 @@ class Pieces:
         self._requests = asyncio.Semaphore(at_once)
         self._room = asyncio.Event()
         self._held_bytes = 0
+        self._etags: dict[str, str] | None = {} if one_generation else None
         self._loop = running_loop(store.loop)
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = False
@@ -166,9 +186,10 @@ class Pieces:
             self._ended.set()
 
     async def _fetch_group(self, number: int, group: Group) -> None:
-        tasks = [asyncio.create_task(self._fetch(span)) for span in group.spans]
+        tasks = [asyncio.create_task(self._fetch(span, group.etag)) for span in group.spans]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            if tasks:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             for span, task in zip(group.spans, tasks, strict=True):
                 if task.done() and isinstance(error := task.exception(), Exception):
                     self._complete.put(Taken(number, failure=Failed(span, error)))
@@ -178,10 +199,14 @@ class Pieces:
             await _cancelled(tasks)
             self._begun.release()
 
-    async def _fetch(self, span: Span) -> Piece:
+    async def _fetch(self, span: Span, etag: str | None) -> Piece:
         async with self._requests:
             bucket, _, key = span.path.partition("/")
-            return await fetch(self._store, {"Bucket": bucket, "Key": key}, span.start, span.end)
+            condition = etag if self._etags is not None else None
+            piece = await fetch(self._store, {"Bucket": bucket, "Key": key}, span.start, span.end, etag=condition)
+        if self._etags is not None and self._etags.setdefault(span.path, piece.etag) != piece.etag:
+            raise FileExpired(filename=span.path, e_tag=piece.etag)
+        return piece
 
 
 async def _cancelled(tasks: Collection[asyncio.Task[Any]]) -> None:

@@ -27,6 +27,7 @@ from tierlake.pipelines.model.stored_types import nullable_schema
 from tierlake.pipelines.parquet.statistics import footer_stats, holds_floats, leaves_with_nan
 from tierlake.pipelines.runtime.parallel import ThreadQueue, in_threads, processors
 from tierlake.pipelines.sources.limits import SourceLimits
+from tierlake.pipelines.tables.footers import footer_bytes
 from tierlake.pipelines.tables.snapshot import LiveFile, StagedFile
 from tierlake.pipelines.tables.staging import uploaded
 
@@ -295,13 +296,15 @@ class PartitionedWriter:
         rows = self._sorted(self._unique(pa.concat_tables(tables)))
         content, footer = self._encoder.encoded(rows, closed.with_nan)
         file = self._file(closed.key, content.size, footer)
+        kept = footer_bytes(footer, file.size)
         if self._metadata is None:
             local = self._folder.new_path()
             local.write_bytes(content)
-            sent = _Sent(StagedFile(file, str(local)))
+            sent = _Sent(StagedFile(file, str(local), footer=kept))
         else:
             path = f"{self._table.root}/{file.path}"
-            sent = _Sent(StagedFile(file), self._sender.send(path, content.to_pybytes(), self._metadata))
+            sending = self._sender.send(path, content.to_pybytes(), self._metadata)
+            sent = _Sent(StagedFile(file, footer=kept), sending)
         self._hold(-closed.held_bytes)
         return _Written(closed.rows, [sent])
 
@@ -346,7 +349,8 @@ class PartitionedWriter:
                     if file.size >= self._table.file_size(self._spec.target_file_size):
                         break
                 footer = file.end()
-            one = StagedFile(self._file(closed.key, local.stat().st_size, footer), str(local))
+            written = self._file(closed.key, local.stat().st_size, footer)
+            one = StagedFile(written, str(local), footer=footer_bytes(footer, written.size))
             if self._metadata is not None:
                 one = uploaded(self._fs, self._table.root, one, self._metadata)
                 local.unlink()

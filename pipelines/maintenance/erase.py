@@ -7,7 +7,8 @@ names what is out of reach: held partitions, archived classes that need a restor
 readable until their grace ends and `vacuum` deletes them.
 
 The predicate's values are written nowhere: not in the log, not in the journal. Older entries of a Delta log keep the
-smallest and largest value of the old files' columns until log clean-up.
+smallest and largest value of the old files' columns until log clean-up, and so do copies of the footers of large files
+until the vacuum after a day.
 """
 
 from __future__ import annotations

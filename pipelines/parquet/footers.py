@@ -12,9 +12,11 @@ from tierlake.connector.errors import ObjectArchived, ObjectNotFound
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from typing_extensions import Buffer
+
     from tierlake.connector.filesystem import LakeFileSystem
 
-__all__ = ["NotParquet", "read_footers"]
+__all__ = ["NotParquet", "parsed_footer", "read_footers"]
 
 _TAIL_BYTES = 32 << 10
 _MAGIC = b"PAR1"
@@ -69,3 +71,24 @@ def _parsed(fs: LakeFileSystem, name: str, tail: bytes, size: int) -> pq.FileMet
         return pq.read_metadata(pa.BufferReader(_MAGIC + whole[-needed:]))
     except (pa.ArrowException, OSError) as error:
         raise NotParquet(f"its footer cannot be read: {error}") from error
+
+
+def parsed_footer(tail: Buffer) -> pq.FileMetaData | int | None:
+    """The footer in the last bytes of a file.
+
+    Args:
+        tail: The bytes.
+
+    Returns:
+        The footer; if it is longer, how many bytes it takes; None where it is no Parquet file that pyarrow reads.
+    """
+    view = memoryview(tail)
+    if len(view) < _LENGTH_BYTES + len(_MAGIC) or view[-len(_MAGIC) :] != _MAGIC:
+        return None
+    needed = int.from_bytes(view[-_LENGTH_BYTES : -len(_MAGIC)], "little") + _LENGTH_BYTES
+    if needed > len(view):
+        return needed
+    try:
+        return pq.read_metadata(pa.BufferReader(_MAGIC + bytes(view[-needed:])))
+    except (pa.ArrowException, OSError):
+        return None

@@ -1,40 +1,49 @@
 """Rows of many files in memory: all requests planned beforehand, many at once, and files decoded as they come.
 
 Arrow's scanner asks a file for its footer, then for the columns of a row group, then for those of the next, and has a
-few files under way. Here the log says which files there are and how large each is, and many are fetched at once.
+few files under way. Here the log says which files there are and how large each is. Small files are fetched whole, and
+of large ones the column chunks that are needed, by footers that are kept beside the table or fetched all at once.
 
 The rows are those of `LiveDataset.to_table`. A file is decoded directly where its columns have the table's types, which
-takes half as long, and as a fragment of a dataset where they do not. A file that cannot be decoded from what was
-fetched is read by `LiveDataset`, whose errors name it.
+takes half as long, and as a fragment of a dataset where they do not. What cannot be decoded from what was fetched, and
+what cannot be planned, is read by `LiveDataset`, whose errors name the file.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
+import pyarrow.types as pat
 
 from tierlake.connector.transfer.pieces import Group, Pieces, Span
+from tierlake.pipelines.parquet.chunks import PiecesFile, chunks_of, size_of, spans_of
+from tierlake.pipelines.parquet.footers import parsed_footer
 from tierlake.pipelines.parquet.scan import SPECIAL_COLUMNS, needed_columns, parquet_format
 from tierlake.pipelines.runtime.parallel import ThreadQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     import pyarrow.compute as pc
 
     from tierlake.connector.transfer.pieces import Failed, Taken
+    from tierlake.connector.transfer.ranges import Piece
     from tierlake.pipelines.parquet.scan import FileSource, LiveDataset, ScannedFile
 
-__all__ = ["planned_table"]
+__all__ = ["WHOLE_BYTES", "planned_table"]
 
 _MEMORY_BYTES = 256 << 20
-_WHOLE_BYTES = 8 << 20
+WHOLE_BYTES: Final = 2 << 20
 """A file up to this size is fetched whole."""
 _GROUP_FILES, _GROUP_BYTES = 16, 4 << 20
-"""Files that are decoded, and filtered, together."""
+"""What is decoded, and filtered, together: files, or row groups of one file."""
+_GROUP_ROWS, _GROUP_ENCODED_BYTES = 1 << 20, 64 << 20
+_TAIL_BYTES, _TAIL_SHARE = 64 << 10, 1 << 10
+"""What is fetched of a large file whose footer is not known, at least and of its bytes; few footers are longer."""
 
 
 def planned_table(dataset: LiveDataset, names: Sequence[str], matching: pc.Expression | None) -> pa.Table:
@@ -48,68 +57,139 @@ def planned_table(dataset: LiveDataset, names: Sequence[str], matching: pc.Expre
     Raises:
         OSError: A file cannot be read, by its name.
     """
-    files = dataset.files_of(matching)
     source = dataset.source
-    if source is None or not _is_planned(names, files):
+    is_plain = bool(names) and len(set(names)) == len(names) and SPECIAL_COLUMNS.isdisjoint(names)
+    if source is None or not is_plain:
         return dataset.to_table(columns=list(names), filter=matching)
     empty = pads.FileSystemDataset([], dataset.schema, dataset.format, dataset.filesystem)
     shape = empty.scanner(columns=list(names), filter=matching).projected_schema  # refuses what does not fit
-    decoder = _Decoder(dataset, names, dataset.condition(matching))
-    batches = list(_together(files))
-    groups = [Group(tuple(Span(file.path) for file in batch), sum(file.size for file in batch)) for batch in batches]
+    files = dataset.files_of(matching)
+    decoder = _Decoder(dataset, names, matching)
+    footers = _footers(source, [file for file in files if file.size > WHOLE_BYTES])
+    work = [unit for file_or_files in _together(files) for unit in decoder.units(file_or_files, footers)]
     tables: dict[int, pa.Table] = {}
 
-    def work() -> None:
-        while (taken := pieces.take()) is not None:
-            if (failure := taken.failure) is not None:
-                raise _reason(source, failure) from failure.error
-            tables[taken.number] = decoder.decoded(batches[taken.number], taken)
-            pieces.release(taken)
+    def take(taken: Taken) -> None:
+        tables[taken.number] = decoder.decoded(work[taken.number], taken.pieces)
 
-    cores = pa.cpu_count()
+    _fetch(source, [unit.group for unit in work], take)
+    return pa.concat_tables([shape.empty_table(), *(tables[number] for number in range(len(work)))])
+
+
+def _fetch(source: FileSource, groups: Sequence[Group], take: Callable[[Taken], None]) -> None:
+    """Fetch groups of pieces, and hand each to `take`, on all cores; the first failure ends all."""
+
+    def work() -> None:
+        try:
+            while (taken := pieces.take()) is not None:
+                _check(source, taken.failure)
+                take(taken)
+                pieces.release(taken)
+        except BaseException:
+            pieces.stop()
+            raise
+
+    cores = min(pa.cpu_count(), len(groups))
+    if not cores:
+        return
     with (
         Pieces(source.fs.store, groups, memory_bytes=_MEMORY_BYTES) as pieces,
-        ThreadQueue[None](cores, "decode") as decoding,
+        ThreadQueue[None](cores, "read") as queue,
     ):
         for _ in range(cores):
-            decoding.submit(_stopping, pieces, work)
+            queue.submit(work)
         try:
-            decoding.results()
+            queue.results()
         finally:
             pieces.stop()
-    return pa.concat_tables([shape.empty_table(), *(tables[number] for number in range(len(batches)))])
 
 
-def _is_planned(names: Sequence[str], files: Sequence[ScannedFile]) -> bool:
-    is_plain = bool(names) and len(set(names)) == len(names) and SPECIAL_COLUMNS.isdisjoint(names)
-    return is_plain and all(0 < file.size <= _WHOLE_BYTES for file in files)
-
-
-def _reason(source: FileSource, failure: Failed) -> Exception:
+def _check(source: FileSource, failure: Failed | None) -> None:
+    if failure is None:
+        return
     error = failure.error
-    return source.failure(failure.span.path, error) if isinstance(error, OSError) else error
-
-
-def _stopping(pieces: Pieces, work: Any) -> None:
-    """Do some work on the pieces; where it fails, nobody needs any more of them."""
-    try:
-        work()
-    except BaseException:
-        pieces.stop()
-        raise
+    raise (source.failure(failure.span.path, error) if isinstance(error, OSError) else error) from error
 
 
 def _together(files: Sequence[ScannedFile]) -> Iterator[tuple[ScannedFile, ...]]:
+    """Files in their order, several small ones together."""
     batch: list[ScannedFile] = []
     size = 0
     for file in files:
-        if batch and (len(batch) == _GROUP_FILES or size + file.size > _GROUP_BYTES):
+        is_full = len(batch) == _GROUP_FILES or size + file.size > _GROUP_BYTES
+        if batch and (is_full or file.size > WHOLE_BYTES or not file.size):
             yield tuple(batch)
             batch, size = [], 0
         batch.append(file)
-        size += file.size
+        size += file.size if 0 < file.size <= WHOLE_BYTES else _GROUP_BYTES
     if batch:
         yield tuple(batch)
+
+
+# -- footers -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Footer:
+    """A footer.
+
+    Attributes:
+        footer: The footer.
+        etag: The file's ETag, where the footer was read from the file.
+    """
+
+    footer: pq.FileMetaData
+    etag: str | None = None
+
+
+def _footers(source: FileSource, files: Sequence[ScannedFile]) -> dict[str, _Footer]:
+    """The footers of some files, those that can be read: from beside the table, and the others from the files."""
+    if not files:
+        return {}
+    known = {path: _Footer(one) for path, one in source.footers({file.path: file.size for file in files}).items()}
+    missing = [file for file in files if file.path not in known]
+    longer = _fetch_footers(source, [(file, max(_TAIL_BYTES, file.size // _TAIL_SHARE)) for file in missing], known)
+    _fetch_footers(source, longer, known)
+    return known
+
+
+def _fetch_footers(
+    source: FileSource, tails: Sequence[tuple[ScannedFile, int]], known: dict[str, _Footer]
+) -> list[tuple[ScannedFile, int]]:
+    """Read footers from the last bytes of files; return those that are longer, with their lengths."""
+    longer: list[tuple[ScannedFile, int]] = []
+
+    def take(taken: Taken) -> None:
+        file, (piece,) = tails[taken.number][0], taken.pieces
+        footer = parsed_footer(piece.data) if piece.size == file.size else None
+        if isinstance(footer, int):
+            if footer <= file.size:
+                longer.append((file, footer))
+        elif footer is not None:
+            known[file.path] = _Footer(footer, piece.etag)
+
+    _fetch(source, [Group((Span(file.path, -length),), length) for file, length in tails], take)
+    return longer
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """What is decoded together.
+
+    Attributes:
+        files: Small files; or one file, of which some row groups are read.
+        group: The pieces of them; none of a file that `LiveDataset` reads.
+        footer: The footer of the one file.
+        row_groups: Its row groups.
+    """
+
+    files: tuple[ScannedFile, ...]
+    group: Group
+    footer: pq.FileMetaData | None = None
+    row_groups: tuple[int, ...] = ()
 
 
 class _Decoder:
@@ -120,45 +200,118 @@ class _Decoder:
         self._dataset = dataset
         self._names = list(names)
         self._matching = matching
-        needed = list(names) if matching is None else needed_columns(dataset.schema, [matching], names)
+        self._condition = dataset.condition(matching)
+        needed = needed_columns(dataset.schema, [] if self._condition is None else [self._condition], names)
         self._schema = pa.schema([dataset.schema.field(name) for name in needed])
         self._keys: dict[Hashable, Mapping[str, pa.Scalar]] = {}
 
-    def decoded(self, files: Sequence[ScannedFile], taken: Taken) -> pa.Table:
-        """The rows of some files that match."""
-        tables = [self._rows(file, piece.data, piece.size) for file, piece in zip(files, taken.pieces, strict=True)]
-        rows = pa.concat_tables(tables)
-        matches = rows if self._matching is None else rows.filter(self._matching)
+    # -- what to fetch ------------------------------------------------------------------------------------------------
+
+    def units(self, files: tuple[ScannedFile, ...], footers: Mapping[str, _Footer]) -> Iterator[_Unit]:
+        """The work on some small files, or on a large one.
+
+        Args:
+            files: The files.
+            footers: Those of large files.
+        """
+        first = files[0]
+        if 0 < first.size <= WHOLE_BYTES:
+            yield _Unit(files, Group(tuple(Span(file.path) for file in files), sum(file.size for file in files)))
+            return
+        known = footers.get(first.path)
+        planned = None if known is None else self._units_of(first, known)
+        yield from planned if planned is not None else [_Unit(files, Group((), 0))]
+
+    def _units_of(self, file: ScannedFile, known: _Footer) -> list[_Unit] | None:
+        """The work on some row groups each; None where the columns or the footer are not what they should be."""
+        footer = known.footer
+        try:
+            stored = footer.schema.to_arrow_schema()
+            names = [name for name in self._schema.names if name not in self._known(file)]
+        except (pa.ArrowException, ValueError, TypeError, OverflowError):
+            return None
+        if not all(self._fits(stored, name) for name in names):
+            return None
+        units: list[_Unit] = []
+        part = _Part()
+        for number in self._dataset.groups_of(file, footer, stored, self._condition):
+            chunks = chunks_of(footer, number, names, file.size)
+            if chunks is None:
+                return None
+            more = _Part([number], chunks, *size_of(footer, number, names))
+            if part.groups and not part.has_room(more):
+                units.append(_unit(file, known, part))
+                part = _Part()
+            part.add(more)
+        return [*units, _unit(file, known, part)] if part.groups else units
+
+    def _fits(self, stored: pa.Schema, name: str) -> bool:
+        """Whether a file lacks a column, or has it in the table's type."""
+        places = stored.get_all_field_indices(name)
+        kind = self._schema.field(name).type
+        return not places or (len(places) == 1 and _is_same(stored.field(places[0]).type, kind))
+
+    # -- decoding -----------------------------------------------------------------------------------------------------
+
+    def decoded(self, unit: _Unit, pieces: Sequence[Piece]) -> pa.Table:
+        """The rows of a unit that match."""
+        if not pieces and unit.footer is None:
+            return self._dataset.only([unit.files[0].path]).to_table(columns=self._names, filter=self._matching)
+        if unit.footer is not None:
+            rows = self._of_row_groups(unit, pieces)
+        else:
+            rows = pa.concat_tables([self._of_file(*one) for one in zip(unit.files, pieces, strict=True)])
+        matches = rows if self._condition is None else rows.filter(self._condition)
         return matches.select(self._names)
 
-    def _rows(self, file: ScannedFile, data: Any, size: int) -> pa.Table:
-        if size == file.size:
+    def _of_file(self, file: ScannedFile, piece: Piece) -> pa.Table:
+        if piece.size == file.size:
             try:
-                rows = self._directly(file, data)
-                return rows if rows is not None else self._as_fragment(file, data)
-            except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError):
+                rows = self._directly(file, pa.BufferReader(piece.data))
+                return rows if rows is not None else self._as_fragment(file, piece.data)
+            except _UNDECODED:
                 pass
-        return self._dataset.only([file.path]).to_table(columns=self._schema.names)
+        return self._dataset.fragment(file.path).to_table(schema=self._dataset.schema, columns=self._schema.names)
 
-    def _directly(self, file: ScannedFile, data: Any) -> pa.Table | None:
+    def _of_row_groups(self, unit: _Unit, pieces: Sequence[Piece]) -> pa.Table:
+        (file,) = unit.files
+        try:
+            opened = pa.PythonFile(PiecesFile(pieces, file.size), mode="r")
+            if all(piece.size == file.size for piece in pieces):
+                rows = self._directly(file, opened, unit.footer, unit.row_groups)
+                if rows is not None:
+                    return rows
+        except _UNDECODED:
+            pass
+        fragment = self._dataset.fragment(file.path).subset(row_group_ids=list(unit.row_groups))
+        return fragment.to_table(schema=self._dataset.schema, columns=self._schema.names)
+
+    def _directly(
+        self,
+        file: ScannedFile,
+        opened: pa.NativeFile,
+        footer: pq.FileMetaData | None = None,
+        row_groups: Sequence[int] | None = None,
+    ) -> pa.Table | None:
         """The rows as the Parquet reader makes them; None where a column's type is not the table's."""
         known = self._known(file)
         stored = [name for name in self._schema.names if name not in known]
-        opened = pq.ParquetFile(pa.BufferReader(data), coerce_int96_timestamp_unit="us")
-        rows = opened.read(columns=stored, use_threads=False)
-        count = opened.metadata.num_rows
+        reader = pq.ParquetFile(opened, metadata=footer, coerce_int96_timestamp_unit="us")
+        if row_groups is None:
+            rows, count = reader.read(columns=stored, use_threads=False), reader.metadata.num_rows
+        else:
+            rows = reader.read_row_groups(row_groups, columns=stored, use_threads=False)
+            count = sum(reader.metadata.row_group(number).num_rows for number in row_groups)
         columns = []
-        for field in self._schema:
-            if field.name in known:
-                columns.append(pa.repeat(known[field.name], count))
-                continue
-            places = rows.schema.get_all_field_indices(field.name)
-            if not places:
-                columns.append(pa.nulls(count, field.type))
-                continue
-            if len(places) > 1 or not rows.schema.field(places[0]).type.equals(field.type, check_metadata=True):
+        for one in self._schema:
+            if one.name in known:
+                columns.append(pa.repeat(known[one.name], count))
+            elif not self._fits(rows.schema, one.name):
                 return None
-            columns.append(rows.column(places[0]))
+            elif one.name in rows.schema.names:
+                columns.append(rows.column(one.name))
+            else:
+                columns.append(pa.nulls(count, one.type))
         return pa.Table.from_arrays(columns, schema=self._schema)
 
     def _known(self, file: ScannedFile) -> Mapping[str, pa.Scalar]:
@@ -174,3 +327,52 @@ class _Decoder:
         """The rows as Arrow's dataset brings them into the table's types."""
         fragment = parquet_format().make_fragment(pa.BufferReader(data), partition_expression=file.facts.known)
         return fragment.to_table(schema=self._dataset.schema, columns=self._schema.names, use_threads=False)
+
+
+_UNDECODED = (pa.ArrowException, OSError, ValueError, TypeError, OverflowError)
+
+
+def _is_same(one: pa.DataType, other: pa.DataType) -> bool:
+    """Whether two types are the same, down to the names of nested fields; files add metadata to these."""
+    return one.equals(other) and (not pat.is_nested(one) or str(one) == str(other))
+
+
+@dataclass(slots=True)
+class _Part:
+    """Some row groups of a file.
+
+    Attributes:
+        groups: Their numbers.
+        chunks: The bytes of the columns that are needed.
+        rows: Their rows.
+        encoded_bytes: The size of these columns before compression.
+    """
+
+    groups: list[int] = field(default_factory=list)
+    chunks: list[tuple[int, int]] = field(default_factory=list)
+    rows: int = 0
+    encoded_bytes: int = 0
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = sum(end - start for start, end in self.chunks)
+
+    def has_room(self, more: _Part) -> bool:
+        """Whether more row groups can be decoded together with these."""
+        is_small = self.size + more.size <= _GROUP_BYTES and self.rows + more.rows <= _GROUP_ROWS
+        return is_small and self.encoded_bytes + more.encoded_bytes <= _GROUP_ENCODED_BYTES
+
+    def add(self, more: _Part) -> None:
+        """Add row groups."""
+        self.groups += more.groups
+        self.chunks += more.chunks
+        self.rows += more.rows
+        self.encoded_bytes += more.encoded_bytes
+        self.size += more.size
+
+
+def _unit(file: ScannedFile, known: _Footer, part: _Part) -> _Unit:
+    ranges = spans_of(part.chunks)
+    spans = tuple(Span(file.path, start, end) for start, end in ranges)
+    size = sum(end - start for start, end in ranges)
+    return _Unit((file,), Group(spans, size, known.etag), known.footer, tuple(part.groups))

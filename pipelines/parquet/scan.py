@@ -26,6 +26,7 @@ from tierlake.pipelines.values.types import is_number, is_text
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    import pyarrow.parquet as pq
     from pyarrow.fs import FileSystem
 
     from tierlake.connector.filesystem import LakeFileSystem
@@ -102,8 +103,19 @@ class FileSource(Protocol):
     def fs(self) -> LakeFileSystem:
         """Reads them."""
 
+    @property
+    def is_immutable(self) -> bool:
+        """Whether a path names the same bytes for good."""
+
     def failure(self, path: str, error: OSError) -> OSError:
         """The error to raise where reading `bucket/key` failed."""
+
+    def footers(self, sizes: Mapping[str, int]) -> Mapping[str, pq.FileMetaData]:
+        """The footers that are known beside the files, by `bucket/key`; fewer requests than asking these files.
+
+        Args:
+            sizes: The size of each file by `bucket/key`.
+        """
 
 
 class LiveDataset(pads.FileSystemDataset):
@@ -259,21 +271,45 @@ class LiveDataset(pads.FileSystemDataset):
     ) -> pads.ParquetFileFragment | None:
         fragment = self._fragments[file.path]
         fragment.ensure_complete_metadata()
-        footer = fragment.metadata
+        left = self._may_match(file, fragment.metadata, fragment.physical_schema, matching, filtered)
+        if not left:
+            return None
+        return fragment if len(left) == fragment.metadata.num_row_groups else fragment.subset(row_group_ids=left)
+
+    def groups_of(
+        self, file: ScannedFile, footer: pq.FileMetaData, stored: pa.Schema, matching: pc.Expression | None
+    ) -> list[int]:
+        """The row groups of a file that may hold rows which match.
+
+        Args:
+            file: The file.
+            footer: Its footer.
+            stored: Its columns.
+            matching: Which rows; None means all.
+        """
+        names = frozenset() if matching is None else columns_in(matching, self.schema)
+        filtered = (names or frozenset()) - set(self._keys)
+        if matching is None or not filtered:
+            return list(range(footer.num_row_groups))
+        return self._may_match(file, footer, stored, matching, filtered)
+
+    def _may_match(
+        self,
+        file: ScannedFile,
+        footer: pq.FileMetaData,
+        stored: pa.Schema,
+        matching: pc.Expression,
+        filtered: Collection[str],
+    ) -> list[int]:
         groups = range(footer.num_row_groups)
-        stored = {field.name: field.type for field in fragment.physical_schema}
+        kinds = {field.name: field.type for field in stored}
         # a bound of a time says nothing of the text that it is read as
         kept = [
-            name
-            for name in filtered
-            if name in stored and _is_ordered_alike(stored[name], self.schema.field(name).type)
+            name for name in filtered if name in kinds and _is_ordered_alike(kinds[name], self.schema.field(name).type)
         ]
         facts = [replace(file.facts, stats=footer_stats(footer, groups=[group], columns=kept)) for group in groups]
         may = may_match(matching, self.schema, self._keys, facts)
-        left = [group for group in groups if may[group]]
-        if not left:
-            return None
-        return fragment if len(left) == len(groups) else fragment.subset(row_group_ids=left)
+        return [group for group in groups if may[group]]
 
 
 class _MatchingScanner(pads.Scanner):

@@ -43,6 +43,7 @@ from tierlake.pipelines.tables.delta_look import DeltaLook
 from tierlake.pipelines.tables.delta_transactions import adopted, has_run, is_counted
 from tierlake.pipelines.tables.delta_writer import DeltaWriter
 from tierlake.pipelines.tables.error_edge import edge
+from tierlake.pipelines.tables.footers import FooterShelf
 from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
 from tierlake.pipelines.tables.lost_log import lost_log
 from tierlake.pipelines.tables.one_look import Looks
@@ -440,8 +441,15 @@ class LakeDeltaTable:
         now: datetime,
         history: timedelta,  # noqa: ARG002 - the protocol's
     ) -> list[str]:
-        """Records of rewrites whose files are gone; run keys and history are in the log; see `Table.outdated_runs`."""
-        return outdated_rewrites(self._fs, self.root, stored, now - ORPHAN_AGE)
+        """Records of rewrites whose files are gone, and folded footers; see `Table.outdated_runs`.
+
+        Run keys and history are in the log.
+        """
+        before = now - ORPHAN_AGE
+        return [
+            *outdated_rewrites(self._fs, self.root, stored, before),
+            *FooterShelf(self._fs, self.root).outdated(before),
+        ]
 
     def is_committed(self, run_key: str) -> bool:
         """Whether this run key was committed and no expiry has forgotten it since."""

@@ -41,6 +41,7 @@ from tierlake.pipelines.tables.delta_transactions import (
     transactions,
 )
 from tierlake.pipelines.tables.error_edge import as_lake_error
+from tierlake.pipelines.tables.footers import FooterShelf, KeptFooter
 from tierlake.pipelines.tables.snapshot import FENCE, ORPHAN_AGE, Commit
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class DeltaWriter:
         self._fs = fs
         self._root = root
         self._open = open_table
+        self._footers = FooterShelf(fs, root)
 
     def commit(self, change: Change) -> Commit:
         """Write one log entry; see `Table.commit`.
@@ -74,6 +76,10 @@ class DeltaWriter:
         delta-rs would rebase a stale change by itself and so double rows, leave a late append behind, or name files
         that a vacuum deleted meanwhile. So retries are made here, after a check of the newer commits.
         """
+        with self._footers.keeping(change.base.version + 1, _footers_of(change)):
+            return self._committed(change)
+
+    def _committed(self, change: Change) -> Commit:
         run_key = change.run_key or uuid.uuid4().hex
         is_blind = not change.removes and change.operation in {"append", "create"}
         tables = self._looks(change)
@@ -129,6 +135,8 @@ class DeltaWriter:
                         continue
                     return made
                 self._fs.invalidate_view(self._root)
+                if _is_checkpoint_due(table) or change.operation == "erase":
+                    self._fold_footers(table.version() + 1, anew=change.operation == "erase")
                 # without delta-rs's own retries the commit is the next version, or none
                 return Commit(table.version() + 1, datetime.now(UTC), change.operation, run_key, dict(change.details))
         raise AssertionError  # the last attempt raises
@@ -233,6 +241,15 @@ class DeltaWriter:
             with suppress(DeltaError, OSError, LakeError):  # the commit is made; the next one due makes up for it
                 self._open().create_checkpoint()
 
+    def _fold_footers(self, version: int, *, anew: bool) -> None:
+        """Put the footers beside the table together, with each checkpoint of the log and after each erasure."""
+
+        def live() -> dict[str, int]:
+            return {file.path: file.size for file in live_files(self._open(), self._root)}
+
+        with suppress(DeltaError, OSError, LakeError):  # a copy: the next checkpoint makes up for it
+            self._footers.fold(version, live, anew=anew)
+
     def _in_spite_of(self, error: Exception, change: Change, table: DeltaTable, run_key: str) -> Commit | None:
         """The commit, where it is there: the reply, or deltalake's work after its commit, may have failed.
 
@@ -294,6 +311,14 @@ class DeltaWriter:
                     f"lake://{self._root}: partition {key} was changed by {who or 'another writer'} since it was read"
                 )
                 raise CommitConflict(message, hint="look at `tierlake history`, then plan or ingest again")
+
+
+def _footers_of(change: Change) -> list[KeptFooter]:
+    return [
+        KeptFooter(staged.file.path, staged.file.size, staged.footer)
+        for staged in change.adds
+        if staged.footer is not None
+    ]
 
 
 def _keeps_schema(change: Change) -> bool:

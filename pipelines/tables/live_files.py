@@ -20,9 +20,12 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 from tierlake.connector.client.rust_errors import plain_text
 from tierlake.connector.errors import LakeError, ObjectArchived, ObjectNotFound, ServerError, TableDamaged
 from tierlake.pipelines.errors import ArchivedError
+from tierlake.pipelines.tables.footers import FooterShelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
+
+    import pyarrow.parquet as pq
 
     from tierlake.connector.filesystem import LakeFileSystem
 
@@ -45,6 +48,11 @@ class FileNames:
     keys: Mapping[str, Hashable]
     version: int | None = None
 
+    @property
+    def is_immutable(self) -> bool:
+        """Whether a path names the same bytes for good: not in a plain table, whose files are replaced in place."""
+        return self.version is not None
+
     def failure(self, path: str, error: OSError) -> OSError:
         """The error to raise where reading a file failed.
 
@@ -66,6 +74,14 @@ class FileNames:
             return reason
         text = plain_text(str(reason))
         return ServerError(f"reading lake://{path} failed, and then succeeded: {text}", hint="read again")
+
+    def footers(self, sizes: Mapping[str, int]) -> Mapping[str, pq.FileMetaData]:
+        """The footers that are kept beside the table, by `bucket/key`; see `FooterShelf.footers`."""
+        if not self.is_immutable:  # none are kept
+            return {}
+        prefix = f"{self.root}/"
+        kept = FooterShelf(self.fs, self.root).footers({path.removeprefix(prefix): sizes[path] for path in sizes})
+        return {f"{prefix}{path}": footer for path, footer in kept.items()}
 
     def _archived(self, path: str, error: ObjectArchived) -> OSError:
         key = self.keys.get(path)

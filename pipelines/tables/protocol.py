@@ -239,7 +239,7 @@ class Table(Protocol):
     def outdated_runs(
         self, snapshot: Snapshot, stored: Collection[str], *, now: datetime, history: timedelta
     ) -> list[str]:
-        """Records of runs that no run key, undo or history needs.
+        """Records of runs that no run key, undo or history needs, and what else is kept for the table and outdated.
 
         Args:
             snapshot: The live files.

@@ -128,6 +128,7 @@ class StagedFile:
         if_match: For those formats, the ETag that the replaced object must have.
         storage_class: For those formats, its storage class; None for the dataset's own.
         waiting: For those formats, instead of `local`: the path below the root where the object waits to be copied.
+        footer: The file's footer (`tables.footers.footer_bytes`), for those who will read it; None where it is unknown.
     """
 
     file: LiveFile
@@ -135,6 +136,7 @@ class StagedFile:
     if_match: str | None = None
     storage_class: str | None = None
     waiting: str | None = None
+    footer: bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

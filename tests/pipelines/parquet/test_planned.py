@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.pipelines.foreign import parquet, put
 from tests.pipelines.parquet.test_file_skipping import FLOATS, INSTANTS, TEXTS
 from tierlake.connector.errors import ObjectNotFound
+from tierlake.pipelines.parquet import chunks, planned
 from tierlake.pipelines.parquet.file_skipping import FileFacts
 from tierlake.pipelines.parquet.planned import planned_table
 from tierlake.pipelines.parquet.scan import LiveDataset, ScannedFile
@@ -143,10 +144,21 @@ def compare(shelf, data):
         other = data.draw(conditions())
         if other is not None:
             assert_same(plan.filter(other), arrows.filter(other), names, data.draw(conditions()))
+        with pytest.MonkeyPatch.context() as patch:
+            as_large(patch, data.draw(st.sampled_from([1, 100, 1 << 20])), data.draw(st.sampled_from([7, 1 << 20])))
+            assert_same(plan, arrows, names, data.draw(conditions()))
 
 
-FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-MANY = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+def as_large(patch, group_bytes, range_bytes):
+    """Small files are read as large ones are: footers first, then column chunks, in parts."""
+    patch.setattr(planned, "WHOLE_BYTES", 0)
+    patch.setattr(planned, "_TAIL_BYTES", 12)
+    patch.setattr(planned, "_GROUP_BYTES", group_bytes)
+    patch.setattr(chunks, "_RANGE_BYTES", range_bytes)
+
+
+FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @FEW
