@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote, unquote
 
@@ -49,7 +50,11 @@ LONGEST_SEGMENT: Final = 255
 _TOO_FINE = re.compile(r"\.\d{6}0*[1-9]")
 """Of a second: `datetime.fromisoformat` drops what a microsecond does not hold."""
 
+_VALUES_KEPT: Final = 1 << 16
+"""The spellings that are remembered: partitions of several columns share values."""
 
+
+@lru_cache(maxsize=_VALUES_KEPT)
 def escape_value(value: str) -> str:
     """One partition value as a path segment (Hive's percent escapes; null for the empty string)."""
     if value == "":
@@ -59,6 +64,7 @@ def escape_value(value: str) -> str:
     return quote(value, safe="")
 
 
+@lru_cache(maxsize=_VALUES_KEPT)
 def unescape_value(segment: str) -> str:
     """The inverse of `escape_value`; bytes that are no UTF-8 stay escaped, so that they stay different."""
     if segment == HIVE_NULL:
@@ -264,10 +270,17 @@ class PartitionKey:
         """The partition columns' names."""
         return tuple(name for name, _ in self.items)
 
+    def value(self, column: str) -> str | None:
+        """The value of a column; the empty string is null, and None is no such column."""
+        for name, value in self.items:
+            if name == column:
+                return value
+        return None
+
     def as_dict(self) -> dict[str, str]:
         """Column to value; the empty string is null."""
         return dict(self.items)
 
     def __str__(self) -> str:
         """As `ls` prints it: the Hive path."""
-        return "/".join(f"{name}={escape_value(value) if value else ''}" for name, value in self.items)
+        return "/".join([f"{name}={escape_value(value) if value else ''}" for name, value in self.items])
