@@ -31,7 +31,7 @@ Way = Literal["copy", "copy of a version", "tag"]
 
 REQUESTS_OF_A_MOVE: Final[Mapping[Way, Mapping[Request, int]]] = MappingProxyType(
     {
-        "copy": {"HEAD": 2, "GET tagging": 1, "COPY": 1},
+        "copy": {"HEAD": 2, "COPY": 1},
         "copy of a version": {
             "HEAD": 2,
             "GET tagging": 1,

@@ -12,7 +12,6 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote, unquote
 
@@ -50,21 +49,19 @@ LONGEST_SEGMENT: Final = 255
 _TOO_FINE = re.compile(r"\.\d{6}0*[1-9]")
 """Of a second: `datetime.fromisoformat` drops what a microsecond does not hold."""
 
-_VALUES_KEPT: Final = 1 << 16
-"""The spellings that are remembered: partitions of several columns share values."""
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]+")
+"""What `quote` leaves as it is, in a tenth of its time."""
 
 
-@lru_cache(maxsize=_VALUES_KEPT)
 def escape_value(value: str) -> str:
     """One partition value as a path segment (Hive's percent escapes; null for the empty string)."""
     if value == "":
         return HIVE_NULL
     if value == HIVE_NULL:  # another writer's text: escaped, it is not null's folder
         return f"%5F{HIVE_NULL[1:]}"
-    return quote(value, safe="")
+    return value if _UNRESERVED.fullmatch(value) else quote(value, safe="")
 
 
-@lru_cache(maxsize=_VALUES_KEPT)
 def unescape_value(segment: str) -> str:
     """The inverse of `escape_value`; bytes that are no UTF-8 stay escaped, so that they stay different."""
     if segment == HIVE_NULL:
