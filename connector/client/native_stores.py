@@ -55,6 +55,7 @@ _CONFIG = frozenset(
         "retries",
         "s3",
         "signature_version",
+        "user_agent",
     }
 )
 _CLIENT = frozenset(
@@ -210,7 +211,7 @@ class NativeStores:
             "allow_http": url.scheme == "http",
             "connect_timeout": timedelta(seconds=connect),
             "timeout": _FOREVER,
-            "user_agent": _USER_AGENT,
+            "user_agent": self._config.get("user_agent", _USER_AGENT),
         }
         if not writes:  # the time of a request's body would count
             options["read_timeout"] = timedelta(seconds=read if read > connect else connect + read)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["BulkVerbs", "TierTag", "Transition"]
 
 _AT_ONCE = 16
+_MOVES_AT_ONCE = 32
+"""As many as there are connections: a move waits for the server most of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ class BulkVerbs:
                 move.path, storage_class=move.storage_class, if_match=move.if_match, exclusive=move.exclusive
             )
 
-        return as_completed(self.loop, work, moves, at_once=_AT_ONCE)
+        return as_completed(self.loop, work, moves, at_once=_MOVES_AT_ONCE)
 
     def tag_tier_many(self: _Verbs, moves: Iterable[TierTag]) -> Iterator[tuple[TierTag, TransitionResult | Failure]]:
         """Move objects to remote tiers by their tags.
@@ -202,4 +204,4 @@ class BulkVerbs:
         async def work(move: TierTag) -> TransitionResult:
             return await self._tag_tier(move.path, move.tier, at_once=move.at_once, if_match=move.if_match)
 
-        return as_completed(self.loop, work, moves, at_once=_AT_ONCE)
+        return as_completed(self.loop, work, moves, at_once=_MOVES_AT_ONCE)

@@ -85,13 +85,22 @@ async def marked(store: Store, source: Source, tags: dict[str, str]) -> dict[str
     return {**tags, COPIED_FROM: f"{version_of(source.head)} {unquoted(source.head['ETag'])}"}
 
 
-async def delete_source_version(store: Store, source: Source, head: dict[str, Any], tags: dict[str, str]) -> str | None:
-    """Delete the source version, whose bytes are now stored twice; an unversioned bucket has none."""
+async def delete_source_version(
+    store: Store, source: Source, head: dict[str, Any], tags: dict[str, str] | None
+) -> str | None:
+    """Delete the source version, whose bytes are now stored twice; an unversioned bucket has none.
+
+    Args:
+        store: The store.
+        source: The source of the copy.
+        head: The copy.
+        tags: Its tags without our mark; None where it has no mark.
+    """
     new, old = head.get("VersionId"), version_of(source.head)
     if not new or old == new:
         return None
     await _delete_version(store, source, old)
-    if len(tags) < _TAGS_MAX:
+    if tags is not None and len(tags) < _TAGS_MAX:
         await unmark(store, source, new, tags)
     return old
 

@@ -122,7 +122,7 @@ async def transition(
     _check_etag(source, if_match)
     before, name = class_of(dict(source.head)), f"{source.bucket}/{source.key}"
     size = source.head["ContentLength"]
-    tags, left = await tags_of(store, source)
+    tags, left = (None, None) if await _keeps_tags(store, source, profile) else await tags_of(store, source)
     if before == storage_class:
         return TransitionResult(name, before, before, changed=False, size=size, deleted_version=left)
     kept = kept_parameters(source.head, profile, _held(store, source)) | {"StorageClass": storage_class}
@@ -265,6 +265,12 @@ def _held(store: Store, source: Source) -> Encryption:
     return store.policy.for_key(source.bucket, source.key).encryption
 
 
+async def _keeps_tags(store: Store, source: Source, profile: Profile) -> bool:
+    """Whether a self-copy that names no tags keeps them, and none of them is our mark of an interrupted copy."""
+    is_versioned = source.head.get("VersionId") or await store.keeps_versions(source.bucket)
+    return profile.self_copy_keeps_tags and not is_versioned
+
+
 def _check_etag(source: Source, if_match: str | None) -> None:
     if if_match is not None and unquoted(if_match) != unquoted(source.head["ETag"]):
         raise PreconditionFailed("The object is another one by now", bucket=source.bucket, key=source.key)
@@ -275,11 +281,19 @@ async def _self_copy(
     source: Source,
     profile: Profile,
     kept: dict[str, Any],
-    tags: dict[str, str],
+    tags: dict[str, str] | None,
     *,
     exclusive: bool = False,
 ) -> str | None:
     """Copy an object onto itself; return the copy's ETag without quotes, if the response has one.
+
+    Args:
+        store: The store.
+        source: The object as it was seen.
+        profile: The server's profile.
+        kept: The parameters of the copy.
+        tags: Its tags; None leaves those that the object has.
+        exclusive: See `transition`.
 
     Raises:
         PreconditionFailed: The object was replaced since the look at it; the replacement stays.
@@ -290,11 +304,11 @@ async def _self_copy(
     check_replaceable(source.head, source.bucket, source.key)
     size, limit, condition = source.head["ContentLength"], COPY_BYTES_MAX, {"IfMatch": source.head["ETag"]}
     if exclusive and not keeps_versions and not (profile.copy_if_match and profile.copy_if_match_holds):
-        if size <= _WRITTEN_BACK_MAX:
-            return await _write_back(store, source, profile, kept, tags)
         limit = _WRITTEN_BACK_MAX
-    tags = await marked(store, source, tags)
+        if size <= limit:
+            return await _write_back(store, source, profile, kept, await _known(tags, store, source))
     if size > limit:
+        tags = await marked(store, source, await _known(tags, store, source))
         if exclusive and not keeps_versions:
             _check_parts_are_exclusive(source, profile)
         tagging = {"Tagging": urlencode(tags)} if tags else {}
@@ -313,6 +327,8 @@ async def _self_copy(
     if profile.self_copy_directive == "COPY":
         for name in kept_content(source.head):
             options.pop(name, None)
+    if tags is not None:
+        options |= {"Tagging": urlencode(await marked(store, source, tags)), "TaggingDirective": "REPLACE"}
     response = await store.send_in_place(
         "copy_object",
         **target,
@@ -320,13 +336,16 @@ async def _self_copy(
         **source.condition(profile),
         **source.keys(),
         CopySource=source.reference,
-        Tagging=urlencode(tags),
-        TaggingDirective="REPLACE",
         **(condition if profile.copy_if_match else {}),
     )
     if keeps_versions:  # a server may check conditions before it waits for other writes, and write after those
         await give_way(store, source.bucket, source.key, before, version_of(response))
     return _etag_in(response.get("CopyObjectResult"))
+
+
+async def _known(tags: dict[str, str] | None, store: Store, source: Source) -> dict[str, str]:
+    """The tags for a request that needs all of them."""
+    return tags if tags is not None else (await tags_of(store, source))[0]
 
 
 async def _write_back(

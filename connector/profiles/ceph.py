@@ -30,6 +30,7 @@ PROFILE = Profile(
     kms_bucket_key=False,
     # Right on every server seen.
     self_copy_directive="REPLACE",
+    self_copy_keeps_tags=False,
     copy_if_none_match=False,
     copy_if_match=False,
     delete_if_match=False,

@@ -17,6 +17,7 @@ PROFILE = Profile(
     delete_if_match=False,
     complete_if_match=False,
     put_creates_bucket=True,
+    self_copy_keeps_tags=False,
     lifecycle_transitions=False,
     restore=False,
     public_access_block=False,

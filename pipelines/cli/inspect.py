@@ -48,7 +48,7 @@ def ls(session: Session, dataset: str, key: str | None, *, as_of: str | None) ->
     document = {"as_of": catalog.as_of, "partitions": list(catalog), "total": catalog.total}
     if not list(catalog) and (dropped := opened.dropped) is not None:
         session.out.note(f"{opened.uri} was dropped on {dropped.at:%Y-%m-%d}: {dropped.way_out(opened.uri)}")
-    session.out.emit(document, catalog.render())
+    session.out.emit(document, catalog.render)
 
 
 @click.command()
@@ -120,7 +120,7 @@ def explain(session: Session, dataset: str, key: str | None, *, as_of: str | Non
         for each in outlooks
     )
     headings = ["key", ">age", "class", "tier", "belongs in", "next", "on", "held"]
-    session.out.emit(outlooks, formatting.table_text(headings, rows))
+    session.out.emit(outlooks, lambda: formatting.table_text(headings, rows))
 
 
 @click.command()

@@ -32,7 +32,7 @@ def plan(session: Session, what: str, dataset: str, *, as_of: str | None, out: P
     """Say what a policy would move or expire, what that costs and what it saves. Changes nothing."""
     opened = session.dataset(dataset)
     made = opened.plan_tiering(as_of=as_of) if what == "tiering" else opened.plan_expiry(as_of=as_of)
-    session.out.emit(made, str(made))
+    session.out.emit(made, made.__str__)
     if out is not None:
         out.write_text(made.to_json(), encoding="utf-8")
         session.out.note(f"saved; do it with: tierlake apply {out}")

@@ -7,11 +7,17 @@ import json
 import sys
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from tierlake.pipelines.model.partition_key import PartitionKey
+from tierlake.pipelines.runtime.collector import collector_paused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Output", "plain"]
 
@@ -31,19 +37,33 @@ class Output:
         """Whether somebody watches."""
         return sys.stderr.isatty()
 
-    def emit(self, document: object, text: str) -> None:
-        """Say the result, once: the document to programs, the text to people."""
-        click.echo(json.dumps(plain(document), ensure_ascii=False, indent=2) if self.as_json else text)
+    def emit(self, document: object, text: str | Callable[[], str]) -> None:
+        """Say the result, once: the document to programs, the text, or what a function makes of it, to people."""
+        if self.as_json:
+            click.echo(_json(document))
+        else:
+            click.echo(text if isinstance(text, str) else text())
 
     def note(self, text: str) -> None:
         """Say something on the way."""
         click.echo(text, err=True)
 
 
+def _json(document: object) -> str:
+    with collector_paused():
+        tree = plain(document)
+        try:
+            return to_json(tree, indent=2, inf_nan_mode="constants").decode()  # ten times as fast as `json`
+        except UnicodeEncodeError:  # half a pair of surrogates, which UTF-8 does not have
+            return json.dumps(tree, ensure_ascii=False, indent=2)
+
+
 def plain(value: object) -> object:
     """A value of ours as JSON carries it: keys as `ls` prints them, instants in ISO 8601, spans in seconds."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, PartitionKey):
+        return str(value)
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, datetime | date):
@@ -54,6 +74,6 @@ def plain(value: object) -> object:
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, PartitionKey):
+    if dataclasses.is_dataclass(value):
         return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
     return str(value)

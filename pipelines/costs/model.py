@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tierlake.pipelines.prices import PriceList, Rates
 
-__all__ = ["DEFAULT_HORIZON", "MONTH", "REQUESTS_OF_A_MOVE", "MoveCost", "monthly_storage", "move_cost"]
+__all__ = ["DEFAULT_HORIZON", "MONTH", "REQUESTS_OF_A_MOVE", "MoveCost", "MoveRates", "monthly_storage", "move_cost"]
 
 GIB = 2**30
 MONTH = timedelta(days=365.25 / 12)
@@ -31,7 +31,7 @@ Way = Literal["copy", "copy of a version", "tag"]
 
 REQUESTS_OF_A_MOVE: Final[Mapping[Way, Mapping[Request, int]]] = MappingProxyType(
     {
-        "copy": {"HEAD": 2, "GET tagging": 1, "COPY": 1},
+        "copy": {"HEAD": 2, "COPY": 1},
         "copy of a version": {
             "HEAD": 2,
             "GET tagging": 1,
@@ -102,6 +102,55 @@ def monthly_storage(sizes: Sequence[int], rates: Rates, standard: Rates | None =
     return cost
 
 
+@dataclass(frozen=True, slots=True)
+class MoveRates:
+    """The rates of moves from one class to another.
+
+    Attributes:
+        source: Rates of the class where the files are.
+        target: Rates of the class where they would go.
+        standard: Those of the hot class, by which part of an archived object's overhead is charged.
+        per_1000: What the requests of 1,000 moves cost, transitions included.
+        read: What reading a GiB out of the class costs.
+    """
+
+    source: Rates
+    target: Rates
+    standard: Rates | None
+    per_1000: float
+    read: float
+
+    @classmethod
+    def of(
+        cls, source: Rates, target: Rates, *, prices: PriceList, mover: Mover, keeps_versions: bool = False
+    ) -> MoveRates:
+        """The rates of a mover's moves; see `move_cost`."""
+        way: Way = "copy of a version" if mover == "copy" and keeps_versions else mover
+        requests = _requests_price(way, source, target, prices)
+        return cls(
+            source,
+            target,
+            prices.standard,
+            per_1000=requests + (target.transition.value if mover == "tag" else 0.0),
+            read=source.retrieval_gb.value if mover == "copy" else 0.0,
+        )
+
+    def cost(self, files: Sequence[tuple[int, datetime]], *, as_of: datetime, horizon: timedelta) -> MoveCost:
+        """Price a move of files; see `move_cost`."""
+        sizes = [size for size, _ in files]
+        return MoveCost(
+            monthly_before=monthly_storage(sizes, self.source, self.standard),
+            monthly_after=monthly_storage(sizes, self.target, self.standard),
+            requests=len(sizes) * self.per_1000 / 1000,
+            retrieval=sum(sizes) / GIB * self.read,
+            early_deletion=self._early_deletion(files, as_of) if self.source.min_days.value else 0.0,
+            horizon=max(horizon, timedelta(0)),
+        )
+
+    def _early_deletion(self, files: Sequence[tuple[int, datetime]], as_of: datetime) -> float:
+        return sum(_early_deletion(size, since, self.source, as_of) for size, since in files)
+
+
 def move_cost(
     files: Sequence[tuple[int, datetime]],
     source: Rates,
@@ -126,18 +175,8 @@ def move_cost(
         horizon: How long the files would stay there.
         keeps_versions: Whether the bucket keeps versions, which a copy has to look after.
     """
-    sizes = [size for size, _ in files]
-    way: Way = "copy of a version" if mover == "copy" and keeps_versions else mover
-    per_file = _requests_price(way, source, target, prices) + (target.transition.value if mover == "tag" else 0.0)
-    read = sum(sizes) / GIB * source.retrieval_gb.value if mover == "copy" else 0.0
-    return MoveCost(
-        monthly_before=monthly_storage(sizes, source, prices.standard),
-        monthly_after=monthly_storage(sizes, target, prices.standard),
-        requests=len(sizes) * per_file / 1000,
-        retrieval=read,
-        early_deletion=sum(_early_deletion(size, since, source, as_of) for size, since in files),
-        horizon=max(horizon, timedelta(0)),
-    )
+    rates = MoveRates.of(source, target, prices=prices, mover=mover, keeps_versions=keeps_versions)
+    return rates.cost(files, as_of=as_of, horizon=horizon)
 
 
 def _requests_price(way: Way, source: Rates, target: Rates, prices: PriceList) -> float:

@@ -11,13 +11,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tierlake.connector.errors import AccessDenied
-from tierlake.pipelines.costs.model import DEFAULT_HORIZON, MoveCost, monthly_storage, move_cost
+from tierlake.pipelines.costs.model import DEFAULT_HORIZON, MoveCost, MoveRates, monthly_storage
 from tierlake.pipelines.lifecycle.plan import PlannedFile, Refusal, TierMove
 from tierlake.pipelines.model.age import is_past_retention, next_step, tier_at, window_of_key
 from tierlake.pipelines.movers import get_mover
 from tierlake.pipelines.prices import price_list
 from tierlake.pipelines.query.catalog import kept_because
-from tierlake.pipelines.query.placement import MISSING, class_of_tier, tier_of_class
+from tierlake.pipelines.query.classes import Classes
+from tierlake.pipelines.query.placement import MISSING
 from tierlake.pipelines.runtime import formatting
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.model.spec import DatasetSpec, Tier
+    from tierlake.pipelines.model.time_window import Window
     from tierlake.pipelines.movers import Mover
     from tierlake.pipelines.prices import PriceList
     from tierlake.pipelines.query.placement import PlacedFile, PlacedPartition
@@ -46,6 +48,7 @@ class Decider:
         prices: What places and moves cost.
         mover: How files move.
         document: Holds and retentions, which put an expiry off.
+        classes: The tiers and rates of storage classes.
     """
 
     handle: Handle
@@ -53,38 +56,44 @@ class Decider:
     prices: PriceList
     mover: Mover
     document: DatasetDocument | None
+    classes: Classes = field(init=False)
     _obstacles: dict[Tier, str | None] = field(default_factory=dict)
     _versions: list[bool] = field(default_factory=list)
+    _moves: dict[tuple[str, Tier], MoveRates | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", Classes(self.handle.spec, self.handle.fs.profile, self.prices))
 
     @property
     def spec(self) -> DatasetSpec:
         """The dataset's policy."""
-        return self.handle.spec
+        return self.classes.spec
 
     @property
     def profile(self) -> Profile:
         """The server's profile."""
-        return self.handle.fs.profile
+        return self.classes.profile
 
     def decide(self, part: PlacedPartition) -> TierMove | Refusal | None:
         """What to do with a partition: move it, leave it with a reason, or nothing since it is where it belongs."""
-        window = window_of_key(self.spec, part.key)
-        if window is None or not self.spec.tiers:
+        spec = self.spec
+        window = window_of_key(spec, part.key) if spec.tiers else None
+        if window is None:
             return None
         age = window.age(self.as_of)
-        tier = tier_at(self.spec, age)
-        target = class_of_tier(self.spec, self.profile, tier)
+        tier = tier_at(spec, age)
+        target = self.classes.target(tier)
         if target is not None and part.classes == (target,):
             return None
         why_not = self._obstacle(tier, target) or self._unmovable(part, age)
         if target is None or why_not is not None:
             return Refusal(key=str(part.key), reason=why_not or "")
         moving = [file for file in part.files if file.storage_class != target]
-        until = self._until(part.key, age)
+        until = self._until(part.key, window, age)
         cost = self._cost(moving, target, tier, (until - self.as_of) if until else DEFAULT_HORIZON)
         if cost is not None and not cost.pays:
             return Refusal(key=str(part.key), reason=self._too_dear(cost, moving, target, until))
-        return TierMove(
+        return TierMove.of(
             key=str(part.key),
             files=planned_files(part),
             rows=part.rows,
@@ -113,10 +122,11 @@ class Decider:
 
     def _unmovable(self, part: PlacedPartition, age: timedelta) -> str | None:
         """Why this partition should not move."""
-        missing = sum(file.storage_class == MISSING for file in part.files)
-        if missing:
+        classes = part.classes
+        if MISSING in classes:
+            missing = sum(file.storage_class == MISSING for file in part.files)
             return f"{missing} of its {len(part.files)} files are not in the store; `tierlake verify` says which"
-        archived = sorted(set(part.classes) & set(self.profile.archived_classes))
+        archived = [storage_class for storage_class in classes if storage_class in self.profile.archived_classes]
         if archived:
             return f"it is archived in {', '.join(archived)} and must be restored before it can move"
         if is_past_retention(self.spec, age) and self._kept(part.key) is None:
@@ -124,13 +134,13 @@ class Decider:
         return None
 
     def _kept(self, key: PartitionKey) -> str | None:
-        return kept_because(self.document, str(key), self.as_of)
+        return kept_because(self.document, key, self.as_of)
 
-    def _until(self, key: PartitionKey, age: timedelta) -> datetime | None:
+    def _until(self, key: PartitionKey, window: Window, age: timedelta) -> datetime | None:
         """When a partition that moves now moves again or expires; None where neither is in sight."""
-        window, step = window_of_key(self.spec, key), next_step(self.spec, age)
-        if window is None or (step is not None and step.what != "expire"):
-            return step.at(window) if window and step else None
+        step = next_step(self.spec, age)
+        if step is not None and step.what != "expire":
+            return step.at(window)
         if self._kept(key) is None:
             return step.at(window) if step else None
         if self.document is None or str(key) in self.document.holds:
@@ -140,24 +150,15 @@ class Decider:
 
     def _cost(self, moving: Sequence[PlacedFile], target: str, tier: Tier, horizon: timedelta) -> MoveCost | None:
         """What the move costs; None where there is no price for one of the classes."""
-        after = self.prices.rates(target, tier)
         costs: list[MoveCost] = []
         for source in sorted({file.storage_class for file in moving}):
-            before = self.prices.rates(source, tier_of_class(self.spec, self.profile, source))
-            if before is None or after is None:
+            rates = self._move_rates(source, target, tier)
+            if rates is None:
                 return None
-            costs.append(
-                move_cost(
-                    [(file.live.size, file.since) for file in moving if file.storage_class == source],
-                    before,
-                    after,
-                    prices=self.prices,
-                    mover=self.mover.priced_as,
-                    as_of=self.as_of,
-                    horizon=horizon,
-                    keeps_versions=self._keeps_versions(),
-                )
-            )
+            files = [(file.live.size, file.since) for file in moving if file.storage_class == source]
+            costs.append(rates.cost(files, as_of=self.as_of, horizon=horizon))
+        if len(costs) == 1:
+            return costs[0]
         return MoveCost(
             monthly_before=sum(cost.monthly_before for cost in costs),
             monthly_after=sum(cost.monthly_after for cost in costs),
@@ -166,6 +167,24 @@ class Decider:
             early_deletion=sum(cost.early_deletion for cost in costs),
             horizon=max(horizon, timedelta(0)),
         )
+
+    def _move_rates(self, source: str, target: str, tier: Tier) -> MoveRates | None:
+        """What moves from a class to a tier cost, computed once; None where there is no price for one of them."""
+        way = source, tier
+        if way not in self._moves:
+            before, after = self.classes.rates(source), self.classes.rates(target, tier)
+            self._moves[way] = (
+                MoveRates.of(
+                    before,
+                    after,
+                    prices=self.prices,
+                    mover=self.mover.priced_as,
+                    keeps_versions=self._keeps_versions(),
+                )
+                if before is not None and after is not None
+                else None
+            )
+        return self._moves[way]
 
     def _keeps_versions(self) -> bool:
         """Whether the bucket keeps versions; asked once, and only where requests have a price."""
@@ -181,8 +200,8 @@ class Decider:
 
     def monthly_in(self, part: PlacedPartition, tier: Tier) -> float | None:
         """What a partition's storage would cost a month in a tier; None where there is no price."""
-        target = class_of_tier(self.spec, self.profile, tier)
-        rates = self.prices.rates(target, tier) if target else None
+        target = self.classes.target(tier)
+        rates = self.classes.rates(target, tier) if target else None
         if rates is None:
             return None
         return monthly_storage([file.live.size for file in part.files], rates, self.prices.standard)
@@ -196,7 +215,7 @@ class Decider:
         before, after = formatting.money(cost.monthly_before), formatting.money(cost.monthly_after)
         if cost.monthly_after >= cost.monthly_before:
             reason = f"moving to {target} would not save: storage goes from {before} to {after} a month"
-            rates = self.prices.rates(target, tier_of_class(self.spec, self.profile, target))
+            rates = self.classes.rates(target)
             least = int(rates.min_bytes.value) if rates else 0
             small = sum(file.live.size < least for file in moving)
             if small:
@@ -225,8 +244,10 @@ def decider(handle: Handle, as_of: datetime) -> Decider:
 def planned_files(part: PlacedPartition) -> tuple[PlannedFile, ...]:
     """A partition's files as a plan remembers them."""
     return tuple(
-        PlannedFile(path=file.live.path, size=file.live.size, etag=file.etag, storage_class=file.storage_class)
-        for file in part.files
+        [
+            PlannedFile.of(path=file.live.path, size=file.live.size, etag=file.etag, storage_class=file.storage_class)
+            for file in part.files
+        ]
     )
 
 

@@ -30,10 +30,12 @@ from tierlake.pipelines.metastore.removal import begun, completed, removed_parti
 from tierlake.pipelines.model.age import is_past_retention, window_of_key, without_window
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.prices import price_list
-from tierlake.pipelines.query.catalog import kept_because, monthly_cost
+from tierlake.pipelines.query.catalog import kept_because
+from tierlake.pipelines.query.classes import Classes
 from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.after_commit import after_commit, noting
+from tierlake.pipelines.runtime.collector import collector_paused
 from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.snapshot import Change, Commit
@@ -65,20 +67,25 @@ def plan_expiry(handle: Handle, as_of: datetime, materialized: Materialized | No
         materialized: What the assets of `retention.after` have read. Without it, partitions that depend on them wait.
     """
     spec, profile = handle.spec, handle.fs.profile
+    after = formatting.age(spec.retention.expire_after)
     outlook = expiry_outlook(handle, as_of, materialized)
     prices = price_list(profile.price_list)
+    classes = Classes(spec, profile, prices)
     partitions = placed(handle, outlook.snapshot, outlook.due, is_new=True)
-    steps = tuple(
-        Expiration(
-            key=str(key),
-            files=planned_files(part),
-            rows=part.rows,
-            age=outlook.due[key],
-            reason=f"{formatting.age(outlook.due[key])} old, kept for {formatting.age(spec.retention.expire_after)}",
-            monthly=monthly_cost(part, spec, profile, prices),
+    with collector_paused():
+        steps = tuple(
+            [
+                Expiration.of(
+                    key=str(key),
+                    files=planned_files(part),
+                    rows=part.rows,
+                    age=outlook.due[key],
+                    reason=f"{formatting.age(outlook.due[key])} old, kept for {after}",
+                    monthly=classes.monthly(part),
+                )
+                for key, part in partitions.items()
+            ]
         )
-        for key, part in partitions.items()
-    )
     plan = ExpiryPlan(
         uri=spec.uri,
         version=outlook.snapshot.version,

@@ -10,8 +10,8 @@ from tierlake.pipelines.lifecycle.decision import Decider, decider
 from tierlake.pipelines.lifecycle.plan import TierMove
 from tierlake.pipelines.model.age import NextStep, is_past_retention, next_step, tier_at, window_of_key
 from tierlake.pipelines.model.partition_key import PartitionKey
-from tierlake.pipelines.query.catalog import kept_because, monthly_cost
-from tierlake.pipelines.query.placement import class_of_tier, placed, tier_of_class
+from tierlake.pipelines.query.catalog import kept_because
+from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.query.restore import unreadable
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.tables.requested_keys import unknown
@@ -115,9 +115,9 @@ def _explain_live(deciding: Decider, part: PlacedPartition, window: Window) -> E
         key=str(part.key),
         text=f"{_where(deciding, part, age)} {then}",
         storage_class="+".join(part.classes),
-        tier=_tier(deciding, part),
+        tier=deciding.classes.tier_of(part),
         age=age,
-        monthly_cost=_monthly(deciding, part),
+        monthly_cost=deciding.classes.monthly(part),
         next=step.what if step else None,
         next_at=step.at(window) if step else None,
         blocked_by=blocked,
@@ -132,7 +132,7 @@ def _what_comes(deciding: Decider, part: PlacedPartition, step: NextStep | None,
     kept = kept_because(deciding.document, str(part.key), deciding.as_of)
     if step.what == "expire":
         return f"It is where it belongs and expires on {day}" + (f", unless it is still {kept}." if kept else ".")
-    target = class_of_tier(deciding.spec, deciding.profile, step.what)
+    target = deciding.classes.target(step.what)
     if target is None:
         return f"On {day} it should go to tier {step.what}, for which {deciding.profile.name} has no storage class."
     after = deciding.monthly_in(part, step.what)
@@ -146,8 +146,8 @@ def _explain_ageless(deciding: Decider, part: PlacedPartition) -> Explanation:
         key=str(part.key),
         text=f"{_where(deciding, part, None)} It stays there: {why}.",
         storage_class="+".join(part.classes),
-        tier=_tier(deciding, part),
-        monthly_cost=_monthly(deciding, part),
+        tier=deciding.classes.tier_of(part),
+        monthly_cost=deciding.classes.monthly(part),
     )
 
 
@@ -174,21 +174,12 @@ def _explain_expired(handle: Handle, snapshot: Snapshot, key: PartitionKey) -> E
 
 
 def _where(deciding: Decider, part: PlacedPartition, age: timedelta | None) -> str:
-    tier = _tier(deciding, part)
+    tier = deciding.classes.tier_of(part)
     facts = [formatting.files(len(part.files)), formatting.size(part.bytes)]
     facts += [f"{formatting.age(age)} old"] if age is not None else []
-    facts += [f"{formatting.money(_monthly(deciding, part))} a month"]
+    facts += [f"{formatting.money(deciding.classes.monthly(part))} a month"]
     place = " and ".join(part.classes) + (f" ({tier})" if tier else "")
     return f"{part.key} ({', '.join(facts)}) is in {place}."
-
-
-def _tier(deciding: Decider, part: PlacedPartition) -> Tier | None:
-    only = part.classes[0] if len(part.classes) == 1 else None
-    return tier_of_class(deciding.spec, deciding.profile, only) if only else None
-
-
-def _monthly(deciding: Decider, part: PlacedPartition) -> float | None:
-    return monthly_cost(part, deciding.spec, deciding.profile, deciding.prices)
 
 
 def _begins(deciding: Decider, tier: Tier) -> timedelta:

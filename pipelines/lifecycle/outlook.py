@@ -113,7 +113,7 @@ def expiry_outlook(
         if not is_past_retention(spec, age):
             coming.append((window.end + after, key))
             continue
-        kept = kept_because(document, str(key), as_of)
+        kept = kept_because(document, key, as_of)
         if kept is None:
             due[key] = age
         else:

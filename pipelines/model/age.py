@@ -6,6 +6,7 @@ Ages count from the end of the partition's window (`windows.py`). A step is reac
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, get_args
 
 from tierlake.pipelines.model.time_window import Every, Window, window_of
@@ -40,7 +41,7 @@ class NextStep:
 def window_of_key(spec: DatasetSpec, key: PartitionKey) -> Window | None:
     """The span of event time of a partition; None without a time partition, for null and for foreign values."""
     time = spec.partition.time
-    value = key.as_dict().get(time.key) if time else None
+    value = key.value(time.key) if time else None
     if time is None or not value:
         return None
     return window_of(value, time.every, time.timezone)
@@ -51,8 +52,8 @@ def without_window(spec: DatasetSpec, keys: Iterable[PartitionKey]) -> str | Non
     time = spec.partition.time
     if time is None or not (spec.tiers or spec.retention.expire_after is not None):
         return None
-    listed = sorted(keys)
-    strange = [key for key in listed if key.as_dict().get(time.key) and window_of_key(spec, key) is None]
+    listed = sorted(keys, key=attrgetter("items"))
+    strange = [key for key in listed if key.value(time.key) and window_of_key(spec, key) is None]
     if not strange:
         return None
     some = f"{len(strange)} of {len(listed)} partitions"
@@ -70,16 +71,20 @@ def _names_window(spec: DatasetSpec, every: Every, key: PartitionKey) -> bool:
 
 def tier_at(spec: DatasetSpec, age: timedelta) -> Tier:
     """The tier where partitions of this age belong."""
-    reached = [step.tier for step in spec.tiers if step.after <= age]
-    return reached[-1] if reached else "hot"
+    tier: Tier = "hot"
+    for step in spec.tiers:
+        if step.after <= age:
+            tier = step.tier
+    return tier
 
 
 def next_step(spec: DatasetSpec, age: timedelta) -> NextStep | None:
     """What comes after this age, or None when everything has happened."""
-    steps = [NextStep(step.tier, step.after) for step in spec.tiers]
-    if spec.retention.expire_after is not None:
-        steps.append(NextStep("expire", spec.retention.expire_after))
-    return next((step for step in steps if step.after > age), None)
+    for step in spec.tiers:
+        if step.after > age:
+            return NextStep(step.tier, step.after)
+    expire_after = spec.retention.expire_after
+    return NextStep("expire", expire_after) if expire_after is not None and expire_after > age else None
 
 
 def is_past_retention(spec: DatasetSpec, age: timedelta) -> bool:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from tierlake.pipelines.costs.model import monthly_storage
 from tierlake.pipelines.model.age import window_of_key
 from tierlake.pipelines.prices import price_list
-from tierlake.pipelines.query.placement import MISSING, placed, tier_of_class
+from tierlake.pipelines.query.classes import Classes
+from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.runtime.collector import collector_paused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,16 +19,14 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from tierlake.connector.profiles import Profile
     from tierlake.pipelines.metastore.document import DatasetDocument
     from tierlake.pipelines.metastore.handle import Handle
     from tierlake.pipelines.model.partition_key import PartitionKey
-    from tierlake.pipelines.model.spec import DatasetSpec, Tier
+    from tierlake.pipelines.model.spec import Tier
     from tierlake.pipelines.model.time_window import Window
-    from tierlake.pipelines.prices import PriceList
     from tierlake.pipelines.query.placement import PlacedPartition
 
-__all__ = ["Catalog", "CatalogTotal", "PartitionInfo", "kept_because", "monthly_cost", "read_catalog"]
+__all__ = ["Catalog", "CatalogTotal", "PartitionInfo", "kept_because", "read_catalog"]
 
 _SHOWN = 40  # rows that print() shows
 
@@ -139,6 +138,7 @@ class Catalog(Sequence[PartitionInfo]):
             limit: Show this many partitions; None shows all.
         """
         total = self.total
+        shown = self._partitions if limit is None else self._partitions[:limit]
         return formatting.table_text(
             ["key", ">rows", ">files", ">size", "class", "tier", ">age", ">$/month", "held"],
             (
@@ -153,8 +153,9 @@ class Catalog(Sequence[PartitionInfo]):
                     formatting.money(part.monthly_cost),
                     part.held or "",
                 )
-                for part in self
+                for part in shown
             ),
+            number=len(self),
             footer=(
                 f"{total.partitions:,} partitions",
                 formatting.count(total.rows),
@@ -185,18 +186,18 @@ def read_catalog(handle: Handle, as_of: datetime, keys: Iterable[PartitionKey] |
         keys: Only these partitions, where they are there; None means all.
     """
     document = handle.document.read() if handle.document else None
-    prices = price_list(handle.fs.profile.price_list)
+    profile = handle.fs.profile
+    classes = Classes(handle.spec, profile, price_list(profile.price_list))
     partitions = placed(handle, handle.table.snapshot(), keys, is_new=True)
-    return Catalog(
-        (_described(part, handle.spec, handle.fs.profile, prices, document, as_of) for part in partitions.values()),
-        as_of=as_of,
-    )
+    with collector_paused():
+        return Catalog([_described(part, classes, document, as_of) for part in partitions.values()], as_of=as_of)
 
 
-def kept_because(document: DatasetDocument | None, key: str, as_of: datetime) -> str | None:
+def kept_because(document: DatasetDocument | None, key: PartitionKey | str, as_of: datetime) -> str | None:
     """Why a partition may not expire, in words; None where nothing keeps it. A hold comes before a retention."""
-    if document is None:
+    if document is None or not (document.holds or document.retains):
         return None
+    key = str(key)
     hold = document.holds.get(key)
     if hold is not None:
         return f"held: {hold.reason}"
@@ -206,42 +207,22 @@ def kept_because(document: DatasetDocument | None, key: str, as_of: datetime) ->
     return None
 
 
-def monthly_cost(part: PlacedPartition, spec: DatasetSpec, profile: Profile, prices: PriceList) -> float | None:
-    """Storage of a partition in dollars a month; None where there is no price for one of its classes."""
-    cost = 0.0
-    for storage_class in part.classes:
-        if storage_class == MISSING:
-            continue
-        rates = prices.rates(storage_class, tier_of_class(spec, profile, storage_class))
-        if rates is None:
-            return None
-        sizes = [file.live.size for file in part.files if file.storage_class == storage_class]
-        cost += monthly_storage(sizes, rates, prices.standard)
-    return cost
-
-
 def _described(
-    part: PlacedPartition,
-    spec: DatasetSpec,
-    profile: Profile,
-    prices: PriceList,
-    document: DatasetDocument | None,
-    as_of: datetime,
+    part: PlacedPartition, classes: Classes, document: DatasetDocument | None, as_of: datetime
 ) -> PartitionInfo:
-    window = window_of_key(spec, part.key)
-    only = part.classes[0] if len(part.classes) == 1 else None
+    window = window_of_key(classes.spec, part.key)
     return PartitionInfo(
         key=part.key,
         rows=part.rows,
         files=len(part.files),
         bytes=part.bytes,
         storage_class="+".join(part.classes),
-        tier=tier_of_class(spec, profile, only) if only else None,
+        tier=classes.tier_of(part),
         age=window.age(as_of) if window else None,
         window=window,
-        monthly_cost=monthly_cost(part, spec, profile, prices),
-        held=kept_because(document, str(part.key), as_of),
-        changed=max(file.live.modified for file in part.files),
+        monthly_cost=classes.monthly(part),
+        held=kept_because(document, part.key, as_of),
+        changed=max([file.live.modified for file in part.files]),
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tierlake.connector.objects.metadata import unquoted
 from tierlake.pipelines.model.spec import TIER_ORDER
+from tierlake.pipelines.runtime.collector import collector_paused
 from tierlake.pipelines.runtime.listing import listed
 
 if TYPE_CHECKING:
@@ -61,12 +62,16 @@ class PlacedPartition:
     @property
     def rows(self) -> int | None:
         """All rows; None where the table does not know a file's."""
+        if len(self.files) == 1:
+            return self.files[0].live.rows
         counts = [file.live.rows for file in self.files]
         return None if None in counts else sum(count for count in counts if count is not None)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The storage classes of its files, each once, sorted."""
+        if len(self.files) == 1:
+            return (self.files[0].storage_class,)
         return tuple(sorted({file.storage_class for file in self.files}))
 
 
@@ -82,15 +87,16 @@ def placed(
         is_new: The snapshot was made just now, so that the listing behind that of a plain table can be reused.
     """
     requested = None if keys is None else set(keys)
-    partitions = {key: files for key, files in snapshot.by_partition().items() if requested is None or key in requested}
+    partitions = snapshot.by_partition(requested)
     root = handle.table.root
     paths = None if requested is None else [file.path for files in partitions.values() for file in files]
     known = snapshot.stored if is_new else None
     stored = known if known is not None else listed(handle.fs, root, paths)
-    return {
-        key: PlacedPartition(key, tuple(_placed(file, stored.get(f"{root}/{file.path}")) for file in files))
-        for key, files in partitions.items()
-    }
+    with collector_paused():
+        return {
+            key: PlacedPartition(key, tuple([_placed(file, stored.get(f"{root}/{file.path}")) for file in files]))
+            for key, files in partitions.items()
+        }
 
 
 def _placed(file: LiveFile, info: Mapping[str, Any] | None) -> PlacedFile:

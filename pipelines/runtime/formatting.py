@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from tierlake.connector.ages import rounded_age
+from tierlake.pipelines.runtime.collector import collector_paused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,6 +71,7 @@ def table_text(
     columns: Sequence[str],
     rows: Iterable[Sequence[str]],
     *,
+    number: int | None = None,
     title: str | None = None,
     footer: Sequence[str] = (),
     limit: int | None = None,
@@ -79,32 +81,42 @@ def table_text(
     Args:
         columns: Headings; one that starts with `>` is a column of numbers, aligned right.
         rows: Cells.
+        number: How many rows there are, where `rows` are only those to show.
         title: A line above it.
         footer: A last row, for totals.
         limit: Show this many rows and say how many more there are; None shows all.
     """
-    from rich.cells import cell_len
-
-    cells = [[_line(cell) for cell in row] for row in rows]
+    with collector_paused():
+        cells = [[_line(cell) for cell in row] for row in rows]
     shown = cells if limit is None or len(cells) <= limit else cells[:limit]
+    left = max(number or 0, len(cells)) - len(shown)
     heads = [heading.removeprefix(">") for heading in columns]
     is_number = [heading.startswith(">") for heading in columns]
     lines = [heads, *shown, *([list(footer)] if footer else [])]
-    widths = [max(cell_len(line[place]) for line in lines) for place in range(len(heads))]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
 
     def text(line: Sequence[str]) -> str:
-        padded = (
-            " " * (width - cell_len(cell)) + cell if right else cell + " " * (width - cell_len(cell))
+        padded = [
+            " " * (width - _width(cell)) + cell if right else cell + " " * (width - _width(cell))
             for cell, width, right in zip(line, widths, is_number, strict=True)
-        )
+        ]
         return "  ".join(padded).rstrip()
 
     written = [text(line) for line in [heads, *shown]]
-    if len(shown) < len(cells):
-        written.append(f"... and {len(cells) - len(shown):,} more")
+    if left:
+        written.append(f"... and {left:,} more")
     if footer:
         written.append(text(footer))
     return "\n".join(([title] if title else []) + written)
+
+
+def _width(cell: str) -> int:
+    """Columns of a terminal."""
+    if cell.isascii():
+        return len(cell)
+    from rich.cells import cell_len
+
+    return cell_len(cell)
 
 
 def _line(cell: str) -> str:

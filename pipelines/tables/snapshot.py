@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 from tierlake.connector.errors import LakeError
+from tierlake.pipelines.runtime.collector import collector_paused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
     import pyarrow as pa
@@ -41,7 +43,29 @@ ORPHAN_AGE = timedelta(hours=24)
 Operation = Literal["create", "ingest", "append", "compact", "erase", "expire", "undo", "adopt"]
 
 
-@dataclass(frozen=True, slots=True)
+class _Statistics:
+    """The field `stats` of a file: a text, or a function that makes it when it is read first.
+
+    Plans and listings never read it, and for a table of many columns it is most of the work.
+    """
+
+    @overload
+    def __get__(self, file: None, owner: type) -> None: ...
+    @overload
+    def __get__(self, file: LiveFile, owner: type) -> str | None: ...
+    def __get__(self, file: LiveFile | None, owner: type) -> str | None:
+        if file is None:  # the field's default
+            return None
+        stats: str | Callable[[], str] | None = file.__dict__["stats"]
+        if callable(stats):
+            stats = file.__dict__["stats"] = stats()
+        return stats
+
+    def __set__(self, file: LiveFile, stats: str | Callable[[], str] | None) -> None:
+        file.__dict__["stats"] = stats
+
+
+@dataclass(frozen=True)
 class LiveFile:
     """A file that a commit names.
 
@@ -52,7 +76,7 @@ class LiveFile:
         rows: Row count where the table knows it without opening the file.
         modified: When its rows came, by the server's clock, or by the writer's for others' commits in a Delta log. A
             file that was rewritten with the same rows (compacted, moved to another tier) keeps its time.
-        stats: Delta statistics as JSON text (`numRecords`, `minValues`, ...), for the log.
+        stats: Delta statistics as JSON text (`numRecords`, `minValues`, ...), for the log; may be given as a function.
         logged: The path as the log spells it, where deltalake would spell it otherwise.
         etag: The object's ETag, without quotes; known in plain tables, whose objects are replaced.
         version_id: The object's version, where it was looked up.
@@ -64,11 +88,18 @@ class LiveFile:
     key: PartitionKey
     rows: int | None
     modified: datetime
-    stats: str | None = None
+    stats: _Statistics = _Statistics()
     logged: str | None = None
     etag: str | None = None
     version_id: str | None = None
     run: str | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        """The values, without the function."""
+        return {**self.__dict__, "stats": self.stats}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +170,7 @@ class StagedFile:
     footer: bytes | None = field(default=None, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
     """The table at one version.
 
@@ -191,12 +222,33 @@ class Snapshot:
         """The columns; None where they are unsettled or unknown now."""
         return None if isinstance(self.schema_or_error, LakeError) else self.schema_or_error
 
-    def by_partition(self) -> dict[PartitionKey, tuple[LiveFile, ...]]:
-        """Files by partition, in key order."""
-        grouped: dict[PartitionKey, list[LiveFile]] = {}
-        for file in self.files:
+    def by_partition(self, keys: Collection[PartitionKey] | None = None) -> dict[PartitionKey, tuple[LiveFile, ...]]:
+        """Files by partition, in key order.
+
+        Args:
+            keys: Only these partitions, as far as the table has them; None means all.
+        """
+        if keys is None:
+            return dict(self._partitions)
+        if "_partitions" in self.__dict__:
+            return {key: self._partitions[key] for key in _in_order(keys) if key in self._partitions}
+        return _grouped(file for file in self.files if file.key in keys)
+
+    @cached_property
+    def _partitions(self) -> Mapping[PartitionKey, tuple[LiveFile, ...]]:
+        return _grouped(self.files)
+
+
+def _grouped(files: Iterable[LiveFile]) -> dict[PartitionKey, tuple[LiveFile, ...]]:
+    grouped: dict[PartitionKey, list[LiveFile]] = {}
+    with collector_paused():
+        for file in files:
             grouped.setdefault(file.key, []).append(file)
-        return {key: tuple(grouped[key]) for key in sorted(grouped)}
+        return {key: tuple(grouped[key]) for key in _in_order(grouped)}
+
+
+def _in_order(keys: Iterable[PartitionKey]) -> list[PartitionKey]:
+    return sorted(keys, key=attrgetter("items"))
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,6 @@ DELTA = {
         4 GET _delta_log/*.json, 2 times each
         1 GET _delta_log/_last_checkpoint
         1 GET _lake/dataset.json
-        5 GET date=*/*.parquet?tagging
         1 HEAD /
         5 HEAD date=*/*.parquet, 2 times each
         1 LIST .

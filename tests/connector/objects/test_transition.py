@@ -10,6 +10,7 @@ import pytest
 from tests.faults.answers import Refusal
 from tests.faults.proxy import Proxy
 from tierlake.connector import LakeFileSystem, SseC, SseKms
+from tierlake.connector.client.transport import Transport
 from tierlake.connector.errors import LakeError, ObjectNotFound, PreconditionFailed, ServerError, UnsupportedByServer
 from tierlake.connector.objects.copied_version import COPIED_FROM
 
@@ -44,6 +45,26 @@ def test_everything_else_stays(fs, server, bucket, other_class):
     assert fs.get_tags(path) == {"a": "1", "b": "x y"}
     assert fs.cat_file(path) == b"some bytes"
     assert {entry["StorageClass"] for entry in fs.ls(f"{bucket}/date=2013-01-01", detail=True)} == {other_class}
+
+
+def test_tags_are_looked_at_only_where_a_copy_may_lose_them(fs, make_fs, make_bucket, bucket, other_class, monkeypatch):
+    requests = []
+    request = Transport.request
+
+    async def noted(self, operation, *arguments):
+        requests.append(operation)
+        return await request(self, operation, *arguments)
+
+    monkeypatch.setattr(Transport, "request", noted)
+    careful = make_fs(profile="ceph")  # which is not known to keep them
+    for mover, place, looks in ((fs, bucket, 0), (careful, bucket, 1), (fs, make_bucket(versioned=True), 1)):
+        path = f"{place}/x{looks}"
+        mover.pipe_file(path, b"x", Tagging="a=1&b=x%20y")
+        requests.clear()
+        mover.transition(path, storage_class=other_class)
+        assert requests.count("get_object_tagging") == looks
+        assert requests.count("head_object") == 2
+        assert mover.get_tags(path) == {"a": "1", "b": "x y"}
 
 
 def test_twice_is_once(fs, bucket, other_class):
