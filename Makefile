@@ -54,14 +54,14 @@ minio: ## a real MinIO server and mc, built once per machine into the user's cac
 spark: ## a real Spark with Delta, once per machine, into the user's cache folder
 	@tools/spark.sh
 
-bench: .venv/dev.stamp ## the benchmarks, on the embedded server
-	@for script in benchmarks/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
+bench: .venv/bench.stamp .venv-peers/bench.stamp ## all benchmarks, beside other libraries, into docs/benchmarks.md (an hour; BENCH="columns --rounds 7")
+	@$(BIN)/python -m benchmarks --server $(SERVER) $(BENCH)
 
-lock: .venv/dev.stamp ## constraints.txt and constraints-lowest.txt anew: the newest and the lowest versions that fit
+lock: .venv/dev.stamp ## constraints*.txt anew: the newest and the lowest versions that fit, and the benchmarks' peers
 	@tools/lock.sh
 
 clean: ## .venv, caches and the demo's data
-	rm -rf .venv .venv-lowest .demo .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest .venv-peers .demo .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find $(PACKAGES) tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/demo.stamp: $(INSTALLED_FROM)
@@ -75,6 +75,14 @@ clean: ## .venv, caches and the demo's data
 .venv/slow.stamp: $(INSTALLED_FROM)
 	@python=$$(tools/python.sh) && "$$python" tools/venv.py dev,engines,executors
 	@touch .venv/demo.stamp .venv/dev.stamp $@
+
+.venv/bench.stamp: $(INSTALLED_FROM)
+	@python=$$(tools/python.sh) && "$$python" tools/venv.py dev,bench
+	@touch .venv/demo.stamp .venv/dev.stamp $@
+
+.venv-peers/bench.stamp: constraints-peers.txt tools/venv.py
+	@python=$$(tools/python.sh) && "$$python" tools/venv.py peers peers
+	@touch $@
 
 .venv-lowest/dev.stamp: pyproject.toml constraints-lowest.txt tools/venv.py
 	@python=$$(tools/python.sh) && "$$python" tools/venv.py dev lowest

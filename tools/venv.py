@@ -4,6 +4,7 @@
     python3 tools/venv.py dev      # and what the tests need
     python3 tools/venv.py dev,engines,executors   # and what is large and the slow ones alone need
     python3 tools/venv.py dev lowest              # .venv-lowest, at the versions of constraints-lowest.txt
+    python3 tools/venv.py peers peers             # .venv-peers, without tierlake: what constraints-peers.txt lists
 
 uv installs (from PyPI, into the same .venv) because it is quick. It does not read pip's configuration, so this reads
 it for it: an index, a certificate or an offline folder set for pip (pip.conf, PIP_*) holds here too. Where uv fails,
@@ -29,10 +30,12 @@ class Environment(NamedTuple):
     Attributes:
         name: Its folder.
         constraints: The file of the versions.
+        has_tierlake: Whether the tree is installed there too; otherwise all that the file lists is.
     """
 
     name: str
     constraints: str
+    has_tierlake: bool = True
 
     @property
     def folder(self) -> Path:
@@ -44,10 +47,18 @@ class Environment(NamedTuple):
         """Its interpreter."""
         return self.folder / "bin" / "python"
 
+    def requested(self, extra: str) -> list[str]:
+        """What pip and uv are to install."""
+        constraints = str(ROOT / self.constraints)
+        if not self.has_tierlake:
+            return ["--requirement", constraints]
+        return ["--constraint", constraints, "--editable", f"{ROOT}[{extra}]"]
+
 
 ENVIRONMENTS = {
     "newest": Environment(".venv", "constraints.txt"),
     "lowest": Environment(".venv-lowest", "constraints-lowest.txt"),
+    "peers": Environment(".venv-peers", "constraints-peers.txt", has_tierlake=False),
 }
 
 # pip's setting -> uv's variable. pip writes lists one item a line, uv wants spaces.
@@ -72,7 +83,8 @@ def main(extra: str, versions: str = "newest") -> int:
     environment = ENVIRONMENTS[versions]
     if not environment.python.exists() and not make_venv(environment):
         return 1
-    say(f"installing tierlake[{extra}] into {environment.name} (the first time this takes a minute or two)")
+    what = f"tierlake[{extra}]" if environment.has_tierlake else extra
+    say(f"installing {what} into {environment.name} (the first time this takes a minute or two)")
     if not install(environment, extra):
         say("the installation failed; pip's output above says why")
         return 1
@@ -98,8 +110,7 @@ def make_venv(environment: Environment) -> bool:
 
 def install(environment: Environment, extra: str) -> bool:
     """Installs the tree with the extra: with uv if that works, else with pip."""
-    constraints = str(ROOT / environment.constraints)
-    requested = ["--constraint", constraints, "--editable", f"{ROOT}[{extra}]"]
+    requested = environment.requested(extra)
     python = str(environment.python)
     pip = [python, "-m", "pip"]
     # uv installs, it is not under test: the newest, whatever the constraints are
