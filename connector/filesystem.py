@@ -41,6 +41,7 @@ from tierlake.connector.profiles import profile_names
 from tierlake.connector.redact import guard_logs
 from tierlake.connector.settings import environment_token
 from tierlake.connector.transfer import download, local_file, upload
+from tierlake.connector.transfer.ahead import Ahead
 from tierlake.connector.transfer.compressed_file import compressed
 from tierlake.connector.transfer.contents import Contents
 from tierlake.connector.transfer.open_file import open_file
@@ -95,6 +96,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         store: The store, which mechanisms take instead of the filesystem.
         views: The tables that this filesystem knows.
         contents: What is known of objects before they are opened.
+        ahead: What is fetched ahead of a scan.
         raw: Never answer from a table.
         table_of: For a table's filesystem, the arguments of its parent, and those of the table.
 
@@ -160,7 +162,10 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
             anon=anon,
             aws_profile=aws_profile,
         )
+        self.ahead = Ahead(self.store)
         self.contents = Contents()
+        self.contents.add(self.ahead)
+        self.dircache.forgotten = self.ahead.forget
         self.views = Views(self.store, self.for_table, raw=self.raw)
         self.store.gateway.guard = self.views
         self._tables = WeakCache(self._table_filesystem, _RECENT_TABLES)

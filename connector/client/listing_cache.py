@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fsspec.dircache import DirCache
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _HANDOVER_SECONDS = 0.05
 """s3fs checks for a listing and then takes it: it must not expire in between."""
@@ -31,10 +31,12 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
     Attributes:
         changes: The number of invalidations; a listing requested before one may lack later writes.
         endpoint: The endpoint of the listings; None is AWS.
+        forgotten: Called with each path that is forgotten, and with None for all of them.
     """
 
     changes = 0
     endpoint: str | None = None
+    forgotten: Callable[[str | None], None] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -77,6 +79,8 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
     def clear(self) -> None:
         """Forget all listings."""
         self.changes += 1
+        if self.forgotten is not None:
+            self.forgotten(None)
         with self._lock:
             super().clear()
             self._times.clear()
@@ -125,7 +129,10 @@ class ListingCache(DirCache):  # type: ignore[misc]  # fsspec ships no types
         Args:
             path: `bucket/key` without protocol.
         """
-        while path:
+        if self.forgotten is not None:
+            self.forgotten(path)
+        self.changes += 1
+        while path and len(self):
             self.pop(path)
             path = path.rpartition("/")[0]
 
@@ -154,5 +161,5 @@ def forget_everywhere(endpoint: str | None, paths: Iterable[str]) -> None:
         cache = reference()
         if cache is not None and cache.endpoint == endpoint:
             cache.changes += 1
-            for path in changed if len(cache) else ():
+            for path in changed:
                 cache.forget(path)

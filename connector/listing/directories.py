@@ -16,6 +16,7 @@ from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
 from tierlake.connector.listing import pages, tables
+from tierlake.connector.listing.answers import KnownAnswers, is_spelled_as_file
 from tierlake.connector.listing.committed import folder_info
 from tierlake.connector.objects import metadata
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tierlake.connector.client.listing_cache import ListingCache
     from tierlake.connector.client.recent import Recent
     from tierlake.connector.client.store import Store
+    from tierlake.connector.transfer.ahead import Ahead
 
 
 def folders_marked(entries: Iterable[dict[str, Any]], *, withdirs: bool) -> list[dict[str, Any]]:
@@ -78,21 +80,13 @@ def folders_of(entries: Iterable[dict[str, Any]], root: str) -> dict[str, list[d
 FOLDERS_MAX = 1000
 
 
-def _is_spelled_as_file(name: str) -> bool:
-    """Whether to look for an object of that name first, and for a table only if the name is a folder's.
-
-    Both orders find a table. Most names with an ending are names of files, and hardly any table's root has one.
-    """
-    last = name.rpartition("/")[2]
-    return "/" in name and ("." in last or last.startswith("_"))
-
-
-class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
+class TableListings(KnownAnswers, S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
     """The listing methods of a filesystem."""
 
     views: tables.Views
     store: Store
     dircache: ListingCache
+    ahead: Ahead
     _folders: Recent[str, tuple[float, int]]
 
     async def _info(
@@ -104,7 +98,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
         version_id: str | None = None,
     ) -> dict[str, Any]:
         name = self._strip_protocol(path)
-        is_file_first = _is_spelled_as_file(name)
+        is_file_first = is_spelled_as_file(name)
         listing = None if version_id else await self.views.listing_for(name, leaf=not is_file_first)
         if listing is not None:
             return await tables.info(self.store, listing, name, refresh=refresh)
@@ -211,7 +205,13 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
             matches = folders_marked(entries, withdirs=bool(withdirs))
         else:
             matches = listing.find(path, maxdepth=maxdepth, withdirs=bool(withdirs), prefix=prefix)
+        self.ahead.listed(path, matches, is_committed=listing is not None)
         return {entry["name"]: entry for entry in matches} if detail else [entry["name"] for entry in matches]
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Forget the listings of a path and of the folders above it, and what was fetched ahead of it."""
+        super().invalidate_cache(path)
+        self.ahead.forget(None if path is None else self._strip_protocol(path))
 
     async def _all_below(self, path: str, prefix: str, *, withdirs: bool, **kwargs: Any) -> list[dict[str, Any]]:
         """Every object below a path: one listing, which replaces what the cache holds of it.
@@ -288,7 +288,7 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
 
     async def _isdir(self, path: str) -> bool:
         path = self._strip_protocol(path).rstrip("/")
-        is_file_first = _is_spelled_as_file(path)
+        is_file_first = is_spelled_as_file(path)
         listing = await self.views.listing_for(path, leaf=not is_file_first)
         if listing is not None:
             return listing.is_folder(path)
@@ -338,6 +338,4 @@ class TableListings(S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
     # s3fs binds these to its own coroutines.
     find = sync_wrapper(_find)
     list_fresh = sync_wrapper(_list_fresh)
-    exists = sync_wrapper(_exists)
-    isdir = sync_wrapper(_isdir)
     checksum = sync_wrapper(_checksum)

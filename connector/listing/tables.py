@@ -26,7 +26,7 @@ from tierlake.connector.errors import (
     UnsupportedByServer,
 )
 from tierlake.connector.listing.committed import Listing
-from tierlake.connector.listing.views import load_view_providers, loaded_view_providers, view_providers
+from tierlake.connector.listing.views import are_loaded, load_view_providers, loaded_view_providers, view_providers
 from tierlake.connector.names import check_key
 
 if TYPE_CHECKING:
@@ -210,6 +210,42 @@ class Views:
         if first in provider.hidden:
             return None
         return await self._load(root, provider)
+
+    def known_listing(self, path: str, *, leaf: bool = True) -> Listing | None:
+        """The same as `listing_for` from what is known, in any thread.
+
+        Raises:
+            LookupError: That takes a look at the store.
+            InvalidName: The path is not a valid key.
+        """
+        if self._raw:
+            return None
+        if not are_loaded():
+            raise LookupError
+        bucket, _, key = path.partition("/")
+        check_key(key, bucket=bucket)
+        candidates = self._candidates(path)
+        if not leaf and path not in self._providers:
+            candidates = [root for root in candidates if root != path]
+        now = self._clock()
+        for root in candidates:
+            provider = self._providers.get(root)
+            if provider is None:
+                continue
+            if path[len(root) :].strip("/").partition("/")[0] in provider.hidden:
+                return None
+            loaded = self._loaded.get(root)
+            if loaded is None or not self._is_fresh(root, loaded.at, now):
+                raise LookupError
+            return loaded.listing
+        described = [] if self._hidden().intersection(path.split("/")) else [root for root in candidates if "/" in root]
+        if not all(
+            self._known_as_none(known, root, now, NOT_A_TABLE_SECONDS)
+            for known, roots in ((self._no_table, candidates), (self._no_description, described))
+            for root in roots
+        ):
+            raise LookupError
+        return None
 
     async def _load(self, root: str, provider: ViewProvider) -> Listing | None:
         async with self._locks.setdefault(root, asyncio.Lock()):

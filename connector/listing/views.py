@@ -138,6 +138,11 @@ async def load_view_providers() -> None:
         await asyncio.to_thread(view_providers)
 
 
+def are_loaded() -> bool:
+    """Whether the providers are loaded."""
+    return _state["loaded"]
+
+
 def loaded_view_providers() -> tuple[ViewProvider, ...]:
     """The providers that are loaded already."""
     return tuple(_registered.values())
