@@ -15,7 +15,7 @@ from tierlake.connector.errors import LakeError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 
-__all__ = ["Failure", "as_completed", "blocking", "in_order", "outcomes"]
+__all__ = ["Failure", "as_completed", "blocking", "in_order", "is_own_thread", "outcomes"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -90,7 +90,7 @@ def blocking(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, R]
         NotImplementedError: This is the loop's own thread.
         RuntimeError: No thread runs the loop: the filesystem is an asynchronous one.
     """
-    if _is_own_thread(loop):
+    if is_own_thread(loop):
         work.close()
         raise NotImplementedError("A blocking verb was called in the thread of its event loop")
     if not _is_running(loop):
@@ -123,7 +123,7 @@ def as_completed(
     Raises:
         NotImplementedError: This is the loop's own thread.
     """
-    if _is_own_thread(loop):
+    if is_own_thread(loop):
         raise NotImplementedError("A blocking verb was called in the thread of its event loop")
     if not _is_running(loop):
         raise RuntimeError(_NO_LOOP)
@@ -157,7 +157,8 @@ def _is_running(loop: asyncio.AbstractEventLoop | None) -> bool:
     return loop is not None and loop.is_running()
 
 
-def _is_own_thread(loop: asyncio.AbstractEventLoop) -> bool:
+def is_own_thread(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this is the thread that runs an event loop."""
     try:
         return asyncio.get_running_loop() is loop
     except RuntimeError:
