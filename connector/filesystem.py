@@ -40,7 +40,7 @@ from tierlake.connector.objects.verbs import ObjectVerbs, synced
 from tierlake.connector.profiles import profile_names
 from tierlake.connector.redact import guard_logs
 from tierlake.connector.settings import environment_token
-from tierlake.connector.transfer import download, local_file, upload
+from tierlake.connector.transfer import download, in_memory, local_file, upload
 from tierlake.connector.transfer.ahead import Ahead
 from tierlake.connector.transfer.compressed_file import compressed
 from tierlake.connector.transfer.contents import Contents
@@ -344,7 +344,27 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
             callback,
             chunksize=chunksize,
             max_concurrency=max_concurrency or self.max_concurrency,
-            must_not_exist=mode == "create",
+            absent=await self._profile() if mode == "create" else None,
+            **options,
+        )
+
+    async def _pipe_file(
+        self,
+        path: str,
+        data: Any,
+        chunksize: int | None = None,
+        max_concurrency: int | None = None,
+        mode: str = "overwrite",
+        **options: Any,
+    ) -> dict[str, Any]:
+        bucket, key, _ = self.split_path(path)
+        return await in_memory.put_bytes(
+            self._call_s3,
+            data,
+            {"Bucket": bucket, "Key": key},
+            chunksize=chunksize,
+            max_concurrency=max_concurrency or self.max_concurrency,
+            absent=await self._profile() if mode == "create" else None,
             **options,
         )
 

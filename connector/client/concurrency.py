@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
     from concurrent.futures import Future  # noqa: TID251 -- the type of what the loop gives
 
-__all__ = ["Failure", "as_completed", "begun", "blocking", "in_order", "outcomes", "running_loop"]
+__all__ = ["Failure", "as_completed", "begun", "blocking", "in_order", "is_own_thread", "outcomes", "running_loop"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -174,14 +174,15 @@ def running_loop(loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEven
         NotImplementedError: This is the loop's own thread.
         RuntimeError: No thread runs it: the filesystem is an asynchronous one.
     """
-    if loop is not None and _is_own_thread(loop):
+    if loop is not None and is_own_thread(loop):
         raise NotImplementedError("A blocking verb was called in the thread of its event loop")
     if loop is None or not loop.is_running():
         raise RuntimeError(_NO_LOOP)
     return loop
 
 
-def _is_own_thread(loop: asyncio.AbstractEventLoop) -> bool:
+def is_own_thread(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this is the thread that runs an event loop."""
     try:
         return asyncio.get_running_loop() is loop
     except RuntimeError:

@@ -1,8 +1,9 @@
 """Digests of large bodies, computed in a thread: botocore computes them on the event loop.
 
 A request over plain HTTP carries a checksum of its body in a header, and the body's SHA-256 in its signature. For
-64 MiB they take 50 ms, which would delay all other requests of the process. Over TLS there is neither: the checksum
-follows the body, piece by piece.
+64 MiB they take 50 ms, which would delay all other requests of the process. Over TLS the signature leaves the body to
+the checksum. There botocore computes it while it sends the body, in chunks that it copies three times on the event
+loop; a large body that is in memory gets a header there too.
 
 Others' own parts that are named in this module: botocore's `AUTH_TYPE_MAPS`, `S3SigV4Auth.payload`,
 `set_operation_specific_signer` and `apply_request_checksum`, and `context["checksum"]` of a request.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from hashlib import sha256
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from aiobotocore.session import AioSession
 
-__all__ = ["hash_in_threads"]
+__all__ = ["bytes_of", "hash_in_threads"]
 
 _LARGE_BYTES: Final = 1 << 20
 _WITH_BODIES: Final = ("PutObject", "UploadPart")
@@ -57,8 +59,8 @@ def hash_in_threads(session: AioSession) -> None:
 
 async def _checksum(params: dict[str, Any], **_: Any) -> None:
     algorithm = params["context"].get("checksum", {}).get("request_algorithm")
-    is_header = isinstance(algorithm, dict) and algorithm.get("in") == "header"
-    if is_header and _is_large(params["body"]):
+    if isinstance(algorithm, dict) and _is_large(params["body"]):
+        algorithm["in"] = "header"
         await asyncio.to_thread(apply_request_checksum, params)
 
 
@@ -79,10 +81,18 @@ async def _digest(request: Any, signature_version: object, **_: Any) -> None:
 
 
 def _is_large(body: Any) -> bool:
+    return (bytes_of(body) or memoryview(b"")).nbytes > _LARGE_BYTES
+
+
+def bytes_of(body: Any) -> memoryview | None:
+    """The bytes of a body that is in memory, without a copy; None for other bodies.
+
+    botocore makes a BytesIO of `bytes`, which share their memory as long as nobody takes its `getbuffer`.
+    """
     if isinstance(body, bytes | bytearray | memoryview):
-        return len(body) > _LARGE_BYTES
-    return hasattr(body, "getbuffer") and body.getbuffer().nbytes > _LARGE_BYTES
+        return memoryview(body)
+    return memoryview(body.getvalue())[body.tell() :] if type(body) is BytesIO else None
 
 
 def _sha256(body: Any) -> str:
-    return sha256(body if isinstance(body, bytes | bytearray | memoryview) else body.getbuffer()).hexdigest()
+    return sha256(bytes_of(body) or b"").hexdigest()

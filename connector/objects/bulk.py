@@ -6,26 +6,65 @@ object's result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tierlake.connector.client.concurrency import as_completed, blocking, in_order, outcomes
+from tierlake.connector.objects.metadata import unquoted
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Iterable, Iterator, Mapping
+
+    from typing_extensions import Buffer
 
     from tierlake.connector.client.concurrency import Failure
     from tierlake.connector.objects.metadata import ObjectVersion
     from tierlake.connector.objects.restore import RestoreStatus
     from tierlake.connector.objects.transition import TransitionResult
 
-__all__ = ["BulkVerbs", "TierTag", "Transition"]
+__all__ = ["BulkVerbs", "NewObject", "TierTag", "Transition", "WrittenObject"]
 
 _AT_ONCE = 16
 _MOVES_AT_ONCE = 32
 """As many as there are connections: a move waits for the server most of the time."""
+_WRITES_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class NewObject:
+    """An object to write.
+
+    Args:
+        path: The object.
+        data: Its bytes; they must not change meanwhile.
+        must_not_exist: Leave an object alone that exists already.
+        options: Parameters of the request that creates it, such as `Metadata` or `StorageClass`; they win over the
+            write policy.
+    """
+
+    path: str
+    data: Buffer = field(repr=False)
+    must_not_exist: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenObject:
+    """An object that was written.
+
+    Args:
+        path: The object.
+        etag: Its ETag, without quotes.
+        size: Its size in bytes.
+        version_id: Its version, if the bucket keeps versions.
+    """
+
+    path: str
+    etag: str
+    size: int
+    version_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +111,7 @@ class _Verbs(Protocol):
     async def _first_keys(self, prefix: str, *, limit: int = ...) -> list[str]: ...
     async def _head_object(self, path: str) -> dict[str, Any]: ...
     async def _object_versions(self, prefix: str) -> list[ObjectVersion]: ...
+    async def _pipe_file(self, path: str, data: Any, *, mode: str = ..., **options: Any) -> dict[str, Any]: ...
     async def _reencrypt(self, path: str, *, if_match: str | None = ...) -> TransitionResult: ...
     async def _restore(self, path: str, *, days: int, speed: str) -> RestoreStatus: ...
     async def _restore_status(self, path: str) -> RestoreStatus: ...
@@ -156,6 +196,24 @@ class BulkVerbs:
         """
         work = partial(self._restore, days=days, speed=speed)
         return blocking(self.loop, in_order(work, paths, at_once=_AT_ONCE))
+
+    def put_many(self: _Verbs, objects: Iterable[NewObject]) -> list[WrittenObject | Failure]:
+        """Write many objects from memory, 32 at once; see `pipe_file`.
+
+        Args:
+            objects: The objects.
+
+        Returns:
+            In the order of the objects: what was written, or the error in its place.
+        """
+
+        async def work(new: NewObject) -> WrittenObject:
+            mode = "create" if new.must_not_exist else "overwrite"
+            response = await self._pipe_file(new.path, new.data, mode=mode, **new.options)
+            size = memoryview(new.data).nbytes
+            return WrittenObject(new.path, unquoted(response["ETag"]), size, response.get("VersionId"))
+
+        return blocking(self.loop, outcomes(work, list(objects), at_once=_WRITES_AT_ONCE))
 
     def reencrypt_many(self: _Verbs, etags: Mapping[str, str]) -> Iterator[tuple[str, TransitionResult | Failure]]:
         """Give objects the encryption of the write policy; see `transition.reencrypt`.

@@ -1,115 +1,126 @@
-"""Uploads of local files, read in threads: s3fs reads them on the event loop, up to 100 MB at a time.
+"""Uploads of local files, in one request or in parts.
 
-Others' own parts that are named in this module: s3fs's `calculate_chunksize`.
+s3fs reads them on the event loop, up to 500 MB at a time. Here threads read them, part by part: the memory of an upload
+is `max_concurrency` parts, 80 MiB by default.
 """
 
 from __future__ import annotations
 
 import asyncio
 import mimetypes
-from contextlib import suppress
+import stat
 from typing import TYPE_CHECKING, Any
 
-from s3fs.core import calculate_chunksize
-
-from tierlake.connector.client.concurrency import in_order
-from tierlake.connector.errors import ObjectNotFound
+from tierlake.connector.transfer.part_sizes import PART_BYTES, next_part_bytes, part_bytes
+from tierlake.connector.transfer.parts import Source, aborted, completed, put_in_parts, sent_part, single_put_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-_SINGLE_PUT_BYTES_MAX = 5 << 30
-"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
+    from tierlake.connector.profiles import Profile
+    from tierlake.connector.transfer.parts import Call
+
+_CONDITIONAL_PUT_BYTES_MAX = 100 << 20
+"""A request's body is in memory."""
 
 
 async def put_file(
-    call: Callable[..., Awaitable[Any]],
+    call: Call,
     local: Path,
     target: Mapping[str, str],
     callback: Any,
     *,
     chunksize: int | None,
     max_concurrency: int,
-    must_not_exist: bool = False,
+    absent: Profile | None = None,
     **options: Any,
 ) -> None:
     """Upload a local file in one request or in parts; after a failure no part is left.
+
+    A file that grows meanwhile is uploaded as long as it was at first. A pipe, a device or a file without a size, such
+    as those of `/proc`, is read to its end.
 
     Args:
         call: Makes a request under the write policy.
         local: The file; a folder is left alone.
         target: Bucket and key.
         callback: Fsspec's callback; it gets the size, and the bytes of each part.
-        chunksize: Files of at least twice this size are sent in parts of it; None chooses the size.
+        chunksize: Files of at least twice this size are sent in parts of it, larger ones where there would be more
+            than 10,000; None is 8 MiB.
         max_concurrency: The maximum number of parts in progress, and in memory.
-        must_not_exist: The object must not exist.
+        absent: If the object must not exist, the server's profile.
         **options: Parameters of the request that creates the object.
 
     Raises:
         OSError: The file cannot be read, or became shorter meanwhile.
-        AlreadyExists: The object exists, against `must_not_exist`.
+        AlreadyExists: The object exists, against `absent`.
+        UnsupportedByServer: The file is too large for one request, and completing an upload takes no condition.
     """
-    if await asyncio.to_thread(local.is_dir):
+    status = await asyncio.to_thread(local.stat)
+    if stat.S_ISDIR(status.st_mode):
         return
-    size = (await asyncio.to_thread(local.stat)).st_size
-    callback.set_size(size)
-    condition = {"IfNoneMatch": "*"} if must_not_exist else {}
+    size = status.st_size
+    condition = {} if absent is None else {"IfNoneMatch": "*"}
     if "ContentType" not in options and (content_type := mimetypes.guess_type(local)[0]) is not None:
         options["ContentType"] = content_type
-    part_bytes = calculate_chunksize(size, chunksize=chunksize)
-    if size < min(_SINGLE_PUT_BYTES_MAX, 2 * part_bytes):
-        await call("put_object", **target, Body=await asyncio.to_thread(local.read_bytes), **options, **condition)
+    if not stat.S_ISREG(status.st_mode) or not size:
+        await _put_to_the_end(call, local, target, callback, chunksize or PART_BYTES, options, condition)
+        return
+    callback.set_size(size)
+    part = part_bytes(size, chunksize)
+    read = reader(local)
+    if size < single_put_bytes(absent, 2 * part, _CONDITIONAL_PUT_BYTES_MAX, size, target):
+        await call("put_object", **target, Body=await read(0, size), **options, **condition)
         callback.relative_update(size)
         return
-    upload = {**target, "UploadId": (await call("create_multipart_upload", **target, **options))["UploadId"]}
-    try:
-        parts = await sent_parts(
-            call, upload, local, size, part_bytes, at_once=max_concurrency, sent=callback.relative_update
-        )
-        await call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts}, **condition)
-    except BaseException:
-        with suppress(ObjectNotFound):
-            await call("abort_multipart_upload", **upload)
-        raise
+    source = Source(read=read, size=size, part_bytes=part, at_once=max_concurrency, sent=callback.relative_update)
+    await put_in_parts(call, target, source, options=options, condition=condition)
 
 
-async def sent_parts(
-    call: Callable[..., Awaitable[Any]],
-    upload: Mapping[str, str],
+async def _put_to_the_end(
+    call: Call,
     local: Path,
-    size: int,
-    part_bytes: int,
-    *,
-    at_once: int,
-    sent: Callable[[int], object] = lambda _: None,
-) -> list[dict[str, Any]]:
-    """Upload a local file in parts.
+    target: Mapping[str, str],
+    callback: Any,
+    chunksize: int,
+    options: Mapping[str, Any],
+    condition: Mapping[str, str],
+) -> None:
+    """Upload what tells no size; a part at a time."""
+    file = await asyncio.to_thread(local.open, "rb")
+    try:
+        body = await asyncio.to_thread(file.read, chunksize)
+        if len(body) < chunksize:
+            callback.set_size(len(body))
+            await call("put_object", **target, Body=body, **options, **condition)
+            callback.relative_update(len(body))
+            return
+        upload = {**target, "UploadId": (await call("create_multipart_upload", **target, **options))["UploadId"]}
+        parts: list[dict[str, Any]] = []
+        try:
+            while body:
+                parts.append(await sent_part(call, upload, len(parts) + 1, body))
+                callback.relative_update(len(body))
+                body = await asyncio.to_thread(file.read, next_part_bytes(len(parts) + 1, chunksize))
+            await completed(call, upload, parts, condition)
+        except BaseException:
+            await aborted(call, upload)
+            raise
+    finally:
+        await asyncio.to_thread(file.close)
 
-    Args:
-        call: Makes a request under the write policy.
-        upload: Bucket, key and id of the upload.
-        local: The file.
-        size: The file's size in bytes.
-        part_bytes: The size of a part.
-        at_once: The maximum number of parts in progress, and in memory.
-        sent: Called with the bytes of each part.
 
-    Returns:
-        The parts, in the form that completes the upload.
+def reader(local: Path) -> Callable[[int, int], Awaitable[bytes]]:
+    """Reads bytes of a local file in a thread: takes the first position, and how many.
 
-    Raises:
-        OSError: The file became shorter meanwhile.
+    It raises OSError if the file became shorter.
     """
 
-    async def send(number: int) -> dict[str, Any]:
-        start = (number - 1) * part_bytes
-        body = await asyncio.to_thread(_read, local, start, min(part_bytes, size - start))
-        response = await call("upload_part", **upload, PartNumber=number, Body=body)
-        sent(len(body))
-        return {"PartNumber": number, "ETag": response["ETag"]}
+    async def read(start: int, count: int) -> bytes:
+        return await asyncio.to_thread(_read, local, start, count)
 
-    return await in_order(send, range(1, -(-size // part_bytes) + 1), at_once=at_once)
+    return read
 
 
 def _read(local: Path, start: int, count: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tierlake.connector.transfer.part_sizes import PART_BYTES
 from tierlake.connector.transfer.reading_file import ReadingFile
 from tierlake.connector.transfer.writing_file import WritingFile
 
@@ -38,7 +39,7 @@ def open_file(
     spelt_otherwise = rest.pop("blocksize", None)  # the files' own name for it
     payer, fill = rest.pop("requester_pays", None), rest.pop("fill_cache", None)
     arguments = {
-        "block_size": rest.pop("block_size", None) or spelt_otherwise or fs.default_block_size,
+        "block_size": rest.pop("block_size", None) or spelt_otherwise or _default_block_size(fs, mode),
         "acl": rest.pop("acl", False) or extra.get("ACL", False) or extra.get("acl", False),
         "version_id": version_id,
         "fill_cache": fs.default_fill_cache if fill is None else fill,
@@ -50,3 +51,10 @@ def open_file(
     if mode == "rb":
         return ReadingFile(fs, path, mode, **arguments)
     return WritingFile(fs, path, mode, store=store, **arguments)
+
+
+def _default_block_size(fs: S3FileSystem, mode: str) -> int:
+    """What the user chose for all files; otherwise parts of the usual size, and s3fs's read-ahead."""
+    chosen: int = fs.default_block_size
+    is_chosen = chosen != type(fs).default_block_size or fs.fixed_upload_size
+    return chosen if mode == "rb" or is_chosen else PART_BYTES

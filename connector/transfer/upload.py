@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tierlake.connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
 from tierlake.connector.objects.metadata import condition_of, head, object_path, put_if, unquoted
-from tierlake.connector.transfer.local_file import sent_parts
+from tierlake.connector.transfer.local_file import reader
+from tierlake.connector.transfer.part_sizes import part_bytes
+from tierlake.connector.transfer.parts import Source, put_in_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 SINGLE_PUT_BYTES = 64 << 20
 """Larger files are sent in parts: a request's body is in memory."""
 PART_BYTES = 8 << 20
-PARTS_MAX = 9000
 PARTS_AT_ONCE = 2
 
 
@@ -63,24 +63,19 @@ async def put_file_if(
         what = f"writing {size:,} bytes only if nobody has replaced the object"
         alternative = profile.alternative("complete_if_match")
         raise UnsupportedByServer(profile.name, what, alternative, bucket=bucket, key=key)
-    target = {"Bucket": bucket, "Key": key}
-    kept = {"Metadata": dict(metadata)} if metadata else {}
-    upload = await store.call("create_multipart_upload", **target, **kept)
-    part_bytes = max(PART_BYTES, -(-size // PARTS_MAX))
     try:
-        known = {**target, "UploadId": upload["UploadId"]}
-        parts = await sent_parts(store.call, known, file, size, part_bytes, at_once=PARTS_AT_ONCE)
-        response = await store.call(
-            "complete_multipart_upload",
-            **target,
-            UploadId=upload["UploadId"],
-            MultipartUpload={"Parts": parts},
-            **condition,
+        source = Source(
+            read=reader(file),
+            size=size,
+            part_bytes=part_bytes(size, PART_BYTES),
+            at_once=PARTS_AT_ONCE,
         )
-    except BaseException as error:
-        with suppress(ObjectNotFound):
-            await store.send("abort_multipart_upload", **target, UploadId=upload["UploadId"])
-        if isinstance(error, ObjectNotFound) and not await _exists(store, path):
+        options = {"Metadata": dict(metadata)} if metadata else {}
+        response = await put_in_parts(
+            store.call, {"Bucket": bucket, "Key": key}, source, options=options, condition=condition
+        )
+    except ObjectNotFound as error:
+        if not await _exists(store, path):
             raise PreconditionFailed("The object does not exist", bucket=bucket, key=key) from error
         raise
     finally:

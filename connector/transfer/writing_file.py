@@ -1,25 +1,33 @@
-"""Files that are written: s3fs's, without its defects.
+"""Files that are written: s3fs's, without its defects, and with parts that are sent while the writer goes on.
 
-Others' own parts that are named in this module: of `S3File` the methods `_abort_mpu`, `_call_s3` and
-`_upload_chunk` and the attributes `buffer`, `mpu` and `parts`; of fsspec's filesystems `_transaction`.
+A file of one part at the most is one PUT. The memory of a file is the part that is being filled and
+`_BYTES_IN_PROGRESS` of parts on their way, or one part where that is larger.
+
+Others' own parts that are named in this module: of `S3File` the methods `_abort_mpu` and `_call_s3` and the
+attributes `_request_payer_kw`, `append_block`, `buffer`, `forced`, `mpu` and `parts`; of its filesystem `_call_s3`.
 """
 
 from __future__ import annotations
 
 import atexit
+import io
 import logging
 import weakref
 from collections import deque
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from s3fs.core import S3File
 
 from tierlake.connector.errors import AlreadyExists, LakeError, ObjectNotFound
+from tierlake.connector.transfer.background_parts import BackgroundParts
+from tierlake.connector.transfer.part_sizes import PARTS_MAX, next_part_bytes
+from tierlake.connector.transfer.parts import sent_part
 from tierlake.connector.transfer.unwinding import closed_by_a_failure, is_failure, opened_by_arrow
 
 if TYPE_CHECKING:
-    import io
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from s3fs import S3FileSystem
 
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tierlake.connector")
 
+_BYTES_IN_PROGRESS: Final = 64 << 20
 _unclosed: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
@@ -41,11 +50,14 @@ def _discard_unclosed() -> None:
 class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
     """A file on the lake that is written.
 
-    It differs from s3fs's in three ways. Mode `x` raises FileExistsError at once if the file exists. An empty
-    file keeps the options of `open` and mode `x`'s condition. A write that fails leaves the object as it was.
+    It differs from s3fs's in four ways. Mode `x` raises FileExistsError at once if the file exists. An empty
+    file keeps the options of `open` and mode `x`'s condition. A write that fails leaves the object as it was. Parts
+    are sent in the background, and grow so that any object fits into 10,000 of them; the failure of one is raised by
+    the next `write` or by `close`.
     """
 
-    buffer: io.BytesIO | None
+    buffer: Any  # an `io.BytesIO`; None once it is committed or discarded
+    forced: bool
     mpu: dict[str, Any] | None
     parts: list[dict[str, Any]] | None
 
@@ -53,6 +65,8 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         self.closed = False
         self._store = store
         self._is_arrows = opened_by_arrow()
+        self._begun = 0
+        self._background: BackgroundParts | None = None
         try:
             super().__init__(fs, path, mode, **kwargs)
             self._check_mode()
@@ -72,6 +86,59 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             except FileNotFoundError:
                 return
             raise AlreadyExists("open in mode 'x': it exists already", bucket=self.bucket, key=self.key)
+
+    def write(self, data: Any) -> int:
+        """Write bytes; whole parts are sent in the background.
+
+        Raises:
+            Exception: The failure of an earlier part; then the file is discarded.
+        """
+        if not self.writable():
+            raise ValueError("File not in write mode, or closed")
+        if self.forced:
+            raise ValueError("This file has been force-flushed, can only close")
+        view = memoryview(data)
+        if not view.nbytes:
+            return 0
+        rest = view.cast("B")
+        with self._whole_or_discarded():
+            if self._background is not None:
+                self._background.check()
+            while rest:
+                if not self._room:
+                    self._send_buffer()
+                piece = rest[: self._room]
+                self.loc += self.buffer.write(piece)
+                rest = rest[len(piece) :]
+            if self._background is not None and not self._room:
+                self._send_buffer()
+        return view.nbytes
+
+    def flush(self, force: bool = False) -> None:  # noqa: FBT001, FBT002 -- fsspec's order
+        """Send a part that is complete.
+
+        Args:
+            force: Send all, and make the file visible unless `autocommit` is off; then it can only be closed.
+
+        Raises:
+            ValueError: The file is closed, or was flushed by force.
+        """
+        if self.closed:
+            raise ValueError("Flush on closed file")
+        if force and self.forced:
+            raise ValueError("Force flush cannot be called more than once")
+        if not force:
+            if not self._room:
+                with self._whole_or_discarded():
+                    self._send_buffer()
+            return
+        self.forced = True
+        is_one_put = self.autocommit and not self.append_block and self._background is None
+        if not is_one_put and self.loc:
+            with self._whole_or_discarded():
+                self._send_buffer().finish()
+        if self.autocommit:
+            self.commit()
 
     def close(self) -> None:
         """Write the rest and make the file visible; discard it if a failure ends its `with` block."""
@@ -98,17 +165,58 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         files = self.fs.transaction.files
         if isinstance(files, deque) and self in files:
             files.remove(self)
+        if self._background is not None:
+            self._background.stop()
         try:
             self._abort_mpu()
         except LakeError as error:  # another error, already raised or to come, says more
             logger.warning("Parts of %s are left, `tierlake uploads abort` removes them: %s", self.path, error)
 
-    def _upload_chunk(self, final: bool = False) -> bool:  # noqa: FBT001, FBT002 -- s3fs's order
+    @contextmanager
+    def _whole_or_discarded(self) -> Iterator[None]:
         try:
-            return bool(super()._upload_chunk(final))
+            yield
         except BaseException:
             self.discard()  # without this part the file would be wrong
             raise
+
+    @property
+    def _room(self) -> int:
+        """The bytes that the part being filled still takes."""
+        fixed = self.fs.fixed_upload_size
+        size = self.blocksize if fixed else next_part_bytes(self._begun + 1, self.blocksize)
+        return int(size) - self.buffer.tell()
+
+    def _send_buffer(self) -> BackgroundParts:
+        background = self._begin() if self._background is None else self._background
+        body = self.buffer.getvalue()  # shares the buffer's memory
+        if not body:
+            return background
+        self._begun += 1
+        if self._begun > PARTS_MAX:
+            message = f"{self.path}: an upload has {PARTS_MAX:,} parts at the most; open it with a larger block_size"
+            raise ValueError(message)
+        self.buffer = io.BytesIO()
+        background.add(self._begun, body)
+        return background
+
+    def _begin(self) -> BackgroundParts:
+        options = {"ACL": self.acl} if self.acl else {}
+        target = {"Bucket": self.bucket, "Key": self.key}
+        self.mpu = self._call_s3("create_multipart_upload", **target, **options)
+        self.parts = []
+        upload = {**target, "UploadId": self.mpu["UploadId"]}
+        if self.append_block:
+            self._begun = 1
+            response = self._call_s3("upload_part_copy", **upload, PartNumber=1, CopySource=target)
+            self.parts = [{"PartNumber": 1, "ETag": response["CopyPartResult"]["ETag"]}]
+        # a part's way holds no reference to the file, or the last one would be dropped on the event loop
+        call = partial(_called, self.fs._call_s3, (self.s3_additional_kwargs, self._request_payer_kw))  # noqa: SLF001 -- see above
+        send = partial(sent_part, call, upload)
+        self._background = BackgroundParts(
+            send, self.fs.loop, bytes_at_once=_BYTES_IN_PROGRESS, parts_at_once=self.fs.max_concurrency
+        )
+        return self._background
 
     def commit(self) -> None:
         """Make the file visible; if it is refused, no parts are left.
@@ -120,8 +228,9 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             raise ValueError(f"{self.path}: what was written has been discarded, or is visible already")
         condition = {"IfNoneMatch": "*"} if "x" in self.mode else {}
         try:
-            if self.mpu and self.parts:
-                result = self._complete(self.mpu["UploadId"], self.parts, condition)
+            if self.mpu and self._background is not None:
+                parts = [*(self.parts or ()), *self._background.finish()]
+                result = self._complete(self.mpu["UploadId"], parts, condition)
             else:
                 result = self._put(self.buffer.getvalue(), condition)
         except BaseException:
@@ -131,11 +240,6 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         if self.fs.version_aware:
             self.version_id = result.get("VersionId")
         self.fs.invalidate_cache(self.path)
-
-    def _call_s3(self, method: str, *options: Any, **params: Any) -> Any:
-        if "CopySource" in params:  # s3fs passes a path, in which a key may look like a version
-            params["CopySource"] = {"Bucket": self.bucket, "Key": self.key}
-        return super()._call_s3(method, *options, **params)
 
     def _complete(self, upload_id: str, parts: list[dict[str, Any]], condition: dict[str, str]) -> dict[str, Any]:
         answer: dict[str, Any] = self._call_s3(
@@ -149,7 +253,6 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         return answer
 
     def _put(self, body: bytes, condition: dict[str, str]) -> dict[str, Any]:
-        self._abort_mpu()  # an empty file's: an upload has at least one part
         options = {"ACL": self.acl, **condition} if self.acl else condition
         answer: dict[str, Any] = self._call_s3("put_object", Bucket=self.bucket, Key=self.key, Body=body, **options)
         return answer
@@ -158,3 +261,9 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         with suppress(ObjectNotFound):
             super()._abort_mpu()
         self.mpu = None
+
+
+async def _called(
+    call: Callable[..., Awaitable[Any]], options: tuple[Mapping[str, Any], ...], operation: str, **request: Any
+) -> Any:
+    return await call(operation, *options, **request)

@@ -110,3 +110,30 @@ def test_a_folder_is_forgotten_with_what_was_in_it(fs, server, bucket) -> None:
 
 def kind(line: str) -> str:
     return line.partition(" ")[2]
+
+
+@pytest.mark.parametrize("parts", [3, 6])
+def test_an_upload_is_its_parts_and_two_requests_more(requests_of, bucket, tmp_path, parts) -> None:
+    data = os.urandom(5 * MIB * parts)
+    (tmp_path / "a").write_bytes(data)
+
+    def put(fs):
+        fs.put_file(str(tmp_path / "a"), f"{bucket}/x/a.bin", chunksize=5 * MIB)
+
+    def pipe(fs):
+        fs.pipe_file(f"{bucket}/x/a.bin", data, chunksize=5 * MIB)
+
+    def write(fs):
+        with fs.open(f"{bucket}/x/a.bin", "wb", block_size=5 * MIB) as file:
+            for start in range(0, len(data), MIB):
+                file.write(data[start : start + MIB])
+
+    pages = [requests_of(call) for call in (put, pipe, write)]
+    for page in pages:
+        kinds = [line for line in page if "x/a.bin" in line]
+        assert kinds == [
+            "1 POST x/a.bin?uploadId",
+            "1 POST x/a.bin?uploads",
+            f"{parts} PUT x/a.bin?partNumber?uploadId",
+        ]
+        assert len(page) == len(pages[0])

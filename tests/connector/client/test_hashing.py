@@ -73,7 +73,15 @@ def test_small_bodies_are_hashed_where_they_are_signed(fs, bucket, hashed):
 
 
 @pytest.mark.parametrize("server", ["minio_tls"], indirect=True)
-def test_over_tls_a_checksum_follows_the_body_in_small_steps(fs, bucket, hashed):
+def test_over_tls_the_checksum_of_a_large_body_is_all_and_no_work_of_the_loop(fs, bucket, hashed):
     fs.pipe_file(f"{bucket}/x", BIG)
+    assert sum(size for size, is_on_loop in hashed if not is_on_loop) == len(BIG)
+    assert sum(size for size, is_on_loop in hashed if is_on_loop) < 1 << 17
     assert fs.cat_file(f"{bucket}/x") == BIG
     assert max(size for size, is_on_loop in hashed if is_on_loop) <= 1 << 20
+
+
+@pytest.mark.parametrize("server", ["minio_tls"], indirect=True)
+def test_over_tls_a_small_body_has_its_checksum_behind_it(fs, bucket):
+    fs.pipe_file(f"{bucket}/x", b"1" * 1000)
+    assert fs.cat_file(f"{bucket}/x") == b"1" * 1000

@@ -4,12 +4,13 @@ import pytest
 
 from tierlake.connector.errors import (
     AccessDenied,
+    AlreadyExists,
     BucketNotFound,
     ObjectNotFound,
     PreconditionFailed,
     UnsupportedByServer,
 )
-from tierlake.connector.objects.bulk import Transition
+from tierlake.connector.objects.bulk import NewObject, Transition, WrittenObject
 from tierlake.connector.objects.metadata import unquoted
 
 
@@ -23,6 +24,20 @@ def test_many_heads_come_in_order_with_an_error_in_the_place_of_what_is_not_ther
     heads = fs.head_many([*paths, f"{bucket}/gone"])
     assert [head["ContentLength"] for head in heads[:-1]] == list(range(1, 21))
     assert isinstance(heads[-1], ObjectNotFound)
+
+
+def test_many_writes_each_have_an_outcome(fs, bucket, paths, other_class):
+    new = [NewObject(path, bytes(number), must_not_exist=True) for number, path in enumerate(paths[:2])]
+    new += [NewObject(f"{bucket}/b/{number}", bytearray(number)) for number in range(40)]
+    new.append(NewObject(f"{bucket}/c", b"1", options={"StorageClass": other_class, "Metadata": {"a": "b"}}))
+    outcomes = fs.put_many(iter(new))
+    assert [type(outcome) for outcome in outcomes] == [AlreadyExists] * 2 + [WrittenObject] * 41
+    heads = fs.head_many([one.path for one in new[2:]])
+    assert [(one.size, one.etag) for one in outcomes[2:]] == [
+        (head["ContentLength"], unquoted(head["ETag"])) for head in heads
+    ]
+    assert (heads[-1]["StorageClass"], heads[-1]["Metadata"]) == (other_class, {"a": "b"})
+    assert fs.encryption_faults([one.path for one in new]) == {}
 
 
 def test_many_listings_come_in_order(fs, bucket, paths):
