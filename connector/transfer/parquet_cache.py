@@ -8,7 +8,8 @@ Importing `tierlake.connector` registers them, and from then on other filesystem
 fetch many ranges at a time where the filesystem is an asynchronous one, as s3fs is, and only what is read where it is
 not.
 
-fsspec's own parts that are named in this module: of `fsspec.caching.BaseCache` the method `_fetch`.
+fsspec's own parts that are named in this module: of `fsspec.caching.BaseCache` the methods `_fetch` and
+`_log_stats`.
 """
 
 from __future__ import annotations

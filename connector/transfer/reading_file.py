@@ -2,9 +2,9 @@
 
 s3fs opens a file by a HEAD, and reads it in blocks of 50 MB.
 
-Others' own parts that are named in this module: of `S3File` the attributes `_request_payer_kw`, `append_block`,
-`fill_cache`, `read_kw` and `req_kw`, which its constructor sets; of `AbstractBufferedFile` the attributes `_details`
-and `cache`; of fsspec's caches the method `_fetch`.
+Others' own parts that are named in this module: of `S3File` the method `_fetch_range`, and the attributes
+`_request_payer_kw`, `append_block`, `fill_cache`, `read_kw` and `req_kw`, which its constructor sets; of
+`AbstractBufferedFile` the attributes `_details`, `cache` and `loc`; of fsspec's caches the method `_fetch`.
 """
 
 from __future__ import annotations

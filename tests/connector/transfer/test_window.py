@@ -1,5 +1,6 @@
 """Reads of any kind give the true content, whatever is expected, fetched ahead, dropped or refused memory."""
 
+# ruff: noqa: S311 -- made-up data, the same each time
 from __future__ import annotations
 
 import functools
@@ -15,11 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tierlake.connector.transfer import window as windows
 from tierlake.connector.transfer.column_forecast import ColumnForecast
 from tierlake.connector.transfer.memory import ReadMemory
 from tierlake.connector.transfer.parquet_cache import AutomaticForecast
-from tierlake.connector.transfer.parts import PART_BYTES
 from tierlake.connector.transfer.row_groups import END_BYTES, RowGroups, footer_range
 from tierlake.connector.transfer.stream_forecast import StreamForecast
 from tierlake.connector.transfer.window import Window
@@ -69,7 +68,7 @@ def parquet(row_groups=12, columns=5, rows=4000):
     with pq.ParquetWriter(file, schema, compression="none", use_dictionary=["c0"]) as writer:
         for _ in range(row_groups):
             count = numbers.randrange(rows // 2, rows)
-            values = [[numbers.randrange(2**(8 * (i + 1))) for _ in range(count)] for i in range(columns)]
+            values = [[numbers.randrange(2 ** (8 * (i + 1))) for _ in range(count)] for i in range(columns)]
             writer.write_table(pa.table(values, schema=schema), row_group_size=count)
     return file.getvalue()
 
@@ -126,7 +125,9 @@ def plans(draw, content):
             reads += [groups.chunk(group, column) for group in order(chosen) for column in columns]
         elif kind == "order":
             step, start = draw(st.integers(1, 30_000)), draw(st.integers(0, size))
-            reads += [(start + number * step, start + (number + 1) * step) for number in range(draw(st.integers(1, 30)))]
+            reads += [
+                (start + number * step, start + (number + 1) * step) for number in range(draw(st.integers(1, 30)))
+            ]
         elif kind == "backwards":
             step = draw(st.integers(1, 30_000))
             reads += [(at, at + step) for at in range(size, max(size - 10 * step, 0), -step)]
@@ -148,7 +149,11 @@ def plans(draw, content):
 def test_any_reads(content, forecast, data, limit, failing, tail, buffers):
     true = CONTENTS[content]()
     window, _, memory = opened(
-        true, FORECASTS[forecast], limit=limit, tail=tail, fails=lambda part: failing and part.ahead and part.start % failing == 0
+        true,
+        FORECASTS[forecast],
+        limit=limit,
+        tail=tail,
+        fails=lambda part: failing and part.ahead and part.start % failing == 0,
     )
     kept = []
     for number, (start, stop) in enumerate(data.draw(plans(true))):
@@ -161,6 +166,8 @@ def test_any_reads(content, forecast, data, limit, failing, tail, buffers):
             assert window.read(start, stop) == true[start:stop]
     assert all(view == true[start:stop] for view, start, stop in kept)
     window.close()
+    del window, kept
+    assert memory.used == 0
 
 
 @pytest.mark.parametrize("content", ["parquet", "text"])
@@ -171,7 +178,7 @@ def test_threads_on_one_file(content, forecast, limit):
     window, _, memory = opened(true, FORECASTS[forecast], limit=limit)
     wrong = []
 
-    def reads(seed):
+    def reads(window, seed):
         numbers = random.Random(seed)
         at = 0
         for _ in range(150):
@@ -181,13 +188,13 @@ def test_threads_on_one_file(content, forecast, limit):
                 wrong.append((at, count))
             at += count
 
-    threads = [threading.Thread(target=reads, args=(seed,)) for seed in range(4)]
+    threads = [threading.Thread(target=reads, args=(window, seed)) for seed in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert wrong == []
     window.close()
-    del window
+    del window, threads
     gc.collect()
     assert memory.used == 0
