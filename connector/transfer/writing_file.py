@@ -184,8 +184,9 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
     def _room(self) -> int:
         """The bytes that the part being filled still takes."""
         fixed = self.fs.fixed_upload_size
-        size = self.blocksize if fixed else next_part_bytes(self._begun + 1, self.blocksize)
-        return int(size) - self.buffer.tell()
+        size = int(self.blocksize) if fixed else next_part_bytes(self._begun + 1, self.blocksize)
+        room: int = size - self.buffer.tell()
+        return room
 
     def _send_buffer(self) -> BackgroundParts:
         background = self._begin() if self._background is None else self._background
