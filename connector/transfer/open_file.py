@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tierlake.connector")
 
 _FILE_OPTIONS = ("autocommit", "cache_options", "size")
-_written: weakref.WeakSet[Any] = weakref.WeakSet()
+_written: weakref.WeakValueDictionary[int, LakeFile] = weakref.WeakValueDictionary()
+"""By identity: the hash of fsspec's files makes a request."""
 
 
 @atexit.register
 def _discard_unclosed() -> None:
     """Discard what is still open for writing when the process ends: no executor takes work then, so closing fails."""
-    for file in [file for file in _written if not file.closed]:
+    for file in [file for file in _written.values() if not file.closed]:
         logger.warning("%s is not written: it was not closed before the process ended", file.path)
         file.discard()
 
@@ -64,7 +65,7 @@ class LakeFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             self.closed = True  # or `close` would replace the old object by an empty one
             raise
         if mode != "rb":
-            _written.add(self)
+            _written[id(self)] = self
 
     def _check_mode(self) -> None:
         written_class = self.s3_additional_kwargs.get("StorageClass")
