@@ -295,8 +295,8 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         return await self.store.call(method, *plain, **kwargs)
 
     async def _call_s3_whole(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
-        whole_responses.set(method == "get_object")  # of this task alone
-        return await self._call_s3(method, *akwarglist, **kwargs)
+        with whole_responses() if method == "get_object" else contextlib.nullcontext():
+            return await self._call_s3(method, *akwarglist, **kwargs)
 
     call_s3 = sync_wrapper(_call_s3_whole)
 

@@ -7,6 +7,7 @@ shared files, roles, web identity, SSO); see `tierlake.connector.client.credenti
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import ipaddress
@@ -243,6 +244,7 @@ def aws_files_token(environ: Mapping[str, str] = os.environ) -> tuple[tuple[Any,
     return tuple(token)
 
 
+@functools.lru_cache(maxsize=256)
 def is_aws(endpoint_url: str) -> bool:
     """Whether an endpoint belongs to AWS."""
     host = urlsplit(endpoint_url).hostname or ""

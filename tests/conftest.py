@@ -120,6 +120,13 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return with_role(rig, role, tmp_path_factory.mktemp("role")) if role else rig
 
 
+@pytest.fixture(params=["native", pytest.param("s3fs", marks=pytest.mark.slow)])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each engine in turn, for all filesystems of a test and of its processes."""
+    monkeypatch.setenv("TIERLAKE_ENGINE", request.param)
+    return request.param
+
+
 @pytest.fixture
 def make_bucket(server: Rig) -> Iterator[Callable[..., str]]:
     """Makes buckets on `server` that go away afterwards; takes what `Rig.make_bucket` takes."""

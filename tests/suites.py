@@ -57,12 +57,17 @@ def _one(name: str, cases: Sequence[pytest.Item]) -> pytest.Item:
 
 
 def _each_value(first: pytest.Item, cases: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """The first case, and then always the one that brings the most values which are still missing."""
+    """The first case, and then always the one that brings the most values which are still missing.
+
+    One that is marked slow by itself comes last: what it brings would be missing in the quick suite.
+    """
     values = {case: _values(case) for case in cases}
     missing = set().union(*values.values()) - values[first]
     chosen = [first]
     while missing:
-        chosen.append(max(values, key=lambda case: len(values[case] & missing)))
+        news = {case: len(values[case] & missing) for case in values}
+        quick = [case for case in news if news[case] and not case.get_closest_marker("slow")]
+        chosen.append(max(quick or news, key=news.__getitem__))
         missing -= values[chosen[-1]]
     return chosen
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from tierlake.connector.client.carried import kept_parameters
@@ -19,7 +19,7 @@ from tierlake.connector.client.lost_replies import own_write
 from tierlake.connector.client.options import fitting
 from tierlake.connector.client.recent import Recent, RecentSet
 from tierlake.connector.client.single_flight import SingleFlight
-from tierlake.connector.client.transport import Transport
+from tierlake.connector.client.transport import Transport, whole_responses
 from tierlake.connector.errors import (
     AccessDenied,
     BadCredentials,
@@ -145,8 +145,11 @@ class Gateway:
         """Make a request with the policy's customer key; an object that was written without one is read without it."""
         keyed = self._keys.added_to(operation, request, self._chosen(request))
         encryption = {**self._chosen(request), **keyed}.get("ServerSideEncryption")
+        is_checked = operation in _ENDS_OF_WRITES and bool(encryption) and not in_place
+        is_trusted = not is_checked or (request["Bucket"], operation, encryption) in self._trusted
         try:
-            response = await self._send(operation, keyed)
+            with nullcontext() if is_trusted else whole_responses():  # they report the encryption
+                response = await self._send(operation, keyed)
         except RequestRefused as refused:
             if operation not in KEYED_READS or keyed == request:
                 raise
@@ -154,8 +157,8 @@ class Gateway:
                 return await self._send(operation, request)
             except RequestRefused:
                 raise refused from None
-        if operation in _ENDS_OF_WRITES and encryption and not in_place:
-            await self._check_honoured(operation, keyed, response, encryption)
+        if not is_trusted:
+            await self._check_honoured(operation, keyed, response, str(encryption))
         elif operation in _DELETES and not in_place:
             await self._sweep(keyed)
         return response
@@ -371,8 +374,7 @@ class Gateway:
 
     async def _check_honoured(self, operation: str, request: dict[str, Any], response: Any, requested: str) -> None:
         """Refuse a server that ignores the header and stores in clear; checked once for each bucket and operation."""
-        way = (request["Bucket"], operation, requested)
-        if way in self._trusted or request["Key"].endswith("/"):  # an empty folder has no bytes
+        if request["Key"].endswith("/"):  # an empty folder has no bytes
             return
         reported = response.get("ServerSideEncryption")
         if reported is None:
@@ -385,4 +387,4 @@ class Gateway:
                 bucket=request["Bucket"],
                 key=request["Key"],
             )
-        self._trusted.add(way)
+        self._trusted.add((request["Bucket"], operation, requested))

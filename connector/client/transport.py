@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +21,26 @@ from tierlake.connector.errors import BadCredentials, BucketNotFound, ObjectNotF
 from tierlake.connector.profiles.detect import known_profile, observe
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from tierlake.connector.client.connection import Connection
     from tierlake.connector.settings import LakeSettings
 
 logger = logging.getLogger("tierlake.connector")
 
-whole_responses: ContextVar[bool] = ContextVar("whole_responses", default=False)
-"""Whether a caller looks at more of a response than reads need: only aiobotocore has its headers."""
+_are_whole: ContextVar[bool] = ContextVar("are_whole", default=False)
 _HEADS = frozenset({"head_object", "head_bucket"})
 _DIAGNOSED_STATUS = frozenset({400, 403})
+
+
+@contextmanager
+def whole_responses() -> Iterator[None]:
+    """Within it responses have all headers, which only aiobotocore shows."""
+    token = _are_whole.set(True)
+    try:
+        yield
+    finally:
+        _are_whole.reset(token)
 
 
 class Transport:
@@ -111,7 +121,7 @@ class Transport:
 
         The first request to an endpoint is such a one: only aiobotocore shows the header that names the server.
         """
-        if operation not in NATIVE_OPERATIONS or self._engine != "native" or whole_responses.get():
+        if operation not in NATIVE_OPERATIONS or self._engine != "native" or _are_whole.get():
             return None
         if known_profile(self._profile_name, client.meta.endpoint_url) is None:
             return None

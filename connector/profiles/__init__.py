@@ -50,6 +50,7 @@ def get_profile(name: str) -> Profile:
     return profile
 
 
+@functools.lru_cache(maxsize=64)
 def profile_for_server_header(header: str | None) -> Profile:
     """The profile for a `Server` header; `generic` if none fits."""
     for profile in _profiles().values():

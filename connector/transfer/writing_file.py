@@ -36,13 +36,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tierlake.connector")
 
 _BYTES_IN_PROGRESS: Final = 64 << 20
-_unclosed: weakref.WeakSet[Any] = weakref.WeakSet()
+_unclosed: weakref.WeakValueDictionary[int, WritingFile] = weakref.WeakValueDictionary()
+"""By identity: the hash of fsspec's files makes a request."""
 
 
 @atexit.register
 def _discard_unclosed() -> None:
     """Discard what is still open for writing when the process ends: no executor takes work then, so closing fails."""
-    for file in [file for file in _unclosed if not file.closed]:
+    for file in [file for file in _unclosed.values() if not file.closed]:
         logger.warning("%s is not written: it was not closed before the process ended", file.path)
         file.discard()
 
@@ -73,7 +74,7 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         except BaseException:
             self.closed = True  # or `close` would replace the old object by an empty one
             raise
-        _unclosed.add(self)
+        _unclosed[id(self)] = self
 
     def _check_mode(self) -> None:
         written_class = self.s3_additional_kwargs.get("StorageClass")

@@ -13,6 +13,8 @@ from fsspec.tests.abstract import (
     AbstractPutTests,
 )
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 class LakeFixtures(AbstractFixtures):
     @pytest.fixture

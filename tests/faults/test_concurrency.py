@@ -14,6 +14,8 @@ from tests.faults.kills import fork_server
 from tests.pipelines.conftest import FIRST_DAY, trip_spec
 from tierlake.pipelines import Dataset
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 DAYS = 2
 ROWS = 5
 DEADLINE_SECONDS = 240

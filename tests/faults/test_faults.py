@@ -6,6 +6,8 @@ from tests.faults.answers import Cut, LostReply, Refusal, Times
 from tests.faults.kills import OPERATIONS, RUN_KEY, ended, fork_server, prepared
 from tests.faults.proxy import Proxy
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 DEADLINE_SECONDS = 60
 
 

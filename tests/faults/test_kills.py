@@ -7,6 +7,8 @@ import pytest
 
 from tests.faults.kills import AFTER_THE_GRACE, OPERATIONS, kill_points, prepared, run_killed
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 FORMATS = {
     "delta": list(OPERATIONS),
     "parquet": ["ingest", "tier", "expire", "undo", "erase", "vacuum", "apply", "undrop"],

@@ -20,7 +20,7 @@ from tierlake.connector.errors import (
     Throttled,
 )
 
-pytestmark = pytest.mark.each_value
+pytestmark = [pytest.mark.each_value, pytest.mark.usefixtures("engine")]
 
 CALLS = {
     "exists": lambda fs, bucket: fs.exists(bucket),

@@ -13,7 +13,7 @@ from tierlake.connector import SseC, SseKms
 from tierlake.connector.client.retry import RetryBudget
 from tierlake.connector.errors import AlreadyExists, EndpointUnreachable, PreconditionFailed
 
-pytestmark = pytest.mark.each_value
+pytestmark = [pytest.mark.each_value, pytest.mark.usefixtures("engine")]
 
 MIB, KIB = 2**20, 2**10
 LARGE = b"0123456789abcdef" * (10 * MIB // 16)

@@ -22,6 +22,8 @@ from tests.faults.proxy import Proxy
 from tierlake.connector.errors import AccessDenied, LakeError
 from tierlake.connector.transfer.writing_file import WritingFile
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 MIB = 2**20
 PART = 5 * MIB
 OLD = b"what was there before"
