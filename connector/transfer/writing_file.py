@@ -173,7 +173,7 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         """The bytes that the part being filled still takes."""
         fixed = self.fs.fixed_upload_size
         size = self.blocksize if fixed else next_part_bytes(self._begun + 1, self.blocksize)
-        return int(size) - self.buffer.tell()
+        return int(size - self.buffer.tell())
 
     def _send_buffer(self) -> BackgroundParts:
         background = self._begin() if self._background is None else self._background
