@@ -14,7 +14,6 @@ PART_BYTES_MAX: Final = 5 << 30
 PARTS_MAX: Final = 10_000
 PART_BYTES: Final = 8 * _MIB
 """The usual size, which is boto3's too: larger parts only hold more memory."""
-PARTS_AT_ONCE: Final = 8
 _GROWS_AFTER: Final = 960
 """Parts of 5 MiB that double after each 960 hold 6.6 TiB together."""
 

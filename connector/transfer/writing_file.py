@@ -9,10 +9,8 @@ attributes `_request_payer_kw`, `append_block`, `buffer`, `forced`, `mpu` and `p
 
 from __future__ import annotations
 
-import atexit
 import io
 import logging
-import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -36,16 +34,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tierlake.connector")
 
 _BYTES_IN_PROGRESS: Final = 64 << 20
-_unclosed: weakref.WeakValueDictionary[int, WritingFile] = weakref.WeakValueDictionary()
-"""By identity: the hash of fsspec's files makes a request."""
-
-
-@atexit.register
-def _discard_unclosed() -> None:
-    """Discard what is still open for writing when the process ends: no executor takes work then, so closing fails."""
-    for file in [file for file in _unclosed.values() if not file.closed]:
-        logger.warning("%s is not written: it was not closed before the process ended", file.path)
-        file.discard()
 
 
 class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
@@ -74,7 +62,6 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         except BaseException:
             self.closed = True  # or `close` would replace the old object by an empty one
             raise
-        _unclosed[id(self)] = self
 
     def _check_mode(self) -> None:
         written_class = self.s3_additional_kwargs.get("StorageClass")
@@ -185,9 +172,8 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
     def _room(self) -> int:
         """The bytes that the part being filled still takes."""
         fixed = self.fs.fixed_upload_size
-        size = int(self.blocksize) if fixed else next_part_bytes(self._begun + 1, self.blocksize)
-        room: int = size - self.buffer.tell()
-        return room
+        size = self.blocksize if fixed else next_part_bytes(self._begun + 1, self.blocksize)
+        return int(size - self.buffer.tell())
 
     def _send_buffer(self) -> BackgroundParts:
         background = self._begin() if self._background is None else self._background
