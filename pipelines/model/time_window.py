@@ -80,6 +80,7 @@ _FOREIGN: Final = re.compile(
 """A date, or a timestamp without seconds, as other writers spell the start of a window."""
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - wall times are counted from it too
+_EPOCH_UTC: Final = _EPOCH.replace(tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SECOND_US: Final = 1_000_000
 HOUR_US: Final = 3600 * _SECOND_US
@@ -197,7 +198,7 @@ def key_at(instant: datetime, every: Every, timezone: str) -> str:
         every: The width of the windows.
         timezone: IANA name.
     """
-    time = (instant - _EPOCH.replace(tzinfo=UTC)) // _MICROSECOND
+    time = (instant - _EPOCH_UTC) // _MICROSECOND
     (wall,), (offset,), (shown,) = clock_of(timezone).read(np.array([time]))
     if every == "hour":
         start = int(wall - wall % HOUR_US)
@@ -327,4 +328,4 @@ def _us(wall: datetime) -> int:
 def _instant(time: int) -> datetime:
     if not FIRST <= time <= LAST:
         raise OverflowError(time)
-    return _EPOCH.replace(tzinfo=UTC) + timedelta(microseconds=time)
+    return _EPOCH_UTC + timedelta(microseconds=time)

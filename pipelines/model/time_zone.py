@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
 __all__ = ["FIRST", "LAST", "Clock", "Segment", "clock_of"]
 
@@ -81,6 +81,7 @@ class Clock:
         """
         self._zone = ZoneInfo(zone)
         self._years: dict[int, list[Segment]] = {}
+        self._around: dict[tuple[int, int], tuple[tuple[int, int, Segment], ...]] = {}
 
     def read(self, instants: Times) -> tuple[Times, Times, Times]:
         """What the clock shows at some instants.
@@ -99,12 +100,14 @@ class Clock:
             offsets, shown = table.offsets[at], table.shown[at]
         return instants + offsets, offsets, shown
 
-    def around(self, wall: int) -> Iterator[tuple[int, int, Segment]]:
+    def around(self, wall: int) -> Sequence[tuple[int, int, Segment]]:
         """The segments in which the clock may show a wall time, in order, each with its first and its end instant."""
-        years = range(_year_of(wall - _MARGIN_US), _year_of(wall + _MARGIN_US) + 1)
-        segments = [segment for year in years for segment in self._year(year)]
-        starts = [_NEVER, *(segment.start for segment in segments[1:]), -_NEVER]
-        return zip(starts, starts[1:], segments, strict=False)
+        first, last = _year_of(wall - _MARGIN_US), _year_of(wall + _MARGIN_US)
+        if (first, last) not in self._around:
+            segments = [segment for year in range(first, last + 1) for segment in self._year(year)]
+            starts = [_NEVER, *(segment.start for segment in segments[1:]), -_NEVER]
+            self._around[first, last] = tuple(zip(starts, starts[1:], segments, strict=False))
+        return self._around[first, last]
 
     def offsets(self, first_year: int, last_year: int) -> list[tuple[int, int]]:
         """From which instant on the clock has which offset, in these years of UTC; one entry a change."""
