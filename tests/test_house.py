@@ -138,10 +138,12 @@ def test_no_file_names_a_machine_or_an_index() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("name", ["constraints.txt", "constraints-lowest.txt"])
-def test_constraints_are_versions_and_nothing_else(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "fewest"), [("constraints.txt", 100), ("constraints-lowest.txt", 100), ("constraints-peers.txt", 15)]
+)
+def test_constraints_are_versions_and_nothing_else(name: str, fewest: int) -> None:
     lines = (ROOT / name).read_text().splitlines()[1:]
-    assert len(lines) > 100
+    assert len(lines) > fewest
     assert [line for line in lines if not re.fullmatch(r"[a-z0-9.-]+==[a-z0-9.]+( ; .+)?", line)] == []
 
 
@@ -157,6 +159,16 @@ def test_the_lowest_versions_that_are_allowed_are_those_that_are_tested() -> Non
         if requirement.name != "tierlake":
             (lowest,) = [Version(one.version) for one in requirement.specifier if one.operator == ">="]
             assert (requirement.name, lowest) in tested, f"{requirement}: run `make lock`, or raise the bound"
+
+
+def test_the_peers_that_are_named_are_installed() -> None:
+    installed = {
+        name: Version(version.partition(" ")[0])
+        for line in (ROOT / "constraints-peers.txt").read_text().splitlines()[1:]
+        for name, _, version in [line.partition("==")]
+    }
+    for requirement in map(Requirement, PROJECT["dependency-groups"]["peers"]):
+        assert installed[requirement.name] in requirement.specifier, f"{requirement}: run `make lock`"
 
 
 def test_each_exception_to_the_rules_is_explained() -> None:

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tests import ROOT
-
-BENCHMARKS = ROOT / "benchmarks"
+from benchmarks.harness import Plan, measured
+from benchmarks.interpreters import Interpreters
+from benchmarks.model import Options
+from benchmarks.works import WORKS
 
 MEGABYTES = 500
 BUDGET_MIB = 192
@@ -18,9 +19,7 @@ Together they are half of what deltalake's own writer takes for this file (1,379
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_500_mb_of_csv_in_all_days_of_a_year(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    from bench_memory import run
-
-    took = run(["ours"], MEGABYTES, tmp_path)["ours"]
-    assert took["peak_mib"] < BUDGET_MIB + PROCESS_MIB
+def test_500_mb_of_csv_in_all_days_of_a_year(tmp_path):
+    options = Options(tmp_path, tmp_path, megabytes=MEGABYTES)
+    result = measured(WORKS["csv"], Plan(options, Interpreters(), rounds=0, only=("tierlake",)))
+    assert result.contenders["tierlake"].peak < (BUDGET_MIB + PROCESS_MIB) << 20
