@@ -104,6 +104,7 @@ PARTS = [
         _parent="path",
         _strip_protocol="path",
     ),
+    *parts("fsspec", "fsspec.asyn:AsyncFileSystem", "connector.listing.answers", _isfile="self path"),
     *parts(
         "s3fs",
         "s3fs.core:S3FileSystem",

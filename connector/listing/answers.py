@@ -3,6 +3,8 @@
 fsspec's blocking verbs hand each call to the event loop's thread and wait, for 100 us and more, even if a cached
 listing answers. Readers of Parquet folders ask several times for each file. These verbs look into the caches first, and
 answer as the asynchronous ones would; without an answer there they ask them.
+
+fsspec's own part that is named in this module: `AsyncFileSystem._isfile`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
@@ -21,13 +21,12 @@ from tierlake.connector.listing.committed import folder_info
 from tierlake.connector.objects import metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from tierlake.connector.client.listing_cache import ListingCache
     from tierlake.connector.client.recent import Recent
     from tierlake.connector.client.store import Store
-    from tierlake.connector.transfer.ahead import Ahead
 
 
 def folders_marked(entries: Iterable[dict[str, Any]], *, withdirs: bool) -> list[dict[str, Any]]:
@@ -80,13 +79,23 @@ def folders_of(entries: Iterable[dict[str, Any]], root: str) -> dict[str, list[d
 FOLDERS_MAX = 1000
 
 
+class ScanAhead(Protocol):
+    """Prepares for the scan that follows a listing."""
+
+    def listed(self, path: str, entries: Sequence[Mapping[str, Any]], *, is_committed: bool) -> None:
+        """Take note of what was listed below a path, and whether it is of a table."""
+
+    def forget(self, path: str | None) -> None:
+        """Drop what is known of a path; None is everything."""
+
+
 class TableListings(KnownAnswers, S3FileSystem):  # type: ignore[misc]  # s3fs ships no types
     """The listing methods of a filesystem."""
 
     views: tables.Views
     store: Store
     dircache: ListingCache
-    ahead: Ahead
+    ahead: ScanAhead
     _folders: Recent[str, tuple[float, int]]
 
     async def _info(

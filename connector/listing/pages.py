@@ -2,7 +2,7 @@
 
 Each page names the next one, so a listing of 100 pages takes 100 round trips. Behind the second page we look at the
 names of the folders, by one request, and list several ranges of keys at once. Each of them may read one page beyond
-its end, so that 100 pages take at most 110 requests, and up to two take none more.
+its end, so it has as many folders as fill whole pages: 100 pages take at most 110 requests, and up to two no more.
 
 A range begins in a folder, after the key `folder/` itself, and ends with another such key. Not every server sorts as S3
 does, by the bytes of whole keys: SeaweedFS lists `b/1` before `b-x`. Where the names beside each other would be
@@ -13,6 +13,7 @@ read one after another.
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import itemgetter
@@ -30,6 +31,8 @@ SERIAL_PAGES = 2
 _PAGES_EACH = 3
 """A part is worth its last page, which may be read for nothing, if it has so many."""
 _PAGE_KEYS = 1000
+_SPARE = 1.07
+"""How many requests more are no matter, to have more parts."""
 _LEVELS_MAX = 3
 """The largest number of looks at the names of folders."""
 _LARGE_ENTRIES = 10_000
@@ -91,17 +94,35 @@ class Listing:
             if not _is_sorted_alike([*folders, *(one["Key"] for one in page.get("Contents", ()))]):
                 return []
             behind = [one for one in folders if one > last and one.endswith("/")]
-            if keys_each == 0.0:
-                passed = len(folders) - len(behind)
-                keys_each = len(chain.found) / max(passed, 1)
-            names = [*behind, *names]
             within = next((one for one in folders if last.startswith(one)), None)
+            if behind:
+                keys_each = self._keys_each(chain, len(folders) - len(behind), within)
+            names = [*behind, *names]
             if len(names) >= PARTS_MAX or within is None:
                 break
-            prefix, keys_each = within, 0.0
-        pages = len(names) * keys_each / _PAGE_KEYS
-        count = min(PARTS_MAX - 1, len(names), int(pages / _PAGES_EACH))
-        return [names[number * len(names) // (count + 1)] for number in range(1, count + 1)] if count else []
+            prefix = within
+        step = _step(len(names), keys_each)
+        return names[step - 1 :: step] if step < len(names) else []
+
+    def _keys_each(self, chain: _Part, passed: int, within: str | None) -> float:
+        """The number of keys in a folder, of those that are listed to their end, if there are any."""
+        start = f"{self.bucket}/{within}"
+        whole = sum(not entry["name"].startswith(start) for entry in chain.found)
+        return whole / (passed - 1) if within is not None and passed > 1 else len(chain.found) / max(passed, 1)
+
+
+def _step(folders: int, keys_each: float) -> int:
+    """How many folders are in a part: as many as fill whole pages, or all of them if parts are not worth it."""
+    pages = folders * keys_each / _PAGE_KEYS
+    count = min(PARTS_MAX - 1, int(pages / _PAGES_EACH))
+    if count < 2:  # noqa: PLR2004
+        return folders
+    least = math.ceil(pages / count)
+    full = (int(size * _PAGE_KEYS / keys_each) for size in range(least, 2 * least))
+    steps = [max(step, math.ceil(folders / (PARTS_MAX - 1))) for step in full]
+    requests = {step: math.ceil(folders / step) * math.ceil(step * keys_each / _PAGE_KEYS) for step in steps}
+    fewest = min(steps, key=lambda step: requests[step])
+    return next((step for step in steps if requests[step] <= _SPARE * pages), fewest)
 
 
 def _is_sorted_alike(names: list[str]) -> bool:

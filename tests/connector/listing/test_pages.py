@@ -78,7 +78,7 @@ def test_a_long_listing_takes_a_tenth_more_requests(size):
     pages._PAGE_KEYS = 100
     assert listed(server) == keys
     assert len(server.requests) <= 1.1 * count
-    assert server.most == PARTS_MAX
+    assert PARTS_MAX - 2 <= server.most <= PARTS_MAX
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_real_servers_begin_where_a_part_begins(rig, monkeypatch):
 
         entries = sync(fs.loop, listing)
         assert [entry["name"] for entry in entries] == sorted(f"{bucket}/{key}" for key in keys)
-        assert len([start for start in starts if start]) >= 4
+        assert len([start for start in starts if start]) >= 3
         assert len(starts) <= -(-len(keys) // 7) + 1 + PARTS_MAX
     finally:
         rig.drop_bucket(bucket)
