@@ -9,8 +9,10 @@ attributes `_request_payer_kw`, `append_block`, `buffer`, `forced`, `mpu` and `p
 
 from __future__ import annotations
 
+import atexit
 import io
 import logging
+import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -34,6 +36,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tierlake.connector")
 
 _BYTES_IN_PROGRESS: Final = 64 << 20
+
+_unclosed: weakref.WeakValueDictionary[int, WritingFile] = weakref.WeakValueDictionary()
+"""By identity: the hash of fsspec's files makes a request."""
+
+
+@atexit.register
+def _discard_unclosed() -> None:
+    """Discard what is still open for writing when the process ends: no executor takes work then, so closing fails."""
+    for file in [file for file in _unclosed.values() if not file.closed]:
+        logger.warning("%s is not written: it was not closed before the process ended", file.path)
+        file.discard()
 
 
 class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
@@ -62,6 +75,7 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         except BaseException:
             self.closed = True  # or `close` would replace the old object by an empty one
             raise
+        _unclosed[id(self)] = self
 
     def _check_mode(self) -> None:
         written_class = self.s3_additional_kwargs.get("StorageClass")
