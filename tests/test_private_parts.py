@@ -143,7 +143,32 @@ PARTS = [
         mpu=None,
         parts=None,
     ),
-    *parts("s3fs", "s3fs.core:S3File", "connector.transfer.reading_file", _fetch_range="self start end"),
+    *parts(
+        "s3fs",
+        "s3fs.core:S3File",
+        "connector.transfer.reading_file",
+        _fetch_range="self start end",
+        _request_payer_kw=None,
+        append_block=None,
+        fill_cache=None,
+        read_kw=None,
+        req_kw=None,
+    ),
+    *parts(
+        "fsspec",
+        "fsspec.spec:AbstractBufferedFile",
+        "connector.transfer.reading_file",
+        _details=None,
+        cache=None,
+        loc=None,
+    ),
+    *parts(
+        "fsspec",
+        "fsspec.caching:BaseCache",
+        "connector.transfer.parquet_cache",
+        _fetch="self start stop",
+        _log_stats="self",
+    ),
     *parts(
         "deltalake", "deltalake.fs._base_handler:BaseDeltaStorageHandler", "pipelines.tables.delta_files", _handler=None
     ),

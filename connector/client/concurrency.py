@@ -15,7 +15,7 @@ from tierlake.connector.errors import LakeError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 
-__all__ = ["Failure", "as_completed", "blocking", "in_order", "outcomes"]
+__all__ = ["Failure", "as_completed", "blocking", "check_can_wait", "in_order", "outcomes"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -90,17 +90,29 @@ def blocking(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, R]
         NotImplementedError: This is the loop's own thread.
         RuntimeError: No thread runs the loop: the filesystem is an asynchronous one.
     """
-    if _is_own_thread(loop):
+    try:
+        check_can_wait(loop)
+    except RuntimeError:  # NotImplementedError is one
         work.close()
-        raise NotImplementedError("A blocking verb was called in the thread of its event loop")
-    if not _is_running(loop):
-        work.close()
-        raise RuntimeError(_NO_LOOP)
+        raise
     running = asyncio.run_coroutine_threadsafe(work, loop)
     try:
         return running.result()
     finally:
         running.cancel()
+
+
+def check_can_wait(loop: asyncio.AbstractEventLoop | None) -> None:
+    """Refuse to wait for work on a loop, where it would never end.
+
+    Raises:
+        NotImplementedError: This is the loop's own thread.
+        RuntimeError: No thread runs the loop: the filesystem is an asynchronous one.
+    """
+    if loop is not None and _is_own_thread(loop):
+        raise NotImplementedError("A blocking verb was called in the thread of its event loop")
+    if not _is_running(loop):
+        raise RuntimeError(_NO_LOOP)
 
 
 def as_completed(
@@ -123,10 +135,7 @@ def as_completed(
     Raises:
         NotImplementedError: This is the loop's own thread.
     """
-    if _is_own_thread(loop):
-        raise NotImplementedError("A blocking verb was called in the thread of its event loop")
-    if not _is_running(loop):
-        raise RuntimeError(_NO_LOOP)
+    check_can_wait(loop)
     chosen = list(items)
     ended: queue.SimpleQueue[tuple[T, R | BaseException]] = queue.SimpleQueue()
     is_over = False
