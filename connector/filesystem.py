@@ -30,6 +30,7 @@ from tierlake.connector.client.store import Namespace, Store
 from tierlake.connector.client.weak_cache import WeakCache
 from tierlake.connector.errors import ObjectNotFound
 from tierlake.connector.interop.verbs import InteropVerbs
+from tierlake.connector.listing import tables
 from tierlake.connector.listing.directories import FOLDERS_MAX, TableListings
 from tierlake.connector.listing.tables import Views
 from tierlake.connector.objects import copy, delete, expansion, move
@@ -43,6 +44,7 @@ from tierlake.connector.transfer import download, local_file, upload
 from tierlake.connector.transfer.compressed_file import compressed
 from tierlake.connector.transfer.contents import Contents
 from tierlake.connector.transfer.open_file import open_file
+from tierlake.connector.transfer.parquet_cache import AutomaticCache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,6 +132,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         rendered = settings.s3fs_kwargs()
         rest["config_kwargs"] = {**rendered.pop("config_kwargs"), **(rest.get("config_kwargs") or {})}
         rest.setdefault("listings_expiry_time", settings.view_freshness)
+        rest.setdefault("default_cache_type", AutomaticCache.name)
         if aws_profile is not None:
             rest["profile"] = aws_profile
         super().__init__(anon=anon, **rendered, **rest)
@@ -301,7 +304,9 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         return compressed(file, path, mode, owned) if owned else file
 
     def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> ReadingFile | WritingFile:
-        return open_file(self, self.store, path, mode, kwargs)
+        if mode == "rb" and tables.is_sidecar(path):
+            self.info(path)  # raises for one inside a table
+        return open_file(self, self.store, path, mode, kwargs, self.contents)
 
     async def _cat_file(self, path: str, version_id: str | None = None, **options: Any) -> bytes:
         return await download.cat_file(

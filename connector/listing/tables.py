@@ -70,6 +70,11 @@ _committed = _Commits(_ROOTS_MAX)
 """The time of this process's last commit, by endpoint and root, for all filesystems in it."""
 
 
+def is_sidecar(path: str) -> bool:
+    """Whether a path has the name of a file that other writers put beside a table's, and that no table commits."""
+    return path.rpartition("/")[2] in _SIDECARS
+
+
 async def info(store: Store, listing: Listing, path: str, *, refresh: bool) -> dict[str, Any]:
     """The entry of a path inside a table.
 
@@ -89,7 +94,7 @@ async def info(store: Store, listing: Listing, path: str, *, refresh: bool) -> d
     if entry is not None and (entry["type"] == "directory" or not refresh):
         return entry
     bucket, _, key = path.partition("/")
-    if entry is None and path.rpartition("/")[2] in _SIDECARS:
+    if entry is None and is_sidecar(path):
         raise ObjectNotFound("No committed file is there", bucket=bucket, key=key)
     try:
         head = await store.send("head_object", Bucket=bucket, Key=key)

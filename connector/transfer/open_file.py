@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tierlake.connector.transfer.reading_file import ReadingFile
+from tierlake.connector.transfer.reading_file import ReadingFile, ReadOptions
 from tierlake.connector.transfer.writing_file import WritingFile
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
 
     from tierlake.connector.client.store import Store
+    from tierlake.connector.transfer.contents import Contents
 
 _FILE_OPTIONS = ("autocommit", "cache_options", "size")
 
 
 def open_file(
-    fs: S3FileSystem, store: Store, path: str, mode: str, options: dict[str, Any]
+    fs: S3FileSystem, store: Store, path: str, mode: str, options: dict[str, Any], contents: Contents
 ) -> ReadingFile | WritingFile:
     """Open a file as s3fs does.
 
@@ -26,6 +27,7 @@ def open_file(
         path: The object.
         mode: `rb`, `wb`, `ab` or `xb`.
         options: s3fs's options of `open`. Other options are passed to the requests.
+        contents: What is known of objects before they are opened.
 
     Raises:
         ValueError: A version is requested, but the filesystem is not aware of versions.
@@ -37,16 +39,18 @@ def open_file(
     extra = fs.s3_additional_kwargs
     spelt_otherwise = rest.pop("blocksize", None)  # the files' own name for it
     payer, fill = rest.pop("requester_pays", None), rest.pop("fill_cache", None)
+    block_size = rest.pop("block_size", None) or spelt_otherwise
+    acl = rest.pop("acl", False) or extra.get("ACL", False) or extra.get("acl", False)
     arguments = {
-        "block_size": rest.pop("block_size", None) or spelt_otherwise or fs.default_block_size,
-        "acl": rest.pop("acl", False) or extra.get("ACL", False) or extra.get("acl", False),
+        "block_size": block_size or fs.default_block_size,
         "version_id": version_id,
         "fill_cache": fs.default_fill_cache if fill is None else fill,
         "cache_type": rest.pop("cache_type", None) or fs.default_cache_type,
         "requester_pays": fs.requester_pays if payer is None else payer,
         **{name: rest.pop(name) for name in _FILE_OPTIONS if name in rest},
     }
-    arguments["s3_additional_kwargs"] = {**extra, **rest}
     if mode == "rb":
-        return ReadingFile(fs, path, mode, **arguments)
-    return WritingFile(fs, path, mode, store=store, **arguments)
+        if block_size or fs.default_block_size != type(fs).default_block_size:
+            arguments["first_bytes"] = arguments["block_size"]
+        return ReadingFile(fs, store, path, ReadOptions(**arguments, parameters={**extra, **rest}), contents)
+    return WritingFile(fs, path, mode, store=store, acl=acl, s3_additional_kwargs={**extra, **rest}, **arguments)
