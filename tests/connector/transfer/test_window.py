@@ -33,7 +33,12 @@ class Threads:
         self.content, self.fails, self.begun, self.cancelled = content, fails, [], []
         self._waiting = queue.SimpleQueue()
         self._random = random.Random(len(content))
-        threading.Thread(target=self._work, daemon=True).start()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def join(self):
+        """Wait until what was begun has ended; after `close`."""
+        self._thread.join()
 
     def begin(self, parts):
         self.begun += [(part.start, part.end, part.ahead) for part in parts]
@@ -151,7 +156,7 @@ def plans(draw, content):
 )
 def test_any_reads(content, forecast, data, limit, failing, tail, buffers):
     true = CONTENTS[content]()
-    window, _, memory = opened(
+    window, source, memory = opened(
         true,
         FORECASTS[forecast],
         limit=limit,
@@ -169,6 +174,7 @@ def test_any_reads(content, forecast, data, limit, failing, tail, buffers):
             assert window.read(start, stop) == true[start:stop]
     assert all(view == true[start:stop] for view, start, stop in kept)
     window.close()
+    source.join()
     del window, kept
     assert memory.used == 0
 
@@ -178,7 +184,7 @@ def test_any_reads(content, forecast, data, limit, failing, tail, buffers):
 @pytest.mark.parametrize("limit", [0, 5000, 2**28])
 def test_threads_on_one_file(content, forecast, limit):
     true = CONTENTS[content]()
-    window, _, memory = opened(true, FORECASTS[forecast], limit=limit)
+    window, source, memory = opened(true, FORECASTS[forecast], limit=limit)
     wrong = []
 
     def reads(window, seed):
@@ -198,6 +204,7 @@ def test_threads_on_one_file(content, forecast, limit):
         thread.join()
     assert wrong == []
     window.close()
+    source.join()
     del window, threads
     gc.collect()
     assert memory.used == 0
