@@ -185,7 +185,6 @@ PARTS = [
         cache=None,
         loc=None,
     ),
-    *parts("fsspec", "fsspec.caching:BaseCache", "connector.transfer.reading_file", _fetch="self start stop"),
     *parts(
         "fsspec",
         "fsspec.caching:BaseCache",

@@ -22,6 +22,8 @@ _HOLE_SHARE = 32
 """So are those with a hole of one part in so many of the bytes before it."""
 _ROW_GROUPS_BEHIND = 16
 """Reads in several threads are out of order by fewer row groups than this."""
+_CHUNKS_FIRST = 16
+"""How many chunks of a column are fetched ahead, at the least, after its first one is read."""
 _ROW_GROUPS_BEFORE = 4
 """A column that is read for the first time is expected from so many row groups before."""
 
@@ -74,14 +76,14 @@ class ColumnForecast:
         return expected
 
     def _note_chunk(self, group: int, column: int, count: int) -> int:
-        """How many bytes of a chunk that is read were expected."""
+        """How many bytes of a chunk that is read were expected; a new column is worth some chunks more."""
         self._first = group if self._first is None else min(self._first, group)
-        is_expected = column in self._next and (group, column) not in self._seen
+        is_new, is_expected = column not in self._next, (group, column) not in self._seen
         self._seen.add((group, column))
         self._newest[column] = max(self._newest.get(column, group), group)
         begin = self._next.get(column, max(self._first, group - _ROW_GROUPS_BEFORE))
         self._next[column] = max(begin, group - _ROW_GROUPS_BEHIND)
-        return count if is_expected else 0
+        return _CHUNKS_FIRST // self.growth * count if is_new else count if is_expected else 0
 
     def widened(self, start: int, stop: int) -> int:  # noqa: ARG002 -- as in `Forecast`
         """The end of the chunk whose first bytes are read."""

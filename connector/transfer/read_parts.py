@@ -99,6 +99,9 @@ class Source(Protocol):
     def begin(self, parts: Sequence[Part]) -> None:
         """Fetch each part, and settle it."""
 
+    def check(self) -> None:
+        """Raise if what was begun will never be settled, or not while this thread waits for it."""
+
     def cancel(self, parts: Sequence[Part], *, wait_seconds: float = 0) -> None:
         """Stop fetching parts that nobody needs any more."""
 

@@ -4,7 +4,7 @@ s3fs opens a file by a HEAD, and reads it in blocks of 50 MB.
 
 Others' own parts that are named in this module: of `S3File` the method `_fetch_range`, and the attributes
 `_request_payer_kw`, `append_block`, `fill_cache`, `read_kw` and `req_kw`, which its constructor sets; of
-`AbstractBufferedFile` the attributes `_details`, `cache` and `loc`; of fsspec's caches the method `_fetch`.
+`AbstractBufferedFile` the attributes `_details`, `cache` and `loc`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tierlake.connector.client.concurrency import blocking
 from tierlake.connector.errors import InvalidName
 from tierlake.connector.transfer.parquet_cache import TAIL_BYTES, AutomaticCache, ForecastCache, ParquetCache
 from tierlake.connector.transfer.ranges import Piece, fetch
+from tierlake.connector.transfer.read_parts import PART_BYTES
 from tierlake.connector.transfer.row_groups import MAGIC
 from tierlake.connector.transfer.sources import ObjectSource
 
@@ -47,7 +48,7 @@ class ReadOptions:
 
     Args:
         block_size: The block size; of fsspec's caches, and of `f.blocksize`.
-        first_bytes: What is fetched first of a file that is not Parquet.
+        first_bytes: What is fetched first of a file that is not Parquet, within 64 kB and 8 MiB.
         version_id: A version; None is the latest.
         fill_cache: Only kept, as s3fs does.
         cache_type: The name of an fsspec cache.
@@ -166,7 +167,8 @@ class ReadingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             count = SMALL_BYTES if is_small else TAIL_BYTES if own_cache else _PROBE_BYTES
             first = fetch(store, self._target, -count, **parameters)
         else:
-            count = SMALL_BYTES if is_small else options.first_bytes if own_cache else _PROBE_BYTES
+            begin = min(max(options.first_bytes, _PROBE_BYTES), PART_BYTES)
+            count = SMALL_BYTES if is_small else begin if own_cache else _PROBE_BYTES
             first = fetch(store, self._target, 0, count, **parameters)
         return blocking(fs.loop, first)
 
@@ -193,7 +195,7 @@ class ReadingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
     def read(self, length: int | None = -1) -> bytes:
         """Read bytes, by default all that are left."""
         start, stop = self._span(length)
-        data: bytes = self.cache._fetch(start, stop) if start < stop else b""  # noqa: SLF001 -- see above
+        data: bytes = self.cache._fetch(start, stop) if start < stop else b""  # noqa: SLF001 -- fsspec's caches have no other
         self.loc += len(data)
         return data
 
@@ -204,7 +206,7 @@ class ReadingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         if isinstance(cache, ForecastCache):
             view = cache.buffer(start, stop)
         else:
-            view = memoryview(cache._fetch(start, stop) if start < stop else b"")  # noqa: SLF001 -- see above
+            view = memoryview(cache._fetch(start, stop) if start < stop else b"")  # noqa: SLF001 -- fsspec's caches have no other
         self.loc += len(view)
         return view
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3fs.utils import FileExpired
 
-from tierlake.connector.client.concurrency import blocking
+from tierlake.connector.client.concurrency import blocking, running_loop
 from tierlake.connector.errors import RequestRefused, ServerError
 from tierlake.connector.transfer.ranges import BEYOND_THE_END, Piece, fetch
 
@@ -58,7 +58,17 @@ class ObjectSource:
 
     def begin(self, parts: Sequence[Part]) -> None:
         """Start all requests in one step on the event loop."""
+        self.check()
         self._loop().call_soon_threadsafe(self._start, list(parts))
+
+    def check(self) -> None:
+        """Refuse to wait for an event loop that does not run, or that this thread runs.
+
+        Raises:
+            NotImplementedError: This is the loop's own thread.
+            RuntimeError: No thread runs the loop, or this is a child process.
+        """
+        running_loop(self._loop())
 
     def read(self, start: int, end: int) -> bytes:
         """The bytes of a range, by a request of its own."""
@@ -163,6 +173,9 @@ class FetcherSource:
             threading.Thread(target=_work, args=(weakref.ref(self), self._waiting), daemon=True).start()
         if here is not None:
             _fetch(self._fetcher, here)
+
+    def check(self) -> None:
+        """Do nothing: each call of the function ends."""
 
     def cancel(self, parts: Sequence[Part], *, wait_seconds: float = 0) -> None:
         """Do nothing: a part that is cancelled before a thread takes it is not fetched."""

@@ -36,6 +36,8 @@ _TOUCHED_MAX = 8
 """How many parts that were read in part are kept after a jump."""
 _SMALL_BYTES = 2**16
 """A read may be widened by this much whatever the credit."""
+_CHECK_SECONDS = 5.0
+"""How often a read that waits looks whether the source still works."""
 _EXIT_SECONDS = 2.0
 
 _windows: weakref.WeakSet[Window] = weakref.WeakSet()
@@ -62,6 +64,7 @@ class Window:
         self._memory, self._limit = memory, limit
         self._credit = min(forecast.credit, limit)
         self._parts: list[Part] = []
+        self._whole: Part | None = None
         self._reads = self._under_way = self._expected = 0
         self._is_closed = False
         self._pid = os.getpid()
@@ -80,6 +83,7 @@ class Window:
         """
         part = Part(self, start, start + len(data), self._memory.require(len(data)))
         part.pinned, part.data = part.end == self._size, data
+        self._whole = part if part.size == self._size else None
         with self._changed:
             self._insert(part)
 
@@ -103,6 +107,7 @@ class Window:
         Args:
             wait_seconds: How long to wait until nothing is under way any more.
         """
+        self._whole = None
         if self._pid != os.getpid():  # the parent fetches, and its lock may be held
             self._is_closed, self._parts = True, []
             return
@@ -129,6 +134,8 @@ class Window:
         start, stop = max(start, 0), min(stop, self._size)
         if start >= stop:
             return b"", None
+        if (whole := self._whole) is not None:
+            return whole.view(start, stop), whole.lease
         if self._pid != os.getpid():
             self._forget_parent()
         with self._changed:
@@ -246,7 +253,8 @@ class Window:
             while not part.is_settled:
                 if self._is_closed:
                     raise ValueError("I/O operation on closed file.")
-                self._changed.wait()
+                self._source.check()
+                self._changed.wait(_CHECK_SECONDS)
             if part.error is None:
                 return part
             if not part.ahead or isinstance(part.error, FileExpired):

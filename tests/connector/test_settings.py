@@ -34,7 +34,7 @@ EFFECTS = {
     "read_timeout": (2.5, lambda fs: fs.s3.meta.config.read_timeout, 2.5),
     "max_retries": (7, lambda fs: fs.store.gateway._transport.budget.attempts, 8),
     "retry_seconds": (9.0, lambda fs: fs.store.gateway._transport.budget.seconds, 9.0),
-    "read_memory_bytes": (4096, lambda fs: fs.settings.read_memory_bytes, 4096),  # its effect: transfer/test_memory.py
+    "read_memory_bytes": (4096, lambda fs: fs.settings.read_memory_bytes, 4096),  # effect: test_reading_file.py
     "key": ("another", lambda fs: credentials(fs).access_key, "another"),
     "secret": ("another", lambda fs: credentials(fs).secret_key, "another"),
     "token": ("another", lambda fs: credentials(fs).token, "another"),

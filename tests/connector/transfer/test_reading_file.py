@@ -17,6 +17,7 @@ import textwrap
 import zipfile
 
 import fsspec
+import fsspec.asyn
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.dataset as ds
@@ -433,6 +434,19 @@ def test_a_file_as_any_other(fs, server, bucket, cache_type):
         assert file.metadata() == {}
     with pytest.raises(ValueError, match="closed"):
         file.read(1)
+
+
+def test_the_event_loops_own_thread_does_not_wait_for_itself(fs, server, bucket):
+    server.admin.put_object(Bucket=bucket, Key="x", Body=lines(200_000))
+    with fs.open(f"{bucket}/x") as file:
+
+        async def read():
+            file.seek(4_000_000)
+            return file.read(10)
+
+        with pytest.raises(NotImplementedError, match="thread of its event loop"):
+            fsspec.asyn.sync(fs.loop, read)
+        assert file.read(10) == lines(200_000)[4_000_000:4_000_010]
 
 
 def test_buffers_are_not_copied_and_count(fs, server, bucket):

@@ -33,7 +33,12 @@ class Threads:
         self.content, self.fails, self.begun, self.cancelled = content, fails, [], []
         self._waiting = queue.SimpleQueue()
         self._random = random.Random(len(content))
-        threading.Thread(target=self._work, daemon=True).start()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def join(self):
+        """Wait until what was begun has ended; after `close`."""
+        self._thread.join()
 
     def begin(self, parts):
         self.begun += [(part.start, part.end, part.ahead) for part in parts]
@@ -41,6 +46,9 @@ class Threads:
         self._random.shuffle(shuffled)
         for part in shuffled:
             self._waiting.put(part)
+
+    def check(self):
+        pass
 
     def cancel(self, parts, *, wait_seconds=0):
         self.cancelled += [(part.start, part.end) for part in parts]
@@ -148,7 +156,7 @@ def plans(draw, content):
 )
 def test_any_reads(content, forecast, data, limit, failing, tail, buffers):
     true = CONTENTS[content]()
-    window, _, memory = opened(
+    window, source, memory = opened(
         true,
         FORECASTS[forecast],
         limit=limit,
@@ -166,6 +174,7 @@ def test_any_reads(content, forecast, data, limit, failing, tail, buffers):
             assert window.read(start, stop) == true[start:stop]
     assert all(view == true[start:stop] for view, start, stop in kept)
     window.close()
+    source.join()
     del window, kept
     assert memory.used == 0
 
@@ -175,7 +184,7 @@ def test_any_reads(content, forecast, data, limit, failing, tail, buffers):
 @pytest.mark.parametrize("limit", [0, 5000, 2**28])
 def test_threads_on_one_file(content, forecast, limit):
     true = CONTENTS[content]()
-    window, _, memory = opened(true, FORECASTS[forecast], limit=limit)
+    window, source, memory = opened(true, FORECASTS[forecast], limit=limit)
     wrong = []
 
     def reads(window, seed):
@@ -195,6 +204,68 @@ def test_threads_on_one_file(content, forecast, limit):
         thread.join()
     assert wrong == []
     window.close()
+    source.join()
     del window, threads
     gc.collect()
     assert memory.used == 0
+
+
+class Careful(ColumnForecast):
+    """Fetches less ahead at first, so that a small file shows it."""
+
+    credit = 10_000
+
+
+def fetched(content, chunks, forecast=Careful):
+    """How many bytes are fetched for some chunks, and how many of them are asked for."""
+    window, source, _ = opened(content, forecast, tail=len(content) // 8)
+    asked = 0
+    for start, end in chunks:
+        assert window.read(start, end) == content[start:end]
+        asked += end - start
+    window.close()
+    return sum(end - start for start, end, _ in source.begun), asked
+
+
+def groups_of(content):
+    start, _ = footer_range(content[-END_BYTES:], len(content))
+    return RowGroups.of(memoryview(content)[start:], start)
+
+
+def test_what_is_read_as_expected_is_fetched_once():
+    content, groups = parquet(60, 5, 1000), groups_of(parquet(60, 5, 1000))
+    chunks = [groups.chunk(group, 1) for group in range(52)]
+    requested, asked = fetched(content, chunks)
+    assert asked <= requested <= 1.3 * asked  # those after the last one were expected too
+
+
+@pytest.mark.parametrize("every", [3, 7, 20])
+def test_row_groups_that_a_reader_skips(every):
+    """What is fetched in vain is bounded by what was fetched at first and what is read."""
+    content, groups = parquet(240, 3, 400), groups_of(parquet(240, 3, 400))
+    chunks = [groups.chunk(group, 1) for group in range(0, 200, every)]
+    requested, asked = fetched(content, chunks)
+    chunk = chunks[0][1] - chunks[0][0]
+    assert requested <= Careful.credit + 20 * chunk + 3 * asked
+
+
+def test_row_groups_backwards():
+    content, groups = parquet(240, 3, 400), groups_of(parquet(240, 3, 400))
+    chunks = [groups.chunk(group, 1) for group in range(200, 0, -1)]
+    requested, asked = fetched(content, chunks)
+    chunk = chunks[0][1] - chunks[0][0]
+    assert requested <= Careful.credit + 20 * chunk + 1.5 * asked
+
+
+@pytest.mark.parametrize("limit", [0, 50_000, 400_000])
+def test_memory_stays_within_the_limit(limit):
+    """Beside what is fetched ahead there is only what the read asks for."""
+    content, groups = parquet(60, 5, 1000), groups_of(parquet(60, 5, 1000))
+    window, _, memory = opened(content, ColumnForecast, limit=limit)
+    longest = 0
+    for group in range(60):
+        for column in (0, 2, 4):
+            start, end = groups.chunk(group, column)
+            assert window.read(start, end) == content[start:end]
+            longest = max(longest, end - start)
+    assert memory.peak <= max(limit, 2**14) + longest + 2**14
