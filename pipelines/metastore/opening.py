@@ -30,6 +30,7 @@ from tierlake.pipelines.model.spec import DatasetSpec, PartitionSpec
 from tierlake.pipelines.model.spec_diff import check_agrees, completed, differences
 from tierlake.pipelines.runtime.clock import Clock, ServerClock
 from tierlake.pipelines.runtime.fork_guard import refuse_after_fork
+from tierlake.pipelines.runtime.parallel import ThreadQueue
 from tierlake.pipelines.tables import table_of_format
 from tierlake.pipelines.tables.nested import LOG, enclosing_root, first_objects, is_nested, nested_roots
 
@@ -61,6 +62,7 @@ __all__ = [
 
 BESIDE: Final = "one table lies beside the other, never inside it: choose another prefix"
 _NAMED = 3
+_LOOKS = 2  # at once
 
 Described: TypeAlias = DatasetSpec | Mapping[str, object] | Path | str
 """A caller's description of a dataset: a spec, a YAML file, or some of a spec's fields."""
@@ -230,9 +232,8 @@ def open_dataset(
     location = DatasetSpec(uri=uri)
     inside = table_filesystem(fs, location, options)
     now = clock or ServerClock(inside, location.bucket)
-    now.now()
     store = DocumentStore(inside, location.root)
-    document = store.find()
+    document = _document(now, store)
     if document is not None:
         is_ending = document.dropped is not None and document.dropped.is_ending  # by a vacuum that may have stopped
         if not is_ending:
@@ -263,6 +264,15 @@ def open_dataset(
             table = table_of_format(inside, spec.root, spec.format, spec.partition.columns)
         store = DocumentStore(inside, spec.root)
     return Handle(inside, spec, table, store if document is not None else None, Journal(inside, spec.root), now)
+
+
+def _document(clock: Clock, store: DocumentStore) -> DatasetDocument | None:
+    """The stored description, if there is one, in the time of one request: the clock is set meanwhile."""
+    with ThreadQueue[Any](_LOOKS, "open") as looking:
+        looking.submit(clock.now)  # a missing bucket, wrong credentials or a dead endpoint end it here
+        looking.submit(store.find)
+        document: DatasetDocument | None = looking.results()[1]
+    return document
 
 
 def spec_of_undescribed(

@@ -11,8 +11,9 @@ what cannot be planned, is read by `LiveDataset`, whose errors name the file.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pyarrow as pa
 import pyarrow.dataset as pads
@@ -192,6 +193,10 @@ class _Unit:
     row_groups: tuple[int, ...] = ()
 
 
+_Rows: TypeAlias = tuple[pa.Table, int]
+"""Columns, and the number of rows: there may be no column."""
+
+
 class _Decoder:
     """Makes rows of the bytes of files."""
 
@@ -257,28 +262,36 @@ class _Decoder:
         """The rows of a unit that match."""
         if not pieces and unit.footer is None:
             return self._dataset.only([unit.files[0].path]).to_table(columns=self._names, filter=self._matching)
-        if unit.footer is not None:
-            rows = self._of_row_groups(unit, pieces)
-        else:
-            rows = pa.concat_tables([self._of_file(*one) for one in zip(unit.files, pieces, strict=True)])
+        rows = self._of_row_groups(unit, pieces) if unit.footer is not None else self._of_files(unit.files, pieces)
         matches = rows if self._condition is None else rows.filter(self._condition)
         return matches.select(self._names)
 
-    def _of_file(self, file: ScannedFile, piece: Piece) -> pa.Table:
+    def _of_files(self, files: Sequence[ScannedFile], pieces: Sequence[Piece]) -> pa.Table:
+        """The rows of small files."""
+        read = [self._decoded(file, piece) for file, piece in zip(files, pieces, strict=True)]
+        together = [one for one in read if one is not None]
+        if len(together) == len(files) and (rows := self._in_table(files, together)) is not None:
+            return rows
+        single = [None if one is None else self._in_table([file], [one]) for file, one in zip(files, read, strict=True)]
+        return pa.concat_tables(
+            self._as_fragment(file, piece) if rows is None else rows
+            for file, piece, rows in zip(files, pieces, single, strict=True)
+        )
+
+    def _decoded(self, file: ScannedFile, piece: Piece) -> _Rows | None:
+        """The stored columns of a small file; None where they cannot be decoded."""
         if piece.size == file.size:
-            try:
-                rows = self._directly(file, pa.BufferReader(piece.data))
-                return rows if rows is not None else self._as_fragment(file, piece.data)
-            except _UNDECODED:
-                pass
-        return self._dataset.fragment(file.path).to_table(schema=self._dataset.schema, columns=self._schema.names)
+            with suppress(*_UNDECODED):
+                return self._read(file, pa.BufferReader(piece.data))
+        return None
 
     def _of_row_groups(self, unit: _Unit, pieces: Sequence[Piece]) -> pa.Table:
+        """The rows of some row groups of a large file."""
         (file,) = unit.files
         try:
             opened = pa.PythonFile(PiecesFile(pieces, file.size), mode="r")
             if all(piece.size == file.size for piece in pieces):
-                rows = self._directly(file, opened, unit.footer, unit.row_groups)
+                rows = self._in_table(unit.files, [self._read(file, opened, unit.footer, unit.row_groups)])
                 if rows is not None:
                     return rows
         except _UNDECODED:
@@ -286,29 +299,42 @@ class _Decoder:
         fragment = self._dataset.fragment(file.path).subset(row_group_ids=list(unit.row_groups))
         return fragment.to_table(schema=self._dataset.schema, columns=self._schema.names)
 
-    def _directly(
+    def _read(
         self,
         file: ScannedFile,
         opened: pa.NativeFile,
         footer: pq.FileMetaData | None = None,
         row_groups: Sequence[int] | None = None,
-    ) -> pa.Table | None:
-        """The rows as the Parquet reader makes them; None where a column's type is not the table's."""
+    ) -> _Rows:
+        """The stored columns as the Parquet reader makes them."""
         known = self._known(file)
         stored = [name for name in self._schema.names if name not in known]
         reader = pq.ParquetFile(opened, metadata=footer, coerce_int96_timestamp_unit="us")
         if row_groups is None:
-            rows, count = reader.read(columns=stored, use_threads=False), reader.metadata.num_rows
-        else:
-            rows = reader.read_row_groups(row_groups, columns=stored, use_threads=False)
-            count = sum(reader.metadata.row_group(number).num_rows for number in row_groups)
+            return reader.read(columns=stored, use_threads=False), reader.metadata.num_rows
+        rows = reader.read_row_groups(row_groups, columns=stored, use_threads=False)
+        return rows, sum(reader.metadata.row_group(number).num_rows for number in row_groups)
+
+    def _in_table(self, files: Sequence[ScannedFile], read: Sequence[_Rows]) -> pa.Table | None:
+        """What was read of some files as rows of the table; None where their columns differ, or are not the table's."""
+        first = read[0][0].schema
+        nested = [number for number, one in enumerate(first) if pat.is_nested(one.type)]
+        known = [self._known(file) for file in files]
+        names = known[0].keys()
+        for (rows, _), values in zip(read[1:], known[1:], strict=True):
+            is_alike = rows.schema.equals(first) and values.keys() == names
+            if not is_alike or any(not _is_same(rows.schema.field(one).type, first.field(one).type) for one in nested):
+                return None
+        rows = pa.concat_tables([rows for rows, _ in read])
+        count = sum(count for _, count in read)
         columns = []
         for one in self._schema:
-            if one.name in known:
-                columns.append(pa.repeat(known[one.name], count))
-            elif not self._fits(rows.schema, one.name):
+            if one.name in names:
+                parts = [pa.repeat(of_file[one.name], own) for of_file, (_, own) in zip(known, read, strict=True)]
+                columns.append(pa.chunked_array(parts, one.type))
+            elif not self._fits(first, one.name):
                 return None
-            elif one.name in rows.schema.names:
+            elif one.name in first.names:
                 columns.append(rows.column(one.name))
             else:
                 columns.append(pa.nulls(count, one.type))
@@ -323,10 +349,16 @@ class _Decoder:
             self._keys[key] = {name: pa.scalar(values[name], self._schema.field(name).type) for name in names}
         return self._keys[key]
 
-    def _as_fragment(self, file: ScannedFile, data: Any) -> pa.Table:
-        """The rows as Arrow's dataset brings them into the table's types."""
-        fragment = parquet_format().make_fragment(pa.BufferReader(data), partition_expression=file.facts.known)
-        return fragment.to_table(schema=self._dataset.schema, columns=self._schema.names, use_threads=False)
+    def _as_fragment(self, file: ScannedFile, piece: Piece) -> pa.Table:
+        """The rows as Arrow's dataset brings them into the table's types; of the file itself where that fails."""
+        columns = {"schema": self._dataset.schema, "columns": self._schema.names}
+        if piece.size == file.size:
+            fragment = parquet_format().make_fragment(
+                pa.BufferReader(piece.data), partition_expression=file.facts.known
+            )
+            with suppress(*_UNDECODED):
+                return fragment.to_table(**columns, use_threads=False)
+        return self._dataset.fragment(file.path).to_table(**columns)
 
 
 _UNDECODED = (pa.ArrowException, OSError, ValueError, TypeError, OverflowError)
