@@ -217,10 +217,14 @@ class PartitionedWriter:
         """
         for key in sorted({*self._waiting, *self._spools}):
             self._close(key)
-        written = [*self._small.results(), *self._large.results()]
-        staged = tuple(sent.staged() for one in written for sent in one.files)
-        self.duplicates += sum(one.rows for one in written) - sum(one.file.rows or 0 for one in staged)
-        return staged
+        staged: list[StagedFile] = []
+        for written in itertools.chain(self._small.as_they_come(), self._large.as_they_come()):
+            files = [
+                sent.staged() for sent in written.files
+            ]  # where one cannot be sent, the others need not be encoded
+            self.duplicates += written.rows - sum(one.file.rows or 0 for one in files)
+            staged += files
+        return tuple(staged)
 
     # -- rows that wait -----------------------------------------------------------------------------------------------
 

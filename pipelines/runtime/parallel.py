@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 __all__ = ["ThreadQueue", "ahead", "all_in_threads", "in_threads", "processors"]
 
@@ -150,4 +150,13 @@ class ThreadQueue(Generic[R]):
         Raises:
             Exception: The failure of the earliest work that failed.
         """
-        return [future.result() for future in self._submitted]
+        return list(self.as_they_come())
+
+    def as_they_come(self) -> Iterator[R]:
+        """The results in the order of submission, each as soon as it and those before it are there.
+
+        Raises:
+            Exception: The failure of the earliest work that failed.
+        """
+        for future in self._submitted:
+            yield future.result()

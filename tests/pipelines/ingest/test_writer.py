@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tierlake.connector import LakeFileSystem
+from tierlake.connector.errors import AccessDenied
 from tierlake.pipelines.ingest import staging, writer
 from tierlake.pipelines.ingest.duplicates import unique_batches
 from tierlake.pipelines.ingest.parquet_file import FileEncoder, LocalFile
@@ -216,6 +217,26 @@ def test_the_source_is_closed_where_its_rows_cannot_be_taken(tmp_path: Path) -> 
     with writing, pytest.raises(ValueError, match="cannot be taken"):
         staging.stage(handle, taken, batches, writing)
     assert not open_below(tmp_path)
+
+
+def test_where_a_file_cannot_be_sent_the_others_are_not_tried(
+    fs: LakeFileSystem, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    async def refused(operation: str, *_: Any, **parameters: Any) -> None:
+        tried.append(operation)
+        raise AccessDenied("no", bucket=bucket, key=parameters["Key"])
+
+    partitions = 500
+    table = LakeDeltaTable(fs, f"{bucket}/refused")
+    with PartitionedWriter(fs, table, WriteSpec(), SCHEMA, "token") as writing:
+        for number in range(partitions):
+            writing.add(key(number), rows(number))
+        monkeypatch.setattr(fs.store.gateway, "call", refused)
+        with pytest.raises(AccessDenied):
+            writing.finish()
+    assert 0 < len(tried) < partitions
 
 
 # -- memory and steps -------------------------------------------------------------------------------------------------
