@@ -7,7 +7,8 @@
 
 A group is fetched as a whole, groups in their order, and taken as soon as it is complete. The next one begins when the
 bytes of all groups that are neither complete nor released leave room for it, so that a reader that is slower than the
-store holds it back. A group that is larger than the memory is fetched alone.
+store holds it back. A group that is larger than the memory is fetched alone. Open files take of the same memory, the one
+account of the process.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from typing import TYPE_CHECKING, Any, Self
 from s3fs.utils import FileExpired
 
 from tierlake.connector.client.concurrency import running_loop
+from tierlake.connector.transfer import memory
 from tierlake.connector.transfer.ranges import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from tierlake.connector.client.store import Store
+    from tierlake.connector.transfer.memory import Lease
     from tierlake.connector.transfer.ranges import Piece
 
 __all__ = ["REQUESTS_AT_ONCE", "Failed", "Group", "Pieces", "Span", "Taken"]
@@ -109,7 +112,7 @@ class Pieces:
         Args:
             store: The store.
             groups: What to fetch, in this order.
-            memory_bytes: The bound for bytes that are not released.
+            memory_bytes: The limit for what the whole process holds, while this read holds anything.
             at_once: The most requests at once.
             one_generation: The read fails with `FileExpired` where an object's ETag changes. False is for objects whose
                 bytes never change, though they may be copied onto themselves.
@@ -121,7 +124,7 @@ class Pieces:
         self._begun = asyncio.Semaphore(at_once)
         self._requests = asyncio.Semaphore(at_once)
         self._room = asyncio.Event()
-        self._held_bytes = 0
+        self._leases: dict[int, Lease] = {}
         self._etags: dict[str, str] | None = {} if one_generation else None
         self._loop = running_loop(store.loop)
         self._task: asyncio.Task[None] | None = None
@@ -147,7 +150,7 @@ class Pieces:
 
     def release(self, taken: Taken) -> None:
         """Make room: the bytes of a group are no longer needed."""
-        self._loop.call_soon_threadsafe(self._make_room, self._groups[taken.number].size)
+        self._loop.call_soon_threadsafe(self._make_room, taken.number)
 
     def stop(self) -> None:
         """Cancel all requests; every further `take` returns None."""
@@ -157,9 +160,17 @@ class Pieces:
 
     # -- on the event loop --------------------------------------------------------------------------------------------
 
-    def _make_room(self, size: int) -> None:
-        self._held_bytes -= size
+    def _make_room(self, number: int) -> None:
+        if number in self._leases:
+            self._leases.pop(number).release()
         self._room.set()
+
+    async def _memory_for(self, size: int) -> Lease:
+        """The memory of a group: this read's only one is fetched whatever the process holds."""
+        while (lease := memory.PROCESS.acquire(size, self._memory_bytes)) is None and self._leases:
+            self._room.clear()
+            await self._room.wait()
+        return lease or memory.PROCESS.require(size)
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -171,10 +182,7 @@ class Pieces:
         try:
             for number, group in enumerate(() if self._is_stopped else self._groups):
                 await self._begun.acquire()
-                while self._held_bytes and self._held_bytes + group.size > self._memory_bytes:
-                    self._room.clear()
-                    await self._room.wait()
-                self._held_bytes += group.size
+                self._leases[number] = await self._memory_for(group.size)
                 task = asyncio.create_task(self._fetch_group(number, group))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
@@ -184,6 +192,8 @@ class Pieces:
             await _cancelled(tasks)
             self._complete.put(None)
             self._ended.set()
+            for lease in self._leases.values():
+                lease.release()
 
     async def _fetch_group(self, number: int, group: Group) -> None:
         tasks = [asyncio.create_task(self._fetch(span, group.etag)) for span in group.spans]

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tierlake.connector")
 
 _BYTES_IN_PROGRESS: Final = 64 << 20
+_CONDITIONAL_BYTES: Final = 50 << 20
+"""Of a file in mode `x`, where no upload in parts can be refused because the object exists."""
 
 _unclosed: weakref.WeakValueDictionary[int, WritingFile] = weakref.WeakValueDictionary()
 """By identity: the hash of fsspec's files makes a request."""
@@ -86,6 +88,8 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             try:
                 self.fs.info(self.path, refresh=True)
             except FileNotFoundError:
+                if not self._store.profile_sync().complete_if_none_match:  # only one PUT has the condition
+                    self.blocksize = max(self.blocksize, _CONDITIONAL_BYTES)
                 return
             raise AlreadyExists("open in mode 'x': it exists already", bucket=self.bucket, key=self.key)
 

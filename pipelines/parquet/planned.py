@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["WHOLE_BYTES", "planned_table"]
 
-_MEMORY_BYTES = 256 << 20
 WHOLE_BYTES: Final = 2 << 20
 """A file up to this size is fetched whole."""
 _GROUP_FILES, _GROUP_BYTES = 16, 4 << 20
@@ -94,7 +93,7 @@ def _fetch(source: FileSource, groups: Sequence[Group], take: Callable[[Taken], 
     if not cores:
         return
     with (
-        Pieces(source.fs.store, groups, memory_bytes=_MEMORY_BYTES) as pieces,
+        Pieces(source.fs.store, groups, memory_bytes=source.fs.settings.read_memory_bytes) as pieces,
         ThreadQueue[None](cores, "read") as queue,
     ):
         for _ in range(cores):

@@ -231,3 +231,15 @@ def test_a_killed_writer_leaves_nothing_that_is_seen(fs, server, bucket):
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     assert server.keys(bucket) == []
     assert len(fs.abort_incomplete_uploads(bucket, older_than="0s")) == 1
+
+
+def test_where_the_end_of_an_upload_takes_no_condition_a_new_file_is_one_put(server, bucket, make_fs):
+    fs = make_fs(profile="ceph", encryption="none")
+    file = fs.open(f"{bucket}/x", "xb")
+    for _ in range(9):
+        file.write(PIECE)
+    server.admin.put_object(Bucket=bucket, Key="x", Body=b"another's")
+    with pytest.raises(FileExistsError):
+        file.close()
+    assert fs.cat_file(f"{bucket}/x") == b"another's"
+    assert uploads(server, bucket) == []
