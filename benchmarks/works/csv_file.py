@@ -1,6 +1,6 @@
 """A large CSV file, whose rows are spread over all days of a year, into 365 partitions.
 
-Ours has its default budget (192 MiB of rows that wait) and computes the day; the peers get it as a column.
+Ours has its default limits and computes the day; the peers get it as a column.
 """
 
 from __future__ import annotations
