@@ -30,8 +30,8 @@ def settled(store: Store) -> LakeSettings:
         return settings
     try:
         chain = _chain(store.aws_profile, environment_token(), aws_files_token())
-        if not isinstance(chain, RefreshableCredentials):
-            _chain.cache_clear()  # the file may hold other credentials next time
+        if not isinstance(chain, RefreshableCredentials) and getattr(chain, "method", None) != "env":
+            _chain.cache_clear()  # the file may hold other credentials next time; the environment is part of the key
         frozen = chain.get_frozen_credentials() if chain is not None else None
     except BotoCoreError as error:
         raise BadCredentials(f"The AWS chain gave no credentials: {redact(str(error))}") from error

@@ -58,7 +58,8 @@ class WriterLimits:
 
     Attributes:
         memory_bytes: Rows held in memory, as Arrow counts them, before partitions are spooled to disk, together with
-            small files that are being sent. A batch that is larger is spooled at once.
+            small files that are being sent. A batch that is larger is spooled at once. The batches that are being read
+            and sorted come on top: two of 16 MiB.
         uploads: Large files encoded and uploaded at the same time.
         requests: Small files sent at the same time.
         source: Limits of each file of a source.
@@ -219,9 +220,8 @@ class PartitionedWriter:
             self._close(key)
         staged: list[StagedFile] = []
         for written in itertools.chain(self._small.as_they_come(), self._large.as_they_come()):
-            files = [
-                sent.staged() for sent in written.files
-            ]  # where one cannot be sent, the others need not be encoded
+            # where one cannot be sent, those that wait are not encoded any more
+            files = [sent.staged() for sent in written.files]
             self.duplicates += written.rows - sum(one.file.rows or 0 for one in files)
             staged += files
         return tuple(staged)
