@@ -84,8 +84,8 @@ _PROXY_VARIABLES = frozenset({"all_proxy", "http_proxy", "https_proxy"})
 _NOWHERE = "http://127.0.0.1:9"
 _PLAIN_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _DOTTED_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_ASKED_AGAIN = timedelta(minutes=6)
-"""For credentials that are renewed: obstore asks 5 minutes before they expire, so each minute."""
+_ASKED_AGAIN = timedelta(minutes=1)
+"""For credentials that are renewed: obstore asks 5 minutes before they expire, so for each request."""
 _FOREVER = timedelta(days=365)
 _USER_AGENT = "tierlake obstore"
 
@@ -264,7 +264,7 @@ class NativeStores:
         self._are_constant = not isinstance(held, RefreshableCredentials)
 
     def _provided(self) -> dict[str, Any]:
-        """The credentials in obstore's form; it asks again before they expire."""
+        """The credentials in obstore's form; it asks again for each request where they are renewed."""
         held = self._credentials
         return {
             "access_key_id": held.access_key,
