@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import itertools
 import re
@@ -15,6 +16,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _OLD_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 _BUCKET_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _BUCKET_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--table-s3")
+_DOTS = frozenset({".", ".."})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -36,9 +38,9 @@ def check_key(key: str, *, bucket: str | None = None) -> None:
         problem = f"A key must not be longer than {KEY_BYTES_MAX} bytes"
     elif _CONTROL.search(key):
         problem = f"A key must not hold control characters: {key!r}"
-    elif any(segment in {".", ".."} for segment in key.split("/")):
+    elif not _DOTS.isdisjoint(key.split("/")):
         problem = f"A key must not have a segment '.' or '..': {key!r}"
-    elif any("\ud800" <= char <= "\udfff" for char in key):
+    elif not key.isascii() and any("\ud800" <= char <= "\udfff" for char in key):
         problem = f"A key must be valid Unicode: {key!r}"
     if problem:
         raise InvalidName(problem, bucket=bucket)
@@ -103,6 +105,7 @@ def check_new_bucket(name: str) -> None:
         raise InvalidName(problem)
 
 
+@functools.lru_cache(maxsize=1024)
 def _is_address(name: str) -> bool:
     try:
         ipaddress.IPv4Address(name)

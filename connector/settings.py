@@ -245,6 +245,7 @@ def aws_files_token(environ: Mapping[str, str] = os.environ) -> tuple[tuple[Any,
 
 
 @functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=1024)
 def is_aws(endpoint_url: str) -> bool:
     """Whether an endpoint belongs to AWS."""
     host = urlsplit(endpoint_url).hostname or ""

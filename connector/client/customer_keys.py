@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 KEYED_READS = frozenset({"get_object", "head_object"})
 _COPIES = frozenset({"copy_object", "upload_part_copy"})
 _CONDITIONS = frozenset({"IfMatch", "IfNoneMatch"})
+_KEYS = frozenset({"SSECustomerKey", "CopySourceSSECustomerKey"})
 _KEYED = KEYED_READS | _COPIES | {"put_object", "create_multipart_upload", "upload_part"}
 
 
@@ -39,6 +40,8 @@ class CustomerKeys:
         self._policy = policy
         self._profile_name = profile
         self._endpoint = endpoint
+        encryptions = (policy.encryption, *(rule.encryption for rule in policy.rules))
+        self._are_held = any(isinstance(encryption, SseC) for encryption in encryptions)
 
     def added_to(self, operation: str, request: dict[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
         """A request with the customer's keys that it needs; the caller's parameters stay.
@@ -54,6 +57,9 @@ class CustomerKeys:
         # MinIO (seen) needs the key to look at the object of a condition
         is_conditional_end = operation == "complete_multipart_upload" and not _CONDITIONS.isdisjoint(request)
         if operation not in _KEYED and not is_conditional_end:
+            return request
+        if not self._are_held and operation in KEYED_READS:
+            self.check(operation, request)
             return request
         added: dict[str, Any] = {}
         if operation in {"upload_part", "upload_part_copy"} or is_conditional_end:
@@ -76,8 +82,10 @@ class CustomerKeys:
             InvalidSetting: A key has the wrong length, or no algorithm.
             UnsupportedByServer: The server cannot do it; the hint says what to use instead.
         """
+        if _KEYS.isdisjoint(request):
+            return
         bucket, key = request["Bucket"], request["Key"]
-        keys = {name: value for name, value in request.items() if name.endswith("SSECustomerKey") and value is not None}
+        keys = {name: value for name, value in request.items() if name in _KEYS and value is not None}
         for name, value in keys.items():
             if len(value.encode() if isinstance(value, str) else value) != SSE_C_KEY_BYTES:
                 raise InvalidSetting(f"{name} must be {SSE_C_KEY_BYTES} bytes", bucket=bucket, key=key)

@@ -91,6 +91,7 @@ class Gateway:
         self._bucket_probes = SingleFlight[None]()
         self._versioned = Recent[str, bool](_BUCKETS_MAX)
         self._trusted = RecentSet[tuple[str, str, str]](_BUCKETS_MAX)
+        self._service: Any = None
 
     # -- what the store calls ----------------------------------------------------------------------
 
@@ -143,8 +144,9 @@ class Gateway:
 
     async def _keyed(self, operation: str, request: dict[str, Any], *, in_place: bool = False) -> Any:
         """Make a request with the policy's customer key; an object that was written without one is read without it."""
-        keyed = self._keys.added_to(operation, request, self._chosen(request))
-        encryption = {**self._chosen(request), **keyed}.get("ServerSideEncryption")
+        chosen = self._chosen(request)
+        keyed = self._keys.added_to(operation, request, chosen)
+        encryption = keyed.get("ServerSideEncryption", chosen.get("ServerSideEncryption"))
         is_checked = operation in _ENDS_OF_WRITES and bool(encryption) and not in_place
         is_trusted = not is_checked or (request["Bucket"], operation, encryption) in self._trusted
         try:
@@ -203,14 +205,17 @@ class Gateway:
     async def _fitting(
         self, operation: str, defaults: tuple[Mapping[str, Any], ...], params: dict[str, Any]
     ) -> dict[str, Any]:
-        client = await self._connection.client()
-        options: dict[str, Any] = dict(self._options)
-        for some in defaults:
-            options.update(some)
-        options.update(params)
+        if self._service is None:
+            self._service = (await self._connection.client()).meta.service_model
+        options = params
+        if defaults or self._options:
+            options = dict(self._options)
+            for some in defaults:
+                options.update(some)
+            options.update(params)
         if options.get("RequestPayer", "") is None:
             del options["RequestPayer"]
-        return fitting(client.meta.service_model, operation, options)
+        return fitting(self._service, operation, options)
 
     async def _check_names(self, operation: str, request: Mapping[str, Any]) -> None:
         bucket = request.get("Bucket")
@@ -224,9 +229,9 @@ class Gateway:
         source = copy_source(request)
         if source is not None:
             check_key(source[1], bucket=source[0])
-        odd = next((key for key in keys if "\\" in key), None)
-        if odd is not None and not (profile := await self.profile()).backslashes:
-            message = f"{profile.name} takes a backslash for a slash: {odd!r} would be another object"
+        odd = [key for key in keys if "\\" in key]
+        if odd and not (profile := await self.profile()).backslashes:
+            message = f"{profile.name} takes a backslash for a slash: {odd[0]!r} would be another object"
             raise InvalidName(message, bucket=bucket)
 
     def _written_paths(self, request: Mapping[str, Any]) -> list[str]:
@@ -339,8 +344,8 @@ class Gateway:
 
     def _chosen(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The encryption with which a request's upload was created."""
-        chosen: dict[str, Any] = self._uploads.get(request.get("UploadId", ""), {})
-        return chosen
+        upload = request.get("UploadId", "")
+        return self._uploads.get(upload, {}) if upload in self._uploads else {}  # mostly not: a miss of `get` is slow
 
     # -- after the response ------------------------------------------------------------------------
 

@@ -46,6 +46,7 @@ _HEADER_NAMES: Final = {attribute: name for name, attribute in _HEADERS.items()}
 _CONDITIONS: Final = frozenset({"IfMatch", "IfNoneMatch"})
 _NEW: Final = frozenset({"BucketKeyEnabled", "SSEKMSKeyId", "ServerSideEncryption"})
 _CUSTOMER: Final = frozenset({"SSECustomerAlgorithm", "SSECustomerKey"})
+_ENCRYPTED: Final = _NEW | _CUSTOMER
 _PLACE: Final = frozenset({"Bucket", "Key", "RequestPayer"})
 _READ: Final = _PLACE | _CONDITIONS | _CUSTOMER | {"Range", "VersionId"}
 _WRITE: Final = _PLACE | _CONDITIONS | _CUSTOMER | _NEW | _HEADERS.keys() | {"Body", "Metadata", "Tagging"}
@@ -164,7 +165,8 @@ class Native:
             return None
         if request["Bucket"] in self._elsewhere:
             return None
-        encryption = tuple(sorted((name, request[name]) for name in (_NEW | _CUSTOMER) & request.keys()))
+        encrypted = _ENCRYPTED & request.keys()
+        encryption = tuple(sorted((name, request[name]) for name in encrypted)) if encrypted else ()
         kind = Kind(request["Bucket"], encryption, "RequestPayer" in request, operation == "put_object")
         return self._stores.of(kind, client)
 

@@ -51,9 +51,10 @@ def fitting(service: Any, operation: str, options: Mapping[str, Any]) -> dict[st
         UnknownOption: An option concerns no S3 operation at all.
     """
     known = _parameters(service, operation)
+    if options.keys() <= known:
+        return dict(options)
     fit = {name: value for name, value in options.items() if name in known}
-    if len(fit) != len(options):
-        check_known(service, options.keys() - known)
+    check_known(service, options.keys() - known)
     return fit
 
 

@@ -49,6 +49,14 @@ class Recent(MutableMapping[KeyT, ValueT], Generic[KeyT, ValueT]):
             self._entries.move_to_end(key)
             return value
 
+    def __contains__(self, key: object) -> bool:
+        with self._lock:
+            self._drop()
+            if key not in self._entries:
+                return False
+            self[key]  # type: ignore[index]  # it counts as a read
+            return True
+
     def __setitem__(self, key: KeyT, value: ValueT) -> None:
         with self._lock:
             self.pop(key, None)

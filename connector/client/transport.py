@@ -78,7 +78,9 @@ class Transport:
         """
         client = await self._connection.client(request.get("Bucket"))
         store = self._native_store(client, operation, request)
-        logger.debug("%s %s", operation, "/".join(request[name] for name in ("Bucket", "Key") if request.get(name)))
+        if logger.isEnabledFor(logging.DEBUG):
+            place = "/".join(request[name] for name in ("Bucket", "Key") if request.get(name))
+            logger.debug("%s %s", operation, place)
         doubts: list[Exception] = []
 
         async def attempt() -> Any:

@@ -124,6 +124,9 @@ class WriteRule:
         return cls(**value)
 
 
+_NO_RULE = WriteRule()
+
+
 @dataclass(frozen=True)
 class ObjectPolicy:
     """The policy for one object: a rule with all fields set."""
@@ -174,7 +177,7 @@ class WritePolicy:
 
     def for_key(self, bucket: str, key: str) -> ObjectPolicy:
         """The policy for one object; a table's log is always STANDARD."""
-        rule = next((rule for rule in self.rules if matches(rule.match, bucket, key)), WriteRule())
+        rule = next((rule for rule in self.rules if matches(rule.match, bucket, key)), _NO_RULE)
         in_log = any(folder in LOG_FOLDERS for folder in key.split("/")[:-1])
         return ObjectPolicy(
             encryption=rule.encryption or self.encryption,
