@@ -22,6 +22,7 @@ from s3fs import S3FileSystem
 from s3fs.utils import SSEParams
 
 from tierlake.connector.client.arguments import SETTINGS_OPTIONS, LakeOptions, take_aws_profile, take_settings
+from tierlake.connector.client.concurrency import blocking
 from tierlake.connector.client.connection import Connection, ConnectionAttribute, is_shared
 from tierlake.connector.client.listing_cache import ListingCache
 from tierlake.connector.client.plain_values import plain_options
@@ -166,7 +167,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
             aws_profile=aws_profile,
         )
         self.ahead = Ahead(self.store)
-        self.contents = Contents()
+        self.contents = Contents(self._kept_tail)
         self.contents.add(self.ahead)
         self.dircache.forgotten = self.ahead.forget
         self.views = Views(self.store, self.for_table, raw=self.raw)
@@ -318,6 +319,9 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         if mode == "rb" and tables.is_sidecar(path):
             self.info(path)  # raises for one inside a table
         return open_file(self, self.store, path, mode, kwargs, self.contents)
+
+    def _kept_tail(self, path: str) -> tuple[bytes, int] | None:
+        return blocking(self.loop, self.views.tail(path))
 
     async def _cat_file(self, path: str, version_id: str | None = None, **options: Any) -> bytes:
         return await download.cat_file(

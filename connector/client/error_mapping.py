@@ -205,7 +205,8 @@ def archived(bucket: str, key: str, storage_class: str | None, context: dict[str
     table = f"lake://{bucket}/{root}".rstrip("/")
     hint = (
         f"Ask for it with `tierlake restore {table} {partition}`. Where a filter leaves it out, pandas, pyarrow and "
-        f"Dask open the first file all the same, for the schema: pandas and pyarrow take it as "
-        f"schema=Dataset.open({table!r}).schema; Dataset.read(where=...) and Dataset.to_dask open no such file"
+        f"Dask open the first file all the same, for the schema, which they find if a tiering plan archived it. "
+        f"Otherwise pandas and pyarrow take it as schema=Dataset.open({table!r}).schema; Dataset.read(where=...) and "
+        f"Dataset.to_dask open no such file"
     )
     return ObjectArchived(f"The partition {partition} of {table} {where}", hint=hint, **context)

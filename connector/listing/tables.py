@@ -43,6 +43,8 @@ _ROOTS_MAX = 10_000
 _LISTED_MAX, _LISTING_FILES = 2_000_000, 1000
 """The maximum number of files in all cached listings, and the number added for each listing."""
 _IDLE_SECONDS = 600.0
+_TAILS_MAX, _TAIL_SECONDS = 2**22, 30.0
+"""The most bytes of archived files' tails that are kept in memory, and for how long unused."""
 """Unused entries are kept for so long; longer if listings are fresh for longer."""
 
 
@@ -177,6 +179,7 @@ class Views:
         # without a bound: denied callers must ask for proof while it is known that there is no table
         self._denied = RecentSet[tuple[str, str]](sys.maxsize, seconds=2 * idle, clock=self._now)
         self._looks = SingleFlight[frozenset[str] | None]()
+        self._tails = Recent[tuple[str, int], bytes](_TAILS_MAX, seconds=_TAIL_SECONDS, size=len, clock=self._now)
         self._subfolders = Recent[str, tuple[float, frozenset[str] | None]](_FOLDERS_MAX)
 
     def _now(self) -> float:
@@ -273,6 +276,26 @@ class Views:
                 listing = await asyncio.to_thread(Listing, root, table)
             self._loaded[root] = _Loaded(listing, now)
             return listing
+
+    async def tail(self, path: str) -> tuple[bytes, int] | None:
+        """The last bytes of an archived file of a table, and the file's size; None if the table has not kept them.
+
+        Args:
+            path: `bucket/key` of the file.
+        """
+        listing = await self.listing_for(path, leaf=False)
+        entry = listing.info(path) if listing is not None and listing.has(path) else None
+        if listing is None or entry is None:
+            return None
+        size: int = entry["size"]
+        data = self._tails.get((path, size))
+        look = getattr(self._providers.get(listing.root), "tail", None)
+        if data is None and look is not None:
+            root = listing.root
+            data = await asyncio.to_thread(look, self._filesystem(root), root, path[len(root) + 1 :], size)
+            if data is not None:
+                self._tails[path, size] = data
+        return (data, size) if data is not None and 0 < len(data) <= size else None
 
     def _is_current(self, provider: ViewProvider, listing: Listing) -> bool:
         """Whether a table is unchanged; False if its provider cannot tell that cheaply."""

@@ -21,6 +21,10 @@ A provider may also have a method `is_current(fs, root, version)`: whether the t
 `LiveTable.version` names. A walk over a large table that takes longer than a listing is fresh then costs a
 look instead of another read of the table. The method runs in a worker thread, and returns False if it cannot
 tell.
+
+A provider may have a method `tail(fs, root, path, size)` too: the last bytes of a committed file, where it keeps them
+apart from the file, or None. It is called in a worker thread, only after the store refused to read the file because it
+is archived. Readers then learn the file's schema.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ answer is one of four:
   the file takes the one that its first request tells, and checks the size.
 - a `Future` of either. The file waits for it; if it fails, or is cancelled, the file makes its own request.
 - None: nothing is known.
+
+`fs.contents.tail` is asked after the store refused to read an object because it is archived. It may make requests.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tierlake.connector.transfer.ranges import Piece
 
 
@@ -46,9 +50,14 @@ class Source(Protocol):
 
 
 class Contents:
-    """The sources of a filesystem, asked in the order in which they were added."""
+    """The sources of a filesystem, asked in the order in which they were added.
 
-    def __init__(self) -> None:
+    Args:
+        tail: The last bytes of an archived object, and its size.
+    """
+
+    def __init__(self, tail: Callable[[str], tuple[bytes, int] | None] = lambda _: None) -> None:
+        self.tail = tail
         self._sources: tuple[Source, ...] = ()
 
     def add(self, source: Source) -> None:

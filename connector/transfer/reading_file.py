@@ -17,7 +17,7 @@ from fsspec.spec import AbstractBufferedFile
 from s3fs.core import S3File
 
 from tierlake.connector.client.concurrency import blocking
-from tierlake.connector.errors import InvalidName
+from tierlake.connector.errors import InvalidName, LakeError, ObjectArchived
 from tierlake.connector.transfer.parquet_cache import TAIL_BYTES, AutomaticCache, ForecastCache, ParquetCache
 from tierlake.connector.transfer.ranges import Piece, fetch
 from tierlake.connector.transfer.read_parts import PART_BYTES
@@ -104,7 +104,10 @@ class ReadingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         self._target = {"Bucket": bucket, "Key": key}
         if self.version_id:
             self._target["VersionId"] = self.version_id
-        first = self._first(fs, store, options, contents)
+        try:
+            first = self._first(fs, store, options, contents)
+        except ObjectArchived as refused:
+            first = self._archived(contents, refused)
         if fs.version_aware and not self.version_id and first.version_id:
             self.version_id = self._target["VersionId"] = first.version_id
         self._source = ObjectSource(
@@ -171,6 +174,19 @@ class ReadingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             count = SMALL_BYTES if is_small else begin if own_cache else _PROBE_BYTES
             first = fetch(store, self._target, 0, count, **parameters)
         return blocking(fs.loop, first)
+
+    def _archived(self, contents: Contents, refused: ObjectArchived) -> Piece:
+        """The end of an archived object, if somebody has kept it; the store refuses reads of the rest as before."""
+        if self.version_id:
+            raise refused
+        try:
+            kept = contents.tail(f"{self.bucket}/{self.key}")
+        except (LakeError, OSError):
+            kept = None
+        if kept is None:
+            raise refused
+        data, size = kept
+        return Piece(data, start=size - len(data), size=size, etag="", version_id=None, last_modified=None)
 
     def _cache(self, options: ReadOptions, first: Piece, memory_bytes: int) -> Any:
         kind, more = caches[options.cache_type], dict(options.cache_options or {})

@@ -26,6 +26,7 @@ from tierlake.pipelines.runtime.after_commit import after_commit, noting
 from tierlake.pipelines.runtime.collector import collector_paused
 from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.snapshot import SameRows
+from tierlake.pipelines.tables.tails import TailShelf
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -210,8 +211,29 @@ def _moved(
         )
         for path, (step, file) in by_path.items()
     }
-    for path, outcome in get_mover(handle.fs.profile.mover).move_many(handle.fs, moves):
-        yield *by_path[path], outcome
+    mover = get_mover(handle.fs.profile.mover)
+    firsts = _firsts_to_archive(handle, files)
+    paths = list(moves)
+    batch = _NOTED_AT_ONCE if firsts else max(len(paths), 1)
+    for start in range(0, len(paths), batch):
+        some = {path: moves[path] for path in paths[start : start + batch]}
+        if own := {by_path[path][1].live.path: by_path[path][1].live.size for path in some if path in firsts}:
+            TailShelf(handle.fs, handle.table.root).keep(own)
+        for path, outcome in mover.move_many(handle.fs, some):
+            yield *by_path[path], outcome
+
+
+def _firsts_to_archive(handle: Handle, files: Sequence[tuple[TierMove, PlacedFile]]) -> frozenset[str]:
+    """The files that readers open for the schema, as they are the first of their partition, and soon cannot read."""
+    archived = handle.fs.profile.archived_classes
+    if not archived or not handle.table.is_atomic:
+        return frozenset()
+    firsts = {step.key: min(file.path for file in step.files) for step, _ in files}
+    return frozenset(
+        f"{handle.table.root}/{file.live.path}"
+        for step, file in files
+        if step.storage_class in archived and file.storage_class not in archived and file.live.path == firsts[step.key]
+    )
 
 
 def _count(tally: _Tally, step: TierMove, file: PlacedFile, moved: Moved | Failure) -> None:

@@ -26,6 +26,7 @@ from tierlake.pipelines.maintenance.erase_report import ErasedPartition, EraseRe
 from tierlake.pipelines.maintenance.parallel_rewrite import Crew, Group
 from tierlake.pipelines.maintenance.rewrite import commit_rewrites
 from tierlake.pipelines.maintenance.unreferenced import Remnant, delete_remnants, matching_remnants
+from tierlake.pipelines.metastore.deletion import forget_tails
 from tierlake.pipelines.metastore.records import EraseRecord, UndoRecord
 from tierlake.pipelines.parquet.file_skipping import FileFacts, columns_in, may_match
 from tierlake.pipelines.query.filters import expression_of
@@ -94,6 +95,8 @@ def erase(
     record = None if dry_run else _begun(handle, run_id)
     try:
         left, remaining, remnants = _worked(handle, erasing, matching, snapshot, record)
+        if not dry_run:
+            forget_tails(handle, {file.path for file in left.files})
         handle.check_in_use()  # after a drop meanwhile, all files would be spoiled, and none could come back
     except LakeError:
         if record is not None:

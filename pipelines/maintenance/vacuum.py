@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tierlake.pipelines.maintenance.stored_files import stored_objects
-from tierlake.pipelines.metastore.deletion import Doomed, Held, delete_dataset, delete_for_good, take_back
+from tierlake.pipelines.metastore.deletion import Doomed, Held, delete_dataset, delete_for_good, forget_tails, take_back
 from tierlake.pipelines.metastore.fold import fold
 from tierlake.pipelines.metastore.opening import history_kept
 from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord
@@ -108,6 +108,7 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
         expired = sum(one.is_expired for one in doomed)
         reason = f"{expired} past the grace, {len(doomed) - expired} never committed"
         deleted = delete_for_good(handle, doomed, now=now, reason=reason, run_id=run_id)
+        forget_tails(handle, {one.path for one in stored} - {one.path for one in deleted})
         kept += len(doomed) - len(deleted)
         doomed = list(deleted)
         if dropped is None:

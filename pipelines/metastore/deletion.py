@@ -24,9 +24,10 @@ from tierlake.pipelines.errors import CommitConflict
 from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord, VacuumRecord
 from tierlake.pipelines.model.partition_key import PartitionKey, canonical
 from tierlake.pipelines.runtime.parallel import in_threads
+from tierlake.pipelines.tables.tails import TailShelf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     import pyarrow as pa
@@ -35,7 +36,16 @@ if TYPE_CHECKING:
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.metastore.handle import Handle
 
-__all__ = ["Doomed", "Held", "delete_dataset", "delete_folded", "delete_for_good", "discard", "take_back"]
+__all__ = [
+    "Doomed",
+    "Held",
+    "delete_dataset",
+    "delete_folded",
+    "delete_for_good",
+    "discard",
+    "forget_tails",
+    "take_back",
+]
 
 _BATCH = 1000
 _CONCURRENCY = 8
@@ -211,6 +221,21 @@ def discard(handle: Handle, paths: Iterable[str]) -> None:
         paths: Below the root.
     """
     take_back(handle.fs, [f"{handle.table.root}/{path}" for path in paths])
+
+
+def forget_tails(handle: Handle, kept: Collection[str]) -> None:
+    """Delete the tails of files, except of those to keep; they hold rows.
+
+    Args:
+        handle: The dataset.
+        kept: Paths below the root.
+
+    Raises:
+        DeletionFailed: The store refused some of it.
+        AccessDenied: Likewise.
+    """
+    if handle.fs.profile.archived_classes and handle.table.is_atomic:
+        take_back(handle.fs, TailShelf(handle.fs, handle.table.root).others(kept))
 
 
 def take_back(fs: LakeFileSystem, names: Sequence[str]) -> None:

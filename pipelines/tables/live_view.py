@@ -77,5 +77,11 @@ class DeltaProvider:
         newest = max((path for path in names if path.endswith(".json")), default="")
         return len(names) < _LISTED and newest == f"{root}/{LOG}{version:020}.json"
 
+    def tail(self, fs: LakeFileSystem, root: str, path: str, size: int) -> bytes | None:
+        """The last bytes of a committed file that is archived, kept beside the table when a plan moved it."""
+        from tierlake.pipelines.tables.tails import TailShelf
+
+        return TailShelf(fs, root).tail(path, size)
+
 
 provider = DeltaProvider()
