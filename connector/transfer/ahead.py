@@ -67,7 +67,7 @@ class _Run:
     @property
     def is_dense(self) -> bool:
         """Whether it opens the files one after another."""
-        return self.opened > 1 and 3 * self.opened >= 2 * (self.last - self.first + 1)
+        return self.opened > 1 and 3 * self.opened > 2 * (self.last - self.first + 1)
 
 
 @dataclass(eq=False)

@@ -7,8 +7,8 @@
 
 A group is fetched as a whole, groups in their order, and taken as soon as it is complete. The next one begins when the
 bytes of all groups that are neither complete nor released leave room for it, so that a reader that is slower than the
-store holds it back. A group that is larger than the memory is fetched alone. Open files take of the same memory, the one
-account of the process.
+store holds it back. A group that is larger than the memory is fetched alone. Open files take of the same memory, the
+one account of the process.
 """
 
 from __future__ import annotations

@@ -60,6 +60,7 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
     the next `write` or by `close`.
     """
 
+    blocksize: int
     buffer: Any  # an `io.BytesIO`; None once it is committed or discarded
     forced: bool
     mpu: dict[str, Any] | None

@@ -11,7 +11,7 @@ import pytest
 from tests.servers.roles import with_role
 from tierlake.connector import LakeFileSystem
 from tierlake.connector.errors import LakeError
-from tierlake.connector.objects.bulk import TierTag, Transition
+from tierlake.connector.objects.bulk import NewObject, TierTag, Transition
 from tierlake.connector.objects.delete import SeenObject
 from tierlake.connector.objects.multipart import IncompleteUpload
 
@@ -135,6 +135,7 @@ REFUSED = {
     "put": lambda fs, path, bucket, local: fs.put(local, path),
     "put_file": lambda fs, path, bucket, local: fs.put_file(local, path),
     "put_file_if": lambda fs, path, bucket, local: fs.put_file_if(local, f"{path}2", if_none_match=True),
+    "put_many": lambda fs, path, bucket, local: fs.put_many([NewObject(f"{path}2", b"x")])[0],
     "put_if": lambda fs, path, bucket, local: fs.put_if(f"{path}2", b"x", if_none_match=True),
     "put_tags": lambda fs, path, bucket, local: fs.put_tags(path, {"a": "b"}),
     "reencrypt_many": lambda fs, path, bucket, local: only(fs.reencrypt_many({path: "0"})),
@@ -236,6 +237,7 @@ WITHOUT_A_REQUEST = {
     "polars_options",
     "presign",
     "presign_post",
+    "sender",
     "set_session",
     "sign",
     "spark_conf",

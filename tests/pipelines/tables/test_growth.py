@@ -238,7 +238,7 @@ def test_no_file_is_left_open(make_bucket, fs, monkeypatch) -> None:
     monkeypatch.setattr(type(handle.fs), "open", opens)
     gc.disable()  # what a collection would close was open until then
     try:
-        assert dataset.read().num_rows == 20 * len(DAYS)
+        assert dataset.scan().to_table().num_rows == 20 * len(DAYS)
         deadline = time.monotonic() + 10
         while any((file := one()) is not None and not file.closed for one in opened):  # Arrow's threads drop theirs
             assert time.monotonic() < deadline
