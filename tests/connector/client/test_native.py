@@ -433,7 +433,12 @@ def test_a_failure_is_the_same_error(through, server, bucket, answer, made):
             made.clear()
             seen.append((described(lambda call=call, fs=fs: call(fs)), hook.given))
             assert bool(made) is (engine == "native")
-        assert seen[0] == seen[1], name
+        (native, tries), (other, others) = seen
+        assert native == other, name
+        if isinstance(ANSWERS[answer], Cut | Stall):  # aiobotocore's body is read on piece by piece, each with its tries
+            assert tries["object"] <= others["object"], name
+        else:
+            assert tries == others, name
 
 
 def test_a_long_body_outlives_the_time_out(through, server, bucket):

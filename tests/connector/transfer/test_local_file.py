@@ -73,7 +73,7 @@ def local(tmp_path) -> Path:
 def test_files_are_read_and_written_off_the_loop(fs, bucket, local, tmp_path, threads, loop_thread, chunksize):
     fs.put_file(str(local), f"{bucket}/x.csv", chunksize=chunksize)
     fs.get_file(f"{bucket}/x.csv", str(tmp_path / "back"), chunksize=chunksize)
-    assert len(threads) > 4
+    assert len(threads) > 2
     assert loop_thread not in threads
     assert (tmp_path / "back").read_bytes() == BIG
     head = fs.head_object(f"{bucket}/x.csv")
