@@ -168,6 +168,7 @@ def test_nothing_is_fetched_ahead_where_nothing_may_be_old(make_fs, bucket, name
     scan.ahead.listed(f"{bucket}/t", list(scan.fs.find(f"{bucket}/t", detail=True).values()), is_committed=True)
     for name in names[10:20]:
         scan.open(name)
+        scan.settle()
         scan.now += 3  # files of a table do not change
     scan.settle()
     assert 20 < scan.fetched() <= 30
