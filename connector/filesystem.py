@@ -283,6 +283,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         """The client, made on first use; `refresh` makes a new one, with new credentials."""
         return await self.store.connection.client(refresh=refresh)
 
+    _connect = set_session  # s3fs's older name
     connect = sync_wrapper(set_session)
 
     async def get_s3(self, bucket: str | None = None) -> Any:

@@ -198,10 +198,10 @@ class TableListings(KnownAnswers, S3FileSystem):  # type: ignore[misc]  # s3fs s
         maxdepth: int | None = None,
         withdirs: bool | None = None,
         detail: bool = False,
-        prefix: str = "",
+        prefix: str | None = "",
         **kwargs: Any,
     ) -> Any:
-        path = self._strip_protocol(path)
+        path, prefix = self._strip_protocol(path), prefix or ""
         listing = await self.views.listing_for(path)
         if listing is None:
             if maxdepth:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tierlake.connector.transfer.contents import Contents
 
 _FILE_OPTIONS = ("autocommit", "cache_options", "size")
+_S3FS_BLOCK_BYTES = 50 * 2**20
 
 
 def open_file(
@@ -51,7 +52,7 @@ def open_file(
         **{name: rest.pop(name) for name in _FILE_OPTIONS if name in rest},
     }
     if mode == "rb":
-        if block_size or fs.default_block_size != type(fs).default_block_size:
+        if block_size or _is_chosen(fs):
             arguments["first_bytes"] = arguments["block_size"]
         return ReadingFile(fs, store, path, ReadOptions(**arguments, parameters={**extra, **rest}), contents)
     return WritingFile(fs, path, mode, store=store, acl=acl, s3_additional_kwargs={**extra, **rest}, **arguments)
@@ -60,5 +61,9 @@ def open_file(
 def _default_block_size(fs: S3FileSystem, mode: str) -> int:
     """What the user chose for all files; otherwise parts of the usual size, and s3fs's read-ahead."""
     chosen: int = fs.default_block_size
-    is_chosen = chosen != type(fs).default_block_size or fs.fixed_upload_size
-    return chosen if mode == "rb" or is_chosen else PART_BYTES
+    return chosen if mode == "rb" or _is_chosen(fs) or fs.fixed_upload_size else PART_BYTES
+
+
+def _is_chosen(fs: S3FileSystem) -> bool:
+    """Whether the block size is not s3fs's own: users set it as an argument, or as an attribute of the class."""
+    return bool(fs.default_block_size != _S3FS_BLOCK_BYTES)

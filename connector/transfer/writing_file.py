@@ -64,7 +64,7 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
     buffer: Any  # an `io.BytesIO`; None once it is committed or discarded
     forced: bool
     mpu: dict[str, Any] | None
-    parts: list[dict[str, Any]] | None
+    _copied: list[dict[str, Any]] | None
 
     def __init__(self, fs: S3FileSystem, path: str, mode: str = "wb", *, store: Store, **kwargs: Any) -> None:
         self.closed = False
@@ -79,6 +79,24 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             self.closed = True  # or `close` would replace the old object by an empty one
             raise
         _unclosed[id(self)] = self
+
+    @property
+    def parts(self) -> list[dict[str, Any]] | None:
+        """The parts that are in the store, as s3fs has them: waits for those on their way; None before the first."""
+        return self._copied if self._background is None else [*(self._copied or ()), *self._background.finish()]
+
+    @parts.setter
+    def parts(self, parts: list[dict[str, Any]] | None) -> None:
+        self._copied = parts
+
+    @property
+    def offset(self) -> int | None:
+        """How many bytes were handed over for sending, as fsspec has it; None before the first part."""
+        return int(self.loc - self.buffer.tell()) if self._background is not None and self.buffer is not None else None
+
+    @offset.setter
+    def offset(self, offset: int | None) -> None:
+        """Ignore the value: fsspec's constructor sets what it would count itself."""
 
     def _check_mode(self) -> None:
         written_class = self.s3_additional_kwargs.get("StorageClass")
@@ -211,12 +229,12 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         options = {"ACL": self.acl} if self.acl else {}
         target = {"Bucket": self.bucket, "Key": self.key}
         self.mpu = self._call_s3("create_multipart_upload", **target, **options)
-        self.parts = []
+        self._copied = []
         upload = {**target, "UploadId": self.mpu["UploadId"]}
         if self.append_block:
             self._begun = 1
             response = self._call_s3("upload_part_copy", **upload, PartNumber=1, CopySource=target)
-            self.parts = [{"PartNumber": 1, "ETag": response["CopyPartResult"]["ETag"]}]
+            self._copied = [{"PartNumber": 1, "ETag": response["CopyPartResult"]["ETag"]}]
         # a part's way holds no reference to the file, or the last one would be dropped on the event loop
         call = partial(_called, self.fs._call_s3, (self.s3_additional_kwargs, self._request_payer_kw))  # noqa: SLF001 -- see above
         send = partial(sent_part, call, upload)
@@ -236,14 +254,13 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         condition = {"IfNoneMatch": "*"} if "x" in self.mode else {}
         try:
             if self.mpu and self._background is not None:
-                parts = [*(self.parts or ()), *self._background.finish()]
-                result = self._complete(self.mpu["UploadId"], parts, condition)
+                result = self._complete(self.mpu["UploadId"], self.parts or [], condition)
             else:
                 result = self._put(self.buffer.getvalue(), condition)
         except BaseException:
             self.discard()
             raise
-        self.mpu = self.parts = self.buffer = None
+        self.mpu = self._copied = self._background = self.buffer = None
         if self.fs.version_aware:
             self.version_id = result.get("VersionId")
         self.fs.invalidate_cache(self.path)

@@ -141,3 +141,10 @@ def test_real_servers_begin_where_a_part_begins(rig, monkeypatch):
         assert len(starts) <= -(-len(keys) // 7) + 1 + PARTS_MAX
     finally:
         rig.drop_bucket(bucket)
+
+
+def test_no_prefix_is_none_at_all(fs, bucket):
+    for name in ("a", "b/c"):
+        fs.pipe_file(f"{bucket}/t/{name}", b"1")
+    assert fs.find(f"{bucket}/t", prefix=None) == fs.find(f"{bucket}/t") == [f"{bucket}/t/a", f"{bucket}/t/b/c"]
+    assert fs.find(f"{bucket}/t", prefix=None, maxdepth=1) == [f"{bucket}/t/a"]

@@ -15,6 +15,7 @@ import pytest
 
 from tests.faults.answers import Refusal
 from tests.faults.proxy import Proxy
+from tierlake.connector import LakeFileSystem
 from tierlake.connector.errors import AccessDenied
 from tierlake.connector.transfer.background_parts import BackgroundParts
 
@@ -243,3 +244,21 @@ def test_where_the_end_of_an_upload_takes_no_condition_a_new_file_is_one_put(ser
         file.close()
     assert fs.cat_file(f"{bucket}/x") == b"another's"
     assert uploads(server, bucket) == []
+
+
+def test_the_parts_of_an_open_file_can_be_seen_as_in_s3fs(server, bucket, fs):
+    with fs.open(f"{bucket}/x", "wb", block_size=PART) as file:
+        file.write(PIECE)
+        assert (file.mpu, file.parts, file.offset) == (None, None, None)
+        for _ in range(11):
+            file.write(PIECE)
+        assert [part["PartNumber"] for part in file.parts] == [1, 2]
+        assert (file.offset, file.tell()) == (2 * PART, 12 * MIB)
+    assert parts_of(server, bucket) == 3
+
+
+def test_a_class_may_choose_the_size_of_parts(server, bucket, make_fs, monkeypatch):
+    monkeypatch.setattr(LakeFileSystem, "default_block_size", PART)
+    with make_fs().open(f"{bucket}/x", "wb") as file:
+        file.write(PIECE * 6)
+    assert parts_of(server, bucket) == 2
