@@ -435,9 +435,7 @@ def test_a_failure_is_the_same_error(through, server, bucket, answer, made):
             assert bool(made) is (engine == "native")
         (native, tries), (other, others) = seen
         assert native == other, name
-        if isinstance(
-            ANSWERS[answer], Cut | Stall
-        ):  # aiobotocore's body is read on piece by piece, each with its tries
+        if isinstance(ANSWERS[answer], Cut | Stall):  # half of the rest arrives each time: aiobotocore's body goes on
             assert tries["object"] <= others["object"], name
         else:
             assert tries == others, name
