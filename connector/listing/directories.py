@@ -132,7 +132,7 @@ class TableListings(KnownAnswers, S3FileSystem):  # type: ignore[misc]  # s3fs s
     async def _newer_object(self, name: str) -> dict[str, Any]:
         """The entry of an object that a cached listing lacks; nobody looks for a folder of its name."""
         bucket, key, _ = self.split_path(name)
-        return tables.stored_info(name, await self._call_s3("head_object", Bucket=bucket, Key=key, **self.req_kw))
+        return tables.stored_info(name, await self.store.call("head_object", Bucket=bucket, Key=key))
 
     def _is_known_folder(self, name: str) -> bool:
         """Whether a name was a folder a moment ago, with no known write since: readers ask several times in a row."""
