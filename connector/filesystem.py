@@ -325,9 +325,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         return blocking(self.loop, self.views.tail(path))
 
     async def _cat_file(self, path: str, version_id: str | None = None, **options: Any) -> bytes:
-        return await download.cat_file(
-            self.store, path, super()._cat_file, self._ranges, version_id=version_id, **options
-        )
+        return await download.cat_file(self.store, path, self._ranges, version_id=version_id, **options)
 
     async def _get_file(self, rpath: str, lpath: str, callback: Any = DEFAULT_CALLBACK, **options: Any) -> None:
         await download.get_file(self.store, rpath, lpath, callback, self._ranges, **options)

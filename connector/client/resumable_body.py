@@ -10,6 +10,7 @@ aiobotocore's own parts that are named in this module: `AioStreamingBody.raw_str
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ class Body(AioStreamingBody):  # type: ignore[misc]  # aiobotocore ships no type
         request: Mapping[str, Any],
         *,
         get: Callable[[dict[str, Any]], Awaitable[Any]],
-        patiently: Callable[[Callable[[], Awaitable[bytes]]], Awaitable[bytes]],
+        patiently: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]],
     ) -> None:
         self._inner: AioStreamingBody | None = response["Body"]
         super().__init__(response["Body"].raw_stream, None)
@@ -51,28 +52,41 @@ class Body(AioStreamingBody):  # type: ignore[misc]  # aiobotocore ships no type
         if amt is None or amt < 0:
             return await self._rest()
 
-        async def attempt() -> bytes:
-            inner = self._inner if self._inner is not None else await self._reopened()
-            try:
-                data: bytes = await inner.read(amt)
-            except BaseException:
-                inner.close()
-                self._inner = None
-                raise
-            return data
+        data: bytes = await self._patiently(functools.partial(self._next, amt))
+        return data
 
+    async def _next(self, amt: int) -> bytes:
+        """As `read`, once; after a failure the next call goes on from the position reached."""
         if self._inner is None and self.tell() == self._end - self._first:
             return b""
-        data = await self._patiently(attempt)
+        inner = self._inner if self._inner is not None else await self._reopened()
+        try:
+            data: bytes = await inner.read(amt)
+        except BaseException:
+            inner.close()
+            self._inner = None
+            raise
         self._amount_read += len(data)
         return data
 
     async def _rest(self) -> bytes:
-        """The rest, piece by piece: the checksum of a whole large body would block the loop for too long."""
-        pieces: list[bytes] = []
-        while piece := await self.read(_PIECE_BYTES):
-            pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else await asyncio.to_thread(b"".join, pieces)
+        """The rest, piece by piece: the checksum of a whole large body would block the loop for too long.
+
+        Each piece has one retry budget, which what trickles in between two breaks does not renew.
+        """
+        chunks: list[bytes] = []
+        while await self._patiently(functools.partial(self._read_up_to, self.tell() + _PIECE_BYTES, chunks)):
+            pass
+        return chunks[0] if len(chunks) == 1 else await asyncio.to_thread(b"".join, chunks)
+
+    async def _read_up_to(self, position: int, chunks: list[bytes]) -> bool:
+        """Append what lies before a position, without a retry; False at the end of the body."""
+        while self.tell() < position:
+            chunk = await self._next(position - self.tell())
+            if not chunk:
+                return False
+            chunks.append(chunk)
+        return True
 
     async def buffer(self) -> bytes:
         """The rest of the body."""

@@ -118,6 +118,8 @@ class TableListings(KnownAnswers, S3FileSystem):  # type: ignore[misc]  # s3fs s
         try:
             stored: dict[str, Any] = await super()._info(path, bucket, key, refresh=refresh, version_id=version_id)
         except FileNotFoundError as error:
+            if is_remembered and tables.is_sidecar(name) and not version_id:  # readers of each folder look for them
+                return await self._newer_object(name)
             if is_remembered:  # an object that a cached listing lacks may be newer than the listing
                 return await self._info(path, bucket, key, refresh=True, version_id=version_id)
             raise metadata.not_found(self.store, path, error) from error
@@ -126,6 +128,11 @@ class TableListings(KnownAnswers, S3FileSystem):  # type: ignore[misc]  # s3fs s
                 return await tables.info(self.store, listing, name, refresh=refresh)
             self._note_folder(name, before)
         return stored
+
+    async def _newer_object(self, name: str) -> dict[str, Any]:
+        """The entry of an object that a cached listing lacks; nobody looks for a folder of its name."""
+        bucket, key, _ = self.split_path(name)
+        return tables.stored_info(name, await self.store.call("head_object", Bucket=bucket, Key=key))
 
     def _is_known_folder(self, name: str) -> bool:
         """Whether a name was a folder a moment ago, with no known write since: readers ask several times in a row."""

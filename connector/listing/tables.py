@@ -12,7 +12,7 @@ import functools
 import sys
 import time
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tierlake.connector.client.recent import Recent, RecentSet
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 NOT_A_TABLE_SECONDS = 30.0
 _FOLDERS_MAX = 1000
 """The maximum number of folders whose names are cached, each for a moment."""
+_PAGES_MAX = 20
+"""The most pages of a folder's names that are read; of a larger one each name takes a look of its own."""
 _ROOTS_MAX = 10_000
 """The maximum number of paths that are known to be a table's root, or not to be one."""
 _LISTED_MAX, _LISTING_FILES = 2_000_000, 1000
@@ -134,6 +136,27 @@ class _Loaded:
         return self.listing.count + _LISTING_FILES
 
 
+@dataclass(frozen=True)
+class _Subfolders:
+    """The names of the folders in a folder, as far as a listing's pages have shown them.
+
+    Attributes:
+        at: When the first page was requested.
+        names: The names.
+        pages: The number of pages.
+        token: Where the next page begins.
+        may_go_on: Whether there is a next page to request.
+        are_all: Whether no page is left.
+    """
+
+    at: float
+    names: frozenset[str] = frozenset()
+    pages: int = 0
+    token: str | None = None
+    may_go_on: bool = True
+    are_all: bool = False
+
+
 def _refusal(root: str, path: str) -> TableWriteRefused:
     bucket, _, key = path.partition("/")
     return TableWriteRefused(
@@ -178,9 +201,9 @@ class Views:
         self._texts = SingleFlight[bytes | None]()
         # without a bound: denied callers must ask for proof while it is known that there is no table
         self._denied = RecentSet[tuple[str, str]](sys.maxsize, seconds=2 * idle, clock=self._now)
-        self._looks = SingleFlight[frozenset[str] | None]()
+        self._looks = SingleFlight[_Subfolders]()
         self._tails = Recent[tuple[str, int], bytes](_TAILS_MAX, seconds=_TAIL_SECONDS, size=len, clock=self._now)
-        self._subfolders = Recent[str, tuple[float, frozenset[str] | None]](_FOLDERS_MAX)
+        self._subfolders = Recent[str, _Subfolders](_FOLDERS_MAX)
 
     def _now(self) -> float:
         return self._clock()
@@ -370,32 +393,46 @@ class Views:
     async def _is_folder(self, path: str) -> bool:
         """Whether keys lie below a path: one listing of its parent answers for all names there.
 
+        Each call reads one more of its pages. A name that they have not shown yet takes a look of its own.
+
         Raises:
             AccessDenied: Listing is denied there.
         """
         folder, _, name = path.rpartition("/")
-        at, names = self._subfolders.get(folder, (None, None))
+        shown = self._subfolders.get(folder)
         latest = max(_committed.latest(self._store.endpoint, path), self._clock() - self._freshness)
-        if at is None or at <= latest:
-            now = self._clock()
-            names = await self._looks.ask(folder, functools.partial(self._folders_in, folder))
-            self._subfolders[folder] = (now, names)
-        if names is not None:
-            return name in names
+        if shown is None or shown.at <= latest:
+            shown = self._subfolders[folder] = _Subfolders(self._clock())
+        if shown.may_go_on:
+            before, question = shown, (folder, shown.at, shown.pages)
+            shown = await self._looks.ask(question, functools.partial(self._next_names, folder, before))
+            if self._subfolders.get(folder) is before:  # otherwise another call noted more, or a write made it old
+                self._subfolders[folder] = shown
+        if name in shown.names or shown.are_all:
+            return name in shown.names
         bucket, _, key = path.partition("/")
         page = await self._store.send("list_objects_v2", Bucket=bucket, Prefix=f"{key}/", MaxKeys=1)
         return bool(page.get("Contents"))
 
-    async def _folders_in(self, folder: str) -> frozenset[str] | None:
-        """The names of the folders in a folder; None if one page does not show them all, or listing is denied."""
+    async def _next_names(self, folder: str, shown: _Subfolders) -> _Subfolders:
+        """The names of a folder's folders, with those of one more page."""
         bucket, _, prefix = folder.partition("/")
         below = f"{prefix}/" if prefix else ""
+        token = {"ContinuationToken": shown.token} if shown.token else {}
         try:
-            page = await self._store.send("list_objects_v2", Bucket=bucket, Prefix=below, Delimiter="/")
+            page = await self._store.send("list_objects_v2", Bucket=bucket, Prefix=below, Delimiter="/", **token)
         except AccessDenied:
-            return None
+            return replace(shown, may_go_on=False)
         names = (one["Prefix"][len(below) :].rstrip("/") for one in page.get("CommonPrefixes", ()))
-        return None if page.get("IsTruncated") else frozenset(names)
+        following = page.get("NextContinuationToken") if page.get("IsTruncated") else None
+        return replace(
+            shown,
+            names=shown.names.union(names),
+            pages=shown.pages + 1,
+            token=following,
+            may_go_on=following is not None and shown.pages + 1 < _PAGES_MAX,
+            are_all=not page.get("IsTruncated"),
+        )
 
     async def _is_described(self, root: str, provider: ViewProvider) -> bool:
         if not provider.description:

@@ -19,7 +19,7 @@ from s3fs.utils import FileExpired
 from tierlake.connector.client.concurrency import in_order
 from tierlake.connector.errors import PreconditionFailed, RequestRefused
 from tierlake.connector.objects.metadata import object_path
-from tierlake.connector.transfer.ranges import BEYOND_THE_END
+from tierlake.connector.transfer.ranges import BEYOND_THE_END, requested
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -49,7 +49,6 @@ class Ranges:
 async def cat_file(
     store: Store,
     path: str,
-    ranged: Callable[..., Awaitable[bytes]],
     ranges: Ranges,
     *,
     version_id: str | None = None,
@@ -62,7 +61,6 @@ async def cat_file(
     Args:
         store: The store.
         path: The object.
-        ranged: s3fs's own read of some bytes, by one request.
         ranges: How large objects are read.
         version_id: A version; None is the latest.
         start: The first byte; negative counts from the end.
@@ -77,7 +75,10 @@ async def cat_file(
         first, last = await _limits(store, path, version_id, start or 0, end)
         if last is not None and last <= first:
             return b""  # as a request's range it would mean the whole object
-        return await ranged(path, version_id=version_id, start=first, end=last, **options)
+        response = await store.call("get_object", **_target(store, path, version_id), **requested(first, last))
+        async with response["Body"] as body:
+            part: bytes = await body.read()
+        return part
     read = await _Reading.of(store, path, version_id, ranges, **options)
     if read.is_one_response:
         with read.unchanged():
@@ -94,6 +95,12 @@ async def cat_file(
 
         await read.each_range(keep)
     return buffer.getvalue()  # the memory itself: nobody else has it
+
+
+def _target(store: Store, path: str, version_id: str | None) -> dict[str, str]:
+    bucket, key = object_path(store, path)
+    version = version_id or store.split_path(path)[2]
+    return {"Bucket": bucket, "Key": key, **({"VersionId": version} if version else {})}
 
 
 async def _limits(
@@ -186,9 +193,7 @@ class _Reading:
         max_concurrency: int | None = None,
     ) -> _Reading:
         """Begin to read an object."""
-        bucket, key = object_path(store, path)
-        version = version_id or store.split_path(path)[2]
-        target = {"Bucket": bucket, "Key": key, **({"VersionId": version} if version else {})}
+        target = _target(store, path, version_id)
         at_once = max_concurrency or ranges.at_once
         range_bytes = chunksize or min(ranges.size_bytes, _RANGE_BYTES_MAX)
         response = await _first_response(store, target, range_bytes if at_once > 1 else None)

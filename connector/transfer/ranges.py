@@ -68,7 +68,7 @@ async def fetch(
         ObjectNotFound: There is no such object.
         RequestRefused: The range begins after the end of an object that is not empty.
     """
-    which = _spelled(start, end)
+    which = requested(start, end)
     parameters = {**options, **({"IfMatch": etag} if etag else {})}
     try:
         try:
@@ -95,7 +95,8 @@ async def fetch(
     )
 
 
-def _spelled(start: int | None, end: int | None) -> dict[str, str]:
+def requested(start: int | None, end: int | None) -> dict[str, str]:
+    """The parameters of `get_object` for some bytes; none for the whole object. Arguments as those of `fetch`."""
     if start is not None and start < 0:
         return {"Range": f"bytes={start}"}
     if end is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from fsspec.asyn import sync
 
 from tests.servers.roles import with_policy
 from tierlake.connector import LakeFileSystem
@@ -139,6 +140,30 @@ def test_a_folder_with_more_names_than_one_look_shows(fs, bucket, monkeypatch):
     with pytest.raises(TableWriteRefused):
         fs.pipe(f"{bucket}/f/t", b"1")
     fs.pipe(f"{bucket}/f/z", b"1")
+
+
+def test_puts_into_a_folder_of_several_pages_are_no_listing_each(make_fs, server, bucket, monkeypatch):
+    for number in range(10):
+        server.admin.put_object(Bucket=bucket, Key=f"many/{number}/x", Body=b"1")
+    fs = make_fs(view_freshness=600)
+    send, listings = fs.store.gateway.send, []
+
+    async def paged(operation, **params):
+        if operation == "list_objects_v2":
+            listings.append(params)
+            params = {**params, "MaxKeys": params.get("MaxKeys", 3)}
+        return await send(operation, **params)
+
+    monkeypatch.setattr(fs.store.gateway, "send", paged)
+    counts = []
+    for count in (20, 40):
+        for number in range(count):
+            fs.pipe_file(f"{bucket}/many/{count}-{number}", b"1")
+        counts.append(len(listings))
+    assert counts[0] == counts[1] <= 30, "the pages that there are, and as many looks at single names"
+    for number in range(10):
+        assert sync(fs.loop, fs.views._is_folder, f"{bucket}/many/{number}")
+    assert len(listings) == counts[1]
 
 
 def test_what_the_profile_says_of_it(fs, server, bucket):

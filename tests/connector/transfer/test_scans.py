@@ -50,12 +50,13 @@ def counted(fs, monkeypatch):
 @pytest.mark.parametrize("count", [40, 80])
 def test_each_file_is_requested_once(make_fs, days, monkeypatch, reader, count):
     root = days(count)
-    fs = make_fs()
+    fs = make_fs(view_freshness=60)
     requests = counted(fs, monkeypatch)
     assert READERS[reader](fs, root) == 10 * count
     assert count <= requests["files"] <= count + 1, "the first one is opened twice, for its schema"
     assert requests["heads of files"] == 0
-    assert requests["list_objects_v2"] <= 8, "of the folder, and for a table there"
+    assert requests["list_objects_v2"] == 4, "a table there or in the bucket, whether it is a folder, and its files"
+    assert requests["head_object"] == (3 if reader == "pandas" else 1), "of the folder, and of two sidecars"
 
 
 def test_a_filter_requests_at_most_twice_what_it_opens(make_fs, days, monkeypatch):
@@ -70,3 +71,15 @@ def test_a_filter_requests_at_most_twice_what_it_opens(make_fs, days, monkeypatc
     assert requests["files"] <= 20 + 1
     assert requests["heads of files"] == 0
     assert fs.ahead.count <= FILES_MAX
+
+
+def test_a_sidecar_that_a_listing_lacks_is_looked_for_by_one_head(make_fs, server, bucket, monkeypatch):
+    server.admin.put_object(Bucket=bucket, Key="t/x.parquet", Body=b"1")
+    fs = make_fs(view_freshness=60)
+    fs.find(f"{bucket}/t")
+    requests = counted(fs, monkeypatch)
+    for _ in range(2):
+        assert not fs.exists(f"{bucket}/t/_metadata")
+    assert requests == {"head_object": 2, "files": 0, "heads of files": 0}
+    server.admin.put_object(Bucket=bucket, Key="t/_metadata", Body=b"12")
+    assert fs.info(f"{bucket}/t/_metadata")["size"] == 2
