@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pat
 
 from tierlake.connector.transfer.pieces import Group, Pieces, Span
-from tierlake.pipelines.parquet.chunks import PiecesFile, chunks_of, size_of, spans_of
+from tierlake.pipelines.parquet.chunks import PiecesFile, chunks_of, leaves_of, size_of, spans_of
 from tierlake.pipelines.parquet.footers import parsed_footer
 from tierlake.pipelines.parquet.scan import SPECIAL_COLUMNS, needed_columns, parquet_format
 from tierlake.pipelines.runtime.parallel import ThreadQueue
@@ -93,12 +93,17 @@ def _fetch(source: FileSource, groups: Sequence[Group], take: Callable[[Taken], 
     if not cores:
         return
     with (
-        Pieces(source.fs.store, groups, memory_bytes=source.fs.settings.read_memory_bytes) as pieces,
+        Pieces(
+            source.fs.store,
+            groups,
+            memory_bytes=source.fs.settings.read_memory_bytes,
+            one_generation=not source.is_immutable,
+        ) as pieces,
         ThreadQueue[None](cores, "read") as queue,
     ):
-        for _ in range(cores):
-            queue.submit(work)
         try:
+            for _ in range(cores):
+                queue.submit(work)
             queue.results()
         finally:
             pieces.stop()
@@ -236,13 +241,14 @@ class _Decoder:
             return None
         if not all(self._fits(stored, name) for name in names):
             return None
+        leaves = leaves_of(footer, names)
         units: list[_Unit] = []
         part = _Part()
         for number in self._dataset.groups_of(file, footer, stored, self._condition):
-            chunks = chunks_of(footer, number, names, file.size)
+            chunks = chunks_of(footer, number, leaves, file.size)
             if chunks is None:
                 return None
-            more = _Part([number], chunks, *size_of(footer, number, names))
+            more = _Part([number], chunks, *size_of(footer, number, leaves))
             if part.groups and not part.has_room(more):
                 units.append(_unit(file, known, part))
                 part = _Part()
