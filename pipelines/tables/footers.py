@@ -102,7 +102,7 @@ class FooterShelf:
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def keep(self, version: int, footers: Iterable[KeptFooter], kind: str = "commit") -> None:
-        """Write the footers of a commit's files, by one PUT; nothing where there are none.
+        """Write the footers of a commit's files, by one PUT; nothing where there are none, but for a fold.
 
         Args:
             version: The version that the commit is about to make.
@@ -112,7 +112,8 @@ class FooterShelf:
         Raises:
             LakeError: The store refuses it; the commit needs none of it.
         """
-        if kept := _bounded(footers):
+        kept = _bounded(footers)
+        if kept or kind == "fold":  # an empty fold replaces what comes after it all the same
             name = f"{_NEWEST_FIRST - version:020d}-{kind}-{uuid.uuid4().hex}.arrow"
             self._fs.pipe_file(f"{self._folder}/{name}", _packed(kept))
 
