@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from tierlake.pipelines.prices import PriceList, Rates
 
-__all__ = ["DEFAULT_HORIZON", "MONTH", "REQUESTS_OF_A_MOVE", "MoveCost", "MoveRates", "monthly_storage", "move_cost"]
+__all__ = [
+    "DEFAULT_HORIZON",
+    "MONTH",
+    "REQUESTS_OF_A_MOVE",
+    "REQUESTS_OF_A_TAIL",
+    "MoveCost",
+    "MoveRates",
+    "monthly_storage",
+    "move_cost",
+]
 
 GIB = 2**30
 MONTH = timedelta(days=365.25 / 12)
@@ -26,7 +35,7 @@ DEFAULT_HORIZON = timedelta(days=365)
 """How far ahead savings count where the policy has no next step: 12 months."""
 
 Mover = Literal["copy", "tag"]
-Request = Literal["HEAD", "GET tagging", "COPY", "PUT tagging", "DELETE", "LIST versions"]
+Request = Literal["HEAD", "GET", "PUT", "GET tagging", "COPY", "PUT tagging", "DELETE", "LIST versions"]
 Way = Literal["copy", "copy of a version", "tag"]
 
 REQUESTS_OF_A_MOVE: Final[Mapping[Way, Mapping[Request, int]]] = MappingProxyType(
@@ -48,6 +57,9 @@ REQUESTS_OF_A_MOVE: Final[Mapping[Way, Mapping[Request, int]]] = MappingProxyTyp
 A HEAD tells what the object has, and a second one that the copy has it too. A copy on a bucket with versions looks at
 them before and after, and deletes the version that it was made from.
 """
+
+REQUESTS_OF_A_TAIL: Final[Mapping[Request, int]] = MappingProxyType({"GET": 1, "PUT": 1})
+"""What keeping the last bytes of a file asks of the store before it is archived; counted there too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +123,7 @@ class MoveRates:
         target: Rates of the class where they would go.
         standard: Those of the hot class, by which part of an archived object's overhead is charged.
         per_1000: What the requests of 1,000 moves cost, transitions included.
+        per_1000_tails: What the requests cost that keep the last bytes of 1,000 files.
         read: What reading a GiB out of the class costs.
     """
 
@@ -118,6 +131,7 @@ class MoveRates:
     target: Rates
     standard: Rates | None
     per_1000: float
+    per_1000_tails: float
     read: float
 
     @classmethod
@@ -126,22 +140,25 @@ class MoveRates:
     ) -> MoveRates:
         """The rates of a mover's moves; see `move_cost`."""
         way: Way = "copy of a version" if mover == "copy" and keeps_versions else mover
-        requests = _requests_price(way, source, target, prices)
+        requests = _requests_price(REQUESTS_OF_A_MOVE[way], source, target, prices)
         return cls(
             source,
             target,
             prices.standard,
             per_1000=requests + (target.transition.value if mover == "tag" else 0.0),
+            per_1000_tails=_requests_price(REQUESTS_OF_A_TAIL, source, target, prices),
             read=source.retrieval_gb.value if mover == "copy" else 0.0,
         )
 
-    def cost(self, files: Sequence[tuple[int, datetime]], *, as_of: datetime, horizon: timedelta) -> MoveCost:
-        """Price a move of files; see `move_cost`."""
+    def cost(
+        self, files: Sequence[tuple[int, datetime]], *, as_of: datetime, horizon: timedelta, tails: int = 0
+    ) -> MoveCost:
+        """Price a move of files, of which some leave a tail (`tables.tails`) behind; see `move_cost`."""
         sizes = [size for size, _ in files]
         return MoveCost(
             monthly_before=monthly_storage(sizes, self.source, self.standard),
             monthly_after=monthly_storage(sizes, self.target, self.standard),
-            requests=len(sizes) * self.per_1000 / 1000,
+            requests=(len(sizes) * self.per_1000 + tails * self.per_1000_tails) / 1000,
             retrieval=sum(sizes) / GIB * self.read,
             early_deletion=self._early_deletion(files, as_of) if self.source.min_days.value else 0.0,
             horizon=max(horizon, timedelta(0)),
@@ -179,18 +196,20 @@ def move_cost(
     return rates.cost(files, as_of=as_of, horizon=horizon)
 
 
-def _requests_price(way: Way, source: Rates, target: Rates, prices: PriceList) -> float:
-    """The requests of 1,000 moves: tags and listings are priced as those of the hot class, and deletions are free."""
+def _requests_price(requests: Mapping[Request, int], source: Rates, target: Rates, prices: PriceList) -> float:
+    """1,000 times these requests: tags and listings are priced as those of the hot class, and deletions are free."""
     hot = prices.standard.put.value if prices.standard else 0.0
     rates: dict[Request, float] = {
         "HEAD": (source.get.value + target.get.value) / 2,
+        "GET": source.get.value,
+        "PUT": hot,
         "GET tagging": source.get.value,
         "COPY": target.put.value,
         "PUT tagging": hot,
         "LIST versions": hot,
         "DELETE": 0.0,
     }
-    return sum(count * rates[request] for request, count in REQUESTS_OF_A_MOVE[way].items())
+    return sum(count * rates[request] for request, count in requests.items())
 
 
 def _early_deletion(size: int, since: datetime, rates: Rates, as_of: datetime) -> float:

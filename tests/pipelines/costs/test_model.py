@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierlake.pipelines.costs.model import DEFAULT_HORIZON, GIB, MONTH, monthly_storage, move_cost
+from tierlake.pipelines.costs.model import DEFAULT_HORIZON, GIB, MONTH, MoveRates, monthly_storage, move_cost
 from tierlake.pipelines.prices import PriceList, Rates, price_list
 
 AWS = price_list("aws_us_east_1")
@@ -141,3 +141,11 @@ def test_a_server_of_ones_own_always_gains_by_a_colder_tier() -> None:
     )
     assert cost.one_off == 0
     assert cost.pays
+
+
+def test_a_tail_that_is_kept_has_its_price() -> None:
+    """Read from where the file is, written to the hot class, however many files move with it."""
+    ways = MoveRates.of(rates("STANDARD_IA"), rates("GLACIER"), prices=AWS, mover="tag")
+    files = [(GIB, LONG_AGO)] * 3
+    without, with_one = (ways.cost(files, as_of=NOW, horizon=MONTH, tails=tails).requests for tails in (0, 1))
+    assert with_one - without == pytest.approx((0.001 + 0.005) / 1000)
