@@ -22,7 +22,7 @@ import pyarrow.types as pat
 
 from tierlake.connector.transfer.pieces import Group, Pieces, Span
 from tierlake.pipelines.parquet.chunks import PiecesFile, chunks_of, leaves_of, size_of, spans_of
-from tierlake.pipelines.parquet.footers import parsed_footer
+from tierlake.pipelines.parquet.footers import NotParquet, parsed_footer
 from tierlake.pipelines.parquet.scan import SPECIAL_COLUMNS, needed_columns, parquet_format
 from tierlake.pipelines.runtime.parallel import ThreadQueue
 
@@ -166,12 +166,14 @@ def _fetch_footers(
 
     def take(taken: Taken) -> None:
         file, (piece,) = tails[taken.number][0], taken.pieces
-        footer = parsed_footer(piece.data) if piece.size == file.size else None
-        if isinstance(footer, int):
-            if footer <= file.size:
+        if piece.size != file.size:
+            return
+        with suppress(NotParquet):  # `LiveDataset` reads it, and its error names the file
+            footer = parsed_footer(piece.data)
+            if not isinstance(footer, int):
+                known[file.path] = _Footer(footer, piece.etag)
+            elif footer <= file.size:
                 longer.append((file, footer))
-        elif footer is not None:
-            known[file.path] = _Footer(footer, piece.etag)
 
     _fetch(source, [Group((Span(file.path, -length),), length) for file, length in tails], take)
     return longer
