@@ -26,7 +26,6 @@ __all__ = [
     "MoveCost",
     "MoveRates",
     "monthly_storage",
-    "move_cost",
 ]
 
 GIB = 2**30
@@ -138,7 +137,16 @@ class MoveRates:
     def of(
         cls, source: Rates, target: Rates, *, prices: PriceList, mover: Mover, keeps_versions: bool = False
     ) -> MoveRates:
-        """The rates of a mover's moves; see `move_cost`."""
+        """The rates of a mover's moves.
+
+        Args:
+            source: Rates of the class where the files are.
+            target: Rates of the class where they would go.
+            prices: The list that both come from.
+            mover: A `copy` pays for its requests and for reading the bytes out of the class; a `tag` pays for its
+                requests and the lifecycle transition.
+            keeps_versions: Whether the bucket keeps versions, which a copy has to look after.
+        """
         way: Way = "copy of a version" if mover == "copy" and keeps_versions else mover
         requests = _requests_price(REQUESTS_OF_A_MOVE[way], source, target, prices)
         return cls(
@@ -153,7 +161,14 @@ class MoveRates:
     def cost(
         self, files: Sequence[tuple[int, datetime]], *, as_of: datetime, horizon: timedelta, tails: int = 0
     ) -> MoveCost:
-        """Price a move of files, of which some leave a tail (`tables.tails`) behind; see `move_cost`."""
+        """Price a move of files.
+
+        Args:
+            files: Of each its bytes and since when it has been in its class.
+            as_of: When the move happens.
+            horizon: How long the files would stay there.
+            tails: The number of files of which a tail is kept (`tables.tails`).
+        """
         sizes = [size for size, _ in files]
         return MoveCost(
             monthly_before=monthly_storage(sizes, self.source, self.standard),
@@ -166,34 +181,6 @@ class MoveRates:
 
     def _early_deletion(self, files: Sequence[tuple[int, datetime]], as_of: datetime) -> float:
         return sum(_early_deletion(size, since, self.source, as_of) for size, since in files)
-
-
-def move_cost(
-    files: Sequence[tuple[int, datetime]],
-    source: Rates,
-    target: Rates,
-    *,
-    prices: PriceList,
-    mover: Mover,
-    as_of: datetime,
-    horizon: timedelta,
-    keeps_versions: bool = False,
-) -> MoveCost:
-    """Price a move of files from one class to another.
-
-    Args:
-        files: Of each its bytes and since when it has been in its class.
-        source: Rates of the class where they are.
-        target: Rates of the class where they would go.
-        prices: The list that both come from.
-        mover: A `copy` pays for its requests and for reading the bytes out of the class; a `tag` pays for its requests
-            and the lifecycle transition.
-        as_of: When the move happens.
-        horizon: How long the files would stay there.
-        keeps_versions: Whether the bucket keeps versions, which a copy has to look after.
-    """
-    rates = MoveRates.of(source, target, prices=prices, mover=mover, keeps_versions=keeps_versions)
-    return rates.cost(files, as_of=as_of, horizon=horizon)
 
 
 def _requests_price(requests: Mapping[Request, int], source: Rates, target: Rates, prices: PriceList) -> float:
