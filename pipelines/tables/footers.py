@@ -73,10 +73,12 @@ class _Object:
 
     Attributes:
         path: `bucket/key`.
+        version: The table's version in its name.
         is_fold: Whether it replaces those that come after it.
     """
 
     path: str
+    version: int
     is_fold: bool
 
 
@@ -147,6 +149,8 @@ class FooterShelf:
         """
         current = self._current()
         if any(anew or not one.is_fold for one in current):
+            if current[-1].is_fold and current[-1].version > version:  # the log was lost and made anew
+                version = current[0].version + 1
             self.keep(version, self._read(current, live()), "fold")
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -206,7 +210,11 @@ class FooterShelf:
 def _objects(paths: Iterable[str]) -> list[_Object]:
     """The objects that are named as ours are, in their order."""
     matches = ((path, _NAME.fullmatch(path.rpartition("/")[2])) for path in paths)
-    return [_Object(path, match["kind"] == "fold") for path, match in matches if match is not None]
+    return [
+        _Object(path, _NEWEST_FIRST - int(match["order"]), match["kind"] == "fold")
+        for path, match in matches
+        if match is not None
+    ]
 
 
 def _bounded(footers: Iterable[KeptFooter]) -> list[KeptFooter]:
