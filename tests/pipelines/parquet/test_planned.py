@@ -10,11 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from s3fs.utils import FileExpired
 
 from tests.pipelines.foreign import parquet, put
 from tests.pipelines.parquet.test_file_skipping import FLOATS, INSTANTS, TEXTS
-from tierlake.connector.errors import ObjectNotFound
+from tierlake.connector.errors import ObjectNotFound, PreconditionFailed
 from tierlake.pipelines.parquet import chunks, planned
 from tierlake.pipelines.parquet.file_skipping import FileFacts
 from tierlake.pipelines.parquet.planned import planned_table
@@ -230,7 +229,7 @@ def test_a_committed_file_may_be_copied_onto_itself_while_it_is_read(shelf, monk
     monkeypatch.setattr(planned, "_footers", then_copied)
     assert planned_table(shelf.of(scanned, planned=True, version=3), ["n"], None)["n"].to_pylist() == list(range(50))
     put(shelf.server, scanned[0].path, shelf.fs.cat_file(scanned[0].path))
-    with pytest.raises(FileExpired):
+    with pytest.raises(PreconditionFailed, match=f"{scanned[0].path} was written anew while it was read.*read again"):
         planned_table(shelf.of(scanned, planned=True), ["n"], None)
 
 
