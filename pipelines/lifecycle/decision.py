@@ -161,7 +161,7 @@ class Decider:
                 return None
             own = [file for file in moving if file.storage_class == source]
             files = [(file.live.size, file.since) for file in own]
-            tails = sum(file.live.path == tail for file in own)
+            tails = 0 if tail is None else [file.live.path for file in own].count(tail)
             costs.append(rates.cost(files, as_of=self.as_of, horizon=horizon, tails=tails))
         if len(costs) == 1:
             return costs[0]
