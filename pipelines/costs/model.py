@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
     from tierlake.pipelines.prices import PriceList, Rates
 
-__all__ = ["DEFAULT_HORIZON", "MONTH", "REQUESTS_OF_A_MOVE", "MoveCost", "MoveRates", "monthly_storage", "move_cost"]
+__all__ = [
+    "DEFAULT_HORIZON",
+    "MONTH",
+    "REQUESTS_OF_A_MOVE",
+    "REQUESTS_OF_A_TAIL",
+    "MoveCost",
+    "MoveRates",
+    "monthly_storage",
+]
 
 GIB = 2**30
 MONTH = timedelta(days=365.25 / 12)
@@ -26,7 +34,7 @@ DEFAULT_HORIZON = timedelta(days=365)
 """How far ahead savings count where the policy has no next step: 12 months."""
 
 Mover = Literal["copy", "tag"]
-Request = Literal["HEAD", "GET tagging", "COPY", "PUT tagging", "DELETE", "LIST versions"]
+Request = Literal["HEAD", "GET", "PUT", "GET tagging", "COPY", "PUT tagging", "DELETE", "LIST versions"]
 Way = Literal["copy", "copy of a version", "tag"]
 
 REQUESTS_OF_A_MOVE: Final[Mapping[Way, Mapping[Request, int]]] = MappingProxyType(
@@ -48,6 +56,9 @@ REQUESTS_OF_A_MOVE: Final[Mapping[Way, Mapping[Request, int]]] = MappingProxyTyp
 A HEAD tells what the object has, and a second one that the copy has it too. A copy on a bucket with versions looks at
 them before and after, and deletes the version that it was made from.
 """
+
+REQUESTS_OF_A_TAIL: Final[Mapping[Request, int]] = MappingProxyType({"GET": 1, "PUT": 1})
+"""What keeping the last bytes of a file asks of the store before it is archived; counted there too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,7 @@ class MoveRates:
         target: Rates of the class where they would go.
         standard: Those of the hot class, by which part of an archived object's overhead is charged.
         per_1000: What the requests of 1,000 moves cost, transitions included.
+        per_1000_tails: What the requests cost that keep the last bytes of 1,000 files.
         read: What reading a GiB out of the class costs.
     """
 
@@ -118,30 +130,50 @@ class MoveRates:
     target: Rates
     standard: Rates | None
     per_1000: float
+    per_1000_tails: float
     read: float
 
     @classmethod
     def of(
         cls, source: Rates, target: Rates, *, prices: PriceList, mover: Mover, keeps_versions: bool = False
     ) -> MoveRates:
-        """The rates of a mover's moves; see `move_cost`."""
+        """The rates of a mover's moves.
+
+        Args:
+            source: Rates of the class where the files are.
+            target: Rates of the class where they would go.
+            prices: The list that both come from.
+            mover: A `copy` pays for its requests and for reading the bytes out of the class; a `tag` pays for its
+                requests and the lifecycle transition.
+            keeps_versions: Whether the bucket keeps versions, which a copy has to look after.
+        """
         way: Way = "copy of a version" if mover == "copy" and keeps_versions else mover
-        requests = _requests_price(way, source, target, prices)
+        requests = _requests_price(REQUESTS_OF_A_MOVE[way], source, target, prices)
         return cls(
             source,
             target,
             prices.standard,
             per_1000=requests + (target.transition.value if mover == "tag" else 0.0),
+            per_1000_tails=_requests_price(REQUESTS_OF_A_TAIL, source, target, prices),
             read=source.retrieval_gb.value if mover == "copy" else 0.0,
         )
 
-    def cost(self, files: Sequence[tuple[int, datetime]], *, as_of: datetime, horizon: timedelta) -> MoveCost:
-        """Price a move of files; see `move_cost`."""
+    def cost(
+        self, files: Sequence[tuple[int, datetime]], *, as_of: datetime, horizon: timedelta, tails: int = 0
+    ) -> MoveCost:
+        """Price a move of files.
+
+        Args:
+            files: Of each its bytes and since when it has been in its class.
+            as_of: When the move happens.
+            horizon: How long the files would stay there.
+            tails: The number of files of which a tail is kept (`tables.tails`).
+        """
         sizes = [size for size, _ in files]
         return MoveCost(
             monthly_before=monthly_storage(sizes, self.source, self.standard),
             monthly_after=monthly_storage(sizes, self.target, self.standard),
-            requests=len(sizes) * self.per_1000 / 1000,
+            requests=(len(sizes) * self.per_1000 + tails * self.per_1000_tails) / 1000,
             retrieval=sum(sizes) / GIB * self.read,
             early_deletion=self._early_deletion(files, as_of) if self.source.min_days.value else 0.0,
             horizon=max(horizon, timedelta(0)),
@@ -151,46 +183,20 @@ class MoveRates:
         return sum(_early_deletion(size, since, self.source, as_of) for size, since in files)
 
 
-def move_cost(
-    files: Sequence[tuple[int, datetime]],
-    source: Rates,
-    target: Rates,
-    *,
-    prices: PriceList,
-    mover: Mover,
-    as_of: datetime,
-    horizon: timedelta,
-    keeps_versions: bool = False,
-) -> MoveCost:
-    """Price a move of files from one class to another.
-
-    Args:
-        files: Of each its bytes and since when it has been in its class.
-        source: Rates of the class where they are.
-        target: Rates of the class where they would go.
-        prices: The list that both come from.
-        mover: A `copy` pays for its requests and for reading the bytes out of the class; a `tag` pays for its requests
-            and the lifecycle transition.
-        as_of: When the move happens.
-        horizon: How long the files would stay there.
-        keeps_versions: Whether the bucket keeps versions, which a copy has to look after.
-    """
-    rates = MoveRates.of(source, target, prices=prices, mover=mover, keeps_versions=keeps_versions)
-    return rates.cost(files, as_of=as_of, horizon=horizon)
-
-
-def _requests_price(way: Way, source: Rates, target: Rates, prices: PriceList) -> float:
-    """The requests of 1,000 moves: tags and listings are priced as those of the hot class, and deletions are free."""
+def _requests_price(requests: Mapping[Request, int], source: Rates, target: Rates, prices: PriceList) -> float:
+    """1,000 times these requests: tags and listings are priced as those of the hot class, and deletions are free."""
     hot = prices.standard.put.value if prices.standard else 0.0
     rates: dict[Request, float] = {
         "HEAD": (source.get.value + target.get.value) / 2,
+        "GET": source.get.value,
+        "PUT": hot,
         "GET tagging": source.get.value,
         "COPY": target.put.value,
         "PUT tagging": hot,
         "LIST versions": hot,
         "DELETE": 0.0,
     }
-    return sum(count * rates[request] for request, count in REQUESTS_OF_A_MOVE[way].items())
+    return sum(count * rates[request] for request, count in requests.items())
 
 
 def _early_deletion(size: int, since: datetime, rates: Rates, as_of: datetime) -> float:

@@ -20,6 +20,7 @@ from tierlake.pipelines.query.catalog import kept_because
 from tierlake.pipelines.query.classes import Classes
 from tierlake.pipelines.query.placement import MISSING
 from tierlake.pipelines.runtime import formatting
+from tierlake.pipelines.tables.tails import tail_to_keep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +91,8 @@ class Decider:
             return Refusal(key=str(part.key), reason=why_not or "")
         moving = [file for file in part.files if file.storage_class != target]
         until = self._until(part.key, window, age)
-        cost = self._cost(moving, target, tier, (until - self.as_of) if until else DEFAULT_HORIZON)
+        tail = self._tail(part, target)
+        cost = self._cost(moving, target, tier, (until - self.as_of) if until else DEFAULT_HORIZON, tail)
         if cost is not None and not cost.pays:
             return Refusal(key=str(part.key), reason=self._too_dear(cost, moving, target, until))
         return TierMove.of(
@@ -148,15 +150,19 @@ class Decider:
         retained = self.document.retains[str(key)]
         return max(retained, step.at(window)) if step else retained
 
-    def _cost(self, moving: Sequence[PlacedFile], target: str, tier: Tier, horizon: timedelta) -> MoveCost | None:
+    def _cost(
+        self, moving: Sequence[PlacedFile], target: str, tier: Tier, horizon: timedelta, tail: str | None
+    ) -> MoveCost | None:
         """What the move costs; None where there is no price for one of the classes."""
         costs: list[MoveCost] = []
         for source in sorted({file.storage_class for file in moving}):
             rates = self._move_rates(source, target, tier)
             if rates is None:
                 return None
-            files = [(file.live.size, file.since) for file in moving if file.storage_class == source]
-            costs.append(rates.cost(files, as_of=self.as_of, horizon=horizon))
+            own = [file for file in moving if file.storage_class == source]
+            files = [(file.live.size, file.since) for file in own]
+            tails = 0 if tail is None else [file.live.path for file in own].count(tail)
+            costs.append(rates.cost(files, as_of=self.as_of, horizon=horizon, tails=tails))
         if len(costs) == 1:
             return costs[0]
         return MoveCost(
@@ -167,6 +173,14 @@ class Decider:
             early_deletion=sum(cost.early_deletion for cost in costs),
             horizon=max(horizon, timedelta(0)),
         )
+
+    def _tail(self, part: PlacedPartition, target: str) -> str | None:
+        """The file whose tail is kept beside the table; None where none is."""
+        archived = self.profile.archived_classes
+        if target not in archived:
+            return None
+        classes = {file.live.path: file.storage_class for file in part.files}
+        return tail_to_keep(self.handle.table, classes, target, archived)
 
     def _move_rates(self, source: str, target: str, tier: Tier) -> MoveRates | None:
         """What moves from a class to a tier cost, computed once; None where there is no price for one of them."""

@@ -26,7 +26,7 @@ from tierlake.pipelines.runtime.after_commit import after_commit, noting
 from tierlake.pipelines.runtime.collector import collector_paused
 from tierlake.pipelines.runtime.progress import reporting
 from tierlake.pipelines.tables.snapshot import SameRows
-from tierlake.pipelines.tables.tails import TailShelf
+from tierlake.pipelines.tables.tails import TailShelf, tail_to_keep
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -212,28 +212,25 @@ def _moved(
         for path, (step, file) in by_path.items()
     }
     mover = get_mover(handle.fs.profile.mover)
-    firsts = _firsts_to_archive(handle, files)
+    with_tail = _tails_to_keep(handle, [step for step, _ in files])
     paths = list(moves)
-    batch = _NOTED_AT_ONCE if firsts else max(len(paths), 1)
+    batch = _NOTED_AT_ONCE if with_tail else max(len(paths), 1)
     for start in range(0, len(paths), batch):
         some = {path: moves[path] for path in paths[start : start + batch]}
-        if own := {by_path[path][1].live.path: by_path[path][1].live.size for path in some if path in firsts}:
+        if own := {by_path[path][1].live.path: by_path[path][1].live.size for path in some if path in with_tail}:
             TailShelf(handle.fs, handle.table.root).keep(own)
         for path, outcome in mover.move_many(handle.fs, some):
             yield *by_path[path], outcome
 
 
-def _firsts_to_archive(handle: Handle, files: Sequence[tuple[TierMove, PlacedFile]]) -> frozenset[str]:
-    """The files that readers open for the schema, as they are the first of their partition, and soon cannot read."""
-    archived = handle.fs.profile.archived_classes
-    if not archived or not handle.table.is_atomic:
-        return frozenset()
-    firsts = {step.key: min(file.path for file in step.files) for step, _ in files}
-    return frozenset(
-        f"{handle.table.root}/{file.live.path}"
-        for step, file in files
-        if step.storage_class in archived and file.storage_class not in archived and file.live.path == firsts[step.key]
-    )
+def _tails_to_keep(handle: Handle, steps: Iterable[TierMove]) -> frozenset[str]:
+    """The files, `bucket/key`, whose tails are kept before they move."""
+    archived, table = handle.fs.profile.archived_classes, handle.table
+    kept = {
+        tail_to_keep(table, {file.path: file.storage_class for file in step.files}, step.storage_class, archived)
+        for step in steps
+    }
+    return frozenset(f"{table.root}/{path}" for path in kept if path is not None)
 
 
 def _count(tally: _Tally, step: TierMove, file: PlacedFile, moved: Moved | Failure) -> None:

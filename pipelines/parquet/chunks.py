@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     import pyarrow.parquet as pq
 
     from tierlake.connector.transfer.ranges import Piece
 
-__all__ = ["PiecesFile", "chunks_of", "spans_of"]
+__all__ = ["PiecesFile", "chunks_of", "leaves_of", "size_of", "spans_of"]
 
 _RANGE_BYTES = 8 << 20
 """Larger ranges are fetched in several parts."""
@@ -24,17 +24,33 @@ _WASTED_SHARE = 0.03
 """So much of the chunks' bytes may be fetched between them, to save requests."""
 
 
-def chunks_of(footer: pq.FileMetaData, group: int, names: Collection[str], size: int) -> list[tuple[int, int]] | None:
+def leaves_of(footer: pq.FileMetaData, names: Collection[str]) -> list[int]:
+    """The numbers of the leaves of some columns.
+
+    Args:
+        footer: The file's footer.
+        names: Top-level columns. A dot may be part of a name, so a few leaves too many may be among them.
+    """
+    requested, schema = frozenset(names), footer.schema
+    return [number for number in range(footer.num_columns) if _is_below(schema.column(number).path, requested)]
+
+
+def _is_below(path: str, names: Collection[str]) -> bool:
+    return path in names or any(path[:place] in names for place, letter in enumerate(path) if letter == ".")
+
+
+def chunks_of(footer: pq.FileMetaData, group: int, leaves: Collection[int], size: int) -> list[tuple[int, int]] | None:
     """The bytes of some columns in a row group; None where the footer makes no sense.
 
     Args:
         footer: The file's footer.
         group: The row group.
-        names: Top-level columns. A dot may be part of a name, so a few leaves too many may be among them.
+        leaves: The columns' leaves.
         size: The file's bytes.
     """
+    row_group = footer.row_group(group)
     chunks = []
-    for column in _columns(footer, group, names):
+    for column in map(row_group.column, leaves):
         start = column.data_page_offset
         if column.has_dictionary_page and 0 < (column.dictionary_page_offset or 0) < start:
             start = column.dictionary_page_offset
@@ -45,19 +61,10 @@ def chunks_of(footer: pq.FileMetaData, group: int, names: Collection[str], size:
     return chunks
 
 
-def size_of(footer: pq.FileMetaData, group: int, names: Collection[str]) -> tuple[int, int]:
+def size_of(footer: pq.FileMetaData, group: int, leaves: Collection[int]) -> tuple[int, int]:
     """The rows of a row group, and the size of some of its columns before compression; arguments of `chunks_of`."""
     row_group = footer.row_group(group)
-    return row_group.num_rows, sum(column.total_uncompressed_size for column in _columns(footer, group, names))
-
-
-def _columns(footer: pq.FileMetaData, group: int, names: Collection[str]) -> Iterator[pq.ColumnChunkMetaData]:
-    row_group = footer.row_group(group)
-    for number in range(row_group.num_columns):
-        column = row_group.column(number)
-        path = column.path_in_schema
-        if path in names or any(path.startswith(f"{name}.") for name in names):
-            yield column
+    return row_group.num_rows, sum(row_group.column(leaf).total_uncompressed_size for leaf in leaves)
 
 
 def spans_of(chunks: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -61,34 +61,33 @@ def read_footers(
 
 
 def _parsed(fs: LakeFileSystem, name: str, tail: bytes, size: int) -> pq.FileMetaData:
-    if len(tail) < _LENGTH_BYTES + len(_MAGIC) or tail[-len(_MAGIC) :] != _MAGIC:
-        raise NotParquet("it does not end as a Parquet file does")
-    needed = int.from_bytes(tail[-_LENGTH_BYTES : -len(_MAGIC)], "little") + _LENGTH_BYTES
-    if needed + len(_MAGIC) > size:
+    footer = parsed_footer(tail)
+    if isinstance(footer, int) and footer + len(_MAGIC) <= size:
+        footer = parsed_footer(fs.cat_file(name, start=size - footer, end=size))
+    if isinstance(footer, int):
         raise NotParquet("its footer is longer than the file")
-    whole = tail if needed <= len(tail) else fs.cat_file(name, start=size - needed, end=size)
-    try:
-        return pq.read_metadata(pa.BufferReader(_MAGIC + whole[-needed:]))
-    except (pa.ArrowException, OSError) as error:
-        raise NotParquet(f"its footer cannot be read: {error}") from error
+    return footer
 
 
-def parsed_footer(tail: Buffer) -> pq.FileMetaData | int | None:
+def parsed_footer(tail: Buffer) -> pq.FileMetaData | int:
     """The footer in the last bytes of a file.
 
     Args:
         tail: The bytes.
 
     Returns:
-        The footer; if it is longer, how many bytes it takes; None where it is no Parquet file that pyarrow reads.
+        The footer; if it is longer, how many bytes it takes.
+
+    Raises:
+        NotParquet: It is no Parquet file that pyarrow reads.
     """
     view = memoryview(tail)
     if len(view) < _LENGTH_BYTES + len(_MAGIC) or view[-len(_MAGIC) :] != _MAGIC:
-        return None
+        raise NotParquet("it does not end as a Parquet file does")
     needed = int.from_bytes(view[-_LENGTH_BYTES : -len(_MAGIC)], "little") + _LENGTH_BYTES
     if needed > len(view):
         return needed
     try:
         return pq.read_metadata(pa.BufferReader(_MAGIC + bytes(view[-needed:])))
-    except (pa.ArrowException, OSError):
-        return None
+    except (pa.ArrowException, OSError) as error:
+        raise NotParquet(f"its footer cannot be read: {error}") from error

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 import pyarrow.types as pat
 
 from tierlake.connector.transfer.pieces import Group, Pieces, Span
-from tierlake.pipelines.parquet.chunks import PiecesFile, chunks_of, size_of, spans_of
-from tierlake.pipelines.parquet.footers import parsed_footer
+from tierlake.pipelines.parquet.chunks import PiecesFile, chunks_of, leaves_of, size_of, spans_of
+from tierlake.pipelines.parquet.footers import NotParquet, parsed_footer
 from tierlake.pipelines.parquet.scan import SPECIAL_COLUMNS, needed_columns, parquet_format
 from tierlake.pipelines.runtime.parallel import ThreadQueue
 
@@ -93,12 +93,17 @@ def _fetch(source: FileSource, groups: Sequence[Group], take: Callable[[Taken], 
     if not cores:
         return
     with (
-        Pieces(source.fs.store, groups, memory_bytes=source.fs.settings.read_memory_bytes) as pieces,
+        Pieces(
+            source.fs.store,
+            groups,
+            memory_bytes=source.fs.settings.read_memory_bytes,
+            one_generation=not source.is_immutable,
+        ) as pieces,
         ThreadQueue[None](cores, "read") as queue,
     ):
-        for _ in range(cores):
-            queue.submit(work)
         try:
+            for _ in range(cores):
+                queue.submit(work)
             queue.results()
         finally:
             pieces.stop()
@@ -161,12 +166,14 @@ def _fetch_footers(
 
     def take(taken: Taken) -> None:
         file, (piece,) = tails[taken.number][0], taken.pieces
-        footer = parsed_footer(piece.data) if piece.size == file.size else None
-        if isinstance(footer, int):
-            if footer <= file.size:
+        if piece.size != file.size:
+            return
+        with suppress(NotParquet):  # `LiveDataset` reads it, and its error names the file
+            footer = parsed_footer(piece.data)
+            if not isinstance(footer, int):
+                known[file.path] = _Footer(footer, piece.etag)
+            elif footer <= file.size:
                 longer.append((file, footer))
-        elif footer is not None:
-            known[file.path] = _Footer(footer, piece.etag)
 
     _fetch(source, [Group((Span(file.path, -length),), length) for file, length in tails], take)
     return longer
@@ -236,13 +243,14 @@ class _Decoder:
             return None
         if not all(self._fits(stored, name) for name in names):
             return None
+        leaves = leaves_of(footer, names)
         units: list[_Unit] = []
         part = _Part()
         for number in self._dataset.groups_of(file, footer, stored, self._condition):
-            chunks = chunks_of(footer, number, names, file.size)
+            chunks = chunks_of(footer, number, leaves, file.size)
             if chunks is None:
                 return None
-            more = _Part([number], chunks, *size_of(footer, number, names))
+            more = _Part([number], chunks, *size_of(footer, number, leaves))
             if part.groups and not part.has_room(more):
                 units.append(_unit(file, known, part))
                 part = _Part()

@@ -73,10 +73,12 @@ class _Object:
 
     Attributes:
         path: `bucket/key`.
+        version: The table's version in its name.
         is_fold: Whether it replaces those that come after it.
     """
 
     path: str
+    version: int
     is_fold: bool
 
 
@@ -102,7 +104,7 @@ class FooterShelf:
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def keep(self, version: int, footers: Iterable[KeptFooter], kind: str = "commit") -> None:
-        """Write the footers of a commit's files, by one PUT; nothing where there are none.
+        """Write the footers of a commit's files, by one PUT; nothing where there are none, but for a fold.
 
         Args:
             version: The version that the commit is about to make.
@@ -112,7 +114,8 @@ class FooterShelf:
         Raises:
             LakeError: The store refuses it; the commit needs none of it.
         """
-        if kept := _bounded(footers):
+        kept = _bounded(footers)
+        if kept or kind == "fold":  # an empty fold replaces what comes after it all the same
             name = f"{_NEWEST_FIRST - version:020d}-{kind}-{uuid.uuid4().hex}.arrow"
             self._fs.pipe_file(f"{self._folder}/{name}", _packed(kept))
 
@@ -146,6 +149,8 @@ class FooterShelf:
         """
         current = self._current()
         if any(anew or not one.is_fold for one in current):
+            if current[-1].is_fold and current[-1].version > version:  # the log was lost and made anew
+                version = current[0].version + 1
             self.keep(version, self._read(current, live()), "fold")
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -205,7 +210,11 @@ class FooterShelf:
 def _objects(paths: Iterable[str]) -> list[_Object]:
     """The objects that are named as ours are, in their order."""
     matches = ((path, _NAME.fullmatch(path.rpartition("/")[2])) for path in paths)
-    return [_Object(path, match["kind"] == "fold") for path, match in matches if match is not None]
+    return [
+        _Object(path, _NEWEST_FIRST - int(match["order"]), match["kind"] == "fold")
+        for path, match in matches
+        if match is not None
+    ]
 
 
 def _bounded(footers: Iterable[KeptFooter]) -> list[KeptFooter]:

@@ -7,6 +7,7 @@ the connector reads a byte of the file: its errors distinguish an archived file,
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import threading
 from contextlib import contextmanager
@@ -18,7 +19,14 @@ import pyarrow as pa
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from tierlake.connector.client.rust_errors import plain_text
-from tierlake.connector.errors import LakeError, ObjectArchived, ObjectNotFound, ServerError, TableDamaged
+from tierlake.connector.errors import (
+    LakeError,
+    ObjectArchived,
+    ObjectNotFound,
+    PreconditionFailed,
+    ServerError,
+    TableDamaged,
+)
 from tierlake.pipelines.errors import ArchivedError
 from tierlake.pipelines.tables.footers import FooterShelf
 
@@ -61,6 +69,8 @@ class FileNames:
             error: The error of the client below.
         """
         reason: OSError = error
+        if error.errno == errno.EBUSY:  # as `FileExpired` has it
+            return PreconditionFailed(f"lake://{path} was written anew while it was read", hint="read again")
         if not isinstance(error, LakeError):
             try:
                 self.fs.cat_file(path, start=0, end=1)

@@ -7,7 +7,7 @@ asked for.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,7 +27,7 @@ __all__ = ["LoggedStatistics", "logged_keys", "logged_paths", "logged_times"]
 
 _ORDINARY: Final = r"^(?:[A-Za-z0-9][A-Za-z0-9=.+,@~_-]*/)*[A-Za-z0-9][A-Za-z0-9=.+,@~_-]*$"
 """Paths below the root and outside our folders that are spelled alike by the log, the store and deltalake."""
-_AT_ONCE: Final = 1024
+_AT_ONCE: Final = 64
 """Files whose statistics are converted together."""
 _STATISTICS: Final = ("num_records", "min", "max", "null_count")
 
@@ -105,7 +105,7 @@ class LoggedStatistics:
         kept = {name: adds.column(name).combine_chunks() for name in _STATISTICS if name in adds.column_names}
         self._columns = pa.table({name: _flat(column) for name, column in kept.items()})
         self._failure = failure
-        self._block: tuple[int, list[dict[str, Any]]] = -1, []
+        self._texts: dict[int, list[str]] = {}
 
     def text(self, row: int) -> str:
         """The statistics of a file as JSON text.
@@ -117,16 +117,19 @@ class LoggedStatistics:
             SchemaMismatch: Values that Python cannot hold.
         """
         number, place = divmod(row, _AT_ONCE)
-        block = self._block
-        if block[0] != number:
-            try:
-                block = number, self._columns.slice(number * _AT_ONCE, _AT_ONCE).to_pylist()
-            except (OverflowError, ValueError) as error:
-                raise self._failure(error) from error
-            self._block = block
-        stats = block[1][place]
-        lows, highs, nulls = (stats.get(name) or {} for name in ("min", "max", "null_count"))
-        return log_stats(stats["num_records"], lows, highs, nulls)
+        if number not in self._texts:  # kept, as partitions are seldom in the order of the log
+            self._texts[number] = self._converted(number)
+        return self._texts[number][place]
+
+    def _converted(self, number: int) -> list[str]:
+        try:
+            files = self._columns.slice(number * _AT_ONCE, _AT_ONCE).to_pylist()
+        except (OverflowError, ValueError) as error:
+            raise self._failure(error) from error
+        return [
+            log_stats(stats["num_records"], *(stats.get(name) or {} for name in ("min", "max", "null_count")))
+            for stats in files
+        ]
 
 
 def _fields(values: pa.StructArray) -> dict[str, pa.Array]:

@@ -23,12 +23,28 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from tierlake.connector.filesystem import LakeFileSystem
+    from tierlake.pipelines.tables.protocol import Table
 
-__all__ = ["TailShelf"]
+__all__ = ["TailShelf", "tail_to_keep"]
 
 _TAIL_BYTES: Final = 64 << 10
 """What Arrow reads of a file's end; of a smaller file, all."""
 _AT_ONCE: Final = 16
+
+
+def tail_to_keep(table: Table, classes: Mapping[str, str], target: str, archived: Collection[str]) -> str | None:
+    """The file whose tail is kept when a partition moves: the first, if it can be read before and not afterwards.
+
+    Args:
+        table: The table; the readers of a plain one go by the objects alone.
+        classes: The storage classes of the partition's files by path.
+        target: The class that it moves to.
+        archived: The classes that need a restore.
+    """
+    if target not in archived or not table.is_atomic:
+        return None
+    first = min(classes)
+    return None if classes[first] in archived else first
 
 
 class TailShelf:

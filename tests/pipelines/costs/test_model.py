@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tierlake.pipelines.costs.model import DEFAULT_HORIZON, GIB, MONTH, monthly_storage, move_cost
+from tierlake.pipelines.costs.model import DEFAULT_HORIZON, GIB, MONTH, MoveRates, monthly_storage
 from tierlake.pipelines.prices import PriceList, Rates, price_list
 
 AWS = price_list("aws_us_east_1")
@@ -30,16 +30,14 @@ def move(
     since: datetime = LONG_AGO,
     keeps_versions: bool = False,
 ):
-    return move_cost(
-        [(size, since)],
+    ways = MoveRates.of(
         rates(source),
         rates(target),
         prices=AWS,
         mover=mover,  # type: ignore[arg-type]
-        as_of=NOW,
-        horizon=timedelta(days=days),
         keeps_versions=keeps_versions,
     )
+    return ways.cost([(size, since)], as_of=NOW, horizon=timedelta(days=days))
 
 
 def test_a_gibibyte_month_costs_what_the_list_says() -> None:
@@ -67,15 +65,8 @@ def test_storage_never_shrinks_with_bytes_and_adds_up(bytes_: list[int], name: s
 
 @given(sizes, classes, classes, st.floats(min_value=0, max_value=3650))
 def test_figures_are_consistent_and_never_negative(bytes_: list[int], source: str, target: str, days: float) -> None:
-    cost = move_cost(
-        [(size, LONG_AGO) for size in bytes_],
-        rates(source),
-        rates(target),
-        prices=AWS,
-        mover="copy",
-        as_of=NOW,
-        horizon=timedelta(days=days),
-    )
+    ways = MoveRates.of(rates(source), rates(target), prices=AWS, mover="copy")
+    cost = ways.cost([(size, LONG_AGO) for size in bytes_], as_of=NOW, horizon=timedelta(days=days))
     assert min(cost.monthly_before, cost.monthly_after, cost.requests, cost.retrieval, cost.early_deletion) >= 0
     assert cost.one_off == pytest.approx(cost.requests + cost.retrieval + cost.early_deletion)
     assert (cost.saved > 0) <= (cost.monthly_after < cost.monthly_before)
@@ -130,14 +121,15 @@ def test_leaving_a_class_early_is_charged_for_the_rest() -> None:
 
 def test_a_server_of_ones_own_always_gains_by_a_colder_tier() -> None:
     own: PriceList = price_list("self_hosted")
-    cost = move_cost(
-        [(1, LONG_AGO)],
-        own.tiers["hot"],
-        own.tiers["warm"],
-        prices=own,
-        mover="tag",
-        as_of=NOW,
-        horizon=DEFAULT_HORIZON,
-    )
+    ways = MoveRates.of(own.tiers["hot"], own.tiers["warm"], prices=own, mover="tag")
+    cost = ways.cost([(1, LONG_AGO)], as_of=NOW, horizon=DEFAULT_HORIZON)
     assert cost.one_off == 0
     assert cost.pays
+
+
+def test_a_tail_that_is_kept_has_its_price() -> None:
+    """Read from where the file is, written to the hot class, however many files move with it."""
+    ways = MoveRates.of(rates("STANDARD_IA"), rates("GLACIER"), prices=AWS, mover="tag")
+    files = [(GIB, LONG_AGO)] * 3
+    without, with_one = (ways.cost(files, as_of=NOW, horizon=MONTH, tails=tails).requests for tails in (0, 1))
+    assert with_one - without == pytest.approx((0.001 + 0.005) / 1000)

@@ -28,7 +28,7 @@ SPEC = DatasetSpec(
     retention={"expire_after": "800d"},
 )
 FS = SimpleNamespace(profile=AWS, is_versioned=lambda _: False)
-HANDLE: Any = SimpleNamespace(spec=SPEC, fs=FS, table=SimpleNamespace(root=SPEC.root))
+HANDLE: Any = SimpleNamespace(spec=SPEC, fs=FS, table=SimpleNamespace(root=SPEC.root, is_atomic=True))
 
 
 def deciding(document: DatasetDocument | None = None) -> Decider:

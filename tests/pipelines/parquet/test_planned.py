@@ -1,17 +1,19 @@
 """A planned read is what Arrow's dataset reads, to the value, whatever the files are like."""
 
+import io
 import uuid
 from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.pipelines.foreign import parquet, put
 from tests.pipelines.parquet.test_file_skipping import FLOATS, INSTANTS, TEXTS
-from tierlake.connector.errors import ObjectNotFound
+from tierlake.connector.errors import ObjectNotFound, PreconditionFailed
 from tierlake.pipelines.parquet import chunks, planned
 from tierlake.pipelines.parquet.file_skipping import FileFacts
 from tierlake.pipelines.parquet.planned import planned_table
@@ -109,8 +111,8 @@ class Shelf:
             scanned.append(ScannedFile(path, len(data), FileFacts(key, known, None)))
         return self.of(scanned, planned=planned, schema=schema, keys=keys)
 
-    def of(self, scanned, *, planned, schema=SCHEMA, keys=("k",)):
-        names = FileNames(self.fs, self.bucket, {})
+    def of(self, scanned, *, planned, schema=SCHEMA, keys=("k",), version=None):
+        names = FileNames(self.fs, self.bucket, {}, version)
         return LiveDataset(scanned, schema, arrow_filesystem(self.fs, names), keys, source=names if planned else None)
 
 
@@ -201,3 +203,56 @@ def test_a_file_of_another_size_is_read_as_it_is(shelf):
     put(shelf.server, plan.files_of()[1].path, parquet(numbers(4, 5, 6, 7)[0]))
     arrows = shelf.of([ScannedFile(one.path, 0, one.facts) for one in plan.files_of()], planned=False)
     assert planned_table(plan, ["n"], None)["n"].to_pylist() == arrows.to_table(["n"])["n"].to_pylist()
+
+
+def in_parts(shelf, path):
+    """Another ETag for the same bytes, as a copy of an object onto itself gives one."""
+    client, (bucket, _, key) = shelf.server.admin, path.partition("/")
+    data = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    begun = client.create_multipart_upload(Bucket=bucket, Key=key)
+    upload = {"Bucket": bucket, "Key": key, "UploadId": begun["UploadId"]}
+    part = {"PartNumber": 1, "ETag": client.upload_part(**upload, PartNumber=1, Body=data)["ETag"]}
+    client.complete_multipart_upload(**upload, MultipartUpload={"Parts": [part]})
+
+
+def test_a_committed_file_may_be_copied_onto_itself_while_it_is_read(shelf, monkeypatch):
+    """A plan moves it to another class; in a plain table another ETag means other rows."""
+    scanned = shelf.dataset([numbers(*range(50), row_group_size=10)], planned=True).files_of()
+    as_large(monkeypatch, 1, 7)
+    read = planned._footers
+
+    def then_copied(*args):
+        footers = read(*args)
+        in_parts(shelf, scanned[0].path)
+        return footers
+
+    monkeypatch.setattr(planned, "_footers", then_copied)
+    assert planned_table(shelf.of(scanned, planned=True, version=3), ["n"], None)["n"].to_pylist() == list(range(50))
+    put(shelf.server, scanned[0].path, shelf.fs.cat_file(scanned[0].path))
+    with pytest.raises(PreconditionFailed, match=f"{scanned[0].path} was written anew while it was read.*read again"):
+        planned_table(shelf.of(scanned, planned=True), ["n"], None)
+
+
+def test_columns_are_looked_up_once_however_many_there_are(shelf, monkeypatch):
+    """Work per row group goes by the leaves of the requested columns alone."""
+    looked_up = []
+    monkeypatch.setattr(planned, "leaves_of", lambda *args: looked_up.append(args) or chunks.leaves_of(*args))
+    as_large(monkeypatch, 1, 1 << 20)
+    plan = shelf.dataset([numbers(*range(50), row_group_size=10)], planned=True)
+    assert planned_table(plan, ["n"], None).num_rows == 50
+    assert len(looked_up) == 1
+
+
+def test_leaves_of_columns_with_dots():
+    rows = pa.table({"a": [{"b": 1, "c": [2]}], "a.b": [3], "ab": [4], "": [5]})
+    footer = pq.read_metadata(io.BytesIO(parquet(rows)))
+    paths = [footer.schema.column(number).path for number in range(footer.num_columns)]
+
+    def leaves(*names):
+        return [paths[number] for number in chunks.leaves_of(footer, names)]
+
+    assert leaves("ab") == ["ab"]
+    assert leaves("a") == ["a.b", "a.c.list.element", "a.b"]
+    assert leaves("a.b") == ["a.b", "a.b"]
+    assert leaves("") == [""]
+    assert leaves() == []

@@ -1,6 +1,8 @@
 """Readers that open the oldest file for the schema find its end beside the table, once a plan of ours archived it."""
 
 import io
+import re
+from collections import Counter
 
 import dask.dataframe as dd
 import fsspec
@@ -12,9 +14,11 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
+from tests.ledger import recording
 from tests.pipelines.conftest import trip_spec
 from tierlake.connector.errors import ObjectArchived
 from tierlake.pipelines import Dataset
+from tierlake.pipelines.costs.model import REQUESTS_OF_A_TAIL
 from tierlake.pipelines.errors import ArchivedError
 
 EACH = 20_000
@@ -132,6 +136,25 @@ def test_a_tail_is_the_true_end_of_the_first_file_of_its_partition(make_archive,
     with table.fs.open(table.first()) as file:
         file.seek(-100, io.SEEK_END)
         assert file.read() == before[table.first()][-100:]
+
+
+def test_its_requests_are_those_of_the_price(make_archive, moto, tmp_path):
+    """One tail for a partition, however many files it has."""
+    table = make_archive(moved=False)
+    table.dataset.ingest(many_trips(), mode="append")
+    with recording(moto.endpoint_url, tmp_path) as ledger:
+        options = {**moto.storage_options, "endpoint_url": ledger.url}
+        dataset = Dataset.open(table.uri, fs=fsspec.filesystem("lake", skip_instance_cache=True, **options))
+        plan = dataset.plan_tiering(AS_OF)
+        assert [len(step.files) for step in plan.steps] == [2, 2]
+        ledger.turn_page()
+        plan.apply()
+        page = ledger.page(table.bucket, "city/trips")
+    asked = Counter()
+    for line in page:
+        if re.search(r"GET date=\*/\*\.parquet|PUT _lake/tails", line):
+            asked[line.split()[1]] += int(line.split()[0])
+    assert asked == {name: len(plan.steps) * number for name, number in REQUESTS_OF_A_TAIL.items()}
 
 
 def test_a_table_that_others_archived_and_a_damaged_tail_are_refused_as_before(make_archive):

@@ -170,6 +170,39 @@ def test_an_erasure_leaves_no_bounds_of_erased_files(bucket, fs):
     assert not stored >= set(before)
 
 
+def test_an_erasure_of_the_last_large_file_leaves_no_bounds(bucket, fs, monkeypatch):
+    """Where no file needs a footer beside the table any more, what is there goes all the same."""
+    dataset = daily(fs, bucket)
+    monkeypatch.setattr(footers, "WHOLE_BYTES", 1 << 20)
+    dataset.erase([("v", ">=", 0)])
+    clock_of(dataset).ahead = timedelta(days=2)
+    dataset.vacuum()
+    handle = dataset._handle
+    assert [
+        footer.path
+        for name in names_of(dataset)
+        for footer in footers._unpacked(handle.fs.cat_file(f"{handle.table.root}/_lake/footers/{name}"))
+    ] == []
+
+
+def test_an_erasure_leaves_no_bounds_where_the_log_was_made_anew(bucket, fs):
+    """Versions count from 0 again, beside footers of later versions."""
+    dataset = daily(fs, bucket)
+    shelf, before = shelf_of(dataset), sizes_of(dataset)
+    shelf.fold(90, lambda: before)
+    shelf.keep(91, [KeptFooter(min(before), before[min(before)], b"PAR1")])
+    dataset.erase([("v", ">=", 0)])
+    clock_of(dataset).ahead = timedelta(days=2)
+    dataset.vacuum()
+    handle = dataset._handle
+    stored = {
+        footer.path
+        for name in names_of(dataset)
+        for footer in footers._unpacked(handle.fs.cat_file(f"{handle.table.root}/_lake/footers/{name}"))
+    }
+    assert stored <= set(sizes_of(dataset))
+
+
 def test_an_object_has_bounded_size(bucket, fs, monkeypatch):
     monkeypatch.setattr(footers, "_MOST_BYTES", 10_000)
     shelf = FooterShelf(fs.for_table(f"{bucket}/t"), f"{bucket}/t")

@@ -115,6 +115,17 @@ def test_statistics_are_those_of_each_row(monkeypatch: pytest.MonkeyPatch) -> No
         assert statistics.text(number) == expected
 
 
+def test_each_statistic_is_converted_once_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans go by partitions, whose files lie anywhere in the log."""
+    converted: list[int] = []
+    monkeypatch.setattr(logged_values, "_AT_ONCE", 4)
+    monkeypatch.setattr(logged_values, "log_stats", lambda rows, *_: converted.append(rows) or str(rows))
+    statistics = LoggedStatistics(adds(40), refused)
+    order = [number % 40 for number in range(0, 40 * 17, 17)]
+    assert [statistics.text(number) for number in order] == [str(number) for number in order]
+    assert sorted(converted) == list(range(40))
+
+
 def test_a_date_beyond_python_is_no_bound() -> None:
     far = pa.StructArray.from_arrays([pa.array([10_000_000, 1], pa.int32()).cast(pa.date32())], names=["d"])
     statistics = LoggedStatistics(pa.table({"num_records": [1, 1], "min": far, "max": far}), refused)
