@@ -128,6 +128,7 @@ class ReadingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             autocommit=options.autocommit,
             cache_type="none",
             size=first.size,
+            **({"version_id": self.version_id} if self.version_id else {}),  # a pickle opens the file with it
         )
         self.s3 = fs
         self.closed = True
