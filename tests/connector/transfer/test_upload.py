@@ -10,7 +10,7 @@ from tierlake.connector.errors import AlreadyExists, PreconditionFailed, Unsuppo
 pytestmark = pytest.mark.each_value
 
 MIB = 1 << 20
-FIRST, SECOND = b"1" * (6 * MIB), b"2" * (7 * MIB)
+FIRST, SECOND = b"1" * (9 * MIB), b"2" * (10 * MIB)
 
 
 @pytest.fixture
@@ -26,7 +26,6 @@ def local(tmp_path):
 def way(request, monkeypatch):
     if request.param == "in-parts":
         monkeypatch.setattr("tierlake.connector.transfer.upload.SINGLE_PUT_BYTES", 0)
-        monkeypatch.setattr("tierlake.connector.transfer.upload.PART_BYTES", 5 * MIB)
     return request.param
 
 
@@ -83,7 +82,7 @@ def test_an_upload_that_somebody_aborted_is_no_failed_condition(fs, bucket, loca
 
 
 def test_where_the_end_of_an_upload_takes_no_condition_large_files_are_refused(server, bucket, local, monkeypatch):
-    monkeypatch.setattr("tierlake.connector.transfer.upload.SINGLE_PUT_BYTES", 6 * MIB)
+    monkeypatch.setattr("tierlake.connector.transfer.upload.SINGLE_PUT_BYTES", 9 * MIB)
     fs = LakeFileSystem(**{**server.storage_options, "profile": "ceph"}, encryption="none", skip_instance_cache=True)
     etag = fs.put_file_if(local(FIRST), f"{bucket}/x", if_none_match=True)
     with pytest.raises(UnsupportedByServer, match="smaller partitions"):
