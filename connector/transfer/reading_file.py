@@ -20,9 +20,9 @@ from tierlake.connector.client.concurrency import blocking
 from tierlake.connector.errors import InvalidName, LakeError, ObjectArchived
 from tierlake.connector.transfer.parquet_cache import TAIL_BYTES, AutomaticCache, ForecastCache, ParquetCache
 from tierlake.connector.transfer.ranges import Piece, fetch
-from tierlake.connector.transfer.read_parts import PART_BYTES
 from tierlake.connector.transfer.row_groups import MAGIC
 from tierlake.connector.transfer.sources import ObjectSource
+from tierlake.connector.transfer.window_parts import RANGE_BYTES
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -171,7 +171,7 @@ class ReadingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             count = SMALL_BYTES if is_small else TAIL_BYTES if own_cache else _PROBE_BYTES
             first = fetch(store, self._target, -count, **parameters)
         else:
-            begin = min(max(options.first_bytes, _PROBE_BYTES), PART_BYTES)
+            begin = min(max(options.first_bytes, _PROBE_BYTES), RANGE_BYTES)
             count = SMALL_BYTES if is_small else begin if own_cache else _PROBE_BYTES
             first = fetch(store, self._target, 0, count, **parameters)
         return blocking(fs.loop, first)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from tierlake.connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
 from tierlake.connector.objects.metadata import condition_of, head, object_path, put_if, unquoted
 from tierlake.connector.transfer.local_file import reader
+from tierlake.connector.transfer.multipart import Source, put_in_parts
 from tierlake.connector.transfer.part_sizes import PARTS_BESIDE_OTHERS, part_bytes
-from tierlake.connector.transfer.parts import Source, put_in_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
