@@ -57,7 +57,7 @@ def fill(asset: LakeAsset, lake: LakeResource, instance: dg.DagsterInstance, hou
     (index,) = Path(instance.root_directory).glob("**/index.db")
     with sqlite3.connect(index) as connection:  # as if each had been materialized; one by one takes minutes
         copied = "run_id, event, dagster_event_type, timestamp, step_key, asset_key"
-        copy = f"INSERT INTO event_logs ({copied}, partition) SELECT {copied}, ? FROM event_logs WHERE id = 1"  # noqa: S608
+        copy = f"INSERT INTO event_logs ({copied}, partition) SELECT {copied}, ? FROM event_logs WHERE id = 1"
         connection.executemany(copy, [(key,) for key in hours[1:]])
     connection.close()
 

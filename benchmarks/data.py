@@ -48,7 +48,7 @@ def lineitem(options: Options) -> Path:
             raise FileNotFoundError("tpchgen-cli is not installed: pip install 'tierlake[bench]'")
         folder = file.with_suffix(".folder")
         what = ["--scale-factor", f"{options.scale:g}", "--tables", "lineitem", "--format", "parquet"]
-        subprocess.run([program, *what, "--output-dir", str(folder)], check=True)  # noqa: S603 -- our own arguments
+        subprocess.run([program, *what, "--output-dir", str(folder)], check=True)
         (folder / "lineitem.parquet").replace(file)
         folder.rmdir()
 

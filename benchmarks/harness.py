@@ -71,7 +71,7 @@ class Process:
 
     def __enter__(self) -> Self:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # closed in __exit__
-        self._child = subprocess.Popen(  # noqa: S603 -- ourselves
+        self._child = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

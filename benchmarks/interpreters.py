@@ -60,6 +60,6 @@ class Interpreters:
 def _run(path: Path, code: str, arguments: list[str]) -> list[str] | dict[str, str]:
     command = [str(path), "-P", "-c", code, *arguments]
     found: list[str] | dict[str, str] = json.loads(
-        subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603 -- our own code
+        subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     )
     return found

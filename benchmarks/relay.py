@@ -63,7 +63,7 @@ class Relay:
 
     def __enter__(self) -> Self:
         environ = os.environ | {"PYTHONPATH": str(ROOT)}
-        self._child = subprocess.Popen(  # noqa: S603 -- ourselves
+        self._child = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
         )
         self.url = self._line()

@@ -23,4 +23,4 @@ def output(name: str) -> str:
         subprocess.CalledProcessError: It failed, as those do that hold a bound.
     """
     command = [sys.executable, str(FOLDER / f"bench_{name}.py")]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environ()).stdout  # noqa: S603
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environ()).stdout

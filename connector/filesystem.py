@@ -42,7 +42,7 @@ from tierlake.connector.objects.verbs import ObjectVerbs, synced
 from tierlake.connector.profiles import profile_names
 from tierlake.connector.redact import guard_logs
 from tierlake.connector.settings import environment_token
-from tierlake.connector.transfer import download, in_memory, local_file, upload
+from tierlake.connector.transfer import conditional_upload, download, in_memory, local_file
 from tierlake.connector.transfer.ahead import Ahead
 from tierlake.connector.transfer.compressed_file import compressed
 from tierlake.connector.transfer.contents import Contents
@@ -497,8 +497,8 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         if_none_match: bool = False,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
-        """A conditional write of a local file; see `tierlake.connector.transfer.upload.put_file_if`."""
-        return await upload.put_file_if(
+        """A conditional write of a local file; see `tierlake.connector.transfer.conditional_upload.put_file_if`."""
+        return await conditional_upload.put_file_if(
             self.store, local, path, if_match=if_match, if_none_match=if_none_match, metadata=metadata
         )
 

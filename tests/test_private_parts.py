@@ -171,11 +171,8 @@ PARTS = [
         "s3fs.core:S3File",
         "connector.transfer.reading_file",
         _fetch_range="self start end",
-        _request_payer_kw=None,
-        append_block=None,
         fill_cache=None,
-        read_kw=None,
-        req_kw=None,
+        mpu=None,
     ),
     *parts(
         "fsspec",

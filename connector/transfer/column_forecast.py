@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from tierlake.connector.transfer.read_parts import PART_BYTES
 from tierlake.connector.transfer.row_groups import END_BYTES, RowGroups, footer_range
+from tierlake.connector.transfer.window_parts import RANGE_BYTES
 
 if TYPE_CHECKING:
-    from tierlake.connector.transfer.read_parts import Held, Range
+    from tierlake.connector.transfer.window_parts import Held, Range
 
 _HOLE_BYTES = 2**13
 """Chunks with a hole of at most this size between them are fetched together, as pyarrow does."""
@@ -35,7 +35,7 @@ class ColumnForecast:
         size: The file's size in bytes.
     """
 
-    credit = PART_BYTES
+    credit = RANGE_BYTES
     credit_max = 2**62
     growth = 4
     streams = False
@@ -141,10 +141,10 @@ class ColumnForecast:
         if self._queue:
             first, last = self._queue[-1]
             hole = max(_HOLE_BYTES, (last - first) // _HOLE_SHARE)
-            if 0 <= start - last <= hole and end - first <= PART_BYTES:
+            if 0 <= start - last <= hole and end - first <= RANGE_BYTES:
                 self._queue[-1] = first, end
                 return
-        self._queue.extend((begin, min(begin + PART_BYTES, end)) for begin in range(start, end, PART_BYTES))
+        self._queue.extend((begin, min(begin + RANGE_BYTES, end)) for begin in range(start, end, RANGE_BYTES))
 
     def is_passed(self, start: int) -> bool:
         """Whether the reader has left the row group of a chunk far behind."""

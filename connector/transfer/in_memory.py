@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tierlake.connector.transfer.multipart import Source, put_in_parts, single_put_bytes
 from tierlake.connector.transfer.part_sizes import PART_BYTES_MAX, part_bytes
-from tierlake.connector.transfer.parts import Source, put_in_parts, single_put_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tierlake.connector.profiles import Profile
-    from tierlake.connector.transfer.parts import Call
+    from tierlake.connector.transfer.multipart import Call
 
 
 async def put_bytes(

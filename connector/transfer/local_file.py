@@ -11,15 +11,15 @@ import mimetypes
 import stat
 from typing import TYPE_CHECKING, Any
 
+from tierlake.connector.transfer.multipart import Source, aborted, completed, put_in_parts, sent_part, single_put_bytes
 from tierlake.connector.transfer.part_sizes import PART_BYTES, next_part_bytes, part_bytes
-from tierlake.connector.transfer.parts import Source, aborted, completed, put_in_parts, sent_part, single_put_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from tierlake.connector.profiles import Profile
-    from tierlake.connector.transfer.parts import Call
+    from tierlake.connector.transfer.multipart import Call
 
 _CONDITIONAL_PUT_BYTES_MAX = 100 << 20
 """A request's body is in memory."""

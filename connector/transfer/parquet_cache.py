@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tierlake.connector.transfer.ranges import Piece
-    from tierlake.connector.transfer.read_parts import Forecast, Held, Range, Source
+    from tierlake.connector.transfer.window_parts import Forecast, Held, Range, Source
 
 TAIL_BYTES = 2**19
 """How many bytes of a Parquet file's end are fetched first; few footers are longer."""

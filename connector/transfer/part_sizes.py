@@ -14,6 +14,8 @@ PART_BYTES_MAX: Final = 5 << 30
 PARTS_MAX: Final = 10_000
 PART_BYTES: Final = 8 * _MIB
 """The usual size, which is boto3's too: larger parts only hold more memory."""
+PARTS_BESIDE_OTHERS: Final = 2
+"""How many parts are in progress, and in memory, of an upload that is one of several: enough to read one meanwhile."""
 _GROWS_AFTER: Final = 960
 """Parts of 5 MiB that double after each 960 hold 6.6 TiB together."""
 

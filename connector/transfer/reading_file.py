@@ -2,9 +2,11 @@
 
 s3fs opens a file by a HEAD, and reads it in blocks of 50 MB.
 
-Others' own parts that are named in this module: of `S3File` the method `_fetch_range`, and the attributes
-`_request_payer_kw`, `append_block`, `fill_cache`, `read_kw` and `req_kw`, which its constructor sets; of
-`AbstractBufferedFile` the attributes `_details`, `cache` and `loc`.
+`S3File` gives it `metadata`, `getxattr`, `setxattr` and `url`, and is what other libraries look for; its constructor,
+which makes the HEAD, is not called.
+
+Others' own parts that are named in this module: of `S3File` the method `_fetch_range`, and the attributes `fill_cache`
+and `mpu`, which its constructor sets; of `AbstractBufferedFile` the attributes `_details`, `cache` and `loc`.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from tierlake.connector.client.concurrency import blocking
 from tierlake.connector.errors import InvalidName, LakeError, ObjectArchived
 from tierlake.connector.transfer.parquet_cache import TAIL_BYTES, AutomaticCache, ForecastCache, ParquetCache
 from tierlake.connector.transfer.ranges import Piece, fetch
-from tierlake.connector.transfer.read_parts import PART_BYTES
 from tierlake.connector.transfer.row_groups import MAGIC
 from tierlake.connector.transfer.sources import ObjectSource
+from tierlake.connector.transfer.window_parts import RANGE_BYTES
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -99,7 +101,8 @@ class ReadingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             raise InvalidName(f"{path!r} names no object", bucket=bucket or None)
         self.bucket, self.key = bucket, key
         self.version_id = options.version_id or path_version
-        self._set_s3fs_attributes(options)
+        self.mpu = None  # `discard` asks for it
+        self.fill_cache = options.fill_cache
         self._is_parquet = options.cache_type == ParquetCache.name or key.lower().endswith(_PARQUET_ENDINGS)
         self._target = {"Bucket": bucket, "Key": key}
         if self.version_id:
@@ -128,6 +131,7 @@ class ReadingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             autocommit=options.autocommit,
             cache_type="none",
             size=first.size,
+            **({"version_id": self.version_id} if self.version_id else {}),  # a pickle opens the file with it
         )
         self.s3 = fs
         self.closed = True
@@ -137,18 +141,9 @@ class ReadingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             self._first_piece = replace(first, data=b"", start=first.size)
         self.closed = False
 
-    def _set_s3fs_attributes(self, options: ReadOptions) -> None:
-        self.acl: Any = False
-        self.mpu = self.parts = None
-        self.append_block = False
-        self.fill_cache = options.fill_cache
-        self.s3_additional_kwargs = dict(options.parameters or {})
-        self.req_kw = {"RequestPayer": "requester"} if options.requester_pays else {}
-        self._request_payer_kw = {"RequestPayer": self.req_kw.get("RequestPayer")}
-        self.read_kw = self._request_payer_kw
-
     def _request_parameters(self, options: ReadOptions) -> dict[str, Any]:
-        return {**(options.parameters or {}), **self._request_payer_kw}
+        payer = "requester" if options.requester_pays else None  # None: not, whatever the filesystem does
+        return {**(options.parameters or {}), "RequestPayer": payer}
 
     # -- opening -----------------------------------------------------------------------------------
 
@@ -170,7 +165,7 @@ class ReadingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             count = SMALL_BYTES if is_small else TAIL_BYTES if own_cache else _PROBE_BYTES
             first = fetch(store, self._target, -count, **parameters)
         else:
-            begin = min(max(options.first_bytes, _PROBE_BYTES), PART_BYTES)
+            begin = min(max(options.first_bytes, _PROBE_BYTES), RANGE_BYTES)
             count = SMALL_BYTES if is_small else begin if own_cache else _PROBE_BYTES
             first = fetch(store, self._target, 0, count, **parameters)
         return blocking(fs.loop, first)

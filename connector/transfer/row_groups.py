@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tierlake.connector.transfer.read_parts import Range
+    from tierlake.connector.transfer.window_parts import Range
 
 MAGIC = b"PAR1"
 END_BYTES = 8

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tierlake.connector.client.store import Store
-    from tierlake.connector.transfer.read_parts import Part
+    from tierlake.connector.transfer.window_parts import Part
 
 _THREADS = 16
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tierlake.connector.transfer.read_parts import PART_BYTES
+from tierlake.connector.transfer.window_parts import RANGE_BYTES
 
 if TYPE_CHECKING:
-    from tierlake.connector.transfer.read_parts import Held, Range
+    from tierlake.connector.transfer.window_parts import Held, Range
 
 _GAP_BYTES = 2**16
 """A read that begins at most so far beyond the last one is in order."""
@@ -32,7 +32,7 @@ class StreamForecast:
     streams = True
 
     def __init__(self, size: int, block_bytes: int) -> None:
-        self._size, self._block = size, min(max(block_bytes, _LEAST_BYTES), PART_BYTES)
+        self._size, self._block = size, min(max(block_bytes, _LEAST_BYTES), RANGE_BYTES)
         self._start = self._stop = self._ahead = self._in_order = 0
 
     def observe(self, start: int, stop: int, held: Held) -> int | None:  # noqa: ARG002 -- as in `Forecast`
@@ -63,10 +63,10 @@ class StreamForecast:
     @property
     def _step(self) -> int:
         step = self._block
-        while step < PART_BYTES and step < self._in_order:
+        while step < RANGE_BYTES and step < self._in_order:
             step *= 2
-        return min(step, PART_BYTES)
+        return min(step, RANGE_BYTES)
 
     def is_passed(self, start: int) -> bool:
         """Whether a range is before all that is read now."""
-        return start + PART_BYTES < self._start
+        return start + RANGE_BYTES < self._start

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 from s3fs.utils import FileExpired
 
-from tierlake.connector.transfer.read_parts import PART_BYTES, Part
+from tierlake.connector.transfer.window_parts import RANGE_BYTES, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tierlake.connector.transfer.memory import Lease, ReadMemory
-    from tierlake.connector.transfer.read_parts import Forecast, Source
+    from tierlake.connector.transfer.window_parts import Forecast, Source
 
 AT_ONCE = 64
 """The maximum number of ranges of a file that are fetched at a time."""
@@ -180,7 +180,7 @@ class Window:
             self.misses += 1
             end = self._end_of_miss(first, last)
             pieces += [
-                Part(self, begin, min(begin + PART_BYTES, end)) for begin in range(first, max(end, last), PART_BYTES)
+                Part(self, begin, min(begin + RANGE_BYTES, end)) for begin in range(first, max(end, last), RANGE_BYTES)
             ]
         for part in pieces:
             part.readers += 1

@@ -22,8 +22,8 @@ from s3fs.core import S3File
 
 from tierlake.connector.errors import AlreadyExists, LakeError, ObjectNotFound
 from tierlake.connector.transfer.background_parts import BackgroundParts
+from tierlake.connector.transfer.multipart import sent_part
 from tierlake.connector.transfer.part_sizes import PARTS_MAX, next_part_bytes
-from tierlake.connector.transfer.parts import sent_part
 from tierlake.connector.transfer.unwinding import closed_by_a_failure, is_failure, opened_by_arrow
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tierlake.connector.transfer.part_sizes import PARTS_BESIDE_OTHERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
     from tierlake.pipelines.tables.snapshot import StagedFile
 
 __all__ = ["several", "uploaded"]
-
-_PART_BYTES, _PARTS_AT_ONCE, _MOST_PARTS = 8 << 20, 2, 9000  # of an upload: they are in memory, for each that runs
 
 
 def uploaded(
@@ -32,12 +32,10 @@ def uploaded(
     Returns:
         The file, without `local`.
     """
-    part_bytes = max(_PART_BYTES, staged.file.size // _MOST_PARTS)
     fs.put_file(
         staged.local,
         f"{root}/{staged.file.path}",
-        chunksize=part_bytes,
-        max_concurrency=_PARTS_AT_ONCE,
+        max_concurrency=PARTS_BESIDE_OTHERS,
         **({"Metadata": dict(metadata)} if metadata else {}),
     )
     return replace(staged, local=None)

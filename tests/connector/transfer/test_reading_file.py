@@ -251,6 +251,9 @@ def test_a_version_is_read_to_its_end(server, make_bucket, make_fs):
         assert fs.open(f"{bucket}/x?versionId={file.version_id}").read() == old
         assert file.info()["VersionId"] == file.version_id
         assert file.info()["size"] == len(old)
+        file.seek(10)
+        again = pickle.dumps(file)
+    assert pickle.loads(again).read() == old[10:]  # noqa: S301 -- our own
 
 
 # -- what is known before ----------------------------------------------------------------------------

@@ -317,7 +317,7 @@ def replace_record(record: RemovalRecord, record_id: str) -> RemovalRecord:
 @pytest.mark.parametrize("profile", ["its-own", "ceph"])
 def test_what_came_while_a_large_file_went_up_comes_back(make_bucket, server, monkeypatch, profile) -> None:
     """Ceph's end of an upload takes no condition: the versions tell what it took the place of."""
-    monkeypatch.setattr("tierlake.connector.transfer.upload.SINGLE_PUT_BYTES", 0)
+    monkeypatch.setattr("tierlake.connector.transfer.conditional_upload.SINGLE_PUT_BYTES", 0)
     options = server.storage_options | ({} if profile == "its-own" else {"profile": profile, "encryption": "none"})
     slow, quick = (LakeFileSystem(**options, skip_instance_cache=True) for _ in "ab")
     spec = daily_spec(make_bucket(versioned=True), format="parquet", tiers=[])
@@ -439,7 +439,7 @@ def test_what_came_after_the_last_look_can_come_back(plain: Dataset) -> None:
 
 
 def test_large_objects_say_their_run_too(plain: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tierlake.connector.transfer.upload.SINGLE_PUT_BYTES", 0)
+    monkeypatch.setattr("tierlake.connector.transfer.conditional_upload.SINGLE_PUT_BYTES", 0)
     plain.ingest(rows([DAYS[0]], each=3), run_key="large")
     table = plain._handle.table
     (file,) = (one for one in table.snapshot().files if str(one.key) == FIRST)

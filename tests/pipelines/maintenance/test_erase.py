@@ -173,7 +173,7 @@ def test_a_hold_that_comes_meanwhile_wins_too(delta, trips, monkeypatch):
 def test_an_object_that_others_replaced_meanwhile_is_not_overwritten(
     make_bucket, fs, monkeypatch, single_put_bytes, versioned
 ):
-    monkeypatch.setattr("tierlake.connector.transfer.upload.SINGLE_PUT_BYTES", single_put_bytes)
+    monkeypatch.setattr("tierlake.connector.transfer.conditional_upload.SINGLE_PUT_BYTES", single_put_bytes)
     plain = Dataset.create(trip_spec(make_bucket(versioned=versioned), format="parquet"), fs=fs)
     plain.ingest(make_trips())
     real = Rewriter._rows

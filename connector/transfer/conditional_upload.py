@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from tierlake.connector.errors import ObjectNotFound, PreconditionFailed, UnsupportedByServer
 from tierlake.connector.objects.metadata import condition_of, head, object_path, put_if, unquoted
 from tierlake.connector.transfer.local_file import reader
-from tierlake.connector.transfer.part_sizes import part_bytes
-from tierlake.connector.transfer.parts import Source, put_in_parts
+from tierlake.connector.transfer.multipart import Source, put_in_parts
+from tierlake.connector.transfer.part_sizes import PARTS_BESIDE_OTHERS, part_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from tierlake.connector.client.store import Store
 
 SINGLE_PUT_BYTES = 64 << 20
-"""Larger files are sent in parts: a request's body is in memory."""
-PART_BYTES = 8 << 20
-PARTS_AT_ONCE = 2
+"""Larger files are sent in parts: a request's body is in memory.
+
+Without a condition parts begin at 16 MiB. Here one request is worth more: each server takes its condition.
+"""
 
 
 async def put_file_if(
@@ -64,12 +65,7 @@ async def put_file_if(
         alternative = profile.alternative("complete_if_match")
         raise UnsupportedByServer(profile.name, what, alternative, bucket=bucket, key=key)
     try:
-        source = Source(
-            read=reader(file),
-            size=size,
-            part_bytes=part_bytes(size, PART_BYTES),
-            at_once=PARTS_AT_ONCE,
-        )
+        source = Source(read=reader(file), size=size, part_bytes=part_bytes(size), at_once=PARTS_BESIDE_OTHERS)
         options = {"Metadata": dict(metadata)} if metadata else {}
         response = await put_in_parts(
             store.call, {"Bucket": bucket, "Key": key}, source, options=options, condition=condition

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from tierlake.connector.transfer.memory import Lease
 
-PART_BYTES = 8 * 2**20
+RANGE_BYTES = 8 * 2**20
 """Longer ranges are fetched in parallel parts of this size."""
 Range: TypeAlias = tuple[int, int]
 """The first byte, and the one after the last."""

@@ -10,7 +10,7 @@ from tierlake.connector.errors import AlreadyExists, PreconditionFailed, Unsuppo
 pytestmark = pytest.mark.each_value
 
 MIB = 1 << 20
-FIRST, SECOND = b"1" * (6 * MIB), b"2" * (7 * MIB)
+FIRST, SECOND = b"1" * (9 * MIB), b"2" * (10 * MIB)
 
 
 @pytest.fixture
@@ -25,8 +25,7 @@ def local(tmp_path):
 @pytest.fixture(params=["in-one-request", "in-parts"])
 def way(request, monkeypatch):
     if request.param == "in-parts":
-        monkeypatch.setattr("tierlake.connector.transfer.upload.SINGLE_PUT_BYTES", 0)
-        monkeypatch.setattr("tierlake.connector.transfer.upload.PART_BYTES", 5 * MIB)
+        monkeypatch.setattr("tierlake.connector.transfer.conditional_upload.SINGLE_PUT_BYTES", 0)
     return request.param
 
 
@@ -49,7 +48,7 @@ def test_a_file_is_written_under_its_condition(fs, bucket, local, way):
 
 
 def test_what_came_while_the_parts_went_up_stays(fs, server, bucket, local, monkeypatch):
-    monkeypatch.setattr("tierlake.connector.transfer.upload.SINGLE_PUT_BYTES", 0)
+    monkeypatch.setattr("tierlake.connector.transfer.conditional_upload.SINGLE_PUT_BYTES", 0)
     etag = fs.put_if(f"{bucket}/x", b"old", if_none_match=True)
     call = fs.store.gateway.call
 
@@ -66,7 +65,7 @@ def test_what_came_while_the_parts_went_up_stays(fs, server, bucket, local, monk
 
 
 def test_an_upload_that_somebody_aborted_is_no_failed_condition(fs, bucket, local, monkeypatch):
-    monkeypatch.setattr("tierlake.connector.transfer.upload.SINGLE_PUT_BYTES", 0)
+    monkeypatch.setattr("tierlake.connector.transfer.conditional_upload.SINGLE_PUT_BYTES", 0)
     etag = fs.put_if(f"{bucket}/x", b"old", if_none_match=True)
     call = fs.store.gateway.call
 
@@ -83,7 +82,7 @@ def test_an_upload_that_somebody_aborted_is_no_failed_condition(fs, bucket, loca
 
 
 def test_where_the_end_of_an_upload_takes_no_condition_large_files_are_refused(server, bucket, local, monkeypatch):
-    monkeypatch.setattr("tierlake.connector.transfer.upload.SINGLE_PUT_BYTES", 6 * MIB)
+    monkeypatch.setattr("tierlake.connector.transfer.conditional_upload.SINGLE_PUT_BYTES", 9 * MIB)
     fs = LakeFileSystem(**{**server.storage_options, "profile": "ceph"}, encryption="none", skip_instance_cache=True)
     etag = fs.put_file_if(local(FIRST), f"{bucket}/x", if_none_match=True)
     with pytest.raises(UnsupportedByServer, match="smaller partitions"):

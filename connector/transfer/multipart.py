@@ -1,4 +1,4 @@
-"""An upload in parts, from its creation to its end; after a failure no part is left."""
+"""An upload in parts (a multipart upload), from its creation to its end; after a failure no part is left."""
 
 from __future__ import annotations
 
