@@ -12,7 +12,7 @@ import functools
 import sys
 import time
 import weakref
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tierlake.connector.client.recent import Recent, RecentSet
@@ -26,6 +26,7 @@ from tierlake.connector.errors import (
     UnsupportedByServer,
 )
 from tierlake.connector.listing.committed import Listing
+from tierlake.connector.listing.folder_names import FolderNames
 from tierlake.connector.listing.views import are_loaded, load_view_providers, loaded_view_providers, view_providers
 from tierlake.connector.names import check_key
 
@@ -36,18 +37,16 @@ if TYPE_CHECKING:
     from tierlake.connector.listing.views import ViewProvider
 
 NOT_A_TABLE_SECONDS = 30.0
-_FOLDERS_MAX = 1000
-"""The maximum number of folders whose names are cached, each for a moment."""
-_PAGES_MAX = 20
-"""The most pages of a folder's names that are read; of a larger one each name takes a look of its own."""
 _ROOTS_MAX = 10_000
 """The maximum number of paths that are known to be a table's root, or not to be one."""
 _LISTED_MAX, _LISTING_FILES = 2_000_000, 1000
 """The maximum number of files in all cached listings, and the number added for each listing."""
 _IDLE_SECONDS = 600.0
+"""Unused entries are kept for so long; longer if listings are fresh for longer."""
 _TAILS_MAX, _TAIL_SECONDS = 2**22, 30.0
 """The most bytes of archived files' tails that are kept in memory, and for how long unused."""
-"""Unused entries are kept for so long; longer if listings are fresh for longer."""
+_SIDECARS = frozenset({"_metadata", "_common_metadata"})
+"""Names that readers of Parquet folders look for; a table with a log has neither."""
 
 
 class _Commits(Recent[tuple[str | None, str], float]):
@@ -64,10 +63,6 @@ class _Commits(Recent[tuple[str | None, str], float]):
     def latest(self, endpoint: str | None, root: str) -> float:
         """A time that no commit to the table is later than."""
         return self.get((endpoint, root), self._forgotten)
-
-
-_SIDECARS = frozenset({"_metadata", "_common_metadata"})
-"""Names that readers of Parquet folders look for; a table with a log has neither."""
 
 
 _committed = _Commits(_ROOTS_MAX)
@@ -136,27 +131,6 @@ class _Loaded:
         return self.listing.count + _LISTING_FILES
 
 
-@dataclass(frozen=True)
-class _Subfolders:
-    """The names of the folders in a folder, as far as a listing's pages have shown them.
-
-    Attributes:
-        at: When the first page was requested.
-        names: The names.
-        pages: The number of pages.
-        token: Where the next page begins.
-        may_go_on: Whether there is a next page to request.
-        are_all: Whether no page is left.
-    """
-
-    at: float
-    names: frozenset[str] = frozenset()
-    pages: int = 0
-    token: str | None = None
-    may_go_on: bool = True
-    are_all: bool = False
-
-
 def _refusal(root: str, path: str) -> TableWriteRefused:
     bucket, _, key = path.partition("/")
     return TableWriteRefused(
@@ -201,9 +175,8 @@ class Views:
         self._texts = SingleFlight[bytes | None]()
         # without a bound: denied callers must ask for proof while it is known that there is no table
         self._denied = RecentSet[tuple[str, str]](sys.maxsize, seconds=2 * idle, clock=self._now)
-        self._looks = SingleFlight[_Subfolders]()
         self._tails = Recent[tuple[str, int], bytes](_TAILS_MAX, seconds=_TAIL_SECONDS, size=len, clock=self._now)
-        self._subfolders = Recent[str, _Subfolders](_FOLDERS_MAX)
+        self._folder_names = FolderNames(store, clock=self._now)
 
     def _now(self) -> float:
         return self._clock()
@@ -367,7 +340,8 @@ class Views:
             return False
         bucket, _, key = path.partition("/")
         try:
-            is_folder = await self._is_folder(path)
+            since = max(_committed.latest(self._store.endpoint, path), self._clock() - self._freshness)
+            is_folder = await self._folder_names.has(path, since)
         except BucketNotFound:
             return False
         except AccessDenied:
@@ -389,50 +363,6 @@ class Views:
                 key=key,
             )
         return False
-
-    async def _is_folder(self, path: str) -> bool:
-        """Whether keys lie below a path: one listing of its parent answers for all names there.
-
-        Each call reads one more of its pages. A name that they have not shown yet takes a look of its own.
-
-        Raises:
-            AccessDenied: Listing is denied there.
-        """
-        folder, _, name = path.rpartition("/")
-        shown = self._subfolders.get(folder)
-        latest = max(_committed.latest(self._store.endpoint, path), self._clock() - self._freshness)
-        if shown is None or shown.at <= latest:
-            shown = self._subfolders[folder] = _Subfolders(self._clock())
-        if shown.may_go_on:
-            before, question = shown, (folder, shown.at, shown.pages)
-            shown = await self._looks.ask(question, functools.partial(self._next_names, folder, before))
-            if self._subfolders.get(folder) is before:  # otherwise another call noted more, or a write made it old
-                self._subfolders[folder] = shown
-        if name in shown.names or shown.are_all:
-            return name in shown.names
-        bucket, _, key = path.partition("/")
-        page = await self._store.send("list_objects_v2", Bucket=bucket, Prefix=f"{key}/", MaxKeys=1)
-        return bool(page.get("Contents"))
-
-    async def _next_names(self, folder: str, shown: _Subfolders) -> _Subfolders:
-        """The names of a folder's folders, with those of one more page."""
-        bucket, _, prefix = folder.partition("/")
-        below = f"{prefix}/" if prefix else ""
-        token = {"ContinuationToken": shown.token} if shown.token else {}
-        try:
-            page = await self._store.send("list_objects_v2", Bucket=bucket, Prefix=below, Delimiter="/", **token)
-        except AccessDenied:
-            return replace(shown, may_go_on=False)
-        names = (one["Prefix"][len(below) :].rstrip("/") for one in page.get("CommonPrefixes", ()))
-        following = page.get("NextContinuationToken") if page.get("IsTruncated") else None
-        return replace(
-            shown,
-            names=shown.names.union(names),
-            pages=shown.pages + 1,
-            token=following,
-            may_go_on=following is not None and shown.pages + 1 < _PAGES_MAX,
-            are_all=not page.get("IsTruncated"),
-        )
 
     async def _is_described(self, root: str, provider: ViewProvider) -> bool:
         if not provider.description:
@@ -480,11 +410,7 @@ class Views:
                 self._no_table.pop(root, None)
             if provider.description:
                 self._no_description.pop(path.removesuffix(f"/{provider.description}"), None)
-
-        folder = path.rpartition("/")[0]
-        while "/" in folder:  # the folder may be new in its parent
-            folder = folder.rpartition("/")[0]
-            self._subfolders.pop(folder, None)
+        self._folder_names.written(path)
 
     def invalidate(self, root: str) -> None:
         """Take note of a commit: every filesystem of this process looks at the table again."""

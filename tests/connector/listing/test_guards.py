@@ -136,7 +136,7 @@ def test_a_folder_with_more_names_than_one_look_shows(fs, bucket, monkeypatch):
         return await send(operation, **({**params, "MaxKeys": 2} if params.get("Delimiter") else params))
 
     monkeypatch.setattr(fs.store.gateway, "send", few)
-    fs.views._subfolders.clear()
+    fs.views._folder_names._shown.clear()
     with pytest.raises(TableWriteRefused):
         fs.pipe(f"{bucket}/f/t", b"1")
     fs.pipe(f"{bucket}/f/z", b"1")
@@ -162,7 +162,7 @@ def test_puts_into_a_folder_of_several_pages_are_no_listing_each(make_fs, server
         counts.append(len(listings))
     assert counts[0] == counts[1] <= 30, "the pages that there are, and as many looks at single names"
     for number in range(10):
-        assert sync(fs.loop, fs.views._is_folder, f"{bucket}/many/{number}")
+        assert sync(fs.loop, fs.views._folder_names.has, f"{bucket}/many/{number}", 0.0)
     assert len(listings) == counts[1]
 
 
