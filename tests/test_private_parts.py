@@ -137,6 +137,7 @@ PARTS = [
         _bulk_delete="self pathlist **kwargs",
         _call_s3="self method *akwarglist **kwargs",
         _cat_file="self path version_id start end chunksize max_concurrency",
+        _connect="self refresh kwargs",
         _cp_file="self path1 path2 preserve_etag **kwargs",
         _extra_tokenize_attributes=None,
         _info="self path bucket key refresh version_id",
