@@ -160,9 +160,7 @@ PLAIN = {
         1 LIST .
         1 LIST . one names
         1 LIST /_delta_log/ one
-        1 LIST _common_metadata/ one names
         1 LIST _delta_log/ one
-        1 LIST _metadata/ one names
     """,
     "read_parquet of a folder": """
         1 GET _lake/dataset.json
@@ -174,8 +172,6 @@ PLAIN = {
         1 LIST _delta_log/ one
         1 LIST date=*/
         1 LIST date=*/ one names
-        1 LIST date=*/_common_metadata/ one names
-        1 LIST date=*/_metadata/ one names
     """,
     "Dataset.read": """
         1 GET _lake/schema.json

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
 from contextlib import suppress
 
 import pytest
+from fsspec.asyn import sync
 
 from tierlake.connector.transfer.ahead import FILES_MAX, SMALL_BYTES, Ahead
 from tierlake.connector.transfer.contents import Contents
@@ -51,6 +53,7 @@ class Scan:
 
     def settle(self):
         """Wait for the requests under way."""
+        sync(self.fs.loop, asyncio.sleep, 0)  # those that were asked for have begun
         deadline = time.monotonic() + 30
         while self.ahead._tasks and time.monotonic() < deadline:
             time.sleep(0.001)
