@@ -6,7 +6,8 @@ of large ones the column chunks that are needed, by footers that are kept beside
 
 The rows are those of `LiveDataset.to_table`. A file is decoded directly where its columns have the table's types, which
 takes half as long, and as a fragment of a dataset where they do not. What cannot be decoded from what was fetched, and
-what cannot be planned, is read by `LiveDataset`, whose errors name the file.
+what cannot be planned, is read by `LiveDataset`, whose errors name the file. A filter that fails for some row (a
+division by zero) fails here too, unless statistics show that no row of its row group can match.
 """
 
 from __future__ import annotations
