@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote, unquote
 
@@ -115,12 +116,14 @@ def typed(text: str, kind: pa.DataType) -> pa.Scalar[Any]:
     if text == "":
         return pa.scalar(None, kind)
     try:
-        return pa.scalar(_python_value(text, kind), kind)
+        return pa.scalar(_reader(kind)(text), kind)
     except (ValueError, OverflowError, InvalidOperation, pa.ArrowException) as error:
         raise SpecError(f"{text!r} is not a value of a partition column of type {kind}") from error
 
 
-def _python_value(text: str, kind: pa.DataType) -> object:
+@cache
+def _reader(kind: pa.DataType) -> Callable[[str], object]:
+    """What reads a type's values: looked up once, as a table has many."""
     import pyarrow.types as pat
 
     readers: tuple[tuple[Callable[[pa.DataType], bool], Callable[[str], object]], ...] = (
@@ -136,7 +139,7 @@ def _python_value(text: str, kind: pa.DataType) -> object:
     )
     for is_of, read in readers:
         if is_of(kind):
-            return read(text)
+            return read
     raise SpecError(f"a partition column cannot be {kind}", hint="it may be text, a number, a boolean or a time")
 
 

@@ -25,6 +25,8 @@ import pyarrow.dataset as pads
 import pyarrow.types as pat
 from pyarrow.fs import LocalFileSystem
 
+from tierlake.pipelines.parquet.lazy_statistics import HasStatistics, LazyStatistics
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
 
@@ -42,19 +44,20 @@ _UNDER_A_MILLISECOND = timedelta(microseconds=999)
 _Case: TypeAlias = "tuple[Hashable, pc.Expression]"
 
 
-@dataclass(frozen=True, slots=True)
-class FileFacts:
+@dataclass(frozen=True)
+class FileFacts(HasStatistics):
     """What is known of a file, or of a part of one, without reading its rows.
 
     Attributes:
         key: What tells its partition from others.
         known: The partition's values: equalities and null tests, true of every row.
-        stats: Statistics as the Delta log spells them (JSON text); None where there are none.
+        stats: Statistics as the Delta log spells them (JSON text); None where there are none; may be given as a
+            function.
     """
 
     key: Hashable
     known: pc.Expression
-    stats: str | None
+    stats: LazyStatistics = LazyStatistics()  # noqa: RUF009 -- a descriptor
 
 
 def may_match(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
-from typing import TYPE_CHECKING
+from functools import cache, cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
@@ -30,8 +30,13 @@ class RustFiles(DeltaStorageHandler):
 
     def __init__(self, names: FileNames, options: dict[str, str], sizes: dict[str, int]) -> None:
         """Read the files of `names` with deltalake's `options`; `sizes` is path below the root to bytes."""
-        super().__init__(f"s3://{names.root}", options, sizes)
-        self._names = names
+        self._names, self._options, self._sizes = names, options, sizes
+
+    @cached_property
+    def _handler(self) -> Any:  # type: ignore[override]  # the base class assigns it in its constructor
+        """The client, made when a file is opened: `Dataset.read` opens none here."""
+        super().__init__(f"s3://{self._names.root}", self._options, self._sizes)
+        return self.__dict__["_handler"]
 
     def open_input_file(self, path: str) -> pa.PythonFile:
         """A file, for reading at any place."""

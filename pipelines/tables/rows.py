@@ -14,10 +14,11 @@ from tierlake.pipelines.parquet.scan import LiveDataset, ScannedFile
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    import pyarrow.compute as pc
     from pyarrow.fs import FileSystem
 
     from tierlake.pipelines.tables.live_files import FileNames
-    from tierlake.pipelines.tables.snapshot import Snapshot
+    from tierlake.pipelines.tables.snapshot import LiveFile, Snapshot
 
 __all__ = ["live_dataset"]
 
@@ -40,7 +41,10 @@ def live_dataset(
     schema = pa.schema([]) if snapshot.schema is None else nullable_schema(snapshot.schema)
     known = {key: typed_expression(key, schema) for key in {file.key for file in snapshot.files}}
     files = [
-        ScannedFile(f"{source.root}/{file.path}", file.size, FileFacts(file.key, known[file.key], file.stats))
-        for file in snapshot.files
+        ScannedFile(f"{source.root}/{file.path}", file.size, _facts(file, known[file.key])) for file in snapshot.files
     ]
     return LiveDataset(files, schema, filesystem, columns, source=source)
+
+
+def _facts(file: LiveFile, known: pc.Expression) -> FileFacts:
+    return FileFacts(file.key, known, lambda: file.stats)

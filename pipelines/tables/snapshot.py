@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from tierlake.connector.errors import LakeError
+from tierlake.pipelines.parquet.lazy_statistics import HasStatistics, LazyStatistics
 from tierlake.pipelines.runtime.collector import collector_paused
 
 if TYPE_CHECKING:
@@ -43,30 +44,8 @@ ORPHAN_AGE = timedelta(hours=24)
 Operation = Literal["create", "ingest", "append", "compact", "erase", "expire", "undo", "adopt"]
 
 
-class _Statistics:
-    """The field `stats` of a file: a text, or a function that makes it when it is read first.
-
-    Plans and listings never read it, and for a table of many columns it is most of the work.
-    """
-
-    @overload
-    def __get__(self, file: None, owner: type) -> None: ...
-    @overload
-    def __get__(self, file: LiveFile, owner: type) -> str | None: ...
-    def __get__(self, file: LiveFile | None, owner: type) -> str | None:
-        if file is None:  # the field's default
-            return None
-        stats: str | Callable[[], str] | None = file.__dict__["stats"]
-        if callable(stats):
-            stats = file.__dict__["stats"] = stats()
-        return stats
-
-    def __set__(self, file: LiveFile, stats: str | Callable[[], str] | None) -> None:
-        file.__dict__["stats"] = stats
-
-
 @dataclass(frozen=True)
-class LiveFile:
+class LiveFile(HasStatistics):
     """A file that a commit names.
 
     Attributes:
@@ -88,18 +67,11 @@ class LiveFile:
     key: PartitionKey
     rows: int | None
     modified: datetime
-    stats: _Statistics = _Statistics()
+    stats: LazyStatistics = LazyStatistics()  # noqa: RUF009 -- a descriptor
     logged: str | None = None
     etag: str | None = None
     version_id: str | None = None
     run: str | None = None
-
-    def __getstate__(self) -> dict[str, object]:
-        """The values, without the function."""
-        return {**self.__dict__, "stats": self.stats}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
 
 
 @dataclass(frozen=True, slots=True)
