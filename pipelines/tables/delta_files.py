@@ -26,7 +26,7 @@ __all__ = ["RustFiles", "does_not_fit", "live_files", "snapshot_of"]
 
 
 class RustFiles(DeltaStorageHandler):
-    """Objects of a table for Arrow, read by deltalake's own client, which is several times faster than Python files."""
+    """Objects of a table for Arrow, read by deltalake's own client, without Python in between."""
 
     def __init__(self, names: FileNames, options: dict[str, str], sizes: dict[str, int]) -> None:
         """Read the files of `names` with deltalake's `options`; `sizes` is path below the root to bytes."""
