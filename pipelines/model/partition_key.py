@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote, unquote
 
@@ -121,7 +121,7 @@ def typed(text: str, kind: pa.DataType) -> pa.Scalar[Any]:
         raise SpecError(f"{text!r} is not a value of a partition column of type {kind}") from error
 
 
-@cache
+@lru_cache(maxsize=256)
 def _reader(kind: pa.DataType) -> Callable[[str], object]:
     """What reads a type's values: looked up once, as a table has many."""
     import pyarrow.types as pat
