@@ -95,10 +95,12 @@ def test_one_get_opens_a_file(server, bucket, make_fs, ledger, name, data, expec
     ledger.turn_page()
     with fs.open(f"{bucket}/{name}") as file:
         assert file.size == len(data())
-        assert asked(ledger) in (expected, expected[:1])
+        # MinIO says `bytes 0--1/0` of an empty object, which obstore cannot read: aiobotocore asks once more
+        assert asked(ledger) in (expected, expected[:1], 2 * expected[:1] if name == "empty.parquet" else expected)
         if len(data()) < 1000:
             assert file.read() == data()
-            assert asked(ledger) in (expected, expected[:1])
+            # MinIO says `bytes 0--1/0` of an empty object, which obstore cannot read: aiobotocore asks once more
+        assert asked(ledger) in (expected, expected[:1], 2 * expected[:1] if name == "empty.parquet" else expected)
 
 
 def test_a_small_file_that_was_listed_is_fetched_whole(server, bucket, make_fs, ledger):
@@ -176,8 +178,13 @@ def test_memory_may_be_smaller_than_a_chunk(server, bucket, make_fs, read, limit
     server.admin.put_object(Bucket=bucket, Key="x.parquet", Body=parquet())
     expected = pq.read_table(pa.BufferReader(parquet()), columns=WANTED)
     assert read(f"{bucket}/x.parquet", make_fs(read_memory_bytes=limit)) == expected
+    until(is_returned, 20)
+
+
+def is_returned():
+    """Whether no file holds memory: what was under way, and what Arrow's threads hold, ends a moment after a read."""
     gc.collect()
-    assert PROCESS.used == 0
+    return PROCESS.used == 0
 
 
 @pytest.mark.parametrize("pre_buffer", [True, False])
@@ -212,12 +219,7 @@ def test_a_server_that_fails_while_a_file_is_read(server, bucket, make_fs):
         fs = make_fs(endpoint_url=proxy.url, max_retries=0)
         with pytest.raises(ServerError, match="InternalError"):
             read_by_table(f"{bucket}/x.parquet", fs)
-
-    def is_returned():
-        gc.collect()
-        return PROCESS.used == 0
-
-    until(is_returned, 20)  # what was under way ends by itself
+    until(is_returned, 20)
 
 
 # -- one generation ----------------------------------------------------------------------------------
@@ -455,17 +457,16 @@ def test_the_event_loops_own_thread_does_not_wait_for_itself(fs, server, bucket)
 def test_buffers_are_not_copied_and_count(fs, server, bucket):
     data = lines(10_000)
     server.admin.put_object(Bucket=bucket, Key="x", Body=data)
-    gc.collect()
-    before = PROCESS.used
+    until(is_returned, 20)
     file = fs.open(f"{bucket}/x")
     first, second = file.read_buffer(1000), file.read_buffer()
     assert first.obj is second.obj
     assert bytes(first) + bytes(second) == data
     del file
     gc.collect()
-    assert PROCESS.used == before + len(data)
+    assert PROCESS.used == len(data)
     del first, second
-    assert PROCESS.used == before
+    assert PROCESS.used == 0
 
 
 # -- by name, with other filesystems -----------------------------------------------------------------
