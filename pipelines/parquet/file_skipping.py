@@ -57,7 +57,7 @@ class FileFacts(HasStatistics):
 
     key: Hashable
     known: pc.Expression
-    stats: LazyStatistics = LazyStatistics()  # noqa: RUF009 -- a descriptor
+    stats: LazyStatistics = LazyStatistics()
 
 
 def may_match(

@@ -67,7 +67,7 @@ class LiveFile(HasStatistics):
     key: PartitionKey
     rows: int | None
     modified: datetime
-    stats: LazyStatistics = LazyStatistics()  # noqa: RUF009 -- a descriptor
+    stats: LazyStatistics = LazyStatistics()
     logged: str | None = None
     etag: str | None = None
     version_id: str | None = None

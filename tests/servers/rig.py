@@ -19,6 +19,8 @@ def _of_itself() -> None:
     """Nothing is needed."""
 
 
+_DEPTH_MAX = 20
+"""So deep are the keys of a bucket below other keys of it."""
 _LOCKABLE = "t-locks-"
 
 
@@ -90,8 +92,9 @@ class Rig:
     def drop_bucket(self, name: str) -> None:
         """Removes it with all that is in it, versions and markers too; missing is fine."""
         try:
-            while self._empty(name):  # MinIO lists `a/b` once `a` is gone
-                pass
+            for _ in range(_DEPTH_MAX):  # MinIO lists `a/b` once `a` is gone
+                if not self._empty(name):
+                    break
             self.admin.delete_bucket(Bucket=name)
         except self.admin.exceptions.NoSuchBucket:
             pass

@@ -96,11 +96,13 @@ def test_one_get_opens_a_file(server, bucket, make_fs, ledger, name, data, expec
     with fs.open(f"{bucket}/{name}") as file:
         assert file.size == len(data())
         # MinIO says `bytes 0--1/0` of an empty object, which obstore cannot read: aiobotocore asks once more
-        assert asked(ledger) in (expected, expected[:1], 2 * expected[:1] if name == "empty.parquet" else expected)
+        again = server.name == "minio" and name == "empty.parquet"
+        assert asked(ledger) in ([2 * expected[:1]] if again else (expected, expected[:1]))
         if len(data()) < 1000:
             assert file.read() == data()
             # MinIO says `bytes 0--1/0` of an empty object, which obstore cannot read: aiobotocore asks once more
-        assert asked(ledger) in (expected, expected[:1], 2 * expected[:1] if name == "empty.parquet" else expected)
+        again = server.name == "minio" and name == "empty.parquet"
+        assert asked(ledger) in ([2 * expected[:1]] if again else (expected, expected[:1]))
 
 
 def test_a_small_file_that_was_listed_is_fetched_whole(server, bucket, make_fs, ledger):

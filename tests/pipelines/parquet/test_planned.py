@@ -191,7 +191,7 @@ def as_large(patch, group_bytes, range_bytes):
 
 
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-MANY = settings(max_examples=75, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @FEW
@@ -201,6 +201,7 @@ def test_it_is_what_arrow_reads(shelf, data):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a failure is made smaller, which takes a while
 @MANY
 @given(data=st.data())
 def test_it_is_what_arrow_reads_at_length(shelf, data):

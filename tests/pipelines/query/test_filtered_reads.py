@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import pickle
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -17,6 +18,8 @@ from tests.pipelines.foreign import delta_options, parquet, put, write_delta
 from tierlake.pipelines import Dataset, DatasetSpec
 from tierlake.pipelines.errors import SchemaMismatch
 from tierlake.pipelines.maintenance.rewrite import Rewriter
+from tierlake.pipelines.parquet.statistics import log_stats
+from tierlake.pipelines.tables import logged_values
 
 PAID = pa.table({"k": ["a", "a", "b"], "id": [1, 2, 3], "paid": [True, False, False]})
 LONG = "zoe.with.a.very.long.name.indeed@example.org"
@@ -34,6 +37,28 @@ def made(fs, bucket, *tables, table_format="delta", by=("k",)):
     for table in tables:
         dataset.ingest(table, mode="append" if table_format == "delta" else "replace")
     return dataset
+
+
+def test_statistics_are_made_for_filters_alone(fs, bucket, monkeypatch):
+    made(fs, bucket, PAID)
+    converted = []
+    monkeypatch.setattr(logged_values, "log_stats", lambda *args: converted.append(args) or log_stats(*args))
+    dataset = Dataset.open(f"lake://{bucket}/t", fs=fs)
+    assert ids(dataset.read()) == [1, 2, 3]
+    assert ids(dataset.read(where=[("k", "==", "a")])) == [1, 2]
+    assert not converted
+    scan = dataset.scan()
+    assert ids(scan.to_table(filter=pc.field("id") > 2)) == [3]
+    assert len(converted) == 2  # a file a partition
+
+
+def test_a_scan_goes_to_another_process_with_its_statistics(fs, bucket):
+    made(fs, bucket, PAID)
+    scan = Dataset.open(f"lake://{bucket}/t", fs=fs).scan()
+    copy = pickle.loads(pickle.dumps(scan))  # noqa: S301 - our own
+    assert [file.facts.stats for file in copy.files_of()] == [file.facts.stats for file in scan.files_of()]
+    assert len(copy.files_of(pc.field("id") > 2)) == 1
+    assert ids(copy.to_table(filter=pc.field("id") > 2)) == [3]
 
 
 def handmade(server, fs, bucket, files, fields, partition=()):
