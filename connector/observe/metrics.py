@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, Protocol
@@ -154,8 +155,9 @@ class Metrics:
 
     def flush(self, seconds: float) -> None:
         """Send the sums, and wait for so many seconds at most."""
-        for exporter in self._started:
-            exporter.flush(seconds / len(self._started))
+        deadline = time.monotonic() + seconds
+        for number, exporter in enumerate(started := self._started):
+            exporter.flush(max(deadline - time.monotonic(), 0) / (len(started) - number))
 
     def close(self) -> None:
         """Give back ports and threads."""

@@ -49,6 +49,11 @@ class Families(Collector):
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
+    def describe(self) -> Iterator[Metric]:
+        """All metrics, for a scrape of some of them."""
+        for one in INSTRUMENTS:
+            yield _histogram(one, []) if one.kind == "histogram" else _family(one, [])
+
     def collect(self) -> Iterator[Metric]:
         """The metrics that have a series."""
         for one in INSTRUMENTS:
