@@ -491,6 +491,10 @@ class LakeDeltaTable:
         """Commit properties without changing files; see `Table.set_properties`."""
         return self._writer.set_properties(properties, details)
 
+    def checkpointed_at(self) -> datetime | None:
+        """By the object that names it; see `Table.checkpointed_at`."""
+        return delta_log.checkpointed_at(self._fs, self.root)
+
     def declare(self, schema: pa.Schema) -> None:
         """Add columns to the log's metadata; see `Table.declare`."""
         self._writer.declare(schema)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tierlake.connector.filesystem import LakeFileSystem
 
-__all__ = ["LogEntry", "entries", "infos_since", "named_after", "recent", "removed_files"]
+__all__ = ["LogEntry", "checkpointed_at", "entries", "infos_since", "named_after", "recent", "removed_files"]
 
 _ENTRY = re.compile(r"(\d{20})\.json")
 _BATCH = 32  # entries fetched at once
@@ -164,6 +164,15 @@ def _last_checkpoint(fs: LakeFileSystem, log: str) -> tuple[int, list[str]]:
     if parts is None:
         return version, [f"{log}/{version:020d}.checkpoint.parquet"]
     return version, [f"{log}/{version:020d}.checkpoint.{n:010d}.{parts:010d}.parquet" for n in range(1, parts + 1)]
+
+
+def checkpointed_at(fs: LakeFileSystem, root: str) -> datetime | None:
+    """When the last checkpoint was written; None where there is none."""
+    try:
+        written: datetime = fs.head_object(f"{root}/_delta_log/_last_checkpoint")["LastModified"]
+    except FileNotFoundError:
+        return None
+    return written
 
 
 def _checkpoint_tombstones(fs: LakeFileSystem, paths: list[str]) -> Iterator[dict[str, Any]]:
