@@ -560,7 +560,7 @@ class Dataset:
         return expiry_outlook(self._handle, self._instant(as_of), materialized, _parsed(empty) or ())
 
     def figures(self, as_of: datetime | date | str | None = None, *, with_objects: bool = False) -> Figures:
-        """Partitions, rows and bytes by tier, what is due, and what the tiers save; metrics get the same as gauges.
+        """Partitions, rows and bytes by tier, what is due, and what the tiers save; metrics get those of now as gauges.
 
         Args:
             as_of: The instant that ages count to; now by default.
@@ -569,7 +569,8 @@ class Dataset:
         from tierlake.pipelines.lifecycle.figures import read_figures
 
         figures = read_figures(self._handle, self._instant(as_of), with_objects=with_objects)
-        figures.emit()
+        if as_of is None:
+            figures.emit()
         return figures
 
     def explain(self, key: str | PartitionKey, as_of: datetime | date | str | None = None) -> Explanation:

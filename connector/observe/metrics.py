@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tierlake.connector.observe.events import Event
 
-__all__ = ["BUCKETS", "INSTRUMENTS", "Distribution", "Exporter", "Instrument", "Metrics"]
+__all__ = ["BUCKETS", "INSTRUMENTS", "Distribution", "Exporter", "Instrument", "Metrics", "is_throttled"]
 
 OTHER: Final = "other"
 """The value of a label that has had too many."""
@@ -220,7 +220,7 @@ class Metrics:
                 self._add("received_bytes", (operation, server), event.bytes_received)
         if event.code is not None:
             self._add("error_count", (operation, event.code, event.kind or "", server), 1)
-            if event.code == _THROTTLED or event.status == _TOO_MANY_REQUESTS:
+            if is_throttled(event):
                 self._add("throttle_count", (operation, server), 1)
         if event.is_retried:
             self._add("retry_count", (operation, server), 1)
@@ -277,6 +277,11 @@ def _forget_parent() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_parent)
+
+
+def is_throttled(event: RequestEvent) -> bool:
+    """Whether a response asks to slow down."""
+    return event.code == _THROTTLED or event.status == _TOO_MANY_REQUESTS
 
 
 def _plain(uri: str) -> str:

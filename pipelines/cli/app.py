@@ -30,6 +30,7 @@ COMMANDS = {
     "show": "inspect",
     "explain": "inspect",
     "history": "inspect",
+    "stats": "stats",
     "plan": "lifecycle",
     "diff": "lifecycle",
     "apply": "lifecycle",

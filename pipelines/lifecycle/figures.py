@@ -105,7 +105,7 @@ class Figures:
             "expiry_backlog": self.expiry_backlog,
             "tiering_backlog": self.tiering_backlog,
             "saved_dollars_per_month": self.saved_monthly,
-            "checkpoint_age_seconds": self.checkpoint_age and self.checkpoint_age.total_seconds(),
+            "checkpoint_age_seconds": None if self.checkpoint_age is None else self.checkpoint_age.total_seconds(),
             "incomplete_upload_count": self.incomplete_uploads,
             "unencrypted_object_count": self.unencrypted_objects,
             "figures_timestamp_seconds": self.as_of.timestamp(),
@@ -178,7 +178,7 @@ def read_figures(handle: Handle, as_of: datetime, *, with_objects: bool = False)
 
 def tiers_of(parts: Iterable[PlacedPartition], classes: Classes) -> dict[str, TierFigures]:
     """The partitions by tier, the hottest first: all tiers of the policy, and those that have partitions."""
-    tiers = {"hot": TierFigures(), **{step.tier: TierFigures() for step in classes.spec.tiers}}
+    tiers: dict[str, TierFigures] = {"hot": TierFigures(), **{step.tier: TierFigures() for step in classes.spec.tiers}}
     for part in parts:
         tier = classes.tier_of(part) or MIXED
         tiers[tier] = tiers.get(tier, TierFigures()).with_partition(part, classes)
