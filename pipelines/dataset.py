@@ -559,16 +559,19 @@ class Dataset:
 
         return expiry_outlook(self._handle, self._instant(as_of), materialized, _parsed(empty) or ())
 
-    def figures(self, as_of: datetime | date | str | None = None, *, with_objects: bool = False) -> Figures:
+    def figures(
+        self, as_of: datetime | date | str | None = None, *, uploads: bool = False, encryption: bool = False
+    ) -> Figures:
         """Partitions, rows and bytes by tier, what is due, and what the tiers save; metrics get those of now as gauges.
 
         Args:
             as_of: The instant that ages count to; now by default.
-            with_objects: Also count incomplete uploads and unencrypted files: a listing, and a request for each file.
+            uploads: Also count incomplete uploads, by a listing of them.
+            encryption: Also count unencrypted files, by a request for each file.
         """
         from tierlake.pipelines.lifecycle.figures import read_figures
 
-        figures = read_figures(self._handle, self._instant(as_of), with_objects=with_objects)
+        figures = read_figures(self._handle, self._instant(as_of), uploads=uploads, encryption=encryption)
         if as_of is None:
             figures.emit()
         return figures

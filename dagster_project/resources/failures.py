@@ -17,11 +17,13 @@ An error of the step's own code stays as it is, even where tierlake calls that c
 from __future__ import annotations
 
 import functools
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import dagster as dg
 
+from tierlake.connector import observe
 from tierlake.connector.errors import EndpointUnreachable, LakeError, ServerError, Throttled
 from tierlake.pipelines.errors import ArchivedError, CommitConflict, CommitUnknown, PartialFailure, StalePlan
 
@@ -100,19 +102,30 @@ def tick_errors(tick: Callable[..., TickT]) -> Callable[..., TickT]:
         @tick_errors
         def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason: ...
 
-    It fails and does not skip, which would look as if all were well; the next tick tries again by itself.
+    It fails and does not skip, which would look as if all were well; the next tick tries again by itself. The time of
+    each tick that did not fail is a metric, `tierlake_sensor_tick_timestamp_seconds`.
     """
 
     @functools.wraps(tick)
     def checked(context: Any, *args: Any, **kwargs: Any) -> TickT:
         try:
             with lake_errors():
-                return tick(context, *args, **kwargs)
+                result = tick(context, *args, **kwargs)
         except LakeError as error:
             context.log.error("%s: %s", error.code, error)  # noqa: TRY400 - the failure has the stack
             raise dg.Failure(f"{error.code}: {error}", metadata=_metadata(error), allow_retries=False) from error
+        _note_tick(context)
+        return result
 
     return checked
+
+
+def _note_tick(context: Any) -> None:
+    """Say that a sensor lives, for the alert on one that does not; a context made for a direct call has no name."""
+    if not observe.is_on():
+        return
+    with suppress(Exception):  # Dagster's own check of an absent name has no public type
+        observe.gauge("sensor_tick_timestamp_seconds", time.time(), sensor=context.sensor_name)
 
 
 def lake_error_in(error: BaseException | None) -> LakeError | None:

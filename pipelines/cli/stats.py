@@ -49,7 +49,7 @@ def stats(session: Session, place: str, *, as_of: str | None, objects: bool) -> 
     tally = Tally()
     observe.add(tally)
     try:
-        figures = session.dataset(place).figures(as_of, with_objects=objects)
+        figures = session.dataset(place).figures(as_of, uploads=objects, encryption=objects)
     finally:
         observe.remove(tally)
     operations, total = tally.operations(), tally.total()
@@ -93,7 +93,7 @@ def _figures(uri: str, gauges: Mapping[tuple[str, str], float]) -> Figures:
             )
             for tier in shown
         },
-        expiry_backlog=own("expiry_backlog") or 0,
+        expiry_backlog=own("expiry_backlog"),
         tiering_backlog=own("tiering_backlog") or 0,
         saved_monthly=gauges.get(("saved_dollars_per_month", "")),
         checkpoint_age=None if age is None else timedelta(seconds=age),

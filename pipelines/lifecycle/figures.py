@@ -6,6 +6,7 @@ is left out unless it is asked for.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -74,8 +75,8 @@ class Figures:
         uri: The dataset.
         as_of: The instant that they are of.
         tiers: The partitions by tier, each tier of the policy among them; `mixed` are those in several classes.
-        expiry_backlog: Partitions past their retention that nothing keeps, and that are not expired yet. Where
-            `retention.after` names assets, only Dagster knows: none.
+        expiry_backlog: Partitions past their retention that nothing keeps, and that are not expired yet. None where
+            `retention.after` names assets: only Dagster knows what they have read, and its sensor counts.
         tiering_backlog: Partitions that the next tiering moves.
         saved_monthly: Dollars a month that the tiers save against all partitions in the hot tier; None where a class
             has no price.
@@ -87,7 +88,7 @@ class Figures:
     uri: str
     as_of: datetime
     tiers: Mapping[str, TierFigures]
-    expiry_backlog: int
+    expiry_backlog: int | None
     tiering_backlog: int
     saved_monthly: float | None
     checkpoint_age: timedelta | None = None
@@ -108,7 +109,7 @@ class Figures:
             "checkpoint_age_seconds": None if self.checkpoint_age is None else self.checkpoint_age.total_seconds(),
             "incomplete_upload_count": self.incomplete_uploads,
             "unencrypted_object_count": self.unencrypted_objects,
-            "figures_timestamp_seconds": self.as_of.timestamp(),
+            "figures_timestamp_seconds": time.time(),
         }
         for name, value in others.items():
             if value is not None:
@@ -127,7 +128,7 @@ class Figures:
             for tier, one in self.tiers.items()
         ]
         facts = [
-            ("expiry backlog", formatting.partitions(self.expiry_backlog)),
+            ("expiry backlog", _partitions(self.expiry_backlog)),
             ("tiering backlog", formatting.partitions(self.tiering_backlog)),
             ("saved", f"{formatting.money(self.saved_monthly)} a month against all in the hot tier"),
             ("last checkpoint", _ago(self.checkpoint_age)),
@@ -142,13 +143,14 @@ class Figures:
         return "\n".join([f"{self.uri} as of {self.as_of:%Y-%m-%d %H:%M}", "", tiers, "", *lines])
 
 
-def read_figures(handle: Handle, as_of: datetime, *, with_objects: bool = False) -> Figures:
+def read_figures(handle: Handle, as_of: datetime, *, uploads: bool = False, encryption: bool = False) -> Figures:
     """Look at a dataset.
 
     Args:
         handle: The dataset.
         as_of: The instant that ages count to.
-        with_objects: Also look for incomplete uploads and unencrypted objects: a listing, and a request for each file.
+        uploads: Also count incomplete uploads, by a listing of them.
+        encryption: Also count unencrypted files, by a request for each file.
     """
     with handle.table.one_look():
         snapshot = handle.table.snapshot()
@@ -162,17 +164,17 @@ def read_figures(handle: Handle, as_of: datetime, *, with_objects: bool = False)
     costs = [(one.monthly_hot, one.monthly_cost) for one in tiers.values()]
     known = [hot - cost for hot, cost in costs if hot is not None and cost is not None]
     paths = [f"{handle.table.root}/{file.path}" for file in snapshot.files]
-    uploads = partial(handle.fs.abort_incomplete_uploads, handle.table.root, older_than=_UPLOAD_AGE, dry_run=True)
+    find = partial(handle.fs.abort_incomplete_uploads, handle.table.root, older_than=_UPLOAD_AGE, dry_run=True)
     return Figures(
         uri=handle.spec.uri,
         as_of=as_of,
         tiers=tiers,
-        expiry_backlog=len(outlook.due),
+        expiry_backlog=None if handle.spec.retention.after else len(outlook.due),
         tiering_backlog=due,
         saved_monthly=sum(known) if len(known) == len(costs) else None,
         checkpoint_age=None if checkpoint is None else max(as_of - checkpoint, timedelta(0)),
-        incomplete_uploads=len(uploads()) if with_objects else None,
-        unencrypted_objects=len(handle.fs.encryption_faults(paths)) if with_objects else None,
+        incomplete_uploads=len(find()) if uploads else None,
+        unencrypted_objects=len(handle.fs.encryption_faults(paths)) if encryption else None,
     )
 
 
@@ -183,6 +185,10 @@ def tiers_of(parts: Iterable[PlacedPartition], classes: Classes) -> dict[str, Ti
         tier = classes.tier_of(part) or MIXED
         tiers[tier] = tiers.get(tier, TierFigures()).with_partition(part, classes)
     return {tier: tiers[tier] for tier in (*TIER_ORDER, MIXED) if tier in tiers}
+
+
+def _partitions(number: int | None) -> str:
+    return "known to Dagster" if number is None else formatting.partitions(number)
 
 
 def _ago(span: timedelta | None) -> str:

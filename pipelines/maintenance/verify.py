@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from tierlake.connector.observe import gauge
 from tierlake.pipelines.maintenance.stored_files import stored_objects
 from tierlake.pipelines.metastore.records import EraseRecord, RemovalRecord
 from tierlake.pipelines.model.age import tier_at, window_of_key
@@ -102,7 +103,9 @@ def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
             problems.append(Problem("size", file.path, f"{size} bytes, but {file.size} were committed"))
         problems.extend(_class_problems(described, file, one.storage_class, instant))
     there = [file for file in snapshot.files if file.path in stored and stored[file.path].is_shown]
-    problems.extend(_encryption_problems(handle, there))
+    unencrypted = _encryption_problems(handle, there)
+    gauge("unencrypted_object_count", len(unencrypted), dataset=handle.spec.uri)
+    problems.extend(unencrypted)
     problems.extend(_history_problems(handle, snapshot, stored))
     return VerifyReport(
         files=len(snapshot.files),
