@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tierlake.connector.objects.verbs import synced
+from tierlake.connector.observe.edges import edge
 from tierlake.connector.observe.verbs import verb
 from tierlake.connector.redact import redact
 
@@ -17,6 +18,7 @@ __all__ = ["observed_verbs"]
 KindT = TypeVar("KindT")
 _INSIDE: Final = frozenset({"_call_s3", "_call_s3_whole", "_connect", "_profile"})
 """Coroutines that are no verbs."""
+_OURS: Final = "tierlake."
 
 
 def observed_verbs(kind: type[KindT]) -> type[KindT]:
@@ -35,7 +37,7 @@ def observed_verbs(kind: type[KindT]) -> type[KindT]:
         if getattr(face, "__wrapped__", None) is method:
             setattr(kind, name[1:], synced(observed))
     setattr(kind, "open", verb(getattr(kind, "open"), "fs", _said))  # noqa: B009, B010 -- a blocking one of ours
-    return kind
+    return edge(kind, of=_OURS, properties=("profile",))
 
 
 def _said(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str | None]:
