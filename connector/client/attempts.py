@@ -176,6 +176,8 @@ def was_sent(error: Exception) -> bool:
 
 def _size(body: Any) -> int:
     """The bytes of a request's body; 0 where they are not known before they are sent."""
+    if body is None:
+        return 0
     if isinstance(body, bytes | bytearray):
         return len(body)
     if isinstance(body, memoryview):

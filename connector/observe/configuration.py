@@ -7,6 +7,7 @@ changes nothing.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import threading
@@ -164,7 +165,19 @@ def _made(observing: Observing) -> tuple[Sink, ...]:
     if observing.metrics:
         makers.append(lambda: _metrics(observing))
     makers.extend(functools.partial(_traces, one) for one in _listed(observing.traces))
-    return tuple(make() for make in makers)
+    with contextlib.ExitStack() as made:
+        sinks = []
+        for make in makers:
+            try:
+                sinks.append(make())
+            except ModuleNotFoundError as error:
+                hint = "pip install 'tierlake[observe]'"
+                raise InvalidSetting(
+                    f"Metrics and traces need {error.name}, which is not installed", hint=hint
+                ) from error
+            made.callback(sinks[-1].close)
+        made.pop_all()
+    return tuple(sinks)
 
 
 def _listed(text: str | None) -> list[str]:

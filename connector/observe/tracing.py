@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import re
 import sys
 import time
@@ -63,6 +64,9 @@ class Scope:
     is_verb: bool = False
 
 
+_ids = random.Random()  # noqa: S311 -- they need to differ, not to be secret; the system's own take a call of it each
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ids.seed)
 _scope: ContextVar[Scope | None] = ContextVar("tierlake_scope", default=None)
 
 
@@ -135,7 +139,7 @@ def leave(token: Token[Scope | None]) -> None:
 def child(around: Scope) -> tuple[SpanContext, str | None]:
     """A new span inside a scope, and its parent's id."""
     parent = around.span
-    return SpanContext(parent.trace_id, os.urandom(8).hex(), parent.is_sampled), _known(parent.span_id)
+    return SpanContext(parent.trace_id, f"{_ids.getrandbits(64):016x}", parent.is_sampled), _known(parent.span_id)
 
 
 def _known(span_id: str) -> str | None:
