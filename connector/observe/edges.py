@@ -1,8 +1,9 @@
 """The edge of what users call: each `LakeError` that crosses it is reported, once.
 
 Verbs are such an edge and have spans (`tierlake.connector.observe.verbs`). The rest of what users call has none: files
-that are read and written, constructors, plans, descriptions. `edge` reports for these, and `crossing` for a block of
-code such as a command's. Inside, nothing is reported: an error that is handled there is none for an operator.
+that are read and written, constructors, plans, descriptions. `edge` reports for a class and `reporting` for a function;
+`left` for what has called them, such as a command. Inside, nothing is reported: an error that is handled there is none
+for an operator.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tierlake.connector.observe import configuration, hooks, tracing
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-__all__ = ["crossing", "edge", "guarded", "is_guarded", "marked", "reporting"]
+__all__ = ["crossing", "edge", "guarded", "is_guarded", "left", "marked", "reporting"]
 
 EdgeT = TypeVar("EdgeT")
 P = ParamSpec("P")
@@ -91,48 +92,59 @@ def guarded(method: Callable[..., Any], name: str) -> Any:
         name: The operation in the report.
     """
     if inspect.isgeneratorfunction(method):
-
-        @functools.wraps(method)
-        def generated(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return (yield from method(*args, **kwargs))
-            except LakeError as error:
-                if is_outermost():
-                    tracing.report(name, error, tracing.scope())
-                raise
-
-        return marked(generated)
-
+        return marked(_generated(method, name))
     if inspect.iscoroutinefunction(method):
+        return marked(_awaited(method, name))
+    return marked(_called(method, name))
 
-        @functools.wraps(method)
-        async def awaited(*args: Any, **kwargs: Any) -> Any:
-            if not is_outermost():
-                return await method(*args, **kwargs)
-            with crossing(name):
-                return await method(*args, **kwargs)
 
-        return marked(awaited)
+def _generated(method: Callable[..., Any], name: str) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def generated(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return (yield from method(*args, **kwargs))
+        except LakeError as error:  # what is around is its caller's: nothing to enter
+            if is_outermost():
+                tracing.report(name, error, tracing.scope())
+            raise
 
+    return generated
+
+
+def _awaited(method: Callable[..., Any], name: str) -> Callable[..., Any]:
+    @functools.wraps(method)
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        with crossing(name):
+            return await method(*args, **kwargs)
+
+    return awaited
+
+
+def _called(method: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(method)
     def called(*args: Any, **kwargs: Any) -> Any:
         if not is_outermost():
             return method(*args, **kwargs)
-        token = tracing.enter()
-        try:
+        with crossing(name):
             return method(*args, **kwargs)
-        except LakeError as error:
-            tracing.report(name, error, tracing.scope())
-            raise
-        finally:
-            tracing.leave(token)
 
-    return marked(called)
+    return called
 
 
 def is_outermost() -> bool:
     """Whether somebody observes, and no verb or edge of ours is around."""
     return (hooks.is_on() or configuration.logs_by_environment()) and not tracing.in_verb()
+
+
+def left(name: str, error: BaseException) -> None:
+    """Report a `LakeError` that has left all that is ours, if nothing inside has.
+
+    Args:
+        name: The operation in the report.
+        error: The error; others are none of ours to report.
+    """
+    if isinstance(error, LakeError) and is_outermost():
+        tracing.report(name, error, tracing.scope())
 
 
 @contextmanager

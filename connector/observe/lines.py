@@ -182,8 +182,11 @@ def _milliseconds(seconds: float) -> float:
 
 
 _OWN: Final = frozenset(
-    "timestamp level message request_id host_id trace_id span_id operation engine server bucket key status attempt "
-    "bytes duration_ms code server_code error logger traceback".split()
+    {
+        *("timestamp", "level", "message", "logger", "request_id", "host_id", "trace_id", "span_id"),
+        *("operation", "engine", "server", "bucket", "key", "status", "attempt", "bytes", "duration_ms"),
+        *("code", "server_code", "error", "traceback"),
+    }
 )
 """Names that mean one thing in all lines, whatever somebody calls a field of a span."""
 

@@ -17,7 +17,6 @@ room for is dropped and counted.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import queue
@@ -25,15 +24,13 @@ import random
 import threading
 import time
 import weakref
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
-
-import structlog
 
 from tierlake.connector.observe import hooks, tracing
 from tierlake.connector.observe.events import ErrorEvent, RequestEvent, SpanEvent
 from tierlake.connector.observe.lines import LEVELS, Line, LogRecordEvent, is_success, level_of, line_of
-from tierlake.connector.observe.standard_error import StandardError, is_terminal
+from tierlake.connector.observe.rendering import JsonLines, TextLines
+from tierlake.connector.observe.standard_error import StandardError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,7 +44,6 @@ QUEUE_MAX: Final = 10_000
 
 _LOGGERS: Final = "tierlake"
 _AT_ONCE: Final = 256
-_NAMES: Final = {number: name for name, number in LEVELS.items()}
 
 
 class LogLines:
@@ -73,7 +69,7 @@ class LogLines:
         queue_max: int = QUEUE_MAX,
     ) -> None:
         self._level, self._sample, self._chance, self._queue_max = LEVELS[level], sample, chance, queue_max
-        self._rendered = _Json() if as_json else _Text()
+        self._rendered = JsonLines() if as_json else TextLines()
         self._begin_anew()
         self._loggers = _Loggers(self, self._level)
         _all.add(self)
@@ -175,78 +171,6 @@ if hasattr(os, "register_at_fork"):
 
 def _of_dropped(amount: int) -> Line:
     return Line(logging.WARNING, "Log lines were dropped", time.time(), {"dropped": amount})
-
-
-# -- rendering ---------------------------------------------------------------------------------------------------------
-
-
-def _facts(line: Line) -> dict[str, Any]:
-    instant = datetime.fromtimestamp(line.occurred, UTC)
-    return {
-        "timestamp": f"{instant.isoformat(timespec='microseconds')[:-6]}Z",
-        "level": _NAMES.get(line.level) or logging.getLevelName(line.level).lower(),
-        "message": line.message,
-        **line.fields,
-    }
-
-
-class _Json:
-    """A line as JSON in ASCII: control characters, and all that is not ASCII, as JSON escapes them."""
-
-    def __init__(self) -> None:
-        encode = json.JSONEncoder(ensure_ascii=True, default=str).encode
-        self._render = structlog.processors.JSONRenderer(serializer=lambda facts, **_: encode(facts))
-
-    def __call__(self, line: Line) -> str:
-        facts = _facts(line)
-        text = str(self._render(None, "", facts))
-        if _SURROGATE not in text:
-            return text
-        return str(self._render(None, "", {name: _without_surrogates(fact) for name, fact in facts.items()}))
-
-
-_SURROGATE: Final = "\\ud"
-
-
-def _without_surrogates(fact: Any) -> Any:
-    """Text that each parser of JSON takes: half a surrogate pair is none, and is spelled out."""
-    return fact.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(fact, str) else fact
-
-
-class _Text:
-    """A line for people: what a terminal would take as a command is spelled out."""
-
-    def __init__(self) -> None:
-        self._renderers = {
-            colours: structlog.dev.ConsoleRenderer(
-                colors=colours, event_key="message", timestamp_key="timestamp", sort_keys=False, pad_event_to=0
-            )
-            for colours in (False, True)
-        }
-
-    def __call__(self, line: Line) -> str:
-        facts = {name: _shown(fact) for name, fact in _facts(line).items()}
-        facts["message"] = _printable(line.message)
-        render = self._renderers[is_terminal() and not os.environ.get("NO_COLOR")]
-        return str(render(None, "", facts))
-
-
-class _Quoted:
-    """Text that is shown in quotes, with escapes."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __repr__(self) -> str:
-        return repr(self._text)
-
-
-def _shown(fact: Any) -> Any:
-    return _Quoted(fact) if isinstance(fact, str) and not fact.isprintable() else fact
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else repr(text)[1:-1]
 
 
 # -- our loggers -------------------------------------------------------------------------------------------------------
