@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
+from tierlake.connector.observe.configuration import Observing, configure
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -44,3 +46,4 @@ def _set(context: click.Context, parameter: click.Parameter, value: str | None) 
     """Write the variable that the settings read, here and in child processes."""
     if value is not None and not context.resilient_parsing:
         os.environ[f"TIERLAKE_{str(parameter.name).upper()}"] = value
+        configure(Observing.of_environment(os.environ))

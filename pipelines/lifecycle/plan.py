@@ -140,7 +140,6 @@ class Plan(PlanValue, Generic[StepT]):
             raise UnknownPartition(f"the plan has no step for {names}")
         return tuple(step for step in self.steps if step.key in requested)
 
-    @reporting
     def _applied(self, **options: object) -> ApplyResult:
         if self._apply is None:
             raise SpecError(
@@ -187,6 +186,7 @@ class TieringPlan(Plan[TierMove]):
         """Dollars of storage saved until each partition's next step, as far as there are prices."""
         return sum(step.saved or 0.0 for step in self.steps)
 
+    @reporting
     def apply(
         self,
         *,
@@ -236,6 +236,7 @@ class ExpiryPlan(Plan[Expiration]):
         """Dollars a month saved in storage once the grace is over, as far as there are prices."""
         return sum(step.monthly or 0.0 for step in self.steps)
 
+    @reporting
     def apply(
         self,
         *,

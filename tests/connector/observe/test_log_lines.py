@@ -252,7 +252,7 @@ def test_a_records_stack_is_in_its_line(log, capsys, monkeypatch):
     log()
     monkeypatch.setattr(logging.getLogger("tierlake"), "propagate", False)  # pytest refuses what does not fit
     try:
-        raise KeyError("deep")
+        {}["deep"]
     except KeyError:
         logging.getLogger("tierlake.x").exception("odd %d", "not a number")
     (line,) = written(capsys)

@@ -14,9 +14,8 @@ from tests import ROOT
 from tierlake.connector.observe.standard_error import StandardError
 
 WORK = """
-import sys, threading
+import sys
 from tierlake.connector import observe
-from tierlake.connector.observe.log_lines import LogLines
 from tests.connector.observe.test_lines import REQUEST
 observe.configure(observe.Observing(log="json"))
 for _ in range(int(sys.argv[1])):
@@ -30,7 +29,7 @@ if len(sys.argv) > 2:
 
 def process(*arguments: object, **streams: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", WORK, *map(str, arguments)]
-    paths = os.pathsep.join(sys.path[:1] + [str(ROOT / "src"), str(ROOT)])
+    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": paths}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT, **streams)
 
