@@ -52,12 +52,12 @@ class Sink(Protocol):
 
 _sinks: tuple[Sink, ...] = ()
 _dropped: Counter[str] = Counter()
-_lock = threading.Lock()
+_lock = threading.RLock()  # a finalizer may emit while its thread is in here
 
 
 def _forget_lock() -> None:
     global _lock  # noqa: PLW0603 -- another thread of the parent may have held it
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -18,16 +18,12 @@ room for is dropped and counted.
 from __future__ import annotations
 
 import logging
-import os
-import queue
 import random
-import threading
 import time
-import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from tierlake.connector.observe import hooks, tracing
-from tierlake.connector.observe.events import ErrorEvent, RequestEvent, SpanEvent
+from tierlake.connector.observe.background import BackgroundQueue
 from tierlake.connector.observe.lines import LEVELS, Line, LogRecordEvent, is_success, level_of, line_of
 from tierlake.connector.observe.rendering import JsonLines, TextLines
 from tierlake.connector.observe.standard_error import StandardError
@@ -43,7 +39,6 @@ QUEUE_MAX: Final = 10_000
 """The events that wait for their line."""
 
 _LOGGERS: Final = "tierlake"
-_AT_ONCE: Final = 256
 
 
 class LogLines:
@@ -68,86 +63,44 @@ class LogLines:
         chance: Callable[[], float] = random.random,
         queue_max: int = QUEUE_MAX,
     ) -> None:
-        self._level, self._sample, self._chance, self._queue_max = LEVELS[level], sample, chance, queue_max
+        self._level, self._sample, self._chance = LEVELS[level], sample, chance
         self._rendered = JsonLines() if as_json else TextLines()
-        self._begin_anew()
+        self._stream = StandardError()
+        self._queue = BackgroundQueue(self.name, self._write, queue_max)
         self._loggers = _Loggers(self, self._level)
-        _all.add(self)
-
-    def _begin_anew(self) -> None:
-        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()  # a put within a put is safe: finalizers log too
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._is_closed = False
-        self._dropped = 0
 
     def take(self, event: Event | LogRecordEvent) -> None:
         """Put an event into the queue, where it has a line."""
         level = level_of(event)
-        if level is None or level < self._level or self._is_closed:
+        if level is None or level < self._level:
             return
         if self._sample < 1 and is_success(event) and self._chance() >= self._sample:  # type: ignore[arg-type] # a record is none
             return
-        if self._queue.qsize() >= self._queue_max:
-            self._dropped += 1
-            hooks.drop(self.name)
-            return
         self._queue.put(event)
-        if self._thread is None:
-            self._start()
 
     def flush(self, seconds: float) -> None:
         """Wait until the lines so far are written, for so many seconds at most."""
-        if self._thread is None or not self._thread.is_alive():
-            return
-        written = threading.Event()
-        self._queue.put(written)
-        written.wait(seconds)
+        self._queue.flush(seconds)
 
     def close(self) -> None:
         """Take no more events; what waits is still written."""
-        self._is_closed = True
         self._loggers.close()
-        self._queue.put(None)
+        self._queue.close()
 
-    def _start(self) -> None:
-        if not self._starting.acquire(blocking=False):
-            return  # whoever has it is starting the thread
+    def join(self, seconds: float) -> None:
+        """Wait until all is written, after `close`."""
+        self._queue.join(seconds)
+
+    def _write(self, events: list[Any]) -> None:
+        lines = [text for event in events if (text := self._line(event)) is not None]
+        if lost := self._queue.lost():
+            lines.append(self._rendered(_of_lost(lost)))
         try:
-            if self._thread is None:
-                thread = threading.Thread(target=self._work, name="tierlake-log", daemon=True)
-                thread.start()
-                self._thread = thread
-        finally:
-            self._starting.release()
+            self._stream.write(lines)
+        except (OSError, ValueError):
+            hooks.drop(self.name, len(lines))
 
-    def _work(self) -> None:
-        standard_error, waiting = StandardError(), self._queue
-        while True:
-            batch = [waiting.get()]
-            while len(batch) < _AT_ONCE:
-                try:
-                    batch.append(waiting.get_nowait())
-                except queue.Empty:
-                    break
-            lines = [text for event in batch if (text := self._line(event)) is not None]
-            if self._dropped:
-                amount, self._dropped = self._dropped, 0
-                lines.append(self._rendered(_of_dropped(amount)))
-            try:
-                if lines:
-                    standard_error.write(lines)
-            except (OSError, ValueError):
-                hooks.drop(self.name, len(lines))
-            for event in batch:
-                if isinstance(event, threading.Event):
-                    event.set()
-            if None in batch:
-                return
-
-    def _line(self, event: Any) -> str | None:
-        if not isinstance(event, RequestEvent | SpanEvent | ErrorEvent | LogRecordEvent):
-            return None
+    def _line(self, event: Event | LogRecordEvent) -> str | None:
         try:
             line = line_of(event)
             return None if line is None else self._rendered(line)
@@ -156,20 +109,7 @@ class LogLines:
             return None
 
 
-_all: Final[weakref.WeakSet[LogLines]] = weakref.WeakSet()
-
-
-def _begin_anew() -> None:
-    """In a forked child there is no thread, and what waits is the parent's to write."""
-    for one in _all:
-        one._begin_anew()  # noqa: SLF001 -- of this module
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
-
-
-def _of_dropped(amount: int) -> Line:
+def _of_lost(amount: int) -> Line:
     return Line(logging.WARNING, "Log lines were dropped", time.time(), {"dropped": amount})
 
 

@@ -202,9 +202,7 @@ def test_what_waits_is_written_after_the_close(capsys):
     sink.take(REQUEST)
     sink.close()
     sink.take(REQUEST)
-    thread = sink._thread
-    assert thread is not None
-    thread.join(10)
+    sink.join(10)
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
