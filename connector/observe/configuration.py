@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tierlake.connector.observe.hooks import Sink
 
-__all__ = ["Observing", "by_environment", "configure", "logs_by_environment"]
+__all__ = ["Observing", "by_environment", "configure", "configured", "logs_by_environment"]
 
 _METRICS_VARIABLES: Final = (
     "OTEL_METRICS_EXPORTER",
@@ -133,6 +133,11 @@ def _apply(observing: Observing) -> None:
         for new in sinks:
             hooks.add(new)
         _configured.observing, _configured.sinks = observing, sinks
+
+
+def configured() -> Observing:
+    """What is observed now, by settings or the environment."""
+    return _configured.observing
 
 
 atexit.register(hooks.flush)  # at import: it comes after whatever others let happen at the end, which is observed too

@@ -39,7 +39,10 @@ Kind: TypeAlias = Literal["answer", "failure"]
 """An answer says that something is not there, or is there already: callers ask for it on purpose."""
 
 ANSWERS: Final = frozenset(
-    {"already_exists", "bucket_not_found", "cancelled", "not_modified", "object_not_found", "precondition_failed"}
+    {
+        *("already_exists", "bucket_not_found", "cancelled", "not_modified", "object_not_found"),
+        *("precondition_failed", "table_exists", "table_not_found"),
+    }
 )
 """Codes of errors that are answers."""
 

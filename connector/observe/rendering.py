@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ from tierlake.connector.observe.standard_error import is_terminal
 if TYPE_CHECKING:
     from tierlake.connector.observe.lines import Line
 
-__all__ = ["JsonLines", "TextLines"]
+__all__ = ["JsonLines", "TextLines", "as_text"]
 
 _NAMES: Final = {number: name for name, number in LEVELS.items()}
 _SURROGATE: Final = "\\ud"
@@ -71,6 +72,17 @@ class TextLines:
         facts["message"] = _printable(line.message)
         render = self._renderers[is_terminal() and not os.environ.get("NO_COLOR")]
         return str(render(None, "", facts))
+
+
+@functools.cache
+def _plain() -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(colors=False, event_key="message", sort_keys=False, pad_event_to=0)
+
+
+def as_text(line: Line) -> str:
+    """A line as text without its time and level, for a log that has its own."""
+    facts = {_printable(name): _shown(fact) for name, fact in line.fields.items()}
+    return str(_plain()(None, "", {"message": _printable(line.message), **facts}))
 
 
 class _Quoted:
