@@ -83,6 +83,8 @@ class LakeError(Exception):
 
     code: ClassVar[str] = "lake_error"
     errno_default: ClassVar[int] = errno.EIO
+    shows_values: ClassVar[bool] = False
+    """Whether its text may repeat values of rows: logs have its code and no text."""
 
     def __init__(
         self,
@@ -279,6 +281,7 @@ class LibraryError(LakeError):
     """A library below us failed; its own error is the cause of this one."""
 
     code = "library_error"
+    shows_values = True
 
     @classmethod
     def of(cls, error: BaseException, library: str, **context: Any) -> Self:

@@ -30,6 +30,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tierlake.connector.errors import InsecureEndpoint, InvalidSetting
 from tierlake.connector.observe.configuration import Observing
+from tierlake.connector.observe.edges import reporting
 from tierlake.connector.policy.encryption import SseS3, encryption_text, parse_encryption
 from tierlake.connector.policy.rules import WritePolicy, WriteRule
 from tierlake.connector.urls import HIDDEN_HINT, check_endpoint_url, secret_in_url
@@ -121,6 +122,7 @@ class LakeSettings(BaseSettings):
     traces: str | None = None
 
     @classmethod
+    @reporting
     def of(cls, base: LakeSettings | None = None, **explicit: Any) -> LakeSettings:
         """Settings from explicit values, with the rest from the environment or other settings.
 

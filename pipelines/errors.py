@@ -80,12 +80,14 @@ class SchemaMismatch(PipelineError, ValueError):
     """Data whose columns the table's schema cannot take; both schemas are in the message."""
 
     code = "schema_mismatch"
+    shows_values = True
 
 
 class SourceError(PipelineError, ValueError):
     """A source that is missing, unreadable or of an unknown kind."""
 
     code = "source_error"
+    shows_values = True
 
 
 class RejectedTooMany(PipelineError, ValueError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from fsspec.spec import AbstractFileSystem
 
 from tierlake.connector.objects.verbs import synced
+from tierlake.connector.observe.edges import edge
 from tierlake.connector.observe.verbs import verb
 from tierlake.connector.redact import redact
 
@@ -19,6 +20,7 @@ __all__ = ["observed_verbs"]
 KindT = TypeVar("KindT")
 _INSIDE: Final = frozenset({"_call_s3", "_connect", "_profile"})
 """Coroutines that are no verbs, though they have a public face."""
+_OURS: Final = "tierlake."
 
 
 def observed_verbs(kind: type[KindT]) -> type[KindT]:
@@ -41,7 +43,7 @@ def observed_verbs(kind: type[KindT]) -> type[KindT]:
         elif face is not getattr(AbstractFileSystem, name[1:], None):  # one that asks memory first
             setattr(kind, name[1:], verb(face, "fs", _said))
     setattr(kind, "open", verb(getattr(kind, "open"), "fs", _said))  # noqa: B009, B010 -- a blocking one of ours
-    return kind
+    return edge(kind, of=_OURS, properties=("profile",))
 
 
 def _said(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str | None]:

@@ -53,13 +53,13 @@ class Sink(Protocol):
 
 _sinks: tuple[Sink, ...] = ()
 _dropped: Counter[str] = Counter()
-_lock = threading.Lock()
+_lock = threading.RLock()  # a finalizer may emit while its thread is in here
 
 
 def _begin_anew() -> None:
     """In a child process, which has not dropped what its parent has."""
     global _lock  # noqa: PLW0603 -- another thread of the parent may have held it
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _dropped.clear()
 
 

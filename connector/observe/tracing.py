@@ -15,7 +15,7 @@ import re
 import sys
 import time
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +27,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-__all__ = ["Scope", "child", "current", "environment", "fields", "in_verb", "scope", "span", "traceparent", "under"]
+__all__ = [
+    "Scope",
+    "child",
+    "current",
+    "enter",
+    "environment",
+    "fields",
+    "in_verb",
+    "leave",
+    "scope",
+    "span",
+    "traceparent",
+    "under",
+]
 
 VARIABLE: Final = "TRACEPARENT"
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -112,6 +125,17 @@ def in_verb() -> bool:
     return own is not None and own.is_verb
 
 
+def enter() -> Token[Scope | None]:
+    """Be at work as a verb is, without a span of its own; returns what `leave` takes."""
+    around = scope()
+    return _scope.set(Scope(around.span, around.fields, is_verb=True))
+
+
+def leave(token: Token[Scope | None]) -> None:
+    """End what `enter` began."""
+    _reset(token)
+
+
 def child(around: Scope) -> tuple[SpanContext, str | None]:
     """A new span inside a scope, and its parent's id."""
     parent = around.span
@@ -190,8 +214,9 @@ def report(verb: str, error: BaseException, around: Scope) -> None:
         ErrorEvent(
             verb=verb,
             code=code,
-            message=str(error),
+            message="" if getattr(error, "shows_values", False) else str(error),
             request_id=getattr(error, "request_id", None),
+            server_code=getattr(error, "server_code", None),
             bucket=getattr(error, "bucket", None),
             key=getattr(error, "key", None),
             occurred=time.time(),

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from s3fs.core import S3File
 
 from tierlake.connector.errors import AlreadyExists, LakeError, ObjectNotFound
+from tierlake.connector.observe.edges import edge
 from tierlake.connector.transfer.background_parts import BackgroundParts
 from tierlake.connector.transfer.multipart import sent_part
 from tierlake.connector.transfer.part_sizes import PARTS_MAX, next_part_bytes
@@ -51,6 +52,7 @@ def _discard_unclosed() -> None:
         file.discard()
 
 
+@edge
 class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
     """A file on the lake that is written.
 

@@ -18,13 +18,15 @@ from __future__ import annotations
 
 import functools
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import dagster as dg
 
 from tierlake.connector import observe
 from tierlake.connector.errors import EndpointUnreachable, LakeError, ServerError, Throttled
+from tierlake.connector.observe.edges import left
+from tierlake.dagster_project.resources.step_log import logged_step
 from tierlake.pipelines.errors import ArchivedError, CommitConflict, CommitUnknown, PartialFailure, StalePlan
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ __all__ = ["RETRIES", "RETRYABLE", "dagster_failures", "lake_error_in", "lake_er
 TickT = TypeVar("TickT")
 
 _OURS: Final = ("tierlake",)
+_STEP: Final = "dagster.step"
+"""The operation of an error that leaves everything of ours in Dagster."""
 
 RETRYABLE: Final = (CommitConflict, CommitUnknown, EndpointUnreachable, ServerError, StalePlan, Throttled)
 """Errors that another try may overcome: the step starts again and looks at everything anew."""
@@ -56,11 +60,11 @@ def dagster_failures(context: Any, retries: dg.RetryPolicy = RETRIES) -> Iterato
         dagster.Failure: It will not.
         LakeError: There is no step that could be tried again, as in a unit test that calls an asset.
     """
+    step = step_of(context)
     try:
-        with lake_errors():
+        with nullcontext() if step is None else logged_step(context.log), lake_errors():
             yield
     except LakeError as error:
-        step = step_of(context)
         if step is None:
             raise
         failure = dg.Failure(str(error), metadata=_metadata(error), allow_retries=False)
@@ -84,7 +88,10 @@ def lake_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (LakeError, dg.DagsterError, dg.Failure, dg.RetryRequested):
+    except LakeError as error:
+        left(_STEP, error)
+        raise
+    except (dg.DagsterError, dg.Failure, dg.RetryRequested):
         raise
     except Exception as error:
         from tierlake.connector.client.library_errors import of_a_library  # loads the libraries that move data
@@ -92,6 +99,7 @@ def lake_errors() -> Iterator[None]:
         translated = of_a_library(error, callers=_OURS)
         if translated is None:
             raise
+        left(_STEP, translated)
         raise translated from error
 
 

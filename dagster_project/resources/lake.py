@@ -10,6 +10,7 @@ from pydantic import Field
 
 from tierlake.connector.urls import check_endpoint_url, check_place
 from tierlake.dagster_project.resources.secret_fields import NamedSecrets, UrlCheck
+from tierlake.dagster_project.resources.step_log import log_running_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,6 +77,7 @@ class LakeResource(NamedSecrets["LakeResource"]):
         """The filesystem behind all datasets."""
         from tierlake.connector import LakeFileSystem
 
+        log_running_step()
         options = {name: getattr(self, name) for name in ("endpoint_url", "profile", "key", "secret", "token")}
         return LakeFileSystem(**{name: value for name, value in options.items() if value is not None})
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import click
 
+from tierlake.pipelines.cli.log_options import log_options
 from tierlake.pipelines.cli.output import Output
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def with_session(command: Callable[Concatenate[Session, P], int | None]) -> Call
     @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
     @click.option("--profile", metavar="NAME", help="The server's profile: aws, minio, seaweedfs, generic.")
     @click.option("--endpoint-url", metavar="URL", help="The server, where it is not AWS.")
+    @log_options
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> int | None:
         given = dict(kwargs)

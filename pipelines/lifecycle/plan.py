@@ -24,6 +24,7 @@ from pydantic import (
     ValidationError,
 )
 
+from tierlake.connector.observe.edges import reporting
 from tierlake.pipelines.errors import SpecError, UnknownPartition
 from tierlake.pipelines.lifecycle.plan_text import expirations_text, moves_text, refusals_text
 from tierlake.pipelines.lifecycle.planned import Expiration, PlannedFile, PlannedStep, PlanValue, Refusal, TierMove
@@ -100,6 +101,7 @@ class Plan(PlanValue, Generic[StepT]):
         return self.model_dump_json(indent=1)
 
     @classmethod
+    @reporting
     def from_json(cls, text: str | bytes) -> Self:
         """Read what `to_json` wrote. The plan has no dataset yet: `Dataset.apply(plan)` gives it one.
 
@@ -111,6 +113,7 @@ class Plan(PlanValue, Generic[StepT]):
         except ValidationError as error:
             raise _not_a_plan(error) from error
 
+    @reporting
     def check_is_for(self, uri: str) -> None:
         """Refuse to act on another dataset.
 
@@ -120,6 +123,7 @@ class Plan(PlanValue, Generic[StepT]):
         if self.uri != uri:
             raise SpecError(f"this plan is for {self.uri}, not for {uri}")
 
+    @reporting
     def selected(self, keys: Iterable[str | PartitionKey] | None) -> tuple[StepT, ...]:
         """The steps for these partitions; None means all.
 
@@ -182,6 +186,7 @@ class TieringPlan(Plan[TierMove]):
         """Dollars of storage saved until each partition's next step, as far as there are prices."""
         return sum(step.saved or 0.0 for step in self.steps)
 
+    @reporting
     def apply(
         self,
         *,
@@ -231,6 +236,7 @@ class ExpiryPlan(Plan[Expiration]):
         """Dollars a month saved in storage once the grace is over, as far as there are prices."""
         return sum(step.monthly or 0.0 for step in self.steps)
 
+    @reporting
     def apply(
         self,
         *,
@@ -275,6 +281,7 @@ def is_plan(text: str | bytes) -> bool:
     return isinstance(document, dict) and "kind" in document
 
 
+@reporting
 def load_plan(text: str | bytes) -> TieringPlan | ExpiryPlan:
     """Read a saved plan of either kind.
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote, unquote
 
+from tierlake.connector.observe.edges import reporting
 from tierlake.pipelines.errors import SpecError
 
 if TYPE_CHECKING:
@@ -233,6 +234,7 @@ class PartitionKey:
         return cls(tuple((name, value or "") for name, value in pairs))
 
     @classmethod
+    @reporting
     def parse(cls, text: str) -> Self:
         """Read what `str` writes.
 

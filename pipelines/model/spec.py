@@ -37,6 +37,7 @@ from pydantic import (
 
 from tierlake.connector.ages import format_age, parse_age
 from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.observe.edges import reporting
 from tierlake.connector.urls import secret_in_place
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.model.column_names import clash
@@ -260,6 +261,7 @@ class DatasetSpec(_Value):
     retention: RetentionSpec = RetentionSpec()
     rejects: RejectSpec = RejectSpec()
 
+    @reporting
     def __init__(self, **data: Any) -> None:
         """Validate the fields.
 
@@ -347,6 +349,7 @@ class DatasetSpec(_Value):
         return self.root.rpartition("/")[2]
 
     @classmethod
+    @reporting
     def from_yaml(cls, text: str | Path) -> Self:
         """Read a spec from YAML text or a YAML file.
 

@@ -37,7 +37,8 @@ def test_each_error_of_the_tree_is_reported_once(kind, recorder):
     with pytest.raises(kind) as caught:
         nested()
     (report,) = recorder.errors
-    assert (report.code, report.request_id, report.message) == (kind.code, "R1", str(caught.value))
+    text = "" if kind.shows_values else str(caught.value)
+    assert (report.code, report.request_id, report.message) == (kind.code, "R1", text)
 
 
 def test_an_error_of_ours_that_was_caught_inside_is_no_report(recorder):
