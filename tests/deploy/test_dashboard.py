@@ -1,5 +1,6 @@
 """Grafana's dashboard: each query is PromQL, of metrics that there are, and shows something."""
 
+import itertools
 import json
 
 import pytest
@@ -21,19 +22,23 @@ from tierlake.connector.observe.instruments import INSTRUMENTS
 
 MINUTES = 30
 LABELS = {
-    "operation": "get_object",
-    "status_class": "2xx",
-    "server": "minio",
-    "code": "throttled",
-    "state": "running",
-    "cache": "listing",
-    "result": "hit",
-    "format": "delta",
-    "dataset": "lake://warehouse/flights",
-    "outcome": "accepted",
-    "sink": "log",
-    "tier": "hot",
-    "sensor": "flights_retention",
+    "job": ["tierlake"],
+    "instance": ["a"],
+    "operation": ["get_object", "dataset.open"],
+    "status_class": ["2xx"],
+    "server": ["minio"],
+    "code": ["throttled"],
+    "kind": ["answer", "failure"],
+    "state": ["running"],
+    "cache": ["listing"],
+    "result": ["hit"],
+    "format": ["delta"],
+    "dataset": ["lake://warehouse/flights"],
+    "outcome": ["accepted"],
+    "sink": ["log"],
+    "tier": ["hot"],
+    "sensor": ["flights_retention"],
+    "le": ["0.1", "+Inf"],
 }
 
 
@@ -42,15 +47,11 @@ def series_of_all_metrics() -> list[dict[str, str]]:
     series = []
     for one in INSTRUMENTS:
         for name in sorted(shown_names(one)):
-            for kind in ("answer", "failure") if "kind" in one.labels else (None,):
-                for bound in ("0.1", "+Inf") if name.endswith("_bucket") else (None,):
-                    values = {label: LABELS[label] for label in one.labels if label != "kind"}
-                    values |= {"job": "tierlake", "instance": "a"}
-                    values |= {"kind": kind} if kind else {}
-                    values |= {"le": bound} if bound else {}
-                    labels = ", ".join(f'{label}="{value}"' for label, value in values.items())
-                    grows = one.kind != "gauge" or one.name.endswith("timestamp_seconds")
-                    series.append({"series": f"{name}{{{labels}}}", "values": f"{'0+60' if grows else '5'}x{MINUTES}"})
+            labels = ("job", "instance", *one.labels, *(["le"] if name.endswith("_bucket") else []))
+            for values in itertools.product(*(LABELS[label] for label in labels)):
+                selector = ", ".join(f'{label}="{value}"' for label, value in zip(labels, values, strict=True))
+                grows = one.kind != "gauge" or one.name.endswith("timestamp_seconds")
+                series.append({"series": f"{name}{{{selector}}}", "values": f"{'0+60' if grows else '5'}x{MINUTES}"})
     return series
 
 
