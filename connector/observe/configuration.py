@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tierlake.connector.observe.hooks import Sink
 
-__all__ = ["Observing", "configure"]
+__all__ = ["Observing", "configure", "configured"]
 
 _METRICS_VARIABLES: Final = (
     "OTEL_METRICS_EXPORTER",
@@ -116,6 +116,11 @@ def configure(observing: Observing) -> None:
         for new in sinks:
             hooks.add(new)
         _configured.observing, _configured.sinks = observing, sinks
+
+
+def configured() -> Observing:
+    """What is observed by the settings, for another process."""
+    return _configured.observing
 
 
 @functools.cache

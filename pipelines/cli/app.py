@@ -13,6 +13,7 @@ import click
 
 from tierlake.connector.errors import LakeError
 from tierlake.pipelines.cli.failures import ExitCode, Failure
+from tierlake.pipelines.cli.trace import trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +82,7 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tierlake")
+@trace
 def cli() -> None:
     """Keep Parquet datasets in S3 or MinIO cheap, encrypted and consistent.
 
