@@ -12,6 +12,7 @@ import functools
 import os
 import queue
 import threading
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -21,7 +22,7 @@ from tierlake.connector.observe import hooks, tracing
 from tierlake.connector.observe.finished_spans import SCOPE, SERVICE, finished_span
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -106,7 +107,7 @@ class OtlpSpans:
 
     def close(self) -> None:
         """Export the rest in the background; the processor takes no more."""
-        self._calls.call(self._processor.shutdown, 0)
+        self._calls.call(self._processor.shutdown, 0, is_last=True)
 
 
 def own_resource() -> Resource:
@@ -203,29 +204,47 @@ class _Calls:
 
     def __init__(self) -> None:
         self._begin()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
-        self._queue: queue.SimpleQueue[tuple[Any, threading.Event]] = queue.SimpleQueue()
+        self._process = os.getpid()
+        self._queue: queue.SimpleQueue[_Call] = queue.SimpleQueue()
         threading.Thread(target=_run, args=(self._queue,), name="tierlake-traces", daemon=True).start()
 
-    def call(self, work: Any, seconds: float) -> None:
+    def call(self, work: Callable[[], object], seconds: float, *, is_last: bool = False) -> None:
         """Call a function, and wait for it, but no longer than some seconds."""
-        done = threading.Event()
-        self._queue.put((work, done))
-        done.wait(seconds)
+        if self._process != os.getpid():  # a forked child, which has no threads of its parent
+            self._begin()
+        one = _Call(work, is_last)
+        self._queue.put(one)
+        one.done.wait(seconds)
 
 
-def _run(calls: queue.SimpleQueue[tuple[Any, threading.Event]]) -> None:
-    while True:
-        work, done = calls.get()
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call.
+
+    Attributes:
+        work: The function.
+        is_last: The thread ends with it.
+        done: Set when the function has returned.
+    """
+
+    work: Callable[[], object]
+    is_last: bool
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+def _run(calls: queue.SimpleQueue[_Call]) -> None:
+    is_over = False
+    while not is_over:
+        one = calls.get()
         try:
-            work()
+            one.work()
         except Exception:  # noqa: BLE001 -- whatever a processor does, the next call is made
             hooks.drop(_NAME)
         finally:
-            done.set()
+            one.done.set()
+        is_over = one.is_last
 
 
 class _Conversion:

@@ -35,6 +35,7 @@ __all__ = [
     "current",
     "environment",
     "fields",
+    "has_span",
     "in_verb",
     "sample_by",
     "scope",
@@ -42,6 +43,7 @@ __all__ = [
     "traceparent",
     "under",
     "unless_within",
+    "within",
 ]
 
 VARIABLE: Final = "TRACEPARENT"
@@ -164,7 +166,7 @@ def _scope_of_native_thread() -> Scope | None:
 
 
 def _is_native_thread() -> bool:
-    return isinstance(threading.current_thread(), threading._DummyThread)  # noqa: SLF001 -- documented, but not named
+    return threading.current_thread().name.startswith("Dummy-")  # how `threading` names those that it did not start
 
 
 def current() -> SpanContext:
@@ -291,17 +293,29 @@ def traceparent() -> str:
     return f"{_FIRST_VERSION}-{own.trace_id}-{span_id}-{int(own.is_sampled):02x}"
 
 
+def has_span() -> bool:
+    """Whether a span is around: of this process, of the application, or of the process that started this one."""
+    return current().span_id != _NO_SPAN
+
+
+@contextmanager
+def within(around: Scope) -> Iterator[None]:
+    """Run work as part of a scope."""
+    token = _scope.set(around)
+    try:
+        yield
+    finally:
+        _reset(token)
+
+
 @contextmanager
 def unless_within(around: Scope | None) -> Iterator[None]:
     """Run work as part of a scope that was kept, unless it is part of another one already; None is none."""
     if around is None or _scope.get() is not None:
         yield
         return
-    token = _scope.set(around)
-    try:
+    with within(around):
         yield
-    finally:
-        _reset(token)
 
 
 @contextmanager
@@ -314,11 +328,8 @@ def under(text: str | None, **said: str) -> Iterator[None]:
     """
     parent = parsed(text)
     around = scope()
-    token = _scope.set(Scope(parent or around.span, {**around.fields, **said}))
-    try:
+    with within(Scope(parent or around.span, {**around.fields, **said})):
         yield
-    finally:
-        _reset(token)
 
 
 def environment() -> dict[str, str]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import dagster as dg
 
 from tierlake.connector.errors import EndpointUnreachable, LakeError, ServerError, Throttled
+from tierlake.dagster_project.resources.step_spans import tick_span
 from tierlake.pipelines.errors import ArchivedError, CommitConflict, CommitUnknown, PartialFailure, StalePlan
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def tick_errors(tick: Callable[..., TickT]) -> Callable[..., TickT]:
     @functools.wraps(tick)
     def checked(context: Any, *args: Any, **kwargs: Any) -> TickT:
         try:
-            with lake_errors():
+            with tick_span(context), lake_errors():
                 return tick(context, *args, **kwargs)
         except LakeError as error:
             context.log.error("%s: %s", error.code, error)  # noqa: TRY400 - the failure has the stack

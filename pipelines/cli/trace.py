@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -48,11 +48,9 @@ def _end(file: TraceFile) -> None:
 @contextmanager
 def command_span() -> Iterator[None]:
     """The span of the running command, around all that it does: `tierlake ingest`."""
-    from tierlake.connector.errors import InvalidSetting
-    from tierlake.connector.observe import configuration, tracing
-    from tierlake.connector.settings import LakeSettings
+    from tierlake.connector.observe import tracing
+    from tierlake.pipelines.runtime.observing import observe_as_configured
 
-    with suppress(InvalidSetting):  # a command that needs the settings says what is wrong with them
-        configuration.configure(LakeSettings.of().observing)
+    observe_as_configured()
     with tracing.span(click.get_current_context().command_path):
         yield

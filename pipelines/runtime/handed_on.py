@@ -6,6 +6,7 @@ reports its own requests, as it was told to or as its own environment says.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
@@ -27,12 +28,12 @@ class Carried:
     """A span on its way to another process.
 
     Attributes:
-        traceparent: The span.
+        traceparent: The span; None where there is none around.
         said: What was said of it.
         observing: What is observed.
     """
 
-    traceparent: str
+    traceparent: str | None
     said: Mapping[str, str]
     observing: Observing
 
@@ -41,7 +42,8 @@ class Carried:
         """The innermost span; None while nobody observes."""
         if not hooks.is_on():
             return None
-        return cls(tracing.traceparent(), dict(tracing.fields()), configuration.configured())
+        around = tracing.traceparent() if tracing.has_span() else None
+        return cls(around, dict(tracing.fields()), configuration.configured())
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -50,18 +52,19 @@ class HandedOn(Generic[P, R]):
 
     Attributes:
         work: The function.
-        name: The span's name there.
+        name: The span's name there; None gives it none.
         carried: The span around it here; no part of what Dask knows the work by, as the work is the same in any.
     """
 
     work: Callable[P, R]
-    name: str
+    name: str | None
     carried: Carried = field(compare=False)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function within a span of its own; an error that leaves it is reported here, and not again there."""
         configuration.configure(self.carried.observing)
-        with tracing.under(self.carried.traceparent, **self.carried.said), tracing.span(self.name, is_verb=True):
+        around = tracing.under(self.carried.traceparent, **self.carried.said)
+        with around, nullcontext() if self.name is None else tracing.span(self.name, is_verb=True):
             return self.work(*args, **kwargs)
 
     @property
@@ -74,12 +77,12 @@ class HandedOn(Generic[P, R]):
         return type(self).__name__, self.work
 
 
-def handed_on(work: Callable[P, R], name: str) -> Callable[P, R]:
+def handed_on(work: Callable[P, R], name: str | None = None) -> Callable[P, R]:
     """A function that continues this trace in another process; the function itself while nobody observes.
 
     Args:
         work: The function.
-        name: The name of its span: `dask.stage`.
+        name: The name of its span, such as `dask.stage`; None where the work has spans of its own.
     """
     carried = Carried.here()
     return work if carried is None else HandedOn(work, name, carried)
