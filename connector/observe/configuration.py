@@ -136,7 +136,7 @@ def _apply(observing: Observing) -> None:
 
 
 def configured() -> Observing:
-    """What is observed now, by settings or the environment."""
+    """What is observed now, by settings or the environment; for another process too."""
     return _configured.observing
 
 

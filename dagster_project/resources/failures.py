@@ -27,6 +27,7 @@ from tierlake.connector import observe
 from tierlake.connector.errors import EndpointUnreachable, LakeError, ServerError, Throttled
 from tierlake.connector.observe.edges import left
 from tierlake.dagster_project.resources.step_log import logged_step
+from tierlake.dagster_project.resources.step_spans import tick_span
 from tierlake.pipelines.errors import ArchivedError, CommitConflict, CommitUnknown, PartialFailure, StalePlan
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def tick_errors(tick: Callable[..., TickT]) -> Callable[..., TickT]:
     @functools.wraps(tick)
     def checked(context: Any, *args: Any, **kwargs: Any) -> TickT:
         try:
-            with lake_errors():
+            with tick_span(context), lake_errors():
                 result = tick(context, *args, **kwargs)
         except LakeError as error:
             context.log.error("%s: %s", error.code, error)  # noqa: TRY400 - the failure has the stack

@@ -16,6 +16,7 @@ from tierlake.connector.observe.edges import left
 from tierlake.connector.observe.hooks import flush
 from tierlake.pipelines.cli.failures import ExitCode, Failure
 from tierlake.pipelines.cli.log_options import log_options
+from tierlake.pipelines.cli.trace import trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,6 +87,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tierlake")
 @log_options
+@trace
 def cli() -> None:
     """Keep Parquet datasets in S3 or MinIO cheap, encrypted and consistent.
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
-from tierlake.connector.observe import count
+from tierlake.connector.observe import count, tracing
 from tierlake.connector.urls import without_secrets
 from tierlake.pipelines.errors import (
     CommitConflict,
@@ -117,7 +117,8 @@ def ingest(  # noqa: PLR0913 - the user's own options
         version = handle.table.snapshot().version
         return IngestResult(0, 0, None, (), 0, 0, version, key, committed=False)
     bounds = limits or WriterLimits()
-    ready = prepared(handle, source, storage_options, bounds, text, workers)
+    with tracing.span("ingest.prepare"):
+        ready = prepared(handle, source, storage_options, bounds, text, workers)
     plan, snapshot = ready.plan, replace(ready.snapshot, fence_count=ready.snapshot.fence)  # before a file is written
     check_possible(handle.spec, plan.table, keys or (), snapshot.by_partition())
     staging = Staging(
@@ -285,6 +286,7 @@ def _written(
     return written
 
 
+@tracing.span("ingest.commit")
 def _commit(
     handle: Handle,
     snapshot: Snapshot,

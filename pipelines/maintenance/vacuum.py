@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tierlake.connector.observe import tracing
 from tierlake.pipelines.maintenance.stored_files import stored_objects
 from tierlake.pipelines.metastore.deletion import Doomed, Held, delete_dataset, delete_for_good, forget_tails, take_back
 from tierlake.pipelines.metastore.fold import fold
@@ -98,7 +99,8 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
     doomed: list[Doomed] = []
     kept = 0
     held = Held(handle, snapshot.known_schema)
-    stored = stored_objects(handle)
+    with tracing.span("vacuum.list"):
+        stored = stored_objects(handle)
     for one, until in _unneeded(handle, stored, snapshot, gone, now):
         if held.keeps(one.key) or now < until:
             kept += 1
@@ -107,7 +109,8 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
     if not dry_run:
         expired = sum(one.is_expired for one in doomed)
         reason = f"{expired} past the grace, {len(doomed) - expired} never committed"
-        deleted = delete_for_good(handle, doomed, now=now, reason=reason, run_id=run_id)
+        with tracing.span("vacuum.delete"):
+            deleted = delete_for_good(handle, doomed, now=now, reason=reason, run_id=run_id)
         forget_tails(handle, {one.path for one in stored} - {one.path for one in deleted})
         kept += len(doomed) - len(deleted)
         doomed = list(deleted)
@@ -126,6 +129,7 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
     )
 
 
+@tracing.span("vacuum.fold")
 def _fold_journal(handle: Handle, snapshot: Snapshot, stored: Sequence[StoredObject], now: datetime) -> None:
     """Fold old events, as the store was before anything was deleted."""
     by_path = {one.path: one for one in stored if not one.is_nested}

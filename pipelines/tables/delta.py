@@ -21,6 +21,7 @@ from deltalake.transaction import create_table_with_add_actions
 
 from tierlake.connector.client.rust_errors import in_our_words
 from tierlake.connector.errors import AlreadyExists
+from tierlake.connector.observe import tracing
 from tierlake.pipelines.errors import (
     CommitConflict,
     LogMissing,
@@ -160,7 +161,7 @@ class LakeDeltaTable:
         amount = {"rows": sum(file.rows or 0 for file in files), "bytes": sum(file.size for file in files)}
         details: dict[str, Any] = {"operation": "adopt", "by": user_and_host(), **amount}
         try:
-            with in_our_words(root.partition("/")[0]):
+            with in_our_words(root.partition("/")[0]), tracing.span("deltalake.create"):
                 create_table_with_add_actions(
                     f"s3://{root}",
                     Schema.from_arrow(schema),
@@ -189,7 +190,7 @@ class LakeDeltaTable:
         refuse_after_fork()
         rust_is_in_use()
         try:
-            with in_our_words(self.root.partition("/")[0]):
+            with in_our_words(self.root.partition("/")[0]), tracing.span("deltalake.open"):
                 return DeltaTable(self._uri, version=version, storage_options=self._fs.delta_options())
         except TableNotFoundError as error:
             raise (lost_log(self._fs, self.root) or self._not_found()) from error

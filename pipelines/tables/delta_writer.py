@@ -12,6 +12,7 @@ from deltalake import CommitProperties, PostCommitHookProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from tierlake.connector.errors import AlreadyExists, LakeError
+from tierlake.connector.observe import tracing
 from tierlake.pipelines.errors import CommitConflict, CommitUnknown, StagedTooLong
 from tierlake.pipelines.model.schema import evolved_schema
 from tierlake.pipelines.runtime.clock import time_of_change
@@ -114,7 +115,7 @@ class DeltaWriter:
                         write_entry(self._fs, self._root, table.version() + 1, change, metadata, counted, at, beside)
                         self._checkpoint_where_due(table)
                     else:
-                        table.create_write_transaction(
+                        tracing.span("deltalake.commit")(table.create_write_transaction)(
                             [*add_actions(change, at, beside), *remove_actions(change)],
                             "overwrite" if is_first else "append",  # the one of its modes that gives a column a type
                             schema,
@@ -248,7 +249,7 @@ class DeltaWriter:
         """Write a checkpoint by deltalake's rule, after a commit that deltalake did not make."""
         if _is_checkpoint_due(before):
             with suppress(DeltaError, OSError, LakeError):  # the commit is made; the next one due makes up for it
-                self._open().create_checkpoint()
+                tracing.span("deltalake.checkpoint")(self._open().create_checkpoint)()
 
     def _fold_footers(self, version: int, *, anew: bool) -> None:
         """Put the footers beside the table together, with each checkpoint of the log and after each erasure."""
