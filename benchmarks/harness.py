@@ -7,17 +7,15 @@ contender that fails or answers wrongly is left out, with the reason; where that
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from benchmarks import clients
+from benchmarks.child import Child, ContenderError
 from benchmarks.model import LINKS, Place
-from benchmarks.relay import ROOT, Relay
+from benchmarks.relay import Relay
 from benchmarks.results import Measured, Result
 from benchmarks.worker import Run
 
@@ -29,11 +27,6 @@ if TYPE_CHECKING:
     from benchmarks.model import Contender, Options, Work
 
 BUCKET = "bench"
-SHOWN_LINES = 5
-
-
-class ContenderError(Exception):
-    """A contender that failed, or answered wrongly."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,7 @@ class Plan:
     tell: Callable[[str], None] = print
 
 
-class Process:
+class Process(Child):
     """A contender's process; use it as a context manager.
 
     Args:
@@ -66,34 +59,8 @@ class Process:
     """
 
     def __init__(self, python: Path, work: Work, contender: Contender, place: Place) -> None:
-        self._command = [str(python), "-m", "benchmarks.worker"]
-        self._start = {"work": work.name, "contender": contender.name, "place": _json(place)}
-
-    def __enter__(self) -> Self:
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # closed in __exit__
-        self._child = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            cwd=ROOT,
-            env=environ(),
-        )
-        try:
-            self._ask(json.dumps(self._start))
-        except ContenderError:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._child, self._errors:
-            assert self._child.stdin is not None
-            try:
-                self._child.stdin.close()
-            except BrokenPipeError:
-                self._child.kill()
+        start = {"work": work.name, "contender": contender.name, "place": place.values()}
+        super().__init__(python, "benchmarks.worker", start)
 
     def run(self, name: str) -> Run:
         """Act once.
@@ -101,40 +68,7 @@ class Process:
         Raises:
             ContenderError: It failed.
         """
-        return Run(**self._ask(name))
-
-    def _ask(self, line: str) -> Any:
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        try:
-            self._child.stdin.write(f"{line}\n")
-            self._child.stdin.flush()
-        except BrokenPipeError:
-            raise ContenderError(self._last_words()) from None
-        reply = self._child.stdout.readline()
-        if not reply:
-            raise ContenderError(self._last_words())
-        return json.loads(reply)
-
-    def _last_words(self) -> str:
-        self._child.wait()
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return "\n".join(lines[-SHOWN_LINES:]) or f"exit code {self._child.returncode}"
-
-
-def environ() -> dict[str, str]:
-    """The environment of a contender: no credentials, endpoint or proxy of the user's."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TIERLAKE_"))}
-    return kept | {
-        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "DAFT_PROGRESS_BAR": "0",
-        "DO_NOT_TRACK": "true",
-        "NO_PROXY": "127.0.0.1",
-    }
+        return Run(**self.ask(name))
 
 
 @contextmanager
@@ -268,7 +202,3 @@ def remove(place: Place, prefix: str) -> None:
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=place.bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
             client.delete_object(Bucket=place.bucket, Key=entry["Key"])
-
-
-def _json(place: Place) -> dict[str, Any]:
-    return {**vars(place), "facts": dict(place.facts)}

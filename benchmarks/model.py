@@ -37,6 +37,10 @@ class Place:
         """Host and port."""
         return urlsplit(self.endpoint_url).netloc
 
+    def values(self) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        return {**vars(self), "facts": dict(self.facts)}
+
 
 Act = Callable[[str], object]
 """What is timed. It gets a name that no other run has, for what it writes, and returns what it read or wrote."""

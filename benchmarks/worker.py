@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import sys
 import time
 from dataclasses import asdict, dataclass
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from benchmarks import memory
+from benchmarks import child, memory
 from benchmarks.answers import held
 from benchmarks.model import Place
 from benchmarks.works import WORKS
@@ -64,20 +63,13 @@ class Runner:
 
 def main() -> None:
     """Read, act, reply."""
-    replies = _replies()
+    replies = child.replies()
     requested = json.loads(sys.stdin.readline())
     work = WORKS[requested["work"]]
     runner = Runner(work, work.contender(requested["contender"]), Place(**requested["place"]))
     print(json.dumps("started"), file=replies)
     for name in sys.stdin:
         print(json.dumps(asdict(runner.run(name.strip()))), file=replies)
-
-
-def _replies() -> IO[str]:
-    """Our own way out: what libraries print goes to stderr."""
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return replies
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import plot, report
-from benchmarks.harness import ContenderError, Measurement, Plan, Process
+from benchmarks.child import ContenderError
+from benchmarks.harness import Measurement, Plan, Process
 from benchmarks.interpreters import Interpreters
 from benchmarks.model import DISTANT, LOOPBACK, Contender, Target
 from benchmarks.results import Measured, Result, load, save, verdicts
