@@ -113,11 +113,11 @@ def test_nothing_grows_under_load_and_no_call_fails(server, bucket, between):
         crew = stack.enter_context(Crew("tierlake", place, variables=RETURNING_MEMORY))
         crew.warm_up(Load(READERS, WRITERS, WARM_UP_SECONDS))
         crew.run(Load(READERS, WRITERS, SECONDS))
+        outcome = crew.watched.outcome
+        assert not outcome.errors, outcome.messages
+        assert min(outcome.readers) > 0.2 * max(outcome.readers), "a reader starves"
+        assert grown(crew.watched) == []
         until(lambda: crew.sample().threads <= THREADS_AT_REST, REST_SECONDS)
-    watched = crew.watched
-    assert not watched.outcome.errors, watched.outcome.messages
-    assert min(watched.outcome.readers) > 0.2 * max(watched.outcome.readers), "a reader starves"
-    assert grown(watched) == []
 
 
 def grown(watched: Watched) -> list[str]:
