@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -31,18 +32,28 @@ class Child:
         python: The interpreter.
         module: What it runs: it reads the start, says that it has started, and then replies to each line.
         start: What it has to know.
-        variables: Of its environment, beside those that all have.
+        variables: Of its environment, beside those that all have. `{folder}` stands for a folder of its own, `{port}`
+            for a free port, `{root}` for this code, and `{baseline}` for the next argument.
+        baseline: Where other code is.
     """
 
     def __init__(
-        self, python: Path, module: str, start: Mapping[str, Any], variables: Mapping[str, str] = NO_VARIABLES
+        self,
+        python: Path,
+        module: str,
+        start: Mapping[str, Any],
+        variables: Mapping[str, str] = NO_VARIABLES,
+        baseline: Path | None = None,
     ) -> None:
         self._command = [str(python), "-m", module]
         self._start = start
-        self._environ = {**environ(), **variables}
+        self._variables, self._baseline = variables, baseline
 
     def __enter__(self) -> Self:
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # closed in __exit__
+        self._folder = tempfile.TemporaryDirectory(prefix="tierlake-child-")  # both end in __exit__
+        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        known = {"folder": self._folder.name, "port": _free_port(), "root": ROOT, "baseline": self._baseline}
+        variables = {name: value.format_map(known) for name, value in self._variables.items()}
         self._child = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
@@ -50,7 +61,7 @@ class Child:
             stderr=self._errors,
             text=True,
             cwd=ROOT,
-            env=self._environ,
+            env=environ() | variables,
         )
         try:
             self.ask(json.dumps(self._start))
@@ -60,7 +71,7 @@ class Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._child, self._errors:
+        with self._folder, self._child, self._errors:
             assert self._child.stdin is not None
             try:
                 self._child.stdin.close()
@@ -99,6 +110,12 @@ class Child:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return "\n".join(lines[-SHOWN_LINES:]) or f"exit code {self._child.returncode}"
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
 
 
 def environ() -> dict[str, str]:

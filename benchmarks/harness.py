@@ -34,9 +34,10 @@ class Plan:
     """How to run.
 
     Attributes:
-        rounds: That count; one before them does not.
+        rounds: That count, for each start of a work; one before them does not.
         server: `seaweedfs` or `minio`.
         only: The contenders to run; empty is all.
+        baseline: A checkout of other code, for those contenders that run it.
         tell: Called with each line of progress.
     """
 
@@ -46,6 +47,7 @@ class Plan:
     server: str = "seaweedfs"
     only: tuple[str, ...] = ()
     tell: Callable[[str], None] = print
+    baseline: Path | None = None
 
 
 class Process(Child):
@@ -56,11 +58,14 @@ class Process(Child):
         work: Where it contends.
         contender: Which.
         place: Where it works.
+        baseline: Where other code is.
     """
 
-    def __init__(self, python: Path, work: Work, contender: Contender, place: Place) -> None:
+    def __init__(
+        self, python: Path, work: Work, contender: Contender, place: Place, baseline: Path | None = None
+    ) -> None:
         start = {"work": work.name, "contender": contender.name, "place": place.values()}
-        super().__init__(python, "benchmarks.worker", start)
+        super().__init__(python, "benchmarks.worker", start, contender.variables, baseline)
 
     def run(self, name: str) -> Run:
         """Act once.
@@ -100,7 +105,7 @@ class Measurement:
             work.title.format_map(place.facts),
             plan.server,
             os.cpu_count() or 1,
-            plan.rounds,
+            plan.rounds * work.starts,
             facts={name: value for name, value in place.facts.items() if isinstance(value, int)},
         )
         self._pythons: dict[str, Path] = {}
@@ -108,7 +113,9 @@ class Measurement:
             python = plan.interpreters.having(contender)
             if plan.only and contender.name not in plan.only:
                 continue
-            if python is None:
+            if contender.needs_baseline and plan.baseline is None:
+                self._result.skipped[contender.name] = "no --baseline"
+            elif python is None:
                 self._result.skipped[contender.name] = "not installed"
             else:
                 self._pythons[contender.name] = python
@@ -118,7 +125,8 @@ class Measurement:
         """Count, then time."""
         self._count()
         for link in self._work.links if self._plan.rounds else ():
-            self._time(link)
+            for _ in range(self._work.starts):
+                self._time(link)
         return self._result
 
     def _count(self) -> None:
@@ -127,7 +135,7 @@ class Measurement:
             for name, python in list(self._pythons.items()):
                 relay.page()
                 try:
-                    with Process(python, self._work, self._work.contender(name), place) as process:
+                    with self._process(python, name, place) as process:
                         run = self._checked(process, "counted", name)
                 except ContenderError as error:
                     self._leave_out(name, error)
@@ -147,12 +155,14 @@ class Measurement:
             processes: dict[str, Process] = {}
             for name, python in list(self._pythons.items()):
                 try:
-                    contender = self._work.contender(name)
-                    processes[name] = stack.enter_context(Process(python, self._work, contender, place))
+                    processes[name] = stack.enter_context(self._process(python, name, place))
                 except ContenderError as error:
                     self._leave_out(name, error)
             for number in range(self._plan.rounds + 1):
                 self._round(link, number, processes)
+
+    def _process(self, python: Path, name: str, place: Place) -> Process:
+        return Process(python, self._work, self._work.contender(name), place, self._plan.baseline)
 
     def _round(self, link: str, number: int, processes: Mapping[str, Process]) -> None:
         names = list(processes)
@@ -169,6 +179,7 @@ class Measurement:
             one.peak, one.above = max(one.peak, run.peak), max(one.above, run.above)
             if number:
                 one.seconds.setdefault(link, []).append(run.seconds)
+                one.cpu.setdefault(link, []).append(run.cpu)
             self._tell(link, name, f"round {number}", run)
 
     def _checked(self, process: Process, round_: str, name: str) -> Run:

@@ -28,12 +28,14 @@ class Run:
 
     Attributes:
         seconds: From its begin to its result.
+        cpu: Seconds of this process on any core meanwhile.
         peak: The most memory of the process, and of its largest child.
         above: The same without what the process had before its first act, and without the result.
         answer: What it came to; None where what was written has to be looked at.
     """
 
     seconds: float
+    cpu: float
     peak: int
     above: int
     answer: Answer | None
@@ -52,13 +54,13 @@ class Runner:
         """Act once under a name."""
         gc.collect()
         memory.reset_peak()
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         result = self._act(name)
-        seconds = time.perf_counter() - began
+        seconds, cpu = time.perf_counter() - began, time.process_time() - busy
         children = memory.peak_of_children()
         peak = memory.peak()
         above = max(0, peak - self._before - held(result)) + children
-        return Run(seconds, peak + children, above, self._answer(result) if self._answer else None)
+        return Run(seconds, cpu, peak + children, above, self._answer(result) if self._answer else None)
 
 
 def main() -> None:
