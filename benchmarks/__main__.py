@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
         "--rounds",
         type=int,
         default=5,
-        help="that count, for each start [default: 5]; 0: requests, bytes, memory alone",
+        help="that count, of each start [default: 5]; 0: requests, bytes, memory",
     )
     of.add_argument("--server", choices=["seaweedfs", "minio"], default="seaweedfs")
     of.add_argument("--only", action="append", default=[], metavar="CONTENDER", help="one contender; may be repeated")

@@ -58,8 +58,8 @@ def test_other_code_is_run_where_the_command_line_says_where_it_is(stages, small
 
 
 def test_a_contender_has_variables_of_its_own_with_a_folder_and_a_port(tmp_path):
-    show = "import json, os, sys; print(1, flush=True); sys.stdin.readline(); print(json.dumps(dict(os.environ)))"
-    (tmp_path / "shown.py").write_text(show)
+    reply = "sys.stdin.readline(); print(json.dumps(dict(os.environ)), flush=True)"
+    (tmp_path / "shown.py").write_text(f"import json, os, sys; {reply}; {reply}")
     variables = {"PYTHONPATH": str(tmp_path), "AT": "file:{folder}/a", "ON": "{port}", "OLD": "{baseline}/src"}
     with Child(Path(sys.executable), "shown", {}, variables, Path("/before")) as child:
         shown = child.ask("show")
