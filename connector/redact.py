@@ -29,6 +29,8 @@ _QUERY = re.compile(
 _USER = re.compile(r"(?<=://)[^/?#\s'\"@]*@")
 _SIGNATURE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^\n]*|(?<=Signature:\n)[0-9a-f]{64}")
 
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
 _LOGGERS = (
     "botocore.auth",
     "botocore.endpoint",
@@ -58,6 +60,14 @@ def redact(text: str) -> str:
     hidden = _QUERY.sub(lambda match: f"{match['name']}{HIDDEN}", hidden)
     hidden = _USER.sub(f"{HIDDEN}@", hidden)
     return _SIGNATURE.sub(HIDDEN, hidden)
+
+
+def printable(text: str) -> str:
+    r"""A text for a terminal or a log: control characters and halves of pairs as Python escapes them, such as `\x1b`.
+
+    Line feeds and tabs stay.
+    """
+    return text if text.isprintable() else _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 class _Redacting(logging.Filter):
