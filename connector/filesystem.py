@@ -38,7 +38,9 @@ from tierlake.connector.listing.tables import Views
 from tierlake.connector.objects import copy, delete, expansion, move
 from tierlake.connector.objects import presign as presigning
 from tierlake.connector.objects.bulk import BulkVerbs
+from tierlake.connector.objects.observed import observed_verbs
 from tierlake.connector.objects.verbs import ObjectVerbs, synced
+from tierlake.connector.observe.configuration import configure
 from tierlake.connector.profiles import profile_names
 from tierlake.connector.redact import guard_logs
 from tierlake.connector.settings import environment_token
@@ -81,6 +83,7 @@ class _EnvironmentToken:
         return environment_token(os.environ)
 
 
+@observed_verbs
 class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
     """S3, MinIO or any S3 server, with a write policy for every path and tables that show committed files only.
 
@@ -134,6 +137,7 @@ class LakeFileSystem(BulkVerbs, ObjectVerbs, InteropVerbs, TableListings):
         root = rest.pop("table_root", None)
         aws_profile = take_aws_profile(rest)
         settings = take_settings(rest, anon=anon, endpoint_url=endpoint_url, key=key, secret=secret, token=token)
+        configure(settings.observing)
         rendered = settings.s3fs_kwargs()
         rest["config_kwargs"] = {**rendered.pop("config_kwargs"), **(rest.get("config_kwargs") or {})}
         rest.setdefault("listings_expiry_time", settings.view_freshness)

@@ -30,6 +30,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tierlake.connector.errors import InsecureEndpoint, InvalidSetting
+from tierlake.connector.observe.configuration import Observing
 from tierlake.connector.policy.encryption import SseS3, encryption_text, parse_encryption
 from tierlake.connector.policy.rules import WritePolicy, WriteRule
 from tierlake.connector.urls import HIDDEN_HINT, check_endpoint_url, secret_in_url
@@ -79,6 +80,15 @@ class LakeSettings(BaseSettings):
             is aiobotocore alone.
         read_memory_bytes: The memory for what is fetched before it is read, shared by all open files of the
             process. If it is spent, files fetch only what is read.
+        log: What is logged to stderr: `json` or `text` lines; `off` nothing. Like the other settings of what is
+            observed, it holds for the process.
+        log_level: The lowest level of a line.
+        log_sample: The share of successful requests that get a line, 0 to 1; errors always get theirs.
+        metrics: Where metrics go: `prometheus:PORT` or `prometheus:HOST:PORT` serves them, `pushgateway:URL` pushes
+            them at the end of the process, `otlp` sends them as OpenTelemetry's variables say. Several are separated
+            by commas.
+        metrics_datasets: The datasets whose URI is a label of their metrics, separated by commas; `*` is all.
+        traces: Where spans go: `otlp`, or `file:PATH` for a file that Perfetto opens; several likewise.
     """
 
     model_config = SettingsConfigDict(
@@ -105,6 +115,12 @@ class LakeSettings(BaseSettings):
     retry_seconds: float = Field(30.0, ge=0)
     engine: Literal["native", "s3fs"] = "native"
     read_memory_bytes: int = Field(256 * 2**20, ge=0)
+    log: Literal["off", "text", "json"] | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_sample: float = Field(1.0, ge=0, le=1)
+    metrics: str | None = None
+    metrics_datasets: str | None = None
+    traces: str | None = None
 
     @classmethod
     def of(cls, base: LakeSettings | None = None, **explicit: Any) -> LakeSettings:
@@ -158,6 +174,18 @@ class LakeSettings(BaseSettings):
     def policy(self) -> WritePolicy:
         """The write policy of these settings."""
         return WritePolicy.of(self.rules, self.encryption, self.storage_class)
+
+    @property
+    def observing(self) -> Observing:
+        """What is observed, and where it goes."""
+        return Observing(
+            log=self.log,
+            log_level=self.log_level,
+            log_sample=self.log_sample,
+            metrics=self.metrics,
+            metrics_datasets=self.metrics_datasets,
+            traces=self.traces,
+        )
 
     def secret_of(self, name: str) -> str | None:
         """The plain value of `secret` or `token`."""

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from tierlake.connector.observe.tracing import span
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.metastore.opening import check_new, create_dataset, open_dataset
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.model.time_window import as_instant
+from tierlake.pipelines.runtime.observed import observed_verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
 __all__ = ["Dataset"]
 
 
+@observed_verbs
 class Dataset:
     """One dataset, written by us or by anybody; `create` and `open` return one."""
 
@@ -863,7 +866,8 @@ def _bound(applier: Callable[..., ApplyResult], handle: Handle) -> Callable[...,
             options["keys"] = keys = [_key(key) for key in options["keys"]]
             snapshot = handle.table.snapshot()
             check_possible(handle.spec, snapshot.schema, keys, {PartitionKey.parse(step.key) for step in plan.steps})
-        return applier(handle, plan, **options)
+        with span("dataset.apply", is_verb=True, dataset=plan.uri, run_id=options.get("run_id")):
+            return applier(handle, plan, **options)
 
     return apply
 

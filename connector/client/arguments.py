@@ -68,6 +68,12 @@ class LakeOptions(TypedDict, total=False):
     retry_seconds: float | None
     engine: Literal["native", "s3fs"] | None
     read_memory_bytes: int | None
+    log: Literal["off", "text", "json"] | None
+    log_level: Literal["debug", "info", "warning", "error"] | None
+    log_sample: float | None
+    metrics: str | None
+    metrics_datasets: str | None
+    traces: str | None
     table_root: str | None
     raw: bool
     settings: LakeSettings | None

@@ -12,6 +12,8 @@ import s3fs.core
 from aiohttp import ClientConnectionError, ClientConnectorError
 from botocore import exceptions as boto
 
+from tierlake.connector.observe import depth
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -103,7 +105,9 @@ def _broke(error: Exception) -> bool:
     )
 
 
-async def retrying(attempt: Callable[[], Awaitable[T]], budget: RetryBudget) -> T:
+async def retrying(
+    attempt: Callable[[], Awaitable[T]], budget: RetryBudget, on_retry: Callable[[Exception], None]
+) -> T:
     """Run a request until it succeeds, fails for good, or the budget is spent.
 
     The first broken connection does not count: it may have been kept open and have ended in between, which says nothing
@@ -112,6 +116,7 @@ async def retrying(attempt: Callable[[], Awaitable[T]], budget: RetryBudget) -> 
     Args:
         attempt: Makes the request once.
         budget: How long to go on.
+        on_retry: Called with each error after which the request is made again.
 
     Returns:
         The request's response.
@@ -127,10 +132,13 @@ async def retrying(attempt: Callable[[], Awaitable[T]], budget: RetryBudget) -> 
         except Exception as error:
             if kept and _broke(error):
                 kept = False
+                on_retry(error)
                 continue
             tries += 1
             wait = budget.wait(tries)
             spent = time.monotonic() - started + wait
             if tries >= budget.allowed(error) or spent > budget.seconds or not retryable(error):
                 raise
-            await asyncio.sleep(wait)
+            on_retry(error)
+            with depth.within("waiting"):
+                await asyncio.sleep(wait)

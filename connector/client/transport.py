@@ -9,15 +9,22 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from aiobotocore.response import AioStreamingBody
-from aiohttp import ClientPayloadError
 from botocore import exceptions as boto
 
+from tierlake.connector.client.attempts import RETRIED, Attempt, carried, was_sent
 from tierlake.connector.client.error_mapping import Target, raise_translated, translated
 from tierlake.connector.client.native import NATIVE_OPERATIONS, NotUnderstoodError
 from tierlake.connector.client.native_body import NativeBody
 from tierlake.connector.client.resumable_body import Body
 from tierlake.connector.client.retry import RetryBudget, in_doubt, retrying
-from tierlake.connector.errors import BadCredentials, BucketNotFound, ObjectNotFound, PreconditionFailed
+from tierlake.connector.errors import (
+    BadCredentials,
+    BucketNotFound,
+    LakeError,
+    ObjectNotFound,
+    PreconditionFailed,
+)
+from tierlake.connector.observe import hooks, tracing
 from tierlake.connector.profiles.detect import known_profile, observe
 
 if TYPE_CHECKING:
@@ -82,10 +89,13 @@ class Transport:
             place = "/".join(request[name] for name in ("Bucket", "Key") if request.get(name))
             logger.debug("%s %s", operation, place)
         doubts: list[Exception] = []
+        number = 0
 
         async def attempt() -> Any:
+            nonlocal number
+            number += 1
             try:
-                return await self._once(client, store, operation, request)
+                return await self._once(client, store, operation, request, number)
             except Exception as error:
                 doubts.extend([error] if in_doubt(error) else [])
                 raise
@@ -104,19 +114,57 @@ class Transport:
                 raise
             response = own
         if operation == "get_object":
+            patiently = functools.partial(patiently, is_body=True)
             response["Body"] = self._body(client, store, request, response, patiently)
         return response
 
-    async def _once(self, client: Any, store: Any | None, operation: str, request: dict[str, Any]) -> Any:
+    async def _once(
+        self, client: Any, store: Any | None, operation: str, request: dict[str, Any], number: int = 1
+    ) -> Any:
         """Make a request once, by obstore where it has a store for it; each request of this process passes here."""
         if store is not None:
+            native = functools.partial(self._connection.native(client).request, store, operation, request)
             try:
-                return await self._connection.native(client).request(store, operation, request)
+                return await self._observed("obstore", native, client, operation, request, number)
             except NotUnderstoodError as reason:
                 logger.debug("%s by aiobotocore: %s", operation, reason)
-        response = await getattr(client, operation)(**request)
+        make = functools.partial(getattr(client, operation), **request)
+        response = await self._observed("aiobotocore", make, client, operation, request, number)
         observe(client.meta.endpoint_url, response)
         return response
+
+    async def _observed(
+        self,
+        engine: str,
+        make: Callable[[], Awaitable[Any]],
+        client: Any,
+        operation: str,
+        request: dict[str, Any],
+        number: int,
+    ) -> Any:
+        """Make a request, and tell what became of it, where anybody wants to know."""
+        if not hooks.is_on():
+            return await make()
+        attempt = self._attempt(client, operation, request, number, engine)
+        try:
+            response = await make()
+        except BaseException as error:
+            attempt.stopped(error)
+            raise
+        attempt.answered(response)
+        return response
+
+    def _attempt(
+        self, client: Any, operation: str, request: Mapping[str, Any], number: int = 1, engine: str = "aiobotocore"
+    ) -> Attempt:
+        return Attempt(
+            operation,
+            request,
+            number=number,
+            profile_name=self._profile_name,
+            endpoint=client.meta.endpoint_url,
+            engine=engine,
+        )
 
     def _native_store(self, client: Any, operation: str, request: dict[str, Any]) -> Any | None:
         """The obstore store for a request; None for one that aiobotocore makes.
@@ -140,26 +188,69 @@ class Transport:
         return NativeBody(response, request, get=get, patiently=patiently, endpoint=client.meta.endpoint_url)
 
     async def _patiently(
-        self, client: Any, operation: str, request: Mapping[str, Any], attempt: Callable[[], Awaitable[Any]]
+        self,
+        client: Any,
+        operation: str,
+        request: Mapping[str, Any],
+        attempt: Callable[[], Awaitable[Any]],
+        *,
+        is_body: bool = False,
     ) -> Any:
+        def on_retry(error: Exception) -> None:
+            if hooks.is_on():
+                ours = translated(error, self._target(client, operation, request))
+                self._report(client, operation, request, error, ours, is_body=is_body, is_retried=True)
+
         try:
-            return await retrying(attempt, self.budget)
-        except (boto.BotoCoreError, boto.ClientError, OSError, ClientPayloadError) as error:
-            endpoint = client.meta.endpoint_url
+            return await retrying(attempt, self.budget, on_retry)
+        except RETRIED as error:
             if isinstance(error, boto.ClientError):
-                observe(endpoint, error.response)
-            known = known_profile(self._profile_name, endpoint)
-            target = Target(
-                operation=operation,
-                endpoint=endpoint,
-                server=known.name if known else "the server",
-                bucket=request.get("Bucket"),
-                key=request.get("Key"),
-                must_not_exist=request.get("IfNoneMatch") == "*",
-            )
-            if operation in _HEADS and target.bucket is not None:
-                await self._diagnose(client, error, target)
-            raise_translated(error, target)
+                observe(client.meta.endpoint_url, error.response)
+            target = self._target(client, operation, request)
+            try:
+                if operation in _HEADS and target.bucket is not None:
+                    await self._diagnose(client, error, target)
+                raise_translated(error, target)
+            except Exception as ours:
+                self._report(client, operation, request, error, ours, is_body=is_body, is_retried=False)
+                raise
+
+    def _report(
+        self,
+        client: Any,
+        operation: str,
+        request: Mapping[str, Any],
+        error: Exception,
+        ours: Exception,
+        *,
+        is_body: bool,
+        is_retried: bool,
+    ) -> None:
+        """Report a failed request under our error, or a body that broke off."""
+        attempt = carried(error)
+        if attempt is None and is_body and hooks.is_on() and was_sent(error) and not tracing.is_reported(ours):
+            attempt = self._attempt(client, operation, request)
+        else:
+            is_body = False
+        if attempt is None:
+            return
+        code = ours.code if isinstance(ours, LakeError) else type(ours).__name__
+        request_id = getattr(ours, "request_id", None)
+        attempt.refused(error, code, is_retried=is_retried, is_body=is_body, request_id=request_id)
+        if not is_retried:
+            tracing.mark_reported(ours)
+
+    def _target(self, client: Any, operation: str, request: Mapping[str, Any]) -> Target:
+        endpoint = client.meta.endpoint_url
+        known = known_profile(self._profile_name, endpoint)
+        return Target(
+            operation=operation,
+            endpoint=endpoint,
+            server=known.name if known else "the server",
+            bucket=request.get("Bucket"),
+            key=request.get("Key"),
+            must_not_exist=request.get("IfNoneMatch") == "*",
+        )
 
     async def _diagnose(self, client: Any, error: Exception, target: Target) -> None:
         """Find out whether a failed HEAD, which has no body, was refused for its credentials; makes a GET."""
@@ -167,9 +258,11 @@ class Transport:
             return
         if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in _DIAGNOSED_STATUS:
             return
+        request = {"Bucket": target.bucket, "Prefix": target.key or "", "MaxKeys": 1}
         try:
-            await client.list_objects_v2(Bucket=target.bucket, Prefix=target.key or "", MaxKeys=1)
+            await self._once(client, None, "list_objects_v2", request)
         except boto.ClientError as diagnosis:
             better = translated(diagnosis, target)
+            self._report(client, "list_objects_v2", request, diagnosis, better, is_body=False, is_retried=True)
             if isinstance(better, BadCredentials | BucketNotFound):
                 raise better from diagnosis

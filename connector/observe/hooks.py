@@ -1,0 +1,122 @@
+"""Where events go: any number of sinks, none by default.
+
+    class Pager:
+        name = "pager"
+
+        def take(self, event):
+            if isinstance(event, ErrorEvent): ...
+
+        def flush(self, seconds): ...
+        def close(self): ...
+
+    observe.add(Pager())
+
+A sink's `take` returns at once: what may block does so in a thread of the sink's own. A sink that raises loses the
+event, which is counted, and the work goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tierlake.connector.observe.events import Event
+
+__all__ = ["Sink", "add", "drop", "dropped", "emit", "flush", "is_on", "remove", "sinks"]
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Takes events.
+
+    Attributes:
+        name: A word for it, for the count of what it could not take.
+    """
+
+    name: str
+
+    def take(self, event: Event) -> None:
+        """Take an event, in whatever thread it happened; returns at once."""
+
+    def flush(self, seconds: float) -> None:
+        """Wait until all events so far are where they belong, for so many seconds at most."""
+
+    def close(self) -> None:
+        """Give back what it holds; it takes no more events."""
+
+
+_sinks: tuple[Sink, ...] = ()
+_dropped: Counter[str] = Counter()
+_lock = threading.Lock()
+
+
+def _forget_lock() -> None:
+    global _lock  # noqa: PLW0603 -- another thread of the parent may have held it
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
+
+
+def is_on() -> bool:
+    """Whether anybody takes events; nothing is measured otherwise."""
+    return bool(_sinks)
+
+
+def sinks() -> tuple[Sink, ...]:
+    """The sinks."""
+    return _sinks
+
+
+def add(sink: Sink) -> None:
+    """Give events to a sink from now on."""
+    global _sinks  # noqa: PLW0603 -- read without a lock by every request
+    with _lock:
+        _sinks = (*_sinks, sink)
+
+
+def remove(sink: Sink) -> None:
+    """Give no more events to a sink; one that is not there is no error."""
+    global _sinks  # noqa: PLW0603 -- as above
+    with _lock:
+        _sinks = tuple(one for one in _sinks if one is not sink)
+
+
+def emit(event: Event) -> None:
+    """Give an event to all sinks; never raises."""
+    for sink in _sinks:
+        try:
+            sink.take(event)
+        except Exception:  # noqa: BLE001 -- whatever a sink does, the work goes on
+            drop(sink.name)
+
+
+def drop(sink: str, amount: int = 1) -> None:
+    """Count events that a sink could not take."""
+    with _lock:
+        _dropped[sink] += amount
+
+
+def dropped() -> Mapping[str, int]:
+    """How many events each sink could not take, by its name."""
+    with _lock:
+        return dict(_dropped)
+
+
+def flush(seconds: float = 2.0) -> None:
+    """Wait until the events so far are where they belong.
+
+    Args:
+        seconds: The longest wait for each sink.
+    """
+    for sink in _sinks:
+        try:
+            sink.flush(seconds)
+        except Exception:  # noqa: BLE001 -- as in `emit`
+            drop(sink.name)

@@ -1,0 +1,240 @@
+"""Which span a piece of work belongs to, in this process and from one process to the next.
+
+A span is opened by `span`; requests and spans inside are its children, in the threads and tasks of this process too, as
+they inherit its context variables. To another process it goes as W3C's `traceparent`: by `environment` to a
+subprocess, by `traceparent` and `under` to anything else. A process that was started with the variable `TRACEPARENT`
+continues that trace. Where an application has an active span of OpenTelemetry, that one is the parent.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import re
+import sys
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from tierlake.connector.observe import hooks
+from tierlake.connector.observe.events import ErrorEvent, SpanContext, SpanEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+__all__ = ["Scope", "child", "current", "environment", "fields", "in_verb", "scope", "span", "traceparent", "under"]
+
+VARIABLE: Final = "TRACEPARENT"
+_TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_FIRST_VERSION, _NO_VERSION = "00", "ff"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The span around a piece of work.
+
+    Attributes:
+        span: The span.
+        fields: What was said of it and of those around it.
+        is_verb: A verb is at work, whose own calls of verbs are part of it.
+    """
+
+    span: SpanContext
+    fields: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    is_verb: bool = False
+
+
+_ids = random.Random()  # noqa: S311 -- they need to differ, not to be secret; the system's own take a call of it each
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ids.seed)
+_scope: ContextVar[Scope | None] = ContextVar("tierlake_scope", default=None)
+
+
+def parsed(text: str | None) -> SpanContext | None:
+    """The span that a `traceparent` names; None for a text that is none, which W3C says is to be ignored.
+
+    Source: https://www.w3.org/TR/trace-context/#traceparent-header
+    """
+    match = _TRACEPARENT.fullmatch(text.strip()) if text else None
+    if match is None:
+        return None
+    version, trace_id, span_id, flags, rest = match.groups()
+    if version == _NO_VERSION or (version == _FIRST_VERSION and rest) or trace_id == _NO_TRACE or span_id == _NO_SPAN:
+        return None
+    return SpanContext(trace_id, span_id, bool(int(flags, 16) & 1))
+
+
+@functools.lru_cache(maxsize=16)
+def _process_scope(variable: str | None, _process: int) -> Scope:
+    """The scope of all that no span of this process is around."""
+    return Scope(parsed(variable) or SpanContext(os.urandom(16).hex(), _NO_SPAN))
+
+
+def scope() -> Scope:
+    """The innermost scope: a span's, an application's, or the process's."""
+    own = _scope.get()
+    if own is not None:
+        return own
+    return _application_scope() or _process_scope(os.environ.get(VARIABLE), os.getpid())
+
+
+def _application_scope() -> Scope | None:
+    """The scope of an application's active span, where it uses OpenTelemetry."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return None
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return None
+    return Scope(SpanContext(f"{context.trace_id:032x}", f"{context.span_id:016x}", context.trace_flags.sampled))
+
+
+def current() -> SpanContext:
+    """The innermost span; its id is zeros where there is only a trace."""
+    return scope().span
+
+
+def fields() -> Mapping[str, str]:
+    """What was said of the spans around: `dataset`, `run_id`."""
+    return scope().fields
+
+
+def in_verb() -> bool:
+    """Whether a verb of ours is at work around this."""
+    own = _scope.get()
+    return own is not None and own.is_verb
+
+
+def child(around: Scope) -> tuple[SpanContext, str | None]:
+    """A new span inside a scope, and its parent's id."""
+    parent = around.span
+    return SpanContext(parent.trace_id, f"{_ids.getrandbits(64):016x}", parent.is_sampled), _known(parent.span_id)
+
+
+def _known(span_id: str) -> str | None:
+    return None if span_id == _NO_SPAN else span_id
+
+
+@contextmanager
+def span(name: str, *, is_verb: bool = False, **said: str | None) -> Iterator[SpanContext]:
+    """Run work within a span of its own.
+
+    Args:
+        name: The span's name.
+        is_verb: The work is a verb: a `LakeError` that leaves it is reported, unless a request did.
+        **said: Fields for all events inside, such as `dataset`, `partition` and `run_id`; None leaves one out.
+
+    Yields:
+        The span. While nobody observes, it is the one around.
+    """
+    if not hooks.is_on():
+        yield current()
+        return
+    around = scope()
+    own, parent_id = child(around)
+    known = {**around.fields, **{name: text for name, text in said.items() if text is not None}}
+    inner = Scope(own, known, is_verb or around.is_verb)
+    token, detach = _scope.set(inner), _shown_to_application(own)
+    started, begin, code = time.time(), time.perf_counter(), None
+    try:
+        yield own
+    except BaseException as error:
+        code = getattr(error, "code", None) or type(error).__name__
+        if is_verb:
+            report(name, error, inner)
+        raise
+    finally:
+        _reset(token)
+        detach()
+        hooks.emit(SpanEvent(name, started, time.perf_counter() - begin, own, parent_id, code and str(code), known))
+
+
+def _reset(token: Any) -> None:
+    try:
+        _scope.reset(token)
+    except ValueError:  # a generator that is closed in another context than it began in
+        _scope.set(None)
+
+
+def _shown_to_application(own: SpanContext) -> Any:
+    """Make a span the active one of OpenTelemetry, where the application uses it; returns what ends that."""
+    trace = sys.modules.get("opentelemetry.trace")
+    context = sys.modules.get("opentelemetry.context")
+    if trace is None or context is None:
+        return _nothing
+    shown = trace.SpanContext(
+        int(own.trace_id, 16), int(own.span_id, 16), is_remote=False, trace_flags=trace.TraceFlags(int(own.is_sampled))
+    )
+    token = context.attach(trace.set_span_in_context(trace.NonRecordingSpan(shown)))
+    return functools.partial(context.detach, token)
+
+
+def _nothing() -> None:
+    return
+
+
+def report(verb: str, error: BaseException, around: Scope) -> None:
+    """Report an error that leaves a verb, once; those of requests are reported with their requests."""
+    code = getattr(type(error), "code", None)
+    if not isinstance(error, Exception) or not isinstance(code, str) or is_reported(error):
+        return
+    mark_reported(error)
+    hooks.emit(
+        ErrorEvent(
+            verb=verb,
+            code=code,
+            message=str(error),
+            request_id=getattr(error, "request_id", None),
+            bucket=getattr(error, "bucket", None),
+            key=getattr(error, "key", None),
+            occurred=time.time(),
+            span=around.span,
+            fields=around.fields,
+        )
+    )
+
+
+def mark_reported(error: BaseException) -> None:
+    """Note that an error has had its event."""
+    error.__dict__["_is_reported"] = True
+
+
+def is_reported(error: BaseException) -> bool:
+    """Whether an error has had its event."""
+    return bool(error.__dict__.get("_is_reported"))
+
+
+def traceparent() -> str:
+    """The innermost span, for another process: W3C's `traceparent`. Fields do not go with it."""
+    own = current()
+    span_id = own.span_id if own.span_id != _NO_SPAN else own.trace_id[:16]
+    return f"{_FIRST_VERSION}-{own.trace_id}-{span_id}-{int(own.is_sampled):02x}"
+
+
+@contextmanager
+def under(text: str | None, **said: str) -> Iterator[None]:
+    """Run work as part of another process's span.
+
+    Args:
+        text: Its `traceparent`; a text that is none changes nothing.
+        **said: Fields for all events inside.
+    """
+    parent = parsed(text)
+    around = scope()
+    token = _scope.set(Scope(parent or around.span, {**around.fields, **said}))
+    try:
+        yield
+    finally:
+        _reset(token)
+
+
+def environment() -> dict[str, str]:
+    """The variables by which a subprocess continues this trace."""
+    return {VARIABLE: traceparent()}
