@@ -31,6 +31,8 @@ _SIGNATURE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^\n]*|(?<=Signature:\n)[0
 _WORDS = ("key", "secret", "token", "password", "authorization", "sig", "credential", "@")
 """Each pattern above needs one of them: a text without any is returned as it is, which is most of them."""
 
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
 _LOGGERS = (
     "botocore.auth",
     "botocore.endpoint",
@@ -73,6 +75,14 @@ def is_harmless(text: str) -> bool:
         if word in lowered:
             return False
     return True
+
+
+def printable(text: str) -> str:
+    r"""A text for a terminal or a log: control characters and halves of pairs as Python escapes them, such as `\x1b`.
+
+    Line feeds and tabs stay.
+    """
+    return text if text.isprintable() else _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 class _Redacting(logging.Filter):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import ClientPayloadError
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
 from tierlake.connector.client.native import NotUnderstoodError
 from tierlake.connector.client.native_lifetime import UnusableError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RETRIED", "Attempt", "carried", "was_sent"]
 
-RETRIED: Final = (boto.BotoCoreError, ClientError, OSError, ClientPayloadError)
+RETRIED: Final = (boto.BotoCoreError, ClientError, OSError, ClientPayloadError, ResponseParserError)
 """What a request raises, and the transport translates."""
 _UNSENT: Final = (
     boto.CredentialRetrievalError,

@@ -196,9 +196,9 @@ def _log(observing: Observing) -> Sink:
 
 
 def _metrics(observing: Observing) -> Sink:
-    from tierlake.connector.observe.metrics import Metrics
+    from tierlake.connector.observe.exporters import exported
 
-    return Metrics.exported(_listed(observing.metrics), frozenset(_listed(observing.metrics_datasets)))
+    return exported(_listed(observing.metrics), frozenset(_listed(observing.metrics_datasets)))
 
 
 def _traces(exporter: str) -> Sink:

@@ -15,13 +15,12 @@ import weakref
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tierlake.connector.errors import InvalidSetting
 from tierlake.connector.observe import depth, hooks
 from tierlake.connector.observe.events import Count, ErrorEvent, Gauge, RequestEvent, status_class
 from tierlake.connector.observe.instruments import BUCKETS, BY_NAME, INSTRUMENTS, Instrument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from tierlake.connector.observe.events import Event
 
@@ -34,7 +33,6 @@ LABEL_VALUES_MAX: Final = 200
 SERIES_MAX: Final = 10_000
 """The most series of a metric."""
 _ALL: Final = "*"
-_HINT: Final = "Write prometheus:PORT, prometheus:HOST:PORT, pushgateway:URL, otlp or otel"
 _UNKNOWN: Final = "unknown"
 _TOO_MANY_REQUESTS: Final = 429
 _THROTTLED: Final = "throttled"
@@ -114,25 +112,6 @@ class Metrics:
         self._is_stale = True
         self._start()
         _live.add(self)
-
-    @classmethod
-    def exported(cls, exporters: list[str], datasets: frozenset[str]) -> Metrics:
-        """Sums that go where the settings say.
-
-        Args:
-            exporters: `prometheus:PORT`, `prometheus:HOST:PORT`, `pushgateway:URL`, `otlp`, or `otel`, which is the
-                application's own provider.
-            datasets: The datasets that are labels; `*` is all.
-
-        Raises:
-            InvalidSetting: There is no such exporter, or its library is not installed.
-        """
-        try:
-            made = [_exporter(one) for one in dict.fromkeys(exporters)]
-        except ImportError as error:
-            message = f"Metrics need the package {error.name}"
-            raise InvalidSetting(message, hint="pip install 'tierlake[observe]'") from error
-        return cls(made, datasets)
 
     # -- as a sink ----------------------------------------------------------------------------------------------------
 
@@ -286,43 +265,3 @@ def is_throttled(event: RequestEvent) -> bool:
 
 def _plain(uri: str) -> str:
     return uri.rstrip("/")
-
-
-def _exporter(text: str) -> Exporter:
-    kind, _, rest = text.partition(":")
-    make = _EXPORTERS.get(kind)
-    if make is None or (rest and kind in {"otlp", "otel"}):
-        raise InvalidSetting(f"There is no exporter of metrics {kind!r}", hint=_HINT)
-    return make(rest)
-
-
-def _prometheus(address: str) -> Exporter:
-    from tierlake.connector.observe.prometheus import Endpoint
-
-    return Endpoint.at(address)
-
-
-def _push_gateway(url: str) -> Exporter:
-    from tierlake.connector.observe.push_gateway import PushGateway
-
-    return PushGateway(url)
-
-
-def _otlp(_: str) -> Exporter:
-    from tierlake.connector.observe.open_telemetry import Otlp
-
-    return Otlp()
-
-
-def _application(_: str) -> Exporter:
-    from tierlake.connector.observe.open_telemetry import ApplicationProvider
-
-    return ApplicationProvider()
-
-
-_EXPORTERS: Final[Mapping[str, Callable[[str], Exporter]]] = {
-    "prometheus": _prometheus,
-    "pushgateway": _push_gateway,
-    "otlp": _otlp,
-    "otel": _application,
-}

@@ -12,9 +12,8 @@ are made and carried out is in `tiering.py` and `expiry.py`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import (
@@ -24,11 +23,13 @@ from pydantic import (
     ValidationError,
 )
 
+from tierlake.connector.documents import UnreadableDocument, json_object
 from tierlake.connector.observe.edges import reporting
 from tierlake.pipelines.errors import SpecError, UnknownPartition
 from tierlake.pipelines.lifecycle.plan_text import expirations_text, moves_text, refusals_text
 from tierlake.pipelines.lifecycle.planned import Expiration, PlannedFile, PlannedStep, PlanValue, Refusal, TierMove
 from tierlake.pipelines.lifecycle.results import ApplyResult, UndoResult
+from tierlake.pipelines.model.instant import Instant
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.runtime import formatting
 
@@ -70,7 +71,7 @@ class Plan(PlanValue, Generic[StepT]):
     kind: str
     uri: str
     version: int
-    as_of: datetime
+    as_of: Instant
     steps: tuple[StepT, ...] = ()
     refused: tuple[Refusal, ...] = ()
     untouched: int = 0
@@ -275,10 +276,9 @@ class ExpiryPlan(Plan[Expiration]):
 def is_plan(text: str | bytes) -> bool:
     """Whether a text is meant to be a saved plan: a JSON object with a kind, whole or not."""
     try:
-        document = json.loads(text)
-    except ValueError:
+        return "kind" in json_object(text)
+    except UnreadableDocument:
         return False
-    return isinstance(document, dict) and "kind" in document
 
 
 @reporting

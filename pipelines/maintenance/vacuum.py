@@ -16,6 +16,7 @@ from tierlake.pipelines.metastore.deletion import Doomed, Held, delete_dataset, 
 from tierlake.pipelines.metastore.fold import fold
 from tierlake.pipelines.metastore.opening import history_kept
 from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord
+from tierlake.pipelines.model.instant import instant_after
 from tierlake.pipelines.runtime.after_commit import after_commit
 from tierlake.pipelines.tables.snapshot import ORPHAN_AGE, RecentLog
 
@@ -212,7 +213,7 @@ def _known_to_have_left(handle: Handle) -> dict[str, list[_Gone]]:
                     continue
                 known = _Gone(
                     key=part.partition_key,
-                    until=_second(removal.undo_until if undo is None else undo.at + removal.grace),
+                    until=_second(removal.undo_until if undo is None else instant_after(undo.at, removal.grace)),
                     removal=removal.id if undo is None else None,
                     versions=frozenset() if file.version_id is None else frozenset({file.version_id}),
                     is_certain=removal.committed_at is not None,

@@ -46,6 +46,7 @@ from tierlake.pipelines.tables.delta_writer import DeltaWriter
 from tierlake.pipelines.tables.error_edge import edge
 from tierlake.pipelines.tables.footers import FooterShelf
 from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
+from tierlake.pipelines.tables.log_actions import instant_of
 from tierlake.pipelines.tables.lost_log import lost_log
 from tierlake.pipelines.tables.one_look import Looks
 from tierlake.pipelines.tables.paths import data_path
@@ -318,7 +319,7 @@ class LakeDeltaTable:
         """
         oldest: datetime | None = None
         for entry in self._open().history():
-            oldest = commit_of_entry(entry).at
+            oldest = self._commit(entry).at
             if oldest <= instant:
                 return int(entry["version"])
         known = f"; the oldest is of {oldest}" if oldest else ""
@@ -329,7 +330,14 @@ class LakeDeltaTable:
     def history(self, limit: int | None = None) -> list[Commit]:
         """Commits, newest first, as far back as the log goes."""
         with in_our_words(self.root.partition("/")[0]):
-            return [commit_of_entry(entry) for entry in self._open().history(limit)]
+            return [self._commit(entry) for entry in self._open().history(limit)]
+
+    def _commit(self, entry: Mapping[str, Any]) -> Commit:
+        """The commit of an entry; without a time of its own it has that of its object."""
+        commit = commit_of_entry(entry)
+        if instant_of(entry.get("timestamp")) is None and (made := self.made_at(entry["version"])) is not None:
+            return replace(commit, at=made)
+        return commit
 
     def removed_files(self) -> Sequence[RemovedFile]:
         """Tombstones of the log."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -59,6 +60,7 @@ __all__ = ["DeltaWriter"]
 
 _FORMAT = "delta"
 _CHECKPOINT_INTERVAL = 100  # deltalake's own
+_COUNT = re.compile(r"[1-9][0-9]{0,8}")
 _NAMED_COMMITS = 3
 """The most commits that a conflict names."""
 
@@ -343,5 +345,6 @@ def _keeps_schema(change: Change) -> bool:
 
 def _is_checkpoint_due(before: DeltaTable) -> bool:
     """Whether the next commit is one after which deltalake makes a checkpoint."""
-    every = int(before.metadata().configuration.get("delta.checkpointInterval", _CHECKPOINT_INTERVAL))
+    given = before.metadata().configuration.get("delta.checkpointInterval") or ""
+    every = int(given) if _COUNT.fullmatch(given) else _CHECKPOINT_INTERVAL  # anybody may set it to anything
     return (before.version() + 2) % every == 0

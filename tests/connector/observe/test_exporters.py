@@ -24,6 +24,7 @@ from tests.polling import until
 from tierlake.connector import observe
 from tierlake.connector.errors import InvalidSetting
 from tierlake.connector.observe import configuration, hooks
+from tierlake.connector.observe.exporters import exported
 from tierlake.connector.observe.instruments import BUCKETS
 from tierlake.connector.observe.metrics import INSTRUMENTS, Metrics
 from tierlake.connector.observe.push_gateway import PushGateway
@@ -42,7 +43,7 @@ EXIT_SECONDS = 2.0
 
 
 def added(*exporters):
-    metrics = Metrics.exported(list(exporters), frozenset({"*"}))
+    metrics = exported(list(exporters), frozenset({"*"}))
     observe.add(metrics)
     return metrics
 
@@ -149,7 +150,7 @@ def test_a_gateway_that_is_down_is_counted():
 # -- OpenTelemetry ----------------------------------------------------------------------------------------------------
 
 
-def exported(receiver):
+def received_by(receiver):
     """The metrics that a collector has taken last, by name, and their resource."""
     message = ExportMetricsServiceRequest.FromString(receiver.received[-1][2])
     resource = {one.key: one.value.string_value for one in message.resource_metrics[0].resource.attributes}
@@ -165,7 +166,7 @@ def test_a_collector_gets_the_same_under_opentelemetrys_names(receiver, monkeypa
     observe.gauge("stored_bytes", 5, tier="hot", dataset="lake://b/t")
     metrics.flush(10)
     assert receiver.received[-1][:2] == ("POST", "/v1/metrics")
-    sent, resource = exported(receiver)
+    sent, resource = received_by(receiver)
     assert resource["service.name"] == "tierlake"
     assert resource["deployment.environment"] == "test"
     assert sent["tierlake_received_bytes"].sum.data_points[0].as_int == 14
@@ -183,7 +184,7 @@ def test_a_service_name_of_the_environment_stays(receiver, monkeypatch):
     added("otlp").flush(10)
     observe.emit(request())
     hooks.flush(10)
-    assert exported(receiver)[1]["service.name"] == "nightly"
+    assert received_by(receiver)[1]["service.name"] == "nightly"
 
 
 def test_a_collector_that_is_down_is_counted(monkeypatch):

@@ -15,6 +15,7 @@ from tierlake.connector import observe
 from tierlake.connector.errors import InvalidSetting, LakeError
 from tierlake.connector.observe import depth, hooks
 from tierlake.connector.observe.events import RequestEvent, SpanContext
+from tierlake.connector.observe.exporters import exported
 from tierlake.connector.observe.metrics import INSTRUMENTS, Metrics
 
 SPAN = SpanContext("1" * 32, "2" * 16)
@@ -67,7 +68,7 @@ def served():
     made = []
 
     def make(*datasets):
-        metrics = Metrics.exported(["prometheus:0"], frozenset(datasets))
+        metrics = exported(["prometheus:0"], frozenset(datasets))
         observe.add(metrics)
         made.append(metrics)
         return metrics
@@ -230,7 +231,7 @@ def test_many_threads_lose_nothing(served):
 )
 def test_a_wrong_exporter_is_named(exporters, named):
     with pytest.raises(InvalidSetting, match=named) as raised:
-        Metrics.exported(exporters, frozenset())
+        exported(exporters, frozenset())
     assert "hush" not in str(raised.value)
 
 

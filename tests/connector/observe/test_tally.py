@@ -11,6 +11,7 @@ from prometheus_client import generate_latest
 from tests.connector.observe.test_metrics import port, request
 from tierlake.connector import observe
 from tierlake.connector.errors import EndpointUnreachable, InvalidSetting, ServerError
+from tierlake.connector.observe.exporters import exported
 from tierlake.connector.observe.metrics import Metrics
 from tierlake.connector.observe.prometheus import registry_of
 from tierlake.connector.observe.scrape import histogram_quantile, parsed, scrape
@@ -71,7 +72,7 @@ def test_quantiles_of_a_histogram(buckets, share, expected):
 
 
 def test_a_scrape_says_the_same_within_its_buckets():
-    metrics, tally = Metrics.exported(["prometheus:0"], frozenset({"*"})), Tally()
+    metrics, tally = exported(["prometheus:0"], frozenset({"*"})), Tally()
     observe.add(metrics)
     observe.add(tally)
     for event in EVENTS:

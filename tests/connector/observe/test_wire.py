@@ -19,7 +19,7 @@ from tests.faults.proxy import Proxy
 from tests.pipelines.conftest import make_trips, trip_spec
 from tierlake.connector import LakeFileSystem, observe
 from tierlake.connector.errors import AlreadyExists, LakeError, ObjectNotFound
-from tierlake.connector.observe.metrics import Metrics
+from tierlake.connector.observe.exporters import exported
 from tierlake.pipelines import Dataset
 
 _METHODS = (("head_", "HEAD"), ("list_", "GET"), ("get_", "GET"), ("abort_", "DELETE"), ("delete_objects", "POST"))
@@ -139,7 +139,7 @@ def act(fs, bucket, folder):
 @pytest.fixture
 def metrics():
     """What is scraped meanwhile."""
-    taking = Metrics.exported(["prometheus:0"], frozenset())
+    taking = exported(["prometheus:0"], frozenset())
     observe.add(taking)
     return taking
 

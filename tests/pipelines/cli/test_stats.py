@@ -9,7 +9,7 @@ import pytest
 from tests.pipelines.conftest import make_trips, trip_spec
 from tierlake.connector import observe
 from tierlake.connector.observe import hooks
-from tierlake.connector.observe.metrics import Metrics
+from tierlake.connector.observe.exporters import exported
 from tierlake.connector.observe.tally import Requests
 from tierlake.pipelines import Dataset
 from tierlake.pipelines.cli.failures import ExitCode
@@ -48,7 +48,7 @@ def test_objects_are_counted_where_that_is_asked_for(tierlake_here, server, trip
 
 
 def test_a_running_process_shows_the_same(tierlake_here, trips):
-    metrics = Metrics.exported(["prometheus:0"], frozenset({"*"}))
+    metrics = exported(["prometheus:0"], frozenset({"*"}))
     observe.add(metrics)
     try:
         figures = trips.figures()
