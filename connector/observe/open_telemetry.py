@@ -45,6 +45,7 @@ class _Instruments:
 
     def __init__(self, meter: Meter) -> None:
         self.metrics: Metrics | None = None
+        self._attributes: dict[tuple[str, ...], dict[str, str]] = {}
         for one in INSTRUMENTS:
             text = {"unit": one.unit, "description": one.description}
             if one.kind == "histogram":
@@ -60,7 +61,10 @@ class _Instruments:
 
     def record(self, seconds: float, labels: tuple[str, ...]) -> None:
         """Record a response time."""
-        self._times.record(seconds, dict(zip(self._labels, labels, strict=True)))
+        attributes = self._attributes.get(labels)
+        if attributes is None:
+            attributes = self._attributes[labels] = dict(zip(self._labels, labels, strict=True))
+        self._times.record(seconds, attributes)
 
 
 class Otlp:
