@@ -116,9 +116,12 @@ class ApplicationProvider:
 
     name = "otel"
 
+    def __init__(self) -> None:
+        self._metrics: Metrics | None = None
+
     def start(self, metrics: Metrics) -> bool:
         """Show the sums through it, in place of those before."""
-        _application_instruments().metrics = metrics
+        self._metrics = _application_instruments().metrics = metrics
         return True
 
     def record(self, seconds: float, labels: tuple[str, ...]) -> None:
@@ -132,8 +135,9 @@ class ApplicationProvider:
             flush(seconds * 1000)
 
     def close(self) -> None:
-        """Show nothing more."""
-        _application_instruments().metrics = None
+        """Show nothing more, unless others are shown already."""
+        if _application_instruments().metrics is self._metrics:
+            _application_instruments().metrics = None
 
     def abandon(self) -> None:
         """The provider says itself what becomes of it in a child process."""
