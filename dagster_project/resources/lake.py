@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from pydantic import Field
 
+from tierlake.connector.observe.edges import reporting
 from tierlake.connector.urls import check_endpoint_url, check_place
 from tierlake.dagster_project.resources.secret_fields import NamedSecrets, UrlCheck
 from tierlake.dagster_project.resources.step_log import log_running_step
@@ -63,6 +64,7 @@ class LakeResource(NamedSecrets["LakeResource"]):
         description="A fixed today (2014-01-01) by which policies judge; TIERLAKE_TODAY, else the clock.",
     )
 
+    @reporting
     def uri(self, name: str) -> str:
         """The URI of a dataset below the warehouse.
 
