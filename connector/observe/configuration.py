@@ -125,7 +125,12 @@ def configured() -> Observing:
 
 @functools.cache
 def _flushed_at_exit() -> None:
+    from multiprocessing import parent_process
+    from multiprocessing.util import Finalize
+
     atexit.register(hooks.flush)
+    if parent_process() is not None:  # some processes of `multiprocessing` end without `atexit`
+        Finalize(None, hooks.flush, exitpriority=0)
 
 
 def _made(observing: Observing) -> tuple[Sink, ...]:
