@@ -38,6 +38,7 @@ SPANS_MAX: Final = 100_000
 """The most spans that wait in memory, and that a file has; later ones are dropped, and of a file the oldest."""
 _OTLP_ENDING: Final = ".otlp.json"
 _POLL_SECONDS: Final = 0.01
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 class TraceFile:
@@ -135,12 +136,11 @@ class TraceFile:
         return items
 
     def _write(self, items: list[Any]) -> None:
-        """Replace the file."""
-        document = {self._document.member: self._newest(items)}
+        """Replace the file; each item is a line."""
+        lines = ",\n".join(map(_ENCODER.encode, self._newest(items)))
         whole = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            with whole.open("w", encoding="utf-8") as file:
-                json.dump(document, file, separators=(",", ":"))
+            whole.write_text(f'{{"{self._document.member}":[\n{lines}\n]}}\n', encoding="utf-8")
             whole.replace(self._path)
         except BaseException:
             with suppress(OSError):
