@@ -52,7 +52,7 @@ class TraceFile:
     name = "trace_file"
 
     def __init__(self, path: str | Path, *, spans_max: int = SPANS_MAX) -> None:
-        self._path = Path(path).expanduser()
+        self._path = Path(path).expanduser().absolute()
         self._spans_max = spans_max
         self._begin()
         if hasattr(os, "register_at_fork"):
@@ -79,7 +79,9 @@ class TraceFile:
         """Begin without spans, also in a child process, whose parent writes its own."""
         self._waiting: deque[RequestEvent | SpanEvent] = deque()
         self._document: Document = (
-            OtlpJson() if self._path.name.endswith(_OTLP_ENDING) else TraceEvents(os.getpid(), _process_name())
+            OtlpJson(os.getpid())
+            if self._path.name.endswith(_OTLP_ENDING)
+            else TraceEvents(os.getpid(), _process_name())
         )
         self._lock = threading.Lock()
 
