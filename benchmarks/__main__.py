@@ -40,13 +40,14 @@ def main() -> None:
             requested.cache, Path(scratch), requested.scale, requested.days, requested.megabytes, requested.keys
         )
         interpreters = Interpreters(requested.python)
-        plan = Plan(options, interpreters, requested.rounds, requested.server, tuple(requested.only), progress)
+        only, baseline = tuple(requested.only), requested.baseline
+        plan = Plan(options, interpreters, requested.rounds, requested.server, only, progress, baseline)
         for name in names:
             if name in WORKS:
                 kept[name] = measured(WORKS[name], plan)
                 print(report.section(WORKS[name], kept[name]))
                 for verdict in results.verdicts(WORKS[name], kept[name]):
-                    ratio = "" if verdict.ratio is None else f"{verdict.ratio:.2f}"
+                    ratio = report.ratio(WORKS[name], verdict)
                     print(f"{report.figure(verdict.target)}: {ratio} {report.judgement(verdict)}")
             else:
                 outputs[name] = scripts.output(name)
@@ -69,7 +70,10 @@ def parser() -> argparse.ArgumentParser:
         "names", nargs="*", metavar="WORK", help=f"{', '.join(choices)} [default: all]", type=_among(choices)
     )
     of.add_argument(
-        "--rounds", type=int, default=5, help="that count [default: 5]; 0: requests, bytes and memory alone"
+        "--rounds",
+        type=int,
+        default=5,
+        help="that count, of each start [default: 5]; 0: requests, bytes, memory",
     )
     of.add_argument("--server", choices=["seaweedfs", "minio"], default="seaweedfs")
     of.add_argument("--only", action="append", default=[], metavar="CONTENDER", help="one contender; may be repeated")
@@ -78,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     of.add_argument("--days", type=int, default=365, help="of flights, a partition each [default: 365]")
     of.add_argument("--megabytes", type=int, default=500, help="of CSV [default: 500]")
     of.add_argument("--keys", type=int, default=100_000, help="to be listed [default: 100,000]")
+    of.add_argument("--baseline", type=Path, help="a checkout of other code, for what runs that too (observe-*)")
     of.add_argument("--cache", type=Path, default=data.cache_folder(), help="of generated data")
     of.add_argument("--scratch", type=Path, help="where the servers' data go for the time of the run")
     of.add_argument("--write", action="store_true", help="without works: only the page and the picture")

@@ -6,11 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from benchmarks.model import Place
+
+
+def versions(*packages: str) -> list[str]:
+    """Packages of this environment with their versions."""
+    return [f"{name} {metadata.version(name)}" for name in packages]
 
 
 def lake_options(place: Place) -> dict[str, Any]:

@@ -7,17 +7,15 @@ contender that fails or answers wrongly is left out, with the reason; where that
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from benchmarks import clients
+from benchmarks.child import Child, ContenderError
 from benchmarks.model import LINKS, Place
-from benchmarks.relay import ROOT, Relay
+from benchmarks.relay import Relay
 from benchmarks.results import Measured, Result
 from benchmarks.worker import Run
 
@@ -29,11 +27,6 @@ if TYPE_CHECKING:
     from benchmarks.model import Contender, Options, Work
 
 BUCKET = "bench"
-SHOWN_LINES = 5
-
-
-class ContenderError(Exception):
-    """A contender that failed, or answered wrongly."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +34,10 @@ class Plan:
     """How to run.
 
     Attributes:
-        rounds: That count; one before them does not.
+        rounds: That count, for each start of a work; one before them does not.
         server: `seaweedfs` or `minio`.
         only: The contenders to run; empty is all.
+        baseline: A checkout of other code, for those contenders that run it.
         tell: Called with each line of progress.
     """
 
@@ -53,9 +47,10 @@ class Plan:
     server: str = "seaweedfs"
     only: tuple[str, ...] = ()
     tell: Callable[[str], None] = print
+    baseline: Path | None = None
 
 
-class Process:
+class Process(Child):
     """A contender's process; use it as a context manager.
 
     Args:
@@ -63,37 +58,14 @@ class Process:
         work: Where it contends.
         contender: Which.
         place: Where it works.
+        baseline: Where other code is.
     """
 
-    def __init__(self, python: Path, work: Work, contender: Contender, place: Place) -> None:
-        self._command = [str(python), "-m", "benchmarks.worker"]
-        self._start = {"work": work.name, "contender": contender.name, "place": _json(place)}
-
-    def __enter__(self) -> Self:
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # closed in __exit__
-        self._child = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            cwd=ROOT,
-            env=environ(),
-        )
-        try:
-            self._ask(json.dumps(self._start))
-        except ContenderError:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._child, self._errors:
-            assert self._child.stdin is not None
-            try:
-                self._child.stdin.close()
-            except BrokenPipeError:
-                self._child.kill()
+    def __init__(
+        self, python: Path, work: Work, contender: Contender, place: Place, baseline: Path | None = None
+    ) -> None:
+        start = {"work": work.name, "contender": contender.name, "place": place.values()}
+        super().__init__(python, "benchmarks.worker", start, contender.variables, baseline)
 
     def run(self, name: str) -> Run:
         """Act once.
@@ -101,40 +73,7 @@ class Process:
         Raises:
             ContenderError: It failed.
         """
-        return Run(**self._ask(name))
-
-    def _ask(self, line: str) -> Any:
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        try:
-            self._child.stdin.write(f"{line}\n")
-            self._child.stdin.flush()
-        except BrokenPipeError:
-            raise ContenderError(self._last_words()) from None
-        reply = self._child.stdout.readline()
-        if not reply:
-            raise ContenderError(self._last_words())
-        return json.loads(reply)
-
-    def _last_words(self) -> str:
-        self._child.wait()
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return "\n".join(lines[-SHOWN_LINES:]) or f"exit code {self._child.returncode}"
-
-
-def environ() -> dict[str, str]:
-    """The environment of a contender: no credentials, endpoint or proxy of the user's."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TIERLAKE_"))}
-    return kept | {
-        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "DAFT_PROGRESS_BAR": "0",
-        "DO_NOT_TRACK": "true",
-        "NO_PROXY": "127.0.0.1",
-    }
+        return Run(**self.ask(name))
 
 
 @contextmanager
@@ -166,7 +105,7 @@ class Measurement:
             work.title.format_map(place.facts),
             plan.server,
             os.cpu_count() or 1,
-            plan.rounds,
+            plan.rounds * work.starts,
             facts={name: value for name, value in place.facts.items() if isinstance(value, int)},
         )
         self._pythons: dict[str, Path] = {}
@@ -174,7 +113,9 @@ class Measurement:
             python = plan.interpreters.having(contender)
             if plan.only and contender.name not in plan.only:
                 continue
-            if python is None:
+            if contender.needs_baseline and plan.baseline is None:
+                self._result.skipped[contender.name] = "no --baseline"
+            elif python is None:
                 self._result.skipped[contender.name] = "not installed"
             else:
                 self._pythons[contender.name] = python
@@ -184,7 +125,8 @@ class Measurement:
         """Count, then time."""
         self._count()
         for link in self._work.links if self._plan.rounds else ():
-            self._time(link)
+            for _ in range(self._work.starts):
+                self._time(link)
         return self._result
 
     def _count(self) -> None:
@@ -193,7 +135,7 @@ class Measurement:
             for name, python in list(self._pythons.items()):
                 relay.page()
                 try:
-                    with Process(python, self._work, self._work.contender(name), place) as process:
+                    with self._process(python, name, place) as process:
                         run = self._checked(process, "counted", name)
                 except ContenderError as error:
                     self._leave_out(name, error)
@@ -213,12 +155,14 @@ class Measurement:
             processes: dict[str, Process] = {}
             for name, python in list(self._pythons.items()):
                 try:
-                    contender = self._work.contender(name)
-                    processes[name] = stack.enter_context(Process(python, self._work, contender, place))
+                    processes[name] = stack.enter_context(self._process(python, name, place))
                 except ContenderError as error:
                     self._leave_out(name, error)
             for number in range(self._plan.rounds + 1):
                 self._round(link, number, processes)
+
+    def _process(self, python: Path, name: str, place: Place) -> Process:
+        return Process(python, self._work, self._work.contender(name), place, self._plan.baseline)
 
     def _round(self, link: str, number: int, processes: Mapping[str, Process]) -> None:
         names = list(processes)
@@ -235,6 +179,7 @@ class Measurement:
             one.peak, one.above = max(one.peak, run.peak), max(one.above, run.above)
             if number:
                 one.seconds.setdefault(link, []).append(run.seconds)
+                one.cpu.setdefault(link, []).append(run.cpu)
             self._tell(link, name, f"round {number}", run)
 
     def _checked(self, process: Process, round_: str, name: str) -> Run:
@@ -268,7 +213,3 @@ def remove(place: Place, prefix: str) -> None:
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=place.bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
             client.delete_object(Bucket=place.bucket, Key=entry["Key"])
-
-
-def _json(place: Place) -> dict[str, Any]:
-    return {**vars(place), "facts": dict(place.facts)}

@@ -37,6 +37,10 @@ class Place:
         """Host and port."""
         return urlsplit(self.endpoint_url).netloc
 
+    def values(self) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        return {**vars(self), "facts": dict(self.facts)}
+
 
 Act = Callable[[str], object]
 """What is timed. It gets a name that no other run has, for what it writes, and returns what it read or wrote."""
@@ -54,17 +58,29 @@ class Contender:
         start: Makes clients and whatever else is not timed, in the contender's own process; returns the act.
         needs: The modules without which it is skipped.
         answer: Reduces what the act returned; None is the work's way.
+        variables: Of its process's environment; see `benchmarks.child.Child`.
+        is_alone: It changes its process, which nobody else may have.
     """
 
     name: str
     start: Callable[[Place], Act]
     needs: tuple[str, ...] = ()
     answer: Callable[[Any], Answer] | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    is_alone: bool = False
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether it runs other code than this."""
+        return any("{baseline}" in value for value in self.variables.values())
 
     @property
     def is_ours(self) -> bool:
         """Whether it is tierlake."""
         return self.name.startswith("tierlake")
+
+
+Measure = Literal["seconds", "cpu", "down", "above", "peak"]
 
 
 @dataclass(frozen=True)
@@ -74,15 +90,15 @@ class Target:
     Attributes:
         most: The ratio.
         of: Contenders, or a fact of the place.
-        measure: `seconds` are medians on one link; `down` is bytes fetched; `above` is the peak of memory above result
-            and start; `peak` is the peak of the whole process.
-        link: Of seconds.
+        measure: `seconds` and `cpu` (of the process) are medians on one link; `down` is bytes fetched; `above` is the
+            peak of memory above result and start; `peak` is the peak of the whole process.
+        link: Of seconds and `cpu`.
         ours: The contender of ours.
     """
 
     most: float
     of: tuple[str, ...]
-    measure: Literal["seconds", "down", "above", "peak"] = "seconds"
+    measure: Measure = "seconds"
     link: str = LOOPBACK
     ours: str = "tierlake"
 
@@ -121,6 +137,8 @@ class Work:
         links: The ways on which it is timed.
         answer: Reduces what an act returned, in the contender's process; None: what was written is looked at.
         written: Looks at what an act wrote under its name, around the contender, and returns the answer.
+        starts: How often all processes start anew, each time for all rounds. One process is by chance a percent quicker
+            than another one with the same code: where that matters, there are more.
     """
 
     name: str
@@ -131,6 +149,7 @@ class Work:
     links: tuple[str, ...] = (LOOPBACK, DISTANT)
     answer: Callable[[Any], Answer] | None = None
     written: Callable[[Place, str], Answer] | None = None
+    starts: int = 1
 
     def contender(self, name: str) -> Contender:
         """The one of that name."""

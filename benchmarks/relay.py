@@ -1,4 +1,4 @@
-"""A relay between clients and a server, in a process of its own, that adds latency and counts.
+"""A relay between clients and a server, in a process of its own, that adds latency, counts, and resets connections.
 
 Each response's first byte is held back for the latency; what follows it passes at full speed, and connections do not
 wait for each other: a distant server, not a slow one. Requests are counted by their heads, on connections that are kept
@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections import Counter, deque
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PIECE_BYTES = 1 << 18
+_NO_LINGER = struct.pack("ii", 1, 0)  # closing resets
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,11 @@ class Relay:
     Args:
         upstream: The server's URL.
         delay: Seconds by which each response is held back.
+        reset_every: One of so many requests is not passed on, and its connection is reset; 0: none is.
     """
 
-    def __init__(self, upstream: str, delay: float = 0) -> None:
-        self._command = [sys.executable, "-m", "benchmarks.relay", upstream, str(delay)]
+    def __init__(self, upstream: str, delay: float = 0, *, reset_every: int = 0) -> None:
+        self._command = [sys.executable, "-m", "benchmarks.relay", upstream, str(delay), str(reset_every)]
 
     def __enter__(self) -> Self:
         environ = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -114,6 +117,9 @@ class _Connection:
         method, target, _ = first.split(" ", 2)
         self._methods.append(method)
         self._ledger.requests[kind_of(method, target, names)] += 1
+        if self._ledger.is_to_be_reset():
+            self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            raise ConnectionResetError
         return body_length(names, 0)
 
     def _on_response(self, head: bytes) -> int:
@@ -162,11 +168,22 @@ class _Connection:
 
 
 class _Ledger:
-    """What passes, and by how much it is held back."""
+    """What passes, by how much it is held back, and what is reset."""
 
-    def __init__(self, delay: float) -> None:
-        self.delay = delay
+    def __init__(self, delay: float, reset_every: int) -> None:
+        self.delay, self._reset_every = delay, reset_every
+        self._until_reset = reset_every
         self._clear()
+
+    def is_to_be_reset(self) -> bool:
+        """Whether a request is the one of so many."""
+        if not self._reset_every:
+            return False
+        self._until_reset -= 1
+        if self._until_reset:
+            return False
+        self._until_reset = self._reset_every
+        return True
 
     def _clear(self) -> None:
         self.requests: Counter[str] = Counter()
@@ -179,8 +196,8 @@ class _Ledger:
         return page
 
 
-async def _serve(upstream: str, delay: float) -> None:
-    loop, ledger, address = asyncio.get_running_loop(), _Ledger(delay), urlsplit(upstream)
+async def _serve(upstream: str, delay: float, reset_every: int) -> None:
+    loop, ledger, address = asyncio.get_running_loop(), _Ledger(delay, reset_every), urlsplit(upstream)
     ended = asyncio.Event()
 
     def commanded() -> None:
@@ -222,4 +239,4 @@ async def _serve(upstream: str, delay: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1], float(sys.argv[2])))
+    asyncio.run(_serve(sys.argv[1], float(sys.argv[2]), int(sys.argv[3])))

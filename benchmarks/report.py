@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING
 
 from benchmarks.results import verdicts
@@ -17,6 +18,7 @@ BEGIN, END = "<!-- results: written by `python -m benchmarks` -->", "<!-- end of
 MIB, MB = 1 << 20, 1e6
 MEASURES = {
     "seconds": "time",
+    "cpu": "seconds of CPU",
     "down": "bytes fetched",
     "above": "peak memory above the result",
     "peak": "peak memory of the process",
@@ -43,15 +45,15 @@ def _figures(measured: Iterable[tuple[Work, Result]]) -> str:
     rows = ["### Figures\n", "| work | figure | ratio | |", "|---|---|---|---|"]
     for work, result in measured:
         rows += [
-            f"| [{work.name}](#{work.name}) | {figure(verdict.target)} | {_ratio(verdict)} | {judgement(verdict)} |"
-            for verdict in verdicts(work, result)
+            _row([f"[{work.name}](#{work.name})", figure(one.target), ratio(work, one), judgement(one)])
+            for one in verdicts(work, result)
         ]
     return "\n".join(rows) + "\n"
 
 
 def figure(target: Target) -> str:
     """A target in words."""
-    where = f", {target.link}" if target.measure == "seconds" else ""
+    where = f", {target.link}" if target.measure in {"seconds", "cpu"} else ""
     of = f"the best of {', '.join(target.of)}" if len(target.of) > 1 else target.of[0]
     return f"{target.ours}: {MEASURES[target.measure]}{where} at most {target.most:g} x {of}"
 
@@ -61,14 +63,17 @@ def judgement(verdict: Verdict) -> str:
     return {True: "reached", False: "**not reached**", None: "not measured"}[verdict.reached]
 
 
-def _ratio(verdict: Verdict) -> str:
-    return "" if verdict.ratio is None else f"{verdict.ratio:.2f}"
+def ratio(work: Work, verdict: Verdict) -> str:
+    """A ratio, in percents; more exactly where processes start several times for that."""
+    return "" if verdict.ratio is None else f"{verdict.ratio:.{3 if work.starts > 1 else 2}f}"
 
 
 def section(work: Work, result: Result) -> str:
     """A work's table."""
     links = result.links()
-    head = ["", *(cell for link in links for cell in (f"{link}, s", "/ ours", "/ best"))]
+    head = [""]
+    for link in links:
+        head += [f"{link}, s", "/ ours", "/ best", *(["CPU, s"] if result.has_cpu(link) else [])]
     head += ["requests", "MB down", "MB up", "MiB above", "MiB peak"]
     rows = [
         f"### {work.name}\n",
@@ -77,7 +82,8 @@ def section(work: Work, result: Result) -> str:
         _row(["---"] * len(head)),
     ]
     rows += [_row(_cells(work, result, name, links)) for name in _order(result, links)]
-    rows.append(f"\n{result.server}, {result.cores} cores, {result.rounds} rounds; {_versions(result)}.")
+    parts = [f"{result.server}, {result.cores} cores, {result.rounds} rounds", _versions(result)]
+    rows.append(f"\n{'; '.join(part for part in parts if part)}.")
     if result.skipped:
         rows.append(f"Left out: {'; '.join(f'{name} ({why})' for name, why in sorted(result.skipped.items()))}.")
     return "\n".join(rows) + "\n"
@@ -96,6 +102,7 @@ def _cells(work: Work, result: Result, name: str, links: list[str]) -> list[str]
     cells = [f"{bold}{name}{bold}"]
     for link in links:
         cells += _times(work, result, one, link)
+        cells += [_seconds(one.cpu.get(link))] if result.has_cpu(link) else []
     requests = ", ".join(f"{count:,} {kind}" for kind, count in one.requests.items())
     return [
         *cells,
@@ -114,12 +121,15 @@ def _times(work: Work, result: Result, one: Measured, link: str) -> tuple[str, s
     medians = {name: other.median(link) for name, other in result.contenders.items()}
     ours = next((medians[name] for name in medians if work.contender(name).is_ours), None)
     best = min((value for name, value in medians.items() if value and not work.contender(name).is_ours), default=None)
-    spread = f"{min(one.seconds[link]):.2f}-{max(one.seconds[link]):.2f}"
     return (
-        f"{median:.2f} ({spread})",
+        _seconds(one.seconds[link]),
         f"{median / ours:.2f}" if ours else "",
         f"{median / best:.2f}" if best else "",
     )
+
+
+def _seconds(taken: list[float] | None) -> str:
+    return f"{statistics.median(taken):.2f} ({min(taken):.2f}-{max(taken):.2f})" if taken else ""
 
 
 def _versions(result: Result) -> str:

@@ -22,6 +22,7 @@ class Measured:
 
     Attributes:
         seconds: Of each round, by link.
+        cpu: Seconds of the process on any core, likewise; of programs that it starts there are none.
         requests: By kind, in the pass that counts.
         down: Bytes of responses' bodies there.
         up: Bytes of requests' bodies there.
@@ -35,11 +36,15 @@ class Measured:
     up: int = 0
     peak: int = 0
     above: int = 0
+    cpu: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, link: str) -> float | None:
         """Seconds on a link; None where it was not timed there."""
-        taken = self.seconds.get(link)
-        return statistics.median(taken) if taken else None
+        return _median(self.seconds.get(link))
+
+    def median_cpu(self, link: str) -> float | None:
+        """Seconds of the processor, likewise."""
+        return _median(self.cpu.get(link))
 
 
 @dataclass
@@ -71,6 +76,10 @@ class Result:
         """The ways on which it was timed."""
         return [link for link in LINKS if any(link in one.seconds for one in self.contenders.values())]
 
+    def has_cpu(self, link: str) -> bool:
+        """Whether seconds of the processor were counted there."""
+        return any(link in one.cpu for one in self.contenders.values())
+
     def measure(self, target: Target, name: str) -> float | None:
         """What a target compares, of a contender or a fact; None where it was not measured."""
         if name in self.facts:
@@ -80,6 +89,8 @@ class Result:
             return None
         if target.measure == "seconds":
             return one.median(target.link)
+        if target.measure == "cpu":
+            return one.median_cpu(target.link)
         return float(getattr(one, target.measure))
 
 
@@ -114,6 +125,10 @@ def _verdict(target: Target, result: Result) -> Verdict:
         return Verdict(target, None, " or ".join(target.of))
     least = min(measured, key=lambda name: measured[name])
     return Verdict(target, ours / measured[least], least)
+
+
+def _median(taken: list[float] | None) -> float | None:
+    return statistics.median(taken) if taken else None
 
 
 def load(file: Path) -> dict[str, Result]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.harness import environ
+from benchmarks.child import environ
 
 FOLDER = Path(__file__).resolve().parent
 

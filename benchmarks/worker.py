@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import sys
 import time
 from dataclasses import asdict, dataclass
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from benchmarks import memory
+from benchmarks import child, memory
 from benchmarks.answers import held
 from benchmarks.model import Place
 from benchmarks.works import WORKS
@@ -29,12 +28,14 @@ class Run:
 
     Attributes:
         seconds: From its begin to its result.
+        cpu: Seconds of this process on any core meanwhile.
         peak: The most memory of the process, and of its largest child.
         above: The same without what the process had before its first act, and without the result.
         answer: What it came to; None where what was written has to be looked at.
     """
 
     seconds: float
+    cpu: float
     peak: int
     above: int
     answer: Answer | None
@@ -53,31 +54,24 @@ class Runner:
         """Act once under a name."""
         gc.collect()
         memory.reset_peak()
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         result = self._act(name)
-        seconds = time.perf_counter() - began
+        seconds, cpu = time.perf_counter() - began, time.process_time() - busy
         children = memory.peak_of_children()
         peak = memory.peak()
         above = max(0, peak - self._before - held(result)) + children
-        return Run(seconds, peak + children, above, self._answer(result) if self._answer else None)
+        return Run(seconds, cpu, peak + children, above, self._answer(result) if self._answer else None)
 
 
 def main() -> None:
     """Read, act, reply."""
-    replies = _replies()
+    replies = child.replies()
     requested = json.loads(sys.stdin.readline())
     work = WORKS[requested["work"]]
     runner = Runner(work, work.contender(requested["contender"]), Place(**requested["place"]))
     print(json.dumps("started"), file=replies)
     for name in sys.stdin:
         print(json.dumps(asdict(runner.run(name.strip()))), file=replies)
-
-
-def _replies() -> IO[str]:
-    """Our own way out: what libraries print goes to stderr."""
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return replies
 
 
 if __name__ == "__main__":

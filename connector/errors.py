@@ -22,7 +22,8 @@
 Every error has a stable `code` for programs, a `message` for people, and where known a `hint` (what to
 do), the server's `request_id` and `server_code`, the `bucket` and the `key`. Each class also derives
 from the builtin that users of fsspec expect. Texts never hold a secret: `tierlake.connector.redact.redact` has
-been applied to the texts of servers and libraries.
+been applied to the texts of servers and libraries. Nor do they hold characters that move a terminal's cursor or break
+off a log's line, whatever stood in a name or a document: those are written as Python escapes them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from __future__ import annotations
 import errno
 from typing import Any, ClassVar, Self
 
-from tierlake.connector.redact import redact
+from tierlake.connector.redact import printable, redact
 
 __all__ = [
     "AccessDenied",
@@ -83,6 +84,8 @@ class LakeError(Exception):
 
     code: ClassVar[str] = "lake_error"
     errno_default: ClassVar[int] = errno.EIO
+    shows_values: ClassVar[bool] = False
+    """Whether its text may repeat values of rows: logs have its code and no text."""
 
     def __init__(
         self,
@@ -95,8 +98,9 @@ class LakeError(Exception):
         key: str | None = None,
         errno: int | None = None,
     ) -> None:
+        message = printable(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint and printable(hint)
         self.request_id = request_id
         self.server_code = server_code
         self.bucket = bucket
@@ -114,7 +118,7 @@ class LakeError(Exception):
             if value
         ]
         text = self.message + (f" ({', '.join(facts)})" if facts else "")
-        return f"{text}. {self.hint}" if self.hint else text
+        return printable(f"{text}. {self.hint}" if self.hint else text)
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = {**self.__dict__, "errno": getattr(self, "errno", None)}
@@ -279,6 +283,7 @@ class LibraryError(LakeError):
     """A library below us failed; its own error is the cause of this one."""
 
     code = "library_error"
+    shows_values = True
 
     @classmethod
     def of(cls, error: BaseException, library: str, **context: Any) -> Self:

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -30,6 +31,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tierlake.connector.errors import InsecureEndpoint, InvalidSetting
 from tierlake.connector.observe.configuration import Observing
+from tierlake.connector.observe.edges import reporting
 from tierlake.connector.policy.encryption import SseS3, encryption_text, parse_encryption
 from tierlake.connector.policy.rules import WritePolicy, WriteRule
 from tierlake.connector.urls import HIDDEN_HINT, check_endpoint_url, secret_in_url
@@ -43,6 +45,7 @@ _AWS_FILES = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_F
 _ENDPOINT_VARIABLES = ("TIERLAKE_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _FINGERPRINT_KEY = secrets.token_bytes(16)
 _CREDENTIALS = ("key", "secret", "token")
+_HOST = re.compile(r"[^\s\x00-\x1f\x7f-\x9f<>\"^`{|}\\]+")
 
 
 def _from_environment(name: str, *names: str) -> AliasChoices:
@@ -121,6 +124,7 @@ class LakeSettings(BaseSettings):
     traces: str | None = None
 
     @classmethod
+    @reporting
     def of(cls, base: LakeSettings | None = None, **explicit: Any) -> LakeSettings:
         """Settings from explicit values, with the rest from the environment or other settings.
 
@@ -272,17 +276,16 @@ def aws_files_token(environ: Mapping[str, str] = os.environ) -> tuple[tuple[Any,
     return tuple(token)
 
 
-@functools.lru_cache(maxsize=256)
 @functools.lru_cache(maxsize=1024)
 def is_aws(endpoint_url: str) -> bool:
     """Whether an endpoint belongs to AWS."""
-    host = urlsplit(endpoint_url).hostname or ""
+    host = _host(endpoint_url)
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
 
 
 def is_loopback(endpoint_url: str) -> bool:
     """Whether an endpoint is on this machine; connections to `0.0.0.0` never leave it either."""
-    host = urlsplit(endpoint_url).hostname or ""
+    host = _host(endpoint_url)
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -290,6 +293,14 @@ def is_loopback(endpoint_url: str) -> bool:
     except ValueError:
         return False
     return address.is_loopback or address.is_unspecified
+
+
+def _host(endpoint_url: str) -> str:
+    """The host; empty if it is no URL, which `check_endpoint` says."""
+    try:
+        return urlsplit(endpoint_url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def check_endpoint(endpoint_url: str, *, allow_http: bool) -> None:
@@ -304,14 +315,24 @@ def check_endpoint(endpoint_url: str, *, allow_http: bool) -> None:
         InsecureEndpoint: It is plain HTTP to a host that is not loopback.
     """
     check_endpoint_url(endpoint_url)
-    parts = urlsplit(endpoint_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not _is_address(endpoint_url):
         raise InvalidSetting(f"{endpoint_url!r} is no endpoint URL", hint="Write http://HOST:PORT or https://HOST")
+    parts = urlsplit(endpoint_url)
     if parts.scheme == "http" and not allow_http and not is_loopback(endpoint_url):
         raise InsecureEndpoint(
             f"Plain HTTP to {parts.hostname} would send data and signatures in clear",
             hint="Use https, or say allow_http=True (TIERLAKE_ALLOW_HTTP=1)",
         )
+
+
+def _is_address(endpoint_url: str) -> bool:
+    """Whether it is a URL with a host, and a port if it names one."""
+    try:
+        parts = urlsplit(endpoint_url)
+        host, port = parts.hostname, parts.port
+    except ValueError:  # half a bracket, no number
+        return False
+    return parts.scheme in {"http", "https"} and _HOST.fullmatch(host or "") is not None and port != 0
 
 
 __all__ = [

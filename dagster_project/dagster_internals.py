@@ -7,6 +7,7 @@ Tried with Dagster 1.13.27. `pyproject.toml` caps Dagster below its next minor v
 # ruff: noqa: SLF001 -- this is the place for it
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
@@ -25,7 +26,7 @@ from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.partition_status_cache import AssetStatusCacheValue, get_and_update_asset_status_cache_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "DATA_VERSION_TAG",
@@ -41,10 +42,12 @@ __all__ = [
     "ReconstructableRepository",
     "SqlEventLogStorage",
     "SqlEventLogStorageTable",
+    "add_event_listener",
     "get_and_update_asset_status_cache_value",
     "is_running_copy",
     "is_tested_version",
     "output_metadata",
+    "remove_event_listener",
     "replace_output_metadata",
     "replace_resource_schema",
     "resource_schema",
@@ -57,6 +60,28 @@ TESTED_DAGSTER_VERSION: Final = "1.13.27"
 def is_tested_version() -> bool:
     """Whether the installed Dagster has the minor version that the parts are known from."""
     return dg.__version__.split(".")[:2] == TESTED_DAGSTER_VERSION.split(".")[:2]
+
+
+def add_event_listener(instance: dg.DagsterInstance, run_id: str, listener: Callable[[dg.EventLogEntry], None]) -> None:
+    """Call a function with each event of a run that this process stores, in the thread that stores it.
+
+    A second one of the same class is not added, and none on another minor version.
+    """
+    listeners = _event_listeners(instance, run_id)
+    if listeners is not None and not any(type(one) is type(listener) for one in listeners):
+        instance.add_event_listener(run_id, listener)
+
+
+def remove_event_listener(instance: dg.DagsterInstance, run_id: str, listener: Any) -> None:
+    """Call it no more; it may be the one that is called now."""
+    listeners = _event_listeners(instance, run_id)
+    if listeners is not None:
+        instance._subscribers[run_id] = [one for one in listeners if one is not listener]
+
+
+def _event_listeners(instance: dg.DagsterInstance, run_id: str) -> list[Any] | None:
+    known = getattr(instance, "_subscribers", None)
+    return known[run_id] if is_tested_version() and isinstance(known, defaultdict) else None
 
 
 def output_metadata(step: Any) -> Mapping[Any, Mapping[str, Any]] | None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tierlake.pipelines.ingest.writer import WriterLimits
     from tierlake.pipelines.lifecycle.drop import DropResult, UndropResult
     from tierlake.pipelines.lifecycle.explain import Explanation
+    from tierlake.pipelines.lifecycle.figures import Figures
     from tierlake.pipelines.lifecycle.outlook import ExpiryOutlook, Materialized
     from tierlake.pipelines.lifecycle.plan import ApplyResult, ExpiryPlan, TieringPlan, UndoResult
     from tierlake.pipelines.lifecycle.redescribe import SpecChange, SpecDiff
@@ -557,6 +558,23 @@ class Dataset:
         from tierlake.pipelines.lifecycle.outlook import expiry_outlook
 
         return expiry_outlook(self._handle, self._instant(as_of), materialized, _parsed(empty) or ())
+
+    def figures(
+        self, as_of: datetime | date | str | None = None, *, uploads: bool = False, encryption: bool = False
+    ) -> Figures:
+        """Partitions, rows and bytes by tier, what is due, and what the tiers save; metrics get those of now as gauges.
+
+        Args:
+            as_of: The instant that ages count to; now by default.
+            uploads: Also count incomplete uploads, by a listing of them.
+            encryption: Also count unencrypted files, by a request for each file.
+        """
+        from tierlake.pipelines.lifecycle.figures import read_figures
+
+        figures = read_figures(self._handle, self._instant(as_of), uploads=uploads, encryption=encryption)
+        if as_of is None:
+            figures.emit()
+        return figures
 
     def explain(self, key: str | PartitionKey, as_of: datetime | date | str | None = None) -> Explanation:
         """Why a partition is where it is, what happens next, when, at what cost, and what blocks it."""

@@ -13,6 +13,7 @@ LakeError                         (tierlake.connector.errors: code, message, hin
 │   ├── TableNotFound         (FileNotFoundError)  nothing there
 │   ├── TableExists           (FileExistsError)    `create` where one is, or anything else
 │   ├── LogMissing            (RuntimeError)       the files are there, the Delta log is gone
+│   ├── TableUnreadable       (RuntimeError)       a commit, or a record beside the table, is not what its name says
 │   ├── CommitConflict        (RuntimeError)       somebody else changed the same partitions
 │   │   └── StagedTooLong                          a vacuum may have taken the files that waited for their commit
 │   ├── CommitUnknown         (RuntimeError)       the store failed at the commit, and cannot tell whether it is there
@@ -53,6 +54,7 @@ __all__ = [
     "StalePlan",
     "TableExists",
     "TableNotFound",
+    "TableUnreadable",
     "UnknownPartition",
     "UnsupportedByTable",
 ]
@@ -80,12 +82,14 @@ class SchemaMismatch(PipelineError, ValueError):
     """Data whose columns the table's schema cannot take; both schemas are in the message."""
 
     code = "schema_mismatch"
+    shows_values = True
 
 
 class SourceError(PipelineError, ValueError):
     """A source that is missing, unreadable or of an unknown kind."""
 
     code = "source_error"
+    shows_values = True
 
 
 class RejectedTooMany(PipelineError, ValueError):
@@ -116,6 +120,12 @@ class LogMissing(PipelineError, RuntimeError):
     """A Delta table whose log is gone; no FileNotFoundError, as its files are there and nobody may take it for new."""
 
     code = "log_missing"
+
+
+class TableUnreadable(PipelineError, RuntimeError):
+    """A commit of a table's log, or a record beside its files, that is not what its name says; the message names it."""
+
+    code = "table_unreadable"
 
 
 class CommitConflict(PipelineError, RuntimeError):

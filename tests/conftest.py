@@ -18,9 +18,11 @@ import pytest
 from botocore.httpsession import get_cert_path
 from hypothesis import HealthCheck, settings
 
+from tests.observed import Recorder, recording
 from tests.servers import MinioPair, Rig, minio_pair, minio_rig, minio_tls_rig, moto_rig, seaweedfs_rig
 from tests.servers.roles import with_role
 from tests.suites import assign_suites
+from tierlake.connector import observe
 from tierlake.connector.iam import ROLES
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _nothing_of_the_users(monkeypatch: pytest.MonkeyPatch, one_authority: Path) -> None:
     """No credentials, endpoint, profile or cached filesystem from outside, and no search for them on the network."""
     for name in os.environ:
-        if name.startswith(("AWS_", "TIERLAKE_")):
+        if name.startswith(("AWS_", "OTEL_", "TIERLAKE_", "TRACEPARENT")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(one_authority))
@@ -66,6 +68,21 @@ def _nothing_of_the_users(monkeypatch: pytest.MonkeyPatch, one_authority: Path) 
     monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "yes")
     if "tierlake.connector.filesystem" in sys.modules:
         fsspec.get_filesystem_class("lake").clear_instance_cache()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_observed() -> Iterator[None]:
+    """What a test's settings switched on ends with it."""
+    yield
+    if observe.is_on():
+        observe.configure(observe.Observing(log="off"))
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    """Keeps all events of the test."""
+    with recording() as sink:
+        yield sink
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -210,6 +210,13 @@ PARTS = [
     *parts("dagster", "dagster._core.events", "dagster_project.dagster_internals", AssetWipedData=None),
     *parts(
         "dagster",
+        "dagster._core.instance.instance:DagsterInstance",
+        "dagster_project.dagster_internals",
+        _subscribers=None,
+        add_event_listener="self run_id cb",
+    ),
+    *parts(
+        "dagster",
         "dagster._core.instance.utils",
         "dagster_project.dagster_internals",
         RUNLESS_JOB_NAME=None,

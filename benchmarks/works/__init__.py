@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.works import columns, csv_file, files, ingest, listing, table, upload, whole
+from benchmarks.works import columns, csv_file, files, ingest, listing, observe, table, upload, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,5 +26,7 @@ WORKS: Mapping[str, Work] = {
         ingest.WORK,
         csv_file.WORK,
         listing.WORK,
+        observe.COLUMNS,
+        observe.FILES,
     )
 }

@@ -18,6 +18,7 @@ from botocore.httpsession import URLLib3Session
 
 from tierlake.connector.bucket.items import Part, compared
 from tierlake.connector.client.credentials import settled
+from tierlake.connector.documents import UnreadableDocument, json_document, json_object
 from tierlake.connector.errors import (
     AccessDenied,
     BadCredentials,
@@ -57,10 +58,25 @@ def remote_tiers(fs: LakeFileSystem) -> dict[str, dict[str, Any]]:
 
 def known_tiers(store: Store) -> dict[str, dict[str, Any]]:
     """The remote tiers of a MinIO server; see `remote_tiers`."""
-    tiers = json.loads(_request(store, "GET", b"") or b"[]") or []
+    try:
+        return _places(json_document(_request(store, "GET", b"") or b"null"))
+    except UnreadableDocument as error:
+        raise ServerError(f"MinIO's admin API: its list of tiers cannot be read: {error}") from error
+
+
+def _places(tiers: Any) -> dict[str, dict[str, Any]]:
+    """By name where each tier goes, of MinIO's own list of them; null where there are none."""
     kept = ("Endpoint", "Bucket", "Prefix", "Region")
-    places = {tier["Name"]: tier.get("MinIO") or tier.get("S3") or {} for tier in tiers}
-    return {name: {part.lower(): place.get(part, "") for part in kept} for name, place in places.items()}
+    known = {}
+    for tier in tiers or []:
+        match tier:
+            case {"Name": str(name), "MinIO": {} as place} | {"Name": str(name), "S3": {} as place}:
+                known[name] = {part.lower(): str(place.get(part, "")) for part in kept}
+            case {"Name": str(name)}:
+                known[name] = {part.lower(): "" for part in kept}
+            case _:
+                raise UnreadableDocument("one of them has no name")
+    return known
 
 
 def ensure_remote_tier(fs: LakeFileSystem, tier: RemoteTier) -> bool:
@@ -180,8 +196,8 @@ def _request(store: Store, method: str, body: bytes) -> bytes:
 
 def _fail(status: int, content: bytes) -> NoReturn:
     try:
-        reason = json.loads(content)
-    except ValueError:
+        reason = json_object(content)
+    except UnreadableDocument:
         reason = {}
     code, message = str(reason.get("Code", status)), redact(str(reason.get("Message", "no reason given")))
     kind: type[LakeError] = InvalidSetting if code.startswith("XMinioAdminTier") else ServerError

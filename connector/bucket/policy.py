@@ -26,7 +26,8 @@ from tierlake.connector.bucket.statements import (
     statements_in,
     text,
 )
-from tierlake.connector.errors import AccessDenied, ObjectNotFound, UnsupportedByServer
+from tierlake.connector.documents import UnreadableDocument, json_object
+from tierlake.connector.errors import AccessDenied, ObjectNotFound, ServerError, UnsupportedByServer
 from tierlake.connector.settings import is_aws
 
 if TYPE_CHECKING:
@@ -91,8 +92,11 @@ async def denied_transport(site: Site, spec: BucketSpec) -> Part:
 async def read_policy(site: Site) -> dict[str, Any]:
     """The bucket's policy; empty if it has none."""
     response = await site.read("get_bucket_policy")
-    document: dict[str, Any] = json.loads(response["Policy"]) if response else {}
-    return document
+    try:
+        return json_object(response["Policy"]) if response else {}
+    except UnreadableDocument as error:
+        message = f"the bucket's policy, as the server has it, is no document: {error}"
+        raise ServerError(message, bucket=site.bucket) from error
 
 
 async def _part(site: Site, expected: _Expected, refusals: dict[str, str], notes: dict[str, str]) -> Part:

@@ -38,6 +38,7 @@ from pydantic import (
 
 from tierlake.connector.ages import format_age, parse_age
 from tierlake.connector.bucket.remote_tier import RemoteTier
+from tierlake.connector.documents import UnreadableDocument, yaml_document
 from tierlake.connector.errors import InvalidSetting
 from tierlake.connector.names import check_bucket
 from tierlake.connector.nearest import did_you_mean
@@ -264,14 +265,11 @@ class BucketSpec(_Value):
         Raises:
             InvalidSetting: The text is not YAML, not a mapping, or not a valid spec.
         """
-        source = text.read_text(encoding="utf-8") if isinstance(text, Path) else text
         try:
-            data = yaml.safe_load(source)
-        except yaml.YAMLError as error:
-            # YAML's message may quote a line that holds a secret: ours names the place only.
-            mark = getattr(error, "problem_mark", None)
-            place = f", line {mark.line + 1}" if mark else ""
-            raise InvalidSetting(f"The bucket's spec is not YAML{place}") from None
+            data = yaml_document(text.read_bytes() if isinstance(text, Path) else text)
+        except UnreadableDocument as error:
+            # its reason may quote what is a secret: ours names the place only
+            raise InvalidSetting(f"The bucket's spec is not YAML{error.place and f', {error.place}'}") from None
         if not isinstance(data, dict):
             raise InvalidSetting("A bucket's spec is a mapping with at least `bucket`")
         return cls(**{str(name): value for name, value in data.items()})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import ClientPayloadError
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
 from tierlake.connector.client.native import NotUnderstoodError
 from tierlake.connector.client.native_lifetime import UnusableError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RETRIED", "Attempt", "carried", "was_sent"]
 
-RETRIED: Final = (boto.BotoCoreError, ClientError, OSError, ClientPayloadError)
+RETRIED: Final = (boto.BotoCoreError, ClientError, OSError, ClientPayloadError, ResponseParserError)
 """What a request raises, and the transport translates."""
 _UNSENT: Final = (
     boto.CredentialRetrievalError,
@@ -176,6 +177,8 @@ def was_sent(error: Exception) -> bool:
 
 def _size(body: Any) -> int:
     """The bytes of a request's body; 0 where they are not known before they are sent."""
+    if body is None:
+        return 0
     if isinstance(body, bytes | bytearray):
         return len(body)
     if isinstance(body, memoryview):

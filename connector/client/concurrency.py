@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import queue
+from collections.abc import Sized
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from tierlake.connector.errors import LakeError
+from tierlake.connector.observe import depth
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
@@ -42,18 +44,28 @@ async def in_order(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, at_
         Exception: The failure of the earliest item that failed.
     """
     waiting = enumerate(items)
+    queue_length = len(items) if isinstance(items, Sized) else 0  # how many a generator will have is not known
+    depth.add("waiting", queue_length)
     results: dict[int, R] = {}
     failures: dict[int, Exception] = {}
 
     async def worker() -> None:
+        nonlocal queue_length
         while not failures and (each := next(waiting, None)) is not None:
             number, item = each
+            if queue_length:
+                queue_length -= 1
+                depth.add("waiting", -1)
             try:
                 results[number] = await work(item)
             except Exception as error:  # noqa: BLE001 -- raised below, once no work is in progress
                 failures[number] = error
 
-    await asyncio.gather(*(worker() for _ in range(at_once)))
+    try:
+        await asyncio.gather(*(worker() for _ in range(at_once)))
+    finally:
+        depth.add("waiting", -queue_length)
+        queue_length = 0
     if failures:
         raise failures[min(failures)]
     return [results[number] for number in sorted(results)]

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import s3fs.errors
 from aiohttp import ClientConnectionError, ClientPayloadError
 from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 
 from tierlake.connector.errors import (
     AccessDenied,
@@ -30,6 +31,7 @@ from tierlake.connector.names import hive_folders
 from tierlake.connector.redact import redact
 
 SERVER_FAILURE = 500
+_SHOWN = 200
 _CREDENTIALS_HINT = "Check the key and the secret (TIERLAKE_KEY and TIERLAKE_SECRET, or the AWS chain)"
 _RESTORE_HINT = "What is read or copied is archived: ask for it with fs.restore(path, days=1)"
 
@@ -141,6 +143,13 @@ def translated(error: Exception, target: Target) -> Exception:
             bucket=target.bucket,
             key=target.key,
         )
+    if isinstance(error, ResponseParserError):
+        return ServerError(
+            f"{target.operation}: the answer from {target.endpoint} makes no sense: {_short(str(error))}",
+            hint="Check the endpoint: it may be no S3 server, or something between here and it answers in its place",
+            bucket=target.bucket,
+            key=target.key,
+        )
     if isinstance(error, boto.HTTPClientError | boto.ConnectionError | ClientConnectionError | TimeoutError | OSError):
         return EndpointUnreachable(
             f"No answer from {target.endpoint}: {redact(str(error) or type(error).__name__)}",
@@ -149,6 +158,12 @@ def translated(error: Exception, target: Target) -> Exception:
             key=target.key,
         )
     return error
+
+
+def _short(text: str) -> str:
+    """The beginning of a library's text, in one line: it quotes the whole answer."""
+    line = " ".join(redact(text).split())
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
 
 
 def _of_response(error: boto.ClientError, target: Target) -> LakeError:
@@ -176,7 +191,7 @@ def _of_response(error: boto.ClientError, target: Target) -> LakeError:
         return UnsupportedByServer(target.server, f"{target.operation} in this way ({message})", **context)
     if kind is not None:
         return kind(message, hint=hint or hint_for(kind, target.operation), **context)
-    like = s3fs.errors.translate_boto_error(error, set_cause=False)
+    like = s3fs.errors.translate_boto_error(error, set_cause=False) if "Error" in error.response else None
     number = like.errno if isinstance(like, OSError) else None
     if isinstance(like, PermissionError):
         return AccessDenied(message, hint=hint_for(AccessDenied, target.operation), **context)

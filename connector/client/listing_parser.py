@@ -41,6 +41,8 @@ _LARGE_BYTES = 2**17
 """From this size on a page is parsed in a thread."""
 _STRUCTURES_MAX = 64
 """The largest number of structures in one page; in practice there are one or two."""
+NOT_UNDERSTOOD = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
+"""What botocore raises for values that are none of their type: numbers, times, elements."""
 _SCALARS = frozenset({"boolean", "integer", "long", "string", "timestamp"})
 _UTC = parse_timestamp("1970-01-01T00:00:00Z").tzinfo
 """Botocore's own, which is another object than `datetime.UTC`."""
@@ -173,6 +175,25 @@ class ListingParser(AioRestXMLParser):  # type: ignore[misc]  # aiobotocore ship
             return datetime.fromisoformat(text[:-1]).replace(tzinfo=_UTC)
         parsed: datetime = self._timestamp_parser(text)
         return parsed
+
+
+class AnswerParser(ListingParser):
+    """A parser with one error for all answers that make no sense, where botocore has one a kind of nonsense."""
+
+    async def parse(self, response: dict[str, Any], shape: Any) -> Any:
+        """Parse an answer.
+
+        Args:
+            response: Its `body`, `headers`, `status_code` and `context`.
+            shape: The model of the answer.
+
+        Raises:
+            ResponseParserError: It is no XML, or a value in it is none of its type.
+        """
+        try:
+            return await super().parse(response, shape)
+        except NOT_UNDERSTOOD as error:
+            raise ResponseParserError(f"{type(error).__name__}: {error}") from error
 
 
 def _is_error(parser: ListingParser, around: bytes) -> bool:
@@ -346,7 +367,7 @@ class _Factory(AioResponseParserFactory):  # type: ignore[misc]  # aiobotocore s
 
     def create_parser(self, protocol_name: str) -> Any:
         """A parser for a protocol."""
-        return ListingParser(**self._defaults) if protocol_name == "rest-xml" else super().create_parser(protocol_name)
+        return AnswerParser(**self._defaults) if protocol_name == "rest-xml" else super().create_parser(protocol_name)
 
 
 def _unless_listing(operation_model: OperationModel, response_dict: dict[str, Any], **kwargs: Any) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiobotocore.response import AioStreamingBody
 from botocore import exceptions as boto
 
+from tierlake.connector.client.answers import understood
 from tierlake.connector.client.attempts import RETRIED, Attempt, carried, was_sent
 from tierlake.connector.client.error_mapping import Target, raise_translated, translated
 from tierlake.connector.client.native import NATIVE_OPERATIONS, NotUnderstoodError
@@ -128,7 +129,7 @@ class Transport:
                 return await self._observed("obstore", native, client, operation, request, number)
             except NotUnderstoodError as reason:
                 logger.debug("%s by aiobotocore: %s", operation, reason)
-        make = functools.partial(getattr(client, operation), **request)
+        make = functools.partial(understood, operation, functools.partial(getattr(client, operation), **request))
         response = await self._observed("aiobotocore", make, client, operation, request, number)
         observe(client.meta.endpoint_url, response)
         return response
@@ -261,7 +262,7 @@ class Transport:
         request = {"Bucket": target.bucket, "Prefix": target.key or "", "MaxKeys": 1}
         try:
             await self._once(client, None, "list_objects_v2", request)
-        except boto.ClientError as diagnosis:
+        except RETRIED as diagnosis:
             better = translated(diagnosis, target)
             self._report(client, "list_objects_v2", request, diagnosis, better, is_body=False, is_retried=True)
             if isinstance(better, BadCredentials | BucketNotFound):

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.asyn import sync
 
+from tierlake.connector.observe import verbs
+
 if TYPE_CHECKING:
+    from types import FrameType
+
     from tierlake.connector.client.listing_cache import ListingCache
     from tierlake.connector.listing.tables import Views
 
@@ -32,7 +36,11 @@ def is_spelled_as_file(name: str) -> bool:
 
 def _is_opened_next() -> bool:
     """Whether Arrow asks if a path is a file; if so it opens the path at once, which tells the same."""
-    frame = sys._getframe(2)  # noqa: SLF001 -- `inspect.stack()` reads source files
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 -- `inspect.stack()` reads source files
+    while frame is not None and frame.f_globals.get("__name__") == verbs.__name__:  # what observes stands between
+        frame = frame.f_back
+    if frame is None:
+        return False
     return frame.f_code.co_name in _OPENING and frame.f_globals.get("__name__") == "pyarrow.fs"
 
 

@@ -19,6 +19,7 @@ from tierlake.connector.listing import pages, tables
 from tierlake.connector.listing.answers import KnownAnswers, is_spelled_as_file
 from tierlake.connector.listing.committed import folder_info
 from tierlake.connector.objects import metadata
+from tierlake.connector.observe import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -184,7 +185,9 @@ class TableListings(KnownAnswers, S3FileSystem):  # type: ignore[misc]  # s3fs s
         if is_cached and not refresh:
             with contextlib.suppress(KeyError):
                 cached: list[dict[str, Any]] = self.dircache[path]
+                count("cache_count", cache="listing", result="hit")
                 return cached
+            count("cache_count", cache="listing", result="miss")
         before = self.dircache.changes
         if versions or self.version_aware or max_items is not None:
             options = {"max_items": max_items, "delimiter": delimiter, "prefix": prefix, "versions": versions}
@@ -289,8 +292,10 @@ class TableListings(KnownAnswers, S3FileSystem):  # type: ignore[misc]  # s3fs s
         name = path.rstrip("/")
         with contextlib.suppress(KeyError):
             listed: list[dict[str, Any]] = self.dircache[name]
+            count("cache_count", cache="listing", result="hit")
             return listed
         beside = self.dircache.entries(self._parent(path), name)
+        count("cache_count", cache="listing", result="miss" if beside is None else "hit")
         if beside is None:
             return None
         matches = [entry for entry in beside if entry["name"] == path or entry["type"] == "directory"]

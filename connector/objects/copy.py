@@ -6,12 +6,14 @@ part by part, each part under the condition that the source is still the same.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from tierlake.connector.client.carried import kept_content
 from tierlake.connector.client.concurrency import in_order
+from tierlake.connector.errors import ServerError
 from tierlake.connector.names import check_key
 from tierlake.connector.objects.metadata import get_tags, head, object_path
 from tierlake.connector.policy.encryption import SseC
@@ -31,6 +33,7 @@ SINGLE_COPY_BYTES = 150 * MIB
 """Above this, parts in parallel are faster than one request (s3fs's threshold)."""
 PART_BYTES = 64 * MIB
 CONCURRENT_PARTS = 10
+_PART_COUNT = re.compile(r"[1-9][0-9]{0,4}")
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,10 @@ async def look_at(store: Store, path: str, version_id: str | None = None) -> Sou
     """
     bucket, key = object_path(store, path)
     which = version_id or store.split_path(path)[2]
-    return Source(bucket, key, await head(store, path, which), which)
+    response = await head(store, path, which)
+    if not response.get("ETag"):
+        raise ServerError("head_object: the answer has no ETag", bucket=bucket, key=key)
+    return Source(bucket, key, response, which)
 
 
 async def copy_file(
@@ -158,7 +164,11 @@ def part_ranges(size: int, part_bytes: int | None = None) -> list[tuple[int, int
 
 
 async def _original_parts(store: Store, source: Source) -> list[tuple[int, int]]:
-    count = int(source.head["ETag"].strip('"').rpartition("-")[2])
+    number = source.head["ETag"].strip('"').rpartition("-")[2]
+    if not _PART_COUNT.fullmatch(number):
+        message = "head_object: the object has parts, and its ETag does not tell how many"
+        raise ServerError(message, bucket=source.bucket, key=source.key)
+    count = int(number)
 
     async def part_head(number: int) -> dict[str, Any]:
         head: dict[str, Any] = await store.send("head_object", Bucket=source.bucket, Key=source.key, PartNumber=number)

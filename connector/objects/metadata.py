@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,10 @@ from tierlake.connector.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-    from datetime import datetime
 
     from tierlake.connector.client.store import Store
+
+_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ async def server_time(store: Store, path: str) -> datetime:
     Raises:
         BucketNotFound: There is no such bucket.
         AccessDenied: We may neither look at the bucket nor list below the prefix or the filesystem's table.
-        ServerError: The response has no Date header.
+        ServerError: The response has no Date header, or one that is no date.
     """
     bucket, prefix, _ = store.split_path(path)
     own_bucket, _, own = (store.table_root or "").partition("/")
@@ -129,10 +131,31 @@ async def server_time(store: Store, path: str) -> datetime:
         # with rights below a prefix only we may not look at the bucket
         listing = {"Prefix": f"{below.rstrip('/')}/", "MaxKeys": 1}
         response = await store.send("list_objects_v2", Bucket=bucket, **listing)
+    return date_of(response, bucket)
+
+
+def date_of(response: Mapping[str, Any], bucket: str) -> datetime:
+    """The time of a response, by the server's clock.
+
+    Raises:
+        ServerError: It has no Date header, or one that is no date.
+    """
     date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
     if not date:
         raise ServerError("The response has no Date header", bucket=bucket)
-    return parsedate_to_datetime(date)
+    at = http_time(date)
+    if at is None:
+        raise ServerError(f"The response has a Date header that is no date: {date[:_SHOWN]!r}", bucket=bucket)
+    return at
+
+
+def http_time(text: str) -> datetime | None:
+    """A time in a header; None for a text that is none."""
+    try:
+        at = parsedate_to_datetime(text)
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
 
 
 async def read_with_etag(store: Store, path: str) -> tuple[bytes, str]:

@@ -7,11 +7,11 @@ Nobody can delete a version under a hold, but a delete without a version still a
 
 from __future__ import annotations
 
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from tierlake.connector.client.concurrency import in_order
 from tierlake.connector.errors import ObjectNotFound, RequestRefused, UnsupportedByServer
+from tierlake.connector.objects.metadata import date_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,7 +68,7 @@ def check_replaceable(head: Mapping[str, Any], bucket: str, key: str) -> None:
         RequestRefused: The object is under a retention that has not ended.
     """
     until = head.get("ObjectLockRetainUntilDate")
-    if until is None or until <= parsedate_to_datetime(head["ResponseMetadata"]["HTTPHeaders"]["date"]):
+    if until is None or until <= date_of(head, bucket):
         return
     raise RequestRefused(
         f"The object may not be deleted before {until:%Y-%m-%d %H:%M} UTC (Object Lock, {head.get('ObjectLockMode')}), "

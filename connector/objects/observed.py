@@ -5,7 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from fsspec.spec import AbstractFileSystem
+
 from tierlake.connector.objects.verbs import synced
+from tierlake.connector.observe.edges import edge
 from tierlake.connector.observe.verbs import verb
 from tierlake.connector.redact import redact
 
@@ -15,8 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["observed_verbs"]
 
 KindT = TypeVar("KindT")
-_INSIDE: Final = frozenset({"_call_s3", "_call_s3_whole", "_connect", "_profile"})
-"""Coroutines that are no verbs."""
+_INSIDE: Final = frozenset({"_call_s3", "_connect", "_profile"})
+"""Coroutines that are no verbs, though they have a public face."""
+_OURS: Final = "tierlake."
 
 
 def observed_verbs(kind: type[KindT]) -> type[KindT]:
@@ -29,13 +33,17 @@ def observed_verbs(kind: type[KindT]) -> type[KindT]:
         method = getattr(kind, name)
         if not name.startswith("_") or name in _INSIDE or not inspect.iscoroutinefunction(method):
             continue
+        face = inspect.getattr_static(kind, name[1:], None)
+        if face is None:  # a mechanism
+            continue
         observed: Any = verb(method, "fs", _said)
         setattr(kind, name, observed)
-        face = inspect.getattr_static(kind, name[1:], None)
         if getattr(face, "__wrapped__", None) is method:
             setattr(kind, name[1:], synced(observed))
+        elif face is not getattr(AbstractFileSystem, name[1:], None):  # one that asks memory first
+            setattr(kind, name[1:], verb(face, "fs", _said))
     setattr(kind, "open", verb(getattr(kind, "open"), "fs", _said))  # noqa: B009, B010 -- a blocking one of ours
-    return kind
+    return edge(kind, of=_OURS, properties=("profile",))
 
 
 def _said(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str | None]:

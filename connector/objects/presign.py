@@ -67,13 +67,15 @@ def lifetime_seconds(expires: float | timedelta) -> int:
     Raises:
         InvalidSetting: The lifetime is not between one second and seven days.
     """
-    seconds = int(expires.total_seconds() if isinstance(expires, timedelta) else expires)
-    if not 1 <= seconds <= LONGEST.total_seconds():
+    seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InvalidSetting(f"{seconds!r} is no lifetime", hint="Say a number of seconds, or a timedelta")
+    if not 1 <= seconds < LONGEST.total_seconds() + 1:  # NaN is in no range
         raise InvalidSetting(
-            f"A presigned URL lives from 1 second to 7 days, not {seconds} seconds",
+            f"A presigned URL lives from 1 second to 7 days, not {seconds:g} seconds",
             hint=f"Say expires={int(LONGEST.total_seconds())} or less",
         )
-    return seconds
+    return int(seconds)
 
 
 async def presign(store: Store, path: str, *, expires: float | timedelta, method: str, **options: Any) -> str:
@@ -95,7 +97,7 @@ async def presign(store: Store, path: str, *, expires: float | timedelta, method
         InvalidSetting: The lifetime or the method is invalid.
     """
     seconds = lifetime_seconds(expires)
-    operation = _OPERATIONS.get(method.upper())
+    operation = _OPERATIONS.get(str(method).upper())
     if operation is None:
         raise InvalidSetting(
             f"{method!r} is no method to presign; there are {', '.join(_OPERATIONS)} and POST (presign_post)"
@@ -131,10 +133,11 @@ async def presign_post(
         The URL and the fields to send with the file; they include the write policy's, and are signed.
 
     Raises:
-        InvalidSetting: The lifetime is invalid; or the policy has a value that no form may carry, such as a
-            customer's key (SSE-C), which the form would reveal.
+        InvalidSetting: The lifetime or a condition is invalid; or the policy has a value that no form may carry, such
+            as a customer's key (SSE-C), which the form would reveal.
     """
     seconds = lifetime_seconds(expires)
+    _check_conditions(conditions)
     bucket, key = object_path(store, path)
     check_bucket(bucket)
     check_key(key, bucket=bucket)
@@ -158,6 +161,24 @@ async def presign_post(
         bucket, key, Fields=fields, Conditions=rules, ExpiresIn=seconds
     )
     return form
+
+
+def _check_conditions(conditions: Mapping[str, Any]) -> None:
+    """Refuse conditions that S3 would not read as they are meant, or not at all."""
+    known = PresignConditions.__annotations__
+    unknown = sorted(set(conditions) - set(known))
+    if unknown:
+        raise InvalidSetting(f"A form has no condition {unknown[0]!r}", hint=f"There are {' and '.join(known)}")
+    size, content_type = conditions.get("size", (0, 0)), conditions.get("content_type", "")
+    match size:
+        case (int(smallest), int(largest)) if 0 <= smallest <= largest:
+            pass
+        case _:
+            raise InvalidSetting(
+                f"{size!r} is no range of sizes", hint="Say the smallest and the largest size in bytes"
+            )
+    if content_type is not None and not isinstance(content_type, str):
+        raise InvalidSetting(f"{content_type!r} is no content type", hint="Say such as image/png, or image/*")
 
 
 def _form_fields(request: Mapping[str, Any], profile: Profile) -> dict[str, str]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Literal
 
 from tierlake.connector.errors import InvalidSetting, RequestRefused, Throttled, UnsupportedByServer
-from tierlake.connector.objects.metadata import head, object_path
+from tierlake.connector.objects.metadata import head, http_time, object_path
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -59,7 +58,7 @@ async def restore_status(store: Store, path: str) -> RestoreStatus:
     expires = None
     if match is not None:
         state = "in progress" if match[1] == "true" else "restored"
-        expires = parsedate_to_datetime(match[2]) if match[2] else None
+        expires = http_time(match[2]) if match[2] else None
     return RestoreStatus(f"{bucket}/{key}", storage_class, state, expires)
 
 

@@ -7,6 +7,7 @@ changes nothing.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import threading
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from tierlake.connector.observe.hooks import Sink
 
-__all__ = ["Observing", "configure"]
+__all__ = ["Observing", "by_environment", "configure", "configured", "logs_by_environment"]
 
 _METRICS_VARIABLES: Final = (
     "OTEL_METRICS_EXPORTER",
@@ -30,6 +31,7 @@ _METRICS_VARIABLES: Final = (
 )
 _TRACES_VARIABLES: Final = ("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _OTLP, _FILE = "otlp", "file:"
+_LEVELS: Final = frozenset({"debug", "info", "warning", "error"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,19 @@ class Observing:
     metrics: str | None = None
     metrics_datasets: str | None = None
     traces: str | None = None
+
+    @classmethod
+    def of_environment(cls, environ: Mapping[str, str]) -> Observing:
+        """What the environment says; a value that is none is left to the settings, which refuse it by name."""
+        log, level = environ.get("TIERLAKE_LOG"), environ.get("TIERLAKE_LOG_LEVEL", "info")
+        try:
+            sample = float(environ.get("TIERLAKE_LOG_SAMPLE", "1"))
+        except ValueError:
+            return cls()
+        if log not in {"json", "text", "off", None} or level not in _LEVELS or not 0 <= sample <= 1:
+            return cls()
+        named = (environ.get(f"TIERLAKE_{name}") for name in ("METRICS", "METRICS_DATASETS", "TRACES"))
+        return cls(log, level, sample, *named)
 
     def with_variables(self, environ: Mapping[str, str]) -> Observing:
         """The same, with `otlp` where OpenTelemetry's own variables ask for it."""
@@ -102,7 +117,10 @@ def configure(observing: Observing) -> None:
     Raises:
         InvalidSetting: There is no such exporter, or its library is not installed.
     """
-    observing = observing.with_variables(os.environ)
+    _apply(observing.with_variables(os.environ))
+
+
+def _apply(observing: Observing) -> None:
     if observing == _configured.observing or not (observing.log or observing.metrics or observing.traces):
         return
     with _configured.lock:
@@ -117,20 +135,54 @@ def configure(observing: Observing) -> None:
         _configured.observing, _configured.sinks = observing, sinks
 
 
+def configured() -> Observing:
+    """What is observed now, by settings or the environment; for another process too."""
+    return _configured.observing
+
+
+atexit.register(hooks.flush)  # at import: it comes after whatever others let happen at the end, which is observed too
+
+
 @functools.cache
-def _flushed_at_exit() -> None:
-    atexit.register(hooks.flush)
+def logs_by_environment() -> bool:
+    """Log as the environment says, from the first thing of ours that is called; a filesystem may never be made."""
+    observing = Observing.of_environment(os.environ)
+    if observing.log in {None, "off"} or hooks.is_on():
+        return False
+    _apply(Observing(observing.log, observing.log_level, observing.log_sample))
+    return True
+
+
+@functools.cache
+def by_environment() -> bool:
+    """Observe as the environment says, from the first verb on, which may come before its filesystem is made."""
+    try:
+        configure(Observing.of_environment(os.environ))
+    except InvalidSetting:  # the filesystem says so
+        return False
+    return hooks.is_on()
 
 
 def _made(observing: Observing) -> tuple[Sink, ...]:
-    _flushed_at_exit()
     makers: list[Callable[[], Sink]] = []
     if observing.log not in {None, "off"}:
         makers.append(lambda: _log(observing))
     if observing.metrics:
         makers.append(lambda: _metrics(observing))
     makers.extend(functools.partial(_traces, one) for one in _listed(observing.traces))
-    return tuple(make() for make in makers)
+    with contextlib.ExitStack() as made:
+        sinks = []
+        for make in makers:
+            try:
+                sinks.append(make())
+            except ModuleNotFoundError as error:
+                hint = "pip install 'tierlake[observe]'"
+                raise InvalidSetting(
+                    f"Metrics and traces need {error.name}, which is not installed", hint=hint
+                ) from error
+            made.callback(sinks[-1].close)
+        made.pop_all()
+    return tuple(sinks)
 
 
 def _listed(text: str | None) -> list[str]:
@@ -144,9 +196,9 @@ def _log(observing: Observing) -> Sink:
 
 
 def _metrics(observing: Observing) -> Sink:
-    from tierlake.connector.observe.metrics import Metrics
+    from tierlake.connector.observe.exporters import exported
 
-    return Metrics.exported(_listed(observing.metrics), frozenset(_listed(observing.metrics_datasets)))
+    return exported(_listed(observing.metrics), frozenset(_listed(observing.metrics_datasets)))
 
 
 def _traces(exporter: str) -> Sink:

@@ -39,7 +39,10 @@ Kind: TypeAlias = Literal["answer", "failure"]
 """An answer says that something is not there, or is there already: callers ask for it on purpose."""
 
 ANSWERS: Final = frozenset(
-    {"already_exists", "bucket_not_found", "cancelled", "not_modified", "object_not_found", "precondition_failed"}
+    {
+        *("already_exists", "bucket_not_found", "cancelled", "not_modified", "object_not_found"),
+        *("precondition_failed", "table_exists", "table_not_found"),
+    }
 )
 """Codes of errors that are answers."""
 
@@ -131,13 +134,14 @@ class ErrorEvent:
     Attributes:
         verb: The verb: `dataset.ingest`.
         code: The error's code.
-        message: The error's text.
+        message: The error's text; empty where it may repeat values of rows.
         request_id: Of the request that led to it, where one did.
         bucket: The bucket concerned.
         key: The key concerned.
         occurred: Seconds since 1970.
         span: The verb's span.
         fields: What the caller said of itself.
+        server_code: The server's own code, where a request led to it.
     """
 
     verb: str
@@ -149,6 +153,7 @@ class ErrorEvent:
     occurred: float
     span: SpanContext
     fields: Mapping[str, str]
+    server_code: str | None = None
 
     @property
     def kind(self) -> Kind:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -52,16 +53,18 @@ class Sink(Protocol):
 
 _sinks: tuple[Sink, ...] = ()
 _dropped: Counter[str] = Counter()
-_lock = threading.Lock()
+_lock = threading.RLock()  # a finalizer may emit while its thread is in here
 
 
-def _forget_lock() -> None:
+def _begin_anew() -> None:
+    """In a child process, which has not dropped what its parent has."""
     global _lock  # noqa: PLW0603 -- another thread of the parent may have held it
-    _lock = threading.Lock()
+    _lock = threading.RLock()
+    _dropped.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock)
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def is_on() -> bool:
@@ -113,10 +116,11 @@ def flush(seconds: float = 2.0) -> None:
     """Wait until the events so far are where they belong.
 
     Args:
-        seconds: The longest wait for each sink.
+        seconds: The longest wait, for all sinks together.
     """
-    for sink in _sinks:
+    deadline = time.monotonic() + seconds
+    for number, sink in enumerate(taking := _sinks):
         try:
-            sink.flush(seconds)
+            sink.flush(max(deadline - time.monotonic(), 0) / (len(taking) - number))
         except Exception:  # noqa: BLE001 -- as in `emit`
             drop(sink.name)

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import re
 import sys
+import threading
 import time
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -23,10 +25,28 @@ from tierlake.connector.observe import hooks
 from tierlake.connector.observe.events import ErrorEvent, SpanContext, SpanEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
-__all__ = ["Scope", "child", "current", "environment", "fields", "in_verb", "scope", "span", "traceparent", "under"]
+__all__ = [
+    "Scope",
+    "beginning",
+    "child",
+    "current",
+    "enter",
+    "environment",
+    "fields",
+    "has_span",
+    "in_verb",
+    "leave",
+    "sample_by",
+    "scope",
+    "span",
+    "traceparent",
+    "under",
+    "unless_within",
+    "within",
+]
 
 VARIABLE: Final = "TRACEPARENT"
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -50,7 +70,23 @@ class Scope:
     is_verb: bool = False
 
 
+_ids = random.Random()  # noqa: S311 -- they need to differ, not to be secret; the system's own take a call of it each
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ids.seed)
 _scope: ContextVar[Scope | None] = ContextVar("tierlake_scope", default=None)
+
+
+_open: dict[str, tuple[Scope, str | None]] = {}
+"""The spans that are open, with their parents' ids, but for those of native threads."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open.clear)
+
+
+def _all_kept(_trace_id: str) -> bool:
+    return True
+
+
+_is_kept: Callable[[str], bool] = _all_kept
 
 
 def parsed(text: str | None) -> SpanContext | None:
@@ -68,17 +104,38 @@ def parsed(text: str | None) -> SpanContext | None:
 
 
 @functools.lru_cache(maxsize=16)
-def _process_scope(variable: str | None, _process: int) -> Scope:
+def _process_trace_id(_process: int) -> str:
+    return os.urandom(16).hex()
+
+
+@functools.lru_cache(maxsize=16)
+def _process_scope(variable: str | None, process: int, _decision: Callable[[str], bool]) -> Scope:
     """The scope of all that no span of this process is around."""
-    return Scope(parsed(variable) or SpanContext(os.urandom(16).hex(), _NO_SPAN))
+    return Scope(parsed(variable) or beginning(_process_trace_id(process)))
+
+
+def beginning(trace_id: str) -> SpanContext:
+    """The beginning of a trace in this process, before its first span."""
+    return SpanContext(trace_id, _NO_SPAN, _is_kept(trace_id))
+
+
+def sample_by(is_kept: Callable[[str], bool]) -> None:
+    """Let a function of the trace's id decide whether traces that begin in this process are kept.
+
+    A trace that another process began is kept as that one decided.
+    """
+    global _is_kept  # noqa: PLW0603 -- it holds for the process
+    _is_kept = is_kept
 
 
 def scope() -> Scope:
     """The innermost scope: a span's, an application's, or the process's."""
-    own = _scope.get()
-    if own is not None:
-        return own
-    return _application_scope() or _process_scope(os.environ.get(VARIABLE), os.getpid())
+    return (
+        _scope.get()
+        or _application_scope()
+        or _scope_of_native_thread()
+        or _process_scope(os.environ.get(VARIABLE), os.getpid(), _is_kept)
+    )
 
 
 def _application_scope() -> Scope | None:
@@ -90,6 +147,28 @@ def _application_scope() -> Scope | None:
     if not context.is_valid:
         return None
     return Scope(SpanContext(f"{context.trace_id:032x}", f"{context.span_id:016x}", context.trace_flags.sampled))
+
+
+def _scope_of_native_thread() -> Scope | None:
+    """The scope for a thread that Python did not start, such as Arrow's: the innermost span around all that are open.
+
+    Such threads inherit no context variables. Where spans are open beside each other, none of them is known to be it.
+    """
+    if not _open or not _is_native_thread():
+        return None
+    within: dict[str | None, list[Scope]] = {}
+    spans = _open.copy()
+    for own, parent_id in spans.values():
+        within.setdefault(parent_id if parent_id in spans else None, []).append(own)
+    innermost, inside = None, within.get(None, [])
+    while len(inside) == 1:
+        innermost = inside[0]
+        inside = within.get(innermost.span.span_id, [])
+    return innermost
+
+
+def _is_native_thread() -> bool:
+    return threading.current_thread().name.startswith("Dummy-")  # how `threading` names those that it did not start
 
 
 def current() -> SpanContext:
@@ -104,14 +183,24 @@ def fields() -> Mapping[str, str]:
 
 def in_verb() -> bool:
     """Whether a verb of ours is at work around this."""
-    own = _scope.get()
-    return own is not None and own.is_verb
+    return scope().is_verb
+
+
+def enter() -> Token[Scope | None]:
+    """Be at work as a verb is, without a span of its own; returns what `leave` takes."""
+    around = scope()
+    return _scope.set(Scope(around.span, around.fields, is_verb=True))
+
+
+def leave(token: Token[Scope | None]) -> None:
+    """End what `enter` began."""
+    _reset(token)
 
 
 def child(around: Scope) -> tuple[SpanContext, str | None]:
     """A new span inside a scope, and its parent's id."""
     parent = around.span
-    return SpanContext(parent.trace_id, os.urandom(8).hex(), parent.is_sampled), _known(parent.span_id)
+    return SpanContext(parent.trace_id, f"{_ids.getrandbits(64):016x}", parent.is_sampled), _known(parent.span_id)
 
 
 def _known(span_id: str) -> str | None:
@@ -137,6 +226,8 @@ def span(name: str, *, is_verb: bool = False, **said: str | None) -> Iterator[Sp
     own, parent_id = child(around)
     known = {**around.fields, **{name: text for name, text in said.items() if text is not None}}
     inner = Scope(own, known, is_verb or around.is_verb)
+    if not _is_native_thread():
+        _open[own.span_id] = inner, parent_id
     token, detach = _scope.set(inner), _shown_to_application(own)
     started, begin, code = time.time(), time.perf_counter(), None
     try:
@@ -149,6 +240,7 @@ def span(name: str, *, is_verb: bool = False, **said: str | None) -> Iterator[Sp
     finally:
         _reset(token)
         detach()
+        _open.pop(own.span_id, None)
         hooks.emit(SpanEvent(name, started, time.perf_counter() - begin, own, parent_id, code and str(code), known))
 
 
@@ -186,8 +278,9 @@ def report(verb: str, error: BaseException, around: Scope) -> None:
         ErrorEvent(
             verb=verb,
             code=code,
-            message=str(error),
+            message="" if getattr(error, "shows_values", False) else str(error),
             request_id=getattr(error, "request_id", None),
+            server_code=getattr(error, "server_code", None),
             bucket=getattr(error, "bucket", None),
             key=getattr(error, "key", None),
             occurred=time.time(),
@@ -214,6 +307,31 @@ def traceparent() -> str:
     return f"{_FIRST_VERSION}-{own.trace_id}-{span_id}-{int(own.is_sampled):02x}"
 
 
+def has_span() -> bool:
+    """Whether a span is around: of this process, of the application, or of the process that started this one."""
+    return current().span_id != _NO_SPAN
+
+
+@contextmanager
+def within(around: Scope) -> Iterator[None]:
+    """Run work as part of a scope."""
+    token = _scope.set(around)
+    try:
+        yield
+    finally:
+        _reset(token)
+
+
+@contextmanager
+def unless_within(around: Scope | None) -> Iterator[None]:
+    """Run work as part of a scope that was kept, unless it is part of another one already; None is none."""
+    if around is None or _scope.get() is not None:
+        yield
+        return
+    with within(around):
+        yield
+
+
 @contextmanager
 def under(text: str | None, **said: str) -> Iterator[None]:
     """Run work as part of another process's span.
@@ -224,11 +342,8 @@ def under(text: str | None, **said: str) -> Iterator[None]:
     """
     parent = parsed(text)
     around = scope()
-    token = _scope.set(Scope(parent or around.span, {**around.fields, **said}))
-    try:
+    with within(Scope(parent or around.span, {**around.fields, **said})):
         yield
-    finally:
-        _reset(token)
 
 
 def environment() -> dict[str, str]:

@@ -9,7 +9,8 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from tierlake.connector.observe import hooks, tracing
+from tierlake.connector.observe import configuration, hooks, tracing
+from tierlake.connector.observe.edges import guarded, marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,22 +37,28 @@ def verb(
         The method; while nobody observes it does nothing more.
     """
     name = f"{prefix}.{method.__name__.lstrip('_')}"
+    if inspect.isgeneratorfunction(method):
+        return cast("Callable[P, T]", guarded(method, name))  # its work is done between its caller's
     if inspect.iscoroutinefunction(method):
 
         @functools.wraps(method)
         async def observed(*args: Any, **kwargs: Any) -> Any:
-            if not hooks.is_on() or tracing.in_verb():
+            if not _is_observed() or tracing.in_verb():
                 return await method(*args, **kwargs)
             with tracing.span(name, is_verb=True, **said(args, kwargs)):
                 return await method(*args, **kwargs)
 
-        return cast("Callable[P, T]", observed)
+        return cast("Callable[P, T]", marked(observed))
 
     @functools.wraps(method)
     def blocking(*args: P.args, **kwargs: P.kwargs) -> T:
-        if not hooks.is_on() or tracing.in_verb():
+        if not _is_observed() or tracing.in_verb():
             return method(*args, **kwargs)
         with tracing.span(name, is_verb=True, **said(args, kwargs)):
             return method(*args, **kwargs)
 
-    return blocking
+    return cast("Callable[P, T]", marked(blocking))
+
+
+def _is_observed() -> bool:
+    return hooks.is_on() or configuration.by_environment()

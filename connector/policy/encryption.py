@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from tierlake.connector.errors import InvalidSetting
 from tierlake.connector.nearest import did_you_mean
+from tierlake.connector.observe.edges import reporting
 
 SSE_C_KEY_BYTES = 32
 ENCRYPTION_PARAMETERS = frozenset(
@@ -91,6 +92,7 @@ class SseC:
     mode: ClassVar[str] = "sse-c"
     key: bytes = field(repr=False)
 
+    @reporting
     def __post_init__(self) -> None:
         if len(self.key) != SSE_C_KEY_BYTES:
             raise InvalidSetting(f"An SSE-C key is bytes of length {SSE_C_KEY_BYTES}")

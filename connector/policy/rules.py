@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.observe.edges import reporting
 from tierlake.connector.policy.encryption import Encryption, SseS3, parse_encryption
 
 STANDARD = "STANDARD"
@@ -97,6 +98,7 @@ class WriteRule:
     tags: Mapping[str, str] | tuple[tuple[str, str], ...] = ()
     content_type: str | None = None
 
+    @reporting
     def __post_init__(self) -> None:
         if self.encryption is not None:
             object.__setattr__(self, "encryption", parse_encryption(self.encryption))
@@ -107,6 +109,7 @@ class WriteRule:
         _compiled(self.match)
 
     @classmethod
+    @reporting
     def from_value(cls, value: WriteRule | Mapping[str, Any]) -> WriteRule:
         """A rule, from itself or from a mapping with its fields (as in YAML or JSON).
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tierlake.connector.errors import UnsupportedByServer
 from tierlake.connector.nearest import nearest
+from tierlake.connector.observe.edges import reporting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,6 +178,7 @@ class Profile:
     newer_checksums: bool = True
     alternatives: Mapping[str, str] = field(default_factory=dict, hash=False)
 
+    @reporting
     def check_class(self, storage_class: str, *, key: str | None = None) -> None:
         """Refuse a storage class that a write to this server cannot request.
 
@@ -198,6 +200,7 @@ class Profile:
             alternative = self._classes()
         raise UnsupportedByServer(self.name, f"writing the storage class {storage_class!r}", alternative, key=key)
 
+    @reporting
     def check_encryption(self, mode: str, *, key: str | None = None) -> None:
         """Refuse an encryption mode that this server refuses, ignores or fails on.
 

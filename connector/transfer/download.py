@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tierlake.connector.client.store import Store
 
 _PIECE_BYTES = 1 << 20
+_SIZE = re.compile(r"[0-9]{1,19}")
 _RANGE_BYTES_MAX = 8 << 20
 """The size of a range, where the caller names none: so many of them are in memory as are read at once."""
 
@@ -203,7 +205,7 @@ class _Reading:
     def size(self) -> int:
         """The object's size, from the response."""
         _, _, total = str(self.response.get("ContentRange") or "").rpartition("/")
-        return int(total) if total.isdigit() else int(self.response["ContentLength"])
+        return int(total) if _SIZE.fullmatch(total) else int(self.response["ContentLength"])
 
     @property
     def is_one_response(self) -> bool:

@@ -20,6 +20,7 @@ from s3fs.core import S3File
 
 from tierlake.connector.client.concurrency import blocking
 from tierlake.connector.errors import InvalidName, LakeError, ObjectArchived
+from tierlake.connector.observe.edges import edge
 from tierlake.connector.transfer.parquet_cache import TAIL_BYTES, AutomaticCache, ForecastCache, ParquetCache
 from tierlake.connector.transfer.ranges import Piece, fetch
 from tierlake.connector.transfer.row_groups import MAGIC
@@ -73,6 +74,7 @@ class ReadOptions:
     parameters: dict[str, Any] | None = None
 
 
+@edge
 class ReadingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
     """A file on the lake that is read.
 

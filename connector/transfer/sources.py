@@ -13,6 +13,7 @@ from s3fs.utils import FileExpired
 
 from tierlake.connector.client.concurrency import blocking, running_loop
 from tierlake.connector.errors import RequestRefused, ServerError
+from tierlake.connector.observe import hooks, tracing
 from tierlake.connector.transfer.ranges import BEYOND_THE_END, Piece, fetch
 
 if TYPE_CHECKING:
@@ -55,11 +56,13 @@ class ObjectSource:
         self.etag = etag
         self._store, self._loop, self._target, self._size = store, loop, target, size
         self._options, self._is_conditional = options, is_conditional
+        self._around = tracing.scope() if hooks.is_on() else None
 
     def begin(self, parts: Sequence[Part]) -> None:
         """Start all requests in one step on the event loop."""
         self.check()
-        self._loop().call_soon_threadsafe(self._start, list(parts))
+        with tracing.unless_within(self._around):  # Arrow's threads have no span of their own
+            self._loop().call_soon_threadsafe(self._start, list(parts))
 
     def check(self) -> None:
         """Refuse to wait for an event loop that does not run, or that this thread runs.
@@ -72,7 +75,8 @@ class ObjectSource:
 
     def read(self, start: int, end: int) -> bytes:
         """The bytes of a range, by a request of its own."""
-        return bytes(blocking(self._loop(), self._fetched(start, end)))
+        with tracing.unless_within(self._around):
+            return bytes(blocking(self._loop(), self._fetched(start, end)))
 
     def cancel(self, parts: Sequence[Part], *, wait_seconds: float = 0) -> None:
         """Cancel the requests of parts."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from s3fs.utils import FileExpired
 
+from tierlake.connector.observe import count
 from tierlake.connector.transfer.window_parts import RANGE_BYTES, Part
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ class Window:
             parts, self._parts = self._parts, []
             under_way = self._cancelled(parts)
             self._changed.notify_all()
+        count("cache_count", self.hits, cache="parquet", result="hit")
+        count("cache_count", self.misses, cache="parquet", result="miss")
         if under_way:
             self._source.cancel(under_way, wait_seconds=wait_seconds)
         self._source.close()

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 from s3fs.core import S3File
 
 from tierlake.connector.errors import AlreadyExists, LakeError, ObjectNotFound
+from tierlake.connector.observe import hooks, tracing
+from tierlake.connector.observe.edges import edge
 from tierlake.connector.transfer.background_parts import BackgroundParts
 from tierlake.connector.transfer.multipart import sent_part
 from tierlake.connector.transfer.part_sizes import PARTS_MAX, next_part_bytes
@@ -51,6 +53,7 @@ def _discard_unclosed() -> None:
         file.discard()
 
 
+@edge
 class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
     """A file on the lake that is written.
 
@@ -72,6 +75,7 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         self._is_arrows = opened_by_arrow()
         self._begun = 0
         self._background: BackgroundParts | None = None
+        self._around = tracing.scope() if hooks.is_on() else None
         try:
             super().__init__(fs, path, mode, **kwargs)
             self._check_mode()
@@ -222,7 +226,8 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
             message = f"{self.path}: an upload has {PARTS_MAX:,} parts at the most; open it with a larger block_size"
             raise ValueError(message)
         self.buffer = io.BytesIO()
-        background.add(self._begun, body)
+        with tracing.unless_within(self._around):
+            background.add(self._begun, body)
         return background
 
     def _begin(self) -> BackgroundParts:
@@ -280,6 +285,11 @@ class WritingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
         options = {"ACL": self.acl, **condition} if self.acl else condition
         answer: dict[str, Any] = self._call_s3("put_object", Bucket=self.bucket, Key=self.key, Body=body, **options)
         return answer
+
+    def _call_s3(self, method: str, *options: Any, **request: Any) -> Any:
+        """Make a request, as part of the span in which the file was opened where there is no other one."""
+        with tracing.unless_within(self._around):
+            return super()._call_s3(method, *options, **request)
 
     def _abort_mpu(self) -> None:
         with suppress(ObjectNotFound):

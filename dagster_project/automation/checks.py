@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from tierlake.dagster_project.automation.gauges import emit_figures
 from tierlake.dagster_project.partitions.lake_asset import LakeAsset
 from tierlake.dagster_project.resources.failures import dagster_failures
 from tierlake.dagster_project.resources.lake import LakeResource
@@ -40,7 +41,9 @@ def verify_check(asset: LakeAsset) -> dg.AssetChecksDefinition:
     )
     def check(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         with dagster_failures(context):
-            report = asset.dataset_in(lake).verify(lake.today())
+            dataset = asset.dataset_in(lake)
+            report = dataset.verify(lake.today())
+            emit_figures(context, dataset, lake.today())
         return dg.AssetCheckResult(
             passed=report.ok,
             severity=dg.AssetCheckSeverity.ERROR,

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Final, Self
 
+from tierlake.connector.documents import UnreadableDocument, json_object
+
 __all__ = ["STATE_MAX", "Cursor"]
 
 STATE_MAX: Final = 1 << 16
@@ -30,11 +32,13 @@ class Cursor:
     def read(cls, text: str | None) -> Self:
         """Parse a cursor; another version's, and any text that a person typed into the UI, counts as none."""
         try:
-            content = json.loads(text or "{}")
-            version, state, act = (content[name] for name in ("version", "state", "act"))
-        except (ValueError, TypeError, KeyError):
+            content = json_object(text or "{}")
+        except UnreadableDocument:
             return cls()
-        return cls(str(state), str(act)) if version == _VERSION else cls()
+        match content:
+            case {"version": int(version), "state": str(state), "act": str(act)} if version == _VERSION:
+                return cls(state, act)
+        return cls()
 
     def __str__(self) -> str:
         # a plain table's state names all objects of its second: of very many, the next tick compares everything anew

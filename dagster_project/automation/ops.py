@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from tierlake.connector.errors import LakeError
+from tierlake.dagster_project.automation.gauges import emit_figures
 from tierlake.dagster_project.automation.retention import Retention
 from tierlake.dagster_project.automation.table_metadata import FOLLOWED, observations
 from tierlake.dagster_project.partitions.lineage import downstreams_in
@@ -83,6 +84,7 @@ def move_to_tiers(context: dg.OpExecutionContext, asset: LakeAsset, dataset: Dat
         touched = {PartitionKey.parse(key): FOLLOWED["tier"] for key in result.done}
         _log_observations(context, asset, dataset, touched)
     context.add_output_metadata(_tiering_metadata(asset.name, plan, result) | _described(described, f"{asset.name}/"))
+    emit_figures(context, dataset, as_of)
     result.raise_failures()
 
 
@@ -101,6 +103,7 @@ def expire(context: dg.OpExecutionContext, retention: Retention, config: ExpiryC
     if expired.result or expired.wipe.partitions:
         _log_observations(context, retention.asset, retention.dataset, {})
     context.add_output_metadata(_expiry_metadata(expired) | _described(described))
+    emit_figures(context, retention.dataset, as_of)
     if expired.kept:
         shown = "; ".join(f"{key}: {reason}" for key, reason in list(expired.kept.items())[:_REASONS_SHOWN])
         raise PartialFailure(

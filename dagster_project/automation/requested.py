@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tierlake.connector.errors import LakeError
 from tierlake.pipelines.model.age import window_of_key
+from tierlake.pipelines.model.instant import instant_after
 from tierlake.pipelines.model.partition_key import PartitionKey
 
 if TYPE_CHECKING:
@@ -140,4 +141,4 @@ def _retained_until(dataset: Dataset, key: str) -> str:
     window = window_of_key(dataset.spec, PartitionKey.parse(key))
     if after is None or window is None:
         return "it never expires"
-    return f"within its retention until {window.end + after:%Y-%m-%d}"
+    return f"within its retention until {instant_after(window.end, after):%Y-%m-%d}"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import dagster as dg
 
+from tierlake.connector.documents import UnreadableDocument, json_object
 from tierlake.dagster_project.automation.attempts import ATTEMPTS, is_at_work
 from tierlake.dagster_project.automation.wording import are
 from tierlake.dagster_project.partitions.event_storage import newest_storage_id
@@ -44,6 +45,7 @@ _MARGIN: Final = 1000
 """Events that a tick looks at again: those that were being stored while it looked have smaller numbers."""
 
 _VERSION: Final = 1
+_LAST_STORAGE_ID: Final = 2**63 - 1
 _SHOWN: Final = 5
 _STATES: Final = {
     "in progress": "being restored",
@@ -66,15 +68,21 @@ class _Cursor:
     def read(cls, text: str | None) -> Self:
         """Parse a cursor; another version's, and any text that a person typed into the UI, counts as none."""
         try:
-            content = json.loads(text or "{}")
-            version, newest, ids = (content[name] for name in ("version", "newest", "open"))
-            cursor = cls(newest if newest is None else int(newest), tuple(map(int, ids)))
-        except (ValueError, TypeError, KeyError):
+            content = json_object(text or "{}")
+        except UnreadableDocument:
             return cls()
-        return cursor if version == _VERSION else cls()
+        newest, ids = content.get("newest"), content.get("open")
+        is_ours = content.get("version") == _VERSION and (newest is None or _is_storage_id(newest))
+        if not is_ours or not isinstance(ids, list) or not all(map(_is_storage_id, ids)):
+            return cls()
+        return cls(newest, tuple(ids))
 
     def __str__(self) -> str:
         return json.dumps({"version": _VERSION, "newest": self.newest, "open": self.open})
+
+
+def _is_storage_id(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LAST_STORAGE_ID
 
 
 def _readable(asset: LakeAsset, dataset: "Dataset", waiting: Sequence[Wait]) -> tuple[list[Wait], dict[str, str]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
+from tierlake.connector.observe import gauge
 from tierlake.dagster_project.automation.comparison import shown_now
 from tierlake.dagster_project.automation.cursor import Cursor
 from tierlake.dagster_project.automation.reconcile import PARTITIONS_PER_TICK, Reconciled, reconcile
@@ -97,6 +98,7 @@ class _Tick:
         with dataset.one_look():
             state = dataset.state()
             due = retention.due(today, since=before.state, shown=shown)
+            gauge("expiry_backlog", len(due.keys) + len(due.unknown), dataset=dataset.uri)
             reconciled = reconcile(instance, asset, dataset, due.shown, due.difference, limit=PARTITIONS_PER_TICK)
         touched = touched_after(instance, dataset, before.act, PARTITIONS_PER_TICK)
         events: list[dg.AssetMaterialization | dg.AssetObservation] = [*reconciled.events]

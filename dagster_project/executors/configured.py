@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
-import yaml
 
+from tierlake.connector.documents import UnreadableDocument, yaml_document
 from tierlake.pipelines.errors import SpecError
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def chosen_executor(environ: Mapping[str, str] = os.environ) -> dg.ExecutorDefin
 
 def _of_file(path: Path) -> tuple[str, Any]:
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        document = yaml_document(path.read_bytes())
+    except (OSError, UnreadableDocument) as error:
         raise SpecError(f"{VARIABLE} names {path}, which cannot be read: {error}") from error
     if not isinstance(document, dict) or len(document) != 1:
         raise SpecError(f"{path} has to name one executor", hint="multiprocess: {max_concurrent: 4}")

@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 
+from tierlake.pipelines.runtime.handed_on import handed_on
+from tierlake.pipelines.runtime.observing import observe_as_configured
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -64,18 +67,21 @@ class DaskSteps(dg.Executor):
     @staticmethod
     def _steps(client: Any, stock: Any, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
         distributed: Any = import_module("distributed")
+        observe_as_configured()
         run, instance = plan_context.dagster_run, plan_context.instance.get_ref()
         tasks: dict[str, Any] = {}
         for step in (step for level in execution_plan.get_steps_to_execute_by_level() for step in level):
-            work = partial(
-                stock.query_on_dask_worker,
-                None,
-                plan_context.reconstructable_job,
-                run,
-                plan_context.run_config,
-                [step.key],
-                instance,
-                execution_plan.known_state,
+            work = handed_on(
+                partial(
+                    stock.query_on_dask_worker,
+                    None,
+                    plan_context.reconstructable_job,
+                    run,
+                    plan_context.run_config,
+                    [step.key],
+                    instance,
+                    execution_plan.known_state,
+                )
             )
             before = [tasks[key] for given in step.step_inputs for key in given.dependency_keys if key in tasks]
             resources = stock.get_dask_resource_requirements(step.tags)

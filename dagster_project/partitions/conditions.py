@@ -17,6 +17,7 @@ import dagster as dg
 
 from tierlake.dagster_project.partitions.keys import KeyNames
 from tierlake.dagster_project.resources.lake import LakeResource
+from tierlake.pipelines.model.instant import instant_after
 from tierlake.pipelines.model.time_window import as_instant, window_of
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class NotExpired(dg.AutomationCondition[dg.AssetKey]):
         kept = {
             key
             for _, key in candidates.expensively_compute_asset_partitions()
-            if key is not None and not ((end := _end(key, names, time)) and end + after <= as_of)
+            if key is not None and not ((end := _end(key, names, time)) and instant_after(end, after) <= as_of)
         }
         return dg.AutomationResult(context, candidates.compute_intersection_with_partition_keys(kept))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
+from tierlake.connector.documents import UnreadableDocument, json_object
 from tierlake.dagster_project.partitions.keys import KeyNames
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.model.spec import DatasetSpec
@@ -94,7 +94,10 @@ def spec_of(definition_metadata: Mapping[str, Any]) -> DatasetSpec | None:
     if value is None:
         return None
     data = value.data if isinstance(value, dg.JsonMetadataValue) else value
-    fields = json.loads(data) if isinstance(data, str) else data
+    try:
+        fields = json_object(data) if isinstance(data, str) else data
+    except UnreadableDocument:
+        fields = None
     if not isinstance(fields, dict):
         raise SpecError(f"{SPEC} is not a dataset's spec", hint="write metadata=spec_metadata(DatasetSpec(...))")
     return DatasetSpec(**fields)

@@ -17,12 +17,17 @@ An error of the step's own code stays as it is, even where tierlake calls that c
 from __future__ import annotations
 
 import functools
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import dagster as dg
 
+from tierlake.connector import observe
 from tierlake.connector.errors import EndpointUnreachable, LakeError, ServerError, Throttled
+from tierlake.connector.observe.edges import left
+from tierlake.dagster_project.resources.step_log import logged_step
+from tierlake.dagster_project.resources.step_spans import tick_span
 from tierlake.pipelines.errors import ArchivedError, CommitConflict, CommitUnknown, PartialFailure, StalePlan
 
 if TYPE_CHECKING:
@@ -33,6 +38,8 @@ __all__ = ["RETRIES", "RETRYABLE", "dagster_failures", "lake_error_in", "lake_er
 TickT = TypeVar("TickT")
 
 _OURS: Final = ("tierlake",)
+_STEP: Final = "dagster.step"
+"""The operation of an error that leaves everything of ours in Dagster."""
 
 RETRYABLE: Final = (CommitConflict, CommitUnknown, EndpointUnreachable, ServerError, StalePlan, Throttled)
 """Errors that another try may overcome: the step starts again and looks at everything anew."""
@@ -54,11 +61,11 @@ def dagster_failures(context: Any, retries: dg.RetryPolicy = RETRIES) -> Iterato
         dagster.Failure: It will not.
         LakeError: There is no step that could be tried again, as in a unit test that calls an asset.
     """
+    step = step_of(context)
     try:
-        with lake_errors():
+        with nullcontext() if step is None else logged_step(context.log), lake_errors():
             yield
     except LakeError as error:
-        step = step_of(context)
         if step is None:
             raise
         failure = dg.Failure(str(error), metadata=_metadata(error), allow_retries=False)
@@ -82,7 +89,10 @@ def lake_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (LakeError, dg.DagsterError, dg.Failure, dg.RetryRequested):
+    except LakeError as error:
+        left(_STEP, error)
+        raise
+    except (dg.DagsterError, dg.Failure, dg.RetryRequested):
         raise
     except Exception as error:
         from tierlake.connector.client.library_errors import of_a_library  # loads the libraries that move data
@@ -90,6 +100,7 @@ def lake_errors() -> Iterator[None]:
         translated = of_a_library(error, callers=_OURS)
         if translated is None:
             raise
+        left(_STEP, translated)
         raise translated from error
 
 
@@ -100,19 +111,30 @@ def tick_errors(tick: Callable[..., TickT]) -> Callable[..., TickT]:
         @tick_errors
         def tick(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason: ...
 
-    It fails and does not skip, which would look as if all were well; the next tick tries again by itself.
+    It fails and does not skip, which would look as if all were well; the next tick tries again by itself. The time of
+    each tick that did not fail is a metric, `tierlake_sensor_tick_timestamp_seconds`.
     """
 
     @functools.wraps(tick)
     def checked(context: Any, *args: Any, **kwargs: Any) -> TickT:
         try:
-            with lake_errors():
-                return tick(context, *args, **kwargs)
+            with tick_span(context), lake_errors():
+                result = tick(context, *args, **kwargs)
         except LakeError as error:
             context.log.error("%s: %s", error.code, error)  # noqa: TRY400 - the failure has the stack
             raise dg.Failure(f"{error.code}: {error}", metadata=_metadata(error), allow_retries=False) from error
+        _note_tick(context)
+        return result
 
     return checked
+
+
+def _note_tick(context: Any) -> None:
+    """Say that a sensor lives, for the alert on one that does not; a context made for a direct call has no name."""
+    if not observe.is_on():
+        return
+    with suppress(Exception):  # Dagster's own check of an absent name has no public type
+        observe.gauge("sensor_tick_timestamp_seconds", time.time(), sensor=context.sensor_name)
 
 
 def lake_error_in(error: BaseException | None) -> LakeError | None:

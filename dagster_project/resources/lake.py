@@ -10,9 +10,13 @@ from pydantic import Field
 
 from tierlake.connector.urls import check_endpoint_url, check_place
 from tierlake.dagster_project.resources.secret_fields import NamedSecrets, UrlCheck
+from tierlake.dagster_project.resources.step_log import log_running_step
+from tierlake.dagster_project.resources.step_spans import begin_step_spans
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import dagster as dg
 
     from tierlake.connector import LakeFileSystem
     from tierlake.pipelines import Dataset
@@ -62,6 +66,10 @@ class LakeResource(NamedSecrets["LakeResource"]):
         description="A fixed today (2014-01-01) by which policies judge; TIERLAKE_TODAY, else the clock.",
     )
 
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Give each step of this process a span, where anybody observes."""
+        begin_step_spans(context)
+
     def uri(self, name: str) -> str:
         """The URI of a dataset below the warehouse.
 
@@ -76,6 +84,7 @@ class LakeResource(NamedSecrets["LakeResource"]):
         """The filesystem behind all datasets."""
         from tierlake.connector import LakeFileSystem
 
+        log_running_step()
         options = {name: getattr(self, name) for name in ("endpoint_url", "profile", "key", "secret", "token")}
         return LakeFileSystem(**{name: value for name, value in options.items() if value is not None})
 

@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from tierlake.connector.errors import LakeError
+from tierlake.connector.observe.edges import left
+from tierlake.connector.observe.hooks import flush
 from tierlake.pipelines.cli.failures import ExitCode, Failure
+from tierlake.pipelines.cli.log_options import log_options
+from tierlake.pipelines.cli.trace import trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +34,7 @@ COMMANDS = {
     "show": "inspect",
     "explain": "inspect",
     "history": "inspect",
+    "stats": "stats",
     "plan": "lifecycle",
     "diff": "lifecycle",
     "apply": "lifecycle",
@@ -81,6 +86,8 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tierlake")
+@log_options
+@trace
 def cli() -> None:
     """Keep Parquet datasets in S3 or MinIO cheap, encrypted and consistent.
 
@@ -108,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         interrupted = Failure.plainly("interrupted", "interrupted", exit_code=ExitCode.INTERRUPTED)
         code = interrupted.report(as_json=as_json)
     except (LakeError, OSError) as error:
+        left("tierlake", error)
+        flush()
         code = Failure.of(error).report(as_json=as_json)
     sys.exit(code)
 

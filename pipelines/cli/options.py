@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import click
 
+from tierlake.pipelines.cli.log_options import log_options
 from tierlake.pipelines.cli.output import Output
+from tierlake.pipelines.cli.trace import command_span, trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +106,8 @@ def with_session(command: Callable[Concatenate[Session, P], int | None]) -> Call
     @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
     @click.option("--profile", metavar="NAME", help="The server's profile: aws, minio, seaweedfs, generic.")
     @click.option("--endpoint-url", metavar="URL", help="The server, where it is not AWS.")
+    @log_options
+    @trace
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> int | None:
         given = dict(kwargs)
@@ -112,7 +116,8 @@ def with_session(command: Callable[Concatenate[Session, P], int | None]) -> Call
             profile=_text(given.pop("profile")),
             endpoint_url=_text(given.pop("endpoint_url")),
         )
-        return command(session, *args, **given)  # type: ignore[arg-type] # click hands the rest on by name
+        with command_span():
+            return command(session, *args, **given)  # type: ignore[arg-type] # click hands the rest on by name
 
     return run
 

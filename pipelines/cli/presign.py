@@ -50,7 +50,7 @@ def presign(
             conditions["content_type"] = content_type
         form = fs.presign_post(uri, expires=expires, **conditions)
         fields = " ".join(f"-F {shlex.quote(f'{name}={value}')}" for name, value in form["fields"].items())
-        session.out.emit(document | dict(form), f"curl {fields} -F file=@FILE {form['url']}")
+        session.out.emit(document | dict(form), f"curl {fields} -F file=@FILE {shlex.quote(form['url'])}")
         return
     url = fs.presign(uri, expires=expires, method=method)
     headers = _headers_to_send(fs, uri, url)

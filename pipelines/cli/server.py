@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from tierlake.connector.errors import EndpointUnreachable
+from tierlake.pipelines.cli.log_options import log_options
 from tierlake.pipelines.cli.output import Output
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _CLASHING = (
 
 
 @click.command()
+@log_options
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),

@@ -15,6 +15,7 @@ from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.metastore.handle import Handle
 from tierlake.pipelines.metastore.journal import Journal
 from tierlake.pipelines.runtime.clock import ServerClock
+from tierlake.pipelines.runtime.handed_on import handed_on
 from tierlake.pipelines.tables import table_of_format
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class Workers:
         Yields:
             Each task with its result, as it completes; the first failure is raised and cancels the others.
         """
-        yield from self._gathered([self.client.submit(work, task, pure=False) for task in tasks], tasks)
+        sent = handed_on(work, _span_name(work))
+        yield from self._gathered([self.client.submit(sent, task, pure=False) for task in tasks], tasks)
 
     def run_in_order(self, work: Callable[[T], R], tasks: Sequence[T]) -> list[R]:
         """Do each task on some worker; all results in the order of the tasks."""
@@ -117,7 +119,7 @@ class Workers:
         """The same as `run`, for tasks with a part that the cluster computes (`dask.delayed`)."""
         from dask.delayed import delayed
 
-        graph = [delayed(work, pure=False)(task, part) for task, part in pairs]
+        graph = [delayed(handed_on(work, _span_name(work)), pure=False)(task, part) for task, part in pairs]
         yield from self._gathered(self.client.compute(graph), [task for task, _ in pairs])
 
     def _gathered(self, futures: Sequence[Any], tasks: Sequence[T]) -> Iterator[tuple[T, Any]]:
@@ -130,6 +132,10 @@ class Workers:
                 yield tasks[numbers[future.key]], result
         finally:
             self.client.cancel(list(futures))
+
+
+def _span_name(work: Callable[..., Any]) -> str:
+    return f"dask.{getattr(work, '__name__', type(work).__name__).lstrip('_')}"
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pat
 
+from tierlake.connector.documents import json_list
 from tierlake.pipelines.errors import RejectedTooMany, SourceError
 from tierlake.pipelines.runtime.parallel import in_threads
 from tierlake.pipelines.sources.row_origin import ALL, REASON_COLUMN, TEXT_MARK
@@ -85,9 +86,26 @@ def read_rejects(fs: LakeFileSystem, path: str) -> pa.Table:
         SourceError: There is no such file, or it cannot be read.
     """
     try:
-        return pq.read_table(io.BytesIO(fs.cat_file(path)))
-    except (OSError, pa.ArrowException) as error:
+        rows = pq.read_table(io.BytesIO(fs.cat_file(path)))
+        rows.validate(full=True)
+        _check_is_ours(rows)
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise SourceError(f"cannot read the rejected rows in lake://{path}: {error}") from error
+    return rows
+
+
+def _check_is_ours(rows: pa.Table) -> None:
+    """Refuse what has no reasons, or whose remarks about the columns cannot be read.
+
+    Raises:
+        ValueError: It says what is missing.
+    """
+    if REASON_COLUMN not in rows.column_names or not pat.is_string(rows.schema.field(REASON_COLUMN).type):
+        raise ValueError(f"they have no texts in {REASON_COLUMN}")
+    about = rows.schema.metadata or {}
+    about.get(_IDENTITY, b"").decode()
+    if not all(isinstance(name, str) for name in json_list(about.get(_TEXTS, b"[]"))):
+        raise ValueError("the names of columns are no texts")
 
 
 def list_rejects(fs: LakeFileSystem, root: str) -> tuple[RejectFile, ...]:
@@ -128,7 +146,7 @@ def texts_in(rows: pa.Table) -> frozenset[str]:
     """The columns of a reject file whose text stands for values of another type: all of them for text files."""
     if is_text(rows):
         return frozenset(own_columns(rows))
-    return frozenset(json.loads((rows.schema.metadata or {}).get(_TEXTS, b"[]")))
+    return frozenset(json_list((rows.schema.metadata or {}).get(_TEXTS, b"[]")))
 
 
 def own_columns(rows: pa.Table) -> list[str]:

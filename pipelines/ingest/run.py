@@ -15,10 +15,12 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
+from tierlake.connector.observe import count, tracing
 from tierlake.connector.urls import without_secrets
 from tierlake.pipelines.errors import (
     CommitConflict,
     PolicyRefused,
+    RejectedTooMany,
     SpecError,
 )
 from tierlake.pipelines.ingest.conversion import Intake
@@ -115,7 +117,8 @@ def ingest(  # noqa: PLR0913 - the user's own options
         version = handle.table.snapshot().version
         return IngestResult(0, 0, None, (), 0, 0, version, key, committed=False)
     bounds = limits or WriterLimits()
-    ready = prepared(handle, source, storage_options, bounds, text, workers)
+    with tracing.span("ingest.prepare"):
+        ready = prepared(handle, source, storage_options, bounds, text, workers)
     plan, snapshot = ready.plan, replace(ready.snapshot, fence_count=ready.snapshot.fence)  # before a file is written
     check_possible(handle.spec, plan.table, keys or (), snapshot.by_partition())
     staging = Staging(
@@ -129,7 +132,7 @@ def ingest(  # noqa: PLR0913 - the user's own options
         limits=bounds,
     )
     note_untyped(handle.fs, handle.table.root, staging.columns)
-    check = partial(check_tolerable, handle.spec.rejects)
+    check = partial(_check_tolerable, handle)
     started = clock()
     with ExitStack() as stack:
         if workers and ready.pieces:
@@ -149,6 +152,8 @@ def ingest(  # noqa: PLR0913 - the user's own options
         commit, touched, replaced = _commit(handle, snapshot, staged.files, plan.table, mode, key, keys, metadata)
         with after_commit("files that waited for it could not be deleted; vacuum takes them"):
             discard(handle, staged.leftovers)
+    count("row_count", staged.rows, outcome="accepted", dataset=handle.spec.uri)
+    count("row_count", staged.bad_rows, outcome="rejected", dataset=handle.spec.uri)
     return IngestResult(
         rows=staged.rows,
         rejected=staged.bad_rows,
@@ -252,6 +257,14 @@ def _check_mode(handle: Handle, mode: IngestMode) -> None:
         handle.table.check_operation("append")
 
 
+def _check_tolerable(handle: Handle, rows: int, reasons: Mapping[str, int], path: str | None) -> None:
+    try:
+        check_tolerable(handle.spec.rejects, rows, reasons, path)
+    except RejectedTooMany:
+        count("row_count", sum(reasons.values()), outcome="rejected", dataset=handle.spec.uri)
+        raise
+
+
 def _look_again(handle: Handle, staged: Sequence[StagedFile], age: timedelta) -> None:
     """Check that files still exist which have waited for half the age at which a vacuum deletes orphans."""
     gone = handle.table.lost([one.file for one in staged]) if age >= ORPHAN_AGE / 2 else ()
@@ -273,6 +286,7 @@ def _written(
     return written
 
 
+@tracing.span("ingest.commit")
 def _commit(
     handle: Handle,
     snapshot: Snapshot,

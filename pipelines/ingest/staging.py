@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from tierlake.connector.observe import tracing
 from tierlake.pipelines.errors import SchemaMismatch
 from tierlake.pipelines.ingest.partitioner import Partitioner
 from tierlake.pipelines.ingest.rejects import Rejects
@@ -127,7 +128,7 @@ def stage(
     """
     rejects = Rejects(handle.fs, handle.table.root, staging.source, is_text=staging.intake.is_text)
     rows = 0
-    with ExitStack() as reading:
+    with tracing.span("ingest.read"), ExitStack() as reading:
         if isinstance(batches, Generator):  # it may have a file open
             reading.enter_context(closing(batches))
         partitioner = Partitioner(handle.spec.partition, handle.table.root)
@@ -143,7 +144,8 @@ def stage(
     rejects.write()
     if check:
         check(rows + rejects.count, rejects.reasons, rejects.path)
-    files = writer.finish()
+    with tracing.span("ingest.write"):
+        files = writer.finish()
     return Staged(files, rows - writer.duplicates, writer.duplicates, dict(rejects.reasons), rejects.path)
 
 

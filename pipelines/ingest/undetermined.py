@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.types as pat
 
+from tierlake.connector.documents import UnreadableDocument, json_list
 from tierlake.connector.errors import ObjectArchived, PreconditionFailed
-from tierlake.pipelines.errors import ArchivedError, SchemaMismatch
+from tierlake.pipelines.errors import ArchivedError, SchemaMismatch, TableUnreadable
 from tierlake.pipelines.model.stored_types import settled_type
 from tierlake.pipelines.parquet.footers import read_footers
 from tierlake.pipelines.runtime.conflicts import attempts
@@ -106,7 +107,18 @@ def _noted(fs: LakeFileSystem, root: str) -> tuple[set[Node], str | None]:
         data, etag = fs.read_with_etag(_path(root))
     except FileNotFoundError:
         return set(), None
-    return {(tuple(parts), shape) for parts, shape in json.loads(data)}, etag
+    try:
+        return {_node(one) for one in json_list(data)}, etag
+    except UnreadableDocument as error:
+        message = f"lake://{_path(root)} does not tell the columns without a type: {error}"
+        raise TableUnreadable(message, hint="bring it back as it was, where the bucket keeps versions") from error
+
+
+def _node(value: object) -> Node:
+    match value:
+        case [[str(), *_] as parts, str(shape)] if all(isinstance(part, str) for part in parts):
+            return tuple(map(str, parts)), shape
+    raise UnreadableDocument("an entry of it is no column with a shape")
 
 
 def _untyped(schema: pa.Schema) -> Iterator[Node]:

@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tierlake.connector.errors import LakeError
+from tierlake.connector.observe import tracing
 from tierlake.pipelines.errors import CommitConflict, PolicyRefused, StalePlan
 from tierlake.pipelines.lifecycle.decision import planned_files, price_note
 from tierlake.pipelines.lifecycle.outlook import expiry_outlook
@@ -216,6 +217,7 @@ def _expire(
         _confirm(handle, record, outcome, tally)
 
 
+@tracing.span("expiry.commit")
 def _committed(handle: Handle, change: Change) -> Commit | LakeError:
     """The commit, or the failure that may have left it half done.
 
@@ -237,6 +239,7 @@ def _identified(
     return [(step, tuple(itertools.islice(files, len(live)))) for step, live in due]
 
 
+@tracing.span("expiry.check")
 def _still_due(
     handle: Handle, plan: ExpiryPlan, steps: Sequence[Expiration], snapshot: Snapshot, tally: _Tally
 ) -> list[tuple[Expiration, tuple[LiveFile, ...]]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from tierlake.pipelines.lifecycle.plan import Refusal
 from tierlake.pipelines.model.age import is_past_retention, window_of_key
+from tierlake.pipelines.model.instant import instant_after
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.query.catalog import kept_because
 from tierlake.pipelines.runtime import formatting
@@ -111,7 +112,7 @@ def expiry_outlook(
             continue
         age = window.age(as_of)
         if not is_past_retention(spec, age):
-            coming.append((window.end + after, key))
+            coming.append((instant_after(window.end, after), key))
             continue
         kept = kept_because(document, key, as_of)
         if kept is None:

@@ -12,9 +12,8 @@ are made and carried out is in `tiering.py` and `expiry.py`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import (
@@ -24,10 +23,13 @@ from pydantic import (
     ValidationError,
 )
 
+from tierlake.connector.documents import UnreadableDocument, json_object
+from tierlake.connector.observe.edges import reporting
 from tierlake.pipelines.errors import SpecError, UnknownPartition
 from tierlake.pipelines.lifecycle.plan_text import expirations_text, moves_text, refusals_text
 from tierlake.pipelines.lifecycle.planned import Expiration, PlannedFile, PlannedStep, PlanValue, Refusal, TierMove
 from tierlake.pipelines.lifecycle.results import ApplyResult, UndoResult
+from tierlake.pipelines.model.instant import Instant
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.runtime import formatting
 
@@ -69,7 +71,7 @@ class Plan(PlanValue, Generic[StepT]):
     kind: str
     uri: str
     version: int
-    as_of: datetime
+    as_of: Instant
     steps: tuple[StepT, ...] = ()
     refused: tuple[Refusal, ...] = ()
     untouched: int = 0
@@ -100,6 +102,7 @@ class Plan(PlanValue, Generic[StepT]):
         return self.model_dump_json(indent=1)
 
     @classmethod
+    @reporting
     def from_json(cls, text: str | bytes) -> Self:
         """Read what `to_json` wrote. The plan has no dataset yet: `Dataset.apply(plan)` gives it one.
 
@@ -111,6 +114,7 @@ class Plan(PlanValue, Generic[StepT]):
         except ValidationError as error:
             raise _not_a_plan(error) from error
 
+    @reporting
     def check_is_for(self, uri: str) -> None:
         """Refuse to act on another dataset.
 
@@ -120,6 +124,7 @@ class Plan(PlanValue, Generic[StepT]):
         if self.uri != uri:
             raise SpecError(f"this plan is for {self.uri}, not for {uri}")
 
+    @reporting
     def selected(self, keys: Iterable[str | PartitionKey] | None) -> tuple[StepT, ...]:
         """The steps for these partitions; None means all.
 
@@ -182,6 +187,7 @@ class TieringPlan(Plan[TierMove]):
         """Dollars of storage saved until each partition's next step, as far as there are prices."""
         return sum(step.saved or 0.0 for step in self.steps)
 
+    @reporting
     def apply(
         self,
         *,
@@ -231,6 +237,7 @@ class ExpiryPlan(Plan[Expiration]):
         """Dollars a month saved in storage once the grace is over, as far as there are prices."""
         return sum(step.monthly or 0.0 for step in self.steps)
 
+    @reporting
     def apply(
         self,
         *,
@@ -269,12 +276,12 @@ class ExpiryPlan(Plan[Expiration]):
 def is_plan(text: str | bytes) -> bool:
     """Whether a text is meant to be a saved plan: a JSON object with a kind, whole or not."""
     try:
-        document = json.loads(text)
-    except ValueError:
+        return "kind" in json_object(text)
+    except UnreadableDocument:
         return False
-    return isinstance(document, dict) and "kind" in document
 
 
+@reporting
 def load_plan(text: str | bytes) -> TieringPlan | ExpiryPlan:
     """Read a saved plan of either kind.
 

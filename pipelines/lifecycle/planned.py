@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from tierlake.pipelines.model.instant import Instant
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.model.spec import Tier
 
@@ -96,7 +97,7 @@ class TierMove(PlannedStep):
     monthly_after: float | None
     one_off: float | None
     saved: float | None
-    until: datetime | None
+    until: Instant | None
 
     def to_move(self) -> tuple[PlannedFile, ...]:
         """The files that are not in that class yet."""

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from tierlake.connector.errors import LakeError
+from tierlake.connector.observe.edges import reporting
 from tierlake.pipelines.errors import PartialFailure
 from tierlake.pipelines.runtime import formatting
 
@@ -86,6 +87,7 @@ class ApplyResult(_Value):
         """Whether nothing failed."""
         return not self.failed
 
+    @reporting
     def raise_failures(self) -> None:
         """Turn failures into an error.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
+from tierlake.connector.observe.edges import reporting
 from tierlake.pipelines.errors import PolicyRefused, SpecError
 from tierlake.pipelines.lifecycle.plan import Refusal
 from tierlake.pipelines.model.spec import DatasetSpec
@@ -138,6 +139,7 @@ class SpecDiff(_Value):
         bound._apply = apply  # noqa: SLF001 - a copy of ourselves
         return bound
 
+    @reporting
     def apply(self, *, reason: str = "", run_id: str | None = None) -> SpecChange:
         """Store the new description, if the stored one is unchanged since the diff was made.
 
@@ -153,6 +155,7 @@ class SpecDiff(_Value):
             raise SpecError(f"this diff of {self.uri} is bound to no open dataset", hint="Dataset.diff(spec) makes one")
         return self._apply(self, reason=reason, run_id=run_id)
 
+    @reporting
     def check(self) -> None:
         """Refuse what cannot change.
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tierlake.connector.errors import ObjectNotFound, PreconditionFailed
+from tierlake.connector.observe import tracing
 from tierlake.pipelines.errors import StalePlan
 from tierlake.pipelines.lifecycle.decision import decider, price_note
 from tierlake.pipelines.lifecycle.plan import Refusal, TieringPlan, TierMove
@@ -128,6 +129,7 @@ def apply_tiering(
     with noting() as notes:
         try:
             with (
+                tracing.span("tiering.move"),
                 reporting("tiering", total=len(files), bytes_total=total, progress=progress) as advance,
                 closing(_moved(handle, files)) as outcomes,
             ):
@@ -152,6 +154,7 @@ def apply_tiering(
     ).with_notes(notes)
 
 
+@tracing.span("tiering.plan")
 def _work(
     handle: Handle, plan: TieringPlan, steps: Sequence[TierMove], tally: _Tally
 ) -> list[tuple[TierMove, list[PlacedFile]]]:

@@ -10,6 +10,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tierlake.connector.observe import tracing
 from tierlake.pipelines.errors import CommitConflict, SchemaMismatch
 from tierlake.pipelines.maintenance.parallel_rewrite import Crew, Group
 from tierlake.pipelines.maintenance.rewrite import archived_classes, class_to_keep, commit_rewrites
@@ -177,6 +178,7 @@ def _check_columns(snapshot: Snapshot, write: WriteSpec) -> None:
         raise SchemaMismatch(f"no column {', '.join(unknown)} to sort by", hint=f"there are: {', '.join(names)}")
 
 
+@tracing.span("compact.plan")
 def _planned(
     handle: Handle, snapshot: Snapshot, keys: set[PartitionKey], write: WriteSpec, *, everything: bool
 ) -> tuple[list[_Job], dict[str, str]]:
@@ -263,6 +265,7 @@ def _compact_batch(
     raise AssertionError  # the last attempt raises
 
 
+@tracing.span("compact.rewrite")
 def _written(crew: Crew, jobs: Sequence[_Job]) -> dict[PartitionKey, list[Rewrite]]:
     """The new files of each partition."""
     groups = [Group(job.key, group, job.storage_class) for job in jobs for group in job.groups]

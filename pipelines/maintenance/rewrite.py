@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from tierlake.connector.objects.metadata import unquoted
+from tierlake.connector.observe import tracing
 from tierlake.pipelines.errors import CommitConflict, SchemaMismatch
 from tierlake.pipelines.ingest.writer import PartitionedWriter, WriterLimits
 from tierlake.pipelines.metastore.removal import begun, completed, removed_partitions
@@ -275,6 +276,7 @@ def archived_classes(handle: Handle, part: PlacedPartition) -> str | None:
     return ", ".join(sorted({file.storage_class for file in unreadable(handle, part.files)})) or None
 
 
+@tracing.span("rewrite.commit")
 def commit_rewrites(
     handle: Handle,
     operation: Literal["compact", "erase"],

@@ -14,6 +14,7 @@ import pyarrow as pa
 from tierlake.pipelines.maintenance.stored_files import StoredObject, stored_objects
 from tierlake.pipelines.metastore.deletion import Doomed, delete_for_good
 from tierlake.pipelines.metastore.records import RemovalRecord
+from tierlake.pipelines.model.instant import instant_after
 from tierlake.pipelines.model.partition_key import PartitionKey, typed_expression
 from tierlake.pipelines.parquet.file_skipping import columns_in
 from tierlake.pipelines.parquet.scan import parquet_format
@@ -125,7 +126,7 @@ def delete_remnants(
 def _candidates(handle: Handle, live: Mapping[str, str | None], columns: tuple[str, ...]) -> Iterator[Remnant]:
     """Objects and versions that are not live."""
     grace = handle.spec.retention.grace
-    removed = {file.path: file.removed_at + grace for file in handle.table.removed_files()}
+    removed = {file.path: instant_after(file.removed_at, grace) for file in handle.table.removed_files()}
     records = _records(handle)
     for one in stored_objects(handle):
         if one.is_nested and one.path not in removed and one.path not in records:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tierlake.connector.observe import tracing
 from tierlake.pipelines.maintenance.stored_files import stored_objects
 from tierlake.pipelines.metastore.deletion import Doomed, Held, delete_dataset, delete_for_good, forget_tails, take_back
 from tierlake.pipelines.metastore.fold import fold
 from tierlake.pipelines.metastore.opening import history_kept
 from tierlake.pipelines.metastore.records import RemovalRecord, UndoRecord
+from tierlake.pipelines.model.instant import instant_after
 from tierlake.pipelines.runtime.after_commit import after_commit
 from tierlake.pipelines.tables.snapshot import ORPHAN_AGE, RecentLog
 
@@ -98,7 +100,8 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
     doomed: list[Doomed] = []
     kept = 0
     held = Held(handle, snapshot.known_schema)
-    stored = stored_objects(handle)
+    with tracing.span("vacuum.list"):
+        stored = stored_objects(handle)
     for one, until in _unneeded(handle, stored, snapshot, gone, now):
         if held.keeps(one.key) or now < until:
             kept += 1
@@ -107,7 +110,8 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
     if not dry_run:
         expired = sum(one.is_expired for one in doomed)
         reason = f"{expired} past the grace, {len(doomed) - expired} never committed"
-        deleted = delete_for_good(handle, doomed, now=now, reason=reason, run_id=run_id)
+        with tracing.span("vacuum.delete"):
+            deleted = delete_for_good(handle, doomed, now=now, reason=reason, run_id=run_id)
         forget_tails(handle, {one.path for one in stored} - {one.path for one in deleted})
         kept += len(doomed) - len(deleted)
         doomed = list(deleted)
@@ -126,6 +130,7 @@ def vacuum(handle: Handle, *, dry_run: bool = False, run_id: str | None = None) 
     )
 
 
+@tracing.span("vacuum.fold")
 def _fold_journal(handle: Handle, snapshot: Snapshot, stored: Sequence[StoredObject], now: datetime) -> None:
     """Fold old events, as the store was before anything was deleted."""
     by_path = {one.path: one for one in stored if not one.is_nested}
@@ -208,7 +213,7 @@ def _known_to_have_left(handle: Handle) -> dict[str, list[_Gone]]:
                     continue
                 known = _Gone(
                     key=part.partition_key,
-                    until=_second(removal.undo_until if undo is None else undo.at + removal.grace),
+                    until=_second(removal.undo_until if undo is None else instant_after(undo.at, removal.grace)),
                     removal=removal.id if undo is None else None,
                     versions=frozenset() if file.version_id is None else frozenset({file.version_id}),
                     is_certain=removal.committed_at is not None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from tierlake.connector.observe import gauge, tracing
 from tierlake.pipelines.maintenance.stored_files import stored_objects
 from tierlake.pipelines.metastore.records import EraseRecord, RemovalRecord
 from tierlake.pipelines.model.age import tier_at, window_of_key
@@ -85,11 +86,9 @@ def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
     described, instant = handle.as_stored(), as_of or handle.clock.now()
     snapshot = handle.table.snapshot()
     live = {file.path for file in snapshot.files}
-    stored = {
-        one.path: one
-        for one in stored_objects(handle, must_know_versions=False)
-        if not one.is_nested or one.path in live
-    }
+    with tracing.span("verify.list"):
+        objects = stored_objects(handle, must_know_versions=False)
+    stored = {one.path: one for one in objects if not one.is_nested or one.path in live}
     problems: list[Problem] = []
     for file in snapshot.files:
         one = stored.get(file.path)
@@ -102,8 +101,12 @@ def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
             problems.append(Problem("size", file.path, f"{size} bytes, but {file.size} were committed"))
         problems.extend(_class_problems(described, file, one.storage_class, instant))
     there = [file for file in snapshot.files if file.path in stored and stored[file.path].is_shown]
-    problems.extend(_encryption_problems(handle, there))
-    problems.extend(_history_problems(handle, snapshot, stored))
+    with tracing.span("verify.encryption"):
+        unencrypted = _encryption_problems(handle, there)
+    gauge("unencrypted_object_count", len(unencrypted), dataset=handle.spec.uri)
+    problems.extend(unencrypted)
+    with tracing.span("verify.history"):
+        problems.extend(_history_problems(handle, snapshot, stored))
     return VerifyReport(
         files=len(snapshot.files),
         bytes=sum(file.size for file in snapshot.files),

@@ -6,13 +6,14 @@ two writers never lose each other's hold.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tierlake.connector.errors import PreconditionFailed
 from tierlake.pipelines.errors import PolicyRefused, SpecError, TableNotFound
+from tierlake.pipelines.model.instant import Instant, instant_after
 from tierlake.pipelines.model.spec import DatasetSpec, Duration
 from tierlake.pipelines.runtime.conflicts import attempts
 
@@ -30,7 +31,7 @@ class Hold(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     reason: str
-    since: datetime
+    since: Instant
 
 
 class Dropped(BaseModel):
@@ -46,16 +47,16 @@ class Dropped(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    at: datetime
+    at: Instant
     record: str
     grace: Duration
     undoable: bool = True
     is_ending: bool = False
 
     @property
-    def until(self) -> datetime:
+    def until(self) -> Instant:
         """The instant from which a vacuum may delete the rest of it."""
-        return self.at + (self.grace if self.undoable else timedelta(0))
+        return instant_after(self.at, self.grace if self.undoable else timedelta(0))
 
     def way_out(self, uri: str) -> str:
         """What a caller that meets a dropped dataset can do."""
@@ -82,8 +83,8 @@ class DatasetDocument(BaseModel):
     layout: int = 1
     spec: DatasetSpec
     holds: dict[str, Hold] = Field(default_factory=dict)
-    retains: dict[str, datetime] = Field(default_factory=dict)
-    adopted_at: datetime | None = None
+    retains: dict[str, Instant] = Field(default_factory=dict)
+    adopted_at: Instant | None = None
     dropped: Dropped | None = None
 
     def check_in_use(self, uri: str) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from tierlake.pipelines.model.instant import Instant
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.tables.snapshot import LiveFile
 
@@ -37,7 +36,7 @@ class FileRecord(RecordValue):
     path: str
     size: int
     rows: int | None = None
-    modified: datetime
+    modified: Instant
     stats: str | None = None
     etag: str | None = None
     version_id: str | None = None

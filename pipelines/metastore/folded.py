@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
+from tierlake.connector.documents import json_object
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.metastore.records import KINDS
 
@@ -79,8 +80,8 @@ class FoldedEvents:
         """
         place = place_of(path)
         try:
-            events = {str(json.loads(line)["id"]): line for line in data.decode().splitlines()}
-        except (ValueError, KeyError, TypeError) as error:
+            events = {str(json_object(line)["id"]): line for line in data.decode().splitlines()}
+        except (ValueError, KeyError) as error:
             raise _unreadable(path, "a line of it is no event") from error
         if place is None:
             raise _unreadable(path, "nothing of ours has such a name")

@@ -7,17 +7,18 @@ refused before anybody acts on it. Fields that a newer version wrote are ignored
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 from pydantic import Field
 
 from tierlake.pipelines.metastore.file_records import FileRecord, FileTotals, RecordValue, RemovedPartition
+from tierlake.pipelines.model.instant import Instant, instant_after
 from tierlake.pipelines.model.spec import Duration
 from tierlake.pipelines.model.spec_diff import FieldChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
 __all__ = [
     "KINDS",
@@ -89,7 +90,7 @@ class Record(RecordValue):
     """
 
     id: str
-    at: datetime
+    at: Instant
     by: str | None = None
     run_id: str | None = None
 
@@ -128,9 +129,9 @@ class RemovalRecord(Record):
 
     operation: Literal["expire", "replace", "undo", "compact", "erase"]
     base: int = 0
-    committed_at: datetime | None = None
+    committed_at: Instant | None = None
     version: int | None = None
-    as_of: datetime | None = None
+    as_of: Instant | None = None
     run_key: str | None = None
     grace: Duration
     undoable: bool = True
@@ -147,7 +148,7 @@ class RemovalRecord(Record):
     @property
     def undo_until(self) -> datetime:
         """When the grace ends, by the server's clock."""
-        return (self.committed_at or self.at) + self.grace
+        return instant_after(self.committed_at or self.at, self.grace)
 
     def partition(self, key: str) -> RemovedPartition | None:
         """One partition of it."""
@@ -288,7 +289,7 @@ class TieringRecord(Record):
         bytes: Their size.
     """
 
-    as_of: datetime
+    as_of: Instant
     keys: dict[str, str]
     files: int
     bytes: int
@@ -361,7 +362,7 @@ class KeepingRecord(Record):
     operation: Literal["hold", "release", "retain"]
     key: str
     reason: str = ""
-    until: datetime | None = None
+    until: Instant | None = None
 
     kind: ClassVar[str] = "keeping"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, get_args
 
+from tierlake.pipelines.model.instant import instant_after
 from tierlake.pipelines.model.time_window import Every, Window, window_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class NextStep:
 
     def at(self, window: Window) -> datetime:
         """The instant at which a partition reaches it."""
-        return window.end + self.after
+        return instant_after(window.end, self.after)
 
 
 def window_of_key(spec: DatasetSpec, key: PartitionKey) -> Window | None:

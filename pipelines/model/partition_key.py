@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote, unquote
 
+from tierlake.connector.observe.edges import reporting
 from tierlake.pipelines.errors import SpecError
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ LONGEST_SEGMENT: Final = 255
 
 _TOO_FINE = re.compile(r"\.\d{6}0*[1-9]")
 """Of a second: `datetime.fromisoformat` drops what a microsecond does not hold."""
+
+_SHOWN: Final = 200
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]+")
 """What `quote` leaves as it is, in a tenth of its time."""
@@ -118,7 +121,7 @@ def typed(text: str, kind: pa.DataType) -> pa.Scalar[Any]:
     try:
         return pa.scalar(_reader(kind)(text), kind)
     except (ValueError, OverflowError, InvalidOperation, pa.ArrowException) as error:
-        raise SpecError(f"{text!r} is not a value of a partition column of type {kind}") from error
+        raise SpecError(f"{text[:_SHOWN]!r} is not a value of a partition column of type {kind}") from error
 
 
 @lru_cache(maxsize=256)
@@ -160,7 +163,9 @@ def _time(text: str, *, is_instant: bool) -> datetime:
     at = datetime.fromisoformat(text)
     if (at.tzinfo and not is_instant) or _TOO_FINE.search(text):
         raise ValueError(text)
-    return at if at.tzinfo or not is_instant else at.replace(tzinfo=UTC)
+    if not is_instant:
+        return at
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def typed_expression(key: PartitionKey, schema: pa.Schema) -> pc.Expression:
@@ -233,6 +238,7 @@ class PartitionKey:
         return cls(tuple((name, value or "") for name, value in pairs))
 
     @classmethod
+    @reporting
     def parse(cls, text: str) -> Self:
         """Read what `str` writes.
 

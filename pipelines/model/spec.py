@@ -36,7 +36,9 @@ from pydantic import (
 )
 
 from tierlake.connector.ages import format_age, parse_age
+from tierlake.connector.documents import UnreadableDocument, yaml_document
 from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.observe.edges import reporting
 from tierlake.connector.urls import secret_in_place
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.model.column_names import clash
@@ -63,6 +65,8 @@ Tier = Literal["hot", "warm", "cold", "archive"]
 TIER_ORDER: tuple[Tier, ...] = ("hot", "warm", "cold", "archive")
 
 _HOUR = timedelta(hours=1)
+_LONGEST = timedelta(days=365_000)
+"""A span after any present time, and one before it, are still in the calendar."""
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _HIDDEN = ("_", ".")
 
@@ -80,6 +84,8 @@ def _in_hours(value: timedelta) -> timedelta:
     """Delta tables keep such durations in hours."""
     if value % _HOUR:
         raise ValueError(f"{format_age(value)} is not a whole number of hours; write 12h, 30d or 8w")
+    if value > _LONGEST:
+        raise ValueError(f"{format_age(value)} is longer than {_LONGEST.days} days, a thousand years")
     return value
 
 
@@ -260,6 +266,7 @@ class DatasetSpec(_Value):
     retention: RetentionSpec = RetentionSpec()
     rejects: RejectSpec = RejectSpec()
 
+    @reporting
     def __init__(self, **data: Any) -> None:
         """Validate the fields.
 
@@ -347,6 +354,7 @@ class DatasetSpec(_Value):
         return self.root.rpartition("/")[2]
 
     @classmethod
+    @reporting
     def from_yaml(cls, text: str | Path) -> Self:
         """Read a spec from YAML text or a YAML file.
 
@@ -355,9 +363,9 @@ class DatasetSpec(_Value):
         """
         name = f"{text}: " if isinstance(text, Path) else ""
         try:
-            data = yaml.safe_load(text.read_text(encoding="utf-8") if isinstance(text, Path) else text)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise SpecError(f"{name}the dataset spec is not YAML: {_on_one_line(error)}") from error
+            data = yaml_document(text.read_bytes() if isinstance(text, Path) else text)
+        except UnreadableDocument as error:
+            raise SpecError(f"{name}the dataset spec is not YAML: {error}") from error
         if not isinstance(data, dict):
             raise SpecError(f"{name}the dataset spec must be a mapping with at least `uri`")
         try:
@@ -368,9 +376,3 @@ class DatasetSpec(_Value):
     def to_yaml(self) -> str:
         """The spec as YAML, fields that are at their defaults included."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-
-
-def _on_one_line(error: yaml.YAMLError | UnicodeDecodeError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"{error.problem}, at line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
-    return " ".join(str(error).split())

@@ -9,7 +9,6 @@ proves nothing.
 
 from __future__ import annotations
 
-import json
 import math
 import operator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import pyarrow.dataset as pads
 import pyarrow.types as pat
 from pyarrow.fs import LocalFileSystem
 
+from tierlake.connector.documents import UnreadableDocument, json_object
 from tierlake.pipelines.parquet.lazy_statistics import HasStatistics, LazyStatistics
 
 if TYPE_CHECKING:
@@ -158,10 +158,9 @@ def _combinations(columns: Sequence[pa.Field], stats: str | None) -> list[tuple[
 
 def _parsed(stats: str | None) -> dict[str, Any]:
     try:
-        parsed = json.loads(stats or "{}")
-    except ValueError:
+        return json_object(stats or "{}")
+    except UnreadableDocument:
         return {}
-    return parsed if isinstance(parsed, dict) else {}
 
 
 def _of(parsed: dict[str, Any], kind: str, name: str) -> Any:

@@ -66,6 +66,11 @@ def _parsed(fs: LakeFileSystem, name: str, tail: bytes, size: int) -> pq.FileMet
         footer = parsed_footer(fs.cat_file(name, start=size - footer, end=size))
     if isinstance(footer, int):
         raise NotParquet("its footer is longer than the file")
+    try:
+        for number in range(footer.num_columns):
+            footer.schema.column(number).path  # noqa: B018 - pyarrow decodes a name when it is asked for
+    except UnicodeDecodeError as error:
+        raise NotParquet(f"the name of a column is not UTF-8: {error.object!r}") from error
     return footer
 
 

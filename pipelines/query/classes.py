@@ -65,6 +65,15 @@ class Classes:
             self._rates[place] = self.prices.rates(*place)
         return self._rates[place]
 
+    def monthly_hot(self, part: PlacedPartition) -> float | None:
+        """What the storage of a partition would cost in the hot tier; None where that has no price."""
+        hot = self.target("hot")
+        rates = None if hot is None else self.rates(hot, "hot")
+        if rates is None:
+            return None
+        sizes = [file.live.size for file in part.files if file.storage_class != MISSING]
+        return monthly_storage(sizes, rates, self.rates("STANDARD", "hot"))
+
     def monthly(self, part: PlacedPartition) -> float | None:
         """Storage of a partition in dollars a month; None where there is no price for one of its classes."""
         cost = 0.0

@@ -9,6 +9,7 @@ from tierlake.connector.interop import Options
 from tierlake.pipelines.parquet.scan import LiveDataset, ScannedFile, naming_failures
 from tierlake.pipelines.query.read import checked_columns, checked_filter, pandas_frame, paths_in, snapshot_at
 from tierlake.pipelines.query.restore import archived_among, refusal
+from tierlake.pipelines.runtime.handed_on import handed_on
 from tierlake.pipelines.sources.splits import together
 from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
 
@@ -58,7 +59,8 @@ def to_dask(
     pieces = [tuple(piece) for piece in together(files, _PIECE_BYTES)]
     keys = handle.table.partition_columns
     options, root = Options(handle.fs.dask_options()), handle.table.root
-    read = _Reading(options, root, snapshot.log_version, dataset.schema, keys, names, matching)
+    reading = _Reading(options, root, snapshot.log_version, dataset.schema, keys, names, matching)
+    read = handed_on(reading, "dask.read")
     meta = dataset.schema.empty_table().select(names).to_pandas()
     from_map: Any = dd.from_map  # it has no types
     # Dask takes every column of objects for text, and would turn dates, decimals, bytes and lists into text

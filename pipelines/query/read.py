@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
+from tierlake.connector.observe import tracing
 from tierlake.pipelines.errors import SchemaMismatch
 from tierlake.pipelines.model.partition_key import PartitionKey, canonical, spelled
 from tierlake.pipelines.model.spec import parsed_duration
@@ -111,10 +112,11 @@ def read(
         SpecError: `wait` is no duration, or `where` no filter.
     """
     patience = parsed_duration(wait, "wait") if wait is not None else None
-    snapshot = snapshot_at(handle, version)
-    dataset = _of_partitions(handle, snapshot, keys)
-    names = checked_columns(handle, dataset, columns)
-    matching = checked_filter(handle, dataset, where)
+    with tracing.span("read.plan"):
+        snapshot = snapshot_at(handle, version)
+        dataset = _of_partitions(handle, snapshot, keys)
+        names = checked_columns(handle, dataset, columns)
+        matching = checked_filter(handle, dataset, where)
     try:
         return _rows(handle, dataset, names, matching)
     except OSError:
@@ -140,6 +142,7 @@ def _of_partitions(handle: Handle, snapshot: Snapshot, keys: Iterable[PartitionK
     return dataset.only([f"{root}/{file.path}" for file in snapshot.files if spelled[file.key]])
 
 
+@tracing.span("read.rows")
 def _rows(handle: Handle, dataset: LiveDataset, names: list[str], matching: pc.Expression | None) -> pa.Table:
     with naming_failures(handle.table.root, matching):
         return planned_table(dataset, names, matching)

@@ -6,6 +6,7 @@ import inspect
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tierlake.connector.observe.edges import edge
 from tierlake.connector.observe.verbs import verb
 from tierlake.connector.redact import redact
 
@@ -20,7 +21,7 @@ _NAMED = {"key": "partition", "run_id": "run_id"}
 
 
 def observed_verbs(kind: type[KindT]) -> type[KindT]:
-    """A class whose public methods are verbs; see `tierlake.connector.observe.verbs`.
+    """A class whose public methods are verbs, and its properties an edge; see `tierlake.connector.observe.verbs`.
 
     It wraps all of them, so that a new method need not remember to.
     """
@@ -31,7 +32,7 @@ def observed_verbs(kind: type[KindT]) -> type[KindT]:
             setattr(kind, name, _observed(member))
         elif isinstance(member, classmethod):
             setattr(kind, name, classmethod(_observed(member.__func__)))
-    return kind
+    return edge(kind, properties=[name for name, member in vars(kind).items() if isinstance(member, property)])
 
 
 def _observed(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,7 +44,9 @@ def _said(positions: Mapping[str, int], args: tuple[Any, ...], kwargs: Mapping[s
     said: dict[str, str | None] = {"dataset": _uri(args)}
     for parameter, name in _NAMED.items():
         place = positions.get(parameter)
-        value = kwargs.get(parameter, args[place] if place is not None and place < len(args) else None)
+        if place is None:  # `key` is the name of a credential among a store's options
+            continue
+        value = kwargs.get(parameter, args[place] if place < len(args) else None)
         said[name] = None if value is None else str(value)
     return said
 

@@ -11,18 +11,19 @@ file makes rows look younger than they are, never older.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tierlake.connector.errors import PreconditionFailed
 from tierlake.connector.objects.metadata import unquoted
+from tierlake.pipelines.model.instant import Instant
 from tierlake.pipelines.runtime.clock import end_of
 from tierlake.pipelines.runtime.conflicts import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.tables.snapshot import SameRows
@@ -46,8 +47,8 @@ class KnownChange(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     etag: str
-    modified: datetime
-    changed: datetime
+    modified: Instant
+    changed: Instant
     first: str = ""
 
     def is_of(self, etag: str, modified: datetime) -> bool:

@@ -21,6 +21,7 @@ from deltalake.transaction import create_table_with_add_actions
 
 from tierlake.connector.client.rust_errors import in_our_words
 from tierlake.connector.errors import AlreadyExists
+from tierlake.connector.observe import tracing
 from tierlake.pipelines.errors import (
     CommitConflict,
     LogMissing,
@@ -45,6 +46,7 @@ from tierlake.pipelines.tables.delta_writer import DeltaWriter
 from tierlake.pipelines.tables.error_edge import edge
 from tierlake.pipelines.tables.footers import FooterShelf
 from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
+from tierlake.pipelines.tables.log_actions import instant_of
 from tierlake.pipelines.tables.lost_log import lost_log
 from tierlake.pipelines.tables.one_look import Looks
 from tierlake.pipelines.tables.paths import data_path
@@ -160,7 +162,7 @@ class LakeDeltaTable:
         amount = {"rows": sum(file.rows or 0 for file in files), "bytes": sum(file.size for file in files)}
         details: dict[str, Any] = {"operation": "adopt", "by": user_and_host(), **amount}
         try:
-            with in_our_words(root.partition("/")[0]):
+            with in_our_words(root.partition("/")[0]), tracing.span("deltalake.create"):
                 create_table_with_add_actions(
                     f"s3://{root}",
                     Schema.from_arrow(schema),
@@ -189,7 +191,7 @@ class LakeDeltaTable:
         refuse_after_fork()
         rust_is_in_use()
         try:
-            with in_our_words(self.root.partition("/")[0]):
+            with in_our_words(self.root.partition("/")[0]), tracing.span("deltalake.open"):
                 return DeltaTable(self._uri, version=version, storage_options=self._fs.delta_options())
         except TableNotFoundError as error:
             raise (lost_log(self._fs, self.root) or self._not_found()) from error
@@ -317,7 +319,7 @@ class LakeDeltaTable:
         """
         oldest: datetime | None = None
         for entry in self._open().history():
-            oldest = commit_of_entry(entry).at
+            oldest = self._commit(entry).at
             if oldest <= instant:
                 return int(entry["version"])
         known = f"; the oldest is of {oldest}" if oldest else ""
@@ -328,7 +330,14 @@ class LakeDeltaTable:
     def history(self, limit: int | None = None) -> list[Commit]:
         """Commits, newest first, as far back as the log goes."""
         with in_our_words(self.root.partition("/")[0]):
-            return [commit_of_entry(entry) for entry in self._open().history(limit)]
+            return [self._commit(entry) for entry in self._open().history(limit)]
+
+    def _commit(self, entry: Mapping[str, Any]) -> Commit:
+        """The commit of an entry; without a time of its own it has that of its object."""
+        commit = commit_of_entry(entry)
+        if instant_of(entry.get("timestamp")) is None and (made := self.made_at(entry["version"])) is not None:
+            return replace(commit, at=made)
+        return commit
 
     def removed_files(self) -> Sequence[RemovedFile]:
         """Tombstones of the log."""
@@ -490,6 +499,10 @@ class LakeDeltaTable:
     def set_properties(self, properties: Mapping[str, str], details: Mapping[str, object]) -> int | None:
         """Commit properties without changing files; see `Table.set_properties`."""
         return self._writer.set_properties(properties, details)
+
+    def checkpointed_at(self) -> datetime | None:
+        """By the object that names it; see `Table.checkpointed_at`."""
+        return delta_log.checkpointed_at(self._fs, self.root)
 
     def declare(self, schema: pa.Schema) -> None:
         """Add columns to the log's metadata; see `Table.declare`."""

@@ -10,15 +10,15 @@ left. Ours are the server's, and a compaction keeps the newest of its sources. O
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.model.partition_key import PartitionKey, spelled, typed
 from tierlake.pipelines.runtime.clock import end_of
 from tierlake.pipelines.runtime.listing import contents
+from tierlake.pipelines.tables.log_actions import actions, instant_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -146,7 +146,7 @@ def _read(
         for version in batch:
             path, at = objects[version]
             if path in texts:
-                commits.append(_logged(texts[path], version, at, columns, schema))
+                commits.append(_logged(path, texts[path], version, at, columns, schema))
             else:  # a clean-up deleted it just now: it may have changed any partition
                 commits.append(LoggedChange(version, end_of(at), None, frozenset()))
     return commits
@@ -201,17 +201,16 @@ def _by_their_files(
 
 
 def _logged(
-    data: bytes, version: int, modified: datetime, columns: tuple[str, ...], schema: pa.Schema | None
+    path: str, data: bytes, version: int, modified: datetime, columns: tuple[str, ...], schema: pa.Schema | None
 ) -> LoggedChange:
     changed: set[PartitionKey] | None = set()
     rewritten: set[PartitionKey] = set()
     written: datetime | None = None
-    for line in data.splitlines():
-        action: dict[str, Any] = json.loads(line) if line.strip() else {}
-        if (info := action.get("commitInfo")) is not None:
+    for action in actions(path, data):
+        if info := action.get("commitInfo"):
             if info.get("lake.operation") == "adopt":
                 return LoggedChange(version, end_of(modified), frozenset(), frozenset(), adopts=True)
-            written = _instant(info.get("timestamp"))
+            written = instant_of(info.get("timestamp"))
         file = action.get("add") or action.get("remove")
         if file is None:
             continue
@@ -243,10 +242,3 @@ def _spelled(name: str, text: str | None, schema: pa.Schema | None) -> str:
         return spelled(typed(text, schema.field(name).type).as_py())
     except (SpecError, ValueError, OverflowError):
         return text
-
-
-def _instant(milliseconds: object) -> datetime | None:
-    try:
-        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(str(milliseconds)))
-    except (ValueError, OverflowError):
-        return None

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from deltalake.transaction import AddAction, RemoveAction
 
 from tierlake.pipelines.runtime.identity import user_and_host
+from tierlake.pipelines.tables.log_actions import instant_of
 from tierlake.pipelines.tables.snapshot import Commit
 
 if TYPE_CHECKING:
@@ -224,13 +225,15 @@ def commit_of_entry(entry: Mapping[str, Any]) -> Commit:
     """The commit of a `commitInfo`, ours or others'.
 
     Args:
-        entry: The `commitInfo`, with its version.
+        entry: The `commitInfo`, with its version. Others leave its time out: then that of its object counts, if the
+            caller looks it up (`Table.made_at`), and 1970 if not.
     """
+    run_key = entry.get("lake.run_key")
     return Commit(
         version=entry["version"],
-        at=datetime.fromtimestamp(entry["timestamp"] / 1000, UTC),
-        operation=entry.get("lake.operation") or str(entry.get("operation", "unknown")),
-        run_key=entry.get("lake.run_key"),
+        at=instant_of(entry.get("timestamp")) or _EPOCH,
+        operation=str(entry.get("lake.operation") or entry.get("operation", "unknown")),
+        run_key=None if run_key is None else str(run_key),
         details={
             name.removeprefix("lake."): value
             for name, value in entry.items()

@@ -77,12 +77,16 @@ def _files(root: str, adds: pa.Table, columns: tuple[str, ...]) -> tuple[LiveFil
     statistics = LoggedStatistics(
         adds, lambda error: does_not_fit(root, f"statistics that Python cannot hold: {error}")
     )
+    try:
+        times = logged_times(adds.column("modification_time").to_pylist())
+    except (OverflowError, ValueError, OSError, TypeError) as error:
+        raise does_not_fit(root, f"a modification time out of the calendar: {error}") from error
     rows = zip(
         logged_paths(root, adds.column("path")),
         adds.column("size_bytes").to_pylist(),
         keys,
         adds.column("num_records").to_pylist(),
-        logged_times(adds.column("modification_time").to_pylist()),
+        times,
         strict=True,
     )
     return tuple(

@@ -8,28 +8,34 @@ the time inside is from a client's clock, which may be wrong. Format: the Delta 
 from __future__ import annotations
 
 import io
-import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tierlake.connector.documents import UnreadableDocument, json_object
+from tierlake.pipelines.errors import TableUnreadable
 from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.runtime.listing import contents
+from tierlake.pipelines.tables.log_actions import actions, checked_file, instant_of
 from tierlake.pipelines.tables.paths import data_path
 from tierlake.pipelines.tables.snapshot import RecentLog, RemovedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tierlake.connector.filesystem import LakeFileSystem
 
-__all__ = ["LogEntry", "entries", "infos_since", "named_after", "recent", "removed_files"]
+__all__ = ["LogEntry", "checkpointed_at", "entries", "infos_since", "named_after", "recent", "removed_files"]
 
 _ENTRY = re.compile(r"(\d{20})\.json")
 _BATCH = 32  # entries fetched at once
+_LAST_VERSION = 10**20 - 1
+_MOST_PARTS = 10_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +80,12 @@ def recent(fs: LakeFileSystem, root: str, since: datetime) -> RecentLog:
     young = [entry for entry in log if entry.at >= since]
     # all up to the oldest young one: commits in between were made after it, whatever their time
     after = [entry for entry in log if young and entry.version >= young[-1].version]
-    for entry, actions in _read(fs, sorted(after, key=lambda one: one.version)):
+    for entry, done in _read(fs, sorted(after, key=lambda one: one.version)):
         at = max(at, entry.at)
-        for action in actions:
+        for action in done:
             for name in ("add", "remove"):
                 if (file := action.get(name)) is not None:
-                    named[data_path(root, str(file["path"]))] = at
+                    named[data_path(root, file["path"])] = at
     return RecentLog(named, reaches_back=bool(log) and (log[-1].version == 0 or log[-1].at < since))
 
 
@@ -90,9 +96,9 @@ def named_after(fs: LakeFileSystem, root: str, version: int) -> frozenset[str] |
     if log and log[-1].version > version + 1:
         return None
     return frozenset(
-        data_path(root, str(file["path"]))
-        for _, actions in _read(fs, later)
-        for action in actions
+        data_path(root, file["path"])
+        for _, done in _read(fs, later)
+        for action in done
         for name in ("add", "remove")
         if (file := action.get(name)) is not None
     )
@@ -101,9 +107,9 @@ def named_after(fs: LakeFileSystem, root: str, version: int) -> frozenset[str] |
 def infos_since(fs: LakeFileSystem, root: str, version: int) -> Iterator[tuple[LogEntry, dict[str, Any]]]:
     """The `commitInfo` of each commit after a version, oldest first."""
     later = [entry for entry in entries(fs, root) if entry.version > version]
-    for entry, actions in _read(fs, sorted(later, key=lambda one: one.version)):
-        for action in actions:
-            if (info := action.get("commitInfo")) is not None:
+    for entry, done in _read(fs, sorted(later, key=lambda one: one.version)):
+        for action in done:
+            if info := action.get("commitInfo"):
                 yield entry, info
 
 
@@ -119,20 +125,20 @@ def removed_files(fs: LakeFileSystem, root: str, columns: Sequence[str]) -> list
     """
     log = f"{root}/_delta_log"
     start, checkpoint = _last_checkpoint(fs, log)
-    removed: dict[str, dict[str, Any]] = {
-        data_path(root, str(remove["path"])): remove for remove in _checkpoint_tombstones(fs, checkpoint)
+    removed: dict[str, Mapping[str, Any]] = {
+        data_path(root, remove["path"]): remove for remove in _checkpoint_tombstones(fs, checkpoint)
     }
     later = sorted((entry for entry in entries(fs, root) if entry.version >= start), key=lambda one: one.version)
-    for _, actions in _read(fs, later):
-        for action in actions:
+    for _, done in _read(fs, later):
+        for action in done:
             if (gone := action.get("remove")) is not None:
-                removed[data_path(root, str(gone["path"]))] = gone
+                removed[data_path(root, gone["path"])] = gone
             elif (add := action.get("add")) is not None:
-                removed.pop(data_path(root, str(add["path"])), None)
+                removed.pop(data_path(root, add["path"]), None)
     return [
         RemovedFile(
             path=path,
-            removed_at=datetime.fromtimestamp(int(remove.get("deletionTimestamp") or 0) / 1000, UTC),
+            removed_at=instant_of(remove.get("deletionTimestamp")) or _EPOCH,
             key=_key(remove.get("partitionValues"), columns),
         )
         for path, remove in removed.items()
@@ -152,23 +158,59 @@ def _read(fs: LakeFileSystem, log: Sequence[LogEntry]) -> Iterator[tuple[LogEntr
         texts = contents(fs, [entry.path for entry in batch])  # without those that a clean-up is deleting
         for entry in batch:
             if entry.path in texts:
-                yield entry, [json.loads(line) for line in texts[entry.path].splitlines() if line.strip()]
+                yield entry, actions(entry.path, texts[entry.path])
 
 
 def _last_checkpoint(fs: LakeFileSystem, log: str) -> tuple[int, list[str]]:
+    path = f"{log}/_last_checkpoint"
     try:
-        pointer = json.loads(fs.read_with_etag(f"{log}/_last_checkpoint")[0])
+        pointer = json_object(fs.read_with_etag(path)[0])
     except FileNotFoundError:
         return 0, []
-    version, parts = int(pointer["version"]), pointer.get("parts")
+    except UnreadableDocument as error:
+        raise _unreadable(path, str(error)) from error
+    version, parts = pointer.get("version"), pointer.get("parts")
+    if not _is_number(version, _LAST_VERSION) or not (parts is None or _is_number(parts, _MOST_PARTS)):
+        raise _unreadable(path, "it names no checkpoint")
     if parts is None:
         return version, [f"{log}/{version:020d}.checkpoint.parquet"]
     return version, [f"{log}/{version:020d}.checkpoint.{n:010d}.{parts:010d}.parquet" for n in range(1, parts + 1)]
 
 
-def _checkpoint_tombstones(fs: LakeFileSystem, paths: list[str]) -> Iterator[dict[str, Any]]:
+def checkpointed_at(fs: LakeFileSystem, root: str) -> datetime | None:
+    """When the last checkpoint was written; None where there is none."""
+    try:
+        written: datetime = fs.head_object(f"{root}/_delta_log/_last_checkpoint")["LastModified"]
+    except FileNotFoundError:
+        return None
+    return written
+
+
+def _is_number(value: object, most: int) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _checkpoint_tombstones(fs: LakeFileSystem, paths: list[str]) -> Iterator[Mapping[str, Any]]:
     for path in paths:
-        table = pq.read_table(io.BytesIO(fs.read_with_etag(path)[0]), columns=["remove"])
-        for remove in table.column("remove").to_pylist():
-            if remove is not None and remove["path"] is not None:
-                yield remove
+        try:
+            table = pq.read_table(io.BytesIO(fs.read_with_etag(path)[0]), columns=["remove"])
+            removes = table.column("remove").to_pylist()
+        except (pa.ArrowException, KeyError, ValueError) as error:
+            raise _unreadable(path, f"it is no checkpoint: {error}") from error
+        for remove in removes:
+            if remove is None or (isinstance(remove, dict) and remove.get("path") is None):
+                continue
+            try:
+                yield checked_file(_with_values(remove))
+            except UnreadableDocument as error:
+                raise _unreadable(path, str(error)) from error
+
+
+def _with_values(remove: Any) -> Any:
+    """A tombstone of a checkpoint, whose partition values are pairs, as one of a commit."""
+    values = remove.get("partitionValues") if isinstance(remove, dict) else None
+    return {**remove, "partitionValues": dict(values)} if isinstance(values, list) else remove
+
+
+def _unreadable(path: str, reason: str) -> TableUnreadable:
+    return TableUnreadable(f"lake://{path} cannot be read: {reason}", hint="find out who wrote it")

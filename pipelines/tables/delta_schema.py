@@ -13,6 +13,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from tierlake.connector.errors import AlreadyExists
 from tierlake.pipelines.model.schema import evolved_schema
 from tierlake.pipelines.runtime.identity import user_and_host
+from tierlake.pipelines.tables.commit_counts import committed, conflicted
 from tierlake.pipelines.tables.delta_commit import write_nothing
 
 if TYPE_CHECKING:
@@ -66,10 +67,12 @@ def evolved(fs: LakeFileSystem, root: str, table: DeltaTable, requested: pa.Sche
                 ),
             )
         except CommitFailedError:
+            conflicted("delta", root)
             return None
         except DeltaError as error:
             mend_log(fs, root, table, error)
             return None
+        committed("delta", root)
     return merged
 
 

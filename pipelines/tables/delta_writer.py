@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,12 +13,14 @@ from deltalake import CommitProperties, PostCommitHookProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from tierlake.connector.errors import AlreadyExists, LakeError
+from tierlake.connector.observe import tracing
 from tierlake.pipelines.errors import CommitConflict, CommitUnknown, StagedTooLong
 from tierlake.pipelines.model.schema import evolved_schema
 from tierlake.pipelines.runtime.clock import time_of_change
 from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.runtime.identity import user_and_host
 from tierlake.pipelines.runtime.listing import listed
+from tierlake.pipelines.tables.commit_counts import committed, conflicted
 from tierlake.pipelines.tables.delta_commit import (
     add_actions,
     changes_rows,
@@ -55,7 +58,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DeltaWriter"]
 
+_FORMAT = "delta"
 _CHECKPOINT_INTERVAL = 100  # deltalake's own
+_COUNT = re.compile(r"[1-9][0-9]{0,8}")
 _NAMED_COMMITS = 3
 """The most commits that a conflict names."""
 
@@ -92,7 +97,7 @@ class DeltaWriter:
                 if is_committed(count):
                     return self._find(table, run_key)
                 if not is_blind and table.version() != change.base.version:
-                    self._check_untouched(change, table)
+                    self._check_untouched(change, table, is_counted=attempt.number > 0)
                 self._check_fence(change, table)
                 is_first = settles_keys(table, change.schema)
                 schema = (
@@ -112,7 +117,7 @@ class DeltaWriter:
                         write_entry(self._fs, self._root, table.version() + 1, change, metadata, counted, at, beside)
                         self._checkpoint_where_due(table)
                     else:
-                        table.create_write_transaction(
+                        tracing.span("deltalake.commit")(table.create_write_transaction)(
                             [*add_actions(change, at, beside), *remove_actions(change)],
                             "overwrite" if is_first else "append",  # the one of its modes that gives a column a type
                             schema,
@@ -128,12 +133,15 @@ class DeltaWriter:
                             ),
                         )
                 except (CommitFailedError, AlreadyExists):
+                    conflicted(_FORMAT, self._root)
                     continue  # another writer was faster, or the reply was lost: the next read of the log shows it
                 except (DeltaError, OSError, LakeError) as error:
                     made = self._in_spite_of(error, change, table, run_key)
                     if made is None:
                         continue
+                    committed(_FORMAT, self._root)
                     return made
+                committed(_FORMAT, self._root)
                 self._fs.invalidate_view(self._root)
                 if _is_checkpoint_due(table) or change.operation == "erase":
                     self._fold_footers(table.version() + 1, anew=change.operation == "erase")
@@ -166,7 +174,9 @@ class DeltaWriter:
                     metadata = {"lake.operation": FENCE, "lake.run_key": uuid.uuid4().hex, "lake.by": user_and_host()}
                     write_fence(self._fs, self._root, table.version() + 1, metadata, transaction)
                 except AlreadyExists:
+                    conflicted(_FORMAT, self._root)
                     continue
+                committed(_FORMAT, self._root)
                 self._checkpoint_where_due(table)
                 return
         raise AssertionError  # the last attempt raises
@@ -191,7 +201,9 @@ class DeltaWriter:
                         commit_properties=CommitProperties(custom_metadata=metadata, max_commit_retries=0),
                     )
                 except CommitFailedError:
+                    conflicted(_FORMAT, self._root)
                     continue
+                committed(_FORMAT, self._root)
                 return table.version()
         raise AssertionError  # the last attempt raises
 
@@ -239,7 +251,7 @@ class DeltaWriter:
         """Write a checkpoint by deltalake's rule, after a commit that deltalake did not make."""
         if _is_checkpoint_due(before):
             with suppress(DeltaError, OSError, LakeError):  # the commit is made; the next one due makes up for it
-                self._open().create_checkpoint()
+                tracing.span("deltalake.checkpoint")(self._open().create_checkpoint)()
 
     def _fold_footers(self, version: int, *, anew: bool) -> None:
         """Put the footers beside the table together, with each checkpoint of the log and after each erasure."""
@@ -296,7 +308,7 @@ class DeltaWriter:
                     return commit_of_entry(entry)
         return Commit(table.version(), datetime.now(UTC), "unknown", run_key, {})
 
-    def _check_untouched(self, change: Change, table: DeltaTable) -> None:
+    def _check_untouched(self, change: Change, table: DeltaTable, *, is_counted: bool) -> None:
         now = snapshot_of(table, self._root)
         before, after = change.base.by_partition(), now.by_partition()
         if change.operation in {"compact", "erase"}:
@@ -310,6 +322,8 @@ class DeltaWriter:
                 message = (
                     f"lake://{self._root}: partition {key} was changed by {who or 'another writer'} since it was read"
                 )
+                if not is_counted:
+                    conflicted(_FORMAT, self._root)
                 raise CommitConflict(message, hint="look at `tierlake history`, then plan or ingest again")
 
 
@@ -331,5 +345,6 @@ def _keeps_schema(change: Change) -> bool:
 
 def _is_checkpoint_due(before: DeltaTable) -> bool:
     """Whether the next commit is one after which deltalake makes a checkpoint."""
-    every = int(before.metadata().configuration.get("delta.checkpointInterval", _CHECKPOINT_INTERVAL))
+    given = before.metadata().configuration.get("delta.checkpointInterval") or ""
+    every = int(given) if _COUNT.fullmatch(given) else _CHECKPOINT_INTERVAL  # anybody may set it to anything
     return (before.version() + 2) % every == 0

@@ -1,4 +1,4 @@
-"""The edge of a table: errors of libraries inside leave it as errors of ours."""
+"""The edge of a table: errors of libraries inside leave it as errors of ours, and are reported."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from deltalake.exceptions import DeltaError
 from tierlake.connector.client.error_mapping import hint_for
 from tierlake.connector.client.rust_errors import from_rust
 from tierlake.connector.errors import LakeError, LibraryError, ObjectNotFound
+from tierlake.connector.observe.edges import edge as reported_edge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ def edge(kind: type[TableT]) -> type[TableT]:
             setattr(kind, name, property(_guarded(member.fget), doc=member.__doc__))
         elif isinstance(member, classmethod):
             setattr(kind, name, classmethod(_guarded(member.__func__, root_at=2)))
-    return kind
+    return reported_edge(kind, properties=[name for name, one in vars(kind).items() if isinstance(one, property)])
 
 
 @contextmanager

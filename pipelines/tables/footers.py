@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tierlake.connector.errors import LakeError
+from tierlake.connector.observe import count
 from tierlake.pipelines.parquet.planned import WHOLE_BYTES
 from tierlake.pipelines.runtime.listing import contents
 from tierlake.pipelines.runtime.parallel import ThreadQueue
@@ -165,10 +166,13 @@ class FooterShelf:
             current = self._current() if len(sizes) > _WORTHWHILE else []
             if not 0 < len(current) < len(sizes):
                 return {}
-            kept = self._read(current, sizes)
-            return {one.path: footer for one in kept if (footer := _parsed(one.data)) is not None}
+            parsed = {one.path: _parsed(one.data) for one in self._read(current, sizes)}
         except (LakeError, OSError):
             return {}
+        footers = {path: footer for path, footer in parsed.items() if footer is not None}
+        count("cache_count", len(footers), cache="footer", result="hit")
+        count("cache_count", len(sizes) - len(footers), cache="footer", result="miss")
+        return footers
 
     def _current(self) -> list[_Object]:
         """The commits since the newest fold, and that fold; one LIST."""

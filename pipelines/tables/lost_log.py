@@ -6,10 +6,10 @@ replaced and expired ones too, and a new log would hide them all.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Final
 
+from tierlake.connector.documents import UnreadableDocument, json_object
 from tierlake.pipelines.errors import LogMissing, TableNotFound
 from tierlake.pipelines.tables.nested import DESCRIPTION, LOG, first_objects
 
@@ -76,8 +76,7 @@ def _is_described_as_delta(fs: LakeFileSystem, root: str) -> bool:
 def is_of_delta(description: bytes) -> bool:
     """Whether a stored description is that of a Delta table."""
     try:
-        document = json.loads(description)
-    except ValueError:
+        spec = json_object(description).get("spec")
+    except UnreadableDocument:
         return False
-    spec = document.get("spec") if isinstance(document, dict) else None
     return isinstance(spec, dict) and spec.get("format") == "delta"

@@ -21,6 +21,7 @@ from tierlake.pipelines.model.partition_key import PartitionKey
 from tierlake.pipelines.runtime.clock import time_of_change
 from tierlake.pipelines.runtime.listing import listed
 from tierlake.pipelines.tables.change_times import ChangeTimes
+from tierlake.pipelines.tables.commit_counts import committed
 from tierlake.pipelines.tables.error_edge import edge
 from tierlake.pipelines.tables.live_files import FileNames, arrow_filesystem
 from tierlake.pipelines.tables.lost_log import has_begun
@@ -355,6 +356,7 @@ class PlainParquetTable:
         at = time_of_change(self._fs, self.root.partition("/")[0])
         if change.operation == "ingest":
             self._runs.write(run_key, change, at)
+        committed(self.format, self.root)
         return Commit(None, at, change.operation, run_key, dict(change.details), tuple(written), tuple(taken))
 
     def fence(self, now: datetime) -> None:
@@ -390,6 +392,10 @@ class PlainParquetTable:
 
     def set_properties(self, properties: Mapping[str, str], details: Mapping[str, object]) -> int | None:  # noqa: ARG002 - the protocol's
         """Do nothing: a plain table has no properties."""
+        return None
+
+    def checkpointed_at(self) -> datetime | None:
+        """Never: there is no log; see `Table.checkpointed_at`."""
         return None
 
     def declare(self, schema: pa.Schema) -> None:

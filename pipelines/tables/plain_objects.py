@@ -17,6 +17,7 @@ from tierlake.connector.errors import AccessDenied, ObjectNotFound, Precondition
 from tierlake.pipelines.errors import CommitConflict, PolicyRefused, UnsupportedByTable
 from tierlake.pipelines.runtime.conflicts import attempts
 from tierlake.pipelines.runtime.parallel import all_in_threads
+from tierlake.pipelines.tables.commit_counts import conflicted
 from tierlake.pipelines.tables.runs import RUN_METADATA
 from tierlake.pipelines.tables.snapshot import LiveFile
 
@@ -37,6 +38,7 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 _CONCURRENCY = 8
+_FORMAT = "parquet"
 
 
 class PlainObjects:
@@ -150,6 +152,7 @@ class PlainObjects:
                 except UnsupportedByServer:
                     return self._publish_anyway(staged, path, mark)
                 except PreconditionFailed:
+                    conflicted(_FORMAT, self._root)
                     before = self.find(path, staged.file.key)
                 else:
                     return replace(staged.file, path=path, etag=etag), before
@@ -245,6 +248,7 @@ class PlainObjects:
         except ObjectNotFound as error:
             raise PolicyRefused(gone, hint=hint) from error
         except PreconditionFailed as error:
+            conflicted(_FORMAT, self._root)
             message = f"lake://{name} has been written anew"
             raise CommitConflict(message, hint="it was ingested anew; undo would double its rows") from error
 
@@ -255,6 +259,7 @@ class PlainObjects:
         return UnsupportedByTable(f"{message} that would notice", hint=f"use {alternative}")
 
     def _replaced(self, path: str) -> CommitConflict:
+        conflicted(_FORMAT, self._root)
         return CommitConflict(f"lake://{path} was replaced or deleted by another writer meanwhile", hint="run it again")
 
 

@@ -322,6 +322,9 @@ class Table(Protocol):
     def properties(self) -> Mapping[str, str]:
         """The table's properties; none where the format has no properties."""
 
+    def checkpointed_at(self) -> datetime | None:
+        """When the log's last checkpoint was written; None without one, or without a log. Takes one request."""
+
     def declare(self, schema: pa.Schema) -> None:
         """Add the columns of a schema that the table lacks, as nullable ones.
 

@@ -7,10 +7,13 @@ older than the history.
 
 from __future__ import annotations
 
-import json
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tierlake.pipelines.errors import TableUnreadable
+from tierlake.pipelines.model.instant import Instant, instant_after
 from tierlake.pipelines.runtime.identity import user_and_host
 from tierlake.pipelines.runtime.listing import contents
 from tierlake.pipelines.tables.runs import run_token
@@ -18,6 +21,7 @@ from tierlake.pipelines.tables.snapshot import Commit
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
 
     from tierlake.connector.filesystem import LakeFileSystem
     from tierlake.pipelines.model.partition_key import PartitionKey
@@ -27,6 +31,16 @@ __all__ = ["RunRecords"]
 
 _SLACK = timedelta(seconds=2)
 """A store dates an object by its own clock, in whole seconds."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    run_key: str
+    operation: str
+    at: Instant
+    partitions: tuple[str, ...]
+    details: dict[str, Any]
 
 
 class RunRecords:
@@ -43,14 +57,14 @@ class RunRecords:
 
     def write(self, run_key: str, change: Change, at: datetime) -> None:
         """Commit a run, after all of its changes."""
-        record = {
-            "run_key": run_key,
-            "operation": change.operation,
-            "at": at.isoformat(),
-            "partitions": sorted(str(key) for key in change.touched),
-            "details": {"by": user_and_host(), **change.details},
-        }
-        self._fs.pipe_file(self._path(run_key), json.dumps(record).encode())
+        record = _Record(
+            run_key=run_key,
+            operation=change.operation,
+            at=at,
+            partitions=tuple(sorted(str(key) for key in change.touched)),
+            details={"by": user_and_host(), **change.details},
+        )
+        self._fs.pipe_file(self._path(run_key), record.model_dump_json().encode())
 
     def newest(self, limit: int | None) -> list[Commit]:
         """The newest runs, newest first; reads about as many as the limit."""
@@ -58,17 +72,14 @@ class RunRecords:
         if limit is not None and len(times) > limit:
             oldest = times[limit - 1][0] - _SLACK if limit > 0 else times[0][0] + _SLACK
             times = [one for one in times if one[0] >= oldest]
-        records = sorted(self._read([path for _, path in times]).values(), key=lambda one: str(one["at"]), reverse=True)
-        return [
-            Commit(None, datetime.fromisoformat(one["at"]), one["operation"], one["run_key"], one["details"])
-            for one in records[:limit]
-        ]
+        records = sorted(self._read([path for _, path in times]).values(), key=lambda one: one.at, reverse=True)
+        return [Commit(None, one.at, one.operation, one.run_key, one.details) for one in records[:limit]]
 
     def forget(self, keys: Collection[PartitionKey]) -> None:
         """Forget the runs that wrote any of some partitions, so that the same run keys can fill it again."""
         names = {str(key) for key in keys}
         for path, record in self._read(list(self._listed())).items():
-            if names.intersection(record["partitions"]):
+            if names.intersection(record.partitions):
                 self._fs.rm_file(path)
 
     def outdated(self, before: datetime, snapshot: Snapshot) -> list[str]:
@@ -82,8 +93,8 @@ class RunRecords:
         old = [path for path, info in self._listed().items() if info["LastModified"] < before]
         outdated: list[str] = []
         for path, record in self._read(old).items():
-            end = datetime.fromisoformat(record["at"]) + _SLACK
-            if all(oldest[name] > end for name in record["partitions"] if name in oldest):
+            end = instant_after(record.at, _SLACK)
+            if all(oldest[name] > end for name in record.partitions if name in oldest):
                 outdated.append(path)
         return outdated
 
@@ -94,5 +105,15 @@ class RunRecords:
         listed: Mapping[str, Mapping[str, Any]] = self._fs.list_fresh(self._folder)
         return listed
 
-    def _read(self, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
-        return {path: json.loads(text) for path, text in contents(self._fs, paths).items()}
+    def _read(self, paths: Sequence[str]) -> dict[str, _Record]:
+        return {path: _parsed(path, text) for path, text in contents(self._fs, paths).items()}
+
+
+def _parsed(path: str, data: bytes) -> _Record:
+    try:
+        return _Record.model_validate_json(data)
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"]
+        raise TableUnreadable(
+            f"lake://{path} is no record of a run: {reason}", hint="delete it when you know that nobody needs it"
+        ) from error

@@ -12,6 +12,8 @@ import re
 import uuid
 from typing import TYPE_CHECKING, TypeVar
 
+from tierlake.connector.documents import UnreadableDocument, json_object
+from tierlake.pipelines.errors import TableUnreadable
 from tierlake.pipelines.runtime.listing import contents
 
 if TYPE_CHECKING:
@@ -127,7 +129,22 @@ def _sources(fs: LakeFileSystem, root: str, tokens: Iterable[str]) -> dict[str, 
     """The runs whose rows the files of rewrites hold, by the rewrite's token; all records are read at once."""
     paths = {_record_path(root, token): token for token in tokens if _is_rewrite(token)}
     texts = contents(fs, sorted(paths))
-    return {paths[path]: frozenset(map(str, json.loads(text)["runs"])) for path, text in texts.items()}
+    return {paths[path]: _runs(path, text) for path, text in texts.items()}
+
+
+def _runs(path: str, data: bytes) -> frozenset[str]:
+    try:
+        runs = json_object(data).get("runs")
+    except UnreadableDocument as error:
+        raise _unreadable(path, str(error)) from error
+    if not isinstance(runs, list) or not all(isinstance(run, str) for run in runs):
+        raise _unreadable(path, "it lists none")
+    return frozenset(runs)
+
+
+def _unreadable(path: str, reason: str) -> TableUnreadable:
+    message = f"lake://{path} does not tell the runs whose rows the files of a rewrite hold: {reason}"
+    return TableUnreadable(message, hint="bring it back as it was, where the bucket keeps versions")
 
 
 def _record_path(root: str, token: str) -> str:

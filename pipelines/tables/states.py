@@ -8,6 +8,7 @@ same second, so the state also has a digest of the path and ETag of each.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
@@ -24,6 +25,7 @@ _SLACK_SECONDS: Final = 1
 """A store dates an object shortly before it shows it."""
 
 _DIGEST_BYTES: Final = 5
+_NUMBER: Final = re.compile(r"[0-9]{1,20}")
 
 
 class RowChanges(Protocol):
@@ -56,7 +58,7 @@ def delta_state(identity: str, version: int) -> str:
 def delta_version(identity: str, state: str) -> int | None:
     """The version that a state names; None where it is no state of this table."""
     named, _, version = state.rpartition("@")
-    return int(version) if named == identity and version.isdecimal() else None
+    return int(version) if named == identity and _NUMBER.fullmatch(version) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,6 @@ def _parsed(state: str) -> tuple[int, frozenset[str]] | None:
     """The second of a plain table's state, and the digests of the objects that were new then."""
     name, _, rest = state.partition("@")
     second, _, digests = rest.partition(":")
-    if name != _PLAIN or not second.isdecimal():
+    if name != _PLAIN or not _NUMBER.fullmatch(second):
         return None
     return int(second), frozenset(filter(None, digests.split(",")))

@@ -90,7 +90,7 @@ def stages(seaweedfs: Rig, counting: Relay, small: Options, request: pytest.Fixt
     made: dict[str, Stage] = {}
 
     def facts(work: Work, place: Place) -> dict[str, Any]:
-        if work.name == "columns":
+        if work.name.endswith("columns"):
             return columns.put(place, request.getfixturevalue("lineitem"))
         if work.name in {"cat", "get"}:
             return whole.put(place, request.getfixturevalue("large"), small.scratch)

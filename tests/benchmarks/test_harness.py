@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import plot, report
-from benchmarks.harness import ContenderError, Measurement, Plan, Process
+from benchmarks.child import Child, ContenderError
+from benchmarks.harness import Measurement, Plan, Process
 from benchmarks.interpreters import Interpreters
 from benchmarks.model import DISTANT, LOOPBACK, Contender, Target
 from benchmarks.results import Measured, Result, load, save, verdicts
@@ -37,6 +38,36 @@ def test_contenders_act_in_turns_in_processes_of_their_own(stages, small, interp
         assert one.down > 250_000
         assert one.above < one.peak
     assert result.versions["boto3"]
+
+
+def test_processes_start_anew_as_often_as_a_work_says_and_their_cpu_is_counted(stages, small, interpreters):
+    stage = stages("listing")
+    work = replace(stage.work, starts=2, links=(LOOPBACK,))
+    result = Measurement(work, Plan(small, interpreters, 1, only=("boto3",), **QUIET), stage.place).result()
+    assert (result.rounds, len(result.contenders["boto3"].cpu[LOOPBACK])) == (2, 2)
+    assert min(result.contenders["boto3"].cpu[LOOPBACK]) > 0.01
+    assert "| loopback, s | / ours | / best | CPU, s |" in report.section(work, result)
+
+
+def test_other_code_is_run_where_the_command_line_says_where_it_is(stages, small, interpreters):
+    stage = stages("listing")
+    other = Contender("other", lambda _: lambda _: None, variables={"PYTHONPATH": "{baseline}/src"})
+    work = replace(stage.work, contenders=(other,))
+    result = Measurement(work, Plan(small, interpreters, 0, **QUIET), stage.place).result()
+    assert result.skipped == {"other": "no --baseline"}
+
+
+def test_a_contender_has_variables_of_its_own_with_a_folder_and_a_port(tmp_path):
+    reply = "sys.stdin.readline(); print(json.dumps(dict(os.environ)), flush=True)"
+    (tmp_path / "shown.py").write_text(f"import json, os, sys; {reply}; {reply}")
+    variables = {"PYTHONPATH": str(tmp_path), "AT": "file:{folder}/a", "ON": "{port}", "OLD": "{baseline}/src"}
+    with Child(Path(sys.executable), "shown", {}, variables, Path("/before")) as child:
+        shown = child.ask("show")
+        folder = Path(shown["AT"].removeprefix("file:")).parent
+        assert folder.is_dir()
+    assert not folder.exists()
+    assert 1024 < int(shown["ON"]) < 65536
+    assert shown["OLD"] == "/before/src"
 
 
 def test_a_peer_with_a_wrong_answer_is_left_out_and_ours_is_an_error(stages, small, interpreters):
@@ -78,6 +109,12 @@ def invented() -> Result:
         "s5cmd": Measured({LOOPBACK: [1.3, 2.0, 1.4]}, {"PUT": 6}, 0, 300, 9 << 20, 3 << 20),
     }
     return Result("upload", "a file", "seaweedfs", 2, 3, contenders, {"daft": "not installed"}, {"bound": 10 << 20})
+
+
+def test_ratios_of_a_percent_are_shown_where_processes_start_several_times():
+    verdict = verdicts(WORK, invented())[0]
+    assert report.ratio(WORK, verdict) == "1.20"
+    assert report.ratio(replace(WORK, starts=6), verdict) == "1.200"
 
 
 def test_targets_compare_medians_with_the_best_of_the_others():

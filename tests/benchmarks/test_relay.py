@@ -110,3 +110,19 @@ def test_a_client_that_leaves_early_breaks_nothing(upstream):
             client.getresponse().read(1000)
         with connection(relay) as client:
             assert ask(client, "GET", "/bucket/key") == b"some"
+
+
+def test_one_of_so_many_requests_is_reset_and_no_other(upstream):
+    with Relay(upstream, reset_every=3) as relay:
+        answers = []
+        for _ in range(9):
+            with connection(relay) as client:
+                try:
+                    answers.append(ask(client, "GET", "/bucket/key"))
+                except ConnectionResetError:
+                    answers.append(None)
+        assert answers == [b"some", b"some", None] * 3
+        with connection(relay) as client:
+            assert [ask(client, "GET", "/bucket/key") for _ in range(2)] == [b"some", b"some"]
+            with pytest.raises(ConnectionResetError):
+                ask(client, "GET", "/bucket/key")

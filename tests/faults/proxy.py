@@ -97,6 +97,7 @@ class Proxy:
                 client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             body = _body(reader, head)
         method, target, _ = head[0].decode("latin-1").split(" ", 2)
+        self.look(method, head, body)
         with self._lock:
             request = Request(len(self.requests), method, target)
             self.requests.append(request)
@@ -107,6 +108,9 @@ class Proxy:
         told = self._ask(head, body)
         self.after(request)
         client.sendall(told)
+
+    def look(self, method: str, head: list[bytes], body: bytes) -> None:
+        """Nothing; for those that look at more of a request than its hooks see."""
 
     def _ask(self, head: list[bytes], body: bytes) -> bytes:
         address = urlsplit(self.upstream)

@@ -151,7 +151,7 @@ async def spend(budget, error, clock):
         raise error
 
     with pytest.raises(type(error)):
-        await retrying(attempt, budget)
+        await retrying(attempt, budget, lambda _: None)
     return len(calls)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pyarrow.dataset as ds
 import pyarrow.fs
 import pytest
 from fsspec.asyn import sync
 
+from tests.observed import recording
 from tierlake.connector.listing import answers
 from tierlake.connector.listing.views import register_view, unregister_view
 
@@ -78,15 +81,17 @@ def count_heads(fs, monkeypatch):
     return heads
 
 
-def test_arrow_asks_the_store_for_no_file_that_it_opens_next(make_fs, server, bucket, monkeypatch):
+@pytest.mark.parametrize("observed", [contextlib.nullcontext, recording])
+def test_arrow_asks_the_store_for_no_file_that_it_opens_next(make_fs, server, bucket, monkeypatch, observed):
     """Its question comes before each `open`, long after the listing."""
     fs = make_fs(view_freshness=0)
     server.admin.put_object(Bucket=bucket, Key="t/x", Body=b"1")
     heads, opened = count_heads(fs, monkeypatch), []
     monkeypatch.setattr(type(fs), "open", lambda self, path, mode: opened.append((path, list(heads))) or _nothing())
     handler = pyarrow.fs.FSSpecHandler(fs)
-    handler.open_input_file(f"{bucket}/t/x")
-    handler.open_input_stream(f"{bucket}/t/none")
+    with observed():
+        handler.open_input_file(f"{bucket}/t/x")
+        handler.open_input_stream(f"{bucket}/t/none")
     assert opened == [(f"{bucket}/t/x", []), (f"{bucket}/t/none", [])]
     assert fs.isfile(f"{bucket}/t/x")
     assert not fs.isfile(f"{bucket}/t/none")

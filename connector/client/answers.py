@@ -1,0 +1,70 @@
+"""Answers that are what they should be: a server's, and not those of whatever else answers at its address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.parsers import ResponseParserError
+
+from tierlake.connector.client.listing_parser import NOT_UNDERSTOOD
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["understood"]
+
+_REQUIRED: Final[dict[str, tuple[str, ...]]] = {
+    "copy_object": ("CopyObjectResult", "ETag"),
+    "create_multipart_upload": ("UploadId",),
+    "head_object": ("ContentLength",),
+    "put_object": ("ETag",),
+    "upload_part": ("ETag",),
+    "upload_part_copy": ("CopyPartResult", "ETag"),
+}
+"""The member of an answer, with those around it, that the work after it rests on."""
+_REQUIRED_OF_BODIES: Final = ("ContentLength", "ETag")
+_AFTER_PARSING: Final = frozenset({"botocore.handlers", "botocore.utils", "aiobotocore.utils"})
+
+
+async def understood(operation: str, make: Callable[[], Awaitable[Any]]) -> Any:
+    """Make a request by aiobotocore; its answer has what the caller rests on.
+
+    Args:
+        operation: Botocore's name of the operation.
+        make: Makes the request.
+
+    Raises:
+        ResponseParserError: The answer makes no sense, or lacks a part.
+    """
+    try:
+        response = await make()
+    except NOT_UNDERSTOOD as error:
+        if not isinstance(error, RecursionError) and not _is_of_the_answer(error):  # it follows redirects for ever
+            raise
+        raise ResponseParserError(f"{type(error).__name__}: {error}") from error
+    missing = _missing(operation, response)
+    if missing:
+        if operation == "get_object":
+            response["Body"].close()
+        raise ResponseParserError(f"it has no {missing}")
+    return response
+
+
+def _missing(operation: str, response: Any) -> str | None:
+    if operation == "get_object":
+        return next((name for name in _REQUIRED_OF_BODIES if name not in response), None)
+    part = response
+    for name in _REQUIRED.get(operation, ()):
+        part = part.get(name)
+        if part is None or part == "":
+            return name
+    return None
+
+
+def _is_of_the_answer(error: BaseException) -> bool:
+    """Whether botocore failed at what it does with a parsed answer: keys of listings, regions of redirects."""
+    trace, module = error.__traceback__, ""
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__"))
+        trace = trace.tb_next
+    return module in _AFTER_PARSING

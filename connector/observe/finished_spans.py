@@ -1,0 +1,109 @@
+"""Spans that have ended, as traces show them: of verbs and their phases, and of the requests inside.
+
+The attributes of requests are those of OpenTelemetry's semantic conventions for AWS' SDKs; what these have no name for
+begins with `tierlake.`.
+
+Source: https://opentelemetry.io/docs/specs/semconv/object-stores/s3/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from tierlake.connector.observe.events import RequestEvent, SpanEvent, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tierlake.connector.observe.events import Event, SpanContext
+
+__all__ = ["SCOPE", "SERVICE", "FinishedSpan", "Scalar", "finished_span"]
+
+Scalar: TypeAlias = str | int | float | bool
+
+SERVICE: Final = "tierlake"
+"""The service's name, where OpenTelemetry's variables give none."""
+SCOPE: Final = "tierlake"
+"""The instrumentation scope of all spans."""
+
+_NANOSECONDS: Final = 1_000_000_000
+_MICROSECONDS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedSpan:
+    """A span that has ended.
+
+    Attributes:
+        name: A verb (`dataset.ingest`), a phase of one (`ingest.commit`), or a request's operation (`put_object`).
+        started_ns: Nanoseconds since 1970.
+        ended_ns: Likewise.
+        context: Its identity.
+        parent_id: The span around it; None for the first of a trace.
+        is_request: It is a request to a server.
+        code: The code of the error with which it ended.
+        is_failed: That error is a failure, and not an answer such as "not found".
+        attributes: What is known of it.
+    """
+
+    name: str
+    started_ns: int
+    ended_ns: int
+    context: SpanContext
+    parent_id: str | None
+    is_request: bool
+    code: str | None
+    is_failed: bool
+    attributes: Mapping[str, Scalar]
+
+
+def finished_span(event: Event) -> FinishedSpan | None:
+    """The span that an event tells of; None for one that tells of none."""
+    if isinstance(event, RequestEvent):
+        name = f"{event.operation}.body" if event.is_body else event.operation
+        attributes = _of_request(event)
+    elif isinstance(event, SpanEvent):
+        name, attributes = event.name, _own(event.attributes)
+    else:
+        return None
+    started_ns = round(event.started * _MICROSECONDS) * (_NANOSECONDS // _MICROSECONDS)  # as far as a float goes
+    if event.code is not None:
+        attributes["error.type"] = event.code
+    return FinishedSpan(
+        name=name,
+        started_ns=started_ns,
+        ended_ns=started_ns + max(round(event.seconds * _NANOSECONDS), 0),
+        context=event.span,
+        parent_id=event.parent_id,
+        is_request=isinstance(event, RequestEvent),
+        code=event.code,
+        is_failed=event.code is not None and kind_of(event.code) == "failure",
+        attributes=attributes,
+    )
+
+
+def _own(fields: Mapping[str, str]) -> dict[str, Scalar]:
+    return {f"tierlake.{name}": text for name, text in fields.items()}
+
+
+def _of_request(event: RequestEvent) -> dict[str, Scalar]:
+    known: dict[str, Scalar | None] = {
+        "rpc.system": "aws-api",
+        "rpc.service": "S3",
+        "rpc.method": "".join(part.capitalize() for part in event.operation.split("_")),
+        "aws.s3.bucket": event.bucket,
+        "aws.s3.key": event.key,
+        "aws.request_id": event.request_id,
+        "aws.extended_request_id": event.host_id,
+        "http.response.status_code": event.status,
+        "http.request.resend_count": event.attempt - 1 or None,
+        "http.request.body.size": event.bytes_sent or None,
+        "http.response.body.size": event.bytes_received or None,
+        "tierlake.attempt": event.attempt,
+        "tierlake.is_retried": event.is_retried or None,
+        "tierlake.server": event.server,
+        "tierlake.server_code": event.server_code,
+        "tierlake.engine": event.engine,
+    }
+    return {**_own(event.fields), **{name: value for name, value in known.items() if value is not None}}

@@ -1,0 +1,65 @@
+"""The cost of being observed is measured against code that is observed, and against code that cannot be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.child import environ
+from benchmarks.harness import Measurement, Plan
+from benchmarks.interpreters import Interpreters
+from benchmarks.works import WORKS, observe
+from tests import ROOT
+
+# The events of one read, with the seam and without it.
+EVENTS = """
+import json, sys
+from benchmarks import clients
+from benchmarks.model import Place
+from benchmarks.works import files, observe
+
+place = Place(**json.loads(sys.stdin.readline()))
+start = observe.without_the_seam(files.tierlake) if sys.argv[1] == "removed" else files.tierlake
+act = start(place)
+
+from tierlake.connector.observe import hooks
+
+class Counted:
+    name, count = "counted", 0
+    def take(self, event): Counted.count += 1
+    def flush(self, seconds): pass
+    def close(self): pass
+
+hooks.add(Counted())
+print(json.dumps({"rows": act("any").num_rows, "events": Counted.count}))
+"""
+
+
+def events(stage, what: str) -> dict[str, int]:
+    command = [sys.executable, "-c", EVENTS, what]
+    start = json.dumps(stage.place.values())
+    done = subprocess.run(command, input=start, env=environ(), cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+def test_without_the_seam_nothing_can_be_observed(stages):
+    stage = stages("observe-files")
+    seen, unseen = events(stage, "there"), events(stage, "removed")
+    assert seen["rows"] == unseen["rows"] > 0
+    assert seen["events"] > stage.place.facts["files"]
+    assert unseen["events"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["observe-columns", "observe-files"])
+def test_all_read_the_same_by_the_same_requests(stages, small, name):
+    stage = stages(name)
+    plan = Plan(small, Interpreters(), 0, tell=lambda _: None, baseline=ROOT)
+    result = Measurement(WORKS[name], plan, stage.place).result()
+    assert set(result.contenders) == {observe.OFF, observe.LOGS, observe.ALL, observe.REMOVED, observe.BASELINE}
+    assert {one.requests["GET"] for one in result.contenders.values()} == {
+        result.contenders[observe.OFF].requests["GET"]
+    }

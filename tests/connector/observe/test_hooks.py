@@ -1,0 +1,110 @@
+"""Sinks: many, or none; what one of them does changes nothing for the work."""
+
+import multiprocessing
+import threading
+
+import pytest
+
+from tests.observed import Recorder, recording
+from tierlake.connector import observe
+from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.observe import hooks
+
+
+class Broken(Recorder):
+    name = "broken"
+
+    def take(self, event):
+        raise RuntimeError
+
+    def flush(self, seconds):
+        raise OSError
+
+
+def test_a_sink_that_raises_is_counted_and_the_others_go_on():
+    broken, before = Broken(), observe.dropped().get("broken", 0)
+    observe.add(broken)
+    try:
+        with recording() as recorder:
+            observe.count("row_count", 3, outcome="accepted")
+            observe.flush()
+    finally:
+        observe.remove(broken)
+    assert [event.amount for event in recorder.events] == [3]
+    assert observe.dropped()["broken"] == before + 2
+
+
+def test_nothing_is_on_without_a_sink():
+    assert not observe.is_on()
+    with recording():
+        assert observe.is_on()
+    assert not observe.is_on()
+
+
+def test_counting_nothing_says_nothing(recorder):
+    observe.count("row_count", 0, outcome="rejected")
+    assert recorder.events == []
+
+
+def test_sinks_that_come_and_go_while_events_pass():
+    stop = threading.Event()
+
+    def count():
+        while not stop.is_set():
+            observe.count("commit_count")
+
+    threads = [threading.Thread(target=count) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(200):
+        with recording() as recorder:
+            observe.gauge("stored_rows", 1)
+        assert any(event.name == "stored_rows" for event in recorder.events)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert hooks.sinks() == ()
+
+
+def _dropped_in_child(queue):
+    hooks.drop("child")
+    queue.put(observe.dropped()["child"])
+
+
+def test_a_forked_child_counts_even_where_the_parent_held_the_lock():
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    with hooks._lock:
+        child = context.Process(target=_dropped_in_child, args=(queue,))
+        child.start()
+    assert queue.get() == 1
+    child.join()
+
+
+@pytest.mark.parametrize("text", ["zipkin", "file", "otlp,jaeger"])
+def test_an_exporter_that_does_not_exist_is_named(text):
+    with pytest.raises(InvalidSetting, match=text.rpartition(",")[2]):
+        observe.configure(observe.Observing(traces=text))
+    assert not observe.is_on()
+
+
+@pytest.mark.parametrize(
+    ("environ", "metrics", "traces"),
+    [
+        ({}, None, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}, "otlp", "otlp"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:4318"}, None, "otlp"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_TRACES_EXPORTER": "none"}, "otlp", None),
+        ({"OTEL_METRICS_EXPORTER": "console,otlp"}, "otlp", None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_SDK_DISABLED": "TRUE"}, None, None),
+    ],
+)
+def test_opentelemetrys_variables(environ, metrics, traces):
+    observing = observe.Observing(log="json").with_variables(environ)
+    assert (observing.log, observing.metrics, observing.traces) == ("json", metrics, traces)
+
+
+def test_a_setting_wins_over_opentelemetrys_variables():
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+    observing = observe.Observing(metrics="prometheus:9464").with_variables(environ)
+    assert (observing.metrics, observing.traces) == ("prometheus:9464", "otlp")
