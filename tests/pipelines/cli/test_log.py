@@ -41,7 +41,7 @@ def test_the_error_of_a_command_has_one_line_and_the_last_word(tierlake, bucket,
     assert len(said.out.splitlines()) == 1
     logged = lines(said)
     (line,) = [one for one in logged if one.get("code") == "table_not_found"]
-    assert (line["level"], line["operation"], line["dataset"]) == ("error", "dataset.open", f"lake://{bucket}/none")
+    assert (line["level"], line["operation"], line["dataset"]) == ("info", "dataset.open", f"lake://{bucket}/none")
     assert said.err.splitlines()[len(logged)].startswith("error: ")
     assert [one for one in logged if one["message"] == "Request succeeded"]
 
