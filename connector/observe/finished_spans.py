@@ -12,12 +12,12 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from tierlake.connector.observe.events import RequestEvent, SpanEvent, kind_of
+from tierlake.connector.observe.events import RequestEvent, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tierlake.connector.observe.events import Event, SpanContext
+    from tierlake.connector.observe.events import SpanContext, SpanEvent
 
 __all__ = ["SCOPE", "SERVICE", "FinishedSpan", "Scalar", "finished_span"]
 
@@ -59,15 +59,13 @@ class FinishedSpan:
     attributes: Mapping[str, Scalar]
 
 
-def finished_span(event: Event) -> FinishedSpan | None:
-    """The span that an event tells of; None for one that tells of none."""
+def finished_span(event: RequestEvent | SpanEvent) -> FinishedSpan:
+    """The span that an event tells of."""
     if isinstance(event, RequestEvent):
         name = f"{event.operation}.body" if event.is_body else event.operation
         attributes = _of_request(event)
-    elif isinstance(event, SpanEvent):
-        name, attributes = event.name, _own(event.attributes)
     else:
-        return None
+        name, attributes = event.name, _own(event.attributes)
     started_ns = round(event.started * _MICROSECONDS) * (_NANOSECONDS // _MICROSECONDS)  # as far as a float goes
     if event.code is not None:
         attributes["error.type"] = event.code

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from tierlake.connector.errors import InvalidSetting
 from tierlake.connector.observe import hooks, tracing
+from tierlake.connector.observe.events import RequestEvent, SpanEvent
 from tierlake.connector.observe.finished_spans import SCOPE, SERVICE, finished_span
 
 if TYPE_CHECKING:
@@ -93,13 +94,12 @@ class OtlpSpans:
 
     def take(self, event: Event) -> None:
         """Give a span to the processor; spans beyond its queue are counted as dropped."""
-        span = finished_span(event)
-        if span is None or not span.context.is_sampled:
+        if not isinstance(event, RequestEvent | SpanEvent) or not event.span.is_sampled:
             return
         if self._waiting is not None and not self._waiting.add():
             hooks.drop(self.name)
             return
-        self._processor.on_end(self._made(span))
+        self._processor.on_end(self._made(finished_span(event)))
 
     def flush(self, seconds: float) -> None:
         """Export what has ended so far, for so many seconds at most."""

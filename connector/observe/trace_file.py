@@ -109,7 +109,7 @@ class TraceFile:
                 return
             try:
                 with _turn(self._path.parent, seconds):
-                    more = self._document.of([span for one in spans if (span := finished_span(one))])
+                    more = self._document.of([finished_span(one) for one in spans])
                     self._write([*self._items(), *more])
             except (OSError, ValueError):
                 hooks.drop(self.name, len(spans))
