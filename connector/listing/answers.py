@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.asyn import sync
 
+from tierlake.connector.observe import verbs
+
 if TYPE_CHECKING:
     from tierlake.connector.client.listing_cache import ListingCache
     from tierlake.connector.listing.tables import Views
@@ -33,6 +35,8 @@ def is_spelled_as_file(name: str) -> bool:
 def _is_opened_next() -> bool:
     """Whether Arrow asks if a path is a file; if so it opens the path at once, which tells the same."""
     frame = sys._getframe(2)  # noqa: SLF001 -- `inspect.stack()` reads source files
+    if frame.f_globals.get("__name__") == verbs.__name__ and frame.f_back is not None:  # a verb is observed
+        frame = frame.f_back
     return frame.f_code.co_name in _OPENING and frame.f_globals.get("__name__") == "pyarrow.fs"
 
 
