@@ -12,7 +12,7 @@ INSTALLED_FROM := pyproject.toml constraints.txt tools/venv.py
 unexport PYTHONDONTWRITEBYTECODE # hundreds of child processes would each compile all that they import
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-slow soak test-role test-lowest lint fmt minio spark bench lock clean
+.PHONY: help demo ui test test-slow soak test-role test-lowest lint fmt minio spark audit bench lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ minio: ## a real MinIO server and mc, built once per machine into the user's cac
 spark: ## a real Spark with Delta, once per machine, into the user's cache folder
 	@tools/spark.sh
 
+audit: ## known vulnerabilities of the versions in constraints.txt, as PyPI knows them (online, by hand)
+	@tools/audit.sh
+
 bench: .venv/bench.stamp .venv-peers/bench.stamp ## all benchmarks, beside other libraries, into docs/benchmarks.md (an hour; BENCH="columns --rounds 7")
 	@$(BIN)/python -m benchmarks --server $(SERVER) $(BENCH)
 
@@ -61,7 +64,7 @@ lock: .venv/dev.stamp ## constraints*.txt anew: the newest and the lowest versio
 	@tools/lock.sh
 
 clean: ## .venv, caches and the demo's data
-	rm -rf .venv .venv-lowest .venv-peers .demo .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-audit .venv-lowest .venv-peers .demo .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find $(PACKAGES) tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/demo.stamp: $(INSTALLED_FROM)

@@ -243,14 +243,14 @@ class PartitionKey:
         """Read what `str` writes.
 
         Raises:
-            SpecError: A segment without `=`.
+            SpecError: A segment without `=`, or with half of a pair of surrogates, which no name of an object has.
         """
         if text == "":
             return cls(())
         pairs: list[tuple[str, str]] = []
         for segment in text.strip("/").split("/"):
             name, equals, value = segment.partition("=")
-            if not equals or not name:
+            if not equals or not name or any("\ud800" <= char <= "\udfff" for char in segment):
                 message = f"{text!r} is not a partition key"
                 raise SpecError(message, hint="write it as `ls` prints it: date=2013-07-04")
             pairs.append((name, unescape_value(value)))

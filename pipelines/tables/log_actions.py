@@ -62,16 +62,21 @@ def checked_file(action: Any) -> Mapping[str, Any]:
     Raises:
         UnreadableDocument: It is none.
     """
-    if not isinstance(action, dict) or not isinstance(action.get("path"), str):
+    if not isinstance(action, dict) or not _is_text(action.get("path")):
         raise UnreadableDocument("an add or a remove names no path")
     values = action.get("partitionValues")
     if values is not None and not (
-        isinstance(values, dict) and all(value is None or isinstance(value, str) for value in values.values())
+        isinstance(values, dict) and all(value is None or _is_text(value) for value in values.values())
     ):
         raise UnreadableDocument("its partition values are no texts")
     if instant_of(action.get("deletionTimestamp") or 0) is None:
         raise UnreadableDocument("its deletionTimestamp is no time in milliseconds")
     return action
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a text that can be part of an object's name."""
+    return isinstance(value, str) and (value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value))
 
 
 def instant_of(milliseconds: object) -> datetime | None:

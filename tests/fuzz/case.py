@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SECRET", "SOAK_EXAMPLES", "Case", "check_error"]
 
-SECRET: Final = "wJalrXUtnFEMIK7MDENG"  # pragma: allowlist secret
+SECRET: Final = "wJalrXUtnFEMIK7MDENG"
 """Stands where documents have credentials."""
 SOAK_EXAMPLES: Final = int(os.environ.get("TIERLAKE_SOAK_EXAMPLES", "3000"))
 _LONGEST: Final = 6000
