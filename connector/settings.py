@@ -86,8 +86,8 @@ class LakeSettings(BaseSettings):
         log_level: The lowest level of a line.
         log_sample: The share of successful requests that get a line, 0 to 1; errors always get theirs.
         metrics: Where metrics go: `prometheus:PORT` or `prometheus:HOST:PORT` serves them, `pushgateway:URL` pushes
-            them at the end of the process, `otlp` sends them as OpenTelemetry's variables say. Several are separated
-            by commas.
+            them each 15 seconds and at the end of the process, `otlp` sends them as OpenTelemetry's variables say,
+            `otel` shows them through the application's own provider. Several are separated by commas.
         metrics_datasets: The datasets whose URI is a label of their metrics, separated by commas; `*` is all.
         traces: Where spans go: `otlp`, or `file:PATH` for a file that Perfetto opens; several likewise.
     """

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, Literal
 import dagster as dg
 from pydantic import Field
 
+from tierlake.connector.observe.edges import reporting
 from tierlake.dagster_project.automation.alerts import alert_on_failure
 from tierlake.dagster_project.automation.definitions import Automation, dataset_definitions
 from tierlake.dagster_project.automation.schedules import EVERY_MORNING
@@ -154,6 +155,7 @@ class LakeDataset(dg.Component, dg.Model, dg.Resolvable):
     owners: list[str] = Field(default_factory=list)
     tags: dict[str, str] = Field(default_factory=dict)
 
+    @reporting
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002 - Dagster's signature
         """Make the definitions, as Dagster calls it."""
         return self.definitions()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.parsers import ResponseParserError
@@ -9,9 +10,9 @@ from botocore.parsers import ResponseParserError
 from tierlake.connector.client.listing_parser import NOT_UNDERSTOOD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
-__all__ = ["understood"]
+__all__ = ["has_requested_bytes", "understood"]
 
 _REQUIRED: Final[dict[str, tuple[str, ...]]] = {
     "copy_object": ("CopyObjectResult", "ETag"),
@@ -23,6 +24,8 @@ _REQUIRED: Final[dict[str, tuple[str, ...]]] = {
 }
 """The member of an answer, with those around it, that the work after it rests on."""
 _REQUIRED_OF_BODIES: Final = ("ContentLength", "ETag")
+_RANGE: Final = re.compile(r"bytes=(?:([0-9]{1,19})-([0-9]{1,19})?|-([0-9]{1,19}))")
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 _AFTER_PARSING: Final = frozenset({"botocore.handlers", "botocore.utils", "aiobotocore.utils"})
 
 
@@ -48,6 +51,26 @@ async def understood(operation: str, make: Callable[[], Awaitable[Any]]) -> Any:
             response["Body"].close()
         raise ResponseParserError(f"it has no {missing}")
     return response
+
+
+def has_requested_bytes(request: Mapping[str, Any], response: Mapping[str, Any]) -> bool:
+    """Whether the body of a `get_object` is the requested range: the bytes of another one would be taken for it.
+
+    Args:
+        request: The request's parameters.
+        response: The response, by either engine.
+    """
+    asked = _RANGE.fullmatch(request.get("Range", ""))
+    if asked is None:
+        return True
+    begin, end, suffix = (None if text is None else int(text) for text in asked.groups())
+    length = int(response["ContentLength"])
+    span = _CONTENT_RANGE.fullmatch(str(response.get("ContentRange") or ""))
+    if span is None:  # the server knows no ranges: all of a short object
+        return begin == 0 and (end is None or length <= end + 1)
+    first, last, size = map(int, span.groups())
+    expected = begin if begin is not None else max(0, size - (suffix or 0))
+    return first == expected and first + length == last + 1 <= size and (end is None or last <= end)
 
 
 def _missing(operation: str, response: Any) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiobotocore.response import AioStreamingBody
 from botocore import exceptions as boto
 
-from tierlake.connector.client.answers import understood
+from tierlake.connector.client.answers import has_requested_bytes, understood
 from tierlake.connector.client.attempts import RETRIED, Attempt, carried, was_sent
 from tierlake.connector.client.error_mapping import Target, raise_translated, translated
 from tierlake.connector.client.native import NATIVE_OPERATIONS, NotUnderstoodError
@@ -24,6 +24,7 @@ from tierlake.connector.errors import (
     LakeError,
     ObjectNotFound,
     PreconditionFailed,
+    ServerError,
 )
 from tierlake.connector.observe import hooks, tracing
 from tierlake.connector.profiles.detect import known_profile, observe
@@ -122,7 +123,20 @@ class Transport:
     async def _once(
         self, client: Any, store: Any | None, operation: str, request: dict[str, Any], number: int = 1
     ) -> Any:
-        """Make a request once, by obstore where it has a store for it; each request of this process passes here."""
+        """Make a request once; each request of this process passes here.
+
+        Raises:
+            ServerError: The answer has other bytes than the requested ones.
+        """
+        response = await self._made(client, store, operation, request, number)
+        if operation == "get_object" and not has_requested_bytes(request, response):
+            if isinstance(response["Body"], AioStreamingBody):
+                response["Body"].close()
+            raise _other_bytes(request, response)
+        return response
+
+    async def _made(self, client: Any, store: Any | None, operation: str, request: dict[str, Any], number: int) -> Any:
+        """Make a request by obstore where it has a store for it."""
         if store is not None:
             native = functools.partial(self._connection.native(client).request, store, operation, request)
             try:
@@ -267,3 +281,13 @@ class Transport:
             self._report(client, "list_objects_v2", request, diagnosis, better, is_body=False, is_retried=True)
             if isinstance(better, BadCredentials | BucketNotFound):
                 raise better from diagnosis
+
+
+def _other_bytes(request: Mapping[str, Any], response: Mapping[str, Any]) -> ServerError:
+    had = response.get("ContentRange") or f"{response['ContentLength']} bytes without a range"
+    return ServerError(
+        f"get_object: the request was for {request['Range']}, and the answer has {had}",
+        hint="Check the endpoint: it may be no S3 server, or something between here and it answers in its place",
+        bucket=request["Bucket"],
+        key=request["Key"],
+    )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["BackgroundQueue"]
 
 _AT_ONCE: Final = 256
+_GATHERED_SECONDS: Final = 0.02
+"""For so long items are gathered: a thread that wakes for each of them takes time from those who put them."""
 
 
 class BackgroundQueue:
@@ -39,6 +41,7 @@ class BackgroundQueue:
     def _begin_anew(self) -> None:
         self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()  # takes a put within a put
         self._starting = threading.Lock()
+        self._urgent = threading.Event()
         self._thread: threading.Thread | None = None
         self._is_closed = False
         self._lost = 0
@@ -70,12 +73,14 @@ class BackgroundQueue:
             return
         done = threading.Event()
         self._items.put(done)
+        self._urgent.set()
         done.wait(seconds)
 
     def close(self) -> None:
         """Take no more items; the work on those that wait is still done."""
         self._is_closed = True
         self._items.put(None)
+        self._urgent.set()
 
     def join(self, seconds: float) -> None:
         """Wait for the end of a closed queue's thread."""
@@ -94,9 +99,12 @@ class BackgroundQueue:
             self._starting.release()
 
     def _run(self) -> None:
-        items = self._items
+        items, urgent = self._items, self._urgent
         while True:
             batch = [items.get()]
+            if items.qsize() < _AT_ONCE:
+                urgent.wait(_GATHERED_SECONDS)
+                urgent.clear()
             while len(batch) < _AT_ONCE:
                 try:
                     batch.append(items.get_nowait())

@@ -163,7 +163,18 @@ def by_environment() -> bool:
     return hooks.is_on()
 
 
+@functools.cache
+def _flushed_at_exit() -> None:
+    """Flush at the end of a process of `multiprocessing` too, some of which end without `atexit`."""
+    from multiprocessing import parent_process
+    from multiprocessing.util import Finalize
+
+    if parent_process() is not None:
+        Finalize(None, hooks.flush, exitpriority=0)
+
+
 def _made(observing: Observing) -> tuple[Sink, ...]:
+    _flushed_at_exit()
     makers: list[Callable[[], Sink]] = []
     if observing.log not in {None, "off"}:
         makers.append(lambda: _log(observing))

@@ -8,6 +8,7 @@ Source: https://opentelemetry.io/docs/specs/semconv/object-stores/s3/
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -88,22 +89,33 @@ def _own(fields: Mapping[str, str]) -> dict[str, Scalar]:
 
 
 def _of_request(event: RequestEvent) -> dict[str, Scalar]:
-    known: dict[str, Scalar | None] = {
+    known: dict[str, Scalar] = {
         "rpc.system": "aws-api",
         "rpc.service": "S3",
-        "rpc.method": "".join(part.capitalize() for part in event.operation.split("_")),
-        "aws.s3.bucket": event.bucket,
-        "aws.s3.key": event.key,
-        "aws.request_id": event.request_id,
-        "aws.extended_request_id": event.host_id,
-        "http.response.status_code": event.status,
-        "http.request.resend_count": event.attempt - 1 or None,
-        "http.request.body.size": event.bytes_sent or None,
-        "http.response.body.size": event.bytes_received or None,
+        "rpc.method": _method(event.operation),
         "tierlake.attempt": event.attempt,
-        "tierlake.is_retried": event.is_retried or None,
         "tierlake.server": event.server,
-        "tierlake.server_code": event.server_code,
         "tierlake.engine": event.engine,
     }
-    return {**_own(event.fields), **{name: value for name, value in known.items() if value is not None}}
+    if event.fields:
+        known.update(_own(event.fields))
+    more = (
+        ("aws.s3.bucket", event.bucket),
+        ("aws.s3.key", event.key),
+        ("aws.request_id", event.request_id),
+        ("aws.extended_request_id", event.host_id),
+        ("http.response.status_code", event.status),
+        ("http.request.body.size", event.bytes_sent),
+        ("http.response.body.size", event.bytes_received),
+        ("http.request.resend_count", event.attempt - 1),
+        ("tierlake.server_code", event.server_code),
+        ("tierlake.is_retried", event.is_retried),
+    )
+    known.update({name: value for name, value in more if value})
+    return known
+
+
+@functools.lru_cache(maxsize=256)
+def _method(operation: str) -> str:
+    """`PutObject`, as AWS has it."""
+    return "".join(part.capitalize() for part in operation.split("_"))

@@ -4,6 +4,10 @@ An event costs some dictionary look-ups, which OpenTelemetry's own instruments w
 the sums are kept here; `tierlake.connector.observe.open_telemetry` hands them to OpenTelemetry's API as observable
 instruments, and `tierlake.connector.observe.prometheus` to a scrape. The number of series is bounded, whatever labels
 events have.
+
+Requests are those of this process by aiobotocore and obstore, whose user agent begins with `tierlake`. deltalake reads
+and writes its log by itself and shows none of its requests; a server's log has them under `object_store/`. Whoever is
+handed a signed URL is another client.
 """
 
 from __future__ import annotations

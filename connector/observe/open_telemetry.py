@@ -45,6 +45,7 @@ class _Instruments:
 
     def __init__(self, meter: Meter) -> None:
         self.metrics: Metrics | None = None
+        self._attributes: dict[tuple[str, ...], dict[str, str]] = {}
         for one in INSTRUMENTS:
             text = {"unit": one.unit, "description": one.description}
             if one.kind == "histogram":
@@ -60,7 +61,10 @@ class _Instruments:
 
     def record(self, seconds: float, labels: tuple[str, ...]) -> None:
         """Record a response time."""
-        self._times.record(seconds, dict(zip(self._labels, labels, strict=True)))
+        attributes = self._attributes.get(labels)
+        if attributes is None:
+            attributes = self._attributes[labels] = dict(zip(self._labels, labels, strict=True))
+        self._times.record(seconds, attributes)
 
 
 class Otlp:
@@ -112,9 +116,12 @@ class ApplicationProvider:
 
     name = "otel"
 
+    def __init__(self) -> None:
+        self._metrics: Metrics | None = None
+
     def start(self, metrics: Metrics) -> bool:
         """Show the sums through it, in place of those before."""
-        _application_instruments().metrics = metrics
+        self._metrics = _application_instruments().metrics = metrics
         return True
 
     def record(self, seconds: float, labels: tuple[str, ...]) -> None:
@@ -128,8 +135,9 @@ class ApplicationProvider:
             flush(seconds * 1000)
 
     def close(self) -> None:
-        """Show nothing more."""
-        _application_instruments().metrics = None
+        """Show nothing more, unless others are shown already."""
+        if _application_instruments().metrics is self._metrics:
+            _application_instruments().metrics = None
 
     def abandon(self) -> None:
         """The provider says itself what becomes of it in a child process."""

@@ -38,6 +38,7 @@ SPANS_MAX: Final = 100_000
 """The most spans that wait in memory, and that a file has; later ones are dropped, and of a file the oldest."""
 _OTLP_ENDING: Final = ".otlp.json"
 _POLL_SECONDS: Final = 0.01
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 class TraceFile:
@@ -51,7 +52,7 @@ class TraceFile:
     name = "trace_file"
 
     def __init__(self, path: str | Path, *, spans_max: int = SPANS_MAX) -> None:
-        self._path = Path(path).expanduser()
+        self._path = Path(path).expanduser().absolute()
         self._spans_max = spans_max
         self._begin()
         if hasattr(os, "register_at_fork"):
@@ -78,7 +79,9 @@ class TraceFile:
         """Begin without spans, also in a child process, whose parent writes its own."""
         self._waiting: deque[RequestEvent | SpanEvent] = deque()
         self._document: Document = (
-            OtlpJson() if self._path.name.endswith(_OTLP_ENDING) else TraceEvents(os.getpid(), _process_name())
+            OtlpJson(os.getpid())
+            if self._path.name.endswith(_OTLP_ENDING)
+            else TraceEvents(os.getpid(), _process_name())
         )
         self._lock = threading.Lock()
 
@@ -135,12 +138,11 @@ class TraceFile:
         return items
 
     def _write(self, items: list[Any]) -> None:
-        """Replace the file."""
-        document = {self._document.member: self._newest(items)}
+        """Replace the file; each item is a line."""
+        lines = ",\n".join(map(_ENCODER.encode, self._newest(items)))
         whole = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            with whole.open("w", encoding="utf-8") as file:
-                json.dump(document, file, separators=(",", ":"))
+            whole.write_text(f'{{"{self._document.member}":[\n{lines}\n]}}\n', encoding="utf-8")
             whole.replace(self._path)
         except BaseException:
             with suppress(OSError):

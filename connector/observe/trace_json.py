@@ -121,16 +121,23 @@ def _laid_out(spans: Iterable[FinishedSpan]) -> Iterator[tuple[int, FinishedSpan
 
 
 class OtlpJson:
-    """OTLP's export request as JSON, with the spans of one process."""
+    """OTLP's export request as JSON, with the spans of one process.
+
+    Args:
+        pid: The process's id.
+    """
 
     member = "resourceSpans"
+
+    def __init__(self, pid: int) -> None:
+        self._resource = {"attributes": [_attribute("service.name", SERVICE), _attribute("process.pid", pid)]}
 
     def of(self, spans: Sequence[FinishedSpan]) -> list[Any]:
         """One item with all spans."""
         if not spans:
             return []
         scope = {"scope": {"name": SCOPE}, "spans": [_otlp_span(span) for span in spans]}
-        return [{"resource": {"attributes": [_attribute("service.name", SERVICE)]}, "scopeSpans": [scope]}]
+        return [{"resource": self._resource, "scopeSpans": [scope]}]
 
     def size(self, item: Any) -> int:
         """The spans of an item."""

@@ -74,6 +74,7 @@ _ids = random.Random()  # noqa: S311 -- they need to differ, not to be secret; t
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_ids.seed)
 _scope: ContextVar[Scope | None] = ContextVar("tierlake_scope", default=None)
+_is_inside: ContextVar[bool] = ContextVar("tierlake_is_inside", default=False)
 
 
 _open: dict[str, tuple[Scope, str | None]] = {}
@@ -183,18 +184,17 @@ def fields() -> Mapping[str, str]:
 
 def in_verb() -> bool:
     """Whether a verb of ours is at work around this."""
-    return scope().is_verb
+    return _is_inside.get() or scope().is_verb
 
 
-def enter() -> Token[Scope | None]:
+def enter() -> Token[bool]:
     """Be at work as a verb is, without a span of its own; returns what `leave` takes."""
-    around = scope()
-    return _scope.set(Scope(around.span, around.fields, is_verb=True))
+    return _is_inside.set(True)
 
 
-def leave(token: Token[Scope | None]) -> None:
-    """End what `enter` began."""
-    _reset(token)
+def leave(token: Token[bool]) -> None:
+    """End what `enter` began, in the same context."""
+    _is_inside.reset(token)
 
 
 def child(around: Scope) -> tuple[SpanContext, str | None]:

@@ -21,6 +21,7 @@ import dagster as dg
 from pydantic import Field
 
 from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.observe.edges import reporting
 from tierlake.connector.redact import redact
 from tierlake.dagster_project.partitions.lake_asset import DATASET_TAG
 from tierlake.dagster_project.resources.failures import lake_error_in
@@ -78,6 +79,7 @@ class Webhook(NamedSecrets["Webhook"]):
 
     url: str = Field(repr=False, description='http(s)://..., as dg.EnvVar("NAME").')
 
+    @reporting
     def send(self, alert: Alert) -> None:
         """Post one alert.
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from tierlake.connector.documents import UnreadableDocument, yaml_document
+from tierlake.connector.observe.edges import reporting
 from tierlake.pipelines.errors import SpecError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ _PLACES: Final = {
 }
 
 
+@reporting
 def chosen_executor(environ: Mapping[str, str] = os.environ) -> dg.ExecutorDefinition | None:
     """The executor that the environment names.
 

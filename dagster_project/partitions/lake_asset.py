@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
+from tierlake.connector.observe.edges import reporting
 from tierlake.dagster_project.partitions.keys import KeyNames
 from tierlake.pipelines.errors import SpecDiffers
 
@@ -40,6 +41,7 @@ class LakeAsset:
     pool: str | None = POOL
     keys: KeyNames = field(init=False, repr=False, compare=False)
 
+    @reporting
     def __post_init__(self) -> None:
         """Check that both have the same partitions.
 

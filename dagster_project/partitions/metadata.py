@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from tierlake.connector.documents import UnreadableDocument, json_object
+from tierlake.connector.observe.edges import reporting
 from tierlake.dagster_project.partitions.keys import KeyNames
 from tierlake.pipelines.errors import SpecError
 from tierlake.pipelines.model.spec import DatasetSpec
@@ -68,6 +69,7 @@ def _dep(source: str) -> dg.TableColumnDep:
     return dg.TableColumnDep(dg.AssetKey(asset.split("/")), column)
 
 
+@reporting
 def spec_metadata(spec: DatasetSpec, partitions_def: dg.PartitionsDefinition[str] | None = None) -> dict[str, Any]:
     """Definition metadata of the asset that stands for a dataset.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from pydantic import Field
 
+from tierlake.connector.observe.edges import reporting
 from tierlake.connector.urls import check_endpoint_url, check_place
 from tierlake.dagster_project.resources.secret_fields import NamedSecrets, UrlCheck
 from tierlake.dagster_project.resources.step_log import log_running_step
@@ -70,6 +71,7 @@ class LakeResource(NamedSecrets["LakeResource"]):
         """Give each step of this process a span, where anybody observes."""
         begin_step_spans(context)
 
+    @reporting
     def uri(self, name: str) -> str:
         """The URI of a dataset below the warehouse.
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from tierlake.connector.observe import gauge
 from tierlake.pipelines.lifecycle.decision import decider
-from tierlake.pipelines.lifecycle.outlook import expiry_outlook
 from tierlake.pipelines.lifecycle.planned import TierMove
+from tierlake.pipelines.model.age import is_past_retention, window_of_key
 from tierlake.pipelines.model.spec import TIER_ORDER
+from tierlake.pipelines.query.catalog import kept_because
 from tierlake.pipelines.query.placement import placed
 from tierlake.pipelines.runtime import formatting
 from tierlake.pipelines.runtime.collector import collector_paused
@@ -24,7 +25,9 @@ from tierlake.pipelines.runtime.collector import collector_paused
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from tierlake.pipelines.lifecycle.decision import Decider
     from tierlake.pipelines.metastore.handle import Handle
+    from tierlake.pipelines.model.partition_key import PartitionKey
     from tierlake.pipelines.query.classes import Classes
     from tierlake.pipelines.query.placement import PlacedPartition
 
@@ -154,12 +157,12 @@ def read_figures(handle: Handle, as_of: datetime, *, uploads: bool = False, encr
     """
     with handle.table.one_look():
         snapshot = handle.table.snapshot()
-        outlook = expiry_outlook(handle, as_of)
         deciding = decider(handle, as_of)
         parts = placed(handle, snapshot, is_new=True)
         with collector_paused():
             tiers = tiers_of(parts.values(), deciding.classes)
-            due = sum(isinstance(deciding.decide(part), TierMove) for part in parts.values())
+            moving = sum(isinstance(deciding.decide(part), TierMove) for part in parts.values())
+            expiring = sum(_is_due(deciding, key) for key in parts)
     checkpoint = handle.table.checkpointed_at()
     costs = [(one.monthly_hot, one.monthly_cost) for one in tiers.values()]
     known = [hot - cost for hot, cost in costs if hot is not None and cost is not None]
@@ -169,13 +172,21 @@ def read_figures(handle: Handle, as_of: datetime, *, uploads: bool = False, encr
         uri=handle.spec.uri,
         as_of=as_of,
         tiers=tiers,
-        expiry_backlog=None if handle.spec.retention.after else len(outlook.due),
-        tiering_backlog=due,
+        expiry_backlog=None if handle.spec.retention.after else expiring,
+        tiering_backlog=moving,
         saved_monthly=sum(known) if len(known) == len(costs) else None,
         checkpoint_age=None if checkpoint is None else max(as_of - checkpoint, timedelta(0)),
         incomplete_uploads=len(find()) if uploads else None,
         unencrypted_objects=len(handle.fs.encryption_faults(paths)) if encryption else None,
     )
+
+
+def _is_due(deciding: Decider, key: PartitionKey) -> bool:
+    """Whether a partition is past its retention, and nothing keeps it."""
+    window = window_of_key(deciding.spec, key)
+    if window is None or not is_past_retention(deciding.spec, window.age(deciding.as_of)):
+        return False
+    return kept_because(deciding.document, key, deciding.as_of) is None
 
 
 def tiers_of(parts: Iterable[PlacedPartition], classes: Classes) -> dict[str, TierFigures]:

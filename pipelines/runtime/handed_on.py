@@ -6,10 +6,11 @@ reports its own requests, as it was told to or as its own environment says.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from tierlake.connector.errors import InvalidSetting
 from tierlake.connector.observe import configuration, hooks, tracing
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class HandedOn(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function within a span of its own; an error that leaves it is reported here, and not again there."""
-        configuration.configure(self.carried.observing)
+        with suppress(InvalidSetting, OSError):  # the worker may lack a library, or a port be taken
+            configuration.configure(self.carried.observing)
         around = tracing.under(self.carried.traceparent, **self.carried.said)
         with around, nullcontext() if self.name is None else tracing.span(self.name, is_verb=True):
             return self.work(*args, **kwargs)

@@ -192,10 +192,10 @@ def _is_number(value: object, most: int) -> TypeGuard[int]:
 
 def _checkpoint_tombstones(fs: LakeFileSystem, paths: list[str]) -> Iterator[Mapping[str, Any]]:
     for path in paths:
+        data = fs.read_with_etag(path)[0]
         try:
-            table = pq.read_table(io.BytesIO(fs.read_with_etag(path)[0]), columns=["remove"])
-            removes = table.column("remove").to_pylist()
-        except (pa.ArrowException, KeyError, ValueError) as error:
+            removes = pq.read_table(io.BytesIO(data), columns=["remove"]).column("remove").to_pylist()
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise _unreadable(path, f"it is no checkpoint: {error}") from error
         for remove in removes:
             if remove is None or (isinstance(remove, dict) and remove.get("path") is None):

@@ -39,6 +39,13 @@ EFFECTS = {
     "secret": ("another", lambda fs: credentials(fs).secret_key, "another"),
     "token": ("another", lambda fs: credentials(fs).token, "another"),
     "engine": ("s3fs", lambda fs: fs.settings.engine, "s3fs"),  # its effect: client/test_native.py
+    # what is observed has its effect in tests/connector/observe
+    "log": ("json", lambda fs: fs.settings.observing.log, "json"),
+    "log_level": ("warning", lambda fs: fs.settings.observing.log_level, "warning"),
+    "log_sample": (0.5, lambda fs: fs.settings.observing.log_sample, 0.5),
+    "metrics": ("prometheus:0", lambda fs: fs.settings.observing.metrics, "prometheus:0"),
+    "metrics_datasets": ("lake://b/d", lambda fs: fs.settings.observing.metrics_datasets, "lake://b/d"),
+    "traces": ("otlp", lambda fs: fs.settings.observing.traces, "otlp"),
     "allow_http": (True, lambda fs: fs.settings.allow_http, True),  # its effect: test_instances.py
 }
 

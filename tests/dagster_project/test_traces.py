@@ -8,10 +8,12 @@ import pytest
 
 from tests.connector.observe.collector import Collector, collector
 from tests.connector.observe.samples import TRACE, span_id
-from tests.dagster_project.traced_jobs import all_of_it, failing
+from tests.dagster_project.traced_jobs import all_of_it, failing, retried
 from tests.polling import until
 from tierlake.connector import observe
+from tierlake.connector.observe import tracing
 from tierlake.dagster_project.executors.configured import VARIABLE
+from tierlake.dagster_project.resources.failures import tick_errors
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +104,31 @@ def test_a_step_that_fails_ends_its_span_with_the_code(own, lake, instance) -> N
     (step,) = own.named("dagster.missing")
     assert (step.attributes["error.type"], step.status) == ("table_not_found", 2)
     assert not instance._subscribers[result.run_id]
+
+
+def test_each_attempt_at_a_step_has_a_span(lake, instance, recorder) -> None:
+    assert retried.execute_in_process(instance=instance).success
+    first, second = (one for one in recorder.spans if one.name == "dagster.flaky")
+    assert (first.code, second.code, first.span.trace_id) == ("OSError", None, second.span.trace_id)
+    inside = {one.parent_id for one in recorder.spans if one.name == "fs.exists"}
+    assert inside == {first.span.span_id, second.span.span_id}
+    assert not tracing.has_span()
+
+
+def test_each_tick_of_a_sensor_is_a_trace_of_its_own(recorder) -> None:
+    @tick_errors
+    def tick(_: dg.SensorEvaluationContext) -> dg.SkipReason:
+        return dg.SkipReason("nothing to do")
+
+    for _ in range(2):
+        tick(dg.build_sensor_context(sensor_name="flights_expiry_sensor"))
+    first, second = recorder.spans
+    assert (first.name, first.parent_id, first.attributes) == (
+        "dagster.tick",
+        None,
+        {"sensor": "flights_expiry_sensor"},
+    )
+    assert first.span.trace_id != second.span.trace_id
 
 
 def test_without_observing_dagster_tells_nobody(lake, instance) -> None:

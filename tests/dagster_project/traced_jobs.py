@@ -40,6 +40,13 @@ def missing(context: dg.OpExecutionContext, lake: LakeResource) -> None:
         lake.dataset("nothing/here")
 
 
+@dg.op
+def flaky(context: dg.OpExecutionContext, lake: LakeResource) -> None:
+    lake.filesystem().exists(lake.uri("nothing"))
+    if not context.retry_number:
+        raise dg.RetryRequested(max_retries=1) from OSError("a moment")
+
+
 def all_of_it() -> dg.JobDefinition:
     lake = LakeResource()
     defs = dg.Definitions(
@@ -54,3 +61,8 @@ def all_of_it() -> dg.JobDefinition:
 @dg.job(resource_defs={"lake": LakeResource()})
 def failing() -> None:
     missing()
+
+
+@dg.job(resource_defs={"lake": LakeResource()})
+def retried() -> None:
+    flaky()

@@ -15,6 +15,8 @@ import pytest
 import tierlake
 import tierlake.connector
 import tierlake.pipelines
+from tests.faults.answers import Refusal
+from tests.faults.proxy import Proxy
 from tierlake.connector.errors import LakeError
 from tierlake.connector.observe.edges import is_guarded
 
@@ -147,3 +149,24 @@ def test_an_error_of_a_dataset_is_reported_once(call, code, flights, recorder):
     assert len(reports) == 1
     assert code in {error.code, None}
     assert (error.request_id or "") in str(error)
+
+
+@one_server
+def test_a_request_of_deltalakes_own_is_reported_with_the_error_that_it_became(server, flights, recorder):
+    refused = Refusal(status="403 Forbidden", code="AccessDenied", request_id="R1")
+    ours = tierlake.Dataset.open(flights.uri, fs=flights.fs)
+
+    def refuse_commits(request):
+        return refused if request.method == "PUT" and "/_delta_log/" in request.target else None
+
+    with Proxy(server.endpoint_url, before=refuse_commits) as proxy:
+        options = {**server.storage_options, "endpoint_url": proxy.url}
+        dataset = tierlake.Dataset.open(ours.uri, fs=tierlake.LakeFileSystem(**options, skip_instance_cache=True))
+        recorder.events.clear()
+        with pytest.raises(LakeError) as caught:
+            dataset.ingest(pa.table({"at": pa.array([86_400_000_000], pa.timestamp("us", "UTC")), "n": [2]}))
+    error = caught.value
+    assert (error.code, error.request_id) == ("access_denied", "R1")
+    assert "R1" in str(error)
+    assert len(recorder.reports_of("access_denied")) == 1
+    assert recorder.reports_of("access_denied")[0].request_id == "R1"

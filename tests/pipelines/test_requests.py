@@ -85,6 +85,15 @@ DELTA = {
         1 LIST .
         1 LIST _delta_log/ after a version
     """,
+    "figures": """
+        4 GET _delta_log/*.json, 2 times each
+        1 GET _delta_log/_last_checkpoint
+        1 GET _lake/dataset.json
+        1 HEAD /
+        1 HEAD _delta_log/_last_checkpoint
+        1 LIST .
+        1 LIST _delta_log/ after a version
+    """,
     "tiering": """
         5 COPY date=*/*.parquet
         1 GET /?versioning
@@ -197,6 +206,11 @@ PLAIN = {
         1 GET _lake/schema.json
         1 LIST .
     """,
+    "figures": """
+        1 GET _lake/dataset.json
+        1 GET _lake/schema.json
+        1 LIST .
+    """,
     "tiering": """
         1 GET /?versioning
         1 GET _lake/changes.json
@@ -268,6 +282,7 @@ def written_down(bucket: str, new_fs: Any, ledger: Ledger, table_format: str) ->
     write("Dataset.read", lambda: dataset.read(where=where))
     write("ingest", lambda: dataset.ingest(rows(DAYS)))
     plan = write("plan tiering", lambda: dataset.plan_tiering(DUE))
+    write("figures", lambda: dataset.figures(DUE))
     assert len(write("tiering", plan.apply).done) == len(DAYS)
     return pages
 

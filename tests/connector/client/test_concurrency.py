@@ -9,6 +9,7 @@ from fsspec.asyn import get_loop
 
 from tierlake.connector.client.concurrency import as_completed, blocking, in_order, outcomes
 from tierlake.connector.errors import AccessDenied
+from tierlake.connector.observe import depth
 
 AT_ONCE = 4
 
@@ -125,3 +126,21 @@ def test_blocking_work_gives_its_result_and_its_error() -> None:
     assert blocking(get_loop(), in_order(Work(), items(3), at_once=AT_ONCE)) == ["I0", "I1", "I2"]
     with pytest.raises(AccessDenied):
         blocking(get_loop(), in_order(Work(i2=AccessDenied("no")), items(3), at_once=AT_ONCE))
+
+
+def test_what_waits_for_a_place_is_counted():
+    waiting = []
+
+    async def work(item):
+        await asyncio.sleep(0)
+        waiting.append(depth.depths()["waiting"])
+        if item == "17":
+            raise ValueError(item)
+
+    asyncio.run(in_order(work, list("01234"), at_once=2))
+    assert (max(waiting), min(waiting)) == (3, 0)
+    with pytest.raises(ValueError, match="17"):
+        asyncio.run(in_order(work, [str(number) for number in range(50)], at_once=2))
+    assert depth.depths()["waiting"] == 0, "those that were not begun wait no more"
+    asyncio.run(in_order(work, iter("01234"), at_once=2))
+    assert depth.depths()["waiting"] == 0

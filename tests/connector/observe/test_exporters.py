@@ -214,9 +214,9 @@ def test_the_applications_own_provider_shows_them():
     shown = {one.name: one for scope in data if scope.scope.name == "tierlake" for one in scope.metrics}
     assert shown["tierlake_request_count"].data.data_points[0].value == 2
     assert shown["tierlake_response_time_seconds"].data.data_points[0].explicit_bounds == BUCKETS
-    metrics.close()
     hooks.remove(metrics)
     again = added("otel")
+    metrics.close()
     observe.emit(request())
     data = reader.get_metrics_data().resource_metrics[0].scope_metrics
     shown = {one.name: one for scope in data if scope.scope.name == "tierlake" for one in scope.metrics}

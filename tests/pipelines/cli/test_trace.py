@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+from tests.connector.observe.collector import collector
 from tests.connector.observe.samples import TRACE, span_id
 from tests.connector.observe.trace_files import drawn
+from tests.observed import recording
+from tierlake.connector import observe
 from tierlake.connector.observe import hooks
 
 SPEC = """
@@ -48,6 +51,18 @@ def test_before_the_command_it_means_the_same_and_the_environments_trace_goes_on
     assert {span["traceId"] for span in spans} == {TRACE}
     (root,) = (span for span in spans if span["name"] == "tierlake ls")
     assert root["parentSpanId"] == span_id(7)
+
+
+def test_a_subprocess_continues_the_trace_of_whatever_started_it(tierlake, server, bucket, tmp_path) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC.format(bucket=bucket))
+    with collector() as own, recording(), observe.span("nightly") as nightly:
+        traces = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{own.url}/v1/traces"}
+        answer = tierlake("create", "spec.yaml", env={**server.environ(), **observe.environment(), **traces})
+    assert answer.code == 0, answer.err
+    assert own.trace_ids == {nightly.trace_id}
+    (root,) = own.roots()
+    assert (root.name, root.parent_id) == ("tierlake create", nightly.span_id)
+    assert max(own.named("put_object"), key=lambda span: span.end).trace_id == nightly.trace_id
 
 
 def test_a_command_that_fails_writes_its_spans_too(lake, tmp_path) -> None:
