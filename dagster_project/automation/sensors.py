@@ -99,6 +99,7 @@ class _Tick:
             state = dataset.state()
             due = retention.due(today, since=before.state, shown=shown)
             gauge("expiry_backlog", len(due.keys) + len(due.unknown), dataset=dataset.uri)
+            gauge("figures_timestamp_seconds", self.now.timestamp(), dataset=dataset.uri)
             reconciled = reconcile(instance, asset, dataset, due.shown, due.difference, limit=PARTITIONS_PER_TICK)
         touched = touched_after(instance, dataset, before.act, PARTITIONS_PER_TICK)
         events: list[dg.AssetMaterialization | dg.AssetObservation] = [*reconciled.events]

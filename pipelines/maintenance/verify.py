@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -104,6 +105,7 @@ def verify(handle: Handle, as_of: datetime | None = None) -> VerifyReport:
     with tracing.span("verify.encryption"):
         unencrypted = _encryption_problems(handle, there)
     gauge("unencrypted_object_count", len(unencrypted), dataset=handle.spec.uri)
+    gauge("figures_timestamp_seconds", time.time(), dataset=handle.spec.uri)
     problems.extend(unencrypted)
     with tracing.span("verify.history"):
         problems.extend(_history_problems(handle, snapshot, stored))

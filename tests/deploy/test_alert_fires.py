@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 
 ALERT = "TierlakeErrorRateHigh"
 TIMES = 30
-SECONDS = 60
+SECONDS = 120
 
 
 def each_tenth(request: Request) -> Refusal | None:

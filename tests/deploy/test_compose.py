@@ -112,7 +112,7 @@ def test_what_is_waited_for_can_say_so(service):
         if how["condition"] == "service_healthy":
             assert "healthcheck" in SERVICES[other], other
         else:
-            assert (how["condition"], SERVICES[other]["restart"]) == ("service_completed_successfully", "no")
+            assert (how["condition"], SERVICES[other]["restart"]) == ("service_completed_successfully", "on-failure:5")
 
 
 @with_each("environment")

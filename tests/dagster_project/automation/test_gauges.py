@@ -68,6 +68,7 @@ def test_the_backlog_of_retention_costs_no_request(instance, lake, flights):
     with recording() as recorder:
         evaluate(sensor, instance, lake, defs)
     assert gauges(recorder)["expiry_backlog"] == 2
+    assert gauges(recorder)["figures_timestamp_seconds"] == pytest.approx(time.time(), abs=60)
 
 
 def test_an_expiry_leaves_no_backlog(instance, lake, flights):
