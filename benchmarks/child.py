@@ -83,8 +83,8 @@ class Child:
 
     def errors(self) -> str:
         """What it has written to standard error so far."""
-        self._errors.seek(0)
-        return self._errors.read().decode(errors="replace")
+        file = self._errors.fileno()  # whose position is the process's too: reading must not move it
+        return os.pread(file, os.fstat(file).st_size, 0).decode(errors="replace")
 
     @property
     def pid(self) -> int:
