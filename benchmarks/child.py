@@ -35,6 +35,9 @@ class Child:
         variables: Of its environment, beside those that all have. `{folder}` stands for a folder of its own, `{port}`
             for a free port, `{root}` for this code, and `{baseline}` for the next argument.
         baseline: Where other code is.
+
+    Attributes:
+        variables: As the process has them.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class Child:
         self._folder = tempfile.TemporaryDirectory(prefix="tierlake-child-")  # both end in __exit__
         self._errors: IO[bytes] = tempfile.TemporaryFile()
         known = {"folder": self._folder.name, "port": _free_port(), "root": ROOT, "baseline": self._baseline}
-        variables = {name: value.format_map(known) for name, value in self._variables.items()}
+        self.variables = {name: value.format_map(known) for name, value in self._variables.items()}
         self._child = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
@@ -61,7 +64,7 @@ class Child:
             stderr=self._errors,
             text=True,
             cwd=ROOT,
-            env=environ() | variables,
+            env=environ() | self.variables,
         )
         try:
             self.ask(json.dumps(self._start))
@@ -77,6 +80,11 @@ class Child:
                 self._child.stdin.close()
             except BrokenPipeError:
                 self._child.kill()
+
+    def errors(self) -> str:
+        """What it has written to standard error so far."""
+        file = self._errors.fileno()  # whose position is the process's too: reading must not move it
+        return os.pread(file, os.fstat(file).st_size, 0).decode(errors="replace")
 
     @property
     def pid(self) -> int:
@@ -107,8 +115,7 @@ class Child:
 
     def _last_words(self) -> str:
         self._child.wait()
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        lines = self.errors().strip().splitlines()
         return "\n".join(lines[-SHOWN_LINES:]) or f"exit code {self._child.returncode}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 KIB = 1024
 SHARES = {4: 32, 16: 26, 64: 20, 256: 14, 1024: 6, 4096: 2}
-"""Sizes in KiB, and how many of a hundred calls are for such an object: each size has a like share of the bytes."""
+"""Sizes in KiB, and how many of a hundred calls are for such an object."""
 OBJECTS_OF_A_SIZE = 16
 _STEP = 4099  # a prime: no two objects begin at the same place of a page
 _NOISE = random.Random(7).randbytes(8 << 20)  # noqa: S311 - content, not a secret

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from benchmarks.child import environ
-from benchmarks.harness import Measurement, Plan
+from benchmarks.harness import Measurement, Plan, Process
 from benchmarks.interpreters import Interpreters
 from benchmarks.works import WORKS, observe
 from tests import ROOT
@@ -51,6 +54,21 @@ def test_without_the_seam_nothing_can_be_observed(stages):
     assert seen["rows"] == unseen["rows"] > 0
     assert seen["events"] > stage.place.facts["files"]
     assert unseen["events"] == 0
+
+
+@pytest.mark.slow
+def test_what_is_observed_is_observed(stages):
+    stage = stages("observe-files")
+    gets = stage.place.facts["files"]
+    with Process(Path(sys.executable), stage.work, stage.work.contender(observe.ALL), stage.place) as process:
+        process.run("any")
+        lines = [json.loads(line) for line in process.errors().splitlines()]
+        host = process.variables["TIERLAKE_METRICS"].removeprefix("prometheus:")
+        metrics = urlopen(f"http://{host}/metrics", timeout=10).read().decode()
+        assert Path(process.variables["TIERLAKE_TRACES"].removeprefix("file:")).parent.is_dir()
+    assert sum(line.get("operation") == "get_object" for line in lines) >= gets
+    counts = re.findall(r'tierlake_request_count_total{[^}]*operation="get_object"[^}]*} ([0-9.]+)', metrics)
+    assert sum(map(float, counts)) >= gets
 
 
 @pytest.mark.slow
