@@ -223,6 +223,8 @@ def span(name: str, *, is_verb: bool = False, **said: str | None) -> Iterator[Sp
         yield current()
         return
     around = scope()
+    if around is _process_scope(None, os.getpid(), _is_kept):  # nothing is around: a trace begins
+        around = Scope(beginning(os.urandom(16).hex()))
     own, parent_id = child(around)
     known = {**around.fields, **{name: text for name, text in said.items() if text is not None}}
     inner = Scope(own, known, is_verb or around.is_verb)

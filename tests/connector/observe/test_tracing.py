@@ -93,13 +93,22 @@ def test_nobody_observes():
         assert tracing.fields() == {}
 
 
-def test_spans_of_a_process_are_one_trace(recorder):
+def test_a_span_that_nothing_is_around_begins_a_trace(recorder):
     with observe.span("a") as first:
         pass
     with observe.span("b") as second:
         pass
-    assert first.trace_id == second.trace_id
+    assert first.trace_id != second.trace_id
     assert [one.parent_id for one in recorder.spans] == [None, None]
+
+
+def test_spans_within_a_process_that_has_a_parent_are_one_trace(recorder, monkeypatch):
+    monkeypatch.setenv("TRACEPARENT", PARENT)
+    with observe.span("a") as first:
+        pass
+    with observe.span("b") as second:
+        pass
+    assert first.trace_id == second.trace_id == PARENT[3:35]
 
 
 def test_the_parent_of_the_process(recorder, monkeypatch):
