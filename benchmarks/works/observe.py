@@ -34,7 +34,7 @@ _BASELINE: Mapping[str, str] = MappingProxyType({"PYTHONPATH": "{baseline}/src:{
 
 
 def without_the_seam(act: Callable[[Place], Act]) -> Callable[[Place], Act]:
-    """A contender whose process has no seam: verbs are not wrapped, and requests are made as they are."""
+    """A contender whose process has no seam: verbs and requests are as they were, and nothing is counted."""
 
     def start(place: Place) -> Act:
         _remove_the_seam()
@@ -45,9 +45,13 @@ def without_the_seam(act: Callable[[Place], Act]) -> Callable[[Place], Act]:
 
 def _remove_the_seam() -> None:
     """Put what there was before in place of the seam; the filesystem must not have been imported yet."""
-    from tierlake.connector.observe import verbs
+    from tierlake.connector import observe as room
+    from tierlake.connector.observe import counting, verbs
 
-    verbs.verb = lambda method, prefix, said: method  # noqa: ARG005 - its parameters
+    verbs.verb = lambda method, *_args: method
+    for module in (room, counting):
+        for name in ("count", "gauge"):
+            setattr(module, name, lambda *_args, **_labels: None)
 
     from tierlake.connector.client import transport
     from tierlake.connector.client.native import NotUnderstoodError

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.asyn import sync
 
-from tierlake.connector.observe import verbs
-
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
     from tierlake.connector.listing.tables import Views
 
 _OPENING = frozenset({"open_input_file", "open_input_stream"})
+_OBSERVE = "tierlake.connector.observe."
+"""The modules whose frames stand around a verb."""
 
 
 def is_spelled_as_file(name: str) -> bool:
@@ -37,7 +37,7 @@ def is_spelled_as_file(name: str) -> bool:
 def _is_opened_next() -> bool:
     """Whether Arrow asks if a path is a file; if so it opens the path at once, which tells the same."""
     frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 -- `inspect.stack()` reads source files
-    while frame is not None and frame.f_globals.get("__name__") == verbs.__name__:  # what observes stands between
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith(_OBSERVE):
         frame = frame.f_back
     if frame is None:
         return False
