@@ -248,7 +248,8 @@ def _split(text: str, shape: Shape) -> tuple[str, list[tuple[_Element, _Structur
         _UnexpectedError: The page has something that is left to botocore.
     """
     elements = _elements(shape)
-    openings = re.compile("<(" + "|".join(map(re.escape, elements)) + ")>")
+    tags = "|".join(map(re.escape, elements))
+    openings = re.compile(f"<({tags})>")
     first = openings.search(text)
     if first is None:
         raise _UnexpectedError
@@ -267,8 +268,8 @@ def _split(text: str, shape: Shape) -> tuple[str, list[tuple[_Element, _Structur
         stop = _end(structure.run, text, position)
         found.append((elements[tag], structure, structure.one.findall(text, position, stop)))
         position = stop
-    if openings.search(text, position):
-        raise _UnexpectedError  # elements in two places
+    if re.search(rf"<({tags})[\s/>]", head + text[position:]):
+        raise _UnexpectedError  # elements in two places, or an empty one
     return head + text[position:], found
 
 

@@ -59,6 +59,10 @@ class FinishedSpan:
     attributes: Mapping[str, Scalar]
 
 
+_WHOLE: Final = ("dagster.", "tierlake ")
+"""Before the names of steps and commands, which fail by any error that they end with."""
+
+
 def finished_span(event: RequestEvent | SpanEvent) -> FinishedSpan:
     """The span that an event tells of."""
     if isinstance(event, RequestEvent):
@@ -77,7 +81,7 @@ def finished_span(event: RequestEvent | SpanEvent) -> FinishedSpan:
         parent_id=event.parent_id,
         is_request=isinstance(event, RequestEvent),
         code=event.code,
-        is_failed=event.code is not None and kind_of(event.code) == "failure",
+        is_failed=event.code is not None and (kind_of(event.code) == "failure" or name.startswith(_WHOLE)),
         attributes=attributes,
     )
 

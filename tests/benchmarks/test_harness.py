@@ -40,6 +40,7 @@ def test_contenders_act_in_turns_in_processes_of_their_own(stages, small, interp
     assert result.versions["boto3"]
 
 
+@pytest.mark.slow
 def test_processes_start_anew_as_often_as_a_work_says_and_their_cpu_is_counted(stages, small, interpreters):
     stage = stages("listing")
     work = replace(stage.work, starts=2, links=(LOOPBACK,))

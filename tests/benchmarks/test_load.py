@@ -157,7 +157,8 @@ def place(seaweedfs):
     seaweedfs.drop_bucket(bucket)
 
 
-@pytest.mark.parametrize("contender", ["tierlake", pytest.param("s3fs", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("contender", ["tierlake", "s3fs"])
 def test_processes_share_a_load_on_a_real_server(place, contender):
     objects.put(clients.boto3(place), place.bucket)
     with Crew(contender, place, processes=2, every=0.1) as crew:

@@ -49,6 +49,7 @@ def events(stage, what: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_without_the_seam_nothing_can_be_observed(stages):
     stage = stages("observe-files")
     seen, unseen = events(stage, "there"), events(stage, "removed")

@@ -164,6 +164,9 @@ ENTRY = "<Contents><Key>{}</Key><Size>1</Size></Contents>"
         ("<Contents><Key>a</Contents>", False),
         ("<Contents><Key>a</Key>text</Contents>", False),
         ("<Contents></Contents>", False),
+        (ENTRY.format("a") + "<Contents/>", False),
+        ("<Contents />" + ENTRY.format("a"), False),
+        (ENTRY.format("a") + "<CommonPrefixes/>" + ENTRY.format("b"), False),
     ],
 )
 def test_what_is_odd_is_left_to_botocore(inside, fast):
