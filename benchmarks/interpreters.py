@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 PEERS = Path(__file__).resolve().parent.parent / ".venv-peers" / "bin" / "python"
 """The environment of peers that do not fit to our pyarrow; `make bench` makes it."""
 
-_LOOK = "import importlib.util, json, sys; print(json.dumps([m for m in sys.argv[1:] if importlib.util.find_spec(m)]))"
+_LOOK = """
+import importlib.util, json, sys
+
+def is_there(module):
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # what it is in is not there either
+        return False
+
+print(json.dumps([module for module in sys.argv[1:] if is_there(module)]))
+"""
 _VERSIONS = """
 import importlib.metadata, json, sys
 versions = {}

@@ -94,6 +94,7 @@ def test_a_contender_that_fails_says_why(stages):
 def test_who_is_not_installed_is_left_out_by_name(interpreters):
     nobody = Contender("nobody", lambda _: lambda _: None, ("a_module_that_nobody_has",))
     assert interpreters.having(nobody) is None
+    assert interpreters.having(replace(nobody, needs=("a_package_that_nobody_has.module",))) is None
     assert interpreters.having(WORKS["columns"].contender("polars")) == Path(sys.executable)
 
 
