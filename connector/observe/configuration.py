@@ -147,7 +147,7 @@ atexit.register(hooks.flush)  # at import: it comes after whatever others let ha
 def logs_by_environment() -> bool:
     """Log as the environment says, from the first thing of ours that is called; a filesystem may never be made."""
     observing = Observing.of_environment(os.environ)
-    if observing.log in {None, "off"} or hooks.is_on():
+    if observing.log in {None, "off"} or hooks.is_on() or _is_decided():
         return False
     _apply(Observing(observing.log, observing.log_level, observing.log_sample))
     return True
@@ -157,10 +157,16 @@ def logs_by_environment() -> bool:
 def by_environment() -> bool:
     """Observe as the environment says, from the first verb on, which may come before its filesystem is made."""
     try:
-        configure(Observing.of_environment(os.environ))
+        if not _is_decided():
+            configure(Observing.of_environment(os.environ))
     except InvalidSetting:  # the filesystem says so
         return False
     return hooks.is_on()
+
+
+def _is_decided() -> bool:
+    """Whether a filesystem's settings have said what is observed, be it nothing: they win over the environment."""
+    return _configured.observing != Observing()
 
 
 @functools.cache
@@ -220,5 +226,6 @@ def _traces(exporter: str) -> Sink:
     if exporter.startswith(_FILE):
         from tierlake.connector.observe.trace_file import TraceFile
 
-        return TraceFile(exporter.removeprefix(_FILE))
+        if path := exporter.removeprefix(_FILE):
+            return TraceFile(path)
     raise InvalidSetting(f"There is no exporter of traces {exporter!r}", hint="Write otlp, or file:PATH")

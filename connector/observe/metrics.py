@@ -130,7 +130,7 @@ class Metrics:
         elif isinstance(event, Gauge):
             self._take_gauge(event)
         elif isinstance(event, ErrorEvent):
-            self._add("error_count", (event.verb, event.code, event.kind, _UNKNOWN), 1)
+            self._add("error_count", (_text(event.verb), event.code, event.kind, _UNKNOWN), 1)
         else:
             return
         for lost in self._lost:
@@ -217,7 +217,7 @@ class Metrics:
             series = self._sums[event.name]
             bounded = labels if labels in series else self._bounded(event.name, labels, series)
             if bounded == labels:  # likewise
-                series[labels] = event.value
+                series[labels] = float(event.value)
 
     def _add(self, name: str, labels: tuple[str, ...], amount: float) -> None:
         with self._lock:
@@ -228,7 +228,7 @@ class Metrics:
 
     def _labels(self, instrument: Instrument, labels: Mapping[str, str]) -> tuple[str, ...]:
         """The values of an instrument's labels, in their order."""
-        values = tuple(labels.get(one, "") for one in instrument.labels)
+        values = tuple(_text(labels.get(one, "")) for one in instrument.labels)
         if "dataset" not in instrument.labels:
             return values
         dataset = _plain(values[-1])
@@ -265,6 +265,12 @@ if hasattr(os, "register_at_fork"):
 def is_throttled(event: RequestEvent) -> bool:
     """Whether a response asks to slow down."""
     return event.code == _THROTTLED or event.status == _TOO_MANY_REQUESTS
+
+
+def _text(value: object) -> str:
+    """A label's value: a single one that is no text, or not in UTF-8, would cost a scrape all series."""
+    text = value if isinstance(value, str) else str(value)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _plain(uri: str) -> str:

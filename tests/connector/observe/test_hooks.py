@@ -81,7 +81,7 @@ def test_a_forked_child_counts_even_where_the_parent_held_the_lock():
     child.join()
 
 
-@pytest.mark.parametrize("text", ["zipkin", "file", "otlp,jaeger"])
+@pytest.mark.parametrize("text", ["zipkin", "file", "file:", "otlp,jaeger"])
 def test_an_exporter_that_does_not_exist_is_named(text):
     with pytest.raises(InvalidSetting, match=text.rpartition(",")[2]):
         observe.configure(observe.Observing(traces=text))

@@ -200,6 +200,19 @@ def test_an_unknown_metric_costs_its_event_alone(served):
     assert scraped(metrics)[series("row_count_total", outcome="accepted", dataset="")] == 2
 
 
+def test_a_label_or_a_value_that_cannot_be_shown_costs_no_scrape(served):
+    metrics = served("*")
+    before = hooks.dropped().get("metrics", 0)
+    observe.gauge("stored_rows", 7, tier=1, dataset="lake://b/\udc80")
+    observe.gauge("stored_rows", None, tier="hot", dataset="lake://b/t")
+    observe.gauge("stored_rows", "many", tier="hot", dataset="lake://b/t")
+    observe.count("cache_count", cache=None, result="hit")
+    shown = scraped(metrics)
+    assert shown[series("stored_rows", tier="1", dataset="lake://b/\\udc80")] == 7
+    assert shown[series("cache_count_total", cache="None", result="hit")] == 1
+    assert hooks.dropped()["metrics"] == before + 2
+
+
 def test_many_threads_lose_nothing(served):
     metrics = served()
     threads = [
@@ -226,6 +239,7 @@ def test_many_threads_lose_nothing(served):
         (["pushgateway:ftp://host"], "URL"),
         (["pushgateway:http://user:hush@host"], "user name or password"),
         (["pushgateway:http://host?token=hush"], "query"),
+        (["pushgateway:http://[::1"], "no URL"),
         (["otlp:http://host"], "otlp"),
     ],
 )
