@@ -1,6 +1,9 @@
 """Sinks: many, or none; what one of them does changes nothing for the work."""
 
+import logging
 import multiprocessing
+import socket
+import sys
 import threading
 
 import pytest
@@ -8,7 +11,7 @@ import pytest
 from tests.observed import Recorder, recording
 from tierlake.connector import observe
 from tierlake.connector.errors import InvalidSetting
-from tierlake.connector.observe import hooks
+from tierlake.connector.observe import configuration, hooks
 
 
 class Broken(Recorder):
@@ -102,6 +105,45 @@ def test_an_exporter_that_does_not_exist_is_named(text):
 def test_opentelemetrys_variables(environ, metrics, traces):
     observing = observe.Observing(log="json").with_variables(environ)
     assert (observing.log, observing.metrics, observing.traces) == ("json", metrics, traces)
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])
+def test_opentelemetrys_variables_without_its_library_cost_a_warning(name, monkeypatch, caplog):
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+    monkeypatch.setitem(sys.modules, "tierlake.connector.observe.open_telemetry", None)
+    for _ in range(2):
+        observe.configure(observe.Observing(log="json"))
+        assert [sink.name for sink in hooks.sinks()] == ["log"]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    with pytest.raises(InvalidSetting):
+        observe.configure(observe.Observing(traces="otlp"))
+
+
+def test_a_handler_of_logs_may_configure():
+    class Handler(logging.Handler):
+        def emit(self, record):
+            observe.configure(observe.Observing(log="json"))
+
+    handler = Handler()
+    logging.getLogger("tierlake").addHandler(handler)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            wanted = observe.Observing(metrics=f"prometheus:{taken.getsockname()[1]}")
+            thread = threading.Thread(target=observe.configure, args=(wanted,), daemon=True)
+            thread.start()
+            thread.join(10)
+    finally:
+        logging.getLogger("tierlake").removeHandler(handler)
+    assert not thread.is_alive()
+    assert configuration.configured() == wanted
+
+
+def test_what_one_says_nothing_of_the_other_says():
+    own = observe.Observing(log="text", log_level="debug")
+    sent = observe.Observing("json", "error", 0.5, "otlp", "*", "otlp")
+    assert own.or_else(sent) == observe.Observing("text", "debug", 1.0, "otlp", "*", "otlp")
+    assert sent.or_else(own) == sent
 
 
 def test_a_setting_wins_over_opentelemetrys_variables():

@@ -88,7 +88,8 @@ def test_a_wrong_place_is_named(tierlake_here, place, named):
 
 
 @pytest.mark.parametrize(
-    "figure", ['tierlake_figures_timestamp_seconds{dataset="d"} 1e30', 'tierlake_checkpoint_age_seconds{dataset="d"} 1e20']
+    "figure",
+    ['tierlake_figures_timestamp_seconds{dataset="d"} 1e30', 'tierlake_checkpoint_age_seconds{dataset="d"} 1e20'],
 )
 def test_a_time_that_is_none_is_named(tierlake_here, figure, monkeypatch):
     monkeypatch.setattr(scraping, "_text", lambda *_: f"{figure}\n")
