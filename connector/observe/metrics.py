@@ -150,6 +150,9 @@ class Metrics:
         self._started = ()
 
     # -- for exporters ------------------------------------------------------------------------------------------------
+    #
+    # Without the lock: what is allocated here may run a finalizer, which may write the rest of a file that nobody
+    # closed, and wait for its request, which in turn would wait for the lock to be counted.
 
     def values(self, instrument: Instrument) -> list[tuple[tuple[str, ...], float]]:
         """The series of a counter or a gauge as they are now, by their labels' values."""
@@ -157,13 +160,11 @@ class Metrics:
             return [((state,), value) for state, value in depth.depths().items()]
         if instrument.event_name == "dropped_event_count":
             return [((sink,), value) for sink, value in hooks.dropped().items()]
-        with self._lock:
-            return list(self._sums[instrument.event_name].items())
+        return list(self._sums[instrument.event_name].copy().items())
 
     def distributions(self) -> list[tuple[tuple[str, ...], Distribution]]:
         """The series of `tierlake_response_time_seconds`, likewise."""
-        with self._lock:
-            return [(labels, one.copy()) for labels, one in self._times.items()]
+        return [(labels, one.copy()) for labels, one in self._times.copy().items()]
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -141,8 +141,11 @@ class TraceFile:
         """Replace the file; each item is a line."""
         lines = ",\n".join(map(_ENCODER.encode, self._newest(items)))
         whole = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        with suppress(FileNotFoundError):
+            whole.unlink()
         try:
-            whole.write_text(f'{{"{self._document.member}":[\n{lines}\n]}}\n', encoding="utf-8")
+            with whole.open("x", encoding="utf-8") as file:  # in a folder of many, it may be somebody's link elsewhere
+                file.write(f'{{"{self._document.member}":[\n{lines}\n]}}\n')
             whole.replace(self._path)
         except BaseException:
             with suppress(OSError):
