@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -55,8 +56,7 @@ class TraceFile:
         self._path = Path(path).expanduser().absolute()
         self._spans_max = spans_max
         self._begin()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._begin)
+        _all.add(self)
 
     @classmethod
     def begun(cls, path: str | Path) -> TraceFile:
@@ -164,6 +164,18 @@ class TraceFile:
             else:
                 kept.append(item)
         return kept
+
+
+_all: Final[weakref.WeakSet[TraceFile]] = weakref.WeakSet()
+
+
+def _begin_anew() -> None:
+    for one in list(_all):
+        one._begin()  # noqa: SLF001 -- of this module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 @contextmanager

@@ -1,14 +1,17 @@
 """Sinks: many, or none; what one of them does changes nothing for the work."""
 
+import gc
 import logging
 import multiprocessing
 import socket
 import sys
 import threading
+import weakref
 
 import pytest
 
 from tests.observed import Recorder, recording
+from tests.polling import until
 from tierlake.connector import observe
 from tierlake.connector.errors import InvalidSetting
 from tierlake.connector.observe import configuration, hooks
@@ -35,6 +38,21 @@ def test_a_sink_that_raises_is_counted_and_the_others_go_on():
         observe.remove(broken)
     assert [event.amount for event in recorder.events] == [3]
     assert observe.dropped()["broken"] == before + 2
+
+
+def test_a_sink_without_a_name_that_raises_is_counted_too():
+    class Nameless:
+        def take(self, event):
+            raise ValueError
+
+    sink = Nameless()
+    observe.add(sink)
+    try:
+        observe.count("retry_count")
+        observe.flush(0.1)
+    finally:
+        observe.remove(sink)
+    assert observe.dropped()["Nameless"] == 2
 
 
 def test_nothing_is_on_without_a_sink():
@@ -144,6 +162,21 @@ def test_what_one_says_nothing_of_the_other_says():
     sent = observe.Observing("json", "error", 0.5, "otlp", "*", "otlp")
     assert own.or_else(sent) == observe.Observing("text", "debug", 1.0, "otlp", "*", "otlp")
     assert sent.or_else(own) == sent
+
+
+def test_sinks_that_were_replaced_are_gone(tmp_path, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    replaced = []
+    for number in range(4):
+        observe.configure(observe.Observing("json", metrics="prometheus:0", traces=f"otlp,file:{tmp_path}/{number}"))
+        replaced += [weakref.ref(sink) for sink in hooks.sinks()]
+    observe.configure(observe.Observing(log="off"))
+
+    def are_gone():
+        gc.collect()
+        return all(one() is None for one in replaced)
+
+    until(are_gone, 20)
 
 
 def test_a_setting_wins_over_opentelemetrys_variables():
