@@ -29,6 +29,9 @@ SERVICE: Final = "tierlake"
 SCOPE: Final = "tierlake"
 """The instrumentation scope of all spans."""
 
+_STEP: Final = "dagster."
+"""Before the names of Dagster's steps and ticks: one that ended with an error has failed, be it an answer inside."""
+
 _NANOSECONDS: Final = 1_000_000_000
 _MICROSECONDS: Final = 1_000_000
 
@@ -78,7 +81,7 @@ def finished_span(event: RequestEvent | SpanEvent) -> FinishedSpan:
         parent_id=event.parent_id,
         is_request=isinstance(event, RequestEvent),
         code=event.code,
-        is_failed=event.code is not None and kind_of(event.code) == "failure",
+        is_failed=event.code is not None and (kind_of(event.code) == "failure" or name.startswith(_STEP)),
         attributes=attributes,
     )
 

@@ -218,7 +218,7 @@ class Metrics:
             series = self._sums[event.name]
             bounded = labels if labels in series else self._bounded(event.name, labels, series)
             if bounded == labels:  # likewise
-                series[labels] = event.value if isinstance(event.value, int | float) else float(event.value)
+                series[labels] = event.value + 0  # raises where it is no number, which would cost each later scrape
 
     def _add(self, name: str, labels: tuple[str, ...], amount: float) -> None:
         with self._lock:
