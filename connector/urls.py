@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 from tierlake.connector.errors import InvalidSetting
 from tierlake.connector.redact import HIDDEN
@@ -52,16 +53,21 @@ def secret_in_place(uri: str) -> str | None:
 
 
 def check_endpoint_url(url: str, name: str = "endpoint_url") -> None:
-    """Refuse an endpoint that holds a secret.
+    """Refuse an endpoint that holds a secret, or is no URL.
 
     Args:
         url: The endpoint.
         name: The name of the argument, for the message.
 
     Raises:
-        InvalidSetting: The address holds a secret; the message names its kind only.
+        InvalidSetting: The address holds a secret, or nothing can be at it; the message does not repeat it.
     """
-    _refuse(secret_in_url(url), name, "http://HOST:PORT or https://HOST")
+    shape = "http://HOST:PORT or https://HOST"
+    _refuse(secret_in_url(url), name, shape)
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise InvalidSetting(f"{name} is no URL: {error}", hint=f"Write {shape}") from error
 
 
 def check_place(uri: str, name: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import logging
 import os
 import threading
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from tierlake.connector.observe.hooks import Sink
 
 __all__ = ["Observing", "by_environment", "configure", "configured", "logs_by_environment"]
+
+logger = logging.getLogger("tierlake.connector")
 
 _METRICS_VARIABLES: Final = (
     "OTEL_METRICS_EXPORTER",
@@ -67,6 +70,13 @@ class Observing:
         named = (environ.get(f"TIERLAKE_{name}") for name in ("METRICS", "METRICS_DATASETS", "TRACES"))
         return cls(log, level, sample, *named)
 
+    def or_else(self, other: Observing) -> Observing:
+        """The same, and what another one says of logs, metrics and traces where this one says nothing."""
+        log = other if self.log is None else self
+        metrics = other if self.metrics is None else self
+        traces = self.traces if self.traces is not None else other.traces
+        return Observing(log.log, log.log_level, log.log_sample, metrics.metrics, metrics.metrics_datasets, traces)
+
     def with_variables(self, environ: Mapping[str, str]) -> Observing:
         """The same, with `otlp` where OpenTelemetry's own variables ask for it."""
         if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
@@ -96,11 +106,13 @@ class _Configured:
     def __init__(self) -> None:
         self.observing = Observing()
         self.sinks: tuple[Sink, ...] = ()
-        self.lock = threading.Lock()
+        self.unavailable: Observing | None = None
+        self.forget_lock()
 
     def forget_lock(self) -> None:
         """Take a new lock in a child process: another thread of the parent may have held the old one."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a program's handler of logs may make a filesystem, to write them there
+        self.is_making = False
 
 
 _configured: Final = _Configured()
@@ -111,22 +123,39 @@ if hasattr(os, "register_at_fork"):
 def configure(observing: Observing) -> None:
     """Make the sinks that are asked for; the same again changes nothing.
 
+    OpenTelemetry's variables are there for all programs of a host: what they ask for and this one cannot do costs a
+    warning, and not the work.
+
     Args:
         observing: What is observed.
 
     Raises:
         InvalidSetting: There is no such exporter, or its library is not installed.
     """
-    _apply(observing.with_variables(os.environ))
+    wanted = observing.with_variables(os.environ)
+    if wanted == _configured.unavailable:
+        wanted = observing
+    try:
+        _apply(wanted)
+    except InvalidSetting as error:
+        if (wanted.metrics, wanted.traces) == (observing.metrics, observing.traces):
+            raise
+        _apply(observing)
+        _configured.unavailable = wanted
+        logger.warning("Nothing is sent where OpenTelemetry's variables say: %s", error)
 
 
 def _apply(observing: Observing) -> None:
     if observing == _configured.observing or not (observing.log or observing.metrics or observing.traces):
         return
     with _configured.lock:
-        if observing == _configured.observing:
+        if observing == _configured.observing or _configured.is_making:
             return
-        sinks = _made(observing)
+        _configured.is_making = True
+        try:
+            sinks = _made(observing)
+        finally:
+            _configured.is_making = False
         for old in _configured.sinks:
             hooks.remove(old)
             old.close()
@@ -147,7 +176,7 @@ atexit.register(hooks.flush)  # at import: it comes after whatever others let ha
 def logs_by_environment() -> bool:
     """Log as the environment says, from the first thing of ours that is called; a filesystem may never be made."""
     observing = Observing.of_environment(os.environ)
-    if observing.log in {None, "off"} or hooks.is_on():
+    if observing.log in {None, "off"} or hooks.is_on() or _is_decided():
         return False
     _apply(Observing(observing.log, observing.log_level, observing.log_sample))
     return True
@@ -157,10 +186,16 @@ def logs_by_environment() -> bool:
 def by_environment() -> bool:
     """Observe as the environment says, from the first verb on, which may come before its filesystem is made."""
     try:
-        configure(Observing.of_environment(os.environ))
+        if not _is_decided():
+            configure(Observing.of_environment(os.environ))
     except InvalidSetting:  # the filesystem says so
         return False
     return hooks.is_on()
+
+
+def _is_decided() -> bool:
+    """Whether a filesystem's settings have said what is observed, be it nothing: they win over the environment."""
+    return _configured.observing != Observing()
 
 
 @functools.cache
@@ -220,5 +255,6 @@ def _traces(exporter: str) -> Sink:
     if exporter.startswith(_FILE):
         from tierlake.connector.observe.trace_file import TraceFile
 
-        return TraceFile(exporter.removeprefix(_FILE))
+        if path := exporter.removeprefix(_FILE):
+            return TraceFile(path)
     raise InvalidSetting(f"There is no exporter of traces {exporter!r}", hint="Write otlp, or file:PATH")

@@ -33,7 +33,10 @@ def exported(exporters: Iterable[str], datasets: frozenset[str]) -> Metrics:
     except ImportError as error:
         message = f"Metrics need the package {error.name}"
         raise InvalidSetting(message, hint="pip install 'tierlake[observe]'") from error
-    return Metrics(made, datasets)
+    try:
+        return Metrics(made, datasets)
+    except ValueError as error:
+        raise InvalidSetting(f"Wrong OTEL_EXPORTER_OTLP_ variables: {error}") from error
 
 
 def _exporter(text: str) -> Exporter:

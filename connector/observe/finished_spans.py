@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tierlake.connector.observe.events import RequestEvent, kind_of
+from tierlake.connector.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,7 @@ SERVICE: Final = "tierlake"
 """The service's name, where OpenTelemetry's variables give none."""
 SCOPE: Final = "tierlake"
 """The instrumentation scope of all spans."""
+
 
 _NANOSECONDS: Final = 1_000_000_000
 _MICROSECONDS: Final = 1_000_000
@@ -87,7 +89,7 @@ def finished_span(event: RequestEvent | SpanEvent) -> FinishedSpan:
 
 
 def _own(fields: Mapping[str, str]) -> dict[str, Scalar]:
-    return {f"tierlake.{name}": text for name, text in fields.items()}
+    return {f"tierlake.{name}": redact(text) for name, text in fields.items()}
 
 
 def _of_request(event: RequestEvent) -> dict[str, Scalar]:
@@ -103,7 +105,7 @@ def _of_request(event: RequestEvent) -> dict[str, Scalar]:
         known.update(_own(event.fields))
     more = (
         ("aws.s3.bucket", event.bucket),
-        ("aws.s3.key", event.key),
+        ("aws.s3.key", redact(event.key) if event.key else None),
         ("aws.request_id", event.request_id),
         ("aws.extended_request_id", event.host_id),
         ("http.response.status_code", event.status),

@@ -97,7 +97,12 @@ def emit(event: Event) -> None:
         try:
             sink.take(event)
         except Exception:  # noqa: BLE001 -- whatever a sink does, the work goes on
-            drop(sink.name)
+            drop(_name_of(sink))
+
+
+def _name_of(sink: object) -> str:
+    """A sink's name; one that a program wrote may have forgotten it."""
+    return str(getattr(sink, "name", type(sink).__name__))
 
 
 def drop(sink: str, amount: int = 1) -> None:
@@ -108,8 +113,7 @@ def drop(sink: str, amount: int = 1) -> None:
 
 def dropped() -> Mapping[str, int]:
     """How many events each sink could not take, by its name."""
-    with _lock:
-        return dict(_dropped)
+    return dict(_dropped)
 
 
 def flush(seconds: float = 2.0) -> None:
@@ -123,4 +127,4 @@ def flush(seconds: float = 2.0) -> None:
         try:
             sink.flush(max(deadline - time.monotonic(), 0) / (len(taking) - number))
         except Exception:  # noqa: BLE001 -- as in `emit`
-            drop(sink.name)
+            drop(_name_of(sink))

@@ -71,7 +71,7 @@ class LogRecordEvent:
 
 def is_success(event: Event) -> bool:
     """Whether it is a request that succeeded: of these a share may be logged."""
-    return isinstance(event, RequestEvent) and event.code is None
+    return isinstance(event, RequestEvent) and event.code is None and not event.is_retried
 
 
 def level_of(event: Event | LogRecordEvent) -> int | None:
@@ -119,10 +119,10 @@ def line_of(event: Event | LogRecordEvent) -> Line | None:
 def _request(event: RequestEvent) -> str:
     if event.is_body:
         return "Response broke off"
+    if event.is_retried:  # without a code, another library tries it
+        return "Request failed and is tried again"
     if event.code is None:
         return "Request succeeded"
-    if event.is_retried:
-        return "Request failed and is tried again"
     return "Request failed" if event.kind == "failure" else "Request was answered with no"
 
 

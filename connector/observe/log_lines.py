@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tierlake.connector.observe import hooks, tracing
 from tierlake.connector.observe.background import BackgroundQueue
@@ -117,17 +117,34 @@ def _of_lost(amount: int) -> Line:
 
 
 class _Loggers(logging.Handler):
-    """The records of our own loggers, as lines; they still go to the handlers that a program has put elsewhere."""
+    """The records of our own loggers, as lines; they still go to the handlers that a program has put elsewhere.
+
+    While one takes another's place there are two of them: the loggers' level is the lowest that one of them wants.
+    """
+
+    _open: ClassVar[list[_Loggers]] = []
+    _level_before: ClassVar[int] = logging.NOTSET
+    _lowered_to: ClassVar[int | None] = None
 
     def __init__(self, sink: LogLines, level: int) -> None:
         super().__init__(level)
         self._sink = sink
         self._logger = logging.getLogger(_LOGGERS)
-        self._level_before = self._logger.level
-        self._is_lowered = self._logger.getEffectiveLevel() > level
-        if self._is_lowered:
-            self._logger.setLevel(level)
+        self._open.append(self)
+        self._lower()
         self._logger.addHandler(self)
+
+    @classmethod
+    def _lower(cls) -> None:
+        """Lower the loggers' level as far as it has to be, unless the program has set another one since."""
+        logger = logging.getLogger(_LOGGERS)
+        if cls._lowered_to is not None and logger.level == cls._lowered_to:
+            logger.setLevel(cls._level_before)
+        cls._lowered_to = None
+        lowest = min((one.level for one in cls._open), default=logging.CRITICAL)
+        if cls._open and logger.getEffectiveLevel() > lowest:
+            cls._level_before, cls._lowered_to = logger.level, lowest
+            logger.setLevel(lowest)
 
     def emit(self, record: logging.LogRecord) -> None:
         around = tracing.scope()
@@ -145,8 +162,9 @@ class _Loggers(logging.Handler):
 
     def close(self) -> None:
         self._logger.removeHandler(self)
-        if self._is_lowered and self._logger.level == self.level:
-            self._logger.setLevel(self._level_before)
+        if self in self._open:
+            self._open.remove(self)
+            self._lower()
         super().close()
 
 

@@ -38,6 +38,7 @@ SERIES_MAX: Final = 10_000
 """The most series of a metric."""
 _ALL: Final = "*"
 _UNKNOWN: Final = "unknown"
+_LOCK_SECONDS: Final = 1.0
 _TOO_MANY_REQUESTS: Final = 429
 _THROTTLED: Final = "throttled"
 
@@ -123,18 +124,35 @@ class Metrics:
         """Add an event to the sums."""
         if self._is_stale:
             self._start()
+        # A finalizer that runs in whoever holds the lock may wait for a request, which comes here.
+        lock = self._lock
+        if not lock.acquire(timeout=_LOCK_SECONDS):
+            hooks.drop(self.name)
+            return
+        try:
+            labels = self._add_up(event)
+        finally:
+            lock.release()
+        if labels is not None and isinstance(event, RequestEvent):
+            for exporter in self._started:  # without our lock: OpenTelemetry asks for it within its own
+                exporter.record(event.seconds, labels)
+
+    def _add_up(self, event: Event) -> tuple[str, ...] | None:
+        """Add an event to the sums; returns the labels of a request's time."""
+        labels = None
         if isinstance(event, RequestEvent):
-            self._take_request(event)
+            labels = self._take_request(event)
         elif isinstance(event, Count):
             self._add(event.name, self._labels(BY_NAME[event.name], event.labels), event.amount)
         elif isinstance(event, Gauge):
             self._take_gauge(event)
         elif isinstance(event, ErrorEvent):
-            self._add("error_count", (event.verb, event.code, event.kind, _UNKNOWN), 1)
+            self._add("error_count", (_text(event.verb), event.code, event.kind, _UNKNOWN), 1)
         else:
-            return
+            return None
         for lost in self._lost:
             hooks.drop(lost)
+        return labels
 
     def flush(self, seconds: float) -> None:
         """Send the sums, and wait for so many seconds at most."""
@@ -150,6 +168,9 @@ class Metrics:
         self._started = ()
 
     # -- for exporters ------------------------------------------------------------------------------------------------
+    #
+    # Without the lock: what is allocated here may run a finalizer, which may write the rest of a file that nobody
+    # closed, and wait for its request, which in turn would wait for the lock to be counted.
 
     def values(self, instrument: Instrument) -> list[tuple[tuple[str, ...], float]]:
         """The series of a counter or a gauge as they are now, by their labels' values."""
@@ -157,13 +178,11 @@ class Metrics:
             return [((state,), value) for state, value in depth.depths().items()]
         if instrument.event_name == "dropped_event_count":
             return [((sink,), value) for sink, value in hooks.dropped().items()]
-        with self._lock:
-            return list(self._sums[instrument.event_name].items())
+        return list(self._sums[instrument.event_name].copy().items())
 
     def distributions(self) -> list[tuple[tuple[str, ...], Distribution]]:
         """The series of `tierlake_response_time_seconds`, likewise."""
-        with self._lock:
-            return [(labels, one.copy()) for labels, one in self._times.items()]
+        return [(labels, one.copy()) for labels, one in self._times.copy().items()]
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -184,19 +203,17 @@ class Metrics:
         self._started = self._lost = ()
         self._is_stale = True
 
-    def _take_request(self, event: RequestEvent) -> None:
-        operation, server = event.operation, event.server
+    def _take_request(self, event: RequestEvent) -> tuple[str, ...] | None:
+        operation, server = _text(event.operation), _text(event.server)
+        labels: tuple[str, ...] | None = None
         if not event.is_body:
-            request: tuple[str, ...] = (operation, status_class(event.status), server)
-            with self._lock:
-                times = self._times.get(request)
-                if times is None:
-                    request = self._bounded("response_time_seconds", request, self._times)
-                    times = self._times.setdefault(request, Distribution())
-                times.add(event.seconds)
-            self._add("request_count", request, 1)
-            for exporter in self._started:
-                exporter.record(event.seconds, request)
+            labels = (operation, status_class(event.status), server)
+            times = self._times.get(labels)
+            if times is None:
+                labels = self._bounded("response_time_seconds", labels, self._times)
+                times = self._times.setdefault(labels, Distribution())
+            times.add(event.seconds)
+            self._add("request_count", labels, 1)
             if event.bytes_sent:
                 self._add("sent_bytes", (operation, server), event.bytes_sent)
             if event.bytes_received:
@@ -207,28 +224,27 @@ class Metrics:
                 self._add("throttle_count", (operation, server), 1)
         if event.is_retried:
             self._add("retry_count", (operation, server), 1)
+        return labels
 
     def _take_gauge(self, event: Gauge) -> None:
         instrument = BY_NAME[event.name]
         labels = self._labels(instrument, event.labels)
         if "dataset" in instrument.labels and not labels[-1]:
             return  # those of several datasets would replace each other
-        with self._lock:
-            series = self._sums[event.name]
-            bounded = labels if labels in series else self._bounded(event.name, labels, series)
-            if bounded == labels:  # likewise
-                series[labels] = event.value
+        series = self._sums[event.name]
+        bounded = labels if labels in series else self._bounded(event.name, labels, series)
+        if bounded == labels:  # likewise
+            series[labels] = event.value + 0  # raises where it is no number, which would cost each later scrape
 
     def _add(self, name: str, labels: tuple[str, ...], amount: float) -> None:
-        with self._lock:
-            series = self._sums[name]
-            if labels not in series:
-                labels = self._bounded(name, labels, series)
-            series[labels] = series.get(labels, 0) + amount
+        series = self._sums[name]
+        if labels not in series:
+            labels = self._bounded(name, labels, series)
+        series[labels] = series.get(labels, 0) + amount
 
     def _labels(self, instrument: Instrument, labels: Mapping[str, str]) -> tuple[str, ...]:
         """The values of an instrument's labels, in their order."""
-        values = tuple(labels.get(one, "") for one in instrument.labels)
+        values = tuple(_text(labels.get(one, "")) for one in instrument.labels)
         if "dataset" not in instrument.labels:
             return values
         dataset = _plain(values[-1])
@@ -265,6 +281,12 @@ if hasattr(os, "register_at_fork"):
 def is_throttled(event: RequestEvent) -> bool:
     """Whether a response asks to slow down."""
     return event.code == _THROTTLED or event.status == _TOO_MANY_REQUESTS
+
+
+def _text(value: object) -> str:
+    """A label's value: a single one that is no text, or not in UTF-8, would cost a scrape all series."""
+    text = value if isinstance(value, str) else str(value)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _plain(uri: str) -> str:

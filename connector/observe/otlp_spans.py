@@ -12,6 +12,7 @@ import functools
 import os
 import queue
 import threading
+import weakref
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -146,11 +147,10 @@ class _Waiting:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._forget()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
+        self.forget()
+        _all.add(self)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Begin anew, also in a child process: its processor forgets what the parent's holds."""
         self._lock = threading.Lock()
         self._count = 0
@@ -166,6 +166,18 @@ class _Waiting:
         """Count some less."""
         with self._lock:
             self._count = max(self._count - amount, 0)
+
+
+_all: Final[weakref.WeakSet[_Waiting]] = weakref.WeakSet()
+
+
+def _begin_anew() -> None:
+    for one in list(_all):
+        one.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 class _Counted:

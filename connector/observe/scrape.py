@@ -8,6 +8,7 @@ import urllib.request
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import isfinite, isnan
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -105,10 +106,13 @@ def parsed(text: str, place: str) -> Scrape:
         samples = [(one.name, one.labels, one.value) for family in families for one in family.samples]
     except (ValueError, KeyError, IndexError) as error:
         raise InvalidSetting(f"{place} shows no metrics: {error}") from error
-    ours = [one for one in samples if one[0].startswith(PREFIX)]
+    ours = [one for one in samples if one[0].startswith(PREFIX) and isfinite(one[2])]
     if not ours:
         raise InvalidSetting(f"{place} shows no metrics of tierlake")
-    return _gathered(ours)
+    try:
+        return _gathered(ours)
+    except (KeyError, ValueError) as error:
+        raise InvalidSetting(f"{place} shows a histogram without its bounds: {error}") from error
 
 
 def _gathered(samples: Iterable[tuple[str, Mapping[str, str], float]]) -> Scrape:
@@ -118,7 +122,7 @@ def _gathered(samples: Iterable[tuple[str, Mapping[str, str], float]]) -> Scrape
     for name, labels, value in samples:
         operation, short = labels.get("operation", ""), name.removeprefix(PREFIX).removesuffix("_total")
         if name == _RESPONSE_TIME:
-            times[operation][float(labels["le"])] += value
+            times[operation][_bound(labels["le"])] += value
         elif short == "error_count":
             sums[operation][_KINDS.get(labels.get("kind", ""), "errors")] += int(value)
         elif short in _COUNTERS:
@@ -131,6 +135,13 @@ def _gathered(samples: Iterable[tuple[str, Mapping[str, str], float]]) -> Scrape
         for bound, count in buckets.items():
             every[bound] += count
     return Scrape(operations, together(operations, *_percentiles(every)), gauges)
+
+
+def _bound(text: str) -> float:
+    bound = float(text)
+    if isnan(bound):
+        raise ValueError(text)
+    return bound
 
 
 def _requests(operation: str, sums: Mapping[str, int], times: Buckets) -> Requests:

@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -55,8 +56,7 @@ class TraceFile:
         self._path = Path(path).expanduser().absolute()
         self._spans_max = spans_max
         self._begin()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._begin)
+        _all.add(self)
 
     @classmethod
     def begun(cls, path: str | Path) -> TraceFile:
@@ -141,8 +141,11 @@ class TraceFile:
         """Replace the file; each item is a line."""
         lines = ",\n".join(map(_ENCODER.encode, self._newest(items)))
         whole = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        with suppress(FileNotFoundError):
+            whole.unlink()
         try:
-            whole.write_text(f'{{"{self._document.member}":[\n{lines}\n]}}\n', encoding="utf-8")
+            with whole.open("x", encoding="utf-8") as file:  # in a folder of many, it may be somebody's link elsewhere
+                file.write(f'{{"{self._document.member}":[\n{lines}\n]}}\n')
             whole.replace(self._path)
         except BaseException:
             with suppress(OSError):
@@ -161,6 +164,18 @@ class TraceFile:
             else:
                 kept.append(item)
         return kept
+
+
+_all: Final[weakref.WeakSet[TraceFile]] = weakref.WeakSet()
+
+
+def _begin_anew() -> None:
+    for one in list(_all):
+        one._begin()  # noqa: SLF001 -- of this module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 @contextmanager

@@ -53,6 +53,7 @@ _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-(
 _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _FIRST_VERSION, _NO_VERSION = "00", "ff"
+_INTERRUPTED: Final = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,11 @@ def _process_trace_id(_process: int) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _process_scope(variable: str | None, process: int, _decision: Callable[[str], bool]) -> Scope:
-    """The scope of all that no span of this process is around."""
-    return Scope(parsed(variable) or beginning(_process_trace_id(process)))
+    """The scope of all that no span of this process is around; a variable that names no span is none."""
+    own = parsed(variable)
+    if own is None and variable is not None:
+        return _process_scope(None, process, _decision)
+    return Scope(own or beginning(_process_trace_id(process)))
 
 
 def beginning(trace_id: str) -> SpanContext:
@@ -214,7 +218,8 @@ def span(name: str, *, is_verb: bool = False, **said: str | None) -> Iterator[Sp
     Args:
         name: The span's name.
         is_verb: The work is a verb: a `LakeError` that leaves it is reported, unless a request did.
-        **said: Fields for all events inside, such as `dataset`, `partition` and `run_id`; None leaves one out.
+        **said: Fields for all events inside, such as `dataset`, `partition` and `run_id`; None leaves one out, and
+            what is no text is written as one.
 
     Yields:
         The span. While nobody observes, it is the one around.
@@ -226,7 +231,7 @@ def span(name: str, *, is_verb: bool = False, **said: str | None) -> Iterator[Sp
     if around is _process_scope(None, os.getpid(), _is_kept):  # nothing is around: a trace begins
         around = Scope(beginning(os.urandom(16).hex()))
     own, parent_id = child(around)
-    known = {**around.fields, **{name: text for name, text in said.items() if text is not None}}
+    known = {**around.fields, **_texts(said)}
     inner = Scope(own, known, is_verb or around.is_verb)
     if not _is_native_thread():
         _open[own.span_id] = inner, parent_id
@@ -235,7 +240,7 @@ def span(name: str, *, is_verb: bool = False, **said: str | None) -> Iterator[Sp
     try:
         yield own
     except BaseException as error:
-        code = getattr(error, "code", None) or type(error).__name__
+        code = _code_of(error)
         if is_verb:
             report(name, error, inner)
         raise
@@ -243,7 +248,19 @@ def span(name: str, *, is_verb: bool = False, **said: str | None) -> Iterator[Sp
         _reset(token)
         detach()
         _open.pop(own.span_id, None)
-        hooks.emit(SpanEvent(name, started, time.perf_counter() - begin, own, parent_id, code and str(code), known))
+        hooks.emit(SpanEvent(name, started, time.perf_counter() - begin, own, parent_id, code, known))
+
+
+def _texts(said: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in said.items() if value is not None}
+
+
+def _code_of(error: BaseException) -> str:
+    """The code of an error, or its class's name; what interrupts the work is no failure of it, as in requests."""
+    if not isinstance(error, Exception):
+        return _INTERRUPTED
+    code = getattr(error, "code", None)
+    return code if isinstance(code, str) and code else type(error).__name__
 
 
 def _reset(token: Any) -> None:
@@ -344,7 +361,7 @@ def under(text: str | None, **said: str) -> Iterator[None]:
     """
     parent = parsed(text)
     around = scope()
-    with within(Scope(parent or around.span, {**around.fields, **said})):
+    with within(Scope(parent or around.span, {**around.fields, **_texts(said)})):
         yield
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tierlake.connector import observe
+from tierlake.connector.errors import InvalidSetting
+from tierlake.connector.redact import printable
 from tierlake.pipelines.cli import options
 from tierlake.pipelines.cli.options import Session, with_session
 from tierlake.pipelines.model.spec import TIER_ORDER
@@ -61,7 +63,10 @@ def _running(session: Session, url: str) -> None:
     from tierlake.connector.observe.scrape import scrape
 
     shown = scrape(url)
-    datasets = [_figures(uri, gauges) for uri, gauges in sorted(shown.gauges.items())]
+    try:
+        datasets = [_figures(uri, gauges) for uri, gauges in sorted(shown.gauges.items())]
+    except (OverflowError, ValueError) as error:
+        raise InvalidSetting(f"{url} shows a time that is none: {error}") from error
     document = {"figures": datasets, "requests": shown.operations, "total": shown.total}
     parts = [*map(str, datasets), requests_text(shown.operations, shown.total)]
     session.out.emit(document, lambda: "\n\n".join(parts))
@@ -81,7 +86,7 @@ def _figures(uri: str, gauges: Mapping[tuple[str, str], float]) -> Figures:
     shown = [tier for tier in (*TIER_ORDER, MIXED) if ("partition_count", tier) in gauges]
     age = gauges.get(("checkpoint_age_seconds", ""))
     return Figures(
-        uri=uri,
+        uri=printable(uri),
         as_of=datetime.fromtimestamp(gauges.get(("figures_timestamp_seconds", ""), 0.0), UTC),
         tiers={
             tier: TierFigures(

@@ -6,8 +6,9 @@ reports its own requests, as it was told to or as its own environment says.
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from tierlake.connector.errors import InvalidSetting
@@ -63,8 +64,7 @@ class HandedOn(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function within a span of its own; an error that leaves it is reported here, and not again there."""
-        with suppress(InvalidSetting, OSError):  # the worker may lack a library, or a port be taken
-            configuration.configure(self.carried.observing)
+        _observe(self.carried.observing)
         around = tracing.under(self.carried.traceparent, **self.carried.said)
         with around, nullcontext() if self.name is None else tracing.span(self.name, is_verb=True):
             return self.work(*args, **kwargs)
@@ -77,6 +77,18 @@ class HandedOn(Generic[P, R]):
     def __dask_tokenize__(self) -> Any:
         """What Dask knows the work by."""
         return type(self).__name__, self.work
+
+
+def _observe(sent: Observing) -> None:
+    """Observe what the worker's own environment says, and the rest as the sender does.
+
+    A worker that lacks a library, or whose port is taken, has its lines at least.
+    """
+    wanted = configuration.Observing.of_environment(os.environ).or_else(sent)
+    for one in (wanted, replace(wanted, metrics=None, traces=None)):
+        with suppress(InvalidSetting, OSError):
+            configuration.configure(one)
+            return
 
 
 def handed_on(work: Callable[P, R], name: str | None = None) -> Callable[P, R]:

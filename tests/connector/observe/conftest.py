@@ -24,6 +24,7 @@ def _observes_nothing() -> Iterator[None]:
             sink.close()
     configuration._configured.observing = configuration.Observing()
     configuration._configured.sinks = ()
+    configuration._configured.unavailable = None
 
 
 @dataclass

@@ -212,3 +212,12 @@ def test_the_first_call_of_a_process_logs_as_its_environment_says(code, operatio
     lines = [line for line in done.stderr.splitlines() if " code=" in line]
     assert len(lines) == 1
     assert f"operation={operation} " in lines[0]
+
+
+def test_a_filesystem_that_logs_nothing_wins_over_the_environment(monkeypatch):
+    monkeypatch.setenv("TIERLAKE_LOG", "text")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'src'}:{ROOT}")
+    code = "from tierlake import LakeFileSystem; LakeFileSystem(log='off').ls('b/x')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert "InvalidName" in done.stderr
+    assert " code=" not in done.stderr

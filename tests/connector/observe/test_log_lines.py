@@ -267,6 +267,19 @@ def test_loggers_are_as_before_when_it_is_closed():
     assert (logger.level, list(logger.handlers)) == before
 
 
+@pytest.mark.parametrize(("first", "second"), [("info", "info"), ("debug", "info"), ("info", "debug")])
+def test_a_sink_that_takes_anothers_place_has_its_own_level(first, second):
+    logger = logging.getLogger("tierlake")
+    before = logger.level
+    old = LogLines(as_json=True, level=first)
+    new = LogLines(as_json=False, level=second)
+    old.close()
+    old._loggers.close()  # as `logging` does at the end of a process
+    assert logging.getLevelName(logger.getEffectiveLevel()) == second.upper()
+    new.close()
+    assert logger.level == before
+
+
 def test_settings_switch_it_on_and_off(make_offline, capsys):
     fs = make_offline(log="text", log_level="debug", max_retries=0)
     with pytest.raises(LakeError):

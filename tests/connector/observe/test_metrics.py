@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import re
@@ -200,6 +201,53 @@ def test_an_unknown_metric_costs_its_event_alone(served):
     assert scraped(metrics)[series("row_count_total", outcome="accepted", dataset="")] == 2
 
 
+def test_a_label_or_a_value_that_cannot_be_shown_costs_no_scrape(served):
+    metrics = served("*")
+    before = hooks.dropped().get("metrics", 0)
+    observe.gauge("stored_rows", 7, tier=1, dataset="lake://b/\udc80")
+    observe.gauge("stored_rows", None, tier="hot", dataset="lake://b/t")
+    observe.gauge("stored_rows", "many", tier="hot", dataset="lake://b/t")
+    observe.count("cache_count", cache=None, result="hit")
+    shown = scraped(metrics)
+    assert shown[series("stored_rows", tier="1", dataset="lake://b/\\udc80")] == 7
+    assert shown[series("cache_count_total", cache="None", result="hit")] == 1
+    assert hooks.dropped()["metrics"] == before + 2
+
+
+class Abandoned:
+    """Garbage in a cycle whose finalizer waits for a request that another thread makes, as an unclosed file's does."""
+
+    def __init__(self, was_counted):
+        self.was_counted, self.own = was_counted, self
+
+    def __del__(self):
+        thread = threading.Thread(target=lambda: observe.emit(request()), daemon=True)
+        thread.start()
+        thread.join(5)
+        self.was_counted.append(not thread.is_alive())
+
+
+def test_a_finalizer_within_a_scrape_waits_for_nobody(served):
+    metrics = served()
+    for number in range(100):
+        observe.emit(request(operation=f"o{number}"))
+    counts = next(one for one in INSTRUMENTS if one.event_name == "request_count")
+    was_counted: list[bool] = []
+    threshold = gc.get_threshold()
+    try:
+        for look in (lambda: metrics.values(counts), metrics.distributions):
+            gc.disable()
+            Abandoned(was_counted)
+            gc.set_threshold(20)
+            gc.enable()
+            look()
+    finally:
+        gc.set_threshold(*threshold)
+        gc.enable()
+    gc.collect()
+    assert was_counted == [True, True]
+
+
 def test_many_threads_lose_nothing(served):
     metrics = served()
     threads = [
@@ -226,6 +274,7 @@ def test_many_threads_lose_nothing(served):
         (["pushgateway:ftp://host"], "URL"),
         (["pushgateway:http://user:hush@host"], "user name or password"),
         (["pushgateway:http://host?token=hush"], "query"),
+        (["pushgateway:http://[::1"], "no URL"),
         (["otlp:http://host"], "otlp"),
     ],
 )

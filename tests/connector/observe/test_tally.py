@@ -95,6 +95,7 @@ def test_a_scrape_says_the_same_within_its_buckets():
         ("http://127.0.0.1:9/?token=hush", "a query"),
         ("http://", "no endpoint"),
         ("ftp://127.0.0.1", "no endpoint"),
+        ("http://[::1", "no URL"),
     ],
 )
 def test_a_wrong_address_is_named(url, named):
@@ -125,7 +126,16 @@ def test_another_server_is_an_error(receiver):
         scrape(receiver.url)
 
 
-@pytest.mark.parametrize("text", ["<html>hello</html>", "", "# HELP other x\n# TYPE other gauge\nother 1\n", "{{{"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("<html>hello</html>", "", "# HELP other x\n# TYPE other gauge\nother 1\n", "{{{"),
+        *('tierlake_request_count_total{operation="a"} NaN\n', 'tierlake_stored_bytes{dataset="lake://a"} +Inf\n'),
+        'tierlake_response_time_seconds_bucket{operation="a"} 1\n',
+        'tierlake_response_time_seconds_bucket{operation="a",le="x"} 1\n',
+        'tierlake_response_time_seconds_bucket{operation="a",le="NaN"} 1\n',
+    ],
+)
 def test_what_is_no_metric_of_ours_is_named(text):
     with pytest.raises(InvalidSetting, match="http://place"):
         parsed(text, "http://place")

@@ -39,6 +39,29 @@ def test_a_verb_and_its_requests_are_drawn_within_each_other_or_on_lanes(tmp_pat
     assert args["aws.request_id"] == "R1"
 
 
+def test_a_link_in_its_way_is_not_followed(tmp_path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("kept")
+    (tmp_path / f".run.json.{os.getpid()}").symlink_to(elsewhere)
+    sink = TraceFile(tmp_path / "run.json")
+    sink.take(verb(1))
+    sink.close()
+    assert len(drawn(tmp_path / "run.json")) == 1
+    assert elsewhere.read_text() == "kept"
+
+
+def test_what_looks_like_a_secret_is_hidden(tmp_path) -> None:
+    signed = "a.parquet?X-Amz-Credential=hush&X-Amz-Signature=hush"
+    for name in ("run.json", "run.otlp.json"):
+        sink = TraceFile(tmp_path / name)
+        sink.take(request(1, None, key=signed, fields={"path": f"b/{signed}"}))
+        sink.take(verb(2, attributes={"source": f"https://user:hush@host/{signed}"}))
+        sink.close()
+        text = (tmp_path / name).read_text()
+        assert "X-Amz-Signature=***" in text
+        assert "hush" not in text
+
+
 def test_any_spans_are_drawn_without_overlaps(tmp_path) -> None:
     chosen = random.Random(7)  # noqa: S311 -- any will do
     sink = TraceFile(tmp_path / "run.json")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from datetime import date
 
 import fsspec.asyn
 import pytest
@@ -84,6 +85,37 @@ def test_an_error_ends_the_span_under_its_code(recorder):
     with pytest.raises(ZeroDivisionError), observe.span("a"):
         raise ZeroDivisionError
     assert recorder.spans[0].code == "ZeroDivisionError"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), asyncio.CancelledError(), SystemExit("hush"), GeneratorExit()])
+def test_an_interruption_ends_the_span_as_it_ends_a_request(error, recorder):
+    with pytest.raises(type(error)), observe.span("a"):
+        raise error
+    assert recorder.spans[0].code == "cancelled"
+
+
+def test_a_code_that_is_no_text_is_none(recorder):
+    error = ValueError()
+    error.code = 404
+    with pytest.raises(ValueError), observe.span("a"):  # noqa: PT011 -- it is the one
+        raise error
+    assert recorder.spans[0].code == "ValueError"
+
+
+@pytest.mark.parametrize("text", ["", "garbage", PARENT.upper()])
+def test_a_variable_that_names_no_span_is_none(text, recorder, monkeypatch):
+    monkeypatch.setenv("TRACEPARENT", text)
+    for name in ("a", "b"):
+        with observe.span(name):
+            pass
+    first, second = recorder.spans
+    assert first.span.trace_id != second.span.trace_id
+    assert first.parent_id is second.parent_id is None
+
+
+def test_what_is_said_is_text(recorder):
+    with observe.span("a", day=date(2013, 7, 4), number=7), observe.under(None, more=1.5):
+        assert tracing.fields() == {"day": "2013-07-04", "number": "7", "more": "1.5"}
 
 
 def test_nobody_observes():

@@ -9,6 +9,7 @@ import pytest
 from tests.pipelines.conftest import make_trips, trip_spec
 from tierlake.connector import observe
 from tierlake.connector.observe import hooks
+from tierlake.connector.observe import scrape as scraping
 from tierlake.connector.observe.exporters import exported
 from tierlake.connector.observe.tally import Requests
 from tierlake.pipelines import Dataset
@@ -84,6 +85,24 @@ def test_a_wrong_place_is_named(tierlake_here, place, named):
     assert named in said.err
     assert "hush" not in said.err
     assert said.out == ""
+
+
+@pytest.mark.parametrize(
+    "figure",
+    ['tierlake_figures_timestamp_seconds{dataset="d"} 1e30', 'tierlake_checkpoint_age_seconds{dataset="d"} 1e20'],
+)
+def test_a_time_that_is_none_is_named(tierlake_here, figure, monkeypatch):
+    monkeypatch.setattr(scraping, "_text", lambda *_: f"{figure}\n")
+    said = tierlake_here("stats", "http://host:1")
+    assert said.code == ExitCode.FAILED
+    assert "a time that is none" in said.err
+
+
+def test_a_process_moves_no_cursor(tierlake_here, monkeypatch):
+    monkeypatch.setattr(scraping, "_text", lambda *_: 'tierlake_expiry_backlog{dataset="\x1b[2J"} 1\n')
+    said = tierlake_here("stats", "http://host:1")
+    assert said.code == 0, said.err
+    assert "\x1b" not in said.out
 
 
 def test_a_process_that_is_not_there_is_unreachable(tierlake_here):
