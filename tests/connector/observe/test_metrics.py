@@ -248,6 +248,25 @@ def test_a_finalizer_within_a_scrape_waits_for_nobody(served):
     assert was_counted == [True, True]
 
 
+def test_an_event_does_not_wait_for_ever_for_whoever_counts():
+    metrics, held, done = Metrics(), threading.Event(), threading.Event()
+
+    def hold():
+        with metrics._lock:
+            held.set()
+            done.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(20)
+    before = hooks.dropped().get("metrics", 0)
+    metrics.take(request())
+    done.set()
+    thread.join()
+    assert hooks.dropped()["metrics"] == before + 1
+    metrics.close()
+
+
 def test_many_threads_lose_nothing(served):
     metrics = served()
     threads = [
