@@ -188,7 +188,10 @@ def fields() -> Mapping[str, str]:
 
 def in_verb() -> bool:
     """Whether a verb of ours is at work around this."""
-    return _is_inside.get() or scope().is_verb
+    if _is_inside.get():
+        return True
+    own = _scope.get() or _scope_of_native_thread()  # neither an application nor the process is a verb
+    return own is not None and own.is_verb
 
 
 def enter() -> Token[bool]:
