@@ -27,6 +27,7 @@ from tierlake.connector.errors import (
     ServerError,
     TableDamaged,
 )
+from tierlake.connector.observe.edges import left
 from tierlake.pipelines.errors import ArchivedError
 from tierlake.pipelines.tables.footers import FooterShelf
 
@@ -64,10 +65,17 @@ class FileNames:
     def failure(self, path: str, error: OSError) -> OSError:
         """The error to raise where reading a file failed.
 
+        It is reported where no verb of ours is around it: a stream is read when its reader wants, in Arrow's threads.
+
         Args:
             path: `bucket/key`.
             error: The error of the client below.
         """
+        reason = self._reason(path, error)
+        left("dataset.scan", reason)
+        return reason
+
+    def _reason(self, path: str, error: OSError) -> OSError:
         reason: OSError = error
         if error.errno == errno.EBUSY:  # as `FileExpired` has it
             return PreconditionFailed(f"lake://{path} was written anew while it was read", hint="read again")

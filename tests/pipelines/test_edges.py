@@ -104,11 +104,16 @@ def unbound(dataset):
 
 
 def streamed(dataset):
-    """A stream whose file vanishes before it is read."""
-    reader = dataset.to_reader()
+    """A stream whose file has vanished."""
     for path in data_files(dataset):
         dataset.fs.for_table(dataset.uri).rm_file(path)
-    reader.read_all()
+    dataset.to_reader().read_all()
+
+
+def removed(dataset):
+    """A file that is deleted behind the table's back; the dataset's own filesystem may do that."""
+    others = type(dataset.fs)(settings=dataset.fs.settings, skip_instance_cache=True)
+    others.rm_file(data_files(dataset)[0])
 
 
 def data_files(dataset):
@@ -132,7 +137,7 @@ def by_deltalake(dataset):
         (lambda dataset: dataset.plan_tiering().selected(["date=2013-07-04"]), "unknown_partition"),
         (lambda dataset: dataset.read(columns=["none"]), "schema_mismatch"),
         (lambda dataset: dataset.ingest("/nowhere/at/all.csv"), "source_error"),
-        (lambda dataset: dataset.fs.rm_file(data_files(dataset)[0]), "table_write_refused"),
+        (removed, "table_write_refused"),
         (lambda dataset: tierlake.DatasetSpec.from_yaml("uri: 1"), "spec_error"),
         (lambda _: tierlake.pipelines.load_plan("{}"), "spec_error"),
         (lambda _: tierlake.pipelines.PartitionKey.parse("date"), "spec_error"),

@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.answers import Refusal
 from tests.faults.proxy import Proxy, Request
+from tests.polling import until
 from tierlake.connector import observe
 from tierlake.connector.errors import LakeError, ObjectNotFound
 from tierlake.dagster_project.io_manager import LakeParquetIOManager
@@ -86,7 +87,7 @@ def test_a_retried_request_is_a_warning_of_the_step(guarded, busy, instance, ser
     assert all(line.startswith("Request failed and is tried again ") for line in warnings)
     assert all("request_id=R1" in line and "code=throttled" in line for line in warnings)
     assert lines(instance, run, logging.INFO) == []
-    assert not observe.is_on()
+    until(lambda: not observe.is_on(), 20)  # a step's end is noticed by its thread
 
 
 def test_with_lines_on_all_of_them_are_the_steps(lake, instance, monkeypatch, capsys, server) -> None:
