@@ -21,6 +21,8 @@ KindT = TypeVar("KindT")
 _INSIDE: Final = frozenset({"_call_s3", "_connect", "_profile"})
 """Coroutines that are no verbs, though they have a public face."""
 _OURS: Final = "tierlake."
+_BLOCKING: Final = ("open",)
+"""Verbs that have no asynchronous form."""
 
 
 def observed_verbs(kind: type[KindT]) -> type[KindT]:
@@ -42,7 +44,8 @@ def observed_verbs(kind: type[KindT]) -> type[KindT]:
             setattr(kind, name[1:], synced(observed))
         elif face is not getattr(AbstractFileSystem, name[1:], None):  # one that asks memory first
             setattr(kind, name[1:], verb(face, "fs", _said))
-    setattr(kind, "open", verb(getattr(kind, "open"), "fs", _said))  # noqa: B009, B010 -- a blocking one of ours
+    for name in _BLOCKING:
+        setattr(kind, name, verb(getattr(kind, name), "fs", _said))
     return edge(kind, of=_OURS, properties=("profile",))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Final
 
@@ -55,30 +55,24 @@ class Requests:
 
 @dataclass(slots=True)
 class _Sums:
-    requests: int = 0
-    errors: int = 0
-    answers: int = 0
-    retries: int = 0
-    throttles: int = 0
-    sent_bytes: int = 0
-    received_bytes: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
     times: list[float] = field(default_factory=list)
 
     def add(self, event: RequestEvent) -> None:
         if not event.is_body:
-            self.requests += 1
-            self.sent_bytes += event.bytes_sent
-            self.received_bytes += event.bytes_received
+            self.counts["requests"] += 1
+            self.counts["sent_bytes"] += event.bytes_sent
+            self.counts["received_bytes"] += event.bytes_received
             self._note(event.seconds)
-        self.errors += event.kind == "failure"
-        self.answers += event.kind == "answer"
-        self.retries += event.is_retried
-        self.throttles += is_throttled(event)
+        self.counts["errors"] += event.kind == "failure"
+        self.counts["answers"] += event.kind == "answer"
+        self.counts["retries"] += event.is_retried
+        self.counts["throttles"] += is_throttled(event)
 
     def _note(self, seconds: float) -> None:
         if len(self.times) < _SAMPLES_MAX:
             self.times.append(seconds)
-        elif (place := random.randrange(self.requests)) < _SAMPLES_MAX:  # noqa: S311 -- a sample
+        elif (place := random.randrange(self.counts["requests"])) < _SAMPLES_MAX:  # noqa: S311 -- a sample
             self.times[place] = seconds
 
 
@@ -136,7 +130,6 @@ def quantile(values: Sequence[float], share: float) -> float | None:
 
 def _summary(operation: str, parts: Sequence[_Sums]) -> Requests:
     times = sorted(value for part in parts for value in part.times)
-    names = [one.name for one in fields(_Sums) if one.name != "times"]
-    sums = {name: sum(getattr(part, name) for part in parts) for name in names}
+    sums = sum((part.counts for part in parts), Counter())
     p50, p95, p99 = (quantile(times, share) for share in (0.5, 0.95, 0.99))
     return replace(Requests(operation, **sums), p50=p50, p95=p95, p99=p99)
