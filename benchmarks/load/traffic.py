@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
@@ -170,7 +171,7 @@ class Traffic:
         return data
 
 
-class _Worker(threading.Thread):
+class _Worker(threading.Thread, ABC):
     """A thread that makes calls one after the other."""
 
     def __init__(self, traffic: Traffic, together: threading.Barrier, load: Load, number: int) -> None:
@@ -187,8 +188,9 @@ class _Worker(threading.Thread):
         while time.perf_counter() < end and self.calls < self._load.calls:
             self.act()
 
+    @abstractmethod
     def act(self) -> None:
-        raise NotImplementedError
+        """Make the next calls."""
 
     def call(self, verb: str, function: Callable[[], bytes]) -> bytes | None:
         """Make a call and measure it; None where it failed."""
