@@ -32,6 +32,8 @@ __all__ = [
     "DATA_VERSION_TAG",
     "RUNLESS_JOB_NAME",
     "RUNLESS_RUN_ID",
+    "RUN_ENDS",
+    "STEP_ENDS",
     "TESTED_DAGSTER_VERSION",
     "AssetEventTagsTable",
     "AssetKeyTable",
@@ -57,6 +59,21 @@ TESTED_DAGSTER_VERSION: Final = "1.13.27"
 """The parts were tried on this version; other patch releases of its minor version are taken as equal."""
 
 
+STEP_ENDS: Final = frozenset(
+    {
+        dg.DagsterEventType.STEP_SUCCESS,
+        dg.DagsterEventType.STEP_FAILURE,
+        dg.DagsterEventType.STEP_UP_FOR_RETRY,
+    }
+)
+"""Events that are the last one of a step, or of its attempt."""
+
+RUN_ENDS: Final = frozenset(
+    {dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
+)
+"""Events that are the last one of a run."""
+
+
 def is_tested_version() -> bool:
     """Whether the installed Dagster has the minor version that the parts are known from."""
     return dg.__version__.split(".")[:2] == TESTED_DAGSTER_VERSION.split(".")[:2]
@@ -65,10 +82,10 @@ def is_tested_version() -> bool:
 def add_event_listener(instance: dg.DagsterInstance, run_id: str, listener: Callable[[dg.EventLogEntry], None]) -> None:
     """Call a function with each event of a run that this process stores, in the thread that stores it.
 
-    A second one of the same class is not added, and none on another minor version.
+    One that equals another is not added, and none on another minor version.
     """
     listeners = _event_listeners(instance, run_id)
-    if listeners is not None and not any(type(one) is type(listener) for one in listeners):
+    if listeners is not None and listener not in listeners:
         instance.add_event_listener(run_id, listener)
 
 

@@ -16,6 +16,7 @@ import weakref
 from collections import deque
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 import dagster as dg
@@ -26,9 +27,10 @@ from tierlake.connector.observe.background import BackgroundQueue
 from tierlake.connector.observe.configuration import configured
 from tierlake.connector.observe.events import ErrorEvent, RequestEvent
 from tierlake.connector.observe.lines import LEVELS, is_success, level_of, line_of
+from tierlake.dagster_project.dagster_internals import RUN_ENDS, STEP_ENDS, add_event_listener, remove_event_listener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tierlake.connector.observe.events import Event
 
@@ -195,6 +197,33 @@ def log_running_step() -> None:
     if step is None or step in _listened or _guard.get() is not None:
         return
     _listened.add(step)
-    log = step.log
-    _sink.begin(log)
-    weakref.finalize(step, _sink.end, log)
+    _sink.begin(step.log)
+    # A connection that a step opened keeps the step's context for as long as it lives: the context's end comes later
+    # than the step's, which is an event. Where Dagster tells no events, it must do.
+    end = weakref.finalize(step, _sink.end, step.log)
+    listener = _StepEnd(step.instance, step.run_id, step.get_step_execution_context().step.key, end)
+    add_event_listener(step.instance, step.run_id, listener)
+
+
+@dataclass(frozen=True)
+class _StepEnd:
+    """Listens to a run's events until a step ends: its log is whole then, and takes no more."""
+
+    instance: dg.DagsterInstance
+    run_id: str
+    step_key: str
+    end: Callable[[], object]
+
+    def __call__(self, entry: dg.EventLogEntry) -> None:
+        try:
+            if self._is_end(entry.dagster_event):
+                remove_event_listener(self.instance, self.run_id, self)
+                self.end()
+                _sink.flush(_FLUSH_SECONDS)
+        except Exception:  # noqa: BLE001 -- what observes never fails the work
+            hooks.drop(_sink.name)
+
+    def _is_end(self, event: dg.DagsterEvent | None) -> bool:
+        if event is None:
+            return False
+        return event.event_type in RUN_ENDS or (event.event_type in STEP_ENDS and event.step_key == self.step_key)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from tierlake.connector.observe import hooks, tracing
-from tierlake.dagster_project.dagster_internals import add_event_listener, remove_event_listener
+from tierlake.dagster_project.dagster_internals import RUN_ENDS, STEP_ENDS, add_event_listener, remove_event_listener
 from tierlake.pipelines.runtime.observing import observe_as_configured
 
 if TYPE_CHECKING:
@@ -37,10 +37,6 @@ _PARTITION_TAGS: Final = (
 )
 _BEGUN: Final = frozenset({dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_RESTARTED})
 _FAILED: Final = frozenset({dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_UP_FOR_RETRY})
-_ENDED: Final = _FAILED | {dg.DagsterEventType.STEP_SUCCESS}
-_RUN_ENDED: Final = frozenset(
-    {dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}
-)
 _OF_DAGSTER: Final = frozenset(
     {"DagsterExecutionStepExecutionError", "Failure", "RetryRequested", "RetryRequestedFromPolicy"}
 )
@@ -64,6 +60,12 @@ class _Steps:
         self._run, self._instance = run, instance
         self._spans: dict[str, ExitStack] = {}
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Steps)
+
+    def __hash__(self) -> int:
+        return hash(_Steps)
+
     def __call__(self, entry: dg.EventLogEntry) -> None:
         """Begin or end a step's span; nothing that is wrong with that fails the step."""
         event = entry.dagster_event
@@ -72,9 +74,9 @@ class _Steps:
         try:
             if event.event_type in _BEGUN and event.step_key:
                 self._begin(event.step_key)
-            elif event.event_type in _ENDED and event.step_key:
+            elif event.event_type in STEP_ENDS and event.step_key:
                 self._end(event.step_key, _code_of(event) if event.event_type in _FAILED else None)
-            elif event.event_type in _RUN_ENDED:
+            elif event.event_type in RUN_ENDS:
                 for step_key in list(self._spans):
                     self._end(step_key, "interrupted")
                 remove_event_listener(self._instance, self._run.run_id, self)
