@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import itertools
 import re
 
 from tierlake.connector.errors import InvalidName
@@ -18,6 +17,8 @@ _BUCKET_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _BUCKET_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--table-s3")
 _DOTS = frozenset({".", ".."})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HIVE_FOLDERS = re.compile(r"(?<![^/])(?:[^/][^/=]*=[^/]*/)+")
+"""The first folders with a name, `=` and a value."""
 
 
 def check_key(key: str, *, bucket: str | None = None) -> None:
@@ -48,12 +49,10 @@ def check_key(key: str, *, bucket: str | None = None) -> None:
 
 def hive_folders(key: str) -> tuple[str, str]:
     """The prefix above a key's Hive folders (`date=2013-07-04/origin=JFK`), and the folders; ('', '') without any."""
-    folders = key.split("/")[:-1]
-    first = next((number for number, name in enumerate(folders) if "=" in name[1:]), None)
-    if first is None:
+    match = _HIVE_FOLDERS.search(key)
+    if match is None:
         return "", ""
-    hive = list(itertools.takewhile(lambda name: "=" in name[1:], folders[first:]))
-    return "/".join(folders[:first]), "/".join(hive)
+    return key[: max(match.start() - 1, 0)], match[0][:-1]
 
 
 def check_bucket(name: str) -> None:

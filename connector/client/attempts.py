@@ -54,7 +54,10 @@ class Attempt:
         engine: What makes the request.
     """
 
-    __slots__ = ("_begin", "_endpoint", "_event", "_is_running", "_profile_name", "number", "operation", "request")
+    __slots__ = (
+        *("_begin", "_endpoint", "_engine", "_fields", "_parent_id", "_profile_name", "_seconds", "_span", "_started"),
+        *("number", "operation", "request"),
+    )
 
     def __init__(
         self,
@@ -68,18 +71,12 @@ class Attempt:
     ) -> None:
         self.operation, self.request, self.number = operation, request, number
         self._profile_name, self._endpoint = profile_name, endpoint
+        self._engine, self._seconds = engine, -1.0
         around = tracing.scope()
-        span, parent_id = tracing.child(around)
-        self._event: dict[str, Any] = {
-            "engine": engine,
-            "started": time.time(),
-            "span": span,
-            "parent_id": parent_id,
-            "fields": around.fields,
-        }
-        self._begin = time.perf_counter()
-        self._is_running = True
+        self._fields = around.fields
+        self._span, self._parent_id = tracing.child(around)
         depth.add("running", 1)
+        self._started, self._begin = time.time(), time.perf_counter()
 
     def answered(self, response: Any) -> None:
         """The request has succeeded."""
@@ -126,9 +123,8 @@ class Attempt:
         self._emit(meta, code=code, server_code=reason.get("Code"), is_retried=is_retried, is_body=is_body)
 
     def _end(self) -> None:
-        if self._is_running:
-            self._is_running = False
-            self._event["seconds"] = time.perf_counter() - self._begin
+        if self._seconds < 0:
+            self._seconds = time.perf_counter() - self._begin
             depth.add("running", -1)
 
     def _emit(
@@ -159,7 +155,12 @@ class Attempt:
                 is_body=is_body,
                 bytes_sent=_size(self.request.get("Body")),
                 bytes_received=received,
-                **self._event,
+                engine=self._engine,
+                started=self._started,
+                seconds=self._seconds,
+                span=self._span,
+                parent_id=self._parent_id,
+                fields=self._fields,
             )
         )
 

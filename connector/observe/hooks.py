@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tierlake.connector.observe.events import Event
 
-__all__ = ["Sink", "add", "drop", "dropped", "emit", "flush", "is_on", "remove", "sinks"]
+__all__ = ["Sink", "add", "changes", "drop", "dropped", "emit", "flush", "is_on", "remove", "sinks"]
 
 
 @runtime_checkable
@@ -52,6 +52,7 @@ class Sink(Protocol):
 
 
 _sinks: tuple[Sink, ...] = ()
+_changes = 0
 _dropped: Counter[str] = Counter()
 _lock = threading.RLock()  # a finalizer may emit while its thread is in here
 
@@ -72,6 +73,11 @@ def is_on() -> bool:
     return bool(_sinks)
 
 
+def changes() -> int:
+    """How often a sink has been added or removed: what is remembered from one time holds until it differs."""
+    return _changes
+
+
 def sinks() -> tuple[Sink, ...]:
     """The sinks."""
     return _sinks
@@ -79,16 +85,18 @@ def sinks() -> tuple[Sink, ...]:
 
 def add(sink: Sink) -> None:
     """Give events to a sink from now on."""
-    global _sinks  # noqa: PLW0603 -- read without a lock by every request
+    global _changes, _sinks  # noqa: PLW0603 -- read without a lock by every request
     with _lock:
         _sinks = (*_sinks, sink)
+        _changes += 1
 
 
 def remove(sink: Sink) -> None:
     """Give no more events to a sink; one that is not there is no error."""
-    global _sinks  # noqa: PLW0603 -- as above
+    global _changes, _sinks  # noqa: PLW0603 -- as above
     with _lock:
         _sinks = tuple(one for one in _sinks if one is not sink)
+        _changes += 1
 
 
 def emit(event: Event) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import select
+import stat
 import sys
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -21,6 +22,8 @@ __all__ = ["StandardError", "is_terminal"]
 _DESCRIPTOR: Final = 2
 _POLL_MILLISECONDS: Final = 1000
 _END: Final = b"\n"
+_AT_ONCE: Final = 1 << 16
+"""Bytes that a file is given at once: whoever writes lets others go first, and then waits for them."""
 
 
 def is_terminal() -> bool:
@@ -74,18 +77,22 @@ def _is_the_process_own(stream: TextIO) -> bool:
 
 
 def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines together, as far as a pipe takes them in one piece: other processes may write to it as well."""
+    """Lines together; for a pipe, as far as it takes them in one piece: other processes may write to it as well."""
     together: list[bytes] = []
-    size = 0
+    size, most = 0, _AT_ONCE if _is_file() else select.PIPE_BUF
     for line in lines:
         length = len(line) + len(_END)
-        if together and size + length > select.PIPE_BUF:
+        if together and size + length > most:
             yield b"".join(together)
             together, size = [], 0
         together += (line, _END)
         size += length
     if together:
         yield b"".join(together)
+
+
+def _is_file() -> bool:
+    return stat.S_ISREG(os.fstat(_DESCRIPTOR).st_mode)
 
 
 def _wait() -> None:

@@ -17,9 +17,8 @@ import threading
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from tierlake.connector.observe import hooks
 from tierlake.connector.observe.events import ErrorEvent, SpanContext, SpanEvent
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Scope",
+    "Span",
     "beginning",
     "child",
     "current",
@@ -51,13 +51,14 @@ __all__ = [
 VARIABLE: Final = "TRACEPARENT"
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
+P = ParamSpec("P")
+T = TypeVar("T")
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _FIRST_VERSION, _NO_VERSION = "00", "ff"
 _INTERRUPTED: Final = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """The span around a piece of work.
 
     Attributes:
@@ -67,7 +68,7 @@ class Scope:
     """
 
     span: SpanContext
-    fields: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    fields: Mapping[str, str] = _NOTHING
     is_verb: bool = False
 
 
@@ -111,12 +112,25 @@ def _process_trace_id(_process: int) -> str:
 
 
 @functools.lru_cache(maxsize=16)
-def _process_scope(variable: str | None, process: int, _decision: Callable[[str], bool]) -> Scope:
-    """The scope of all that no span of this process is around; a variable that names no span is none."""
-    own = parsed(variable)
-    if own is None and variable is not None:
-        return _process_scope(None, process, _decision)
-    return Scope(own or beginning(_process_trace_id(process)))
+def _process_scope(inherited: SpanContext | None, process: int, _decision: Callable[[str], bool]) -> Scope:
+    """The scope of all that no span of this process is around."""
+    return Scope(inherited or beginning(_process_trace_id(process)))
+
+
+_read: tuple[int, SpanContext | None] = (-1, None)
+
+
+def _inherited() -> SpanContext | None:
+    """The span of the process that started this one, as the environment named it when somebody began to observe.
+
+    To look there each time would take as long as all else that a span does.
+    """
+    global _read  # noqa: PLW0603 -- as a cache, whoever writes it
+    changes, own = _read
+    if changes != hooks.changes():
+        own = parsed(os.environ.get(VARIABLE))
+        _read = hooks.changes(), own
+    return own
 
 
 def beginning(trace_id: str) -> SpanContext:
@@ -139,7 +153,7 @@ def scope() -> Scope:
         _scope.get()
         or _application_scope()
         or _scope_of_native_thread()
-        or _process_scope(os.environ.get(VARIABLE), os.getpid(), _is_kept)
+        or _process_scope(_inherited(), os.getpid(), _is_kept)
     )
 
 
@@ -207,51 +221,86 @@ def leave(token: Token[bool]) -> None:
 def child(around: Scope) -> tuple[SpanContext, str | None]:
     """A new span inside a scope, and its parent's id."""
     parent = around.span
-    return SpanContext(parent.trace_id, f"{_ids.getrandbits(64):016x}", parent.is_sampled), _known(parent.span_id)
+    return SpanContext(parent.trace_id, _ids.randbytes(8).hex(), parent.is_sampled), _known(parent.span_id)
 
 
 def _known(span_id: str) -> str | None:
     return None if span_id == _NO_SPAN else span_id
 
 
-@contextmanager
-def span(name: str, *, is_verb: bool = False, **said: str | None) -> Iterator[SpanContext]:
-    """Run work within a span of its own.
+def span(name: str, *, is_verb: bool = False, **said: str | None) -> Span:
+    """Run work within a span of its own: a block, or as a decorator each call of a function.
 
     Args:
         name: The span's name.
         is_verb: The work is a verb: a `LakeError` that leaves it is reported, unless a request did.
         **said: Fields for all events inside, such as `dataset`, `partition` and `run_id`; None leaves one out, and
             what is no text is written as one.
-
-    Yields:
-        The span. While nobody observes, it is the one around.
     """
-    if not hooks.is_on():
-        yield current()
-        return
-    around = scope()
-    if around is _process_scope(None, os.getpid(), _is_kept):  # nothing is around: a trace begins
-        around = Scope(beginning(os.urandom(16).hex()))
-    own, parent_id = child(around)
-    known = {**around.fields, **_texts(said)}
-    inner = Scope(own, known, is_verb or around.is_verb)
-    if not _is_native_thread():
-        _open[own.span_id] = inner, parent_id
-    token, detach = _scope.set(inner), _shown_to_application(own)
-    started, begin, code = time.time(), time.perf_counter(), None
-    try:
-        yield own
-    except BaseException as error:
-        code = _code_of(error)
-        if is_verb:
-            report(name, error, inner)
-        raise
-    finally:
-        _reset(token)
-        detach()
+    return Span(name, said, is_verb=is_verb)
+
+
+class Span:
+    """A span that begins and ends with a block; see `span`.
+
+    Requests wait for what is done here: it is written for speed.
+    """
+
+    __slots__ = ("_begin", "_detach", "_is_verb", "_name", "_parent_id", "_said", "_scope", "_started", "_token")
+
+    _token: Token[Scope | None] | None
+
+    def __init__(self, name: str, said: Mapping[str, Any], *, is_verb: bool) -> None:
+        self._name, self._said, self._is_verb = name, said, is_verb
+
+    def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
+        """A function each call of which has a span of its own."""
+
+        @functools.wraps(function)
+        def spanned(*args: P.args, **kwargs: P.kwargs) -> T:
+            with Span(self._name, self._said, is_verb=self._is_verb):
+                return function(*args, **kwargs)
+
+        return spanned
+
+    def __enter__(self) -> SpanContext:
+        """Begin; returns the span, and while nobody observes the one around."""
+        if not hooks.is_on():
+            self._token = None
+            return current()
+        around = _scope.get() or _application_scope() or _scope_of_native_thread() or _outermost()
+        own, self._parent_id = child(around)
+        fields = around.fields
+        if self._said:
+            fields = {**fields, **_texts(self._said)}
+        inner = self._scope = Scope(own, fields, self._is_verb or around.is_verb)
+        if not _is_native_thread():
+            _open[own.span_id] = inner, self._parent_id
+        self._token, self._detach = _scope.set(inner), _shown_to_application(own)
+        self._started, self._begin = time.time(), time.perf_counter()
+        return own
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """End, and tell."""
+        if self._token is None:
+            return
+        seconds = time.perf_counter() - self._begin
+        inner, code = self._scope, None
+        if error is not None:
+            code = _code_of(error)
+            if self._is_verb:
+                report(self._name, error, inner)
+        _reset(self._token)
+        if self._detach is not None:
+            self._detach()
+        own = inner.span
         _open.pop(own.span_id, None)
-        hooks.emit(SpanEvent(name, started, time.perf_counter() - begin, own, parent_id, code, known))
+        hooks.emit(SpanEvent(self._name, self._started, seconds, own, self._parent_id, code, inner.fields))
+
+
+def _outermost() -> Scope:
+    """The scope of a span with nothing around: the process that started this one, or else a trace that begins."""
+    return Scope(_inherited() or beginning(_ids.randbytes(16).hex()))
 
 
 def _texts(said: Mapping[str, Any]) -> dict[str, str]:
@@ -273,21 +322,17 @@ def _reset(token: Any) -> None:
         _scope.set(None)
 
 
-def _shown_to_application(own: SpanContext) -> Any:
+def _shown_to_application(own: SpanContext) -> Callable[[], object] | None:
     """Make a span the active one of OpenTelemetry, where the application uses it; returns what ends that."""
     trace = sys.modules.get("opentelemetry.trace")
     context = sys.modules.get("opentelemetry.context")
     if trace is None or context is None:
-        return _nothing
+        return None
     shown = trace.SpanContext(
         int(own.trace_id, 16), int(own.span_id, 16), is_remote=False, trace_flags=trace.TraceFlags(int(own.is_sampled))
     )
     token = context.attach(trace.set_span_in_context(trace.NonRecordingSpan(shown)))
     return functools.partial(context.detach, token)
-
-
-def _nothing() -> None:
-    return
 
 
 def report(verb: str, error: BaseException, around: Scope) -> None:

@@ -11,6 +11,7 @@ and `mpu`, which its constructor sets; of `AbstractBufferedFile` the attributes 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ class ReadOptions:
     parameters: dict[str, Any] | None = None
 
 
-@edge
+@functools.partial(edge, of="tierlake.")  # what others wrote, such as `seek`, is called for each read
 class ReadingFile(S3File):  # type: ignore[misc]  # s3fs ships no types
     """A file on the lake that is read.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import pytest
 
@@ -41,15 +40,15 @@ ERROR = ErrorEvent("dataset.ingest", "spec_error", "no", None, None, None, 100.0
     ("event", "level", "message"),
     [
         (REQUEST, logging.INFO, "Request succeeded"),
-        (replace(REQUEST, code="object_not_found"), logging.INFO, "Request was answered with no"),
-        (replace(REQUEST, code="throttled", is_retried=True), logging.WARNING, "Request failed and is tried again"),
-        (replace(REQUEST, code="throttled"), logging.ERROR, "Request failed"),
-        (replace(REQUEST, code="server_error", is_body=True), logging.ERROR, "Response broke off"),
+        (REQUEST._replace(code="object_not_found"), logging.INFO, "Request was answered with no"),
+        (REQUEST._replace(code="throttled", is_retried=True), logging.WARNING, "Request failed and is tried again"),
+        (REQUEST._replace(code="throttled"), logging.ERROR, "Request failed"),
+        (REQUEST._replace(code="server_error", is_body=True), logging.ERROR, "Response broke off"),
         (VERB, logging.INFO, "Verb ended"),
-        (replace(VERB, code="spec_error"), logging.INFO, "Verb ended with an error"),
-        (replace(VERB, name="fs.cat_file"), logging.DEBUG, "Verb ended"),
+        (VERB._replace(code="spec_error"), logging.INFO, "Verb ended with an error"),
+        (VERB._replace(name="fs.cat_file"), logging.DEBUG, "Verb ended"),
         (ERROR, logging.ERROR, "Error raised"),
-        (replace(ERROR, code="already_exists"), logging.INFO, "Error raised"),
+        (ERROR._replace(code="already_exists"), logging.INFO, "Error raised"),
     ],
 )
 def test_level_and_sentence(event, level, message):
@@ -86,13 +85,13 @@ def test_a_request_names_what_is_known_and_nothing_else():
 
 
 def test_the_partition_that_was_said_is_the_partition():
-    line = line_of(replace(REQUEST, fields={"partition": "date=2013-07-05", "team": "ops", "status": "odd"}))
+    line = line_of(REQUEST._replace(fields={"partition": "date=2013-07-05", "team": "ops", "status": "odd"}))
     assert line is not None
     assert (line.fields["partition"], line.fields["team"], line.fields["status"]) == ("date=2013-07-05", "ops", 200)
 
 
 def test_the_end_of_a_verb_names_no_code_which_the_line_of_its_error_has():
-    line = line_of(replace(VERB, code="spec_error"))
+    line = line_of(VERB._replace(code="spec_error"))
     assert line is not None
     assert "code" not in line.fields
     assert (line.fields["operation"], line.fields["run_id"], line.fields["duration_ms"]) == ("dataset.ingest", "7", 2e3)
@@ -104,11 +103,11 @@ SECRET = "wJalrXUtnFEMI"
 @pytest.mark.parametrize(
     "event",
     [
-        replace(REQUEST, key=f"a?X-Amz-Signature={SECRET}"),
-        replace(REQUEST, bucket=f"http://user:{SECRET}@host"),
-        replace(REQUEST, fields={"dataset": f"lake://user:{SECRET}@b/d"}),
-        replace(ERROR, message=f"aws_secret_access_key={SECRET}"),
-        replace(VERB, attributes={"path": f"b/k?X-Amz-Security-Token={SECRET}"}),
+        REQUEST._replace(key=f"a?X-Amz-Signature={SECRET}"),
+        REQUEST._replace(bucket=f"http://user:{SECRET}@host"),
+        REQUEST._replace(fields={"dataset": f"lake://user:{SECRET}@b/d"}),
+        ERROR._replace(message=f"aws_secret_access_key={SECRET}"),
+        VERB._replace(attributes={"path": f"b/k?X-Amz-Security-Token={SECRET}"}),
         LogRecordEvent(logging.INFO, f"x-amz-security-token: {SECRET}", "tierlake.x", None, 1.0, SPAN, {}),
         LogRecordEvent(logging.INFO, "no", "tierlake.x", f"KeyError: secret='{SECRET}'", 1.0, SPAN, {}),
     ],

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import sys
 import threading
-from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -120,7 +119,7 @@ def test_no_secret_is_in_any_line(server, bucket, make_fs, log, capsys):
 
 def test_a_level_leaves_out_what_is_below(log, capsys):
     sink = log(level="warning")
-    for event in (REQUEST, VERB, replace(REQUEST, code="throttled", is_retried=True), ERROR):
+    for event in (REQUEST, VERB, REQUEST._replace(code="throttled", is_retried=True), ERROR):
         sink.take(event)
     assert [line["level"] for line in written(capsys)] == ["warning", "error"]
 
@@ -128,9 +127,9 @@ def test_a_level_leaves_out_what_is_below(log, capsys):
 def test_successes_are_sampled_and_errors_never(log, capsys):
     chances = iter([0.1, 0.9, 0.24, 0.25])
     sink = log(sample=0.25, chance=lambda: next(chances))
-    answer = replace(REQUEST, code="object_not_found")
+    answer = REQUEST._replace(code="object_not_found")
     for number in range(4):
-        sink.take(replace(REQUEST, attempt=number))
+        sink.take(REQUEST._replace(attempt=number))
         sink.take(answer)
     lines = written(capsys)
     assert [line["attempt"] for line in lines if "code" not in line] == [0, 2]
@@ -191,7 +190,7 @@ def test_a_flush_waits_no_longer_than_it_may(log, monkeypatch):
 def test_an_event_without_sense_costs_one_line(log, capsys):
     before = hooks.dropped().get("log", 0)
     sink = log()
-    sink.take(replace(REQUEST, started="yesterday"))
+    sink.take(REQUEST._replace(started="yesterday"))
     sink.take(REQUEST)
     assert len(written(capsys)) == 1
     assert hooks.dropped()["log"] - before == 1
@@ -212,19 +211,19 @@ def test_what_waits_is_written_after_the_close(capsys):
 def child_logs(attempt):
     """In a child: one line of its own."""
     observe.configure(observe.Observing(log="json"))
-    observe.emit(replace(REQUEST, attempt=attempt))
+    observe.emit(REQUEST._replace(attempt=attempt))
     observe.flush(10)
 
 
 @pytest.mark.parametrize("way", ["fork", "spawn"])
 def test_a_child_writes_its_own_lines_and_no_other(way, capfd):
     observe.configure(observe.Observing(log="json"))
-    observe.emit(replace(REQUEST, attempt=1))
+    observe.emit(REQUEST._replace(attempt=1))
     child = multiprocessing.get_context(way).Process(target=child_logs, args=(2,))
     child.start()
     child.join(60)
     assert child.exitcode == 0
-    observe.emit(replace(REQUEST, attempt=3))
+    observe.emit(REQUEST._replace(attempt=3))
     observe.flush(10)
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
     assert sorted(line["attempt"] for line in lines) == [1, 2, 3]
