@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["BackgroundQueue"]
 
 _AT_ONCE: Final = 256
-_GATHERED_SECONDS: Final = 0.02
+_GATHERED_SECONDS: Final = 0.1
 """For so long items are gathered: a thread that wakes for each of them takes time from those who put them."""
 
 

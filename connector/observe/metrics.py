@@ -20,7 +20,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tierlake.connector.observe import depth, hooks
-from tierlake.connector.observe.events import Count, ErrorEvent, Gauge, RequestEvent, status_class
+from tierlake.connector.observe.events import Count, ErrorEvent, Gauge, RequestEvent, SpanEvent, status_class
 from tierlake.connector.observe.instruments import BUCKETS, BY_NAME, INSTRUMENTS, Instrument
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ class Metrics:
 
     def take(self, event: Event) -> None:
         """Add an event to the sums."""
+        if isinstance(event, SpanEvent):
+            return
         if self._is_stale:
             self._start()
         # A finalizer that runs in whoever holds the lock may wait for a request, which comes here.
