@@ -85,7 +85,19 @@ def test_a_retried_request_is_a_warning_of_the_step(guarded, busy, instance, ser
     assert all(line.startswith("Request failed and is tried again ") for line in warnings)
     assert all("request_id=R1" in line and "code=throttled" in line for line in warnings)
     assert lines(instance, run, logging.INFO) == []
-    assert not observe.is_on(), "the step has ended, whatever keeps its context"
+    assert not observe.is_on()
+
+
+def test_a_steps_log_ends_with_the_step_whoever_keeps_its_context(lake, instance, server) -> None:
+    kept: list[object] = []
+
+    def work(context: Any, lake: LakeResource) -> None:
+        kept.append(dg.OpExecutionContext.get())
+        write(lake)
+
+    assert run_of(work, instance).success
+    assert kept
+    assert not observe.is_on()
 
 
 def test_with_lines_on_all_of_them_are_the_steps(lake, instance, monkeypatch, capsys, server) -> None:
